@@ -1,0 +1,78 @@
+"""The plan of one partition: which rows there are, cut into chunks, before any of them is written."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["ChunkDescriptor", "ChunkPlan", "Manifest"]
+
+
+class ChunkDescriptor(BaseModel):
+    """Where a chunk's rows are found again: enough for any worker, on any machine that sees the source.
+
+    Rows `row_offset` to `row_offset + rows - 1` of the file at `path`, counted from 0. `file_digest` is that of the file
+    as planned; `file_bytes` and `file_mtime_ns` let a worker notice cheaply that the file is another one by now.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    file_bytes: int = Field(ge=0)
+    file_mtime_ns: int
+    file_digest: str
+    row_offset: int = Field(ge=0)
+    rows: int = Field(ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlan:
+    """One chunk of a manifest: its number, its enqueued rows and where they are.
+
+    `first_row` is the number of the chunk's first row in the partition's source as a whole, counted from 0.
+    """
+
+    chunk_no: int
+    first_row: int
+    descriptor: ChunkDescriptor
+
+    @property
+    def rows(self) -> int:
+        return self.descriptor.rows
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All chunks of one partition, in source order, without gaps or overlaps."""
+
+    chunks: tuple[ChunkPlan, ...]
+
+    @classmethod
+    def of(cls, descriptors: Sequence[ChunkDescriptor]) -> Self:
+        """Number the chunks in the order given."""
+        chunks: list[ChunkPlan] = []
+        first_row = 0
+        for number, descriptor in enumerate(descriptors):
+            chunks.append(ChunkPlan(number, first_row, descriptor))
+            first_row += descriptor.rows
+        return cls(tuple(chunks))
+
+    @cached_property
+    def enqueued_rows(self) -> int:
+        return sum(chunk.rows for chunk in self.chunks)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over content and cut of every chunk.
+
+        The cut belongs to it: resuming with another chunk size would skip or double rows. Modification times do not:
+        a source that was written again with the same bytes is the same source.
+        """
+        digest = hashlib.sha256()
+        for chunk in self.chunks:
+            d = chunk.descriptor
+            digest.update(f"{chunk.chunk_no}|{d.file_digest}|{d.file_bytes}|{d.row_offset}|{d.rows}\n".encode())
+        return digest.hexdigest()

@@ -1,0 +1,36 @@
+"""The life of a load and of a chunk, told once here, once as CHECK and guarded UPDATE in SQL, once in ARCHITECTURE.md."""
+
+from enum import StrEnum
+
+__all__ = ["CHUNK_TRANSITIONS", "LOAD_TRANSITIONS", "ChunkState", "LoadState"]
+
+
+class LoadState(StrEnum):
+    """One attempt to bring one partition into its table."""
+
+    LOADING = "loading"  # planned and recorded; chunks commit; a rerun with the same manifest resumes it
+    PUBLISHED = "published"  # reconciled by the database and visible to readers
+    REPLACED = "replaced"  # a later load of the same partition was published in its place
+    REJECTED = "rejected"  # reconcile or a budget refused it; never published, never resumed, kept for the record
+    ABANDONED = "abandoned"  # the source changed before it was finished, so its chunks mean nothing any more
+
+
+class ChunkState(StrEnum):
+    """One slice of the source."""
+
+    PENDING = "pending"  # nothing of it is in the database
+    COMMITTED = "committed"  # its rows, its dead letters and its counts committed together
+
+
+LOAD_TRANSITIONS: dict[LoadState, frozenset[LoadState]] = {
+    LoadState.LOADING: frozenset({LoadState.PUBLISHED, LoadState.REJECTED, LoadState.ABANDONED}),
+    LoadState.PUBLISHED: frozenset({LoadState.REPLACED}),
+    LoadState.REPLACED: frozenset(),
+    LoadState.REJECTED: frozenset(),
+    LoadState.ABANDONED: frozenset(),
+}
+
+CHUNK_TRANSITIONS: dict[ChunkState, frozenset[ChunkState]] = {
+    ChunkState.PENDING: frozenset({ChunkState.COMMITTED}),
+    ChunkState.COMMITTED: frozenset(),
+}

@@ -1,0 +1,110 @@
+"""The table spec: what a user declares to get a guarded, partitioned asset."""
+
+import re
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+
+from pipeline.errors import SpecError
+from pipeline.model.partition import DailyPartitions, Partitions, Unpartitioned
+from pipeline.model.source import Source
+
+__all__ = ["DeadLetterBudget", "QualifiedName", "TableSpec", "WriteMode"]
+
+_ASSET_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
+class WriteMode(StrEnum):
+    """What publishing does with the rows that are already there."""
+
+    REPLACE = "replace"  # the partition's old rows give way to the new ones
+
+
+class QualifiedName(BaseModel):
+    """Schema and name of a table, both unquoted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_name: str = Field(min_length=1, max_length=63)
+    table: str = Field(min_length=1, max_length=63)
+
+    def __str__(self) -> str:
+        return f"{self.schema_name}.{self.table}"
+
+
+def _parse_name(value: object) -> object:
+    """`flights` is `public.flights`; a name that holds a dot itself is given as a QualifiedName."""
+    if not isinstance(value, str):
+        return value
+    schema, _, table = value.rpartition(".")
+    return QualifiedName(schema_name=schema or "public", table=table)
+
+
+class DeadLetterBudget(BaseModel):
+    """How many refused rows a load of one partition may have and still be published.
+
+    Both limits hold. The share is that of the partition's enqueued rows, from 0 to 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows_max: int = Field(default=1_000, ge=0)
+    share_max: float = Field(default=0.01, ge=0, le=1)
+
+    def allowed_rows(self, enqueued_rows: int) -> int:
+        """Dead letters that a partition of this many rows may have."""
+        return min(self.rows_max, int(self.share_max * enqueued_rows))
+
+
+class TableSpec(BaseModel):
+    """One target table: where its rows come from, what they must look like, how they are divided and written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: str = Field(description="Name of the asset and of everything made from it.")
+    target: Annotated[QualifiedName, BeforeValidator(_parse_name)] = Field(description="Target table, `schema.table`.")
+    row: type[BaseModel] = Field(description="The contract: the pydantic model of one row.")
+    source: SerializeAsAny[Source]
+    partitions: SerializeAsAny[Partitions] = Unpartitioned()
+    key: tuple[str, ...] = Field(default=(), description="Columns that identify a row; become the primary key.")
+    write_mode: WriteMode = WriteMode.REPLACE
+    dead_letters: DeadLetterBudget = DeadLetterBudget()
+    description: str = ""
+    upstream: tuple[str, ...] = Field(default=(), description="Assets that make the source, such as a landing asset.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _target_defaults_to_name(cls, values: dict[str, object]) -> dict[str, object]:
+        return values if "target" in values else {**values, "target": values.get("name", "")}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TableSpec":
+        if not _ASSET_NAME.match(self.name):
+            raise SpecError(f"table spec name {self.name!r} must be letters, digits and underscores")
+        columns = column_names(self.row)
+        if unknown := [name for name in self.key if name not in columns]:
+            raise SpecError(f"table {self.name}: key columns {unknown} are not in {self.row.__name__}: {columns}")
+        if isinstance(self.partitions, DailyPartitions) and self.partitions.column not in columns:
+            raise SpecError(
+                f"table {self.name}: partition column {self.partitions.column!r} is not in {self.row.__name__}: {columns}"
+            )
+        return self
+
+    @property
+    def reference(self) -> str:
+        """`module:attribute`, by which a worker process imports this very spec; raises SpecError."""
+        module = self.row.__module__
+        for attribute, value in vars(sys.modules[module]).items():
+            if value is self:
+                return f"{module}:{attribute}"
+        raise SpecError(
+            f"table {self.name}: the spec must be a module-level name in {module}, beside its row model, "
+            "so that worker processes can import it"
+        )
+
+
+def column_names(row: type[BaseModel]) -> list[str]:
+    """The column names of a row model, in order; a field's alias names its column."""
+    return [field.alias or name for name, field in row.model_fields.items()]

@@ -1,0 +1,114 @@
+"""All settings: from the environment for the installation, from the launchpad for one run.
+
+This is the only module that reads environment variables. Names end in their unit.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["Settings", "WriterSettings", "settings"]
+
+
+class Settings(BaseSettings):
+    """The installation: which server, which folder. Read once from `ROWLEDGER_*` variables."""
+
+    model_config = SettingsConfigDict(env_prefix="ROWLEDGER_", frozen=True, env_ignore_empty=True)
+
+    database_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL 14 or newer, as postgresql://…; unset: an embedded server is used."
+    )
+    dagster_database_url: SecretStr | None = Field(
+        default=None, description="Where Dagster keeps its own storage; unset: schema `dagster` of the target database."
+    )
+    home: Path = Field(default=Path(".rowledger"), description="Folder for the embedded server and landed files.")
+    failpoints: str = Field(default="", description="Deliberate faults, for tests and the demo; empty means off.")
+
+    @property
+    def landing_dir(self) -> Path:
+        """Where landing assets write the partitioned source files."""
+        return self.home.absolute() / "landing"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()
+
+
+class WriterSettings(BaseModel):
+    """How a run writes: its pool, its limits, its patience. Defaults suit 2 to 16 cores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int = Field(
+        default=0, ge=0, le=64, description="Worker processes; 0: as many as the cgroup grants CPUs, 2 to 8."
+    )
+    chunk_rows_max: int = Field(
+        default=131_072, ge=1, le=10_000_000, description="Rows a chunk may hold: the unit of work, retry and commit."
+    )
+    batch_rows: int = Field(default=16_384, ge=1, le=1_000_000, description="Rows encoded at once into binary COPY.")
+    partitions_in_flight: int = Field(
+        default=4, ge=1, le=64, description="Partitions of one run that are worked on at the same time."
+    )
+    fingerprint: bool = Field(
+        default=True, description="Compare per-column fingerprints of source and table before publishing."
+    )
+    connect_timeout_s: float = Field(default=10, gt=0, le=300, description="Seconds to open one connection.")
+    statement_timeout_s: float = Field(
+        default=600, gt=0, le=86_400, description="Seconds one statement may run on the server."
+    )
+    lock_timeout_s: float = Field(
+        default=30, gt=0, le=3_600, description="Seconds a chunk waits for a lock before it is tried again."
+    )
+    publish_lock_timeout_s: float = Field(
+        default=2, gt=0, le=60, description="Seconds one publish attempt may queue for the target's lock, holding up readers."
+    )
+    chunk_deadline_s: float = Field(
+        default=600, gt=0, le=86_400, description="Seconds one attempt at a chunk may take before its worker is killed."
+    )
+    stall_timeout_s: float = Field(
+        default=60, gt=0, le=3_600, description="Seconds without progress before a worker counts as stalled and is killed."
+    )
+    heartbeat_s: float = Field(default=0.5, gt=0, le=30, description="Seconds between two heartbeats of a worker.")
+    close_timeout_s: float = Field(
+        default=5, gt=0, le=60, description="Seconds a worker gets to end by itself before it is killed."
+    )
+    retry_initial_s: float = Field(default=0.1, gt=0, le=60, description="First wait before a retry; doubles, with jitter.")
+    retry_max_s: float = Field(default=5, gt=0, le=300, description="Longest wait between two retries.")
+    retry_budget_s: float = Field(
+        default=60, gt=0, le=3_600, description="Seconds of retrying, after which an outage or a conflict is final."
+    )
+    chunk_attempts_max: int = Field(
+        default=5, ge=1, le=100, description="Workers one chunk may cost before its load fails."
+    )
+    respawns_max: int = Field(default=20, ge=0, le=10_000, description="Worker deaths one run may see before it fails.")
+    rss_soft_limit_bytes: int = Field(
+        default=768 * 2**20, ge=64 * 2**20, description="Resident memory at which a worker is replaced after its chunk."
+    )
+    rss_hard_limit_bytes: int = Field(
+        default=1536 * 2**20, ge=64 * 2**20, description="Resident memory at which a worker is killed."
+    )
+    descriptors_max: int = Field(
+        default=256, ge=16, le=65_536, description="Open descriptors at which a worker is replaced after its chunk."
+    )
+    lease_s: float = Field(
+        default=10, gt=0, le=300, description="Seconds a silent run keeps its partitions before another may take over."
+    )
+    busy_wait_s: float = Field(
+        default=30, ge=0, le=3_600, description="Seconds to wait for another run that is loading the same partition."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "WriterSettings":
+        if self.rss_soft_limit_bytes > self.rss_hard_limit_bytes:
+            raise ValueError(
+                f"rss_soft_limit_bytes ({self.rss_soft_limit_bytes}) exceeds rss_hard_limit_bytes ({self.rss_hard_limit_bytes})"
+            )
+        if self.heartbeat_s * 2 > self.stall_timeout_s:
+            raise ValueError(
+                f"stall_timeout_s ({self.stall_timeout_s}) must be at least twice heartbeat_s ({self.heartbeat_s})"
+            )
+        return self
