@@ -1,12 +1,24 @@
 """What a load tells the outside: its balance, its verdict, its incidents."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
 
 from pipeline.model.outcome import IncidentKind
+from pipeline.model.states import LoadState
 
-__all__ = ["Check", "CheckName", "Incident", "PartitionReport"]
-
-from enum import StrEnum
+__all__ = [
+    "Check",
+    "CheckName",
+    "DeadLetter",
+    "Incident",
+    "Observer",
+    "PartitionReport",
+    "PartitionStatus",
+    "Progress",
+    "Stage",
+]
 
 
 class CheckName(StrEnum):
@@ -70,3 +82,77 @@ class PartitionReport:
     @property
     def rows_per_second(self) -> float:
         return self.written_rows / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """The latest load of one partition, as the ledger has it."""
+
+    table: str
+    partition_key: str
+    load_id: int
+    state: LoadState
+    enqueued_rows: int
+    written_rows: int
+    dead_lettered_rows: int
+    chunks: int
+    chunks_committed: int
+    incidents: int
+    run_id: str | None
+    started_at: datetime
+    published_at: datetime | None
+
+
+class Stage(StrEnum):
+    """Where a row was refused."""
+
+    CONTRACT = "contract"  # by the row model
+    COPY = "copy"  # by the server, while it was copied
+    KEY = "key"  # by the key: a row before it in the source has the same one
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A row that could not be written, and why.
+
+    `row_no` counts from 0 in the partition's source as a whole. `payload` is the row as JSON text with its exact
+    values. `reason` may quote the row model's rules but never the row's values, so that it may be logged.
+    """
+
+    row_no: int
+    stage: Stage
+    reason: str
+    payload: str
+    column: str | None = None
+    sqlstate: str | None = None
+    constraint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands; counts are what workers reported, so they are a hint and not the verdict."""
+
+    enqueued_rows: int
+    written_rows: int
+    dead_lettered_rows: int
+    rows_per_second: float
+    partitions_done: int
+    partitions: int
+
+    @property
+    def lag_rows(self) -> int:
+        """Rows that are neither written nor dead-lettered yet."""
+        return self.enqueued_rows - self.written_rows - self.dead_lettered_rows
+
+
+class Observer(Protocol):
+    """Who watches a run: Dagster's log, a terminal, a test. Calls come from the run's own thread and must not block long."""
+
+    def log(self, level: int, message: str) -> None:
+        """A line for the run's log; `level` is one of the logging module's."""
+
+    def progress(self, progress: Progress) -> None:
+        """Called about once a second while rows are written, and once at the end."""
+
+    def finished(self, report: PartitionReport) -> None:
+        """One partition has ended, well or badly."""
