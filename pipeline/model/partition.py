@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.errors import SpecError, UnknownPartition
+from pipeline.model.column import TypeName
 
 __all__ = ["DailyPartitions", "Partition", "Partitions", "Unpartitioned"]
 
@@ -24,6 +25,25 @@ class Partition:
     column: str | None = None
     lower: datetime | None = None
     upper: datetime | None = None
+    timezone: str = "UTC"
+
+    def bounds(self, type_name: TypeName) -> tuple[date, date] | tuple[datetime, datetime] | None:
+        """Lower and upper bound as values of the column's type; None for a table that is loaded whole.
+
+        A timestamptz is compared in UTC, a timestamp and a date in the local time of `timezone`.
+        """
+        if self.lower is None or self.upper is None:
+            return None
+        local = [moment.astimezone(ZoneInfo(self.timezone)) for moment in (self.lower, self.upper)]
+        match type_name:
+            case TypeName.TIMESTAMPTZ:
+                return self.lower, self.upper
+            case TypeName.TIMESTAMP:
+                return local[0].replace(tzinfo=None), local[1].replace(tzinfo=None)
+            case TypeName.DATE:
+                return local[0].date(), local[1].date()
+            case _:
+                raise SpecError(f"partition column {self.column!r} is {type_name}; it must be a date or a timestamp")
 
 
 class Partitions(BaseModel, ABC):
@@ -93,7 +113,7 @@ class DailyPartitions(Partitions):
         zone = ZoneInfo(self.timezone)
         midnights = (datetime.combine(d, time(), zone).astimezone(UTC) for d in (day, day + timedelta(days=1)))
         lower, upper = midnights
-        return Partition(key=key, column=self.column, lower=lower, upper=upper)
+        return Partition(key=key, column=self.column, lower=lower, upper=upper, timezone=self.timezone)
 
     def keys(self) -> list[str]:
         days = (self.last - self.start).days + 1
