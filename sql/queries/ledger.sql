@@ -1,0 +1,178 @@
+-- name: lock_loading_load
+-- The unfinished load of a partition, locked against chunk transactions and other runs, and who holds it.
+select
+    load.load_id,
+    load.epoch,
+    load.manifest_digest,
+    load.run_id,
+    lease.holder,
+    lease.holder_pid,
+    lease.holder_host,
+    to_regclass('rowledger.staging_' || load.load_id) is not null as has_staging,
+    coalesce(lease.expires_at > clock_timestamp() and exists (
+        select from pg_stat_activity as activity
+        where activity.pid = lease.backend_pid and activity.backend_start = lease.backend_start
+    ), false) as is_held
+from rowledger.load
+left join rowledger.lease using (load_id)
+where load.target = $1 and load.partition_key = $2 and load.state = 'loading'
+for update of load;
+
+-- name: insert_load
+-- A new load; at most one of a partition can be loading.
+insert into rowledger.load (table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id)
+values ($1, $2, $3, $4, $5, $6, $7)
+returning load_id, epoch;
+
+-- name: insert_chunks
+-- The manifest, before anything is written.
+insert into rowledger.chunk (load_id, chunk_no, first_row, enqueued_rows, descriptor)
+select $1, plan.chunk_no, plan.first_row, plan.enqueued_rows, plan.descriptor::jsonb
+from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::text[]) as plan (chunk_no, first_row, enqueued_rows, descriptor);
+
+-- name: take_over_load
+-- Raise the epoch: from this commit on no chunk transaction of the earlier holder can commit.
+update rowledger.load set epoch = epoch + 1, run_id = $2
+where load_id = $1 and state = 'loading'
+returning epoch;
+
+-- name: hold_lease
+-- Say who works on the load; the holder's own backend tells others whether it is alive.
+insert into rowledger.lease (load_id, holder, holder_pid, holder_host, backend_pid, backend_start, expires_at)
+select $1, $2, $3, $4, activity.pid, activity.backend_start, clock_timestamp() + make_interval(secs => $5)
+from pg_stat_activity as activity
+where activity.pid = pg_backend_pid()
+on conflict (load_id) do update set
+    holder = excluded.holder, holder_pid = excluded.holder_pid, holder_host = excluded.holder_host,
+    backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, expires_at = excluded.expires_at;
+
+-- name: renew_leases
+-- Keep the leases of this run alive, from whatever backend serves it now.
+update rowledger.lease set
+    backend_pid = activity.pid, backend_start = activity.backend_start,
+    expires_at = clock_timestamp() + make_interval(secs => $2)
+from pg_stat_activity as activity
+where lease.holder = $1 and activity.pid = pg_backend_pid();
+
+-- name: release_leases
+-- Let the next run begin at once.
+delete from rowledger.lease where holder = $1;
+
+-- name: release_lease
+-- The load has ended.
+delete from rowledger.lease where load_id = $1;
+
+-- name: pending_chunks
+-- What is still to be done.
+select chunk_no, first_row, descriptor::text as descriptor
+from rowledger.chunk
+where load_id = $1 and state = 'pending'
+order by chunk_no;
+
+-- name: fence_load
+-- Hold the load's row for the length of the chunk transaction; no row means that another run has taken it over.
+select 1 from rowledger.load where load_id = $1 and epoch = $2 and state = 'loading' for share;
+
+-- name: claim_chunk
+-- Claim the chunk; waits for a transaction in doubt to end, and finds no row when that one had committed.
+update rowledger.chunk set state = 'committed', attempt = $3, worker_pid = $4, committed_at = clock_timestamp()
+where load_id = $1 and chunk_no = $2 and state = 'pending'
+returning enqueued_rows;
+
+-- name: record_chunk_counts
+-- What the claimed chunk wrote; no row when the counts do not add up to what was enqueued.
+update rowledger.chunk set written_rows = $3, dead_lettered_rows = $4, fingerprint = $5::jsonb
+where load_id = $1 and chunk_no = $2 and state = 'committed' and enqueued_rows = $3::bigint + $4::bigint
+returning chunk_no;
+
+-- name: committed_chunk
+-- The counts of a chunk that an earlier attempt committed.
+select written_rows, dead_lettered_rows from rowledger.chunk
+where load_id = $1 and chunk_no = $2 and state = 'committed';
+
+-- name: insert_dead_letters
+-- Rows refused, in the transaction that writes their neighbours.
+insert into rowledger.dead_letter (
+    load_id, chunk_no, attempt, worker_pid, row_no, stage, reason, sqlstate, constraint_name, column_name, payload
+)
+select $1, $2, $3, $4, letter.row_no, letter.stage, letter.reason, letter.sqlstate, letter.constraint_name,
+    letter.column_name, letter.payload::json
+from unnest($5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
+    as letter (row_no, stage, reason, sqlstate, constraint_name, column_name, payload);
+
+-- name: insert_incident
+-- A worker's death.
+insert into rowledger.incident (load_id, chunk_no, attempt, kind, pid, host, exit_code, summary, stderr_tail, run_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+
+-- name: lock_load_for_verdict
+-- The load's row, for the transaction that reconciles and publishes; no row means fenced.
+select enqueued_rows, chunks, manifest_digest, state from rowledger.load
+where load_id = $1 and epoch = $2 and state = 'loading'
+for update;
+
+-- name: load_state
+-- What became of a load; settles a publish whose COMMIT was left in doubt.
+select state from rowledger.load where load_id = $1;
+
+-- name: chunk_totals
+-- The ledger's side of the balance.
+select
+    count(*) as chunks,
+    count(*) filter (where state = 'committed') as committed,
+    coalesce(sum(enqueued_rows), 0)::bigint as enqueued_rows,
+    coalesce(sum(written_rows), 0)::bigint as written_rows,
+    coalesce(sum(dead_lettered_rows), 0)::bigint as dead_lettered_rows,
+    count(*) filter (where state = 'committed' and enqueued_rows <> written_rows + dead_lettered_rows) as unbalanced
+from rowledger.chunk
+where load_id = $1;
+
+-- name: chunk_fingerprints
+-- What the workers say they wrote, a fingerprint a chunk.
+select fingerprint::text from rowledger.chunk where load_id = $1 and state = 'committed' and fingerprint is not null;
+
+-- name: dead_letter_totals
+-- Dead letters that exist, and chunks whose own count of them differs.
+select
+    (select count(*) from rowledger.dead_letter where load_id = $1) as dead_letters,
+    (
+        select count(*)
+        from rowledger.chunk
+        left join (
+            select chunk_no, count(*) as letters from rowledger.dead_letter where load_id = $1 group by chunk_no
+        ) as counted using (chunk_no)
+        where load_id = $1 and dead_lettered_rows <> coalesce(counted.letters, 0)
+    ) as chunks_that_differ;
+
+-- name: replace_published_load
+-- The partition's former load gives way.
+update rowledger.load set state = 'replaced', ended_at = clock_timestamp()
+where target = $1 and partition_key = $2 and state = 'published';
+
+-- name: end_load
+-- The load's verdict; only a loading load of this epoch can get one.
+update rowledger.load set state = $3, ended_at = clock_timestamp(), verdict = $4
+where load_id = $1 and epoch = $2 and state = 'loading'
+returning load_id;
+
+-- name: move_to_dead_letters
+-- Take rows back out of a committed chunk's written count, with their part of the fingerprint.
+update rowledger.chunk set written_rows = written_rows - $3::bigint, dead_lettered_rows = dead_lettered_rows + $3::bigint,
+    fingerprint = $4::jsonb
+where load_id = $1 and chunk_no = $2 and state = 'committed' and written_rows >= $3::bigint
+returning chunk_no;
+
+-- name: chunk_fingerprint
+-- One chunk's own fingerprint.
+select fingerprint::text from rowledger.chunk where load_id = $1 and chunk_no = $2;
+
+-- name: all_chunks
+-- The whole manifest, for reading the source again.
+select chunk_no, first_row, descriptor::text as descriptor
+from rowledger.chunk
+where load_id = $1
+order by chunk_no;
+
+-- name: dead_row_numbers
+-- Rows of a load that were refused already.
+select row_no from rowledger.dead_letter where load_id = $1;

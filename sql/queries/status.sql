@@ -1,0 +1,53 @@
+-- name: partition_status
+-- The latest load of each partition; an argument that is null asks for all.
+select distinct on (load.target, load.partition_key)
+    load.table_name, load.partition_key, load.load_id, load.state, load.enqueued_rows, load.chunks, load.run_id,
+    load.started_at,
+    case when load.state = 'published' then load.ended_at end as published_at,
+    counted.written_rows, counted.dead_lettered_rows, counted.committed,
+    (select count(*) from rowledger.incident where incident.load_id = load.load_id) as incidents
+from rowledger.load
+cross join lateral (
+    select
+        coalesce(sum(written_rows), 0)::bigint as written_rows,
+        coalesce(sum(dead_lettered_rows), 0)::bigint as dead_lettered_rows,
+        count(*) filter (where state = 'committed') as committed
+    from rowledger.chunk
+    where chunk.load_id = load.load_id
+) as counted
+where $1::text is null or load.table_name = $1
+order by load.target, load.partition_key, load.load_id desc;
+
+-- name: published_loads
+-- What should be in the target now.
+select load.load_id, load.partition_key, load.enqueued_rows
+from rowledger.load
+where load.target = $1 and load.state = 'published' and ($2::text[] is null or load.partition_key = any ($2))
+order by load.partition_key;
+
+-- name: list_dead_letters
+-- Dead letters of the latest load of each partition, in source order.
+select letter.dead_letter_id, latest.partition_key, letter.row_no, letter.stage, letter.reason, letter.sqlstate,
+    letter.constraint_name, letter.column_name, letter.worker_pid, letter.payload::text as payload
+from rowledger.dead_letter as letter
+join (
+    select distinct on (target, partition_key) load_id, partition_key, table_name
+    from rowledger.load
+    order by target, partition_key, load_id desc
+) as latest using (load_id)
+where latest.table_name = $1 and ($2::text is null or latest.partition_key = $2)
+order by latest.partition_key, letter.row_no
+limit $3;
+
+-- name: list_incidents
+-- Worker deaths of the latest load of each partition.
+select latest.partition_key, incident.kind, incident.pid, incident.exit_code, incident.chunk_no, incident.attempt,
+    incident.summary, incident.detected_at
+from rowledger.incident
+join (
+    select distinct on (target, partition_key) load_id, partition_key, table_name
+    from rowledger.load
+    order by target, partition_key, load_id desc
+) as latest using (load_id)
+where latest.table_name = $1 and ($2::text is null or latest.partition_key = $2)
+order by latest.partition_key, incident.incident_id;
