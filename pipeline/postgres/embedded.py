@@ -16,7 +16,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +43,11 @@ POLL_S = 0.02
 PORTS = range(20_000, 30_000)  # below the ephemeral ports, which outgoing connections take at any time
 LOG_BYTES_MAX = 16 * 2**20
 LOG_TAIL_LINES = 12
+
+INITDB_OPTIONS = (
+    *("--username", NAME, "--auth", "scram-sha-256", "--no-instructions"),
+    *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+)
 
 CONFIGURATION = """\
 # Written at each start of the server; change it in pipeline/postgres/embedded.py.
@@ -79,7 +84,8 @@ class _Account:
     def _bits(self, path: Path) -> int:
         status = path.stat()
         shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
-        return status.st_mode >> shift
+        mode: int = status.st_mode
+        return mode >> shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +259,7 @@ class EmbeddedServer:
         _write_file(readable, password, 0o600)
         self._give_away(readable)
         try:
-            self._run(
-                ["initdb", "--pgdata", new, "--username", NAME, "--pwfile", readable, "--auth", "scram-sha-256"]
-                + ["--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
-                + ["--no-instructions"],
-                timeout_s=INIT_TIMEOUT_S,
-            )
+            self._run(["initdb", "--pgdata", new, "--pwfile", readable, *INITDB_OPTIONS], timeout_s=INIT_TIMEOUT_S)
         finally:
             readable.unlink()
         self._run(
@@ -268,7 +269,7 @@ class EmbeddedServer:
         )
         # Relative to the file that includes it. Ours stands outside PGDATA: root writes nothing where another user could
         # have laid a link.
-        self._run(["/bin/sh", "-c", 'printf "%s\n" "$1" >> "$2"', "sh", "include '../rowledger.conf'", new / "postgresql.conf"])
+        self._run(["/bin/sh", "-c", "echo \"include '../rowledger.conf'\" >> \"$1\"", "sh", new / "postgresql.conf"])
         new.rename(self.data_dir)
 
     def _settled(self) -> bool:
@@ -307,9 +308,8 @@ class EmbeddedServer:
             _write_file(self._conf_file, CONFIGURATION.format(host=HOST, port=port), 0o644)
             self._prepare_log()
             # pg_ctl makes the server the leader of a session of its own: a Ctrl-C in our terminal does not reach it.
-            arguments = ["pg_ctl", "start", "--pgdata", self.data_dir, "--log", self.log_path, "--silent", "--wait"]
             try:
-                self._run([*arguments, "--timeout", f"{START_TIMEOUT_S:.0f}"], timeout_s=START_TIMEOUT_S + 10)
+                self._pg_ctl("start", "--log", self.log_path, timeout_s=START_TIMEOUT_S)
             except EmbeddedServerError:
                 if _is_free(port):
                     raise
@@ -320,12 +320,10 @@ class EmbeddedServer:
 
     def _stop(self) -> None:
         for mode, timeout_s in (("fast", STOP_TIMEOUT_S), ("immediate", 10.0)):
-            postmaster = self._postmaster()
-            if postmaster is None:
+            if self._postmaster() is None:
                 return
-            arguments = ["pg_ctl", "stop", "--pgdata", self.data_dir, "--mode", mode, "--silent", "--wait"]
             try:
-                self._run([*arguments, "--timeout", f"{timeout_s:.0f}"], timeout_s=timeout_s + 10)
+                self._pg_ctl("stop", "--mode", mode, timeout_s=timeout_s)
             except EmbeddedServerError:
                 if mode == "immediate":
                     raise
@@ -371,7 +369,11 @@ class EmbeddedServer:
         if self._account is not None:
             os.chown(path, self._account.uid, self._account.gid, follow_symlinks=False)
 
-    def _run(self, command: list[str | Path], *, timeout_s: float = 10.0, stdin: str = "") -> None:
+    def _pg_ctl(self, action: str, *options: str | Path, timeout_s: float) -> None:
+        wait = ("--silent", "--wait", "--timeout", f"{timeout_s:.0f}")
+        self._run(["pg_ctl", action, "--pgdata", self.data_dir, *options, *wait], timeout_s=timeout_s + 10)
+
+    def _run(self, command: Sequence[str | Path], *, timeout_s: float = 10.0, stdin: str = "") -> None:
         """Run one of the server's programs as the server's user, with nothing of our environment but the path."""
         program = self._bin_dir / command[0]
         account = self._account
