@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,8 +84,7 @@ class _Account:
     def _bits(self, path: Path) -> int:
         status = path.stat()
         shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
-        mode: int = status.st_mode
-        return mode >> shift
+        return status.st_mode >> shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +328,11 @@ class EmbeddedServer:
                     raise
 
     def _choose_port(self) -> int:
-        try:
-            remembered = [int(self._port_file.read_text())]
-        except (FileNotFoundError, ValueError):
-            remembered = []
         first = int.from_bytes(hashlib.sha256(os.fsencode(self.home)).digest()[:4]) % len(PORTS)
-        for port in [*remembered, *PORTS[first:], *PORTS[:first]]:
+        ports = [*PORTS[first:], *PORTS[:first]]
+        with suppress(FileNotFoundError, ValueError):
+            ports.insert(0, int(self._port_file.read_text()))
+        for port in ports:
             if _is_free(port):
                 return port
         raise self._error(f"found no free port on {HOST} from {PORTS[0]} to {PORTS[-1]}")

@@ -1,0 +1,81 @@
+"""`rowledger db`: the embedded server by hand, and psql on whichever server is in use."""
+
+import os
+
+import click
+
+from pipeline.errors import RowledgerError
+from pipeline.postgres.database import embedded_server, split_password, target_url
+from pipeline.settings import settings
+
+__all__ = ["db"]
+
+NOT_OURS = "ROWLEDGER_DATABASE_URL is set: that server is not Rowledger's to {action}; unset it to mean the embedded one"
+
+
+@click.group(short_help="Start, stop and reach the database.")
+def db() -> None:
+    """Start, stop and reach the database.
+
+    Without ROWLEDGER_DATABASE_URL that is the embedded server, which every command starts when it needs one.
+    """
+
+
+@db.command()
+def start() -> None:
+    """Start the embedded server unless it runs."""
+    if settings().database_url:
+        click.echo(NOT_OURS.format(action="start"), err=True)  # no failure: there is a server to work with
+        return
+    server = embedded_server()
+    was_running = server.running()
+    server.ensure_running()
+    click.echo(f"the embedded server {'runs already' if was_running else 'has started'}; data: {server.data_dir}")
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded server, ending open transactions."""
+    _refuse_foreign("stop")
+    server = embedded_server()
+    was_running = server.running()
+    server.stop()
+    click.echo(f"the embedded server {'has stopped' if was_running else 'does not run'}")
+
+
+@db.command()
+def url() -> None:
+    """Print the URL of the database with its password, starting the embedded server if need be."""
+    click.echo(target_url())
+
+
+@db.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(arguments: tuple[str, ...]) -> None:
+    """Open psql on the database; ARGUMENTS after -- go to psql."""
+    url, password = split_password(target_url())
+    environment = dict(os.environ)
+    if password is not None:
+        environment["PGPASSWORD"] = password  # an argument could be read by everyone on this machine
+    program = embedded_server().psql_path
+    try:
+        os.execve(program, [str(program), f"--dbname={url}", *arguments], environment)
+    except OSError as error:
+        raise RowledgerError(f"cannot run {program}: {error.strerror}") from error
+
+
+@db.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def destroy(*, yes: bool) -> None:
+    """Stop the embedded server and delete all its data."""
+    _refuse_foreign("destroy")
+    server = embedded_server()
+    if not yes:
+        click.confirm(f"Delete every table, the ledger and Dagster's history in {server.data_dir}?", abort=True)
+    server.destroy()
+    click.echo("the embedded server and its data are gone")
+
+
+def _refuse_foreign(action: str) -> None:
+    if settings().database_url:
+        raise RowledgerError(NOT_OURS.format(action=action))
