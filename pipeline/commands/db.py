@@ -10,7 +10,9 @@ from pipeline.settings import settings
 
 __all__ = ["db"]
 
-NOT_OURS = "ROWLEDGER_DATABASE_URL is set: that server is not Rowledger's to {action}; unset it to mean the embedded one"
+NOT_OURS = (
+    "ROWLEDGER_DATABASE_URL is set: that server is not Rowledger's to {action}; unset it to mean the embedded one"
+)
 
 
 @click.group(short_help="Start, stop and reach the database.")
@@ -59,7 +61,9 @@ def psql(arguments: tuple[str, ...]) -> None:
         environment["PGPASSWORD"] = password  # an argument could be read by everyone on this machine
     program = embedded_server().psql_path
     try:
-        os.execve(program, [str(program), f"--dbname={url}", *arguments], environment)
+        os.execve(  # noqa: S606 — no shell is what we want
+            program, [str(program), f"--dbname={url}", *arguments], environment
+        )
     except OSError as error:
         raise RowledgerError(f"cannot run {program}: {error.strerror}") from error
 

@@ -69,7 +69,9 @@ def check_url_shape(url: str, *, variable: str = "the database URL") -> None:
         parts = urlsplit(url)
         hosts = parts.netloc.rpartition("@")[2]
         ports = re.findall(r":([^:\],]*)(?=,|$)", hosts)
-        bad_port = next((port for port in ports if port and not (port.isdecimal() and 0 < int(port) < 65_536)), None)
+        bad_port = next(
+            (port for port in ports if port and not (port.isdecimal() and int(port) in range(1, 65_536))), None
+        )
     except ValueError as error:
         raise DatabaseUnavailable(f"{variable} is not a URL: {_without_secrets(error)}; {_EXPECTED}") from None
     if parts.scheme not in SCHEMES:

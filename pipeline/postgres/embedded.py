@@ -79,7 +79,9 @@ class _Account:
     def can(self, need: int, path: Path) -> bool:
         """Whether the mode bits grant `need` (4 read, 1 enter or execute) on the path, and entry to all above it."""
         path = path.resolve()
-        return all(self._bits(part) & wanted == wanted for part, wanted in [(path, need), *((p, 1) for p in path.parents)])
+        return all(
+            self._bits(part) & wanted == wanted for part, wanted in [(path, need), *((p, 1) for p in path.parents)]
+        )
 
     def _bits(self, path: Path) -> int:
         status = path.stat()
@@ -268,7 +270,7 @@ class EmbeddedServer:
         )
         # Relative to the file that includes it. Ours stands outside PGDATA: root writes nothing where another user could
         # have laid a link.
-        self._run(["/bin/sh", "-c", "echo \"include '../rowledger.conf'\" >> \"$1\"", "sh", new / "postgresql.conf"])
+        self._run(["/bin/sh", "-c", 'echo "include \'../rowledger.conf\'" >> "$1"', "sh", new / "postgresql.conf"])
         new.rename(self.data_dir)
 
     def _settled(self) -> bool:
@@ -329,7 +331,7 @@ class EmbeddedServer:
 
     def _choose_port(self) -> int:
         first = int.from_bytes(hashlib.sha256(os.fsencode(self.home)).digest()[:4]) % len(PORTS)
-        ports = [*PORTS[first:], *PORTS[:first]]
+        ports: list[int] = [*PORTS[first:], *PORTS[:first]]
         with suppress(FileNotFoundError, ValueError):
             ports.insert(0, int(self._port_file.read_text()))
         for port in ports:
@@ -354,12 +356,12 @@ class EmbeddedServer:
             return None
         if not psutil.pid_exists(pid) or not self._stands_in_data_dir(psutil.Process(pid)):
             return None
-        return _Postmaster(pid, int(lines[3]) if len(lines) > 3 and lines[3].isdecimal() else None)
+        return _Postmaster(pid, next((int(line) for line in lines[3:4] if line.isdecimal()), None))
 
     def _stands_in_data_dir(self, process: psutil.Process) -> bool:
         """Whether it is a process of this server: all of them have the data folder as working directory."""
         try:
-            return os.path.samefile(process.cwd(), self.data_dir)
+            return self.data_dir.samefile(process.cwd())
         except (psutil.Error, OSError):
             return False
 
@@ -376,7 +378,7 @@ class EmbeddedServer:
         program = self._bin_dir / command[0]
         account = self._account
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 — our own programs and paths
                 [program, *command[1:]],
                 cwd="/",  # ours may be closed to the server's user
                 env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},

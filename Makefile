@@ -1,0 +1,58 @@
+# `make` alone lists the targets. Everything runs in .venv, which the first target that needs it creates.
+PYTHON ?= python3
+PORT ?= 3000
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo ui test check format lock stop clean
+.SILENT:
+
+help: ## List the targets
+	sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: $(STAMP) ## Load January's flights, then a damaged day while a worker is killed; print both balances
+	$(BIN)/python -m pipeline.demo
+
+ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:$(PORT)
+	DAGSTER_HOME="$(CURDIR)" $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+test: $(STAMP) ## Run all tests
+	$(BIN)/pytest pipeline_tests
+
+check: $(STAMP) ## Check format, lint, types and import layers
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+
+format: $(STAMP) ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
+
+lock: $(STAMP) ## Pin every dependency anew in requirements.lock
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+
+stop: ## Stop the embedded database
+	if [ -x $(BIN)/rowledger ]; then ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db stop; fi
+
+clean: ## Delete the embedded database, the landed files, .venv and all caches
+	if [ -x $(BIN)/rowledger ]; then ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db destroy --yes; fi
+	rm -rf .rowledger $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null || { \
+		echo "error: Python 3.11 to 3.14 is needed, but $(PYTHON) is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); echo "error: $(PYTHON) cannot make a virtual environment; on Debian install python3-venv" >&2; exit 1; }
+	echo "installing into $(VENV); the first time takes a minute or two"
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	touch $(STAMP)
