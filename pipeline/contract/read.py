@@ -1,0 +1,343 @@
+"""Read a source column as what the row model wants, at column speed.
+
+A value that is converted here is certain to be what pydantic would make of it. One that is not certain is marked as a
+suspect, and pydantic itself decides about it in `explain`. One that Python cannot even hold (nanoseconds, the year
+10000) is refused here.
+"""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from pipeline.contract.compile import FieldRules, Kind
+from pipeline.errors import SourceError
+
+__all__ = ["Reading", "blank", "read_column"]
+
+_PLAIN_INTEGER = r"^-?[0-9]{1,18}$"
+_PLAIN_FLOAT = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
+_PLAIN_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_PLAIN_TIME = r"^[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?$"
+_PLAIN_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?$"
+_PLAIN_INSTANT = _PLAIN_TIMESTAMP[:-1] + r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+_PLAIN_UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+_FLOAT_EXACT_INTEGER = 2**53
+_DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
+_EPOCH_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31, what Python's date holds
+_DAY_US = 86_400_000_000
+
+
+@dataclass
+class Reading:
+    """A column as read: its values, which of them pydantic must look at, and which are refused already.
+
+    `suspect` is a mask, or None when there are no suspects; `refused` holds masks with the reason each stands for.
+    """
+
+    values: pl.Series
+    suspect: pl.Series | None = None
+    refused: list[tuple[pl.Series, str]] = field(default_factory=list)
+
+    def doubt(self, mask: pl.Series) -> None:
+        """Add suspects; a null in the mask counts as one."""
+        mask = mask.fill_null(value=True) if mask.null_count() else mask
+        if mask.any():
+            self.suspect = mask if self.suspect is None else self.suspect | mask
+
+
+def read_column(rules: FieldRules, source: pl.Series) -> Reading:
+    """The column in a frame type natural to its kind; raises SourceError for a type that can never fit."""
+    dtype = source.dtype
+    if dtype == pl.Categorical or dtype == pl.Enum:
+        source, dtype = source.cast(pl.String), pl.String()
+    if source.null_count() == len(source):
+        return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)))
+    if dtype == pl.Float16:
+        source, dtype = source.cast(pl.Float32), pl.Float32()
+    accepted = _READERS[rules.kind]
+    reader = next((reader for matches, reader in accepted if matches(dtype)), None)
+    if reader is None:
+        raise SourceError(
+            f"column {rules.name!r} is {dtype} in the source, which is never taken for a {rules.kind}"
+            f"{_HINTS.get(rules.kind, '')}; change the row model or convert the source"
+        )
+    if rules.allowed is not None and reader is not accepted[0][1]:
+        # Literal and Enum compare without conversion: only pydantic knows what else it takes.
+        return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)), source.is_not_null())
+    reading = reader(rules, source)
+    if reading.values.null_count() != source.null_count():
+        reading.doubt(reading.values.is_null() & source.is_not_null())
+    for mask, _ in reading.refused:
+        reading.values = blank(reading.values, mask)
+    return reading
+
+
+def blank(values: pl.Series, mask: pl.Series) -> pl.Series:
+    """The values with null where the mask is true."""
+    return pl.select(pl.when(~mask).then(values).alias(values.name)).to_series()
+
+
+def _natural(rules: FieldRules) -> pl.DataType:
+    return rules.column.type.frame_type
+
+
+def _as_is(_rules: FieldRules, source: pl.Series) -> Reading:
+    return Reading(source)
+
+
+def _matching(source: pl.Series, pattern: str) -> pl.Series:
+    """The values of that form, the others as null."""
+    plain = source.str.contains(pattern)
+    return source if plain.all() else blank(source, ~plain)
+
+
+def _int_from_inexact(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Floats and decimals that are whole; pydantic words the refusal of the others."""
+    values = source.cast(pl.Int64, strict=False)
+    reading = Reading(values)
+    reading.doubt((values.cast(source.dtype, strict=False) != source) & source.is_not_null())
+    return reading
+
+
+def _int_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
+    values = _matching(source, _PLAIN_INTEGER)
+    return Reading(values.cast(pl.Int64, strict=False))
+
+
+def _bool_from_number(_rules: FieldRules, source: pl.Series) -> Reading:
+    reading = Reading(source == 1)
+    reading.doubt(~((source == 0) | (source == 1)) & source.is_not_null())
+    return reading
+
+
+def _all_doubtful(rules: FieldRules, source: pl.Series) -> Reading:
+    return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)))
+
+
+def _float(rules: FieldRules, source: pl.Series) -> Reading:
+    reading = Reading(source)
+    if rules.bounds or rules.finite:
+        # Neither a comparison nor min() says anything about NaN.
+        reading.doubt(~source.is_finite() & source.is_not_null())
+    return reading
+
+
+def _float_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
+    reading = Reading(source.cast(pl.Float64))
+    low, high = source.min(), source.max()
+    if low < -_FLOAT_EXACT_INTEGER or high > _FLOAT_EXACT_INTEGER:  # type: ignore[operator]
+        reading.doubt(~source.is_between(-_FLOAT_EXACT_INTEGER, _FLOAT_EXACT_INTEGER) & source.is_not_null())
+    return reading
+
+
+def _float_from_decimal(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Up to 15 digits a decimal and the nearest double name each other; beyond that somebody has to look."""
+    values = source.cast(pl.Float64)
+    scale = source.dtype.scale  # type: ignore[attr-defined]
+    reading = Reading(values)
+    reading.doubt((values.abs() >= 10.0 ** (_DOUBLE_DIGITS - scale)) & source.is_not_null())
+    return reading
+
+
+def _float_from_text(rules: FieldRules, source: pl.Series) -> Reading:
+    values = _matching(source, _PLAIN_FLOAT)
+    return _float(rules, values.cast(pl.Float64, strict=False))
+
+
+def _decimal_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
+    return Reading(source.cast(pl.Decimal(38, 0), strict=False))
+
+
+def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
+    """A double of up to 15 digits is taken as its shortest decimal form, as pydantic takes it."""
+    scale: int = _natural(rules).scale  # type: ignore[attr-defined]
+    doubles = source.cast(pl.Float64)
+    plain = (doubles.abs() < 10.0 ** (_DOUBLE_DIGITS - scale)) & doubles.is_finite()
+    values = blank(doubles, ~plain).cast(pl.Decimal(38, scale), strict=False)
+    reading = Reading(values)
+    reading.doubt((values.cast(pl.Float64) != doubles) & doubles.is_not_null())
+    return reading
+
+
+def _decimal_from_text(rules: FieldRules, source: pl.Series) -> Reading:
+    scale: int = _natural(rules).scale  # type: ignore[attr-defined]
+    pattern = rf"^-?[0-9]{{1,{max(38 - scale, 1)}}}" + (rf"(\.[0-9]{{1,{scale}}})?$" if scale else "$")
+    values = _matching(source, pattern)
+    return Reading(values.cast(pl.Decimal(38, scale), strict=False))
+
+
+def _text_from_bytes(_rules: FieldRules, source: pl.Series) -> Reading:
+    return Reading(source.cast(pl.String, strict=False))
+
+
+def _bytes_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
+    return Reading(source.cast(pl.Binary))
+
+
+def _uuid_from_bytes(_rules: FieldRules, source: pl.Series) -> Reading:
+    return Reading(blank(source, source.bin.size() != 16))
+
+
+def _uuid_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
+    values = _matching(source, _PLAIN_UUID)
+    return Reading(values.str.replace_all("-", "", literal=True).str.decode("hex", strict=False))
+
+
+def _date(_rules: FieldRules, source: pl.Series) -> Reading:
+    reading = Reading(source)
+    _refuse_outside(reading, source.to_physical(), _EPOCH_DAYS)
+    return reading
+
+
+def _date_from_timestamp(rules: FieldRules, source: pl.Series) -> Reading:
+    """Midnights are dates; pydantic words the refusal of other hours."""
+    reading = _timestamp(rules, source)
+    stamps = reading.values
+    reading.values = stamps.cast(pl.Date)
+    reading.doubt((reading.values.cast(stamps.dtype) != stamps) & source.is_not_null())
+    return reading
+
+
+def _date_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
+    values = _matching(source, _PLAIN_DATE)
+    reading = Reading(values.str.to_date("%Y-%m-%d", strict=False))
+    return _doubt_year_zero(reading, _EPOCH_DAYS[0])
+
+
+def _timestamp(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Timestamps in microseconds, those with a zone in UTC."""
+    dtype = source.dtype
+    ticks = source.to_physical()
+    unit = dtype.time_unit  # type: ignore[attr-defined]
+    reading = Reading(source)
+    match unit:
+        case "ns":
+            if (fine := (ticks % 1000 != 0)).any():
+                reading.refused.append((fine.fill_null(value=False), "has nanoseconds, which a timestamp would lose"))
+            ticks = ticks // 1000
+        case "ms":
+            limit = (2**63 - 1) // 1000
+            _refuse_outside(reading, ticks, (-limit, limit))
+            ticks = ticks.clip(-limit, limit) * 1000
+    _refuse_outside(reading, ticks, (_EPOCH_DAYS[0] * _DAY_US, (_EPOCH_DAYS[1] + 1) * _DAY_US - 1))
+    zone = "UTC" if dtype.time_zone else None  # type: ignore[attr-defined]
+    if unit != "us" or dtype.time_zone != zone:  # type: ignore[attr-defined]
+        reading.values = ticks.cast(pl.Datetime("us", zone))
+    return reading
+
+
+def _timestamp_from_date(rules: FieldRules, source: pl.Series) -> Reading:
+    reading = _date(rules, source)
+    reading.values = source.cast(pl.Datetime("us"))
+    return reading
+
+
+def _timestamp_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
+    values = _matching(source, _PLAIN_TIMESTAMP)
+    spaced = values.str.replace("T", " ", literal=True)
+    reading = Reading(spaced.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False))
+    return _doubt_year_zero(reading, _EPOCH_DAYS[0] * _DAY_US)
+
+
+def _instant_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
+    values = _matching(source, _PLAIN_INSTANT)
+    spaced = values.str.replace("T", " ", literal=True).str.replace("Z", "+00:00", literal=True)
+    parsed = spaced.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
+    reading = Reading(parsed)
+    return _doubt_year_zero(reading, (_EPOCH_DAYS[0] + 1) * _DAY_US)
+
+
+def _time(_rules: FieldRules, source: pl.Series) -> Reading:
+    reading = Reading(source)
+    if (fine := (source.to_physical() % 1000 != 0)).any():
+        reading.refused.append((fine.fill_null(value=False), "has nanoseconds, which a time would lose"))
+    return reading
+
+
+def _time_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
+    values = _matching(source, _PLAIN_TIME)
+    return Reading(values.str.to_time("%H:%M:%S%.f", strict=False))
+
+
+def _refuse_outside(reading: Reading, ticks: pl.Series, limits: tuple[int, int]) -> None:
+    low, high = ticks.min(), ticks.max()
+    if low is not None and (low < limits[0] or high > limits[1]):  # type: ignore[operator]
+        outside = ~ticks.is_between(*limits)
+        reading.refused.append((outside.fill_null(value=False), "is outside the years 1 to 9999"))
+
+
+def _doubt_year_zero(reading: Reading, first_tick: int) -> Reading:
+    ticks = reading.values.to_physical()
+    if ticks.null_count() < len(ticks) and ticks.min() < first_tick:  # type: ignore[operator]
+        reading.doubt((ticks < first_tick).fill_null(value=False))
+    return reading
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    return dtype == pl.String
+
+
+def _is_integer(dtype: pl.DataType) -> bool:
+    return dtype.is_integer()
+
+
+def _is_float(dtype: pl.DataType) -> bool:
+    return dtype.is_float()
+
+
+def _is_decimal(dtype: pl.DataType) -> bool:
+    return dtype == pl.Decimal
+
+
+def _is_bytes(dtype: pl.DataType) -> bool:
+    return dtype == pl.Binary
+
+
+def _is_bool(dtype: pl.DataType) -> bool:
+    return dtype == pl.Boolean
+
+
+def _is_date(dtype: pl.DataType) -> bool:
+    return dtype == pl.Date
+
+
+def _is_time(dtype: pl.DataType) -> bool:
+    return dtype == pl.Time
+
+
+def _is_naive(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.Datetime) and dtype.time_zone is None
+
+
+def _is_aware(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
+
+
+# What a kind takes, its own type first. What is missing here pydantic may take in lax mode, but only by a silent change
+# of meaning: True into 1, 1357000000 into a date, a local time into an instant.
+_READERS = {
+    Kind.BOOL: ((_is_bool, _as_is), (_is_integer, _bool_from_number), (_is_float, _bool_from_number), (_is_text, _all_doubtful)),
+    Kind.INT: (
+        (_is_integer, _as_is), (_is_float, _int_from_inexact), (_is_decimal, _int_from_inexact), (_is_text, _int_from_text),
+    ),
+    Kind.FLOAT: (
+        (_is_float, _float), (_is_integer, _float_from_int), (_is_decimal, _float_from_decimal), (_is_text, _float_from_text),
+    ),
+    Kind.DECIMAL: (
+        (_is_decimal, _as_is), (_is_integer, _decimal_from_int), (_is_float, _decimal_from_float),
+        (_is_text, _decimal_from_text),
+    ),
+    Kind.TEXT: ((_is_text, _as_is), (_is_bytes, _text_from_bytes)),
+    Kind.BYTES: ((_is_bytes, _as_is), (_is_text, _bytes_from_text)),
+    Kind.UUID: ((_is_bytes, _uuid_from_bytes), (_is_text, _uuid_from_text)),
+    Kind.DATE: ((_is_date, _date), (_is_naive, _date_from_timestamp), (_is_text, _date_from_text)),
+    Kind.TIMESTAMP: ((_is_naive, _timestamp), (_is_date, _timestamp_from_date), (_is_text, _timestamp_from_text)),
+    Kind.TIMESTAMPTZ: ((_is_aware, _timestamp), (_is_text, _instant_from_text)),
+    Kind.TIME: ((_is_time, _time), (_is_text, _time_from_text)),
+}  # fmt: skip
+
+_HINTS = {
+    Kind.TIMESTAMP: " (a field that holds instants is an AwareDatetime)",
+    Kind.TIMESTAMPTZ: " (a field that holds local times is a NaiveDatetime)",
+}

