@@ -18,8 +18,8 @@ help: ## List the targets
 demo: $(STAMP) ## Load January's flights, then a damaged day while a worker is killed; print both balances
 	$(BIN)/python -m pipeline.demo
 
-ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:$(PORT)
-	DAGSTER_HOME="$(CURDIR)" $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:3000 (make ui PORT=… for another)
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(STAMP) ## Run all tests
 	$(BIN)/pytest pipeline_tests

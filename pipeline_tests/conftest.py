@@ -1,0 +1,113 @@
+"""A server for the session, a database for each test, and settings that nothing outside leaks into."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from pipeline.postgres.embedded import EmbeddedServer
+from pipeline.postgres.migrate import ensure_ledger
+from pipeline.settings import settings
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder for this test that other users may enter."""
+    with _open_folder() as folder:
+        yield folder
+
+
+@contextmanager
+def _open_folder() -> Iterator[Path]:
+    """A temporary folder that other users may enter, as pytest's own, for root, may not be."""
+    folder = Path(tempfile.mkdtemp(prefix="rowledger-test-")).resolve()
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _on_connection(url: str, action: Callable[[asyncpg.Connection], Awaitable[object]]) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(url, timeout=30)
+        try:
+            async with asyncio.timeout(60):
+                await action(connection)
+        finally:
+            await connection.close(timeout=10)
+
+    asyncio.run(run())
+
+
+def _execute(url: str, statement: str) -> None:
+    _on_connection(url, lambda connection: connection.execute(statement))
+
+
+@contextmanager
+def _new_database(server: str, kind: str, template: str) -> Iterator[str]:
+    name = f"rowledger_{kind}_{uuid.uuid4().hex[:12]}"
+    _execute(server, f"create database {name} template {template} encoding 'UTF8'")
+    try:
+        yield name
+    finally:
+        _execute(server, f"drop database {name} with (force)")
+
+
+def _with_database(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_this_test_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith(("ROWLEDGER_", "PG"))]:
+        if name != "ROWLEDGER_TEST_DATABASE_URL":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ROWLEDGER_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The URL of a server whose superuser we are: ROWLEDGER_TEST_DATABASE_URL, or a fresh embedded one."""
+    if given := os.environ.get("ROWLEDGER_TEST_DATABASE_URL"):
+        yield given
+        return
+    with _open_folder() as folder:
+        embedded = EmbeddedServer(folder / "postgres")
+        try:
+            yield embedded.ensure_running()
+        finally:
+            embedded.destroy()
+
+
+@pytest.fixture(scope="session")
+def _template(server: str) -> Iterator[str]:
+    """A database with the ledger's tables, which is cloned for each test and which nobody connects to."""
+    with _new_database(server, "template", "template0") as name:
+        _on_connection(_with_database(server, name), ensure_ledger)
+        yield name
+
+
+@pytest.fixture
+def database(server: str, _template: str) -> Iterator[str]:
+    """The URL of a fresh database with an empty ledger."""
+    with _new_database(server, "test", _template) as name:
+        yield _with_database(server, name)
+
+
+@pytest.fixture
+def empty_database(server: str) -> Iterator[str]:
+    """The URL of a fresh database without anything in it."""
+    with _new_database(server, "empty", "template0") as name:
+        yield _with_database(server, name)
