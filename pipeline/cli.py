@@ -14,6 +14,10 @@ __all__ = ["cli", "main"]
 
 # Command → where it is defined, and the line `rowledger --help` shows for it.
 COMMANDS = {
+    "status": ("pipeline.commands.status:status", "What was enqueued, written and dead-lettered, a line a partition."),
+    "verify": ("pipeline.commands.status:verify", "Compare published partitions with the ledger."),
+    "dead-letters": ("pipeline.commands.status:dead_letters", "Rows that were refused, and why."),
+    "incidents": ("pipeline.commands.status:incidents", "Workers that died, with pid, cause and chunk."),
     "db": ("pipeline.commands.db:db", "Start, stop and reach the database."),
 }
 

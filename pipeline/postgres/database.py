@@ -1,7 +1,7 @@
 """Which server this installation uses: the one in ROWLEDGER_DATABASE_URL, or the embedded one, started on demand."""
 
 import re
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pipeline.errors import DatabaseUnavailable
 from pipeline.postgres.embedded import EmbeddedServer
@@ -37,8 +37,7 @@ def dagster_url() -> str:
     search_path = f"-csearch_path={DAGSTER_SCHEMA}"
     options = " ".join([*(value for name, value in query if name == "options"), search_path])
     query = [*((name, value) for name, value in query if name != "options"), ("options", options)]
-    # quote, not quote_plus: libpq reads %20 as a blank, and + as a plus sign.
-    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+    return _joined(parts, query)
 
 
 def embedded_server() -> EmbeddedServer:
@@ -58,8 +57,7 @@ def split_password(url: str) -> tuple[str, str | None]:
     user, colon, password = userinfo.partition(":")
     query = parse_qsl(parts.query, keep_blank_values=True)
     from_query = next((value for name, value in query if name == "password"), None)
-    bare_query = urlencode([(name, value) for name, value in query if name != "password"], quote_via=quote)
-    bare = urlunsplit(parts._replace(netloc=f"{user}{at}{hosts}", query=bare_query))
+    bare = _joined(parts._replace(netloc=f"{user}{at}{hosts}"), [pair for pair in query if pair[0] != "password"])
     return bare, from_query if from_query is not None else unquote(password) if colon else None
 
 
@@ -87,6 +85,12 @@ def check_url_shape(url: str, *, variable: str = "the database URL") -> None:
 
 
 _EXPECTED = "expected postgresql://user:password@host:port/database"
+
+
+def _joined(parts: SplitResult, query: list[tuple[str, str]]) -> str:
+    """The URL again: `urlunsplit` drops the // of postgresql:///db, and libpq reads + as a plus sign, not as a blank."""
+    encoded = urlencode(query, quote_via=quote)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if encoded else ''}{encoded}"
 
 
 def _without_secrets(error: ValueError) -> str:

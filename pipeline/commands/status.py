@@ -1,0 +1,154 @@
+"""`rowledger status`, `rowledger verify` and `rowledger dead-letters list`: what the ledger says."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import DiscrepancyFound
+from pipeline.model.report import PartitionStatus
+from pipeline.operations.status import read_dead_letters, read_incidents, read_status
+from pipeline.operations.verify import run_verify
+from pipeline.postgres.database import target_url
+from pipeline.tables import all_tables
+from pipeline.tables import table as table_named
+
+__all__ = ["balance_table", "dead_letters", "incidents", "status", "verify"]
+
+_PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+
+
+@click.command(short_help="What was enqueued, written and dead-lettered, a line a partition.")
+@click.option("--table", "table_name", help="Only this table.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with totals.")
+def status(*, table_name: str | None, as_json: bool) -> None:
+    """Show the latest load of each partition."""
+    if table_name is not None:
+        table_named(table_name)
+    rows = read_status(target_url(), table_name)
+    if as_json:
+        click.echo(json.dumps(_as_json(rows), indent=2, default=_plain))
+        return
+    if not rows:
+        click.echo(f"nothing has been loaded yet; tables: {', '.join(sorted(all_tables()))}")
+        return
+    _console().print(balance_table(rows))
+
+
+@click.command(short_help="Compare published partitions with the ledger; exit code 1 when one differs.")
+@click.option("--table", "table_name", required=True)
+@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+def verify(*, table_name: str, partitions: Sequence[str]) -> None:
+    """Count and fingerprint the published partitions, and compare them with what was loaded."""
+    spec = table_named(table_name)
+    results = run_verify(spec, url=target_url(), partition_keys=partitions or None)
+    bad = [result for result in results if not result.passed]
+    for result in bad:
+        for check in result.checks:
+            if not check.passed:
+                click.echo(f"{table_name} {result.partition_key}: {check.name}: {check.summary}", err=True)
+    if bad:
+        raise DiscrepancyFound(
+            f"table {table_name}: {len(bad)} of {len(results)} published partitions differ from the ledger"
+        )
+    click.echo(f"table {table_name}: {len(results)} published partitions are what was loaded")
+
+
+@click.group(name="dead-letters", short_help="Rows that were refused, and why.")
+def dead_letters() -> None:
+    """Rows that could not be written, kept with their reasons."""
+
+
+@dead_letters.command(name="list")
+@click.option("--table", "table_name", required=True)
+@click.option("--partition", help="Only this partition.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Rows to show at most.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows' values.")
+def list_letters(*, table_name: str, partition: str | None, limit: int, as_json: bool) -> None:
+    """List the dead letters of the latest load of each partition."""
+    table_named(table_name)
+    letters = read_dead_letters(target_url(), table_name, partition=partition, limit=limit)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(letter) for letter in letters], indent=2))
+        return
+    shown = Table("partition", "row", "stage", "column", "SQLSTATE", "reason")
+    for letter in letters:
+        shown.add_row(
+            letter.partition_key,
+            str(letter.row_no),
+            letter.stage,
+            letter.column_name or "",
+            letter.sqlstate or "",
+            letter.reason,
+        )
+    _console().print(shown if letters else f"table {table_name} has no dead letters")
+
+
+@click.command(short_help="Workers that died, with pid, cause and chunk.")
+@click.option("--table", "table_name", required=True)
+@click.option("--partition", help="Only this partition.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def incidents(*, table_name: str, partition: str | None, as_json: bool) -> None:
+    """List the worker deaths of the latest load of each partition."""
+    table_named(table_name)
+    found = read_incidents(target_url(), table_name, partition=partition)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(incident) for incident in found], indent=2, default=_plain))
+        return
+    shown = Table("partition", "pid", "kind", "exit code", "chunk", "attempt", "what happened")
+    for incident in found:
+        shown.add_row(
+            incident.partition_key,
+            str(incident.pid),
+            incident.kind,
+            str(incident.exit_code),
+            str(incident.chunk_no),
+            str(incident.attempt),
+            incident.summary,
+        )
+    _console().print(shown if found else f"no worker of table {table_name} has died")
+
+
+def balance_table(rows: Sequence[PartitionStatus]) -> Table:
+    """Each partition's balance, and the sum."""
+    shown = Table("table", "partition", "state", show_footer=True)
+    numbers = {
+        "enqueued": [row.enqueued_rows for row in rows],
+        "written": [row.written_rows for row in rows],
+        "dead-lettered": [row.dead_lettered_rows for row in rows],
+        "missing": [row.enqueued_rows - row.written_rows - row.dead_lettered_rows for row in rows],
+        "incidents": [row.incidents for row in rows],
+    }
+    for name, values in numbers.items():
+        shown.add_column(name, f"{sum(values):,}", justify="right")
+    shown.add_column("run")
+    for index, row in enumerate(rows):
+        figures = [f"{values[index]:,}" for values in numbers.values()]
+        shown.add_row(row.table, row.partition_key, row.state, *figures, (row.run_id or "")[:8])
+    return shown
+
+
+def _as_json(rows: Sequence[PartitionStatus]) -> dict[str, object]:
+    return {
+        "partitions": [dataclasses.asdict(row) for row in rows],
+        "totals": {
+            "partitions": len(rows),
+            "enqueued_rows": sum(row.enqueued_rows for row in rows),
+            "written_rows": sum(row.written_rows for row in rows),
+            "dead_lettered_rows": sum(row.dead_lettered_rows for row in rows),
+            "incidents": sum(row.incidents for row in rows),
+        },
+    }
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
