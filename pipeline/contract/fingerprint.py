@@ -1,0 +1,220 @@
+"""Fingerprints of columns that client and server both compute, and that add up over chunks.
+
+A column's fingerprint is the count of its non-null values and a total over them: the exact sum for numbers and dates, the
+sum of PostgreSQL's own 32-bit hash for everything else (measured: a hash costs the server hardly more than a length). A
+value that changed, went missing or came twice moves the total; what cannot be seen is a change that keeps a sum, such as two
+integers swapped between rows, and a hash that collides, one in four billion.
+
+Weak spot: jsonb is counted only, because the server stores a document in its own form, which the client would have to guess.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from types import MappingProxyType
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline.contract.pg_hash import hash_byte_strings, hash_doubles, hash_int64s
+from pipeline.model.column import Column, TypeName
+
+__all__ = ["Fingerprint", "fingerprint_frame", "fingerprint_from_row", "fingerprint_sql"]
+
+Total = int | Decimal
+
+_EXACT = Context(prec=1000)  # Python's default of 28 digits would round long totals
+_PG_EPOCH_DAYS = 10_957  # 2000-01-01, from which PostgreSQL counts, in days since 1970-01-01
+_PG_EPOCH_US = _PG_EPOCH_DAYS * 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Fingerprint(Mapping[str, tuple[int, Total]]):
+    """By column: how many values are not null, and their total."""
+
+    columns: Mapping[str, tuple[int, Total]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
+
+    @classmethod
+    def empty(cls, columns: Sequence[Column]) -> "Fingerprint":
+        """That of no rows: where a sum over chunks begins."""
+        return cls({column.name: (0, 0) for column in columns})
+
+    def __getitem__(self, column: str) -> tuple[int, Total]:
+        return self.columns[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.columns.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fingerprint) and dict(self.columns) == dict(other.columns)
+
+    def __add__(self, other: "Fingerprint") -> "Fingerprint":
+        return self._combine(other, _add)
+
+    def __sub__(self, other: "Fingerprint") -> "Fingerprint":
+        return self._combine(other, lambda a, b: _add(a, -b if isinstance(b, int) else b.copy_negate()))
+
+    def _combine(self, other: "Fingerprint", combine: Callable[[Total, Total], Total]) -> "Fingerprint":
+        if set(self) != set(other):
+            raise ValueError(f"fingerprints of different columns: {sorted(set(self) ^ set(other))}")
+        return Fingerprint(
+            {
+                name: (cast("int", combine(count, other[name][0])), combine(total, other[name][1]))
+                for name, (count, total) in self.items()
+            }
+        )
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """One text a column that differs, with both figures; empty when the two agree."""
+        texts: list[str] = []
+        for name in dict.fromkeys([*self, *other]):
+            mine, its = self.columns.get(name), other.columns.get(name)
+            if mine != its:
+                texts.append(f"{name}: {_figures(mine)} against {_figures(its)}")
+        return texts
+
+    def to_json(self) -> str:
+        """A JSON object of column → [count, total], both as decimal text."""
+        return json.dumps({name: [str(count), _plain(total)] for name, (count, total) in self.items()}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Fingerprint":
+        return cls({name: (int(count), _number(total)) for name, (count, total) in json.loads(text).items()})
+
+
+def _add(a: Total, b: Total) -> Total:
+    return a + b if isinstance(a, int) and isinstance(b, int) else _EXACT.add(Decimal(a), Decimal(b))
+
+
+def _plain(total: Total) -> str:
+    return str(total) if isinstance(total, int) else format(total, "f")
+
+
+def _number(text: str) -> Total:
+    return Decimal(text) if not text.lstrip("-").isdigit() else int(text)
+
+
+def _figures(entry: tuple[int, Total] | None) -> str:
+    return "no such column" if entry is None else f"{entry[0]} values, total {_plain(entry[1])}"
+
+
+def fingerprint_sql(columns: Sequence[Column], quote: Callable[[str], str]) -> list[str]:
+    """Two aggregate expressions a column, count and total, in the order of the columns."""
+    expressions: list[str] = []
+    for column in columns:
+        name = quote(column.name)
+        expressions += [f"count({name})", f"coalesce({_TOTALS_SQL[column.type.name].format(name)}, 0)"]
+    return expressions
+
+
+_TOTALS_SQL: dict[TypeName, str] = {
+    TypeName.BOOLEAN: "count(*) filter (where {})",
+    TypeName.SMALLINT: "sum({})",
+    TypeName.INTEGER: "sum({})",
+    TypeName.BIGINT: "sum({})",
+    TypeName.NUMERIC: "sum({})",
+    TypeName.REAL: "sum(hashfloat4({})::bigint)",
+    TypeName.DOUBLE: "sum(hashfloat8({})::bigint)",
+    TypeName.TEXT: 'sum(hashtext({} collate "C")::bigint)',
+    TypeName.VARCHAR: 'sum(hashtext({} collate "C")::bigint)',
+    # No hash function of bytea can be called by name before PostgreSQL 18.
+    TypeName.BYTEA: "sum(hashtext(encode({}, 'hex') collate \"C\")::bigint)",
+    TypeName.UUID: "sum(uuid_hash({})::bigint)",
+    TypeName.DATE: "sum({} - date '2000-01-01')",
+    # extract(epoch …) is exact too, and ten times dearer.
+    TypeName.TIME: "sum(time_hash({})::bigint)",
+    TypeName.TIMESTAMP: "sum(timestamp_hash({})::bigint)",
+    # timestamptz_hash came with PostgreSQL 18 only; an instant as UTC clock time has the same bits.
+    TypeName.TIMESTAMPTZ: "sum(timestamp_hash({} at time zone 'UTC')::bigint)",
+    TypeName.JSONB: "0",
+}
+
+
+def fingerprint_from_row(columns: Sequence[Column], row: Sequence[object]) -> Fingerprint:
+    """The result of `fingerprint_sql` as a fingerprint; `row` holds two figures a column."""
+    entries: dict[str, tuple[int, Total]] = {}
+    for position, column in enumerate(columns):
+        count, total = row[2 * position], row[2 * position + 1]
+        entries[column.name] = (int(cast("int", count)), _normalised(cast("Total", total)))
+    return Fingerprint(entries)
+
+
+def _normalised(total: Total) -> Total:
+    """Whole totals as int, whatever the server's type for them is."""
+    if isinstance(total, Decimal) and total.is_finite() and total == total.to_integral_value(context=_EXACT):
+        return int(total)
+    return total
+
+
+def fingerprint_frame(frame: pl.DataFrame, columns: Sequence[Column]) -> Fingerprint:
+    """The same figures from a frame in the columns' frame types."""
+    entries: dict[str, tuple[int, Total]] = {}
+    for column in columns:
+        values = frame[column.name]
+        if nulls := values.null_count():
+            values = values.drop_nulls()
+        entries[column.name] = (frame.height - nulls, _total(values, column.type.name) if len(values) else 0)
+    return Fingerprint(entries)
+
+
+def _total(values: pl.Series, type_name: TypeName) -> Total:
+    match type_name:
+        case TypeName.BOOLEAN:
+            return int(values.sum())
+        case TypeName.SMALLINT | TypeName.INTEGER | TypeName.BIGINT:
+            return _sum_int64s(values.cast(pl.Int64).to_numpy())
+        case TypeName.NUMERIC:
+            return _sum_decimals(values)
+        case TypeName.REAL | TypeName.DOUBLE:
+            return _sum_hashes(hash_doubles(values.cast(pl.Float64).to_numpy()))
+        case TypeName.TEXT | TypeName.VARCHAR | TypeName.UUID:
+            return _sum_hashes(_hash_strings(values))
+        case TypeName.BYTEA:
+            return _sum_hashes(_hash_strings(values.bin.encode("hex")))
+        case TypeName.DATE:
+            return int(values.to_physical().cast(pl.Int64).sum()) - _PG_EPOCH_DAYS * len(values)
+        case TypeName.TIME:
+            return _sum_hashes(hash_int64s((values.to_physical() // 1000).to_numpy()))
+        case TypeName.TIMESTAMP | TypeName.TIMESTAMPTZ:
+            return _sum_hashes(hash_int64s(values.to_physical().to_numpy() - _PG_EPOCH_US))
+        case TypeName.JSONB:
+            return 0
+
+
+def _sum_hashes(hashes: npt.NDArray[np.int32]) -> int:
+    return int(hashes.sum(dtype=np.int64))
+
+
+def _sum_int64s(values: npt.NDArray[np.int64]) -> int:
+    """Exact for any values: the halves cannot overflow in fewer than 2^32 rows, which the plain sum can in two."""
+    return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
+
+
+def _sum_decimals(values: pl.Series) -> Total:
+    """Exact beyond the 38 digits that polars' own sum would hold."""
+    array = values.to_arrow()
+    scale: int = array.type.scale
+    halves = np.frombuffer(array.buffers()[1], dtype="<i8")[2 * array.offset : 2 * (array.offset + len(array))]
+    low, high = halves[0::2].view("<u8"), halves[1::2]
+    unsigned = (int((low >> np.uint64(32)).sum()) << 32) + int((low & np.uint64(0xFFFFFFFF)).sum())
+    return _normalised(Decimal((_sum_int64s(high) << 64) + unsigned).scaleb(-scale, _EXACT))
+
+
+def _hash_strings(values: pl.Series) -> npt.NDArray[np.int32]:
+    array = values.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, content = array.buffers()
+    starts = np.frombuffer(offsets, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
+    octets = np.frombuffer(content, dtype=np.uint8) if content is not None else np.empty(0, dtype=np.uint8)
+    return hash_byte_strings(octets[starts[0] : starts[-1]], starts - starts[0])
