@@ -113,6 +113,6 @@ def test_help_imports_nothing_heavy(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
-    assert "db  Start, stop and reach the database." in done.stdout
+    assert "Start, stop and reach the database." in done.stdout
     assert done.stdout.endswith("[]\n")
     assert not home.exists()
