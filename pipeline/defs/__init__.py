@@ -1,0 +1,9 @@
+"""The Dagster face, and with `pipeline.definitions` the only importer of dagster.
+
+Kept empty of imports: every Dagster process loads `pipeline.defs.storage`, and most need nothing else from here.
+"""
+
+import warnings
+
+# `backfill_policy` has been marked beta for years; each process of a run would say so once for every asset.
+warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .* is currently in beta")

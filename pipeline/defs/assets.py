@@ -1,0 +1,72 @@
+"""From a table spec to its asset: one step that plans, loads, reconciles and publishes."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipeline.defs.checks import in_step_check_specs
+from pipeline.defs.metadata import check_results, failure_of, load_failure, load_metadata, table_metadata
+from pipeline.defs.observer import observing
+from pipeline.defs.partitions import partition_keys, partitions_definition
+from pipeline.defs.resources import GuardedWriter
+from pipeline.errors import RowledgerError
+from pipeline.model.partition import Unpartitioned
+from pipeline.model.report import PartitionReport
+from pipeline.model.table import TableSpec
+
+__all__ = ["table_asset"]
+
+
+def table_asset(spec: TableSpec) -> dg.AssetsDefinition:
+    """The asset of one table. It materializes only what the database has confirmed; anything else is a red run."""
+
+    @dg.asset(
+        name=spec.name,
+        description=spec.description or f"Guarded load into {spec.target}.",
+        group_name="tables",
+        kinds={"postgres"},
+        deps=spec.upstream,
+        metadata=table_metadata(spec),
+        partitions_def=partitions_definition(spec.partitions),
+        backfill_policy=None if isinstance(spec.partitions, Unpartitioned) else dg.BackfillPolicy.single_run(),
+        check_specs=in_step_check_specs(spec),
+    )
+    def load(
+        context: dg.AssetExecutionContext, writer: GuardedWriter
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        reports = _load(context, spec, writer)
+        yield from check_results(spec, reports)
+        if not all(report.published for report in reports):
+            # Without a MaterializeResult the partitions of this run stay failed, except those that are recorded here.
+            _record_published(context, spec, reports)
+            raise load_failure(spec, reports)
+        yield _materialization(context, spec, reports)
+
+    return load
+
+
+def _load(context: dg.AssetExecutionContext, spec: TableSpec, writer: GuardedWriter) -> list[PartitionReport]:
+    keys = partition_keys(context, spec.partitions)
+    try:
+        with observing(context) as observer:
+            return writer.load(spec, keys, run_id=context.run_id, observer=observer)
+    except RowledgerError as error:
+        raise failure_of(spec.name, error) from None
+
+
+def _record_published(context: dg.AssetExecutionContext, spec: TableSpec, reports: list[PartitionReport]) -> None:
+    for report in reports:
+        if report.published:
+            context.log_event(
+                dg.AssetMaterialization(spec.name, partition=report.partition_key, metadata=load_metadata(spec, report))
+            )
+
+
+def _materialization(
+    context: dg.AssetExecutionContext, spec: TableSpec, reports: list[PartitionReport]
+) -> dg.MaterializeResult[None]:
+    if isinstance(spec.partitions, Unpartitioned):
+        return dg.MaterializeResult(metadata=load_metadata(spec, reports[0]))
+    for report in reports:
+        context.add_asset_metadata(load_metadata(spec, report), partition_key=report.partition_key)
+    return dg.MaterializeResult()

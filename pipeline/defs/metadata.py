@@ -1,0 +1,188 @@
+"""What Dagster shows of a load: metadata keys, and PartitionReports turned into metadata, check results and failures.
+
+Figures are plain ints and floats, because the UI plots nothing else.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from pipeline.contract.check import Contract
+from pipeline.errors import DatabaseUnavailable, PartitionBusy, RowledgerError
+from pipeline.model.partition import Unpartitioned
+from pipeline.model.report import CheckName, Incident, PartitionReport
+from pipeline.model.table import TableSpec
+
+__all__ = [
+    "check_results",
+    "describe_error",
+    "failure_of",
+    "load_failure",
+    "load_metadata",
+    "table_metadata",
+]
+
+ENQUEUED_ROWS = "enqueued_rows"
+WRITTEN_ROWS = "written_rows"
+DEAD_LETTERED_ROWS = "dead_lettered_rows"
+CRASHED_WORKERS = "crashed_workers"
+CRASHED_PIDS = "crashed_pids"
+RETRIES = "retries"
+CHUNKS = "chunks"
+ROWS_PER_SECOND = "rows_per_second"
+SECONDS = "seconds"
+PEAK_RSS_BYTES = "peak_rss_bytes"
+LOAD_ID = "load_id"
+RESUMED = "resumed"
+PARTITIONS = "partitions"
+FAILED_PARTITIONS = "failed_partitions"
+ROW_COUNT = "dagster/row_count"
+PARTITION_ROW_COUNT = "dagster/partition_row_count"
+TABLE_NAME = "dagster/table_name"
+COLUMN_SCHEMA = "dagster/column_schema"
+
+NAMED_PARTITIONS_MAX = 20  # so that a message about 365 bad days can still be read
+RETRYABLE = (DatabaseUnavailable, PartitionBusy)  # the step may be run again without anybody's help
+
+Metadata = dict[str, Any]
+
+
+def table_metadata(spec: TableSpec) -> Metadata:
+    """What is true of the table before any load: its name and its columns."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            column.type.sql,
+            constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=spec.key == (column.name,)),
+        )
+        for column in Contract.of(spec.row).columns
+    ]
+    return {
+        TABLE_NAME: str(spec.target),
+        COLUMN_SCHEMA: dg.TableSchema(columns),
+    }
+
+
+def load_metadata(spec: TableSpec, report: PartitionReport) -> Metadata:
+    """One published partition, for its materialization."""
+    whole = isinstance(spec.partitions, Unpartitioned)
+    metadata: Metadata = {
+        **_balance([report]),
+        RETRIES: report.retries,
+        CHUNKS: report.chunks,
+        ROWS_PER_SECOND: round(report.rows_per_second, 1),
+        SECONDS: round(report.seconds, 3),
+        PEAK_RSS_BYTES: report.peak_rss_bytes,
+        RESUMED: report.resumed,
+        TABLE_NAME: str(spec.target),
+        ROW_COUNT if whole else PARTITION_ROW_COUNT: report.written_rows,
+    }
+    return metadata if report.load_id is None else {**metadata, LOAD_ID: report.load_id}
+
+
+def check_results(spec: TableSpec, reports: Sequence[PartitionReport]) -> Iterator[dg.AssetCheckResult]:
+    """One result a check for all partitions of the run; it passes only if every partition has passed it."""
+    for name in CheckName:
+        verdicts = {report.partition_key: _verdict(report, name) for report in reports}
+        failed = {key: summary for key, (passed, summary, _) in verdicts.items() if not passed}
+        metadata: Metadata = {PARTITIONS: len(reports), FAILED_PARTITIONS: len(failed)}
+        if name is CheckName.ROW_BALANCE:
+            metadata |= _balance(reports)
+        if len(reports) == 1:
+            metadata |= _verdict(reports[0], name)[2]
+        if failed:
+            metadata["discrepancies"] = dg.MetadataValue.json(dict(_named(failed)))
+        passed_text = _verdict(reports[0], name)[1] if len(reports) == 1 else f"{len(reports)} partitions passed"
+        yield dg.AssetCheckResult(
+            passed=not failed,
+            asset_key=spec.name,
+            check_name=name.value,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=_lines(failed) if failed else passed_text,
+            metadata=metadata,
+        )
+
+
+def load_failure(spec: TableSpec, reports: Sequence[PartitionReport]) -> dg.Failure:
+    """Names each partition that was not published, why, and what to do; retried only if that can mend all of them."""
+    errors = {report.partition_key: report.error for report in reports if report.error is not None}
+    failed = [report for report in reports if report.error is not None]
+    remedies = dict.fromkeys(_remedy(error) for error in errors.values())
+    head = f"{spec.name}: {len(failed)} of {len(reports)} partitions not published"
+    if len(reports) == 1:
+        head = f"{spec.name}: {'not' if isinstance(spec.partitions, Unpartitioned) else 'partition not'} published"
+    lines = _lines({key: describe_error(error) for key, error in errors.items()})
+    return dg.Failure(
+        "\n".join([head, lines, *(f"What to do: {remedy}" for remedy in remedies if remedy)]),
+        metadata={
+            PARTITIONS: len(reports),
+            FAILED_PARTITIONS: len(failed),
+            **_balance(failed),
+            "errors": dg.MetadataValue.json(dict(_named({key: describe_error(e) for key, e in errors.items()}))),
+        },
+        allow_retries=all(isinstance(error, RETRYABLE) for error in errors.values()),
+    )
+
+
+def failure_of(subject: str, error: RowledgerError) -> dg.Failure:
+    """An error that concerns the whole run, as Dagster shows it: what, where, remedy, and no traceback before them."""
+    text = f"{subject}: {describe_error(error)}"
+    if remedy := _remedy(error):
+        text = f"{text}\nWhat to do: {remedy}"
+    return dg.Failure(text, allow_retries=isinstance(error, RETRYABLE))
+
+
+def describe_error(error: Exception) -> str:
+    """Rowledger's errors in their own words; of any other only the kind, since its text may quote a row."""
+    if isinstance(error, RowledgerError):
+        return f"{type(error).__name__}: {error}"
+    sqlstate = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__}{f' ({sqlstate})' if sqlstate else ''}; see the run's log"
+
+
+def _remedy(error: Exception) -> str:
+    """The second half of the docstring of our own errors, which by their convention says what the reader does next."""
+    return (inspect.getdoc(type(error)) or "") if isinstance(error, RowledgerError) else ""
+
+
+def _verdict(report: PartitionReport, name: CheckName) -> tuple[bool, str, Mapping[str, int | str]]:
+    for check in report.checks:
+        if check.name is name:
+            return check.passed, check.summary, check.details
+    reason = describe_error(report.error) if report.error is not None else "no verdict was given"
+    return False, f"not reached: {reason}", {}
+
+
+def _balance(reports: Sequence[PartitionReport]) -> Metadata:
+    incidents = [incident for report in reports for incident in report.incidents]
+    return {
+        ENQUEUED_ROWS: sum(report.enqueued_rows for report in reports),
+        WRITTEN_ROWS: sum(report.written_rows for report in reports),
+        DEAD_LETTERED_ROWS: sum(report.dead_lettered_rows for report in reports),
+        CRASHED_WORKERS: len(incidents),
+        CRASHED_PIDS: dg.MetadataValue.json([_crash(incident) for incident in incidents]),
+    }
+
+
+def _crash(incident: Incident) -> dict[str, int | str | None]:
+    return {
+        "pid": incident.pid,
+        "exit_code": incident.exit_code,
+        "cause": incident.kind.value,
+        "partition": incident.partition_key,
+        "chunk": incident.chunk_no,
+        "attempt": incident.attempt,
+        "summary": incident.summary,
+    }
+
+
+def _named(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    yield from list(texts.items())[:NAMED_PARTITIONS_MAX]
+    if (more := len(texts) - NAMED_PARTITIONS_MAX) > 0:
+        yield "…", f"and {more} more"
+
+
+def _lines(texts: Mapping[str, str]) -> str:
+    return "\n".join(f"{key}: {text}" for key, text in _named(texts))

@@ -1,0 +1,60 @@
+"""Resources: the guarded writer, whose config fields are those of WriterSettings and nothing else."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from pydantic import ValidationError
+
+from pipeline.model.report import Observer, PartitionReport
+from pipeline.model.table import TableSpec
+from pipeline.operations.load import run_load
+from pipeline.postgres.database import target_url
+from pipeline.settings import WriterSettings, settings
+
+__all__ = ["GuardedWriter", "InvalidWriterConfig"]
+
+
+class InvalidWriterConfig(dg.DagsterError):
+    """A field of the writer's config is out of its bounds. Change it in the launchpad or in the config file."""
+
+
+class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
+    """How this run writes: its pool, its limits, its patience. Every field has a default; change them for one run here."""
+
+    # Both bases are frozen pydantic models, so fields, bounds, descriptions and cross-checks have one home: WriterSettings.
+
+    def __init__(self, **config: object) -> None:
+        try:
+            super().__init__(**config)
+        except ValidationError as error:
+            # As a DagsterError it passes Dagster's error boundary as it is, and pydantic's traceback stays away.
+            raise InvalidWriterConfig(_explain(error)) from None
+
+    def load(
+        self, spec: TableSpec, partition_keys: Sequence[str], *, run_id: str, observer: Observer
+    ) -> list[PartitionReport]:
+        """Load partitions of one table; raises RowledgerError for what concerns the whole run."""
+        return run_load(
+            spec,
+            partition_keys,
+            url=target_url(),
+            landing_dir=settings().landing_dir,
+            writer=self.settings,
+            run_id=run_id,
+            observer=observer,
+        )
+
+    @property
+    def settings(self) -> WriterSettings:
+        """The same values without Dagster around them, fit for the core and its worker processes."""
+        return WriterSettings(**{name: getattr(self, name) for name in WriterSettings.model_fields})
+
+
+def _explain(error: ValidationError) -> str:
+    """Field, bound and value of each mistake, in one line."""
+    mistakes = []
+    for mistake in error.errors(include_url=False, include_context=False):
+        field = ".".join(str(part) for part in mistake["loc"])
+        given = f", got {mistake['input']!r}" if field else ""
+        mistakes.append(f"{field + ': ' if field else ''}{mistake['msg']}{given}")
+    return f"writer config: {'; '.join(mistakes)}"
