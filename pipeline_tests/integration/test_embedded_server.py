@@ -273,6 +273,7 @@ def test_a_home_that_only_its_owner_may_enter_works(open_folder: Path) -> None:
     closed = open_folder / "closed"
     closed.mkdir(mode=0o700)
     server = EmbeddedServer(closed / "clone" / ".rowledger" / "postgres")
+    umask = os.umask(0o077)
     try:
         url = server.ensure_running()
         assert _fetch(url, "create table kept as select 42 as value", "select value from kept") == 42
@@ -283,6 +284,7 @@ def test_a_home_that_only_its_owner_may_enter_works(open_folder: Path) -> None:
         closed.chmod(0o755)
         assert EmbeddedServer(server.home).ensure_running() == url  # the data stay where they are
     finally:
+        os.umask(umask)
         server.destroy()
     assert not server.data_dir.exists()
 
