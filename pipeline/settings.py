@@ -3,13 +3,15 @@
 This is the only module that reads environment variables. Names end in their unit.
 """
 
+import os
+import sys
 from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["Settings", "WriterSettings", "settings"]
+__all__ = ["Settings", "WriterSettings", "child_environment", "settings"]
 
 
 class Settings(BaseSettings):
@@ -38,6 +40,11 @@ def settings() -> Settings:
     return Settings()
 
 
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment for a child process: ours, with our import path, so that the child finds what we found."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **changes}
+
+
 class WriterSettings(BaseModel):
     """How a run writes: its pool, its limits, its patience. Defaults suit 2 to 16 cores."""
 
@@ -64,19 +71,27 @@ class WriterSettings(BaseModel):
         default=30, gt=0, le=3_600, description="Seconds a chunk waits for a lock before it is tried again."
     )
     publish_lock_timeout_s: float = Field(
-        default=2, gt=0, le=60, description="Seconds one publish attempt may queue for the target's lock, holding up readers."
+        default=2,
+        gt=0,
+        le=60,
+        description="Seconds one publish attempt may queue for the target's lock, holding up readers.",
     )
     chunk_deadline_s: float = Field(
         default=600, gt=0, le=86_400, description="Seconds one attempt at a chunk may take before its worker is killed."
     )
     stall_timeout_s: float = Field(
-        default=60, gt=0, le=3_600, description="Seconds without progress before a worker counts as stalled and is killed."
+        default=60,
+        gt=0,
+        le=3_600,
+        description="Seconds without progress before a worker counts as stalled and is killed.",
     )
     heartbeat_s: float = Field(default=0.5, gt=0, le=30, description="Seconds between two heartbeats of a worker.")
     close_timeout_s: float = Field(
         default=5, gt=0, le=60, description="Seconds a worker gets to end by itself before it is killed."
     )
-    retry_initial_s: float = Field(default=0.1, gt=0, le=60, description="First wait before a retry; doubles, with jitter.")
+    retry_initial_s: float = Field(
+        default=0.1, gt=0, le=60, description="First wait before a retry; doubles, with jitter."
+    )
     retry_max_s: float = Field(default=5, gt=0, le=300, description="Longest wait between two retries.")
     retry_budget_s: float = Field(
         default=60, gt=0, le=3_600, description="Seconds of retrying, after which an outage or a conflict is final."

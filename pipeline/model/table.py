@@ -34,12 +34,14 @@ class QualifiedName(BaseModel):
         return f"{self.schema_name}.{self.table}"
 
 
-def _parse_name(value: object) -> object:
+def _named(text: str) -> QualifiedName:
     """`flights` is `public.flights`; a name that holds a dot itself is given as a QualifiedName."""
-    if not isinstance(value, str):
-        return value
-    schema, _, table = value.rpartition(".")
+    schema, _, table = text.rpartition(".")
     return QualifiedName(schema_name=schema or "public", table=table)
+
+
+def _parse_name(value: object) -> object:
+    return _named(value) if isinstance(value, str) else value
 
 
 class DeadLetterBudget(BaseModel):
@@ -64,7 +66,9 @@ class TableSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     name: str = Field(description="Name of the asset and of everything made from it.")
-    target: Annotated[QualifiedName, BeforeValidator(_parse_name)] = Field(description="Target table, `schema.table`.")
+    target: Annotated[QualifiedName, BeforeValidator(_parse_name)] = Field(
+        default_factory=lambda values: _named(values["name"]), description="Target table; `public.<name>` if not given."
+    )
     row: type[BaseModel] = Field(description="The contract: the pydantic model of one row.")
     source: SerializeAsAny[Source]
     partitions: SerializeAsAny[Partitions] = Unpartitioned()
@@ -73,11 +77,6 @@ class TableSpec(BaseModel):
     dead_letters: DeadLetterBudget = DeadLetterBudget()
     description: str = ""
     upstream: tuple[str, ...] = Field(default=(), description="Assets that make the source, such as a landing asset.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _target_defaults_to_name(cls, values: dict[str, object]) -> dict[str, object]:
-        return values if "target" in values else {**values, "target": values.get("name", "")}
 
     @model_validator(mode="after")
     def _consistent(self) -> "TableSpec":

@@ -64,3 +64,7 @@ select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backen
 -- name: own_backend
 -- What identifies this session to others.
 select pid, backend_start from pg_stat_activity where pid = pg_backend_pid();
+
+-- name: has_primary_key
+-- Whether the table (a quoted name) has a primary key.
+select exists (select from pg_index where indrelid = to_regclass($1) and indisprimary);

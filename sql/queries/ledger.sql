@@ -1,5 +1,5 @@
--- name: lock_loading_load
--- The unfinished load of a partition, locked against chunk transactions and other runs, and who holds it.
+-- name: find_loading_load
+-- The unfinished load of a partition, and whether somebody is at work on it.
 select
     load.load_id,
     load.epoch,
@@ -15,8 +15,7 @@ select
     ), false) as is_held
 from rowledger.load
 left join rowledger.lease using (load_id)
-where load.target = $1 and load.partition_key = $2 and load.state = 'loading'
-for update of load;
+where load.target = $1 and load.partition_key = $2 and load.state = 'loading';
 
 -- name: insert_load
 -- A new load; at most one of a partition can be loading.
@@ -31,9 +30,9 @@ select $1, plan.chunk_no, plan.first_row, plan.enqueued_rows, plan.descriptor::j
 from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::text[]) as plan (chunk_no, first_row, enqueued_rows, descriptor);
 
 -- name: take_over_load
--- Raise the epoch: from this commit on no chunk transaction of the earlier holder can commit.
-update rowledger.load set epoch = epoch + 1, run_id = $2
-where load_id = $1 and state = 'loading'
+-- Raise the epoch: from this commit on no chunk transaction of the earlier holder can commit. One of two rivals wins.
+update rowledger.load set epoch = epoch + 1, run_id = $3
+where load_id = $1 and epoch = $2 and state = 'loading'
 returning epoch;
 
 -- name: hold_lease
@@ -105,15 +104,17 @@ from unnest($5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::t
 insert into rowledger.incident (load_id, chunk_no, attempt, kind, pid, host, exit_code, summary, stderr_tail, run_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
--- name: lock_load_for_verdict
--- The load's row, for the transaction that reconciles and publishes; no row means fenced.
-select enqueued_rows, chunks, manifest_digest, state from rowledger.load
-where load_id = $1 and epoch = $2 and state = 'loading'
-for update;
+-- name: lock_load
+-- The load's row, for a transaction that changes what it stands for; no row means fenced.
+select 1 from rowledger.load where load_id = $1 and epoch = $2 and state = 'loading' for update;
+
+-- name: recorded_plan
+-- What the load's own ledger entry says of its manifest.
+select enqueued_rows, chunks, manifest_digest from rowledger.load where load_id = $1;
 
 -- name: load_state
 -- What became of a load; settles a publish whose COMMIT was left in doubt.
-select state from rowledger.load where load_id = $1;
+select state, epoch from rowledger.load where load_id = $1;
 
 -- name: chunk_totals
 -- The ledger's side of the balance.

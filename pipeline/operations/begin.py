@@ -1,0 +1,106 @@
+"""Begin the load of one partition: a new one, or the unfinished one of an earlier run."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import asyncpg
+
+from pipeline.errors import PartitionBusy
+from pipeline.model.manifest import ChunkPlan, Manifest
+from pipeline.model.partition import Partition
+from pipeline.model.states import LoadState
+from pipeline.model.table import TableSpec
+from pipeline.operations.control import Control
+from pipeline.postgres.catalogue import Target, create_staging, drop_staging
+from pipeline.postgres.ledger import (
+    Holder,
+    LoadHandle,
+    end_load,
+    find_loading_load,
+    hold_lease,
+    insert_load,
+    read_pending_chunks,
+    take_over_load,
+)
+from pipeline.settings import WriterSettings
+
+__all__ = ["BegunLoad", "begin_load"]
+
+_BUSY_POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class BegunLoad:
+    """A load that is ours: its handle, and the chunks still to be written."""
+
+    handle: LoadHandle
+    pending: tuple[ChunkPlan, ...]
+    resumed: bool
+
+
+async def begin_load(
+    control: Control,
+    spec: TableSpec,
+    target: Target,
+    partition: Partition,
+    manifest: Manifest,
+    *,
+    holder: Holder,
+    run_id: str | None,
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> BegunLoad:
+    """Record the manifest, or take the unfinished load over; raises PartitionBusy when another run keeps working on it."""
+    give_up_at = time.monotonic() + settings.busy_wait_s
+    said = False
+    while True:
+        begun = await control.transaction(
+            f"partition {partition.key}: begin",
+            lambda connection: _try_begin(connection, spec, target, partition, manifest, holder, run_id, settings),
+        )
+        if isinstance(begun, BegunLoad):
+            return begun
+        if time.monotonic() >= give_up_at:
+            raise PartitionBusy(
+                f"table {spec.name}, partition {partition.key} is being loaded by {begun}, and still was after "
+                f"{settings.busy_wait_s} s; wait for that run or cancel it, then rerun"
+            )
+        if not said:
+            said = True
+            say(f"partition {partition.key} is being loaded by {begun}; waiting up to {settings.busy_wait_s} s")
+        await asyncio.sleep(_BUSY_POLL_S)
+
+
+async def _try_begin(
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    target: Target,
+    partition: Partition,
+    manifest: Manifest,
+    holder: Holder,
+    run_id: str | None,
+    settings: WriterSettings,
+) -> BegunLoad | str:
+    """The load, or the name of whoever is at work on it."""
+    found = await find_loading_load(connection, str(spec.target), partition.key)
+    if found is not None:
+        if found.is_held and found.holder_token != holder.token:
+            return found.holder
+        mine = await take_over_load(connection, found.handle, run_id)
+        if mine is None:
+            return "another run that was faster"
+        if found.manifest_digest == manifest.digest and found.has_staging:
+            await hold_lease(connection, mine, holder, settings.lease_s)
+            return BegunLoad(mine, tuple(await read_pending_chunks(connection, mine)), resumed=True)
+        await end_load(connection, mine, LoadState.ABANDONED, "the source or the cut into chunks has changed")
+        await drop_staging(connection, mine.staging_table)
+    try:
+        async with connection.transaction():
+            handle = await insert_load(connection, spec, partition.key, manifest, run_id)
+    except asyncpg.UniqueViolationError:
+        return "another run that was faster"
+    await create_staging(connection, target, handle, partition)
+    await hold_lease(connection, handle, holder, settings.lease_s)
+    return BegunLoad(handle, manifest.chunks, resumed=False)

@@ -1,0 +1,96 @@
+"""The supervisor's own sessions: every piece of work is one transaction, bounded in time, tried again as a whole."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import asyncpg
+
+from pipeline.errors import DatabaseUnavailable
+from pipeline.postgres.retry import retrying
+from pipeline.postgres.session import Session, connect, deadline
+from pipeline.postgres.sqlstate import summarize
+from pipeline.settings import WriterSettings
+
+__all__ = ["Control"]
+
+T = TypeVar("T")
+
+
+class Control:
+    """A few sessions for planning, reconciling, publishing and keeping leases.
+
+    `size` bounds the sessions open at once. Work is given as a function of a connection; it must bear being run again
+    after a COMMIT whose reply was lost, which is why each piece first looks at what the database holds.
+    """
+
+    def __init__(self, url: str, settings: WriterSettings, *, size: int, log: Callable[[int, str], None]) -> None:
+        self._url = url
+        self._settings = settings
+        self._places = asyncio.Semaphore(size)
+        self._idle: list[Session] = []
+        self._log = log
+
+    async def transaction(
+        self,
+        purpose: str,
+        work: Callable[[asyncpg.Connection], Awaitable[T]],
+        *,
+        durable: bool = False,
+        lock_timeout_s: float | None = None,
+    ) -> T:
+        """Run the work in one transaction and commit it; raises DatabaseUnavailable once the retry budget is spent.
+
+        `durable` waits for the disk at COMMIT. Only publishing needs that: what went before it vanishes together or not.
+        """
+        settings = self._settings
+        policy = retrying(
+            settings, on_retry=lambda error: self._log(logging.WARNING, f"{purpose}: {summarize(error)}; trying again")
+        )
+        begin = (
+            f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
+            f"set local lock_timeout = '{int((lock_timeout_s or settings.lock_timeout_s) * 1000)}ms';"
+            f"set local synchronous_commit = {'on' if durable else 'off'}"
+        )
+
+        async def attempt() -> T:
+            async with (
+                self._session() as session,
+                deadline(session, settings.statement_timeout_s * 2),
+                session.connection.transaction(),
+            ):
+                await session.connection.execute(begin)
+                return await work(session.connection)
+
+        try:
+            return await policy(attempt)
+        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+            raise DatabaseUnavailable(
+                f"{purpose}: the server was not there for {settings.retry_budget_s} s ({summarize(error)})"
+            ) from error
+
+    async def close(self) -> None:
+        """Close the idle sessions; to be called when no work is under way."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[Session]:
+        """A session that goes back when the block ends well, and is cut when it does not."""
+        async with self._places:
+            session = self._idle.pop() if self._idle else None
+            if session is None or session.connection.is_closed():
+                session = await connect(
+                    self._url, application_name="rowledger control", timeout_s=self._settings.connect_timeout_s
+                )
+            try:
+                yield session
+            except BaseException as error:
+                if isinstance(error, asyncpg.PostgresError) and not session.connection.is_closed():
+                    self._idle.append(session)  # rolled back in good order
+                else:
+                    session.connection.terminate()
+                raise
+            self._idle.append(session)

@@ -1,0 +1,186 @@
+"""Finish a load: build the key, reconcile, and make the rows visible, or reject them.
+
+Reconciling and publishing are one transaction. Nobody can change the staging table between the two, and the target is locked
+only by the last statements of it.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import asyncpg
+
+from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, RowledgerError
+from pipeline.failpoints import Place, failpoint
+from pipeline.model.manifest import Manifest
+from pipeline.model.partition import Partition
+from pipeline.model.report import Check, CheckName
+from pipeline.model.states import LoadState
+from pipeline.model.table import TableSpec
+from pipeline.operations.control import Control
+from pipeline.operations.duplicates import set_duplicates_aside
+from pipeline.operations.reconcile import measure_relation, reconcile
+from pipeline.postgres.catalogue import (
+    LEDGER_SCHEMA,
+    Target,
+    add_key,
+    has_key,
+    partition_predicate,
+    publish_by_attach,
+    publish_by_insert,
+    quoted,
+)
+from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_chunk_totals
+from pipeline.postgres.queries import query
+from pipeline.postgres.retry import retrying
+from pipeline.settings import WriterSettings
+
+__all__ = ["FinishedLoad", "Verdict", "finish_load", "reject_load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a load was judged. `error` is None when it was published."""
+
+    totals: ChunkTotals
+    checks: tuple[Check, ...]
+    error: RowledgerError | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedLoad:
+    """What finishing needs to know of a load whose chunks have all committed."""
+
+    spec: TableSpec
+    target: Target
+    partition: Partition
+    manifest: Manifest
+    handle: LoadHandle
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What failpoints can ask for."""
+        return {"partition": self.partition.key}
+
+
+async def finish_load(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> Verdict:
+    """Judge the load by what the database holds, and publish it if every check passes."""
+    name = f"table {load.spec.name}, partition {load.partition.key}"
+    if load.spec.key:
+        await _build_key(control, load, settings, say)
+    failpoint(Place.BEFORE_RECONCILE, **load.facts)
+    return await control.transaction(
+        f"{name}: reconcile and publish",
+        lambda connection: _judge(connection, load, settings),
+        durable=True,
+        lock_timeout_s=settings.publish_lock_timeout_s,
+    )
+
+
+async def reject_load(control: Control, handle: LoadHandle, reason: str) -> None:
+    """End a load that must not be published or resumed."""
+    await control.transaction(
+        f"load {handle.load_id}: reject", lambda connection: end_load(connection, handle, LoadState.REJECTED, reason)
+    )
+
+
+async def _build_key(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> None:
+    """Build the key first and look for duplicates only when that fails: finding none costs four times the index."""
+    name = f"partition {load.partition.key}"
+
+    async def build(connection: asyncpg.Connection) -> None:
+        if not await has_key(connection, load.handle):
+            await add_key(connection, load.handle, load.spec.key)
+
+    async def set_aside(connection: asyncpg.Connection) -> int:
+        return await set_duplicates_aside(
+            connection,
+            load.spec,
+            load.target,
+            load.handle,
+            load.partition,
+            settings,
+            enqueued_rows=load.manifest.enqueued_rows,
+            worker_pid=os.getpid(),
+        )
+
+    try:
+        await control.transaction(f"{name}: build the key", build)
+    except asyncpg.UniqueViolationError:
+        surplus = await control.transaction(f"{name}: set duplicates aside", set_aside)
+        say(f"{name}: {surplus} rows repeat a key of rows before them and became dead letters")
+        await control.transaction(f"{name}: build the key", build)
+
+
+async def _judge(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Verdict:
+    handle, spec = load.handle, load.spec
+    if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
+        return await _already_judged(connection, load)
+    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    await connection.execute(f"lock table {staging} in share mode")
+    totals, checks = await reconcile(
+        connection,
+        spec,
+        load.target.columns,
+        load.manifest,
+        load_id=handle.load_id,
+        staging=staging,
+        fingerprint=settings.fingerprint,
+    )
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        reason = "; ".join(f"{check.name}: {check.summary}" for check in failed)
+        await end_load(connection, handle, LoadState.REJECTED, reason)
+        only_budget = all(check.name is CheckName.DEAD_LETTER_BUDGET for check in failed)
+        kind = DeadLetterBudgetSpent if only_budget else DiscrepancyFound
+        return Verdict(totals, checks, kind(f"table {spec.name}, partition {load.partition.key}: {reason}"))
+    failpoint(Place.BEFORE_PUBLISH, **load.facts)
+    await connection.execute(query("replace_published_load"), str(spec.target), load.partition.key)
+    await _publish(connection, load, totals.written_rows, settings)
+    await end_load(connection, handle, LoadState.PUBLISHED, "every check passed")
+    return Verdict(totals, checks, None)
+
+
+async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad) -> Verdict:
+    """The load is not loading any more: either our own COMMIT went through and its reply was lost, or we are fenced."""
+    state, epoch = tuple(await connection.fetchrow(query("load_state"), load.handle.load_id))
+    totals = await read_chunk_totals(connection, load.handle.load_id)
+    if state == LoadState.PUBLISHED and epoch == load.handle.epoch:
+        confirmed = Check(
+            CheckName.ROW_BALANCE,
+            passed=True,
+            summary=f"published; {totals.enqueued_rows} enqueued = {totals.written_rows} written "
+            f"+ {totals.dead_lettered_rows} dead-lettered",
+        )
+        return Verdict(totals, (confirmed,), None)
+    raise Fenced(f"load {load.handle.load_id} is {state}: another run has taken it over")
+
+
+async def _publish(
+    connection: asyncpg.Connection, load: FinishedLoad, written_rows: int, settings: WriterSettings
+) -> None:
+    """Swap the partition in, waiting for the target's lock in short turns so that readers do not pile up behind us."""
+    if not load.target.takes_partitions_of(load.partition):
+        await _publish_by_insert(connection, load, written_rows)
+        return
+    async for attempt in retrying(settings, retry_on=asyncpg.LockNotAvailableError):
+        with attempt:
+            async with connection.transaction():
+                await publish_by_attach(connection, load.target, load.handle, load.partition)
+
+
+async def _publish_by_insert(connection: asyncpg.Connection, load: FinishedLoad, written_rows: int) -> None:
+    """Delete and insert, then count: a trigger or a rule of the target may have had a say."""
+    _, inserted = await publish_by_insert(connection, load.target, load.handle, load.partition)
+    name = quoted(load.target.name.schema_name, load.target.name.table)
+    predicate = partition_predicate(load.target, load.partition) or "true"
+    found = await measure_relation(connection, name, load.target.columns, predicate=predicate, fingerprint=False)
+    if not inserted == found.rows == written_rows:
+        raise DiscrepancyFound(
+            f"table {load.spec.name}, partition {load.partition.key}: {written_rows} rows staged, {inserted} inserted, "
+            f"{found.rows} found in {load.spec.target}; look for triggers or rules on it"
+        )

@@ -1,0 +1,144 @@
+"""Reconcile: hold the manifest, the ledger, the staging table and the dead letters against each other, in the database.
+
+No worker's message is read here. A figure that was never written down by the database cannot make a load pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from pipeline.contract.fingerprint import Fingerprint, fingerprint_from_row, fingerprint_sql
+from pipeline.model.column import Column
+from pipeline.model.manifest import Manifest
+from pipeline.model.report import Check, CheckName
+from pipeline.model.table import TableSpec
+from pipeline.postgres.ledger import ChunkTotals, read_chunk_fingerprints, read_chunk_totals
+from pipeline.postgres.queries import query, quote_identifier
+
+__all__ = ["Measured", "fingerprint_check", "measure_relation", "read_ledger_fingerprint", "reconcile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a relation holds: its rows and, where asked for, their fingerprint."""
+
+    rows: int
+    fingerprint: Fingerprint | None
+
+
+async def measure_relation(
+    connection: asyncpg.Connection,
+    relation: str,
+    columns: Sequence[Column],
+    *,
+    predicate: str = "true",
+    fingerprint: bool,
+) -> Measured:
+    """Count the rows, and sum their columns in the same scan. `relation` is a quoted name."""
+    expressions = fingerprint_sql(columns, quote_identifier) if fingerprint else []
+    row = await connection.fetchrow(
+        f"select {', '.join(['count(*)', *expressions])} from {relation} where {predicate}"  # noqa: S608 - all quoted
+    )
+    return Measured(row[0], fingerprint_from_row(columns, tuple(row)[1:]) if fingerprint else None)
+
+
+async def read_ledger_fingerprint(
+    connection: asyncpg.Connection, load_id: int, totals: ChunkTotals, columns: Sequence[Column]
+) -> Fingerprint | None:
+    """The sum of what the chunks' writers saw; None where not every committed chunk has a fingerprint."""
+    texts = await read_chunk_fingerprints(connection, load_id)
+    if len(texts) != totals.committed:
+        return None
+    total = Fingerprint.empty(columns)
+    for text in texts:
+        total = total + Fingerprint.from_json(text)
+    return total
+
+
+async def reconcile(
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    columns: Sequence[Column],
+    manifest: Manifest,
+    *,
+    load_id: int,
+    staging: str,
+    fingerprint: bool,
+) -> tuple[ChunkTotals, tuple[Check, ...]]:
+    """Every check of the load, from figures of the database alone.
+
+    `manifest` is the one planned from the source by this very run: a manifest that was changed in the ledger afterwards
+    does not match it.
+    """
+    recorded = await connection.fetchrow(query("recorded_plan"), load_id)
+    totals = await read_chunk_totals(connection, load_id)
+    letters = await connection.fetchrow(query("dead_letter_totals"), load_id)
+    measured = await measure_relation(connection, staging, columns, fingerprint=fingerprint)
+
+    figures = {
+        "rows planned from the source": manifest.enqueued_rows,
+        "rows enqueued by the load's ledger entry": recorded["enqueued_rows"],
+        "rows enqueued by the chunks' ledger entries": totals.enqueued_rows,
+        "rows written by the ledger": totals.written_rows,
+        "rows in the staging table": measured.rows,
+        "rows dead-lettered by the ledger": totals.dead_lettered_rows,
+        "dead letters kept": letters["dead_letters"],
+        "chunks planned": len(manifest.chunks),
+        "chunks committed": totals.committed,
+    }
+    pairs = [
+        ("rows planned from the source", "rows enqueued by the load's ledger entry"),
+        ("rows planned from the source", "rows enqueued by the chunks' ledger entries"),
+        ("rows written by the ledger", "rows in the staging table"),
+        ("rows dead-lettered by the ledger", "dead letters kept"),
+        ("chunks planned", "chunks committed"),
+    ]
+    problems = [f"{a}: {figures[a]}, but {b}: {figures[b]}" for a, b in pairs if figures[a] != figures[b]]
+    confirmed = measured.rows + letters["dead_letters"]
+    if confirmed != manifest.enqueued_rows:
+        problems.append(f"{manifest.enqueued_rows} rows enqueued, {confirmed} found in staging table and dead letters")
+    if recorded["manifest_digest"] != manifest.digest:
+        problems.append("the manifest in the ledger is not the one planned from the source")
+    if totals.unbalanced or letters["chunks_that_differ"]:
+        odd = max(totals.unbalanced, letters["chunks_that_differ"])
+        problems.append(f"{odd} chunks whose own counts do not add up")
+    balance = Check(
+        CheckName.ROW_BALANCE,
+        passed=not problems,
+        summary="; ".join(problems)
+        or f"{manifest.enqueued_rows} enqueued = {measured.rows} written + {letters['dead_letters']} dead-lettered",
+        details=dict(figures),
+    )
+    checks = [balance]
+    if fingerprint:
+        expected = await read_ledger_fingerprint(connection, load_id, totals, columns)
+        checks.append(fingerprint_check(expected, measured.fingerprint))
+    checks.append(_budget_check(spec, manifest.enqueued_rows, letters["dead_letters"]))
+    return totals, tuple(checks)
+
+
+def fingerprint_check(expected: Fingerprint | None, found: Fingerprint | None) -> Check:
+    """Compare the values that were sent with those that are stored, column by column, as sums."""
+    if expected is None or found is None:
+        return Check(
+            CheckName.FINGERPRINT, passed=False, summary="a committed chunk has no fingerprint to compare with"
+        )
+    differences = expected.differences(found)
+    return Check(
+        CheckName.FINGERPRINT,
+        passed=not differences,
+        summary="; ".join(differences) or "every column's fingerprint is the same in the source and in the table",
+        details={"columns that differ": len(differences)},
+    )
+
+
+def _budget_check(spec: TableSpec, enqueued_rows: int, dead_letters: int) -> Check:
+    allowed = spec.dead_letters.allowed_rows(enqueued_rows)
+    return Check(
+        CheckName.DEAD_LETTER_BUDGET,
+        passed=dead_letters <= allowed,
+        summary=f"{dead_letters} dead letters, {allowed} allowed "
+        f"(at most {spec.dead_letters.rows_max} rows and {spec.dead_letters.share_max:.2%} of {enqueued_rows})",
+        details={"dead letters": dead_letters, "allowed": allowed},
+    )

@@ -1,0 +1,91 @@
+"""Read what the ledger knows: status of partitions, dead letters, incidents. Read-only."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import asyncpg
+
+from pipeline.model.report import PartitionStatus
+from pipeline.postgres.ledger import read_status as read_ledger_status
+from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.queries import query
+from pipeline.postgres.session import check_server, connect
+from pipeline.settings import WriterSettings
+
+__all__ = ["KeptDeadLetter", "KeptIncident", "read_dead_letters", "read_incidents", "read_status"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDeadLetter:
+    """A dead letter of a partition's latest load. `payload` is the row as JSON text, with its values."""
+
+    dead_letter_id: int
+    partition_key: str
+    row_no: int
+    stage: str
+    reason: str
+    sqlstate: str | None
+    constraint_name: str | None
+    column_name: str | None
+    worker_pid: int
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptIncident:
+    """A worker's death during a partition's latest load."""
+
+    partition_key: str
+    kind: str
+    pid: int
+    exit_code: int | None
+    chunk_no: int | None
+    attempt: int
+    summary: str
+    detected_at: datetime
+
+
+def read_status(url: str, table: str | None = None) -> list[PartitionStatus]:
+    """The latest load of each partition, of one table or of all; raises DatabaseUnavailable."""
+    return asyncio.run(_read(url, lambda connection: read_ledger_status(connection, table)))
+
+
+def read_dead_letters(url: str, table: str, *, partition: str | None = None, limit: int = 100) -> list[KeptDeadLetter]:
+    """Dead letters in source order; raises DatabaseUnavailable."""
+
+    async def read(connection: asyncpg.Connection) -> list[KeptDeadLetter]:
+        rows = await connection.fetch(query("list_dead_letters"), table, partition, limit)
+        return [KeptDeadLetter(**_columns(row)) for row in rows]
+
+    return asyncio.run(_read(url, read))
+
+
+def read_incidents(url: str, table: str, *, partition: str | None = None) -> list[KeptIncident]:
+    """Worker deaths, oldest first; raises DatabaseUnavailable."""
+
+    async def read(connection: asyncpg.Connection) -> list[KeptIncident]:
+        rows = await connection.fetch(query("list_incidents"), table, partition)
+        return [KeptIncident(**_columns(row)) for row in rows]
+
+    return asyncio.run(_read(url, read))
+
+
+async def _read(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    limits = WriterSettings()
+    session = await connect(url, application_name="rowledger status", timeout_s=limits.connect_timeout_s)
+    try:
+        async with asyncio.timeout(limits.statement_timeout_s):
+            await check_server(session)
+            await ensure_ledger(session.connection)
+            return await work(session.connection)
+    finally:
+        await session.close()
+
+
+def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(row)

@@ -1,0 +1,279 @@
+"""Reading and writing the ledger. Every function takes a connection, runs inside its caller's transaction, never commits."""
+
+import json
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from pipeline.model.manifest import ChunkDescriptor, ChunkPlan, Manifest
+from pipeline.model.report import DeadLetter, Incident, PartitionStatus
+from pipeline.model.states import LoadState
+from pipeline.model.table import TableSpec
+from pipeline.postgres.queries import query
+
+__all__ = [
+    "ChunkTotals",
+    "Holder",
+    "LoadHandle",
+    "LoadingLoad",
+    "claim_chunk",
+    "end_load",
+    "fence_load",
+    "find_loading_load",
+    "hold_lease",
+    "insert_load",
+    "read_all_chunks",
+    "read_chunk_fingerprints",
+    "read_chunk_totals",
+    "read_committed_chunk",
+    "read_pending_chunks",
+    "read_status",
+    "record_chunk",
+    "record_dead_letters",
+    "record_incident",
+    "take_over_load",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who works on a load: one value a run."""
+
+    token: uuid.UUID
+    pid: int
+    host: str
+
+    @classmethod
+    def this_process(cls) -> "Holder":
+        return cls(uuid.uuid4(), os.getpid(), socket.gethostname())
+
+
+@dataclass(frozen=True, slots=True)
+class LoadHandle:
+    """A load and the epoch under which the holder of this handle may write to it."""
+
+    load_id: int
+    epoch: int
+
+    @property
+    def staging_table(self) -> str:
+        """Name of the staging table, in schema `rowledger`."""
+        return f"staging_{self.load_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingLoad:
+    """The unfinished load of a partition, as found."""
+
+    handle: LoadHandle
+    manifest_digest: str
+    has_staging: bool
+    is_held: bool
+    holder_token: uuid.UUID | None
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkTotals:
+    """Sums over a load's chunks; `unbalanced` counts committed chunks whose own balance is off."""
+
+    chunks: int
+    committed: int
+    enqueued_rows: int
+    written_rows: int
+    dead_lettered_rows: int
+    unbalanced: int
+
+
+async def find_loading_load(connection: asyncpg.Connection, target: str, partition_key: str) -> LoadingLoad | None:
+    """The partition's unfinished load, if there is one. Takes no lock."""
+    row = await connection.fetchrow(query("find_loading_load"), target, partition_key)
+    if row is None:
+        return None
+    return LoadingLoad(
+        handle=LoadHandle(row["load_id"], row["epoch"]),
+        manifest_digest=row["manifest_digest"],
+        has_staging=row["has_staging"],
+        is_held=row["is_held"],
+        holder_token=row["holder"],
+        holder=f"run {row['run_id'] or '-'}, pid {row['holder_pid']} on {row['holder_host']}",
+    )
+
+
+async def insert_load(
+    connection: asyncpg.Connection, spec: TableSpec, partition_key: str, manifest: Manifest, run_id: str | None
+) -> LoadHandle:
+    """Record the plan of a new load, all chunks pending."""
+    row = await connection.fetchrow(
+        query("insert_load"),
+        spec.name,
+        str(spec.target),
+        partition_key,
+        manifest.digest,
+        manifest.enqueued_rows,
+        len(manifest.chunks),
+        run_id,
+    )
+    handle = LoadHandle(row["load_id"], row["epoch"])
+    await connection.execute(
+        query("insert_chunks"),
+        handle.load_id,
+        [chunk.chunk_no for chunk in manifest.chunks],
+        [chunk.first_row for chunk in manifest.chunks],
+        [chunk.rows for chunk in manifest.chunks],
+        [chunk.descriptor.model_dump_json() for chunk in manifest.chunks],
+    )
+    return handle
+
+
+async def take_over_load(connection: asyncpg.Connection, handle: LoadHandle, run_id: str | None) -> LoadHandle | None:
+    """Raise the epoch, which fences every earlier holder; None when a rival was faster."""
+    epoch = await connection.fetchval(query("take_over_load"), handle.load_id, handle.epoch, run_id)
+    return LoadHandle(handle.load_id, epoch) if epoch is not None else None
+
+
+async def hold_lease(connection: asyncpg.Connection, handle: LoadHandle, holder: Holder, lease_s: float) -> None:
+    """Tell other runs that somebody is at work on the load."""
+    await connection.execute(query("hold_lease"), handle.load_id, holder.token, holder.pid, holder.host, lease_s)
+
+
+async def fence_load(connection: asyncpg.Connection, handle: LoadHandle) -> bool:
+    """Whether the load is still ours; if so, it stays ours until this transaction ends."""
+    return await connection.fetchval(query("fence_load"), handle.load_id, handle.epoch) is not None
+
+
+async def claim_chunk(
+    connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int, attempt: int, worker_pid: int
+) -> int | None:
+    """Rows enqueued in the chunk, now claimed by this transaction; None when an earlier attempt has committed it."""
+    claimed: int | None = await connection.fetchval(query("claim_chunk"), handle.load_id, chunk_no, attempt, worker_pid)
+    return claimed
+
+
+async def record_chunk(
+    connection: asyncpg.Connection,
+    handle: LoadHandle,
+    chunk_no: int,
+    *,
+    written_rows: int,
+    dead_lettered_rows: int,
+    fingerprint: str | None,
+) -> bool:
+    """Set the claimed chunk's counts; False when they do not add up to what was enqueued."""
+    row = await connection.fetchval(
+        query("record_chunk_counts"), handle.load_id, chunk_no, written_rows, dead_lettered_rows, fingerprint
+    )
+    return row is not None
+
+
+async def record_dead_letters(
+    connection: asyncpg.Connection,
+    handle: LoadHandle,
+    chunk_no: int,
+    letters: Sequence[DeadLetter],
+    *,
+    attempt: int,
+    worker_pid: int,
+) -> None:
+    """Keep refused rows, in the same transaction as their neighbours."""
+    if not letters:
+        return
+    await connection.execute(
+        query("insert_dead_letters"),
+        handle.load_id,
+        chunk_no,
+        attempt,
+        worker_pid,
+        [letter.row_no for letter in letters],
+        [letter.stage for letter in letters],
+        [letter.reason for letter in letters],
+        [letter.sqlstate for letter in letters],
+        [letter.constraint for letter in letters],
+        [letter.column for letter in letters],
+        [letter.payload for letter in letters],
+    )
+
+
+async def read_committed_chunk(
+    connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int
+) -> tuple[int, int] | None:
+    """(written_rows, dead_lettered_rows) of a chunk that has committed."""
+    row = await connection.fetchrow(query("committed_chunk"), handle.load_id, chunk_no)
+    return (row["written_rows"], row["dead_lettered_rows"]) if row else None
+
+
+async def read_pending_chunks(connection: asyncpg.Connection, handle: LoadHandle) -> list[ChunkPlan]:
+    """Chunks that are still to be written, in source order."""
+    return [_chunk_plan(row) for row in await connection.fetch(query("pending_chunks"), handle.load_id)]
+
+
+async def read_all_chunks(connection: asyncpg.Connection, handle: LoadHandle) -> list[ChunkPlan]:
+    """The whole manifest, in source order."""
+    return [_chunk_plan(row) for row in await connection.fetch(query("all_chunks"), handle.load_id)]
+
+
+async def read_chunk_totals(connection: asyncpg.Connection, load_id: int) -> ChunkTotals:
+    """The ledger's side of the balance."""
+    return ChunkTotals(**dict(await connection.fetchrow(query("chunk_totals"), load_id)))
+
+
+async def read_chunk_fingerprints(connection: asyncpg.Connection, load_id: int) -> list[str]:
+    """The fingerprints of committed chunks, as JSON text."""
+    return [row[0] for row in await connection.fetch(query("chunk_fingerprints"), load_id)]
+
+
+async def end_load(connection: asyncpg.Connection, handle: LoadHandle, state: LoadState, verdict: str) -> bool:
+    """Give the load its final state and its lease back; False when it is not ours any more."""
+    ended = await connection.fetchval(query("end_load"), handle.load_id, handle.epoch, state, verdict)
+    await connection.execute(query("release_lease"), handle.load_id)
+    return ended is not None
+
+
+async def record_incident(
+    connection: asyncpg.Connection, incident: Incident, *, load_id: int | None, host: str, run_id: str | None
+) -> None:
+    """Keep a worker's death."""
+    await connection.execute(
+        query("insert_incident"),
+        load_id,
+        incident.chunk_no,
+        incident.attempt,
+        incident.kind,
+        incident.pid,
+        host,
+        incident.exit_code,
+        incident.summary,
+        incident.stderr_tail,
+        run_id,
+    )
+
+
+async def read_status(connection: asyncpg.Connection, table: str | None) -> list[PartitionStatus]:
+    """The latest load of each partition of one table, or of all."""
+    return [
+        PartitionStatus(
+            table=row["table_name"],
+            partition_key=row["partition_key"],
+            load_id=row["load_id"],
+            state=LoadState(row["state"]),
+            enqueued_rows=row["enqueued_rows"],
+            written_rows=row["written_rows"],
+            dead_lettered_rows=row["dead_lettered_rows"],
+            chunks=row["chunks"],
+            chunks_committed=row["committed"],
+            incidents=row["incidents"],
+            run_id=row["run_id"],
+            started_at=row["started_at"],
+            published_at=row["published_at"],
+        )
+        for row in await connection.fetch(query("partition_status"), table)
+    ]
+
+
+def _chunk_plan(row: Any) -> ChunkPlan:  # noqa: ANN401 - asyncpg.Record has no typed columns
+    return ChunkPlan(row["chunk_no"], row["first_row"], ChunkDescriptor.model_validate(json.loads(row["descriptor"])))

@@ -1,0 +1,149 @@
+"""Connections whose every wait has an end.
+
+asyncpg's own timeouts do not reach a COPY that waits for the socket to drain: when its backend dies there, the call hangs
+(`copy_in` awaits the writing-allowed event bare). So each session carries a termination listener, TCP keepalive *and*
+TCP_USER_TIMEOUT on our side, the same on the server's side, and whoever uses it works inside `deadline()`.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from pipeline.errors import DatabaseUnavailable, UnsupportedServer
+from pipeline.postgres.database import redact
+from pipeline.postgres.queries import query
+from pipeline.postgres.sqlstate import summarize
+
+__all__ = ["Session", "SessionIdentity", "check_server", "connect", "deadline"]
+
+_OLDEST_SERVER = 140_000
+_DEAD_PEER_S = 15  # how long either side waits for a peer that has gone silent
+
+
+@dataclass(frozen=True, slots=True)
+class SessionIdentity:
+    """What tells this backend from a later one with the same pid."""
+
+    pid: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open connection and who its backend is."""
+
+    connection: asyncpg.Connection
+    identity: SessionIdentity
+
+    async def close(self, timeout_s: float = 2) -> None:
+        """Close politely within the time given, otherwise cut the connection."""
+        try:
+            await self.connection.close(timeout=timeout_s)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self.connection.terminate()
+
+
+async def connect(url: str, *, application_name: str, timeout_s: float) -> Session:
+    """Open a session that speaks UTC and notices a dead peer; raises DatabaseUnavailable.
+
+    Errors that a later attempt may not meet are chained as `__cause__`, so that a retry can sort them.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            connection = await asyncpg.connect(
+                url,
+                timeout=timeout_s,
+                server_settings={
+                    "application_name": application_name,
+                    "TimeZone": "UTC",
+                    "DateStyle": "ISO",
+                    "jit": "off",  # compiling costs more than our short statements do
+                    "tcp_keepalives_idle": str(_DEAD_PEER_S // 2),
+                    "tcp_keepalives_interval": "2",
+                    "tcp_keepalives_count": "3",
+                    "tcp_user_timeout": str(_DEAD_PEER_S * 1000),
+                },
+            )
+            _guard_socket(connection)
+            row = await connection.fetchrow(query("own_backend"))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise DatabaseUnavailable(f"cannot connect to {redact(url)}: {summarize(error)}") from error
+    return Session(connection, SessionIdentity(row["pid"], row["backend_start"]))
+
+
+async def check_server(session: Session) -> str:
+    """The server's version; raises UnsupportedServer where a guarantee would not hold."""
+    facts = await session.connection.fetchrow(query("server_facts"))
+    if facts["version_num"] < _OLDEST_SERVER:
+        raise UnsupportedServer(f"the server is PostgreSQL {facts['version']}; Rowledger needs 14 or newer")
+    if facts["encoding"] != "UTF8":
+        raise UnsupportedServer(
+            f"the database's encoding is {facts['encoding']}; Rowledger needs UTF8 (create database … encoding 'UTF8')"
+        )
+    return str(facts["version"])
+
+
+@contextlib.asynccontextmanager
+async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:
+    """Run the block to its end, or to the connection's, or for so many seconds: whichever comes first.
+
+    Raises ConnectionResetError when the backend is gone, TimeoutError when the time is. The connection is cut in both
+    cases: what it was in the middle of is unknown, and the server rolls back what did not commit.
+    """
+    connection = session.connection
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - asyncio guarantees it inside a coroutine
+    lost = left = False
+
+    def on_termination(_connection: object) -> None:
+        nonlocal lost
+        if not left:  # asyncpg may have scheduled the call before the listener was removed
+            lost = True
+            task.cancel()
+
+    connection.add_termination_listener(on_termination)
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except asyncio.CancelledError:
+        if not lost:
+            connection.terminate()
+            raise
+        if task.uncancel() > 0:  # somebody else cancels us too: that goes first
+            raise
+        raise ConnectionResetError("the server closed the connection") from None
+    except TimeoutError:
+        connection.terminate()
+        raise
+    except Exception as error:
+        if lost and task.cancelling():
+            task.uncancel()
+        if connection.is_closed() and not isinstance(error, asyncpg.PostgresError):
+            # Masked: asyncpg fails with whatever it stumbles over on a transport that is gone.
+            raise ConnectionResetError(f"the connection is gone ({summarize(error)})") from error
+        raise
+    finally:
+        left = True
+        connection.remove_termination_listener(on_termination)
+
+
+def _guard_socket(connection: asyncpg.Connection) -> None:
+    """Keepalive finds a silent peer while we read, TCP_USER_TIMEOUT while we write; asyncpg offers a setting for neither."""
+    transport = connection._transport  # noqa: SLF001
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family == getattr(socket, "AF_UNIX", None):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", _DEAD_PEER_S // 2),
+        ("TCP_KEEPINTVL", 2),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", _DEAD_PEER_S * 1000),
+    ):
+        if (number := getattr(socket, option, None)) is not None:  # macOS has some of them under other names
+            sock.setsockopt(socket.IPPROTO_TCP, number, value)

@@ -1,0 +1,105 @@
+"""The one place where an error of the server or of its connection is sorted: retry, isolate the row, or stop.
+
+Classes and codes: PostgreSQL manual, appendix A. Messages of classes 22 and 23 quote row values, so `summarize` never
+passes them on.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+import asyncpg
+
+__all__ = ["CopyLocation", "Verdict", "copy_location", "is_connection_loss", "sort_error", "sqlstate_of", "summarize"]
+
+
+class Verdict(StrEnum):
+    """What to do about an error."""
+
+    RETRY = "retry"  # the same transaction may succeed later
+    ISOLATE = "isolate"  # one row is at fault; its neighbours are not
+    STOP = "stop"  # trying again cannot help
+
+
+_RETRY_CODES = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "55P03",  # lock_not_available
+        "53300",  # too_many_connections
+        "57014",  # query_canceled: statement_timeout, or an operator's pg_cancel_backend
+        "57P01",  # admin_shutdown, pg_terminate_backend
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+        "25P03",  # idle_in_transaction_session_timeout
+    }
+)
+_CONNECTION_LOSS_CODES = frozenset({"57P01", "57P02", "57P03", "53300"})
+_ISOLATE_CLASSES = ("22", "23")
+
+# `COPY staging_7, line 778, column v`, in the server's language: only COPY, the commas and the digits are fixed.
+_COPY_CONTEXT = re.compile(r"\bCOPY\b[^,\n]*,\D*(?P<line>\d+)(?:,\s*\S+\s+(?P<column>[^\n:]+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class CopyLocation:
+    """Where a COPY failed: `line` is the row within the COPY, counted from 1."""
+
+    line: int | None
+    column: str | None
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """The five-character SQLSTATE, where the server sent one."""
+    return error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
+
+
+def sort_error(error: BaseException) -> Verdict:
+    """Retry, isolate or stop.
+
+    A lost connection surfaces under many names, masked ones too (asyncpg: InterfaceError from the transaction's exit,
+    AttributeError on a closed transport), so callers that know the connection is gone treat any error as RETRY.
+    """
+    code = sqlstate_of(error)
+    if code is None:
+        return Verdict.RETRY if _is_client_side_loss(error) else Verdict.STOP
+    if code in _RETRY_CODES or code.startswith("08"):
+        return Verdict.RETRY
+    return Verdict.ISOLATE if code.startswith(_ISOLATE_CLASSES) else Verdict.STOP
+
+
+def is_connection_loss(error: BaseException) -> bool:
+    """Whether the server, and not just this statement, is out of reach."""
+    code = sqlstate_of(error)
+    if code is None:
+        return _is_client_side_loss(error)
+    return code in _CONNECTION_LOSS_CODES or code.startswith("08")
+
+
+def _is_client_side_loss(error: BaseException) -> bool:
+    match error:
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError():
+            return True
+        case OSError() | TimeoutError() | EOFError():  # ConnectionError is an OSError
+            return True
+        case _:
+            return False
+
+
+def copy_location(error: asyncpg.PostgresError) -> CopyLocation:
+    """The row and column a COPY failed at, from the error's context."""
+    match = _COPY_CONTEXT.search(getattr(error, "context", None) or "")
+    return CopyLocation(int(match["line"]), match["column"]) if match else CopyLocation(None, None)
+
+
+def summarize(error: BaseException) -> str:
+    """One line that names the error and holds no row value, secret or server path."""
+    if isinstance(error, asyncpg.PostgresError):
+        parts = [f"{type(error).__name__} (SQLSTATE {error.sqlstate})"]
+        labels = ("schema_name", "table_name", "column_name", "constraint_name")
+        parts += [f"{label.removesuffix('_name')} {getattr(error, label)}" for label in labels if getattr(error, label, None)]
+        if not (error.sqlstate or "").startswith(_ISOLATE_CLASSES):
+            parts.append(str(error).splitlines()[0])
+        return ", ".join(parts)
+    text = str(error).splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,134 @@
+"""Guards: what a worker's signs of life mean. Pure judgement, no processes; the numbers come from heartbeats.
+
+To add one: a setting with its unit in `WriterSettings`, an `IncidentKind`, a line in `overrun` or `replacement_due`.
+"""
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline.model.outcome import IncidentKind
+from pipeline.settings import WriterSettings
+
+__all__ = ["Vitals", "classify_exit", "default_workers", "overrun", "read_oom_kills", "replacement_due"]
+
+_WORKERS_DEFAULT_MAX = 8
+_WORKER_MEMORY_BYTES = 300 * 2**20
+
+
+@dataclass(slots=True)
+class Vitals:
+    """What is known of a worker; times are of the monotonic clock, in seconds."""
+
+    chunk_started_at: float
+    progressed_at: float
+    progress: int = 0
+    rss_bytes: int = 0
+    descriptors: int = 0
+    heartbeats: int = 0
+
+
+def overrun(vitals: Vitals, limits: WriterSettings, now: float) -> tuple[IncidentKind, str] | None:
+    """The limit for which a worker must be killed now, and a sentence about it."""
+    if vitals.rss_bytes > limits.rss_hard_limit_bytes:
+        return (
+            IncidentKind.MEMORY_LIMIT,
+            f"resident memory {vitals.rss_bytes} bytes over the limit of {limits.rss_hard_limit_bytes} bytes",
+        )
+    if (silent_s := now - vitals.progressed_at) > limits.stall_timeout_s:
+        return IncidentKind.STALL, f"no progress for {silent_s:.1f} s, the limit is {limits.stall_timeout_s} s"
+    # The worker's own deadline goes first; the grace lets it report.
+    allowed_s = limits.chunk_deadline_s + limits.close_timeout_s
+    if (taken_s := now - vitals.chunk_started_at) > allowed_s:
+        return IncidentKind.DEADLINE, f"chunk took {taken_s:.1f} s, the deadline is {limits.chunk_deadline_s} s"
+    return None
+
+
+def replacement_due(vitals: Vitals, limits: WriterSettings) -> str | None:
+    """Why a worker should be replaced after its chunk; None when it may go on."""
+    if vitals.rss_bytes > limits.rss_soft_limit_bytes:
+        return f"resident memory {vitals.rss_bytes} bytes over the soft limit of {limits.rss_soft_limit_bytes} bytes"
+    if vitals.descriptors > limits.descriptors_max:
+        return f"{vitals.descriptors} open descriptors over the limit of {limits.descriptors_max}"
+    return None
+
+
+def classify_exit(exit_code: int, *, ever_alive: bool, oom_killed: bool) -> tuple[IncidentKind, str]:
+    """What the end of a worker that nobody asked for says about its cause. Exit code 0 is no excuse."""
+    if exit_code < 0:
+        try:
+            name = signal.Signals(-exit_code).name
+        except ValueError:
+            name = f"signal {-exit_code}"
+        if -exit_code == signal.SIGKILL and oom_killed:
+            return IncidentKind.OUT_OF_MEMORY, "killed by the kernel: the cgroup counted an out-of-memory kill"
+        hint = " (an operator, or the kernel short of memory)" if -exit_code == signal.SIGKILL else ""
+        return IncidentKind.SIGNAL, f"ended by {name}{hint}"
+    if not ever_alive:
+        return IncidentKind.START_FAILED, f"ended with exit code {exit_code} before it came up"
+    if exit_code == 0:
+        return IncidentKind.EXIT_WITHOUT_REPORT, "ended with exit code 0 without an outcome for its chunk"
+    return IncidentKind.CRASH, f"ended with exit code {exit_code}"
+
+
+def default_workers() -> int:
+    """Workers that the CPUs and the memory granted to this process can carry, 2 to 8.
+
+    The cgroup's grant, not the node's: counting the node's CPUs in a small container ends in an out-of-memory storm.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if (quota := _cgroup_cpus()) is not None:
+        cpus = min(cpus, max(1, round(quota)))
+    by_memory = _available_memory_bytes() // _WORKER_MEMORY_BYTES
+    return int(max(1, min(max(2, cpus), _WORKERS_DEFAULT_MAX, by_memory)))
+
+
+def read_oom_kills() -> int | None:
+    """Out-of-memory kills that our cgroup has counted; None where it does not say."""
+    for name in ("memory.events", "memory/memory.oom_control", "memory.oom_control"):
+        text = _read_cgroup_file(name)
+        if text is not None and (match := re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)):
+            return int(match[1])
+    return None
+
+
+def _cgroup_cpus() -> float | None:
+    """CPUs granted by the cgroup's quota (v2, then v1); None where there is no quota."""
+    if (text := _read_cgroup_file("cpu.max")) is not None:
+        quota, _, period = text.strip().partition(" ")
+        return None if quota == "max" else int(quota) / int(period)
+    quota_v1, period_v1 = (_read_cgroup_file(f"cpu/cpu.cfs_{name}_us") for name in ("quota", "period"))
+    if quota_v1 is None or period_v1 is None or int(quota_v1) <= 0:
+        return None
+    return int(quota_v1) / int(period_v1)
+
+
+def _available_memory_bytes() -> int:
+    available = int(psutil.virtual_memory().available)
+    limit = _read_cgroup_file("memory.max")
+    if limit is None or limit.strip() == "max":
+        return available
+    used = _read_cgroup_file("memory.current")
+    return max(0, min(available, int(limit) - int(used or 0)))
+
+
+def _read_cgroup_file(name: str) -> str | None:
+    """A file of our own cgroup: by /proc/self/cgroup where the hierarchy is visible, else at the root of the mount."""
+    own = ""
+    try:
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            hierarchy, _, path = line.split(":", 2)
+            if hierarchy == "0":
+                own = path.strip("/")
+    except OSError:
+        return None
+    for candidate in (Path("/sys/fs/cgroup", own, name), Path("/sys/fs/cgroup", name)):
+        try:
+            return candidate.read_text()
+        except OSError:
+            continue
+    return None

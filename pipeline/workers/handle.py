@@ -1,0 +1,221 @@
+"""The supervisor's side of one worker: its process, its channel, its last signs of life."""
+
+import asyncio
+import collections
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+from pipeline.chunk_transaction import ChunkJob
+from pipeline.model.outcome import ChunkOutcome, IncidentKind
+from pipeline.postgres.session import SessionIdentity
+from pipeline.settings import WriterSettings, child_environment
+from pipeline.workers.guards import Vitals, classify_exit, overrun, read_oom_kills, replacement_due
+from pipeline.workers.messages import (
+    LINE_BYTES_MAX,
+    Assign,
+    Heartbeat,
+    Hello,
+    LogLine,
+    Outcome,
+    Ready,
+    Stop,
+    decode_from_worker,
+    encode,
+)
+
+__all__ = ["LogSink", "WorkerDied", "WorkerHandle"]
+
+LogSink = Callable[[int, str], None]
+
+_STDERR_LINES_KEPT = 40
+_WATCH_INTERVAL_S = 0.1
+_LAST_WORDS_S = 1.0  # a dead process's pipes are at their end; this only bounds a descendant that holds them open
+
+
+class WorkerDied(Exception):
+    """A worker ended without an outcome for its chunk."""
+
+    def __init__(self, kind: IncidentKind, exit_code: int, summary: str, stderr_tail: str) -> None:
+        super().__init__(summary)
+        self.kind = kind
+        self.exit_code = exit_code
+        self.summary = summary
+        self.stderr_tail = stderr_tail
+
+
+class WorkerHandle:
+    """A running worker. Made by `start`, used by one slot of the supervisor at a time."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        limits: WriterSettings,
+        log: LogSink,
+    ) -> None:
+        now = time.monotonic()
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._limits = limits
+        self._log = log
+        self._vitals = Vitals(chunk_started_at=now, progressed_at=now)
+        self._stderr: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES_KEPT)
+        self._oom_kills_at_start = read_oom_kills()
+        self._job: ChunkJob | None = None
+        self._outcome: asyncio.Future[ChunkOutcome] | None = None
+        self.peak_rss_bytes = 0
+        self.session: SessionIdentity | None = None
+        self._exited = asyncio.create_task(process.wait())
+        self._listeners = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay_stderr())]
+
+    @classmethod
+    async def start(cls, hello: Hello, log: LogSink) -> Self:
+        """Start a worker. It is a process of its own, not a fork: polars and asyncpg do not survive a fork."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "pipeline.workers.process",
+                str(theirs.fileno()),
+                str(os.getpid()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=child_environment(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1"),
+            )
+        reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
+        worker = cls(process, reader, writer, hello.settings, log)
+        writer.write(encode(hello))
+        return worker
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return not self._exited.done()
+
+    @property
+    def replacement_due(self) -> str | None:
+        """Why this worker should be replaced now that its chunk is done."""
+        return replacement_due(self._vitals, self._limits)
+
+    async def attempt(self, job: ChunkJob) -> ChunkOutcome:
+        """Have the worker make one attempt; raises WorkerDied when it ends, or must be ended, without an outcome."""
+        now = time.monotonic()
+        self._vitals.chunk_started_at = self._vitals.progressed_at = now
+        self._job = job
+        self._outcome = asyncio.get_running_loop().create_future()
+        try:
+            self._writer.write(encode(Assign(job=job)))
+            awaited: set[asyncio.Future[Any]] = {self._outcome, self._exited}
+            while True:
+                await asyncio.wait(awaited, timeout=_WATCH_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
+                if self._outcome.done():
+                    return self._outcome.result()
+                if self._exited.done():
+                    return await self._last_words(forced=None)
+                if forced := overrun(self._vitals, self._limits, time.monotonic()):
+                    self.kill()
+                    return await self._last_words(forced)
+        finally:
+            self._job = self._outcome = None
+
+    def death(self, forced: tuple[IncidentKind, str] | None = None) -> WorkerDied:
+        """The end of a worker that has exited, classified; `forced` is the limit it was killed for."""
+        exit_code = self._exited.result()
+        oom_kills = read_oom_kills()
+        oom_killed = oom_kills is not None and oom_kills > (self._oom_kills_at_start or 0)
+        kind, summary = forced or classify_exit(
+            exit_code, ever_alive=self._vitals.heartbeats > 0, oom_killed=oom_killed
+        )
+        return WorkerDied(kind, exit_code, summary, "\n".join(self._stderr))
+
+    async def stop(self) -> None:
+        """Ask the worker to end; kill it when it does not within its time."""
+        if self.is_running:
+            self._writer.write(encode(Stop()))
+            await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
+        await self.discard()
+
+    async def discard(self) -> None:
+        """End the worker at once, and everything that listens to it."""
+        self.kill()
+        await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
+        await asyncio.wait(self._listeners, timeout=_LAST_WORDS_S)
+        for listener in self._listeners:
+            listener.cancel()
+        self._writer.close()
+
+    def kill(self) -> None:
+        """SIGKILL: also ends a stopped process, and needs nothing of it."""
+        if self.is_running:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself in between; `_exited` will say so
+                self._process.kill()
+
+    async def _last_words(self, forced: tuple[IncidentKind, str] | None) -> ChunkOutcome:
+        """What a worker sent before it died still counts: read its channel to the end before calling it dead."""
+        await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
+        await asyncio.wait(self._listeners, timeout=_LAST_WORDS_S)
+        if self._outcome is not None and self._outcome.done():
+            return self._outcome.result()
+        raise self.death(forced)
+
+    async def _listen(self) -> None:
+        """Take in messages until the channel ends."""
+        try:
+            while (line := await self._reader.readline()).endswith(b"\n"):
+                self._take(decode_from_worker(line))
+        except (ConnectionError, ValueError) as error:  # ValidationError and an overlong line are ValueErrors
+            self._log(logging.ERROR, f"worker {self.pid}: unreadable message ({type(error).__name__}); ending it")
+            self.kill()
+
+    def _take(self, message: Ready | Heartbeat | LogLine | Outcome) -> None:
+        match message:
+            case Heartbeat():
+                vitals = self._vitals
+                vitals.heartbeats += 1
+                vitals.rss_bytes, vitals.descriptors = message.rss_bytes, message.descriptors
+                self.peak_rss_bytes = max(self.peak_rss_bytes, message.rss_bytes)
+                if message.progress > vitals.progress:
+                    vitals.progress = message.progress
+                    vitals.progressed_at = time.monotonic()
+            case Ready():
+                self.session = SessionIdentity(message.backend_pid, message.backend_start)
+            case LogLine():
+                self._log(message.level, f"{self._origin}: {message.text}")
+            case Outcome():
+                if self._outcome is not None and not self._outcome.done():
+                    self._outcome.set_result(message.outcome)
+
+    async def _relay_stderr(self) -> None:
+        """What the worker prints goes to the run's log; its last lines are kept for the incident."""
+        stream = self._process.stdout
+        assert stream is not None  # noqa: S101 - opened as a pipe above
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:  # a line beyond the stream's limit; asyncio has dropped it
+                line = b"(an overlong line)\n"
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            self._stderr.append(text)
+            self._log(logging.WARNING, f"{self._origin} printed: {text}")
+
+    @property
+    def _origin(self) -> str:
+        if self._job is None:
+            return f"worker {self.pid}"
+        return f"worker {self.pid}, partition {self._job.partition.key}, chunk {self._job.chunk.chunk_no}"

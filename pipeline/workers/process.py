@@ -1,0 +1,248 @@
+"""The worker process: one connection, one chunk at a time, an outcome for each.
+
+Started as `python -m pipeline.workers.process FD PARENT`: FD is its end of a socket pair, PARENT the supervisor's pid. It
+ends with its supervisor: by the end of that socket, by PR_SET_PDEATHSIG where there is one, by a look at its parent.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import importlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import traceback
+
+import psutil
+
+from pipeline.chunk_transaction import ChunkJob, commit_chunk, prepare_chunk
+from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, SourceError
+from pipeline.failpoints import Place, failpoint
+from pipeline.model.outcome import AlreadyCommitted, Committed, Failed, FailureKind
+from pipeline.model.table import TableSpec
+from pipeline.postgres.retry import may_retry, retrying, root_cause
+from pipeline.postgres.session import Session, connect, deadline
+from pipeline.postgres.sqlstate import sqlstate_of, summarize
+from pipeline.workers.messages import (
+    LINE_BYTES_MAX,
+    Assign,
+    Heartbeat,
+    Hello,
+    LogLine,
+    Outcome,
+    Ready,
+    Stop,
+    decode_to_worker,
+    encode,
+)
+
+_log = logging.getLogger("pipeline.worker")
+_PR_SET_PDEATHSIG = 1
+_TRACEBACK_CHARS_MAX = 8_000
+
+
+class _Worker:
+    """State of the process: its channel, its session, how far it is."""
+
+    def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
+        module, _, attribute = hello.table.partition(":")
+        self._spec: TableSpec = getattr(importlib.import_module(module), attribute)
+        self._hello = hello
+        self._settings = hello.settings
+        self._writer = writer
+        self._session: Session | None = None
+        self._progress = 0
+        self._retries = 0
+        self._process = psutil.Process()
+        self._peak_rss_bytes = 0
+
+    def send(self, message: Ready | Heartbeat | LogLine | Outcome) -> None:
+        self._writer.write(encode(message))
+
+    def advance(self, amount: int) -> None:
+        """Count progress: the supervisor kills a worker whose count stands still."""
+        self._progress += amount
+
+    def beat(self) -> None:
+        """One heartbeat."""
+        failpoint(Place.IN_HEARTBEAT)
+        rss = self._process.memory_info().rss
+        self._peak_rss_bytes = max(self._peak_rss_bytes, rss)
+        self.send(Heartbeat(progress=self._progress, rss_bytes=rss, descriptors=self._process.num_fds()))
+
+    async def heartbeats(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self.beat()
+            await asyncio.sleep(self._settings.heartbeat_s)
+
+    async def open(self) -> Session:
+        """The session, opened if need be."""
+        if self._session is None or self._session.connection.is_closed():
+            self._session = await connect(
+                self._hello.url.get_secret_value(),
+                application_name=f"rowledger worker {os.getpid()}",
+                timeout_s=self._settings.connect_timeout_s,
+            )
+            identity = self._session.identity
+            self.send(Ready(backend_pid=identity.pid, backend_start=identity.started_at))
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def run(self, job: ChunkJob) -> Committed | AlreadyCommitted | Failed:
+        """Retry the whole transaction, the source read anew each time, until it committed or trying cannot help."""
+        self._retries = 0
+        cpu_started = time.process_time()
+        policy = retrying(self._settings, on_retry=self._before_retry)
+        try:
+            outcome: Committed | AlreadyCommitted = await policy(self._attempt, job)
+        except Exception as error:  # noqa: BLE001 - the worker's outermost frame: every error becomes an outcome
+            return self._failed(error)
+        return outcome.model_copy(
+            update={
+                "retries": self._retries,
+                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "client_cpu_s": time.process_time() - cpu_started,
+            }
+        )
+
+    async def _attempt(self, job: ChunkJob) -> Committed | AlreadyCommitted:
+        prepared = prepare_chunk(self._spec, self._hello.columns, job, self._settings, self.advance)
+        await asyncio.sleep(0)  # let a heartbeat out between encoding and sending
+        session = await self.open()
+        try:
+            async with deadline(session, self._settings.chunk_deadline_s):
+                return await commit_chunk(
+                    session,
+                    prepared,
+                    self._hello.columns,
+                    job,
+                    self._settings,
+                    worker_pid=os.getpid(),
+                    on_progress=self.advance,
+                )
+        except BaseException:
+            # What the transaction was in the middle of is unknown: cutting the connection makes the server roll back.
+            session.connection.terminate()
+            self._session = None
+            raise
+
+    def _before_retry(self, error: BaseException) -> None:
+        self._retries += 1
+        self.advance(1)  # waiting for a server to come back is not a stall: the retry budget bounds it
+        _log.warning("attempt failed, retrying: %s", _summary(error))
+
+    def _failed(self, error: Exception) -> Failed:
+        match error:
+            case Fenced():
+                failure = FailureKind.FENCED
+            case SourceError():
+                failure = FailureKind.SOURCE
+            case DeadLetterBudgetSpent():
+                failure = FailureKind.BUDGET
+            case _ if may_retry(error):
+                failure = FailureKind.TRANSIENT
+            case _:
+                failure = FailureKind.FATAL
+        return Failed(
+            failure=failure,
+            error_type=type(error).__name__,
+            summary=_summary(error),
+            sqlstate=sqlstate_of(root_cause(error)),
+            traceback=_frames(error),
+            retries=self._retries,
+        )
+
+
+def _summary(error: BaseException) -> str:
+    """One line, even from an exception whose own `__str__` fails."""
+    try:
+        return summarize(error)[:2_000]
+    except Exception:  # noqa: BLE001 - somebody else's __str__ may raise anything
+        return type(error).__name__
+
+
+def _frames(error: BaseException) -> str:
+    """The call stack without the exception's message, which may quote a row."""
+    text = "".join(traceback.format_tb(error.__traceback__))
+    return text[-_TRACEBACK_CHARS_MAX:]
+
+
+class _ChannelHandler(logging.Handler):
+    """Log records travel to the run's log."""
+
+    def __init__(self, worker: _Worker) -> None:
+        super().__init__(logging.INFO)
+        self._worker = worker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._worker.send(LogLine(level=record.levelno, text=record.getMessage()))
+
+
+async def _main(channel: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=channel, limit=LINE_BYTES_MAX)
+    hello = decode_to_worker(await reader.readline())
+    assert isinstance(hello, Hello)  # noqa: S101 - the protocol's first message
+    worker = _Worker(hello, writer)
+    logging.getLogger().addHandler(_ChannelHandler(worker))
+    logging.getLogger().setLevel(logging.INFO)
+    beating = asyncio.create_task(worker.heartbeats())
+    listening = asyncio.create_task(_listen(reader))
+    with contextlib.suppress(DatabaseUnavailable):
+        await worker.open()  # before the first chunk comes; if it fails, the chunk's own retries deal with it
+    try:
+        while True:
+            message = await listening
+            match message:
+                case Assign(job=job):
+                    listening = asyncio.create_task(_listen(reader))
+                    working = asyncio.create_task(worker.run(job))
+                    await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
+                    if not working.done() and listening.result() is None:
+                        os._exit(1)  # the supervisor is gone: what did not commit must not commit any more
+                    outcome = await working
+                    failpoint(Place.WHILE_REPORTING, **job.facts)
+                    worker.send(Outcome(outcome=outcome))
+                    worker.beat()
+                    await writer.drain()
+                case Stop() | None:
+                    return
+                case Hello():
+                    raise RuntimeError("a second hello")
+    finally:
+        beating.cancel()
+        await worker.close()
+
+
+async def _listen(reader: asyncio.StreamReader) -> Hello | Assign | Stop | None:
+    """The next message; None at the end of the pipe."""
+    line = await reader.readline()
+    return decode_to_worker(line) if line.endswith(b"\n") else None
+
+
+def _die_with(parent_pid: int) -> None:
+    """Ask the kernel to kill us with our parent; then check that it has not died before we asked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def main() -> None:
+    """Entry point of the process."""
+    channel_fd, parent_pid = map(int, sys.argv[1:3])
+    _die_with(parent_pid)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; ending us is the supervisor's part
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    asyncio.run(_main(socket.socket(fileno=channel_fd)))
+
+
+if __name__ == "__main__":
+    main()
