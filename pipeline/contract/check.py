@@ -200,7 +200,8 @@ def _patched(values: pl.Series, rows: list[int], patch: pl.Series) -> pl.Series:
     """The values with those at `rows` replaced, whatever their type."""
     take = np.arange(len(values))
     take[rows] = np.arange(len(values), len(values) + len(patch))
-    return pl.concat([values.alias(""), patch.alias("")]).gather(take)
+    extended: pl.Series = pl.concat([values.alias(""), patch.alias("")])
+    return extended.gather(take)
 
 
 def _doubt_violations(rules: FieldRules, reading: Reading) -> None:
@@ -231,7 +232,7 @@ def _outside(values: pl.Series, bound: Bound) -> pl.Series:
     try:
         match bound.op:
             case "ge":
-                inside = values >= bound.value
+                inside: pl.Series = values >= bound.value
             case "gt":
                 inside = values > bound.value
             case "le":

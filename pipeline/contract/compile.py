@@ -4,13 +4,15 @@ The model stays the truth: each rule keeps pydantic's own validator of its field
 that the column-speed pass in `check` finds suspicious.
 """
 
+# ruff: noqa: ANN401, what an annotation, a bound or a default may be is for the row model to say
+
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum, StrEnum
-from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, cast, get_args, get_origin
 from uuid import UUID
 
 import annotated_types as at
@@ -59,6 +61,7 @@ _KINDS: dict[Any, tuple[Kind, TypeName]] = {
 }
 
 _ORDERED = {Kind.INT, Kind.FLOAT, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME}
+_DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
 _SIZED = {Kind.TEXT, Kind.BYTES}
 
 # Settings of a model that change no verdict and no value. Any other one that is set is refused.
@@ -173,7 +176,7 @@ def _compile_field(row: type[BaseModel], name: str, field: FieldInfo) -> FieldRu
     kind, type_name = _KINDS[draft.base]
     try:
         annotated = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-        adapter: TypeAdapter[Any] = TypeAdapter(annotated)
+        adapter: TypeAdapter[Any] = TypeAdapter(cast("type[Any]", annotated))
     except (PydanticSchemaGenerationError, PydanticUserError, SchemaError, TypeError) as error:
         raise ContractError(f"{draft.where}: pydantic refuses the declaration: {error}") from None
     default = field.default
@@ -229,7 +232,7 @@ def _set_allowed(draft: _Draft, construct: str, values: list[Any]) -> None:
     draft.allowed = tuple(values)
 
 
-def _gather(draft: _Draft, metadata: Iterable[Any]) -> None:
+def _gather(draft: _Draft, metadata: Iterable[Any]) -> None:  # noqa: C901, PLR0912, one branch a marker
     """Collect constraints from annotated-types and pydantic markers; refuse those that are unknown."""
     found = draft.constraints if draft.constraints is not None else {}
     for item in metadata:
@@ -338,7 +341,9 @@ def _column_type(draft: _Draft, kind: Kind, type_name: TypeName) -> ColumnType:
     digits, places = constraints.get("max_digits"), constraints.get("decimal_places")
     if places is None:
         return ColumnType(TypeName.NUMERIC)
-    digits = 38 if digits is None else digits
-    if not 0 <= places <= digits <= 38:
-        raise draft.refuse(f"Decimal with {digits} digits, {places} of them decimals", "stay within 38 digits")
+    digits = _DECIMAL_DIGITS_MAX if digits is None else digits
+    if not 0 <= places <= digits <= _DECIMAL_DIGITS_MAX:
+        raise draft.refuse(
+            f"Decimal with {digits} digits, {places} of them decimals", f"stay within {_DECIMAL_DIGITS_MAX} digits"
+        )
     return ColumnType(TypeName.NUMERIC, precision=digits, scale=places)

@@ -3,6 +3,8 @@
 Only suspects and refused rows come here. Reasons quote the row model's rules and never the row's values.
 """
 
+# ruff: noqa: ANN401, a cell of a source row may be anything
+
 import base64
 import json
 import math
@@ -59,7 +61,7 @@ def judge(rules: FieldRules, target: ColumnType, value: Any) -> Verdict:
     return Verdict(value=converted)
 
 
-def _silent_conversion(kind: Kind, value: Any) -> str | None:
+def _silent_conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, one line a conversion
     """Conversions that pydantic's lax mode makes, and that would change a value or its meaning unseen."""
     match value:
         case bool() if kind is not Kind.BOOL:
@@ -100,7 +102,7 @@ def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
         yield json.dumps({name: _json_value(value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False)
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: Any) -> Any:  # noqa: PLR0911, one line a type
     match value:
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")

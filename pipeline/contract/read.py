@@ -25,6 +25,7 @@ _PLAIN_UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 _FLOAT_EXACT_INTEGER = 2**53
 _DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
 _EPOCH_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31, what Python's date holds
+_UUID_BYTES = 16
 _DAY_US = 86_400_000_000
 
 
@@ -49,7 +50,7 @@ class Reading:
 def read_column(rules: FieldRules, source: pl.Series) -> Reading:
     """The column in a frame type natural to its kind; raises SourceError for a type that can never fit."""
     dtype = source.dtype
-    if dtype == pl.Categorical or dtype == pl.Enum:
+    if isinstance(dtype, pl.Categorical | pl.Enum):
         source, dtype = source.cast(pl.String), pl.String()
     if source.null_count() == len(source):
         return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)))
@@ -176,7 +177,7 @@ def _bytes_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _uuid_from_bytes(_rules: FieldRules, source: pl.Series) -> Reading:
-    return Reading(blank(source, source.bin.size() != 16))
+    return Reading(blank(source, source.bin.size() != _UUID_BYTES))
 
 
 def _uuid_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
@@ -317,7 +318,9 @@ def _is_aware(dtype: pl.DataType) -> bool:
 # What a kind takes, its own type first. What is missing here pydantic may take in lax mode, but only by a silent change
 # of meaning: True into 1, 1357000000 into a date, a local time into an instant.
 _READERS = {
-    Kind.BOOL: ((_is_bool, _as_is), (_is_integer, _bool_from_number), (_is_float, _bool_from_number), (_is_text, _all_doubtful)),
+    Kind.BOOL: (
+        (_is_bool, _as_is), (_is_integer, _bool_from_number), (_is_float, _bool_from_number), (_is_text, _all_doubtful),
+    ),
     Kind.INT: (
         (_is_integer, _as_is), (_is_float, _int_from_inexact), (_is_decimal, _int_from_inexact), (_is_text, _int_from_text),
     ),

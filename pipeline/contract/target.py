@@ -3,6 +3,9 @@
 Two halves of one rule: `fit_column` at column speed, `misfit` for the single value that needs a closer look.
 """
 
+# ruff: noqa: ANN401, what a value may be is for the row model to say
+
+import math
 from datetime import UTC, datetime
 from decimal import Context, Decimal, InvalidOperation
 from enum import Enum
@@ -66,7 +69,7 @@ def _fit_numeric(reading: Reading, frame_type: pl.Decimal) -> pl.Series:
     own = values.dtype
     fitted = values.cast(frame_type, strict=False)
     digits = own.precision or 38  # type: ignore[attr-defined]
-    if own.scale <= frame_type.scale and digits - own.scale <= frame_type.precision - frame_type.scale:  # type: ignore[attr-defined, operator]
+    if own.scale <= frame_type.scale and digits - own.scale <= frame_type.precision - frame_type.scale:  # type: ignore[attr-defined]
         return fitted
     # A cast to fewer decimals rounds: what does not come back as it was has lost something.
     back = fitted.cast(pl.Decimal(38, own.scale), strict=False)  # type: ignore[attr-defined]
@@ -88,7 +91,7 @@ def as_frame_value(value: Any) -> Any:
             return value
 
 
-def misfit(value: Any, target: ColumnType) -> str | None:
+def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: PLR0911, one line a reason
     """Why the value does not fit the target's type exactly; None when it does."""
     frame_type = target.frame_type
     match target.name:
@@ -107,7 +110,7 @@ def misfit(value: Any, target: ColumnType) -> str | None:
                 return f"has more than the {scale} decimals that {target.sql} takes"
         case TypeName.REAL:
             with np.errstate(over="ignore"):
-                if value == value and float(np.float32(value)) != value:
+                if not math.isnan(value) and float(np.float32(value)) != value:
                     return "is not exact in real"
         case TypeName.VARCHAR if target.length is not None and len(value) > target.length:
             return f"has more than the {target.length} characters that {target.sql} takes"

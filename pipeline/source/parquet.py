@@ -7,7 +7,7 @@ where its size is the same.
 import glob
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -87,7 +87,8 @@ class ParquetFiles(Source):
         if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
             raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
         pattern = self.path.format(landing=glob.escape(str(landing_dir)), partition_key=glob.escape(key))
-        files = sorted(Path(found) for found in glob.glob(pattern, recursive=True) if not Path(found).is_dir())
+        # The pattern is absolute, which Path.glob does not take.
+        files = sorted(Path(found) for found in glob.glob(pattern, recursive=True) if not Path(found).is_dir())  # noqa: PTH207
         if not files:
             # Said without the wildcards' escapes, as a person would write it.
             plain = self.path.format(landing=landing_dir, partition_key=key)
