@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from pipeline.contract.compile import Bound, FieldRules, Kind, compile_model
 from pipeline.contract.explain import judge, row_payloads
 from pipeline.contract.read import Reading, read_column
-from pipeline.contract.target import accepts, as_frame_value, fit_column
+from pipeline.contract.target import accepts, as_frame_value, fit_column, misfit
 from pipeline.errors import SourceError, TargetMismatch
 from pipeline.model.column import Column, ColumnType
 from pipeline.model.partition import Partition
@@ -125,10 +125,9 @@ class Contract:
             if rule.name in frame.columns:
                 column = _check_column(rule, target, frame[rule.name], refusals)
             else:
-                value = None if rule.default is None else as_frame_value(rule.default)
-                column = pl.Series(rule.name, [value], dtype=target.frame_type).new_from_index(0, frame.height)
+                column = _default_column(rule, target, frame.height)
             if bounds is not None and bounds.column == rule.name:
-                _check_bounds(column, target, bounds, refusals)
+                _check_bounds(rule, column, target, bounds, refusals)
             columns.append(column)
         good = pl.DataFrame(columns)
         if not refusals:
@@ -188,6 +187,14 @@ def _check_column(rules: FieldRules, target: ColumnType, source: pl.Series, refu
         patch = pl.Series([value for _, value in replaced], dtype=target.frame_type)
         fitted = _patched(fitted, [row for row, _ in replaced], patch)
     return fitted.alias(rules.name)
+
+
+def _default_column(rules: FieldRules, target: ColumnType, rows: int) -> pl.Series:
+    """A column that the source lacks, filled with its declared default."""
+    value = None if rules.default is None else as_frame_value(rules.default)
+    if value is not None and (reason := misfit(value, target)) is not None:
+        raise TargetMismatch(f"column {rules.name!r}: the default {value!r} {reason}; alter the table or the row model")
+    return pl.Series(rules.name, [value], dtype=target.frame_type).new_from_index(0, rows)
 
 
 def _python_values(values: pl.Series) -> list[Any]:
@@ -253,10 +260,14 @@ def _doubt_lengths(rules: FieldRules, reading: Reading) -> None:
         reading.doubt((lengths > rules.max_length) & values.is_not_null())
 
 
-def _check_bounds(column: pl.Series, target: ColumnType, partition: Partition, refusals: _Refusals) -> None:
+def _check_bounds(
+    rules: FieldRules, column: pl.Series, target: ColumnType, partition: Partition, refusals: _Refusals
+) -> None:
     limits = partition.bounds(target.name)
     if limits is None:
         return
+    if rules.column.nullable and column.null_count():
+        refusals.add_mask(column.is_null(), column.name, "is null or refused, so the row belongs to no partition")
     lower, upper = limits
     least, greatest = column.min(), column.max()
     if least is not None and (least < lower or greatest >= upper):  # type: ignore[operator]

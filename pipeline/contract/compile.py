@@ -273,7 +273,12 @@ def _is_constraint_holder(item: Any) -> bool:
 
 
 def _set_members(members: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in members.items() if value not in (None, False) or key == "allow_inf_nan"}
+    # By identity: decimal_places=0 says something, though 0 == False.
+    return {
+        key: value
+        for key, value in members.items()
+        if value is not None and (value is not False or key == "allow_inf_nan")
+    }
 
 
 def _add_general(draft: _Draft, found: dict[str, Any], key: str, value: Any) -> None:

@@ -25,6 +25,7 @@ _PLAIN_UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 _FLOAT_EXACT_INTEGER = 2**53
 _DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
 _EPOCH_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31, what Python's date holds
+_INT64_MIN = -(2**63)
 _UUID_BYTES = 16
 _DAY_US = 86_400_000_000
 
@@ -97,6 +98,8 @@ def _int_from_inexact(_rules: FieldRules, source: pl.Series) -> Reading:
     """Floats and decimals that are whole; pydantic words the refusal of the others."""
     values = source.cast(pl.Int64, strict=False)
     reading = Reading(values)
+    if values.min() == _INT64_MIN:
+        reading.doubt((values == _INT64_MIN).fill_null(value=False))  # as a float pydantic does not take it
     reading.doubt((values.cast(source.dtype, strict=False) != source) & source.is_not_null())
     return reading
 
@@ -128,7 +131,7 @@ def _float_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
     reading = Reading(source.cast(pl.Float64))
     low, high = source.min(), source.max()
     if low < -_FLOAT_EXACT_INTEGER or high > _FLOAT_EXACT_INTEGER:  # type: ignore[operator]
-        reading.doubt(~source.is_between(-_FLOAT_EXACT_INTEGER, _FLOAT_EXACT_INTEGER) & source.is_not_null())
+        reading.doubt((reading.values.abs() >= _FLOAT_EXACT_INTEGER) & source.is_not_null())
     return reading
 
 
@@ -169,7 +172,18 @@ def _decimal_from_text(rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _text_from_bytes(_rules: FieldRules, source: pl.Series) -> Reading:
-    return Reading(source.cast(pl.String, strict=False))
+    return Reading(_decoded(source))
+
+
+def _decoded(source: pl.Series) -> pl.Series:
+    """UTF-8 as text, anything else as null; halved until the culprits stand alone, since polars' cast fails as a whole."""
+    try:
+        return source.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        if len(source) == 1:
+            return pl.Series(source.name, [None], dtype=pl.String)
+        middle = len(source) // 2
+        return pl.concat([_decoded(source[:middle]), _decoded(source[middle:])])
 
 
 def _bytes_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
@@ -271,7 +285,9 @@ def _refuse_outside(reading: Reading, ticks: pl.Series, limits: tuple[int, int])
 def _doubt_year_zero(reading: Reading, first_tick: int) -> Reading:
     ticks = reading.values.to_physical()
     if ticks.null_count() < len(ticks) and ticks.min() < first_tick:  # type: ignore[operator]
-        reading.doubt((ticks < first_tick).fill_null(value=False))
+        early = (ticks < first_tick).fill_null(value=False)
+        reading.doubt(early)
+        reading.values = blank(reading.values, early)  # not even a minimum could be taken of them
     return reading
 
 

@@ -76,6 +76,7 @@ class ParquetFiles(Source):
         file = Path(descriptor.path)
         _require_as_planned(file, descriptor)
         frame = _read_rows(file, descriptor.row_offset, descriptor.rows)
+        _require_as_planned(file, descriptor)  # again: it may have been replaced in between
         if frame.height != descriptor.rows:
             raise SourceError(
                 f"{file}: {frame.height} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
@@ -87,8 +88,10 @@ class ParquetFiles(Source):
         if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
             raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
         pattern = self.path.format(landing=glob.escape(str(landing_dir)), partition_key=glob.escape(key))
-        # The pattern is absolute, which Path.glob does not take.
-        files = sorted(Path(found) for found in glob.glob(pattern, recursive=True) if not Path(found).is_dir())  # noqa: PTH207
+        # Path.glob takes no absolute pattern.
+        files = sorted(
+            Path(found).absolute() for found in glob.glob(pattern, recursive=True) if not Path(found).is_dir()
+        )  # noqa: PTH207
         if not files:
             # Said without the wildcards' escapes, as a person would write it.
             plain = self.path.format(landing=landing_dir, partition_key=key)
