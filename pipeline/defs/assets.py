@@ -49,7 +49,7 @@ def _load(context: dg.AssetExecutionContext, spec: TableSpec, writer: GuardedWri
     keys = partition_keys(context, spec.partitions)
     try:
         with observing(context) as observer:
-            return writer.load(spec, keys, run_id=context.run_id, observer=observer)
+            return writer.load(spec, keys, run_id=context.run.run_id, observer=observer)
     except RowledgerError as error:
         raise failure_of(spec.name, error) from None
 

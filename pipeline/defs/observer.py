@@ -30,15 +30,16 @@ class LogObserver:
     def __init__(self, log: dg.DagsterLogManager) -> None:
         self._log = log
         self._last_line_s = float("-inf")
+        self._last: Progress | None = None
 
     def log(self, level: int, message: str) -> None:
         self._log.log(level, message)
 
     def progress(self, progress: Progress) -> None:
         ended = progress.partitions_done == progress.partitions
-        if not ended and time.monotonic() - self._last_line_s < PROGRESS_INTERVAL_S:
+        if progress == self._last or (not ended and time.monotonic() - self._last_line_s < PROGRESS_INTERVAL_S):
             return
-        self._last_line_s = time.monotonic()
+        self._last, self._last_line_s = progress, time.monotonic()
         self._log.info(progress_line(progress))
 
     def finished(self, report: PartitionReport) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import ValidationError
 
+from pipeline.errors import RowledgerError
 from pipeline.model.report import Observer, PartitionReport
 from pipeline.model.table import TableSpec
 from pipeline.operations.load import run_load
@@ -14,7 +15,7 @@ from pipeline.settings import WriterSettings, settings
 __all__ = ["GuardedWriter", "InvalidWriterConfig"]
 
 
-class InvalidWriterConfig(dg.DagsterError):
+class InvalidWriterConfig(RowledgerError, ValueError):
     """A field of the writer's config is out of its bounds. Change it in the launchpad or in the config file."""
 
 
@@ -27,7 +28,6 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
         try:
             super().__init__(**config)
         except ValidationError as error:
-            # As a DagsterError it passes Dagster's error boundary as it is, and pydantic's traceback stays away.
             raise InvalidWriterConfig(_explain(error)) from None
 
     def load(
@@ -55,6 +55,6 @@ def _explain(error: ValidationError) -> str:
     mistakes = []
     for mistake in error.errors(include_url=False, include_context=False):
         field = ".".join(str(part) for part in mistake["loc"])
-        given = f", got {mistake['input']!r}" if field else ""
-        mistakes.append(f"{field + ': ' if field else ''}{mistake['msg']}{given}")
+        text = mistake["msg"].removeprefix("Value error, ")
+        mistakes.append(f"{field}: {text}, got {mistake['input']!r}" if field else text)
     return f"writer config: {'; '.join(mistakes)}"

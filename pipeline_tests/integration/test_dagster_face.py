@@ -1,0 +1,392 @@
+"""What Dagster makes of a load's reports: colours, events, metadata and messages. The load itself is played."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+from pydantic import BaseModel
+
+from pipeline.contract.types import Integer
+from pipeline.definitions import defs
+from pipeline.defs import checks, resources
+from pipeline.defs.assets import table_asset
+from pipeline.defs.checks import VERIFY_CHECK, verify_check
+from pipeline.defs.jobs import jobs_and_schedule
+from pipeline.defs.metadata import load_failure
+from pipeline.defs.observer import LogObserver
+from pipeline.defs.resources import GuardedWriter, InvalidWriterConfig
+from pipeline.errors import DatabaseUnavailable, DiscrepancyFound, PartitionBusy, RowledgerError
+from pipeline.model.outcome import IncidentKind
+from pipeline.model.report import Check, CheckName, Incident, PartitionReport, Progress
+from pipeline.model.table import TableSpec
+from pipeline.operations.verify import PartitionVerification
+from pipeline.settings import WriterSettings
+from pipeline.source.parquet import ParquetFiles
+from pipeline.tables.flights import FLIGHTS
+
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+
+DAYS = ("2013-01-01", "2013-01-02", "2013-01-03")
+KILLED = Incident(
+    IncidentKind.SIGNAL, pid=4711, exit_code=-9, partition_key=DAYS[0], chunk_no=3, attempt=1, summary="x"
+)
+
+
+class Whole(BaseModel):
+    """A row of a table that is loaded whole."""
+
+    id: Integer
+
+
+WHOLE = TableSpec(name="whole", row=Whole, source=ParquetFiles(path="{landing}/whole.parquet"))
+
+
+def published(key: str, *, table: str = "flights", incidents: tuple[Incident, ...] = ()) -> PartitionReport:
+    return report(key, table=table, incidents=incidents)
+
+
+def rejected(key: str, error: Exception | None = None) -> PartitionReport:
+    return report(key, error=error or DiscrepancyFound(f"flights {key}: enqueued 842, written 841"))
+
+
+def report(
+    key: str, *, table: str = "flights", incidents: tuple[Incident, ...] = (), error: Exception | None = None
+) -> PartitionReport:
+    passed = error is None
+    row_balance = Check(CheckName.ROW_BALANCE, passed, "842 = 840 + 2" if passed else "842 enqueued, 841 found")
+    others = (Check(name, passed=True, summary="fine") for name in CheckName if name is not CheckName.ROW_BALANCE)
+    return PartitionReport(
+        table=table,
+        partition_key=key,
+        load_id=7,
+        enqueued_rows=842,
+        written_rows=840,
+        dead_lettered_rows=2,
+        chunks=1,
+        retries=1,
+        seconds=0.5,
+        peak_rss_bytes=100_000_000,
+        resumed=False,
+        checks=(row_balance, *others),
+        incidents=incidents,
+        error=error,
+    )
+
+
+class PlayedLoad:
+    """Stands in for `run_load`: returns the reports it was given, or raises; remembers how it was called."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.reports: dict[str, PartitionReport] = {}
+        self.error: RowledgerError | None = None
+        self.calls: list[SimpleNamespace] = []
+
+    def __call__(self, spec: TableSpec, partition_keys: Sequence[str], **rest: object) -> list[PartitionReport]:
+        self.calls.append(SimpleNamespace(spec=spec, partition_keys=list(partition_keys), **rest))
+        if self.error is not None:
+            raise self.error
+        return [self.reports.get(key) or published(key, table=spec.name) for key in partition_keys]
+
+    def run(
+        self,
+        spec: TableSpec = FLIGHTS,
+        *,
+        days: Sequence[str] = (),
+        config: dict[str, object] | None = None,
+        selection: dg.AssetSelection | None = None,
+    ) -> "Run":
+        """Materialize the table's asset in this process."""
+        day_range = (
+            {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
+            if days
+            else {}
+        )
+        result = dg.materialize(
+            [table_asset(spec)],
+            instance=self.instance,
+            resources={"writer": GuardedWriter()},
+            run_config={"resources": {"writer": {"config": config}}} if config else None,
+            tags=day_range,
+            selection=selection,
+            raise_on_error=False,
+        )
+        return Run(result, self.instance)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> PlayedLoad:
+    played = PlayedLoad(instance)
+    monkeypatch.setattr(resources, "run_load", played)
+    monkeypatch.setattr(resources, "target_url", lambda: "postgresql://nowhere/db")
+    return played
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended, and the instance that has seen it: a failed step does not return what it had recorded."""
+
+    result: dg.ExecuteInProcessResult
+    instance: dg.DagsterInstance
+
+    @property
+    def success(self) -> bool:
+        return self.result.success
+
+    @property
+    def checks(self) -> list[dg.AssetCheckEvaluation]:
+        return list(self.result.get_asset_check_evaluations())
+
+    @property
+    def materialized(self) -> dict[str | None, dict[str, object]]:
+        """The metadata of each partition that is green now."""
+        (key,) = self.instance.get_asset_keys()
+        found = [
+            record.asset_materialization for record in self.instance.fetch_materializations(key, limit=400).records
+        ]
+        return {m.partition: {name: value.value for name, value in m.metadata.items()} for m in found if m is not None}
+
+    @property
+    def failure(self) -> str:
+        """What a person reads first."""
+        (event,) = [event for event in self.result.all_events if event.is_step_failure]
+        assert event.step_failure_data.user_failure_data is not None
+        assert event.step_failure_data.error is not None
+        assert event.step_failure_data.error.cause is None
+        return event.step_failure_data.user_failure_data.description or ""
+
+
+def test_a_published_partition_is_materialized_with_plain_numbers(load: PlayedLoad) -> None:
+    load.reports[DAYS[0]] = published(DAYS[0], incidents=(KILLED,))
+
+    result = load.run(days=DAYS[:1])
+
+    assert result.success
+    metadata = result.materialized[DAYS[0]]
+    assert metadata["crashed_pids"] == [
+        {
+            "pid": 4711,
+            "exit_code": -9,
+            "cause": "signal",
+            "partition": DAYS[0],
+            "chunk": 3,
+            "attempt": 1,
+            "summary": "x",
+        }
+    ]
+    figures = {
+        "enqueued_rows": 842,
+        "written_rows": 840,
+        "dead_lettered_rows": 2,
+        "crashed_workers": 1,
+        "retries": 1,
+        "chunks": 1,
+        "rows_per_second": 1680.0,
+        "seconds": 0.5,
+        "peak_rss_bytes": 100_000_000,
+        "load_id": 7,
+        "dagster/partition_row_count": 840,
+    }
+    assert {key: metadata[key] for key in figures} == figures
+    assert {type(metadata[key]) for key in figures} == {int, float}
+
+
+def test_a_discrepancy_is_red_and_materializes_nothing(load: PlayedLoad) -> None:
+    load.reports[DAYS[0]] = rejected(DAYS[0])
+
+    result = load.run(days=DAYS[:1])
+
+    assert not result.success
+    assert result.materialized == {}
+    verdicts = {evaluation.check_name: evaluation.passed for evaluation in result.checks}
+    assert verdicts == {name.value: name is not CheckName.ROW_BALANCE for name in CheckName}
+    assert result.failure.splitlines() == [
+        "flights: partition not published",
+        f"{DAYS[0]}: DiscrepancyFound: flights {DAYS[0]}: enqueued 842, written 841",
+        f"What to do: {DiscrepancyFound.__doc__}",
+    ]
+
+
+def test_of_three_days_the_bad_one_fails_and_the_good_ones_are_recorded(load: PlayedLoad) -> None:
+    load.reports[DAYS[1]] = rejected(DAYS[1])
+
+    result = load.run(days=DAYS)
+
+    assert not result.success
+    assert load.calls[0].partition_keys == list(DAYS)
+    assert set(result.materialized) == {DAYS[0], DAYS[2]}
+    assert result.materialized[DAYS[2]]["written_rows"] == 840
+    assert "1 of 3 partitions not published" in result.failure
+    assert DAYS[0] not in result.failure
+
+
+def test_a_range_of_good_days_has_metadata_a_day_and_each_check_once(load: PlayedLoad) -> None:
+    load.reports[DAYS[0]] = published(DAYS[0], incidents=(KILLED,))
+
+    result = load.run(days=DAYS)
+
+    assert result.success
+    assert [(day, result.materialized[day]["crashed_workers"]) for day in DAYS] == list(
+        zip(DAYS, (1, 0, 0), strict=True)
+    )
+    assert sorted(evaluation.check_name for evaluation in result.checks) == sorted(CheckName)
+    balance = next(e for e in result.checks if e.check_name == CheckName.ROW_BALANCE)
+    assert balance.metadata["enqueued_rows"].value == 3 * 842
+
+
+def test_a_partition_that_never_reached_its_checks_fails_them(load: PlayedLoad) -> None:
+    load.reports[DAYS[0]] = replace(rejected(DAYS[0]), load_id=None, checks=())
+
+    result = load.run(days=DAYS[:1])
+
+    assert not any(evaluation.passed for evaluation in result.checks)
+
+
+def test_an_error_of_the_whole_run_is_told_in_its_own_words_with_the_remedy(load: PlayedLoad) -> None:
+    load.error = DatabaseUnavailable("the server at db:5432 refuses connections")
+
+    result = load.run(days=DAYS[:1])
+
+    assert result.failure.startswith("flights: DatabaseUnavailable: the server at db:5432 refuses connections\n")
+    assert "Check ROWLEDGER_DATABASE_URL" in result.failure
+
+
+def test_in_step_checks_cannot_be_deselected(load: PlayedLoad) -> None:
+    with pytest.raises(dg.DagsterInvalidDefinitionError):
+        load.run(days=DAYS[:1], selection=dg.AssetSelection.assets("flights").without_checks())
+
+
+def test_a_table_without_partitions_is_loaded_whole(load: PlayedLoad) -> None:
+    result = load.run(WHOLE)
+
+    assert result.success
+    assert load.calls[0].partition_keys == ["all"]
+    assert result.materialized[None]["dagster/row_count"] == 840
+
+
+def test_a_table_without_partitions_gets_jobs_and_a_schedule() -> None:
+    own = dg.Definitions(
+        assets=[table_asset(WHOLE)], asset_checks=[verify_check(WHOLE)], resources={"writer": GuardedWriter()}
+    )
+
+    repository = dg.Definitions.merge(own, jobs_and_schedule(WHOLE, ())).get_repository_def()
+
+    assert {"whole_load", "whole_verify"} <= set(repository.job_names)
+    assert [schedule.name for schedule in repository.schedule_defs] == ["whole_daily"]
+
+
+def test_only_what_a_retry_can_mend_is_retried() -> None:
+    outage, busy, wrong = DatabaseUnavailable("x"), PartitionBusy("x"), DiscrepancyFound("x")
+
+    assert load_failure(FLIGHTS, [rejected(DAYS[0], outage), rejected(DAYS[1], busy)]).allow_retries
+    assert not load_failure(FLIGHTS, [rejected(DAYS[0], outage), rejected(DAYS[1], wrong)]).allow_retries
+
+
+def test_a_failure_of_many_partitions_stays_readable() -> None:
+    text = load_failure(FLIGHTS, [rejected(f"day {n}") for n in range(365)]).description or ""
+
+    assert "365 of 365 partitions not published" in text
+    assert "and 345 more" in text
+    assert len(text.splitlines()) < 30
+
+
+def test_a_foreign_error_is_named_without_its_text() -> None:
+    text = load_failure(FLIGHTS, [rejected(DAYS[0], ValueError("row value: secret"))]).description or ""
+
+    assert "ValueError" in text
+    assert "secret" not in text
+
+
+def test_the_writer_has_the_fields_of_the_writer_settings_and_no_others() -> None:
+    assert set(GuardedWriter.model_fields) == set(WriterSettings.model_fields)
+    assert GuardedWriter().settings == WriterSettings()
+
+
+def test_the_launchpad_shows_each_field_with_its_default_and_description() -> None:
+    schema = GuardedWriter.to_config_schema().as_field().config_type
+    assert isinstance(schema, dg.Shape)
+
+    for name, field in WriterSettings.model_fields.items():
+        assert (schema.fields[name].default_value, schema.fields[name].description) == (
+            field.default,
+            field.description,
+        )
+
+
+def test_a_run_can_change_the_writer(load: PlayedLoad) -> None:
+    load.run(days=DAYS[:1], config={"workers": 4})
+
+    assert load.calls[0].writer == WriterSettings(workers=4)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"workers": 65}, "writer config: workers: Input should be less than or equal to 64, got 65"),
+        (
+            {"heartbeat_s": 20.0, "stall_timeout_s": 10.0},
+            "writer config: stall_timeout_s (10.0) must be at least twice heartbeat_s (20.0)",
+        ),
+    ],
+)
+def test_a_bad_writer_setting_is_named_with_its_bound(config: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidWriterConfig) as raised:
+        GuardedWriter(**config)
+
+    assert str(raised.value) == message
+    assert raised.value.__suppress_context__
+
+
+def test_verification_on_demand_is_red_for_a_changed_table(
+    monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+) -> None:
+    asked: list[object] = []
+
+    def verify(
+        _spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None
+    ) -> list[PartitionVerification]:
+        asked.append((url, partition_keys))
+        changed = Check(CheckName.ROW_BALANCE, passed=False, summary="843 rows, 842 were published")
+        return [PartitionVerification(DAYS[0], (changed,)), PartitionVerification(DAYS[1], ())]
+
+    monkeypatch.setattr(checks, "run_verify", verify)
+    monkeypatch.setattr(checks, "target_url", lambda: "postgresql://nowhere/db")
+
+    result = defs.resolve_job_def("flights_verify").execute_in_process(instance=instance, raise_on_error=False)
+
+    assert not result.success
+    assert asked == [("postgresql://nowhere/db", None)]
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert (evaluation.check_name, evaluation.description) == (VERIFY_CHECK, f"{DAYS[0]}: 843 rows, 842 were published")
+
+
+def test_the_load_job_lands_and_loads_and_leaves_verification_out() -> None:
+    job = defs.resolve_job_def("flights_load")
+
+    assert {node.name for node in job.nodes} == {"flights_landing", "flights"}
+
+
+def test_progress_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("test_progress")
+    observer = LogObserver(logger)  # type: ignore[arg-type] # a DagsterLogManager is a Logger with a context
+
+    with caplog.at_level(logging.INFO, logger.name):
+        for written in range(0, 1000, 10):
+            observer.progress(Progress(1000, written, 0, 5000.0, 0, 2))
+        for _ in range(2):
+            observer.progress(Progress(1000, 998, 2, 5000.0, 2, 2))
+
+    assert caplog.messages == [
+        "0 / 1,000 rows, lag 1,000, 5,000 rows/s, 0 dead letters, partition 0 of 2",
+        "998 / 1,000 rows, lag 0, 5,000 rows/s, 2 dead letters, partition 2 of 2",
+    ]
