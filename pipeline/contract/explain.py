@@ -19,6 +19,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from pipeline.contract.compile import FieldRules, Kind
+from pipeline.contract.read import blank
 from pipeline.contract.target import as_frame_value, misfit
 from pipeline.model.column import ColumnType
 
@@ -27,6 +28,8 @@ __all__ = ["Verdict", "judge", "row_payloads"]
 _NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
 _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
 _EXACT_INTEGER = 2**53
+_CALENDAR_DAYS = 2_932_896  # to 9999-12-31, and as far back
+_TICKS_A_DAY = {"d": 1, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME}
 
 # Messages of these error types come from a parser that may quote the input behind the comma.
@@ -94,12 +97,23 @@ def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
     times are text (ISO 8601, with nanoseconds where the source has them), NaN and infinities are the texts NaN, Infinity and
     -Infinity, bytes are {"base64": "…"}.
     """
-    # Python's own date and time types hold neither nanoseconds nor the year 10000, so polars writes those as text.
-    exact = rows.with_columns(
-        pl.col(name).dt.to_string("iso") for name, dtype in rows.schema.items() if dtype.is_temporal()
-    )
+    exact = rows.with_columns(_temporal_text(rows[name]) for name, dtype in rows.schema.items() if dtype.is_temporal())
     for row in exact.iter_rows(named=True):
         yield json.dumps({name: _json_value(value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False)
+
+
+def _temporal_text(values: pl.Series) -> pl.Series:
+    """Dates and times as polars writes them, for Python's own hold no nanoseconds; those beyond any calendar as ticks."""
+    ticks = values.to_physical()
+    if isinstance(values.dtype, pl.Date | pl.Datetime):
+        unit = "d" if isinstance(values.dtype, pl.Date) else values.dtype.time_unit
+        limit = min(_CALENDAR_DAYS * _TICKS_A_DAY[unit], 2**63 - 1)
+        beyond = ((ticks < -limit) | (ticks > limit)).fill_null(value=False)
+        if beyond.any():
+            written = blank(values, beyond).dt.to_string("iso")
+            counted = pl.format("{} " + unit + " since 1970-01-01", pl.lit(ticks))
+            return pl.select(pl.when(beyond).then(counted).otherwise(written).alias(values.name)).to_series()
+    return values.dt.to_string("iso")
 
 
 def _json_value(value: Any) -> Any:  # noqa: PLR0911, one line a type

@@ -116,11 +116,16 @@ def _figures(entry: tuple[int, Total] | None) -> str:
 
 
 def fingerprint_sql(columns: Sequence[Column], quote: Callable[[str], str]) -> list[str]:
-    """Two aggregate expressions a column, count and total, in the order of the columns."""
+    """A total for each column, after a count of values for each that may be null; in the order of the columns.
+
+    The others' counts are the row count, which the same query has anyway: an aggregate spared is a fifth of a column's cost.
+    """
     expressions: list[str] = []
     for column in columns:
         name = quote(column.name)
-        expressions += [f"count({name})", f"coalesce({_TOTALS_SQL[column.type.name].format(name)}, 0)"]
+        if column.nullable:
+            expressions.append(f"count({name})")
+        expressions.append(f"coalesce({_TOTALS_SQL[column.type.name].format(name)}, 0)")
     return expressions
 
 
@@ -147,12 +152,13 @@ _TOTALS_SQL: dict[TypeName, str] = {
 }
 
 
-def fingerprint_from_row(columns: Sequence[Column], row: Sequence[object]) -> Fingerprint:
-    """The result of `fingerprint_sql` as a fingerprint; `row` holds two figures a column."""
+def fingerprint_from_row(columns: Sequence[Column], rows: int, figures: Sequence[object]) -> Fingerprint:
+    """The result of `fingerprint_sql` over so many rows as a fingerprint."""
     entries: dict[str, tuple[int, Total]] = {}
-    for position, column in enumerate(columns):
-        count, total = row[2 * position], row[2 * position + 1]
-        entries[column.name] = (int(cast("int", count)), _normalised(cast("Total", total)))
+    remaining = iter(figures)
+    for column in columns:
+        count = int(cast("int", next(remaining))) if column.nullable else rows
+        entries[column.name] = (count, _normalised(cast("Total", next(remaining))))
     return Fingerprint(entries)
 
 

@@ -88,10 +88,8 @@ class ParquetFiles(Source):
         if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
             raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
         pattern = self.path.format(landing=glob.escape(str(landing_dir)), partition_key=glob.escape(key))
-        # Path.glob takes no absolute pattern.
-        files = sorted(
-            Path(found).absolute() for found in glob.glob(pattern, recursive=True) if not Path(found).is_dir()
-        )  # noqa: PTH207
+        found = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
+        files = sorted(Path(name).absolute() for name in found if not Path(name).is_dir())
         if not files:
             # Said without the wildcards' escapes, as a person would write it.
             plain = self.path.format(landing=landing_dir, partition_key=key)
