@@ -84,19 +84,19 @@ class _Rule:
 
 def failpoint(place: Place, **facts: object) -> None:
     """Act if a rule names this place and its conditions hold for the facts (partition, chunk, attempt)."""
-    for rule in _rules():
+    for rule in _rules(settings().failpoints):
         if rule.matches(place, facts):
             _ACTIONS[rule.action]()
 
 
 def active_failpoints() -> str:
     """The rules in force, for the log; empty when there are none."""
-    return "; ".join(f"{rule.place}={rule.action}" for rule in _rules())
+    return "; ".join(f"{rule.place}={rule.action}" for rule in _rules(settings().failpoints))
 
 
 @functools.cache
-def _rules() -> tuple[_Rule, ...]:
-    return tuple(_parse(text.strip()) for text in settings().failpoints.split(";") if text.strip())
+def _rules(texts: str) -> tuple[_Rule, ...]:
+    return tuple(_parse(text.strip()) for text in texts.split(";") if text.strip())
 
 
 def _parse(text: str) -> _Rule:

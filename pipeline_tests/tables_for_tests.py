@@ -1,0 +1,159 @@
+"""Small tables, and the Parquet files they are loaded from. Workers import the specs by `module:attribute`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import AwareDatetime, BaseModel, Field
+
+from pipeline.contract.types import Integer, varchar
+from pipeline.model.partition import DailyPartitions
+from pipeline.model.table import DeadLetterBudget, TableSpec
+from pipeline.source.parquet import ParquetFiles
+
+Row = dict[str, Any]
+
+DAY = "2024-03-01"
+NEXT_DAY = "2024-03-02"
+THIRD_DAY = "2024-03-03"
+
+_DAYS = {"start": date(2024, 3, 1), "end": date(2024, 3, 31)}
+_TOLERANT = DeadLetterBudget(rows_max=200, share_max=0.5)
+
+
+class Event(BaseModel):
+    """A row with a column of most kinds."""
+
+    at: AwareDatetime
+    event_id: Annotated[Integer, Field(ge=0)]
+    name: str
+    amount: float
+    note: str | None
+    code: Annotated[str, varchar(8)]
+
+
+class Reading(BaseModel):
+    """A row without a key."""
+
+    sensor: Integer
+    value: float | None
+
+
+class Order(BaseModel):
+    """A row whose key does not hold the partition column."""
+
+    order_id: Integer
+    day: date
+    item: str
+
+
+class Parcel(BaseModel):
+    """A row that the tests have an existing table of."""
+
+    day: date
+    parcel_id: Integer
+    label: str
+
+
+EVENTS = TableSpec(
+    name="events",
+    row=Event,
+    source=ParquetFiles(path="{landing}/events/{partition_key}.parquet"),
+    partitions=DailyPartitions(column="at", **_DAYS),
+    key=("at", "event_id"),
+    dead_letters=_TOLERANT,
+)
+
+READINGS = TableSpec(
+    name="readings",
+    row=Reading,
+    source=ParquetFiles(path="{landing}/readings/{partition_key}.parquet"),
+    dead_letters=_TOLERANT,
+)
+
+ORDERS = TableSpec(
+    name="orders",
+    row=Order,
+    source=ParquetFiles(path="{landing}/orders/{partition_key}.parquet"),
+    partitions=DailyPartitions(column="day", **_DAYS),
+    key=("order_id",),
+    dead_letters=_TOLERANT,
+)
+
+PARCELS = TableSpec(
+    name="parcels",
+    target="depot.parcels",
+    row=Parcel,
+    source=ParquetFiles(path="{landing}/parcels/{partition_key}.parquet"),
+    partitions=DailyPartitions(column="day", **_DAYS),
+    dead_letters=_TOLERANT,
+)
+
+STRICT_READINGS = TableSpec(
+    name="strict_readings",
+    row=Reading,
+    source=ParquetFiles(path="{landing}/readings/{partition_key}.parquet"),
+    dead_letters=DeadLetterBudget(rows_max=2, share_max=1),
+)
+
+SCHEMAS: dict[str, dict[str, pl.DataType]] = {
+    "events": {
+        "at": pl.Datetime("us", "UTC"),
+        "event_id": pl.Int64(),
+        "name": pl.String(),
+        "amount": pl.Float64(),
+        "note": pl.String(),
+        "code": pl.String(),
+    },
+    "readings": {"sensor": pl.Int64(), "value": pl.Float64()},
+    "orders": {"order_id": pl.Int64(), "day": pl.Date(), "item": pl.String()},
+    "parcels": {"day": pl.Date(), "parcel_id": pl.Int64(), "label": pl.String()},
+}
+
+
+def events(count: int, day: str = DAY, *, first: int = 0) -> list[Row]:
+    """Good events of a day, one a second."""
+    midnight = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return [
+        {
+            "at": midnight + timedelta(seconds=number),
+            "event_id": number,
+            "name": f"event {number} of {day}, ünïcode",
+            "amount": number / 3,
+            "note": None if number % 5 == 0 else f"note {number % 17}",
+            "code": f"C{number % 1000}",
+        }
+        for number in range(first, first + count)
+    ]
+
+
+def readings(count: int) -> list[Row]:
+    """Readings, some of which are whole duplicates of others, as a table without key may have."""
+    return [{"sensor": number % 7, "value": None if number % 11 == 0 else number % 13 / 4} for number in range(count)]
+
+
+def orders(count: int, day: str = DAY, *, first: int = 0) -> list[Row]:
+    return [
+        {"order_id": number, "day": date.fromisoformat(day), "item": f"item {number}"}
+        for number in range(first, first + count)
+    ]
+
+
+def parcels(count: int, day: str = DAY) -> list[Row]:
+    return [{"day": date.fromisoformat(day), "parcel_id": n, "label": f"parcel {n} of {day}"} for n in range(count)]
+
+
+def changed(rows: Sequence[Row], changes: Mapping[int, Mapping[str, object]]) -> list[Row]:
+    """The rows, some of them changed."""
+    return [{**row, **changes.get(number, {})} for number, row in enumerate(rows)]
+
+
+def write_source(landing: Path, table: str, key: str, rows: Iterable[Row], *, row_group_rows: int = 100) -> Path:
+    """The Parquet file of one partition."""
+    schema = SCHEMAS["readings" if table == "strict_readings" else table]
+    path = landing / ("readings" if table == "strict_readings" else table) / f"{key}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(list(rows), schema=schema, orient="row").write_parquet(path, row_group_size=row_group_rows)
+    return path
