@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import DiscrepancyFound
 from pipeline.model.report import PartitionStatus
-from pipeline.operations.status import read_dead_letters, read_incidents, read_status
+from pipeline.operations.status import KeptDeadLetter, KeptIncident, read_dead_letters, read_incidents, read_status
 from pipeline.operations.verify import run_verify
 from pipeline.postgres.database import target_url
 from pipeline.tables import all_tables
 from pipeline.tables import table as table_named
 
-__all__ = ["balance_table", "dead_letters", "incidents", "status", "verify"]
+__all__ = ["balance_table", "dead_letters", "incident_table", "incidents", "letter_table", "status", "verify"]
 
 _PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 
@@ -75,17 +76,7 @@ def list_letters(*, table_name: str, partition: str | None, limit: int, as_json:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(letter) for letter in letters], indent=2))
         return
-    shown = Table("partition", "row", "stage", "column", "SQLSTATE", "reason")
-    for letter in letters:
-        shown.add_row(
-            letter.partition_key,
-            str(letter.row_no),
-            letter.stage,
-            letter.column_name or "",
-            letter.sqlstate or "",
-            letter.reason,
-        )
-    _console().print(shown if letters else f"table {table_name} has no dead letters")
+    _console().print(letter_table(letters) if letters else f"table {table_name} has no dead letters")
 
 
 @click.command(short_help="Workers that died, with pid, cause and chunk.")
@@ -99,8 +90,63 @@ def incidents(*, table_name: str, partition: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(incident) for incident in found], indent=2, default=_plain))
         return
-    shown = Table("partition", "pid", "kind", "exit code", "chunk", "attempt", "what happened")
-    for incident in found:
+    _console().print(incident_table(found) if found else f"no worker of table {table_name} has died")
+
+
+def balance_table(rows: Sequence[PartitionStatus]) -> Table:
+    """Each partition's balance, and the sum; as wide as a terminal of 80 columns."""
+    tables = sorted({row.table for row in rows})
+    shown = Table(
+        title=f"table {', '.join(tables)}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_footer=True,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    leading = {"partition": [row.partition_key for row in rows], "state": [str(row.state) for row in rows]}
+    if len(tables) > 1:
+        leading = {"table": [row.table for row in rows], **leading}
+    numbers = {
+        "enqueued": [row.enqueued_rows for row in rows],
+        "written": [row.written_rows for row in rows],
+        "dead letters": [row.dead_lettered_rows for row in rows],
+        "missing": [row.enqueued_rows - row.written_rows - row.dead_lettered_rows for row in rows],
+        "incidents": [row.incidents for row in rows],
+    }
+    for name in leading:
+        shown.add_column(name, no_wrap=True)
+    for name, values in numbers.items():
+        shown.add_column(name, f"{sum(values):,}", justify="right", min_width=7)
+    shown.add_column("run", no_wrap=True, min_width=8)
+    for index, row in enumerate(rows):
+        texts = [values[index] for values in leading.values()]
+        figures = [f"{values[index]:,}" for values in numbers.values()]
+        shown.add_row(*texts, *figures, (row.run_id or "")[:8])
+    return shown
+
+
+def letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
+    """Dead letters with their reasons, without their rows' values."""
+    columns = ("partition", "row", "stage", "column", "SQLSTATE", "reason")
+    shown = Table(*columns, title="dead letters", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for letter in letters:
+        shown.add_row(
+            letter.partition_key,
+            str(letter.row_no),
+            letter.stage,
+            letter.column_name or "",
+            letter.sqlstate or "",
+            letter.reason,
+        )
+    return shown
+
+
+def incident_table(incidents: Sequence[KeptIncident]) -> Table:
+    """Workers that died."""
+    columns = ("partition", "pid", "kind", "exit code", "chunk", "attempt", "what happened")
+    shown = Table(*columns, title="incidents", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for incident in incidents:
         shown.add_row(
             incident.partition_key,
             str(incident.pid),
@@ -110,25 +156,6 @@ def incidents(*, table_name: str, partition: str | None, as_json: bool) -> None:
             str(incident.attempt),
             incident.summary,
         )
-    _console().print(shown if found else f"no worker of table {table_name} has died")
-
-
-def balance_table(rows: Sequence[PartitionStatus]) -> Table:
-    """Each partition's balance, and the sum."""
-    shown = Table("table", "partition", "state", show_footer=True)
-    numbers = {
-        "enqueued": [row.enqueued_rows for row in rows],
-        "written": [row.written_rows for row in rows],
-        "dead-lettered": [row.dead_lettered_rows for row in rows],
-        "missing": [row.enqueued_rows - row.written_rows - row.dead_lettered_rows for row in rows],
-        "incidents": [row.incidents for row in rows],
-    }
-    for name, values in numbers.items():
-        shown.add_column(name, f"{sum(values):,}", justify="right")
-    shown.add_column("run")
-    for index, row in enumerate(rows):
-        figures = [f"{values[index]:,}" for values in numbers.values()]
-        shown.add_row(row.table, row.partition_key, row.state, *figures, (row.run_id or "")[:8])
     return shown
 
 

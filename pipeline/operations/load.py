@@ -25,7 +25,7 @@ from pipeline.failpoints import Place, active_failpoints, failpoint
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.outcome import Failed, FailureKind
 from pipeline.model.partition import Partition
-from pipeline.model.report import Check, Incident, Observer, PartitionReport, Progress
+from pipeline.model.report import Incident, Observer, PartitionReport, Progress
 from pipeline.model.table import TableSpec
 from pipeline.operations.begin import BegunLoad, begin_load
 from pipeline.operations.control import Control
@@ -208,6 +208,11 @@ class _Run:
                 load = FinishedLoad(self._spec, self._target, partition, manifest, begun.handle)
                 verdict = await finish_load(self._control, load, self._writer, self._say)
                 error = verdict.error
+                tally = self._tallies[partition.key]
+                tally.written_rows, tally.dead_lettered_rows = (
+                    verdict.totals.written_rows,
+                    verdict.totals.dead_lettered_rows,
+                )
                 failpoint(Place.AFTER_PUBLISH, partition=partition.key)
             except (DeadLetterBudgetSpent, DiscrepancyFound) as refusal:
                 await reject_load(self._control, begun.handle, str(refusal))
@@ -295,23 +300,19 @@ class _Run:
         seconds: float,
     ) -> PartitionReport:
         tally = self._tallies[partition.key]
-        written, dead = tally.written_rows, tally.dead_lettered_rows
-        checks: tuple[Check, ...] = ()
-        if verdict is not None:
-            written, dead, checks = verdict.totals.written_rows, verdict.totals.dead_lettered_rows, verdict.checks
         return PartitionReport(
             table=self._spec.name,
             partition_key=partition.key,
             load_id=begun.handle.load_id if begun else None,
             enqueued_rows=tally.enqueued_rows,
-            written_rows=written,
-            dead_lettered_rows=dead,
+            written_rows=tally.written_rows,
+            dead_lettered_rows=tally.dead_lettered_rows,
             chunks=tally.chunks,
             retries=tally.retries,
             seconds=seconds,
             peak_rss_bytes=self._supervisor.peak_rss_bytes,
             resumed=begun.resumed if begun else False,
-            checks=checks,
+            checks=verdict.checks if verdict else (),
             incidents=tuple(tally.incidents),
             error=error,
         )

@@ -26,11 +26,16 @@ from pipeline.postgres.catalogue import (
     add_key,
     has_key,
     partition_predicate,
-    publish_by_attach,
-    publish_by_insert,
     quoted,
 )
 from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_chunk_totals
+from pipeline.postgres.publication import (
+    lock_target,
+    publish_by_attach,
+    publish_by_insert,
+    publish_by_swap,
+    read_swap_obstacles,
+)
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import retrying
 from pipeline.settings import WriterSettings
@@ -112,7 +117,7 @@ async def _build_key(
         await control.transaction(f"{name}: build the key", build)
     except asyncpg.UniqueViolationError:
         surplus = await control.transaction(f"{name}: set duplicates aside", set_aside)
-        say(f"{name}: {surplus} rows repeat a key of rows before them and became dead letters")
+        say(f"{name}: {surplus} row(s) repeat a key of rows before them and became dead letters")
         await control.transaction(f"{name}: build the key", build)
 
 
@@ -163,14 +168,35 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad) ->
 async def _publish(
     connection: asyncpg.Connection, load: FinishedLoad, written_rows: int, settings: WriterSettings
 ) -> None:
-    """Swap the partition in, waiting for the target's lock in short turns so that readers do not pile up behind us."""
-    if not load.target.takes_partitions_of(load.partition):
-        await _publish_by_insert(connection, load, written_rows)
+    """Make the rows visible without moving them where the target allows it, otherwise copy them over.
+
+    The target's lock is waited for in short turns, so that readers do not pile up behind us.
+    """
+    turns = retrying(settings, retry_on=asyncpg.LockNotAvailableError)
+    if load.target.takes_partitions_of(load.partition):
+        async for turn in turns:
+            with turn:
+                async with connection.transaction():
+                    await publish_by_attach(connection, load.target, load.handle, load.partition)
         return
-    async for attempt in retrying(settings, retry_on=asyncpg.LockNotAvailableError):
-        with attempt:
-            async with connection.transaction():
-                await publish_by_attach(connection, load.target, load.handle, load.partition)
+    if load.partition.column is None:
+        async for turn in turns:
+            with turn:
+                if await _swap(connection, load):
+                    return
+    await _publish_by_insert(connection, load, written_rows)
+
+
+async def _swap(connection: asyncpg.Connection, load: FinishedLoad) -> bool:
+    """Whether the staging table has taken the target's place; what stands against it is looked for again under the lock."""
+    if await read_swap_obstacles(connection, load.target, load.handle):
+        return False
+    async with connection.transaction():
+        await lock_target(connection, load.target)
+        if await read_swap_obstacles(connection, load.target, load.handle):
+            return False
+        await publish_by_swap(connection, load.target, load.handle)
+    return True
 
 
 async def _publish_by_insert(connection: asyncpg.Connection, load: FinishedLoad, written_rows: int) -> None:

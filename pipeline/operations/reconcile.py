@@ -40,7 +40,7 @@ async def measure_relation(
     row = await connection.fetchrow(
         f"select {', '.join(['count(*)', *expressions])} from {relation} where {predicate}"  # noqa: S608 - all quoted
     )
-    return Measured(row[0], fingerprint_from_row(columns, tuple(row)[1:]) if fingerprint else None)
+    return Measured(row[0], fingerprint_from_row(columns, row[0], tuple(row)[1:]) if fingerprint else None)
 
 
 async def read_ledger_fingerprint(

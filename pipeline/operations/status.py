@@ -1,21 +1,23 @@
 """Read what the ledger knows: status of partitions, dead letters, incidents. Read-only."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import asyncpg
 
 from pipeline.model.report import PartitionStatus
+from pipeline.model.table import TableSpec
+from pipeline.postgres.catalogue import quoted
 from pipeline.postgres.ledger import read_status as read_ledger_status
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.session import check_server, connect
 from pipeline.settings import WriterSettings
 
-__all__ = ["KeptDeadLetter", "KeptIncident", "read_dead_letters", "read_incidents", "read_status"]
+__all__ = ["KeptDeadLetter", "KeptIncident", "count_rows", "read_dead_letters", "read_incidents", "read_status"]
 
 T = TypeVar("T")
 
@@ -60,7 +62,7 @@ def read_dead_letters(url: str, table: str, *, partition: str | None = None, lim
 
     async def read(connection: asyncpg.Connection) -> list[KeptDeadLetter]:
         rows = await connection.fetch(query("list_dead_letters"), table, partition, limit)
-        return [KeptDeadLetter(**_columns(row)) for row in rows]
+        return [KeptDeadLetter(**row) for row in rows]
 
     return asyncio.run(_read(url, read))
 
@@ -70,9 +72,19 @@ def read_incidents(url: str, table: str, *, partition: str | None = None) -> lis
 
     async def read(connection: asyncpg.Connection) -> list[KeptIncident]:
         rows = await connection.fetch(query("list_incidents"), table, partition)
-        return [KeptIncident(**_columns(row)) for row in rows]
+        return [KeptIncident(**row) for row in rows]
 
     return asyncio.run(_read(url, read))
+
+
+async def count_rows(url: str, spec: TableSpec, condition: str) -> int:
+    """Rows of the target table for which the SQL condition, written by the caller and never by a user, holds."""
+    name = quoted(spec.target.schema_name, spec.target.table)
+
+    async def count(connection: asyncpg.Connection) -> int:
+        return int(await connection.fetchval(f"select count(*) from {name} where {condition}"))  # noqa: S608
+
+    return await _read(url, count)
 
 
 async def _read(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
@@ -85,7 +97,3 @@ async def _read(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) ->
             return await work(session.connection)
     finally:
         await session.close()
-
-
-def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(row)

@@ -96,7 +96,8 @@ async def _verify(
     accounted = totals.written_rows + totals.dead_lettered_rows
     if not enqueued_rows == totals.enqueued_rows == accounted or totals.unbalanced:
         problems.append(
-            f"{enqueued_rows} rows enqueued by the load, {totals.enqueued_rows} by its chunks, {totals.written_rows} written and "
+            f"{enqueued_rows} rows enqueued by the load, {totals.enqueued_rows} by its chunks, "
+            f"{totals.written_rows} written and "
             f"{totals.dead_lettered_rows} dead-lettered by the ledger"
         )
     balance = Check(

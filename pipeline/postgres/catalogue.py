@@ -1,4 +1,4 @@
-"""The target table and the staging tables: read, create, compare, swap. No function commits."""
+"""The target table and the staging tables: read, create, compare. No function commits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,23 +14,22 @@ from pipeline.postgres.ledger import LoadHandle
 from pipeline.postgres.queries import query, quote_identifier
 
 __all__ = [
+    "BOUNDS_CONSTRAINT",
     "LEDGER_SCHEMA",
     "Target",
     "add_key",
+    "bound_texts",
     "create_staging",
     "drop_staging",
     "ensure_target",
     "has_key",
     "partition_predicate",
-    "publish_by_attach",
-    "publish_by_insert",
     "quoted",
     "read_ended_staging_tables",
 ]
 
 LEDGER_SCHEMA = "rowledger"
-_BOUNDS_CONSTRAINT = "rowledger_bounds"
-_IDENTIFIER_BYTES_MAX = 63
+BOUNDS_CONSTRAINT = "rowledger_bounds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ async def create_staging(
     constraint = ""
     if predicate := partition_predicate(target, partition):
         column = quote_identifier(partition.column or "")
-        constraint = f", constraint {_BOUNDS_CONSTRAINT} check ({column} is not null and {predicate})"
+        constraint = f", constraint {BOUNDS_CONSTRAINT} check ({column} is not null and {predicate})"
     await connection.execute(
         f"create table {quoted(LEDGER_SCHEMA, handle.staging_table)} ("
         f"like {quoted(target.name.schema_name, target.name.table)}"
@@ -121,63 +120,17 @@ async def add_key(connection: asyncpg.Connection, handle: LoadHandle, key: Seque
     await connection.execute(f"alter table {quoted(LEDGER_SCHEMA, handle.staging_table)} add primary key ({columns})")
 
 
-async def publish_by_attach(
-    connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition
-) -> None:
-    """Make the staging table the partition, in place of the one that is there now.
-
-    The caller sets lock_timeout: the parent is locked against readers from the first statement to the commit.
-    """
-    parent = quoted(target.name.schema_name, target.name.table)
-    lower, upper = _bound_texts(target, partition)
-    old = await connection.fetchrow(query("attached_partition"), target.oid, lower, upper)
-    statements = []
-    if old is not None:
-        old_name = quoted(old["schema_name"], old["table_name"])
-        # Parent first, as readers do: the other order would deadlock with them.
-        statements.append(f"lock table {parent} in access exclusive mode")
-        statements.append(f"alter table {parent} detach partition {old_name}")
-        statements.append(f"drop table {old_name}")
-    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    child = _child_name(target.name, partition)
-    renamed = quoted(LEDGER_SCHEMA, child)
-    moved = quoted(target.name.schema_name, child)
-    statements += [
-        f"alter table {staging} rename to {quote_identifier(child)}",
-        f"alter table {renamed} set schema {quote_identifier(target.name.schema_name)}",
-        f"alter table {parent} attach partition {moved} for values from ('{lower}') to ('{upper}')",
-        f"alter table {moved} drop constraint {_BOUNDS_CONSTRAINT}",
-    ]
-    await connection.execute(";\n".join(statements))
-
-
-async def publish_by_insert(
-    connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition
-) -> tuple[int, int]:
-    """Replace the partition's rows in a table that is not partitioned our way: (rows deleted, rows inserted)."""
-    name = quoted(target.name.schema_name, target.name.table)
-    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    predicate = partition_predicate(target, partition) or "true"
-    columns = ", ".join(quote_identifier(column.name) for column in target.columns)
-    deleted = await connection.execute(f"delete from {name} where {predicate}")  # noqa: S608 - identifiers are quoted
-    inserted = await connection.execute(
-        f"insert into {name} ({columns}) select {columns} from {staging}"  # noqa: S608
-    )
-    await drop_staging(connection, handle.staging_table)
-    return int(deleted.split()[-1]), int(inserted.split()[-1])
-
-
 def partition_predicate(target: Target, partition: Partition) -> str | None:
     """SQL that is true for exactly the partition's rows; None for a table that is loaded whole."""
     if partition.column is None:
         return None
-    lower, upper = _bound_texts(target, partition)
+    lower, upper = bound_texts(target, partition)
     column = quote_identifier(partition.column)
     type_sql = target.column_types[partition.column].sql
     return f"{column} >= '{lower}'::{type_sql} and {column} < '{upper}'::{type_sql}"
 
 
-def _bound_texts(target: Target, partition: Partition) -> tuple[str, str]:
+def bound_texts(target: Target, partition: Partition) -> tuple[str, str]:
     """The bounds as PostgreSQL prints them in UTC with ISO dates, so that they compare with pg_get_expr's text."""
     column_type = target.column_types[partition.column or ""]
     bounds = partition.bounds(column_type.name)
@@ -188,13 +141,6 @@ def _bound_texts(target: Target, partition: Partition) -> tuple[str, str]:
 def _literal(value: date | datetime) -> str:
     text = value.isoformat(" ") if isinstance(value, datetime) else value.isoformat()
     return text.removesuffix(":00") if text.endswith("+00:00") else text
-
-
-def _child_name(target: QualifiedName, partition: Partition) -> str:
-    """`flights_2013_01_01`, within the 63 bytes of an identifier."""
-    suffix = "_" + partition.key.replace("-", "_")
-    prefix = target.table.encode()[: _IDENTIFIER_BYTES_MAX - len(suffix.encode())].decode(errors="ignore")
-    return prefix + suffix
 
 
 async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:
@@ -236,7 +182,7 @@ async def _matching_columns(
         elif wanted.nullable and row["not_null"]:
             problems.append(f"column {wanted.name} is not null, the contract allows null")
         else:
-            columns.append(Column(wanted.name, actual, wanted.nullable))
+            columns.append(Column(wanted.name, actual, nullable=not row["not_null"]))
     problems += [
         f"column {name} ({row['type']}) is not null, has no default and is not in the contract"
         for name, row in found.items()

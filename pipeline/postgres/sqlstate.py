@@ -95,11 +95,18 @@ def copy_location(error: asyncpg.PostgresError) -> CopyLocation:
 def summarize(error: BaseException) -> str:
     """One line that names the error and holds no row value, secret or server path."""
     if isinstance(error, asyncpg.PostgresError):
-        parts = [f"{type(error).__name__} (SQLSTATE {error.sqlstate})"]
+        parts = [f"{_condition(error)} (SQLSTATE {error.sqlstate})"]
         labels = ("schema_name", "table_name", "column_name", "constraint_name")
-        parts += [f"{label.removesuffix('_name')} {getattr(error, label)}" for label in labels if getattr(error, label, None)]
+        parts += [
+            f"{label.removesuffix('_name')} {getattr(error, label)}" for label in labels if getattr(error, label, None)
+        ]
         if not (error.sqlstate or "").startswith(_ISOLATE_CLASSES):
             parts.append(str(error).splitlines()[0])
         return ", ".join(parts)
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _condition(error: asyncpg.PostgresError) -> str:
+    """The condition's name as appendix A has it, in words: `UniqueViolationError` is `unique violation`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower()

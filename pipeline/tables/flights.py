@@ -30,7 +30,7 @@ class Flight(BaseModel):
     arr_delay: Minutes | None
     carrier: Annotated[str, Field(pattern=r"^[A-Z0-9]{2}$")]
     flight: Annotated[Integer, Field(ge=1, le=9999)]
-    tailnum: Annotated[str, Field(pattern=r"^[A-Z0-9]{4,6}$")] | None
+    tailnum: Annotated[str, Field(max_length=6)] | None
     origin: Literal["EWR", "JFK", "LGA"]
     dest: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     air_time: Annotated[SmallInt, Field(gt=0)] | None

@@ -68,3 +68,68 @@ select pid, backend_start from pg_stat_activity where pid = pg_backend_pid();
 -- name: has_primary_key
 -- Whether the table (a quoted name) has a primary key.
 select exists (select from pg_index where indrelid = to_regclass($1) and indisprimary);
+
+-- name: swap_obstacles
+-- Why a table ($1) cannot simply be dropped and replaced by the staging table ($2, a quoted name): whatever would be lost.
+select 'it is not a plain table' as obstacle
+from pg_class
+where oid = $1 and (relkind <> 'r' or relispartition or relhassubclass or relpersistence <> 'p')
+union all
+select 'it has storage options, a replica identity, row security or an owner of its own'
+from pg_class as target
+join pg_class as staging on staging.oid = to_regclass($2)
+where target.oid = $1 and (
+    target.reloptions is not null or target.relreplident <> 'd' or target.relrowsecurity or target.relforcerowsecurity
+    or target.relowner <> staging.relowner or target.reltablespace <> staging.reltablespace
+    or target.relam <> staging.relam or obj_description(target.oid, 'pg_class') is not null
+)
+union all
+select 'it has columns with rights, identity or a statistics target of their own'
+from pg_attribute
+where attrelid = $1 and attnum > 0 and not attisdropped
+    and (attacl is not null or attidentity <> '' or coalesce(attstattarget, -1) >= 0 or not attislocal)
+union all
+select format('index %s', indexrelid::regclass)
+from pg_index
+where indrelid = $1 and not indisprimary
+union all
+select 'its primary key is not the one of the table spec'
+where (
+    select array_agg(attribute.attname order by position)
+    from pg_index, unnest(indkey) with ordinality as key (attnum, position)
+    join pg_attribute as attribute on attribute.attnum = key.attnum
+    where indrelid = $1 and indisprimary and attribute.attrelid = $1
+) is distinct from (
+    select array_agg(attribute.attname order by position)
+    from pg_index, unnest(indkey) with ordinality as key (attnum, position)
+    join pg_attribute as attribute on attribute.attnum = key.attnum
+    where indrelid = to_regclass($2) and indisprimary and attribute.attrelid = to_regclass($2)
+)
+union all
+select format('foreign key %s', conname) from pg_constraint where contype = 'f' and $1 in (conrelid, confrelid)
+union all
+select format('trigger %s', tgname) from pg_trigger where tgrelid = $1 and not tgisinternal
+union all
+select format('rule %s', rulename) from pg_rewrite where ev_class = $1
+union all
+select format('policy %s', polname) from pg_policy where polrelid = $1
+union all
+select 'a publication' from pg_publication_rel where prrelid = $1
+union all
+select format('statistics %s', stxname) from pg_statistic_ext where stxrelid = $1
+union all
+select distinct format('%s depends on it', pg_describe_object(classid, objid, 0))
+from pg_depend
+where refclassid = 'pg_class'::regclass and refobjid = $1 and deptype = 'n';
+
+-- name: grant_statements
+-- The rights on a table ($1) as statements that grant the same on another ($2, a quoted name).
+select format(
+    'grant %s on table %s to %s%s',
+    acl.privilege_type,
+    $2::text,
+    case when acl.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end,
+    case when acl.is_grantable then ' with grant option' else '' end
+) as statement
+from pg_class, aclexplode(relacl) as acl
+where oid = $1 and acl.grantee <> relowner;

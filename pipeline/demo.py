@@ -1,0 +1,143 @@
+"""`make demo`: the main job on real data, then the same under damage and a kill. Exit code 0 only if every row is found.
+
+January is loaded in one run by `dagster asset materialize`, as CI would do it. Then one more day is landed with damaged rows,
+and loaded while a worker is killed in the middle of its COPY.
+"""
+
+import asyncio
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import click
+import polars as pl
+from rich.console import Console
+
+from pipeline.commands.status import balance_table, incident_table, letter_table
+from pipeline.errors import DiscrepancyFound, RowledgerError
+from pipeline.operations.status import count_rows, read_dead_letters, read_incidents, read_status
+from pipeline.postgres.database import target_url
+from pipeline.settings import child_environment, settings
+from pipeline.source.nycflights import land_flights
+from pipeline.tables import table
+
+__all__ = ["main"]
+
+JANUARY = "2013-01-01...2013-01-31"
+JANUARY_ROWS = 27_004
+DAMAGED_DAY = date(2013, 2, 1)
+WRONG_TYPE, NUL_BYTE, OUT_OF_BOUNDS, MISSING, REPEATED = 10, 20, 30, 40, 50  # row numbers
+DAMAGED_ROWS = 5
+KILL = f"mid_copy=sigkill@partition={DAMAGED_DAY},attempt=1"
+
+# 2026-01-31 12:00:00 +0000 - dagster - INFO - job - run id - flights - text
+_LOG_LINE = re.compile(r"^[\d :+-]+ - dagster - (INFO|WARNING|ERROR) - \S+ - \S+ - \S+ - (?P<text>.*)$")
+
+console = Console()
+
+
+def main() -> None:
+    """Run the demo; ends the process with its exit code."""
+    try:
+        _load_january()
+        _load_damaged_day()
+    except RowledgerError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    console.print(
+        "\nNext: [bold]make ui[/] opens Dagster on the same data, "
+        "[bold].venv/bin/rowledger status[/] prints the balance, [bold]make stop[/] stops the database."
+    )
+
+
+def _load_january() -> None:
+    console.rule("January 2013: 31 partitions in one run")
+    _materialize("flights_landing,flights", "--partition-range", JANUARY)
+    url = target_url()
+    rows = [row for row in read_status(url, "flights") if row.partition_key.startswith("2013-01-")]
+    console.print(balance_table(rows))
+    enqueued = sum(row.enqueued_rows for row in rows)
+    accounted = sum(row.written_rows + row.dead_lettered_rows for row in rows)
+    in_table = asyncio.run(count_rows(url, table("flights"), "month = 1"))
+    console.print(f"rows of flights with month = 1, counted in the table: [bold]{in_table:,}[/]")
+    if not enqueued == accounted == JANUARY_ROWS or in_table != sum(row.written_rows for row in rows):
+        raise DiscrepancyFound(f"January has {JANUARY_ROWS} flights: {enqueued} enqueued, {in_table} in the table")
+
+
+def _load_damaged_day() -> None:
+    console.rule(f"{DAMAGED_DAY}: {DAMAGED_ROWS} damaged rows, and one worker killed in the middle of its COPY")
+    rows = _land_damaged_day(DAMAGED_DAY)
+    _materialize("flights", "--partition", str(DAMAGED_DAY), failpoints=KILL)
+    url, key = target_url(), str(DAMAGED_DAY)
+    (status,) = [row for row in read_status(url, "flights") if row.partition_key == key]
+    letters = read_dead_letters(url, "flights", partition=key)
+    incidents = read_incidents(url, "flights", partition=key)
+    console.print(balance_table([status]), letter_table(letters), incident_table(incidents))
+    if not status.enqueued_rows == rows == status.written_rows + status.dead_lettered_rows:
+        raise DiscrepancyFound(
+            f"{rows} rows landed, {status.written_rows} written, {status.dead_lettered_rows} dead letters"
+        )
+    if len(letters) != DAMAGED_ROWS or not incidents:
+        raise DiscrepancyFound(
+            f"{len(letters)} dead letters of {DAMAGED_ROWS} damaged rows, {len(incidents)} incidents"
+        )
+    console.print(f"pid {incidents[0].pid} was killed; no row was lost, no row was doubled")
+
+
+def _land_damaged_day(day: date) -> int:
+    """Land a day with a wrong type, a NUL byte, a value out of bounds, a missing value and a repeated key; its rows."""
+    folder = settings().landing_dir / "flights"
+    land_flights([day], folder)
+    path = folder / f"{day}.parquet"
+    whole = pl.read_parquet(path)
+    row = pl.int_range(pl.len())
+    damaged = whole.with_columns(
+        dep_delay=pl.when(row == WRONG_TYPE).then(pl.lit("late")).otherwise(pl.col("dep_delay").cast(pl.String)),
+        tailnum=pl.when(row == NUL_BYTE).then(pl.lit("N\x00123")).otherwise(pl.col("tailnum")),
+        distance=pl.when(row == OUT_OF_BOUNDS).then(pl.lit(-5)).otherwise(pl.col("distance")),
+        carrier=pl.when(row == MISSING).then(None).otherwise(pl.col("carrier")),
+    )
+    repeated = pl.concat([damaged, damaged[REPEATED : REPEATED + 1]])
+    repeated.write_parquet(path)
+    return repeated.height
+
+
+def _materialize(selection: str, *partition: str, failpoints: str = "") -> None:
+    """Run `dagster asset materialize` as CI would; its log goes to a file, its own lines about rows to the terminal."""
+    log = settings().home.absolute() / "demo.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = ["-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions", "--select", selection, *partition]
+    click.echo(f"$ dagster {' '.join(command[2:])}")
+    changes = {"ROWLEDGER_FAILPOINTS": failpoints, "PYTHONUNBUFFERED": "1"}
+    with log.open("a", encoding="utf-8") as file:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+            [sys.executable, *command],
+            env=child_environment(**changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        assert process.stdout is not None  # noqa: S101 - opened as a pipe just above
+        for line in process.stdout:
+            file.write(line)
+            if said := _said(line):
+                click.echo(f"  {said}")
+    if process.wait() != 0:
+        raise RowledgerError(f"dagster ended with exit code {process.returncode}; its log: {_shown(log)}")
+
+
+def _said(line: str) -> str | None:
+    """What Rowledger itself said in a line of Dagster's log; None for Dagster's own lines."""
+    match = _LOG_LINE.match(line.rstrip())
+    return match["text"] if match else None
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+if __name__ == "__main__":
+    main()
