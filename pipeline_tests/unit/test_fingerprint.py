@@ -1,0 +1,144 @@
+"""Fingerprints: exact, additive, and faithful to the hash functions they imitate."""
+
+import random
+from decimal import Decimal
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contract.fingerprint import (
+    Fingerprint,
+    fingerprint_frame,
+    fingerprint_from_row,
+    fingerprint_sql,
+)
+from pipeline.contract.pg_hash import hash_byte_strings, hash_doubles, hash_int64s
+from pipeline.model.column import Column, ColumnType, TypeName
+
+COLUMNS = (
+    Column("n", ColumnType(TypeName.BIGINT), nullable=True),
+    Column("d", ColumnType(TypeName.NUMERIC, precision=38, scale=4), nullable=True),
+    Column("t", ColumnType(TypeName.TEXT), nullable=True),
+    Column("flag", ColumnType(TypeName.BOOLEAN), nullable=True),
+)
+LIMIT = 10**38 - 1
+ROW = st.tuples(
+    st.none() | st.integers(-(2**63), 2**63 - 1),
+    st.none()
+    | st.integers(-LIMIT, LIMIT).map(lambda n: Decimal(f"{n}e-4")),  # exact, as arithmetic in 28 digits is not
+    st.none() | st.text(max_size=30),
+    st.none() | st.booleans(),
+)
+
+
+def frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema={column.name: column.type.frame_type for column in COLUMNS}, orient="row")
+
+
+# select hashtext(v), hashfloat8(v), hashint8(v) on PostgreSQL 18.6; the integration tests ask the server at hand.
+HASHTEXT = [-1477818771, 1075015857, 1021725223, 652846557, 1341586837]
+HASHFLOAT8 = [0, 0, 630860146, -1275764840, -1275764840, -2133226302]
+HASHINT8 = [-272711505, 385747274, -1905060026, -1524351049, -96758253]
+
+
+def hashes(*strings: bytes) -> list[int]:
+    offsets = np.cumsum([0, *map(len, strings)], dtype=np.int64)
+    return [int(value) for value in hash_byte_strings(np.frombuffer(b"".join(strings), dtype=np.uint8), offsets)]
+
+
+@given(st.lists(ROW, max_size=20), st.integers(0, 20))
+def test_fingerprints_of_parts_add_up_to_that_of_the_whole(rows: list[tuple[object, ...]], cut: int) -> None:
+    whole = fingerprint_frame(frame(rows), COLUMNS)
+    first, rest = fingerprint_frame(frame(rows[:cut]), COLUMNS), fingerprint_frame(frame(rows[cut:]), COLUMNS)
+
+    assert first + rest == whole
+    assert whole - rest == first
+    assert fingerprint_frame(frame(rows)[cut:], COLUMNS) == rest
+
+
+@given(st.lists(ROW, max_size=20))
+def test_sums_are_exact_whatever_their_size(rows: list[tuple[object, ...]]) -> None:
+    got = fingerprint_frame(frame(rows), COLUMNS)
+
+    assert got["n"] == (sum(row[0] is not None for row in rows), sum(row[0] or 0 for row in rows))  # type: ignore[misc]
+    units = [int(f"{row[1]:f}".replace(".", "")) for row in rows if row[1] is not None]
+    assert got["d"] == (len(units), Decimal(f"{sum(units)}e-4"))
+
+
+@given(st.lists(ROW, max_size=10))
+def test_json_brings_the_same_fingerprint_back(rows: list[tuple[object, ...]]) -> None:
+    fingerprint = fingerprint_frame(frame(rows), COLUMNS)
+
+    assert Fingerprint.from_json(fingerprint.to_json()) == fingerprint
+
+
+@given(st.lists(ROW, min_size=1, max_size=10), st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter_but_a_lost_or_doubled_row_does(
+    rows: list[tuple[object, ...]], shuffler: random.Random
+) -> None:
+    shuffled = shuffler.sample(rows, len(rows))
+
+    assert fingerprint_frame(frame(shuffled), COLUMNS) == fingerprint_frame(frame(rows), COLUMNS)
+    if any(value is not None for value in rows[0]):
+        assert fingerprint_frame(frame(rows[1:]), COLUMNS) != fingerprint_frame(frame(rows), COLUMNS)
+        assert fingerprint_frame(frame([*rows, rows[0]]), COLUMNS) != fingerprint_frame(frame(rows), COLUMNS)
+
+
+def test_no_rows_make_the_empty_fingerprint() -> None:
+    assert fingerprint_frame(frame([]), COLUMNS) == Fingerprint.empty(COLUMNS)
+
+
+def test_differences_name_column_and_both_figures() -> None:
+    mine, other = (
+        fingerprint_frame(frame([(1, None, "a", True)]), COLUMNS),
+        fingerprint_frame(frame([(2, None, "a", True)]), COLUMNS),
+    )
+
+    assert mine.differences(other) == ["n: 1 values, total 1 against 1 values, total 2"]
+    assert mine.differences(mine) == []
+    assert other.differences(Fingerprint.empty(COLUMNS[:1])) != []
+
+
+def test_fingerprints_of_other_columns_do_not_add_up() -> None:
+    with pytest.raises(ValueError, match="different columns"):
+        Fingerprint.empty(COLUMNS) + Fingerprint.empty(COLUMNS[:2])
+
+
+def test_a_result_row_is_read_by_position_and_whole_decimals_equal_ints() -> None:
+    row = [2, Decimal(3), 1, Decimal("2.50"), 1, 7, 1, 0]
+
+    got = fingerprint_from_row(COLUMNS, 2, row)
+
+    assert len(fingerprint_sql(COLUMNS, lambda name: f'"{name}"')) == len(row)
+    assert got == Fingerprint({"n": (2, 3), "d": (1, Decimal("2.5")), "t": (1, 7), "flag": (1, 0)})
+    assert all(isinstance(got[name][1], int) for name in ("n", "t", "flag"))
+
+
+def test_columns_that_cannot_be_null_count_as_many_values_as_there_are_rows() -> None:
+    columns = (Column("n", ColumnType(TypeName.BIGINT), nullable=False), COLUMNS[2])
+
+    assert len(fingerprint_sql(columns, lambda name: name)) == 3
+    assert fingerprint_from_row(columns, 5, [40, 2, 7]) == Fingerprint({"n": (5, 40), "t": (2, 7)})
+
+
+def test_few_distinct_strings_have_the_same_total_as_if_each_were_hashed() -> None:
+    values = ["", "AIR", "REG AIR", "DELIVER IN PERSON", "é€😀"] * 1_000
+    columns = (Column("t", ColumnType(TypeName.TEXT), nullable=False),)
+
+    total = fingerprint_frame(pl.DataFrame({"t": values}), columns)["t"][1]
+
+    assert total == 1_000 * sum(hashes(*(value.encode() for value in values[:5])))
+
+
+@given(st.lists(st.binary(max_size=70), min_size=1, max_size=30))
+def test_a_string_hashes_alike_alone_and_among_others(strings: list[bytes]) -> None:
+    assert hashes(*strings) == [hashes(string)[0] for string in strings]
+
+
+def test_hashes_are_those_that_postgresql_18_gave() -> None:
+    assert hashes(b"", b"a", b"hello world", b"twelve bytes", b"x" * 200) == HASHTEXT
+    assert hash_doubles(np.array([0.0, -0.0, 1.5, np.nan, -np.nan, np.inf])).tolist() == HASHFLOAT8
+    assert hash_int64s(np.array([0, -1, 1, 2**63 - 1, -(2**63)])).tolist() == HASHINT8
