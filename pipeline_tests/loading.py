@@ -21,7 +21,7 @@ from pipeline.settings import WriterSettings, settings
 from pipeline_tests.tables_for_tests import Row
 
 FAST: dict[str, Any] = {
-    "workers": 2,
+    "workers": 1,
     "chunk_rows_max": 100,
     "batch_rows": 32,
     "heartbeat_s": 0.1,
