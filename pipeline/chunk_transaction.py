@@ -28,6 +28,7 @@ from pipeline.postgres.ledger import (
     LoadHandle,
     claim_chunk,
     fence_load,
+    forget_dead_letters,
     read_committed_chunk,
     record_chunk,
     record_dead_letters,
@@ -140,6 +141,7 @@ async def commit_chunk(
             raise ChunkFailed(f"load {job.handle.load_id} has no chunk {job.chunk.chunk_no} in the ledger")
         return AlreadyCommitted(written_rows=counts[0], dead_lettered_rows=counts[1])
     failpoint(Place.AFTER_CLAIM, **job.facts)
+    await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
 
     copied = await _copy_isolating(connection, prepared, columns, job, settings, on_progress)
     letters = [*prepared.rejected, *copied.letters]
@@ -249,6 +251,7 @@ async def _keep_what_was_learned(
     """The budget is spent and the load will be rejected: write none of the chunk's rows, but keep why they were refused."""
     await connection.execute("rollback; begin")
     if await fence_load(connection, job.handle):
+        await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
         await record_dead_letters(
             connection, job.handle, job.chunk.chunk_no, letters, attempt=job.attempt, worker_pid=worker_pid
         )

@@ -25,6 +25,7 @@ __all__ = [
     "end_load",
     "fence_load",
     "find_loading_load",
+    "forget_dead_letters",
     "hold_lease",
     "insert_load",
     "read_all_chunks",
@@ -169,6 +170,11 @@ async def record_chunk(
         query("record_chunk_counts"), handle.load_id, chunk_no, written_rows, dead_lettered_rows, fingerprint
     )
     return row is not None
+
+
+async def forget_dead_letters(connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int) -> None:
+    """Take back what an attempt kept that spent the budget: the chunk is written anew, or refused anew."""
+    await connection.execute(query("forget_dead_letters"), handle.load_id, chunk_no)
 
 
 async def record_dead_letters(

@@ -85,10 +85,13 @@ async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle
     name, staging = quoted(target.name.schema_name, target.name.table), quoted(LEDGER_SCHEMA, handle.staging_table)
     for grant in await connection.fetch(query("grant_statements"), target.oid, staging):
         await connection.execute(grant["statement"])
+    # A name that neither the ledger's schema nor the target's has: the ledger has a table `load`, a user may have another.
+    passing = f"rowledger_{handle.staging_table}"
     await connection.execute(
         f"drop table {name};"
-        f"alter table {staging} rename to {quote_identifier(target.name.table)};"
-        f"alter table {quoted(LEDGER_SCHEMA, target.name.table)} set schema {quote_identifier(target.name.schema_name)}"
+        f"alter table {staging} rename to {quote_identifier(passing)};"
+        f"alter table {quoted(LEDGER_SCHEMA, passing)} set schema {quote_identifier(target.name.schema_name)};"
+        f"alter table {quoted(target.name.schema_name, passing)} rename to {quote_identifier(target.name.table)}"
     )
 
 

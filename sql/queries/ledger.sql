@@ -89,6 +89,10 @@ returning chunk_no;
 select written_rows, dead_lettered_rows from rowledger.chunk
 where load_id = $1 and chunk_no = $2 and state = 'committed';
 
+-- name: forget_dead_letters
+-- What an attempt that committed no rows had learned of a chunk; whoever writes the chunk learns it anew.
+delete from rowledger.dead_letter where load_id = $1 and chunk_no = $2;
+
 -- name: insert_dead_letters
 -- Rows refused, in the transaction that writes their neighbours.
 insert into rowledger.dead_letter (
