@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from pipeline.defs.metadata import FAILED_PARTITIONS, PARTITIONS, failure_of
+from pipeline.defs.metadata import DISCREPANCIES, FAILED_PARTITIONS, PARTITIONS, Metadata, failure_of, lines, named
 from pipeline.defs.partitions import partition_keys
 from pipeline.errors import RowledgerError
 from pipeline.model.partition import Unpartitioned
@@ -60,11 +60,15 @@ def _verify(spec: TableSpec, keys: list[str] | None) -> dg.AssetCheckResult:
     failed = {
         verification.partition_key: "; ".join(check.summary for check in verification.checks if not check.passed)
         for verification in verifications
-        if not all(check.passed for check in verification.checks)
+        if not verification.passed
     }
+    metadata: Metadata = {PARTITIONS: len(verifications), FAILED_PARTITIONS: len(failed)}
+    if failed:
+        metadata[DISCREPANCIES] = dg.MetadataValue.json(dict(named(failed)))
     return dg.AssetCheckResult(
         passed=not failed,
-        description="\n".join(f"{key}: {text}" for key, text in failed.items())
-        or f"{len(verifications)} partitions agree",
-        metadata={PARTITIONS: len(verifications), FAILED_PARTITIONS: len(failed)},
+        description=lines(failed)
+        if failed
+        else f"{len(verifications)} published partitions are as the ledger has them",
+        metadata=metadata,
     )

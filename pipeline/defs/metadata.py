@@ -5,6 +5,7 @@ Figures are plain ints and floats, because the UI plots nothing else.
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 import dagster as dg
@@ -16,11 +17,17 @@ from pipeline.model.report import CheckName, Incident, PartitionReport
 from pipeline.model.table import TableSpec
 
 __all__ = [
+    "DISCREPANCIES",
+    "FAILED_PARTITIONS",
+    "PARTITIONS",
+    "Metadata",
     "check_results",
     "describe_error",
     "failure_of",
+    "lines",
     "load_failure",
     "load_metadata",
+    "named",
     "table_metadata",
 ]
 
@@ -38,11 +45,13 @@ LOAD_ID = "load_id"
 RESUMED = "resumed"
 PARTITIONS = "partitions"
 FAILED_PARTITIONS = "failed_partitions"
+DISCREPANCIES = "discrepancies"
 ROW_COUNT = "dagster/row_count"
 PARTITION_ROW_COUNT = "dagster/partition_row_count"
 TABLE_NAME = "dagster/table_name"
 COLUMN_SCHEMA = "dagster/column_schema"
 
+LINE_LENGTH_MAX = 400
 NAMED_PARTITIONS_MAX = 20  # so that a message about 365 bad days can still be read
 RETRYABLE = (DatabaseUnavailable, PartitionBusy)  # the step may be run again without anybody's help
 
@@ -93,14 +102,14 @@ def check_results(spec: TableSpec, reports: Sequence[PartitionReport]) -> Iterat
         if len(reports) == 1:
             metadata |= _verdict(reports[0], name)[2]
         if failed:
-            metadata["discrepancies"] = dg.MetadataValue.json(dict(_named(failed)))
+            metadata[DISCREPANCIES] = dg.MetadataValue.json(dict(named(failed)))
         passed_text = _verdict(reports[0], name)[1] if len(reports) == 1 else f"{len(reports)} partitions passed"
         yield dg.AssetCheckResult(
             passed=not failed,
             asset_key=spec.name,
             check_name=name.value,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=_lines(failed) if failed else passed_text,
+            description=lines(failed) if failed else passed_text,
             metadata=metadata,
         )
 
@@ -113,14 +122,14 @@ def load_failure(spec: TableSpec, reports: Sequence[PartitionReport]) -> dg.Fail
     head = f"{spec.name}: {len(failed)} of {len(reports)} partitions not published"
     if len(reports) == 1:
         head = f"{spec.name}: {'not' if isinstance(spec.partitions, Unpartitioned) else 'partition not'} published"
-    lines = _lines({key: describe_error(error) for key, error in errors.items()})
+    texts = {key: describe_error(error) for key, error in errors.items()}
     return dg.Failure(
-        "\n".join([head, lines, *(f"What to do: {remedy}" for remedy in remedies if remedy)]),
+        "\n".join([head, lines(texts), *(f"What to do: {remedy}" for remedy in remedies if remedy)]),
         metadata={
             PARTITIONS: len(reports),
             FAILED_PARTITIONS: len(failed),
             **_balance(failed),
-            "errors": dg.MetadataValue.json(dict(_named({key: describe_error(e) for key, e in errors.items()}))),
+            "errors": dg.MetadataValue.json(dict(named(texts))),
         },
         allow_retries=all(isinstance(error, RETRYABLE) for error in errors.values()),
     )
@@ -142,8 +151,20 @@ def describe_error(error: Exception) -> str:
     return f"{type(error).__name__}{f' ({sqlstate})' if sqlstate else ''}; see the run's log"
 
 
+def named(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The first few partitions with their texts, and how many more there are."""
+    yield from list(texts.items())[:NAMED_PARTITIONS_MAX]
+    if (more := len(texts) - NAMED_PARTITIONS_MAX) > 0:
+        yield "…", f"and {more} more"
+
+
+def lines(texts: Mapping[str, str]) -> str:
+    """The same as text, a line a partition, each of a length that can be read."""
+    return "\n".join(f"{key}: {shorten(text, LINE_LENGTH_MAX, placeholder=' …')}" for key, text in named(texts))
+
+
 def _remedy(error: Exception) -> str:
-    """The second half of the docstring of our own errors, which by their convention says what the reader does next."""
+    """The docstring of our own errors, which by their convention ends with what the reader does next."""
     return (inspect.getdoc(type(error)) or "") if isinstance(error, RowledgerError) else ""
 
 
@@ -176,13 +197,3 @@ def _crash(incident: Incident) -> dict[str, int | str | None]:
         "attempt": incident.attempt,
         "summary": incident.summary,
     }
-
-
-def _named(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    yield from list(texts.items())[:NAMED_PARTITIONS_MAX]
-    if (more := len(texts) - NAMED_PARTITIONS_MAX) > 0:
-        yield "…", f"and {more} more"
-
-
-def _lines(texts: Mapping[str, str]) -> str:
-    return "\n".join(f"{key}: {text}" for key, text in _named(texts))

@@ -57,7 +57,7 @@ class TerminalObserver(LogObserver):
 
     def progress(self, progress: Progress) -> None:
         if self._task is None:
-            self._task = self._bar.add_task("rows")
+            self._task = self._bar.add_task("rows", text="")
         self._bar.update(
             self._task,
             completed=progress.written_rows + progress.dead_lettered_rows,

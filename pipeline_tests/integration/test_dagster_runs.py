@@ -1,0 +1,228 @@
+"""Real runs: Dagster's own commands, its daemon and its API, on a real server, in a folder of their own."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg2
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FIRST, SECOND, THIRD = "2013-01-01", "2013-01-02", "2013-01-03"
+ROWS = {FIRST: 842, SECOND: 943, THIRD: 914}
+COMMAND_TIMEOUT_S = 120
+START_TIMEOUT_S = 60
+
+
+class Installation:
+    """A folder with dagster.yaml and workspace.yaml, an environment, and a database."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.home = folder / "home"
+        for name in ("dagster.yaml", "workspace.yaml"):
+            shutil.copy(ROOT / name, folder)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("ROWLEDGER_", "DAGSTER_"))
+        }
+        return inherited | {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+            "ROWLEDGER_DATABASE_URL": self.url,
+            "ROWLEDGER_HOME": str(self.home),
+        }
+
+    def dagster(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dagster", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+
+    def materialize(self, select: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.dagster("asset", "materialize", "-m", "pipeline.definitions", "--select", select, *arguments)
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(self.url)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def installation(tmp_path: Path, database: str) -> Installation:
+    return Installation(tmp_path, database)
+
+
+def test_a_range_is_landed_loaded_and_verified_from_the_command_line(installation: Installation) -> None:
+    loaded = installation.materialize("flights_landing,flights", "--partition-range", f"{FIRST}...{SECOND}")
+
+    assert loaded.returncode == 0, loaded.stderr
+    assert installation.query("select count(*) from flights") == [(ROWS[FIRST] + ROWS[SECOND],)]
+    events = "select partition, count(*) from dagster.event_logs where asset_key = '[\"flights\"]'"
+    materializations = f"{events} and dagster_event_type = 'ASSET_MATERIALIZATION' group by 1 order by 1"
+    assert installation.query(materializations) == [(FIRST, 1), (SECOND, 1)]
+
+    verify = ("job", "execute", "-m", "pipeline.definitions", "-j", "flights_verify")
+    assert installation.dagster(*verify).returncode == 0
+    installation.query("delete from flights where day = 2 and flight = (select min(flight) from flights where day = 2)")
+    changed = installation.dagster(*verify)
+    assert changed.returncode == 1
+    assert f"'published_rows_unchanged' on 'flights' did not pass. Description: '{SECOND}: " in changed.stderr
+
+
+def test_first_starts_at_the_same_time_do_not_disturb_each_other(installation: Installation) -> None:
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions"]
+    starts = [
+        subprocess.Popen(
+            [*command, "--select", "flights_landing", "--partition", day],
+            cwd=installation.folder,
+            env=installation.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for day in ROWS
+    ]
+
+    outputs = [start.communicate(timeout=COMMAND_TIMEOUT_S)[0] for start in starts]
+
+    assert [start.returncode for start in starts] == [0, 0, 0], "\n".join(outputs)
+    assert "Retrying" not in "".join(outputs)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://someone:hunter2@127.0.0.1:1/nowhere",
+        "mysql://someone:hunter2@127.0.0.1/nowhere",
+    ],
+)
+def test_a_wrong_database_url_gets_one_line_without_the_password(installation: Installation, url: str) -> None:
+    installation.url = url
+
+    refused = installation.materialize("flights", "--partition", FIRST)
+
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "ROWLEDGER_DATABASE_URL" in line
+    assert "hunter2" not in line
+
+
+def test_in_a_backfill_of_three_days_the_bad_one_is_red_and_two_are_green(installation: Installation) -> None:
+    landed = installation.materialize("flights_landing", "--partition-range", f"{FIRST}...{THIRD}")
+    assert landed.returncode == 0, landed.stderr
+    file = installation.home / "landing" / "flights" / f"{SECOND}.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+
+    with dagster_dev(installation) as graphql:
+        variables = {"p": {"assetSelection": [{"path": ["flights"]}], "partitionNames": list(ROWS)}}
+        launched = graphql(
+            "mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {"
+            " ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",
+            variables,
+        )
+        backfill_id = launched["launchPartitionBackfill"]["backfillId"]
+        backfill = wait_until(lambda: ended_backfill(graphql, backfill_id))
+        asset = graphql(
+            '{ assetNodeOrError(assetKey: {path: ["flights"]}) { ... on AssetNode { assetPartitionStatuses {'
+            " ... on TimePartitionStatuses { ranges { startKey endKey status } } } } } }"
+        )
+
+    assert backfill["status"] == "COMPLETED_FAILED"
+    assert [run["status"] for run in backfill["runs"]] == ["FAILURE"]
+    assert asset["assetNodeOrError"]["assetPartitionStatuses"]["ranges"] == [
+        {"startKey": FIRST, "endKey": FIRST, "status": "MATERIALIZED"},
+        {"startKey": SECOND, "endKey": SECOND, "status": "FAILED"},
+        {"startKey": THIRD, "endKey": THIRD, "status": "MATERIALIZED"},
+    ]
+    assert installation.query("select count(*) from flights") == [(ROWS[FIRST] + ROWS[THIRD],)]
+
+
+T = TypeVar("T")
+GraphQL = Callable[..., dict[str, Any]]
+
+
+def ended_backfill(graphql: GraphQL, backfill_id: str) -> dict[str, Any] | None:
+    found = graphql(
+        "query($id: String!) { partitionBackfillOrError(backfillId: $id) {"
+        " ... on PartitionBackfill { status runs(limit: 5) { status } } } }",
+        {"id": backfill_id},
+    )["partitionBackfillOrError"]
+    return None if found["status"] == "REQUESTED" else found
+
+
+def wait_until(look: Callable[[], T | None], timeout_s: float = COMMAND_TIMEOUT_S) -> T:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.5)
+    raise TimeoutError
+
+
+@contextmanager
+def dagster_dev(installation: Installation) -> Iterator[GraphQL]:
+    """`dagster dev` with its daemon and webserver; gives a function that asks its API."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (installation.folder / "dev.log").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagster", "dev", "-p", str(port)],
+        cwd=installation.folder,
+        env=installation.environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+    def ask(query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/graphql",
+            json.dumps({"query": query, "variables": variables or {}}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer: dict[str, Any] = json.load(response)["data"]
+        return answer
+
+    def ready() -> bool | None:
+        try:
+            return bool(ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")) or None
+        except OSError:
+            return None
+
+    try:
+        wait_until(ready, START_TIMEOUT_S)
+        yield ask
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            log.close()
