@@ -9,7 +9,7 @@ from typing import TypeVar
 import asyncpg
 
 from pipeline.errors import DatabaseUnavailable
-from pipeline.postgres.retry import retrying
+from pipeline.postgres.retry import may_retry, retrying
 from pipeline.postgres.session import Session, connect, deadline
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
@@ -69,6 +69,12 @@ class Control:
         except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
             raise DatabaseUnavailable(
                 f"{purpose}: the server was not there for {settings.retry_budget_s} s ({summarize(error)})"
+            ) from error
+        except asyncpg.PostgresError as error:
+            if not may_retry(error):
+                raise
+            raise DatabaseUnavailable(
+                f"{purpose}: given up after {settings.retry_budget_s} s of retries ({summarize(error)})"
             ) from error
 
     async def close(self) -> None:

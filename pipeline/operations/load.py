@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
 from pydantic import SecretStr
 
 from pipeline.chunk_transaction import ChunkJob
@@ -36,6 +37,7 @@ from pipeline.postgres.ledger import Holder, LoadHandle, read_chunk_totals, reco
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.session import SessionIdentity, check_server, connect
+from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 from pipeline.workers.messages import Hello
 from pipeline.workers.supervisor import Supervisor
@@ -217,6 +219,8 @@ class _Run:
             except (DeadLetterBudgetSpent, DiscrepancyFound) as refusal:
                 await reject_load(self._control, begun.handle, str(refusal))
                 error = refusal
+        except asyncpg.PostgresError as refusal:  # its own text may quote a row
+            error = DatabaseUnavailable(f"partition {partition.key}: the server refused: {summarize(refusal)}")
         except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
             error = failure
         if error is not None:

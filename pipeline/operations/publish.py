@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, RowledgerError
+from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, RowledgerError, TargetMismatch
 from pipeline.failpoints import Place, failpoint
 from pipeline.model.manifest import Manifest
 from pipeline.model.partition import Partition
@@ -19,7 +19,7 @@ from pipeline.model.states import LoadState
 from pipeline.model.table import TableSpec
 from pipeline.operations.control import Control
 from pipeline.operations.duplicates import set_duplicates_aside
-from pipeline.operations.reconcile import measure_relation, reconcile
+from pipeline.operations.reconcile import fingerprint_check, measure_relation, read_ledger_fingerprint, reconcile
 from pipeline.postgres.catalogue import (
     LEDGER_SCHEMA,
     Target,
@@ -37,7 +37,8 @@ from pipeline.postgres.publication import (
     read_swap_obstacles,
 )
 from pipeline.postgres.queries import query
-from pipeline.postgres.retry import retrying
+from pipeline.postgres.retry import may_retry, retrying
+from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 
 __all__ = ["FinishedLoad", "Verdict", "finish_load", "reject_load"]
@@ -145,14 +146,22 @@ async def _judge(connection: asyncpg.Connection, load: FinishedLoad, settings: W
         return Verdict(totals, checks, kind(f"table {spec.name}, partition {load.partition.key}: {reason}"))
     failpoint(Place.BEFORE_PUBLISH, **load.facts)
     await connection.execute(query("replace_published_load"), str(spec.target), load.partition.key)
-    await _publish(connection, load, totals.written_rows, settings)
+    try:
+        await _publish(connection, load, totals, settings)
+    except asyncpg.PostgresError as error:
+        if may_retry(error):
+            raise
+        raise TargetMismatch(  # without its cause, whose text may quote a row
+            f"table {spec.name}, partition {load.partition.key}: target {spec.target} does not take the rows: "
+            f"{summarize(error)}. Alter the table or the row model; nothing was published, a rerun resumes here."
+        ) from None
     await end_load(connection, handle, LoadState.PUBLISHED, "every check passed")
     return Verdict(totals, checks, None)
 
 
 async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad) -> Verdict:
     """The load is not loading any more: either our own COMMIT went through and its reply was lost, or we are fenced."""
-    state, epoch = tuple(await connection.fetchrow(query("load_state"), load.handle.load_id))
+    state, epoch, verdict = tuple(await connection.fetchrow(query("load_state"), load.handle.load_id))
     totals = await read_chunk_totals(connection, load.handle.load_id)
     if state == LoadState.PUBLISHED and epoch == load.handle.epoch:
         confirmed = Check(
@@ -162,11 +171,13 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad) ->
             f"+ {totals.dead_lettered_rows} dead-lettered",
         )
         return Verdict(totals, (confirmed,), None)
+    if state == LoadState.REJECTED and epoch == load.handle.epoch:
+        raise DiscrepancyFound(f"table {load.spec.name}, partition {load.partition.key}: {verdict}")
     raise Fenced(f"load {load.handle.load_id} is {state}: another run has taken it over")
 
 
 async def _publish(
-    connection: asyncpg.Connection, load: FinishedLoad, written_rows: int, settings: WriterSettings
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
 ) -> None:
     """Make the rows visible without moving them where the target allows it, otherwise copy them over.
 
@@ -184,7 +195,7 @@ async def _publish(
             with turn:
                 if await _swap(connection, load):
                     return
-    await _publish_by_insert(connection, load, written_rows)
+    await _publish_by_insert(connection, load, totals, settings)
 
 
 async def _swap(connection: asyncpg.Connection, load: FinishedLoad) -> bool:
@@ -199,14 +210,28 @@ async def _swap(connection: asyncpg.Connection, load: FinishedLoad) -> bool:
     return True
 
 
-async def _publish_by_insert(connection: asyncpg.Connection, load: FinishedLoad, written_rows: int) -> None:
-    """Delete and insert, then count: a trigger or a rule of the target may have had a say."""
-    _, inserted = await publish_by_insert(connection, load.target, load.handle, load.partition)
-    name = quoted(load.target.name.schema_name, load.target.name.table)
-    predicate = partition_predicate(load.target, load.partition) or "true"
-    found = await measure_relation(connection, name, load.target.columns, predicate=predicate, fingerprint=False)
+async def _publish_by_insert(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> None:
+    """Delete and insert, then count and compare: a trigger or a rule of the target may have had a say."""
+    target, written_rows = load.target, totals.written_rows
+    _, inserted = await publish_by_insert(connection, target, load.handle, load.partition)
+    found = await measure_relation(
+        connection,
+        quoted(target.name.schema_name, target.name.table),
+        target.columns,
+        predicate=partition_predicate(target, load.partition) or "true",
+        fingerprint=settings.fingerprint,
+    )
+    problems = []
     if not inserted == found.rows == written_rows:
+        problems.append(f"{written_rows} rows staged, {inserted} inserted, {found.rows} found in {load.spec.target}")
+    if settings.fingerprint:
+        expected = await read_ledger_fingerprint(connection, load.handle.load_id, totals, target.columns)
+        check = fingerprint_check(expected, found.fingerprint)
+        problems += [] if check.passed else [check.summary]
+    if problems:
         raise DiscrepancyFound(
-            f"table {load.spec.name}, partition {load.partition.key}: {written_rows} rows staged, {inserted} inserted, "
-            f"{found.rows} found in {load.spec.target}; look for triggers or rules on it"
+            f"table {load.spec.name}, partition {load.partition.key}: {'; '.join(problems)}; "
+            "look for triggers or rules on the target"
         )

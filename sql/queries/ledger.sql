@@ -118,7 +118,7 @@ select enqueued_rows, chunks, manifest_digest from rowledger.load where load_id 
 
 -- name: load_state
 -- What became of a load; settles a publish whose COMMIT was left in doubt.
-select state, epoch from rowledger.load where load_id = $1;
+select state, epoch, verdict from rowledger.load where load_id = $1;
 
 -- name: chunk_totals
 -- The ledger's side of the balance.
