@@ -114,6 +114,14 @@ def test_a_column_of_a_type_that_never_fits_stops_the_chunk_by_name(annotation: 
         check_one(annotation, series)
 
 
+@pytest.mark.parametrize("annotation", [date, datetime, AwareDatetime, time])
+def test_a_bare_number_as_text_is_no_point_in_time(annotation: Any) -> None:
+    checked = check_one(annotation, pl.Series(["1356998400", " 0 ", "86400.0"]))
+
+    assert checked.good.height == 0
+    assert all("a bare number is not taken for a" in letter.reason for letter in checked.rejected)
+
+
 def test_a_column_of_nulls_fits_any_nullable_field() -> None:
     assert check_one(int | None, pl.Series([None, None])).good["v"].to_list() == [None, None]
     assert check_one(AwareDatetime | None, pl.Series([None], dtype=pl.String)).good["v"].to_list() == [None]

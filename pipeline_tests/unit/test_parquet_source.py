@@ -68,13 +68,13 @@ def test_a_file_without_rows_is_a_plan_without_chunks(tmp_path: Path) -> None:
 
 
 def test_many_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
-    write(tmp_path, 3, name="2013-01-01-b.parquet", first=3)
-    write(tmp_path, 3, name="2013-01-01-a.parquet")
-    write(tmp_path, 3, name="2013-01-02-a.parquet", first=100)
+    for number in random.Random(1).sample(range(30), 30):
+        write(tmp_path, 3, name=f"2013-01-01-{number:02}.parquet", first=3 * number)
+    write(tmp_path, 3, name="2013-01-02-00.parquet", first=100)
 
     manifest = plan(tmp_path, source=ParquetFiles(path="{landing}/t/{partition_key}-*.parquet"))
 
-    assert read_all(manifest) == list(range(6))
+    assert read_all(manifest) == list(range(90))
 
 
 def test_wildcards_in_folder_or_key_are_plain_characters(tmp_path: Path) -> None:
