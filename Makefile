@@ -19,7 +19,7 @@ demo: $(STAMP) ## Load January's flights, then a damaged day while a worker is k
 	$(BIN)/python -m pipeline.demo
 
 ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:3000 (make ui PORT=… for another)
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	PYTHONWARNINGS=ignore $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(STAMP) ## Run all tests
 	$(BIN)/pytest pipeline_tests

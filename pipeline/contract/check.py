@@ -14,9 +14,10 @@ import polars as pl
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from pipeline.contract.compile import Bound, FieldRules, Kind, compile_model
+from pipeline.contract.compile import compile_model
 from pipeline.contract.explain import judge, row_payloads
 from pipeline.contract.read import Reading, read_column
+from pipeline.contract.rules import Bound, FieldRules, Kind
 from pipeline.contract.target import accepts, as_frame_value, fit_column, misfit
 from pipeline.errors import SourceError, TargetMismatch
 from pipeline.model.column import Column, ColumnType

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Annotated, Any, Literal, NewType, Union, cast, get_args, get_origin
 from uuid import UUID
 
@@ -21,27 +21,12 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, SchemaError
 
+from pipeline.contract.rules import Bound, FieldRules, Kind
 from pipeline.contract.types import SqlType, varchar
 from pipeline.errors import ContractError
 from pipeline.model.column import Column, ColumnType, TypeName
 
-__all__ = ["Bound", "FieldRules", "Kind", "compile_model"]
-
-
-class Kind(StrEnum):
-    """What Python value a field holds; decides how source columns are read into it."""
-
-    BOOL = "boolean"
-    INT = "integer"
-    FLOAT = "float"
-    DECIMAL = "decimal"
-    TEXT = "text"
-    BYTES = "bytes"
-    UUID = "UUID"
-    DATE = "date"
-    TIMESTAMP = "naive timestamp"
-    TIMESTAMPTZ = "timestamp with zone"
-    TIME = "time"
+__all__ = ["compile_model"]
 
 
 _KINDS: dict[Any, tuple[Kind, TypeName]] = {
@@ -71,47 +56,6 @@ _HARMLESS_CONFIG = {
     "ser_json_inf_nan", "ser_json_timedelta", "title", "use_attribute_docstrings", "use_enum_values", "validate_assignment",
     "validate_by_alias", "validate_by_name", "validate_default",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """One side of a range: `op` is ge, gt, le or lt."""
-
-    op: Literal["ge", "gt", "le", "lt"]
-    value: Any
-
-    def holds(self, value: Any) -> bool:
-        match self.op:
-            case "ge":
-                return bool(value >= self.value)
-            case "gt":
-                return bool(value > self.value)
-            case "le":
-                return bool(value <= self.value)
-            case "lt":
-                return bool(value < self.value)
-
-
-@dataclass(frozen=True)
-class FieldRules:
-    """All that one column must satisfy. `default` is PydanticUndefined where the source has to bring the column."""
-
-    field: str
-    column: Column
-    kind: Kind
-    adapter: TypeAdapter[Any]
-    default: Any
-    bounds: tuple[Bound, ...] = ()
-    multiple_of: int | Decimal | None = None
-    min_length: int | None = None
-    max_length: int | None = None
-    pattern: str | None = None
-    allowed: tuple[Any, ...] | None = None
-    finite: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.column.name
 
 
 @dataclass

@@ -18,8 +18,8 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from pipeline.contract.compile import FieldRules, Kind
 from pipeline.contract.read import blank
+from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import as_frame_value, misfit
 from pipeline.model.column import ColumnType
 

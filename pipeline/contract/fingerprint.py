@@ -80,12 +80,19 @@ class Fingerprint(Mapping[str, tuple[int, Total]]):
         )
 
     def differences(self, other: "Fingerprint") -> list[str]:
-        """One text a column that differs, with both figures; empty when the two agree."""
+        """One text a column that differs; empty when the two agree.
+
+        Totals are not shown: that of a single row is its value, and these texts are logged.
+        """
         texts: list[str] = []
         for name in dict.fromkeys([*self, *other]):
             mine, its = self.columns.get(name), other.columns.get(name)
-            if mine != its:
-                texts.append(f"{name}: {_figures(mine)} against {_figures(its)}")
+            if mine is None or its is None:
+                texts.append(f"{name}: only one side has the column")
+            elif mine[0] != its[0]:
+                texts.append(f"{name}: {mine[0]} values against {its[0]}")
+            elif mine != its:
+                texts.append(f"{name}: {mine[0]} values on both sides, but not the same ones")
         return texts
 
     def to_json(self) -> str:
@@ -109,10 +116,6 @@ def _plain(total: Total) -> str:
 
 def _number(text: str) -> Total:
     return Decimal(text) if not text.lstrip("-").isdigit() else int(text)
-
-
-def _figures(entry: tuple[int, Total] | None) -> str:
-    return "no such column" if entry is None else f"{entry[0]} values, total {_plain(entry[1])}"
 
 
 def fingerprint_sql(columns: Sequence[Column], quote: Callable[[str], str]) -> list[str]:

@@ -5,11 +5,13 @@ suspect, and pydantic itself decides about it in `explain`. One that Python cann
 10000) is refused here.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 import polars as pl
 
-from pipeline.contract.compile import FieldRules, Kind
+from pipeline.contract.rules import FieldRules, Kind
 from pipeline.errors import SourceError
 
 __all__ = ["Reading", "blank", "read_column"]
@@ -30,6 +32,35 @@ _UUID_BYTES = 16
 _DAY_US = 86_400_000_000
 
 
+class _Family(Enum):
+    """Source types that are read alike."""
+
+    BOOL = auto()
+    INTEGER = auto()
+    FLOAT = auto()
+    DECIMAL = auto()
+    TEXT = auto()
+    BYTES = auto()
+    DATE = auto()
+    TIME = auto()
+    NAIVE = auto()
+    AWARE = auto()
+
+
+_FAMILIES: dict[type[pl.DataType], _Family] = {
+    pl.Boolean: _Family.BOOL, pl.Decimal: _Family.DECIMAL, pl.String: _Family.TEXT, pl.Binary: _Family.BYTES,
+    pl.Date: _Family.DATE, pl.Time: _Family.TIME,
+}  # fmt: skip
+
+
+def _family(dtype: pl.DataType) -> _Family | None:
+    if isinstance(dtype, pl.Datetime):
+        return _Family.NAIVE if dtype.time_zone is None else _Family.AWARE
+    if dtype.is_integer():
+        return _Family.INTEGER
+    return _Family.FLOAT if dtype.is_float() else _FAMILIES.get(type(dtype))
+
+
 @dataclass
 class Reading:
     """A column as read: its values, which of them pydantic must look at, and which are refused already.
@@ -48,6 +79,9 @@ class Reading:
             self.suspect = mask if self.suspect is None else self.suspect | mask
 
 
+_Reader = Callable[[FieldRules, pl.Series], Reading]
+
+
 def read_column(rules: FieldRules, source: pl.Series) -> Reading:
     """The column in a frame type natural to its kind; raises SourceError for a type that can never fit."""
     dtype = source.dtype
@@ -57,14 +91,14 @@ def read_column(rules: FieldRules, source: pl.Series) -> Reading:
         return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)))
     if dtype == pl.Float16:
         source, dtype = source.cast(pl.Float32), pl.Float32()
-    accepted = _READERS[rules.kind]
-    reader = next((reader for matches, reader in accepted if matches(dtype)), None)
+    accepted, family = _READERS[rules.kind], _family(dtype)
+    reader = accepted.get(family) if family is not None else None
     if reader is None:
         raise SourceError(
             f"column {rules.name!r} is {dtype} in the source, which is never taken for a {rules.kind}"
             f"{_HINTS.get(rules.kind, '')}; change the row model or convert the source"
         )
-    if rules.allowed is not None and reader is not accepted[0][1]:
+    if rules.allowed is not None and family is not next(iter(accepted)):
         # Literal and Enum compare without conversion: only pydantic knows what else it takes.
         return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)), source.is_not_null())
     reading = reader(rules, source)
@@ -291,69 +325,32 @@ def _doubt_year_zero(reading: Reading, first_tick: int) -> Reading:
     return reading
 
 
-def _is_text(dtype: pl.DataType) -> bool:
-    return dtype == pl.String
-
-
-def _is_integer(dtype: pl.DataType) -> bool:
-    return dtype.is_integer()
-
-
-def _is_float(dtype: pl.DataType) -> bool:
-    return dtype.is_float()
-
-
-def _is_decimal(dtype: pl.DataType) -> bool:
-    return dtype == pl.Decimal
-
-
-def _is_bytes(dtype: pl.DataType) -> bool:
-    return dtype == pl.Binary
-
-
-def _is_bool(dtype: pl.DataType) -> bool:
-    return dtype == pl.Boolean
-
-
-def _is_date(dtype: pl.DataType) -> bool:
-    return dtype == pl.Date
-
-
-def _is_time(dtype: pl.DataType) -> bool:
-    return dtype == pl.Time
-
-
-def _is_naive(dtype: pl.DataType) -> bool:
-    return isinstance(dtype, pl.Datetime) and dtype.time_zone is None
-
-
-def _is_aware(dtype: pl.DataType) -> bool:
-    return isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
-
-
 # What a kind takes, its own type first. What is missing here pydantic may take in lax mode, but only by a silent change
 # of meaning: True into 1, 1357000000 into a date, a local time into an instant.
-_READERS = {
-    Kind.BOOL: (
-        (_is_bool, _as_is), (_is_integer, _bool_from_number), (_is_float, _bool_from_number), (_is_text, _all_doubtful),
-    ),
-    Kind.INT: (
-        (_is_integer, _as_is), (_is_float, _int_from_inexact), (_is_decimal, _int_from_inexact), (_is_text, _int_from_text),
-    ),
-    Kind.FLOAT: (
-        (_is_float, _float), (_is_integer, _float_from_int), (_is_decimal, _float_from_decimal), (_is_text, _float_from_text),
-    ),
-    Kind.DECIMAL: (
-        (_is_decimal, _as_is), (_is_integer, _decimal_from_int), (_is_float, _decimal_from_float),
-        (_is_text, _decimal_from_text),
-    ),
-    Kind.TEXT: ((_is_text, _as_is), (_is_bytes, _text_from_bytes)),
-    Kind.BYTES: ((_is_bytes, _as_is), (_is_text, _bytes_from_text)),
-    Kind.UUID: ((_is_bytes, _uuid_from_bytes), (_is_text, _uuid_from_text)),
-    Kind.DATE: ((_is_date, _date), (_is_naive, _date_from_timestamp), (_is_text, _date_from_text)),
-    Kind.TIMESTAMP: ((_is_naive, _timestamp), (_is_date, _timestamp_from_date), (_is_text, _timestamp_from_text)),
-    Kind.TIMESTAMPTZ: ((_is_aware, _timestamp), (_is_text, _instant_from_text)),
-    Kind.TIME: ((_is_time, _time), (_is_text, _time_from_text)),
+_READERS: dict[Kind, dict[_Family, _Reader]] = {
+    Kind.BOOL: {
+        _Family.BOOL: _as_is, _Family.INTEGER: _bool_from_number, _Family.FLOAT: _bool_from_number,
+        _Family.TEXT: _all_doubtful,
+    },
+    Kind.INT: {
+        _Family.INTEGER: _as_is, _Family.FLOAT: _int_from_inexact, _Family.DECIMAL: _int_from_inexact,
+        _Family.TEXT: _int_from_text,
+    },
+    Kind.FLOAT: {
+        _Family.FLOAT: _float, _Family.INTEGER: _float_from_int, _Family.DECIMAL: _float_from_decimal,
+        _Family.TEXT: _float_from_text,
+    },
+    Kind.DECIMAL: {
+        _Family.DECIMAL: _as_is, _Family.INTEGER: _decimal_from_int, _Family.FLOAT: _decimal_from_float,
+        _Family.TEXT: _decimal_from_text,
+    },
+    Kind.TEXT: {_Family.TEXT: _as_is, _Family.BYTES: _text_from_bytes},
+    Kind.BYTES: {_Family.BYTES: _as_is, _Family.TEXT: _bytes_from_text},
+    Kind.UUID: {_Family.BYTES: _uuid_from_bytes, _Family.TEXT: _uuid_from_text},
+    Kind.DATE: {_Family.DATE: _date, _Family.NAIVE: _date_from_timestamp, _Family.TEXT: _date_from_text},
+    Kind.TIMESTAMP: {_Family.NAIVE: _timestamp, _Family.DATE: _timestamp_from_date, _Family.TEXT: _timestamp_from_text},
+    Kind.TIMESTAMPTZ: {_Family.AWARE: _timestamp, _Family.TEXT: _instant_from_text},
+    Kind.TIME: {_Family.TIME: _time, _Family.TEXT: _time_from_text},
 }  # fmt: skip
 
 _HINTS = {

@@ -15,8 +15,8 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
-from pipeline.contract.compile import Kind
 from pipeline.contract.read import Reading
+from pipeline.contract.rules import Kind
 from pipeline.model.column import ColumnType, TypeName
 
 __all__ = ["accepts", "as_frame_value", "fit_column", "misfit"]

@@ -91,13 +91,13 @@ def test_no_rows_make_the_empty_fingerprint() -> None:
     assert fingerprint_frame(frame([]), COLUMNS) == Fingerprint.empty(COLUMNS)
 
 
-def test_differences_name_column_and_both_figures() -> None:
+def test_differences_name_the_column_and_never_a_value() -> None:
     mine, other = (
         fingerprint_frame(frame([(1, None, "a", True)]), COLUMNS),
         fingerprint_frame(frame([(2, None, "a", True)]), COLUMNS),
     )
 
-    assert mine.differences(other) == ["n: 1 values, total 1 against 1 values, total 2"]
+    assert mine.differences(other) == ["n: 1 values on both sides, but not the same ones"]
     assert mine.differences(mine) == []
     assert other.differences(Fingerprint.empty(COLUMNS[:1])) != []
 
