@@ -1,0 +1,281 @@
+"""Reconcile and verify: whatever differs between manifest, ledger, staging table, dead letters and target is found."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DiscrepancyFound
+from pipeline.failpoints import Place
+from pipeline.model.outcome import Committed
+from pipeline.model.report import CheckName
+from pipeline.operations.verify import run_verify
+from pipeline.workers.supervisor import Supervisor
+from pipeline_tests.loading import (
+    Recorder,
+    assert_accounted,
+    fetch,
+    fetch_value,
+    load,
+    load_one,
+    source_rows,
+    table_rows,
+)
+from pipeline_tests.tables_for_tests import (
+    DAY,
+    EVENTS,
+    ORDERS,
+    READINGS,
+    changed,
+    events,
+    orders,
+    readings,
+    write_source,
+)
+
+Hook = Callable[[dict[str, Callable[[], object]]], None]
+
+
+@pytest.fixture
+def before_reconcile(monkeypatch: pytest.MonkeyPatch) -> Hook:
+    """Have something done to a partition's load between its last chunk and its reconcile, once."""
+
+    def arrange(actions: dict[str, Callable[[], object]]) -> None:
+        pending = dict(actions)
+
+        def reached(place: Place, *, partition: str) -> None:
+            if place is Place.BEFORE_RECONCILE and partition in pending:
+                with ThreadPoolExecutor(1) as thread:  # we are called inside an event loop, the action wants its own
+                    thread.submit(pending.pop(partition)).result()
+
+        monkeypatch.setattr("pipeline.operations.publish.failpoint", reached)
+
+    return arrange
+
+
+def _tamper(database: str, key: str, statement: str) -> None:
+    load_id = fetch_value(
+        database, "select load_id from rowledger.load where state = 'loading' and partition_key = $1", key
+    )
+    fetch(database, statement.format(staging=f"rowledger.staging_{load_id}", load=f"load_id = {load_id}"))
+
+
+_TAMPERINGS: dict[str, tuple[str, CheckName]] = {
+    "a row deleted": ("delete from {staging} where event_id = 17", CheckName.ROW_BALANCE),
+    "a row added": (
+        """insert into {staging} select at + interval '1 hour', 9999, name, amount, note, code from {staging} limit 1""",
+        CheckName.ROW_BALANCE,
+    ),
+    "a row replaced by a copy of its neighbour": (
+        """with gone as (delete from {staging} where event_id = 17)
+        insert into {staging} select at + interval '1 hour', event_id, name, amount, note, code
+        from {staging} where event_id = 18""",
+        CheckName.FINGERPRINT,
+    ),
+    "a text changed": ("update {staging} set name = 'other' where event_id = 17", CheckName.FINGERPRINT),
+    "a number changed": ("update {staging} set amount = amount + 1e-9 where event_id = 17", CheckName.FINGERPRINT),
+    "a null filled": ("update {staging} set note = '' where event_id = 15", CheckName.FINGERPRINT),
+    "a value nulled": ("update {staging} set note = null where event_id = 17", CheckName.FINGERPRINT),
+    "a time shifted": (
+        "update {staging} set at = at + interval '1 microsecond' where event_id = 17",
+        CheckName.FINGERPRINT,
+    ),
+    "a chunk's written rows lowered": (
+        "update rowledger.chunk set written_rows = written_rows - 1 where {load} and chunk_no = 1",
+        CheckName.ROW_BALANCE,
+    ),
+    "rows moved between two chunks' counts": (
+        """update rowledger.chunk set written_rows = written_rows + case chunk_no when 0 then 1 else -1 end
+        where {load} and chunk_no in (0, 1)""",
+        CheckName.ROW_BALANCE,
+    ),
+    "a chunk's dead letters raised": (
+        """update rowledger.chunk set dead_lettered_rows = dead_lettered_rows + 1, enqueued_rows = enqueued_rows + 1
+        where {load} and chunk_no = 1""",
+        CheckName.ROW_BALANCE,
+    ),
+    "a chunk's enqueued rows lowered": (
+        "update rowledger.chunk set enqueued_rows = enqueued_rows - 1 where {load} and chunk_no = 1",
+        CheckName.ROW_BALANCE,
+    ),
+    "the load's enqueued rows lowered": (
+        "update rowledger.load set enqueued_rows = enqueued_rows - 1 where {load}",
+        CheckName.ROW_BALANCE,
+    ),
+    "the manifest's digest changed": (
+        "update rowledger.load set manifest_digest = 'x' where {load}",
+        CheckName.ROW_BALANCE,
+    ),
+    "a chunk set back to pending": (
+        "update rowledger.chunk set state = 'pending' where {load} and chunk_no = 2",
+        CheckName.ROW_BALANCE,
+    ),
+    "a chunk deleted": ("delete from rowledger.chunk where {load} and chunk_no = 2", CheckName.ROW_BALANCE),
+    "a dead letter deleted": ("delete from rowledger.dead_letter where {load} and row_no = 3", CheckName.ROW_BALANCE),
+    "a dead letter given to another chunk": (
+        "update rowledger.dead_letter set chunk_no = 2 where {load} and row_no = 3",
+        CheckName.ROW_BALANCE,
+    ),
+    "a row lost and a dead letter made up for it": (
+        """with gone as (delete from {staging} where event_id = 17)
+        insert into rowledger.dead_letter
+            (load_id, chunk_no, row_no, stage, reason, attempt, worker_pid, payload)
+        select load_id, 0, 17, 'copy', 'made up', 1, 1, 'null' from rowledger.load where {load}""",
+        CheckName.ROW_BALANCE,
+    ),
+    "a chunk's fingerprint lost": (
+        "update rowledger.chunk set fingerprint = null where {load} and chunk_no = 0",
+        CheckName.FINGERPRINT,
+    ),
+}
+
+
+def test_nothing_is_published_that_does_not_add_up(database: str, tmp_path: Path, before_reconcile: Hook) -> None:
+    """One run of many days, each of which is tampered with in another way, and one that is not."""
+    days = dict(zip([*_TAMPERINGS, "nothing"], EVENTS.partitions.keys(), strict=False))
+    old = {day: events(10, day) for day in days.values()}
+    new = {day: changed(events(120, day), {3: {"event_id": -1}}) for day in days.values()}
+    for day, rows in old.items():
+        write_source(tmp_path, "events", day, rows)
+    assert [report.error for report in load(database, EVENTS, tmp_path, list(days.values()), workers=2)] == [
+        None
+    ] * len(days)
+
+    for day, rows in new.items():
+        write_source(tmp_path, "events", day, rows)
+    before_reconcile(
+        {days[name]: partial(_tamper, database, days[name], statement) for name, (statement, _) in _TAMPERINGS.items()}
+    )
+    reports = load(database, EVENTS, tmp_path, list(days.values()), workers=2, chunk_rows_max=50)
+    found = {
+        name: (type(report.error), sorted(check.name for check in report.checks if not check.passed))
+        for name, report in zip(days, reports, strict=True)
+    }
+    noticed = {
+        name: (kind, check in checks)
+        for (name, (_, check)), (kind, checks) in zip(_TAMPERINGS.items(), found.values(), strict=False)
+    }
+    assert noticed == dict.fromkeys(_TAMPERINGS, (DiscrepancyFound, True))
+    assert found["nothing"] == (type(None), [])
+    states = fetch(database, "select partition_key, state from rowledger.load where state = 'rejected'")
+    assert sorted(row["partition_key"] for row in states) == sorted(days[name] for name in _TAMPERINGS)
+    untouched = [row for name in _TAMPERINGS for row in old[days[name]]]
+    good = [row for number, row in enumerate(new[days["nothing"]]) if number != 3]
+    assert table_rows(database, EVENTS) == source_rows(untouched + good)
+
+    again = load(database, EVENTS, tmp_path, list(days.values()), workers=2, chunk_rows_max=50)
+    assert [(report.error, report.resumed) for report in again] == [(None, False)] * len(days)
+    assert_accounted(database, EVENTS, [row for rows in new.values() for row in rows])
+
+
+def test_a_staging_table_changed_while_fingerprints_are_off_still_has_to_add_up(
+    database: str, tmp_path: Path, before_reconcile: Hook
+) -> None:
+    write_source(tmp_path, "events", DAY, events(50))
+    before_reconcile({DAY: partial(_tamper, database, DAY, _TAMPERINGS["a row deleted"][0])})
+    report = load_one(database, EVENTS, tmp_path, DAY, fingerprint=False)
+    assert isinstance(report.error, DiscrepancyFound)
+    assert CheckName.FINGERPRINT not in [check.name for check in report.checks]
+
+
+def test_a_load_without_fingerprints_is_published_on_its_counts(database: str, tmp_path: Path) -> None:
+    rows = events(150)
+    write_source(tmp_path, "events", DAY, rows)
+    report = load_one(database, EVENTS, tmp_path, DAY, fingerprint=False)
+    assert report.error is None
+    assert_accounted(database, EVENTS, rows)
+    assert [result.passed for result in run_verify(EVENTS, url=database)] == [True]
+
+
+def test_a_load_resumed_with_fingerprints_that_began_without_is_refused(
+    database: str, tmp_path: Path, before_reconcile: Hook
+) -> None:
+    def die() -> None:
+        raise ConnectionResetError("the run ended here")
+
+    write_source(tmp_path, "events", DAY, events(150))
+    before_reconcile({DAY: die})
+    load_one(database, EVENTS, tmp_path, DAY, fingerprint=False)
+    report = load_one(database, EVENTS, tmp_path, DAY)
+    assert report.resumed
+    assert isinstance(report.error, DiscrepancyFound)
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert_accounted(database, EVENTS, events(150))
+
+
+_CHANGES = {
+    "a row deleted": "delete from public.{table} where {id} = 7 and {day}",
+    "a row doubled": "insert into public.{table} select * from public.{table} where {id} = 7 and {day}",
+    "a text changed": "update public.{table} set {text} = 'changed' where {id} = 7 and {day}",
+    "a row replaced by its neighbour": """with gone as (delete from public.{table} where {id} = 7 and {day})
+        insert into public.{table} select * from public.{table} where {id} = 8 and {day}""",
+    "all rows deleted": "delete from public.{table} where {day}",
+}
+
+
+@pytest.mark.parametrize("table", ["events", "orders"])
+def test_verify_finds_what_was_changed_in_published_partitions(database: str, tmp_path: Path, table: str) -> None:
+    spec, rows_of = (EVENTS, events) if table == "events" else (ORDERS, orders)
+    days = dict(zip([*_CHANGES, "nothing"], spec.partitions.keys(), strict=False))
+    for day in days.values():
+        write_source(tmp_path, table, day, rows_of(30, day))
+    if table == "orders":  # its key is that of the partition; over all days its numbers repeat
+        fetch(database, "create table public.orders (order_id integer, day date, item text)")
+    assert [report.error for report in load(database, spec, tmp_path, list(days.values()))] == [None] * len(days)
+    assert {result.passed for result in run_verify(spec, url=database)} == {True}
+
+    if table == "events":
+        fetch(database, "alter table public.events drop constraint events_pkey")  # it would refuse a doubled row
+    names = {"events": ("event_id", "name", "(at at time zone 'UTC')::date"), "orders": ("order_id", "item", "day")}
+    identity, text, date_of = names[table]
+    for name, statement in _CHANGES.items():
+        day = f"{date_of} = '{days[name]}'"
+        fetch(database, statement.format(table=table, id=identity, text=text, day=day))
+    verified = {result.partition_key: result.passed for result in run_verify(spec, url=database)}
+    assert verified == {day: name == "nothing" for name, day in days.items()}
+    assert [result.passed for result in run_verify(spec, url=database, partition_keys=[days["nothing"]])] == [True]
+
+
+def test_verify_finds_a_changed_ledger(database: str, tmp_path: Path) -> None:
+    write_source(tmp_path, "events", DAY, changed(events(30), {3: {"event_id": -1}}))
+    load_one(database, EVENTS, tmp_path, DAY)
+    for change, back in (
+        ("update rowledger.load set enqueued_rows = 29", "update rowledger.load set enqueued_rows = 30"),
+        ("update rowledger.chunk set written_rows = 28", "update rowledger.chunk set written_rows = 29"),
+        ("update rowledger.dead_letter set chunk_no = 0", None),
+        ("delete from rowledger.dead_letter", None),
+    ):
+        passed = back is None and "set" in change
+        fetch(database, change)
+        assert [result.passed for result in run_verify(EVENTS, url=database)] == [passed], change
+        if back:
+            fetch(database, back)
+
+
+def test_verify_says_nothing_of_partitions_that_were_never_published(database: str, tmp_path: Path) -> None:
+    write_source(tmp_path, "readings", "all", readings(30))
+    load_one(database, READINGS, tmp_path, "all")
+    assert run_verify(EVENTS, url=database) == []
+    assert [result.passed for result in run_verify(READINGS, url=database)] == [True]
+    fetch(database, "update public.readings set value = value + 0.25 where sensor = 3")
+    assert [result.passed for result in run_verify(READINGS, url=database)] == [False]
+
+
+def test_what_a_worker_says_does_not_decide(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that reports a chunk it has not committed makes no load pass."""
+
+    async def lie(_self: Supervisor, _job: object) -> Committed:
+        return Committed(written_rows=100, dead_lettered_rows=0)
+
+    write_source(tmp_path, "events", DAY, events(100))
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervisor, "commit", lie)
+        observer = Recorder()
+        report = load_one(database, EVENTS, tmp_path, DAY, observer=observer)
+    assert isinstance(report.error, DiscrepancyFound)
+    assert report.written_rows == 0
+    assert "chunks committed: 0" in str(report.error)
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert_accounted(database, EVENTS, events(100))
