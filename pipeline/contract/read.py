@@ -7,7 +7,7 @@ suspect, and pydantic itself decides about it in `explain`. One that Python cann
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from typing import Literal
 
 import polars as pl
 
@@ -32,33 +32,21 @@ _UUID_BYTES = 16
 _DAY_US = 86_400_000_000
 
 
-class _Family(Enum):
-    """Source types that are read alike."""
-
-    BOOL = auto()
-    INTEGER = auto()
-    FLOAT = auto()
-    DECIMAL = auto()
-    TEXT = auto()
-    BYTES = auto()
-    DATE = auto()
-    TIME = auto()
-    NAIVE = auto()
-    AWARE = auto()
-
+# Source types that are read alike.
+_Family = Literal["bool", "integer", "float", "decimal", "text", "bytes", "date", "time", "naive", "aware"]
 
 _FAMILIES: dict[type[pl.DataType], _Family] = {
-    pl.Boolean: _Family.BOOL, pl.Decimal: _Family.DECIMAL, pl.String: _Family.TEXT, pl.Binary: _Family.BYTES,
-    pl.Date: _Family.DATE, pl.Time: _Family.TIME,
+    pl.Boolean: "bool", pl.Decimal: "decimal", pl.String: "text", pl.Binary: "bytes",
+    pl.Date: "date", pl.Time: "time",
 }  # fmt: skip
 
 
 def _family(dtype: pl.DataType) -> _Family | None:
     if isinstance(dtype, pl.Datetime):
-        return _Family.NAIVE if dtype.time_zone is None else _Family.AWARE
+        return "naive" if dtype.time_zone is None else "aware"
     if dtype.is_integer():
-        return _Family.INTEGER
-    return _Family.FLOAT if dtype.is_float() else _FAMILIES.get(type(dtype))
+        return "integer"
+    return "float" if dtype.is_float() else _FAMILIES.get(type(dtype))
 
 
 @dataclass
@@ -98,7 +86,7 @@ def read_column(rules: FieldRules, source: pl.Series) -> Reading:
             f"column {rules.name!r} is {dtype} in the source, which is never taken for a {rules.kind}"
             f"{_HINTS.get(rules.kind, '')}; change the row model or convert the source"
         )
-    if rules.allowed is not None and family is not next(iter(accepted)):
+    if rules.allowed is not None and family != next(iter(accepted)):
         # Literal and Enum compare without conversion: only pydantic knows what else it takes.
         return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)), source.is_not_null())
     reading = reader(rules, source)
@@ -329,28 +317,28 @@ def _doubt_year_zero(reading: Reading, first_tick: int) -> Reading:
 # of meaning: True into 1, 1357000000 into a date, a local time into an instant.
 _READERS: dict[Kind, dict[_Family, _Reader]] = {
     Kind.BOOL: {
-        _Family.BOOL: _as_is, _Family.INTEGER: _bool_from_number, _Family.FLOAT: _bool_from_number,
-        _Family.TEXT: _all_doubtful,
+        "bool": _as_is, "integer": _bool_from_number, "float": _bool_from_number,
+        "text": _all_doubtful,
     },
     Kind.INT: {
-        _Family.INTEGER: _as_is, _Family.FLOAT: _int_from_inexact, _Family.DECIMAL: _int_from_inexact,
-        _Family.TEXT: _int_from_text,
+        "integer": _as_is, "float": _int_from_inexact, "decimal": _int_from_inexact,
+        "text": _int_from_text,
     },
     Kind.FLOAT: {
-        _Family.FLOAT: _float, _Family.INTEGER: _float_from_int, _Family.DECIMAL: _float_from_decimal,
-        _Family.TEXT: _float_from_text,
+        "float": _float, "integer": _float_from_int, "decimal": _float_from_decimal,
+        "text": _float_from_text,
     },
     Kind.DECIMAL: {
-        _Family.DECIMAL: _as_is, _Family.INTEGER: _decimal_from_int, _Family.FLOAT: _decimal_from_float,
-        _Family.TEXT: _decimal_from_text,
+        "decimal": _as_is, "integer": _decimal_from_int, "float": _decimal_from_float,
+        "text": _decimal_from_text,
     },
-    Kind.TEXT: {_Family.TEXT: _as_is, _Family.BYTES: _text_from_bytes},
-    Kind.BYTES: {_Family.BYTES: _as_is, _Family.TEXT: _bytes_from_text},
-    Kind.UUID: {_Family.BYTES: _uuid_from_bytes, _Family.TEXT: _uuid_from_text},
-    Kind.DATE: {_Family.DATE: _date, _Family.NAIVE: _date_from_timestamp, _Family.TEXT: _date_from_text},
-    Kind.TIMESTAMP: {_Family.NAIVE: _timestamp, _Family.DATE: _timestamp_from_date, _Family.TEXT: _timestamp_from_text},
-    Kind.TIMESTAMPTZ: {_Family.AWARE: _timestamp, _Family.TEXT: _instant_from_text},
-    Kind.TIME: {_Family.TIME: _time, _Family.TEXT: _time_from_text},
+    Kind.TEXT: {"text": _as_is, "bytes": _text_from_bytes},
+    Kind.BYTES: {"bytes": _as_is, "text": _bytes_from_text},
+    Kind.UUID: {"bytes": _uuid_from_bytes, "text": _uuid_from_text},
+    Kind.DATE: {"date": _date, "naive": _date_from_timestamp, "text": _date_from_text},
+    Kind.TIMESTAMP: {"naive": _timestamp, "date": _timestamp_from_date, "text": _timestamp_from_text},
+    Kind.TIMESTAMPTZ: {"aware": _timestamp, "text": _instant_from_text},
+    Kind.TIME: {"time": _time, "text": _time_from_text},
 }  # fmt: skip
 
 _HINTS = {
