@@ -5,7 +5,6 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
@@ -26,26 +25,23 @@ from pipeline.failpoints import Place, active_failpoints, failpoint
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.outcome import Failed, FailureKind
 from pipeline.model.partition import Partition
-from pipeline.model.report import Incident, Observer, PartitionReport, Progress
+from pipeline.model.report import Observer, PartitionReport
 from pipeline.model.table import TableSpec
 from pipeline.operations.begin import BegunLoad, begin_load
 from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
 from pipeline.operations.publish import FinishedLoad, Verdict, finish_load, reject_load
+from pipeline.operations.upkeep import Tally, Upkeep
 from pipeline.postgres.catalogue import Target, drop_staging, ensure_target, read_ended_staging_tables
-from pipeline.postgres.ledger import Holder, LoadHandle, read_chunk_totals, record_incident
+from pipeline.postgres.ledger import LoadHandle, read_chunk_totals
 from pipeline.postgres.migrate import ensure_ledger
-from pipeline.postgres.queries import query
-from pipeline.postgres.session import SessionIdentity, check_server, connect
+from pipeline.postgres.session import check_server, connect
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 from pipeline.workers.messages import Hello
 from pipeline.workers.supervisor import Supervisor
 
 __all__ = ["load_partitions", "run_load"]
-
-_PROGRESS_INTERVAL_S = 1.0
-_BURIAL_TIMEOUT_S = 3.0
 
 
 def run_load(
@@ -113,18 +109,6 @@ async def _prepare_database(spec: TableSpec, url: str, writer: WriterSettings) -
     return target
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What is known of one partition while it loads, from workers' reports: for progress and figures, not for verdicts."""
-
-    enqueued_rows: int = 0
-    written_rows: int = 0
-    dead_lettered_rows: int = 0
-    chunks: int = 0
-    retries: int = 0
-    incidents: list[Incident] = field(default_factory=list)
-
-
 class _Run:
     """One run: its sessions, its pool, its partitions."""
 
@@ -146,12 +130,9 @@ class _Run:
         self._run_id = run_id
         self._observer = observer
         self._partitions = partitions
-        self._holder = Holder.this_process()
-        self._tallies = {partition.key: _Tally() for partition in partitions}
-        self._done = 0
-        self._started = time.monotonic()
+        self._tallies = {partition.key: Tally() for partition in partitions}
         self._control = Control(url, writer, size=writer.partitions_in_flight, log=observer.log)
-        self._watch = Control(url, writer, size=2, log=observer.log)
+        self._upkeep = Upkeep(url, writer, run_id, observer, self._tallies)
         hello = Hello(
             url=SecretStr(url),
             table=spec.reference,
@@ -159,23 +140,16 @@ class _Run:
             settings=writer,
             run_id=run_id,
         )
-        self._supervisor = Supervisor(hello, bury=self._bury, log=observer.log)
+        self._supervisor = Supervisor(hello, bury=self._upkeep.bury, log=observer.log)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Pool, leases and progress for as long as the block runs; all of it ended behind it."""
-        watchers = [asyncio.create_task(self._keep_leases()), asyncio.create_task(self._report_progress())]
         try:
-            async with self._supervisor:
+            async with self._upkeep.running(), self._supervisor:
                 yield
         finally:
-            for watcher in watchers:
-                watcher.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)
-            await self._release_leases()
             await self._control.close()
-            await self._watch.close()
-            self._say_progress()
 
     async def load_all(self) -> list[PartitionReport]:
         """Load all partitions, a few at a time."""
@@ -184,7 +158,7 @@ class _Run:
         async def load_in_turn(partition: Partition) -> PartitionReport:
             async with places:
                 report = await self._load(partition)
-                self._done += 1
+                self._tallies[partition.key].done = True
                 self._observer.finished(report)
                 return report
 
@@ -247,7 +221,7 @@ class _Run:
             self._target,
             partition,
             manifest,
-            holder=self._holder,
+            holder=self._upkeep.holder,
             run_id=self._run_id,
             settings=self._writer,
             say=self._say,
@@ -319,83 +293,6 @@ class _Run:
             checks=verdict.checks if verdict else (),
             incidents=tuple(tally.incidents),
             error=error,
-        )
-
-    async def _bury(self, incident: Incident, job: ChunkJob | None, session: SessionIdentity | None) -> None:
-        """End the dead worker's backend, so that its locks go at once, and record the incident.
-
-        A server that is out of reach must not keep the chunk from being tried again: the incident is in the run's log and
-        metadata in any case.
-        """
-        if job is not None:
-            self._tallies[job.partition.key].incidents.append(incident)
-        elif self._partitions:
-            self._tallies[self._partitions[0].key].incidents.append(incident)
-        try:
-            async with asyncio.timeout(_BURIAL_TIMEOUT_S):
-                if session is not None:
-                    await self._watch.transaction(
-                        "terminate a dead worker's backend",
-                        lambda connection: connection.fetchval(
-                            query("terminate_backend"), session.pid, session.started_at
-                        ),
-                    )
-                await self._watch.transaction(
-                    "record an incident",
-                    lambda connection: record_incident(
-                        connection,
-                        incident,
-                        load_id=job.handle.load_id if job else None,
-                        host=self._holder.host,
-                        run_id=self._run_id,
-                    ),
-                )
-        except (TimeoutError, RowledgerError) as error:
-            self._observer.log(logging.WARNING, f"worker {incident.pid}'s death is not in the ledger: {error!r}")
-
-    async def _keep_leases(self) -> None:
-        """Tell other runs, as long as we live, that our loads are being worked on."""
-        while True:
-            await asyncio.sleep(self._writer.lease_s / 4)
-            try:
-                await self._watch.transaction(
-                    "renew leases",
-                    lambda connection: connection.execute(
-                        query("renew_leases"), self._holder.token, self._writer.lease_s
-                    ),
-                )
-            except Exception as error:  # noqa: BLE001 - a lost lease costs a rival's wait, not a row: the epoch guards those
-                self._observer.log(logging.WARNING, f"leases could not be renewed: {error!r}")
-
-    async def _release_leases(self) -> None:
-        """Let the next run begin at once; where that fails, it waits until the leases lapse."""
-        try:
-            async with asyncio.timeout(_BURIAL_TIMEOUT_S):
-                await self._watch.transaction(
-                    "release leases",
-                    lambda connection: connection.execute(query("release_leases"), self._holder.token),
-                )
-        except Exception as error:  # noqa: BLE001 - see above
-            self._observer.log(logging.WARNING, f"leases could not be released: {error!r}")
-
-    async def _report_progress(self) -> None:
-        while True:
-            await asyncio.sleep(_PROGRESS_INTERVAL_S)
-            self._say_progress()
-
-    def _say_progress(self) -> None:
-        tallies = self._tallies.values()
-        written = sum(tally.written_rows for tally in tallies)
-        elapsed_s = time.monotonic() - self._started
-        self._observer.progress(
-            Progress(
-                enqueued_rows=sum(tally.enqueued_rows for tally in tallies),
-                written_rows=written,
-                dead_lettered_rows=sum(tally.dead_lettered_rows for tally in tallies),
-                rows_per_second=written / elapsed_s if elapsed_s > 0 else 0.0,
-                partitions_done=self._done,
-                partitions=len(self._partitions),
-            )
         )
 
     def _say(self, message: str) -> None:

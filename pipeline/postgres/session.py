@@ -22,6 +22,7 @@ from pipeline.postgres.sqlstate import summarize
 __all__ = ["Session", "SessionIdentity", "check_server", "connect", "deadline"]
 
 _OLDEST_SERVER = 140_000
+_ORPHAN_CHECK_S = 2
 _DEAD_PEER_S = 15  # how long either side waits for a peer that has gone silent
 
 
@@ -70,6 +71,10 @@ async def connect(url: str, *, application_name: str, timeout_s: float) -> Sessi
                 },
             )
             _guard_socket(connection)
+            # A backend that computes (an index, a count) does not look at its socket, and would outlive a killed client.
+            # Servers on systems that cannot watch a socket refuse the setting; there such a statement runs to its end.
+            with contextlib.suppress(asyncpg.PostgresError):
+                await connection.execute(f"set client_connection_check_interval = '{_ORPHAN_CHECK_S}s'")
             row = await connection.fetchrow(query("own_backend"))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise DatabaseUnavailable(f"cannot connect to {redact(url)}: {summarize(error)}") from error
