@@ -1,6 +1,8 @@
 # `make` alone lists the targets. Everything runs in .venv, which the first target that needs it creates.
 PYTHON ?= python3
 PORT ?= 3000
+SCALE ?= 1
+ROUNDS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +10,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test check format lock stop clean
+.PHONY: help demo ui test bench check format lock stop clean
 .SILENT:
 
 help: ## List the targets
@@ -34,9 +36,14 @@ format: $(STAMP) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
+bench: $(STAMP) ## Measure against bare processes on TPC-H lineitem (make bench SCALE=0.1 ROUNDS=1 for a quick one)
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
+	ROWLEDGER_HOME=.rowledger/bench $(BIN)/python -m benchmarks.against_bare --scale $(SCALE) --rounds $(ROUNDS)
+	ROWLEDGER_HOME=.rowledger/bench $(BIN)/rowledger db destroy --yes
+
 lock: $(STAMP) ## Pin every dependency anew in requirements.lock
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.11 --upgrade \
 		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
 stop: ## Stop the embedded database
