@@ -1,7 +1,7 @@
 """`make bench`: Rowledger in full against two bare processes (Parquet → pgpq → asyncpg, no ledger, no contract, no guards).
 
-All contestants load the same TPC-H lineitem file into the same server, interleaved, several rounds. Quote the ratios. CPU seconds are
-shown apart: on a machine that is busy with something else they are the steadier figure.
+All contestants load the same TPC-H lineitem file into the same server, interleaved, several rounds. Quote the ratios. CPU
+seconds are shown apart: on a machine that is busy with something else they are the steadier figure.
 """
 
 import argparse
