@@ -5,6 +5,7 @@ import collections
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -81,19 +82,24 @@ class WorkerHandle:
         """Start a worker. It is a process of its own, not a fork: polars and asyncpg do not survive a fork."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "pipeline.workers.process",
-                str(theirs.fileno()),
-                str(os.getpid()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                env=child_environment(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1"),
-            )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
+            # The channel first: between the process's start and its handle nothing may await, or a cancel would orphan it.
+            reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "pipeline.workers.process",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    pass_fds=[theirs.fileno()],
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    env=child_environment(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1"),
+                )
+            except BaseException:
+                writer.close()
+                raise
         worker = cls(process, reader, writer, hello.settings, log)
         writer.write(encode(hello))
         return worker
@@ -161,8 +167,9 @@ class WorkerHandle:
     def kill(self) -> None:
         """SIGKILL: also ends a stopped process, and needs nothing of it."""
         if self.is_running:
+            # Not Process.kill: it polls first, which takes a dying child's exit code away from `_exited`.
             with contextlib.suppress(ProcessLookupError):  # it ended by itself in between; `_exited` will say so
-                self._process.kill()
+                os.kill(self.pid, signal.SIGKILL)
 
     async def _last_words(self, forced: tuple[IncidentKind, str] | None) -> ChunkOutcome:
         """What a worker sent before it died still counts: read its channel to the end before calling it dead."""
@@ -185,6 +192,8 @@ class WorkerHandle:
         match message:
             case Heartbeat():
                 vitals = self._vitals
+                if vitals.heartbeats == 0:  # coming up is progress too
+                    vitals.progressed_at = time.monotonic()
                 vitals.heartbeats += 1
                 vitals.rss_bytes, vitals.descriptors = message.rss_bytes, message.descriptors
                 self.peak_rss_bytes = max(self.peak_rss_bytes, message.rss_bytes)

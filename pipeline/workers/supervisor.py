@@ -128,9 +128,8 @@ class Supervisor:
                 job = ChunkJob(job.handle, job.partition, job.chunk, job.attempt + 1, job.dead_letters_max)
 
     async def _record_death(self, worker: WorkerHandle, death: WorkerDied, job: ChunkJob | None) -> None:
-        self._workers.discard(worker)
-        self._peak_rss_bytes_of_ended = max(self._peak_rss_bytes_of_ended, worker.peak_rss_bytes)
         await worker.discard()
+        self._forget(worker)
         self._deaths += 1
         incident = Incident(
             kind=death.kind,
@@ -153,9 +152,13 @@ class Supervisor:
 
     async def _retire(self, worker: WorkerHandle) -> None:
         """End a worker that has nothing left to do, and notice it if it was dead already."""
-        self._workers.discard(worker)
-        self._peak_rss_bytes_of_ended = max(self._peak_rss_bytes_of_ended, worker.peak_rss_bytes)
         if not worker.is_running:
             await self._record_death(worker, worker.death(), None)
             return
         await worker.stop()
+        self._forget(worker)
+
+    def _forget(self, worker: WorkerHandle) -> None:
+        """Only once it has ended: a slot that is cancelled on the way leaves it to the pool's end."""
+        self._workers.discard(worker)
+        self._peak_rss_bytes_of_ended = max(self._peak_rss_bytes_of_ended, worker.peak_rss_bytes)

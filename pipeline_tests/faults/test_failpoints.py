@@ -44,7 +44,6 @@ def _rules(action: str) -> str:
         ("sigsegv", IncidentKind.SIGNAL, -signal.SIGSEGV),
         ("exit0", IncidentKind.EXIT_WITHOUT_REPORT, 0),
         ("exit1", IncidentKind.CRASH, 1),
-        ("sigstop", IncidentKind.STALL, -signal.SIGKILL),
     ],
 )
 def test_a_worker_s_death_costs_one_attempt_wherever_it_dies(
@@ -52,9 +51,8 @@ def test_a_worker_s_death_costs_one_attempt_wherever_it_dies(
 ) -> None:
     rows = _write_days(tmp_path)
     set_failpoints(monkeypatch, _rules(action))
-    limits = {"stall_timeout_s": 3, "workers": 3} if action == "sigstop" else {"workers": 2}
     observer = Recorder()
-    reports = load(database, EVENTS, tmp_path, list(_DAYS.values()), observer=observer, **limits)
+    reports = load(database, EVENTS, tmp_path, list(_DAYS.values()), observer=observer, workers=2)
     assert [report.error for report in reports] == [None] * len(_DAYS)
     assert_accounted(database, EVENTS, rows)
     kept = [tuple(row)[:5] for row in fetch(database, _INCIDENTS)]
@@ -65,7 +63,6 @@ def test_a_worker_s_death_costs_one_attempt_wherever_it_dies(
     for pid in pids:
         assert f"worker {pid} died" in observer.text
     assert "failpoints are on" in observer.text
-    attempts = fetch(database, "select attempt from rowledger.chunk where chunk_no = 1 order by load_id")
     late = {Place.AFTER_COMMIT, Place.WHILE_REPORTING}
     by_day = {report.partition_key: report.load_id for report in reports}
     for place, day in _DAYS.items():
@@ -73,7 +70,23 @@ def test_a_worker_s_death_costs_one_attempt_wherever_it_dies(
             database, "select attempt from rowledger.chunk where load_id = $1 and chunk_no = 1", by_day[day]
         )
         assert wrote == (1 if place in late else 2), place
-    assert len(attempts) == len(_DAYS)
+
+
+def test_a_frozen_worker_is_noticed_by_its_lack_of_progress(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(200)
+    write_source(tmp_path, "events", DAY, rows)
+    rules = ("mid_copy=sigstop@chunk=0", "while_reporting=sigstop@chunk=1")
+    set_failpoints(monkeypatch, ";".join(f"{rule},attempt=1" for rule in rules))
+    report = load_one(database, EVENTS, tmp_path, DAY, workers=2, stall_timeout_s=4, chunk_attempts_max=20)
+    assert report.error is None
+    # A worker that is slow to start on a busy machine may be taken for a frozen one, so there may be more.
+    assert {0, 1} <= {incident.chunk_no for incident in report.incidents}
+    assert {(incident.kind, incident.exit_code) for incident in report.incidents} == {
+        (IncidentKind.STALL, -signal.SIGKILL)
+    }
+    assert_accounted(database, EVENTS, rows)
 
 
 @pytest.mark.parametrize("action", ["raise", "raise_hostile"])
@@ -164,15 +177,14 @@ def test_a_chunk_over_its_deadline_is_tried_again_until_the_budget_is_spent(
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
     set_failpoints(monkeypatch, "after_claim=sleep@attempt=1,chunk=0")
-    report = load_one(
-        database, EVENTS, tmp_path, DAY, chunk_deadline_s=2, close_timeout_s=0.5, stall_timeout_s=60, workers=2
-    )
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_deadline_s=4, close_timeout_s=0.5, stall_timeout_s=60)
     assert report.error is None
-    assert [(incident.kind, incident.chunk_no) for incident in report.incidents] == [(IncidentKind.DEADLINE, 0)]
+    assert report.incidents[0].chunk_no == 0
+    assert {incident.kind for incident in report.incidents} == {IncidentKind.DEADLINE}
     assert_accounted(database, EVENTS, rows)
 
 
-def test_workers_over_their_memory_are_replaced_or_killed(database: str, tmp_path: Path) -> None:
+def test_a_worker_over_the_soft_memory_limit_is_replaced_after_its_chunk(database: str, tmp_path: Path) -> None:
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
     observer = Recorder()
@@ -180,11 +192,19 @@ def test_workers_over_their_memory_are_replaced_or_killed(database: str, tmp_pat
     assert report.error is None
     assert report.incidents == ()
     assert "is replaced: resident memory" in observer.text
+    assert len({row[0] for row in fetch(database, "select worker_pid from rowledger.chunk")}) == 3
     assert_accounted(database, EVENTS, rows)
-    assert len({row[0] for row in fetch(database, "select worker_pid from rowledger.chunk")}) > 1
-    tight = {"rss_soft_limit_bytes": 64 * 2**20, "rss_hard_limit_bytes": 64 * 2**20, "chunk_attempts_max": 1}
-    killed = load_one(database, EVENTS, tmp_path, DAY, **tight)
-    assert isinstance(killed.error, ChunkFailed)
-    assert {incident.kind for incident in killed.incidents} == {IncidentKind.MEMORY_LIMIT}
+
+
+def test_a_worker_over_the_hard_memory_limit_is_killed(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(tmp_path, "events", DAY, events(250))
+    set_failpoints(monkeypatch, "after_claim=sleep@chunk=1")
+    limits = {"rss_soft_limit_bytes": 64 * 2**20, "rss_hard_limit_bytes": 64 * 2**20, "chunk_attempts_max": 1}
+    report = load_one(database, EVENTS, tmp_path, DAY, **limits)
+    assert isinstance(report.error, ChunkFailed)
+    assert {incident.kind for incident in report.incidents} == {IncidentKind.MEMORY_LIMIT}
+    set_failpoints(monkeypatch, "")
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
-    assert_accounted(database, EVENTS, rows)
+    assert_accounted(database, EVENTS, events(250))
