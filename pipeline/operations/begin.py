@@ -59,6 +59,8 @@ async def begin_load(
         begun = await control.transaction(
             f"partition {partition.key}: begin",
             lambda connection: _try_begin(connection, spec, target, partition, manifest, holder, run_id, settings),
+            # On disk before anyone knows it: a crash that undid it could give number and epoch away a second time.
+            durable=True,
         )
         if isinstance(begun, BegunLoad):
             return begun

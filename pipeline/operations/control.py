@@ -43,7 +43,8 @@ class Control:
     ) -> T:
         """Run the work in one transaction and commit it; raises DatabaseUnavailable once the retry budget is spent.
 
-        `durable` waits for the disk at COMMIT. Only publishing needs that: what went before it vanishes together or not.
+        `durable` waits for the disk at COMMIT. Beginning and publishing need that; what goes on between them vanishes together
+        in a crash, or not at all.
         """
         settings = self._settings
         policy = retrying(

@@ -33,7 +33,7 @@ from pipeline.operations.interrupt import run_interruptible
 from pipeline.operations.publish import FinishedLoad, Verdict, finish_load, reject_load
 from pipeline.operations.upkeep import Tally, Upkeep
 from pipeline.postgres.catalogue import Target, drop_staging, ensure_target, read_ended_staging_tables
-from pipeline.postgres.ledger import LoadHandle, read_chunk_totals
+from pipeline.postgres.ledger import LoadHandle, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.session import check_server, connect
 from pipeline.postgres.sqlstate import summarize
@@ -42,6 +42,8 @@ from pipeline.workers.messages import Hello
 from pipeline.workers.supervisor import Supervisor
 
 __all__ = ["load_partitions", "run_load"]
+
+_ROUNDS_MAX = 3  # of committing what a crash of the server has undone
 
 
 def run_load(
@@ -229,19 +231,41 @@ class _Run:
         if begun.resumed:
             done = len(manifest.chunks) - len(begun.pending)
             self._say(f"partition {partition.key}: resuming load {begun.handle.load_id}, {done} chunks were committed")
-            totals = await self._control.transaction(
-                "read progress", lambda connection: read_chunk_totals(connection, begun.handle.load_id)
-            )
-            tally = self._tallies[partition.key]
-            tally.written_rows, tally.dead_lettered_rows = totals.written_rows, totals.dead_lettered_rows
+            await self._recount(begun.handle, partition)
         return begun
 
+    async def _recount(self, handle: LoadHandle, partition: Partition) -> None:
+        """Set the tally to what the ledger has."""
+        totals = await self._control.transaction(
+            "read progress", lambda connection: read_chunk_totals(connection, handle.load_id)
+        )
+        tally = self._tallies[partition.key]
+        tally.written_rows, tally.dead_lettered_rows = totals.written_rows, totals.dead_lettered_rows
+
     async def _commit_chunks(self, begun: BegunLoad, partition: Partition, manifest: Manifest) -> None:
-        """Have every pending chunk committed; the first failure calls the others off."""
+        """Have every pending chunk committed, those too whose commit a crash of the server has undone.
+
+        Chunks commit without waiting for the disk, so what workers report is not the last word. What is still missing after
+        a few rounds is for reconcile to find.
+        """
         allowed = self._spec.dead_letters.allowed_rows(manifest.enqueued_rows)
-        tasks = [
-            asyncio.create_task(self._commit_chunk(begun.handle, partition, chunk, allowed)) for chunk in begun.pending
-        ]
+        pending: Sequence[ChunkPlan] = begun.pending
+        for _ in range(_ROUNDS_MAX):
+            if not pending:
+                return
+            await self._commit_all(begun.handle, partition, pending, allowed)
+            pending = await self._control.transaction(
+                "read pending chunks", lambda connection: read_pending_chunks(connection, begun.handle)
+            )
+            if pending:
+                self._say(f"partition {partition.key}: {len(pending)} chunks are still pending in the ledger; again")
+                await self._recount(begun.handle, partition)
+
+    async def _commit_all(
+        self, handle: LoadHandle, partition: Partition, chunks: Sequence[ChunkPlan], allowed: int
+    ) -> None:
+        """Have these chunks committed; the first failure calls the others off."""
+        tasks = [asyncio.create_task(self._commit_chunk(handle, partition, chunk, allowed)) for chunk in chunks]
         try:
             for task in asyncio.as_completed(tasks):
                 await task

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.chunk_transaction import ChunkJob
 from pipeline.errors import DiscrepancyFound
 from pipeline.failpoints import Place
-from pipeline.model.outcome import Committed
+from pipeline.model.outcome import ChunkOutcome, Committed
 from pipeline.model.report import CheckName
 from pipeline.operations.verify import run_verify
 from pipeline.workers.supervisor import Supervisor
@@ -279,3 +280,25 @@ def test_what_a_worker_says_does_not_decide(database: str, tmp_path: Path, monke
     assert "chunks committed: 0" in str(report.error)
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert_accounted(database, EVENTS, events(100))
+
+
+def test_chunks_whose_commit_a_crash_has_undone_are_committed_again_by_the_same_run(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = changed(events(300), {number: {"event_id": -1} for number in range(101, 200, 2)})
+    write_source(tmp_path, "events", DAY, rows)
+    original = Supervisor.commit
+    undone: list[int] = []
+
+    async def commit_or_lose(self: Supervisor, job: ChunkJob) -> ChunkOutcome:
+        if job.chunk.chunk_no < 2 and job.chunk.chunk_no not in undone:
+            undone.append(job.chunk.chunk_no)
+            return Committed(written_rows=50, dead_lettered_rows=50)
+        return await original(self, job)
+
+    monkeypatch.setattr(Supervisor, "commit", commit_or_lose)
+    report = load_one(database, EVENTS, tmp_path, DAY)
+    assert report.error is None
+    assert undone == [0, 1]
+    assert (report.written_rows, report.dead_lettered_rows) == (250, 50)
+    assert_accounted(database, EVENTS, rows)

@@ -1,0 +1,70 @@
+"""One load as a process of its own, for tests that kill it: `run_for_tests TABLE LANDING KEYS SETTINGS`.
+
+The server's URL comes in ROWLEDGER_DATABASE_URL. Exit code 0: all published; 1: some not; 3: interrupted by SIGTERM.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import LoadCancelled
+from pipeline.model.table import TableSpec
+from pipeline.operations.load import run_load
+from pipeline.postgres.database import target_url
+from pipeline.settings import WriterSettings, child_environment
+from pipeline_tests import tables_for_tests
+from pipeline_tests.loading import FAST, Recorder
+
+INTERRUPTED = 3
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+class _Printer(Recorder):
+    def log(self, level: int, message: str) -> None:
+        _say(f"{level} {message}")
+
+
+def start(
+    database: str, spec: TableSpec, landing: Path, keys: Sequence[str], *, failpoints: str = "", **writer: object
+) -> subprocess.Popen[str]:
+    """Start the process; its output can be read from `stdout`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__, spec.name.upper(), landing, ",".join(keys), json.dumps({**FAST, **writer})],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=child_environment(ROWLEDGER_DATABASE_URL=database, ROWLEDGER_FAILPOINTS=failpoints),
+        start_new_session=True,  # so that a signal to the whole group, as from a terminal, does not reach the tests
+    )
+
+
+def main() -> int:
+    """Entry point of the process."""
+    table, landing, keys, settings = sys.argv[1:]
+    try:
+        reports = run_load(
+            getattr(tables_for_tests, table),
+            keys.split(","),
+            url=target_url(),
+            landing_dir=Path(landing),
+            writer=WriterSettings.model_validate_json(settings),
+            run_id=f"process {os.getpid()}",
+            observer=_Printer(),
+        )
+    except LoadCancelled as cancelled:
+        _say(str(cancelled))
+        return INTERRUPTED
+    for report in reports:
+        _say(f"{report.partition_key} {report.error!r}")
+    return 0 if all(report.published for report in reports) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
