@@ -50,8 +50,11 @@ async def verify_partitions(
             await check_server(session)
             await ensure_ledger(session.connection)
             target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
-            # One snapshot: a partition that is published meanwhile is seen in the ledger and in the table, or in neither.
+            # One snapshot: a partition that is published meanwhile is seen in the ledger and in the table, or in neither. The
+            # lock comes before the snapshot, because a partition that is swapped in shows its rows to older snapshots too.
             async with session.connection.transaction(isolation="repeatable_read", readonly=True):
+                name = quoted(target.name.schema_name, target.name.table)
+                await session.connection.execute(f"lock table {name} in access share mode")
                 keys = list(partition_keys) if partition_keys is not None else None
                 loads = await session.connection.fetch(query("published_loads"), str(spec.target), keys)
                 return [
