@@ -98,6 +98,13 @@ STRICT_READINGS = TableSpec(
     dead_letters=DeadLetterBudget(rows_max=2, share_max=1),
 )
 
+CHUNKS = TableSpec(
+    name="chunk",  # as one of the ledger's own tables
+    row=Reading,
+    source=ParquetFiles(path="{landing}/readings/{partition_key}.parquet"),
+    dead_letters=_TOLERANT,
+)
+
 SCHEMAS: dict[str, dict[str, pl.DataType]] = {
     "events": {
         "at": pl.Datetime("us", "UTC"),

@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import RowledgerError, TargetMismatch
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load, load_one
 from pipeline_tests.tables_for_tests import (
+    CHUNKS,
     DAY,
     EVENTS,
     NEXT_DAY,
@@ -200,3 +201,10 @@ def test_rights_on_a_partitioned_table_survive_a_reload(database: str, tmp_path:
     load(database, READINGS, tmp_path, ["all"])
     for table in ("events", "readings"):
         assert fetch_value(database, f"select has_table_privilege('pg_monitor', 'public.{table}', 'select')")
+
+
+def test_a_target_may_have_the_name_of_a_table_of_the_ledger(database: str, tmp_path: Path) -> None:
+    write_source(tmp_path, "readings", "all", readings(120))
+    for _ in range(2):
+        assert load_one(database, CHUNKS, tmp_path, "all").error is None
+    assert_accounted(database, CHUNKS, readings(120))
