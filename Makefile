@@ -21,6 +21,8 @@ demo: $(STAMP) ## Load January's flights, then a damaged day while a worker is k
 	$(BIN)/python -m pipeline.demo
 
 ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:3000 (make ui PORT=… for another)
+	$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null || { \
+		echo "error: port $(PORT) is taken; try: make ui PORT=$$(($(PORT) + 1))" >&2; exit 1; }
 	PYTHONWARNINGS=ignore $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(STAMP) ## Run all tests

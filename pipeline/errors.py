@@ -49,7 +49,7 @@ class UnknownPartition(RowledgerError, LookupError):
 
 
 class SourceError(RowledgerError):
-    """The source is missing, cannot be read, or is not what was planned. Nothing of it was published."""
+    """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun."""
 
 
 class DatabaseUnavailable(RowledgerError):

@@ -41,22 +41,26 @@ def status(*, table_name: str | None, as_json: bool) -> None:
 
 
 @click.command(short_help="Compare published partitions with the ledger; exit code 1 when one differs.")
-@click.option("--table", "table_name", required=True)
+@click.option("--table", "table_name", help="Only this table.")
 @click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
-def verify(*, table_name: str, partitions: Sequence[str]) -> None:
+def verify(*, table_name: str | None, partitions: Sequence[str]) -> None:
     """Count and fingerprint the published partitions, and compare them with what was loaded."""
-    spec = table_named(table_name)
-    results = run_verify(spec, url=target_url(), partition_keys=partitions or None)
-    bad = [result for result in results if not result.passed]
-    for result in bad:
-        for check in result.checks:
-            if not check.passed:
-                click.echo(f"{table_name} {result.partition_key}: {check.name}: {check.summary}", err=True)
-    if bad:
-        raise DiscrepancyFound(
-            f"table {table_name}: {len(bad)} of {len(results)} published partitions differ from the ledger"
-        )
-    click.echo(f"table {table_name}: {len(results)} published partitions are what was loaded")
+    specs = all_tables().values() if table_name is None else [table_named(table_name)]
+    url = target_url()
+    differing: list[str] = []
+    for spec in specs:
+        results = run_verify(spec, url=url, partition_keys=partitions or None)
+        bad = [result for result in results if not result.passed]
+        for result in bad:
+            for check in result.checks:
+                if not check.passed:
+                    click.echo(f"{spec.name} {result.partition_key}: {check.name}: {check.summary}", err=True)
+        if bad:
+            differing.append(f"table {spec.name}: {len(bad)} of {len(results)} published partitions")
+        else:
+            click.echo(f"table {spec.name}: {len(results)} published partitions are what was loaded")
+    if differing:
+        raise DiscrepancyFound(f"{', '.join(differing)} differ from the ledger")
 
 
 @click.group(name="dead-letters", short_help="Rows that were refused, and why.")
@@ -74,7 +78,8 @@ def list_letters(*, table_name: str, partition: str | None, limit: int, as_json:
     table_named(table_name)
     letters = read_dead_letters(target_url(), table_name, partition=partition, limit=limit)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(letter) for letter in letters], indent=2))
+        rows = [{**dataclasses.asdict(letter), "payload": json.loads(letter.payload)} for letter in letters]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     _console().print(letter_table(letters) if letters else f"table {table_name} has no dead letters")
 
@@ -112,12 +117,12 @@ def balance_table(rows: Sequence[PartitionStatus]) -> Table:
         "written": [row.written_rows for row in rows],
         "dead letters": [row.dead_lettered_rows for row in rows],
         "missing": [row.enqueued_rows - row.written_rows - row.dead_lettered_rows for row in rows],
-        "incidents": [row.incidents for row in rows],
+        "worker deaths": [row.incidents for row in rows],
     }
     for name in leading:
         shown.add_column(name, no_wrap=True)
     for name, values in numbers.items():
-        shown.add_column(name, f"{sum(values):,}", justify="right", min_width=7)
+        shown.add_column(name, f"{sum(values):,}", justify="right", min_width=6)
     shown.add_column("run", no_wrap=True, min_width=8)
     for index, row in enumerate(rows):
         texts = [values[index] for values in leading.values()]

@@ -93,14 +93,15 @@ class Contract:
         return tuple(rule.column for rule in self.rules)
 
     def require_writable(self, types: Mapping[str, ColumnType]) -> None:
-        """Raise TargetMismatch for a column that the target's type can never hold."""
-        for rule in self.rules:
-            target = types.get(rule.name)
-            if target is not None and not accepts(rule.kind, target):
-                raise TargetMismatch(
-                    f"column {rule.name!r} is {target.sql} in the table, but {self.name} declares it as {rule.kind} "
-                    f"({rule.column.type.sql}); alter the table or the row model"
-                )
+        """Raise TargetMismatch that lists every column whose type in the target can never hold it."""
+        problems = [
+            f"column {rule.name!r} is {types[rule.name].sql} in the table, but {self.name} declares it as {rule.kind} "
+            f"({rule.column.type.sql})"
+            for rule in self.rules
+            if rule.name in types and not accepts(rule.kind, types[rule.name])
+        ]
+        if problems:
+            raise TargetMismatch(f"{'; '.join(problems)}; alter the table or the row model")
 
     def check(
         self,

@@ -13,6 +13,7 @@ from pipeline.model.source import Source
 
 __all__ = ["DeadLetterBudget", "QualifiedName", "TableSpec", "WriteMode"]
 
+_TABLES_PACKAGE = "pipeline.tables."
 _ASSET_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
@@ -94,12 +95,14 @@ class TableSpec(BaseModel):
     @property
     def reference(self) -> str:
         """`module:attribute`, by which a worker process imports this very spec; raises SpecError."""
-        module = self.row.__module__
-        for attribute, value in vars(sys.modules[module]).items():
-            if value is self:
-                return f"{module}:{attribute}"
+        beside = self.row.__module__
+        others = (name for name in sys.modules if name.startswith(_TABLES_PACKAGE))
+        for module in (beside, *others):
+            for attribute, value in vars(sys.modules[module]).items():
+                if value is self:
+                    return f"{module}:{attribute}"
         raise SpecError(
-            f"table {self.name}: the spec must be a module-level name in {module}, beside its row model, "
+            f"table {self.name}: the spec must be a module-level name in {_TABLES_PACKAGE} or in {beside}, "
             "so that worker processes can import it"
         )
 

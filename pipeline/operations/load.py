@@ -20,6 +20,7 @@ from pipeline.errors import (
     Fenced,
     RowledgerError,
     SourceError,
+    TargetMismatch,
 )
 from pipeline.failpoints import Place, active_failpoints, failpoint
 from pipeline.model.manifest import ChunkPlan, Manifest
@@ -107,7 +108,10 @@ async def _prepare_database(spec: TableSpec, url: str, writer: WriterSettings) -
                 await drop_staging(session.connection, staging)
     finally:
         await session.close()
-    contract.require_writable(target.column_types)
+    try:
+        contract.require_writable(target.column_types)
+    except TargetMismatch as mismatch:
+        raise TargetMismatch(f"target table {spec.target}: {mismatch}") from None
     return target
 
 
@@ -199,8 +203,6 @@ class _Run:
             error = DatabaseUnavailable(f"partition {partition.key}: the server refused: {summarize(refusal)}")
         except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
             error = failure
-        if error is not None:
-            self._observer.log(logging.ERROR, f"partition {partition.key}: {type(error).__name__}: {error}")
         return await self._report(partition, begun, verdict, error, time.monotonic() - started)
 
     async def _plan(self, partition: Partition) -> Manifest:
@@ -280,7 +282,7 @@ class _Run:
         tally = self._tallies[partition.key]
         tally.retries += outcome.retries
         if isinstance(outcome, Failed):
-            if outcome.traceback:
+            if outcome.failure is FailureKind.FATAL and outcome.traceback:
                 self._observer.log(
                     logging.ERROR, f"partition {partition.key}, chunk {chunk.chunk_no}:\n{outcome.traceback}"
                 )

@@ -145,7 +145,9 @@ async def _judge(connection: asyncpg.Connection, load: FinishedLoad, settings: W
         kind = DeadLetterBudgetSpent if only_budget else DiscrepancyFound
         return Verdict(totals, checks, kind(f"table {spec.name}, partition {load.partition.key}: {reason}"))
     failpoint(Place.BEFORE_PUBLISH, **load.facts)
-    await connection.execute(query("replace_published_load"), str(spec.target), load.partition.key)
+    await connection.execute(
+        query("replace_published_load"), str(spec.target), load.partition.key, load.partition.column is None
+    )
     try:
         await _publish(connection, load, totals, settings)
     except asyncpg.PostgresError as error:

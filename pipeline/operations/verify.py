@@ -49,6 +49,8 @@ async def verify_partitions(
         async with asyncio.timeout(limits.statement_timeout_s):
             await check_server(session)
             await ensure_ledger(session.connection)
+            if not await session.connection.fetch(query("published_loads"), str(spec.target), None):
+                return []  # and nothing to create a table for
             target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
             # One snapshot: a partition that is published meanwhile is seen in the ledger and in the table, or in neither. The
             # lock comes before the snapshot, because a partition that is swapped in shows its rows to older snapshots too.

@@ -32,7 +32,7 @@ def encode_rows(
     Batches of 10 to 20 thousand rows stay in the processor's cache: one large batch takes half as long again.
     """
     table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
-    table = _with_microsecond_times(table)
+    table = _with_encodable_types(table)
     encoder = _encoder(table.schema, columns)
     pieces = [encoder.write_header()]
     for batch in table.to_batches(max_chunksize=batch_rows):
@@ -86,10 +86,14 @@ def _encoder(arrow_schema: pa.Schema, columns: Sequence[Column]) -> ArrowToPostg
     return ArrowToPostgresBinaryEncoder.new_with_encoders(arrow_schema, builders)
 
 
-def _with_microsecond_times(table: pa.Table) -> pa.Table:
-    """Polars keeps times of day in ns; PostgreSQL and its binary format keep µs."""
+def _with_encodable_types(table: pa.Table) -> pa.Table:
+    """What polars gives in a form that has no encoder: times of day in ns (PostgreSQL keeps µs), and views of bytes."""
     for index, field in enumerate(table.schema):
-        if pa.types.is_time64(field.type) and field.type.unit == "ns":
-            micro = pa.field(field.name, pa.time64("us"), field.nullable)
-            table = table.set_column(index, micro, table.column(index).cast(micro.type))
+        if pa.types.is_time64(field.type):
+            wanted: pa.DataType = pa.time64("us")
+        elif pa.types.is_binary_view(field.type):
+            wanted = pa.large_binary()
+        else:
+            continue
+        table = table.set_column(index, pa.field(field.name, wanted), table.column(index).cast(wanted))
     return table

@@ -77,7 +77,9 @@ async def connect(url: str, *, application_name: str, timeout_s: float) -> Sessi
                 await connection.execute(f"set client_connection_check_interval = '{_ORPHAN_CHECK_S}s'")
             row = await connection.fetchrow(query("own_backend"))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise DatabaseUnavailable(f"cannot connect to {redact(url)}: {summarize(error)}") from error
+        raise DatabaseUnavailable(
+            f"cannot connect to {redact(url)}: {summarize(error)}; check ROWLEDGER_DATABASE_URL and that the server runs"
+        ) from error
     return Session(connection, SessionIdentity(row["pid"], row["backend_start"]))
 
 

@@ -96,7 +96,8 @@ def summarize(error: BaseException) -> str:
     """One line that names the error and holds no row value, secret or server path."""
     if isinstance(error, asyncpg.PostgresError):
         parts = [f"{_condition(error)} (SQLSTATE {error.sqlstate})"]
-        labels = ("schema_name", "table_name", "column_name", "constraint_name")
+        # The table would be a staging table, which says nothing to a reader.
+        labels = ("column_name", "constraint_name")
         parts += [
             f"{label.removesuffix('_name')} {getattr(error, label)}" for label in labels if getattr(error, label, None)
         ]

@@ -219,7 +219,9 @@ class WorkerHandle:
                 line = b"(an overlong line)\n"
             if not line:
                 return
-            text = line.decode(errors="replace").rstrip().replace("\0", "\N{SYMBOL FOR NULL}")  # the ledger takes no NUL
+            text = (
+                line.decode(errors="replace").rstrip().replace("\0", "\N{SYMBOL FOR NULL}")
+            )  # the ledger takes no NUL
             self._stderr.append(text)
             self._log(logging.WARNING, f"{self._origin} printed: {text}")
 

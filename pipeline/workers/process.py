@@ -20,7 +20,7 @@ import traceback
 import psutil
 
 from pipeline.chunk_transaction import ChunkJob, commit_chunk, prepare_chunk
-from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, SourceError
+from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError
 from pipeline.failpoints import Place, failpoint
 from pipeline.model.outcome import AlreadyCommitted, Committed, Failed, FailureKind
 from pipeline.model.table import TableSpec
@@ -162,9 +162,9 @@ class _Worker:
 
 
 def _summary(error: BaseException) -> str:
-    """One line, even from an exception whose own `__str__` fails."""
+    """One line, even from an exception whose own `__str__` fails; our own errors speak for themselves."""
     try:
-        return summarize(error)[:2_000]
+        return (str(error) if isinstance(error, RowledgerError) else summarize(error))[:2_000]
     except Exception:  # noqa: BLE001 - somebody else's __str__ may raise anything
         return type(error).__name__
 

@@ -150,9 +150,9 @@ select
     ) as chunks_that_differ;
 
 -- name: replace_published_load
--- The partition's former load gives way.
+-- The partition's former load gives way; where the table is loaded whole ($3), every load of it does.
 update rowledger.load set state = 'replaced', ended_at = clock_timestamp()
-where target = $1 and partition_key = $2 and state = 'published';
+where target = $1 and (partition_key = $2 or $3) and state = 'published';
 
 -- name: end_load
 -- The load's verdict; only a loading load of this epoch can get one.

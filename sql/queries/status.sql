@@ -4,7 +4,13 @@ select distinct on (load.target, load.partition_key)
     load.table_name, load.partition_key, load.load_id, load.state, load.enqueued_rows, load.chunks, load.run_id,
     load.started_at,
     case when load.state = 'published' then load.ended_at end as published_at,
-    counted.written_rows, counted.dead_lettered_rows, counted.committed,
+    counted.written_rows, counted.committed,
+    -- A rejected load keeps dead letters of chunks that never committed.
+    case
+        when load.state = 'rejected'
+            then (select count(*) from rowledger.dead_letter where dead_letter.load_id = load.load_id)
+        else counted.dead_lettered_rows
+    end as dead_lettered_rows,
     (select count(*) from rowledger.incident where incident.load_id = load.load_id) as incidents
 from rowledger.load
 cross join lateral (
