@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import DeadLetterBudgetSpent
 from pipeline.operations.status import read_dead_letters
-from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints
+from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load, load_one, set_failpoints
 from pipeline_tests.tables_for_tests import (
     DAY,
     EVENTS,
@@ -63,21 +63,30 @@ def test_rows_that_break_the_contract_are_set_aside_with_their_reason(database: 
     assert_accounted(database, EVENTS, rows)
 
 
-@pytest.mark.parametrize("bad", [[0], [99], [0, 99], [41, 42, 43], [100], [0, 100, 199, 200, 249]])
-def test_rows_that_the_server_refuses_are_set_aside_wherever_they_stand(
-    database: str, tmp_path: Path, bad: list[int]
-) -> None:
-    rows = changed(events(250), {number: {"name": "nul \0 within"} for number in bad})
-    write_source(tmp_path, "events", DAY, rows)
-    report = load_one(database, EVENTS, tmp_path, DAY)
-    assert report.error is None
+def test_rows_that_the_server_refuses_are_set_aside_wherever_they_stand(database: str, tmp_path: Path) -> None:
+    places = ([0], [99], [0, 99], [41, 42, 43], [100], [0, 100, 199, 200, 249])
+    bad = dict(zip(EVENTS.partitions.keys(), places, strict=False))
+    rows = {
+        day: changed(events(250, day), {number: {"name": "nul \0 within"} for number in numbers})
+        for day, numbers in bad.items()
+    }
+    for day in bad:
+        write_source(tmp_path, "events", day, rows[day])
+    reports = load(database, EVENTS, tmp_path, list(bad))
+    assert [report.error for report in reports] == [None] * len(bad)
+    found: dict[str, list[int]] = {}
+    for row in fetch(
+        database,
+        "select partition_key, row_no from rowledger.dead_letter join rowledger.load using (load_id) order by 1, 2",
+    ):
+        found.setdefault(row["partition_key"], []).append(row["row_no"])
+    assert found == bad
     letters = _letters(database)
-    assert [letter["row_no"] for letter in letters] == bad
     assert {(letter["stage"], letter["sqlstate"], letter["column_name"]) for letter in letters} == {
         ("copy", "22021", "name")
     }
     assert json.loads(str(letters[0]["payload"]))["name"] == "nul \0 within"
-    assert_accounted(database, EVENTS, rows)
+    assert_accounted(database, EVENTS, [row for of_day in rows.values() for row in of_day])
 
 
 def test_a_chunk_of_nothing_but_refusals_is_set_aside_whole(database: str, tmp_path: Path) -> None:
