@@ -4,6 +4,8 @@ Attaching and swapping move no row. A table that others hang on (views, foreign 
 instead, which costs the rows twice but leaves it the table it was. No function commits.
 """
 
+import contextlib
+
 import asyncpg
 
 from pipeline.model.partition import Partition
@@ -93,6 +95,14 @@ async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle
         f"alter table {quoted(LEDGER_SCHEMA, passing)} set schema {quote_identifier(target.name.schema_name)};"
         f"alter table {quoted(target.name.schema_name, passing)} rename to {quote_identifier(target.name.table)}"
     )
+    if await connection.fetchval(query("has_primary_key"), name):
+        # The name people expect; if something else has it, the key keeps the staging table's.
+        with contextlib.suppress(asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
+            async with connection.transaction():
+                await connection.execute(
+                    f"alter table {name} rename constraint {quote_identifier(f'{handle.staging_table}_pkey')} "
+                    f"to {quote_identifier(f'{target.name.table}_pkey')}"
+                )
 
 
 async def lock_target(connection: asyncpg.Connection, target: Target) -> None:

@@ -89,6 +89,21 @@ def test_every_type_comes_back_equal(database: str, tmp_path: Path) -> None:
     assert found == [FIRST, SECOND]
 
 
+def test_the_key_of_a_table_loaded_whole_has_the_name_people_expect(database: str, tmp_path: Path) -> None:
+    write(tmp_path, [FIRST])
+    names = []
+    for _ in range(2):
+        assert load_one(database, EVERYTHING, tmp_path, "all").error is None
+        names.append(
+            fetch(
+                database,
+                "select conname::text from pg_constraint where contype = 'p' and conrelid = 'everything'::regclass",
+            )[0][0]
+        )
+
+    assert names == ["everything_pkey", "everything_pkey"]
+
+
 def test_duplicates_by_uuid_are_set_aside(database: str, tmp_path: Path) -> None:
     spec = EVERYTHING_TOLERANT
     write(tmp_path, [FIRST, {**FIRST, "a_text": "later"}, SECOND])
