@@ -24,6 +24,7 @@ from pipeline.postgres.ledger import (
     read_pending_chunks,
     take_over_load,
 )
+from pipeline.postgres.session import transaction
 from pipeline.settings import WriterSettings
 
 __all__ = ["BegunLoad", "begin_load"]
@@ -99,7 +100,7 @@ async def _try_begin(
         await end_load(connection, mine, LoadState.ABANDONED, "the source or the cut into chunks has changed")
         await drop_staging(connection, mine.staging_table)
     try:
-        async with connection.transaction():
+        async with transaction(connection):
             handle = await insert_load(connection, spec, partition.key, manifest, run_id)
     except asyncpg.UniqueViolationError:
         return "another run that was faster"

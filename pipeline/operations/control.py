@@ -10,7 +10,7 @@ import asyncpg
 
 from pipeline.errors import DatabaseUnavailable
 from pipeline.postgres.retry import may_retry, retrying
-from pipeline.postgres.session import Session, connect, deadline
+from pipeline.postgres.session import Session, connect, deadline, transaction
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 
@@ -60,7 +60,7 @@ class Control:
             async with (
                 self._session() as session,
                 deadline(session, settings.statement_timeout_s * 2),
-                session.connection.transaction(),
+                transaction(session.connection),
             ):
                 await session.connection.execute(begin)
                 return await work(session.connection)

@@ -28,7 +28,7 @@ from pipeline.postgres.catalogue import (
     partition_predicate,
     quoted,
 )
-from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_chunk_totals
+from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load
 from pipeline.postgres.publication import (
     lock_target,
     publish_by_attach,
@@ -38,6 +38,7 @@ from pipeline.postgres.publication import (
 )
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import may_retry, retrying
+from pipeline.postgres.session import transaction
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 
@@ -125,7 +126,7 @@ async def _build_key(
 async def _judge(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Verdict:
     handle, spec = load.handle, load.spec
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
-        return await _already_judged(connection, load)
+        return await _already_judged(connection, load, settings)
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     await connection.execute(f"lock table {staging} in share mode")
     totals, checks = await reconcile(
@@ -161,18 +162,29 @@ async def _judge(connection: asyncpg.Connection, load: FinishedLoad, settings: W
     return Verdict(totals, checks, None)
 
 
-async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad) -> Verdict:
-    """The load is not loading any more: either our own COMMIT went through and its reply was lost, or we are fenced."""
+async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Verdict:
+    """The load is not loading any more: either our own COMMIT went through and its reply was lost, or we are fenced.
+
+    That it is called published is not believed: what readers see is held against the plan as the staging table would be.
+    """
     state, epoch, verdict = tuple(await connection.fetchrow(query("load_state"), load.handle.load_id))
-    totals = await read_chunk_totals(connection, load.handle.load_id)
     if state == LoadState.PUBLISHED and epoch == load.handle.epoch:
-        confirmed = Check(
-            CheckName.ROW_BALANCE,
-            passed=True,
-            summary=f"published; {totals.enqueued_rows} enqueued = {totals.written_rows} written "
-            f"+ {totals.dead_lettered_rows} dead-lettered",
+        target = load.target
+        totals, checks = await reconcile(
+            connection,
+            load.spec,
+            target.columns,
+            load.manifest,
+            load_id=load.handle.load_id,
+            staging=quoted(target.name.schema_name, target.name.table),
+            predicate=partition_predicate(target, load.partition) or "true",
+            fingerprint=settings.fingerprint,
         )
-        return Verdict(totals, (confirmed,), None)
+        if failed := "; ".join(f"{check.name}: {check.summary}" for check in checks if not check.passed):
+            where = f"table {load.spec.name}, partition {load.partition.key}"
+            error = DiscrepancyFound(f"{where}: the ledger calls it published, but {failed}")
+            return Verdict(totals, checks, error)
+        return Verdict(totals, checks, None)
     if state == LoadState.REJECTED and epoch == load.handle.epoch:
         raise DiscrepancyFound(f"table {load.spec.name}, partition {load.partition.key}: {verdict}")
     raise Fenced(f"load {load.handle.load_id} is {state}: another run has taken it over")
@@ -189,7 +201,7 @@ async def _publish(
     if load.target.takes_partitions_of(load.partition):
         async for turn in turns:
             with turn:
-                async with connection.transaction():
+                async with transaction(connection):
                     await publish_by_attach(connection, load.target, load.handle, load.partition)
         return
     if load.partition.column is None:
@@ -204,7 +216,7 @@ async def _swap(connection: asyncpg.Connection, load: FinishedLoad) -> bool:
     """Whether the staging table has taken the target's place; what stands against it is looked for again under the lock."""
     if await read_swap_obstacles(connection, load.target, load.handle):
         return False
-    async with connection.transaction():
+    async with transaction(connection):
         await lock_target(connection, load.target)
         if await read_swap_obstacles(connection, load.target, load.handle):
             return False

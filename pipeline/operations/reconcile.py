@@ -64,6 +64,7 @@ async def reconcile(
     *,
     load_id: int,
     staging: str,
+    predicate: str = "true",
     fingerprint: bool,
 ) -> tuple[ChunkTotals, tuple[Check, ...]]:
     """Every check of the load, from figures of the database alone.
@@ -74,7 +75,7 @@ async def reconcile(
     recorded = await connection.fetchrow(query("recorded_plan"), load_id)
     totals = await read_chunk_totals(connection, load_id)
     letters = await connection.fetchrow(query("dead_letter_totals"), load_id)
-    measured = await measure_relation(connection, staging, columns, fingerprint=fingerprint)
+    measured = await measure_relation(connection, staging, columns, predicate=predicate, fingerprint=fingerprint)
 
     figures = {
         "rows planned from the source": manifest.enqueued_rows,

@@ -21,6 +21,7 @@ from pipeline.postgres.catalogue import (
 )
 from pipeline.postgres.ledger import LoadHandle
 from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.session import transaction
 
 __all__ = ["lock_target", "publish_by_attach", "publish_by_insert", "publish_by_swap", "read_swap_obstacles"]
 
@@ -98,7 +99,7 @@ async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle
     if await connection.fetchval(query("has_primary_key"), name):
         # The name people expect; if something else has it, the key keeps the staging table's.
         with contextlib.suppress(asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
-            async with connection.transaction():
+            async with transaction(connection):
                 await connection.execute(
                     f"alter table {name} rename constraint {quote_identifier(f'{handle.staging_table}_pkey')} "
                     f"to {quote_identifier(f'{target.name.table}_pkey')}"

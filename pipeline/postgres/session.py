@@ -19,7 +19,7 @@ from pipeline.postgres.database import redact
 from pipeline.postgres.queries import query
 from pipeline.postgres.sqlstate import summarize
 
-__all__ = ["Session", "SessionIdentity", "check_server", "connect", "deadline"]
+__all__ = ["Session", "SessionIdentity", "check_server", "connect", "deadline", "transaction"]
 
 _OLDEST_SERVER = 140_000
 _ORPHAN_CHECK_S = 2
@@ -96,7 +96,7 @@ async def check_server(session: Session) -> str:
 
 
 @contextlib.asynccontextmanager
-async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:
+async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # noqa: C901, one branch an ending
     """Run the block to its end, or to the connection's, or for so many seconds: whichever comes first.
 
     Raises ConnectionResetError when the backend is gone, TimeoutError when the time is. The connection is cut in both
@@ -130,6 +130,9 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:
     except Exception as error:
         if lost and task.cancelling():
             task.uncancel()
+        if task.cancelling():  # masked by what leaving the transaction stumbled over
+            connection.terminate()
+            raise asyncio.CancelledError from error
         if connection.is_closed() and not isinstance(error, asyncpg.PostgresError):
             # Masked: asyncpg fails with whatever it stumbles over on a transport that is gone.
             raise ConnectionResetError(f"the connection is gone ({summarize(error)})") from error
@@ -137,6 +140,20 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:
     finally:
         left = True
         connection.remove_termination_listener(on_termination)
+
+
+@contextlib.asynccontextmanager
+async def transaction(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """A transaction, or a savepoint inside another one; a cancel cuts the connection instead of sending ROLLBACK.
+
+    A server that does not answer would hold up the cancel for as long as it does not; it rolls back by itself.
+    """
+    async with connection.transaction():
+        try:
+            yield
+        except asyncio.CancelledError:
+            connection.terminate()
+            raise
 
 
 def _guard_socket(connection: asyncpg.Connection) -> None:
