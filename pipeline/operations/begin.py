@@ -96,7 +96,7 @@ async def _try_begin(
             return "another run that was faster"
         if found.manifest_digest == manifest.digest and found.has_staging:
             await hold_lease(connection, mine, holder, settings.lease_s)
-            return BegunLoad(mine, tuple(await read_pending_chunks(connection, mine)), resumed=True)
+            return BegunLoad(mine, await read_pending_chunks(connection, mine, manifest), resumed=True)
         await end_load(connection, mine, LoadState.ABANDONED, "the source or the cut into chunks has changed")
         await drop_staging(connection, mine.staging_table)
     try:

@@ -16,13 +16,13 @@ from pipeline.contract.explain import row_payloads
 from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
 from pipeline.contract.target import as_frame_value
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced
-from pipeline.model.manifest import ChunkPlan
+from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import DeadLetter, Stage
 from pipeline.model.table import TableSpec
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
 from pipeline.postgres.copy import copy_rows, encode_rows
-from pipeline.postgres.ledger import LoadHandle, read_all_chunks, record_dead_letters
+from pipeline.postgres.ledger import LoadHandle, record_dead_letters
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.settings import WriterSettings
 
@@ -54,7 +54,7 @@ async def set_duplicates_aside(
     partition: Partition,
     settings: WriterSettings,
     *,
-    enqueued_rows: int,
+    manifest: Manifest,
     worker_pid: int,
 ) -> int:
     """Move the surplus rows to the dead letters and return their number. Runs in the caller's transaction.
@@ -68,14 +68,13 @@ async def set_duplicates_aside(
     if found.keys.is_empty():
         return 0
     refused = [row["row_no"] for row in await connection.fetch(query("dead_row_numbers"), handle.load_id)]
-    allowed = spec.dead_letters.allowed_rows(enqueued_rows)
+    allowed = spec.dead_letters.allowed_rows(manifest.enqueued_rows)
     if len(refused) + found.surplus_rows > allowed:
         raise DeadLetterBudgetSpent(
             f"table {spec.name}, partition {partition.key}: {found.surplus_rows} rows repeat a key ({', '.join(spec.key)}) "
             f"and {len(refused)} were refused before; the budget is {allowed}"
         )
-    chunks = await read_all_chunks(connection, handle)
-    rows = await asyncio.to_thread(_read_again, spec, target, partition, chunks, found.keys, refused)
+    rows = await asyncio.to_thread(_read_again, spec, target, partition, manifest.chunks, found.keys, refused)
     if rows.height != found.rows:
         raise DiscrepancyFound(
             f"table {spec.name}, partition {partition.key}: {found.rows} rows in staging repeat a key, "

@@ -44,6 +44,7 @@ from pipeline.workers.supervisor import Supervisor
 
 __all__ = ["load_partitions", "run_load"]
 
+_SWEEP_LOCK_TIMEOUT_S = 1
 _ROUNDS_MAX = 3  # of committing what a crash of the server has undone
 
 
@@ -104,8 +105,10 @@ async def _prepare_database(spec: TableSpec, url: str, writer: WriterSettings) -
             await check_server(session)
             await ensure_ledger(session.connection)
             target = await ensure_target(session.connection, spec, contract.columns)
+            await session.connection.execute(f"set lock_timeout = '{_SWEEP_LOCK_TIMEOUT_S}s'")
             for staging in await read_ended_staging_tables(session.connection):
-                await drop_staging(session.connection, staging)
+                with contextlib.suppress(asyncpg.LockNotAvailableError):  # somebody reads it: a later run drops it
+                    await drop_staging(session.connection, staging)
     finally:
         await session.close()
     try:
@@ -196,7 +199,7 @@ class _Run:
                     verdict.totals.dead_lettered_rows,
                 )
                 failpoint(Place.AFTER_PUBLISH, partition=partition.key)
-            except (DeadLetterBudgetSpent, DiscrepancyFound) as refusal:
+            except (DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch) as refusal:
                 await reject_load(self._control, begun.handle, str(refusal))
                 error = refusal
         except asyncpg.PostgresError as refusal:  # its own text may quote a row
@@ -257,7 +260,7 @@ class _Run:
                 return
             await self._commit_all(begun.handle, partition, pending, allowed)
             pending = await self._control.transaction(
-                "read pending chunks", lambda connection: read_pending_chunks(connection, begun.handle)
+                "read pending chunks", lambda connection: read_pending_chunks(connection, begun.handle, manifest)
             )
             if pending:
                 self._say(f"partition {partition.key}: {len(pending)} chunks are still pending in the ledger; again")

@@ -111,7 +111,7 @@ async def _build_key(
             load.handle,
             load.partition,
             settings,
-            enqueued_rows=load.manifest.enqueued_rows,
+            manifest=load.manifest,
             worker_pid=os.getpid(),
         )
 
@@ -220,7 +220,13 @@ async def _swap(connection: asyncpg.Connection, load: FinishedLoad) -> bool:
         await lock_target(connection, load.target)
         if await read_swap_obstacles(connection, load.target, load.handle):
             return False
-        await publish_by_swap(connection, load.target, load.handle)
+        try:
+            async with transaction(connection):
+                await publish_by_swap(connection, load.target, load.handle)
+        except (
+            asyncpg.DependentObjectsStillExistError
+        ):  # something hangs on it that the look for obstacles does not know
+            return False
     return True
 
 

@@ -54,6 +54,8 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 lc_messages = 'C'
 log_checkpoints = off
+log_error_verbosity = terse
+log_min_error_statement = panic
 """
 
 

@@ -1,16 +1,14 @@
 """Reading and writing the ledger. Every function takes a connection, runs inside its caller's transaction, never commits."""
 
-import json
 import os
 import socket
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 
-from pipeline.model.manifest import ChunkDescriptor, ChunkPlan, Manifest
+from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.report import DeadLetter, Incident, PartitionStatus
 from pipeline.model.states import LoadState
 from pipeline.model.table import TableSpec
@@ -28,7 +26,6 @@ __all__ = [
     "forget_dead_letters",
     "hold_lease",
     "insert_load",
-    "read_all_chunks",
     "read_chunk_fingerprints",
     "read_chunk_totals",
     "read_committed_chunk",
@@ -213,14 +210,15 @@ async def read_committed_chunk(
     return (row["written_rows"], row["dead_lettered_rows"]) if row else None
 
 
-async def read_pending_chunks(connection: asyncpg.Connection, handle: LoadHandle) -> list[ChunkPlan]:
-    """Chunks that are still to be written, in source order."""
-    return [_chunk_plan(row) for row in await connection.fetch(query("pending_chunks"), handle.load_id)]
+async def read_pending_chunks(
+    connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest
+) -> tuple[ChunkPlan, ...]:
+    """Chunks of the manifest that are still to be written, in source order.
 
-
-async def read_all_chunks(connection: asyncpg.Connection, handle: LoadHandle) -> list[ChunkPlan]:
-    """The whole manifest, in source order."""
-    return [_chunk_plan(row) for row in await connection.fetch(query("all_chunks"), handle.load_id)]
+    Where their rows are is taken from the manifest planned now, not from the ledger's copy of an earlier one.
+    """
+    pending = {row["chunk_no"] for row in await connection.fetch(query("pending_chunks"), handle.load_id)}
+    return tuple(chunk for chunk in manifest.chunks if chunk.chunk_no in pending)
 
 
 async def read_chunk_totals(connection: asyncpg.Connection, load_id: int) -> ChunkTotals:
@@ -279,7 +277,3 @@ async def read_status(connection: asyncpg.Connection, table: str | None) -> list
         )
         for row in await connection.fetch(query("partition_status"), table)
     ]
-
-
-def _chunk_plan(row: Any) -> ChunkPlan:  # noqa: ANN401 - asyncpg.Record has no typed columns
-    return ChunkPlan(row["chunk_no"], row["first_row"], ChunkDescriptor.model_validate(json.loads(row["descriptor"])))

@@ -77,7 +77,9 @@ async def publish_by_insert(
 async def read_swap_obstacles(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> list[str]:
     """What keeps the staging table from taking the target's place; empty when nothing does."""
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    return [row["obstacle"] for row in await connection.fetch(query("swap_obstacles"), target.oid, staging)]
+    name = quoted(target.name.schema_name, target.name.table)
+    rows = await connection.fetch(query("swap_obstacles"), target.oid, staging, name)
+    return [row["obstacle"] for row in rows]
 
 
 async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> None:

@@ -37,6 +37,9 @@ _RETRY_CODES = frozenset(
 _CONNECTION_LOSS_CODES = frozenset({"57P01", "57P02", "57P03", "53300"})
 _ISOLATE_CLASSES = ("22", "23")
 
+# Classes whose messages hold no row values: they speak of connections, rights, objects, resources, transactions.
+_VALUELESS_CLASSES = ("08", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58")
+
 # `COPY staging_7, line 778, column v`, in the server's language: only COPY, the commas and the digits are fixed.
 _COPY_CONTEXT = re.compile(r"\bCOPY\b[^,\n]*,\D*(?P<line>\d+)(?:,\s*\S+\s+(?P<column>[^\n:]+))?")
 
@@ -101,7 +104,7 @@ def summarize(error: BaseException) -> str:
         parts += [
             f"{label.removesuffix('_name')} {getattr(error, label)}" for label in labels if getattr(error, label, None)
         ]
-        if not (error.sqlstate or "").startswith(_ISOLATE_CLASSES):
+        if (error.sqlstate or "").startswith(_VALUELESS_CLASSES):
             parts.append(str(error).splitlines()[0])
         return ", ".join(parts)
     text = str(error).splitlines()

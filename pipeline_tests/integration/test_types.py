@@ -121,3 +121,19 @@ def test_duplicates_by_uuid_are_set_aside(database: str, tmp_path: Path) -> None
 EVERYTHING_TOLERANT = EVERYTHING.model_copy(
     update={"dead_letters": EVERYTHING.dead_letters.model_copy(update={"share_max": 0.5})}
 )
+
+
+def test_a_table_loaded_whole_is_swapped_unless_something_of_it_would_be_lost(database: str, tmp_path: Path) -> None:
+    write(tmp_path, [FIRST])
+    oids = []
+    for statement in ("select 1", "select 1", "alter table everything add column note text default 'kept'"):
+        fetch(database, statement) if oids else None
+        assert load_one(database, EVERYTHING, tmp_path, "all").error is None
+        oids.append(fetch(database, "select 'everything'::regclass::oid::bigint")[0][0])
+    fetch(database, "create view seen as select a_text from everything")
+    assert load_one(database, EVERYTHING, tmp_path, "all").error is None
+    oids.append(fetch(database, "select 'everything'::regclass::oid::bigint")[0][0])
+
+    assert len(set(oids)) == 3  # each load swapped the table, but the last: it would have taken the view along
+    assert oids[-1] == oids[-2]
+    assert [row["note"] for row in fetch(database, "select note from everything")] == ["kept"]

@@ -70,8 +70,33 @@ select pid, backend_start from pg_stat_activity where pid = pg_backend_pid();
 select exists (select from pg_index where indrelid = to_regclass($1) and indisprimary);
 
 -- name: swap_obstacles
--- Why a table ($1) cannot simply be dropped and replaced by the staging table ($2, a quoted name): whatever would be lost.
-select 'it is not a plain table' as obstacle
+-- Why a table ($1, by name $3) cannot be dropped and replaced by the staging table ($2): whatever would be lost.
+select 'another table has taken its place' as obstacle where to_regclass($3) is distinct from $1::oid::regclass
+union all
+select 'its columns or checks are not those of the staging table'
+where (
+    select array_agg(row(
+        attname, atttypid, atttypmod, attnotnull, attcollation, attstorage, attcompression, attgenerated,
+        pg_get_expr(adbin, adrelid), col_description(attrelid, attnum)
+    )::text order by attnum)
+    from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
+    where attrelid = $1 and attnum > 0 and not attisdropped
+) is distinct from (
+    select array_agg(row(
+        attname, atttypid, atttypmod, attnotnull, attcollation, attstorage, attcompression, attgenerated,
+        pg_get_expr(adbin, adrelid), col_description(attrelid, attnum)
+    )::text order by attnum)
+    from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
+    where attrelid = to_regclass($2) and attnum > 0 and not attisdropped
+) or (
+    select array_agg(conname || ' ' || pg_get_constraintdef(oid) order by conname)
+    from pg_constraint where conrelid = $1 and contype = 'c'
+) is distinct from (
+    select array_agg(conname || ' ' || pg_get_constraintdef(oid) order by conname)
+    from pg_constraint where conrelid = to_regclass($2) and contype = 'c'
+)
+union all
+select 'it is not a plain table'
 from pg_class
 where oid = $1 and (relkind <> 'r' or relispartition or relhassubclass or relpersistence <> 'p')
 union all

@@ -63,10 +63,7 @@ delete from rowledger.lease where load_id = $1;
 
 -- name: pending_chunks
 -- What is still to be done.
-select chunk_no, first_row, descriptor::text as descriptor
-from rowledger.chunk
-where load_id = $1 and state = 'pending'
-order by chunk_no;
+select chunk_no from rowledger.chunk where load_id = $1 and state = 'pending';
 
 -- name: fence_load
 -- Hold the load's row for the length of the chunk transaction; no row means that another run has taken it over.
@@ -170,13 +167,6 @@ returning chunk_no;
 -- name: chunk_fingerprint
 -- One chunk's own fingerprint.
 select fingerprint::text from rowledger.chunk where load_id = $1 and chunk_no = $2;
-
--- name: all_chunks
--- The whole manifest, for reading the source again.
-select chunk_no, first_row, descriptor::text as descriptor
-from rowledger.chunk
-where load_id = $1
-order by chunk_no;
 
 -- name: dead_row_numbers
 -- Rows of a load that were refused already.
