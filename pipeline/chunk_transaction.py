@@ -5,7 +5,7 @@ comes in, an outcome goes out, the ledger decides.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import asyncpg
@@ -18,7 +18,7 @@ from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from pipeline.failpoints import Place, failpoint
 from pipeline.model.column import Column
 from pipeline.model.manifest import ChunkPlan
-from pipeline.model.outcome import AlreadyCommitted, Committed
+from pipeline.model.outcome import AlreadyCommitted, Committed, Probed
 from pipeline.model.partition import Partition
 from pipeline.model.report import DeadLetter, Stage
 from pipeline.model.table import TableSpec
@@ -37,20 +37,44 @@ from pipeline.postgres.session import Session
 from pipeline.postgres.sqlstate import Verdict, copy_location, sort_error, summarize
 from pipeline.settings import WriterSettings
 
-__all__ = ["ChunkJob", "PreparedChunk", "commit_chunk", "prepare_chunk"]
+__all__ = ["ChunkJob", "PreparedChunk", "SetAside", "commit_chunk", "prepare_chunk"]
 
 _WINDOW_AFTER_REFUSAL = 1_024
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row that nobody may touch any more, since it kills its worker; `row_no` counts in the partition."""
+
+    row_no: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkJob:
-    """One attempt at one chunk. `dead_letters_max` is what the whole partition may have."""
+    """One attempt at one chunk. `dead_letters_max` is what the whole partition may have.
+
+    Rows in `set_aside` become dead letters untried. A `probe` tries the rows [first, stop) alone, by their number in the
+    partition, and commits nothing.
+    """
 
     handle: LoadHandle
     partition: Partition
     chunk: ChunkPlan
     attempt: int
     dead_letters_max: int
+    set_aside: tuple[SetAside, ...] = ()
+    probe: tuple[int, int] | None = None
+
+    @property
+    def row_nos(self) -> Sequence[int]:
+        """The rows to write, by their number in the partition."""
+        first = self.chunk.first_row
+        rows = range(*self.probe) if self.probe else range(first, first + self.chunk.rows)
+        if not self.set_aside:
+            return rows
+        aside = {row.row_no for row in self.set_aside}
+        return [row_no for row_no in rows if row_no not in aside]
 
     @property
     def facts(self) -> dict[str, object]:
@@ -91,19 +115,33 @@ def prepare_chunk(
     """Read the chunk's rows again from the source, hold them against the contract, encode the good ones."""
     source = spec.source.read(job.chunk.descriptor)
     on_progress(source.height)
+    tried, row_nos = _rows_to_try(source, job)
+    failpoint(Place.WHILE_ENCODING, **job.facts, row=row_nos)
     checked = Contract.of(spec.row).check(
-        source,
-        types={column.name: column.type for column in columns},
-        bounds=job.partition,
-        first_row=job.chunk.first_row,
+        tried, types={column.name: column.type for column in columns}, bounds=job.partition
     )
-    row_nos: Sequence[int] = (
-        range(job.chunk.first_row, job.chunk.first_row + checked.good.height)
-        if checked.good_rows is None
-        else checked.good_rows.to_list()
-    )
+    rejected = [replace(letter, row_no=row_nos[letter.row_no]) for letter in checked.rejected]
+    if checked.good_rows is not None:
+        row_nos = [row_nos[position] for position in checked.good_rows]
     encoded = encode_rows(checked.good, columns, settings.batch_rows, on_progress)
-    return PreparedChunk(source, checked.good, row_nos, checked.rejected, encoded)
+    return PreparedChunk(source, checked.good, row_nos, [*_crash_letters(source, job), *rejected], encoded)
+
+
+def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
+    """The rows of the chunk that this job is about, and their numbers."""
+    row_nos = job.row_nos
+    first = job.chunk.first_row
+    if isinstance(row_nos, range):
+        return source.slice(row_nos.start - first, len(row_nos)), row_nos
+    return source[[row_no - first for row_no in row_nos]], row_nos
+
+
+def _crash_letters(source: pl.DataFrame, job: ChunkJob) -> list[DeadLetter]:
+    payloads = row_payloads(source[[row.row_no - job.chunk.first_row for row in job.set_aside]])
+    return [
+        DeadLetter(row_no=row.row_no, stage=Stage.CRASH, reason=row.reason, payload=payload)
+        for row, payload in zip(job.set_aside, payloads, strict=True)
+    ]
 
 
 async def commit_chunk(
@@ -115,8 +153,10 @@ async def commit_chunk(
     *,
     worker_pid: int,
     on_progress: Callable[[int], None],
-) -> Committed | AlreadyCommitted:
+) -> Committed | AlreadyCommitted | Probed:
     """Write the chunk once, whatever happened to earlier attempts; raises Fenced when the load is not ours any more.
+
+    A probe goes the same way, up to where it would write counts, and rolls back.
 
     Whoever calls sees to the deadline and to the connection: after any error it is of no more use.
     """
@@ -144,14 +184,17 @@ async def commit_chunk(
     await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
 
     copied = await _copy_isolating(connection, prepared, columns, job, settings, on_progress)
+    written = _without(prepared.good, copied.refused)
+    fingerprint = fingerprint_frame(written, columns).to_json() if settings.fingerprint else None
+    if job.probe is not None:
+        await connection.execute("rollback")
+        return Probed()
     letters = [*prepared.rejected, *copied.letters]
     if len(letters) > job.dead_letters_max:
         await _keep_what_was_learned(connection, job, letters, worker_pid)
     await record_dead_letters(
         connection, job.handle, job.chunk.chunk_no, letters, attempt=job.attempt, worker_pid=worker_pid
     )
-    written = _without(prepared.good, copied.refused)
-    fingerprint = fingerprint_frame(written, columns).to_json() if settings.fingerprint else None
     balanced = await record_chunk(
         connection,
         job.handle,

@@ -1,17 +1,21 @@
 """Every error Rowledger raises on purpose: what happened, and what the reader does next.
 
-Messages name table, partition, chunk, limit and unit. They never carry a password or a row's values.
+Messages name table, partition, chunk, limit and unit. They never carry a password or a row's values. All of them survive
+pickling, with their attributes: an executor may hand them from one process to another.
 """
 
 __all__ = [
     "ChunkFailed",
+    "ChunkTimedOut",
     "ContractError",
+    "DatabaseOutage",
     "DatabaseUnavailable",
     "DeadLetterBudgetSpent",
     "DiscrepancyFound",
     "EmbeddedServerError",
     "Fenced",
     "LoadCancelled",
+    "NotEnoughSpace",
     "PartitionBusy",
     "PoolBroken",
     "RowledgerError",
@@ -20,12 +24,23 @@ __all__ = [
     "TargetMismatch",
     "UnknownPartition",
     "UnsupportedServer",
+    "WorkerTerminated",
     "WriterClosed",
 ]
 
 
 class RowledgerError(Exception):
     """The root: catch it to tell Rowledger's own verdicts from everything else."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception's own way calls the class with `args`, which fails for every class that takes more than a message.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[RowledgerError], args: tuple[object, ...], attributes: dict[str, object]) -> RowledgerError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class SpecError(RowledgerError, ValueError):
@@ -44,9 +59,6 @@ class UnknownPartition(RowledgerError, LookupError):
         self.key = key
         self.known = known
 
-    def __reduce__(self) -> tuple[type["UnknownPartition"], tuple[str, str]]:
-        return type(self), (self.key, self.known)
-
 
 class SourceError(RowledgerError):
     """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun."""
@@ -54,6 +66,10 @@ class SourceError(RowledgerError):
 
 class DatabaseUnavailable(RowledgerError):
     """The server cannot be reached, or refuses us. Check ROWLEDGER_DATABASE_URL and that the server runs, then rerun."""
+
+
+class DatabaseOutage(DatabaseUnavailable):
+    """The server was away for longer than `outage_budget_s`. What had committed stays; see to the server, then rerun."""
 
 
 class UnsupportedServer(RowledgerError):
@@ -77,7 +93,61 @@ class Fenced(RowledgerError):
 
 
 class ChunkFailed(RowledgerError):
-    """A chunk could not be committed within its attempts. Mend the cause in the message; a rerun resumes at this chunk."""
+    """A chunk could not be committed. Mend the cause in the message; a rerun resumes at this chunk.
+
+    `worker_traceback` is the worker's call stack, where an exception of its code was the cause.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        partition_key: str | None = None,
+        chunk_no: int | None = None,
+        worker_traceback: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.partition_key = partition_key
+        self.chunk_no = chunk_no
+        self.worker_traceback = worker_traceback
+
+
+class WorkerTerminated(ChunkFailed):
+    """A chunk cost as many workers as it may. Read the incidents and the workers' last output, mend the cause, rerun.
+
+    `pid`, `exit_code` (minus the signal's number where a signal ended it), `cause` (an incident kind) and `summary` are the
+    last worker's.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pid: int,
+        exit_code: int | None,
+        cause: str,
+        summary: str,
+        partition_key: str | None = None,
+        chunk_no: int | None = None,
+        worker_traceback: str = "",
+    ) -> None:
+        super().__init__(message, partition_key=partition_key, chunk_no=chunk_no, worker_traceback=worker_traceback)
+        self.pid = pid
+        self.exit_code = exit_code
+        self.cause = cause
+        self.summary = summary
+
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that ended the worker, if one did."""
+        return -self.exit_code if self.exit_code is not None and self.exit_code < 0 else None
+
+
+class ChunkTimedOut(WorkerTerminated):
+    """A worker was alive but too slow, and was killed for it: a matter of liveness, not a crash.
+
+    See what the server was waiting for then; if it was merely busy, raise `stall_timeout_s` or `chunk_deadline_s`. Rerun.
+    """
 
 
 class PoolBroken(RowledgerError):
@@ -86,6 +156,10 @@ class PoolBroken(RowledgerError):
 
 class WriterClosed(RowledgerError):
     """The writer was used before it was opened or after it was closed: an error in the calling code."""
+
+
+class NotEnoughSpace(RowledgerError):
+    """A disk has less room than `disk_free_min_bytes` asks for. Make room in the folder that the message names, then rerun."""
 
 
 class DiscrepancyFound(RowledgerError):

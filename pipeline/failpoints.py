@@ -2,28 +2,31 @@
 
 The variable holds rules separated by `;`, each `place=action` with optional conditions behind an `@`:
 
-    mid_copy=sigkill@partition=2013-02-01,chunk=0,attempt=1 ; after_commit=exit0@attempt=1
+    mid_copy=sigkill@partition=2013-02-01,chunk=0,attempt=1 ; after_commit=exit0@attempt=1 ; while_encoding=sigsegv@row=17
 """
 
+import asyncio
 import functools
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.errors import RowledgerError
 from pipeline.settings import settings
 
-__all__ = ["FailpointError", "Place", "active_failpoints", "failpoint"]
+__all__ = ["FailpointError", "Place", "active_failpoints", "async_failpoint", "failpoint"]
 
+_SLEEP = "sleep"
 _SLEEP_S = 3_600.0
 
 
 class Place(StrEnum):
     """Where a fault can be put."""
 
+    WHILE_ENCODING = "while_encoding"
     BEFORE_BEGIN = "before_begin"
     AFTER_CLAIM = "after_claim"
     MID_COPY = "mid_copy"
@@ -33,6 +36,7 @@ class Place(StrEnum):
     IN_HEARTBEAT = "in_heartbeat"
     IN_PLANNING = "in_planning"
     BEFORE_RECONCILE = "before_reconcile"
+    IN_RECONCILE = "in_reconcile"
     BEFORE_PUBLISH = "before_publish"
     AFTER_PUBLISH = "after_publish"
 
@@ -68,7 +72,7 @@ _ACTIONS: dict[str, Callable[[], None]] = {
     "exit1": lambda: os._exit(1),
     "raise": _raise_plain,
     "raise_hostile": _raise_hostile,
-    "sleep": lambda: time.sleep(_SLEEP_S),
+    _SLEEP: lambda: time.sleep(_SLEEP_S),
 }
 
 
@@ -79,14 +83,31 @@ class _Rule:
     conditions: tuple[tuple[str, str], ...]
 
     def matches(self, place: Place, facts: dict[str, object]) -> bool:
-        return place is self.place and all(str(facts.get(name)) == value for name, value in self.conditions)
+        return place is self.place and all(_holds(facts.get(name), value) for name, value in self.conditions)
+
+
+def _holds(fact: object, value: str) -> bool:
+    """Whether a fact is the value, or a fact of many has it among them."""
+    if isinstance(fact, Sequence) and not isinstance(fact, str):
+        return value.isdecimal() and int(value) in fact
+    return str(fact) == value
 
 
 def failpoint(place: Place, **facts: object) -> None:
-    """Act if a rule names this place and its conditions hold for the facts (partition, chunk, attempt)."""
+    """Act if a rule names this place and its conditions hold for the facts (partition, chunk, attempt, row)."""
     for rule in _rules(settings().failpoints):
         if rule.matches(place, facts):
             _ACTIONS[rule.action]()
+
+
+async def async_failpoint(place: Place, **facts: object) -> None:
+    """The same for code of an event loop that has more to do: there a sleep is something that never answers."""
+    for rule in _rules(settings().failpoints):
+        if rule.matches(place, facts):
+            if rule.action == _SLEEP:
+                await asyncio.sleep(_SLEEP_S)
+            else:
+                _ACTIONS[rule.action]()
 
 
 def active_failpoints() -> str:

@@ -27,6 +27,11 @@ class Settings(BaseSettings):
     )
     home: Path = Field(default=Path(".rowledger"), description="Folder for the embedded server and landed files.")
     failpoints: str = Field(default="", description="Deliberate faults, for tests and the demo; empty means off.")
+    disk_free_min_bytes: int = Field(
+        default=256 * 2**20,
+        ge=0,
+        description="Bytes that must be free on the disk of `home` before anything is written.",
+    )
 
     @property
     def landing_dir(self) -> Path:
@@ -53,6 +58,14 @@ class WriterSettings(BaseModel):
     workers: int = Field(
         default=0, ge=0, le=64, description="Worker processes; 0: as many as the cgroup grants CPUs, 2 to 8."
     )
+    worker_memory_bytes: int = Field(
+        default=300 * 2**20,
+        ge=64 * 2**20,
+        description="Memory reckoned for one worker: as many are started as fit into what the cgroup has left.",
+    )
+    connections_spare_min: int = Field(
+        default=3, ge=0, le=10_000, description="Connections of the server that a run leaves free for others."
+    )
     chunk_rows_max: int = Field(
         default=131_072, ge=1, le=10_000_000, description="Rows a chunk may hold: the unit of work, retry and commit."
     )
@@ -76,6 +89,9 @@ class WriterSettings(BaseModel):
         le=60,
         description="Seconds one publish attempt may queue for the target's lock, holding up readers.",
     )
+    planning_timeout_s: float = Field(
+        default=300, gt=0, le=86_400, description="Seconds that planning one partition may take: a source may hang."
+    )
     chunk_deadline_s: float = Field(
         default=600, gt=0, le=86_400, description="Seconds one attempt at a chunk may take before its worker is killed."
     )
@@ -94,10 +110,25 @@ class WriterSettings(BaseModel):
     )
     retry_max_s: float = Field(default=5, gt=0, le=300, description="Longest wait between two retries.")
     retry_budget_s: float = Field(
-        default=60, gt=0, le=3_600, description="Seconds of retrying, after which an outage or a conflict is final."
+        default=60,
+        gt=0,
+        le=3_600,
+        description="Seconds of retrying, outages not counted, after which a conflict is final.",
+    )
+    outage_budget_s: float = Field(
+        default=120,
+        gt=0,
+        le=86_400,
+        description="Seconds the server may be away; everybody pauses meanwhile. After that the run fails.",
     )
     chunk_attempts_max: int = Field(
-        default=5, ge=1, le=100, description="Workers one chunk may cost before its load fails."
+        default=5, ge=1, le=100, description="Workers one chunk may cost before the row that kills them is looked for."
+    )
+    crash_rows_max: int = Field(
+        default=3,
+        ge=0,
+        le=1_000,
+        description="Rows of one chunk that may be set aside because they kill their worker; 0: none is looked for.",
     )
     respawns_max: int = Field(default=20, ge=0, le=10_000, description="Worker deaths one run may see before it fails.")
     rss_soft_limit_bytes: int = Field(

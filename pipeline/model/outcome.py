@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AlreadyCommitted", "ChunkOutcome", "Committed", "Failed", "FailureKind", "IncidentKind"]
+__all__ = ["AlreadyCommitted", "ChunkOutcome", "Committed", "Failed", "FailureKind", "IncidentKind", "Probed"]
 
 
 class IncidentKind(StrEnum):
-    """Why a worker ended before its time."""
+    """What a guard noticed. The first group ended a worker before its time, the second did not."""
 
     CRASH = "crash"  # ended with a non-zero exit code
     SIGNAL = "signal"  # ended by a signal that was not ours
@@ -17,17 +17,48 @@ class IncidentKind(StrEnum):
     EXIT_WITHOUT_REPORT = "exit_without_report"  # exit code 0, but no outcome for its chunk
     MEMORY_LIMIT = "memory_limit"  # killed by us: resident memory over the hard limit
     STALL = "stall"  # killed by us: no progress for longer than the stall timeout
-    DEADLINE = "deadline"  # killed by us: the chunk took longer than its deadline
+    DEADLINE = "deadline"  # the chunk took longer than its deadline; killed by us, if it did not stop by itself
     START_FAILED = "start_failed"  # never came up
+
+    MEMORY_RECYCLE = "memory_recycle"  # replaced after its chunk: resident memory over the soft limit
+    DESCRIPTORS_RECYCLE = "descriptors_recycle"  # replaced after its chunk: too many open descriptors
+    WORKERS_LIMITED = "workers_limited"  # fewer workers than asked for: memory carries no more
+    CONNECTIONS_LIMITED = "connections_limited"  # fewer workers than asked for: the server has no more connections
+    DATABASE_OUTAGE = "database_outage"  # the server was away and everybody paused
+    CRASHING_ROW = "crashing_row"  # a row that kills its worker was found and set aside
+    RESPAWN_BUDGET = "respawn_budget"  # more workers died than one run may lose
+    DEAD_LETTER_BUDGET = "dead_letter_budget"  # more rows were refused than the partition may have
+    FREE_DISK = "free_disk"  # too little room on the local disk
+
+    @property
+    def is_death(self) -> bool:
+        """Whether a worker was lost."""
+        return self in _DEATHS
+
+
+_DEATHS = frozenset(
+    {
+        IncidentKind.CRASH,
+        IncidentKind.SIGNAL,
+        IncidentKind.OUT_OF_MEMORY,
+        IncidentKind.EXIT_WITHOUT_REPORT,
+        IncidentKind.MEMORY_LIMIT,
+        IncidentKind.STALL,
+        IncidentKind.DEADLINE,
+        IncidentKind.START_FAILED,
+    }
+)
 
 
 class FailureKind(StrEnum):
     """What the supervisor does about a failed attempt."""
 
-    TRANSIENT = "transient"  # outage or conflict outlived the retry budget: the load stops, a rerun resumes
+    CONNECTION_LOST = "connection_lost"  # all pause until the server answers, then the chunk is tried again
+    TIMED_OUT = "timed_out"  # the attempt ran into its deadline and stopped by itself: it counts as one worker
+    TRANSIENT = "transient"  # a conflict outlived the retry budget: the load stops, a rerun resumes
     FENCED = "fenced"  # another run owns the load
     SOURCE = "source"  # the source is not what was planned
-    BUDGET = "budget"  # more dead letters than the chunk may have
+    BUDGET = "budget"  # more dead letters than the partition may have
     FATAL = "fatal"  # trying again cannot help
 
 
@@ -57,6 +88,13 @@ class AlreadyCommitted(_Outcome):
     client_cpu_s: float = 0.0
 
 
+class Probed(_Outcome):
+    """The rows of a probe did not kill their worker. Nothing of it is in the database."""
+
+    kind: Literal["probed"] = "probed"
+    retries: int = 0
+
+
 class Failed(_Outcome):
     """Nothing of this attempt is in the database. `summary` is free of row values; `traceback` is text."""
 
@@ -69,4 +107,4 @@ class Failed(_Outcome):
     retries: int = 0
 
 
-ChunkOutcome = Annotated[Committed | AlreadyCommitted | Failed, Field(discriminator="kind")]
+ChunkOutcome = Annotated[Committed | AlreadyCommitted | Probed | Failed, Field(discriminator="kind")]

@@ -41,11 +41,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """The death or forced end of one worker."""
+    """What a guard noticed: mostly the death or forced end of one worker.
+
+    `pid` is the worker's, or the supervisor's own where no worker is concerned. `exit_code` is minus the signal's number where
+    a signal ended the worker, and None where nothing ended.
+    """
 
     kind: IncidentKind
     pid: int
-    exit_code: int | None  # negative: minus the signal's number
+    exit_code: int | None
     partition_key: str | None
     chunk_no: int | None
     attempt: int
@@ -80,6 +84,11 @@ class PartitionReport:
         return self.error is None
 
     @property
+    def deaths(self) -> tuple[Incident, ...]:
+        """The incidents that cost a worker."""
+        return tuple(incident for incident in self.incidents if incident.kind.is_death)
+
+    @property
     def rows_per_second(self) -> float:
         return self.written_rows / self.seconds if self.seconds > 0 else 0.0
 
@@ -109,6 +118,7 @@ class Stage(StrEnum):
     CONTRACT = "contract"  # by the row model
     COPY = "copy"  # by the server, while it was copied
     KEY = "key"  # by the key: a row before it in the source has the same one
+    CRASH = "crash"  # by nobody: every worker that took the row died
 
 
 @dataclass(frozen=True, slots=True)

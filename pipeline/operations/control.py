@@ -9,8 +9,10 @@ from typing import TypeVar
 import asyncpg
 
 from pipeline.errors import DatabaseUnavailable
-from pipeline.postgres.retry import may_retry, retrying
-from pipeline.postgres.session import Session, connect, deadline, transaction
+from pipeline.postgres.ledger import Holder
+from pipeline.postgres.outage import OutageGate
+from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
+from pipeline.postgres.session import Session, connect, deadline, session_name, transaction
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 
@@ -26,11 +28,22 @@ class Control:
     after a COMMIT whose reply was lost, which is why each piece first looks at what the database holds.
     """
 
-    def __init__(self, url: str, settings: WriterSettings, *, size: int, log: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: WriterSettings,
+        *,
+        size: int,
+        holder: Holder,
+        gate: OutageGate,
+        log: Callable[[int, str], None],
+    ) -> None:
         self._url = url
         self._settings = settings
         self._places = asyncio.Semaphore(size)
         self._idle: list[Session] = []
+        self._name = session_name("control", holder.token.hex)
+        self._gate = gate
         self._log = log
 
     async def transaction(
@@ -47,16 +60,15 @@ class Control:
         in a crash, or not at all.
         """
         settings = self._settings
-        policy = retrying(
-            settings, on_retry=lambda error: self._log(logging.WARNING, f"{purpose}: {summarize(error)}; trying again")
-        )
         begin = (
             f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
             f"set local lock_timeout = '{int((lock_timeout_s or settings.lock_timeout_s) * 1000)}ms';"
+            f"set local idle_in_transaction_session_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
             f"set local synchronous_commit = {'on' if durable else 'off'}"
         )
 
         async def attempt() -> T:
+            await self._gate.passed()
             async with (
                 self._session() as session,
                 deadline(session, settings.statement_timeout_s * 2),
@@ -65,13 +77,17 @@ class Control:
                 await session.connection.execute(begin)
                 return await work(session.connection)
 
+        async def before_retry(error: BaseException) -> None:
+            self._log(logging.WARNING, f"{purpose}: {summarize(root_cause(error))}; trying again")
+            if is_connection_lost(error):
+                await self._gate.recover()
+
+        policy = retrying(settings, on_retry=before_retry, paused_s=lambda: self._gate.paused_s)
         try:
             return await policy(attempt)
-        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
-            raise DatabaseUnavailable(
-                f"{purpose}: the server was not there for {settings.retry_budget_s} s ({summarize(error)})"
-            ) from error
-        except asyncpg.PostgresError as error:
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
             if not may_retry(error):
                 raise
             raise DatabaseUnavailable(
@@ -90,7 +106,7 @@ class Control:
             session = self._idle.pop() if self._idle else None
             if session is None or session.connection.is_closed():
                 session = await connect(
-                    self._url, application_name="rowledger control", timeout_s=self._settings.connect_timeout_s
+                    self._url, application_name=self._name, timeout_s=self._settings.connect_timeout_s
                 )
             try:
                 yield session

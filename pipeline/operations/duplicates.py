@@ -4,7 +4,6 @@ Staging tables have no index while they are filled, so duplicates show only when
 once more for exactly the keys concerned: it alone knows which row came first, whatever order the workers had.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import DeadLetter, Stage
 from pipeline.model.table import TableSpec
+from pipeline.operations.threads import in_thread
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
 from pipeline.postgres.copy import copy_rows, encode_rows
 from pipeline.postgres.ledger import LoadHandle, record_dead_letters
@@ -74,7 +74,10 @@ async def set_duplicates_aside(
             f"table {spec.name}, partition {partition.key}: {found.surplus_rows} rows repeat a key ({', '.join(spec.key)}) "
             f"and {len(refused)} were refused before; the budget is {allowed}"
         )
-    rows = await asyncio.to_thread(_read_again, spec, target, partition, manifest.chunks, found.keys, refused)
+    rows = await in_thread(
+        lambda: _read_again(spec, target, partition, manifest.chunks, found.keys, refused),
+        timeout_s=settings.chunk_deadline_s,
+    )
     if rows.height != found.rows:
         raise DiscrepancyFound(
             f"table {spec.name}, partition {partition.key}: {found.rows} rows in staging repeat a key, "

@@ -11,7 +11,6 @@ import asyncpg
 from pydantic import SecretStr
 
 from pipeline.chunk_transaction import ChunkJob
-from pipeline.contract.check import Contract
 from pipeline.errors import (
     ChunkFailed,
     DatabaseUnavailable,
@@ -22,21 +21,20 @@ from pipeline.errors import (
     SourceError,
     TargetMismatch,
 )
-from pipeline.failpoints import Place, active_failpoints, failpoint
+from pipeline.failpoints import Place, active_failpoints, async_failpoint, failpoint
 from pipeline.model.manifest import ChunkPlan, Manifest
-from pipeline.model.outcome import Failed, FailureKind
+from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed
 from pipeline.model.partition import Partition
 from pipeline.model.report import Observer, PartitionReport
 from pipeline.model.table import TableSpec
 from pipeline.operations.begin import BegunLoad, begin_load
 from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
+from pipeline.operations.preflight import Preflight, check_before_loading
 from pipeline.operations.publish import FinishedLoad, Verdict, finish_load, reject_load
+from pipeline.operations.threads import in_thread
 from pipeline.operations.upkeep import Tally, Upkeep
-from pipeline.postgres.catalogue import Target, drop_staging, ensure_target, read_ended_staging_tables
-from pipeline.postgres.ledger import LoadHandle, read_chunk_totals, read_pending_chunks
-from pipeline.postgres.migrate import ensure_ledger
-from pipeline.postgres.session import check_server, connect
+from pipeline.postgres.ledger import Holder, LoadHandle, read_chunk_totals
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 from pipeline.workers.messages import Hello
@@ -44,7 +42,6 @@ from pipeline.workers.supervisor import Supervisor
 
 __all__ = ["load_partitions", "run_load"]
 
-_SWEEP_LOCK_TIMEOUT_S = 1
 _ROUNDS_MAX = 3  # of committing what a crash of the server has undone
 
 
@@ -90,32 +87,10 @@ async def load_partitions(
     if rules := active_failpoints():
         observer.log(logging.WARNING, f"failpoints are on: {rules}")
     partitions = [spec.partitions.partition(key) for key in partition_keys]
-    target = await _prepare_database(spec, url, writer)
-    run = _Run(spec, target, url, landing_dir, writer, run_id, observer, partitions)
+    preflight = await check_before_loading(spec, url, writer, landing_dir)
+    run = _Run(spec, preflight, url, landing_dir, run_id, observer, partitions)
     async with run.open():
         return await run.load_all()
-
-
-async def _prepare_database(spec: TableSpec, url: str, writer: WriterSettings) -> Target:
-    """Ledger and target table, made where they are missing; staging tables of ended loads are dropped."""
-    contract = Contract.of(spec.row)
-    session = await connect(url, application_name="rowledger setup", timeout_s=writer.connect_timeout_s)
-    try:
-        async with asyncio.timeout(writer.statement_timeout_s):
-            await check_server(session)
-            await ensure_ledger(session.connection)
-            target = await ensure_target(session.connection, spec, contract.columns)
-            await session.connection.execute(f"set lock_timeout = '{_SWEEP_LOCK_TIMEOUT_S}s'")
-            for staging in await read_ended_staging_tables(session.connection):
-                with contextlib.suppress(asyncpg.LockNotAvailableError):  # somebody reads it: a later run drops it
-                    await drop_staging(session.connection, staging)
-    finally:
-        await session.close()
-    try:
-        contract.require_writable(target.column_types)
-    except TargetMismatch as mismatch:
-        raise TargetMismatch(f"target table {spec.target}: {mismatch}") from None
-    return target
 
 
 class _Run:
@@ -124,38 +99,45 @@ class _Run:
     def __init__(
         self,
         spec: TableSpec,
-        target: Target,
+        preflight: Preflight,
         url: str,
         landing_dir: Path,
-        writer: WriterSettings,
         run_id: str | None,
         observer: Observer,
         partitions: list[Partition],
     ) -> None:
         self._spec = spec
-        self._target = target
+        self._target = preflight.target
         self._landing_dir = landing_dir
-        self._writer = writer
+        self._writer = writer = preflight.writer
+        self._limited = preflight.limited
         self._run_id = run_id
         self._observer = observer
         self._partitions = partitions
         self._tallies = {partition.key: Tally() for partition in partitions}
-        self._control = Control(url, writer, size=writer.partitions_in_flight, log=observer.log)
-        self._upkeep = Upkeep(url, writer, run_id, observer, self._tallies)
+        self._holder = holder = Holder.this_process()
+        self._upkeep = Upkeep(url, writer, holder, run_id, observer, self._tallies)
+        gate = self._upkeep.gate
+        self._control = Control(
+            url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
+        )
         hello = Hello(
             url=SecretStr(url),
             table=spec.reference,
-            columns=target.columns,
+            columns=self._target.columns,
             settings=writer,
-            run_id=run_id,
+            holder=holder.token.hex,
         )
-        self._supervisor = Supervisor(hello, bury=self._upkeep.bury, log=observer.log)
+        self._supervisor = Supervisor(hello, gate=gate, notice=self._upkeep.notice, log=observer.log)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Pool, leases and progress for as long as the block runs; all of it ended behind it."""
         try:
             async with self._upkeep.running(), self._supervisor:
+                for kind, told in self._limited:
+                    self._observer.log(logging.WARNING, told)
+                    await self._upkeep.notice_of_run(kind, told)
                 yield
         finally:
             await self._control.close()
@@ -189,19 +171,14 @@ class _Run:
             manifest = await self._plan(partition)
             begun = await self._begin(partition, manifest)
             try:
-                await self._commit_chunks(begun, partition, manifest)
-                load = FinishedLoad(self._spec, self._target, partition, manifest, begun.handle)
-                verdict = await finish_load(self._control, load, self._writer, self._say)
+                verdict = await self._write_and_publish(begun, partition, manifest)
                 error = verdict.error
-                tally = self._tallies[partition.key]
-                tally.written_rows, tally.dead_lettered_rows = (
-                    verdict.totals.written_rows,
-                    verdict.totals.dead_lettered_rows,
-                )
-                failpoint(Place.AFTER_PUBLISH, partition=partition.key)
+                await async_failpoint(Place.AFTER_PUBLISH, partition=partition.key)
             except (DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch) as refusal:
                 await reject_load(self._control, begun.handle, str(refusal))
                 error = refusal
+            if isinstance(error, DeadLetterBudgetSpent):
+                await self._upkeep.notice_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(error))
         except asyncpg.PostgresError as refusal:  # its own text may quote a row
             error = DatabaseUnavailable(f"partition {partition.key}: the server refused: {summarize(refusal)}")
         except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
@@ -210,13 +187,20 @@ class _Run:
 
     async def _plan(self, partition: Partition) -> Manifest:
         """The manifest, planned in a thread: it reads files, and leases must be kept meanwhile."""
-        failpoint(Place.IN_PLANNING, partition=partition.key)
-        manifest = await asyncio.to_thread(
-            self._spec.source.plan,
-            partition,
-            landing_dir=self._landing_dir,
-            chunk_rows_max=self._writer.chunk_rows_max,
-        )
+
+        def plan() -> Manifest:
+            failpoint(Place.IN_PLANNING, partition=partition.key)
+            return self._spec.source.plan(
+                partition, landing_dir=self._landing_dir, chunk_rows_max=self._writer.chunk_rows_max
+            )
+
+        try:
+            manifest = await in_thread(plan, timeout_s=self._writer.planning_timeout_s)
+        except TimeoutError:
+            raise SourceError(
+                f"table {self._spec.name}, partition {partition.key}: the source could not be planned within "
+                f"{self._writer.planning_timeout_s:g} s (planning_timeout_s); see whether its files can be read, then rerun"
+            ) from None
         tally = self._tallies[partition.key]
         tally.enqueued_rows, tally.chunks = manifest.enqueued_rows, len(manifest.chunks)
         return manifest
@@ -228,7 +212,7 @@ class _Run:
             self._target,
             partition,
             manifest,
-            holder=self._upkeep.holder,
+            holder=self._holder,
             run_id=self._run_id,
             settings=self._writer,
             say=self._say,
@@ -247,24 +231,25 @@ class _Run:
         tally = self._tallies[partition.key]
         tally.written_rows, tally.dead_lettered_rows = totals.written_rows, totals.dead_lettered_rows
 
-    async def _commit_chunks(self, begun: BegunLoad, partition: Partition, manifest: Manifest) -> None:
-        """Have every pending chunk committed, those too whose commit a crash of the server has undone.
-
-        Chunks commit without waiting for the disk, so what workers report is not the last word. What is still missing after
-        a few rounds is for reconcile to find.
-        """
+    async def _write_and_publish(self, begun: BegunLoad, partition: Partition, manifest: Manifest) -> Verdict:
+        """Have every pending chunk committed, those too whose commit a crash of the server has undone; then finish."""
         allowed = self._spec.dead_letters.allowed_rows(manifest.enqueued_rows)
+        load = FinishedLoad(self._spec, self._target, partition, manifest, begun.handle)
         pending: Sequence[ChunkPlan] = begun.pending
         for _ in range(_ROUNDS_MAX):
-            if not pending:
-                return
             await self._commit_all(begun.handle, partition, pending, allowed)
-            pending = await self._control.transaction(
-                "read pending chunks", lambda connection: read_pending_chunks(connection, begun.handle, manifest)
-            )
-            if pending:
-                self._say(f"partition {partition.key}: {len(pending)} chunks are still pending in the ledger; again")
-                await self._recount(begun.handle, partition)
+            finished = await finish_load(self._control, load, self._writer, self._say)
+            if isinstance(finished, Verdict):
+                tally, totals = self._tallies[partition.key], finished.totals
+                tally.written_rows, tally.dead_lettered_rows = totals.written_rows, totals.dead_lettered_rows
+                return finished
+            pending = finished
+            self._say(f"partition {partition.key}: {len(pending)} chunks are still pending in the ledger; again")
+            await self._recount(begun.handle, partition)
+        raise DiscrepancyFound(
+            f"table {self._spec.name}, partition {partition.key}: {len(pending)} chunks are pending in the ledger though "
+            f"they were reported as committed, {_ROUNDS_MAX} times over"
+        )
 
     async def _commit_all(
         self, handle: LoadHandle, partition: Partition, chunks: Sequence[ChunkPlan], allowed: int
@@ -289,7 +274,8 @@ class _Run:
                 self._observer.log(
                     logging.ERROR, f"partition {partition.key}, chunk {chunk.chunk_no}:\n{outcome.traceback}"
                 )
-            raise _as_error(outcome, f"table {self._spec.name}, partition {partition.key}, chunk {chunk.chunk_no}")
+            raise _as_error(outcome, self._spec.name, partition.key, chunk.chunk_no)
+        assert not isinstance(outcome, Probed)  # noqa: S101 - no probe was asked for
         tally.written_rows += outcome.written_rows
         tally.dead_lettered_rows += outcome.dead_lettered_rows
         if tally.dead_lettered_rows > allowed:
@@ -328,9 +314,9 @@ class _Run:
         self._observer.log(logging.INFO, message)
 
 
-def _as_error(outcome: Failed, where: str) -> RowledgerError:
+def _as_error(outcome: Failed, table: str, partition_key: str, chunk_no: int) -> RowledgerError:
     """A worker's failure as the error its reader acts on."""
-    text = f"{where}: {outcome.summary}"
+    text = f"table {table}, partition {partition_key}, chunk {chunk_no}: {outcome.summary}"
     match outcome.failure:
         case FailureKind.FENCED:
             return Fenced(text)
@@ -338,7 +324,12 @@ def _as_error(outcome: Failed, where: str) -> RowledgerError:
             return SourceError(text)
         case FailureKind.BUDGET:
             return DeadLetterBudgetSpent(text)
-        case FailureKind.TRANSIENT:
+        case FailureKind.TRANSIENT | FailureKind.CONNECTION_LOST | FailureKind.TIMED_OUT:
             return DatabaseUnavailable(f"{text} (after {outcome.retries} retries); a rerun resumes at this chunk")
         case FailureKind.FATAL:
-            return ChunkFailed(f"{text}; a rerun resumes at this chunk")
+            return ChunkFailed(
+                f"{text}; a rerun resumes at this chunk",
+                partition_key=partition_key,
+                chunk_no=chunk_no,
+                worker_traceback=outcome.traceback,
+            )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import asyncpg
 
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, RowledgerError, TargetMismatch
-from pipeline.failpoints import Place, failpoint
-from pipeline.model.manifest import Manifest
+from pipeline.failpoints import Place, async_failpoint
+from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.states import LoadState
@@ -28,7 +28,7 @@ from pipeline.postgres.catalogue import (
     partition_predicate,
     quoted,
 )
-from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load
+from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_pending_chunks
 from pipeline.postgres.publication import (
     lock_target,
     publish_by_attach,
@@ -72,12 +72,21 @@ class FinishedLoad:
 
 async def finish_load(
     control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> Verdict:
-    """Judge the load by what the database holds, and publish it if every check passes."""
+) -> Verdict | tuple[ChunkPlan, ...]:
+    """Judge the load by what the database holds, and publish it if every check passes.
+
+    Returns the chunks that are pending, if there are any: chunks commit without waiting for the disk, so a crash of the
+    server may have undone what was reported.
+    """
     name = f"table {load.spec.name}, partition {load.partition.key}"
+    pending = await control.transaction(
+        f"{name}: read pending chunks", lambda connection: read_pending_chunks(connection, load.handle, load.manifest)
+    )
+    if pending:
+        return pending
     if load.spec.key:
         await _build_key(control, load, settings, say)
-    failpoint(Place.BEFORE_RECONCILE, **load.facts)
+    await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
     return await control.transaction(
         f"{name}: reconcile and publish",
         lambda connection: _judge(connection, load, settings),
@@ -123,12 +132,19 @@ async def _build_key(
         await control.transaction(f"{name}: build the key", build)
 
 
-async def _judge(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Verdict:
+async def _judge(
+    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings
+) -> Verdict | tuple[ChunkPlan, ...]:
     handle, spec = load.handle, load.spec
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
         return await _already_judged(connection, load, settings)
+    if pending := await read_pending_chunks(connection, handle, load.manifest):
+        return pending
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     await connection.execute(f"lock table {staging} in share mode")
+    if spec.key and not await has_key(connection, handle):
+        raise DiscrepancyFound(f"table {spec.name}, partition {load.partition.key}: the staging table has lost its key")
+    await async_failpoint(Place.IN_RECONCILE, **load.facts)
     totals, checks = await reconcile(
         connection,
         spec,
@@ -145,7 +161,7 @@ async def _judge(connection: asyncpg.Connection, load: FinishedLoad, settings: W
         only_budget = all(check.name is CheckName.DEAD_LETTER_BUDGET for check in failed)
         kind = DeadLetterBudgetSpent if only_budget else DiscrepancyFound
         return Verdict(totals, checks, kind(f"table {spec.name}, partition {load.partition.key}: {reason}"))
-    failpoint(Place.BEFORE_PUBLISH, **load.facts)
+    await async_failpoint(Place.BEFORE_PUBLISH, **load.facts)
     await connection.execute(
         query("replace_published_load"), str(spec.target), load.partition.key, load.partition.column is None
     )
@@ -167,7 +183,12 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
 
     That it is called published is not believed: what readers see is held against the plan as the staging table would be.
     """
-    state, epoch, verdict = tuple(await connection.fetchrow(query("load_state"), load.handle.load_id))
+    found = await connection.fetchrow(query("load_state"), load.handle.load_id)
+    if found is None:
+        raise DiscrepancyFound(
+            f"table {load.spec.name}, partition {load.partition.key}: load {load.handle.load_id} is gone from the ledger"
+        )
+    state, epoch, verdict = tuple(found)
     if state == LoadState.PUBLISHED and epoch == load.handle.epoch:
         target = load.target
         totals, checks = await reconcile(
@@ -197,7 +218,7 @@ async def _publish(
 
     The target's lock is waited for in short turns, so that readers do not pile up behind us.
     """
-    turns = retrying(settings, retry_on=asyncpg.LockNotAvailableError)
+    turns = retrying(settings, retry_if=lambda error: isinstance(error, asyncpg.LockNotAvailableError))
     if load.target.takes_partitions_of(load.partition):
         async for turn in turns:
             with turn:

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.chunk_transaction import ChunkJob
+from pipeline.model.outcome import IncidentKind
 from pipeline.model.report import Incident, Observer, Progress
 from pipeline.operations.control import Control
 from pipeline.postgres.ledger import Holder, record_incident
+from pipeline.postgres.outage import OutageGate
 from pipeline.postgres.queries import query
 from pipeline.postgres.session import SessionIdentity
 from pipeline.postgres.sqlstate import summarize
@@ -40,15 +43,23 @@ class Upkeep:
     """The watchers of one run, on sessions of their own: a long reconcile must not keep a lease from being renewed."""
 
     def __init__(
-        self, url: str, writer: WriterSettings, run_id: str | None, observer: Observer, tallies: Mapping[str, Tally]
+        self,
+        url: str,
+        writer: WriterSettings,
+        holder: Holder,
+        run_id: str | None,
+        observer: Observer,
+        tallies: Mapping[str, Tally],
     ) -> None:
-        self.holder = Holder.this_process()
+        self.gate = OutageGate(url, writer, log=observer.log, ended=self._outage_ended)
+        self._holder = holder
         self._writer = writer
         self._run_id = run_id
         self._observer = observer
         self._tallies = tallies
+        self._noticing: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
-        self._control = Control(url, writer, size=_SESSIONS, log=observer.log)
+        self._control = Control(url, writer, size=_SESSIONS, holder=holder, gate=self.gate, log=observer.log)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -59,18 +70,19 @@ class Upkeep:
         finally:
             for watcher in watchers:
                 watcher.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)
+            await asyncio.gather(*watchers, *self._noticing, return_exceptions=True)
             await self._release_leases()
             await self._control.close()
+            await self.gate.close()
             self._say_progress()
 
-    async def bury(self, incident: Incident, job: ChunkJob | None, session: SessionIdentity | None) -> None:
-        """End the dead worker's backend, so that its locks go at once, and record the incident.
+    async def notice(self, incident: Incident, job: ChunkJob | None, session: SessionIdentity | None) -> None:
+        """Record an incident; end a dead worker's backend, so that its locks go at once.
 
         A server that is out of reach must not keep the chunk from being tried again: the incident is in the run's log and
         metadata in any case.
         """
-        first = next(iter(self._tallies))  # a worker that died idle counts with the run's first partition
+        first = next(iter(self._tallies))  # what concerns the run as a whole counts with its first partition
         self._tallies[job.partition.key if job else first].incidents.append(incident)
         try:
             async with asyncio.timeout(_PATIENCE_S):
@@ -87,12 +99,20 @@ class Upkeep:
                         connection,
                         incident,
                         load_id=job.handle.load_id if job else None,
-                        host=self.holder.host,
+                        host=self._holder.host,
                         run_id=self._run_id,
                     ),
                 )
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not the chunk's fault
-            self._warn(f"worker {incident.pid}'s death is not in the ledger", error)
+            self._warn(f"incident {incident.kind} of pid {incident.pid} is not in the ledger", error)
+
+    async def notice_of_run(self, kind: IncidentKind, summary: str) -> None:
+        """Record an incident that concerns no worker."""
+        incident = Incident(kind, os.getpid(), None, partition_key=None, chunk_no=None, attempt=0, summary=summary)
+        await self.notice(incident, None, None)
+
+    def _outage_ended(self, summary: str) -> None:
+        self._noticing.add(asyncio.create_task(self.notice_of_run(IncidentKind.DATABASE_OUTAGE, summary)))
 
     async def _keep_leases(self) -> None:
         """Tell other runs, as long as we live, that our loads are being worked on."""
@@ -102,7 +122,7 @@ class Upkeep:
                 await self._control.transaction(
                     "renew leases",
                     lambda connection: connection.execute(
-                        query("renew_leases"), self.holder.token, self._writer.lease_s
+                        query("renew_leases"), self._holder.token, self._writer.lease_s
                     ),
                 )
             except Exception as error:  # noqa: BLE001 - a lost lease costs a rival's wait, not a row: the epoch guards those
@@ -114,7 +134,7 @@ class Upkeep:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._control.transaction(
                     "release leases",
-                    lambda connection: connection.execute(query("release_leases"), self.holder.token),
+                    lambda connection: connection.execute(query("release_leases"), self._holder.token),
                 )
         except Exception as error:  # noqa: BLE001 - the run's own outcome must not be hidden by this
             self._warn("leases could not be released", error)

@@ -35,6 +35,7 @@ __all__ = [
     "record_dead_letters",
     "record_incident",
     "take_over_load",
+    "terminate_sessions",
 ]
 
 
@@ -70,6 +71,7 @@ class LoadingLoad:
 
     handle: LoadHandle
     manifest_digest: str
+    contract_digest: str
     has_staging: bool
     is_held: bool
     holder_token: uuid.UUID | None
@@ -96,6 +98,7 @@ async def find_loading_load(connection: asyncpg.Connection, target: str, partiti
     return LoadingLoad(
         handle=LoadHandle(row["load_id"], row["epoch"]),
         manifest_digest=row["manifest_digest"],
+        contract_digest=row["contract_digest"],
         has_staging=row["has_staging"],
         is_held=row["is_held"],
         holder_token=row["holder"],
@@ -104,7 +107,13 @@ async def find_loading_load(connection: asyncpg.Connection, target: str, partiti
 
 
 async def insert_load(
-    connection: asyncpg.Connection, spec: TableSpec, partition_key: str, manifest: Manifest, run_id: str | None
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    partition_key: str,
+    manifest: Manifest,
+    run_id: str | None,
+    *,
+    contract_digest: str,
 ) -> LoadHandle:
     """Record the plan of a new load, all chunks pending."""
     row = await connection.fetchrow(
@@ -116,6 +125,7 @@ async def insert_load(
         manifest.enqueued_rows,
         len(manifest.chunks),
         run_id,
+        contract_digest,
     )
     handle = LoadHandle(row["load_id"], row["epoch"])
     await connection.execute(
@@ -127,6 +137,11 @@ async def insert_load(
         [chunk.descriptor.model_dump_json() for chunk in manifest.chunks],
     )
     return handle
+
+
+async def terminate_sessions(connection: asyncpg.Connection, holder: uuid.UUID) -> int:
+    """End what a former holder still has open: a frozen process keeps its locks for as long as its sessions live."""
+    return int(await connection.fetchval(query("terminate_sessions"), holder.hex))
 
 
 async def take_over_load(connection: asyncpg.Connection, handle: LoadHandle, run_id: str | None) -> LoadHandle | None:
@@ -234,7 +249,8 @@ async def read_chunk_fingerprints(connection: asyncpg.Connection, load_id: int) 
 async def end_load(connection: asyncpg.Connection, handle: LoadHandle, state: LoadState, verdict: str) -> bool:
     """Give the load its final state and its lease back; False when it is not ours any more."""
     ended = await connection.fetchval(query("end_load"), handle.load_id, handle.epoch, state, verdict)
-    await connection.execute(query("release_lease"), handle.load_id)
+    if ended is not None:
+        await connection.execute(query("release_lease"), handle.load_id)
     return ended is not None
 
 

@@ -1,20 +1,24 @@
 """When a transaction is tried again: allow-listed errors only, exponential waits with jitter, an end after a budget."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-import asyncpg
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from pipeline.errors import DatabaseUnavailable
 from pipeline.postgres.sqlstate import Verdict, is_connection_loss, sort_error
 from pipeline.settings import WriterSettings
 
-__all__ = ["may_retry", "retrying", "root_cause"]
+__all__ = ["is_connection_lost", "may_retry", "retrying", "root_cause"]
 
 
 def root_cause(error: BaseException) -> BaseException:
     """The driver's error behind our own, where there is one."""
     return error.__cause__ if isinstance(error, DatabaseUnavailable) and error.__cause__ else error
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether the connection, and not just this statement, came to an end, or could not be had."""
+    return is_connection_loss(root_cause(error))
 
 
 def may_retry(error: BaseException) -> bool:
@@ -26,20 +30,29 @@ def may_retry(error: BaseException) -> bool:
 def retrying(
     settings: WriterSettings,
     *,
-    on_retry: Callable[[BaseException], None] | None = None,
-    retry_on: type[asyncpg.PostgresError] | None = None,
+    on_retry: Callable[[BaseException], Awaitable[None] | None] | None = None,
+    retry_if: Callable[[BaseException], bool] = may_retry,
+    paused_s: Callable[[], float] = lambda: 0.0,
 ) -> AsyncRetrying:
-    """The retry policy of these settings, for every error that may pass, or for one kind of them."""
+    """The retry policy of these settings for the errors that `retry_if` allows.
 
-    def before_sleep(state: RetryCallState) -> None:
+    `on_retry` is called, and awaited, before each further attempt; what it raises ends the retrying. `paused_s` tells how long
+    the run has stood still so far for reasons that the budget is not to be charged with.
+    """
+    paused_before_s = paused_s()
+
+    async def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if on_retry is not None and error is not None:
-            on_retry(error)
+        if on_retry is not None and error is not None and (waiting := on_retry(error)) is not None:
+            await waiting
+
+    def budget_spent(state: RetryCallState) -> bool:
+        return (state.seconds_since_start or 0.0) - (paused_s() - paused_before_s) >= settings.retry_budget_s
 
     return AsyncRetrying(
-        retry=retry_if_exception(may_retry if retry_on is None else lambda error: isinstance(error, retry_on)),
+        retry=retry_if_exception(retry_if),
         wait=wait_random_exponential(multiplier=settings.retry_initial_s, max=settings.retry_max_s),
-        stop=stop_after_delay(settings.retry_budget_s),
+        stop=budget_spent,
         before_sleep=before_sleep,
         reraise=True,
     )

@@ -19,11 +19,24 @@ from pipeline.postgres.database import redact
 from pipeline.postgres.queries import query
 from pipeline.postgres.sqlstate import summarize
 
-__all__ = ["Session", "SessionIdentity", "check_server", "connect", "deadline", "transaction"]
+__all__ = [
+    "DeadlineExpired",
+    "Session",
+    "SessionIdentity",
+    "check_server",
+    "connect",
+    "deadline",
+    "session_name",
+    "transaction",
+]
 
 _OLDEST_SERVER = 140_000
 _ORPHAN_CHECK_S = 2
 _DEAD_PEER_S = 15  # how long either side waits for a peer that has gone silent
+
+
+class DeadlineExpired(TimeoutError):
+    """What was to be done in time was not; the connection has been cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,14 @@ class Session:
             await self.connection.close(timeout=timeout_s)
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self.connection.terminate()
+
+
+def session_name(role: str, holder: str, *, pid: int | None = None) -> str:
+    """The application name of a session that works for the run `holder` (32 hex digits); the server keeps 63 bytes.
+
+    It ends in the holder, so that a run that takes a load over can end all that its former holder still has open.
+    """
+    return f"rowledger {role} {pid} of {holder}" if pid is not None else f"rowledger {role} of {holder}"
 
 
 async def connect(url: str, *, application_name: str, timeout_s: float) -> Session:
@@ -99,7 +120,7 @@ async def check_server(session: Session) -> str:
 async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # noqa: C901, one branch an ending
     """Run the block to its end, or to the connection's, or for so many seconds: whichever comes first.
 
-    Raises ConnectionResetError when the backend is gone, TimeoutError when the time is. The connection is cut in both
+    Raises ConnectionResetError when the backend is gone, DeadlineExpired when the time is. The connection is cut in both
     cases: what it was in the middle of is unknown, and the server rolls back what did not commit.
     """
     connection = session.connection
@@ -115,7 +136,7 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # 
 
     connection.add_termination_listener(on_termination)
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as limit:
             yield
     except asyncio.CancelledError:
         if not lost:
@@ -124,8 +145,10 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # 
         if task.uncancel() > 0:  # somebody else cancels us too: that goes first
             raise
         raise ConnectionResetError("the server closed the connection") from None
-    except TimeoutError:
+    except TimeoutError as error:  # the limit's, or a dead peer's (ETIMEDOUT)
         connection.terminate()
+        if limit.expired():
+            raise DeadlineExpired(f"not done within {seconds:g} s") from error
         raise
     except Exception as error:
         if lost and task.cancelling():

@@ -1,6 +1,6 @@
 """Guards: what a worker's signs of life mean. Pure judgement, no processes; the numbers come from heartbeats.
 
-To add one: a setting with its unit in `WriterSettings`, an `IncidentKind`, a line in `overrun` or `replacement_due`.
+To add one: a setting with its unit in `WriterSettings`, an `IncidentKind`, a branch in `overrun` or `replacement_due`.
 """
 
 import os
@@ -14,10 +14,17 @@ import psutil
 from pipeline.model.outcome import IncidentKind
 from pipeline.settings import WriterSettings
 
-__all__ = ["Vitals", "classify_exit", "default_workers", "overrun", "read_oom_kills", "replacement_due"]
+__all__ = [
+    "Vitals",
+    "classify_exit",
+    "default_workers",
+    "overrun",
+    "read_oom_kills",
+    "replacement_due",
+    "workers_in_memory",
+]
 
 _WORKERS_DEFAULT_MAX = 8
-_WORKER_MEMORY_BYTES = 300 * 2**20
 
 
 @dataclass(slots=True)
@@ -48,12 +55,18 @@ def overrun(vitals: Vitals, limits: WriterSettings, now: float) -> tuple[Inciden
     return None
 
 
-def replacement_due(vitals: Vitals, limits: WriterSettings) -> str | None:
+def replacement_due(vitals: Vitals, limits: WriterSettings) -> tuple[IncidentKind, str] | None:
     """Why a worker should be replaced after its chunk; None when it may go on."""
     if vitals.rss_bytes > limits.rss_soft_limit_bytes:
-        return f"resident memory {vitals.rss_bytes} bytes over the soft limit of {limits.rss_soft_limit_bytes} bytes"
+        return (
+            IncidentKind.MEMORY_RECYCLE,
+            f"resident memory {vitals.rss_bytes} bytes over the soft limit of {limits.rss_soft_limit_bytes} bytes",
+        )
     if vitals.descriptors > limits.descriptors_max:
-        return f"{vitals.descriptors} open descriptors over the limit of {limits.descriptors_max}"
+        return (
+            IncidentKind.DESCRIPTORS_RECYCLE,
+            f"{vitals.descriptors} open descriptors over the limit of {limits.descriptors_max}",
+        )
     return None
 
 
@@ -76,15 +89,19 @@ def classify_exit(exit_code: int, *, ever_alive: bool, oom_killed: bool) -> tupl
 
 
 def default_workers() -> int:
-    """Workers that the CPUs and the memory granted to this process can carry, 2 to 8.
+    """Workers that the CPUs granted to this process can use, 2 to 8.
 
     The cgroup's grant, not the node's: counting the node's CPUs in a small container ends in an out-of-memory storm.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if (quota := _cgroup_cpus()) is not None:
         cpus = min(cpus, max(1, round(quota)))
-    by_memory = _available_memory_bytes() // _WORKER_MEMORY_BYTES
-    return int(max(1, min(max(2, cpus), _WORKERS_DEFAULT_MAX, by_memory)))
+    return min(max(2, cpus), _WORKERS_DEFAULT_MAX)
+
+
+def workers_in_memory(limits: WriterSettings) -> int:
+    """Workers that the memory left to this process carries, at least 1."""
+    return max(1, _available_memory_bytes() // limits.worker_memory_bytes)
 
 
 def read_oom_kills() -> int | None:

@@ -40,9 +40,9 @@ _LAST_WORDS_S = 1.0  # a dead process's pipes are at their end; this only bounds
 
 
 class WorkerDied(Exception):
-    """A worker ended without an outcome for its chunk."""
+    """A worker ended without an outcome for its chunk, or was too slow for it."""
 
-    def __init__(self, kind: IncidentKind, exit_code: int, summary: str, stderr_tail: str) -> None:
+    def __init__(self, kind: IncidentKind, exit_code: int | None, summary: str, stderr_tail: str) -> None:
         super().__init__(summary)
         self.kind = kind
         self.exit_code = exit_code
@@ -113,7 +113,7 @@ class WorkerHandle:
         return not self._exited.done()
 
     @property
-    def replacement_due(self) -> str | None:
+    def replacement_due(self) -> tuple[IncidentKind, str] | None:
         """Why this worker should be replaced now that its chunk is done."""
         return replacement_due(self._vitals, self._limits)
 

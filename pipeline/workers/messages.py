@@ -44,7 +44,7 @@ class Hello(_Message):
     table: str  # TableSpec.reference
     columns: tuple[Column, ...]  # with the target table's types
     settings: WriterSettings
-    run_id: str | None
+    holder: str  # of the run's leases: part of the session's name, by which a rival finds it
 
     @field_serializer("url", when_used="json")
     def _reveal(self, url: SecretStr) -> str:

@@ -22,10 +22,10 @@ import psutil
 from pipeline.chunk_transaction import ChunkJob, commit_chunk, prepare_chunk
 from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError
 from pipeline.failpoints import Place, failpoint
-from pipeline.model.outcome import AlreadyCommitted, Committed, Failed, FailureKind
+from pipeline.model.outcome import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed
 from pipeline.model.table import TableSpec
-from pipeline.postgres.retry import may_retry, retrying, root_cause
-from pipeline.postgres.session import Session, connect, deadline
+from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
+from pipeline.postgres.session import DeadlineExpired, Session, connect, deadline, session_name
 from pipeline.postgres.sqlstate import sqlstate_of, summarize
 from pipeline.workers.messages import (
     LINE_BYTES_MAX,
@@ -85,7 +85,7 @@ class _Worker:
         if self._session is None or self._session.connection.is_closed():
             self._session = await connect(
                 self._hello.url.get_secret_value(),
-                application_name=f"rowledger worker {os.getpid()}",
+                application_name=session_name("worker", self._hello.holder, pid=os.getpid()),
                 timeout_s=self._settings.connect_timeout_s,
             )
             identity = self._session.identity
@@ -96,15 +96,20 @@ class _Worker:
         if self._session is not None:
             await self._session.close()
 
-    async def run(self, job: ChunkJob) -> Committed | AlreadyCommitted | Failed:
-        """Retry the whole transaction, the source read anew each time, until it committed or trying cannot help."""
+    async def run(self, job: ChunkJob) -> ChunkOutcome:
+        """Try the whole transaction, again after a conflict, the source read anew each time.
+
+        A lost connection is for the supervisor to deal with: it knows whether the server is there at all.
+        """
         self._retries = 0
         cpu_started = time.process_time()
-        policy = retrying(self._settings, on_retry=self._before_retry)
+        policy = retrying(self._settings, on_retry=self._before_retry, retry_if=_is_conflict)
         try:
-            outcome: Committed | AlreadyCommitted = await policy(self._attempt, job)
+            outcome: Committed | AlreadyCommitted | Probed = await policy(self._attempt, job)
         except Exception as error:  # noqa: BLE001 - the worker's outermost frame: every error becomes an outcome
             return self._failed(error)
+        if isinstance(outcome, Probed):
+            return outcome
         return outcome.model_copy(
             update={
                 "retries": self._retries,
@@ -113,7 +118,7 @@ class _Worker:
             }
         )
 
-    async def _attempt(self, job: ChunkJob) -> Committed | AlreadyCommitted:
+    async def _attempt(self, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
         prepared = prepare_chunk(self._spec, self._hello.columns, job, self._settings, self.advance)
         await asyncio.sleep(0)  # let a heartbeat out between encoding and sending
         session = await self.open()
@@ -136,7 +141,7 @@ class _Worker:
 
     def _before_retry(self, error: BaseException) -> None:
         self._retries += 1
-        self.advance(1)  # waiting for a server to come back is not a stall: the retry budget bounds it
+        self.advance(1)  # waiting for a lock's holder is not a stall: the retry budget bounds it
         _log.warning("attempt failed, retrying: %s", _summary(error))
 
     def _failed(self, error: Exception) -> Failed:
@@ -147,6 +152,10 @@ class _Worker:
                 failure = FailureKind.SOURCE
             case DeadLetterBudgetSpent():
                 failure = FailureKind.BUDGET
+            case DeadlineExpired():
+                failure = FailureKind.TIMED_OUT
+            case _ if is_connection_lost(error):
+                failure = FailureKind.CONNECTION_LOST
             case _ if may_retry(error):
                 failure = FailureKind.TRANSIENT
             case _:
@@ -159,6 +168,11 @@ class _Worker:
             traceback=_frames(error),
             retries=self._retries,
         )
+
+
+def _is_conflict(error: BaseException) -> bool:
+    """Whether the server is there and the same transaction may succeed later."""
+    return may_retry(error) and not is_connection_lost(error)
 
 
 def _summary(error: BaseException) -> str:

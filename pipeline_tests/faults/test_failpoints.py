@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ChunkFailed, PoolBroken
+from pipeline.errors import ChunkFailed, ChunkTimedOut, PoolBroken, WorkerTerminated
 from pipeline.failpoints import Place
 from pipeline.model.outcome import IncidentKind
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load, load_one, set_failpoints
@@ -142,8 +142,10 @@ def test_a_chunk_that_kills_every_worker_fails_its_load_within_its_attempts(
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
     set_failpoints(monkeypatch, "mid_copy=sigkill@chunk=1")
-    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=3)
-    assert isinstance(report.error, ChunkFailed)
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=3, crash_rows_max=0)
+    assert isinstance(report.error, WorkerTerminated)
+    assert (report.error.signal, report.error.chunk_no) == (signal.SIGKILL, 1)
+    assert report.error.pid == report.incidents[-1].pid
     assert "chunk 1: 3 workers died on it" in str(report.error)
     assert "SIGKILL" in str(report.error)
     kept = fetch(database, "select chunk_no, attempt, kind, exit_code from rowledger.incident order by incident_id")
@@ -165,7 +167,8 @@ def test_a_run_whose_workers_keep_dying_ends_when_the_respawn_budget_is_spent(
     report = load_one(database, EVENTS, tmp_path, DAY, respawns_max=2, chunk_attempts_max=100)
     assert isinstance(report.error, PoolBroken)
     assert "respawn budget is 2" in str(report.error)
-    assert len(report.incidents) == 3
+    assert len(report.deaths) == 3
+    assert report.incidents[-1].kind is IncidentKind.RESPAWN_BUDGET
     set_failpoints(monkeypatch, "")
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert_accounted(database, EVENTS, rows)
@@ -190,7 +193,8 @@ def test_a_worker_over_the_soft_memory_limit_is_replaced_after_its_chunk(databas
     observer = Recorder()
     report = load_one(database, EVENTS, tmp_path, DAY, observer=observer, rss_soft_limit_bytes=64 * 2**20)
     assert report.error is None
-    assert report.incidents == ()
+    assert {incident.kind for incident in report.incidents} == {IncidentKind.MEMORY_RECYCLE}
+    assert report.deaths == ()
     assert "is replaced: resident memory" in observer.text
     assert len({row[0] for row in fetch(database, "select worker_pid from rowledger.chunk")}) == 3
     assert_accounted(database, EVENTS, rows)
@@ -204,7 +208,22 @@ def test_a_worker_over_the_hard_memory_limit_is_killed(
     limits = {"rss_soft_limit_bytes": 64 * 2**20, "rss_hard_limit_bytes": 64 * 2**20, "chunk_attempts_max": 1}
     report = load_one(database, EVENTS, tmp_path, DAY, **limits)
     assert isinstance(report.error, ChunkFailed)
-    assert {incident.kind for incident in report.incidents} == {IncidentKind.MEMORY_LIMIT}
+    assert {incident.kind for incident in report.deaths} == {IncidentKind.MEMORY_LIMIT}
     set_failpoints(monkeypatch, "")
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert_accounted(database, EVENTS, events(250))
+
+
+def test_a_chunk_that_is_always_too_slow_fails_as_timed_out_and_not_as_crashed(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(250)
+    write_source(tmp_path, "events", DAY, rows)
+    set_failpoints(monkeypatch, "after_claim=sigstop@chunk=1")
+    limits = {"stall_timeout_s": 3, "chunk_attempts_max": 1, "crash_rows_max": 0}
+    report = load_one(database, EVENTS, tmp_path, DAY, **limits)
+    assert isinstance(report.error, ChunkTimedOut)
+    assert report.error.cause == IncidentKind.STALL
+    set_failpoints(monkeypatch, "")
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert_accounted(database, EVENTS, rows)

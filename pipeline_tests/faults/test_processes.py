@@ -62,7 +62,9 @@ def _kill(process: subprocess.Popen[str]) -> None:
     assert not psutil.wait_procs(workers, timeout=5)[1], "workers outlived their supervisor"
 
 
-@pytest.mark.parametrize("place", ["in_planning", "before_reconcile", "before_publish", "after_publish"])
+@pytest.mark.parametrize(
+    "place", ["in_planning", "before_reconcile", "in_reconcile", "before_publish", "after_publish"]
+)
 def test_a_run_killed_at_any_point_is_finished_by_the_next(
     database: str, tmp_path: Path, start: Callable[..., subprocess.Popen[str]], place: str
 ) -> None:
@@ -81,7 +83,7 @@ def test_a_run_killed_at_any_point_is_finished_by_the_next(
         assert table_rows(database, EVENTS) == before
     report = load_one(database, EVENTS, tmp_path, DAY)
     assert report.error is None
-    assert report.resumed == (place in {"before_reconcile", "before_publish"})
+    assert report.resumed == (place in {"before_reconcile", "in_reconcile", "before_publish"})
     assert_accounted(database, EVENTS, rows)
 
 

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from pipeline import errors
-from pipeline.errors import RowledgerError, UnknownPartition
+from pipeline.errors import ChunkFailed, RowledgerError, UnknownPartition, WorkerTerminated
 from pipeline.failpoints import FailpointError
 
 _CLASSES = [
@@ -15,13 +15,32 @@ _CLASSES = [
     if issubclass(found, RowledgerError) and found is not UnknownPartition
 ]
 
+_DEATH = {
+    "pid": 77,
+    "exit_code": -9,
+    "cause": "signal",
+    "summary": "ended by SIGKILL",
+    "partition_key": "p",
+    "chunk_no": 3,
+    "worker_traceback": "Traceback …",
+}
+
 
 @pytest.mark.parametrize("kind", [*_CLASSES, FailpointError], ids=lambda kind: kind.__name__)
 def test_an_error_keeps_class_and_message(kind: type[RowledgerError]) -> None:
-    copy = pickle.loads(pickle.dumps(kind("table t, partition p: 3 rows")))
+    details = _DEATH if issubclass(kind, WorkerTerminated) else {}
+    copy = pickle.loads(pickle.dumps(kind("table t, partition p: 3 rows", **details)))
     assert type(copy) is kind
     assert str(copy) == "table t, partition p: 3 rows"
+    assert vars(copy).items() >= details.items()
     assert kind.__doc__
+
+
+def test_a_terminated_worker_is_a_failed_chunk_and_names_the_signal() -> None:
+    copy = pickle.loads(pickle.dumps(WorkerTerminated("chunk 3", **_DEATH)))
+    assert isinstance(copy, ChunkFailed)
+    assert (copy.signal, copy.chunk_no, copy.worker_traceback) == (9, 3, "Traceback …")
+    assert WorkerTerminated("chunk 3", **{**_DEATH, "exit_code": 1}).signal is None
 
 
 def test_an_unknown_partition_keeps_its_fields() -> None:

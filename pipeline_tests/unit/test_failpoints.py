@@ -30,6 +30,15 @@ def test_every_condition_of_a_rule_must_hold(monkeypatch: pytest.MonkeyPatch) ->
         failpoint(Place.MID_COPY, partition="2024-03-01", chunk=2, attempt=1)
 
 
+def test_a_rule_for_a_row_acts_when_the_row_is_among_those_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_failpoints(monkeypatch, "while_encoding=raise@row=17")
+    for others in (range(17), range(18, 30), range(17, 17), [16, 18]):
+        failpoint(Place.WHILE_ENCODING, row=others)
+    for rows in (range(17, 18), range(30), [3, 17]):
+        with pytest.raises(FailpointError):
+            failpoint(Place.WHILE_ENCODING, row=rows)
+
+
 def test_the_second_of_two_rules_acts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     set_failpoints(monkeypatch, "in_planning=raise@partition=other;in_planning=raise@partition=this")
     with pytest.raises(FailpointError):
@@ -46,5 +55,5 @@ def test_a_hostile_exception_cannot_be_printed(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("text", ["nowhere=raise", "after_claim=explode", "after_claim", "=raise"])
 def test_a_rule_that_cannot_be_followed_is_refused_with_the_known_ones(text: str) -> None:
-    with pytest.raises(FailpointError, match=r"places are before_begin.*actions are sigkill"):
+    with pytest.raises(FailpointError, match=r"places are while_encoding.*actions are sigkill"):
         _parse(text)

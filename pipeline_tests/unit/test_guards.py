@@ -7,7 +7,15 @@ import pytest
 from pipeline.model.outcome import IncidentKind
 from pipeline.settings import WriterSettings
 from pipeline.workers import guards
-from pipeline.workers.guards import Vitals, classify_exit, default_workers, overrun, read_oom_kills, replacement_due
+from pipeline.workers.guards import (
+    Vitals,
+    classify_exit,
+    default_workers,
+    overrun,
+    read_oom_kills,
+    replacement_due,
+    workers_in_memory,
+)
 
 _LIMITS = WriterSettings(
     stall_timeout_s=10,
@@ -47,8 +55,10 @@ def test_progress_does_not_save_a_worker_from_the_deadline() -> None:
 
 def test_a_worker_is_replaced_for_memory_or_descriptors_over_the_soft_limits() -> None:
     assert replacement_due(Vitals(0, 0, rss_bytes=100 * 2**20, descriptors=64), _LIMITS) is None
-    assert "bytes" in (replacement_due(Vitals(0, 0, rss_bytes=100 * 2**20 + 1), _LIMITS) or "")
-    assert "65 open descriptors" in (replacement_due(Vitals(0, 0, descriptors=65), _LIMITS) or "")
+    kind, reason = replacement_due(Vitals(0, 0, rss_bytes=100 * 2**20 + 1), _LIMITS) or ("", "")
+    assert (kind, "bytes" in reason) == (IncidentKind.MEMORY_RECYCLE, True)
+    kind, reason = replacement_due(Vitals(0, 0, descriptors=65), _LIMITS) or ("", "")
+    assert (kind, "65 open descriptors" in reason) == (IncidentKind.DESCRIPTORS_RECYCLE, True)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +120,9 @@ def test_the_quota_of_the_first_cgroup_version_counts_too(
 
 def test_memory_bounds_the_pool(cgroup: dict[str, str]) -> None:
     cgroup.update({"memory.max": str(700 * 2**20), "memory.current": str(50 * 2**20)})
-    assert default_workers() == 2
+    assert workers_in_memory(WriterSettings(worker_memory_bytes=300 * 2**20)) == 2
     cgroup["memory.current"] = str(690 * 2**20)
-    assert default_workers() == 1
+    assert workers_in_memory(WriterSettings(worker_memory_bytes=300 * 2**20)) == 1
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ _HELLO = Hello(
         Column("price", ColumnType(TypeName.NUMERIC, precision=9, scale=2), nullable=True),
     ),
     settings=WriterSettings(workers=3),
-    run_id=None,
+    holder="0" * 32,
 )
 
 

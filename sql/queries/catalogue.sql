@@ -158,3 +158,26 @@ select format(
 ) as statement
 from pg_class, aclexplode(relacl) as acl
 where oid = $1 and acl.grantee <> relowner;
+
+-- name: free_connections
+-- Sessions that may still be opened, by server, database and role; what is kept for superusers does not count.
+select least(
+    current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+        - coalesce(current_setting('reserved_connections', true)::integer, 0)
+        - (select count(*) from pg_stat_activity where datid is not null),
+    (
+        select nullif(datconnlimit, -1) - (select count(*) from pg_stat_activity as activity where activity.datid = oid)
+        from pg_database
+        where datname = current_database()
+    ),
+    (
+        select nullif(rolconnlimit, -1) - (select count(*) from pg_stat_activity as activity where activity.usesysid = oid)
+        from pg_roles
+        where rolname = current_user
+    )
+)::integer;
+
+-- name: terminate_sessions
+-- End what a run has open, but for ourselves: its name ends in its holder.
+select count(pg_terminate_backend(pid)) from pg_stat_activity
+where application_name like 'rowledger % of ' || $1 and usename = current_user and pid <> pg_backend_pid();

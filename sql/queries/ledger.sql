@@ -4,6 +4,7 @@ select
     load.load_id,
     load.epoch,
     load.manifest_digest,
+    load.contract_digest,
     load.run_id,
     lease.holder,
     lease.holder_pid,
@@ -19,8 +20,10 @@ where load.target = $1 and load.partition_key = $2 and load.state = 'loading';
 
 -- name: insert_load
 -- A new load; at most one of a partition can be loading.
-insert into rowledger.load (table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into rowledger.load (
+    table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id, contract_digest
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
 returning load_id, epoch;
 
 -- name: insert_chunks

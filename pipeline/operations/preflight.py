@@ -1,0 +1,108 @@
+"""What a run looks at before it begins: the server, the ledger, the target, and whether there is room for its workers."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from pipeline.contract.check import Contract
+from pipeline.errors import DatabaseUnavailable, TargetMismatch
+from pipeline.free_space import require_free_space
+from pipeline.model.outcome import IncidentKind
+from pipeline.model.table import TableSpec
+from pipeline.postgres.catalogue import Target, drop_staging, ensure_target, read_ended_staging_tables
+from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.queries import query
+from pipeline.postgres.retry import retrying, root_cause
+from pipeline.postgres.session import Session, check_server, connect
+from pipeline.postgres.sqlstate import sqlstate_of
+from pipeline.settings import WriterSettings, settings
+from pipeline.workers.guards import default_workers, workers_in_memory
+
+__all__ = ["Preflight", "check_before_loading"]
+
+_SWEEP_LOCK_TIMEOUT_S = 1
+_OWN_SESSIONS = 3  # two for leases and incidents, one that knocks while the server is away
+_COMES_BY_ITSELF = ("53300", "57P03")  # too_many_connections, cannot_connect_now
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """A run may begin: into this target, with these settings, after these limitations."""
+
+    target: Target
+    writer: WriterSettings
+    limited: tuple[tuple[IncidentKind, str], ...]
+
+
+async def check_before_loading(spec: TableSpec, url: str, writer: WriterSettings, home: Path) -> Preflight:
+    """Make ledger and target where they are missing, drop staging tables of ended loads, fit the pool to its surroundings.
+
+    Raises NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable: at once for a server that is not there
+    or refuses us, after `retry_budget_s` for one that is starting up or has no connection left.
+    """
+    require_free_space(home, settings().disk_free_min_bytes)
+    contract = Contract.of(spec.row)
+
+    async def look() -> Preflight:
+        session = await connect(url, application_name="rowledger setup", timeout_s=writer.connect_timeout_s)
+        try:
+            async with asyncio.timeout(writer.statement_timeout_s):
+                await check_server(session)
+                await ensure_ledger(session.connection)
+                target = await ensure_target(session.connection, spec, contract.columns)
+                await _sweep(session.connection)
+                fitted, limited = await _fit(session, writer)
+        finally:
+            await session.close()
+        return Preflight(target, fitted, limited)
+
+    preflight: Preflight = await retrying(writer, retry_if=_comes_by_itself)(look)
+    try:
+        contract.require_writable(preflight.target.column_types)
+    except TargetMismatch as mismatch:
+        raise TargetMismatch(f"target table {spec.target}: {mismatch}") from None
+    return preflight
+
+
+def _comes_by_itself(error: BaseException) -> bool:
+    return isinstance(error, _NoConnectionLeft) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF
+
+
+class _NoConnectionLeft(DatabaseUnavailable):
+    """The server answers, but has no room for a worker beside those who are there."""
+
+
+async def _sweep(connection: asyncpg.Connection) -> None:
+    """Drop staging tables of loads that have ended."""
+    await connection.execute(f"set lock_timeout = '{_SWEEP_LOCK_TIMEOUT_S}s'")
+    for staging in await read_ended_staging_tables(connection):
+        with contextlib.suppress(asyncpg.LockNotAvailableError):  # somebody reads it: a later run drops it
+            await drop_staging(connection, staging)
+
+
+async def _fit(session: Session, writer: WriterSettings) -> tuple[WriterSettings, tuple[tuple[IncidentKind, str], ...]]:
+    """As many workers as memory and the server's connections carry."""
+    limited: list[tuple[IncidentKind, str]] = []
+    workers = writer.workers or default_workers()
+    if (carried := workers_in_memory(writer)) < workers:
+        limited.append(
+            (IncidentKind.WORKERS_LIMITED, f"{carried} workers instead of {workers}: memory carries no more")
+        )
+        workers = carried
+    free = await session.connection.fetchval(query("free_connections")) + 1  # our own, which closes
+    left = free - writer.connections_spare_min - _OWN_SESSIONS
+    if left < 2:  # noqa: PLR2004 - a worker, and a session that begins and publishes
+        raise _NoConnectionLeft(
+            f"the server has {free} connections left, {writer.connections_spare_min} of them are to stay free "
+            f"(connections_spare_min); a run needs {_OWN_SESSIONS + 2}. End idle sessions or raise max_connections"
+        )
+    if left - 1 < workers:
+        limited.append(
+            (IncidentKind.CONNECTIONS_LIMITED, f"{left - 1} workers instead of {workers}: {free} connections are left")
+        )
+        workers = left - 1
+    in_flight = min(writer.partitions_in_flight, left - workers)
+    return writer.model_copy(update={"workers": workers, "partitions_in_flight": in_flight}), tuple(limited)

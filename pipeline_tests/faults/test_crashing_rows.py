@@ -1,0 +1,88 @@
+"""A row that kills every worker that takes it is found, kept as a dead letter, and its neighbours load."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import WorkerTerminated
+from pipeline.model.outcome import IncidentKind
+from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints
+from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, write_source
+
+
+def test_the_row_that_kills_workers_becomes_a_dead_letter_and_its_neighbours_load(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(250)
+    write_source(tmp_path, "events", DAY, rows)
+    set_failpoints(monkeypatch, "while_encoding=sigsegv@row=117")
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=2)
+    assert report.error is None
+    letters = fetch(database, "select row_no, chunk_no, stage, reason, payload from rowledger.dead_letter")
+    assert [(row["row_no"], row["chunk_no"], row["stage"]) for row in letters] == [(117, 1, "crash")]
+    assert "SIGSEGV" in letters[0]["reason"]
+    assert (report.written_rows, report.dead_lettered_rows) == (249, 1)
+    assert_accounted(database, EVENTS, rows)
+    kinds = [incident.kind for incident in report.incidents]
+    assert kinds.count(IncidentKind.CRASHING_ROW) == 1
+    assert {incident.exit_code for incident in report.deaths} == {-signal.SIGSEGV}
+    # Two attempts at the chunk, one death a halving of 100 rows at most, two at the row alone.
+    assert len(report.deaths) <= 2 + 7 + 2
+
+
+def test_two_such_rows_of_a_chunk_and_a_refused_one_are_all_kept(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = changed(events(100), {40: {"code": "far too long for it"}})
+    write_source(tmp_path, "events", DAY, rows)
+    set_failpoints(monkeypatch, "while_encoding=exit0@row=3;while_encoding=exit1@row=90")
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=1, respawns_max=3)
+    assert report.error is None, "deaths of the search are not charged to the respawn budget"
+    letters = fetch(database, "select row_no, stage from rowledger.dead_letter order by row_no")
+    assert [tuple(row) for row in letters] == [(3, "crash"), (40, "contract"), (90, "crash")]
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_more_such_rows_than_allowed_fail_the_load(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(60)
+    write_source(tmp_path, "events", DAY, rows)
+    set_failpoints(monkeypatch, ";".join(f"while_encoding=exit1@row={row}" for row in (10, 20, 30)))
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=1, crash_rows_max=1)
+    assert isinstance(report.error, WorkerTerminated)
+    assert "more than 1 of its rows" in str(report.error)
+    assert fetch_value(database, "select count(*) from events") == 0
+    set_failpoints(monkeypatch, "")
+    assert load_one(database, EVENTS, tmp_path, DAY).resumed
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_chunk_that_kills_whatever_its_rows_has_no_row_to_blame(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(50)
+    write_source(tmp_path, "events", DAY, rows)
+    set_failpoints(monkeypatch, "before_begin=exit1")
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=1)
+    assert isinstance(report.error, WorkerTerminated)
+    assert report.error.exit_code == 1
+    assert len(report.deaths) == 2, "the attempt, and one with no rows at all"
+    assert fetch_value(database, "select count(*) from rowledger.dead_letter") == 0
+    set_failpoints(monkeypatch, "")
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_killer_from_outside_that_stops_does_not_cost_a_row(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(50)
+    write_source(tmp_path, "events", DAY, rows)
+    # The first attempt dies, the empty probe lives, and so does everything after the second probe.
+    set_failpoints(monkeypatch, "mid_copy=sigkill@attempt=1;mid_copy=sigkill@attempt=3")
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=1)
+    assert report.error is None
+    assert report.dead_lettered_rows == 0
+    assert_accounted(database, EVENTS, rows)
