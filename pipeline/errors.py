@@ -144,10 +144,9 @@ class WorkerTerminated(ChunkFailed):
 
 
 class ChunkTimedOut(WorkerTerminated):
-    """A worker was alive but too slow, and was killed for it: a matter of liveness, not a crash.
-
-    See what the server was waiting for then; if it was merely busy, raise `stall_timeout_s` or `chunk_deadline_s`. Rerun.
-    """
+    """A worker was alive but too slow, and was killed for it: a matter of liveness, not a crash. See what the server was
+    waiting for then; if it was merely busy, raise `stall_timeout_s` or `chunk_deadline_s`; then rerun.
+    """  # noqa: D205 - one sentence says what happened, the next what to do, and both are shown to the reader
 
 
 class PoolBroken(RowledgerError):

@@ -8,6 +8,7 @@ import dagster as dg
 from pipeline.defs.metadata import failure_of
 from pipeline.defs.partitions import partitions_definition
 from pipeline.errors import RowledgerError
+from pipeline.free_space import require_free_space
 from pipeline.settings import settings
 from pipeline.source.nycflights import land_flights
 from pipeline.tables.flights import FLIGHTS
@@ -26,7 +27,9 @@ def flights_landing(context: dg.AssetExecutionContext) -> Iterator[dg.Materializ
     """Write the days of this run; a day that was landed before is written anew."""
     days = [date.fromisoformat(key) for key in context.partition_keys]
     try:
-        rows = land_flights(days, settings().landing_dir / "flights")
+        folder = settings().landing_dir / "flights"
+        require_free_space(folder, settings().disk_free_min_bytes)
+        rows = land_flights(days, folder)
     except RowledgerError as error:
         raise failure_of("flights_landing", error) from None
     for key in context.partition_keys:

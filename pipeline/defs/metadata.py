@@ -36,6 +36,8 @@ WRITTEN_ROWS = "written_rows"
 DEAD_LETTERED_ROWS = "dead_lettered_rows"
 CRASHED_WORKERS = "crashed_workers"
 CRASHED_PIDS = "crashed_pids"
+GUARD_INCIDENTS = "guard_incidents"
+GUARDS = "guards"
 RETRIES = "retries"
 CHUNKS = "chunks"
 ROWS_PER_SECOND = "rows_per_second"
@@ -164,8 +166,8 @@ def lines(texts: Mapping[str, str]) -> str:
 
 
 def _remedy(error: Exception) -> str:
-    """The docstring of our own errors, which by their convention ends with what the reader does next."""
-    return (inspect.getdoc(type(error)) or "") if isinstance(error, RowledgerError) else ""
+    """What the docstring of our own errors begins with, and which by their convention says what the reader does next."""
+    return (inspect.getdoc(type(error)) or "").partition("\n\n")[0] if isinstance(error, RowledgerError) else ""
 
 
 def _verdict(report: PartitionReport, name: CheckName) -> tuple[bool, str, Mapping[str, int | str]]:
@@ -177,17 +179,20 @@ def _verdict(report: PartitionReport, name: CheckName) -> tuple[bool, str, Mappi
 
 
 def _balance(reports: Sequence[PartitionReport]) -> Metadata:
-    incidents = [incident for report in reports for incident in report.incidents]
+    deaths = [death for report in reports for death in report.deaths]
+    others = [incident for report in reports for incident in report.incidents if not incident.kind.is_death]
     return {
         ENQUEUED_ROWS: sum(report.enqueued_rows for report in reports),
         WRITTEN_ROWS: sum(report.written_rows for report in reports),
         DEAD_LETTERED_ROWS: sum(report.dead_lettered_rows for report in reports),
-        CRASHED_WORKERS: len(incidents),
-        CRASHED_PIDS: dg.MetadataValue.json([_crash(incident) for incident in incidents]),
+        CRASHED_WORKERS: len(deaths),
+        CRASHED_PIDS: dg.MetadataValue.json([_incident(death) for death in deaths]),
+        GUARD_INCIDENTS: len(others),
+        **({GUARDS: dg.MetadataValue.json([_incident(other) for other in others])} if others else {}),
     }
 
 
-def _crash(incident: Incident) -> dict[str, int | str | None]:
+def _incident(incident: Incident) -> dict[str, int | str | None]:
     return {
         "pid": incident.pid,
         "exit_code": incident.exit_code,

@@ -1,10 +1,14 @@
 """Who watches a load on Dagster's behalf: the run's log, and a progress bar where a person watches a terminal."""
 
+import logging
 import os
+import queue
 import stat
+import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -18,33 +22,58 @@ from pipeline.model.report import Observer, PartitionReport, Progress
 
 __all__ = ["observing"]
 
+FLUSH_TIMEOUT_S = 15.0
 PROGRESS_INTERVAL_S = 0.9  # a line costs a write to Dagster's storage, so no more than about one a second
 
 
 class LogObserver:
     """Writes the run's log: worker records as they come, progress at intervals, partitions that failed.
 
-    A published partition gets no line of its own: 365 of them would cost more than loading them does.
+    A published partition gets no line of its own: 365 of them would cost more than loading them does. Each line is a write to
+    Dagster's storage, which takes milliseconds, or for ever when its server is out of reach. So a thread of our own makes
+    them, and the supervisor that speaks here goes on watching its workers.
     """
 
     def __init__(self, log: dg.DagsterLogManager) -> None:
         self._log = log
         self._last_line_s = float("-inf")
         self._last: Progress | None = None
+        self._lines: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="run log", daemon=True)
+        self._writer.start()
+
+    def close(self) -> None:
+        """Wait for the lines that are still to be written, but not for ever."""
+        self._lines.put(None)
+        self._writer.join(FLUSH_TIMEOUT_S)
+        if self._writer.is_alive():
+            sys.stderr.write(
+                f"the run's log did not take all lines within {FLUSH_TIMEOUT_S} s; some are missing there\n"
+            )
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                line()
+            except Exception as error:  # noqa: BLE001 - a log that fails must not fail the load, nor stop the log
+                sys.stderr.write(f"a line of the run's log was lost: {type(error).__name__}\n")
 
     def log(self, level: int, message: str) -> None:
-        self._log.log(level, message)
+        self._lines.put(lambda: self._log.log(level, message))
 
     def progress(self, progress: Progress) -> None:
         ended = progress.partitions_done == progress.partitions
         if progress == self._last or (not ended and time.monotonic() - self._last_line_s < PROGRESS_INTERVAL_S):
             return
         self._last, self._last_line_s = progress, time.monotonic()
-        self._log.info(progress_line(progress))
+        self.log(logging.INFO, progress_line(progress))
 
     def finished(self, report: PartitionReport) -> None:
         if report.error is not None:
-            self._log.error(f"{report.table} {report.partition_key} not published: {describe_error(report.error)}")
+            self.log(
+                logging.ERROR,
+                f"{report.table} {report.partition_key} not published: {describe_error(report.error)}",
+            )
 
 
 class TerminalObserver(LogObserver):
@@ -84,7 +113,8 @@ def observing(context: dg.AssetExecutionContext) -> Iterator[Observer]:
     with ExitStack() as stack:
         terminal = _parents_terminal() if started_here else None
         if terminal is None:
-            yield LogObserver(context.log)
+            with closing(LogObserver(context.log)) as observer:
+                yield observer
             return
         console = Console(file=stack.enter_context(terminal), force_terminal=True)
         columns = (
@@ -94,7 +124,7 @@ def observing(context: dg.AssetExecutionContext) -> Iterator[Observer]:
             TextColumn("{task.fields[text]}"),
         )
         bar = ProgressBar(*columns, TimeElapsedColumn(), console=console, refresh_per_second=2, transient=True)
-        yield TerminalObserver(context.log, stack.enter_context(bar))
+        yield stack.enter_context(closing(TerminalObserver(context.log, stack.enter_context(bar))))
 
 
 def _parents_terminal() -> TextIO | None:

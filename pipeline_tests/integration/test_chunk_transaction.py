@@ -58,7 +58,7 @@ async def _begun(database: str, landing: Path) -> AsyncIterator[_Begun]:
         connection = sessions[0].connection
         target = await ensure_target(connection, EVENTS, Contract.of(EVENTS.row).columns)
         async with connection.transaction():
-            handle = await insert_load(connection, EVENTS, DAY, manifest, "run")
+            handle = await insert_load(connection, EVENTS, DAY, manifest, "run", contract_digest="")
             await create_staging(connection, target, handle, partition)
         job = ChunkJob(handle, partition, manifest.chunks[0], attempt=1, dead_letters_max=50)
         prepared = prepare_chunk(EVENTS, target.columns, job, _SETTINGS, lambda _: None)

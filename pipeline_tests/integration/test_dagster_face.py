@@ -1,6 +1,7 @@
 """What Dagster makes of a load's reports: colours, events, metadata and messages. The load itself is played."""
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,6 +190,7 @@ def test_a_published_partition_is_materialized_with_plain_numbers(load: PlayedLo
         "written_rows": 840,
         "dead_lettered_rows": 2,
         "crashed_workers": 1,
+        "guard_incidents": 0,
         "retries": 1,
         "chunks": 1,
         "rows_per_second": 1680.0,
@@ -376,6 +378,43 @@ def test_the_load_job_lands_and_loads_and_leaves_verification_out() -> None:
     assert {node.name for node in job.nodes} == {"flights_landing", "flights"}
 
 
+def test_a_log_that_takes_no_lines_holds_up_neither_the_load_nor_its_end(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stuck, release = threading.Event(), threading.Event()
+
+    class Stuck:
+        def log(self, _level: int, _message: str) -> None:
+            stuck.set()
+            release.wait(30)
+
+    monkeypatch.setattr("pipeline.defs.observer.FLUSH_TIMEOUT_S", 0.2)
+    observer = LogObserver(Stuck())  # type: ignore[arg-type] # what a DagsterLogManager is when its server is away
+    for number in range(10):
+        observer.log(logging.INFO, f"line {number}")
+    assert stuck.wait(10)
+    observer.close()
+    release.set()
+    assert "did not take all lines" in capfd.readouterr().err
+
+
+def test_a_line_that_cannot_be_logged_costs_no_other(capfd: pytest.CaptureFixture[str]) -> None:
+    taken: list[str] = []
+
+    class Picky:
+        def log(self, _level: int, message: str) -> None:
+            if message == "bad":
+                raise ConnectionError("the storage is away")
+            taken.append(message)
+
+    observer = LogObserver(Picky())  # type: ignore[arg-type] # as above
+    for message in ("one", "bad", "two"):
+        observer.log(logging.INFO, message)
+    observer.close()
+    assert taken == ["one", "two"]
+    assert "ConnectionError" in capfd.readouterr().err
+
+
 def test_progress_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("test_progress")
     observer = LogObserver(logger)  # type: ignore[arg-type] # a DagsterLogManager is a Logger with a context
@@ -385,6 +424,7 @@ def test_progress_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None
             observer.progress(Progress(1000, written, 0, 5000.0, 0, 2))
         for _ in range(2):
             observer.progress(Progress(1000, 998, 2, 5000.0, 2, 2))
+        observer.close()
 
     assert caplog.messages == [
         "0 / 1,000 rows, lag 1,000, 5,000 rows/s, 0 dead letters, partition 0 of 2",
