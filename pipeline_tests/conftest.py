@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -111,3 +112,22 @@ def empty_database(server: str) -> Iterator[str]:
     """The URL of a fresh database without anything in it."""
     with _new_database(server, "empty", "template0") as name:
         yield _with_database(server, name)
+
+
+@pytest.fixture
+def fragile_server(open_folder: Path) -> Iterator[EmbeddedServer]:
+    """A server of this test's own, to be stopped the hard way."""
+    server = EmbeddedServer(open_folder / "postgres")
+    server.ensure_running()
+    try:
+        yield server
+    finally:
+        server.destroy()
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port of the loopback address that nobody listens on, held for the test."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
