@@ -31,9 +31,7 @@ def test_connections_cut_at_any_byte_lose_and_double_nothing(
         return chance.choice([chance.randint(200, 3_000), chance.randint(200, 30_000)])
 
     proxy.cut_after(bytes_before_the_cut)
-    reports = load(
-        proxy.url, EVENTS, tmp_path, days, workers=2, chunk_rows_max=40, retry_budget_s=60, retry_max_s=0.05
-    )
+    reports = load(proxy.url, EVENTS, tmp_path, days, workers=2, chunk_rows_max=40, retry_budget_s=60, retry_max_s=0.05)
     assert proxy.cuts >= _CUTS
     assert [report.error for report in reports] == [None, None]
     assert_accounted(database, EVENTS, [row for day in days for row in events(1000, day)])
