@@ -33,6 +33,7 @@ __all__ = [
 _OLDEST_SERVER = 140_000
 _ORPHAN_CHECK_S = 2
 _DEAD_PEER_S = 15  # how long either side waits for a peer that has gone silent
+_UNSENT_BYTES_MAX = 512 * 2**10  # measured: no slower than 4 MiB, which is what the kernel would take
 
 
 class DeadlineExpired(TimeoutError):
@@ -180,7 +181,10 @@ async def transaction(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 
 def _guard_socket(connection: asyncpg.Connection) -> None:
-    """Keepalive finds a silent peer while we read, TCP_USER_TIMEOUT while we write; asyncpg offers a setting for neither."""
+    """Keepalive finds a silent peer while we read, TCP_USER_TIMEOUT while we write; asyncpg offers a setting for neither.
+
+    Nor for what the kernel may hold unsent: megabytes, whose way to a slow server would look like a standstill to us.
+    """
     transport = connection._transport  # noqa: SLF001
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == getattr(socket, "AF_UNIX", None):
@@ -191,6 +195,7 @@ def _guard_socket(connection: asyncpg.Connection) -> None:
         ("TCP_KEEPINTVL", 2),
         ("TCP_KEEPCNT", 3),
         ("TCP_USER_TIMEOUT", _DEAD_PEER_S * 1000),
+        ("TCP_NOTSENT_LOWAT", _UNSENT_BYTES_MAX),
     ):
         if (number := getattr(socket, option, None)) is not None:  # macOS has some of them under other names
             sock.setsockopt(socket.IPPROTO_TCP, number, value)

@@ -1,0 +1,81 @@
+"""A server that takes bytes slowly is no fault; one that dies while it takes none is noticed, whatever the sender waits for."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipeline.model.report import PartitionReport
+from pipeline.postgres.embedded import EmbeddedServer
+from pipeline_tests.faults.gate import Where, gate
+from pipeline_tests.faults.proxy import Proxy
+from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, wait_until
+from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, write_source
+
+_STALL_TIMEOUT_S = 4
+_BYTES_PER_S = 600_000
+
+
+def _wide_events(count: int, *, first: int = 0) -> list[Row]:
+    """Events of 12 KB: a thousand of them are more than sockets hold."""
+    return [{**row, "note": f"{row['event_id']:>12000}"} for row in events(count, first=first)]
+
+
+@pytest.mark.matrix
+def test_a_slow_server_is_no_stall_as_long_as_bytes_move(database: str, tmp_path: Path, proxy: Proxy) -> None:
+    # A small chunk first: a worker's start belongs to its first chunk, and takes what a busy machine makes of it.
+    rows = [*events(1000), *_wide_events(1000, first=1000)]
+    write_source(tmp_path, "events", DAY, rows, row_group_rows=1000)
+    proxy.throttle(lambda session: _BYTES_PER_S if session.startswith("rowledger worker") else None)
+    shape = {"stall_timeout_s": _STALL_TIMEOUT_S, "chunk_rows_max": 1000, "batch_rows": 1000}
+    started = time.monotonic()
+    report = load_one(proxy.url, EVENTS, tmp_path, DAY, **shape)
+    assert time.monotonic() - started > 4 * _STALL_TIMEOUT_S
+    assert report.error is None
+    assert [incident for incident in report.incidents if incident.chunk_no != 0] == []
+    assert_accounted(database, EVENTS, rows)
+
+
+def _terminate(database: str, backend_pid: int) -> None:
+    assert fetch_value(database, "select pg_terminate_backend($1)", backend_pid)
+
+
+def _kill(_database: str, backend_pid: int) -> None:
+    os.kill(backend_pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", [_terminate, _kill])
+def test_a_copy_that_waits_for_its_socket_notices_the_end_of_its_backend(
+    own_server: EmbeddedServer, tmp_path: Path, end: Callable[[str, int], None]
+) -> None:
+    database = own_server.url()
+    rows = _wide_events(1000)
+    write_source(tmp_path, "events", DAY, rows, row_group_rows=1000)
+    # No deadline could end the wait before this test has seen it end by itself.
+    shape = {"chunk_rows_max": 1000, "batch_rows": 100, "stall_timeout_s": 100, "retry_budget_s": 100}
+    with gate(database, Where.IN_COPY) as closed, ThreadPoolExecutor(1) as thread:
+        run: Future[PartitionReport] = thread.submit(load_one, database, EVENTS, tmp_path, DAY, **shape)
+        backend_pid = closed.wait()
+        port = fetch_value(database, "select client_port from pg_stat_activity where pid = $1", backend_pid)
+        wait_until(lambda: _unsent_bytes(port) > 400_000, "the worker's socket is full")
+        end(database, backend_pid)
+        closed.open()
+        ended = time.monotonic()
+        report = run.result()
+    assert time.monotonic() - ended < 40
+    assert report.error is None
+    assert report.incidents == (), "a lost connection is no dead worker"
+    assert_accounted(database, EVENTS, rows)
+
+
+def _unsent_bytes(port: int) -> int:
+    """What the kernel holds of what was sent from this port and not taken by the other side."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, _, queues, *_ = line.split()
+        if int(local.rpartition(":")[2], 16) == port:
+            return int(queues.partition(":")[0], 16)
+    return 0
