@@ -33,6 +33,7 @@ from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
 from pipeline.operations.publish import FinishedLoad, Verdict, finish_load, reject_load
 from pipeline.operations.upkeep import Tally, Upkeep
+from pipeline.operations.watching import UnbreakableObserver
 from pipeline.postgres.catalogue import Target, drop_staging, ensure_target, read_ended_staging_tables
 from pipeline.postgres.ledger import LoadHandle, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.migrate import ensure_ledger
@@ -87,6 +88,7 @@ async def load_partitions(
     observer: Observer,
 ) -> list[PartitionReport]:
     """`run_load` for callers that have an event loop of their own."""
+    observer = UnbreakableObserver(observer)
     if rules := active_failpoints():
         observer.log(logging.WARNING, f"failpoints are on: {rules}")
     partitions = [spec.partitions.partition(key) for key in partition_keys]

@@ -1,5 +1,6 @@
 """A server short of disk, connections or patience: the load waits as long as it may, or fails with the cause and resumes."""
 
+import asyncio
 import concurrent.futures
 import contextlib
 import os
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import psycopg2
 import pytest
 
 from pipeline.errors import DatabaseUnavailable
 from pipeline.model.report import PartitionReport
+from pipeline.postgres.session import connect
 from pipeline.settings import WriterSettings
 from pipeline_tests import run_for_tests
 from pipeline_tests.loading import (
@@ -25,6 +28,7 @@ from pipeline_tests.loading import (
     fetch,
     fetch_value,
     load_one,
+    sessions,
     wait_until,
     worker_pids,
 )
@@ -188,6 +192,26 @@ def test_a_load_that_gets_no_connection_fails_within_its_budget_and_a_rerun_conv
     assert fetch_value(empty_database, "select count(*) from events") == 0
     assert load_one(limited, EVENTS, tmp_path, DAY).error is None
     assert_accounted(empty_database, EVENTS, rows)
+
+
+def test_a_cancel_while_a_session_opens_leaves_none_behind(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancelled_half_way() -> None:
+        half_way = asyncio.Event()
+
+        async def never(*_arguments: object) -> None:
+            half_way.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(asyncpg.Connection, "fetchrow", never)
+        opening = asyncio.create_task(connect(database, application_name="rowledger test", timeout_s=60))
+        async with asyncio.timeout(60):
+            await half_way.wait()
+        assert await asyncio.to_thread(sessions, database) == ["rowledger test"]
+        opening.cancel()
+        await asyncio.wait({opening})
+        await asyncio.to_thread(wait_until, lambda: not sessions(database), "the session is gone")
+
+    asyncio.run(cancelled_half_way())
 
 
 # ---- locks and timeouts -------------------------------------------------------------------------------------------------
