@@ -21,6 +21,8 @@ __all__ = ["FailpointError", "Place", "active_failpoints", "async_failpoint", "f
 
 _SLEEP = "sleep"
 _SLEEP_S = 3_600.0
+_BITE_BYTES = 4 * 2**20
+_BITE_PAUSE_S = 0.02
 
 
 class Place(StrEnum):
@@ -64,6 +66,14 @@ def _raise_hostile() -> None:
     raise _UnpicklableError("x" * 20_000, lambda: None)
 
 
+def _eat_memory() -> None:
+    """Take memory and touch it, slowly enough for a guard that looks ten times a second, until something ends the process."""
+    eaten = []
+    while True:
+        eaten.append(b"x" * _BITE_BYTES)
+        time.sleep(_BITE_PAUSE_S)
+
+
 _ACTIONS: dict[str, Callable[[], None]] = {
     "sigkill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "sigsegv": lambda: os.kill(os.getpid(), signal.SIGSEGV),
@@ -72,6 +82,7 @@ _ACTIONS: dict[str, Callable[[], None]] = {
     "exit1": lambda: os._exit(1),
     "raise": _raise_plain,
     "raise_hostile": _raise_hostile,
+    "eat_memory": _eat_memory,
     _SLEEP: lambda: time.sleep(_SLEEP_S),
 }
 

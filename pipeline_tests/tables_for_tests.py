@@ -1,5 +1,6 @@
 """Small tables, and the Parquet files they are loaded from. Workers import the specs by `module:attribute`."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ import polars as pl
 from pydantic import AwareDatetime, BaseModel, Field
 
 from pipeline.contract.types import Integer, varchar
+from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import DailyPartitions
 from pipeline.model.table import DeadLetterBudget, TableSpec
 from pipeline.source.parquet import ParquetFiles
@@ -96,6 +98,23 @@ STRICT_READINGS = TableSpec(
     row=Reading,
     source=ParquetFiles(path="{landing}/readings/{partition_key}.parquet"),
     dead_letters=DeadLetterBudget(rows_max=2, share_max=1),
+)
+
+
+class LeakyFiles(ParquetFiles):
+    """Parquet files whose reader leaves descriptors open, as a library with a leak does."""
+
+    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        _leaked.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(40))
+        return super().read(descriptor)
+
+
+_leaked: list[int] = []
+
+LEAKY_READINGS = TableSpec(
+    name="leaky_readings",
+    row=Reading,
+    source=LeakyFiles(path="{landing}/readings/{partition_key}.parquet"),
 )
 
 CHUNKS = TableSpec(

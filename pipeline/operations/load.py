@@ -34,6 +34,7 @@ from pipeline.operations.preflight import Preflight, check_before_loading
 from pipeline.operations.publish import FinishedLoad, Verdict, finish_load, reject_load
 from pipeline.operations.threads import in_thread
 from pipeline.operations.upkeep import Tally, Upkeep
+from pipeline.operations.watching import UnbreakableObserver
 from pipeline.postgres.ledger import Holder, LoadHandle, read_chunk_totals
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
@@ -84,6 +85,7 @@ async def load_partitions(
     observer: Observer,
 ) -> list[PartitionReport]:
     """`run_load` for callers that have an event loop of their own."""
+    observer = UnbreakableObserver(observer)
     if rules := active_failpoints():
         observer.log(logging.WARNING, f"failpoints are on: {rules}")
     partitions = [spec.partitions.partition(key) for key in partition_keys]

@@ -40,6 +40,13 @@ _ISOLATE_CLASSES = ("22", "23")
 # Classes whose messages hold no row values: they speak of connections, rights, objects, resources, transactions.
 _VALUELESS_CLASSES = ("08", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58")
 
+# What the server runs short of, and what its operator does about it.
+_REMEDIES = {
+    "53100": "make room on the server's disk",
+    "53200": "give the server more memory, or its sessions less work_mem",
+    "53300": "end idle sessions, or raise the limit of connections (server, database or role)",
+}
+
 # `COPY staging_7, line 778, column v`, in the server's language: only COPY, the commas and the digits are fixed.
 _COPY_CONTEXT = re.compile(r"\bCOPY\b[^,\n]*,\D*(?P<line>\d+)(?:,\s*\S+\s+(?P<column>[^\n:]+))?")
 
@@ -96,7 +103,7 @@ def copy_location(error: asyncpg.PostgresError) -> CopyLocation:
 
 
 def summarize(error: BaseException) -> str:
-    """One line that names the error and holds no row value, secret or server path."""
+    """One line that names the error, and the remedy where the server runs short; it holds no row value or secret."""
     if isinstance(error, asyncpg.PostgresError):
         parts = [f"{_condition(error)} (SQLSTATE {error.sqlstate})"]
         # The table would be a staging table, which says nothing to a reader.
@@ -106,6 +113,8 @@ def summarize(error: BaseException) -> str:
         ]
         if (error.sqlstate or "").startswith(_VALUELESS_CLASSES):
             parts.append(str(error).splitlines()[0])
+        if remedy := _REMEDIES.get(error.sqlstate or ""):
+            parts.append(remedy)
         return ", ".join(parts)
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

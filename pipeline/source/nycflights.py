@@ -4,6 +4,7 @@ The package is only located, never imported: its import parses every file it has
 """
 
 import importlib.util
+import io
 import os
 import tempfile
 import zipfile
@@ -49,13 +50,19 @@ def land_flights(days: Sequence[date], folder: Path) -> dict[str, int]:
     A file appears whole or not at all. Landing the same day again writes the same rows in the same order.
     """
     flights = _read_flights()
-    folder.mkdir(parents=True, exist_ok=True)
     parts = flights.partition_by("year", "month", "day", as_dict=True, maintain_order=True)
     rows: dict[str, int] = {}
-    for day in days:
-        flown = parts.get((day.year, day.month, day.day), flights.clear())
-        _write_whole(flown, folder / f"{day.isoformat()}.parquet")
-        rows[day.isoformat()] = flown.height
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for day in days:
+            flown = parts.get((day.year, day.month, day.day), flights.clear())
+            _write_whole(flown, folder / f"{day.isoformat()}.parquet")
+            rows[day.isoformat()] = flown.height
+    except OSError as error:
+        raise SourceError(
+            f"{folder}: {error.strerror} after {len(rows)} of {len(days)} days; mend that (room, rights, ROWLEDGER_HOME) "
+            "and land them again"
+        ) from None
     return rows
 
 
@@ -86,7 +93,9 @@ def _write_whole(frame: pl.DataFrame, file: Path) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            frame.write_parquet(stream, compression="zstd")
+            content = io.BytesIO()  # polars writing to a full disk would hide the system's error behind one of its own
+            frame.write_parquet(content, compression="zstd")
+            stream.write(content.getbuffer())
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).replace(file)

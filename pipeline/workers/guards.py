@@ -4,25 +4,16 @@ To add one: a setting with its unit in `WriterSettings`, an `IncidentKind`, a br
 """
 
 import os
-import re
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
 from pipeline.model.outcome import IncidentKind
 from pipeline.settings import WriterSettings
+from pipeline.workers.cgroup import available_memory_bytes, granted_cpus
 
-__all__ = [
-    "Vitals",
-    "classify_exit",
-    "default_workers",
-    "overrun",
-    "read_oom_kills",
-    "replacement_due",
-    "workers_in_memory",
-]
+__all__ = ["Vitals", "classify_exit", "default_workers", "overrun", "replacement_due", "workers_in_memory"]
 
 _WORKERS_DEFAULT_MAX = 8
 
@@ -94,58 +85,14 @@ def default_workers() -> int:
     The cgroup's grant, not the node's: counting the node's CPUs in a small container ends in an out-of-memory storm.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if (quota := _cgroup_cpus()) is not None:
+    if (quota := granted_cpus()) is not None:
         cpus = min(cpus, max(1, round(quota)))
     return min(max(2, cpus), _WORKERS_DEFAULT_MAX)
 
 
 def workers_in_memory(limits: WriterSettings) -> int:
     """Workers that the memory left to this process carries, at least 1."""
-    return max(1, _available_memory_bytes() // limits.worker_memory_bytes)
-
-
-def read_oom_kills() -> int | None:
-    """Out-of-memory kills that our cgroup has counted; None where it does not say."""
-    for name in ("memory.events", "memory/memory.oom_control", "memory.oom_control"):
-        text = _read_cgroup_file(name)
-        if text is not None and (match := re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)):
-            return int(match[1])
-    return None
-
-
-def _cgroup_cpus() -> float | None:
-    """CPUs granted by the cgroup's quota (v2, then v1); None where there is no quota."""
-    if (text := _read_cgroup_file("cpu.max")) is not None:
-        quota, _, period = text.strip().partition(" ")
-        return None if quota == "max" else int(quota) / int(period)
-    quota_v1, period_v1 = (_read_cgroup_file(f"cpu/cpu.cfs_{name}_us") for name in ("quota", "period"))
-    if quota_v1 is None or period_v1 is None or int(quota_v1) <= 0:
-        return None
-    return int(quota_v1) / int(period_v1)
-
-
-def _available_memory_bytes() -> int:
-    available = int(psutil.virtual_memory().available)
-    limit = _read_cgroup_file("memory.max")
-    if limit is None or limit.strip() == "max":
-        return available
-    used = _read_cgroup_file("memory.current")
-    return max(0, min(available, int(limit) - int(used or 0)))
-
-
-def _read_cgroup_file(name: str) -> str | None:
-    """A file of our own cgroup: by /proc/self/cgroup where the hierarchy is visible, else at the root of the mount."""
-    own = ""
-    try:
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            hierarchy, _, path = line.split(":", 2)
-            if hierarchy == "0":
-                own = path.strip("/")
-    except OSError:
-        return None
-    for candidate in (Path("/sys/fs/cgroup", own, name), Path("/sys/fs/cgroup", name)):
-        try:
-            return candidate.read_text()
-        except OSError:
-            continue
-    return None
+    memory_bytes = int(psutil.virtual_memory().available)
+    if (room_bytes := available_memory_bytes()) is not None:
+        memory_bytes = min(memory_bytes, room_bytes)
+    return max(1, memory_bytes // limits.worker_memory_bytes)

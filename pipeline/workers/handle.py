@@ -16,7 +16,8 @@ from pipeline.chunk_transaction import ChunkJob
 from pipeline.model.outcome import ChunkOutcome, IncidentKind
 from pipeline.postgres.session import SessionIdentity
 from pipeline.settings import WriterSettings, child_environment
-from pipeline.workers.guards import Vitals, classify_exit, overrun, read_oom_kills, replacement_due
+from pipeline.workers.cgroup import read_oom_kills
+from pipeline.workers.guards import Vitals, classify_exit, overrun, replacement_due
 from pipeline.workers.messages import (
     LINE_BYTES_MAX,
     Assign,

@@ -1,21 +1,13 @@
-"""What signs of life, exit codes and cgroup files are taken for."""
+"""What signs of life, exit codes and grants are taken for."""
 
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.model.outcome import IncidentKind
 from pipeline.settings import WriterSettings
 from pipeline.workers import guards
-from pipeline.workers.guards import (
-    Vitals,
-    classify_exit,
-    default_workers,
-    overrun,
-    read_oom_kills,
-    replacement_due,
-    workers_in_memory,
-)
+from pipeline.workers.guards import Vitals, classify_exit, default_workers, overrun, replacement_due, workers_in_memory
 
 _LIMITS = WriterSettings(
     stall_timeout_s=10,
@@ -85,66 +77,37 @@ def test_an_exit_is_classified(
 
 
 @pytest.fixture
-def cgroup(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The files of a made-up cgroup, on a node with 64 CPUs and much memory."""
-    files: dict[str, str] = {}
-    monkeypatch.setattr(guards, "_read_cgroup_file", files.get)
+def node(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A node with 64 CPUs and much memory, and no limit on us."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(64)), raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 64)
-    return files
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**40))
+    monkeypatch.setattr(guards, "granted_cpus", lambda: None)
+    monkeypatch.setattr(guards, "available_memory_bytes", lambda: None)
+    return monkeypatch
 
 
-def test_the_pool_is_bounded_on_a_large_node(cgroup: dict[str, str]) -> None:
-    cgroup["cpu.max"] = "max 100000"
-    assert default_workers() <= 8
-
-
-@pytest.mark.parametrize(("quota", "workers"), [("300000 100000", 3), ("50000 100000", 2), ("150000 100000", 2)])
-def test_the_cgroup_s_cpus_count_not_the_node_s(
-    cgroup: dict[str, str], monkeypatch: pytest.MonkeyPatch, quota: str, workers: int
-) -> None:
-    monkeypatch.setattr(guards, "_available_memory_bytes", lambda: 2**40)
-    cgroup["cpu.max"] = f"{quota}\n"
-    assert default_workers() == workers
-
-
-def test_the_quota_of_the_first_cgroup_version_counts_too(
-    cgroup: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(guards, "_available_memory_bytes", lambda: 2**40)
-    cgroup.update({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"})
-    assert default_workers() == 4
-    cgroup["cpu/cpu.cfs_quota_us"] = "-1\n"
+@pytest.mark.usefixtures("node")
+def test_the_pool_is_bounded_on_a_large_node() -> None:
     assert default_workers() == 8
 
 
-def test_memory_bounds_the_pool(cgroup: dict[str, str]) -> None:
-    cgroup.update({"memory.max": str(700 * 2**20), "memory.current": str(50 * 2**20)})
-    assert workers_in_memory(WriterSettings(worker_memory_bytes=300 * 2**20)) == 2
-    cgroup["memory.current"] = str(690 * 2**20)
-    assert workers_in_memory(WriterSettings(worker_memory_bytes=300 * 2**20)) == 1
+@pytest.mark.parametrize(("quota", "workers"), [(3.0, 3), (0.5, 2), (1.5, 2), (64.0, 8)])
+def test_the_cgroup_s_cpus_count_not_the_node_s(node: pytest.MonkeyPatch, quota: float, workers: int) -> None:
+    node.setattr(guards, "granted_cpus", lambda: quota)
+    assert default_workers() == workers
 
 
-@pytest.mark.parametrize(
-    ("files", "kills"),
-    [
-        ({"memory.events": "low 0\noom 3\noom_kill 2\noom_group_kill 0\n"}, 2),
-        ({"memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"}, 5),
-        ({"memory.events": "low 0\n"}, None),
-        ({}, None),
-    ],
-)
-def test_out_of_memory_kills_are_read_from_the_cgroup(
-    cgroup: dict[str, str], files: dict[str, str], kills: int | None
-) -> None:
-    cgroup.update(files)
-    assert read_oom_kills() == kills
+_RECKONED = WriterSettings(worker_memory_bytes=300 * 2**20)
 
 
-def test_a_machine_without_cgroups_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_path: Path, *_args: object, **_kwargs: object) -> str:
-        raise FileNotFoundError
+@pytest.mark.parametrize(("room_mb", "workers"), [(650, 2), (10, 1), (3000, 10)])
+def test_the_cgroup_s_memory_bounds_the_pool(node: pytest.MonkeyPatch, room_mb: int, workers: int) -> None:
+    node.setattr(guards, "available_memory_bytes", lambda: room_mb * 2**20)
+    assert workers_in_memory(_RECKONED) == workers
 
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert read_oom_kills() is None
-    assert 1 <= default_workers() <= 8
+
+def test_the_node_s_memory_bounds_the_pool_where_the_cgroup_grants_more(node: pytest.MonkeyPatch) -> None:
+    node.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000 * 2**20))
+    node.setattr(guards, "available_memory_bytes", lambda: 2**40)
+    assert workers_in_memory(_RECKONED) == 3
