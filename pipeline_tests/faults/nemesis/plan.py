@@ -249,7 +249,7 @@ def _with_failpoints(chance: random.Random, run: RunPlan, keys: tuple[str, ...],
     rules = []
     for _ in range(chance.randint(1, 3)):
         which = chance.randrange(len(keys))
-        if chance.random() < 0.75:
+        if chance.random() < 0.85:
             place = chance.choice(
                 (
                     Place.BEFORE_BEGIN,

@@ -29,6 +29,7 @@ _SETTINGS = {
     "lock_timeout_s": 10,
     "connect_timeout_s": 5,
     "retry_budget_s": 20,
+    "close_timeout_s": 2,
     "chunk_attempts_max": 100,
     "respawns_max": 1_000,
 }

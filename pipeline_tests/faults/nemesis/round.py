@@ -32,8 +32,9 @@ _POLL_S = 0.02
 _RUN_BOUND_S = 120.0  # from the last fault, or the last end of one; all settings of the runs end well before
 _ROUND_BOUND_S = 480.0
 _GONE_BOUND_S = 20.0  # for processes and sessions of runs that have ended
-_TOO_LATE_S = 3.0  # a worker killed so shortly before its run's end owed nobody a chunk
+_TOO_LATE_S = 6.0  # closing a pool takes a few seconds: a worker killed then owes nobody a chunk
 _RERUNS_MAX = 3
+_RESUMPTIONS_MAX = 3
 _RESULT = re.compile(r"^\S+ (None|(\w+)\()")
 
 
@@ -131,20 +132,25 @@ class Round:
         striker.said = self.said
         since = ledger.now()
         waiting = list(phase.runs)
+        resumptions = 0
         try:
             while True:
                 progress = ledger.progress(since)
                 for plan in list(waiting):
-                    # A rival whose moment never comes goes after the others.
                     if plan.starts_at is None or striker.has_come(plan.starts_at.sign, plan.starts_at.count, progress):
                         waiting.remove(plan)
                         striker.runs.append(self._start(proxy.url if proxy else url, landing, plan))
                 striker.act(progress)
                 living = [run for run in striker.runs if run.exit_code is None]
-                if not living:
-                    if not waiting:
-                        break
+                if not living and waiting:  # a rival whose moment has not come goes after the others
                     waiting[0] = dataclasses.replace(waiting[0], starts_at=None)
+                elif not living:
+                    is_green = any(run.exit_code == 0 for run in striker.runs)
+                    if is_green or not striker.has_more or resumptions == _RESUMPTIONS_MAX:
+                        break
+                    # What ended red is started again, as its operator would, into the faults that are left.
+                    resumptions += 1
+                    waiting.append(dataclasses.replace(phase.runs[0], failpoints="", busy_wait_s=15))
                 if self._is_over_a_bound(living, striker):
                     break
                 time.sleep(_POLL_S)

@@ -129,6 +129,11 @@ class Striker:
             self._waiting.remove(strike)
             self._strike(strike)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there are strikes whose moment has not come."""
+        return bool(self._waiting)
+
     def has_come(self, sign: Sign, count: int, progress: Progress | None) -> bool:
         """Whether a moment has come."""
         match sign:
