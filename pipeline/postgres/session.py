@@ -70,12 +70,16 @@ async def connect(url: str, *, application_name: str, timeout_s: float) -> Sessi
                     "tcp_user_timeout": str(_DEAD_PEER_S * 1000),
                 },
             )
-            _guard_socket(connection)
-            # A backend that computes (an index, a count) does not look at its socket, and would outlive a killed client.
-            # Servers on systems that cannot watch a socket refuse the setting; there such a statement runs to its end.
-            with contextlib.suppress(asyncpg.PostgresError):
-                await connection.execute(f"set client_connection_check_interval = '{_ORPHAN_CHECK_S}s'")
-            row = await connection.fetchrow(query("own_backend"))
+            try:
+                _guard_socket(connection)
+                # A backend that computes (an index, a count) does not look at its socket, and would outlive a killed client.
+                # Servers on systems that cannot watch a socket refuse the setting; there such a statement runs to its end.
+                with contextlib.suppress(asyncpg.PostgresError):
+                    await connection.execute(f"set client_connection_check_interval = '{_ORPHAN_CHECK_S}s'")
+                row = await connection.fetchrow(query("own_backend"))
+            except BaseException:  # a cancel, or the end of our time: nobody else knows of this connection
+                connection.terminate()
+                raise
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise DatabaseUnavailable(
             f"cannot connect to {redact(url)}: {summarize(error)}; check ROWLEDGER_DATABASE_URL and that the server runs"
