@@ -23,6 +23,7 @@ _HOST = "127.0.0.1"
 _ANSWER_S = 60.0  # the longest that a test waits for the proxy itself
 _SLICE_BYTES = 16 * 2**10
 _WINDOW_BYTES = 256 * 2**10  # less than a few packets of loopback, 64 KiB each, would make TCP wait for timers
+_BURST_S = 0.5  # what a throttled client may catch up on after a pause, its own or this machine's
 _TLS_REQUEST, _GSS_REQUEST, _CANCEL_REQUEST = 80_877_103, 80_877_104, 80_877_102
 
 
@@ -112,6 +113,7 @@ class _Connection:
     flowing: asyncio.Event
     sent_bytes: int = 0
     cut_at_bytes: int | None = None
+    due_at: float = 0.0  # when a throttled client's next bytes may go
     prepared: dict[bytes, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     awaited: Trap | None = None  # whose answer is not to reach the client
@@ -337,7 +339,9 @@ class Proxy:
         writer.write(data)
         await writer.drain()
         if rate := self._bytes_per_s(connection.session):
-            await asyncio.sleep(len(data) / rate)
+            now = self._loop.time()
+            connection.due_at = max(connection.due_at, now - _BURST_S) + len(data) / rate
+            await asyncio.sleep(connection.due_at - now)
 
     async def _relay_answers(self, connection: _Connection) -> None:
         reader, writer = connection.server[0], connection.client[1]

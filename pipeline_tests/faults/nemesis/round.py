@@ -243,6 +243,8 @@ class Round:
         for run in striker.runs:
             code = run.exit_code
             may_die = run.was_killed or has_failpoints
+            if code == -signal.SIGTERM and not run.lines:  # it was still importing, and had no handler yet
+                code = run_for_tests.INTERRUPTED
             allowed = {0, 1, run_for_tests.INTERRUPTED, -signal.SIGINT}
             if code not in allowed | ({-signal.SIGKILL, -signal.SIGSEGV} if may_die else set()):
                 self._find(f"{run.name} ended with exit code {code}")
