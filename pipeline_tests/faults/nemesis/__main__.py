@@ -48,21 +48,31 @@ def main() -> int:
         f"nemesis: seed {options.seed}" if options.round_seed is None else f"nemesis: round seed {options.round_seed}"
     )
     total = Tally()
-    ends_at = time.monotonic() + options.seconds
-    seeds = random.Random(options.seed)
-    number = failed = 0
-    with _surroundings() as (server, folder, mark):
-        while (number < options.times) if options.round_seed is not None else (time.monotonic() < ends_at):
-            number += 1
-            seed = seeds.randrange(_SEEDS) if options.round_seed is None else options.round_seed
-            if not _play(number, seed, server, folder, mark, total, verbose=options.verbose):
-                failed += 1
-                if not options.keep_going:
-                    break
-    if failed:
-        print(f"{failed} of {number} rounds FAILED")
-    print(_last_line(total))
+    failed = 0
+    try:
+        with _surroundings() as (server, folder, mark):
+            for number, seed in enumerate(_round_seeds(options), start=1):
+                if not _play(number, seed, server, folder, mark, total, verbose=options.verbose):
+                    failed += 1
+                    if not options.keep_going:
+                        break
+    except KeyboardInterrupt:
+        print("interrupted")
+        return 130
+    finally:
+        print(_last_line(total), flush=True)
     return 1 if failed else 0
+
+
+def _round_seeds(options: argparse.Namespace) -> Iterator[int]:
+    """A seed for each round, until the time is up."""
+    if options.round_seed is not None:
+        yield from [options.round_seed] * options.times
+        return
+    seeds = random.Random(options.seed)
+    ends_at = time.monotonic() + options.seconds
+    while time.monotonic() < ends_at:
+        yield seeds.randrange(_SEEDS)
 
 
 def _play(

@@ -332,8 +332,8 @@ class Round:
 
 
 def _errors_of(run: Run) -> list[str]:
-    """Names of the errors that a run ended with: of its partitions, or of the whole run."""
-    names = []
+    """Names of the errors that a run ended with: those of its partitions, and the one of the whole run."""
+    names, of_the_run = [], None
     is_traceback = False
     for _, line in run.lines:
         if match := _RESULT.match(line):
@@ -341,9 +341,8 @@ def _errors_of(run: Run) -> list[str]:
         elif line.startswith("Traceback (most recent call last)"):
             is_traceback = True
         elif is_traceback and (match := re.match(r"([\w.]+)(: |$)", line)):
-            is_traceback = False
-            names.append(match[1].rpartition(".")[2])
-    return [name for name in names if name != "KeyboardInterrupt"]
+            is_traceback, of_the_run = False, match[1].rpartition(".")[2]  # of a chain, the last one counts
+    return [*names, *({of_the_run} - {None, "KeyboardInterrupt"})]
 
 
 @contextlib.contextmanager
