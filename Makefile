@@ -3,6 +3,8 @@ PYTHON ?= python3
 PORT ?= 3000
 SCALE ?= 1
 ROUNDS ?= 3
+SECONDS ?= 600
+SEED ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +12,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test bench check format lock stop clean
+.PHONY: help demo ui test faults bench check format lock stop clean
 .SILENT:
 
 help: ## List the targets
@@ -25,8 +27,12 @@ ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:3000 (ma
 		echo "error: port $(PORT) is taken; try: make ui PORT=$$(($(PORT) + 1))" >&2; exit 1; }
 	PYTHONWARNINGS=ignore $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-test: $(STAMP) ## Run all tests but the slow fault tests
+test: $(STAMP) ## Run all tests but the slow ones of `make faults`
 	$(BIN)/pytest pipeline_tests -m 'not matrix'
+
+faults: $(STAMP) ## Run the slow fault tests, then random faults on random loads (make faults SECONDS=60 SEED=7 for other ones)
+	$(BIN)/pytest pipeline_tests -m matrix
+	$(BIN)/python -m pipeline_tests.faults.nemesis --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 check: $(STAMP) ## Check format, lint, types and import layers
 	$(BIN)/ruff format --check --quiet .

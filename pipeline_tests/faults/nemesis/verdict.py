@@ -1,0 +1,88 @@
+"""The checker: what the database holds against what the sources held, as multisets of whole rows."""
+
+import collections
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.model.table import TableSpec
+from pipeline_tests.faults.nemesis.sources import SourceVersion
+from pipeline_tests.loading import assert_accounted, dead_rows, fetch, fetch_value, source_rows, table_rows
+
+__all__ = ["Balance", "compare", "judge_leftovers", "judge_rows"]
+
+Rows = collections.Counter[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """How two multisets of rows differ."""
+
+    lost: int = 0
+    duplicated: int = 0
+    altered: int = 0
+
+    def __add__(self, other: "Balance") -> "Balance":
+        return Balance(self.lost + other.lost, self.duplicated + other.duplicated, self.altered + other.altered)
+
+    @property
+    def is_even(self) -> bool:
+        return self == Balance()
+
+
+def compare(expected: Rows, found: Rows) -> Balance:
+    """A surplus row that the source knows is a duplicate; one that it does not know is altered, and explains a missing one."""
+    missing, surplus = expected - found, found - expected
+    altered = sum(count for row, count in surplus.items() if row not in expected)
+    return Balance(
+        lost=max(0, missing.total() - altered),
+        duplicated=surplus.total() - altered,
+        altered=altered,
+    )
+
+
+def judge_rows(database: str, spec: TableSpec, versions: Sequence[SourceVersion]) -> tuple[Balance, list[str]]:
+    """Every row of every partition in one of two places, and in the right one."""
+    source = source_rows([row for version in versions for row in version.rows])
+    good = source_rows([row for version in versions for row in version.good])
+    bad = source_rows([row for version in versions for row in version.bad])
+    in_table, dead = table_rows(database, spec), dead_rows(database, spec)
+    balance = compare(source, in_table + dead)
+    findings = []
+    if not balance.is_even:
+        findings.append(
+            f"{source.total()} source rows, {in_table.total()} in the table, {dead.total()} dead: {balance}"
+        )
+    # A row whose chunk killed one worker after the other may stand among the dead letters, though nothing is wrong with it.
+    blamed = dead - bad
+    if blamed.total() > _letters_of_stage(database, spec, "crash"):
+        findings.append(f"{blamed.total()} good rows among the dead letters, e.g. {next(iter(blamed))}")
+    if wrongly := in_table - (good - blamed):
+        findings.append(f"{wrongly.total()} rows in the table that should not be, e.g. {next(iter(wrongly))}")
+    return balance, findings
+
+
+def judge_leftovers(database: str, spec: TableSpec, versions: Sequence[SourceVersion]) -> list[str]:
+    """The assertion that every load test ends with, and no staging table at all: every load has ended."""
+    findings = []
+    try:
+        assert_accounted(database, spec, [row for version in versions for row in version.rows])
+    except AssertionError:
+        findings.append(f"not accounted for: {traceback.format_exc(limit=-1)[-2_000:]}")
+    staging = fetch(
+        database, "select oid::regclass::text from pg_class where relname like 'staging\\_%' and relkind = 'r'"
+    )
+    if staging:
+        findings.append(f"staging tables left: {[row[0] for row in staging]}")
+    return findings
+
+
+def _letters_of_stage(database: str, spec: TableSpec, stage: str) -> int:
+    count: int = fetch_value(
+        database,
+        "select count(*) from rowledger.dead_letter join rowledger.load using (load_id) "
+        "where state = 'published' and target = $1 and stage = $2",
+        str(spec.target),
+        stage,
+    )
+    return count
