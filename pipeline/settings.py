@@ -101,6 +101,9 @@ class WriterSettings(BaseModel):
         le=3_600,
         description="Seconds without progress before a worker counts as stalled and is killed.",
     )
+    start_timeout_s: float = Field(
+        default=60, gt=0, le=600, description="Seconds a worker may take to come up before it is killed."
+    )
     heartbeat_s: float = Field(default=0.5, gt=0, le=30, description="Seconds between two heartbeats of a worker.")
     close_timeout_s: float = Field(
         default=5, gt=0, le=60, description="Seconds a worker gets to end by itself before it is killed."

@@ -37,7 +37,11 @@ def overrun(vitals: Vitals, limits: WriterSettings, now: float) -> tuple[Inciden
             IncidentKind.MEMORY_LIMIT,
             f"resident memory {vitals.rss_bytes} bytes over the limit of {limits.rss_hard_limit_bytes} bytes",
         )
-    if (silent_s := now - vitals.progressed_at) > limits.stall_timeout_s:
+    silent_s = now - vitals.progressed_at
+    if vitals.heartbeats == 0:  # starting takes what it takes on a busy machine, which is no stall
+        too_late = f"did not come up within {limits.start_timeout_s:g} s"
+        return (IncidentKind.START_FAILED, too_late) if silent_s > limits.start_timeout_s else None
+    if silent_s > limits.stall_timeout_s:
         return IncidentKind.STALL, f"no progress for {silent_s:.1f} s, the limit is {limits.stall_timeout_s} s"
     # The worker's own deadline goes first; the grace lets it report.
     allowed_s = limits.chunk_deadline_s + limits.close_timeout_s

@@ -208,6 +208,7 @@ async def _main(channel: socket.socket) -> None:
     logging.getLogger().addHandler(_ChannelHandler(worker))
     logging.getLogger().setLevel(logging.INFO)
     beating = asyncio.create_task(worker.heartbeats())
+    beating.add_done_callback(_die_without_a_pulse)
     listening = asyncio.create_task(_listen(reader))
     with contextlib.suppress(DatabaseUnavailable):
         await worker.open()  # before the first chunk comes; if it fails, the chunk's own retries deal with it
@@ -233,6 +234,13 @@ async def _main(channel: socket.socket) -> None:
     finally:
         beating.cancel()
         await worker.close()
+
+
+def _die_without_a_pulse(beating: asyncio.Task[None]) -> None:
+    """A worker that can no longer show that it lives is dead; it should not have to stall before that is noticed."""
+    if not beating.cancelled() and (error := beating.exception()) is not None:
+        traceback.print_exception(error)
+        os._exit(1)
 
 
 async def _listen(reader: asyncio.StreamReader) -> Hello | Assign | Stop | None:

@@ -32,17 +32,27 @@ def test_memory_over_the_hard_limit_ends_a_worker() -> None:
 
 
 def test_a_worker_without_progress_has_stalled() -> None:
-    found = overrun(Vitals(chunk_started_at=0, progressed_at=0), _LIMITS, now=10.5)
+    found = overrun(Vitals(chunk_started_at=0, heartbeats=1, progressed_at=0), _LIMITS, now=10.5)
     assert found is not None
     assert found[0] is IncidentKind.STALL
     assert "10.0 s" in found[1]
 
 
 def test_progress_does_not_save_a_worker_from_the_deadline() -> None:
-    assert overrun(Vitals(chunk_started_at=0, progressed_at=104), _LIMITS, now=104.9) is None, "its own deadline first"
-    found = overrun(Vitals(chunk_started_at=0, progressed_at=105), _LIMITS, now=105.1)
+    assert overrun(Vitals(chunk_started_at=0, heartbeats=1, progressed_at=104), _LIMITS, now=104.9) is None, (
+        "its own deadline first"
+    )
+    found = overrun(Vitals(chunk_started_at=0, heartbeats=1, progressed_at=105), _LIMITS, now=105.1)
     assert found is not None
     assert found[0] is IncidentKind.DEADLINE
+
+
+def test_a_worker_that_never_beats_has_a_time_to_come_up_and_no_other() -> None:
+    limits = _LIMITS.model_copy(update={"start_timeout_s": 300})
+    assert overrun(Vitals(chunk_started_at=0, progressed_at=0), limits, now=299) is None
+    found = overrun(Vitals(chunk_started_at=0, progressed_at=0), limits, now=301)
+    assert found is not None
+    assert found[0] is IncidentKind.START_FAILED
 
 
 def test_a_worker_is_replaced_for_memory_or_descriptors_over_the_soft_limits() -> None:
