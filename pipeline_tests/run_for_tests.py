@@ -32,11 +32,19 @@ class _Printer(Recorder):
 
 
 def start(
-    database: str, spec: TableSpec, landing: Path, keys: Sequence[str], *, failpoints: str = "", **writer: object
+    database: str,
+    spec: TableSpec,
+    landing: Path,
+    keys: Sequence[str],
+    *,
+    failpoints: str = "",
+    prefix: Sequence[str] = (),
+    **writer: object,
 ) -> subprocess.Popen[str]:
-    """Start the process; its output can be read from `stdout`."""
+    """Start the process, by way of the prefix's program; its output can be read from `stdout`."""
+    arguments = [spec.name.upper(), landing, ",".join(keys), json.dumps({**FAST, **writer})]
     return subprocess.Popen(
-        [sys.executable, "-m", __name__, spec.name.upper(), landing, ",".join(keys), json.dumps({**FAST, **writer})],
+        [*prefix, sys.executable, "-m", __name__, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -13,7 +13,7 @@ from pipeline.model.report import PartitionReport
 from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests.faults.gate import Where, gate
 from pipeline_tests.faults.proxy import Proxy
-from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, wait_until
+from pipeline_tests.loading import assert_accounted, fetch_value, load_one, wait_until
 from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, write_source
 
 _STALL_TIMEOUT_S = 4
