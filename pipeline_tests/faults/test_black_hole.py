@@ -1,6 +1,5 @@
 """Packets that vanish: nobody says that the other side is gone, and everything ends all the same."""
 
-import contextlib
 import re
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from pipeline_tests.faults.network import Network, network
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, sessions, wait_until, worker_pids
 from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, write_source
 
+_IDLE = "select state = 'idle' from pg_stat_activity where pid = $1"
 _DETECTION_S = 15 + 10  # what a silent peer is given, and what a busy machine may add
 
 Starter = Callable[..., subprocess.Popen[str]]
@@ -127,11 +127,14 @@ def test_a_connection_that_died_while_it_was_idle_is_noticed_when_it_is_used(
     near, far = served
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
-    stop = "before_begin=sigstop@chunk=1,attempt=1"
-    process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, failpoints=stop, **_patience(mended=mended))
-    worker = wait_until(lambda: _stopped_worker(process.pid), "the worker stops before a chunk", timeout_s=60)
+    with gate(near, Where.IN_COMMIT) as closed:
+        process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, **_patience(mended=mended))
+        backend_pid = closed.wait()
+        (worker,) = [psutil.Process(pid) for pid in worker_pids(process.pid)]
+        worker.suspend()
+    wait_until(lambda: fetch_value(near, _IDLE, backend_pid), "the chunk before the last is committed")
     net.swallow()
-    worker.send_signal(signal.SIGCONT)
+    worker.resume()  # it finds the reply in its socket, and begins the next chunk in the hole
     _outlast_the_hole(near, net, process, tmp_path, rows, mended=mended)
 
 
@@ -143,8 +146,7 @@ def test_a_short_silence_is_waited_out(served: tuple[str, str], net: Network, tm
         process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command)
         backend_pid = closed.wait()
         net.swallow()
-    idle = "select state = 'idle' from pg_stat_activity where pid = $1"
-    wait_until(lambda: fetch_value(near, idle, backend_pid), "the reply is on its way to nobody")
+    wait_until(lambda: fetch_value(near, _IDLE, backend_pid), "the reply is on its way to nobody")
     net.mend()
     output = _finish(process, timeout_s=60)
     assert process.returncode == 0, output
@@ -171,11 +173,3 @@ def test_a_run_in_a_black_hole_is_cancelled_in_time(
         net.mend()
     assert load_one(near, EVENTS, tmp_path, DAY, busy_wait_s=30).error is None
     assert_accounted(near, EVENTS, rows)
-
-
-def _stopped_worker(parent: int) -> psutil.Process | None:
-    for pid in worker_pids(parent):
-        with contextlib.suppress(psutil.Error):
-            if (worker := psutil.Process(pid)).status() == psutil.STATUS_STOPPED:
-                return worker
-    return None
