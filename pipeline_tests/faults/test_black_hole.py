@@ -17,7 +17,7 @@ from pipeline_tests import run_for_tests
 from pipeline_tests.faults.gate import Where, gate
 from pipeline_tests.faults.network import Network, network
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, sessions, wait_until, worker_pids
-from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, write_source
+from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, wide_events, write_source
 
 _IDLE = "select state = 'idle' from pg_stat_activity where pid = $1"
 _DETECTION_S = 15 + 10  # what a silent peer is given, and what a busy machine may add
@@ -49,11 +49,6 @@ def _patience(*, mended: bool) -> dict[str, float]:
     """How long a run waits for its server to come back: longer, or shorter, than the network is away."""
     names = {"retry_budget_s", "outage_budget_s"} & set(WriterSettings.model_fields)
     return {"connect_timeout_s": 2, "retry_max_s": 1, **dict.fromkeys(names, 120 if mended else 5)}
-
-
-def _wide_events() -> list[Row]:
-    """More than sockets hold, in one chunk of a thousand rows."""
-    return [{**row, "note": f"{row['event_id']:>12000}"} for row in events(1000)]
 
 
 def _finish(process: subprocess.Popen[str], timeout_s: float) -> str:
@@ -89,7 +84,7 @@ def test_a_copy_into_a_black_hole_ends_on_both_sides(
     served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, mended: bool
 ) -> None:
     near, far = served
-    rows = _wide_events()
+    rows = wide_events(1000)
     write_source(tmp_path, "events", DAY, rows, row_group_rows=1000)
     with gate(near, Where.IN_COPY) as closed:
         process = start(
@@ -157,7 +152,7 @@ def test_a_run_in_a_black_hole_is_cancelled_in_time(
     served: tuple[str, str], net: Network, tmp_path: Path, start: Starter
 ) -> None:
     near, far = served
-    rows = _wide_events()
+    rows = wide_events(1000)
     write_source(tmp_path, "events", DAY, rows, row_group_rows=1000)
     with gate(near, Where.IN_COPY) as closed:
         process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, chunk_rows_max=1000)
