@@ -38,13 +38,13 @@ def start(
     keys: Sequence[str],
     *,
     failpoints: str = "",
-    prelude: str = ":",
+    prefix: Sequence[str] = (),
     **writer: object,
 ) -> subprocess.Popen[str]:
-    """Start the process; its output can be read from `stdout`. `prelude` is shell code that its process runs first."""
-    run = [sys.executable, "-m", __name__, spec.name.upper(), landing, ",".join(keys), json.dumps({**FAST, **writer})]
+    """Start the process, by way of the prefix's program; its output can be read from `stdout`."""
+    arguments = [spec.name.upper(), landing, ",".join(keys), json.dumps({**FAST, **writer})]
     return subprocess.Popen(
-        ["/bin/sh", "-c", f'{prelude}; exec "$@"', "sh", *run],
+        [*prefix, sys.executable, "-m", __name__, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

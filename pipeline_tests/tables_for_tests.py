@@ -155,6 +155,11 @@ def events(count: int, day: str = DAY, *, first: int = 0) -> list[Row]:
     ]
 
 
+def wide_events(count: int, day: str = DAY, *, first: int = 0) -> list[Row]:
+    """Events of 12 KB: a thousand of them are more than the sockets between a worker and its backend hold."""
+    return [{**row, "note": f"{row['event_id']:>12000}"} for row in events(count, day, first=first)]
+
+
 def readings(count: int) -> list[Row]:
     """Readings, some of which are whole duplicates of others, as a table without key may have."""
     return [{"sensor": number % 7, "value": None if number % 11 == 0 else number % 13 / 4} for number in range(count)]

@@ -25,19 +25,23 @@ class Where(StrEnum):
     IN_COMMIT = "in_commit"  # of chunk 1, by a constraint that is checked at its end
 
 
+_STAGING_GATE = (
+    "create function public.attach() returns event_trigger language plpgsql as $$ declare made record; begin "
+    "for made in select * from pg_event_trigger_ddl_commands() "
+    "where object_type = 'table' and schema_name = 'rowledger' and command_tag = 'CREATE TABLE' loop "
+    "execute format('create trigger gate before insert on %s for each row when (new.event_id = 100) "
+    "execute function public.pass()', made.object_identity); end loop; end $$"
+)
+_LEDGER_GATE = (
+    "create constraint trigger gate after update on rowledger.chunk deferrable initially deferred "
+    "for each row when (new.state = 'committed' and new.chunk_no = 1) execute function public.pass()"
+)
 _SETUP = {
     Where.IN_COPY: (
-        "create function public.attach() returns event_trigger language plpgsql as $$ declare made record; begin "
-        "for made in select * from pg_event_trigger_ddl_commands() "
-        "where object_type = 'table' and schema_name = 'rowledger' and command_tag = 'CREATE TABLE' loop "
-        "execute format('create trigger gate before insert on %s for each row when (new.event_id = 100) "
-        "execute function public.pass()', made.object_identity); end loop; end $$",
+        _STAGING_GATE,
         "create event trigger attach on ddl_command_end execute function public.attach()",
     ),
-    Where.IN_COMMIT: (
-        "create constraint trigger gate after update on rowledger.chunk deferrable initially deferred "
-        "for each row when (new.state = 'committed' and new.chunk_no = 1) execute function public.pass()",
-    ),
+    Where.IN_COMMIT: (_LEDGER_GATE,),
 }
 _WAITERS = (
     "select pid from pg_locks where locktype = 'advisory' and not granted "

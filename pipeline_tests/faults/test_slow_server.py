@@ -14,21 +14,16 @@ from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests.faults.gate import Where, gate
 from pipeline_tests.faults.proxy import Proxy
 from pipeline_tests.loading import assert_accounted, fetch_value, load_one, wait_until
-from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, write_source
+from pipeline_tests.tables_for_tests import DAY, EVENTS, events, wide_events, write_source
 
 _STALL_TIMEOUT_S = 4
 _BYTES_PER_S = 600_000
 
 
-def _wide_events(count: int, *, first: int = 0) -> list[Row]:
-    """Events of 12 KB: a thousand of them are more than sockets hold."""
-    return [{**row, "note": f"{row['event_id']:>12000}"} for row in events(count, first=first)]
-
-
 @pytest.mark.matrix
 def test_a_slow_server_is_no_stall_as_long_as_bytes_move(database: str, tmp_path: Path, proxy: Proxy) -> None:
     # A small chunk first: a worker's start belongs to its first chunk, and takes what a busy machine makes of it.
-    rows = [*events(1000), *_wide_events(1000, first=1000)]
+    rows = [*events(1000), *wide_events(1000, first=1000)]
     write_source(tmp_path, "events", DAY, rows, row_group_rows=1000)
     proxy.throttle(lambda session: _BYTES_PER_S if session.startswith("rowledger worker") else None)
     shape = {"stall_timeout_s": _STALL_TIMEOUT_S, "chunk_rows_max": 1000, "batch_rows": 1000}
@@ -53,7 +48,7 @@ def test_a_copy_that_waits_for_its_socket_notices_the_end_of_its_backend(
     own_server: EmbeddedServer, tmp_path: Path, end: Callable[[str, int], None]
 ) -> None:
     database = own_server.url()
-    rows = _wide_events(1000)
+    rows = wide_events(1000)
     write_source(tmp_path, "events", DAY, rows, row_group_rows=1000)
     # No deadline could end the wait before this test has seen it end by itself.
     shape = {"chunk_rows_max": 1000, "batch_rows": 100, "stall_timeout_s": 100, "retry_budget_s": 100}
