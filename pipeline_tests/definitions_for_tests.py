@@ -1,0 +1,13 @@
+"""A small table as Dagster sees it, for runs of Dagster's own commands."""
+
+import dagster as dg
+
+from pipeline.defs.assets import table_asset
+from pipeline.defs.checks import verify_check
+from pipeline.defs.resources import GuardedWriter
+from pipeline_tests.loading import FAST
+from pipeline_tests.tables_for_tests import EVENTS
+
+defs = dg.Definitions(
+    assets=[table_asset(EVENTS)], asset_checks=[verify_check(EVENTS)], resources={"writer": GuardedWriter(**FAST)}
+)
