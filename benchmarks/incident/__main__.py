@@ -43,7 +43,7 @@ def main() -> None:
     console.print(f"{ROWLEDGER.name}: the same …")
     rowledger = take_turn(ROWLEDGER, url, source, plan)
     turns = (baseline, rowledger)
-    title = f"{source.rows:,} rows, {WRITERS} writers, {len(plan)} cut connections, seed {options.seed}"
+    title = f"{source.rows:,} rows, {WRITERS} writers, connections cut: {len(plan)}, seed {options.seed}"
     _print(turns, title)
     _write_results(home / f"incident-{options.rows}-{options.seed}.json", options.seed, plan, turns)
     if picture := options.picture or (PICTURE if options.rows == ROWS_OF_THE_INCIDENT else None):
@@ -51,7 +51,7 @@ def main() -> None:
 
         draw(picture, source, turns, plan, bytes_total, title)
         console.print(f"picture: {picture}")
-    _judge(baseline, rowledger, plan)
+    judge(baseline, rowledger, plan)
     drop_database(url, ROWLEDGER)
 
 
@@ -102,7 +102,7 @@ def _write_results(path: Path, seed: int, plan: Sequence[Cut], turns: Sequence[T
     console.print(f"results, with all that each run has printed: {path}")
 
 
-def _judge(baseline: Turn, rowledger: Turn, plan: Sequence[Cut]) -> None:
+def judge(baseline: Turn, rowledger: Turn, plan: Sequence[Cut]) -> None:
     """End with an error unless the faults were real and Rowledger came through; raises SystemExit."""
     for turn in (baseline, rowledger):
         if len(turn.cuts) != len(plan):

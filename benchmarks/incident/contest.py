@@ -88,7 +88,7 @@ def _rowledger_noticed(_output: str, folder: Path) -> str:
         return "no report"
     saw = json.loads(file.read_text(encoding="utf-8"))
     return (
-        f"{len(saw['warnings'])} warnings, {saw['retries']} retries, {saw['workers_died']} dead workers; "
+        f"warnings: {len(saw['warnings'])}, retries: {saw['retries']}, dead workers: {saw['workers_died']}; "
         f"{saw['rows_confirmed']:,} rows confirmed by the database"
     )
 

@@ -12,8 +12,8 @@ WRITER_BYTES_MIN = (
 class CutKind(StrEnum):
     """How a connection ends; both its halves, to the client and to the server, end the same way."""
 
-    RESET = "reset"  # RST: what was on its way is thrown away
-    CLOSE = "close"  # FIN: the other side reads what was sent, then the end
+    RESET = "reset"  # RST, as of a machine that has been restarted
+    CLOSE = "close"  # FIN, as of a peer that has ended in good order
 
 
 @dataclass(frozen=True, slots=True)

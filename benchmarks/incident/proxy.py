@@ -54,7 +54,14 @@ class CutProxy:
 def cutting(url: str, plan: Sequence[Cut]) -> Iterator[CutProxy]:
     """A proxy to the server of this URL for as long as the block runs."""
     parts = urlsplit(url)
-    command = [sys.executable, "-m", __name__, str(parts.hostname), str(parts.port), json.dumps([*map(asdict, plan)])]
+    command = [
+        sys.executable,
+        "-m",
+        __name__,
+        str(parts.hostname),
+        str(parts.port or 5432),
+        json.dumps([*map(asdict, plan)]),
+    ]
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=child_environment()
     )
