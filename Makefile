@@ -3,6 +3,8 @@ PYTHON ?= python3
 PORT ?= 3000
 SCALE ?= 1
 ROUNDS ?= 3
+ROWS ?= 15193596
+CUTS ?= 3
 SECONDS ?= 600
 SEED ?=
 
@@ -12,7 +14,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test faults bench check format lock stop clean
+.PHONY: help demo ui test faults bench incident check format lock stop clean
 .SILENT:
 
 help: ## List the targets
@@ -48,6 +50,13 @@ bench: $(STAMP) ## Measure against bare processes on TPC-H lineitem (make bench 
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
 	ROWLEDGER_HOME=.rowledger/bench $(BIN)/python -m benchmarks.against_bare --scale $(SCALE) --rounds $(ROUNDS)
 	ROWLEDGER_HOME=.rowledger/bench $(BIN)/rowledger db destroy --yes
+
+incident: $(STAMP) ## Replay the loss of the 198 rows (make incident ROWS=1000000 for a quick one; SEED=…, CUTS=…)
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
+	export ROWLEDGER_DATABASE_URL= ROWLEDGER_HOME=.rowledger/incident; \
+	$(BIN)/python -m benchmarks.incident --rows $(ROWS) $(if $(SEED),--seed $(SEED)) --cuts $(CUTS) || { \
+		status=$$?; $(BIN)/rowledger db stop; exit $$status; }; \
+	$(BIN)/rowledger db destroy --yes
 
 lock: $(STAMP) ## Pin every dependency anew in requirements.lock
 	$(BIN)/pip install --quiet uv

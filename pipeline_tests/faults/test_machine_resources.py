@@ -43,6 +43,11 @@ END_S = 120
 Start = Callable[..., subprocess.Popen[str]]
 
 
+def _after(shell_code: str) -> tuple[str, ...]:
+    """The program that runs the shell code in its own process and then becomes whatever is named behind it."""
+    return "/bin/sh", "-c", f'{shell_code}; exec "$@"', "sh"
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start runs as processes of their own; what is left of them is killed behind the test."""
@@ -69,7 +74,7 @@ def test_a_run_short_of_descriptors_ends_green_or_says_so_and_never_hangs(
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
     limits = {"workers": 2, "respawns_max": 6, "retry_budget_s": 2}
-    process = start(database, EVENTS, tmp_path, [DAY], prelude=f"ulimit -n {descriptors}", **limits)
+    process = start(database, EVENTS, tmp_path, [DAY], prefix=_after(f"ulimit -n {descriptors}"), **limits)
     output, _ = process.communicate(timeout=END_S)
     published = fetch_value(database, "select count(*) from rowledger.load where state = 'published'")
     assert (process.returncode, published) in {(0, 1), (1, 0)}, output
@@ -250,7 +255,7 @@ def test_a_worker_killed_by_the_kernel_for_its_memory_is_told_from_one_killed_by
         EVENTS,
         tmp_path,
         [DAY],
-        prelude=f"echo $$ > {memory_cgroup}/cgroup.procs",
+        prefix=_after(f"echo $$ > {memory_cgroup}/cgroup.procs"),
         failpoints="after_claim=eat_memory@chunk=1,attempt=1;after_claim=sigkill@chunk=2,attempt=1",
     )
     output, _ = process.communicate(timeout=END_S)
