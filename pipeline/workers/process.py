@@ -207,6 +207,7 @@ async def _main(channel: socket.socket) -> None:
     worker = _Worker(hello, writer)
     logging.getLogger().addHandler(_ChannelHandler(worker))
     logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a connection that is gone
     beating = asyncio.create_task(worker.heartbeats())
     beating.add_done_callback(_die_without_a_pulse)
     listening = asyncio.create_task(_listen(reader))
