@@ -1,5 +1,6 @@
 """What a load tells the outside: its balance, its verdict, its incidents."""
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -55,6 +56,11 @@ class Incident:
     attempt: int
     summary: str
     stderr_tail: str = ""
+
+    @classmethod
+    def of_run(cls, kind: IncidentKind, summary: str) -> "Incident":
+        """An incident that concerns no worker, noticed by this very process."""
+        return cls(kind, os.getpid(), None, partition_key=None, chunk_no=None, attempt=0, summary=summary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
 from pipeline.contract.check import Contract
-from pipeline.errors import DatabaseUnavailable, TargetMismatch
+from pipeline.errors import DatabaseUnavailable, NotEnoughSpace, TargetMismatch
 from pipeline.free_space import require_free_space
 from pipeline.model.outcome import IncidentKind
+from pipeline.model.report import Incident
 from pipeline.model.table import TableSpec
 from pipeline.postgres.catalogue import Target, drop_staging, ensure_target, read_ended_staging_tables
+from pipeline.postgres.ledger import record_incident
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import retrying, root_cause
@@ -37,13 +40,14 @@ class Preflight:
     limited: tuple[tuple[IncidentKind, str], ...]
 
 
-async def check_before_loading(spec: TableSpec, url: str, writer: WriterSettings, home: Path) -> Preflight:
+async def check_before_loading(
+    spec: TableSpec, url: str, writer: WriterSettings, home: Path, run_id: str | None
+) -> Preflight:
     """Make ledger and target where they are missing, drop staging tables of ended loads, fit the pool to its surroundings.
 
     Raises NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable: at once for a server that is not there
     or refuses us, after `retry_budget_s` for one that is starting up or has no connection left.
     """
-    require_free_space(home, settings().disk_free_min_bytes)
     contract = Contract.of(spec.row)
 
     async def look() -> Preflight:
@@ -52,6 +56,7 @@ async def check_before_loading(spec: TableSpec, url: str, writer: WriterSettings
             async with asyncio.timeout(writer.statement_timeout_s):
                 await check_server(session)
                 await ensure_ledger(session.connection)
+                await _require_space(session.connection, home, run_id)
                 target = await ensure_target(session.connection, spec, contract.columns)
                 await _sweep(session.connection)
                 fitted, limited = await _fit(session, writer)
@@ -73,6 +78,16 @@ def _comes_by_itself(error: BaseException) -> bool:
 
 class _NoConnectionLeft(DatabaseUnavailable):
     """The server answers, but has no room for a worker beside those who are there."""
+
+
+async def _require_space(connection: asyncpg.Connection, home: Path, run_id: str | None) -> None:
+    """The run's log, and what it spools, go to the local disk."""
+    try:
+        require_free_space(home, settings().disk_free_min_bytes)
+    except NotEnoughSpace as shortage:
+        incident = Incident.of_run(IncidentKind.FREE_DISK, str(shortage))
+        await record_incident(connection, incident, load_id=None, host=socket.gethostname(), run_id=run_id)
+        raise
 
 
 async def _sweep(connection: asyncpg.Connection) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -108,8 +107,7 @@ class Upkeep:
 
     async def notice_of_run(self, kind: IncidentKind, summary: str) -> None:
         """Record an incident that concerns no worker."""
-        incident = Incident(kind, os.getpid(), None, partition_key=None, chunk_no=None, attempt=0, summary=summary)
-        await self.notice(incident, None, None)
+        await self.notice(Incident.of_run(kind, summary), None, None)
 
     def _outage_ended(self, summary: str) -> None:
         self._noticing.add(asyncio.create_task(self.notice_of_run(IncidentKind.DATABASE_OUTAGE, summary)))

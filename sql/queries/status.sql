@@ -46,14 +46,16 @@ order by latest.partition_key, letter.row_no
 limit $3;
 
 -- name: list_incidents
--- Worker deaths of the latest load of each partition.
-select latest.partition_key, incident.kind, incident.pid, incident.exit_code, incident.chunk_no, incident.attempt,
-    incident.summary, incident.detected_at
+-- Incidents of the latest load of each partition, and those of their runs that belong to no partition.
+select distinct on (incident.incident_id)
+    case when incident.load_id is null then '-' else latest.partition_key end as partition_key,
+    incident.kind, incident.pid, incident.exit_code, incident.chunk_no, incident.attempt, incident.summary,
+    incident.detected_at
 from rowledger.incident
 join (
-    select distinct on (target, partition_key) load_id, partition_key, table_name
+    select distinct on (target, partition_key) load_id, partition_key, table_name, run_id
     from rowledger.load
     order by target, partition_key, load_id desc
-) as latest using (load_id)
+) as latest on latest.load_id = incident.load_id or (incident.load_id is null and latest.run_id = incident.run_id)
 where latest.table_name = $1 and ($2::text is null or latest.partition_key = $2)
-order by latest.partition_key, incident.incident_id;
+order by incident.incident_id;

@@ -1,0 +1,114 @@
+"""What a run looks at before it begins, and what it does when there is less than it wants."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, NotEnoughSpace, WriterClosed
+from pipeline.model.outcome import IncidentKind
+from pipeline.operations.status import read_incidents
+from pipeline.postgres.outage import OutageGate
+from pipeline.postgres.queries import query
+from pipeline.settings import WriterSettings, settings
+from pipeline.workers.messages import Hello
+from pipeline.workers.supervisor import Supervisor
+from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.tables_for_tests import DAY, EVENTS, STRICT_READINGS, events, write_source
+
+_KEPT = "select kind, pid from rowledger.incident"
+
+
+def test_fewer_workers_are_started_where_memory_carries_no_more(database: str, tmp_path: Path) -> None:
+    rows = events(50)
+    write_source(tmp_path, "events", DAY, rows)
+    observer = Recorder()
+    report = load_one(database, EVENTS, tmp_path, DAY, observer=observer, workers=3, worker_memory_bytes=2**50)
+    assert report.error is None
+    assert [(incident.kind, incident.pid) for incident in report.incidents] == [
+        (IncidentKind.WORKERS_LIMITED, os.getpid())
+    ]
+    assert "pool of 1 workers open" in observer.text
+    assert [tuple(row) for row in fetch(database, _KEPT)] == [("workers_limited", os.getpid())]
+    assert [(kept.kind, kept.partition_key) for kept in read_incidents(database, "events")] == [
+        ("workers_limited", "-")
+    ]
+    assert_accounted(database, EVENTS, rows)
+
+
+def _free(database: str) -> int:
+    # What is free for a run: the session that asks is gone by then.
+    return int(fetch_value(database, query("free_connections"))) + 1
+
+
+def test_fewer_workers_are_started_where_the_server_has_few_connections_left(database: str, tmp_path: Path) -> None:
+    rows = events(50)
+    write_source(tmp_path, "events", DAY, rows)
+    observer = Recorder()
+    spare = _free(database) - 3 - 2  # beside three of its own the run needs one for a worker and one to publish
+    report = load_one(database, EVENTS, tmp_path, DAY, observer=observer, workers=4, connections_spare_min=spare)
+    assert report.error is None
+    assert [incident.kind for incident in report.incidents] == [IncidentKind.CONNECTIONS_LIMITED]
+    assert "pool of 1 workers open" in observer.text
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_server_without_a_connection_to_spare_is_waited_for_and_then_named(database: str, tmp_path: Path) -> None:
+    write_source(tmp_path, "events", DAY, events(50))
+    with pytest.raises(DatabaseUnavailable, match=r"connections left, 10000 of them are to stay free"):
+        load_one(database, EVENTS, tmp_path, DAY, connections_spare_min=10_000, retry_budget_s=0.3)
+    assert fetch_value(database, "select count(*) from rowledger.load") == 0
+
+
+def test_nothing_is_begun_on_a_full_local_disk(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_source(tmp_path, "events", DAY, events(50))
+    monkeypatch.setenv("ROWLEDGER_DISK_FREE_MIN_BYTES", str(2**60))
+    settings.cache_clear()
+    with pytest.raises(NotEnoughSpace, match=r"bytes left.*make room"):
+        load_one(database, EVENTS, tmp_path, DAY)
+    assert fetch_value(database, "select count(*) from rowledger.load") == 0
+    assert [tuple(row) for row in fetch(database, _KEPT)] == [("free_disk", os.getpid())]
+
+
+def test_a_spent_dead_letter_budget_is_an_incident(database: str, tmp_path: Path) -> None:
+    rows = [{"sensor": None, "value": 1.0}] * 5
+    write_source(tmp_path, "strict_readings", "all", rows)
+    report = load_one(database, STRICT_READINGS, tmp_path, "all")
+    assert isinstance(report.error, DeadLetterBudgetSpent)
+    assert [incident.kind for incident in report.incidents] == [IncidentKind.DEAD_LETTER_BUDGET]
+    assert "budget" in report.incidents[0].summary
+
+
+def test_a_source_that_never_answers_fails_its_partition_in_time_and_no_other(database: str, tmp_path: Path) -> None:
+    stuck = tmp_path / "events" / f"{DAY}.parquet"
+    stuck.parent.mkdir()
+    os.mkfifo(stuck)
+    report = load_one(database, EVENTS, tmp_path, DAY, planning_timeout_s=0.5)
+    assert report.error is not None
+    assert DAY in str(report.error)
+    assert fetch_value(database, "select count(*) from rowledger.load") == 0
+    stuck.unlink()
+    write_source(tmp_path, "events", DAY, events(50))
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert_accounted(database, EVENTS, events(50))
+
+
+def test_a_pool_that_was_closed_says_so(database: str) -> None:
+    limits = WriterSettings(workers=1)
+    hello = Hello(url=SecretStr(database), table=EVENTS.reference, columns=(), settings=limits, holder="0" * 32)
+
+    async def notice(*_: object) -> None: ...
+
+    async def story() -> None:
+        gate = OutageGate(database, limits, log=lambda *_: None, ended=lambda _: None)
+        pool = Supervisor(hello, gate=gate, notice=notice, log=lambda *_: None)
+        with pytest.raises(WriterClosed, match="not open"):
+            await pool.commit(None)  # type: ignore[arg-type] # it does not come to look at it
+        async with pool:
+            pass
+        with pytest.raises(WriterClosed, match="not open"):
+            await pool.commit(None)  # type: ignore[arg-type] # as above
+
+    asyncio.run(story())
