@@ -283,6 +283,7 @@ class Round:
                 at = killed_at.get(death.pid)
                 if at is not None and death.partition_key is not None and death.at > at and is_clean(at, death.at):
                     self.tally.detections_s.append(death.at - at)
+                    self._say(f"death of worker {death.pid}, killed at {at:.3f}, was told after {death.at - at:.3f} s")
         for pid, claimed_at in ledger.fetch(
             "select incident.pid, extract(epoch from chunk.committed_at)::float8 from rowledger.incident "
             "join rowledger.chunk using (load_id, chunk_no) "
@@ -291,6 +292,7 @@ class Round:
             at = killed_at.get(pid)
             if at is not None and claimed_at > at and is_clean(at, claimed_at):
                 self.tally.recoveries_s.append(claimed_at - at)
+                self._say(f"chunk of worker {pid}, killed at {at:.3f}, was claimed again after {claimed_at - at:.3f} s")
 
     def _settle_doubts(self, ledger: Ledger) -> None:
         """What the ledger says became of each COMMIT in doubt."""
