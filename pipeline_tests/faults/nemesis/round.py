@@ -35,6 +35,16 @@ _GONE_BOUND_S = 20.0  # for processes and sessions of runs that have ended
 _TOO_LATE_S = 6.0  # closing a pool takes a few seconds: a worker killed then owes nobody a chunk
 _RERUNS_MAX = 3
 _RESUMPTIONS_MAX = 3
+_INEXCUSABLE = {  # by any fault that the nemesis knows: such a run is red because of a mistake that another guard has caught
+    "DiscrepancyFound",
+    "SourceError",
+    "TargetMismatch",
+    "DeadLetterBudgetSpent",
+    "ContractError",
+    "SpecError",
+    "UnknownPartition",
+    "WriterClosed",
+}
 _RESULT = re.compile(r"^\S+ (None|(\w+)\()")
 
 
@@ -251,7 +261,9 @@ class Round:
             self.tally.exits[f"exit code {code}"] += 1
             for name in _errors_of(run):
                 self.tally.exits[name] += 1
-                if not hasattr(pipeline.errors, name) and not has_failpoints:
+                if name in _INEXCUSABLE:
+                    self._find(f"{run.name} ended with {name}, which no fault excuses")
+                elif not hasattr(pipeline.errors, name) and not has_failpoints:
                     self._find(f"{run.name} ended with {name}, which is no error of Rowledger's")
 
     def _judge_deaths(self, striker: Striker, ledger: Ledger) -> None:
