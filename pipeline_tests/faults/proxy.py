@@ -10,7 +10,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self, TypeVar
@@ -66,16 +66,20 @@ class Trap:
         self._when = when
         self.fate = fate
         self.sprung = threading.Event()
-        """Set once the fate has befallen the statement: with REPLY_LOST and REPLY_FROZEN the server has done it by then."""
-        self.taken = False
+        """Set once the fate has befallen the statement."""
+        self.answered = False
+        """Whether the server has had the statement and done it."""
+        self._taken = False
         self._loop = loop
         self.decision: asyncio.Future[bool] = loop.create_future()
         self._settled = threading.Event()
 
     def catches(self, request: Request) -> bool:
         """Whether this is the statement; from then on the trap is used up."""
-        self.taken = self.taken or (caught := self._when(request))
-        return self.taken and caught
+        if self._taken or not self._when(request):
+            return False
+        self._taken = True
+        return True
 
     def wait(self, timeout_s: float = _ANSWER_S) -> None:
         """Until the fate has befallen the statement."""
@@ -90,7 +94,7 @@ class Trap:
         self._decide(arrives=False)
 
     def settle(self) -> None:
-        """The server has the statement, or has lost the connection it would have come on."""
+        """Nothing more will become of the statement."""
         self._settled.set()
 
     def _decide(self, *, arrives: bool) -> None:
@@ -106,7 +110,6 @@ class _Cut(Exception):
 class _Connection:
     """One client, its server's side, and what is known of their talk."""
 
-    number: int
     session: str
     client: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     server: tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -142,7 +145,6 @@ class Proxy:
         self._serving: set[asyncio.Task[None]] = set()
         self._connections: list[_Connection] = []
         self._traps: list[Trap] = []
-        self._count = 0
         self._cut_after: Callable[[str], int | None] = lambda _session: None
         self._bytes_per_s: Callable[[str], int | None] = lambda _session: None
         self.cuts = 0
@@ -200,9 +202,8 @@ class Proxy:
 
     async def _listen(self) -> None:
         listening = _socket_on(self._port)
-        listening.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES
-        )  # fixed, so that back-pressure is felt early
+        # Of a fixed size, so that back-pressure is felt early.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
         self._listener = await asyncio.start_server(self._accept, sock=listening, limit=_SLICE_BYTES)
 
     async def _stop_listening(self) -> None:
@@ -244,10 +245,7 @@ class Proxy:
             session = _application_name(packet)
             flowing = asyncio.Event()
             flowing.set()
-            self._count += 1
-            connection = _Connection(
-                self._count, session, (reader, writer), (server_reader, server_writer), flowing, len(packet)
-            )
+            connection = _Connection(session, (reader, writer), (server_reader, server_writer), flowing, len(packet))
             connection.cut_at_bytes = self._cut_after(session)
             self._connections.append(connection)
             try:
@@ -265,6 +263,7 @@ class Proxy:
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await connection.flowing.wait()  # of a frozen connection neither side hears that the other has ended
             if any(isinstance(task.exception(), _Cut) for task in done):
                 return
             for _, writer in (connection.client, connection.server):
@@ -276,6 +275,8 @@ class Proxy:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if connection.awaited is not None:
+                connection.awaited.settle()
 
     async def _relay_requests(self, connection: _Connection) -> None:
         reader, _ = connection.client
@@ -295,7 +296,7 @@ class Proxy:
                 if text.lstrip().lower().startswith("begin"):
                     connection.said.clear()
                 connection.said.append(text)
-                if trap := next((trap for trap in self._traps if not trap.taken and trap.catches(request)), None):
+                if trap := next((trap for trap in self._traps if trap.catches(request)), None):
                     await self._befall(connection, trap, header + body)
                     continue
             await self._forward(connection, header + body)
@@ -322,7 +323,6 @@ class Proxy:
                     await self._forward(connection, message)
                     await asyncio.Event().wait()  # the answer ends the connection
                 connection.abort()
-                trap.settle()
                 raise _Cut
 
     async def _forward(self, connection: _Connection, data: bytes) -> None:
@@ -357,8 +357,8 @@ class Proxy:
                     connection.flowing.clear()
                 else:
                     connection.abort()
+                trap.answered = True
                 trap.sprung.set()
-                trap.settle()
                 await connection.flowing.wait()
                 raise _Cut
 
@@ -408,13 +408,3 @@ def _socket_on(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound.bind((_HOST, port))
     return bound
-
-
-@contextlib.contextmanager
-def refusing(proxy: Proxy) -> Iterator[None]:
-    """No connection for the length of the block."""
-    proxy.refuse()
-    try:
-        yield
-    finally:
-        proxy.accept()
