@@ -92,8 +92,8 @@ _WEIGHTS = {
     Fault.CUT: 4,
     Fault.REFUSE: 2,
     Fault.FREEZE: 3,
-    Fault.LOSE_REPLY: 8,
-    Fault.LOSE_REPLY_AND_WORKER: 6,
+    Fault.LOSE_REPLY: 10,
+    Fault.LOSE_REPLY_AND_WORKER: 8,
     Fault.LOSE_COMMIT: 8,
     Fault.LATE_COMMIT: 6,
 }
@@ -187,7 +187,7 @@ def plan_round(seed: int) -> RoundPlan:
     """The round of this seed."""
     chance = random.Random(seed)
     table = chance.choice(TABLES)
-    through_proxy = chance.random() < 0.5
+    through_proxy = chance.random() < 0.6
     keys = ("all",) if table == "readings" else DAYS[: chance.randint(1, len(DAYS))]
     phases = [_phase(chance, table, keys, through_proxy=through_proxy) for _ in range(chance.choice((1, 1, 2, 3)))]
     return RoundPlan(seed, table, through_proxy, tuple(phases))

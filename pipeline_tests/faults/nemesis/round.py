@@ -35,6 +35,16 @@ _GONE_BOUND_S = 20.0  # for processes and sessions of runs that have ended
 _TOO_LATE_S = 6.0  # closing a pool takes a few seconds: a worker killed then owes nobody a chunk
 _RERUNS_MAX = 3
 _RESUMPTIONS_MAX = 3
+_INEXCUSABLE = {  # by any fault that the nemesis knows: such a run is red because of a mistake that another guard has caught
+    "DiscrepancyFound",
+    "SourceError",
+    "TargetMismatch",
+    "DeadLetterBudgetSpent",
+    "ContractError",
+    "SpecError",
+    "UnknownPartition",
+    "WriterClosed",
+}
 _RESULT = re.compile(r"^\S+ (None|(\w+)\()")
 
 
@@ -251,7 +261,9 @@ class Round:
             self.tally.exits[f"exit code {code}"] += 1
             for name in _errors_of(run):
                 self.tally.exits[name] += 1
-                if not hasattr(pipeline.errors, name) and not has_failpoints:
+                if name in _INEXCUSABLE:
+                    self._find(f"{run.name} ended with {name}, which no fault excuses")
+                elif not hasattr(pipeline.errors, name) and not has_failpoints:
                     self._find(f"{run.name} ended with {name}, which is no error of Rowledger's")
 
     def _judge_deaths(self, striker: Striker, ledger: Ledger) -> None:
@@ -283,6 +295,7 @@ class Round:
                 at = killed_at.get(death.pid)
                 if at is not None and death.partition_key is not None and death.at > at and is_clean(at, death.at):
                     self.tally.detections_s.append(death.at - at)
+                    self._say(f"death of worker {death.pid}, killed at {at:.3f}, was told after {death.at - at:.3f} s")
         for pid, claimed_at in ledger.fetch(
             "select incident.pid, extract(epoch from chunk.committed_at)::float8 from rowledger.incident "
             "join rowledger.chunk using (load_id, chunk_no) "
@@ -291,6 +304,7 @@ class Round:
             at = killed_at.get(pid)
             if at is not None and claimed_at > at and is_clean(at, claimed_at):
                 self.tally.recoveries_s.append(claimed_at - at)
+                self._say(f"chunk of worker {pid}, killed at {at:.3f}, was claimed again after {claimed_at - at:.3f} s")
 
     def _settle_doubts(self, ledger: Ledger) -> None:
         """What the ledger says became of each COMMIT in doubt."""

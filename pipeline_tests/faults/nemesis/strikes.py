@@ -78,6 +78,7 @@ class _Snare:
     strike: Strike
     trap: Trap | None = None
     doubt: CommitInDoubt | None = None
+    is_armed: bool = True
     is_seen: bool = False
 
     @property
@@ -154,8 +155,7 @@ class Striker:
             self._restore(self._restores.pop(0))
         self._watch_snares()
         for snare in self._snares:
-            if snare.trap is not None:
-                snare.trap.taken = True  # what has not come yet must not befall the next phase
+            snare.is_armed = False  # what has not come yet must not befall the next phase
         if self._proxy is not None:
             self._proxy.cut_all()
 
@@ -310,8 +310,11 @@ class Striker:
         """The next statement of a worker, or of a supervisor, and everything behind it on its connection."""
         assert self._proxy is not None
         session = _WORKER if strike.pick % 3 else _CONTROL
-        trap = self._proxy.trap(lambda request: request.session.startswith(session), Fate.FROZEN)
-        self._snares.append(_Snare(strike, trap))
+        snare = _Snare(strike)
+        self._snares.append(snare)
+        snare.trap = self._proxy.trap(
+            lambda request: snare.is_armed and request.session.startswith(session), Fate.FROZEN
+        )
         self._disturbed(strike.lasts_s + 2)
         # Not thawed but cut: a network that was silent for so long has lost the connection.
         self._later(strike, self._proxy.cut_all, "what was frozen is cut")
@@ -327,7 +330,8 @@ class Striker:
         snare = _Snare(strike)
 
         def catch(request: Request) -> bool:
-            if not (_CHUNK_COMMIT if kind is CommitKind.CHUNK else _PUBLISH_COMMIT)(request):
+            is_caught = _CHUNK_COMMIT if kind is CommitKind.CHUNK else _PUBLISH_COMMIT
+            if not snare.is_armed or not is_caught(request):
                 return False
             begun_at = self._begun_at.get(request.session, 0.0)
             snare.doubt = CommitInDoubt(kind, request.session, begun_at, time.time(), request.earlier)
@@ -388,7 +392,7 @@ def _picked(candidates: list[T], strike: Strike) -> T | None:
 
 
 def _in_background(decide: Callable[[], None]) -> None:
-    """A COMMIT in doubt whose connection has ended meanwhile is never settled, and the proxy would wait for it."""
+    """Not to be waited for: the COMMIT may have to wait for locks itself, and other strikes are due meanwhile."""
 
     def run() -> None:
         with contextlib.suppress(AssertionError):
