@@ -10,10 +10,11 @@ import pytest
 
 from pipeline.errors import DatabaseOutage, DatabaseUnavailable
 from pipeline.model.outcome import IncidentKind
+from pipeline.model.report import PartitionReport
 from pipeline.postgres.embedded import EmbeddedServer
 from pipeline.postgres.outage import OutageGate
 from pipeline.settings import WriterSettings
-from pipeline_tests.loading import Recorder, assert_accounted, fetch_value, load_one, wait_until
+from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one, wait_until
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
 
 _COMMITTED = "select count(*) from rowledger.chunk where state = 'committed'"
@@ -107,6 +108,29 @@ def test_an_outage_over_its_budget_fails_the_run_and_the_next_one_resumes(
     rerun = load_one(url, EVENTS, tmp_path, DAY, chunk_rows_max=20)
     assert rerun.error is None
     assert rerun.resumed
+    assert_accounted(url, EVENTS, rows)
+
+
+def test_what_was_published_survives_a_crash_of_the_server_right_behind_it(
+    fragile_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    url = fragile_server.url()
+    # What commits without waiting for the disk gets there by this one, if nothing else takes it along.
+    _execute(url, "alter system set wal_writer_delay = '10s'")
+    fragile_server._pg_ctl("stop", "--mode", "fast", timeout_s=20)
+    fragile_server.ensure_running()
+    rows = events(50)
+    write_source(tmp_path, "events", DAY, rows)
+
+    class Crash(Recorder):
+        def finished(self, report: PartitionReport) -> None:
+            super().finished(report)
+            fragile_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
+
+    assert load_one(url, EVENTS, tmp_path, DAY, observer=Crash(), outage_budget_s=0.5).published
+    fragile_server.ensure_running()
+    assert fetch_value(url, "select state from rowledger.load") == "published"
+    fetch(url, "delete from rowledger.lease")  # it could not be given back to a server that was not there
     assert_accounted(url, EVENTS, rows)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline.chunk_transaction import ChunkJob, PreparedChunk, commit_chunk, prepare_chunk
+from pipeline.chunk_transaction import ChunkJob, PreparedChunk, SetAside, commit_chunk, prepare_chunk
 from pipeline.contract.check import Contract
 from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from pipeline.failpoints import FailpointError
@@ -76,12 +76,13 @@ def _counts(database: str, begun: _Begun) -> tuple[int, int]:
     )
 
 
-async def _waits(database: str, application: str = "test") -> None:
-    """Until a session waits for a lock."""
-    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = $1"
+async def _waits(database: str, rival: asyncio.Task[object]) -> None:
+    """Until the rival waits for a lock, which it must not do without."""
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'test'"
     await asyncio.to_thread(
-        wait_until, lambda: fetch_value(database, waiting, application), "a session waits for a lock"
+        wait_until, lambda: rival.done() or fetch_value(database, waiting), "a session waits for a lock"
     )
+    assert not rival.done()
 
 
 def _run(database: str, tmp_path: Path, story: Callable[[_Begun], object]) -> None:
@@ -149,8 +150,7 @@ def test_a_takeover_waits_for_the_chunk_that_is_being_written(
         with pytest.raises(FailpointError):  # the session is left in its transaction, as a frozen worker's is
             await begun.commit(begun.one)
         takeover = asyncio.create_task(take_over_load(begun.other.connection, begun.job.handle, "run"))
-        await _waits(database)
-        assert not takeover.done()
+        await _waits(database, takeover)
         await begun.one.connection.execute("commit")
         later = await takeover
         assert later is not None
@@ -171,8 +171,7 @@ def test_a_retry_waits_for_the_transaction_in_doubt_and_then_knows(
         with pytest.raises(FailpointError):
             await begun.commit(begun.one)
         retry = asyncio.create_task(begun.commit(begun.other, replace(begun.job, attempt=2)))
-        await _waits(database)
-        assert not retry.done()
+        await _waits(database, retry)
         if end == "terminate":
             await asyncio.to_thread(fetch, database, "select pg_terminate_backend($1)", begun.one.identity.pid)
         else:
@@ -221,6 +220,57 @@ def test_a_chunk_that_does_not_add_up_is_not_committed(database: str, tmp_path: 
             await short.commit(begun.one)
         begun.one.connection.terminate()
         assert await asyncio.to_thread(_counts, database, begun) == (0, 0)
+
+    _run(database, tmp_path, story)
+
+
+def test_a_chunk_of_which_the_server_takes_fewer_rows_than_were_sent_is_not_committed(
+    database: str, tmp_path: Path
+) -> None:
+    async def story(begun: _Begun) -> None:
+        await begun.other.connection.execute(
+            "create function public.swallow() returns trigger language plpgsql as "
+            "$$ begin if new.event_id = 57 then return null; end if; return new; end $$;"
+            f"create trigger swallow before insert on rowledger.{begun.job.handle.staging_table} "
+            "for each row execute function public.swallow()"
+        )
+        with pytest.raises(ChunkFailed, match="sent 98 rows .* the server answered 'COPY 97'"):
+            await begun.commit(begun.one)
+        begun.one.connection.terminate()
+        assert await asyncio.to_thread(_counts, database, begun) == (0, 0)
+
+    _run(database, tmp_path, story)
+
+
+def test_a_chunk_whose_dead_letters_cannot_be_kept_is_not_committed(database: str, tmp_path: Path) -> None:
+    async def story(begun: _Begun) -> None:
+        await begun.other.connection.execute(
+            "alter table rowledger.dead_letter add constraint refuse check (row_no <> 4)"
+        )
+        with pytest.raises(asyncpg.CheckViolationError):
+            await begun.commit(begun.one)
+        begun.one.connection.terminate()
+        assert await asyncio.to_thread(_counts, database, begun) == (0, 0)
+        assert (await begun.other.connection.fetchrow(_CHUNK))["state"] == "pending"
+
+    _run(database, tmp_path, story)
+
+
+def test_rows_set_aside_become_dead_letters_untried(database: str, tmp_path: Path) -> None:
+    async def story(begun: _Begun) -> None:
+        # Row 4 breaks the contract, but nobody may look at it any more.
+        job = replace(begun.job, set_aside=(SetAside(4, "it kills"), SetAside(50, "this one too")))
+        prepared = prepare_chunk(EVENTS, begun.target.columns, job, _SETTINGS, lambda _: None)
+        outcome = await replace(begun, prepared=prepared).commit(begun.one, job)
+        assert outcome == Committed(written_rows=97, dead_lettered_rows=3)
+        letters = await begun.one.connection.fetch(
+            "select row_no, stage, reason, payload->>'event_id' as event_id from rowledger.dead_letter order by row_no"
+        )
+        assert [tuple(letter) for letter in letters if letter["stage"] == "crash"] == [
+            (4, "crash", "it kills", "4"),
+            (50, "crash", "this one too", "50"),
+        ]
+        assert [letter["row_no"] for letter in letters] == [3, 4, 50]
 
     _run(database, tmp_path, story)
 

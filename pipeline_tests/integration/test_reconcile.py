@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import psycopg2.errors
 import pytest
 
 from pipeline.chunk_transaction import ChunkJob
@@ -24,6 +25,7 @@ from pipeline_tests.loading import (
     source_rows,
     table_rows,
 )
+from pipeline_tests.server_traps import execute, session
 from pipeline_tests.tables_for_tests import (
     DAY,
     EVENTS,
@@ -169,6 +171,37 @@ def test_nothing_is_published_that_does_not_add_up(database: str, tmp_path: Path
     again = load(database, EVENTS, tmp_path, list(days.values()), workers=2, chunk_rows_max=50)
     assert [(report.error, report.resumed) for report in again] == [(None, False)] * len(days)
     assert_accounted(database, EVENTS, [row for rows in new.values() for row in rows])
+
+
+def test_what_was_judged_cannot_be_changed_before_it_is_published(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(50)
+    write_source(tmp_path, "events", DAY, rows)
+    refusals: list[str] = []
+
+    def tamper() -> None:
+        """Neither the rows nor the load's place in the ledger can be had: both are locked until the rows are visible."""
+        load_id = fetch_value(database, "select load_id from rowledger.load")
+        for statement in (
+            f"delete from rowledger.staging_{load_id} where event_id = 17",
+            f"update rowledger.load set epoch = epoch + 1 where load_id = {load_id}",
+        ):
+            with session(database) as other:
+                try:
+                    execute(other, f"set lock_timeout = '50ms'; {statement}")
+                except psycopg2.errors.LockNotAvailable:
+                    refusals.append(statement)
+
+    async def reached(place: Place, **_facts: object) -> None:
+        if place is Place.BEFORE_PUBLISH:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(tamper).result()
+
+    monkeypatch.setattr("pipeline.operations.publish.async_failpoint", reached)
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert len(refusals) == 2
+    assert_accounted(database, EVENTS, rows)
 
 
 def test_a_staging_table_changed_while_fingerprints_are_off_still_has_to_add_up(
