@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,11 +19,14 @@ from pipeline.operations.control import Control
 from pipeline.postgres.catalogue import Target, create_staging, drop_staging
 from pipeline.postgres.ledger import (
     Holder,
+    Lease,
     LoadHandle,
+    LoadingLoad,
     end_load,
     find_loading_load,
     hold_lease,
     insert_load,
+    is_plan_of,
     read_pending_chunks,
     take_over_load,
     terminate_sessions,
@@ -33,6 +37,7 @@ from pipeline.settings import WriterSettings
 __all__ = ["BegunLoad", "begin_load"]
 
 _BUSY_POLL_S = 0.5
+_FASTER = "another run that was faster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +62,13 @@ async def begin_load(
     say: Callable[[str], None],
 ) -> BegunLoad:
     """Record the manifest, or take the unfinished load over; raises PartitionBusy when another run keeps working on it."""
-    digest = _contract_digest(spec, target, settings)
+    beginning = _Beginning(spec, target, partition, manifest, holder, run_id, settings)
     give_up_at = time.monotonic() + settings.busy_wait_s
     said = False
     while True:
         begun = await control.transaction(
             f"partition {partition.key}: begin",
-            lambda connection: _try_begin(
-                connection, spec, target, partition, manifest, digest, holder, run_id, settings
-            ),
+            beginning.attempt,
             # On disk before anyone knows it: a crash that undid it could give number and epoch away a second time.
             durable=True,
         )
@@ -82,43 +85,97 @@ async def begin_load(
         await asyncio.sleep(_BUSY_POLL_S)
 
 
-async def _try_begin(
-    connection: asyncpg.Connection,
-    spec: TableSpec,
-    target: Target,
-    partition: Partition,
-    manifest: Manifest,
-    contract_digest: str,
-    holder: Holder,
-    run_id: str | None,
-    settings: WriterSettings,
-) -> BegunLoad | str:
-    """The load, or the name of whoever is at work on it."""
-    found = await find_loading_load(connection, str(spec.target), partition.key)
-    if found is not None:
-        if found.is_held and found.holder_token != holder.token:
-            return found.holder
-        if found.holder_token is not None and found.holder_token != holder.token:
-            await terminate_sessions(connection, found.holder_token)
-        mine = await take_over_load(connection, found.handle, run_id)
+class _LeaseWatch:
+    """Tells from a lease's renewals whether its holder lives, over a time of our own clock: the server's may be set."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[uuid.UUID, int] | None = None
+        self._seen_at = 0.0
+
+    def is_live(self, lease: Lease) -> bool:
+        """Whether the holder is to be believed alive; one without a session is not, one that renews nothing only for a while."""
+        if not lease.has_session:
+            return False
+        if self._seen != (lease.token, lease.renewals):
+            self._seen, self._seen_at = (lease.token, lease.renewals), time.monotonic()
+        return time.monotonic() - self._seen_at < lease.lease_s
+
+
+class _Beginning:
+    """One run's attempts to begin one load."""
+
+    def __init__(
+        self,
+        spec: TableSpec,
+        target: Target,
+        partition: Partition,
+        manifest: Manifest,
+        holder: Holder,
+        run_id: str | None,
+        settings: WriterSettings,
+    ) -> None:
+        self._spec = spec
+        self._target = target
+        self._partition = partition
+        self._manifest = manifest
+        self._holder = holder
+        self._run_id = run_id
+        self._lease_s = settings.lease_s
+        self._contract_digest = _contract_digest(spec, target, settings)
+        self._watch = _LeaseWatch()
+
+    async def attempt(self, connection: asyncpg.Connection) -> BegunLoad | str:
+        """The load, or the name of whoever is at work on it."""
+        found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
+        if found is None:
+            return await self._begin_anew(connection)
+        lease = found.lease
+        if lease is not None and lease.token != self._holder.token:
+            if self._watch.is_live(lease):
+                return lease.holder
+            await terminate_sessions(connection, lease.token)
+        return await self._take_over(connection, found)
+
+    async def _take_over(self, connection: asyncpg.Connection, found: LoadingLoad) -> BegunLoad | str:
+        mine = await take_over_load(connection, found.handle, self._run_id)
         if mine is None:
-            return "another run that was faster"
-        planned_alike = (found.manifest_digest, found.contract_digest) == (manifest.digest, contract_digest)
-        if planned_alike and found.has_staging:
-            await hold_lease(connection, mine, holder, settings.lease_s)
-            return BegunLoad(mine, await read_pending_chunks(connection, mine, manifest), resumed=True)
-        await end_load(connection, mine, LoadState.ABANDONED, "source, contract or cut into chunks have changed")
+            return _FASTER
+        if await self._can_resume(connection, found):
+            await hold_lease(connection, mine, self._holder, self._lease_s)
+            return BegunLoad(mine, await read_pending_chunks(connection, mine, self._manifest), resumed=True)
+        await end_load(connection, mine, LoadState.ABANDONED, "source, contract, plan or staging table have changed")
         await drop_staging(connection, mine.staging_table)
-    try:
-        async with transaction(connection):
-            handle = await insert_load(
-                connection, spec, partition.key, manifest, run_id, contract_digest=contract_digest
-            )
-    except asyncpg.UniqueViolationError:
-        return "another run that was faster"
-    await create_staging(connection, target, handle, partition)
-    await hold_lease(connection, handle, holder, settings.lease_s)
-    return BegunLoad(handle, manifest.chunks, resumed=False)
+        return await self._begin_anew(connection)
+
+    async def _can_resume(self, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
+        """Whether what the load has staged is part of what this run wants to stage."""
+        return (
+            found.has_staging
+            and found.manifest_digest == self._manifest.digest
+            and found.contract_digest == self._contract_digest
+            and await is_plan_of(connection, found.handle, self._manifest)
+        )
+
+    async def _begin_anew(self, connection: asyncpg.Connection) -> BegunLoad | str:
+        try:
+            async with transaction(connection):
+                handle = await insert_load(
+                    connection,
+                    self._spec,
+                    self._partition.key,
+                    self._manifest,
+                    self._run_id,
+                    contract_digest=self._contract_digest,
+                )
+        except asyncpg.UniqueViolationError:
+            # A rival; or ourselves, when the COMMIT of an earlier attempt was thought lost and came late.
+            found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
+            if found is None or found.lease is None or found.lease.token != self._holder.token:
+                return _FASTER
+            return await self._take_over(connection, found)
+        await create_staging(connection, self._target, handle, self._partition)
+        await hold_lease(connection, handle, self._holder, self._lease_s)
+        return BegunLoad(handle, self._manifest.chunks, resumed=False)
 
 
 def _contract_digest(spec: TableSpec, target: Target, settings: WriterSettings) -> str:

@@ -63,7 +63,7 @@ class Control:
         begin = (
             f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
             f"set local lock_timeout = '{int((lock_timeout_s or settings.lock_timeout_s) * 1000)}ms';"
-            f"set local idle_in_transaction_session_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
+            f"set local idle_in_transaction_session_timeout = '{int(settings.statement_timeout_s * 2000)}ms';"
             f"set local synchronous_commit = {'on' if durable else 'off'}"
         )
 

@@ -119,9 +119,7 @@ class Upkeep:
             try:
                 await self._control.transaction(
                     "renew leases",
-                    lambda connection: connection.execute(
-                        query("renew_leases"), self._holder.token, self._writer.lease_s
-                    ),
+                    lambda connection: connection.execute(query("renew_leases"), self._holder.token),
                 )
             except Exception as error:  # noqa: BLE001 - a lost lease costs a rival's wait, not a row: the epoch guards those
                 self._warn("leases could not be renewed", error)

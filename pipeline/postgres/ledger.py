@@ -17,6 +17,7 @@ from pipeline.postgres.queries import query
 __all__ = [
     "ChunkTotals",
     "Holder",
+    "Lease",
     "LoadHandle",
     "LoadingLoad",
     "claim_chunk",
@@ -26,6 +27,7 @@ __all__ = [
     "forget_dead_letters",
     "hold_lease",
     "insert_load",
+    "is_plan_of",
     "read_chunk_fingerprints",
     "read_chunk_totals",
     "read_committed_chunk",
@@ -73,9 +75,18 @@ class LoadingLoad:
     manifest_digest: str
     contract_digest: str
     has_staging: bool
-    is_held: bool
-    holder_token: uuid.UUID | None
+    lease: "Lease | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds a load, as found. `renewals` grows for as long as the holder lives, every quarter of `lease_s`."""
+
+    token: uuid.UUID
     holder: str
+    renewals: int
+    lease_s: float
+    has_session: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +111,15 @@ async def find_loading_load(connection: asyncpg.Connection, target: str, partiti
         manifest_digest=row["manifest_digest"],
         contract_digest=row["contract_digest"],
         has_staging=row["has_staging"],
-        is_held=row["is_held"],
-        holder_token=row["holder"],
-        holder=f"run {row['run_id'] or '-'}, pid {row['holder_pid']} on {row['holder_host']}",
+        lease=Lease(
+            token=row["holder"],
+            holder=f"run {row['run_id'] or '-'}, pid {row['holder_pid']} on {row['holder_host']}",
+            renewals=row["renewals"],
+            lease_s=row["lease_s"],
+            has_session=row["has_session"],
+        )
+        if row["holder"] is not None
+        else None,
     )
 
 
@@ -234,6 +251,12 @@ async def read_pending_chunks(
     """
     pending = {row["chunk_no"] for row in await connection.fetch(query("pending_chunks"), handle.load_id)}
     return tuple(chunk for chunk in manifest.chunks if chunk.chunk_no in pending)
+
+
+async def is_plan_of(connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest) -> bool:
+    """Whether the chunks that the ledger has are those of the manifest."""
+    recorded = [tuple(row) for row in await connection.fetch(query("recorded_chunks"), handle.load_id)]
+    return recorded == [(chunk.chunk_no, chunk.first_row, chunk.rows) for chunk in manifest.chunks]
 
 
 async def read_chunk_totals(connection: asyncpg.Connection, load_id: int) -> ChunkTotals:

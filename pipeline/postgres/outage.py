@@ -65,14 +65,14 @@ class OutageGate:
         def before_sleep(state: RetryCallState) -> None:
             nonlocal refused
             error = state.outcome.exception() if state.outcome else None
+            answer = summarize(root_cause(error)) if error is not None else "no answer"
             if not refused:
                 self.outages += 1
                 self._log(
                     logging.WARNING,
-                    "the database is away; all workers pause, and go on when it is back, "
-                    f"for up to {limits.outage_budget_s} s",
+                    f"the database is away ({answer}); all workers pause until it is back, at most {limits.outage_budget_s} s",
                 )
-            refused = summarize(root_cause(error)) if error is not None else "no answer"
+            refused = answer
 
         policy = AsyncRetrying(
             retry=retry_if_exception(may_retry),

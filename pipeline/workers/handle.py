@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
+import psutil
+
 from pipeline.chunk_transaction import ChunkJob
 from pipeline.model.outcome import ChunkOutcome, IncidentKind
 from pipeline.postgres.session import SessionIdentity
@@ -133,6 +135,7 @@ class WorkerHandle:
                     return self._outcome.result()
                 if self._exited.done():
                     return await self._last_words(forced=None)
+                self._look_at_memory()
                 if forced := overrun(self._vitals, self._limits, time.monotonic()):
                     self.kill()
                     return await self._last_words(forced)
@@ -141,6 +144,12 @@ class WorkerHandle:
 
     def death(self, forced: tuple[IncidentKind, str] | None = None) -> WorkerDied:
         """The end of a worker that has exited, classified; `forced` is the limit it was killed for."""
+        if (
+            not self._exited.done()
+        ):  # in the kernel's hands, or frozen; its backend is ended, so it writes nothing any more
+            kind, why = forced or (IncidentKind.STALL, "it does not end")
+            stuck = f"{why}; it was sent SIGKILL and has not ended within {self._limits.close_timeout_s:g} s"
+            return WorkerDied(kind, None, stuck, "\n".join(self._stderr))
         exit_code = self._exited.result()
         oom_kills = read_oom_kills()
         oom_killed = oom_kills is not None and oom_kills > (self._oom_kills_at_start or 0)
@@ -171,6 +180,12 @@ class WorkerHandle:
             # Not Process.kill: it polls first, which takes a dying child's exit code away from `_exited`.
             with contextlib.suppress(ProcessLookupError):  # it ended by itself in between; `_exited` will say so
                 os.kill(self.pid, signal.SIGKILL)
+
+    def _look_at_memory(self) -> None:
+        """With our own eyes: a worker that is busy taking memory may send no heartbeat."""
+        with contextlib.suppress(psutil.Error):
+            self._vitals.rss_bytes = psutil.Process(self.pid).memory_info().rss
+            self.peak_rss_bytes = max(self.peak_rss_bytes, self._vitals.rss_bytes)
 
     async def _last_words(self, forced: tuple[IncidentKind, str] | None) -> ChunkOutcome:
         """What a worker sent before it died still counts: read its channel to the end before calling it dead."""

@@ -268,9 +268,6 @@ def test_a_worker_killed_by_the_kernel_for_its_memory_is_told_from_one_killed_by
     assert_accounted(database, EVENTS, rows)
 
 
-@pytest.mark.xfail(
-    run=False, reason="needs the supervisor's own look at a worker's memory: one that is busy beats no heart"
-)
 def test_a_worker_that_grows_over_the_hard_limit_is_killed_before_it_takes_the_machine_along(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

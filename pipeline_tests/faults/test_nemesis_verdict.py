@@ -115,8 +115,8 @@ def test_a_lease_a_staging_table_and_a_chunk_that_never_committed_are_left_overs
     fetch(doctored, "drop table rowledger.staging_4711")
     fetch(
         doctored,
-        "insert into rowledger.lease (load_id, holder, holder_pid, holder_host, backend_pid, backend_start, expires_at) "
-        "select min(load_id), gen_random_uuid(), 1, 'here', 1, now(), now() from rowledger.load",
+        "insert into rowledger.lease (load_id, holder, holder_pid, holder_host, backend_pid, backend_start) "
+        "select min(load_id), gen_random_uuid(), 1, 'here', 1, now() from rowledger.load",
     )
     assert "rowledger.lease" in judge_leftovers(doctored, EVENTS, versions)[0]
     fetch(doctored, "delete from rowledger.lease")

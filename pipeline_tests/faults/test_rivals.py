@@ -74,15 +74,7 @@ def test_runs_that_race_for_a_partition_take_turns(database: str, tmp_path: Path
         pytest.param("before_begin", marks=pytest.mark.matrix),
         pytest.param(
             "mid_copy",
-            marks=[
-                pytest.mark.matrix,
-                pytest.mark.xfail(
-                    strict=True,
-                    run=False,
-                    reason="no timeout of the server ends a COPY that waits for its client: asleep in one, a run holds "
-                    "its partition until somebody terminates the backend",
-                ),
-            ],
+            marks=pytest.mark.matrix,
         ),
         pytest.param("after_commit", marks=pytest.mark.matrix),
     ],
@@ -113,11 +105,6 @@ def test_a_run_that_sleeps_over_its_lease_is_taken_over_and_writes_nothing_when_
     assert_accounted(database, EVENTS, rows)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    run=False,
-    reason="the supervisor's own transactions have no idle timeout: asleep in one, a run holds its partition for ever",
-)
 def test_a_run_that_sleeps_before_it_publishes_is_taken_over_too(database: str, tmp_path: Path, start: Start) -> None:
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
@@ -154,9 +141,6 @@ def freezer() -> Iterator[Path]:
         folder.rmdir()
 
 
-@pytest.mark.xfail(
-    strict=True, run=False, reason="a killed worker that does not end in time fails the chunk with InvalidStateError"
-)
 def test_a_worker_that_cannot_be_killed_at_once_loses_its_chunk_and_never_writes(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freezer: Path
 ) -> None:

@@ -89,11 +89,6 @@ def _stopped_backends(database: str) -> Iterator[None]:
             backend.resume()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a takeover waits for the lock of a worker that is stopped in mid-transaction, until its budget is spent",
-)
 def test_a_partition_is_taken_over_from_a_run_that_is_stopped_in_mid_copy(
     database: str, tmp_path: Path, start: Starter
 ) -> None:

@@ -234,7 +234,7 @@ def test_a_chunk_of_which_the_server_takes_fewer_rows_than_were_sent_is_not_comm
             f"create trigger swallow before insert on rowledger.{begun.job.handle.staging_table} "
             "for each row execute function public.swallow()"
         )
-        with pytest.raises(ChunkFailed, match="sent 98 rows .* the server answered 'COPY 97'"):
+        with pytest.raises(ChunkFailed, match=r"sent 98 rows .* the server answered 'COPY 97'"):
             await begun.commit(begun.one)
         begun.one.connection.terminate()
         assert await asyncio.to_thread(_counts, database, begun) == (0, 0)

@@ -10,10 +10,12 @@ select
     lease.holder_pid,
     lease.holder_host,
     to_regclass('rowledger.staging_' || load.load_id) is not null as has_staging,
-    coalesce(lease.expires_at > clock_timestamp() and exists (
+    lease.renewals,
+    lease.lease_s,
+    exists (
         select from pg_stat_activity as activity
         where activity.pid = lease.backend_pid and activity.backend_start = lease.backend_start
-    ), false) as is_held
+    ) as has_session
 from rowledger.load
 left join rowledger.lease using (load_id)
 where load.target = $1 and load.partition_key = $2 and load.state = 'loading';
@@ -40,19 +42,19 @@ returning epoch;
 
 -- name: hold_lease
 -- Say who works on the load; the holder's own backend tells others whether it is alive.
-insert into rowledger.lease (load_id, holder, holder_pid, holder_host, backend_pid, backend_start, expires_at)
-select $1, $2, $3, $4, activity.pid, activity.backend_start, clock_timestamp() + make_interval(secs => $5)
+insert into rowledger.lease (load_id, holder, holder_pid, holder_host, backend_pid, backend_start, lease_s)
+select $1, $2, $3, $4, activity.pid, activity.backend_start, $5
 from pg_stat_activity as activity
 where activity.pid = pg_backend_pid()
 on conflict (load_id) do update set
     holder = excluded.holder, holder_pid = excluded.holder_pid, holder_host = excluded.holder_host,
-    backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, expires_at = excluded.expires_at;
+    backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, lease_s = excluded.lease_s,
+    renewals = lease.renewals + 1;
 
 -- name: renew_leases
 -- Keep the leases of this run alive, from whatever backend serves it now.
 update rowledger.lease set
-    backend_pid = activity.pid, backend_start = activity.backend_start,
-    expires_at = clock_timestamp() + make_interval(secs => $2)
+    backend_pid = activity.pid, backend_start = activity.backend_start, renewals = lease.renewals + 1
 from pg_stat_activity as activity
 where lease.holder = $1 and activity.pid = pg_backend_pid();
 
@@ -63,6 +65,10 @@ delete from rowledger.lease where holder = $1;
 -- name: release_lease
 -- The load has ended.
 delete from rowledger.lease where load_id = $1;
+
+-- name: recorded_chunks
+-- The plan as the ledger has it.
+select chunk_no, first_row, enqueued_rows from rowledger.chunk where load_id = $1 order by chunk_no;
 
 -- name: pending_chunks
 -- What is still to be done.
