@@ -148,7 +148,7 @@ class _FullLog(Recorder):
         super().finished(report)
 
 
-@pytest.mark.parametrize("action", ["sigkill", "raise"])
+@pytest.mark.parametrize("action", ["sigkill", pytest.param("raise", marks=pytest.mark.matrix)])
 def test_a_log_that_cannot_be_written_changes_no_verdict(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
