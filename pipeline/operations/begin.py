@@ -93,7 +93,7 @@ class _LeaseWatch:
         self._seen_at = 0.0
 
     def is_live(self, lease: Lease) -> bool:
-        """Whether the holder is to be believed alive; one without a session is not, one that renews nothing only for a while."""
+        """Whether the holder is to be believed alive: it has a session, and has renewed within its own `lease_s`."""
         if not lease.has_session:
             return False
         if self._seen != (lease.token, lease.renewals):

@@ -1,6 +1,5 @@
 """What a run looks at before it begins: the server, the ledger, the target, and whether there is room for its workers."""
 
-import asyncio
 import contextlib
 import socket
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from pipeline.postgres.catalogue import Target, drop_staging, ensure_target, rea
 from pipeline.postgres.ledger import record_incident
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
-from pipeline.postgres.retry import retrying, root_cause
-from pipeline.postgres.session import Session, check_server, connect
-from pipeline.postgres.sqlstate import sqlstate_of
+from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
+from pipeline.postgres.session import Session, check_server, connect, deadline
+from pipeline.postgres.sqlstate import sqlstate_of, summarize
 from pipeline.settings import WriterSettings, settings
 from pipeline.workers.guards import default_workers, workers_in_memory
 
@@ -53,13 +52,17 @@ async def check_before_loading(
     async def look() -> Preflight:
         session = await connect(url, application_name="rowledger setup", timeout_s=writer.connect_timeout_s)
         try:
-            async with asyncio.timeout(writer.statement_timeout_s):
+            async with deadline(session, writer.statement_timeout_s):
                 await check_server(session)
                 await ensure_ledger(session.connection)
                 await _require_space(session.connection, home, run_id)
                 target = await ensure_target(session.connection, spec, contract.columns)
                 await _sweep(session.connection)
                 fitted, limited = await _fit(session, writer)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise DatabaseUnavailable(
+                f"table {spec.name}: preparing {spec.target} failed: {summarize(error)}"
+            ) from error
         finally:
             await session.close()
         return Preflight(target, fitted, limited)
@@ -73,7 +76,10 @@ async def check_before_loading(
 
 
 def _comes_by_itself(error: BaseException) -> bool:
-    return isinstance(error, _NoConnectionLeft) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF
+    """Whether a server that is there will do later what it did not now."""
+    if isinstance(error, _NoConnectionLeft) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF:
+        return True
+    return may_retry(error) and not is_connection_lost(error)
 
 
 class _NoConnectionLeft(DatabaseUnavailable):

@@ -225,8 +225,8 @@ async def _main(channel: socket.socket) -> None:
                         os._exit(1)  # the supervisor is gone: what did not commit must not commit any more
                     outcome = await working
                     failpoint(Place.WHILE_REPORTING, **job.facts)
+                    worker.beat()  # before the outcome, so that a replacement that is due is not one chunk late
                     worker.send(Outcome(outcome=outcome))
-                    worker.beat()
                     await writer.drain()
                 case Stop() | None:
                     return

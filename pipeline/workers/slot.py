@@ -49,7 +49,13 @@ class Pool:
         return self.hello.settings
 
     async def start_worker(self) -> WorkerHandle:
-        worker = await WorkerHandle.start(self.hello, self.log)
+        try:
+            worker = await WorkerHandle.start(self.hello, self.log)
+        except OSError as error:  # no descriptor, no process, no memory left
+            raise PoolBroken(
+                f"a worker could not be started ({type(error).__name__}: {error.strerror}); raise the limit "
+                "(ulimit -n, ulimit -u) or start fewer workers, then rerun"
+            ) from error
         self.workers.add(worker)
         return worker
 

@@ -158,7 +158,9 @@ def test_a_run_whose_clock_is_set_goes_on_and_keeps_its_partition(
     write_source(tmp_path, "events", DAY, rows)
     wait_at(database, "chunk", "new.chunk_no = 1")
     fail_at(database, "load", "new.state = 'published'", sqlstate="40001", times=2)  # waits between retries too
-    process = start(database, EVENTS, tmp_path, [DAY], prelude=clock.prelude, lease_s=2)
+    process = start(
+        database, EVENTS, tmp_path, [DAY], prefix=("/bin/sh", "-c", f'{clock.prelude}; exec "$@"', "sh"), lease_s=2
+    )
     try:
         wait_until_held(database)
         clock.set(seconds)

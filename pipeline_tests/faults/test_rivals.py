@@ -56,6 +56,7 @@ def _stopped_workers(process: subprocess.Popen[str]) -> list[int]:
     return [pid for pid in worker_pids(process.pid) if _is_stopped(pid)]
 
 
+@pytest.mark.matrix
 def test_runs_that_race_for_a_partition_take_turns(database: str, tmp_path: Path, start: Start) -> None:
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)

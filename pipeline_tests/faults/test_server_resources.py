@@ -262,7 +262,7 @@ LOCKS = {
     [
         "the staging table",
         pytest.param("the chunk's ledger entry", marks=pytest.mark.matrix),
-        "the load's ledger entry",
+        pytest.param("the load's ledger entry", marks=pytest.mark.matrix),
     ],
 )
 def test_a_lock_in_somebody_else_s_hands_is_waited_for(
