@@ -117,6 +117,10 @@ LEAKY_READINGS = TableSpec(
     source=LeakyFiles(path="{landing}/readings/{partition_key}.parquet"),
 )
 
+KEYED_READINGS = TableSpec(
+    name="keyed_readings", row=Reading, source=READINGS.source, key=("sensor",), dead_letters=_TOLERANT
+)
+
 CHUNKS = TableSpec(
     name="chunk",  # as one of the ledger's own tables
     row=Reading,

@@ -246,11 +246,13 @@ class _Run:
                 tally.written_rows, tally.dead_lettered_rows = totals.written_rows, totals.dead_lettered_rows
                 return finished
             pending = finished
-            self._say(f"partition {partition.key}: {len(pending)} chunks are still pending in the ledger; again")
+            self._say(
+                f"partition {partition.key}: a crash or somebody's hand left {len(pending)} chunks to write; again"
+            )
             await self._recount(begun.handle, partition)
         raise DiscrepancyFound(
             f"table {self._spec.name}, partition {partition.key}: {len(pending)} chunks are pending in the ledger though "
-            f"they were reported as committed, {_ROUNDS_MAX} times over"
+            f"they were reported as committed, or the staging table's key is gone, {_ROUNDS_MAX} times over"
         )
 
     async def _commit_all(

@@ -48,9 +48,12 @@ async def check_before_loading(
     or refuses us, after `retry_budget_s` for one that is starting up or has no connection left.
     """
     contract = Contract.of(spec.row)
+    reached = False
 
     async def look() -> Preflight:
+        nonlocal reached
         session = await connect(url, application_name="rowledger setup", timeout_s=writer.connect_timeout_s)
+        reached = True
         try:
             async with deadline(session, writer.statement_timeout_s):
                 await check_server(session)
@@ -67,7 +70,9 @@ async def check_before_loading(
             await session.close()
         return Preflight(target, fitted, limited)
 
-    preflight: Preflight = await retrying(writer, retry_if=_comes_by_itself)(look)
+    # A server that was there a moment ago is worth waiting for; one that never answered may be a wrong URL.
+    policy = retrying(writer, retry_if=lambda error: _comes_by_itself(error) or (reached and may_retry(error)))
+    preflight: Preflight = await policy(look)
     try:
         contract.require_writable(preflight.target.column_types)
     except TargetMismatch as mismatch:

@@ -75,17 +75,12 @@ async def finish_load(
 ) -> Verdict | tuple[ChunkPlan, ...]:
     """Judge the load by what the database holds, and publish it if every check passes.
 
-    Returns the chunks that are pending, if there are any: chunks commit without waiting for the disk, so a crash of the
-    server may have undone what was reported.
+    Returns what is still to be done, chunks that are pending, instead of a verdict: chunks commit without waiting for the disk,
+    so a crash of the server may have undone what was reported.
     """
     name = f"table {load.spec.name}, partition {load.partition.key}"
-    pending = await control.transaction(
-        f"{name}: read pending chunks", lambda connection: read_pending_chunks(connection, load.handle, load.manifest)
-    )
-    if pending:
+    if load.spec.key and (pending := await _build_key(control, load, settings, say)):
         return pending
-    if load.spec.key:
-        await _build_key(control, load, settings, say)
     await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
     return await control.transaction(
         f"{name}: reconcile and publish",
@@ -104,16 +99,24 @@ async def reject_load(control: Control, handle: LoadHandle, reason: str) -> None
 
 async def _build_key(
     control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> None:
-    """Build the key first and look for duplicates only when that fails: finding none costs four times the index."""
+) -> tuple[ChunkPlan, ...]:
+    """Build the key first and look for duplicates only when that fails: finding none costs four times the index.
+
+    Both look for pending chunks inside their own transaction and commit durably, which puts all chunks before them on disk too:
+    a crash of the server leaves either a key over all rows, or chunks that are seen to be pending. Returns those.
+    """
     name = f"partition {load.partition.key}"
 
-    async def build(connection: asyncpg.Connection) -> None:
-        if not await has_key(connection, load.handle):
+    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
+        pending = await read_pending_chunks(connection, load.handle, load.manifest)
+        if not pending and not await has_key(connection, load.handle):
             await add_key(connection, load.handle, load.spec.key)
+        return pending
 
-    async def set_aside(connection: asyncpg.Connection) -> int:
-        return await set_duplicates_aside(
+    async def set_aside_and_build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
+        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
+            return pending
+        surplus = await set_duplicates_aside(
             connection,
             load.spec,
             load.target,
@@ -123,13 +126,15 @@ async def _build_key(
             manifest=load.manifest,
             worker_pid=os.getpid(),
         )
+        say(f"{name}: {surplus} row(s) repeat a key of rows before them and become dead letters")
+        if not await has_key(connection, load.handle):
+            await add_key(connection, load.handle, load.spec.key)
+        return ()
 
     try:
-        await control.transaction(f"{name}: build the key", build)
+        return await control.transaction(f"{name}: build the key", build, durable=True)
     except asyncpg.UniqueViolationError:
-        surplus = await control.transaction(f"{name}: set duplicates aside", set_aside)
-        say(f"{name}: {surplus} row(s) repeat a key of rows before them and became dead letters")
-        await control.transaction(f"{name}: build the key", build)
+        return await control.transaction(f"{name}: set duplicates aside", set_aside_and_build, durable=True)
 
 
 async def _judge(
@@ -143,7 +148,7 @@ async def _judge(
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     await connection.execute(f"lock table {staging} in share mode")
     if spec.key and not await has_key(connection, handle):
-        raise DiscrepancyFound(f"table {spec.name}, partition {load.partition.key}: the staging table has lost its key")
+        return ()  # taken away since it was built: built again, or never published
     await async_failpoint(Place.IN_RECONCILE, **load.facts)
     totals, checks = await reconcile(
         connection,

@@ -158,12 +158,14 @@ class WorkerHandle:
         )
         return WorkerDied(kind, exit_code, summary, "\n".join(self._stderr))
 
-    async def stop(self) -> None:
-        """Ask the worker to end; kill it when it does not within its time."""
+    async def stop(self) -> WorkerDied | None:
+        """Ask the worker to end; kill it when it does not within its time. Returns its death if it died of something else."""
         if self.is_running:
             self._writer.write(encode(Stop()))
             await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
+        ended_by_itself = self._exited.done()
         await self.discard()
+        return self.death() if ended_by_itself and self._exited.result() != 0 else None
 
     async def discard(self) -> None:
         """End the worker at once, and everything that listens to it."""
@@ -173,6 +175,9 @@ class WorkerHandle:
         for listener in self._listeners:
             listener.cancel()
         self._writer.close()
+        if self.is_running:  # nobody waits for it any more; when it ends at last, there is nothing to be told
+            self._exited.cancel()
+            self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio offers no other way
 
     def kill(self) -> None:
         """SIGKILL: also ends a stopped process, and needs nothing of it."""

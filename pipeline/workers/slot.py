@@ -82,10 +82,8 @@ class Pool:
 
     async def retire(self, worker: WorkerHandle) -> None:
         """End a worker that has nothing left to do, and notice it if it was dead already."""
-        if not worker.is_running:
-            await self.record_death(worker, worker.death(), None)
-            return
-        await worker.stop()
+        if (death := await worker.stop()) is not None:
+            await self.record_death(worker, death, None)
         self.forget(worker)
 
     def forget(self, worker: WorkerHandle) -> None:

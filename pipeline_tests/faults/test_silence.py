@@ -31,7 +31,7 @@ def _held_in_copy(database: str) -> Iterator[Callable[[], object]]:
 def _held_in_publish(database: str) -> Iterator[Callable[[], object]]:
     """Somebody else's lock on the target, which only publishing has to wait for."""
     waiting = (
-        "select pid from pg_stat_activity where application_name = 'rowledger control' and wait_event_type = 'Lock' "
+        "select pid from pg_stat_activity where application_name like 'rowledger control%' and wait_event_type = 'Lock' "
         "and datname = current_database()"
     )
     holder = psycopg2.connect(database, connect_timeout=20)
