@@ -124,13 +124,13 @@ def test_a_load_that_merely_says_it_is_published_is_not_believed(
         fetch(database, "update rowledger.load set state = 'replaced' where state = 'published'")
         fetch(database, "update rowledger.load set state = 'published' where state = 'loading'")
 
-    def reached(place: Place, **_facts: object) -> None:
+    async def reached(place: Place, **_facts: object) -> None:
         if place is Place.BEFORE_RECONCILE:
             with ThreadPoolExecutor(1) as thread:  # we are called inside an event loop, the statements want their own
                 thread.submit(publish_by_hand).result()
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.operations.publish.failpoint", reached)
+        patch.setattr("pipeline.operations.publish.async_failpoint", reached)
         report = load_one(database, EVENTS, tmp_path, DAY)
     assert isinstance(report.error, DiscrepancyFound)
     assert not report.published

@@ -18,6 +18,7 @@ import psycopg2
 import pytest
 
 from pipeline.errors import DatabaseUnavailable
+from pipeline.model.outcome import IncidentKind
 from pipeline.model.report import PartitionReport
 from pipeline.postgres.session import connect
 from pipeline.settings import WriterSettings
@@ -384,6 +385,27 @@ def test_a_conflict_that_does_not_pass_fails_the_load_within_its_budget(
     assert_accounted(database, EVENTS, rows)
 
 
+def test_a_commit_that_the_server_refuses_is_nothing_to_report(database: str, tmp_path: Path) -> None:
+    rows = events(250)
+    write_source(tmp_path, "events", DAY, rows)
+    fetch(database, "create sequence public.failures")
+    fetch(
+        database,
+        "create function public.fail() returns trigger language plpgsql as $$ begin "
+        "if nextval('public.failures') <= 2 then raise exception 'made to fail' using errcode = '40001'; end if; "
+        "return null; end $$",
+    )
+    fetch(
+        database,
+        "create constraint trigger fail after update on rowledger.chunk deferrable initially deferred "
+        "for each row when (new.chunk_no = 1 and new.fingerprint is not null) execute function public.fail()",
+    )
+    report = load_one(database, EVENTS, tmp_path, DAY)
+    assert report.error is None
+    assert (report.retries, report.incidents) == (2, ())
+    assert_accounted(database, EVENTS, rows)
+
+
 @pytest.mark.parametrize("level", ["serializable", pytest.param("repeatable read", marks=pytest.mark.matrix)])
 def test_a_database_with_another_isolation_level_is_loaded_as_well(database: str, tmp_path: Path, level: str) -> None:
     """Under these a claim that waited for another transaction fails with 40001 instead of seeing how that ended."""
@@ -397,6 +419,25 @@ def test_a_database_with_another_isolation_level_is_loaded_as_well(database: str
 
 
 # ---- a run that does not move -----------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_beats_but_does_not_get_on_is_replaced(
+    database: str, tmp_path: Path, begin: Callable[..., Loading]
+) -> None:
+    """Its statement hangs in the server: the process is well, and only its progress stands still."""
+    rows = events(250)
+    write_source(tmp_path, "events", DAY, rows)
+    wait_at(database, "chunk", "new.chunk_no = 1")
+    observer = Recorder()
+    limits = {"stall_timeout_s": 1.5, "statement_timeout_s": 10, "chunk_attempts_max": 100, "respawns_max": 1000}
+    loading = begin(database, EVENTS, tmp_path, DAY, observer=observer, **limits)
+    wait_until(lambda: "died" in observer.text or "57014" in observer.text, "the worker is missed", timeout_s=60)
+    go_on(database)
+    report = loading.result()
+    assert report.error is None
+    assert 1 in {incident.chunk_no for incident in report.incidents}
+    assert {incident.kind for incident in report.incidents} == {IncidentKind.STALL}
+    assert_accounted(database, EVENTS, rows)
 
 
 @pytest.mark.matrix
