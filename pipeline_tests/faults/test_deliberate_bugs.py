@@ -42,7 +42,7 @@ def _python(copy: Path, *arguments: str, server: str = "") -> subprocess.Complet
     ) as process:
         try:
             output, _ = process.communicate(timeout=_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+        except BaseException:  # too late, or interrupted
             for child in [*psutil.Process(process.pid).children(recursive=True), process]:
                 child.kill()
             raise
@@ -65,7 +65,8 @@ def _make(bug: Bug, copy: Path) -> None:
 
 def _failures(report: Path) -> list[str]:
     """What the tests that failed by themselves, rather than in a fixture, have to say."""
-    return [failure.get("message", "") for failure in ET.parse(report).iter("failure")]
+    texts = [failure.text or "" for failure in ET.parse(report).iter("failure")]
+    return ["\n".join(line for line in text.splitlines() if line.startswith("E ")) for text in texts]
 
 
 def test_tests_and_workers_of_the_copy_run_the_copy_s_code(copy: Path) -> None:
