@@ -450,8 +450,10 @@ returning enqueued_rows;""",
         changes=(
             Change(
                 "pipeline/operations/begin.py",
-                "(found.manifest_digest, found.contract_digest) == (manifest.digest, contract_digest)",
-                "found.contract_digest == contract_digest",
+                """\
+            and found.manifest_digest == self._manifest.digest
+""",
+                "",
             ),
         ),
         test=f"{_LOAD_TESTS}::test_an_unfinished_load_of_another_plan_is_abandoned[source]",
@@ -463,8 +465,10 @@ returning enqueued_rows;""",
         changes=(
             Change(
                 "pipeline/operations/begin.py",
-                "(found.manifest_digest, found.contract_digest) == (manifest.digest, contract_digest)",
-                "found.manifest_digest == manifest.digest",
+                """\
+            and found.contract_digest == self._contract_digest
+""",
+                "",
             ),
         ),
         test=f"{_RECONCILE_TESTS}::test_a_load_that_began_without_fingerprints_is_not_resumed_with_them",
@@ -532,10 +536,11 @@ predicate=predicate, fingerprint=fingerprint)
             Change(
                 "pipeline/operations/publish.py",
                 """\
-    if pending:
-        return pending
-""",
-                "",
+        pending = await read_pending_chunks(connection, load.handle, load.manifest)
+        if not pending and""",
+                """\
+        pending: tuple[ChunkPlan, ...] = ()
+        if not pending and""",
             ),
             Change(
                 "pipeline/operations/publish.py",
@@ -685,8 +690,8 @@ predicate=predicate, fingerprint=fingerprint)
             Change(
                 "pipeline/operations/begin.py",
                 """\
-        if found.is_held and found.holder_token != holder.token:
-            return found.holder
+            if self._watch.is_live(lease):
+                return lease.holder
 """,
                 "",
             ),
