@@ -89,7 +89,9 @@ async def load_partitions(
     if rules := active_failpoints():
         observer.log(logging.WARNING, f"failpoints are on: {rules}")
     partitions = [spec.partitions.partition(key) for key in partition_keys]
-    preflight = await check_before_loading(spec, url, writer, landing_dir, run_id)
+    preflight = await check_before_loading(
+        spec, url, writer, landing_dir, run_id, say=lambda text: observer.log(logging.WARNING, text)
+    )
     run = _Run(spec, preflight, url, landing_dir, run_id, observer, partitions)
     async with run.open():
         return await run.load_all()

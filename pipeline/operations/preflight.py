@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from pipeline.workers.guards import default_workers, workers_in_memory
 __all__ = ["Preflight", "check_before_loading"]
 
 _SWEEP_LOCK_TIMEOUT_S = 1
-_OWN_SESSIONS = 3  # two for leases and incidents, one that knocks while the server is away
+_OWN_SESSIONS = 1  # for leases and incidents
 _COMES_BY_ITSELF = ("53300", "57P03")  # too_many_connections, cannot_connect_now
 
 
@@ -40,7 +41,7 @@ class Preflight:
 
 
 async def check_before_loading(
-    spec: TableSpec, url: str, writer: WriterSettings, home: Path, run_id: str | None
+    spec: TableSpec, url: str, writer: WriterSettings, home: Path, run_id: str | None, say: Callable[[str], None]
 ) -> Preflight:
     """Make ledger and target where they are missing, drop staging tables of ended loads, fit the pool to its surroundings.
 
@@ -71,7 +72,11 @@ async def check_before_loading(
         return Preflight(target, fitted, limited)
 
     # A server that was there a moment ago is worth waiting for; one that never answered may be a wrong URL.
-    policy = retrying(writer, retry_if=lambda error: _comes_by_itself(error) or (reached and may_retry(error)))
+    policy = retrying(
+        writer,
+        on_retry=lambda error: say(f"cannot begin yet: {summarize(root_cause(error))}; trying again"),
+        retry_if=lambda error: _comes_by_itself(error) or (reached and may_retry(error)),
+    )
     preflight: Preflight = await policy(look)
     try:
         contract.require_writable(preflight.target.column_types)
@@ -118,12 +123,14 @@ async def _fit(session: Session, writer: WriterSettings) -> tuple[WriterSettings
             (IncidentKind.WORKERS_LIMITED, f"{carried} workers instead of {workers}: memory carries no more")
         )
         workers = carried
-    free = await session.connection.fetchval(query("free_connections")) + 1  # our own, which closes
-    left = free - writer.connections_spare_min - _OWN_SESSIONS
+    free = await session.connection.fetchval(query("free_connections"), writer.connections_spare_min)
+    free += 1  # our own, which closes
+    left = free - _OWN_SESSIONS
     if left < 2:  # noqa: PLR2004 - a worker, and a session that begins and publishes
         raise _NoConnectionLeft(
-            f"the server has {free} connections left, {writer.connections_spare_min} of them are to stay free "
-            f"(connections_spare_min); a run needs {_OWN_SESSIONS + 2}. End idle sessions or raise max_connections"
+            f"{max(0, free)} connections are left to this role, with {writer.connections_spare_min} to stay free "
+            f"(connections_spare_min), and a run needs {_OWN_SESSIONS + 2}; end idle sessions, or raise the limit of the "
+            "server, the database or the role"
         )
     if left - 1 < workers:
         limited.append(

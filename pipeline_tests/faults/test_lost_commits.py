@@ -64,7 +64,7 @@ def test_a_commit_without_a_reply_neither_loses_nor_doubles_a_row(
         report = run.result()
     assert report.error is None
     assert [check.name for check in report.checks if check.passed] == list(CheckName)
-    assert report.incidents == (), "a lost reply is no dead worker"
+    assert report.deaths == (), "a lost reply is no dead worker"
     assert written in {None, _ledger_row(database, commit)}, "what has arrived is not done again"
     assert fetch_value(database, "select count(*) from rowledger.load") == 1
     assert_accounted(database, EVENTS, rows)

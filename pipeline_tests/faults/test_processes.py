@@ -233,7 +233,7 @@ def test_terminated_backends_cost_a_retry_and_no_row(database: str, tmp_path: Pa
         nuisance.join()
     assert report.error is None
     assert sum(terminated) > 0
-    assert report.incidents == (), "a lost connection is no dead worker"
+    assert report.deaths == (), "a lost connection is no dead worker"
     assert_accounted(database, EVENTS, rows)
 
 
@@ -260,7 +260,7 @@ def test_a_writer_whose_backend_is_terminated_in_mid_copy_goes_on(database: str,
     report = load_one(database, EVENTS, tmp_path, DAY, observer=observer)
     assert report.error is None
     assert report.retries >= 1
-    assert report.incidents == ()
+    assert report.deaths == ()
     assert "the connection was lost" in observer.text
     assert_accounted(database, EVENTS, rows)
 

@@ -160,9 +160,9 @@ from pg_class, aclexplode(relacl) as acl
 where oid = $1 and acl.grantee <> relowner;
 
 -- name: free_connections
--- Sessions that may still be opened, by server, database and role; what is kept for superusers does not count.
+-- Sessions that may still be opened, by database, role and server; of the latter $1 stay free, beside those for superusers.
 select least(
-    current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+    current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer - $1
         - coalesce(current_setting('reserved_connections', true)::integer, 0)
         - (select count(*) from pg_stat_activity where datid is not null),
     (
