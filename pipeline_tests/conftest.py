@@ -115,17 +115,6 @@ def empty_database(server: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def fragile_server(open_folder: Path) -> Iterator[EmbeddedServer]:
-    """A server of this test's own, to be stopped the hard way."""
-    server = EmbeddedServer(open_folder / "postgres")
-    server.ensure_running()
-    try:
-        yield server
-    finally:
-        server.destroy()
-
-
-@pytest.fixture
 def unused_port() -> Iterator[int]:
     """A port of the loopback address that nobody listens on, held for the test."""
     with socket.socket() as held:

@@ -118,23 +118,31 @@ def _read_again(
 ) -> pl.DataFrame:
     """The rows with these keys in source order: target columns, row and chunk number, payload as the source had it."""
     contract = Contract.of(spec.row)
+    aside = pl.Series(refused, dtype=pl.Int64)
     found: list[pl.DataFrame] = []
     for chunk in chunks:
         source = spec.source.read(chunk.descriptor)
-        checked = contract.check(source, types=target.column_types, bounds=partition, first_row=chunk.first_row)
-        row_nos = (
-            pl.int_range(chunk.first_row, chunk.first_row + checked.good.height, eager=True)
+        row_nos = pl.int_range(chunk.first_row, chunk.first_row + source.height, eager=True)
+        # Refused rows go before anything looks at them: among them may be one that kills whoever does.
+        keep = ~row_nos.is_in(aside)
+        source, row_nos = source.filter(keep), row_nos.filter(keep)
+        checked = contract.check(source, types=target.column_types, bounds=partition)
+        positions = (
+            pl.int_range(checked.good.height, eager=True)
             if checked.good_rows is None
             else checked.good_rows.cast(pl.Int64)
         )
-        matching = (
-            checked.good.with_columns(row_nos.alias(_ROW_NO))
-            .filter(~pl.col(_ROW_NO).is_in(refused))
-            .join(keys, on=keys.columns, how="semi", nulls_equal=True, maintain_order="left")
+        matching = checked.good.with_columns(positions.alias(_ROW_NO)).join(
+            keys, on=keys.columns, how="semi", nulls_equal=True, maintain_order="left"
         )
-        offsets = (matching[_ROW_NO] - chunk.first_row).to_list()
-        payloads = pl.Series(_PAYLOAD, list(row_payloads(source[offsets])), dtype=pl.String)
-        found.append(matching.with_columns(payloads, pl.lit(chunk.chunk_no, dtype=pl.Int32).alias(_CHUNK_NO)))
+        payloads = pl.Series(_PAYLOAD, list(row_payloads(source[matching[_ROW_NO].to_list()])), dtype=pl.String)
+        found.append(
+            matching.with_columns(
+                row_nos[matching[_ROW_NO]].alias(_ROW_NO),
+                payloads,
+                pl.lit(chunk.chunk_no, dtype=pl.Int32).alias(_CHUNK_NO),
+            )
+        )
     return pl.concat(found).sort(_ROW_NO)
 
 

@@ -1,6 +1,7 @@
 """When a transaction is tried again: allow-listed errors only, exponential waits with jitter, an end after a budget."""
 
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
@@ -39,7 +40,9 @@ def retrying(
     `on_retry` is called, and awaited, before each further attempt; what it raises ends the retrying. `paused_s` tells how long
     the run has stood still so far for reasons that the budget is not to be charged with.
     """
-    paused_before_s = paused_s()
+    failed_at_s: float | None = (
+        None  # of the pausable clock: time spent at work before the first failure is not charged
+    )
 
     async def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -47,7 +50,12 @@ def retrying(
             await waiting
 
     def budget_spent(state: RetryCallState) -> bool:
-        return (state.seconds_since_start or 0.0) - (paused_s() - paused_before_s) >= settings.retry_budget_s
+        nonlocal failed_at_s
+        now_s = monotonic() - paused_s()
+        if state.attempt_number == 1 or failed_at_s is None:
+            failed_at_s = now_s
+            return False  # one more attempt in any case: an hour's work is not given up for one lost connection
+        return now_s - failed_at_s >= settings.retry_budget_s
 
     return AsyncRetrying(
         retry=retry_if_exception(retry_if),

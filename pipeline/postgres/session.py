@@ -55,7 +55,7 @@ class Session:
     connection: asyncpg.Connection
     identity: SessionIdentity
 
-    async def close(self, timeout_s: float = 2) -> None:
+    async def close(self, timeout_s: float = 1) -> None:
         """Close politely within the time given, otherwise cut the connection."""
         try:
             await self.connection.close(timeout=timeout_s)

@@ -177,7 +177,9 @@ class WorkerHandle:
         self._writer.close()
         if self.is_running:  # nobody waits for it any more; when it ends at last, there is nothing to be told
             self._exited.cancel()
-            self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio offers no other way
+            transport = self._process._transport  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio offers no other way
+            transport.get_extra_info("subprocess").returncode = -signal.SIGKILL
+            transport.close()
 
     def kill(self) -> None:
         """SIGKILL: also ends a stopped process, and needs nothing of it."""

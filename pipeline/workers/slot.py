@@ -29,6 +29,13 @@ Notice = Callable[[Incident, ChunkJob | None, SessionIdentity | None], Awaitable
 """Called for each incident, before the chunk is tried again: record it, and end what the worker left on the server."""
 
 _TOO_SLOW = (IncidentKind.STALL, IncidentKind.DEADLINE)
+_A_ROW_MAY_DO_IT = (  # a stall may as well be somebody's lock, and no row shall pay for that
+    IncidentKind.CRASH,
+    IncidentKind.SIGNAL,
+    IncidentKind.OUT_OF_MEMORY,
+    IncidentKind.EXIT_WITHOUT_REPORT,
+    IncidentKind.MEMORY_LIMIT,
+)
 
 
 @dataclass
@@ -110,7 +117,7 @@ class Slot:
         try:
             outcome = await self._attempt_until_spent(job)
         except WorkerTerminated as spent:
-            if self._pool.limits.crash_rows_max == 0 or spent.cause == IncidentKind.START_FAILED:
+            if self._pool.limits.crash_rows_max == 0 or spent.cause not in _A_ROW_MAY_DO_IT:
                 raise
             mended = await self._without_crashing_rows(job, spent)
             # Without a row to set aside there is little hope, except that something outside has killed the workers.
@@ -183,10 +190,14 @@ class Slot:
         async def survives(first: int, stop: int) -> bool:
             probe = self._next_attempt(replace(job, probe=(first, stop)))
             try:
-                await self._attempt(probe)
+                outcome, _ = await self._attempt(probe)
             except WorkerDied as death:
                 await pool.record_death(self._take_worker(), death, probe, charged=False)
+                if death.kind not in _A_ROW_MAY_DO_IT:
+                    raise spent from death
                 return False
+            if isinstance(outcome, Failed):  # the deadline, a conflict: nothing that would tell of the rows
+                raise spent
             return True
 
         rows = await find_crashing_rows(survives, first, first + job.chunk.rows, rows_max=limits.crash_rows_max)
@@ -201,7 +212,7 @@ class Slot:
             pool.log(logging.WARNING, f"{_name(job)}: no single row kills a worker; one more round of attempts")
         reason = f"every worker that took this row died, the last one {spent.summary}"
         for row in rows:
-            told = f"row {row} kills its worker, alone and again; it becomes a dead letter"
+            told = f"row {row} kills its worker, alone and every time; it becomes a dead letter"
             await pool.notice(incident_of(IncidentKind.CRASHING_ROW, spent.pid, told, job), job, None)
             pool.log(logging.WARNING, f"{_name(job)}: {told}")
         return replace(job, set_aside=tuple(SetAside(row, reason) for row in rows))

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 
 from pipeline.errors import PartitionBusy
 from pipeline.postgres.embedded import EmbeddedServer
-from pipeline_tests import run_for_tests
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints, wait_until
 from pipeline_tests.server_traps import Session, execute, fail_at, go_on, session, wait_at, wait_until_held
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
@@ -106,20 +104,6 @@ def clock(open_folder: Path) -> Clock:
     if built.returncode != 0:
         pytest.skip(f"the C compiler cannot build the clock: {built.stderr.strip().splitlines()[-1]}")
     return Clock(library, open_folder / "offset")
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start runs as processes of their own; what is left of them is killed behind the test."""
-    with ExitStack() as stack:
-
-        def start_one(*arguments: object, **options: object) -> subprocess.Popen[str]:
-            process = run_for_tests.start(*arguments, **options)  # type: ignore[arg-type]
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            return process
-
-        yield start_one
 
 
 def _wait_for_renewal(database: str) -> None:

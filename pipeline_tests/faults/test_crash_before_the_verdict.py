@@ -28,12 +28,12 @@ from pipeline_tests.tables_for_tests import (
 
 
 @pytest.fixture
-def forgetful_server(fragile_server: EmbeddedServer) -> EmbeddedServer:
+def forgetful_server(own_server: EmbeddedServer) -> EmbeddedServer:
     """A server that puts a commit on disk only when something makes it."""
-    url = fragile_server.url()
+    url = own_server.url()
     fetch(url, "alter system set wal_writer_delay = '10s'")
     fetch(url, "select pg_reload_conf()")
-    return fragile_server
+    return own_server
 
 
 class _Crash:

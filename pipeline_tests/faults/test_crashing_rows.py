@@ -2,10 +2,13 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
-from pipeline.errors import WorkerTerminated
+from pipeline.contract.check import Checked, Contract
+from pipeline.errors import ChunkTimedOut, WorkerTerminated
 from pipeline.model.outcome import IncidentKind
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints
 from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, write_source
@@ -27,8 +30,8 @@ def test_the_row_that_kills_workers_becomes_a_dead_letter_and_its_neighbours_loa
     kinds = [incident.kind for incident in report.incidents]
     assert kinds.count(IncidentKind.CRASHING_ROW) == 1
     assert {incident.exit_code for incident in report.deaths} == {-signal.SIGSEGV}
-    # Two attempts at the chunk, one death a halving of 100 rows at most, two at the row alone.
-    assert len(report.deaths) <= 2 + 7 + 2
+    # Two attempts at the chunk, one death a halving of 100 rows at most, three at the row alone.
+    assert len(report.deaths) <= 2 + 7 + 3
 
 
 def test_two_such_rows_of_a_chunk_and_a_refused_one_are_all_kept(
@@ -85,4 +88,57 @@ def test_a_killer_from_outside_that_stops_does_not_cost_a_row(
     report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=1)
     assert report.error is None
     assert report.dead_lettered_rows == 0
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_row_that_kills_is_left_alone_when_duplicates_are_looked_for(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Duplicates are told apart by the source, which the supervisor reads itself: it must not meet the row that kills."""
+    twice = events(30)
+    rows = [*twice, dict(twice[3])]
+    write_source(tmp_path, "events", DAY, rows)
+    set_failpoints(monkeypatch, "while_encoding=sigsegv@row=17")
+    looked_at: list[str] = []
+    original = Contract.check
+
+    def check(self: Contract, frame: pl.DataFrame, **options: Any) -> Checked:
+        looked_at.extend(frame["name"])
+        return original(self, frame, **options)
+
+    monkeypatch.setattr(Contract, "check", check)
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=1)
+    assert report.error is None
+    letters = fetch(database, "select row_no, stage from rowledger.dead_letter order by row_no")
+    assert [tuple(row) for row in letters] == [(17, "crash"), (30, "key")]
+    assert rows[4]["name"] in looked_at
+    assert rows[17]["name"] not in looked_at
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_stall_blames_no_row(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever holds a chunk up, a lock of somebody's for one, rows are not set aside for it."""
+    rows = events(60)
+    write_source(tmp_path, "events", DAY, rows)
+    set_failpoints(monkeypatch, "while_encoding=sleep@row=17")
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=1, stall_timeout_s=3)
+    assert isinstance(report.error, ChunkTimedOut)
+    assert fetch_value(database, "select count(*) from rowledger.dead_letter") == 0
+    set_failpoints(monkeypatch, "")
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_stall_in_the_middle_of_the_search_ends_it(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(60)
+    write_source(tmp_path, "events", DAY, rows)
+    set_failpoints(monkeypatch, "while_encoding=exit1@attempt=1;while_encoding=sleep@attempt=3")
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=1, stall_timeout_s=3)
+    assert isinstance(report.error, WorkerTerminated)
+    assert [death.kind for death in report.deaths] == [IncidentKind.CRASH, IncidentKind.STALL]
+    assert fetch_value(database, "select count(*) from rowledger.dead_letter") == 0
+    set_failpoints(monkeypatch, "")
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert_accounted(database, EVENTS, rows)

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from pipeline.model.outcome import IncidentKind
 from pipeline.model.report import PartitionReport, Progress
 from pipeline.source.nycflights import land_flights
 from pipeline.workers.cgroup import _own_group
-from pipeline_tests import run_for_tests
 from pipeline_tests.loading import (
     Recorder,
     assert_accounted,
@@ -46,20 +44,6 @@ Start = Callable[..., subprocess.Popen[str]]
 def _after(shell_code: str) -> tuple[str, ...]:
     """The program that runs the shell code in its own process and then becomes whatever is named behind it."""
     return "/bin/sh", "-c", f'{shell_code}; exec "$@"', "sh"
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start runs as processes of their own; what is left of them is killed behind the test."""
-    with ExitStack() as stack:
-
-        def start_one(*arguments: object, **options: object) -> subprocess.Popen[str]:
-            process = run_for_tests.start(*arguments, **options)  # type: ignore[arg-type]
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            return process
-
-        yield start_one
 
 
 # ---- descriptors ------------------------------------------------------------------------------------------------------

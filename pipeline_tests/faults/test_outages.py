@@ -68,12 +68,12 @@ def _committed(url: str) -> int:
 
 
 def test_all_workers_pause_while_the_server_is_away_and_go_on_when_it_is_back(
-    fragile_server: EmbeddedServer, tmp_path: Path
+    own_server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    url = fragile_server.url()
+    url = own_server.url()
     rows = events(3000)
     write_source(tmp_path, "events", DAY, rows)
-    observer = _Striker(fragile_server, comes_back=True)
+    observer = _Striker(own_server, comes_back=True)
     observer.strike(url)
     try:
         # The retry budget is far too short for the outage, and is not charged with it.
@@ -88,12 +88,12 @@ def test_all_workers_pause_while_the_server_is_away_and_go_on_when_it_is_back(
 
 
 def test_an_outage_over_its_budget_fails_the_run_and_the_next_one_resumes(
-    fragile_server: EmbeddedServer, tmp_path: Path
+    own_server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    url = fragile_server.url()
+    url = own_server.url()
     rows = events(3000)
     write_source(tmp_path, "events", DAY, rows)
-    observer = _Striker(fragile_server, comes_back=False)
+    observer = _Striker(own_server, comes_back=False)
     observer.strike(url)
     try:
         report = load_one(
@@ -104,7 +104,7 @@ def test_an_outage_over_its_budget_fails_the_run_and_the_next_one_resumes(
     assert isinstance(report.error, DatabaseOutage)
     assert "outage_budget_s is 1.5 s" in str(report.error)
     assert [incident.kind for incident in report.incidents] == [IncidentKind.DATABASE_OUTAGE]
-    fragile_server.ensure_running()
+    own_server.ensure_running()
     rerun = load_one(url, EVENTS, tmp_path, DAY, chunk_rows_max=20)
     assert rerun.error is None
     assert rerun.resumed
@@ -112,23 +112,23 @@ def test_an_outage_over_its_budget_fails_the_run_and_the_next_one_resumes(
 
 
 def test_what_was_published_survives_a_crash_of_the_server_right_behind_it(
-    fragile_server: EmbeddedServer, tmp_path: Path
+    own_server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    url = fragile_server.url()
+    url = own_server.url()
     # What commits without waiting for the disk gets there by this one, if nothing else takes it along.
     _execute(url, "alter system set wal_writer_delay = '10s'")
-    fragile_server._pg_ctl("stop", "--mode", "fast", timeout_s=20)
-    fragile_server.ensure_running()
+    own_server._pg_ctl("stop", "--mode", "fast", timeout_s=20)
+    own_server.ensure_running()
     rows = events(50)
     write_source(tmp_path, "events", DAY, rows)
 
     class Crash(Recorder):
         def finished(self, report: PartitionReport) -> None:
             super().finished(report)
-            fragile_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
+            own_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
 
     assert load_one(url, EVENTS, tmp_path, DAY, observer=Crash(), outage_budget_s=0.5).published
-    fragile_server.ensure_running()
+    own_server.ensure_running()
     assert fetch_value(url, "select state from rowledger.load") == "published"
     fetch(url, "delete from rowledger.lease")  # it could not be given back to a server that was not there
     assert_accounted(url, EVENTS, rows)

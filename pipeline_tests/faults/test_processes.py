@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -34,20 +34,6 @@ from pipeline_tests.loading import (
 from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY, events, write_source
 
 _COMMITTED = "select count(*) from rowledger.chunk where state = 'committed'"
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start runs as processes of their own; what is left of them is killed behind the test."""
-    with contextlib.ExitStack() as stack:
-
-        def start_one(*arguments: object, **options: object) -> subprocess.Popen[str]:
-            process = run_for_tests.start(*arguments, **options)  # type: ignore[arg-type]
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            return process
-
-        yield start_one
 
 
 def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -266,18 +252,18 @@ def test_a_writer_whose_backend_is_terminated_in_mid_copy_goes_on(database: str,
 
 
 def test_a_server_that_crashes_and_comes_back_in_mid_load_costs_no_row(
-    fragile_server: EmbeddedServer, tmp_path: Path
+    own_server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    url = fragile_server.url()
+    url = own_server.url()
     rows = events(3000)
     write_source(tmp_path, "events", DAY, rows)
     crashed = threading.Event()
 
     def crash() -> None:
         wait_until(lambda: _committed(url) >= 5, "chunks commit", timeout_s=60)
-        fragile_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
+        own_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
         crashed.set()
-        fragile_server.ensure_running()
+        own_server.ensure_running()
 
     nuisance = threading.Thread(target=crash)
     nuisance.start()
@@ -297,15 +283,15 @@ def _committed(url: str) -> int:
 
 
 def test_a_server_that_stays_away_fails_the_load_in_bounded_time_and_the_next_run_resumes(
-    fragile_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = fragile_server.url()
+    url = own_server.url()
     rows = events(300)
     write_source(tmp_path, "events", DAY, rows)
 
     async def stop_server(place: Place, **_facts: object) -> None:
         if place is Place.BEFORE_RECONCILE:
-            fragile_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
+            own_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
 
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.operations.publish.async_failpoint", stop_server)
@@ -313,7 +299,7 @@ def test_a_server_that_stays_away_fails_the_load_in_bounded_time_and_the_next_ru
         report = load_one(url, EVENTS, tmp_path, DAY, outage_budget_s=1)
     assert time.monotonic() - started < 30
     assert isinstance(report.error, DatabaseUnavailable)
-    fragile_server.ensure_running()
+    own_server.ensure_running()
     rerun = load_one(url, EVENTS, tmp_path, DAY)
     assert rerun.error is None
     assert_accounted(url, EVENTS, rows)

@@ -5,18 +5,19 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipeline_tests import run_for_tests
+from pipeline.errors import PartitionBusy
 from pipeline_tests.loading import (
     assert_accounted,
     fetch,
     fetch_value,
     load_one,
+    sessions,
     set_failpoints,
     table_rows,
     wait_until,
@@ -26,24 +27,6 @@ from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
 
 Start = Callable[..., subprocess.Popen[str]]
 END_S = 120
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start runs as processes of their own; what is left of them, stopped or not, is killed behind the test."""
-    with ExitStack() as stack:
-
-        def kill(process: subprocess.Popen[str]) -> None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-        def start_one(*arguments: object, **options: object) -> subprocess.Popen[str]:
-            process = run_for_tests.start(*arguments, **options)  # type: ignore[arg-type]
-            stack.enter_context(process)
-            stack.callback(kill, process)
-            return process
-
-        yield start_one
 
 
 def _is_stopped(pid: int) -> bool:
@@ -161,4 +144,28 @@ def test_a_worker_that_cannot_be_killed_at_once_loses_its_chunk_and_never_writes
     assert report.error is None
     assert (1, zombie) in [(incident.chunk_no, incident.pid) for incident in report.incidents]
     assert fetch_value(database, "select worker_pid from rowledger.chunk where chunk_no = 1") != zombie
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_live_run_is_not_robbed_when_the_session_of_its_lease_is_ended(
+    database: str, tmp_path: Path, start: Start
+) -> None:
+    rows = events(250)
+    write_source(tmp_path, "events", DAY, rows)
+    holder = start(
+        database, EVENTS, tmp_path, [DAY], failpoints="mid_copy=sleep@chunk=1", lease_s=300, stall_timeout_s=300
+    )
+    wait_until(lambda: fetch_value(database, "select count(*) from rowledger.lease"), "it begins", timeout_s=60)
+    chunk_0 = "select count(*) from rowledger.chunk where state = 'committed'"
+    wait_until(lambda: fetch_value(database, chunk_0), "a chunk commits", timeout_s=60)
+    ended = "select pg_terminate_backend(pid) from pg_stat_activity join rowledger.lease on pid = backend_pid"
+    assert [row[0] for row in fetch(database, ended)] == [True]
+    gone = "select count(*) from pg_stat_activity join rowledger.lease on pid = backend_pid"
+    wait_until(lambda: fetch_value(database, gone) == 0, "the session is gone", timeout_s=30)
+    rival = load_one(database, EVENTS, tmp_path, DAY, busy_wait_s=1)
+    assert isinstance(rival.error, PartitionBusy)
+    holder.kill()
+    holder.wait(30)
+    wait_until(lambda: not sessions(database), "the killed run's sessions are gone", timeout_s=30)
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert_accounted(database, EVENTS, rows)

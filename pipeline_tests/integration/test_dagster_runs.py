@@ -31,6 +31,7 @@ class Installation:
         self.folder = folder
         self.url = url
         self.home = folder / "home"
+        self.failpoints = ""
         for name in ("dagster.yaml", "workspace.yaml"):
             shutil.copy(ROOT / name, folder)
 
@@ -44,6 +45,7 @@ class Installation:
             "PYTHONWARNINGS": "ignore",
             "ROWLEDGER_DATABASE_URL": self.url,
             "ROWLEDGER_HOME": str(self.home),
+            "ROWLEDGER_FAILPOINTS": self.failpoints,
         }
 
     def dagster(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -90,6 +92,23 @@ def test_a_range_is_landed_loaded_and_verified_from_the_command_line(installatio
     changed = installation.dagster(*verify)
     assert changed.returncode == 1
     assert f"'published_rows_unchanged' on 'flights' did not pass. Description: '{SECOND}: " in changed.stderr
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("action", ["exit0", "sigkill"])
+def test_a_step_that_ends_before_it_has_published_is_red_whatever_its_exit_code(
+    installation: Installation, action: str
+) -> None:
+    installation.failpoints = f"before_publish={action}"
+    assert installation.materialize("flights_landing,flights", "--partition", FIRST).returncode != 0
+    assert installation.query("select count(*) from flights") == [(0,)]
+    materialized = "select count(*) from dagster.event_logs where asset_key = '[\"flights\"]' and dagster_event_type = "
+    assert installation.query(f"{materialized} 'ASSET_MATERIALIZATION'") == [(0,)]
+
+    installation.failpoints = ""
+    assert installation.materialize("flights", "--partition", FIRST).returncode == 0
+    assert installation.query("select count(*) from flights") == [(ROWS[FIRST],)]
+    assert installation.query("select state, epoch from rowledger.load") == [("published", 2)]
 
 
 def test_first_starts_at_the_same_time_do_not_disturb_each_other(installation: Installation) -> None:

@@ -29,7 +29,7 @@ def test_exactly_the_guilty_rows_are_named(first: int, rows: int, data: st.DataO
     guilty = data.draw(st.sets(numbers, min_size=1, max_size=4))
     found, deaths = _search(lambda tried: any(row in tried for row in guilty), first, first + rows, rows_max=4)
     assert found == sorted(guilty)
-    assert len(deaths) <= len(guilty) * (rows.bit_length() + 2)
+    assert len(deaths) <= len(guilty) * (rows.bit_length() + 3)
 
 
 @given(st.sets(st.integers(0, 99), min_size=4, max_size=20))
@@ -47,6 +47,12 @@ def test_a_chunk_that_kills_without_any_row_has_none_to_name() -> None:
 def test_rows_that_kill_only_together_are_not_named() -> None:
     found, _ = _search(lambda tried: len(tried) > 30, 0, 100, rows_max=3)
     assert found == []
+
+
+def test_rows_of_which_any_two_kill_cost_no_more_workers_than_single_ones_would() -> None:
+    found, deaths = _search(lambda tried: len(tried) > 1, 0, 100_000, rows_max=3)
+    assert found == []
+    assert len(deaths) <= 4 * (17 + 3)
 
 
 def test_a_row_whose_worker_died_once_of_something_else_is_not_named() -> None:

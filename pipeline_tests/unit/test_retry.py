@@ -59,3 +59,37 @@ def test_a_mistake_of_our_own_is_not_tried_again() -> None:
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(story())
+
+
+def test_an_hour_s_work_is_not_given_up_for_one_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("pipeline.postgres.retry.monotonic", lambda: now_s)
+    tries = 0
+
+    async def work() -> str:
+        nonlocal now_s, tries
+        now_s += 3600
+        tries += 1
+        if tries == 1:
+            raise ConnectionResetError
+        return "done"
+
+    assert asyncio.run(retrying(_SETTINGS)(work)) == "done"
+
+
+def test_waits_end_when_the_budget_is_spent_and_pauses_are_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, paused_s, tries = 0.0, 0.0, 0
+    monkeypatch.setattr("pipeline.postgres.retry.monotonic", lambda: now_s)
+
+    async def work() -> None:
+        nonlocal now_s, paused_s, tries
+        tries += 1
+        now_s += 6
+        if tries == 2:  # an outage, long over the budget
+            now_s += 1000
+            paused_s += 1000
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(retrying(_SETTINGS, paused_s=lambda: paused_s)(work))
+    assert tries == 5, "the first failure starts the budget of 20 s, which four more tries of 6 s spend"

@@ -15,6 +15,7 @@ select
     exists (
         select from pg_stat_activity as activity
         where activity.pid = lease.backend_pid and activity.backend_start = lease.backend_start
+            or activity.application_name like 'rowledger % of ' || replace(lease.holder::text, '-', '')
     ) as has_session
 from rowledger.load
 left join rowledger.lease using (load_id)
