@@ -88,7 +88,9 @@ async def load_partitions(
     observer = UnbreakableObserver(observer)
     if rules := active_failpoints():
         observer.log(logging.WARNING, f"failpoints are on: {rules}")
-    partitions = [spec.partitions.partition(key) for key in partition_keys]
+    partitions = [
+        spec.partitions.partition(key) for key in dict.fromkeys(partition_keys)
+    ]  # a key named twice is loaded once
     preflight = await check_before_loading(
         spec, url, writer, landing_dir, run_id, say=lambda text: observer.log(logging.WARNING, text)
     )

@@ -39,6 +39,7 @@ LogSink = Callable[[int, str], None]
 
 _STDERR_LINES_KEPT = 40
 _WATCH_INTERVAL_S = 0.1
+_LATE_S = 1.0  # by which a look must be late before it counts as missed
 _LAST_WORDS_S = 1.0  # a dead process's pipes are at their end; this only bounds a descendant that holds them open
 
 
@@ -75,6 +76,7 @@ class WorkerHandle:
         self._oom_kills_at_start = read_oom_kills()
         self._job: ChunkJob | None = None
         self._outcome: asyncio.Future[ChunkOutcome] | None = None
+        self._forced: tuple[IncidentKind, str] | None = None  # the limit it was killed for
         self.peak_rss_bytes = 0
         self.session: SessionIdentity | None = None
         self._exited = asyncio.create_task(process.wait())
@@ -130,20 +132,24 @@ class WorkerHandle:
             self._writer.write(encode(Assign(job=job)))
             awaited: set[asyncio.Future[Any]] = {self._outcome, self._exited}
             while True:
+                asleep_at = time.monotonic()
                 await asyncio.wait(awaited, timeout=_WATCH_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
+                self._excuse(time.monotonic() - asleep_at)
                 if self._outcome.done():
                     return self._outcome.result()
                 if self._exited.done():
-                    return await self._last_words(forced=None)
+                    return await self._last_words()
                 self._look_at_memory()
                 if forced := overrun(self._vitals, self._limits, time.monotonic()):
+                    self._forced = forced
                     self.kill()
-                    return await self._last_words(forced)
+                    return await self._last_words()
         finally:
             self._job = self._outcome = None
 
-    def death(self, forced: tuple[IncidentKind, str] | None = None) -> WorkerDied:
-        """The end of a worker that has exited, classified; `forced` is the limit it was killed for."""
+    def death(self) -> WorkerDied:
+        """The end of a worker that has exited, or was killed for a limit, classified."""
+        forced = self._forced
         if (
             not self._exited.done()
         ):  # in the kernel's hands, or frozen; its backend is ended, so it writes nothing any more
@@ -188,19 +194,25 @@ class WorkerHandle:
             with contextlib.suppress(ProcessLookupError):  # it ended by itself in between; `_exited` will say so
                 os.kill(self.pid, signal.SIGKILL)
 
+    def _excuse(self, slept_s: float) -> None:
+        """Not count time in which we did not look: who was stopped or starved ourselves has not heard the heartbeats either."""
+        if (missed_s := slept_s - _WATCH_INTERVAL_S) > _LATE_S:
+            self._vitals.chunk_started_at += missed_s
+            self._vitals.progressed_at += missed_s
+
     def _look_at_memory(self) -> None:
         """With our own eyes: a worker that is busy taking memory may send no heartbeat."""
         with contextlib.suppress(psutil.Error):
             self._vitals.rss_bytes = psutil.Process(self.pid).memory_info().rss
             self.peak_rss_bytes = max(self.peak_rss_bytes, self._vitals.rss_bytes)
 
-    async def _last_words(self, forced: tuple[IncidentKind, str] | None) -> ChunkOutcome:
+    async def _last_words(self) -> ChunkOutcome:
         """What a worker sent before it died still counts: read its channel to the end before calling it dead."""
         await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
         await asyncio.wait(self._listeners, timeout=_LAST_WORDS_S)
         if self._outcome is not None and self._outcome.done():
             return self._outcome.result()
-        raise self.death(forced)
+        raise self.death()
 
     async def _listen(self) -> None:
         """Take in messages until the channel ends."""
