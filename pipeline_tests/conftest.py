@@ -3,8 +3,10 @@
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,12 @@ import pytest
 from pipeline.postgres.embedded import EmbeddedServer
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.settings import settings
+
+
+def pytest_configure() -> None:
+    """Take SIGINT: a shell's background job ignores it, and so would every process that the tests start and interrupt."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
