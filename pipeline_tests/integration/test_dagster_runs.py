@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import psycopg2
 import pytest
 
@@ -178,6 +179,83 @@ def test_in_a_backfill_of_three_days_the_bad_one_is_red_and_two_are_green(instal
         {"startKey": THIRD, "endKey": THIRD, "status": "MATERIALIZED"},
     ]
     assert installation.query("select count(*) from flights") == [(ROWS[FIRST] + ROWS[THIRD],)]
+
+
+_AT_WORK = "select 1 from pg_stat_activity where application_name like 'rowledger worker%' and xact_start is not null"
+_GONE_S = 10  # what a run that was ended from outside may take to be gone, with its processes and its backends
+
+
+def _everything_is_gone(installation: Installation, processes: list[psutil.Process]) -> bool | None:
+    left = [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    sessions = installation.query(
+        "select application_name from pg_stat_activity where application_name like 'rowledger%'"
+        " and datname = current_database()"
+    )
+    return True if not left and not sessions else None
+
+
+def _workers(parent: int) -> list[psutil.Process]:
+    children = psutil.Process(parent).children(recursive=True)
+    return [child for child in children if "pipeline.workers.process" in child.cmdline()]
+
+
+def _assert_a_rerun_resumes(installation: Installation) -> None:
+    assert installation.query("select count(*) from rowledger.lease") == [(0,)]
+    assert installation.query("select count(*) from flights") == [(0,)]
+    installation.failpoints = ""
+    assert installation.materialize("flights", "--partition", FIRST).returncode == 0
+    assert installation.query("select count(*) from flights") == [(ROWS[FIRST],)]
+    assert installation.query("select state, epoch from rowledger.load") == [("published", 2)]
+
+
+@pytest.mark.matrix
+def test_a_run_terminated_by_the_api_is_gone_soon_with_its_workers_and_backends(installation: Installation) -> None:
+    assert installation.materialize("flights_landing", "--partition", FIRST).returncode == 0
+    installation.failpoints = "mid_copy=sleep"
+    with dagster_dev(installation) as graphql:
+        variables = {"p": {"assetSelection": [{"path": ["flights"]}], "partitionNames": [FIRST]}}
+        graphql(
+            "mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {"
+            " ... on LaunchBackfillSuccess { backfillId } } }",
+            variables,
+        )
+        wait_until(lambda: installation.query(_AT_WORK) or None)
+        workers = _workers(os.getpid())
+        assert workers
+        run_id = graphql("{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }")["runsOrError"]["results"][0]
+        started = time.monotonic()
+        graphql(
+            "mutation($id: String!) { terminateRun(runId: $id) { ... on TerminateRunSuccess { run { runId } } } }",
+            {"id": run_id["runId"]},
+        )
+        wait_until(lambda: _everything_is_gone(installation, workers))
+        assert time.monotonic() - started < _GONE_S
+        status = "{ runsOrError(limit: 1) { ... on Runs { results { status } } } }"
+        wait_until(lambda: graphql(status)["runsOrError"]["results"][0]["status"] == "CANCELED" or None)
+    _assert_a_rerun_resumes(installation)
+
+
+@pytest.mark.matrix
+def test_a_step_that_loses_its_run_worker_cancels_itself(installation: Installation) -> None:
+    assert installation.materialize("flights_landing", "--partition", FIRST).returncode == 0
+    installation.failpoints = "mid_copy=sleep"
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions"]
+    run_worker = subprocess.Popen(
+        [*command, "--select", "flights", "--partition", FIRST],
+        cwd=installation.folder,
+        env=installation.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: installation.query(_AT_WORK) or None)
+    below = psutil.Process(run_worker.pid).children(recursive=True)
+    assert [child for child in below if "pipeline.workers.process" in child.cmdline()]
+    started = time.monotonic()
+    run_worker.kill()
+    run_worker.wait(30)
+    wait_until(lambda: _everything_is_gone(installation, below))
+    assert time.monotonic() - started < _GONE_S
+    _assert_a_rerun_resumes(installation)
 
 
 T = TypeVar("T")
