@@ -68,7 +68,7 @@ class CommitInDoubt:
     @property
     def worker_pid(self) -> int:
         """A worker's session is named after its process."""
-        return int(self.session.removeprefix(_WORKER))
+        return int(self.session.removeprefix(_WORKER).split()[0])
 
 
 @dataclass
