@@ -47,13 +47,13 @@ BUGS = [
             Change(
                 "pipeline/workers/handle.py",
                 """\
-        raise self.death(forced)
+        raise self.death()
 """,
                 """\
         if self._exited.result() == 0 and self._job is not None:
             from pipeline.model.outcome import Committed
             return Committed(written_rows=self._job.chunk.rows, dead_lettered_rows=0)
-        raise self.death(forced)
+        raise self.death()
 """,
             ),
         ),
