@@ -16,6 +16,9 @@ class ChunkDescriptor(BaseModel):
 
     Rows `row_offset` to `row_offset + rows - 1` of the file at `path`, counted from 0. `file_digest` is that of the file
     as planned; `file_bytes` and `file_mtime_ns` let a worker notice cheaply that the file is another one by now.
+
+    `origin` and `origin_row` say to a person where the first row came from: a file, an address or a query, and the row's
+    number in it, counted from 0. They differ from `path` and `row_offset` where rows were spooled.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +29,8 @@ class ChunkDescriptor(BaseModel):
     file_digest: str
     row_offset: int = Field(ge=0)
     rows: int = Field(ge=0)
+    origin: str = ""
+    origin_row: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,47 @@
-"""What a source is to the rest: something that plans a partition, and reads a planned chunk again as often as asked."""
+"""What a source is to the rest: something that cuts a partition into chunks, and reads a chunk again as often as asked."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.model.manifest import ChunkDescriptor, Manifest
+from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import Partition
 
-__all__ = ["Source"]
+__all__ = ["ABSENT_PREFIX", "DYNAMIC", "FAULT", "LINE", "RESERVED_PREFIX", "Scope", "Source"]
+
+# Columns of a source frame that are about its rows and are no part of them; no contract column may be named so.
+RESERVED_PREFIX = "rowledger "
+FAULT = f"{RESERVED_PREFIX}fault"
+"""Text: why this is no row at all (a line with a field too many, broken JSON); null for a row that was read well."""
+LINE = f"{RESERVED_PREFIX}line"
+"""Binary: the bytes that are no row, as the source has them; null for a row that was read well."""
+ABSENT_PREFIX = f"{RESERVED_PREFIX}absent "
+"""Followed by a column's name, Boolean: whether this row does not have the column at all, which is not the same as null."""
+
+DYNAMIC = pl.Struct({f"{RESERVED_PREFIX}json": pl.String()})
+"""The type of a column whose values are of several types: the JSON text of each. It is checked value by value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a source may need beside the partition to cut it into chunks.
+
+    `spool_dir` is a folder for this partition of this run alone (mode 0700), which is gone when the run ends. `columns` are
+    the contract's, in order, for a source that has no names of its own. `exact_numbers` asks to keep numbers that are written
+    as text in all their digits, because some column of the contract holds more than a double does.
+    """
+
+    landing_dir: Path
+    spool_dir: Path
+    chunk_rows_max: int
+    columns: tuple[str, ...] = ()
+    exact_numbers: bool = True
+    disk_free_min_bytes: int = 0
 
 
 class Source(BaseModel, ABC):
@@ -17,13 +49,27 @@ class Source(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    spools: ClassVar[bool] = False
+    """Whether chunks are written to `spool_dir` as they come, and are loaded while further ones still come.
+
+    Otherwise all of them are planned, and their manifest is recorded, before the first is loaded.
+    """
+
     @abstractmethod
-    def plan(self, partition: Partition, *, landing_dir: Path, chunk_rows_max: int) -> Manifest:
-        """Count and cut the partition's rows, reading no more than needed; raises SourceError."""
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+        """The partition's chunks in source order, each with its exact number of rows; raises SourceError.
+
+        Where `spools` is set, a chunk is durably on disk when it is given. The same rows give the same digests again.
+        """
 
     @abstractmethod
     def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
         """All rows of a chunk in source order, with the source's own column names and types; raises SourceError.
 
-        Raises too when the source is no longer what was planned, or holds another number of rows than the chunk.
+        Raises too when the source is no longer what was planned, or holds another number of rows than the chunk. Beside the
+        source's columns there may be reserved ones (`FAULT`, `LINE`, `ABSENT_PREFIX`).
         """
+
+    @abstractmethod
+    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+        """Names and types of the columns that `read` gives, without reading the rows; raises SourceError."""

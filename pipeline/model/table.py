@@ -10,8 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsA
 from pipeline.errors import SpecError
 from pipeline.model.partition import DailyPartitions, Partitions, Unpartitioned
 from pipeline.model.source import Source
+from pipeline.model.transform import FrameTransform, RowTransform
 
-__all__ = ["DeadLetterBudget", "QualifiedName", "TableSpec", "WriteMode"]
+__all__ = ["DeadLetterBudget", "Drift", "QualifiedName", "TableSpec", "WriteMode"]
 
 _TABLES_PACKAGE = "pipeline.tables."
 _ASSET_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -21,6 +22,15 @@ class WriteMode(StrEnum):
     """What publishing does with the rows that are already there."""
 
     REPLACE = "replace"  # the partition's old rows give way to the new ones
+
+
+class Drift(StrEnum):
+    """What happens when the source has columns that the contract does not know."""
+
+    FREEZE = "freeze"  # the load fails before its first write
+    EVOLVE = "evolve"  # the table gets a nullable column for each, and the values are loaded
+    DISCARD_VALUE = "discard_value"  # the columns are left out; values that are not null are counted
+    DISCARD_ROW = "discard_row"  # a row that has a value in such a column becomes a dead letter
 
 
 class QualifiedName(BaseModel):
@@ -76,6 +86,13 @@ class TableSpec(BaseModel):
     key: tuple[str, ...] = Field(default=(), description="Columns that identify a row; become the primary key.")
     write_mode: WriteMode = WriteMode.REPLACE
     dead_letters: DeadLetterBudget = DeadLetterBudget()
+    transform: FrameTransform | RowTransform | None = Field(
+        default=None, description="A function that changes or filters rows before the contract sees them."
+    )
+    drift: Drift = Field(default=Drift.FREEZE, description="What to do about source columns that are not in `row`.")
+    sensitive: tuple[str, ...] = Field(
+        default=(), description="Columns whose values are never shown in listings of dead letters."
+    )
     description: str = ""
     upstream: tuple[str, ...] = Field(default=(), description="Assets that make the source, such as a landing asset.")
 
@@ -84,8 +101,11 @@ class TableSpec(BaseModel):
         if not _ASSET_NAME.match(self.name):
             raise SpecError(f"table spec name {self.name!r} must be letters, digits and underscores")
         columns = column_names(self.row)
-        if unknown := [name for name in self.key if name not in columns]:
-            raise SpecError(f"table {self.name}: key columns {unknown} are not in {self.row.__name__}: {columns}")
+        for role, names in (("key", self.key), ("sensitive", self.sensitive)):
+            if unknown := [name for name in names if name not in columns]:
+                raise SpecError(
+                    f"table {self.name}: {role} columns {unknown} are not in {self.row.__name__}: {columns}"
+                )
         if isinstance(self.partitions, DailyPartitions) and self.partitions.column not in columns:
             raise SpecError(
                 f"table {self.name}: partition column {self.partitions.column!r} is not in {self.row.__name__}: {columns}"

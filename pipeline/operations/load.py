@@ -26,6 +26,7 @@ from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed
 from pipeline.model.partition import Partition
 from pipeline.model.report import Observer, PartitionReport
+from pipeline.model.source import Scope
 from pipeline.model.table import TableSpec
 from pipeline.operations.begin import BegunLoad, begin_load
 from pipeline.operations.control import Control
@@ -196,9 +197,8 @@ class _Run:
 
         def plan() -> Manifest:
             failpoint(Place.IN_PLANNING, partition=partition.key)
-            return self._spec.source.plan(
-                partition, landing_dir=self._landing_dir, chunk_rows_max=self._writer.chunk_rows_max
-            )
+            scope = Scope(self._landing_dir, self._landing_dir, self._writer.chunk_rows_max)
+            return Manifest.of(list(self._spec.source.chunks(partition, scope)))
 
         try:
             manifest = await in_thread(plan, timeout_s=self._writer.planning_timeout_s)

@@ -17,9 +17,9 @@ import xxhash
 from pydantic import Field, field_validator
 
 from pipeline.errors import SourceError, SpecError
-from pipeline.model.manifest import ChunkDescriptor, Manifest
+from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import Partition
-from pipeline.model.source import Source
+from pipeline.model.source import Scope, Source
 
 __all__ = ["ParquetFiles"]
 
@@ -48,10 +48,9 @@ class ParquetFiles(Source):
             ) from None
         return value
 
-    def plan(self, partition: Partition, *, landing_dir: Path, chunk_rows_max: int) -> Manifest:
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files along their row groups; a group that is larger than a chunk is cut into slices."""
-        descriptors: list[ChunkDescriptor] = []
-        for file in self._files(partition.key, landing_dir):
+        for file in self._files(partition.key, scope.landing_dir):
             status = _status(file)
             row_groups = _row_groups(file)
             digest = _digest(file)
@@ -59,18 +58,17 @@ class ParquetFiles(Source):
                 raise SourceError(
                     f"{file}: changed while it was planned ({status} to {after}); rerun when it is complete"
                 )
-            descriptors += [
-                ChunkDescriptor(
+            for offset, rows in _cuts(row_groups, scope.chunk_rows_max):
+                yield ChunkDescriptor(
                     path=str(file),
                     file_bytes=status[0],
                     file_mtime_ns=status[1],
                     file_digest=digest,
                     row_offset=offset,
                     rows=rows,
+                    origin=str(file),
+                    origin_row=offset,
                 )
-                for offset, rows in _cuts(row_groups, chunk_rows_max)
-            ]
-        return Manifest.of(descriptors)
 
     def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
         file = Path(descriptor.path)
@@ -83,6 +81,12 @@ class ParquetFiles(Source):
                 "write the file anew and rerun"
             )
         return frame
+
+    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+        try:
+            return pl.scan_parquet(descriptor.path, glob=False, hive_partitioning=False).collect_schema()
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            raise SourceError(f"{descriptor.path}: {_unreadable(error)}") from None
 
     def _files(self, key: str, landing_dir: Path) -> list[Path]:
         if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):

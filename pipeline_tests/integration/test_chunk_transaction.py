@@ -13,7 +13,9 @@ from pipeline.chunk_transaction import ChunkJob, PreparedChunk, SetAside, commit
 from pipeline.contract.check import Contract
 from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from pipeline.failpoints import FailpointError
+from pipeline.model.manifest import Manifest
 from pipeline.model.outcome import AlreadyCommitted, Committed
+from pipeline.model.source import Scope
 from pipeline.postgres.catalogue import Target, create_staging, ensure_target
 from pipeline.postgres.ledger import insert_load, take_over_load
 from pipeline.postgres.session import Session, connect
@@ -52,7 +54,7 @@ class _Begun:
 async def _begun(database: str, landing: Path) -> AsyncIterator[_Begun]:
     write_source(landing, "events", DAY, changed(events(100), {3: {"event_id": -1}, 4: {"name": None}}))
     partition = EVENTS.partitions.partition(DAY)
-    manifest = EVENTS.source.plan(partition, landing_dir=landing, chunk_rows_max=100)
+    manifest = Manifest.of(list(EVENTS.source.chunks(partition, Scope(landing, landing, chunk_rows_max=100))))
     sessions = [await connect(database, application_name="test", timeout_s=10) for _ in range(2)]
     try:
         connection = sessions[0].connection

@@ -183,14 +183,14 @@ def test_a_source_that_changes_in_mid_run_fails_the_load(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_source(tmp_path, "events", DAY, events(300))
-    original = type(EVENTS.source).plan
+    original = type(EVENTS.source).chunks
 
-    def plan_then_change(self: object, *arguments: object, **options: object) -> object:
-        manifest = original(self, *arguments, **options)  # type: ignore[arg-type]
+    def plan_then_change(self: object, *arguments: object) -> object:
+        planned = list(original(self, *arguments))  # type: ignore[arg-type]
         write_source(tmp_path, "events", DAY, events(300, first=1))
-        return manifest
+        return planned
 
-    monkeypatch.setattr(type(EVENTS.source), "plan", plan_then_change)
+    monkeypatch.setattr(type(EVENTS.source), "chunks", plan_then_change)
     report = load_one(database, EVENTS, tmp_path, DAY)
     assert isinstance(report.error, SourceError)
     assert str(path) in str(report.error)

@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 from pipeline.errors import SourceError
 from pipeline.model.manifest import Manifest
 from pipeline.model.partition import Partition
+from pipeline.model.source import Scope
 from pipeline.source.nycflights import land_flights
 from pipeline.source.parquet import ParquetFiles
 
@@ -34,7 +35,7 @@ def write(
 
 
 def plan(folder: Path, chunk_rows_max: int = 100, source: ParquetFiles = ONE) -> Manifest:
-    return source.plan(DAY, landing_dir=folder, chunk_rows_max=chunk_rows_max)
+    return Manifest.of(list(source.chunks(DAY, Scope(folder, folder, chunk_rows_max))))
 
 
 def read_all(manifest: Manifest) -> list[int]:
@@ -82,7 +83,7 @@ def test_wildcards_in_folder_or_key_are_plain_characters(tmp_path: Path) -> None
     write(folder, 2, name="x[ab]?.parquet")
     write(folder, 5, name="xaZ.parquet")
 
-    manifest = ONE.plan(Partition(key="x[ab]?"), landing_dir=folder, chunk_rows_max=9)
+    manifest = Manifest.of(list(ONE.chunks(Partition(key="x[ab]?"), Scope(folder, folder, 9))))
 
     assert manifest.enqueued_rows == 2
 
@@ -90,7 +91,7 @@ def test_wildcards_in_folder_or_key_are_plain_characters(tmp_path: Path) -> None
 @pytest.mark.parametrize("key", ["../secret", "a/b", "..", ".", "", "a\x00b", "a\\b", "/etc/passwd", "a/"])
 def test_a_key_does_not_leave_its_folder(tmp_path: Path, key: str) -> None:
     with pytest.raises(SourceError, match="would leave its folder"):
-        ONE.plan(Partition(key=key), landing_dir=tmp_path, chunk_rows_max=1)
+        list(ONE.chunks(Partition(key=key), Scope(tmp_path, tmp_path, 1)))
 
 
 def test_an_unknown_placeholder_is_refused_when_the_spec_is_made() -> None:
@@ -193,12 +194,12 @@ def test_a_landed_day_is_read_back_with_its_zone_and_nulls(tmp_path: Path) -> No
 
     landed = land_flights([date(2013, 1, 1), date(2013, 12, 31)], tmp_path / "flights")
     again = land_flights([date(2013, 1, 1)], tmp_path / "again")
-    (chunk,) = source.plan(DAY, landing_dir=tmp_path, chunk_rows_max=10_000).chunks
-    frame = source.read(chunk.descriptor)
+    (descriptor,) = source.chunks(DAY, Scope(tmp_path, tmp_path, 10_000))
+    frame = source.read(descriptor)
 
     assert landed == {"2013-01-01": 842, "2013-12-31": 776}
     assert again == {"2013-01-01": 842}
-    assert (tmp_path / "again" / "2013-01-01.parquet").read_bytes() == Path(chunk.descriptor.path).read_bytes()
+    assert (tmp_path / "again" / "2013-01-01.parquet").read_bytes() == Path(descriptor.path).read_bytes()
     assert frame.height == 842
     assert frame.schema["time_hour"] == pl.Datetime("us", "UTC")
     assert frame["dep_time"].null_count() == 4
