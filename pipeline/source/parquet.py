@@ -4,7 +4,6 @@ The digest in a descriptor is that of the file's bytes, so a file that was swapp
 where its size is the same.
 """
 
-import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,42 +12,26 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field, field_validator
 
-from pipeline.errors import SourceError, SpecError
+from pipeline.errors import SourceError
 from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import Partition
-from pipeline.model.source import Scope, Source
+from pipeline.model.source import Scope
+from pipeline.source.files import FileSource
 from pipeline.source.planned import file_digest, file_status, require_as_planned
 
 __all__ = ["ParquetFiles"]
 
 
-class ParquetFiles(Source):
-    """The Parquet files of a partition, in the order of their names.
-
-    `path` may hold `{landing}` (the landing folder), `{partition_key}` and the wildcards `*`, `?`, `[…]` and `**`.
-    """
+class ParquetFiles(FileSource):
+    """The Parquet files of a partition, in the order of their names."""
 
     kind: Literal["parquet"] = "parquet"
-    path: str = Field(
-        min_length=1, description="Template of the files' path, e.g. {landing}/flights/{partition_key}.parquet."
-    )
-
-    @field_validator("path")
-    @classmethod
-    def _known_placeholders(cls, value: str) -> str:
-        try:
-            value.format(landing="", partition_key="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise SpecError(
-                f"path {value!r}: {error}; the placeholders are {{landing}} and {{partition_key}}"
-            ) from None
-        return value
 
     def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files along their row groups; a group that is larger than a chunk is cut into slices."""
-        for file in self._files(partition.key, scope.landing_dir):
+        for found in self.files(partition, scope):
+            file = found.path
             status = file_status(file)
             row_groups = _row_groups(file)
             digest = file_digest(file)
@@ -64,7 +47,7 @@ class ParquetFiles(Source):
                     file_digest=digest,
                     row_offset=offset,
                     rows=rows,
-                    origin=str(file),
+                    origin=found.origin,
                     origin_row=offset,
                 )
 
@@ -85,20 +68,6 @@ class ParquetFiles(Source):
             return pl.scan_parquet(descriptor.path, glob=False, hive_partitioning=False).collect_schema()
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise SourceError(f"{descriptor.path}: {_unreadable(error)}") from None
-
-    def _files(self, key: str, landing_dir: Path) -> list[Path]:
-        if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
-            raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
-        pattern = self.path.format(landing=glob.escape(str(landing_dir)), partition_key=glob.escape(key))
-        found = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
-        files = sorted(Path(name).absolute() for name in found if not Path(name).is_dir())
-        if not files:
-            # Said without the wildcards' escapes, as a person would write it.
-            plain = self.path.format(landing=landing_dir, partition_key=key)
-            raise SourceError(
-                f"no file {plain}; write it first (materialize the landing asset), or mend the spec's path"
-            )
-        return files
 
 
 def _row_groups(file: Path) -> list[int]:
