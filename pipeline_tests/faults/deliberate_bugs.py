@@ -481,9 +481,9 @@ returning enqueued_rows;""",
         mistake="The file was looked at when it was planned.",
         changes=(
             Change(
-                "pipeline/source/parquet.py",
+                "pipeline/source/planned.py",
                 """\
-    if mtime_ns != descriptor.file_mtime_ns and _digest(file) != descriptor.file_digest:
+    if mtime_ns != descriptor.file_mtime_ns and file_digest(file) != descriptor.file_digest:
 """,
                 """\
     if mtime_ns < descriptor.file_mtime_ns:
