@@ -4,7 +4,6 @@ The digest in a descriptor is that of the file's bytes, so a file that was swapp
 where its size is the same.
 """
 
-import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,13 +12,14 @@ from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from pipeline.errors import SourceError, SpecError
+from pipeline.errors import SourceError
 from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import Partition
-from pipeline.model.source import Scope, Source
+from pipeline.model.source import Scope
 from pipeline.source.arrow import frame_of, frame_schema_of
+from pipeline.source.files import FileSource, SourceFile
 from pipeline.source.planned import file_digest, file_status, require_as_planned
 
 __all__ = ["ParquetFiles"]
@@ -36,17 +36,13 @@ class _RowGroup(NamedTuple):
     data_bytes: int  # uncompressed, as they are encoded
 
 
-class ParquetFiles(Source):
+class ParquetFiles(FileSource):
     """The Parquet files of a partition, in the order of their names.
 
-    `path` may hold `{landing}` (the landing folder), `{partition_key}` and the wildcards `*`, `?`, `[…]` and `**`. `hive` names
-    the keys of folders such as `year=2024` that are columns: text, which the contract reads as the field's type.
+    `hive` names the keys of folders such as `year=2024` that are columns: text, which the contract reads as the field's type.
     """
 
     kind: Literal["parquet"] = "parquet"
-    path: str = Field(
-        min_length=1, description="Template of the files' path, e.g. {landing}/flights/{partition_key}.parquet."
-    )
     hive: tuple[str, ...] = Field(
         default=(), description="Columns taken from the names of the folders, e.g. year from year=2024."
     )
@@ -59,23 +55,13 @@ class ParquetFiles(Source):
         description="Uncompressed bytes a row group may declare. A worker holds the compressed ones of one group.",
     )
 
-    @field_validator("path")
-    @classmethod
-    def _known_placeholders(cls, value: str) -> str:
-        try:
-            value.format(landing="", partition_key="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise SpecError(
-                f"path {value!r}: {error}; the placeholders are {{landing}} and {{partition_key}}"
-            ) from None
-        return value
-
     def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files along their row groups; a group that is larger than a chunk is cut into slices."""
-        for file in self._files(partition.key, scope.landing_dir):
+        for found in self.files(partition, scope):
+            file = found.path
             status = file_status(file)
-            row_groups = self._row_groups(file, status[0])
-            digest = " ".join([file_digest(file), *_hive_parts(file, self.hive)])
+            row_groups = self._row_groups(found, status[0])
+            digest = " ".join([file_digest(file), *_hive_parts(found.origin, self.hive)])
             if (after := file_status(file)) != status:
                 raise SourceError(
                     f"{file}: changed while it was planned ({status} to {after}); rerun when it is complete"
@@ -88,7 +74,7 @@ class ParquetFiles(Source):
                     file_digest=digest,
                     row_offset=offset,
                     rows=rows,
-                    origin=str(file),
+                    origin=found.origin,
                     origin_row=offset,
                 )
 
@@ -103,7 +89,7 @@ class ParquetFiles(Source):
                 f"{file}: {frame.height} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
                 "write the file anew and rerun"
             )
-        return frame.with_columns(pl.lit(text, pl.String).alias(name) for name, text in self._hive_values(file).items())
+        return frame.with_columns(pl.lit(text, pl.String).alias(name) for name, text in self._hive_values(descriptor).items())
 
     def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
         file = Path(descriptor.path)
@@ -115,49 +101,35 @@ class ParquetFiles(Source):
             raise SourceError(f"{file}: {_unreadable(error)}") from None
         if _is_only_for_arrow(schema):
             schema = _schema_by_arrow(file)
-        return pl.Schema({**schema, **dict.fromkeys(self._hive_values(file), pl.String())})
+        return pl.Schema({**schema, **dict.fromkeys(self._hive_values(descriptor), pl.String())})
 
-    def _hive_values(self, file: Path) -> dict[str, str | None]:
-        values = (part.partition("=") for part in _hive_parts(file, self.hive))
+    def _hive_values(self, descriptor: ChunkDescriptor) -> dict[str, str | None]:
+        values = (part.partition("=") for part in _hive_parts(descriptor.origin, self.hive))
         return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, _, value in values}
 
-    def _files(self, key: str, landing_dir: Path) -> list[Path]:
-        if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
-            raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
-        pattern = self.path.format(landing=glob.escape(str(landing_dir)), partition_key=glob.escape(key))
-        found = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
-        files = sorted(Path(name).absolute() for name in found if not Path(name).is_dir())
-        if not files:
-            # Said without the wildcards' escapes, as a person would write it.
-            plain = self.path.format(landing=landing_dir, partition_key=key)
-            raise SourceError(
-                f"no file {plain}; write it first (materialize the landing asset), or mend the spec's path"
-            )
-        return files
-
-    def _row_groups(self, file: Path, file_bytes: int) -> list[_RowGroup]:
+    def _row_groups(self, file: SourceFile, file_bytes: int) -> list[_RowGroup]:
         """Rows and bytes of each row group, from the footer; raises SourceError for one that no worker should meet."""
         import pyarrow.parquet as pq  # noqa: PLC0415, workers, which import this module, read without it
 
         try:
-            with pq.ParquetFile(file) as parquet:
+            with pq.ParquetFile(file.path) as parquet:
                 footer, names = parquet.metadata, parquet.schema_arrow.names
                 # No look at single columns: where they are encrypted or damaged, pyarrow ends the process.
                 groups = (footer.row_group(number) for number in range(footer.num_row_groups))
                 found = [_RowGroup(group.num_rows, group.total_byte_size) for group in groups]
         except (OSError, pa.ArrowException) as error:
-            raise SourceError(f"{file}: {_unreadable(error)}") from None
+            raise SourceError(f"{file.origin}: {_unreadable(error)}") from None
         if double := sorted({name for name in names if names.count(name) > 1}):
-            raise SourceError(f"{file}: has several columns of the names {double}; write it with one of each")
-        self._require_within_limits(file, footer.num_columns, found)
-        _require_plausible(file, file_bytes, footer.num_rows, found)
+            raise SourceError(f"{file.origin}: has several columns of the names {double}; write it with one of each")
+        self._require_within_limits(file.origin, footer.num_columns, found)
+        _require_plausible(file.origin, file_bytes, footer.num_rows, found)
         if both := sorted(set(self.hive) & set(names)):
             raise SourceError(
-                f"{file}: the columns {both} are in the file and in the names of its folders; take them out of `hive`"
+                f"{file.origin}: the columns {both} are in the file and in the names of its folders; take them out of `hive`"
             )
         return found
 
-    def _require_within_limits(self, file: Path, columns: int, groups: Sequence[_RowGroup]) -> None:
+    def _require_within_limits(self, file: str, columns: int, groups: Sequence[_RowGroup]) -> None:
         if columns > self.columns_max:
             raise SourceError(f"{file}: has {columns} columns, the limit is {self.columns_max} (columns_max)")
         for number, group in enumerate(groups):
@@ -172,15 +144,15 @@ _ONLY_FOR_ARROW = (pl.exceptions.InvalidOperationError, pl.exceptions.PanicExcep
 """What polars says, among other things, of a type that it does not have."""
 
 
-def _hive_parts(file: Path, names: Sequence[str]) -> list[str]:
+def _hive_parts(origin: str, names: Sequence[str]) -> list[str]:
     """The folder of each name, as it is written: `year=2024`. The innermost counts where there are several."""
-    parts = {unquote(part.partition("=")[0]): part for part in file.parts[:-1] if "=" in part}
+    parts = {unquote(part.partition("=")[0]): part for part in origin.split("/")[:-1] if "=" in part}
     if missing := [name for name in names if name not in parts]:
-        raise SourceError(f"{file}: no folder of its path is called {missing[0]}=…, as `hive` of the source says")
+        raise SourceError(f"{origin}: no folder of its path is called {missing[0]}=…, as `hive` of the source says")
     return [parts[name] for name in names]
 
 
-def _require_plausible(file: Path, file_bytes: int, rows: int, groups: Sequence[_RowGroup]) -> None:
+def _require_plausible(file: str, file_bytes: int, rows: int, groups: Sequence[_RowGroup]) -> None:
     """Refuse a footer whose figures cannot be true, before anything is planned or reserved by them."""
     counted = sum(group.rows for group in groups)
     if any(group.rows < 0 or group.data_bytes < 0 for group in groups) or counted != rows:
