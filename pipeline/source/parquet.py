@@ -89,7 +89,9 @@ class ParquetFiles(FileSource):
                 f"{file}: {frame.height} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
                 "write the file anew and rerun"
             )
-        return frame.with_columns(pl.lit(text, pl.String).alias(name) for name, text in self._hive_values(descriptor).items())
+        return frame.with_columns(
+            pl.lit(text, pl.String).alias(name) for name, text in self._hive_values(descriptor).items()
+        )
 
     def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
         file = Path(descriptor.path)

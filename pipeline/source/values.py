@@ -4,14 +4,13 @@ Nothing is converted into anything that is not equal to it: True is no 1, 1 is n
 """
 
 import base64
-import contextlib
 import dataclasses
 import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -38,7 +37,7 @@ _AS_TEXT = (
     *(IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network),
     *(PurePath, AnyUrl),
 )
-_PLAIN_TYPES = {type(None), bool, int, float, str, bytes, Decimal, date, time, timedelta}
+_PLAIN_TYPES = {type(None), bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta}
 """Types whose values are taken as they are; of others each value is looked at."""
 
 
@@ -199,9 +198,8 @@ def _plain_row(row: _Row) -> _Row:
 
 
 def _are_alike(rows: Sequence[_Row]) -> bool:
-    """Whether all rows have the same columns in the same order, as nearly all have."""
-    first = list(rows[0]) if rows else []
-    return all(list(row) == first for row in rows)
+    """Whether all rows have the same columns, as nearly all have."""
+    return bool(rows) and all(row.keys() == rows[0].keys() for row in rows)
 
 
 def _model_values(model: BaseModel) -> _Row:
@@ -241,7 +239,7 @@ def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:
         case _ if (library := type(value).__module__.partition(".")[0]) in {"numpy", "pandas"}:
             return _plain_of_library(value, library, unfit)
         case datetime():
-            return _plain_moment(value)
+            return datetime.combine(value.date(), value.time(), value.tzinfo)
         case list() | tuple():
             return [plain_value(item, unfit) for item in value]
         case set() | frozenset():
@@ -278,24 +276,14 @@ def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:
             return unfit(value)
 
 
-def _plain_moment(value: datetime) -> datetime:
-    """Local times as they are, instants in UTC where it has a year for them."""
-    if value.utcoffset() is not None:
-        with contextlib.suppress(OverflowError):
-            value = value.astimezone(UTC)
-            return value if type(value) is datetime else datetime.combine(value.date(), value.time(), UTC)
-        return value
-    return value if type(value) is datetime and value.tzinfo is None else datetime.combine(value.date(), value.time())
-
-
-def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object]) -> Any:  # noqa: ANN401
+def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object]) -> Any:  # noqa: ANN401, PLR0911, one line a type
     """What numpy and pandas have of their own; neither is imported for it."""
     kind = type(value).__name__
     if library == "pandas":
         if kind in {"NaTType", "NAType"}:
             return None
         if kind == "Timestamp":
-            return value.isoformat() if value.nanosecond else _plain_moment(value.to_pydatetime())
+            return value.isoformat() if value.nanosecond else value.to_pydatetime()
         if kind == "Timedelta":
             return value.isoformat() if value.nanoseconds else value.to_pytimedelta()
         return unfit(value)
@@ -318,7 +306,7 @@ def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object
 # ---- types --------------------------------------------------------------------------------------------------------------
 
 
-def _common_type(values: _Values) -> pl.DataType | None:  # noqa: C901, PLR0911, one line a type
+def _common_type(values: _Values) -> pl.DataType | None:  # noqa: PLR0911, one line a type
     """The type of which all values, none of them null, are exactly; None if there is no such type."""
     types = set(map(type, values))
     if not types:
@@ -332,8 +320,8 @@ def _common_type(values: _Values) -> pl.DataType | None:  # noqa: C901, PLR0911,
     if kind is Decimal:
         return _decimal_type(values)
     if kind is datetime:
-        zones = {value.tzinfo for value in values}
-        return pl.Datetime("us") if zones == {None} else (pl.Datetime("us", "UTC") if zones == {UTC} else None)
+        are_aware = {value.utcoffset() is not None for value in values}
+        return None if len(are_aware) > 1 else pl.Datetime("us", "UTC" if are_aware.pop() else None)
     if kind is time:
         return pl.Time() if all(value.tzinfo is None for value in values) else None
     if kind is list:
