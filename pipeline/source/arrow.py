@@ -51,6 +51,8 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one l
     match kind:
         case pa.BaseExtensionType():
             return _plain_type(kind.storage_type)
+        case pa.DictionaryType() if kind.value_type == pa.string_view():
+            return kind  # as polars writes a Categorical, which it reads again, and pyarrow cannot write out
         case pa.DictionaryType() | pa.RunEndEncodedType():
             return _plain_type(kind.value_type)
         case pa.MapType():

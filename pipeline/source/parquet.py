@@ -7,7 +7,7 @@ where its size is the same.
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import polars as pl
@@ -19,21 +19,15 @@ from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
 from pipeline.source.arrow import frame_of, frame_schema_of
+from pipeline.source.cuts import CHUNK_BYTES_MAX, FilePart, cut_into_chunks, require_plausible_rows
 from pipeline.source.files import FileSource, SourceFile
 from pipeline.source.planned import file_digest, file_status, require_as_planned
 
 __all__ = ["ParquetFiles"]
 
-_CHUNK_BYTES_MAX = 64 * 2**20  # uncompressed; a worker holds a few times that while it checks and encodes a chunk
 _BATCH_ROWS = 16_384
-_ROWS_PER_BYTE_MAX = 10_000  # a file of nothing but one repeated value has about 500
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _TICKS_OUT_OF_RANGE = 2**63 - 1
-
-
-class _RowGroup(NamedTuple):
-    rows: int
-    data_bytes: int  # uncompressed, as they are encoded
 
 
 class ParquetFiles(FileSource):
@@ -66,7 +60,7 @@ class ParquetFiles(FileSource):
                 raise SourceError(
                     f"{file}: changed while it was planned ({status} to {after}); rerun when it is complete"
                 )
-            for offset, rows in _cuts(row_groups, scope.chunk_rows_max, _CHUNK_BYTES_MAX):
+            for offset, rows in cut_into_chunks(row_groups, scope.chunk_rows_max, CHUNK_BYTES_MAX):
                 yield ChunkDescriptor(
                     path=str(file),
                     file_bytes=status[0],
@@ -109,7 +103,7 @@ class ParquetFiles(FileSource):
         values = (part.partition("=") for part in _hive_parts(descriptor.origin, self.hive))
         return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, _, value in values}
 
-    def _row_groups(self, file: SourceFile, file_bytes: int) -> list[_RowGroup]:
+    def _row_groups(self, file: SourceFile, file_bytes: int) -> list[FilePart]:
         """Rows and bytes of each row group, from the footer; raises SourceError for one that no worker should meet."""
         import pyarrow.parquet as pq  # noqa: PLC0415, workers, which import this module, read without it
 
@@ -118,20 +112,24 @@ class ParquetFiles(FileSource):
                 footer, names = parquet.metadata, parquet.schema_arrow.names
                 # No look at single columns: where they are encrypted or damaged, pyarrow ends the process.
                 groups = (footer.row_group(number) for number in range(footer.num_row_groups))
-                found = [_RowGroup(group.num_rows, group.total_byte_size) for group in groups]
+                found = [FilePart(group.num_rows, group.total_byte_size) for group in groups]
         except (OSError, pa.ArrowException) as error:
             raise SourceError(f"{file.origin}: {_unreadable(error)}") from None
         if double := sorted({name for name in names if names.count(name) > 1}):
             raise SourceError(f"{file.origin}: has several columns of the names {double}; write it with one of each")
         self._require_within_limits(file.origin, footer.num_columns, found)
-        _require_plausible(file.origin, file_bytes, footer.num_rows, found)
+        require_plausible_rows(file.origin, file_bytes, found)
+        if (counted := sum(group.rows for group in found)) != footer.num_rows:
+            raise SourceError(
+                f"{file.origin}: declares {footer.num_rows} rows and row groups with {counted}: damaged; write it again"
+            )
         if both := sorted(set(self.hive) & set(names)):
             raise SourceError(
                 f"{file.origin}: the columns {both} are in the file and in the names of its folders; take them out of `hive`"
             )
         return found
 
-    def _require_within_limits(self, file: str, columns: int, groups: Sequence[_RowGroup]) -> None:
+    def _require_within_limits(self, file: str, columns: int, groups: Sequence[FilePart]) -> None:
         if columns > self.columns_max:
             raise SourceError(f"{file}: has {columns} columns, the limit is {self.columns_max} (columns_max)")
         for number, group in enumerate(groups):
@@ -154,18 +152,6 @@ def _hive_parts(origin: str, names: Sequence[str]) -> list[str]:
     return [parts[name] for name in names]
 
 
-def _require_plausible(file: str, file_bytes: int, rows: int, groups: Sequence[_RowGroup]) -> None:
-    """Refuse a footer whose figures cannot be true, before anything is planned or reserved by them."""
-    counted = sum(group.rows for group in groups)
-    if any(group.rows < 0 or group.data_bytes < 0 for group in groups) or counted != rows:
-        raise SourceError(f"{file}: declares {rows} rows and row groups with {counted}: damaged; write it again")
-    if rows > file_bytes * _ROWS_PER_BYTE_MAX:
-        raise SourceError(
-            f"{file}: declares {rows:,} rows in {file_bytes:,} bytes, the limit is {_ROWS_PER_BYTE_MAX:,} rows a byte: "
-            "damaged; write it again"
-        )
-
-
 def _unreadable(error: BaseException) -> str:
     """A library's text may quote what it read, so only the kind of error is passed on."""
     if isinstance(error, PermissionError):
@@ -177,25 +163,6 @@ def _unreadable(error: BaseException) -> str:
     return (
         f"not a readable Parquet file ({type(error).__name__}): truncated, damaged or of another format; write it again"
     )
-
-
-def _cuts(row_groups: Sequence[_RowGroup], chunk_rows_max: int, chunk_bytes_max: int) -> Iterator[tuple[int, int]]:
-    """Offset and rows of each chunk: whole row groups as long as they fit, slices of one that is too large."""
-    offset = pending = pending_bytes = 0
-    for rows, data_bytes in row_groups:
-        if pending and (pending + rows > chunk_rows_max or pending_bytes + data_bytes > chunk_bytes_max):
-            yield offset, pending
-            offset, pending, pending_bytes = offset + pending, 0, 0
-        slice_rows = chunk_rows_max
-        if data_bytes > chunk_bytes_max:
-            slice_rows = max(min(chunk_rows_max, rows * chunk_bytes_max // data_bytes), 1)
-        pending, pending_bytes = pending + rows, pending_bytes + data_bytes
-        while pending > slice_rows:
-            yield offset, slice_rows
-            offset, pending = offset + slice_rows, pending - slice_rows
-            pending_bytes = pending * data_bytes // rows
-    if pending:
-        yield offset, pending
 
 
 def _scan(file: Path) -> pl.LazyFrame:

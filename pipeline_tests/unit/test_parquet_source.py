@@ -23,7 +23,7 @@ from pipeline.model.manifest import Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
 from pipeline.source.nycflights import land_flights
-from pipeline.source.parquet import ParquetFiles, _cuts, _RowGroup, _unclamped
+from pipeline.source.parquet import ParquetFiles, _unclamped
 
 ONE = ParquetFiles(path="{landing}/t/{partition_key}.parquet")
 DAY = Partition(key="2013-01-01")
@@ -218,24 +218,6 @@ def test_a_landed_day_is_read_back_with_its_zone_and_nulls(tmp_path: Path) -> No
 # ---- cuts ---------------------------------------------------------------------------------------------------------------
 
 
-_GROUPS = st.lists(st.builds(_RowGroup, st.integers(0, 60), st.integers(0, 3_000)), max_size=12)
-
-
-@given(groups=_GROUPS, chunk_rows_max=st.integers(1, 40), chunk_bytes_max=st.integers(1, 2_000))
-def test_cuts_hold_every_row_once_within_both_limits(
-    groups: list[_RowGroup], chunk_rows_max: int, chunk_bytes_max: int
-) -> None:
-    cuts = list(_cuts(groups, chunk_rows_max, chunk_bytes_max))
-
-    assert [offset for offset, _ in cuts] == [sum(rows for _, rows in cuts[:n]) for n in range(len(cuts))]
-    assert sum(rows for _, rows in cuts) == sum(group.rows for group in groups)
-    assert all(0 < rows <= chunk_rows_max for _, rows in cuts)
-    bytes_of_rows = [group.data_bytes / group.rows for group in groups for _ in range(group.rows)]
-    for offset, rows in cuts:
-        held = sum(bytes_of_rows[offset : offset + rows])
-        assert rows == 1 or held <= chunk_bytes_max + max(bytes_of_rows[offset : offset + rows])
-
-
 def test_thousands_of_tiny_row_groups_make_few_chunks(tmp_path: Path) -> None:
     write(tmp_path, 3_000, group_rows=1)
 
@@ -246,7 +228,7 @@ def test_thousands_of_tiny_row_groups_make_few_chunks(tmp_path: Path) -> None:
 
 
 def test_a_row_group_of_more_bytes_than_a_chunk_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.source.parquet._CHUNK_BYTES_MAX", 4_000)
+    monkeypatch.setattr("pipeline.source.parquet.CHUNK_BYTES_MAX", 4_000)
     write(tmp_path, 1_000, group_rows=1_000)
 
     manifest = plan(tmp_path, 1_000)
