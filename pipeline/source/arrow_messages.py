@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import islice
 from typing import BinaryIO
 
 __all__ = ["Kind", "Message", "NotArrowError", "read_messages"]
@@ -112,9 +113,10 @@ def _message_at(stream: BinaryIO, offset: int, file_bytes: int) -> Message | Non
             batch = header.table(1)
             return Message(Kind.DICTIONARY, offset, size, 0, _data_bytes(stream, body, body_bytes, batch))
         case Kind.BATCH:
-            return Message(
-                Kind.BATCH, offset, size, header.number(0, "<q"), _data_bytes(stream, body, body_bytes, header)
-            )
+            rows = header.number(0, "<q")
+            if any(column_rows != rows for column_rows, _nulls in islice(header.structs(1, "<qq", 16), 1)):
+                raise NotArrowError("a batch has another number of rows than its first column")
+            return Message(Kind.BATCH, offset, size, rows, _data_bytes(stream, body, body_bytes, header))
     raise NotArrowError("it has messages of an unknown kind")
 
 
