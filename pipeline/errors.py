@@ -22,6 +22,7 @@ __all__ = [
     "SourceError",
     "SpecError",
     "TargetMismatch",
+    "TransformFailed",
     "UnknownPartition",
     "UnsupportedServer",
     "WorkerTerminated",
@@ -61,7 +62,19 @@ class UnknownPartition(RowledgerError, LookupError):
 
 
 class SourceError(RowledgerError):
-    """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun."""
+    """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun.
+
+    `source_traceback` is the call stack of a user's function that was the source and raised; not what it said, for that may
+    quote a row.
+    """
+
+    def __init__(self, message: str, *, source_traceback: str = "") -> None:
+        super().__init__(message)
+        self.source_traceback = source_traceback
+
+
+class TransformFailed(RowledgerError):
+    """A table's transform does not keep to its rules. Mend the function that the spec names; a rerun resumes."""
 
 
 class DatabaseUnavailable(RowledgerError):
