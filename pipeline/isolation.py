@@ -140,6 +140,8 @@ class _Copying:
         """Whether the rows that break a CHECK could be named all at once; if so, they are refused and out of the way."""
         connection, staging = self._connection, quoted(LEDGER_SCHEMA, self._staging_table)
         checks = [tuple(row) for row in await connection.fetch(query("check_constraints"), staging)]
+        if not checks:
+            return False
         await connection.execute("savepoint sieve")
         try:
             await connection.execute(
