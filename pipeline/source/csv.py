@@ -90,13 +90,6 @@ class CsvFiles(TextFiles):
         if not reader.columns:
             raise SourceError(f"{file.origin}: has no header; write it again, or declare header=False")
 
-    def _require_short(self, size: int, file: SourceFile) -> None:
-        if size > self.record_bytes_max:
-            raise SourceError(
-                f"{file.origin}: a record of {size:,} bytes or more, {self.record_bytes_max:,} are allowed; mend the file's "
-                "line ends and quotes, or raise the source's record_bytes_max"
-            )
-
 
 def _without_lines(text: bytes, lines: int, *, final: bool) -> tuple[int, bytes]:
     """How many of the lines are still to be skipped behind this text, and what of it is left."""
@@ -183,9 +176,9 @@ class _Reader:
                     f"{self._origin}: columns {', '.join(map(str, places))} are all named {name!r}; declare the columns' names "
                     "in the source"
                 )
-            if name.startswith(RESERVED_PREFIX):
+            if name.startswith(RESERVED_PREFIX) or "\0" in name:
                 raise SourceError(
-                    f"{self._origin}: the name of column {name!r} is reserved; declare the columns' names"
+                    f"{self._origin}: no column can be named {name!r}; declare the columns' names in the source"
                 )
         self.columns = names
 

@@ -26,7 +26,7 @@ from pipeline.source.files import FileSource, SourceFile
 from pipeline.source.planned import file_status
 from pipeline.source.spool import Spool, SpooledSource
 
-__all__ = ["Compression", "TextFiles", "source_bytes", "undecodable"]
+__all__ = ["Compression", "TextFiles", "is_utf8", "source_bytes", "undecodable"]
 
 Compression = Literal["auto", "none", "gzip", "zstd"]
 
@@ -100,6 +100,14 @@ class TextFiles(FileSource, SpooledSource):
     @abstractmethod
     def _frames(self, file: SourceFile, scope: Scope) -> Iterator[pl.DataFrame | pa.Table]:
         """All records of a file, a frame for each part of it; raises SourceError."""
+
+    def _require_short(self, size: int, file: SourceFile) -> None:
+        """Raise SourceError for a record of so many bytes that are too many."""
+        if size > self.record_bytes_max:
+            raise SourceError(
+                f"{file.origin}: a record of {size:,} bytes or more, {self.record_bytes_max:,} are allowed; mend the file's "
+                "line ends and quotes, or raise the source's record_bytes_max"
+            )
 
     def _text(self, file: SourceFile) -> tuple[str, Iterator[bytes]]:
         """The codec that the file is in, and its text in UTF-8 in blocks of some MiB; raises SourceError.
@@ -183,7 +191,7 @@ def _codec_of(declared: str, head: bytes, file: SourceFile) -> tuple[str, int]:
 
 def source_bytes(record: bytes, codec: str) -> bytes:
     """A record as people read it best: in UTF-8 if it decodes, otherwise the bytes that the file has."""
-    if codec == "utf-8" or _first_wrong(record) is None:
+    if codec == "utf-8" or is_utf8(record):
         return record
     pieces = _WRONG_BYTES.split(record.decode("utf-8", "surrogatepass"))
     return b"".join(
@@ -202,6 +210,11 @@ def undecodable(text: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
         numbers.append(number)
         position = int(ends[number])
     return numbers
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether all of it decodes."""
+    return _first_wrong(text) is None
 
 
 def _first_wrong(text: bytes | memoryview) -> int | None:
