@@ -78,7 +78,7 @@ def _fit_numeric(reading: Reading, frame_type: pl.Decimal) -> pl.Series:
     return fitted
 
 
-def as_frame_value(value: Any) -> Any:
+def as_frame_value(value: Any, _target: ColumnType | None = None) -> Any:
     """What pydantic made of a value, as polars takes it."""
     match value:
         case Enum():
