@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any
@@ -24,12 +24,13 @@ _DECIMAL_DIGITS_MAX = 38
 _SIMPLE: dict[type[pl.DataType], TypeName] = {
     pl.Boolean: TypeName.BOOLEAN, pl.Float32: TypeName.DOUBLE, pl.Float64: TypeName.DOUBLE, pl.Binary: TypeName.BYTEA,
     pl.Date: TypeName.DATE, pl.Time: TypeName.TIME, pl.List: TypeName.JSONB, pl.Array: TypeName.JSONB,
-    pl.Struct: TypeName.JSONB,
+    pl.Struct: TypeName.JSONB, pl.Duration: TypeName.INTERVAL,
 }  # fmt: skip
 _ANNOTATIONS: dict[TypeName, Any] = {
     TypeName.BOOLEAN: bool, TypeName.SMALLINT: int, TypeName.INTEGER: int, TypeName.BIGINT: int, TypeName.REAL: float,
     TypeName.DOUBLE: float, TypeName.NUMERIC: Decimal, TypeName.BYTEA: bytes, TypeName.DATE: date, TypeName.TIME: time,
-    TypeName.TIMESTAMP: datetime, TypeName.TIMESTAMPTZ: AwareDatetime, TypeName.JSON: Any, TypeName.JSONB: Any,
+    TypeName.TIMESTAMP: datetime, TypeName.TIMESTAMPTZ: AwareDatetime, TypeName.INTERVAL: timedelta,
+    TypeName.JSON: Any, TypeName.JSONB: Any,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ row's values: neither what a parser quotes of its input, nor what a validator of
 
 import re
 from collections.abc import Collection, Iterator
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cache
@@ -37,12 +37,13 @@ __all__ = [
 
 _NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
 _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
+_CALENDAR_UNITS = re.compile(r"P[^T]*[YM]")  # of an ISO 8601 duration
 _EXACT_INTEGER = 2**53
 _KIND_OF = {
     bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT, Decimal: Kind.DECIMAL, date: Kind.DATE, datetime: Kind.TIMESTAMP,
-    time: Kind.TIME,
+    time: Kind.TIME, timedelta: Kind.INTERVAL,
 }  # fmt: skip
-_TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME}
+_TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME, Kind.INTERVAL}
 _REASONS_MAX = 5  # of one value: a list of a thousand wrong items says no more than its first ones
 
 # Messages of these error types quote the input, or what a parser says of it, behind the comma or the colon.
@@ -135,6 +136,8 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, one lin
             return f"a number is not taken for a {kind}"
         case str() if kind in _TEMPORAL and _NUMBER.fullmatch(value):
             return f"a bare number is not taken for a {kind}"
+        case str() if kind is Kind.INTERVAL and _CALENDAR_UNITS.search(value):
+            return "a year or a month has no fixed length, which a duration needs"
         case str() if kind in _TEMPORAL and _LOST_FRACTION.search(value):
             return f"has digits below the microsecond, which a {kind} would lose"
         case _:

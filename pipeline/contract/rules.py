@@ -31,6 +31,10 @@ class Kind(StrEnum):
     LIST = "list"
     JSON = "JSON document"
     ANY = "value of several types"
+    INTERVAL = "duration"
+    IP_ADDRESS = "IP address"
+    IP_INTERFACE = "IP interface"
+    IP_NETWORK = "IP network"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ _HELD: dict[TypeName, tuple[type, ...]] = {
     TypeName.TIMESTAMP: (datetime,),
     TypeName.TIMESTAMPTZ: (datetime,),
     TypeName.INTERVAL: (timedelta,),
-    TypeName.INET: (IPv4Address, IPv6Address),
+    TypeName.INET: (IPv4Address, IPv6Address, IPv4Network, IPv6Network),
     TypeName.CIDR: (IPv4Network, IPv6Network),
 }
 

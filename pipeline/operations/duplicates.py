@@ -104,7 +104,8 @@ async def _find(connection: asyncpg.Connection, spec: TableSpec, target: Target,
         f"group by {key} having count(*) > 1"
     )
     schema = {name: target.column_types[name].frame_type for name in spec.key}
-    values = [[as_frame_value(value) for value in tuple(row)[:-1]] for row in rows]
+    types = [target.column_types[name] for name in spec.key]
+    values = [[as_frame_value(*pair) for pair in zip(row, types, strict=False)] for row in rows]  # without the count
     return _Duplicates(pl.DataFrame(values, schema=schema, orient="row"), sum(row["count"] for row in rows))
 
 
