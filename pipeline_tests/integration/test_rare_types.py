@@ -236,7 +236,7 @@ def test_an_existing_table_keeps_its_domains_defaults_and_odd_names(database: st
     assert None not in [row.pop("made") for row in found]
     first = {
         **KEPT_ROW, 'Größe in %, "m"': "1.00", "select": "FROM", "rounded": "1200", "stamp": "2024-03-10 02:30:00.123",
-        "padded": "abc ", "unknown": "NONE", "doubled": "3.00",
+        "padded": "abc", "unknown": "NONE", "doubled": "3.00",
     }  # fmt: skip
     assert found == [first, {**first, "select": "INTO", "code": None}]
 
