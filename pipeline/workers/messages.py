@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
 from pipeline.chunk_transaction import ChunkJob
-from pipeline.model.column import Column
 from pipeline.model.outcome import ChunkOutcome
 from pipeline.settings import WriterSettings
 
@@ -42,7 +41,6 @@ class Hello(_Message):
     kind: Literal["hello"] = "hello"
     url: SecretStr
     table: str  # TableSpec.reference
-    columns: tuple[Column, ...]  # with the target table's types
     settings: WriterSettings
     holder: str  # of the run's leases: part of the session's name, by which a rival finds it
 

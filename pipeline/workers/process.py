@@ -119,7 +119,7 @@ class _Worker:
         )
 
     async def _attempt(self, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
-        prepared = prepare_chunk(self._spec, self._hello.columns, job, self._settings, self.advance)
+        prepared = prepare_chunk(self._spec, job, self._settings, self.advance)
         await asyncio.sleep(0)  # let a heartbeat out between encoding and sending
         session = await self.open()
         try:
@@ -127,7 +127,6 @@ class _Worker:
                 return await commit_chunk(
                     session,
                     prepared,
-                    self._hello.columns,
                     job,
                     self._settings,
                     worker_pid=os.getpid(),

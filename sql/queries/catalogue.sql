@@ -210,3 +210,10 @@ select least(
 -- End what a run has open, but for ourselves: its name ends in its holder.
 select count(pg_terminate_backend(pid)) from pg_stat_activity
 where application_name like 'rowledger % of ' || $1 and usename = current_user and pid <> pg_backend_pid();
+
+-- name: check_constraints
+-- The CHECK constraints of a table (a quoted name), in the order in which the server applies them.
+select conname::text as name, pg_get_expr(conbin, conrelid) as expression
+from pg_constraint
+where conrelid = to_regclass($1) and contype = 'c'
+order by conname;
