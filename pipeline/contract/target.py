@@ -141,6 +141,8 @@ def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one
 def _numeric_text(value: Decimal) -> str | Decimal:
     if not value.is_finite():
         return "NaN" if value.is_nan() else str(value)
+    if not value:
+        value = value.copy_abs()  # the server has no negative zero
     return value if abs(value.adjusted()) > _NUMERIC_DIGITS_MAX else format(value, "f")
 
 
