@@ -16,7 +16,7 @@ from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.states import LoadState
-from pipeline.model.table import TableSpec
+from pipeline.model.table import Drift, TableSpec
 from pipeline.operations.control import Control
 from pipeline.operations.duplicates import set_duplicates_aside
 from pipeline.operations.reconcile import fingerprint_check, measure_relation, read_ledger_fingerprint, reconcile
@@ -28,6 +28,7 @@ from pipeline.postgres.catalogue import (
     partition_predicate,
     quoted,
 )
+from pipeline.postgres.evolution import align_staging
 from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_pending_chunks
 from pipeline.postgres.publication import (
     lock_target,
@@ -171,6 +172,8 @@ async def _judge(
         query("replace_published_load"), str(spec.target), load.partition.key, load.partition.column is None
     )
     try:
+        if spec.drift is Drift.EVOLVE:
+            await align_staging(connection, load.target, handle)
         await _publish(connection, load, totals, settings)
     except asyncpg.PostgresError as error:
         if may_retry(error):

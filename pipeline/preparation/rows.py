@@ -204,9 +204,15 @@ class _Preparation:
         if rows.frame.is_empty() and self._spec.transform is not None:
             # A transform that refused or filtered all rows has not shown which columns it gives.
             return pl.DataFrame(schema={column.name: column.type.frame_type for column in self._columns}), None
-        checked = Contract.of(self._spec.row).check(
-            rows.frame, types={column.name: column.type for column in self._columns}, bounds=self._partition
+        contract = Contract.of(self._spec.row)
+        checked = contract.check(
+            rows.frame,
+            types={column.name: column.type for column in self._columns},
+            bounds=self._partition,
+            drift=self._spec.drift,
+            evolved=self._columns[len(contract.columns) :],
         )
+        self._discarded_values += checked.discarded_values
         refused = np.array([letter.row_no for letter in checked.rejected], dtype=np.int64)
         origins, parts = rows.origins_of(refused), rows.parts_of(refused)
         payloads: Iterable[str] = (letter.payload for letter in checked.rejected)
