@@ -76,13 +76,13 @@ def transform_rows(
 ) -> Transformed:
     """The same for a function over instances of the row model; the rows of `source` have passed the contract."""
     # Only a table whose spec has such a transform needs these in its workers.
-    from pipeline.contract.rows import row_values  # noqa: PLC0415
+    from pipeline.contract.rows import python_rows  # noqa: PLC0415
     from pipeline.source.values import frame_of_rows  # noqa: PLC0415
 
     pieces = _Pieces()
     given: list[dict[str, Any]] = []
     positions: list[int] = []
-    for position, values in enumerate(row_values(contract.rules, source)):
+    for position, values in enumerate(python_rows(source)):
         if len(pieces.refused) > refusals_max:
             break
         pieces.tried_rows += 1
