@@ -21,7 +21,7 @@ from pipeline.contract.rules import Bound, FieldRules, Kind
 from pipeline.contract.target import accepts, as_frame_value, fit_column, misfit
 from pipeline.errors import SourceError, TargetMismatch
 from pipeline.model.column import Column, ColumnType
-from pipeline.model.partition import Partition
+from pipeline.model.partition import Equals, Partition, Window
 from pipeline.model.report import DeadLetter, Stage
 
 __all__ = ["Checked", "Contract"]
@@ -113,8 +113,8 @@ class Contract:
     ) -> Checked:
         """Tell the good rows, cast to the target's types, from the refused ones.
 
-        `types` are the table's actual column types by name, by default the contract's own. Rows whose partition column lies
-        outside `bounds` are refused. `first_row` is the row_no of the frame's first row. Raises SourceError for columns that
+        `types` are the table's actual column types by name, by default the contract's own. Rows that a condition of `bounds`
+        leaves out are refused. `first_row` is the row_no of the frame's first row. Raises SourceError for columns that
         are unknown, missing or of a type that never fits, and TargetMismatch.
         """
         types = types or {}
@@ -128,8 +128,8 @@ class Contract:
                 column = _check_column(rule, target, frame[rule.name], refusals)
             else:
                 column = _default_column(rule, target, frame.height)
-            if bounds is not None and bounds.column == rule.name:
-                _check_bounds(rule, column, target, bounds, refusals)
+            if bounds is not None:
+                _check_conditions(rule, column, target, bounds, refusals)
             columns.append(column)
         good = pl.DataFrame(columns)
         if not refusals:
@@ -262,16 +262,22 @@ def _doubt_lengths(rules: FieldRules, reading: Reading) -> None:
         reading.doubt((lengths > rules.max_length) & values.is_not_null())
 
 
-def _check_bounds(
+def _check_conditions(
     rules: FieldRules, column: pl.Series, target: ColumnType, partition: Partition, refusals: _Refusals
 ) -> None:
-    limits = partition.bounds(target.name)
-    if limits is None:
-        return
-    if rules.column.nullable and column.null_count():
+    conditions = partition.conditions_on(rules.name)
+    if conditions and rules.column.nullable and column.null_count():
         refusals.add_mask(column.is_null(), column.name, "is null or refused, so the row belongs to no partition")
-    lower, upper = limits
-    least, greatest = column.min(), column.max()
-    if least is not None and (least < lower or greatest >= upper):  # type: ignore[operator]
-        outside = ((column < lower) | (column >= upper)).fill_null(value=False)
-        refusals.add_mask(outside, column.name, f"belongs to another partition than {partition.key}")
+    for condition in conditions:
+        match condition:
+            case Window():
+                lower, upper = condition.bounds(target.name)
+                least, greatest = column.min(), column.max()
+                if least is None or (least >= lower and greatest < upper):  # type: ignore[operator]
+                    continue
+                outside = (column < lower) | (column >= upper)
+            case Equals():
+                outside = column != as_frame_value(condition.value(target.name))
+        refusals.add_mask(
+            outside.fill_null(value=False), column.name, f"belongs to another partition than {partition.key}"
+        )
