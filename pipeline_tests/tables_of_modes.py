@@ -1,0 +1,107 @@
+"""Tables in every write mode and divided in every way, for tests of how rows come into their target."""
+
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import AwareDatetime, BaseModel
+
+from pipeline.contract.types import Integer
+from pipeline.model.partition import (
+    DailyPartitions,
+    DynamicPartitions,
+    HourlyPartitions,
+    MultiPartitions,
+    Partitions,
+    StaticPartitions,
+    Unpartitioned,
+)
+from pipeline.model.table import DeadLetterBudget, TableSpec, WriteMode
+from pipeline.source.parquet import ParquetFiles
+
+Row = dict[str, Any]
+
+DAYS = DailyPartitions(column="day", start=date(2024, 3, 1), end=date(2024, 3, 31))
+REGIONS = StaticPartitions(keys=("north", "south"), column="region")
+DAY = "2024-03-01"
+NEXT_DAY = "2024-03-02"
+
+_SCHEMA = {"day": pl.Date(), "region": pl.String(), "sale_id": pl.Int64(), "amount": pl.Float64()}
+
+
+class Sale(BaseModel):
+    """A row that can be divided by day and by region."""
+
+    day: date
+    region: str
+    sale_id: Integer
+    amount: float | None
+
+
+class Tick(BaseModel):
+    """A row of an hour."""
+
+    at: AwareDatetime
+    price: float
+
+
+def _sales(name: str, write_mode: WriteMode, key: tuple[str, ...], partitions: Partitions = DAYS) -> TableSpec:
+    return TableSpec(
+        name=name,
+        row=Sale,
+        source=ParquetFiles(path="{landing}/sales/{partition_key}.parquet"),
+        partitions=partitions,
+        key=key,
+        write_mode=write_mode,
+        dead_letters=DeadLetterBudget(rows_max=100, share_max=0.6),
+    )
+
+
+KEY = ("day", "region", "sale_id")
+REPLACED = _sales("replaced", WriteMode.REPLACE, KEY)
+APPENDED = _sales("appended", WriteMode.APPEND, KEY)
+APPENDED_KEYLESS = _sales("appended_keyless", WriteMode.APPEND, ())
+UPSERTED = _sales("upserted", WriteMode.UPSERT, KEY)
+
+MOVING = _sales("moving", WriteMode.UPSERT, ("sale_id",))
+"""Its key does not say which day it is: a row may move to another one."""
+WHOLE_APPENDED = _sales("whole_appended", WriteMode.APPEND, (), Unpartitioned())
+WHOLE_UPSERTED = _sales("whole_upserted", WriteMode.UPSERT, ("sale_id",), Unpartitioned())
+PATHS = _sales("paths", WriteMode.APPEND, (), StaticPartitions(keys=("a", "b")))
+"""Its partitions only say what is read."""
+BY_REGION = _sales("by_region", WriteMode.REPLACE, KEY, REGIONS)
+BY_DAY_AND_REGION = _sales(
+    "by_day_and_region", WriteMode.REPLACE, KEY, MultiPartitions(dimensions={"day": DAYS, "region": REGIONS})
+)
+BY_NEW_REGION = _sales("by_new_region", WriteMode.REPLACE, (), DynamicPartitions(name="regions", column="region"))
+TICKS = TableSpec(
+    name="ticks",
+    row=Tick,
+    source=ParquetFiles(path="{landing}/ticks/{partition_key}.parquet"),
+    partitions=HourlyPartitions(
+        column="at", start=date(2024, 11, 3), end=date(2024, 11, 3), timezone="America/New_York"
+    ),
+)
+
+
+def sales(numbers: Iterable[int], day: str = DAY, *, region: str | None = None, amount: float = 1.0) -> list[Row]:
+    """Sales of a day, in both regions by turns."""
+    return [
+        {
+            "day": date.fromisoformat(day),
+            "region": region or ("north", "south")[number % 2],
+            "sale_id": number,
+            "amount": None if number % 7 == 0 else amount + number / 3,
+        }
+        for number in numbers
+    ]
+
+
+def write_sales(landing: Path, key: str, rows: Iterable[Row]) -> Path:
+    """The Parquet file of one partition."""
+    path = landing / "sales" / f"{key}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(list(rows), schema=_SCHEMA, orient="row").write_parquet(path, row_group_size=100)
+    return path
