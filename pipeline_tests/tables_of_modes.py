@@ -64,6 +64,8 @@ REPLACED = _sales("replaced", WriteMode.REPLACE, KEY)
 APPENDED = _sales("appended", WriteMode.APPEND, KEY)
 APPENDED_KEYLESS = _sales("appended_keyless", WriteMode.APPEND, ())
 UPSERTED = _sales("upserted", WriteMode.UPSERT, KEY)
+REPLACED_AS_APPENDED = REPLACED.model_copy(update={"target": APPENDED.target})
+"""As if the write mode of one and the same table had been changed."""
 
 MOVING = _sales("moving", WriteMode.UPSERT, ("sale_id",))
 """Its key does not say which day it is: a row may move to another one."""
@@ -105,3 +107,60 @@ def write_sales(landing: Path, key: str, rows: Iterable[Row]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(list(rows), schema=_SCHEMA, orient="row").write_parquet(path, row_group_size=100)
     return path
+
+
+class Parcel(BaseModel):
+    """A row that refers to others."""
+
+    parcel_id: Integer
+    day: date
+    label: str | None
+    customer: Integer | None
+    inside: Integer | None
+
+
+def _parcels(name: str, write_mode: WriteMode, key: tuple[str, ...]) -> TableSpec:
+    return TableSpec(
+        name=name,
+        target="depot.parcels",
+        row=Parcel,
+        source=ParquetFiles(path="{landing}/parcels/{partition_key}.parquet"),
+        partitions=DAYS,
+        key=key,
+        write_mode=write_mode,
+        dead_letters=DeadLetterBudget(rows_max=100, share_max=0.6),
+    )
+
+
+PARCELS = {mode: _parcels(f"parcels_{mode}", mode, ("parcel_id", "day")) for mode in WriteMode}
+PARCELS_REPLACED, PARCELS_APPENDED, PARCELS_UPSERTED = PARCELS.values()
+KEYLESS_PARCELS = _parcels("parcels_keyless", WriteMode.APPEND, ())
+
+_PARCEL_SCHEMA = {
+    "parcel_id": pl.Int64(),
+    "day": pl.Date(),
+    "label": pl.String(),
+    "customer": pl.Int64(),
+    "inside": pl.Int64(),
+}
+
+
+def parcels(count: int, changes: dict[int, Row] | None = None, *, day: str = DAY, first: int = 0) -> list[Row]:
+    """Parcels of customer 1, each with a label of its own, some of them changed."""
+    return [
+        {
+            "parcel_id": number,
+            "day": date.fromisoformat(day),
+            "label": f"label {number}",
+            "customer": 1,
+            "inside": None,
+            **(changes or {}).get(number, {}),
+        }
+        for number in range(first, first + count)
+    ]
+
+
+def write_parcels(landing: Path, rows: Iterable[Row], key: str = DAY) -> None:
+    path = landing / "parcels" / f"{key}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(list(rows), schema=_PARCEL_SCHEMA, orient="row").write_parquet(path, row_group_size=10)

@@ -33,7 +33,7 @@ from pipeline.model.states import ChunkState
 from pipeline.model.table import TableSpec
 from pipeline.operations.begin import Beginning, BegunLoad
 from pipeline.operations.control import Control
-from pipeline.operations.publish import FinishedLoad, Verdict, finish_load, reject_load
+from pipeline.operations.publish import FinishedLoad, Verdict, find_repeated, finish_load, reject_load
 from pipeline.operations.streaming import iterate_in_thread
 from pipeline.operations.threads import in_thread
 from pipeline.operations.upkeep import Tally, Upkeep
@@ -111,6 +111,10 @@ class PartitionLoad:
         if self._spec.source.spools:
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
+        if (repeated := await find_repeated(self._run.control, self._spec, self._partition, manifest)) is not None:
+            self._say(f"{self._name}: {repeated.note}")
+            self._tally.set(repeated.totals)
+            return repeated
         begun = await self._begin(manifest)
         return await self._finish(manifest, begun.pending)
 

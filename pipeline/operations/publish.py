@@ -12,16 +12,17 @@ import asyncpg
 
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, RowledgerError, TargetMismatch
 from pipeline.failpoints import Place, async_failpoint
-from pipeline.model.manifest import ChunkPlan
+from pipeline.model.manifest import ChunkPlan, Manifest
+from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.states import LoadState
-from pipeline.model.table import WriteMode
+from pipeline.model.table import TableSpec, WriteMode
 from pipeline.operations.control import Control
 from pipeline.operations.duplicates import Finding, set_rows_aside
 from pipeline.operations.findings import collisions, duplicate_keys, duplicates, orphans, unique_indexes
 from pipeline.operations.reconcile import budget_check, reconcile
 from pipeline.operations.verify import verify_published
-from pipeline.operations.write_modes import FinishedLoad, publish_rows, read_repeated_load
+from pipeline.operations.write_modes import FinishedLoad, publish_rows
 from pipeline.postgres.catalogue import (
     LEDGER_SCHEMA,
     add_key,
@@ -38,7 +39,7 @@ from pipeline.postgres.retry import may_retry
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 
-__all__ = ["FinishedLoad", "Verdict", "finish_load", "reject_load"]
+__all__ = ["FinishedLoad", "Verdict", "find_repeated", "finish_load", "reject_load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,18 @@ async def finish_load(
     if isinstance(verdict, Verdict) and verdict.note:
         say(f"{load.name}: {verdict.note}")
     return verdict
+
+
+async def find_repeated(control: Control, spec: TableSpec, partition: Partition, manifest: Manifest) -> Verdict | None:
+    """The verdict on rows that an earlier load has appended, before they are read a second time; None for any others."""
+    if spec.write_mode is not WriteMode.APPEND:
+        return None
+
+    async def look(connection: asyncpg.Connection) -> Verdict | None:
+        earlier = await _read_repeated_load(connection, spec, partition, manifest)
+        return None if earlier is None else await _repeated(connection, spec, earlier)
+
+    return await control.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
 
 
 async def reject_load(control: Control, handle: LoadHandle, reason: str) -> None:
@@ -118,6 +131,8 @@ async def _set_aside(
         gone: dict[str, int] = {}
         if pending := await read_pending_chunks(connection, load.handle, load.manifest):
             return pending, gone
+        if await _read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
+            return (), gone  # its rows are all in the table already, and are not to be blamed for that
         while found := {
             finding.what: await _set_found_aside(connection, load, finding, settings) for finding in findings
         }:
@@ -206,6 +221,17 @@ async def _build_or_set_aside(
         return await control.transaction(f"{load.name}: set duplicates aside", set_aside_and_build, durable=True)
 
 
+async def _read_repeated_load(
+    connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest
+) -> int | None:
+    """The load that has appended these very rows of the source to this partition; None in other write modes."""
+    if spec.write_mode is not WriteMode.APPEND:
+        return None
+    arguments = (str(spec.target), partition.key, manifest.content_digest)
+    found: int | None = await connection.fetchval(query("published_content"), *arguments)
+    return found
+
+
 async def _judge(
     connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings
 ) -> Verdict | tuple[ChunkPlan, ...]:
@@ -246,8 +272,8 @@ async def _publish(
     checks: tuple[Check, ...],
     settings: WriterSettings,
 ) -> Verdict:
-    if (earlier := await read_repeated_load(connection, load)) is not None:
-        return await _end_as_repeated(connection, load, totals, checks, earlier)
+    if (earlier := await _read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
+        return await _end_as_repeated(connection, load, earlier)
     try:
         published = await publish_rows(connection, load, totals, settings)
     except asyncpg.PostgresError as error:
@@ -265,15 +291,31 @@ async def _publish(
     return Verdict(totals, _balance_with(checks, note, counts), None, note)
 
 
-async def _end_as_repeated(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, checks: tuple[Check, ...], earlier: int
-) -> Verdict:
+async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> Verdict:
     """The rows are in the table: nothing is added, and the dead letters are those of the load that has brought them."""
-    note = f"already appended by load {earlier}; nothing was added"
+    verdict = await _repeated(connection, load.spec, earlier)
     await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)
     await drop_staging(connection, load.handle.staging_table)
-    await end_load(connection, load.handle, LoadState.REPEATED, note)
-    return Verdict(totals, _balance_with(checks, note, {"appended by load": earlier}), None, note)
+    await end_load(connection, load.handle, LoadState.REPEATED, verdict.note)
+    return verdict
+
+
+async def _repeated(connection: asyncpg.Connection, spec: TableSpec, earlier: int) -> Verdict:
+    """The verdict on rows that an earlier load has appended: that load's own figures.
+
+    Whether they are still in the table is for `verify` to say: old rows of a table that grows may have been deleted for good.
+    """
+    note = f"already appended by load {earlier}; nothing was added"
+    totals = await read_chunk_totals(connection, earlier)
+    balance = Check(
+        CheckName.ROW_BALANCE,
+        passed=not totals.unbalanced,
+        summary=f"{totals.enqueued_rows} enqueued, {totals.written_rows} written; {note}",
+        details={"appended by load": earlier},
+    )
+    fingerprint = Check(CheckName.FINGERPRINT, passed=True, summary=f"compared when load {earlier} was published")
+    budget = budget_check(spec, totals.enqueued_rows, totals.dead_lettered_rows)
+    return Verdict(totals, (balance, fingerprint, budget), None, note)
 
 
 def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int]) -> tuple[Check, ...]:
@@ -309,7 +351,10 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
                 predicate=partition_predicate(load.target, load.partition) or "true",
                 fingerprint=settings.fingerprint,
             )
-        case LoadState.PUBLISHED | LoadState.REPEATED:  # the table has other loads' rows too
+        case LoadState.REPEATED:
+            earlier = await _read_repeated_load(connection, load.spec, load.partition, load.manifest)
+            return await _repeated(connection, load.spec, load.handle.load_id if earlier is None else earlier)
+        case LoadState.PUBLISHED:  # the table has other loads' rows too
             totals = await read_chunk_totals(connection, load.handle.load_id)
             (verification,) = await verify_published(connection, load.spec, load.target, [load.partition.key])
             budget = budget_check(load.spec, totals.enqueued_rows, totals.dead_lettered_rows)

@@ -111,7 +111,7 @@ async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contrac
     columns = await _matching_columns(connection, spec, contract, found["oid"])
     unique_indexes = await read_unique_indexes(connection, found["oid"])
     of_key = [index for index in unique_indexes if index.is_on(spec.key)]
-    if spec.write_mode is WriteMode.UPSERT and not any(index.immediate for index in of_key):
+    if spec.write_mode is WriteMode.UPSERT and not (of_key and all(index.immediate for index in of_key)):
         key = ", ".join(quote_identifier(name) for name in spec.key)
         raise TargetMismatch(
             f"target {spec.target} has no unique index on the key, which upsert needs to find the row to update; "

@@ -81,8 +81,10 @@ def test_windows_follow_each_other_without_gap_or_overlap_and_are_dagsters(
     try:
         partitions = kind(column="at", start=start, end=start + timedelta(days=days), timezone=zone)
     except ValidationError as refusal:
-        assume("no whole one" not in str(refusal))
-        assert "parts of an hour" in str(refusal)
+        partitions, reason = None, str(refusal)
+    assume(partitions is not None or "no whole one" not in reason)
+    if partitions is None:
+        assert "parts of an hour" in reason
         return
     keys = partitions.keys()
     windows = [partitions.partition(key) for key in keys]
@@ -90,21 +92,18 @@ def test_windows_follow_each_other_without_gap_or_overlap_and_are_dagsters(
     assert keys == partitions_definition(partitions).get_partition_keys()
     assert len(set(keys)) == len(keys)
     assert all(before.upper == after.lower for before, after in pairwise(windows))
-    first, last = (
-        NEW_YORK.model_copy(update={"timezone": zone, "start": start, "end": start + timedelta(days=days)}),
-        keys,
-    )
-    assert windows[0].lower >= first.partition(start.isoformat()).lower
-    assert windows[-1].upper <= first.partition((start + timedelta(days=days)).isoformat()).upper
-    assert last
+    of_days = DailyPartitions(column="at", start=start, end=start + timedelta(days=days), timezone=zone)
+    assert windows[0].lower >= of_days.partition(of_days.keys()[0]).lower
+    assert windows[-1].upper <= of_days.partition(of_days.keys()[-1]).upper
 
 
 @pytest.mark.parametrize("begins_on", ["monday", "thursday", "sunday"])
 def test_a_week_begins_on_its_day(begins_on: str) -> None:
     weeks = WeeklyPartitions(column="at", start=date(2024, 2, 1), end=date(2024, 5, 1), begins_on=begins_on)
+    keys = weeks.keys()
 
-    assert {date.fromisoformat(key).strftime("%A").lower() for key in weeks.keys()} == {begins_on}
-    assert weeks.keys() == partitions_definition(weeks).get_partition_keys()
+    assert {date.fromisoformat(key).strftime("%A").lower() for key in keys} == {begins_on}
+    assert keys == partitions_definition(weeks).get_partition_keys()
 
 
 def test_an_hour_that_comes_twice_has_two_keys_and_one_that_is_skipped_has_none() -> None:
