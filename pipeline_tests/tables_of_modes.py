@@ -1,7 +1,7 @@
 """Tables in every write mode and divided in every way, for tests of how rows come into their target."""
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from pipeline.model.partition import (
     DailyPartitions,
     DynamicPartitions,
     HourlyPartitions,
+    MonthlyPartitions,
     MultiPartitions,
     Partitions,
     StaticPartitions,
     Unpartitioned,
+    WeeklyPartitions,
 )
 from pipeline.model.table import DeadLetterBudget, TableSpec, WriteMode
 from pipeline.source.parquet import ParquetFiles
@@ -87,6 +89,11 @@ TICKS = TableSpec(
     ),
 )
 
+WEEKLY = _sales(
+    "weekly", WriteMode.REPLACE, (), WeeklyPartitions(column="day", start=date(2024, 3, 1), end=date(2024, 3, 31))
+)
+MONTHLY = _sales("monthly", WriteMode.REPLACE, (), MonthlyPartitions(column="day", start=date(2024, 1, 1)))
+
 
 def sales(numbers: Iterable[int], day: str = DAY, *, region: str | None = None, amount: float = 1.0) -> list[Row]:
     """Sales of a day, in both regions by turns."""
@@ -107,6 +114,15 @@ def write_sales(landing: Path, key: str, rows: Iterable[Row]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(list(rows), schema=_SCHEMA, orient="row").write_parquet(path, row_group_size=100)
     return path
+
+
+def write_ticks(landing: Path, key: str, hour: int, *, count: int) -> None:
+    """Ticks of an hour of the long day, counted from its midnight."""
+    begin = datetime(2024, 11, 3, 4, tzinfo=UTC) + timedelta(hours=hour)
+    path = landing / "ticks" / f"{key}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"at": begin + timedelta(minutes=11 * number), "price": number / 4} for number in range(count)]
+    pl.DataFrame(rows, schema={"at": pl.Datetime("us", "UTC"), "price": pl.Float64()}).write_parquet(path)
 
 
 class Parcel(BaseModel):
