@@ -6,6 +6,7 @@ whatever order the workers had, and how each of them looked.
 """
 
 import bisect
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +26,7 @@ from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
 from pipeline.postgres.copy import copy_rows, encode_rows
 from pipeline.postgres.ledger import LoadHandle, record_dead_letters
 from pipeline.postgres.queries import query, quote_identifier
-from pipeline.preparation.rows import prepare_rows
+from pipeline.preparation.rows import Refusal, prepare_rows
 from pipeline.settings import WriterSettings
 
 __all__ = ["GROUP", "Finding", "set_rows_aside"]
@@ -159,7 +160,8 @@ async def _read_values(connection: asyncpg.Connection, finding: Finding, target:
     columns = ", ".join(quote_identifier(name) for name in (*finding.columns, GROUP))
     rows = await connection.fetch(f"select distinct {columns} from ({finding.rows_sql}) as found")  # noqa: S608 - all quoted
     types = {name: target.column_types[name].frame_type for name in finding.columns}
-    values = [[as_frame_value(value) for value in row] for row in rows]
+    column_types = [target.column_types[name] for name in finding.columns]
+    values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]
     frame = pl.DataFrame(values, schema={**types, GROUP: pl.Int64()}, orient="row")
     if frame.select(finding.columns).is_duplicated().any():
         raise DiscrepancyFound(f"rows {finding.what}, and cannot be told apart by what the source has of them")
@@ -213,24 +215,17 @@ def _read_again(
             .join(values, on=finding.columns, how="semi", nulls_equal=True, maintain_order="left")
             .join(refused.parts, on=[_ROW_NO, _PART], how="anti", maintain_order="left")
         )
-        offsets = matching[_LETTER]
+        offsets = matching[_LETTER].to_list()
         found.append(
             matching.with_columns(
                 pl.lit(chunk.chunk_no, dtype=pl.Int32).alias(_CHUNK_NO),
                 pl.int_range(len(letters), len(letters) + matching.height).alias(_LETTER),
             )
         )
-        letters += [
-            prepared.refusal(
-                offset,
-                stage=finding.stage,
-                reason="",
-                column=finding.column,
-                sqlstate=finding.sqlstate,
-                constraint=finding.constraint,
-            )
-            for offset in offsets
-        ]
+        refusal = Refusal(
+            finding.stage, "", column=finding.column, sqlstate=finding.sqlstate, constraint=finding.constraint
+        )
+        letters += prepared.refusals(offsets, itertools.repeat(refusal, len(offsets)))
     return _Candidates(pl.concat(found).sort(_ROW_NO, _PART), letters)
 
 
