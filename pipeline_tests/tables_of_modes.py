@@ -1,6 +1,6 @@
 """Tables in every write mode and divided in every way, for tests of how rows come into their target."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,23 @@ import polars as pl
 from pydantic import AwareDatetime, BaseModel
 
 from pipeline.contract.types import Integer
+from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import (
     DailyPartitions,
     DynamicPartitions,
     HourlyPartitions,
     MonthlyPartitions,
     MultiPartitions,
+    Partition,
     Partitions,
     StaticPartitions,
     Unpartitioned,
     WeeklyPartitions,
 )
-from pipeline.model.table import DeadLetterBudget, TableSpec, WriteMode
+from pipeline.model.source import Scope
+from pipeline.model.table import DeadLetterBudget, QualifiedName, TableSpec, WriteMode
 from pipeline.source.parquet import ParquetFiles
+from pipeline.source.spool import Spool, SpooledSource
 
 Row = dict[str, Any]
 
@@ -31,6 +35,14 @@ DAY = "2024-03-01"
 NEXT_DAY = "2024-03-02"
 
 _SCHEMA = {"day": pl.Date(), "region": pl.String(), "sale_id": pl.Int64(), "amount": pl.Float64()}
+
+
+class SpooledSales(SpooledSource):
+    """The same files, spooled."""
+
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+        file = scope.landing_dir / "sales" / f"{partition.key}.parquet"
+        yield from Spool(scope).write([pl.read_parquet(file)], origin=file.name)
 
 
 class Sale(BaseModel):
@@ -65,6 +77,9 @@ KEY = ("day", "region", "sale_id")
 REPLACED = _sales("replaced", WriteMode.REPLACE, KEY)
 APPENDED = _sales("appended", WriteMode.APPEND, KEY)
 APPENDED_KEYLESS = _sales("appended_keyless", WriteMode.APPEND, ())
+KEYLESS_SPOOLED = APPENDED_KEYLESS.model_copy(
+    update={"name": "spooled", "target": QualifiedName(schema_name="public", table="spooled"), "source": SpooledSales()}
+)
 UPSERTED = _sales("upserted", WriteMode.UPSERT, KEY)
 REPLACED_AS_APPENDED = REPLACED.model_copy(update={"target": APPENDED.target})
 """As if the write mode of one and the same table had been changed."""

@@ -283,6 +283,7 @@ async def _publish(
             f"{load.name}: target {load.spec.target} does not take the rows: "
             f"{summarize(error)}. Alter the table or the row model; nothing was published, a rerun resumes here."
         ) from None
+    await async_failpoint(Place.IN_PUBLISH, **load.facts)
     await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")
     if load.spec.write_mode is not WriteMode.UPSERT:
         return Verdict(totals, checks, None)
