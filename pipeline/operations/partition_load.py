@@ -106,6 +106,8 @@ class PartitionLoad:
             error = DatabaseUnavailable(f"partition {self._partition.key}: the server refused: {summarize(refusal)}")
         except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
             error = failure
+        if isinstance(error, SourceError) and error.source_traceback:
+            self._run.observer.log(logging.ERROR, f"{self._name}:\n{error.source_traceback}")
         return self._report(error, time.monotonic() - started)
 
     async def _load(self) -> Verdict:
