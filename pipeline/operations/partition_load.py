@@ -36,7 +36,7 @@ from pipeline.model.table import Drift, TableSpec
 from pipeline.model.transform import FrameTransform
 from pipeline.operations.begin import Beginning, BegunLoad
 from pipeline.operations.control import Control
-from pipeline.operations.publish import FinishedLoad, Verdict, finish_load, reject_load
+from pipeline.operations.publish import FinishedLoad, Verdict, find_repeated, finish_load, reject_load
 from pipeline.operations.streaming import iterate_in_thread
 from pipeline.operations.threads import in_thread
 from pipeline.operations.upkeep import Tally, Upkeep
@@ -121,6 +121,10 @@ class PartitionLoad:
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
         await self._settle_columns([chunk.descriptor for chunk in manifest.chunks])
+        if (repeated := await find_repeated(self._run.control, self._spec, self._partition, manifest)) is not None:
+            self._say(f"{self._name}: {repeated.note}")
+            self._tally.set(repeated.totals)
+            return repeated
         begun = await self._begin(manifest)
         return await self._finish(manifest, begun.pending)
 
@@ -241,7 +245,8 @@ class PartitionLoad:
         contract = Contract.of(self._spec.row)
         new: dict[str, Column] = {}
         for schema in schemas:
-            contract.require_columns(pl.Schema(schema), drift=self._spec.drift)
+            if self._spec.drift is Drift.FREEZE:
+                contract.check(pl.DataFrame(schema=pl.Schema(schema)))
             if self._spec.drift is Drift.EVOLVE:
                 new |= {column.name: column for column in contract.columns_for(pl.Schema(schema))}
         brought = [column for name, column in new.items() if name not in self._target.column_types]
