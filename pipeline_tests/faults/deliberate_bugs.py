@@ -289,11 +289,11 @@ returning enqueued_rows;""",
             Change(
                 "pipeline/postgres/copy.py",
                 """\
-    return EncodedRows(tuple(pieces), frame.height)
+    return EncodedRows(tuple(pieces), frame.height, "binary" if is_binary else "text")
 """,
                 """\
-    nothing = _encoder(table.schema, columns)
-    return EncodedRows((iter(pieces), [nothing.write_header(), nothing.finish()]), frame.height)
+    nothing = [piece for piece, _ in encode(frame.clear(), columns, batch_rows)]
+    return EncodedRows((iter(pieces), nothing), frame.height, "binary" if is_binary else "text")
 """,
             ),
             Change(
