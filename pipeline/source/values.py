@@ -23,7 +23,7 @@ from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, RESERVED_PREFIX
 
-__all__ = ["FrameBuilder", "Unfit", "column_of", "frame_of_rows", "json_text", "plain_value"]
+__all__ = ["Fault", "FrameBuilder", "Unfit", "column_of", "frame_of_rows", "json_text", "plain_value"]
 
 _Row = dict[str, Any]
 _Values = list[Any]
@@ -46,7 +46,9 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
+class Fault:
+    """Something that is no row: why, and the bytes that people shall see of it."""
+
     reason: str
     line: bytes
 
@@ -78,13 +80,13 @@ class FrameBuilder:
             absent = [type(row) is dict and name not in row for row in rows]
             if any(absent):
                 columns.append(pl.Series(ABSENT_PREFIX + name, absent, dtype=pl.Boolean))
-        if len(given) < len(rows):
-            faults = [row if type(row) is _Fault else None for row in rows]
+        if len(given) < len(rows) or not columns:  # without any column a frame would have no rows
+            faults = [row if type(row) is Fault else None for row in rows]
             columns.append(pl.Series(FAULT, [fault and fault.reason for fault in faults], dtype=pl.String))
             columns.append(pl.Series(LINE, [fault and fault.line for fault in faults], dtype=pl.Binary))
-        return pl.DataFrame(columns, height=len(rows))
+        return pl.DataFrame({column.name: column for column in columns}, height=len(rows))  # a list would rename ""
 
-    def _row_or_fault(self, item: object) -> _Row | _Fault:
+    def _row_or_fault(self, item: object) -> _Row | Fault:
         """The item as a row of plain values, or why it is none."""
         try:
             row = item if type(item) is dict else _row_of(item)
@@ -92,7 +94,7 @@ class FrameBuilder:
                 _require_names(row)
             return row if set(map(type, row.values())) <= _PLAIN_TYPES else _plain_row(row)
         except Unfit as unfit:
-            return _Fault(str(unfit), _likeness(item).encode()[:_LINE_BYTES_MAX])
+            return Fault(str(unfit), _likeness(item).encode()[:_LINE_BYTES_MAX])
 
     def _meet_columns(self, rows: Sequence[_Row]) -> None:
         for row in rows:
@@ -343,13 +345,12 @@ _SIMPLE_TYPES: dict[type, pl.DataType] = {
 
 
 def _decimal_type(values: Sequence[Decimal]) -> pl.DataType | None:
-    scale = whole = 0
-    for value in values:
-        exponent = value.as_tuple().exponent
-        if not isinstance(exponent, int):
-            return None  # NaN, Infinity
-        scale = max(scale, -exponent)
-        whole = max(whole, value.adjusted() + 1)
+    exponents = {value.as_tuple().exponent for value in values}
+    scales = [-exponent for exponent in exponents if isinstance(exponent, int)]
+    if len(scales) < len(exponents):
+        return None  # NaN, Infinity
+    scale = max(0, *scales)
+    whole = max(0, max(map(Decimal.adjusted, values)) + 1)
     return pl.Decimal(_DECIMAL_DIGITS_MAX, scale) if whole + scale <= _DECIMAL_DIGITS_MAX else None
 
 
@@ -357,5 +358,7 @@ def _struct_type(values: Sequence[_Row]) -> pl.DataType | None:
     names = values[0].keys()
     if not names or any(value.keys() != names for value in values):
         return None  # a key that is missing is no null
+    if any(name.startswith(RESERVED_PREFIX) or "\0" in name for name in names):
+        return None  # it would pass for one of ours, or end in the middle of its name
     fields = {name: _common_type([value[name] for value in values if value[name] is not None]) for name in names}
     return None if None in fields.values() else pl.Struct(fields)  # type: ignore[arg-type]
