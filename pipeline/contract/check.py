@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from pipeline.contract.cells import python_values, unheld_cells
+from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.compile import compile_model
 from pipeline.contract.drift import DriftVerdict, columns_for, drift_of, evolved_rules, field_column, has_value
 from pipeline.contract.explain import judge
@@ -271,12 +271,12 @@ def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
 
 def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[Verdict]:
     """Pydantic's verdict of each value; equal ones are judged once."""
+    values = python_values(suspects, exact=holds_decimals(rules))
     if suspects.dtype.is_nested() and suspects.dtype != DYNAMIC:
-        for value in python_values(rules, suspects):
-            yield judge(rules, target, value)
+        yield from (judge(rules, target, value) for value in values)
         return
     verdicts: dict[Any, Verdict] = {}
-    for value in python_values(rules, suspects):
+    for value in values:
         # repr tells -0.0 from 0.0 and finds NaN again, which a float as a key does not; and 1 from True, where types mix.
         key = value if isinstance(value, str) else (repr(value),)
         if (verdict := verdicts.get(key)) is None:

@@ -337,7 +337,8 @@ def _adapter(draft: _Draft, annotation: Any) -> TypeAdapter[Any]:
         except PydanticUserError as error:
             if error.code != "type-adapter-config-unused":
                 raise
-            adapter = TypeAdapter(cast("type[Any]", annotation))  # a model that is a field keeps to its own config
+            # A dataclass or a TypedDict that is a field follows the model's config, which pydantic takes for no root type.
+            adapter = TypeAdapter(cast("type[Any]", annotation | None), config=cast("ConfigDict", config))
         refuse_volatile(draft.where, adapter.core_schema)
     except (PydanticSchemaGenerationError, PydanticUserError, SchemaError, TypeError) as error:
         raise ContractError(f"{draft.where}: pydantic refuses the declaration: {error}") from None

@@ -241,7 +241,8 @@ class PartitionLoad:
         contract = Contract.of(self._spec.row)
         new: dict[str, Column] = {}
         for schema in schemas:
-            contract.require_columns(pl.Schema(schema), drift=self._spec.drift)
+            if self._spec.drift is Drift.FREEZE:
+                contract.check(pl.DataFrame(schema=pl.Schema(schema)))
             if self._spec.drift is Drift.EVOLVE:
                 new |= {column.name: column for column in contract.columns_for(pl.Schema(schema))}
         brought = [column for name, column in new.items() if name not in self._target.column_types]
