@@ -1,4 +1,4 @@
-"""A small table as Dagster sees it, for runs of Dagster's own commands."""
+"""Small tables as Dagster sees them, for runs of Dagster's own commands."""
 
 import dagster as dg
 
@@ -7,7 +7,12 @@ from pipeline.defs.checks import verify_check
 from pipeline.defs.resources import GuardedWriter
 from pipeline_tests.loading import FAST
 from pipeline_tests.tables_for_tests import EVENTS
+from pipeline_tests.tables_of_modes import BY_DAY_AND_REGION, BY_REGION
+
+_SPECS = (EVENTS, BY_REGION, BY_DAY_AND_REGION)
 
 defs = dg.Definitions(
-    assets=[table_asset(EVENTS)], asset_checks=[verify_check(EVENTS)], resources={"writer": GuardedWriter(**FAST)}
+    assets=[table_asset(spec) for spec in _SPECS],
+    asset_checks=[verify_check(spec) for spec in _SPECS],
+    resources={"writer": GuardedWriter(**FAST)},
 )
