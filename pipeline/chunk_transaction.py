@@ -77,6 +77,11 @@ class ChunkJob:
         return [row_no for row_no in rows if row_no not in aside]
 
     @property
+    def name(self) -> str:
+        """For the log."""
+        return f"partition {self.partition.key}, chunk {self.chunk.chunk_no}"
+
+    @property
     def facts(self) -> dict[str, object]:
         """What failpoints can ask for."""
         return {"partition": self.partition.key, "chunk": self.chunk.chunk_no, "attempt": self.attempt}

@@ -18,6 +18,7 @@ __all__ = [
     "NotEnoughSpace",
     "PartitionBusy",
     "PoolBroken",
+    "ReplayFailed",
     "RowledgerError",
     "SourceError",
     "SpecError",
@@ -167,6 +168,10 @@ class DiscrepancyFound(RowledgerError):
 
 class DeadLetterBudgetSpent(RowledgerError):
     """More rows were refused than the table's budget allows. Look at `rowledger dead-letters list`; nothing was published."""
+
+
+class ReplayFailed(RowledgerError):
+    """A replay could not go on. What it had committed stays; mend the cause in the message, then replay again."""
 
 
 class LoadCancelled(RowledgerError):

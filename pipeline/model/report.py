@@ -17,6 +17,7 @@ __all__ = [
     "Observer",
     "PartitionReport",
     "PartitionStatus",
+    "PayloadOf",
     "Progress",
     "Stage",
 ]
@@ -68,6 +69,8 @@ class PartitionReport:
     """How the load of one partition ended.
 
     `error` is None for a published load. Row counts are the ledger's, `seconds` are wall-clock from plan to publish.
+    `filtered_rows` and `added_rows` are those that a transform left out and made; `discarded_values` those of columns that the
+    contract does not know.
     """
 
     table: str
@@ -84,6 +87,9 @@ class PartitionReport:
     checks: tuple[Check, ...]
     incidents: tuple[Incident, ...]
     error: Exception | None = None
+    filtered_rows: int = 0
+    added_rows: int = 0
+    discarded_values: int = 0
 
     @property
     def published(self) -> bool:
@@ -116,23 +122,41 @@ class PartitionStatus:
     run_id: str | None
     started_at: datetime
     published_at: datetime | None
+    filtered_rows: int = 0
+    added_rows: int = 0
+
+    @property
+    def missing_rows(self) -> int:
+        """Rows that are neither in the table, nor among the dead letters, nor filtered."""
+        return self.enqueued_rows + self.added_rows - self.written_rows - self.dead_lettered_rows - self.filtered_rows
 
 
 class Stage(StrEnum):
     """Where a row was refused."""
 
+    SOURCE = "source"  # by its own format: a line that is no row
+    TRANSFORM = "transform"  # by the spec's transform, which raised
     CONTRACT = "contract"  # by the row model
     COPY = "copy"  # by the server, while it was copied
     KEY = "key"  # by the key: a row before it in the source has the same one
     CRASH = "crash"  # by nobody: every worker that took the row died
 
 
+class PayloadOf(StrEnum):
+    """What a dead letter's payload holds."""
+
+    SOURCE = "source"  # the row as the source has it
+    LINE = "line"  # a line of the source that is no row
+    TRANSFORMED = "transformed"  # one of several rows that a transform made of one
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A row that could not be written, and why.
 
-    `row_no` counts from 0 in the partition's source as a whole. `payload` is the row as JSON text with its exact
-    values. `reason` may quote the row model's rules but never the row's values, so that it may be logged.
+    `row_no` counts from 0 in the partition's source as a whole; `part` counts the rows that a transform made of it. `payload`
+    is the row as JSON text with its exact values. `reason` may quote the row model's rules but never the row's values, so that
+    it may be logged; `traceback` may quote anything, and stays in the database.
     """
 
     row_no: int
@@ -142,11 +166,17 @@ class DeadLetter:
     column: str | None = None
     sqlstate: str | None = None
     constraint: str | None = None
+    part: int = 0
+    payload_of: PayloadOf = PayloadOf.SOURCE
+    traceback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands; counts are what workers reported, so they are a hint and not the verdict."""
+    """Where a run stands; counts are what workers reported, so they are a hint and not the verdict.
+
+    `enqueued_rows` grows while a source is loaded as it comes.
+    """
 
     enqueued_rows: int
     written_rows: int
@@ -154,11 +184,13 @@ class Progress:
     rows_per_second: float
     partitions_done: int
     partitions: int
+    filtered_rows: int = 0
+    added_rows: int = 0
 
     @property
     def lag_rows(self) -> int:
-        """Rows that are neither written nor dead-lettered yet."""
-        return self.enqueued_rows - self.written_rows - self.dead_lettered_rows
+        """Rows that are neither written, dead-lettered nor filtered yet."""
+        return self.enqueued_rows + self.added_rows - self.written_rows - self.dead_lettered_rows - self.filtered_rows
 
 
 class Observer(Protocol):

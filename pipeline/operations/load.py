@@ -23,7 +23,7 @@ from pipeline.errors import (
 )
 from pipeline.failpoints import Place, active_failpoints, async_failpoint, failpoint
 from pipeline.model.manifest import ChunkPlan, Manifest
-from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed
+from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed, Replayed
 from pipeline.model.partition import Partition
 from pipeline.model.report import Observer, PartitionReport
 from pipeline.model.source import Scope
@@ -283,7 +283,7 @@ class _Run:
                     logging.ERROR, f"partition {partition.key}, chunk {chunk.chunk_no}:\n{outcome.traceback}"
                 )
             raise _as_error(outcome, self._spec.name, partition.key, chunk.chunk_no)
-        assert not isinstance(outcome, Probed)  # noqa: S101 - no probe was asked for
+        assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
         tally.written_rows += outcome.written_rows
         tally.dead_lettered_rows += outcome.dead_lettered_rows
         if tally.dead_lettered_rows > allowed:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field
 
 from pipeline.chunk_transaction import ChunkJob
 from pipeline.model.column import Column
+from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import ChunkOutcome
 from pipeline.settings import WriterSettings
 
@@ -52,10 +53,10 @@ class Hello(_Message):
 
 
 class Assign(_Message):
-    """One attempt at one chunk."""
+    """One attempt at one chunk, or at some dead letters."""
 
     kind: Literal["assign"] = "assign"
-    job: ChunkJob
+    job: ChunkJob | ReplayJob
 
 
 class Stop(_Message):
