@@ -5,13 +5,12 @@ comes in, an outcome goes out, the ledger decides.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import asyncpg
 import polars as pl
 
-from pipeline.contract.check import Contract
 from pipeline.contract.explain import row_payloads
 from pipeline.contract.fingerprint import fingerprint_frame
 from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
@@ -35,6 +34,7 @@ from pipeline.postgres.ledger import (
 )
 from pipeline.postgres.session import Session
 from pipeline.postgres.sqlstate import Verdict, copy_location, sort_error, summarize
+from pipeline.preparation.rows import PreparedRows, prepare_rows
 from pipeline.settings import WriterSettings
 
 __all__ = ["ChunkJob", "PreparedChunk", "SetAside", "commit_chunk", "prepare_chunk"]
@@ -52,7 +52,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class ChunkJob:
-    """One attempt at one chunk. `dead_letters_max` is what the whole partition may have.
+    """One attempt at one chunk, into these columns of the table. `dead_letters_max` is what the whole partition may have.
 
     Rows in `set_aside` become dead letters untried. A `probe` tries the rows [first, stop) alone, by their number in the
     partition, and commits nothing.
@@ -61,6 +61,7 @@ class ChunkJob:
     handle: LoadHandle
     partition: Partition
     chunk: ChunkPlan
+    columns: tuple[Column, ...]
     attempt: int
     dead_letters_max: int
     set_aside: tuple[SetAside, ...] = ()
@@ -91,15 +92,22 @@ class ChunkJob:
 class PreparedChunk:
     """A chunk read, checked and encoded: all that can be done before the transaction begins.
 
-    `source` has the rows as the source gave them, `good` those that pass the contract, in the table's types;
-    `row_nos[i]` is the number in the partition of `good[i]`.
+    `crashed` are the dead letters of rows that were set aside untried.
     """
 
-    source: pl.DataFrame
-    good: pl.DataFrame
-    row_nos: Sequence[int]
-    rejected: list[DeadLetter]
+    rows: PreparedRows
+    crashed: list[DeadLetter]
     encoded: EncodedRows
+
+    @property
+    def good(self) -> pl.DataFrame:
+        """The rows that go to COPY, in the table's types."""
+        return self.rows.good
+
+    @property
+    def rejected(self) -> list[DeadLetter]:
+        """The rows that do not even get to COPY."""
+        return [*self.crashed, *self.rows.rejected]
 
 
 @dataclass(slots=True)
@@ -112,24 +120,18 @@ class _Copied:
 
 def prepare_chunk(
     spec: TableSpec,
-    columns: Sequence[Column],
     job: ChunkJob,
     settings: WriterSettings,
     on_progress: Callable[[int], None],
 ) -> PreparedChunk:
-    """Read the chunk's rows again from the source, hold them against the contract, encode the good ones."""
+    """Read the chunk's rows again from the source, run them through transform and contract, encode the good ones."""
     source = spec.source.read(job.chunk.descriptor)
     on_progress(source.height)
     tried, row_nos = _rows_to_try(source, job)
     failpoint(Place.WHILE_ENCODING, **job.facts, row=row_nos)
-    checked = Contract.of(spec.row).check(
-        tried, types={column.name: column.type for column in columns}, bounds=job.partition
-    )
-    rejected = [replace(letter, row_no=row_nos[letter.row_no]) for letter in checked.rejected]
-    if checked.good_rows is not None:
-        row_nos = [row_nos[position] for position in checked.good_rows]
-    encoded = encode_rows(checked.good, columns, settings.batch_rows, on_progress)
-    return PreparedChunk(source, checked.good, row_nos, [*_crash_letters(source, job), *rejected], encoded)
+    rows = prepare_rows(spec, job.columns, tried, row_nos, job.partition, dead_letters_max=job.dead_letters_max)
+    encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
+    return PreparedChunk(rows, _crash_letters(source, job), encoded)
 
 
 def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
@@ -152,7 +154,6 @@ def _crash_letters(source: pl.DataFrame, job: ChunkJob) -> list[DeadLetter]:
 async def commit_chunk(
     session: Session,
     prepared: PreparedChunk,
-    columns: Sequence[Column],
     job: ChunkJob,
     settings: WriterSettings,
     *,
@@ -184,45 +185,41 @@ async def commit_chunk(
         await connection.execute("rollback")
         if counts is None:
             raise ChunkFailed(f"load {job.handle.load_id} has no chunk {job.chunk.chunk_no} in the ledger")
-        return AlreadyCommitted(written_rows=counts[0], dead_lettered_rows=counts[1])
+        return counts
     failpoint(Place.AFTER_CLAIM, **job.facts)
     await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
 
-    copied = await _copy_isolating(connection, prepared, columns, job, settings, on_progress)
+    copied = await _copy_isolating(connection, prepared, job, settings, on_progress)
     written = _without(prepared.good, copied.refused)
-    fingerprint = fingerprint_frame(written, columns).to_json() if settings.fingerprint else None
+    fingerprint = fingerprint_frame(written, job.columns).to_json() if settings.fingerprint else None
     if job.probe is not None:
         await connection.execute("rollback")
         return Probed()
     letters = [*prepared.rejected, *copied.letters]
     if len(letters) > job.dead_letters_max:
         await _keep_what_was_learned(connection, job, letters, worker_pid)
-    await record_dead_letters(
-        connection, job.handle, job.chunk.chunk_no, letters, attempt=job.attempt, worker_pid=worker_pid
-    )
-    balanced = await record_chunk(
-        connection,
-        job.handle,
-        job.chunk.chunk_no,
+    await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
+    committed = Committed(
         written_rows=written.height,
         dead_lettered_rows=len(letters),
-        fingerprint=fingerprint,
+        filtered_rows=prepared.rows.filtered_rows,
+        added_rows=prepared.rows.added_rows,
+        discarded_values=prepared.rows.discarded_values,
     )
-    if not balanced:
+    if not await record_chunk(connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint):
         raise ChunkFailed(
-            f"chunk {job.chunk.chunk_no}: {enqueued} rows enqueued, but {written.height} written "
-            f"and {len(letters)} dead-lettered"
+            f"chunk {job.chunk.chunk_no}: {enqueued} rows enqueued and {committed.added_rows} added, but {written.height} "
+            f"written, {len(letters)} dead-lettered and {committed.filtered_rows} filtered"
         )
     failpoint(Place.BEFORE_COMMIT, **job.facts)
     await connection.execute("commit")
     failpoint(Place.AFTER_COMMIT, **job.facts)
-    return Committed(written_rows=written.height, dead_lettered_rows=len(letters))
+    return committed
 
 
 async def _copy_isolating(
     connection: asyncpg.Connection,
     prepared: PreparedChunk,
-    columns: Sequence[Column],
     job: ChunkJob,
     settings: WriterSettings,
     on_progress: Callable[[int], None],
@@ -244,12 +241,14 @@ async def _copy_isolating(
 
     while position < total and len(prepared.rejected) + len(copied.letters) <= job.dead_letters_max:
         if refusal is not None and position == bad:
-            _refuse(copied, prepared, position, refusal, job)
+            _refuse(copied, prepared, position, refusal)
             position, window, bad, refusal = position + 1, _WINDOW_AFTER_REFUSAL, total, None
             continue
         stop = min(total, position + window, bad)
         whole = position == 0 and stop == total
-        rows = prepared.encoded if whole else encode_rows(prepared.good[position:stop], columns, settings.batch_rows)
+        rows = (
+            prepared.encoded if whole else encode_rows(prepared.good[position:stop], job.columns, settings.batch_rows)
+        )
         await connection.execute("savepoint rows_sent")
         try:
             await copy_rows(
@@ -257,7 +256,7 @@ async def _copy_isolating(
                 rows,
                 schema_name=LEDGER_SCHEMA,
                 table_name=job.handle.staging_table,
-                columns=columns,
+                columns=job.columns,
                 on_sent=on_sent,
             )
         except asyncpg.PostgresError as error:
@@ -276,16 +275,14 @@ async def _copy_isolating(
     return copied
 
 
-def _refuse(copied: _Copied, prepared: PreparedChunk, offset: int, error: asyncpg.PostgresError, job: ChunkJob) -> None:
+def _refuse(copied: _Copied, prepared: PreparedChunk, offset: int, error: asyncpg.PostgresError) -> None:
     """Set one row aside, with the row as the source gave it."""
-    row_no = prepared.row_nos[offset]
     copied.refused.append(offset)
     copied.letters.append(
-        DeadLetter(
-            row_no=row_no,
+        prepared.rows.refusal(
+            offset,
             stage=Stage.COPY,
             reason=f"refused by the server: {summarize(error)}",
-            payload=next(row_payloads(prepared.source[[row_no - job.chunk.first_row]])),
             column=copy_location(error).column or getattr(error, "column_name", None),
             sqlstate=error.sqlstate,
             constraint=getattr(error, "constraint_name", None),
@@ -301,7 +298,7 @@ async def _keep_what_was_learned(
     if await fence_load(connection, job.handle):
         await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
         await record_dead_letters(
-            connection, job.handle, job.chunk.chunk_no, letters, attempt=job.attempt, worker_pid=worker_pid
+            connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid
         )
     await connection.execute("commit")
     raise DeadLetterBudgetSpent(

@@ -23,6 +23,7 @@ __all__ = [
     "SourceError",
     "SpecError",
     "TargetMismatch",
+    "TransformFailed",
     "UnknownPartition",
     "UnsupportedServer",
     "WorkerTerminated",
@@ -63,6 +64,10 @@ class UnknownPartition(RowledgerError, LookupError):
 
 class SourceError(RowledgerError):
     """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun."""
+
+
+class TransformFailed(RowledgerError):
+    """A table's transform does not keep to its rules. Mend the function that the spec names; a rerun resumes."""
 
 
 class DatabaseUnavailable(RowledgerError):

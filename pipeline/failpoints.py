@@ -37,6 +37,8 @@ class Place(StrEnum):
     WHILE_REPORTING = "while_reporting"
     IN_HEARTBEAT = "in_heartbeat"
     IN_PLANNING = "in_planning"
+    IN_SPOOLING = "in_spooling"
+    BEFORE_SEAL = "before_seal"
     BEFORE_RECONCILE = "before_reconcile"
     IN_RECONCILE = "in_reconcile"
     BEFORE_PUBLISH = "before_publish"

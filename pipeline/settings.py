@@ -38,6 +38,11 @@ class Settings(BaseSettings):
         """Where landing assets write the partitioned source files."""
         return self.home.absolute() / "landing"
 
+    @property
+    def spool_dir(self) -> Path:
+        """Where runs keep rows that cannot be read a second time, for as long as they last."""
+        return self.home.absolute() / "spool"
+
 
 @cache
 def settings() -> Settings:

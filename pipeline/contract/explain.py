@@ -1,24 +1,19 @@
-"""The last word on suspicious values, the reason of a refusal, and the row as it was: one value at a time.
+"""The last word on suspicious values and the reason of a refusal: one value at a time.
 
-Only suspects and refused rows come here. Reasons quote the row model's rules and never the row's values.
+Only suspects come here. Reasons quote the row model's rules and never the row's values.
 """
 
 # ruff: noqa: ANN401, a cell of a source row may be anything
 
-import base64
-import json
-import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
-import polars as pl
 from pydantic import ValidationError
 
-from pipeline.contract.read import blank
+from pipeline.contract.payloads import row_payloads
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import as_frame_value, misfit
 from pipeline.model.column import ColumnType
@@ -28,8 +23,6 @@ __all__ = ["Verdict", "judge", "row_payloads"]
 _NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
 _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
 _EXACT_INTEGER = 2**53
-_CALENDAR_DAYS = 2_932_896  # to 9999-12-31, and as far back
-_TICKS_A_DAY = {"d": 1, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME}
 
 # Messages of these error types come from a parser that may quote the input behind the comma.
@@ -88,49 +81,3 @@ def _message(detail: Any) -> str:
     if kind.endswith(_QUOTING_ERRORS):
         message = message.split(",", 1)[0]
     return f"{message} [{kind}]"
-
-
-def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
-    """Each row as a JSON object that keeps its exact values.
-
-    Integers and finite floats are JSON numbers (floats in their shortest form that reads back equal), decimals, dates and
-    times are text (ISO 8601, with nanoseconds where the source has them), NaN and infinities are the texts NaN, Infinity and
-    -Infinity, bytes are {"base64": "…"}.
-    """
-    exact = rows.with_columns(_temporal_text(rows[name]) for name, dtype in rows.schema.items() if dtype.is_temporal())
-    for row in exact.iter_rows(named=True):
-        yield json.dumps({name: _json_value(value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False)
-
-
-def _temporal_text(values: pl.Series) -> pl.Series:
-    """Dates and times as polars writes them, for Python's own hold no nanoseconds; those beyond any calendar as ticks."""
-    ticks = values.to_physical()
-    if isinstance(values.dtype, pl.Date | pl.Datetime):
-        unit = "d" if isinstance(values.dtype, pl.Date) else values.dtype.time_unit
-        limit = min(_CALENDAR_DAYS * _TICKS_A_DAY[unit], 2**63 - 1)
-        beyond = ((ticks < -limit) | (ticks > limit)).fill_null(value=False)
-        if beyond.any():
-            written = blank(values, beyond).dt.to_string("iso")
-            counted = pl.format("{} " + unit + " since 1970-01-01", pl.lit(ticks))
-            return pl.select(pl.when(beyond).then(counted).otherwise(written).alias(values.name)).to_series()
-    return values.dt.to_string("iso")
-
-
-def _json_value(value: Any) -> Any:  # noqa: PLR0911, one line a type
-    match value:
-        case float() if not math.isfinite(value):
-            return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-        case Decimal():
-            return format(value, "f")
-        case bytes():
-            return {"base64": base64.b64encode(value).decode("ascii")}
-        case date() | time():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case list():
-            return [_json_value(item) for item in value]
-        case dict():
-            return {str(name): _json_value(item) for name, item in value.items()}
-        case _:
-            return value

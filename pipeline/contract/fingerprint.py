@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.contract.pg_hash import hash_byte_strings, hash_doubles, hash_int64s
-from pipeline.model.column import Column, TypeName
+from pipeline.model.column import Column, ColumnType, TypeName
 
 __all__ = ["Fingerprint", "fingerprint_frame", "fingerprint_from_row", "fingerprint_sql"]
 
@@ -128,7 +128,7 @@ def fingerprint_sql(columns: Sequence[Column], quote: Callable[[str], str]) -> l
         name = quote(column.name)
         if column.nullable:
             expressions.append(f"count({name})")
-        expressions.append(f"coalesce({_TOTALS_SQL[column.type.name].format(name)}, 0)")
+        expressions.append(f"coalesce({_total_sql(column.type, name)}, 0)")
     return expressions
 
 
@@ -151,8 +151,11 @@ _TOTALS_SQL: dict[TypeName, str] = {
     TypeName.TIMESTAMP: "sum(timestamp_hash({})::bigint)",
     # timestamptz_hash came with PostgreSQL 18 only; an instant as UTC clock time has the same bits.
     TypeName.TIMESTAMPTZ: "sum(timestamp_hash({} at time zone 'UTC')::bigint)",
-    TypeName.JSONB: "0",
-}
+}  # every other type is counted only
+
+
+def _total_sql(column_type: ColumnType, name: str) -> str:
+    return "0" if column_type.array else _TOTALS_SQL.get(column_type.name, "0").format(name)
 
 
 def fingerprint_from_row(columns: Sequence[Column], rows: int, figures: Sequence[object]) -> Fingerprint:
@@ -179,12 +182,14 @@ def fingerprint_frame(frame: pl.DataFrame, columns: Sequence[Column]) -> Fingerp
         values = frame[column.name]
         if nulls := values.null_count():
             values = values.drop_nulls()
-        entries[column.name] = (frame.height - nulls, _total(values, column.type.name) if len(values) else 0)
+        entries[column.name] = (frame.height - nulls, _total(values, column.type) if len(values) else 0)
     return Fingerprint(entries)
 
 
-def _total(values: pl.Series, type_name: TypeName) -> Total:  # noqa: C901, PLR0911, one line a type
-    match type_name:
+def _total(values: pl.Series, column_type: ColumnType) -> Total:  # noqa: C901, PLR0911, one line a type
+    if column_type.array:
+        return 0
+    match column_type.name:
         case TypeName.BOOLEAN:
             return int(values.sum())
         case TypeName.SMALLINT | TypeName.INTEGER | TypeName.BIGINT:
@@ -203,7 +208,7 @@ def _total(values: pl.Series, type_name: TypeName) -> Total:  # noqa: C901, PLR0
             return _sum_hashes(hash_int64s((values.to_physical() // 1000).to_numpy()))
         case TypeName.TIMESTAMP | TypeName.TIMESTAMPTZ:
             return _sum_hashes(hash_int64s(values.to_physical().to_numpy() - _PG_EPOCH_US))
-        case TypeName.JSONB:
+        case _:
             return 0
 
 

@@ -1,11 +1,12 @@
 """PostgreSQL column types as Rowledger writes them: one value that names the SQL type and the frame type.
 
 A contract declares columns in these types, the catalogue reads an existing table into them, and both sides of the
-fingerprint follow them. Anything outside this list is refused by name, never guessed.
+fingerprint follow them. A type that is not in this list by name is OTHER: its values are written in their text form, which
+the server alone reads.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import polars as pl
@@ -14,7 +15,7 @@ __all__ = ["Column", "ColumnType", "TypeName"]
 
 
 class TypeName(StrEnum):
-    """The canonical names that `format_type()` prints."""
+    """The canonical names that `format_type()` prints; of an enum and of any other type `ColumnType.of` has the name."""
 
     BOOLEAN = "boolean"
     SMALLINT = "smallint"
@@ -25,13 +26,21 @@ class TypeName(StrEnum):
     NUMERIC = "numeric"
     TEXT = "text"
     VARCHAR = "character varying"
+    CHAR = "character"
+    CITEXT = "citext"
+    ENUM = "enum"
     BYTEA = "bytea"
     UUID = "uuid"
     DATE = "date"
     TIME = "time without time zone"
     TIMESTAMP = "timestamp without time zone"
     TIMESTAMPTZ = "timestamp with time zone"
+    INTERVAL = "interval"
+    INET = "inet"
+    CIDR = "cidr"
+    JSON = "json"
     JSONB = "jsonb"
+    OTHER = "other"
 
 
 _FRAME_TYPES: dict[TypeName, pl.DataType] = {
@@ -43,63 +52,117 @@ _FRAME_TYPES: dict[TypeName, pl.DataType] = {
     TypeName.DOUBLE: pl.Float64(),
     TypeName.TEXT: pl.String(),
     TypeName.VARCHAR: pl.String(),
+    TypeName.CHAR: pl.String(),
+    TypeName.CITEXT: pl.String(),
+    TypeName.ENUM: pl.String(),
     TypeName.BYTEA: pl.Binary(),
     TypeName.UUID: pl.Binary(),  # 16 bytes, big-endian as in RFC 9562
     TypeName.DATE: pl.Date(),
     TypeName.TIME: pl.Time(),
     TypeName.TIMESTAMP: pl.Datetime("us"),
     TypeName.TIMESTAMPTZ: pl.Datetime("us", "UTC"),
-    TypeName.JSONB: pl.String(),  # JSON text
+    TypeName.INTERVAL: pl.Duration("us"),
+    TypeName.INET: pl.Binary(),  # as the server sends it: family (2 or 3), bits, 1 for cidr, number of bytes, these bytes
+    TypeName.CIDR: pl.Binary(),
+    TypeName.JSON: pl.String(),  # JSON text
+    TypeName.JSONB: pl.String(),
+    TypeName.OTHER: pl.String(),  # the text that the type's input function reads
 }
 
-_TYPE_PATTERN = re.compile(r"^(?P<name>[a-z ]+?)(?:\((?P<a>\d+)(?:,(?P<b>-?\d+))?\))?$")
+_FRACTIONS = {TypeName.TIME, TypeName.TIMESTAMP, TypeName.TIMESTAMPTZ, TypeName.INTERVAL}
+_MODIFIERS = re.compile(r"\((?P<first>\d+)(?:,(?P<second>-?\d+))?\)")
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
     """A PostgreSQL type: its canonical name and its modifiers.
 
-    `length` is the n of varchar(n), in characters. `precision` and `scale` are those of numeric, in decimal digits.
+    `length` is the n of varchar(n) and char(n), in characters. `precision` and `scale` are those of numeric, in decimal
+    digits; for times, timestamps and intervals `precision` is the digits below the second. `array` means a one-dimensional
+    array of the type. `of` names an enum, a citext or another type as `format_type()` prints it; `labels` are the enum's.
     """
 
     name: TypeName
     length: int | None = None
     precision: int | None = None
     scale: int | None = None
+    array: bool = False
+    of: str | None = None
+    labels: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> "ColumnType | None":
-        """Read what `format_type(atttypid, atttypmod)` printed; None for a type that Rowledger does not write."""
-        match = _TYPE_PATTERN.match(text)
-        if match is None or match["name"] not in set(TypeName):
+    def parse(  # noqa: PLR0911, one line a family of types
+        cls, text: str, *, labels: tuple[str, ...] | None = None, is_citext: bool = False
+    ) -> "ColumnType | None":
+        """Read what `format_type(atttypid, atttypmod)` printed; `labels` are those of an enum.
+
+        None for a type that would change our values unseen: an interval that keeps certain fields only.
+        """
+        base = text.removesuffix("[]")
+        array = base != text
+        if labels is not None:
+            return cls(TypeName.ENUM, of=base, labels=labels, array=array)
+        if is_citext:
+            return cls(TypeName.CITEXT, of=base, array=array)
+        if base == "bpchar":
+            return cls(TypeName.CHAR, array=array)
+        modifiers = _MODIFIERS.search(base)
+        first = int(modifiers["first"]) if modifiers else None
+        second = int(modifiers["second"]) if modifiers and modifiers["second"] else None
+        name = _MODIFIERS.sub("", base)
+        if name.startswith("interval "):
             return None
-        name = TypeName(match["name"])
-        first = int(match["a"]) if match["a"] else None
-        match name:
+        match _BY_NAME.get(name):
+            case None:
+                return cls(TypeName.OTHER, of=text)
             case TypeName.NUMERIC:
-                scale = int(match["b"]) if match["b"] else (0 if first is not None else None)
-                return cls(name, precision=first, scale=scale)
-            case TypeName.VARCHAR:
-                return cls(name, length=first)
-            case _ if first is None:
-                return cls(name)
-            case _:
-                return None  # timestamp(3) and its kind would round what we send
+                scale = (second or 0) if first is not None else None
+                return cls(TypeName.NUMERIC, precision=first, scale=scale, array=array)
+            case TypeName.VARCHAR | TypeName.CHAR as sized:
+                return cls(sized, length=first, array=array)
+            case named:
+                return cls(named, precision=first, array=array)
 
     @property
     def sql(self) -> str:
         """The type as it is written in DDL."""
-        if self.precision is not None:
-            return f"{self.name}({self.precision},{self.scale or 0})"
-        return f"{self.name}({self.length})" if self.length is not None else str(self.name)
+        return self.element_sql + ("[]" if self.array else "")
+
+    @property
+    def element_sql(self) -> str:
+        """The type without its brackets."""
+        match self.name:
+            case TypeName.ENUM | TypeName.CITEXT | TypeName.OTHER:
+                return self.of or str(self.name)
+            case TypeName.CHAR if self.length is None:
+                return "bpchar"  # `character` alone would be character(1)
+            case TypeName.NUMERIC if self.precision is not None:
+                return f"{self.name}({self.precision},{self.scale or 0})"
+            case _ if self.name in _FRACTIONS and self.precision is not None:
+                first, _, rest = self.name.partition(" ")
+                return f"{first}({self.precision}) {rest}".rstrip()
+            case _:
+                return f"{self.name}({self.length})" if self.length is not None else str(self.name)
+
+    @property
+    def element(self) -> "ColumnType":
+        """The type of an array's elements; of anything else the type itself."""
+        return replace(self, array=False) if self.array else self
 
     @property
     def frame_type(self) -> pl.DataType:
-        """The polars type whose Arrow form the binary encoder turns into exactly this PostgreSQL type."""
+        """The polars type of the values that are written, arrays as lists of it."""
+        if self.array:
+            return pl.List(self.element.frame_type)
         if self.name is TypeName.NUMERIC:
             # numeric without modifiers takes any scale; 38 digits is what a 128-bit decimal holds.
             return pl.Decimal(self.precision or 38, self.scale if self.scale is not None else 9)
         return _FRAME_TYPES[self.name]
+
+
+_BY_NAME: dict[str, TypeName] = {
+    str(name): name for name in TypeName if name not in (TypeName.ENUM, TypeName.CITEXT, TypeName.OTHER)
+}
 
 
 @dataclass(frozen=True, slots=True)

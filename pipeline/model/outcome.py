@@ -75,26 +75,32 @@ class _Outcome(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Committed(_Outcome):
+class _Counted(_Outcome):
+    """What became of a chunk's rows: `enqueued + added = written + dead-lettered + filtered`.
+
+    Added and filtered are a transform's doing. `discarded_values` stood in columns that the contract does not know.
+    """
+
+    written_rows: int
+    dead_lettered_rows: int
+    filtered_rows: int = 0
+    added_rows: int = 0
+    discarded_values: int = 0
+    retries: int = 0
+    peak_rss_bytes: int = 0
+    client_cpu_s: float = 0.0
+
+
+class Committed(_Counted):
     """The chunk's rows, dead letters and counts are in the database, by this attempt."""
 
     kind: Literal["committed"] = "committed"
-    written_rows: int
-    dead_lettered_rows: int
-    retries: int = 0
-    peak_rss_bytes: int = 0
-    client_cpu_s: float = 0.0
 
 
-class AlreadyCommitted(_Outcome):
+class AlreadyCommitted(_Counted):
     """An earlier attempt had committed, though its report was lost. Counts are read from the ledger."""
 
     kind: Literal["already_committed"] = "already_committed"
-    written_rows: int
-    dead_lettered_rows: int
-    retries: int = 0
-    peak_rss_bytes: int = 0
-    client_cpu_s: float = 0.0
 
 
 class Probed(_Outcome):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from pipeline.errors import PartitionBusy
+from pipeline.errors import Fenced, PartitionBusy
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.states import LoadState
@@ -28,16 +28,18 @@ from pipeline.postgres.ledger import (
     insert_load,
     is_plan_of,
     read_pending_chunks,
+    reopen_load,
     take_over_load,
     terminate_sessions,
 )
 from pipeline.postgres.session import transaction
 from pipeline.settings import WriterSettings
 
-__all__ = ["BegunLoad", "begin_load"]
+__all__ = ["Beginning", "BegunLoad"]
 
 _BUSY_POLL_S = 0.5
 _FASTER = "another run that was faster"
+_CHANGED = "source, contract, plan or staging table have changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,42 +49,6 @@ class BegunLoad:
     handle: LoadHandle
     pending: tuple[ChunkPlan, ...]
     resumed: bool
-
-
-async def begin_load(
-    control: Control,
-    spec: TableSpec,
-    target: Target,
-    partition: Partition,
-    manifest: Manifest,
-    *,
-    holder: Holder,
-    run_id: str | None,
-    settings: WriterSettings,
-    say: Callable[[str], None],
-) -> BegunLoad:
-    """Record the manifest, or take the unfinished load over; raises PartitionBusy when another run keeps working on it."""
-    beginning = _Beginning(spec, target, partition, manifest, holder, run_id, settings)
-    give_up_at = time.monotonic() + settings.busy_wait_s
-    said = False
-    while True:
-        begun = await control.transaction(
-            f"partition {partition.key}: begin",
-            beginning.attempt,
-            # On disk before anyone knows it: a crash that undid it could give number and epoch away a second time.
-            durable=True,
-        )
-        if isinstance(begun, BegunLoad):
-            return begun
-        if time.monotonic() >= give_up_at:
-            raise PartitionBusy(
-                f"table {spec.name}, partition {partition.key} is being loaded by {begun}, and still was after "
-                f"{settings.busy_wait_s} s; wait for that run or cancel it, then rerun"
-            )
-        if not said:
-            said = True
-            say(f"partition {partition.key} is being loaded by {begun}; waiting up to {settings.busy_wait_s} s")
-        await asyncio.sleep(_BUSY_POLL_S)
 
 
 class _LeaseWatch:
@@ -101,15 +67,16 @@ class _LeaseWatch:
         return time.monotonic() - self._seen_at < lease.lease_s
 
 
-class _Beginning:
-    """One run's attempts to begin one load."""
+class Beginning:
+    """One run's attempts to begin one load. The manifest is None for a source that is loaded while it still produces."""
 
     def __init__(
         self,
         spec: TableSpec,
         target: Target,
         partition: Partition,
-        manifest: Manifest,
+        manifest: Manifest | None,
+        *,
         holder: Holder,
         run_id: str | None,
         settings: WriterSettings,
@@ -121,10 +88,44 @@ class _Beginning:
         self._holder = holder
         self._run_id = run_id
         self._lease_s = settings.lease_s
+        self._busy_wait_s = settings.busy_wait_s
         self._contract_digest = _contract_digest(spec, target, settings)
         self._watch = _LeaseWatch()
 
-    async def attempt(self, connection: asyncpg.Connection) -> BegunLoad | str:
+    async def begin(self, control: Control, say: Callable[[str], None]) -> BegunLoad:
+        """Record a new load, or take the unfinished one over; raises PartitionBusy when another run keeps working on it."""
+        key = self._partition.key
+        give_up_at = time.monotonic() + self._busy_wait_s
+        said = False
+        while True:
+            # Durable: a crash that undid it could give number and epoch away a second time.
+            begun = await control.transaction(f"partition {key}: begin", self._attempt, durable=True)
+            if isinstance(begun, BegunLoad):
+                return begun
+            if time.monotonic() >= give_up_at:
+                raise PartitionBusy(
+                    f"table {self._spec.name}, partition {key} is being loaded by {begun}, and still was after "
+                    f"{self._busy_wait_s} s; wait for that run or cancel it, then rerun"
+                )
+            if not said:
+                said = True
+                say(f"partition {key} is being loaded by {begun}; waiting up to {self._busy_wait_s} s")
+            await asyncio.sleep(_BUSY_POLL_S)
+
+    async def start_over(self, control: Control, handle: LoadHandle) -> BegunLoad:
+        """Abandon a load of ours, and begin a new one in its place."""
+
+        async def attempt(connection: asyncpg.Connection) -> BegunLoad | str:
+            await end_load(connection, handle, LoadState.ABANDONED, _CHANGED)
+            await drop_staging(connection, handle.staging_table)
+            return await self._begin_anew(connection)
+
+        begun = await control.transaction(f"partition {self._partition.key}: start over", attempt, durable=True)
+        if isinstance(begun, str):
+            raise Fenced(f"load {handle.load_id}: {begun} has taken the partition over")
+        return begun
+
+    async def _attempt(self, connection: asyncpg.Connection) -> BegunLoad | str:
         """The load, or the name of whoever is at work on it."""
         found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
         if found is None:
@@ -142,18 +143,22 @@ class _Beginning:
             return _FASTER
         if await self._can_resume(connection, found):
             await hold_lease(connection, mine, self._holder, self._lease_s)
+            if self._manifest is None:
+                await reopen_load(connection, mine)
+                return BegunLoad(mine, (), resumed=True)
             return BegunLoad(mine, await read_pending_chunks(connection, mine, self._manifest), resumed=True)
-        await end_load(connection, mine, LoadState.ABANDONED, "source, contract, plan or staging table have changed")
+        await end_load(connection, mine, LoadState.ABANDONED, _CHANGED)
         await drop_staging(connection, mine.staging_table)
         return await self._begin_anew(connection)
 
     async def _can_resume(self, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
         """Whether what the load has staged is part of what this run wants to stage."""
-        return (
-            found.has_staging
-            and found.manifest_digest == self._manifest.digest
-            and found.contract_digest == self._contract_digest
-            and await is_plan_of(connection, found.handle, self._manifest)
+        if not found.has_staging or found.contract_digest != self._contract_digest:
+            return False
+        if self._manifest is None:
+            return True  # chunk by chunk, as they come, each is held against the one that the ledger has
+        return found.manifest_digest == self._manifest.digest and await is_plan_of(
+            connection, found.handle, self._manifest
         )
 
     async def _begin_anew(self, connection: asyncpg.Connection) -> BegunLoad | str:
@@ -175,11 +180,18 @@ class _Beginning:
             return await self._take_over(connection, found)
         await create_staging(connection, self._target, handle, self._partition)
         await hold_lease(connection, handle, self._holder, self._lease_s)
-        return BegunLoad(handle, self._manifest.chunks, resumed=False)
+        return BegunLoad(handle, self._manifest.chunks if self._manifest else (), resumed=False)
 
 
 def _contract_digest(spec: TableSpec, target: Target, settings: WriterSettings) -> str:
     """SHA-256 over what decides, beside the source, which rows are staged and how they are compared."""
     columns = [(column.name, column.type.sql, column.nullable) for column in target.columns]
-    facts = [spec.row.model_json_schema(), spec.key, columns, settings.fingerprint]
+    facts = [
+        spec.row.model_json_schema(),
+        spec.key,
+        columns,
+        settings.fingerprint,
+        spec.drift,
+        spec.transform.source_code if spec.transform is not None else None,
+    ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

@@ -4,34 +4,38 @@ Staging tables have no index while they are filled, so duplicates show only when
 once more for exactly the keys concerned: it alone knows which row came first, whatever order the workers had.
 """
 
+import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 import polars as pl
 
-from pipeline.contract.check import Contract
-from pipeline.contract.explain import row_payloads
 from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
 from pipeline.contract.target import as_frame_value
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import DeadLetter, Stage
+from pipeline.model.source import RESERVED_PREFIX
 from pipeline.model.table import TableSpec
 from pipeline.operations.threads import in_thread
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
 from pipeline.postgres.copy import copy_rows, encode_rows
 from pipeline.postgres.ledger import LoadHandle, record_dead_letters
 from pipeline.postgres.queries import query, quote_identifier
+from pipeline.preparation.rows import prepare_rows
 from pipeline.settings import WriterSettings
 
 __all__ = ["set_duplicates_aside"]
 
-_ROW_NO = "rowledger row_no"  # names that no contract column can have: they hold a blank
-_CHUNK_NO = "rowledger chunk_no"
-_PAYLOAD = "rowledger payload"
-_KEPT_ROW_NO = "rowledger kept_row_no"
+# Beside the target's columns.
+_ROW_NO = f"{RESERVED_PREFIX}row_no"
+_PART = f"{RESERVED_PREFIX}part"
+_CHUNK_NO = f"{RESERVED_PREFIX}chunk_no"
+_LETTER = f"{RESERVED_PREFIX}letter"
+_KEPT_ROW_NO = f"{RESERVED_PREFIX}kept_row_no"
+_KEPT_PART = f"{RESERVED_PREFIX}kept_part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,29 @@ class _Duplicates:
     @property
     def surplus_rows(self) -> int:
         return self.rows - self.keys.height
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Rows that are dead letters already: whole source rows, and single parts of those that a transform multiplied."""
+
+    whole: pl.Series
+    parts: pl.DataFrame
+
+    @property
+    def rows(self) -> int:
+        return len(self.whole) + self.parts.height
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Rows with a repeated key as the source has them: target columns, place, and the index of each one's letter.
+
+    The letters lack their reason: which row of a key stays is not known before all are found.
+    """
+
+    rows: pl.DataFrame
+    letters: list[DeadLetter]
 
 
 async def set_duplicates_aside(
@@ -67,33 +94,38 @@ async def set_duplicates_aside(
     found = await _find(connection, spec, target, handle)
     if found.keys.is_empty():
         return 0
-    refused = [row["row_no"] for row in await connection.fetch(query("dead_row_numbers"), handle.load_id)]
+    refused = await _read_refused(connection, handle)
     allowed = spec.dead_letters.allowed_rows(manifest.enqueued_rows)
-    if len(refused) + found.surplus_rows > allowed:
+    if refused.rows + found.surplus_rows > allowed:
         raise DeadLetterBudgetSpent(
             f"table {spec.name}, partition {partition.key}: {found.surplus_rows} rows repeat a key ({', '.join(spec.key)}) "
-            f"and {len(refused)} were refused before; the budget is {allowed}"
+            f"and {refused.rows} were refused before; the budget is {allowed}"
         )
-    rows = await in_thread(
+    again = await in_thread(
         lambda: _read_again(spec, target, partition, manifest.chunks, found.keys, refused),
         timeout_s=settings.chunk_deadline_s,
     )
-    if rows.height != found.rows:
+    if again.rows.height != found.rows:
         raise DiscrepancyFound(
             f"table {spec.name}, partition {partition.key}: {found.rows} rows in staging repeat a key, "
-            f"the source has {rows.height} with these keys"
+            f"the source has {again.rows.height} with these keys"
         )
     key = list(spec.key)
-    kept = rows.unique(subset=key, keep="first", maintain_order=True)
-    surplus = rows.join(
-        kept.select(*key, pl.col(_ROW_NO).alias(_KEPT_ROW_NO)),
+    kept = again.rows.unique(subset=key, keep="first", maintain_order=True)
+    surplus = again.rows.join(
+        kept.select(*key, pl.col(_ROW_NO).alias(_KEPT_ROW_NO), pl.col(_PART).alias(_KEPT_PART)),
         on=key,
         how="left",
         nulls_equal=True,
         maintain_order="left",
-    ).filter(pl.col(_ROW_NO) != pl.col(_KEPT_ROW_NO))
+    ).filter((pl.col(_ROW_NO) != pl.col(_KEPT_ROW_NO)) | (pl.col(_PART) != pl.col(_KEPT_PART)))
     await _replace_rows(connection, target, handle, key, kept, expected=found.rows, settings=settings)
-    await _record(connection, target, handle, surplus, key, settings=settings, worker_pid=worker_pid)
+    places = _Places(manifest)
+    letters = [
+        replace(again.letters[index], reason=f"same key ({', '.join(key)}) as {places.of(kept_row_no)}, which stays")
+        for index, kept_row_no in surplus.select(_LETTER, _KEPT_ROW_NO).iter_rows()
+    ]
+    await _record(connection, target, handle, surplus, letters, manifest, settings=settings, worker_pid=worker_pid)
     return surplus.height
 
 
@@ -108,42 +140,62 @@ async def _find(connection: asyncpg.Connection, spec: TableSpec, target: Target,
     return _Duplicates(pl.DataFrame(values, schema=schema, orient="row"), sum(row["count"] for row in rows))
 
 
+async def _read_refused(connection: asyncpg.Connection, handle: LoadHandle) -> _Refused:
+    found = await connection.fetch(query("refused_rows"), handle.load_id)
+    return _Refused(
+        whole=pl.Series([row["row_no"] for row in found if not row["is_part"]], dtype=pl.Int64),
+        parts=pl.DataFrame(
+            [(row["row_no"], row["part"]) for row in found if row["is_part"]],
+            schema={_ROW_NO: pl.Int64, _PART: pl.Int64},
+            orient="row",
+        ),
+    )
+
+
 def _read_again(
     spec: TableSpec,
     target: Target,
     partition: Partition,
     chunks: Sequence[ChunkPlan],
     keys: pl.DataFrame,
-    refused: Sequence[int],
-) -> pl.DataFrame:
-    """The rows with these keys in source order: target columns, row and chunk number, payload as the source had it."""
-    contract = Contract.of(spec.row)
-    aside = pl.Series(refused, dtype=pl.Int64)
+    refused: _Refused,
+) -> _Candidates:
+    """The rows with these keys, in source order."""
     found: list[pl.DataFrame] = []
+    letters: list[DeadLetter] = []
+    column = spec.key[0] if len(spec.key) == 1 else None
     for chunk in chunks:
         source = spec.source.read(chunk.descriptor)
         row_nos = pl.int_range(chunk.first_row, chunk.first_row + source.height, eager=True)
         # Refused rows go before anything looks at them: among them may be one that kills whoever does.
-        keep = ~row_nos.is_in(aside)
-        source, row_nos = source.filter(keep), row_nos.filter(keep)
-        checked = contract.check(source, types=target.column_types, bounds=partition)
-        positions = (
-            pl.int_range(checked.good.height, eager=True)
-            if checked.good_rows is None
-            else checked.good_rows.cast(pl.Int64)
+        keep = ~row_nos.is_in(refused.whole)
+        prepared = prepare_rows(
+            spec,
+            target.columns,
+            source.filter(keep),
+            row_nos.filter(keep).to_list(),
+            partition,
+            dead_letters_max=source.height,
         )
-        matching = checked.good.with_columns(positions.alias(_ROW_NO)).join(
-            keys, on=keys.columns, how="semi", nulls_equal=True, maintain_order="left"
+        parts = 0 if prepared.parts is None else pl.Series(prepared.parts)
+        matching = (
+            prepared.good.with_columns(
+                pl.Series(_ROW_NO, prepared.row_nos, dtype=pl.Int64),
+                pl.lit(parts, dtype=pl.Int64).alias(_PART),
+                pl.int_range(pl.len()).alias(_LETTER),
+            )
+            .join(keys, on=keys.columns, how="semi", nulls_equal=True, maintain_order="left")
+            .join(refused.parts, on=[_ROW_NO, _PART], how="anti", maintain_order="left")
         )
-        payloads = pl.Series(_PAYLOAD, list(row_payloads(source[matching[_ROW_NO].to_list()])), dtype=pl.String)
+        offsets = matching[_LETTER]
         found.append(
             matching.with_columns(
-                row_nos[matching[_ROW_NO]].alias(_ROW_NO),
-                payloads,
                 pl.lit(chunk.chunk_no, dtype=pl.Int32).alias(_CHUNK_NO),
+                pl.int_range(len(letters), len(letters) + matching.height).alias(_LETTER),
             )
         )
-    return pl.concat(found).sort(_ROW_NO)
+        letters += [prepared.refusal(offset, stage=Stage.KEY, reason="", column=column) for offset in offsets]
+    return _Candidates(pl.concat(found).sort(_ROW_NO, _PART), letters)
 
 
 async def _replace_rows(
@@ -176,40 +228,48 @@ async def _replace_rows(
     )
 
 
+class _Places:
+    """Where a row of a partition stands in its source, as a person would say it."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._chunks = manifest.chunks
+        self._first_rows = [chunk.first_row for chunk in manifest.chunks]
+        self._is_one = len({chunk.descriptor.origin for chunk in manifest.chunks}) == 1
+
+    def of(self, row_no: int) -> str:
+        chunk = self._chunks[bisect.bisect_right(self._first_rows, row_no) - 1]
+        row = chunk.descriptor.origin_row + row_no - chunk.first_row
+        return f"row {row} of {'the source' if self._is_one else chunk.descriptor.origin}"
+
+
 async def _record(
     connection: asyncpg.Connection,
     target: Target,
     handle: LoadHandle,
     surplus: pl.DataFrame,
-    key: Sequence[str],
+    letters: Sequence[DeadLetter],
+    manifest: Manifest,
     *,
     settings: WriterSettings,
     worker_pid: int,
 ) -> None:
     """Dead letters for the surplus rows, and their chunks' counts and fingerprints without them."""
     names = [column.name for column in target.columns]
-    for (chunk_no,), rows in surplus.group_by(_CHUNK_NO, maintain_order=True):
-        letters = [
-            DeadLetter(
-                row_no=row_no,
-                stage=Stage.KEY,
-                reason=f"same key ({', '.join(key)}) as row {kept_row_no} of the source, which stays",
-                payload=payload,
-                column=key[0] if len(key) == 1 else None,
-            )
-            for row_no, kept_row_no, payload in rows.select(_ROW_NO, _KEPT_ROW_NO, _PAYLOAD).iter_rows()
-        ]
-        await record_dead_letters(connection, handle, int(chunk_no), letters, attempt=0, worker_pid=worker_pid)
+    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(_LETTER))
+    for (number,), rows in numbered.group_by(_CHUNK_NO, maintain_order=True):
+        chunk = manifest.chunks[int(number)]
+        own = [letters[index] for index in rows[_LETTER]]
+        await record_dead_letters(connection, handle, chunk, own, attempt=0, worker_pid=worker_pid)
         fingerprint = None
         if settings.fingerprint:
             before = Fingerprint.from_json(
-                await connection.fetchval(query("chunk_fingerprint"), handle.load_id, int(chunk_no))
+                await connection.fetchval(query("chunk_fingerprint"), handle.load_id, chunk.chunk_no)
             )
             fingerprint = (before - fingerprint_frame(rows.select(names), target.columns)).to_json()
         moved = await connection.fetchval(
-            query("move_to_dead_letters"), handle.load_id, int(chunk_no), rows.height, fingerprint
+            query("move_to_dead_letters"), handle.load_id, chunk.chunk_no, rows.height, fingerprint
         )
         if moved is None:
             raise DiscrepancyFound(
-                f"chunk {chunk_no} of load {handle.load_id} holds fewer rows than repeat a key in it"
+                f"chunk {chunk.chunk_no} of load {handle.load_id} holds fewer rows than repeat a key in it"
             )

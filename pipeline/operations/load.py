@@ -1,15 +1,15 @@
-"""Load partitions: plan, begin, commit chunks, reconcile, publish. One pool of workers serves all partitions of a run."""
+"""Load partitions, a few at a time: one pool of workers, one set of sessions and one spool folder serve a whole run."""
 
 import asyncio
 import contextlib
 import logging
-import time
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-import asyncpg
 from pydantic import SecretStr
 
+<<<<<<< HEAD
 from pipeline.chunk_transaction import ChunkJob
 from pipeline.errors import (
     ChunkFailed,
@@ -24,27 +24,25 @@ from pipeline.errors import (
 from pipeline.failpoints import Place, active_failpoints, async_failpoint, failpoint
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed, Replayed
+=======
+from pipeline.failpoints import active_failpoints
+>>>>>>> main
 from pipeline.model.partition import Partition
 from pipeline.model.report import Observer, PartitionReport
-from pipeline.model.source import Scope
 from pipeline.model.table import TableSpec
-from pipeline.operations.begin import BegunLoad, begin_load
 from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
+from pipeline.operations.partition_load import PartitionLoad, RunContext
 from pipeline.operations.preflight import Preflight, check_before_loading
-from pipeline.operations.publish import FinishedLoad, Verdict, finish_load, reject_load
-from pipeline.operations.threads import in_thread
+from pipeline.operations.spool_folder import spool_folder
 from pipeline.operations.upkeep import Tally, Upkeep
 from pipeline.operations.watching import UnbreakableObserver
-from pipeline.postgres.ledger import Holder, LoadHandle, read_chunk_totals
-from pipeline.postgres.sqlstate import summarize
-from pipeline.settings import WriterSettings
+from pipeline.postgres.ledger import Holder
+from pipeline.settings import WriterSettings, settings
 from pipeline.workers.messages import Hello
 from pipeline.workers.supervisor import Supervisor
 
 __all__ = ["load_partitions", "run_load"]
-
-_ROUNDS_MAX = 3  # of committing what a crash of the server has undone
 
 
 def run_load(
@@ -95,9 +93,10 @@ async def load_partitions(
     preflight = await check_before_loading(
         spec, url, writer, landing_dir, run_id, say=lambda text: observer.log(logging.WARNING, text)
     )
-    run = _Run(spec, preflight, url, landing_dir, run_id, observer, partitions)
-    async with run.open():
-        return await run.load_all()
+    with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
+        run = _Run(spec, preflight, url, landing_dir, spool_dir, run_id, observer, partitions)
+        async with run.open():
+            return await run.load_all()
 
 
 class _Run:
@@ -109,33 +108,38 @@ class _Run:
         preflight: Preflight,
         url: str,
         landing_dir: Path,
+        spool_dir: Path,
         run_id: str | None,
         observer: Observer,
         partitions: list[Partition],
     ) -> None:
-        self._spec = spec
-        self._target = preflight.target
-        self._landing_dir = landing_dir
-        self._writer = writer = preflight.writer
         self._limited = preflight.limited
-        self._run_id = run_id
         self._observer = observer
         self._partitions = partitions
+        self._spool_dir = spool_dir
+        self._writer = writer = preflight.writer
         self._tallies = {partition.key: Tally() for partition in partitions}
-        self._holder = holder = Holder.this_process()
+        holder = Holder.this_process()
         self._upkeep = Upkeep(url, writer, holder, run_id, observer, self._tallies)
         gate = self._upkeep.gate
         self._control = Control(
             url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
         )
-        hello = Hello(
-            url=SecretStr(url),
-            table=spec.reference,
-            columns=self._target.columns,
-            settings=writer,
-            holder=holder.token.hex,
-        )
+        hello = Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex)
         self._supervisor = Supervisor(hello, gate=gate, notice=self._upkeep.notice, log=observer.log)
+        self._context = RunContext(
+            spec=spec,
+            target=preflight.target,
+            landing_dir=landing_dir,
+            writer=writer,
+            holder=holder,
+            run_id=run_id,
+            control=self._control,
+            supervisor=self._supervisor,
+            upkeep=self._upkeep,
+            observer=observer,
+            tallies=self._tallies,
+        )
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -153,20 +157,21 @@ class _Run:
         """Load all partitions, a few at a time."""
         places = asyncio.Semaphore(self._writer.partitions_in_flight)
 
-        async def load_in_turn(partition: Partition) -> PartitionReport:
+        async def load_in_turn(number: int, partition: Partition) -> PartitionReport:
             async with places:
-                report = await self._load(partition)
+                report = await PartitionLoad(self._context, partition, self._spool_dir / str(number)).run()
                 self._tallies[partition.key].done = True
                 self._observer.finished(report)
                 return report
 
-        tasks = [asyncio.create_task(load_in_turn(partition)) for partition in self._partitions]
+        tasks = [asyncio.create_task(load_in_turn(*numbered)) for numbered in enumerate(self._partitions)]
         try:
             return list(await asyncio.gather(*tasks))
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+<<<<<<< HEAD
 
     async def _load(self, partition: Partition) -> PartitionReport:
         """The story of one partition. Its own failures end in its report."""
@@ -341,3 +346,5 @@ def _as_error(outcome: Failed, table: str, partition_key: str, chunk_no: int) ->
                 chunk_no=chunk_no,
                 worker_traceback=outcome.traceback,
             )
+=======
+>>>>>>> main

@@ -85,6 +85,8 @@ async def reconcile(
         "rows in the staging table": measured.rows,
         "rows dead-lettered by the ledger": totals.dead_lettered_rows,
         "dead letters kept": letters["dead_letters"],
+        "rows filtered by the transform": totals.filtered_rows,
+        "rows added by the transform": totals.added_rows,
         "chunks planned": len(manifest.chunks),
         "chunks committed": totals.committed,
     }
@@ -96,9 +98,16 @@ async def reconcile(
         ("chunks planned", "chunks committed"),
     ]
     problems = [f"{a}: {figures[a]}, but {b}: {figures[b]}" for a, b in pairs if figures[a] != figures[b]]
+    expected_rows = manifest.enqueued_rows + totals.added_rows - totals.filtered_rows
     confirmed = measured.rows + letters["dead_letters"]
-    if confirmed != manifest.enqueued_rows:
-        problems.append(f"{manifest.enqueued_rows} rows enqueued, {confirmed} found in staging table and dead letters")
+    if confirmed != expected_rows:
+        problems.append(f"{expected_rows} rows enqueued, {confirmed} found in staging table and dead letters")
+    if not recorded["sealed"]:
+        problems.append("the manifest in the ledger is not complete")
+    if totals.added_rows and not (spec.transform is not None and spec.transform.adds_rows):
+        problems.append(f"{totals.added_rows} rows added by a transform that may add none")
+    if totals.filtered_rows and spec.transform is None:
+        problems.append(f"{totals.filtered_rows} rows filtered without a transform")
     if recorded["manifest_digest"] != manifest.digest:
         problems.append("the manifest in the ledger is not the one planned from the source")
     if totals.unbalanced or letters["chunks_that_differ"]:
@@ -108,7 +117,7 @@ async def reconcile(
         CheckName.ROW_BALANCE,
         passed=not problems,
         summary="; ".join(problems)
-        or f"{manifest.enqueued_rows} enqueued = {measured.rows} written + {letters['dead_letters']} dead-lettered",
+        or _balance_text(manifest.enqueued_rows, measured.rows, letters["dead_letters"], totals),
         details=dict(figures),
     )
     checks = [balance]
@@ -117,6 +126,13 @@ async def reconcile(
         checks.append(fingerprint_check(expected, measured.fingerprint))
     checks.append(_budget_check(spec, manifest.enqueued_rows, letters["dead_letters"]))
     return totals, tuple(checks)
+
+
+def _balance_text(enqueued: int, written: int, dead_lettered: int, totals: ChunkTotals) -> str:
+    """The balance as a sentence; what no transform did is left out."""
+    added = f" + {totals.added_rows} added" if totals.added_rows else ""
+    filtered = f" + {totals.filtered_rows} filtered" if totals.filtered_rows else ""
+    return f"{enqueued} enqueued{added} = {written} written + {dead_lettered} dead-lettered{filtered}"
 
 
 def fingerprint_check(expected: Fingerprint | None, found: Fingerprint | None) -> Check:

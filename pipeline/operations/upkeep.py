@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.chunk_transaction import ChunkJob
-from pipeline.model.outcome import IncidentKind
+from pipeline.model.outcome import AlreadyCommitted, Committed, IncidentKind
 from pipeline.model.report import Incident, Observer, Progress
 from pipeline.operations.control import Control
-from pipeline.postgres.ledger import Holder, record_incident
+from pipeline.postgres.ledger import ChunkTotals, Holder, record_incident
 from pipeline.postgres.outage import OutageGate
 from pipeline.postgres.queries import query
 from pipeline.postgres.session import SessionIdentity
@@ -23,6 +23,7 @@ __all__ = ["Tally", "Upkeep"]
 _PROGRESS_INTERVAL_S = 1.0
 _PATIENCE_S = 3.0  # what is done here must hold up neither a retry nor the end of a run
 _SESSIONS = 2
+_COUNTS = ("written_rows", "dead_lettered_rows", "filtered_rows", "added_rows", "discarded_values")
 
 
 @dataclass(slots=True)
@@ -32,10 +33,28 @@ class Tally:
     enqueued_rows: int = 0
     written_rows: int = 0
     dead_lettered_rows: int = 0
+    filtered_rows: int = 0
+    added_rows: int = 0
+    discarded_values: int = 0
     chunks: int = 0
     retries: int = 0
     done: bool = False
     incidents: list[Incident] = field(default_factory=list)
+
+    def add(self, outcome: Committed | AlreadyCommitted) -> None:
+        """Count a chunk that has committed."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+
+    def reset(self) -> None:
+        """Nothing has committed."""
+        for name in _COUNTS:
+            setattr(self, name, 0)
+
+    def set(self, totals: ChunkTotals) -> None:
+        """Count what the ledger has."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(totals, name))
 
 
 class Upkeep:
@@ -149,6 +168,8 @@ class Upkeep:
                 enqueued_rows=sum(tally.enqueued_rows for tally in tallies),
                 written_rows=written,
                 dead_lettered_rows=sum(tally.dead_lettered_rows for tally in tallies),
+                filtered_rows=sum(tally.filtered_rows for tally in tallies),
+                added_rows=sum(tally.added_rows for tally in tallies),
                 rows_per_second=written / elapsed_s if elapsed_s > 0 else 0.0,
                 partitions_done=sum(tally.done for tally in tallies),
                 partitions=len(tallies),

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from pipeline.errors import Fenced
 from pipeline.model.manifest import ChunkPlan, Manifest
+from pipeline.model.outcome import AlreadyCommitted, Committed
 from pipeline.model.report import DeadLetter, Incident, PartitionStatus
-from pipeline.model.states import LoadState
+from pipeline.model.states import ChunkState, LoadState
 from pipeline.model.table import TableSpec
 from pipeline.postgres.queries import query
 
@@ -36,6 +38,9 @@ __all__ = [
     "record_chunk",
     "record_dead_letters",
     "record_incident",
+    "record_spooled_chunk",
+    "reopen_load",
+    "seal_load",
     "take_over_load",
     "terminate_sessions",
 ]
@@ -98,6 +103,9 @@ class ChunkTotals:
     enqueued_rows: int
     written_rows: int
     dead_lettered_rows: int
+    filtered_rows: int
+    added_rows: int
+    discarded_values: int
     unbalanced: int
 
 
@@ -127,33 +135,83 @@ async def insert_load(
     connection: asyncpg.Connection,
     spec: TableSpec,
     partition_key: str,
-    manifest: Manifest,
+    manifest: Manifest | None,
     run_id: str | None,
     *,
     contract_digest: str,
 ) -> LoadHandle:
-    """Record the plan of a new load, all chunks pending."""
+    """Record the plan of a new load, all chunks pending; without a manifest it is not sealed, and its chunks are to come."""
     row = await connection.fetchrow(
         query("insert_load"),
         spec.name,
         str(spec.target),
         partition_key,
-        manifest.digest,
-        manifest.enqueued_rows,
-        len(manifest.chunks),
+        manifest.digest if manifest else "",
+        manifest.enqueued_rows if manifest else 0,
+        len(manifest.chunks) if manifest else 0,
         run_id,
         contract_digest,
+        manifest is not None,
     )
     handle = LoadHandle(row["load_id"], row["epoch"])
+    if manifest is not None:
+        await _insert_chunks(connection, handle, manifest.chunks)
+    return handle
+
+
+async def _insert_chunks(connection: asyncpg.Connection, handle: LoadHandle, chunks: Sequence[ChunkPlan]) -> None:
+    """Record chunks as pending; those that are there already stay as they are."""
     await connection.execute(
         query("insert_chunks"),
         handle.load_id,
-        [chunk.chunk_no for chunk in manifest.chunks],
-        [chunk.first_row for chunk in manifest.chunks],
-        [chunk.rows for chunk in manifest.chunks],
-        [chunk.descriptor.model_dump_json() for chunk in manifest.chunks],
+        [chunk.chunk_no for chunk in chunks],
+        [chunk.first_row for chunk in chunks],
+        [chunk.rows for chunk in chunks],
+        [chunk.descriptor.model_dump_json() for chunk in chunks],
+        [chunk.descriptor.file_digest for chunk in chunks],
     )
-    return handle
+
+
+async def reopen_load(connection: asyncpg.Connection, handle: LoadHandle) -> None:
+    """More chunks may come than the load has: its source produces them again."""
+    await connection.execute(query("reopen_load"), handle.load_id)
+
+
+async def record_spooled_chunk(
+    connection: asyncpg.Connection, handle: LoadHandle, chunk: ChunkPlan
+) -> ChunkState | None:
+    """Record a chunk that has come, and say what is known of it: pending, committed by an earlier run, or None.
+
+    None means that the ledger has another chunk under its number. Raises Fenced.
+    """
+    if not await fence_load(connection, handle):
+        raise Fenced(f"load {handle.load_id}, epoch {handle.epoch}: another run has taken it over")
+    await _insert_chunks(connection, handle, [chunk])
+    state = await connection.fetchval(
+        query("state_of_chunk"),
+        handle.load_id,
+        chunk.chunk_no,
+        chunk.first_row,
+        chunk.rows,
+        chunk.descriptor.file_digest,
+    )
+    return ChunkState(state) if state is not None else None
+
+
+async def seal_load(connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest) -> bool:
+    """Complete the manifest of a load whose source has ended; False when the ledger has other chunks than these.
+
+    Chunks that a crash of the server has undone are recorded again, as pending. Raises Fenced.
+    """
+    if not await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch):
+        raise Fenced(f"load {handle.load_id}, epoch {handle.epoch}: another run has taken it over")
+    await _insert_chunks(connection, handle, manifest.chunks)
+    if not await is_plan_of(connection, handle, manifest):
+        return False
+    await connection.execute(
+        query("seal_load"), handle.load_id, manifest.digest, manifest.enqueued_rows, len(manifest.chunks)
+    )
+    return True
 
 
 async def terminate_sessions(connection: asyncpg.Connection, holder: uuid.UUID) -> int:
@@ -189,14 +247,21 @@ async def record_chunk(
     connection: asyncpg.Connection,
     handle: LoadHandle,
     chunk_no: int,
+    counts: Committed,
     *,
-    written_rows: int,
-    dead_lettered_rows: int,
     fingerprint: str | None,
 ) -> bool:
     """Set the claimed chunk's counts; False when they do not add up to what was enqueued."""
     row = await connection.fetchval(
-        query("record_chunk_counts"), handle.load_id, chunk_no, written_rows, dead_lettered_rows, fingerprint
+        query("record_chunk_counts"),
+        handle.load_id,
+        chunk_no,
+        counts.written_rows,
+        counts.dead_lettered_rows,
+        counts.filtered_rows,
+        counts.added_rows,
+        counts.discarded_values,
+        fingerprint,
     )
     return row is not None
 
@@ -209,21 +274,23 @@ async def forget_dead_letters(connection: asyncpg.Connection, handle: LoadHandle
 async def record_dead_letters(
     connection: asyncpg.Connection,
     handle: LoadHandle,
-    chunk_no: int,
+    chunk: ChunkPlan,
     letters: Sequence[DeadLetter],
     *,
     attempt: int,
     worker_pid: int,
 ) -> None:
-    """Keep refused rows, in the same transaction as their neighbours."""
+    """Keep refused rows of one chunk, in the same transaction as their neighbours."""
     if not letters:
         return
     await connection.execute(
         query("insert_dead_letters"),
         handle.load_id,
-        chunk_no,
+        chunk.chunk_no,
         attempt,
         worker_pid,
+        chunk.descriptor.origin,
+        chunk.descriptor.origin_row - chunk.first_row,
         [letter.row_no for letter in letters],
         [letter.stage for letter in letters],
         [letter.reason for letter in letters],
@@ -231,15 +298,18 @@ async def record_dead_letters(
         [letter.constraint for letter in letters],
         [letter.column for letter in letters],
         [letter.payload for letter in letters],
+        [letter.part for letter in letters],
+        [letter.payload_of for letter in letters],
+        [letter.traceback for letter in letters],
     )
 
 
 async def read_committed_chunk(
     connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int
-) -> tuple[int, int] | None:
-    """(written_rows, dead_lettered_rows) of a chunk that has committed."""
+) -> AlreadyCommitted | None:
+    """The counts of a chunk that has committed."""
     row = await connection.fetchrow(query("committed_chunk"), handle.load_id, chunk_no)
-    return (row["written_rows"], row["dead_lettered_rows"]) if row else None
+    return AlreadyCommitted(**dict(row)) if row else None
 
 
 async def read_pending_chunks(
@@ -256,7 +326,9 @@ async def read_pending_chunks(
 async def is_plan_of(connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest) -> bool:
     """Whether the chunks that the ledger has are those of the manifest."""
     recorded = [tuple(row) for row in await connection.fetch(query("recorded_chunks"), handle.load_id)]
-    return recorded == [(chunk.chunk_no, chunk.first_row, chunk.rows) for chunk in manifest.chunks]
+    return recorded == [
+        (chunk.chunk_no, chunk.first_row, chunk.rows, chunk.descriptor.file_digest) for chunk in manifest.chunks
+    ]
 
 
 async def read_chunk_totals(connection: asyncpg.Connection, load_id: int) -> ChunkTotals:
@@ -310,6 +382,8 @@ async def read_status(connection: asyncpg.Connection, table: str | None) -> list
             chunks=row["chunks"],
             chunks_committed=row["committed"],
             incidents=row["incidents"],
+            filtered_rows=row["filtered_rows"],
+            added_rows=row["added_rows"],
             run_id=row["run_id"],
             started_at=row["started_at"],
             published_at=row["published_at"],

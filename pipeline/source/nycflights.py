@@ -5,8 +5,6 @@ The package is only located, never imported: its import parses every file it has
 
 import importlib.util
 import io
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from datetime import date
@@ -15,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.errors import SourceError
+from pipeline.source.durable import durable_file
 
 __all__ = ["land_flights"]
 
@@ -89,26 +88,7 @@ def _read_flights() -> pl.DataFrame:
 
 
 def _write_whole(frame: pl.DataFrame, file: Path) -> None:
-    """Write beside the file, flush to disk, rename: a reader or a crash never meets half a file."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            content = io.BytesIO()  # polars writing to a full disk would hide the system's error behind one of its own
-            frame.write_parquet(content, compression="zstd")
-            stream.write(content.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(file.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with durable_file(file) as stream:
+        content = io.BytesIO()  # polars writing to a full disk would hide the system's error behind one of its own
+        frame.write_parquet(content, compression="zstd")
+        stream.write(content.getbuffer())

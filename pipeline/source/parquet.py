@@ -13,17 +13,15 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xxhash
 from pydantic import Field, field_validator
 
 from pipeline.errors import SourceError, SpecError
 from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import Partition
 from pipeline.model.source import Scope, Source
+from pipeline.source.planned import file_digest, file_status, require_as_planned
 
 __all__ = ["ParquetFiles"]
-
-_READ_BYTES = 1 << 20
 
 
 class ParquetFiles(Source):
@@ -51,10 +49,10 @@ class ParquetFiles(Source):
     def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files along their row groups; a group that is larger than a chunk is cut into slices."""
         for file in self._files(partition.key, scope.landing_dir):
-            status = _status(file)
+            status = file_status(file)
             row_groups = _row_groups(file)
-            digest = _digest(file)
-            if (after := _status(file)) != status:
+            digest = file_digest(file)
+            if (after := file_status(file)) != status:
                 raise SourceError(
                     f"{file}: changed while it was planned ({status} to {after}); rerun when it is complete"
                 )
@@ -72,9 +70,9 @@ class ParquetFiles(Source):
 
     def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
         file = Path(descriptor.path)
-        _require_as_planned(file, descriptor)
+        require_as_planned(file, descriptor)
         frame = _read_rows(file, descriptor.row_offset, descriptor.rows)
-        _require_as_planned(file, descriptor)  # again: it may have been replaced in between
+        require_as_planned(file, descriptor)  # again: it may have been replaced in between
         if frame.height != descriptor.rows:
             raise SourceError(
                 f"{file}: {frame.height} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
@@ -103,17 +101,6 @@ class ParquetFiles(Source):
         return files
 
 
-def _status(file: Path) -> tuple[int, int]:
-    """Size in bytes and modification time in ns."""
-    try:
-        status = file.stat()
-    except OSError as error:
-        raise SourceError(
-            f"{file}: {error.strerror}; write it again (materialize the landing asset) and rerun"
-        ) from None
-    return status.st_size, status.st_mtime_ns
-
-
 def _row_groups(file: Path) -> list[int]:
     """Rows of each row group, from the footer."""
     try:
@@ -133,18 +120,6 @@ def _unreadable(error: BaseException) -> str:
     )
 
 
-def _digest(file: Path) -> str:
-    """XXH3-128 over the file's bytes, in hexadecimal."""
-    digest = xxhash.xxh3_128()
-    try:
-        with file.open("rb", buffering=0) as stream:
-            while block := stream.read(_READ_BYTES):
-                digest.update(block)
-    except OSError as error:
-        raise SourceError(f"{file}: {error.strerror} while reading it") from None
-    return digest.hexdigest()
-
-
 def _cuts(row_groups: list[int], chunk_rows_max: int) -> Iterator[tuple[int, int]]:
     """Offset and rows of each chunk: whole row groups as long as they fit, slices of one that is too large."""
     offset = pending = 0
@@ -158,17 +133,6 @@ def _cuts(row_groups: list[int], chunk_rows_max: int) -> Iterator[tuple[int, int
             offset, pending = offset + chunk_rows_max, pending - chunk_rows_max
     if pending:
         yield offset, pending
-
-
-def _require_as_planned(file: Path, descriptor: ChunkDescriptor) -> None:
-    size, mtime_ns = _status(file)
-    if size != descriptor.file_bytes:
-        raise SourceError(
-            f"{file}: {size} bytes now, {descriptor.file_bytes} when it was planned; rerun to plan and load it as it is now"
-        )
-    # Copied or touched is not changed.
-    if mtime_ns != descriptor.file_mtime_ns and _digest(file) != descriptor.file_digest:
-        raise SourceError(f"{file}: its content changed since it was planned; rerun to plan and load it as it is now")
 
 
 def _read_rows(file: Path, offset: int, rows: int) -> pl.DataFrame:

@@ -9,8 +9,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
 from pipeline.chunk_transaction import ChunkJob
+<<<<<<< HEAD
 from pipeline.model.column import Column
 from pipeline.model.dead_letters import ReplayJob
+=======
+>>>>>>> main
 from pipeline.model.outcome import ChunkOutcome
 from pipeline.settings import WriterSettings
 
@@ -43,7 +46,6 @@ class Hello(_Message):
     kind: Literal["hello"] = "hello"
     url: SecretStr
     table: str  # TableSpec.reference
-    columns: tuple[Column, ...]  # with the target table's types
     settings: WriterSettings
     holder: str  # of the run's leases: part of the session's name, by which a rival finds it
 

@@ -218,12 +218,16 @@ where load_id = $1 and chunk_no = $2 and state = 'pending' and $3::integer > 0 a
             Change(
                 "sql/queries/ledger.sql",
                 """\
-update rowledger.chunk set written_rows = $3, dead_lettered_rows = $4, fingerprint = $5::jsonb
-where load_id = $1 and chunk_no = $2 and state = 'committed' and""",
+update rowledger.chunk set written_rows = $3, dead_lettered_rows = $4, filtered_rows = $5, added_rows = $6,
+    discarded_values = $7, fingerprint = $8::jsonb
+where load_id = $1 and chunk_no = $2 and state = 'committed'
+    and""",
                 """\
 update rowledger.chunk set state = 'committed', committed_at = clock_timestamp(),
-    written_rows = $3, dead_lettered_rows = $4, fingerprint = $5::jsonb
-where load_id = $1 and chunk_no = $2 and""",
+    written_rows = $3, dead_lettered_rows = $4, filtered_rows = $5, added_rows = $6, discarded_values = $7,
+    fingerprint = $8::jsonb
+where load_id = $1 and chunk_no = $2
+    and""",
             ),
         ),
         test=f"{_CHUNK_TESTS}::test_a_retry_waits_for_the_transaction_in_doubt_and_then_knows[commit]",
@@ -327,20 +331,16 @@ returning enqueued_rows;""",
             Change(
                 "pipeline/chunk_transaction.py",
                 """\
-    await record_dead_letters(
-        connection, job.handle, job.chunk.chunk_no, letters, attempt=job.attempt, worker_pid=worker_pid
-    )
-    balanced =""",
+    await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
+    committed =""",
                 """\
     (host, port), login = connection._addr, connection._params
     own = await asyncpg.connect(
         host=host, port=port, user=login.user, password=login.password, database=login.database
     )
-    await record_dead_letters(
-        own, job.handle, job.chunk.chunk_no, letters, attempt=job.attempt, worker_pid=worker_pid
-    )
+    await record_dead_letters(own, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
     await own.close()
-    balanced =""",
+    committed =""",
             ),
         ),
         test=f"{_CHUNK_TESTS}::test_a_failed_attempt_leaves_neither_rows_nor_dead_letters",
@@ -353,11 +353,9 @@ returning enqueued_rows;""",
             Change(
                 "pipeline/chunk_transaction.py",
                 """\
-    await record_dead_letters(
-        connection, job.handle, job.chunk.chunk_no, letters, attempt=job.attempt, worker_pid=worker_pid
-    )
-    balanced =""",
-                "    balanced =",
+    await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
+    committed =""",
+                "    committed =",
             ),
             Change(
                 "pipeline/chunk_transaction.py",
@@ -367,9 +365,7 @@ returning enqueued_rows;""",
 """,
                 """\
     await connection.execute("commit")
-    await record_dead_letters(
-        connection, job.handle, job.chunk.chunk_no, letters, attempt=job.attempt, worker_pid=worker_pid
-    )
+    await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
     failpoint(Place.AFTER_COMMIT, **job.facts)
 """,
             ),
@@ -410,7 +406,7 @@ returning enqueued_rows;""",
             ),
         ),
         test=f"{_DEAD_LETTER_TESTS}::test_an_existing_table_s_own_rules_hold",
-        noticed="98 written and 1 dead-lettered",
+        noticed="98 written, 1 dead-lettered",
     ),
     Bug(
         name="neighbours of a refused row dropped",
@@ -436,12 +432,12 @@ returning enqueued_rows;""",
         changes=(
             Change(
                 "pipeline/chunk_transaction.py",
-                "[*_crash_letters(source, job), *rejected], encoded)",
-                "rejected, encoded)",
+                "PreparedChunk(rows, _crash_letters(source, job), encoded)",
+                "PreparedChunk(rows, [], encoded)",
             ),
         ),
         test=f"{_CHUNK_TESTS}::test_rows_set_aside_become_dead_letters_untried",
-        noticed="97 written and 1 dead-lettered",
+        noticed="97 written, 1 dead-lettered",
     ),
     # ---- resuming -----------------------------------------------------------------------------------------------------
     Bug(
@@ -451,9 +447,13 @@ returning enqueued_rows;""",
             Change(
                 "pipeline/operations/begin.py",
                 """\
-            and found.manifest_digest == self._manifest.digest
+        return found.manifest_digest == self._manifest.digest and await is_plan_of(
+            connection, found.handle, self._manifest
+        )
 """,
-                "",
+                """\
+        return True
+""",
             ),
         ),
         test=f"{_LOAD_TESTS}::test_an_unfinished_load_of_another_plan_is_abandoned[source]",
@@ -466,9 +466,11 @@ returning enqueued_rows;""",
             Change(
                 "pipeline/operations/begin.py",
                 """\
-            and found.contract_digest == self._contract_digest
+        if not found.has_staging or found.contract_digest != self._contract_digest:
 """,
-                "",
+                """\
+        if not found.has_staging:
+""",
             ),
         ),
         test=f"{_RECONCILE_TESTS}::test_a_load_that_began_without_fingerprints_is_not_resumed_with_them",
@@ -479,9 +481,9 @@ returning enqueued_rows;""",
         mistake="The file was looked at when it was planned.",
         changes=(
             Change(
-                "pipeline/source/parquet.py",
+                "pipeline/source/planned.py",
                 """\
-    if mtime_ns != descriptor.file_mtime_ns and _digest(file) != descriptor.file_digest:
+    if mtime_ns != descriptor.file_mtime_ns and file_digest(file) != descriptor.file_digest:
 """,
                 """\
     if mtime_ns < descriptor.file_mtime_ns:

@@ -97,7 +97,7 @@ def test_a_source_that_never_answers_fails_its_partition_in_time_and_no_other(da
 
 def test_a_pool_that_was_closed_says_so(database: str) -> None:
     limits = WriterSettings(workers=1)
-    hello = Hello(url=SecretStr(database), table=EVENTS.reference, columns=(), settings=limits, holder="0" * 32)
+    hello = Hello(url=SecretStr(database), table=EVENTS.reference, settings=limits, holder="0" * 32)
 
     async def notice(*_: object) -> None: ...
 

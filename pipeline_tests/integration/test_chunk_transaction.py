@@ -42,7 +42,6 @@ class _Begun:
             return await commit_chunk(
                 session,
                 self.prepared,
-                self.target.columns,
                 job or self.job,
                 _SETTINGS,
                 worker_pid=1,
@@ -62,8 +61,8 @@ async def _begun(database: str, landing: Path) -> AsyncIterator[_Begun]:
         async with connection.transaction():
             handle = await insert_load(connection, EVENTS, DAY, manifest, "run", contract_digest="")
             await create_staging(connection, target, handle, partition)
-        job = ChunkJob(handle, partition, manifest.chunks[0], attempt=1, dead_letters_max=50)
-        prepared = prepare_chunk(EVENTS, target.columns, job, _SETTINGS, lambda _: None)
+        job = ChunkJob(handle, partition, manifest.chunks[0], target.columns, attempt=1, dead_letters_max=50)
+        prepared = prepare_chunk(EVENTS, job, _SETTINGS, lambda _: None)
         yield _Begun(target, job, prepared, sessions[0], sessions[1])
     finally:
         for session in sessions:
@@ -217,8 +216,13 @@ def test_a_failed_attempt_leaves_neither_rows_nor_dead_letters(
 
 def test_a_chunk_that_does_not_add_up_is_not_committed(database: str, tmp_path: Path) -> None:
     async def story(begun: _Begun) -> None:
-        short = replace(begun, prepared=replace(begun.prepared, rejected=begun.prepared.rejected[:1]))
-        with pytest.raises(ChunkFailed, match="100 rows enqueued, but 98 written and 1 dead-lettered"):
+        short = replace(
+            begun,
+            prepared=replace(begun.prepared, rows=replace(begun.prepared.rows, rejected=begun.prepared.rejected[:1])),
+        )
+        with pytest.raises(
+            ChunkFailed, match="100 rows enqueued and 0 added, but 98 written, 1 dead-lettered and 0 filtered"
+        ):
             await short.commit(begun.one)
         begun.one.connection.terminate()
         assert await asyncio.to_thread(_counts, database, begun) == (0, 0)
@@ -262,7 +266,7 @@ def test_rows_set_aside_become_dead_letters_untried(database: str, tmp_path: Pat
     async def story(begun: _Begun) -> None:
         # Row 4 breaks the contract, but nobody may look at it any more.
         job = replace(begun.job, set_aside=(SetAside(4, "it kills"), SetAside(50, "this one too")))
-        prepared = prepare_chunk(EVENTS, begun.target.columns, job, _SETTINGS, lambda _: None)
+        prepared = prepare_chunk(EVENTS, job, _SETTINGS, lambda _: None)
         outcome = await replace(begun, prepared=prepared).commit(begun.one, job)
         assert outcome == Committed(written_rows=97, dead_lettered_rows=3)
         letters = await begun.one.connection.fetch(

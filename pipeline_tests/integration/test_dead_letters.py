@@ -276,7 +276,7 @@ def test_a_run_that_dies_behind_a_spent_budget_does_not_block_the_next(
         raise ConnectionResetError("the run died here")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.operations.load.reject_load", die)
+        patch.setattr("pipeline.operations.partition_load.reject_load", die)
         load_one(database, STRICT_READINGS, tmp_path, "all")
     assert fetch_value(database, "select state from rowledger.load") == "loading"
     rerun = load_one(database, STRICT_READINGS, tmp_path, "all")

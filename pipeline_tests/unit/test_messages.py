@@ -29,13 +29,13 @@ from pipeline_tests.tables_for_tests import DAY, EVENTS, READINGS
 _DESCRIPTOR = ChunkDescriptor(
     path="/data/ä b\n.parquet", file_bytes=9, file_mtime_ns=1, file_digest="d", row_offset=3, rows=4
 )
+_COLUMNS = (
+    Column("id", ColumnType(TypeName.INTEGER), nullable=False),
+    Column("price", ColumnType(TypeName.NUMERIC, precision=9, scale=2), nullable=True),
+)
 _HELLO = Hello(
     url=SecretStr("postgresql://me:s3cret@host/db"),
     table="a.module:SPEC",
-    columns=(
-        Column("id", ColumnType(TypeName.INTEGER), nullable=False),
-        Column("price", ColumnType(TypeName.NUMERIC, precision=9, scale=2), nullable=True),
-    ),
     settings=WriterSettings(workers=3),
     holder="0" * 32,
 )
@@ -48,6 +48,7 @@ def _assign(spec_partition: str) -> Assign:
             LoadHandle(7, 2),
             spec.partitions.partition(spec_partition),
             ChunkPlan(1, 100, _DESCRIPTOR),
+            _COLUMNS,
             attempt=3,
             dead_letters_max=5,
         )

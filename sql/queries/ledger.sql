@@ -24,16 +24,31 @@ where load.target = $1 and load.partition_key = $2 and load.state = 'loading';
 -- name: insert_load
 -- A new load; at most one of a partition can be loading.
 insert into rowledger.load (
-    table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id, contract_digest
+    table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id, contract_digest, sealed
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 returning load_id, epoch;
 
 -- name: insert_chunks
--- The manifest, before anything is written.
-insert into rowledger.chunk (load_id, chunk_no, first_row, enqueued_rows, descriptor)
-select $1, plan.chunk_no, plan.first_row, plan.enqueued_rows, plan.descriptor::jsonb
-from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::text[]) as plan (chunk_no, first_row, enqueued_rows, descriptor);
+-- The manifest, before anything of these chunks is written.
+insert into rowledger.chunk (load_id, chunk_no, first_row, enqueued_rows, descriptor, digest)
+select $1, plan.chunk_no, plan.first_row, plan.enqueued_rows, plan.descriptor::jsonb, plan.digest
+from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
+    as plan (chunk_no, first_row, enqueued_rows, descriptor, digest)
+on conflict do nothing;
+
+-- name: state_of_chunk
+-- Pending or committed; no row where another chunk has the number.
+select state from rowledger.chunk
+where load_id = $1 and chunk_no = $2 and first_row = $3 and enqueued_rows = $4 and digest = $5;
+
+-- name: reopen_load
+-- The source is produced once more, chunk by chunk.
+update rowledger.load set sealed = false where load_id = $1;
+
+-- name: seal_load
+-- The source has ended: these are all the chunks there are.
+update rowledger.load set sealed = true, manifest_digest = $2, enqueued_rows = $3, chunks = $4 where load_id = $1;
 
 -- name: take_over_load
 -- Raise the epoch: from this commit on no chunk transaction of the earlier holder can commit. One of two rivals wins.
@@ -69,7 +84,7 @@ delete from rowledger.lease where load_id = $1;
 
 -- name: recorded_chunks
 -- The plan as the ledger has it.
-select chunk_no, first_row, enqueued_rows from rowledger.chunk where load_id = $1 order by chunk_no;
+select chunk_no, first_row, enqueued_rows, digest from rowledger.chunk where load_id = $1 order by chunk_no;
 
 -- name: pending_chunks
 -- What is still to be done.
@@ -87,13 +102,15 @@ returning enqueued_rows;
 
 -- name: record_chunk_counts
 -- What the claimed chunk wrote; no row when the counts do not add up to what was enqueued.
-update rowledger.chunk set written_rows = $3, dead_lettered_rows = $4, fingerprint = $5::jsonb
-where load_id = $1 and chunk_no = $2 and state = 'committed' and enqueued_rows = $3::bigint + $4::bigint
+update rowledger.chunk set written_rows = $3, dead_lettered_rows = $4, filtered_rows = $5, added_rows = $6,
+    discarded_values = $7, fingerprint = $8::jsonb
+where load_id = $1 and chunk_no = $2 and state = 'committed'
+    and enqueued_rows + $6::bigint = $3::bigint + $4::bigint + $5::bigint
 returning chunk_no;
 
 -- name: committed_chunk
 -- The counts of a chunk that an earlier attempt committed.
-select written_rows, dead_lettered_rows from rowledger.chunk
+select written_rows, dead_lettered_rows, filtered_rows, added_rows, discarded_values from rowledger.chunk
 where load_id = $1 and chunk_no = $2 and state = 'committed';
 
 -- name: forget_dead_letters
@@ -103,12 +120,15 @@ delete from rowledger.dead_letter where load_id = $1 and chunk_no = $2;
 -- name: insert_dead_letters
 -- Rows refused, in the transaction that writes their neighbours.
 insert into rowledger.dead_letter (
-    load_id, chunk_no, attempt, worker_pid, row_no, stage, reason, sqlstate, constraint_name, column_name, payload
+    load_id, chunk_no, attempt, worker_pid, source, source_row, row_no, stage, reason, sqlstate, constraint_name,
+    column_name, payload, part, payload_of, traceback
 )
-select $1, $2, $3, $4, letter.row_no, letter.stage, letter.reason, letter.sqlstate, letter.constraint_name,
-    letter.column_name, letter.payload::json
-from unnest($5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
-    as letter (row_no, stage, reason, sqlstate, constraint_name, column_name, payload);
+select $1, $2, $3, $4, $5, letter.row_no + $6, letter.row_no, letter.stage, letter.reason, letter.sqlstate,
+    letter.constraint_name, letter.column_name, letter.payload::json, letter.part, letter.payload_of, letter.traceback
+from unnest(
+    $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[],
+    $16::text[]
+) as letter (row_no, stage, reason, sqlstate, constraint_name, column_name, payload, part, payload_of, traceback);
 
 -- name: insert_incident
 -- A worker's death.
@@ -121,7 +141,7 @@ select 1 from rowledger.load where load_id = $1 and epoch = $2 and state = 'load
 
 -- name: recorded_plan
 -- What the load's own ledger entry says of its manifest.
-select enqueued_rows, chunks, manifest_digest from rowledger.load where load_id = $1;
+select enqueued_rows, chunks, manifest_digest, sealed from rowledger.load where load_id = $1;
 
 -- name: load_state
 -- What became of a load; settles a publish whose COMMIT was left in doubt.
@@ -135,7 +155,12 @@ select
     coalesce(sum(enqueued_rows), 0)::bigint as enqueued_rows,
     coalesce(sum(written_rows), 0)::bigint as written_rows,
     coalesce(sum(dead_lettered_rows), 0)::bigint as dead_lettered_rows,
-    count(*) filter (where state = 'committed' and enqueued_rows <> written_rows + dead_lettered_rows) as unbalanced
+    coalesce(sum(filtered_rows), 0)::bigint as filtered_rows,
+    coalesce(sum(added_rows), 0)::bigint as added_rows,
+    coalesce(sum(discarded_values), 0)::bigint as discarded_values,
+    count(*) filter (
+        where state = 'committed' and enqueued_rows + added_rows <> written_rows + dead_lettered_rows + filtered_rows
+    ) as unbalanced
 from rowledger.chunk
 where load_id = $1;
 
@@ -181,6 +206,6 @@ returning chunk_no;
 -- One chunk's own fingerprint.
 select fingerprint::text from rowledger.chunk where load_id = $1 and chunk_no = $2;
 
--- name: dead_row_numbers
--- Rows of a load that were refused already.
-select row_no from rowledger.dead_letter where load_id = $1;
+-- name: refused_rows
+-- Rows of a load that were refused already, and whether it was the whole source row or one that a transform made of it.
+select row_no, part, payload_of = 'transformed' as is_part from rowledger.dead_letter where load_id = $1;

@@ -4,7 +4,7 @@ select distinct on (load.target, load.partition_key)
     load.table_name, load.partition_key, load.load_id, load.state, load.enqueued_rows, load.chunks, load.run_id,
     load.started_at,
     case when load.state = 'published' then load.ended_at end as published_at,
-    counted.written_rows, counted.committed,
+    counted.written_rows, counted.committed, counted.filtered_rows, counted.added_rows,
     -- A rejected load keeps dead letters of chunks that never committed.
     case
         when load.state = 'rejected'
@@ -17,6 +17,8 @@ cross join lateral (
     select
         coalesce(sum(written_rows), 0)::bigint as written_rows,
         coalesce(sum(dead_lettered_rows), 0)::bigint as dead_lettered_rows,
+        coalesce(sum(filtered_rows), 0)::bigint as filtered_rows,
+        coalesce(sum(added_rows), 0)::bigint as added_rows,
         count(*) filter (where state = 'committed') as committed
     from rowledger.chunk
     where chunk.load_id = load.load_id

@@ -1,0 +1,380 @@
+"""The load of one partition: plan, begin, commit its chunks, reconcile, publish; and the report of how it went."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import asyncpg
+
+from pipeline.chunk_transaction import ChunkJob
+from pipeline.errors import (
+    ChunkFailed,
+    DatabaseUnavailable,
+    DeadLetterBudgetSpent,
+    DiscrepancyFound,
+    Fenced,
+    RowledgerError,
+    SourceError,
+    TargetMismatch,
+)
+from pipeline.failpoints import Place, async_failpoint, failpoint
+from pipeline.model.column import TypeName
+from pipeline.model.manifest import ChunkDescriptor, ChunkPlan, Manifest
+from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed
+from pipeline.model.partition import Partition
+from pipeline.model.report import Observer, PartitionReport
+from pipeline.model.source import Scope
+from pipeline.model.states import ChunkState
+from pipeline.model.table import TableSpec
+from pipeline.operations.begin import Beginning, BegunLoad
+from pipeline.operations.control import Control
+from pipeline.operations.publish import FinishedLoad, Verdict, finish_load, reject_load
+from pipeline.operations.streaming import iterate_in_thread
+from pipeline.operations.threads import in_thread
+from pipeline.operations.upkeep import Tally, Upkeep
+from pipeline.postgres.catalogue import Target
+from pipeline.postgres.ledger import (
+    Holder,
+    LoadHandle,
+    read_chunk_totals,
+    record_spooled_chunk,
+    seal_load,
+)
+from pipeline.postgres.sqlstate import summarize
+from pipeline.settings import WriterSettings, settings
+from pipeline.workers.supervisor import Supervisor
+
+__all__ = ["PartitionLoad", "RunContext"]
+
+_ROUNDS_MAX = 3  # of committing what a crash of the server has undone
+_EXACT_NUMBERS = {TypeName.NUMERIC, TypeName.JSONB}  # hold more digits than a double does
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What all partitions of a run share."""
+
+    spec: TableSpec
+    target: Target
+    landing_dir: Path
+    writer: WriterSettings
+    holder: Holder
+    run_id: str | None
+    control: Control
+    supervisor: Supervisor
+    upkeep: Upkeep
+    observer: Observer
+    tallies: Mapping[str, Tally]
+
+
+class PartitionLoad:
+    """One partition's story. What goes wrong with it ends in its report, and not with its neighbours."""
+
+    def __init__(self, run: RunContext, partition: Partition, spool_dir: Path) -> None:
+        self._run = run
+        self._spec = run.spec
+        self._target = run.target
+        self._partition = partition
+        self._tally = run.tallies[partition.key]
+        self._spool_dir = spool_dir
+        self._begun: BegunLoad | None = None
+        self._verdict: Verdict | None = None
+
+    async def run(self) -> PartitionReport:
+        """Load the partition, and say how it went."""
+        started = time.monotonic()
+        error: Exception | None = None
+        try:
+            try:
+                self._verdict = await self._load()
+                error = self._verdict.error
+                await async_failpoint(Place.AFTER_PUBLISH, partition=self._partition.key)
+            except (DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch) as refusal:
+                if self._begun is not None:
+                    await reject_load(self._run.control, self._begun.handle, str(refusal))
+                error = refusal
+            if isinstance(error, DeadLetterBudgetSpent):
+                await self._run.upkeep.notice_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(error))
+        except asyncpg.PostgresError as refusal:  # its own text may quote a row
+            error = DatabaseUnavailable(f"partition {self._partition.key}: the server refused: {summarize(refusal)}")
+        except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
+            error = failure
+        return self._report(error, time.monotonic() - started)
+
+    async def _load(self) -> Verdict:
+        self._spool_dir.mkdir(mode=0o700)
+        if self._spec.source.spools:
+            return await self._finish(await self._load_as_it_comes(), pending=())
+        manifest = await self._plan()
+        begun = await self._begin(manifest)
+        return await self._finish(manifest, begun.pending)
+
+    # ---- sources that are planned before they are loaded
+
+    async def _plan(self) -> Manifest:
+        """The manifest, planned in a thread: it reads files, and leases must be kept meanwhile."""
+
+        def plan() -> Manifest:
+            failpoint(Place.IN_PLANNING, partition=self._partition.key)
+            return Manifest.of(list(self._spec.source.chunks(self._partition, self._scope())))
+
+        try:
+            manifest = await in_thread(plan, timeout_s=self._run.writer.planning_timeout_s)
+        except TimeoutError:
+            raise SourceError(
+                f"{self._name}: the source could not be planned within {self._run.writer.planning_timeout_s:g} s "
+                "(planning_timeout_s); see whether its files can be read, then rerun"
+            ) from None
+        self._tally.enqueued_rows, self._tally.chunks = manifest.enqueued_rows, len(manifest.chunks)
+        return manifest
+
+    # ---- sources that are loaded while they still produce
+
+    async def _load_as_it_comes(self) -> Manifest:
+        """Have each chunk committed as soon as it is spooled; the complete manifest, once the source has ended."""
+        begun = await self._begin(None)
+        chunks: list[ChunkPlan] = []
+        limits = self._run.writer
+        coming = iterate_in_thread(
+            self._produce, item_timeout_s=limits.planning_timeout_s, close_timeout_s=limits.close_timeout_s
+        )
+        allowed = self._spec.dead_letters.rows_max  # of a share nobody knows yet how many rows it is
+        async with coming as descriptors, _Committing() as committing:
+            while (descriptor := await self._next(descriptors)) is not None:
+                chunk = ChunkPlan(len(chunks), self._tally.enqueued_rows, descriptor)
+                chunks.append(chunk)
+                self._tally.enqueued_rows += chunk.rows
+                self._tally.chunks += 1
+                match await self._record(begun, chunk):
+                    case ChunkState.PENDING:
+                        committing.start(self._commit_chunk(begun.handle, chunk, allowed))
+                    case ChunkState.COMMITTED:
+                        pass
+                    case None:
+                        await committing.cancel()
+                        begun = await self._start_over(begun, chunks)
+                        for again in chunks:
+                            committing.start(self._commit_chunk(begun.handle, again, allowed))
+        manifest = Manifest(tuple(chunks))
+        await async_failpoint(Place.BEFORE_SEAL, partition=self._partition.key)
+        if not await self._seal(begun, manifest):
+            begun = await self._start_over(begun, chunks)
+            await self._commit_all(begun.handle, chunks, allowed)
+            await self._seal(begun, manifest)
+        return manifest
+
+    def _produce(self) -> Iterator[ChunkDescriptor]:
+        """The source's chunks; in the producer's thread."""
+        for number, descriptor in enumerate(self._spec.source.chunks(self._partition, self._scope())):
+            failpoint(Place.IN_SPOOLING, partition=self._partition.key, chunk=number)
+            yield descriptor
+
+    async def _next(self, descriptors: AsyncIterator[ChunkDescriptor]) -> ChunkDescriptor | None:
+        """The next chunk, None behind the last; what the source raises in its own words may quote a row."""
+        limit_s = self._run.writer.planning_timeout_s
+        try:
+            return await anext(descriptors, None)
+        except TimeoutError:
+            raise SourceError(
+                f"{self._name}: the source gave no chunk for {limit_s:g} s (planning_timeout_s); see what it waits for, "
+                "then rerun"
+            ) from None
+
+    async def _record(self, begun: BegunLoad, chunk: ChunkPlan) -> ChunkState | None:
+        """The chunk's state in the ledger, where it is recorded now if it was not; None if another one has its number."""
+        return await self._run.control.transaction(
+            f"{self._name}: record chunk {chunk.chunk_no}",
+            lambda connection: record_spooled_chunk(connection, begun.handle, chunk),
+        )
+
+    async def _seal(self, begun: BegunLoad, manifest: Manifest) -> bool:
+        """Whether the ledger has exactly these chunks; if so, the manifest is complete from now on."""
+        return await self._run.control.transaction(
+            f"{self._name}: seal the manifest",
+            lambda connection: seal_load(connection, begun.handle, manifest),
+            durable=True,
+        )
+
+    async def _start_over(self, begun: BegunLoad, chunks: Sequence[ChunkPlan]) -> BegunLoad:
+        """A new load in the place of one whose chunks are not those that the source gives now."""
+        self._say(f"{self._name}: the source gives other rows than for load {begun.handle.load_id}; a new load begins")
+        self._begun = again = await self._beginning(None).start_over(self._run.control, begun.handle)
+        self._tally.reset()
+        for chunk in chunks:
+            await self._record(again, chunk)
+        return again
+
+    # ---- both
+
+    def _beginning(self, manifest: Manifest | None) -> Beginning:
+        run = self._run
+        return Beginning(
+            self._spec,
+            self._target,
+            self._partition,
+            manifest,
+            holder=run.holder,
+            run_id=run.run_id,
+            settings=run.writer,
+        )
+
+    async def _begin(self, manifest: Manifest | None) -> BegunLoad:
+        self._begun = begun = await self._beginning(manifest).begin(self._run.control, self._say)
+        if begun.resumed:
+            self._say(f"{self._name}: resuming load {begun.handle.load_id}")
+            await self._recount(begun.handle)
+            if manifest is not None:
+                done = len(manifest.chunks) - len(begun.pending)
+                self._say(f"{self._name}: {done} of {len(manifest.chunks)} chunks were committed")
+        return begun
+
+    async def _recount(self, handle: LoadHandle) -> None:
+        """Set the tally to what the ledger has."""
+        totals = await self._run.control.transaction(
+            "read progress", lambda connection: read_chunk_totals(connection, handle.load_id)
+        )
+        self._tally.set(totals)
+
+    async def _finish(self, manifest: Manifest, pending: Sequence[ChunkPlan]) -> Verdict:
+        """Have every pending chunk committed, those too whose commit a crash of the server has undone; then publish."""
+        allowed = self._spec.dead_letters.allowed_rows(manifest.enqueued_rows)
+        begun = self._begun
+        assert begun is not None  # noqa: S101 - what has not begun cannot finish
+        load = FinishedLoad(self._spec, self._target, self._partition, manifest, begun.handle)
+        for _ in range(_ROUNDS_MAX):
+            await self._commit_all(begun.handle, pending, allowed)
+            finished = await finish_load(self._run.control, load, self._run.writer, self._say)
+            if isinstance(finished, Verdict):
+                self._tally.set(finished.totals)
+                return finished
+            pending = finished
+            self._say(f"{self._name}: a crash or somebody's hand left {len(pending)} chunks to write; again")
+            await self._recount(begun.handle)
+        raise DiscrepancyFound(
+            f"{self._name}: {len(pending)} chunks are pending in the ledger though they were reported as committed, or the "
+            f"staging table's key is gone, {_ROUNDS_MAX} times over"
+        )
+
+    async def _commit_all(self, handle: LoadHandle, chunks: Sequence[ChunkPlan], allowed: int) -> None:
+        """Have these chunks committed; the first failure calls the others off."""
+        async with _Committing() as committing:
+            for chunk in chunks:
+                committing.start(self._commit_chunk(handle, chunk, allowed))
+
+    async def _commit_chunk(self, handle: LoadHandle, chunk: ChunkPlan, allowed: int) -> None:
+        key = self._partition.key
+        job = ChunkJob(handle, self._partition, chunk, self._target.columns, attempt=1, dead_letters_max=allowed)
+        outcome = await self._run.supervisor.commit(job)
+        self._tally.retries += outcome.retries
+        if isinstance(outcome, Failed):
+            if outcome.failure is FailureKind.FATAL and outcome.traceback:
+                self._run.observer.log(logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}")
+            raise _as_error(outcome, self._spec.name, key, chunk.chunk_no)
+        assert not isinstance(outcome, Probed)  # noqa: S101 - no probe was asked for
+        self._tally.add(outcome)
+        if self._tally.dead_lettered_rows > allowed:
+            raise DeadLetterBudgetSpent(
+                f"{self._name}: {self._tally.dead_lettered_rows} rows refused so far, the budget is {allowed}"
+            )
+
+    def _scope(self) -> Scope:
+        columns = self._target.columns
+        return Scope(
+            landing_dir=self._run.landing_dir,
+            spool_dir=self._spool_dir,
+            chunk_rows_max=self._run.writer.chunk_rows_max,
+            columns=tuple(column.name for column in columns),
+            exact_numbers=any(column.type.name in _EXACT_NUMBERS for column in columns),
+            disk_free_min_bytes=settings().disk_free_min_bytes,
+        )
+
+    def _report(self, error: Exception | None, seconds: float) -> PartitionReport:
+        tally, begun = self._tally, self._begun
+        return PartitionReport(
+            table=self._spec.name,
+            partition_key=self._partition.key,
+            load_id=begun.handle.load_id if begun else None,
+            enqueued_rows=tally.enqueued_rows,
+            written_rows=tally.written_rows,
+            dead_lettered_rows=tally.dead_lettered_rows,
+            filtered_rows=tally.filtered_rows,
+            added_rows=tally.added_rows,
+            discarded_values=tally.discarded_values,
+            chunks=tally.chunks,
+            retries=tally.retries,
+            seconds=seconds,
+            peak_rss_bytes=self._run.supervisor.peak_rss_bytes,
+            resumed=begun.resumed if begun else False,
+            checks=self._verdict.checks if self._verdict else (),
+            incidents=tuple(tally.incidents),
+            error=error,
+        )
+
+    @property
+    def _name(self) -> str:
+        return f"table {self._spec.name}, partition {self._partition.key}"
+
+    def _say(self, message: str) -> None:
+        self._run.observer.log(logging.INFO, message)
+
+
+class _Committing:
+    """Chunks being committed. The first that fails calls off the others, and whoever is in the block."""
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, committing: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(self._group.create_task(committing))
+
+    async def cancel(self) -> None:
+        """Call off what was started so far; the block goes on."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        try:
+            await self._group.__aexit__(kind, error, frames)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that came first; the others are its consequences, or will be met again by the rerun."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _as_error(outcome: Failed, table: str, partition_key: str, chunk_no: int) -> RowledgerError:
+    """A worker's failure as the error its reader acts on."""
+    text = f"table {table}, partition {partition_key}, chunk {chunk_no}: {outcome.summary}"
+    match outcome.failure:
+        case FailureKind.FENCED:
+            return Fenced(text)
+        case FailureKind.SOURCE:
+            return SourceError(text)
+        case FailureKind.BUDGET:
+            return DeadLetterBudgetSpent(text)
+        case FailureKind.TRANSIENT | FailureKind.CONNECTION_LOST | FailureKind.TIMED_OUT:
+            return DatabaseUnavailable(f"{text} (after {outcome.retries} retries); a rerun resumes at this chunk")
+        case FailureKind.FATAL:
+            return ChunkFailed(
+                f"{text}; a rerun resumes at this chunk",
+                partition_key=partition_key,
+                chunk_no=chunk_no,
+                worker_traceback=outcome.traceback,
+            )

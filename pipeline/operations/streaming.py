@@ -1,0 +1,84 @@
+"""A blocking iterator, run in a thread of its own and read from the event loop, with an end to each wait."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Generic, TypeVar
+
+__all__ = ["iterate_in_thread"]
+
+T = TypeVar("T")
+
+
+class _End:
+    """What comes behind the last item."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+class _Producer(Generic[T]):
+    """The thread's side: takes items from the iterator until it ends, fails, or nobody wants any more."""
+
+    def __init__(self, start: Callable[[], Iterator[T]], loop: asyncio.AbstractEventLoop) -> None:
+        self._start = start
+        self._loop = loop
+        self._is_wanted = True
+        self.items: asyncio.Queue[T | _End] = asyncio.Queue()
+        self.ended = asyncio.Event()
+
+    def run(self) -> None:
+        error: BaseException | None = None
+        try:
+            items = self._start()
+            try:
+                for item in items:
+                    self._tell(self.items.put_nowait, item)
+                    if not self._is_wanted:
+                        break
+            finally:
+                if (close := getattr(items, "close", None)) is not None:
+                    close()  # a generator's own `finally` blocks run here, in the thread that began it
+        except BaseException as raised:  # noqa: BLE001 - it belongs to whoever reads
+            error = raised
+        self._tell(self.items.put_nowait, _End(error))
+        self._tell(self.ended.set)
+
+    def stop(self) -> None:
+        self._is_wanted = False
+
+    def _tell(self, call: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody reads any more
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+
+@contextlib.asynccontextmanager
+async def iterate_in_thread(
+    start: Callable[[], Iterator[T]], *, item_timeout_s: float, close_timeout_s: float
+) -> AsyncIterator[AsyncIterator[T]]:
+    """The items of the iterator that `start` gives, as they come; reading raises TimeoutError when one keeps us waiting.
+
+    Behind the block the iterator is closed after the item it is at. A source that hangs is not waited for longer than
+    `close_timeout_s`: its thread is a daemon, and ends with the process.
+    """
+    producer = _Producer(start, asyncio.get_running_loop())
+    threading.Thread(target=producer.run, daemon=True).start()
+
+    async def read() -> AsyncIterator[T]:
+        while True:
+            async with asyncio.timeout(item_timeout_s):
+                item = await producer.items.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+
+    try:
+        yield read()
+    finally:
+        producer.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(close_timeout_s):
+                await producer.ended.wait()

@@ -1,0 +1,211 @@
+"""The spool: rows of a source that cannot be read twice where they are, put into Arrow IPC files, a file a chunk.
+
+A file is durable before its descriptor is given. Its bytes depend on its rows alone, so the same rows have the same digest
+in every run: what Arrow leaves open (values under nulls, slices, the order of a dictionary) is settled before writing.
+"""
+
+import errno
+from abc import abstractmethod
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+import pyarrow as pa
+import xxhash
+
+from pipeline.errors import NotEnoughSpace, SourceError
+from pipeline.free_space import require_free_space
+from pipeline.model.manifest import ChunkDescriptor
+from pipeline.model.partition import Partition
+from pipeline.model.source import ABSENT_PREFIX, RESERVED_PREFIX, Scope, Source
+from pipeline.source.canonical import canonical
+from pipeline.source.durable import durable_file
+from pipeline.source.planned import file_status, require_as_planned
+
+__all__ = ["Spool", "SpooledSource", "read_spooled", "spooled_schema"]
+
+_FORMAT: dict[bytes | str, bytes | str] = {b"rowledger.spool": b"1"}
+_CHUNK_BYTES_MAX = 64 * 2**20  # a worker holds a few times that while it checks and encodes a chunk
+
+
+class SpooledSource(Source):
+    """A source whose chunks are files of the spool; a subclass says in `chunks` how they come to be."""
+
+    spools: ClassVar[bool] = True
+
+    @abstractmethod
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]: ...
+
+    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        return read_spooled(descriptor)
+
+    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+        return spooled_schema(descriptor)
+
+
+class Spool:
+    """Writes the chunks of one partition into `scope.spool_dir`."""
+
+    def __init__(self, scope: Scope, *, chunk_bytes_max: int = _CHUNK_BYTES_MAX) -> None:
+        self._scope = scope
+        self._chunk_bytes_max = chunk_bytes_max
+        self._files = 0
+
+    def write(self, frames: Iterable[pl.DataFrame], *, origin: str) -> Iterator[ChunkDescriptor]:
+        """A descriptor for each chunk of the frames, all of which come from `origin`, as soon as it is durable.
+
+        A chunk ends at `chunk_rows_max` rows, at `chunk_bytes_max` of Arrow data, and where the frames' columns or their
+        types change; reserved columns may come and go. Where it ends depends on rows and frames, not on time. A generator of
+        frames is closed when this one is. Raises SourceError and NotEnoughSpace.
+        """
+        origin_row = 0
+        try:
+            for table in self._cut(frames):
+                yield self._write_file(table, origin, origin_row)
+                origin_row += table.num_rows
+        finally:
+            if isinstance(frames, Generator):
+                frames.close()
+
+    def _cut(self, frames: Iterable[pl.DataFrame]) -> Iterator[pa.Table]:
+        """The same rows in tables of a chunk each."""
+        pending: list[pa.Table] = []
+        rows = size = 0
+        for frame in frames:
+            table = _as_table(frame)
+            row_bytes = 1 + table.nbytes // max(table.num_rows, 1)
+            if pending and table.num_rows and _own_columns(table) != _own_columns(pending[0]):
+                yield _joined(pending)
+                pending, rows, size = [], 0, 0
+            while table.num_rows:
+                room = min(self._scope.chunk_rows_max - rows, (self._chunk_bytes_max - size) // row_bytes)
+                if room > 0 or not pending:
+                    part = table.slice(0, max(room, 1))  # a row that is larger than a chunk still is one
+                    table = table.slice(part.num_rows)
+                    pending.append(part)
+                    rows, size = rows + part.num_rows, size + part.nbytes
+                if rows >= self._scope.chunk_rows_max or size + row_bytes > self._chunk_bytes_max:
+                    yield _joined(pending)
+                    pending, rows, size = [], 0, 0
+        if pending:
+            yield _joined(pending)
+
+    def _write_file(self, table: pa.Table, origin: str, origin_row: int) -> ChunkDescriptor:
+        content = _serialized(table)
+        folder = self._scope.spool_dir
+        file = folder / f"{self._files:08}.arrow"
+        require_free_space(folder, self._scope.disk_free_min_bytes + content.size)
+        try:
+            with durable_file(file) as stream:
+                stream.write(content)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise NotEnoughSpace(
+                    f"{file}: {error.strerror} while spooling {content.size:,} bytes; make room on that disk and rerun"
+                ) from None
+            raise SourceError(f"{file}: {error.strerror} while spooling; mend that folder and rerun") from None
+        self._files += 1
+        size, mtime_ns = file_status(file)
+        return ChunkDescriptor(
+            path=str(file),
+            file_bytes=size,
+            file_mtime_ns=mtime_ns,
+            file_digest=xxhash.xxh3_128_hexdigest(content),
+            row_offset=0,
+            rows=table.num_rows,
+            origin=origin,
+            origin_row=origin_row,
+        )
+
+
+def read_spooled(descriptor: ChunkDescriptor) -> pl.DataFrame:
+    """All rows of a spooled chunk; raises SourceError when its file is no longer what was written."""
+    file = Path(descriptor.path)
+    require_as_planned(file, descriptor)
+    frame = _read(file, rows=True)
+    require_as_planned(file, descriptor)  # again: it may have been replaced in between
+    if frame.height != descriptor.rows:
+        raise SourceError(f"{file}: {frame.height} rows, spooled were {descriptor.rows}; rerun to spool them anew")
+    return frame
+
+
+def spooled_schema(descriptor: ChunkDescriptor) -> pl.Schema:
+    """Names and types of the columns of a spooled chunk, from the head of its file; raises SourceError."""
+    return _read(Path(descriptor.path), rows=False).schema
+
+
+def _read(file: Path, *, rows: bool) -> pl.DataFrame:
+    try:
+        # Not memory-mapped: a file that shrinks under a map ends the process that looks at it.
+        with pa.OSFile(str(file), "rb") as stream, pa.ipc.open_file(stream) as reader:
+            version = reader.schema.metadata
+            if version == _FORMAT:
+                table = reader.read_all() if rows else reader.schema.empty_table()
+                return pl.DataFrame(table.replace_schema_metadata(None))
+    except PermissionError:
+        raise SourceError(f"{file}: permission denied; make it readable for this user") from None
+    except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise SourceError(
+            f"{file}: not a readable file of the spool ({type(error).__name__}); rerun to spool it anew"
+        ) from None
+    raise SourceError(f"{file}: not a file of this version's spool; rerun to spool it anew")
+
+
+# ---- tables that can be put together ----------------------------------------------------------------------------------------
+
+
+def _as_table(frame: pl.DataFrame) -> pa.Table:
+    """The frame as Arrow data, with the types that have one canonical form in a file; values stay what they are."""
+    try:
+        casts: dict[Any, Any] = {
+            name: plain for name, dtype in frame.schema.items() if (plain := _plain(dtype)) != dtype
+        }
+        return frame.cast(casts).to_arrow(compat_level=pl.CompatLevel.oldest())
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, NotImplementedError) as error:
+        kinds = ", ".join(sorted({str(dtype) for dtype in frame.dtypes}))
+        raise SourceError(
+            f"columns of the types {kinds} cannot be spooled ({type(error).__name__}); convert them in the source"
+        ) from None
+
+
+def _plain(dtype: pl.DataType) -> pl.DataType:
+    match dtype:
+        case pl.Object():
+            raise NotImplementedError  # polars would write pointers
+        case pl.Categorical() | pl.Enum():
+            return pl.String()
+        case pl.List() | pl.Array():
+            return pl.List(_plain(dtype.inner))  # type: ignore[arg-type]
+        case pl.Struct():
+            return pl.Struct({field.name: _plain(field.dtype) for field in dtype.fields})  # type: ignore[arg-type]
+    return dtype
+
+
+def _own_columns(table: pa.Table) -> list[tuple[str, pa.DataType]]:
+    return [(field.name, field.type) for field in table.schema if not field.name.startswith(RESERVED_PREFIX)]
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """One table; a reserved column that some of them lack is null in their rows."""
+    return pa.concat_tables(tables, promote_options="default")
+
+
+# ---- bytes that depend on the rows alone ------------------------------------------------------------------------------------
+
+
+def _serialized(table: pa.Table) -> pa.Buffer:
+    columns = []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        array = column.combine_chunks()
+        if field.name.startswith(ABSENT_PREFIX):
+            array = array.fill_null(False)  # noqa: FBT003, rows of a table that lacks the column lack nothing
+        columns.append(canonical(array))
+    schema = pa.schema(
+        [pa.field(name, column.type) for name, column in zip(table.column_names, columns, strict=True)],
+        metadata=_FORMAT,
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    return sink.getvalue()
