@@ -14,6 +14,7 @@ __all__ = [
     "DiscrepancyFound",
     "EmbeddedServerError",
     "Fenced",
+    "LetterFileRefused",
     "LoadCancelled",
     "NotEnoughSpace",
     "PartitionBusy",
@@ -177,6 +178,10 @@ class DeadLetterBudgetSpent(RowledgerError):
 
 class ReplayFailed(RowledgerError):
     """A replay could not go on. What it had committed stays; mend the cause in the message, then replay again."""
+
+
+class LetterFileRefused(RowledgerError):
+    """A file of dead letters cannot be taken as it is; nothing was imported. Mend the lines that are named, then again."""
 
 
 class LoadCancelled(RowledgerError):

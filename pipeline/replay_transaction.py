@@ -11,6 +11,7 @@ import asyncpg
 import polars as pl
 
 from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame, fingerprint_from_row, fingerprint_sql
+from pipeline.contract.payloads import frame_of_payloads
 from pipeline.errors import DiscrepancyFound, RowledgerError
 from pipeline.failpoints import Place, failpoint
 from pipeline.model.column import Column, ColumnType, TypeName
@@ -34,7 +35,7 @@ from pipeline.postgres.ledger import LoadHandle
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.session import Session
 from pipeline.postgres.sqlstate import Verdict, copy_location, sort_error, summarize
-from pipeline.replay_stand_in import frame_of_payloads, prepare_rows
+from pipeline.preparation.rows import prepare_rows
 from pipeline.settings import WriterSettings
 
 __all__ = ["replay_letters"]
@@ -45,7 +46,7 @@ _UPSERT = "upsert"
 
 _NO_ROW = "a line that is no row cannot be written: export it, make it a JSON object of columns, import it"
 _OVERWRITES = (
-    "a row before it in the source has the same key and stays, which this one would overwrite; edit its key, or discard it"
+    "a row before it in the source has the same key and stays; this one would overwrite it: edit its key, or discard it"
 )
 
 

@@ -198,9 +198,7 @@ class _Replay:
         self._gate = gate = OutageGate(url, writer, log=log, ended=lambda _told: None)
         self._control = Control(url, writer, size=1, holder=holder, gate=gate, log=log)
         self._worker: WorkerHandle | None = None
-        self._hello = Hello(
-            url=SecretStr(url), table=spec.reference, columns=columns, settings=writer, holder=holder.token.hex
-        )
+        self._hello = Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

@@ -30,6 +30,7 @@ __all__ = [
     "read_outcomes",
     "read_payloads",
     "read_replay_letters",
+    "read_table_of_letter",
     "read_waiting_mended",
     "record_decisions",
 ]
@@ -171,6 +172,12 @@ async def read_payloads(connection: asyncpg.Connection, ids: Sequence[int]) -> d
     return {row["dead_letter_id"]: KeptPayload(**row) for row in rows}
 
 
+async def read_table_of_letter(connection: asyncpg.Connection, dead_letter_id: int) -> str | None:
+    """The name of the table that a letter belongs to; None where there is no such letter."""
+    name: str | None = await connection.fetchval(query("table_of_letter"), dead_letter_id)
+    return name
+
+
 async def read_letter_events(connection: asyncpg.Connection, dead_letter_id: int) -> list[LetterEvent]:
     """What became of a letter, oldest first."""
     return [LetterEvent(**row) for row in await connection.fetch(query("letter_events"), dead_letter_id)]
@@ -282,28 +289,34 @@ def _outcome(number: int, row: asyncpg.Record | None) -> LetterOutcome | None:
     if row is None:
         return LetterOutcome(number, "-", -1, LetterResult.SKIPPED, "it was deleted meanwhile")
     place = (number, row["partition_key"], row["row_no"])
-    if row["is_decided"] and row["decided_state"] == LetterState.REPLAYED:
+    if not row["is_decided"]:
+        reason = _why_skipped(row)
+        return LetterOutcome(*place, LetterResult.SKIPPED, reason) if reason else None
+    if row["decided_state"] == LetterState.REPLAYED:
         written = row["written_rows"]
         result = LetterResult.WRITTEN if written else LetterResult.FILTERED
         return LetterOutcome(*place, result, "" if written else "the transform leaves it out", written_rows=written)
-    if row["is_decided"]:
-        return LetterOutcome(
-            *place,
-            LetterResult.REFUSED,
-            row["reason"],
-            stage=Stage(row["stage"]),
-            constraint=row["constraint_name"],
-            column=row["column_name"],
-        )
+    return LetterOutcome(
+        *place,
+        LetterResult.REFUSED,
+        row["reason"],
+        stage=Stage(row["stage"]),
+        constraint=row["constraint_name"],
+        column=row["column_name"],
+    )
+
+
+def _why_skipped(row: asyncpg.Record) -> str:
+    """Why a replay may not touch a letter on which it has not decided; empty when it may."""
     if row["load_state"] != LoadState.PUBLISHED:
-        return LetterOutcome(
-            *place, LetterResult.SKIPPED, f"its load is {row['load_state']}, and not in the table any more"
-        )
-    if row["state"] == LetterState.REPLAYED:
-        return LetterOutcome(*place, LetterResult.SKIPPED, "it was replayed before")
-    if row["state"] == LetterState.DISCARDED:
-        return LetterOutcome(*place, LetterResult.SKIPPED, "it is discarded; mark it as open or as mended first")
-    return None
+        return f"its load is {row['load_state']}, and not in the table any more"
+    match LetterState(row["state"]):
+        case LetterState.REPLAYED:
+            return "it was replayed before"
+        case LetterState.DISCARDED:
+            return "it is discarded; mark it as open or as mended first"
+        case _:
+            return ""
 
 
 async def read_waiting_mended(connection: asyncpg.Connection, table: str) -> tuple[int, int | None]:

@@ -9,11 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
 from pipeline.chunk_transaction import ChunkJob
-<<<<<<< HEAD
-from pipeline.model.column import Column
 from pipeline.model.dead_letters import ReplayJob
-=======
->>>>>>> main
 from pipeline.model.outcome import ChunkOutcome
 from pipeline.settings import WriterSettings
 

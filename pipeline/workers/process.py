@@ -120,22 +120,16 @@ class _Worker:
             }
         )
 
-<<<<<<< HEAD
     async def _attempt(self, job: ChunkJob | ReplayJob) -> Committed | AlreadyCommitted | Probed | Replayed:
         return await (self._replay(job) if isinstance(job, ReplayJob) else self._commit(job))
 
     async def _commit(self, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
-        prepared = prepare_chunk(self._spec, self._hello.columns, job, self._settings, self.advance)
-=======
-    async def _attempt(self, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
         prepared = prepare_chunk(self._spec, job, self._settings, self.advance)
->>>>>>> main
         await asyncio.sleep(0)  # let a heartbeat out between encoding and sending
         async with self._working_session() as session:
             return await commit_chunk(
                 session,
                 prepared,
-                self._hello.columns,
                 job,
                 self._settings,
                 worker_pid=os.getpid(),
@@ -154,18 +148,7 @@ class _Worker:
         session = await self.open()
         try:
             async with deadline(session, self._settings.chunk_deadline_s):
-<<<<<<< HEAD
                 yield session
-=======
-                return await commit_chunk(
-                    session,
-                    prepared,
-                    job,
-                    self._settings,
-                    worker_pid=os.getpid(),
-                    on_progress=self.advance,
-                )
->>>>>>> main
         except BaseException:
             # What the transaction was in the middle of is unknown: cutting the connection makes the server roll back.
             session.connection.terminate()

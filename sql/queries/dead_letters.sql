@@ -56,6 +56,10 @@ select letter.dead_letter_id, letter.payload::text, letter.mended_payload::text,
 from rowledger.dead_letter as letter
 where letter.dead_letter_id = any ($1::bigint[]);
 
+-- name: table_of_letter
+-- The table spec's name that a dead letter was refused under.
+select load.table_name from rowledger.dead_letter join rowledger.load using (load_id) where dead_letter_id = $1;
+
 -- name: letter_events
 -- What became of one dead letter, oldest first.
 select state, happened_at, actor, note, run_id, replay, written_rows, stage, reason, sqlstate, constraint_name, column_name
