@@ -1,7 +1,8 @@
 """Small tables, and the Parquet files they are loaded from. Workers import the specs by `module:attribute`."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,14 @@ import polars as pl
 from pydantic import AwareDatetime, BaseModel, Field
 
 from pipeline.contract.types import Integer, varchar
+from pipeline.errors import SourceError
 from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import DailyPartitions
+from pipeline.model.partition import DailyPartitions, Partition
+from pipeline.model.source import Scope
 from pipeline.model.table import DeadLetterBudget, TableSpec
+from pipeline.model.transform import FrameTransform
 from pipeline.source.parquet import ParquetFiles
+from pipeline.source.spool import Spool, SpooledSource
 
 Row = dict[str, Any]
 
@@ -115,6 +120,79 @@ LEAKY_READINGS = TableSpec(
     name="leaky_readings",
     row=Reading,
     source=LeakyFiles(path="{landing}/readings/{partition_key}.parquet"),
+)
+
+
+class TrickledFiles(SpooledSource):
+    """What a folder's files hold, spooled file by file: `N.parquet` has rows, `N.wait` lasts until it is
+    deleted, `N.fail` fails.
+    """
+
+    path: str
+
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+        spool = Spool(scope)
+        folder = Path(self.path.format(landing=scope.landing_dir, partition_key=partition.key))
+        for file in sorted(folder.iterdir()):
+            match file.suffix:
+                case ".parquet":
+                    yield from spool.write([pl.read_parquet(file)], origin=file.name)
+                case ".fail":
+                    raise SourceError(f"{file.name}: as it was asked to")
+                case ".wait":
+                    while file.exists():
+                        time.sleep(0.01)
+
+
+TRICKLE = TableSpec(
+    name="trickle",
+    row=Event,
+    source=TrickledFiles(path="{landing}/trickle/{partition_key}"),
+    partitions=DailyPartitions(column="at", **_DAYS),
+    key=("at", "event_id"),
+    dead_letters=_TOLERANT,
+)
+
+
+def keep_halves(frame: pl.DataFrame) -> pl.DataFrame:
+    """Filters rows with an odd sensor, refuses those without a value, and halves the values of the others."""
+    if frame["value"].null_count():
+        raise ValueError(f"no value in {frame.rows()}")
+    return frame.filter(pl.col("sensor") % 2 == 0).with_columns(pl.col("value") / 2)
+
+
+HALVED_READINGS = TableSpec(
+    name="halved_readings",
+    row=Reading,
+    source=READINGS.source,
+    transform=FrameTransform(function=keep_halves),
+    key=("sensor",),
+    dead_letters=_TOLERANT,
+)
+
+
+def repeat_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """As many rows of each as its sensor's number says, with values 0, 1, 2 …"""
+    repeated = frame.with_columns(value=pl.int_ranges(pl.col("sensor").clip(0)))
+    return repeated.explode("value", empty_as_null=False, keep_nulls=False).with_columns(
+        pl.col("value").cast(pl.Float64)
+    )
+
+
+REPEATED_READINGS = TableSpec(
+    name="repeated_readings",
+    row=Reading,
+    source=READINGS.source,
+    transform=FrameTransform(function=repeat_rows, adds_rows=True),
+    dead_letters=_TOLERANT,
+)
+
+MULTIPLIED_READINGS = TableSpec(
+    name="multiplied_readings",
+    row=Reading,
+    source=READINGS.source,
+    transform=FrameTransform(function=repeat_rows),
+    dead_letters=_TOLERANT,
 )
 
 KEYED_READINGS = TableSpec(

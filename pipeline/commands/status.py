@@ -95,7 +95,9 @@ def balance_table(rows: Sequence[PartitionStatus]) -> Table:
         "enqueued": [row.enqueued_rows for row in rows],
         "written": [row.written_rows for row in rows],
         "dead letters": [row.dead_lettered_rows for row in rows],
-        "missing": [row.enqueued_rows - row.written_rows - row.dead_lettered_rows for row in rows],
+        **({"added": [row.added_rows for row in rows]} if any(row.added_rows for row in rows) else {}),
+        **({"filtered": [row.filtered_rows for row in rows]} if any(row.filtered_rows for row in rows) else {}),
+        "missing": [row.missing_rows for row in rows],
         "worker deaths": [row.incidents for row in rows],
     }
     for name in leading:
@@ -135,6 +137,8 @@ def _as_json(rows: Sequence[PartitionStatus]) -> dict[str, object]:
             "enqueued_rows": sum(row.enqueued_rows for row in rows),
             "written_rows": sum(row.written_rows for row in rows),
             "dead_lettered_rows": sum(row.dead_lettered_rows for row in rows),
+            "filtered_rows": sum(row.filtered_rows for row in rows),
+            "added_rows": sum(row.added_rows for row in rows),
             "incidents": sum(row.incidents for row in rows),
         },
     }

@@ -34,6 +34,9 @@ __all__ = [
 ENQUEUED_ROWS = "enqueued_rows"
 WRITTEN_ROWS = "written_rows"
 DEAD_LETTERED_ROWS = "dead_lettered_rows"
+FILTERED_ROWS = "filtered_rows"
+ADDED_ROWS = "added_rows"
+DISCARDED_VALUES = "discarded_values"
 CRASHED_WORKERS = "crashed_workers"
 CRASHED_PIDS = "crashed_pids"
 GUARD_INCIDENTS = "guard_incidents"
@@ -185,10 +188,20 @@ def _balance(reports: Sequence[PartitionReport]) -> Metadata:
         ENQUEUED_ROWS: sum(report.enqueued_rows for report in reports),
         WRITTEN_ROWS: sum(report.written_rows for report in reports),
         DEAD_LETTERED_ROWS: sum(report.dead_lettered_rows for report in reports),
+        **{name: total for name, total in _doings(reports).items() if total},
         CRASHED_WORKERS: len(deaths),
         CRASHED_PIDS: dg.MetadataValue.json([_incident(death) for death in deaths]),
         GUARD_INCIDENTS: len(others),
         **({GUARDS: dg.MetadataValue.json([_incident(other) for other in others])} if others else {}),
+    }
+
+
+def _doings(reports: Sequence[PartitionReport]) -> dict[str, int]:
+    """What transforms and the drift policy did; most tables have neither."""
+    return {
+        FILTERED_ROWS: sum(report.filtered_rows for report in reports),
+        ADDED_ROWS: sum(report.added_rows for report in reports),
+        DISCARDED_VALUES: sum(report.discarded_values for report in reports),
     }
 
 

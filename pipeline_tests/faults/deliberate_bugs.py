@@ -257,11 +257,9 @@ returning enqueued_rows;""",
             Change(
                 "sql/queries/ledger.sql",
                 """\
- and state = 'committed' and enqueued_rows = $3::bigint + $4::bigint
+    and enqueued_rows + $6::bigint = $3::bigint + $4::bigint + $5::bigint
 """,
-                """\
- and state = 'committed'
-""",
+                "",
             ),
         ),
         test=f"{_CHUNK_TESTS}::test_a_chunk_that_does_not_add_up_is_not_committed",
@@ -311,11 +309,11 @@ returning enqueued_rows;""",
             Change(
                 "pipeline/workers/process.py",
                 """\
-        prepared = prepare_chunk(self._spec, self._hello.columns, job, self._settings, self.advance)
+        prepared = prepare_chunk(self._spec, job, self._settings, self.advance)
 """,
                 """\
         if self._retries == 0:
-            self._prepared = prepare_chunk(self._spec, self._hello.columns, job, self._settings, self.advance)
+            self._prepared = prepare_chunk(self._spec, job, self._settings, self.advance)
         prepared = self._prepared
 """,
             ),
