@@ -13,6 +13,7 @@ import polars as pl
 
 from pipeline.contract.explain import row_payloads
 from pipeline.contract.fingerprint import fingerprint_frame
+from pipeline.contract.row_types import write_row_types
 from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from pipeline.failpoints import Place, failpoint
 from pipeline.model.column import Column
@@ -98,6 +99,7 @@ class PreparedChunk:
     rows: PreparedRows
     crashed: list[DeadLetter]
     encoded: EncodedRows
+    source_types: pl.Schema
 
     @property
     def good(self) -> pl.DataFrame:
@@ -131,7 +133,7 @@ def prepare_chunk(
     failpoint(Place.WHILE_ENCODING, **job.facts, row=row_nos)
     rows = prepare_rows(spec, job.columns, tried, row_nos, job.partition, dead_letters_max=job.dead_letters_max)
     encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
-    return PreparedChunk(rows, _crash_letters(source, job), encoded)
+    return PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema)
 
 
 def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
@@ -206,7 +208,10 @@ async def commit_chunk(
         added_rows=prepared.rows.added_rows,
         discarded_values=prepared.rows.discarded_values,
     )
-    if not await record_chunk(connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint):
+    row_types = write_row_types(prepared.source_types) if letters else None
+    if not await record_chunk(
+        connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
+    ):
         raise ChunkFailed(
             f"chunk {job.chunk.chunk_no}: {enqueued} rows enqueued and {committed.added_rows} added, but {written.height} "
             f"written, {len(letters)} dead-lettered and {committed.filtered_rows} filtered"

@@ -4,7 +4,7 @@ What `chunk_transaction` is for a chunk. Rows are prepared before it begins. In 
 target's shape, which finds what the target's types and checks refuse, and inserted from there, which shows what was stored.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -12,12 +12,13 @@ import polars as pl
 
 from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame, fingerprint_from_row, fingerprint_sql
 from pipeline.contract.payloads import frame_of_payloads
+from pipeline.contract.row_types import read_row_types
 from pipeline.errors import DiscrepancyFound, RowledgerError
 from pipeline.failpoints import Place, failpoint
 from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import Replayed
-from pipeline.model.report import Stage
+from pipeline.model.report import PayloadOf, Stage
 from pipeline.model.table import TableSpec
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, create_staging, drop_staging, partition_predicate, quoted
 from pipeline.postgres.copy import copy_rows, encode_rows
@@ -29,6 +30,7 @@ from pipeline.postgres.dead_letters import (
     lock_published_load,
     move_from_dead_letters,
     read_replay_letters,
+    read_row_types_of_chunks,
     record_decisions,
 )
 from pipeline.postgres.ledger import LoadHandle
@@ -97,7 +99,8 @@ async def replay_letters(
     letters = await read_replay_letters(connection, job.letter_ids, job.replay)
     failpoint(Place.BEFORE_REPLAY, **job.facts)
     failpoint(Place.WHILE_ENCODING, **job.facts, row=[letter.row_no for letter in letters])
-    prepared = _prepare(spec, job, letters)
+    types = await read_row_types_of_chunks(connection, job.load_id, sorted({letter.chunk_no for letter in letters}))
+    prepared = _prepare(spec, job, letters, types)
     _require_all_accounted(letters, prepared)
     on_progress(len(letters))
     await connection.execute(
@@ -123,12 +126,14 @@ async def replay_letters(
     return Replayed()
 
 
-def _prepare(spec: TableSpec, job: ReplayJob, letters: Sequence[ReplayLetter]) -> _Prepared:
+def _prepare(
+    spec: TableSpec, job: ReplayJob, letters: Sequence[ReplayLetter], types: Mapping[int, bytes | None]
+) -> _Prepared:
     """The rows of all letters through the current transform and contract."""
     prepared = _Prepared(pl.DataFrame(schema={column.name: column.type.frame_type for column in job.columns}), [])
-    groups: dict[str, list[ReplayLetter]] = {"source": [], "transformed": []}
+    groups: dict[tuple[str, bytes | None], list[ReplayLetter]] = {}
     for letter in letters:
-        if letter.payload_of == "line":
+        if letter.payload_of == PayloadOf.LINE:
             prepared.refused[letter.dead_letter_id] = Decision(
                 letter.dead_letter_id, stage=Stage.SOURCE, reason=_NO_ROW
             )
@@ -137,10 +142,18 @@ def _prepare(spec: TableSpec, job: ReplayJob, letters: Sequence[ReplayLetter]) -
                 letter.dead_letter_id, stage=Stage.KEY, reason=_OVERWRITES
             )
         else:
-            groups[letter.payload_of].append(letter)
-    for kind, members in groups.items():
-        _prepare_group(prepared, spec, job, members, is_transformed=kind == "transformed")
+            row_types = types[letter.chunk_no] if letter.payload_of == PayloadOf.SOURCE else None
+            groups.setdefault((letter.payload_of, row_types), []).append(letter)
+    for (payload_of, row_types), members in groups.items():
+        known = _contract_types(job) if row_types is None else read_row_types(row_types)
+        _prepare_group(prepared, spec, job, members, known, is_transformed=payload_of == PayloadOf.TRANSFORMED)
     return prepared
+
+
+def _contract_types(job: ReplayJob) -> dict[str, pl.DataType]:
+    """What is known of columns whose types were not recorded: text that reads as the column's date or time is one."""
+    types = {column.name: column.type.frame_type for column in job.columns}
+    return {name: dtype for name, dtype in types.items() if dtype.is_temporal()}
 
 
 def _require_all_accounted(letters: Sequence[ReplayLetter], prepared: _Prepared) -> None:
@@ -152,7 +165,13 @@ def _require_all_accounted(letters: Sequence[ReplayLetter], prepared: _Prepared)
 
 
 def _prepare_group(
-    prepared: _Prepared, spec: TableSpec, job: ReplayJob, letters: Sequence[ReplayLetter], *, is_transformed: bool
+    prepared: _Prepared,
+    spec: TableSpec,
+    job: ReplayJob,
+    letters: Sequence[ReplayLetter],
+    types: Mapping[str, pl.DataType],
+    *,
+    is_transformed: bool,
 ) -> None:
     """Prepare letters together; what fails for them as a whole, as an unknown column does, is found by halving."""
     spans = [letters] if letters else []
@@ -162,7 +181,7 @@ def _prepare_group(
             rows = prepare_rows(
                 spec,
                 job.columns,
-                frame_of_payloads([letter.payload for letter in span]),
+                frame_of_payloads([letter.payload for letter in span], types),
                 [letter.dead_letter_id for letter in span],
                 job.partition,
                 dead_letters_max=len(span),

@@ -30,6 +30,7 @@ __all__ = [
     "read_outcomes",
     "read_payloads",
     "read_replay_letters",
+    "read_row_types_of_chunks",
     "read_table_of_letter",
     "read_waiting_mended",
     "record_decisions",
@@ -219,6 +220,14 @@ async def purge_letters(connection: asyncpg.Connection, ids: Sequence[int]) -> l
 async def read_replay_letters(connection: asyncpg.Connection, ids: Sequence[int], replay: UUID) -> list[ReplayLetter]:
     """Letters that this replay has still to decide on, in source order."""
     return [ReplayLetter(**row) for row in await connection.fetch(query("replay_letters"), ids, replay)]
+
+
+async def read_row_types_of_chunks(
+    connection: asyncpg.Connection, load_id: int, chunk_nos: Sequence[int]
+) -> dict[int, bytes | None]:
+    """The column types that the source had in each of these chunks; None where they were never recorded."""
+    rows = await connection.fetch(query("row_types_of_chunks"), load_id, chunk_nos)
+    return {row["chunk_no"]: row["row_types"] for row in rows}
 
 
 async def lock_published_load(connection: asyncpg.Connection, load_id: int) -> bool:

@@ -430,8 +430,8 @@ returning enqueued_rows;""",
         changes=(
             Change(
                 "pipeline/chunk_transaction.py",
-                "PreparedChunk(rows, _crash_letters(source, job), encoded)",
-                "PreparedChunk(rows, [], encoded)",
+                "PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema)",
+                "PreparedChunk(rows, [], encoded, source.schema)",
             ),
         ),
         test=f"{_CHUNK_TESTS}::test_rows_set_aside_become_dead_letters_untried",

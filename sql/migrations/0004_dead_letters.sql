@@ -11,6 +11,10 @@ comment on column rowledger.dead_letter.revision is 'Grows with each change: who
 comment on column rowledger.dead_letter.replays is 'How many replays have tried it.';
 comment on column rowledger.dead_letter.mended_payload is 'The row as somebody has edited it; payload stays what was refused.';
 
+alter table rowledger.chunk add column row_types bytea;
+comment on column rowledger.chunk.row_types is
+    'Arrow types of the source''s columns, where the chunk has dead letters: their JSON alone cannot tell a date from a text.';
+
 create table rowledger.letter_event (
     event_id bigint generated always as identity primary key,
     dead_letter_id bigint not null references rowledger.dead_letter on delete cascade,

@@ -124,6 +124,17 @@ where letter.dead_letter_id = any ($1::bigint[]) and letter.state in ('open', 'm
     )
 order by letter.row_no, letter.part;
 
+-- name: row_types_of_chunks
+-- How to read the dead letters of these chunks; one without types of its own has those of another chunk of the load.
+select asked.chunk_no, (
+    select chunk.row_types
+    from rowledger.chunk
+    where chunk.load_id = $1 and chunk.row_types is not null
+    order by chunk.chunk_no = asked.chunk_no desc, chunk.chunk_no
+    limit 1
+) as row_types
+from unnest($2::integer[]) as asked (chunk_no);
+
 -- name: lock_published_load
 -- The load's row, so that nobody replaces it before a replay has committed; no row means that it is not in the table any more.
 select 1 from rowledger.load where load_id = $1 and state = 'published' for update;

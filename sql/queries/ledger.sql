@@ -103,7 +103,7 @@ returning enqueued_rows;
 -- name: record_chunk_counts
 -- What the claimed chunk wrote; no row when the counts do not add up to what was enqueued.
 update rowledger.chunk set written_rows = $3, dead_lettered_rows = $4, filtered_rows = $5, added_rows = $6,
-    discarded_values = $7, fingerprint = $8::jsonb
+    discarded_values = $7, fingerprint = $8::jsonb, row_types = $9
 where load_id = $1 and chunk_no = $2 and state = 'committed'
     and enqueued_rows + $6::bigint = $3::bigint + $4::bigint + $5::bigint
 returning chunk_no;
