@@ -1,16 +1,45 @@
-"""Replay dead letters in a test, and look at what became of them."""
+"""Replay dead letters in a test, and look at what became of them; or in a process: `replaying TABLE`."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
-from typing import Any
+from datetime import date
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.contract.types import Integer, varchar
 from pipeline.model.dead_letters import Actor, LetterSelection, ReplayReport
 from pipeline.model.table import TableSpec
 from pipeline.operations.dead_letters import export_letters, import_letters
 from pipeline.operations.replay import run_replay
 from pipeline.operations.verify import run_verify
-from pipeline.settings import WriterSettings
+from pipeline.postgres.database import target_url
+from pipeline.settings import WriterSettings, child_environment
+from pipeline.source.parquet import ParquetFiles
+from pipeline_tests import tables_for_tests
 from pipeline_tests.loading import FAST, Recorder, fetch
+from pipeline_tests.tables_for_tests import PARCELS
+
+
+class StrictParcel(BaseModel):
+    """A row whose date is no text."""
+
+    model_config = ConfigDict(strict=True)
+
+    day: date
+    parcel_id: Integer
+    label: Annotated[str, varchar(12)]
+
+
+STRICT_PARCELS = TableSpec(
+    name="strict_parcels",
+    row=StrictParcel,
+    source=ParquetFiles(path="{landing}/parcels/{partition_key}.parquet"),
+    partitions=PARCELS.partitions,
+    dead_letters=PARCELS.dead_letters,
+)
 
 ACTOR = Actor("a test", "mended", "run-of-test")
 
@@ -60,3 +89,24 @@ def assert_verified(database: str, spec: TableSpec) -> None:
     """What is in the table is what the ledger says."""
     for verification in run_verify(spec, url=database):
         assert verification.passed, [check.summary for check in verification.checks]
+
+
+def start_replay(database: str, spec: TableSpec, *, failpoints: str) -> subprocess.Popen[str]:
+    """A replay as a process of its own, for tests that kill it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__, spec.name.upper()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=child_environment(ROWLEDGER_DATABASE_URL=database, ROWLEDGER_FAILPOINTS=failpoints),
+        start_new_session=True,
+    )
+
+
+def main() -> None:
+    """Entry point of the process."""
+    replay(target_url(), getattr(tables_for_tests, sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

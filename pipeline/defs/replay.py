@@ -69,8 +69,8 @@ def replay_job_and_sensor(spec: TableSpec) -> dg.Definitions:
 
     @dg.job(
         name=f"{spec.name}_replay",
-        description=f"Replay dead letters of {spec.target}: each row through the current row model, once. Green with the figures "
-        "in its metadata, whether or not rows were refused again; red when the replay itself could not go on.",
+        description=f"Replay dead letters of {spec.target}: each row through the current row model, once. Green with "
+        "figures in its metadata, whether or not rows were refused again; red when the replay itself could not go on.",
     )
     def replay() -> None:
         replay_dead_letters()
@@ -111,8 +111,9 @@ def _replay(
             )
         except RowledgerError as error:
             raise failure_of(spec.name, error) from None
-        for text, count in _reasons(report.outcomes):
-            log.log(logging.WARNING, f"{count} not written: {text}")
+        for reason, count in _reasons(report.outcomes):
+            message = f"{count} not written: {reason}"
+            log.log(logging.WARNING, message)
     return report
 
 

@@ -168,8 +168,9 @@ class _Batch:
     job: ReplayJob
     is_known_to_kill: bool
 
-    def of(self, ids: Sequence[int]) -> "_Batch":
-        return replace(self, job=replace(self.job, letter_ids=tuple(ids)))
+    def again(self, ids: Sequence[int]) -> "_Batch":
+        """Another attempt at some of its letters."""
+        return replace(self, job=replace(self.job, letter_ids=tuple(ids), attempt=self.job.attempt + 1))
 
 
 class _Replay:
@@ -287,10 +288,10 @@ class _Replay:
                     if left:
                         await self._refuse(part.job, death)
                 else:  # one of them has done it: each on its own
-                    pending = [part.of([number]) for number in left] + pending
+                    pending = [part.again([number]) for number in left] + pending
             else:
                 if left := await self._undecided(part.job.letter_ids):  # changed while they were prepared
-                    pending.insert(0, part.of(left))
+                    pending.insert(0, part.again(left))
         outcomes = await self._read(ids)
         if undecided := sum(outcome is None for outcome in outcomes):
             raise ReplayFailed(

@@ -98,7 +98,7 @@ async def _verify(
         problems.append(f"{found.rows} rows in the table, {totals.written_rows} were written")
     if letters["dead_letters"] != totals.dead_lettered_rows or letters["chunks_that_differ"]:
         problems.append(f"{letters['dead_letters']} dead letters kept, {totals.dead_lettered_rows} were recorded")
-    accounted = totals.written_rows + totals.dead_lettered_rows
+    accounted = totals.written_rows + totals.dead_lettered_rows + totals.filtered_rows - totals.added_rows
     if not enqueued_rows == totals.enqueued_rows == accounted or totals.unbalanced:
         problems.append(
             f"{enqueued_rows} rows enqueued by the load, {totals.enqueued_rows} by its chunks, "
