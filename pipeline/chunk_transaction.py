@@ -5,7 +5,7 @@ comes in, an outcome goes out, the ledger decides.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 import asyncpg
@@ -16,14 +16,14 @@ from pipeline.contract.fingerprint import fingerprint_frame
 from pipeline.contract.row_types import write_row_types
 from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from pipeline.failpoints import Place, failpoint
+from pipeline.isolation import copy_isolating
 from pipeline.model.column import Column
 from pipeline.model.manifest import ChunkPlan
 from pipeline.model.outcome import AlreadyCommitted, Committed, Probed
 from pipeline.model.partition import Partition
 from pipeline.model.report import DeadLetter, Stage
 from pipeline.model.table import TableSpec
-from pipeline.postgres.catalogue import LEDGER_SCHEMA
-from pipeline.postgres.copy import EncodedRows, copy_rows, encode_rows
+from pipeline.postgres.copy import EncodedRows, encode_rows
 from pipeline.postgres.ledger import (
     LoadHandle,
     claim_chunk,
@@ -34,13 +34,10 @@ from pipeline.postgres.ledger import (
     record_dead_letters,
 )
 from pipeline.postgres.session import Session
-from pipeline.postgres.sqlstate import Verdict, copy_location, sort_error, summarize
 from pipeline.preparation.rows import PreparedRows, prepare_rows
 from pipeline.settings import WriterSettings
 
 __all__ = ["ChunkJob", "PreparedChunk", "SetAside", "commit_chunk", "prepare_chunk"]
-
-_WINDOW_AFTER_REFUSAL = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +107,6 @@ class PreparedChunk:
     def rejected(self) -> list[DeadLetter]:
         """The rows that do not even get to COPY."""
         return [*self.crashed, *self.rows.rejected]
-
-
-@dataclass(slots=True)
-class _Copied:
-    """What COPY made of the good rows: offsets into them that the server refused, and their dead letters."""
-
-    refused: list[int] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
 
 
 def prepare_chunk(
@@ -191,13 +180,26 @@ async def commit_chunk(
     failpoint(Place.AFTER_CLAIM, **job.facts)
     await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
 
-    copied = await _copy_isolating(connection, prepared, job, settings, on_progress)
+    def on_sent(sent_bytes: int) -> None:
+        on_progress(sent_bytes)
+        failpoint(Place.MID_COPY, **job.facts)
+
+    copied = await copy_isolating(
+        connection,
+        prepared.good,
+        prepared.encoded,
+        staging_table=job.handle.staging_table,
+        columns=job.columns,
+        batch_rows=settings.batch_rows,
+        refusals_max=job.dead_letters_max - len(prepared.rejected),
+        on_sent=on_sent,
+    )
     written = _without(prepared.good, copied.refused)
     fingerprint = fingerprint_frame(written, job.columns).to_json() if settings.fingerprint else None
     if job.probe is not None:
         await connection.execute("rollback")
         return Probed()
-    letters = [*prepared.rejected, *copied.letters]
+    letters = [*prepared.rejected, *prepared.rows.refusals(copied.refused, copied.causes)]
     if len(letters) > job.dead_letters_max:
         await _keep_what_was_learned(connection, job, letters, worker_pid)
     await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
@@ -220,79 +222,6 @@ async def commit_chunk(
     await connection.execute("commit")
     failpoint(Place.AFTER_COMMIT, **job.facts)
     return committed
-
-
-async def _copy_isolating(
-    connection: asyncpg.Connection,
-    prepared: PreparedChunk,
-    job: ChunkJob,
-    settings: WriterSettings,
-    on_progress: Callable[[int], None],
-) -> _Copied:
-    """COPY all good rows but those the server refuses.
-
-    Binary COPY names the row it failed at. The rows before it are copied again, it is set aside, and we go on behind it
-    in a smaller window, so that a chunk full of refusals costs work in proportion to its rows, not to their square.
-    """
-    copied = _Copied()
-    total = prepared.good.height
-    position, window = 0, total
-    refusal: asyncpg.PostgresError | None = None  # of the row at `bad`
-    bad = total
-
-    def on_sent(sent_bytes: int) -> None:
-        on_progress(sent_bytes)
-        failpoint(Place.MID_COPY, **job.facts)
-
-    while position < total and len(prepared.rejected) + len(copied.letters) <= job.dead_letters_max:
-        if refusal is not None and position == bad:
-            _refuse(copied, prepared, position, refusal)
-            position, window, bad, refusal = position + 1, _WINDOW_AFTER_REFUSAL, total, None
-            continue
-        stop = min(total, position + window, bad)
-        whole = position == 0 and stop == total
-        rows = (
-            prepared.encoded if whole else encode_rows(prepared.good[position:stop], job.columns, settings.batch_rows)
-        )
-        await connection.execute("savepoint rows_sent")
-        try:
-            await copy_rows(
-                connection,
-                rows,
-                schema_name=LEDGER_SCHEMA,
-                table_name=job.handle.staging_table,
-                columns=job.columns,
-                on_sent=on_sent,
-            )
-        except asyncpg.PostgresError as error:
-            if sort_error(error) is not Verdict.ISOLATE:
-                raise
-            await connection.execute("rollback to savepoint rows_sent")
-            line = copy_location(error).line
-            if line is not None and 1 <= line <= stop - position:
-                bad, refusal = position + line - 1, error
-            elif stop - position == 1:
-                bad, refusal = position, error
-            else:
-                window = (stop - position) // 2  # no line number: halve until one row is left
-        else:
-            position, window = stop, max(window, 1) * 4
-    return copied
-
-
-def _refuse(copied: _Copied, prepared: PreparedChunk, offset: int, error: asyncpg.PostgresError) -> None:
-    """Set one row aside, with the row as the source gave it."""
-    copied.refused.append(offset)
-    copied.letters.append(
-        prepared.rows.refusal(
-            offset,
-            stage=Stage.COPY,
-            reason=f"refused by the server: {summarize(error)}",
-            column=copy_location(error).column or getattr(error, "column_name", None),
-            sqlstate=error.sqlstate,
-            constraint=getattr(error, "constraint_name", None),
-        )
-    )
 
 
 async def _keep_what_was_learned(

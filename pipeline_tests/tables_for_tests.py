@@ -98,6 +98,15 @@ PARCELS = TableSpec(
     dead_letters=_TOLERANT,
 )
 
+PATIENT_PARCELS = TableSpec(
+    name="patient_parcels",
+    target="depot.parcels",
+    row=Parcel,
+    source=PARCELS.source,
+    partitions=PARCELS.partitions,
+    dead_letters=DeadLetterBudget(rows_max=100_000, share_max=1),
+)
+
 STRICT_READINGS = TableSpec(
     name="strict_readings",
     row=Reading,

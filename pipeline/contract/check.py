@@ -193,7 +193,7 @@ def _check_column(rules: FieldRules, target: ColumnType, source: pl.Series, refu
 
 def _default_column(rules: FieldRules, target: ColumnType, rows: int) -> pl.Series:
     """A column that the source lacks, filled with its declared default."""
-    value = None if rules.default is None else as_frame_value(rules.default)
+    value = None if rules.default is None else as_frame_value(rules.default, target)
     if value is not None and (reason := misfit(value, target)) is not None:
         raise TargetMismatch(f"column {rules.name!r}: the default {value!r} {reason}; alter the table or the row model")
     return pl.Series(rules.name, [value], dtype=target.frame_type).new_from_index(0, rows)

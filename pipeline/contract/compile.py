@@ -8,21 +8,33 @@ that the column-speed pass in `check` finds suspicious.
 
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Annotated, Any, Literal, NewType, Union, cast, get_args, get_origin
 from uuid import UUID
 
 import annotated_types as at
-from pydantic import AwareDatetime, BaseModel, NaiveDatetime, RootModel, TypeAdapter, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    IPvAnyAddress,
+    IPvAnyInterface,
+    IPvAnyNetwork,
+    NaiveDatetime,
+    RootModel,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, SchemaError
 
 from pipeline.contract.rules import Bound, FieldRules, Kind
-from pipeline.contract.types import SqlType, varchar
+from pipeline.contract.target import accepts
+from pipeline.contract.types import SqlType, char, pg_enum, varchar
 from pipeline.errors import ContractError
 from pipeline.model.column import Column, ColumnType, TypeName
 
@@ -43,9 +55,19 @@ _KINDS: dict[Any, tuple[Kind, TypeName]] = {
     NaiveDatetime: (Kind.TIMESTAMP, TypeName.TIMESTAMP),
     AwareDatetime: (Kind.TIMESTAMPTZ, TypeName.TIMESTAMPTZ),
     time: (Kind.TIME, TypeName.TIME),
+    timedelta: (Kind.INTERVAL, TypeName.INTERVAL),
+    IPv4Address: (Kind.IP_ADDRESS, TypeName.INET),
+    IPv6Address: (Kind.IP_ADDRESS, TypeName.INET),
+    IPvAnyAddress: (Kind.IP_ADDRESS, TypeName.INET),
+    IPv4Interface: (Kind.IP_INTERFACE, TypeName.INET),
+    IPv6Interface: (Kind.IP_INTERFACE, TypeName.INET),
+    IPvAnyInterface: (Kind.IP_INTERFACE, TypeName.INET),
+    IPv4Network: (Kind.IP_NETWORK, TypeName.CIDR),
+    IPv6Network: (Kind.IP_NETWORK, TypeName.CIDR),
+    IPvAnyNetwork: (Kind.IP_NETWORK, TypeName.CIDR),
 }
 
-_ORDERED = {Kind.INT, Kind.FLOAT, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME}
+_ORDERED = {Kind.INT, Kind.FLOAT, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME, Kind.INTERVAL}
 _DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
 _SIZED = {Kind.TEXT, Kind.BYTES}
 
@@ -188,6 +210,11 @@ def _gather(draft: _Draft, metadata: Iterable[Any]) -> None:  # noqa: C901, PLR0
             case varchar(length=length):
                 draft.pinned = ColumnType(TypeName.VARCHAR, length=length)
                 _add(found, "max_length", length)
+            case char(length=length):
+                draft.pinned = ColumnType(TypeName.CHAR, length=length)
+                _add(found, "max_length", length)
+            case pg_enum():
+                draft.pinned = ColumnType(TypeName.ENUM, of=item.sql)
             case FieldInfo():
                 _gather(draft, item.metadata)
             case at.Ge() | at.Gt() | at.Le() | at.Lt():
@@ -284,7 +311,7 @@ def _as_column_value(draft: _Draft, kind: Kind, bound: Bound) -> Bound:
 def _column_type(draft: _Draft, kind: Kind, type_name: TypeName) -> ColumnType:
     constraints = draft.constraints or {}
     if draft.pinned is not None:
-        return draft.pinned
+        return _pinned_type(draft, draft.pinned, kind)
     if kind is not Kind.DECIMAL:
         return ColumnType(type_name)
     digits, places = constraints.get("max_digits"), constraints.get("decimal_places")
@@ -296,3 +323,15 @@ def _column_type(draft: _Draft, kind: Kind, type_name: TypeName) -> ColumnType:
             f"Decimal with {digits} digits, {places} of them decimals", f"stay within {_DECIMAL_DIGITS_MAX} digits"
         )
     return ColumnType(TypeName.NUMERIC, precision=digits, scale=places)
+
+
+def _pinned_type(draft: _Draft, pinned: ColumnType, kind: Kind) -> ColumnType:
+    if pinned.name is TypeName.ENUM:
+        if kind is not Kind.TEXT or draft.allowed is None:
+            raise draft.refuse(f"pg_enum on {kind}", "put it on a Literal or an Enum of texts, which are its labels")
+        return replace(pinned, labels=draft.allowed)
+    if not accepts(kind, pinned):
+        if kind is not Kind.TEXT:
+            raise ContractError(f"{draft.where}: a column of type {pinned.sql} never holds a {kind}; pin another type")
+        return ColumnType(TypeName.OTHER, of=pinned.sql)  # the field's text is what the type's input function reads
+    return pinned

@@ -22,8 +22,9 @@ __all__ = ["Verdict", "judge", "row_payloads"]
 
 _NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
 _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
+_CALENDAR_UNITS = re.compile(r"P[^T]*[YM]")  # of an ISO 8601 duration
 _EXACT_INTEGER = 2**53
-_TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME}
+_TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME, Kind.INTERVAL}
 
 # Messages of these error types come from a parser that may quote the input behind the comma.
 _QUOTING_ERRORS = ("_parsing", "_type", "_unicode", "_from_datetime_parsing")
@@ -51,7 +52,7 @@ def judge(rules: FieldRules, target: ColumnType, value: Any) -> Verdict:
         return Verdict(reason=f"Input should be a valid {rules.kind}")
     if isinstance(valid, datetime | time) and (valid.tzinfo is not None) != (rules.kind is Kind.TIMESTAMPTZ):
         return Verdict(reason=f"Input should not have a time zone for a {rules.kind}")
-    converted = as_frame_value(valid)
+    converted = as_frame_value(valid, target)
     if (reason := misfit(converted, target)) is not None:
         return Verdict(reason=reason)
     return Verdict(value=converted)
@@ -70,6 +71,8 @@ def _silent_conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, 
             return f"a number is not taken for a {kind}"
         case str() if kind in _TEMPORAL and _NUMBER.fullmatch(value):
             return f"a bare number is not taken for a {kind}"
+        case str() if kind is Kind.INTERVAL and _CALENDAR_UNITS.search(value):
+            return "a year or a month has no fixed length, which a duration needs"
         case str() if kind in _TEMPORAL and _LOST_FRACTION.search(value):
             return f"has digits below the microsecond, which a {kind} would lose"
         case _:

@@ -5,7 +5,8 @@ sum of PostgreSQL's own 32-bit hash for everything else (measured: a hash costs 
 value that changed, went missing or came twice moves the total; what cannot be seen is a change that keeps a sum, such as two
 integers swapped between rows, and a hash that collides, one in four billion.
 
-Weak spot: jsonb is counted only, because the server stores a document in its own form, which the client would have to guess.
+Weak spot: jsonb, and types that are written as text which only the server reads (ranges, money, composite types …), are
+counted only: the server keeps such a value in its own form, which the client would have to guess.
 """
 
 import json
@@ -20,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from pipeline.contract.pg_hash import hash_byte_strings, hash_doubles, hash_int64s
+from pipeline.contract.pg_hash import hash_arrays, hash_byte_strings, hash_doubles, hash_int64s
 from pipeline.model.column import Column, ColumnType, TypeName
 
 __all__ = ["Fingerprint", "fingerprint_frame", "fingerprint_from_row", "fingerprint_sql"]
@@ -31,6 +32,7 @@ _EXACT = Context(prec=1000)  # Python's default of 28 digits would round long to
 _PG_EPOCH_DAYS = 10_957  # 2000-01-01, from which PostgreSQL counts, in days since 1970-01-01
 _PG_EPOCH_US = _PG_EPOCH_DAYS * 86_400_000_000
 
+_DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
 _SAMPLE_ROWS = 1_024
 
 
@@ -132,16 +134,43 @@ def fingerprint_sql(columns: Sequence[Column], quote: Callable[[str], str]) -> l
     return expressions
 
 
+def _total_sql(column_type: ColumnType, name: str) -> str:
+    """`name` stands quoted wherever a template has braces; it may hold braces itself."""
+    if column_type.name is TypeName.NUMERIC:
+        total = "sum({})" if isinstance(column_type.element.frame_type, pl.Decimal) else _SUM_WITH_SPECIALS_SQL
+        if column_type.array:
+            total = f"sum((select {total.replace('{}', 'element')} from unnest({{}}) as element))"  # noqa: S608 - no value
+    elif not column_type.array:
+        total = _TOTALS_SQL[column_type.name]
+    elif column_type.name in _COUNTED:
+        total = "0"
+    elif column_type.name in _HASHED_AS_TEXT:
+        total = f"sum(hashtext(array_to_string({{}}, '{_ELEMENT_END}', '{_ELEMENT_NULL}') collate \"C\")::bigint)"
+    else:
+        total = f"sum(hash_array({{}}{_COLLATED if column_type.name in _TEXTS else ''})::bigint)"
+    return total.replace("{}", name)
+
+
+_COLLATED = ' collate "C"'
+_TEXTS = {TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR}
+_HASHED_AS_TEXT = {TypeName.CITEXT, TypeName.ENUM, TypeName.JSON}  # their own hash is another's, or there is none
+_COUNTED = {TypeName.JSONB, TypeName.OTHER}
+_ELEMENT_END, _ELEMENT_NULL = "\x1f", "\x1e"  # control characters, which keep elements apart
+
+_TEXT_SQL = f"sum(hashtext({{}}::text{_COLLATED})::bigint)"
 _TOTALS_SQL: dict[TypeName, str] = {
     TypeName.BOOLEAN: "count(*) filter (where {})",
     TypeName.SMALLINT: "sum({})",
     TypeName.INTEGER: "sum({})",
     TypeName.BIGINT: "sum({})",
-    TypeName.NUMERIC: "sum({})",
     TypeName.REAL: "sum(hashfloat4({})::bigint)",
     TypeName.DOUBLE: "sum(hashfloat8({})::bigint)",
     TypeName.TEXT: 'sum(hashtext({} collate "C")::bigint)',
     TypeName.VARCHAR: 'sum(hashtext({} collate "C")::bigint)',
+    TypeName.CHAR: _TEXT_SQL,  # without the padding
+    TypeName.CITEXT: _TEXT_SQL,
+    TypeName.ENUM: _TEXT_SQL,
+    TypeName.JSON: _TEXT_SQL,
     # No hash function of bytea can be called by name before PostgreSQL 18.
     TypeName.BYTEA: "sum(hashtext(encode({}, 'hex') collate \"C\")::bigint)",
     TypeName.UUID: "sum(uuid_hash({})::bigint)",
@@ -151,11 +180,20 @@ _TOTALS_SQL: dict[TypeName, str] = {
     TypeName.TIMESTAMP: "sum(timestamp_hash({})::bigint)",
     # timestamptz_hash came with PostgreSQL 18 only; an instant as UTC clock time has the same bits.
     TypeName.TIMESTAMPTZ: "sum(timestamp_hash({} at time zone 'UTC')::bigint)",
-}  # every other type is counted only
+    TypeName.INTERVAL: "sum(interval_hash({})::bigint)",
+    TypeName.INET: "sum(hashinet({})::bigint)",
+    TypeName.CIDR: "sum(hashinet({})::bigint)",
+    TypeName.JSONB: "0",
+    TypeName.OTHER: "0",
+}
 
-
-def _total_sql(column_type: ColumnType, name: str) -> str:
-    return "0" if column_type.array else _TOTALS_SQL.get(column_type.name, "0").format(name)
+# What is no finite number stands for a number in the sum: one NaN would make everything NaN.
+_SPECIALS: dict[str, int] = {"NaN": 1_000_003, "Infinity": 1_000_033, "-Infinity": 1_000_037}
+_SUM_WITH_SPECIALS_SQL = (
+    "sum(case when {} > '-Infinity' and {} < 'Infinity' then {} "
+    + " ".join(f"when {{}} = '{special}' then {number}" for special, number in _SPECIALS.items())
+    + " end)"
+)
 
 
 def fingerprint_from_row(columns: Sequence[Column], rows: int, figures: Sequence[object]) -> Fingerprint:
@@ -186,30 +224,91 @@ def fingerprint_frame(frame: pl.DataFrame, columns: Sequence[Column]) -> Fingerp
     return Fingerprint(entries)
 
 
-def _total(values: pl.Series, column_type: ColumnType) -> Total:  # noqa: C901, PLR0911, one line a type
+def _total(values: pl.Series, column_type: ColumnType) -> Total:  # noqa: PLR0911, one line a way to add up
     if column_type.array:
-        return 0
+        return _total_of_arrays(values, column_type.element)
     match column_type.name:
         case TypeName.BOOLEAN:
             return int(values.sum())
         case TypeName.SMALLINT | TypeName.INTEGER | TypeName.BIGINT:
             return _sum_int64s(values.cast(pl.Int64).to_numpy())
         case TypeName.NUMERIC:
-            return _sum_decimals(values)
-        case TypeName.REAL | TypeName.DOUBLE:
-            return _sum_hashes(hash_doubles(values.cast(pl.Float64).to_numpy()))
-        case TypeName.TEXT | TypeName.VARCHAR | TypeName.UUID:
-            return _sum_string_hashes(values)
-        case TypeName.BYTEA:
-            return _sum_string_hashes(values.bin.encode("hex"))
+            return _sum_decimals(values) if isinstance(values.dtype, pl.Decimal) else _sum_numeric_texts(values)
         case TypeName.DATE:
             return int(values.to_physical().cast(pl.Int64).sum()) - _PG_EPOCH_DAYS * len(values)
-        case TypeName.TIME:
-            return _sum_hashes(hash_int64s((values.to_physical() // 1000).to_numpy()))
-        case TypeName.TIMESTAMP | TypeName.TIMESTAMPTZ:
-            return _sum_hashes(hash_int64s(values.to_physical().to_numpy() - _PG_EPOCH_US))
-        case _:
+        case TypeName.BYTEA:
+            return _sum_string_hashes(values.bin.encode("hex"))
+        case TypeName.JSONB | TypeName.OTHER:
             return 0
+        case _ if isinstance(values.dtype, pl.String | pl.Binary):
+            return _sum_string_hashes(_hashed_strings(values, column_type))
+        case _:
+            return _sum_hashes(_hash_numbers(values, column_type))
+
+
+def _hash_numbers(values: pl.Series, column_type: ColumnType) -> npt.NDArray[np.int32]:
+    """The hash of each value of a type that is a number to the server."""
+    match column_type.name:
+        case TypeName.REAL | TypeName.DOUBLE:
+            return hash_doubles(values.cast(pl.Float64).to_numpy())
+        case TypeName.DATE:
+            return hash_int64s(values.to_physical().cast(pl.Int64).to_numpy() - _PG_EPOCH_DAYS)
+        case TypeName.TIME:
+            return hash_int64s((values.to_physical() // 1000).to_numpy())
+        case TypeName.TIMESTAMP | TypeName.TIMESTAMPTZ:
+            return hash_int64s(values.to_physical().to_numpy() - _PG_EPOCH_US)
+        case _:  # boolean, integers, interval
+            return hash_int64s(values.to_physical().cast(pl.Int64).to_numpy())
+
+
+def _hashed_strings(values: pl.Series, column_type: ColumnType) -> pl.Series:
+    """What the server hashes of each value, text or bytes."""
+    match column_type.name:
+        case TypeName.CHAR:
+            return values.str.strip_chars_end(" ")
+        case TypeName.INET | TypeName.CIDR:  # family, bits and address, without the two bytes between them
+            encoded = values.bin.encode("hex")
+            return (encoded.str.slice(0, 4) + encoded.str.slice(8)).str.decode("hex")
+        case _:
+            return values
+
+
+def _total_of_arrays(values: pl.Series, element_type: ColumnType) -> Total:
+    if element_type.name in _COUNTED:
+        return 0
+    if element_type.name in _HASHED_AS_TEXT:
+        joined = values.list.eval(pl.element().fill_null(_ELEMENT_NULL)).list.join(_ELEMENT_END)
+        return _sum_string_hashes(joined)
+    lengths = values.list.len().to_numpy().astype(np.int64)
+    elements = values.filter(values.list.len() > 0).explode()
+    present = elements.drop_nulls()
+    if element_type.name is TypeName.NUMERIC:
+        return _total(present, element_type) if len(present) else 0
+    hashes = np.zeros(len(elements), dtype=np.int32)  # a null among the elements hashes to 0
+    if len(present):
+        hashes[elements.is_not_null().to_numpy()] = (
+            _hash_strings(_hashed_strings(present, element_type))
+            if isinstance(present.dtype, pl.String | pl.Binary)
+            else _hash_numbers(present, element_type)
+        )
+    return _sum_hashes(hash_arrays(hashes, lengths))
+
+
+def _sum_numeric_texts(values: pl.Series) -> Total:
+    """The exact sum of decimal texts; those that are no finite number stand for a number each, as on the server."""
+    total: Total = 0
+    for special, number in _SPECIALS.items():
+        found = values == special
+        if found.any():
+            total += number * int(found.sum())
+            values = values.filter(~found)
+    points = values.str.find(".", literal=True).fill_null(values.str.len_bytes())
+    digits_before, decimals = points.max(), (values.str.len_bytes() - points).max()
+    if isinstance(digits_before, int) and isinstance(decimals, int) and digits_before + decimals <= _DECIMAL_DIGITS_MAX:
+        return _add(total, _sum_decimals(values.cast(pl.Decimal(_DECIMAL_DIGITS_MAX, max(decimals - 1, 0)))))
+    for value in values:
+        total = _add(total, Decimal(value))
+    return _normalised(total)
 
 
 def _sum_hashes(hashes: npt.NDArray[np.int32]) -> int:

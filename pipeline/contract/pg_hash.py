@@ -9,7 +9,7 @@ change within a major version, and none of 14 to 18 changed it. Here each step r
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["hash_byte_strings", "hash_doubles", "hash_int64s"]
+__all__ = ["hash_arrays", "hash_byte_strings", "hash_doubles", "hash_int64s"]
 
 Words = npt.NDArray[np.uint32]
 
@@ -87,6 +87,23 @@ def hash_int64s(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     high = (values >> 32).astype(np.uint32)
     folded = low ^ np.where(values >= 0, high, ~high)
     return _hash_words(folded, None, 4).view(np.int32)
+
+
+def hash_arrays(hashes: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """hash_array: 31 times what was, plus the element's hash, from 1 on; `hashes` are those of all elements of all arrays.
+
+    Written out, element i of n counts 31^(n-1-i) times, so all arrays are summed in one go, modulo 2^32.
+    """
+    powers = np.full(int(lengths.max(initial=0)) + 1, 31, dtype=np.uint32)
+    powers[0] = 1
+    np.multiply.accumulate(powers, out=powers)
+    ends = np.cumsum(lengths)
+    exponents = np.repeat(ends, lengths) - 1 - np.arange(len(hashes))
+    weighted = hashes.view(np.uint32) * powers[exponents]
+    sums = np.concatenate([[0], np.cumsum(weighted, dtype=np.uint64)]).astype(np.uint64)
+    within: Words = (sums[ends] - sums[ends - lengths]).astype(np.uint32)
+    within += powers[lengths]
+    return within.view(np.int32)
 
 
 def _hash_words(first: Words, second: Words | None, length: int) -> Words:

@@ -7,10 +7,12 @@ suspect, and pydantic itself decides about it in `explain`. One that Python cann
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import polars as pl
+from pydantic import ValidationError
 
+from pipeline.contract.networks import addresses_from_text
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.errors import SourceError
 
@@ -22,10 +24,13 @@ _PLAIN_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _PLAIN_TIME = r"^[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?$"
 _PLAIN_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?$"
 _PLAIN_INSTANT = _PLAIN_TIMESTAMP[:-1] + r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+_PLAIN_DURATION = r"^-?[0-9]{2}:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?$"
 _PLAIN_UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 _FLOAT_EXACT_INTEGER = 2**53
 _DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
+_DECIMAL_DIGITS = 38  # what a 128-bit decimal holds
+_UNDECLARED_SCALE = 9  # decimals of a double read for a numeric without declared digits; one that has more is looked at
 _EPOCH_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31, what Python's date holds
 _INT64_MIN = -(2**63)
 _UUID_BYTES = 16
@@ -33,11 +38,11 @@ _DAY_US = 86_400_000_000
 
 
 # Source types that are read alike.
-_Family = Literal["bool", "integer", "float", "decimal", "text", "bytes", "date", "time", "naive", "aware"]
+_Family = Literal["bool", "integer", "float", "decimal", "text", "bytes", "date", "time", "naive", "aware", "duration"]
 
 _FAMILIES: dict[type[pl.DataType], _Family] = {
     pl.Boolean: "bool", pl.Decimal: "decimal", pl.String: "text", pl.Binary: "bytes",
-    pl.Date: "date", pl.Time: "time",
+    pl.Date: "date", pl.Time: "time", pl.Duration: "duration",
 }  # fmt: skip
 
 
@@ -177,7 +182,7 @@ def _decimal_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
 
 def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
     """A double of up to 15 digits is taken as its shortest decimal form, as pydantic takes it."""
-    scale: int = _natural(rules).scale  # type: ignore[attr-defined]
+    scale = _declared_scale(rules, _UNDECLARED_SCALE)
     doubles = source.cast(pl.Float64)
     plain = (doubles.abs() < 10.0 ** (_DOUBLE_DIGITS - scale)) & doubles.is_finite()
     values = blank(doubles, ~plain).cast(pl.Decimal(38, scale), strict=False)
@@ -186,11 +191,19 @@ def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
     return reading
 
 
+def _declared_scale(rules: FieldRules, otherwise: int) -> int:
+    """The decimals of the contract's own column; a numeric without declared digits has any number of them."""
+    natural = _natural(rules)
+    return natural.scale if isinstance(natural, pl.Decimal) else otherwise
+
+
 def _decimal_from_text(rules: FieldRules, source: pl.Series) -> Reading:
-    scale: int = _natural(rules).scale  # type: ignore[attr-defined]
-    pattern = rf"^-?[0-9]{{1,{max(38 - scale, 1)}}}" + (rf"(\.[0-9]{{1,{scale}}})?$" if scale else "$")
+    decimals = source.str.len_bytes() - source.str.find(".", literal=True) - 1
+    longest = 0 if decimals.null_count() == len(decimals) else cast("int", decimals.max())
+    scale = _declared_scale(rules, min(longest, _DECIMAL_DIGITS // 2))
+    pattern = rf"^-?[0-9]{{1,{max(_DECIMAL_DIGITS - scale, 1)}}}" + (rf"(\.[0-9]{{1,{scale}}})?$" if scale else "$")
     values = _matching(source, pattern)
-    return Reading(values.cast(pl.Decimal(38, scale), strict=False))
+    return Reading(values.cast(pl.Decimal(_DECIMAL_DIGITS, scale), strict=False))
 
 
 def _text_from_bytes(_rules: FieldRules, source: pl.Series) -> Reading:
@@ -297,6 +310,50 @@ def _time_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
     return Reading(values.str.to_time("%H:%M:%S%.f", strict=False))
 
 
+def _duration(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Elapsed time in microseconds."""
+    ticks = source.to_physical()
+    reading = Reading(source)
+    match source.dtype.time_unit:  # type: ignore[attr-defined]
+        case "ns":
+            if (fine := (ticks % 1000 != 0)).any():
+                reading.refused.append((fine.fill_null(value=False), "has nanoseconds, which a duration would lose"))
+            reading.values = (ticks // 1000).cast(pl.Duration("us"))
+        case "ms":
+            limit = (2**63 - 1) // 1000
+            if (outside := ~ticks.is_between(-limit, limit)).any():
+                reading.refused.append((outside.fill_null(value=False), "is longer than 292,471 years"))
+            reading.values = (ticks.clip(-limit, limit) * 1000).cast(pl.Duration("us"))
+        case _ if ticks.min() == _INT64_MIN:
+            reading.refused.append(((ticks == _INT64_MIN).fill_null(value=False), "is longer than 292,471 years"))
+    return reading
+
+
+def _duration_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Clock form (01:02:03.5); pydantic reads the others."""
+    values = _matching(source, _PLAIN_DURATION).rename("text")
+    clock = values.str.strip_prefix("-")
+    parts = [clock.str.slice(start, 2).cast(pl.Int64) for start in (0, 3, 6)]
+    fraction = clock.str.slice(9).str.pad_end(6, "0").cast(pl.Int64)
+    ticks = ((parts[0] * 60 + parts[1]) * 60 + parts[2]) * 1_000_000 + fraction
+    signed = pl.select(pl.when(values.str.starts_with("-")).then(-ticks).otherwise(ticks)).to_series()
+    return Reading(signed.cast(pl.Duration("us")).alias(source.name))
+
+
+def _address_from_text(rules: FieldRules, source: pl.Series) -> Reading:
+    """Addresses of the versions that the field takes, which its own validator says."""
+    v4, v6 = (_takes(rules, address) for address in ("0.0.0.0", "::"))  # noqa: S104 - no server listens here
+    return Reading(addresses_from_text(source, v4=v4, v6=v6))
+
+
+def _takes(rules: FieldRules, value: str) -> bool:
+    try:
+        rules.adapter.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
 def _refuse_outside(reading: Reading, ticks: pl.Series, limits: tuple[int, int]) -> None:
     low, high = ticks.min(), ticks.max()
     if low is not None and (low < limits[0] or high > limits[1]):  # type: ignore[operator]
@@ -339,6 +396,10 @@ _READERS: dict[Kind, dict[_Family, _Reader]] = {
     Kind.TIMESTAMP: {"naive": _timestamp, "date": _timestamp_from_date, "text": _timestamp_from_text},
     Kind.TIMESTAMPTZ: {"aware": _timestamp, "text": _instant_from_text},
     Kind.TIME: {"time": _time, "text": _time_from_text},
+    Kind.INTERVAL: {"duration": _duration, "text": _duration_from_text},
+    Kind.IP_ADDRESS: {"text": _address_from_text},
+    Kind.IP_INTERFACE: {"text": _all_doubtful},
+    Kind.IP_NETWORK: {"text": _all_doubtful},
 }  # fmt: skip
 
 _HINTS = {

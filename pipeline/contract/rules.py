@@ -28,6 +28,10 @@ class Kind(StrEnum):
     TIMESTAMP = "naive timestamp"
     TIMESTAMPTZ = "timestamp with zone"
     TIME = "time"
+    INTERVAL = "duration"
+    IP_ADDRESS = "IP address"
+    IP_INTERFACE = "IP interface"
+    IP_NETWORK = "IP network"
 
 
 @dataclass(frozen=True, slots=True)

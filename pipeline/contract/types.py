@@ -1,5 +1,6 @@
-"""Annotations that pin a field's SQL type where Python's own types are wider than the column should be."""
+"""Annotations that pin a field's SQL type, where Python's own is wider than the column should be or has no name for it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,7 +9,19 @@ from annotated_types import BaseMetadata, Ge, GroupedMetadata, Le, MaxLen
 
 from pipeline.model.column import ColumnType, TypeName
 
-__all__ = ["BigInt", "Integer", "Real", "SmallInt", "SqlType", "varchar"]
+__all__ = ["BigInt", "Integer", "Real", "SmallInt", "SqlType", "char", "pg_enum", "pg_type", "varchar"]
+
+# Names that people write, as `format_type()` prints them.
+_ALIASES = {
+    "bool": "boolean", "int2": "smallint", "int": "integer", "int4": "integer", "int8": "bigint", "float4": "real",
+    "float8": "double precision", "float": "double precision", "decimal": "numeric", "varchar": "character varying",
+    "char": "character", "time": "time without time zone", "timetz": "time with time zone",
+    "timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone", "varbit": "bit varying",
+}  # fmt: skip
+_WRITTEN = re.compile(
+    r"(?P<name>[^(\[]*[^(\[\s])\s*(?P<modifiers>\([^)]*\))?(?P<rest> +with(?:out)? time zone)?(?P<array>\[\])?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,52 @@ class varchar(GroupedMetadata):  # noqa: N801, reads as the SQL type does: Annot
 
     def __iter__(self) -> Iterator[BaseMetadata]:
         yield MaxLen(self.length)
+
+
+@dataclass(frozen=True)
+class char(GroupedMetadata):  # noqa: N801, as varchar
+    """`Annotated[str, char(n)]`: a `character(n)` column, which the server pads; blanks at the end mean nothing."""
+
+    length: int
+
+    def __iter__(self) -> Iterator[BaseMetadata]:
+        yield MaxLen(self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class pg_enum:  # noqa: N801, as varchar
+    """`Annotated[Mood, pg_enum("mood")]` on an Enum or a Literal of texts: a column of that PostgreSQL enum.
+
+    The enum is made, with the labels of the annotation, where a table is created and there is none. `name` may hold a schema.
+    """
+
+    name: str
+
+    @property
+    def sql(self) -> str:
+        """The enum's name, quoted."""
+        return ".".join('"' + part.replace('"', '""') + '"' for part in self.name.split(".", 1))
+
+
+def pg_type(sql: str) -> SqlType:
+    """Pin the column to any type by the name it has in SQL, such as `int4range`.
+
+    A text field may name any type: its text is what the type's own input function reads. Other fields may name a type that
+    holds their values: `Annotated[datetime, pg_type("timestamp(3)")]`.
+    """
+    match = _WRITTEN.fullmatch(sql.strip())
+    if match is None:
+        raise ValueError(f"{sql!r} is no type as SQL writes it")
+    written = match["name"] + (match["rest"] or "")
+    name = _ALIASES.get(written.lower(), written)
+    modifiers = (match["modifiers"] or "").replace(" ", "")
+    if name == "character" and not modifiers:
+        modifiers = "(1)"  # as SQL has it
+    first, space, rest = name.partition(" with")  # the digits of `timestamp(3) with time zone` stand in the middle
+    parsed = ColumnType.parse(f"{first}{modifiers}{space}{rest}{match['array'] or ''}")
+    if parsed is None:
+        raise ValueError(f"{sql!r} keeps certain fields of a value only; name a type that keeps all")
+    return SqlType(parsed)
 
 
 SmallInt = Annotated[int, Ge(-(2**15)), Le(2**15 - 1), SqlType(ColumnType(TypeName.SMALLINT))]

@@ -69,6 +69,11 @@ _FRAME_TYPES: dict[TypeName, pl.DataType] = {
     TypeName.OTHER: pl.String(),  # the text that the type's input function reads
 }
 
+_TEXTS = {
+    TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR, TypeName.CITEXT, TypeName.ENUM, TypeName.JSON, TypeName.JSONB,
+    TypeName.OTHER,
+}  # fmt: skip
+_DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
 _FRACTIONS = {TypeName.TIME, TypeName.TIMESTAMP, TypeName.TIMESTAMPTZ, TypeName.INTERVAL}
 _MODIFIERS = re.compile(r"\((?P<first>\d+)(?:,(?P<second>-?\d+))?\)")
 
@@ -145,18 +150,28 @@ class ColumnType:
                 return f"{self.name}({self.length})" if self.length is not None else str(self.name)
 
     @property
+    def takes_text(self) -> bool:
+        """Whether a column of this type holds a text as it is."""
+        return not self.array and self.name in _TEXTS
+
+    @property
     def element(self) -> "ColumnType":
         """The type of an array's elements; of anything else the type itself."""
         return replace(self, array=False) if self.array else self
 
     @property
     def frame_type(self) -> pl.DataType:
-        """The polars type of the values that are written, arrays as lists of it."""
+        """The polars type of the values that are written, arrays as lists of it.
+
+        A numeric that a 128-bit decimal does not hold, or that has no digits declared and so takes any, is its decimal text.
+        """
         if self.array:
             return pl.List(self.element.frame_type)
         if self.name is TypeName.NUMERIC:
-            # numeric without modifiers takes any scale; 38 digits is what a 128-bit decimal holds.
-            return pl.Decimal(self.precision or 38, self.scale if self.scale is not None else 9)
+            digits, places = self.precision, self.scale or 0
+            if digits is None or digits > _DECIMAL_DIGITS_MAX or not 0 <= places <= digits:
+                return pl.String()
+            return pl.Decimal(digits, places)
         return _FRAME_TYPES[self.name]
 
 

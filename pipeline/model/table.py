@@ -120,11 +120,21 @@ class TableSpec(BaseModel):
         for module in (beside, *others):
             for attribute, value in vars(sys.modules[module]).items():
                 if value is self:
-                    return f"{module}:{attribute}"
+                    return f"{_importable(module)}:{attribute}"
         raise SpecError(
             f"table {self.name}: the spec must be a module-level name in {_TABLES_PACKAGE} or in {beside}, "
             "so that worker processes can import it"
         )
+
+
+def _importable(module: str) -> str:
+    """The name by which another process imports the module; a script that was run with -m has one beside `__main__`."""
+    if module != "__main__":
+        return module
+    spec = sys.modules[module].__spec__
+    if spec is None:
+        raise SpecError("the table spec stands in a script, which worker processes cannot import; move it to a module")
+    return spec.name
 
 
 def column_names(row: type[BaseModel]) -> list[str]:

@@ -5,6 +5,7 @@ once more for exactly the keys concerned: it alone knows which row came first, w
 """
 
 import bisect
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,7 +25,7 @@ from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
 from pipeline.postgres.copy import copy_rows, encode_rows
 from pipeline.postgres.ledger import LoadHandle, record_dead_letters
 from pipeline.postgres.queries import query, quote_identifier
-from pipeline.preparation.rows import prepare_rows
+from pipeline.preparation.rows import Refusal, prepare_rows
 from pipeline.settings import WriterSettings
 
 __all__ = ["set_duplicates_aside"]
@@ -136,7 +137,8 @@ async def _find(connection: asyncpg.Connection, spec: TableSpec, target: Target,
         f"group by {key} having count(*) > 1"
     )
     schema = {name: target.column_types[name].frame_type for name in spec.key}
-    values = [[as_frame_value(value) for value in tuple(row)[:-1]] for row in rows]
+    types = [target.column_types[name] for name in spec.key]
+    values = [[as_frame_value(*pair) for pair in zip(row, types, strict=False)] for row in rows]  # without the count
     return _Duplicates(pl.DataFrame(values, schema=schema, orient="row"), sum(row["count"] for row in rows))
 
 
@@ -187,14 +189,16 @@ def _read_again(
             .join(keys, on=keys.columns, how="semi", nulls_equal=True, maintain_order="left")
             .join(refused.parts, on=[_ROW_NO, _PART], how="anti", maintain_order="left")
         )
-        offsets = matching[_LETTER]
+        offsets = matching[_LETTER].to_list()
         found.append(
             matching.with_columns(
                 pl.lit(chunk.chunk_no, dtype=pl.Int32).alias(_CHUNK_NO),
                 pl.int_range(len(letters), len(letters) + matching.height).alias(_LETTER),
             )
         )
-        letters += [prepared.refusal(offset, stage=Stage.KEY, reason="", column=column) for offset in offsets]
+        letters += prepared.refusals(
+            offsets, itertools.repeat(Refusal(Stage.KEY, reason="", column=column), len(offsets))
+        )
     return _Candidates(pl.concat(found).sort(_ROW_NO, _PART), letters)
 
 

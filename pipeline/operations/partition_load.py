@@ -45,6 +45,7 @@ from pipeline.postgres.ledger import (
     record_spooled_chunk,
     seal_load,
 )
+from pipeline.postgres.queries import query
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings, settings
 from pipeline.workers.supervisor import Supervisor
@@ -97,6 +98,7 @@ class PartitionLoad:
             except (DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch) as refusal:
                 if self._begun is not None:
                     await reject_load(self._run.control, self._begun.handle, str(refusal))
+                    await self._count_letters(self._begun.handle)
                 error = refusal
             if isinstance(error, DeadLetterBudgetSpent):
                 await self._run.upkeep.notice_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(error))
@@ -239,6 +241,14 @@ class PartitionLoad:
             "read progress", lambda connection: read_chunk_totals(connection, handle.load_id)
         )
         self._tally.set(totals)
+
+    async def _count_letters(self, handle: LoadHandle) -> None:
+        """Dead letters of chunks that were not written count too: they are what was learned."""
+        letters = await self._run.control.transaction(
+            "count dead letters",
+            lambda connection: connection.fetchval(query("dead_letters_kept"), handle.load_id),
+        )
+        self._tally.dead_lettered_rows = letters
 
     async def _finish(self, manifest: Manifest, pending: Sequence[ChunkPlan]) -> Verdict:
         """Have every pending chunk committed, those too whose commit a crash of the server has undone; then publish."""

@@ -1,7 +1,12 @@
-"""Arrow to binary COPY: encode first, then send, so that no reader code runs while the server is in COPY mode."""
+"""Rows to COPY: encode first, then send, so that no reader code runs while the server is in COPY mode.
 
-from collections.abc import AsyncIterator, Callable, Sequence
+Binary where every column of the table has a binary encoder, which is faster on both sides; else COPY's text format, which
+takes every type. The columns' types alone decide, so that it is the same for a whole load.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import asyncpg
 import polars as pl
@@ -11,19 +16,38 @@ from pgpq import encoders as pgpq_encoders
 from pgpq import schema as pgpq_schema
 
 from pipeline.errors import ChunkFailed
-from pipeline.model.column import Column, TypeName
+from pipeline.model.column import Column, ColumnType, TypeName
+from pipeline.postgres.copy_text import text_rows
 
-__all__ = ["EncodedRows", "copy_rows", "encode_rows"]
+__all__ = ["EncodedRows", "copy_rows", "describe_format", "encode_rows"]
 
 _SLICE_BYTES = 128 * 2**10  # measured on rows of 194 bytes: no slower than batches of 3 MB sent whole
+
+# Arrays name the type of their elements by its number, and the server takes no other of its own: these are those that the
+# encoder knows. Of types made by users it asks no number.
+_BINARY_ELEMENTS = {
+    TypeName.BOOLEAN, TypeName.SMALLINT, TypeName.INTEGER, TypeName.BIGINT, TypeName.REAL, TypeName.DOUBLE,
+    TypeName.NUMERIC, TypeName.TEXT, TypeName.CITEXT, TypeName.ENUM, TypeName.BYTEA, TypeName.DATE, TypeName.TIME,
+    TypeName.TIMESTAMP, TypeName.INTERVAL,
+}  # fmt: skip
+
+Format = Literal["binary", "text"]
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
-    """Rows in PostgreSQL's binary COPY format: header, tuples and trailer, in pieces that can be sent again."""
+    """Rows in one of COPY's formats, in pieces that can be sent again; binary ones with their header and trailer."""
 
     pieces: tuple[bytes, ...]
     rows: int
+    format: Format
+
+
+def describe_format(columns: Sequence[Column]) -> str:
+    """Which format these columns are written in, and why: one line for the log."""
+    if odd := [f"{column.name} ({column.type.sql})" for column in columns if not _has_binary_encoder(column.type)]:
+        return f"text COPY, because of {', '.join(odd)}"
+    return "binary COPY"
 
 
 def encode_rows(
@@ -33,16 +57,36 @@ def encode_rows(
 
     Batches of 10 to 20 thousand rows stay in the processor's cache: one large batch takes half as long again.
     """
-    table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
-    table = _with_encodable_types(table)
+    is_binary = all(_has_binary_encoder(column.type) for column in columns)
+    encode = _binary_pieces if is_binary else _text_pieces
+    pieces = []
+    for piece, rows in encode(frame, columns, batch_rows):
+        pieces.append(piece)
+        if on_progress is not None and rows:
+            on_progress(rows)
+    return EncodedRows(tuple(pieces), frame.height, "binary" if is_binary else "text")
+
+
+def _binary_pieces(frame: pl.DataFrame, columns: Sequence[Column], batch_rows: int) -> Iterator[tuple[bytes, int]]:
+    table = _with_encodable_types(frame.to_arrow(compat_level=pl.CompatLevel.newest()))
     encoder = _encoder(table.schema, columns)
-    pieces = [encoder.write_header()]
+    yield encoder.write_header(), 0
     for batch in table.to_batches(max_chunksize=batch_rows):
-        pieces.append(encoder.write_batch(batch))
-        if on_progress is not None:
-            on_progress(batch.num_rows)
-    pieces.append(encoder.finish())
-    return EncodedRows(tuple(pieces), frame.height)
+        yield encoder.write_batch(batch), batch.num_rows
+    yield encoder.finish(), 0
+
+
+def _text_pieces(frame: pl.DataFrame, columns: Sequence[Column], batch_rows: int) -> Iterator[tuple[bytes, int]]:
+    for batch in frame.iter_slices(batch_rows):
+        yield text_rows(batch, columns), batch.height
+
+
+def _has_binary_encoder(column_type: ColumnType) -> bool:
+    if column_type.name is TypeName.OTHER:
+        return False
+    if column_type.name is TypeName.NUMERIC and not isinstance(column_type.element.frame_type, pl.Decimal):
+        return False
+    return not column_type.array or column_type.name in _BINARY_ELEMENTS
 
 
 async def copy_rows(
@@ -73,7 +117,7 @@ async def copy_rows(
         schema_name=schema_name,
         columns=[column.name for column in columns],
         source=slices(),
-        format="binary",
+        format=encoded.format,
     )
     if tag != f"COPY {encoded.rows}":
         raise ChunkFailed(f"sent {encoded.rows} rows to {schema_name}.{table_name}, the server answered {tag!r}")
@@ -95,11 +139,17 @@ def _encoder(arrow_schema: pa.Schema, columns: Sequence[Column]) -> ArrowToPostg
 def _with_encodable_types(table: pa.Table) -> pa.Table:
     """What polars gives in a form that has no encoder: times of day in ns (PostgreSQL keeps µs), and views of bytes."""
     for index, field in enumerate(table.schema):
-        if pa.types.is_time64(field.type):
-            wanted: pa.DataType = pa.time64("us")
-        elif pa.types.is_binary_view(field.type):
-            wanted = pa.large_binary()
-        else:
-            continue
-        table = table.set_column(index, pa.field(field.name, wanted), table.column(index).cast(wanted))
+        wanted = _encodable(field.type)
+        if wanted != field.type:
+            table = table.set_column(index, pa.field(field.name, wanted), table.column(index).cast(wanted))
     return table
+
+
+def _encodable(arrow_type: pa.DataType) -> pa.DataType:
+    if pa.types.is_time64(arrow_type):
+        return pa.time64("us")
+    if pa.types.is_binary_view(arrow_type):
+        return pa.large_binary()
+    if pa.types.is_large_list(arrow_type):
+        return pa.large_list(_encodable(arrow_type.value_type))
+    return arrow_type

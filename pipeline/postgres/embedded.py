@@ -236,7 +236,8 @@ class EmbeddedServer:
         self._run(
             ["postgres", "--single", "-D", new, "-c", "exit_on_error=on", "-c", "log_checkpoints=off", "template1"],
             timeout_s=INIT_TIMEOUT_S,
-            stdin=f"create database {host.NAME}\n",
+            # The role is named as the ledger's schema is, which would otherwise come first in its search path.
+            stdin=f"create database {host.NAME}\nalter role {host.NAME} set search_path = public\n",
         )
         # Relative to the file that includes it. Ours stands outside PGDATA: root writes nothing where another user could
         # have laid a link.

@@ -1,8 +1,9 @@
 """Sort rows into good, refused and filtered ones: the same way for a worker, the search for duplicates and a replay."""
 
 import base64
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,9 +20,20 @@ from pipeline.model.table import TableSpec
 from pipeline.model.transform import FrameTransform, RowTransform
 from pipeline.preparation.transform import Transformed, transform_frame, transform_rows
 
-__all__ = ["PreparedRows", "prepare_rows"]
+__all__ = ["PreparedRows", "Refusal", "prepare_rows"]
 
 Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a row that had passed the contract was refused later."""
+
+    stage: Stage
+    reason: str
+    column: str | None = None
+    sqlstate: str | None = None
+    constraint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,28 +56,23 @@ class PreparedRows:
     added_rows: int = 0
     discarded_values: int = 0
 
-    def refusal(
-        self,
-        offset: int,
-        *,
-        stage: Stage,
-        reason: str,
-        column: str | None = None,
-        sqlstate: str | None = None,
-        constraint: str | None = None,
-    ) -> DeadLetter:
-        """The dead letter for `good[offset]`, with its place in the source and its payload."""
-        return DeadLetter(
-            row_no=self.row_nos[offset],
-            part=0 if self.parts is None else int(self.parts[offset]),
-            stage=stage,
-            reason=reason,
-            payload=next(row_payloads(self.shown[[int(self.shown_at[offset])]])),
-            payload_of=self.payload_of,
-            column=column,
-            sqlstate=sqlstate,
-            constraint=constraint,
-        )
+    def refusals(self, offsets: Sequence[int], causes: Iterable[Refusal]) -> list[DeadLetter]:
+        """A dead letter for each `good[offset]`, with its place in the source, its payload and its cause."""
+        payloads = row_payloads(self.shown[self.shown_at[list(offsets)]])
+        return [
+            DeadLetter(
+                row_no=self.row_nos[offset],
+                part=0 if self.parts is None else int(self.parts[offset]),
+                stage=cause.stage,
+                reason=cause.reason,
+                payload=payload,
+                payload_of=self.payload_of,
+                column=cause.column,
+                sqlstate=cause.sqlstate,
+                constraint=cause.constraint,
+            )
+            for offset, cause, payload in zip(offsets, causes, payloads, strict=True)
+        ]
 
 
 @dataclass
@@ -175,17 +182,19 @@ class _Preparation:
 
     def _follow(self, rows: _Rows, outcome: Transformed) -> _Rows:
         """The rows behind a transform, those it refused set aside."""
-        for position, reason, traceback in outcome.refused:
-            origin = int(rows.origins_of(np.array([position]))[0])
-            self._rejected.append(
-                DeadLetter(
-                    row_no=self._row_nos[origin],
-                    stage=Stage.TRANSFORM,
-                    reason=reason,
-                    payload=next(row_payloads(self._source[[origin]])),
-                    traceback=traceback,
-                )
+        origins = rows.origins_of(np.array([position for position, _, _ in outcome.refused], dtype=np.int64))
+        self._rejected += [
+            DeadLetter(
+                row_no=self._row_nos[origin],
+                stage=Stage.TRANSFORM,
+                reason=reason,
+                payload=payload,
+                traceback=traceback,
             )
+            for origin, payload, (_, reason, traceback) in zip(
+                origins, row_payloads(self._source[origins]), outcome.refused, strict=True
+            )
+        ]
         self._filtered_rows += outcome.filtered_rows
         self._added_rows += outcome.added_rows
         return _Rows(outcome.frame, rows.origins_of(outcome.positions), outcome.parts)
@@ -198,20 +207,17 @@ class _Preparation:
         checked = Contract.of(self._spec.row).check(
             rows.frame, types={column.name: column.type for column in self._columns}, bounds=self._partition
         )
-        for letter in checked.rejected:
-            position = np.array([letter.row_no])
-            origin = int(rows.origins_of(position)[0])
-            parts = rows.parts_of(position)
-            shows_source = payload_of is PayloadOf.SOURCE and rows.origins is not None
-            self._rejected.append(
-                replace(
-                    letter,
-                    row_no=self._row_nos[origin],
-                    part=0 if parts is None else int(parts[0]),
-                    payload=next(row_payloads(self._source[[origin]])) if shows_source else letter.payload,
-                    payload_of=payload_of,
-                )
+        refused = np.array([letter.row_no for letter in checked.rejected], dtype=np.int64)
+        origins, parts = rows.origins_of(refused), rows.parts_of(refused)
+        payloads: Iterable[str] = (letter.payload for letter in checked.rejected)
+        if payload_of is PayloadOf.SOURCE and rows.origins is not None:
+            payloads = row_payloads(self._source[origins])
+        self._rejected += [
+            replace(letter, row_no=self._row_nos[origin], part=int(part), payload=payload, payload_of=payload_of)
+            for letter, origin, part, payload in zip(
+                checked.rejected, origins, itertools.repeat(0) if parts is None else parts, payloads, strict=False
             )
+        ]
         positions = None if checked.good_rows is None else checked.good_rows.to_numpy()
         return checked.good, positions
 

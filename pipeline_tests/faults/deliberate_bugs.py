@@ -394,12 +394,10 @@ returning enqueued_rows;""",
             Change(
                 "pipeline/chunk_transaction.py",
                 """\
-    copied.refused.append(offset)
-    copied.letters.append(
+    letters = [*prepared.rejected, *prepared.rows.refusals(copied.refused, copied.causes)]
 """,
                 """\
-    copied.refused.append(offset)
-    _ = (
+    letters = [*prepared.rejected]
 """,
             ),
         ),

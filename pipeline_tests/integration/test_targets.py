@@ -147,7 +147,7 @@ def test_every_difference_of_a_table_of_another_shape_is_named_and_nothing_is_ma
     _existing(
         database,
         "create schema depot",
-        "create table depot.parcels (parcel_id integer generated always as (1) stored, label point, "
+        "create table depot.parcels (parcel_id integer generated always as (1) stored, label interval month, "
         "extra integer not null, fine integer, also_fine integer not null default 3)",
     )
     write_source(tmp_path, "parcels", DAY, parcels(3))
@@ -155,7 +155,12 @@ def test_every_difference_of_a_table_of_another_shape_is_named_and_nothing_is_ma
         load(database, PARCELS, tmp_path, [DAY])
     text = str(caught.value)
     assert "depot.parcels" in text
-    for piece in ("column day (date) is missing", "parcel_id is generated", "label is point", "extra (integer)"):
+    for piece in (
+        "column day (date) is missing",
+        "parcel_id is generated",
+        "label is interval month",
+        "extra (integer)",
+    ):
         assert piece in text
     assert "fine" not in text.replace("not fit", "")
     assert fetch_value(database, "select count(*) from rowledger.load") == 0

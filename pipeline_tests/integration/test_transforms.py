@@ -74,7 +74,8 @@ def test_a_row_that_a_transform_added_is_refused_by_itself(database: str, tmp_pa
     write_source(tmp_path, "readings", "all", [{"sensor": 3, "value": None}, {"sensor": 1, "value": None}])
     fetch(
         database,
-        "create table public.repeated_readings (sensor integer not null, value double precision check (value is distinct from 1))",
+        "create table public.repeated_readings "
+        "(sensor integer not null, value double precision check (value is distinct from 1))",
     )
     report = load_one(database, REPEATED_READINGS, tmp_path, "all")
     assert report.error is None

@@ -138,7 +138,7 @@ def test_a_column_of_nulls_fits_any_nullable_field() -> None:
         (datetime, pl.Series([2**62], dtype=pl.Datetime("us"))),
         (datetime, pl.Series([-(2**62)], dtype=pl.Datetime("ms"))),
         (int, pl.Series([2**63], dtype=pl.UInt64)),
-        (Decimal, pl.Series([0.1], dtype=pl.Float32)),
+        (Annotated[Decimal, Field(max_digits=12, decimal_places=4)], pl.Series([0.1], dtype=pl.Float32)),
     ],
 )
 def test_a_value_that_the_column_cannot_hold_exactly_is_refused_and_kept(annotation: Any, series: pl.Series) -> None:

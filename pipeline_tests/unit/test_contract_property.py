@@ -167,6 +167,8 @@ def expected(model: type[BaseModel], kind: Any, column: Any, value: Any) -> Any:
             return valid if math.isnan(valid) or frame_value == valid else REFUSED
         case "numeric":
             frame = column.type.frame_type
+            if not isinstance(frame, pl.Decimal):
+                return valid
             ratio = Fraction(valid) * 10**frame.scale
             return valid if ratio.denominator == 1 and abs(ratio) < 10**frame.precision else REFUSED
         case "uuid":
@@ -188,6 +190,8 @@ def same(a: Any, b: Any) -> bool:
         return repr(a) == repr(b)
     if isinstance(a, datetime) and a.tzinfo is not None:
         a, b = a.astimezone(UTC), b.astimezone(UTC)  # Python calls an hour that comes twice unequal to any other zone's
+    if isinstance(a, str) and isinstance(b, Decimal):  # a numeric without declared digits
+        a = Decimal(a)
     return bool(a == b)
 
 

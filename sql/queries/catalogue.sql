@@ -26,16 +26,45 @@ left join pg_partitioned_table as partitioned on partitioned.partrelid = class.o
 where namespace.nspname = $1 and class.relname = $2;
 
 -- name: relation_columns
--- Columns in order, with what matters for writing to them.
+-- Columns in order, with what matters for writing to them. `type` is the one beneath domains, which are written as it is.
+with recursive declared as (
+    select
+        attribute.attnum, attribute.attname, attribute.atttypid, attribute.atttypmod, attribute.attnotnull,
+        attribute.atthasdef or attribute.attidentity <> '' as has_default, attribute.attgenerated <> '' as generated
+    from pg_attribute as attribute
+    where attribute.attrelid = $1 and attribute.attnum > 0 and not attribute.attisdropped
+),
+step as (
+    select attnum, atttypid as type_id, atttypmod as modifier, false as is_array, false as not_null, false as has_default, 0 as depth
+    from declared
+    union all
+    select
+        step.attnum,
+        case when type.typtype = 'd' then type.typbasetype else type.typelem end,
+        case when type.typtype = 'd' then type.typtypmod else step.modifier end,
+        step.is_array or type.typtype <> 'd',
+        step.not_null or not step.is_array and type.typtype = 'd' and type.typnotnull,
+        step.has_default or not step.is_array and type.typtype = 'd' and type.typdefault is not null,
+        step.depth + 1
+    from step
+    join pg_type as type on type.oid = step.type_id
+    left join pg_type as element on element.oid = type.typelem and element.typarray = type.oid
+    -- Arrays of arrays, which a domain can make, stay as they are: text.
+    where type.typtype = 'd' or element.oid is not null and not step.is_array
+)
 select
-    attribute.attname::text as name,
-    format_type(attribute.atttypid, attribute.atttypmod) as type,
-    attribute.attnotnull as not_null,
-    attribute.atthasdef or attribute.attidentity <> '' as has_default,
-    attribute.attgenerated <> '' as generated
-from pg_attribute as attribute
-where attribute.attrelid = $1 and attribute.attnum > 0 and not attribute.attisdropped
-order by attribute.attnum;
+    declared.attname::text as name,
+    format_type(declared.atttypid, declared.atttypmod) as declared_type,
+    format_type(step.type_id, step.modifier) || case when step.is_array then '[]' else '' end as type,
+    declared.attnotnull or step.not_null as not_null,
+    declared.has_default or step.has_default as has_default,
+    declared.generated,
+    type.typname = 'citext' as is_citext,
+    (select array_agg(enumlabel::text order by enumsortorder) from pg_enum where enumtypid = step.type_id) as labels
+from declared
+join (select distinct on (attnum) * from step order by attnum, depth desc) as step using (attnum)
+join pg_type as type on type.oid = step.type_id
+order by declared.attnum;
 
 -- name: attached_partition
 -- The partition that holds exactly these bounds, if there is one.
@@ -181,3 +210,10 @@ select least(
 -- End what a run has open, but for ourselves: its name ends in its holder.
 select count(pg_terminate_backend(pid)) from pg_stat_activity
 where application_name like 'rowledger % of ' || $1 and usename = current_user and pid <> pg_backend_pid();
+
+-- name: check_constraints
+-- The CHECK constraints of a table (a quoted name), in the order in which the server applies them.
+select conname::text as name, pg_get_expr(conbin, conrelid) as expression
+from pg_constraint
+where conrelid = to_regclass($1) and contype = 'c'
+order by conname;

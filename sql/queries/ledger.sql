@@ -209,3 +209,7 @@ select fingerprint::text from rowledger.chunk where load_id = $1 and chunk_no = 
 -- name: refused_rows
 -- Rows of a load that were refused already, and whether it was the whole source row or one that a transform made of it.
 select row_no, part, payload_of = 'transformed' as is_part from rowledger.dead_letter where load_id = $1;
+
+-- name: dead_letters_kept
+-- How many rows of a load were refused, those of chunks that were never written among them.
+select count(*) from rowledger.dead_letter where load_id = $1;

@@ -1,0 +1,94 @@
+"""Internet addresses as the server sends an inet: family (2 or 3), bits of the mask, 0, number of bytes, these bytes.
+
+Addresses become these bytes at column speed; interfaces and networks, and whatever is not plainly an address, one by one.
+"""
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+__all__ = ["Network", "addresses_from_text", "network_bytes"]
+
+Network = IPv4Address | IPv6Address | IPv4Network | IPv6Network  # an interface is an address
+
+_HEADERS: dict[Literal[4, 6], tuple[int, int, int, int]] = {4: (2, 32, 0, 4), 6: (3, 128, 0, 16)}
+
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_V4 = rf"^{_OCTET}(\.{_OCTET}){{3}}$"
+_GROUP = "[0-9a-fA-F]{1,4}"
+_GROUPS = f"{_GROUP}(:{_GROUP})"
+_V6_FULL = rf"^{_GROUPS}{{7}}$"
+_V6_SHORT = rf"^({_GROUPS}{{0,6}})?::({_GROUPS}{{0,6}})?$"
+_V6_GROUPS = 8
+
+
+def network_bytes(value: Network) -> bytes | None:
+    """The bytes of one address, interface or network; None for an IPv6 address with a zone, which an inet does not hold."""
+    address = value.network_address if isinstance(value, IPv4Network | IPv6Network) else value
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return None
+    family, mask, _, size = _HEADERS[address.version]
+    if isinstance(value, IPv4Network | IPv6Network):
+        mask = value.prefixlen
+    elif isinstance(value, IPv4Interface | IPv6Interface):
+        mask = value.network.prefixlen
+    return bytes((family, mask, 0, size)) + address.packed
+
+
+def addresses_from_text(texts: pl.Series, *, v4: bool, v6: bool) -> pl.Series:
+    """The bytes of each text that is plainly an address of a version asked for; null for every other."""
+    parts = [pl.Series([None], dtype=pl.Binary)]
+    take = np.zeros(len(texts), dtype=np.int64)  # the null, until a part has the text's bytes
+    is_v4 = texts.str.contains(_V4).fill_null(value=False)
+    masks = [(is_v4, _v4_octets)] if v4 else []
+    if v6 and not is_v4.all():
+        is_full = texts.str.contains(_V6_FULL).fill_null(value=False)
+        is_short = (texts.str.contains(_V6_SHORT) & (texts.str.count_matches(_GROUP) < _V6_GROUPS)).fill_null(
+            value=False
+        )
+        masks += [(is_full, _v6_octets), (is_short, _v6_short_octets)]
+    for mask, octets_of in masks:
+        if mask.any():
+            take[mask.to_numpy()] = sum(map(len, parts)) + np.arange(int(mask.sum()))
+            parts.append(_with_header(octets_of(texts.filter(mask))))
+    return pl.concat(parts).gather(take).alias(texts.name)
+
+
+def _with_header(octets: npt.NDArray[np.uint8]) -> pl.Series:
+    size = octets.shape[1]
+    header = np.array(_HEADERS[4 if size == 4 else 6], dtype=np.uint8)  # noqa: PLR2004
+    whole = np.ascontiguousarray(np.hstack([np.broadcast_to(header, (len(octets), len(header))), octets]))
+    array = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(whole.shape[1]), len(whole), [None, pa.py_buffer(whole.tobytes())]
+    )
+    return pl.Series(array.cast(pa.large_binary()))
+
+
+def _v4_octets(texts: pl.Series) -> npt.NDArray[np.uint8]:
+    return texts.str.split_exact(".", 3).struct.unnest().select(pl.all().cast(pl.UInt8)).to_numpy()
+
+
+def _v6_octets(texts: pl.Series) -> npt.NDArray[np.uint8]:
+    return _octets_of_groups(texts.str.split(":").explode())
+
+
+def _v6_short_octets(texts: pl.Series) -> npt.NDArray[np.uint8]:
+    """`::` stands for as many zeros as are missing to eight; seven groups beside it are the most there can be."""
+    halves = texts.str.split_exact("::", 1).struct.unnest()
+    before, after = (
+        pl.when(pl.col(name) == "").then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.col(name).str.split(":"))
+        for name in halves.columns
+    )
+    missing = _V6_GROUPS - before.list.len() - after.list.len()
+    zeros = pl.lit("0").repeat_by(missing)
+    return _octets_of_groups(halves.select(pl.concat_list(before, zeros, after)).to_series().explode())
+
+
+def _octets_of_groups(groups: pl.Series) -> npt.NDArray[np.uint8]:
+    """Eight hexadecimal groups an address, as 16 bytes."""
+    numbers = groups.str.to_integer(base=16, dtype=pl.UInt16).to_numpy()
+    return numbers.astype(">u2").view(np.uint8).reshape(-1, 2 * _V6_GROUPS)

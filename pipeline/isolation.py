@@ -1,0 +1,193 @@
+"""COPY all rows but those that the server refuses, at a cost in proportion to the refusals.
+
+Binary COPY names the row it failed at: the rows before it are copied again, it is set aside, and we go on behind it. Where the
+reason was a CHECK constraint, and there may be thousands, the server first names all rows that break one, in one query.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+import numpy as np
+import polars as pl
+
+from pipeline.model.column import Column
+from pipeline.model.report import Stage
+from pipeline.postgres.catalogue import LEDGER_SCHEMA, quoted
+from pipeline.postgres.copy import EncodedRows, copy_rows, encode_rows
+from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.sqlstate import Verdict, copy_location, sort_error, summarize
+from pipeline.preparation.rows import Refusal
+
+__all__ = ["Copied", "copy_isolating"]
+
+_WINDOW_ROWS_MIN = 16
+_SIEVE = "rowledger_sieve"
+_SIEVE_NO = "rowledger no"
+_CHECK_VIOLATION = "23514"
+
+
+@dataclass(slots=True)
+class Copied:
+    """What COPY made of rows: the offsets of those that the server refused, in no order, and why."""
+
+    refused: list[int] = field(default_factory=list)
+    causes: list[Refusal] = field(default_factory=list)
+
+    def refuse(self, offset: int, cause: Refusal) -> None:
+        self.refused.append(offset)
+        self.causes.append(cause)
+
+
+async def copy_isolating(
+    connection: asyncpg.Connection,
+    rows: pl.DataFrame,
+    encoded: EncodedRows,
+    *,
+    staging_table: str,
+    columns: Sequence[Column],
+    batch_rows: int,
+    refusals_max: int,
+    on_sent: Callable[[int], None],
+) -> Copied:
+    """COPY the rows, which are `encoded` as a whole already, into a staging table; runs in the caller's transaction.
+
+    Stops early, with more than `refusals_max` refusals and some of the rows not copied: the caller writes none of them then.
+    Raises what is nobody's fault but the server's or the connection's.
+    """
+    copying = _Copying(connection, rows, staging_table, columns, batch_rows, on_sent)
+    return await copying.run(encoded, refusals_max)
+
+
+class _Copying:
+    """One frame's way into a staging table."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        rows: pl.DataFrame,
+        staging_table: str,
+        columns: Sequence[Column],
+        batch_rows: int,
+        on_sent: Callable[[int], None],
+    ) -> None:
+        self._connection = connection
+        self._rows = rows
+        self._offsets = np.arange(rows.height)  # of the rows still in `_rows` among those we were given
+        self._staging_table = staging_table
+        self._columns = columns
+        self._batch_rows = batch_rows
+        self._on_sent = on_sent
+        self._copied = Copied()
+
+    async def run(self, encoded: EncodedRows, refusals_max: int) -> Copied:
+        error = await self._copy(encoded) if refusals_max >= 0 else None
+        if error is None:
+            return self._copied
+        if error.sqlstate == _CHECK_VIOLATION and await self._sieve(error):
+            error = None
+        await self._copy_piecewise(refusals_max, error)
+        return self._copied
+
+    async def _copy_piecewise(self, refusals_max: int, first: asyncpg.PostgresError | None) -> None:
+        """Copy window by window; `first` is the error that COPY of all of them has met, if it was tried."""
+        position, window = 0, self._rows.height
+        bad, refusal = self._rows.height, None  # the row that is known to be refused, and why
+        error, stop = first, self._rows.height
+        while position < self._rows.height and len(self._copied.refused) <= refusals_max:
+            if refusal is not None and position == bad:
+                self._copied.refuse(int(self._offsets[position]), _cause(refusal))
+                position, bad, refusal = position + 1, self._rows.height, None
+                continue
+            if error is None:
+                stop = min(self._rows.height, position + window, bad)
+                error = await self._copy(encode_rows(self._rows[position:stop], self._columns, self._batch_rows))
+            if error is None:
+                position, window = stop, window * 4
+                continue
+            line = copy_location(error).line
+            if line is not None and 1 <= line <= stop - position:
+                bad, refusal = position + line - 1, error
+                window = max(_WINDOW_ROWS_MIN, 2 * line)
+            elif stop - position == 1:
+                bad, refusal = position, error
+            else:
+                window = (stop - position) // 2  # no line number: halve until one row is left
+            error = None
+
+    async def _copy(self, encoded: EncodedRows) -> asyncpg.PostgresError | None:
+        """COPY in a savepoint; what the server has against a row, or None when it took all."""
+        await self._connection.execute("savepoint rows_sent")
+        try:
+            await copy_rows(
+                self._connection,
+                encoded,
+                schema_name=LEDGER_SCHEMA,
+                table_name=self._staging_table,
+                columns=self._columns,
+                on_sent=self._on_sent,
+            )
+        except asyncpg.PostgresError as error:
+            if sort_error(error) is not Verdict.ISOLATE:
+                raise
+            # Released too: thousands of nested savepoints would use up the server's lock table.
+            await self._connection.execute("rollback to savepoint rows_sent; release savepoint rows_sent")
+            return error
+        await self._connection.execute("release savepoint rows_sent")
+        return None
+
+    async def _sieve(self, error: asyncpg.PostgresError) -> bool:
+        """Whether the rows that break a CHECK could be named all at once; if so, they are refused and out of the way."""
+        connection, staging = self._connection, quoted(LEDGER_SCHEMA, self._staging_table)
+        checks = [tuple(row) for row in await connection.fetch(query("check_constraints"), staging)]
+        if not checks:
+            return False
+        await connection.execute("savepoint sieve")
+        try:
+            await connection.execute(
+                # In the order of the rows sent: COPY numbers them as they come.
+                f"create temporary table {_SIEVE} (like {staging} including defaults including generated, "
+                f"{quote_identifier(_SIEVE_NO)} bigint generated always as identity) on commit drop"
+            )
+            await copy_rows(
+                connection,
+                encode_rows(self._rows, self._columns, self._batch_rows),
+                schema_name="pg_temp",
+                table_name=_SIEVE,
+                columns=self._columns,
+                on_sent=self._on_sent,
+            )
+            named = " ".join(f"when not ({expression}) then {number}" for number, (_, expression) in enumerate(checks))
+            found = await connection.fetch(
+                f"select * from (select {quote_identifier(_SIEVE_NO)} - 1 as position, case {named} end as number "  # noqa: S608 - the server's own expressions
+                f"from {_SIEVE}) as judged where number is not null order by position"
+            )
+        except asyncpg.PostgresError as refusal:
+            # Something else is wrong with a row, or no temporary table may be made here: then row by row.
+            if sort_error(refusal) is Verdict.RETRY:
+                raise
+            return False
+        finally:
+            if not connection.is_closed():
+                await connection.execute("rollback to savepoint sieve; release savepoint sieve")
+        text = summarize(error)
+        for position, number in found:
+            name = checks[number][0]
+            reason = f"refused by the server: {text.replace(str(error.constraint_name), name)}"
+            cause = Refusal(Stage.COPY, reason, sqlstate=error.sqlstate, constraint=name)
+            self._copied.refuse(int(self._offsets[position]), cause)
+        keep = np.ones(self._rows.height, dtype=np.bool_)
+        keep[[row["position"] for row in found]] = False
+        self._rows, self._offsets = self._rows.filter(pl.Series(keep)), self._offsets[keep]
+        return True
+
+
+def _cause(error: asyncpg.PostgresError) -> Refusal:
+    """Why the server refused a row, without what the row holds."""
+    return Refusal(
+        stage=Stage.COPY,
+        reason=f"refused by the server: {summarize(error)}",
+        column=copy_location(error).column or getattr(error, "column_name", None),
+        sqlstate=error.sqlstate,
+        constraint=getattr(error, "constraint_name", None),
+    )

@@ -1,0 +1,277 @@
+"""Types that Python has no name for, domains, enums and tables with columns of their own, through real loads."""
+
+# ruff: noqa: DTZ001, timestamps without a zone are half of what is tested
+
+import enum
+from datetime import datetime, timedelta
+from decimal import Decimal
+from ipaddress import IPv4Address, IPv4Interface, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import BaseModel, Field, IPvAnyAddress
+
+from pipeline.contract.types import Integer, char, pg_enum, pg_type
+from pipeline.model.table import DeadLetterBudget, TableSpec
+from pipeline.postgres.queries import quote_identifier
+from pipeline.source.parquet import ParquetFiles
+from pipeline_tests.loading import fetch, load_one
+
+_TOLERANT = DeadLetterBudget(rows_max=100, share_max=1)
+
+
+class Mood(enum.StrEnum):
+    GLAD = "glad"
+    SAD = "so so, 'sad'"
+
+
+class Encoded(BaseModel):
+    """Types that have a binary encoder."""
+
+    number: Integer
+    a_timestamp: Annotated[datetime, pg_type("timestamp(3)")]
+    an_interval: timedelta | None
+    any_ip: IPvAnyAddress
+    a_v4: IPv4Address
+    an_interface: IPv4Interface
+    a_network: IPv6Network
+    a_char: Annotated[str, char(5)]
+    a_json: Annotated[str, pg_type("json")]
+    a_jsonb: Annotated[str, pg_type("jsonb")]
+    a_mood: Annotated[Mood, pg_enum("mood")]
+
+
+class Written(Encoded):
+    """Types of which only the text form is known."""
+
+    a_range: Annotated[str | None, pg_type("int4range")]
+    a_multirange: Annotated[str, pg_type("nummultirange")]
+    a_money: Annotated[str, pg_type("money")]
+    some_bits: Annotated[str, pg_type("bit(3)")]
+    more_bits: Annotated[str, pg_type("bit varying(8)")]
+    a_path: Annotated[str, pg_type("jsonpath")]
+    a_mac: Annotated[str, pg_type("macaddr")]
+    a_point: Annotated[str, pg_type("point")]
+    a_timetz: Annotated[str, pg_type("timetz")]
+    months: Annotated[str, pg_type("interval")]
+    words: Annotated[str, pg_type("tsvector")]
+    numbers: Annotated[str, pg_type("int[]")]
+    any_number: Decimal | None
+    wide_number: Annotated[Decimal, pg_type("numeric(60,20)")]
+    odd_number: Annotated[Decimal | None, Field(allow_inf_nan=True)]
+
+
+ENCODED = TableSpec(
+    name="encoded", row=Encoded, source=ParquetFiles(path="{landing}/rows.parquet"), dead_letters=_TOLERANT
+)
+WRITTEN = TableSpec(
+    name="written", row=Written, source=ParquetFiles(path="{landing}/rows.parquet"), dead_letters=_TOLERANT
+)
+
+ENCODED_ROW: dict[str, Any] = {
+    "number": 1,
+    "a_timestamp": datetime(2024, 3, 10, 2, 30, 0, 123_000),
+    "an_interval": timedelta(days=-3, microseconds=1),
+    "any_ip": "2001:DB8::1",
+    "a_v4": "192.168.0.1",
+    "an_interface": "10.1.2.3/8",
+    "a_network": "2001:db8::/32",
+    "a_char": "ab",
+    "a_json": '{"b": 1,  "a": [1.50, "x\\n\\u0000"], "b": 2}',
+    "a_jsonb": '{"b": 1, "a": 1.50}',
+    "a_mood": "so so, 'sad'",
+}
+ENCODED_TEXTS = {
+    **ENCODED_ROW,
+    "number": "1",
+    "a_timestamp": "2024-03-10 02:30:00.123",
+    "an_interval": "-71:59:59.999999",
+    "any_ip": "2001:db8::1/128",
+    "a_v4": "192.168.0.1/32",
+    "a_jsonb": '{"a": 1.50, "b": 1}',
+}
+WRITTEN_ROW: dict[str, Any] = {
+    **ENCODED_ROW,
+    "a_range": "[1,5)",
+    "a_multirange": "{[1.5,2.5),[7,)}",
+    "a_money": "-$1,234.50",
+    "some_bits": "101",
+    "more_bits": "1",
+    "a_path": '$."a\\nb"',
+    "a_mac": "08:00:2b:01:02:03",
+    "a_point": "(1.5,-2)",
+    "a_timetz": "12:30:00.5+05:45",
+    "months": "1 year 2 mons 3 days",
+    "words": "'a\\\\b':1 'c':2",
+    "numbers": "{{1,2},{3,NULL}}",
+    "any_number": Decimal("12345678901234567890123.45"),
+    "wide_number": Decimal("-1234567890123456.5"),
+    "odd_number": Decimal("NaN"),
+}
+WRITTEN_TEXTS = {**ENCODED_TEXTS, **WRITTEN_ROW, **{name: ENCODED_TEXTS[name] for name in ENCODED_TEXTS}} | {
+    "any_number": "12345678901234567890123.45",
+    "wide_number": "-1234567890123456.50000000000000000000",
+    "odd_number": "NaN",
+}
+
+
+def write(landing: Path, rows: list[dict[str, Any]]) -> None:
+    schema = {
+        name: pl.String if isinstance(value, str | Decimal) else pl.Series([value]).dtype
+        for name, value in rows[0].items()
+    }
+    texts = [{name: str(value) if isinstance(value, Decimal) else value for name, value in row.items()} for row in rows]
+    pl.DataFrame(texts, schema=schema, orient="row").write_parquet(landing / "rows.parquet")
+
+
+def texts_of(database: str, table: str) -> list[dict[str, str | None]]:
+    """Every row of the table, each value as the server prints it."""
+    columns = fetch(
+        database,
+        "select attname::text from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped "
+        "order by attnum",
+        table,
+    )
+    names = ", ".join(f"{quote_identifier(row[0])}::text" for row in columns)
+    return [dict(row) for row in fetch(database, f"select {names} from {table} order by 1")]
+
+
+def test_types_with_an_encoder_come_back_equal_from_a_table_made_for_them(database: str, tmp_path: Path) -> None:
+    empty = {**ENCODED_ROW, "number": 2, "an_interval": None, "a_char": ""}
+    write(tmp_path, [ENCODED_ROW, empty])
+
+    report = load_one(database, ENCODED, tmp_path, "all")
+
+    assert (report.error, report.written_rows) == (None, 2)
+    assert texts_of(database, "encoded") == [
+        ENCODED_TEXTS,
+        {**ENCODED_TEXTS, "number": "2", "an_interval": None, "a_char": ""},
+    ]
+    declared = fetch(
+        database,
+        "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = 'encoded'::regclass and attnum > 0 "
+        "order by attnum",
+    )
+    assert [row[0] for row in declared] == [
+        "integer", "timestamp(3) without time zone", "interval", "inet", "inet", "inet", "cidr", "character(5)", "json",
+        "jsonb", "mood",
+    ]  # fmt: skip
+
+
+def test_types_without_an_encoder_come_back_equal_too(database: str, tmp_path: Path) -> None:
+    empty = {**WRITTEN_ROW, "number": 2, "a_range": None, "any_number": None, "odd_number": Decimal("-Infinity")}
+    write(tmp_path, [WRITTEN_ROW, empty])
+
+    report = load_one(database, WRITTEN, tmp_path, "all")
+
+    assert (report.error, report.written_rows) == (None, 2)
+    found = texts_of(database, "written")
+    assert found == [
+        WRITTEN_TEXTS,
+        {**WRITTEN_TEXTS, "number": "2", "a_range": None, "any_number": None, "odd_number": "-Infinity"},
+    ]
+
+
+class Kept(BaseModel):
+    """A row that the tests have an existing table of, whose columns are odder than their types say."""
+
+    number: Annotated[int, Field(alias='Größe in %, "m"')]
+    select: str
+    label: Annotated[str, Field(alias="x" * 63)]
+    mood: str
+    code: str | None
+    tags: Annotated[str, pg_type("text")]
+    email: str
+    price: Decimal
+    rounded: int
+    stamp: datetime
+    padded: str
+
+
+KEPT = TableSpec(
+    name="kept",
+    target="depot.Kept, élan",
+    row=Kept,
+    source=ParquetFiles(path="{landing}/rows.parquet"),
+    dead_letters=_TOLERANT,
+)
+KEPT_ROW: dict[str, Any] = {
+    'Größe in %, "m"': 1, "select": "from", "x" * 63: "line\none", "mood": "glad", "code": "AB", "tags": "t",
+    "email": "Who@Example.org", "price": "1.50", "rounded": 1200, "stamp": datetime(2024, 3, 10, 2, 30, 0, 123_000),
+    "padded": "abc  ",
+}  # fmt: skip
+
+
+def existing_table(database: str) -> None:
+    for statement in (
+        "create schema depot",
+        "create extension citext",
+        "create type depot.mood as enum ('glad', 'sad')",
+        "create domain depot.code as character varying(4) check (value ~ '^[A-Z]+$') default 'NONE'",
+        "create domain depot.strict_code as depot.code not null",
+        "create domain depot.money as numeric(10,2) check (value >= 0)",
+        (
+            '''create table depot."Kept, élan" (
+            gone text, "Größe in %, ""m""" depot.money, "select" depot.strict_code, '''
+            f'"{"x" * 63}" text, '
+            """mood depot.mood, unknown depot.strict_code, code depot.code, tags text, email citext, price numeric,
+            rounded numeric(6,-2), stamp timestamp(3), padded character(4),
+            doubled numeric generated always as (price * 2) stored, serial serial, made timestamptz not null default now())"""
+        ),
+        'alter table depot."Kept, élan" drop column gone',
+    ):
+        fetch(database, statement)
+
+
+def test_an_existing_table_keeps_its_domains_defaults_and_odd_names(database: str, tmp_path: Path) -> None:
+    existing_table(database)
+    write(tmp_path, [{**KEPT_ROW, "select": "FROM"}, {**KEPT_ROW, "select": "INTO", "code": None}])
+
+    report = load_one(database, KEPT, tmp_path, "all")
+
+    assert (report.error, report.written_rows) == (None, 2)
+    found = texts_of(database, 'depot."Kept, élan"')
+    assert len({row.pop("serial") for row in found}) == len(found)
+    assert None not in [row.pop("made") for row in found]
+    first = {
+        **KEPT_ROW, 'Größe in %, "m"': "1.00", "select": "FROM", "rounded": "1200", "stamp": "2024-03-10 02:30:00.123",
+        "padded": "abc ", "unknown": "NONE", "doubled": "3.00",
+    }  # fmt: skip
+    assert found == [first, {**first, "select": "INTO", "code": None}]
+
+
+def test_what_a_column_would_change_or_refuse_is_a_dead_letter_with_its_reason(database: str, tmp_path: Path) -> None:
+    existing_table(database)
+    rows = [{**KEPT_ROW, "select": "FROM", 'Größe in %, "m"': number} for number in range(9)]
+    rows[1]["mood"] = "Glad"
+    rows[2]["stamp"] = datetime(2024, 3, 10, 2, 30, 0, 123_400)
+    rows[3]["rounded"] = 1250
+    rows[4]["padded"] = "abcde"
+    rows[5]["code"] = "line\nbreak"  # five and more characters: the domain's type
+    rows[6]["code"] = "a\nb"  # the domain's check, which only the server knows
+    rows[7]['Größe in %, "m"'] = -7
+    write(tmp_path, rows)
+
+    report = load_one(database, KEPT, tmp_path, "all")
+
+    assert (report.error, report.written_rows, report.dead_lettered_rows) == (None, 2, 7)
+    stamp = "timestamp(3) without time zone"
+    letters = fetch(
+        database, "select row_no, stage, sqlstate, column_name, reason from rowledger.dead_letter order by row_no"
+    )
+    assert [tuple(letter) for letter in letters] == [
+        (1, "contract", None, "mood", "mood: is none of the labels of the enum depot.mood"),
+        (2, "contract", None, "stamp", f"stamp: has more than the 3 digits below the second that {stamp} takes"),
+        (3, "contract", None, "rounded", "rounded: is no multiple of 100, as numeric(6,-2) takes"),
+        (4, "contract", None, "padded", "padded: has more than the 4 characters that character(4) takes"),
+        (5, "contract", None, "code", "code: has more than the 4 characters that character varying(4) takes"),
+        (6, "copy", "23514", "code", "refused by the server: check violation (SQLSTATE 23514), constraint code_check"),
+        (
+            7,
+            "copy",
+            "23514",
+            'Größe in %, "m"',
+            "refused by the server: check violation (SQLSTATE 23514), constraint money_check",
+        ),
+    ]
