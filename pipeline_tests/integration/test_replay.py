@@ -469,10 +469,9 @@ def test_two_replays_at_once_write_each_row_once(database: str, tmp_path: Path) 
 
 def test_a_selection_is_tried_and_no_more(database: str, tmp_path: Path) -> None:
     for day in (DAY, NEXT_DAY):
-        bad = {n: {"parcel_id": 2**40} for n in (1, 2)} | {3: {"label": "x" * 13}}
-        write_source(tmp_path, "parcels", day, [{**row, "label": "ok"} for row in parcels(5, day)])
-        write_source(tmp_path, "parcels", day, changed([{**row, "label": "ok"} for row in parcels(5, day)], bad))
-        assert load_one(database, STRICT_PARCELS, tmp_path, day).error is None
-    tried = {"states": (LetterState.OPEN,), "partitions": (NEXT_DAY,), "column": "parcel_id", "limit": 1}
-    assert [(o.partition_key, o.row_no) for o in replay(database, STRICT_PARCELS, **tried).outcomes] == [(NEXT_DAY, 1)]
-    assert replay(database, STRICT_PARCELS, states=(LetterState.MENDED,)).outcomes == ()
+        bad = {0: {"code": "far too long"}, 1: {"event_id": -1}, 2: {"event_id": -2}}
+        write_source(tmp_path, "events", day, changed(events(10, day), bad))
+        assert load_one(database, EVENTS, tmp_path, day).error is None
+    tried = {"states": (LetterState.OPEN,), "partitions": (NEXT_DAY,), "column": "event_id", "limit": 1}
+    assert [(o.partition_key, o.row_no) for o in replay(database, EVENTS, **tried).outcomes] == [(NEXT_DAY, 1)]
+    assert replay(database, EVENTS, states=(LetterState.MENDED,)).outcomes == ()
