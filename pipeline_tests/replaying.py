@@ -20,7 +20,7 @@ from pipeline.settings import WriterSettings, child_environment
 from pipeline.source.parquet import ParquetFiles
 from pipeline_tests import tables_for_tests
 from pipeline_tests.loading import FAST, Recorder, fetch
-from pipeline_tests.tables_for_tests import PARCELS
+from pipeline_tests.tables_for_tests import EVENTS, PARCELS, Event
 
 
 class StrictParcel(BaseModel):
@@ -32,6 +32,20 @@ class StrictParcel(BaseModel):
     parcel_id: Integer
     label: Annotated[str, varchar(12)]
 
+
+class SecretEvent(Event):
+    """An event of which nobody may see all."""
+
+
+SECRET_EVENTS = TableSpec(
+    name="secret_events",
+    row=SecretEvent,
+    source=EVENTS.source,
+    partitions=EVENTS.partitions,
+    key=EVENTS.key,
+    dead_letters=EVENTS.dead_letters,
+    sensitive=("name", "code"),
+)
 
 STRICT_PARCELS = TableSpec(
     name="strict_parcels",

@@ -53,14 +53,14 @@ def _selects(command: F) -> F:
             "--stage",
             "stages",
             multiple=True,
-            type=click.Choice(list(Stage)),
+            type=click.Choice([stage.value for stage in Stage]),
             help="Only refused there; may be given again.",
         ),
         click.option(
             "--state",
             "states",
             multiple=True,
-            type=click.Choice(list(LetterState)),
+            type=click.Choice([state.value for state in LetterState]),
             help="Only these; may be given again.",
         ),
         click.option("--constraint", help="Only refused by this constraint of the table."),
@@ -253,7 +253,8 @@ def letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
         shown.add_column(name, no_wrap=name != "source", overflow="fold")
     shown.add_column("reason")
     for letter in letters:
-        place = "" if letter.source_row is None else f"{letter.source}:{letter.source_row}"
+        file = letter.source.rpartition("/")[2]
+        place = file if letter.source_row is None else f"{file}:{letter.source_row}"
         shown.add_row(
             str(letter.dead_letter_id),
             letter.partition_key,
