@@ -105,7 +105,7 @@ def assert_verified(database: str, spec: TableSpec) -> None:
         assert verification.passed, [check.summary for check in verification.checks]
 
 
-def start_replay(database: str, spec: TableSpec, *, failpoints: str) -> subprocess.Popen[str]:
+def start_replay(database: str, spec: TableSpec, *, failpoints: str = "") -> subprocess.Popen[str]:
     """A replay as a process of its own, for tests that kill it."""
     return subprocess.Popen(
         [sys.executable, "-m", __name__, spec.name.upper()],
@@ -118,8 +118,10 @@ def start_replay(database: str, spec: TableSpec, *, failpoints: str) -> subproce
 
 
 def main() -> None:
-    """Entry point of the process."""
-    replay(target_url(), getattr(tables_for_tests, sys.argv[1]))
+    """Entry point of the process, which prints all that a replay says."""
+    observer = Recorder()
+    report = replay(target_url(), getattr(tables_for_tests, sys.argv[1]), observer=observer)
+    sys.stdout.write("\n".join([*observer.lines, *map(str, report.outcomes)]))
 
 
 if __name__ == "__main__":
