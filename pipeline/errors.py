@@ -64,7 +64,15 @@ class UnknownPartition(RowledgerError, LookupError):
 
 
 class SourceError(RowledgerError):
-    """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun."""
+    """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun.
+
+    `source_traceback` is the call stack of a user's function that was the source and raised; not what it said, for that may
+    quote a row.
+    """
+
+    def __init__(self, message: str, *, source_traceback: str = "") -> None:
+        super().__init__(message)
+        self.source_traceback = source_traceback
 
 
 class TransformFailed(RowledgerError):

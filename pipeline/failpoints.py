@@ -42,6 +42,7 @@ class Place(StrEnum):
     BEFORE_RECONCILE = "before_reconcile"
     IN_RECONCILE = "in_reconcile"
     BEFORE_PUBLISH = "before_publish"
+    IN_PUBLISH = "in_publish"
     AFTER_PUBLISH = "after_publish"
     BEFORE_REPLAY = "before_replay"
     IN_REPLAY = "in_replay"

@@ -18,7 +18,7 @@ from pipeline.model.report import PartitionReport, Progress
 from pipeline.model.table import TableSpec
 from pipeline.operations.load import run_load
 from pipeline.settings import WriterSettings, settings
-from pipeline_tests.tables_for_tests import Row
+from pipeline_tests.tables_for_tests import SOUR_TABLES, Row
 
 FAST: dict[str, Any] = {
     "workers": 1,
@@ -100,6 +100,12 @@ def fetch(database: str, statement: str, *arguments: object) -> list[asyncpg.Rec
             await connection.close(timeout=10)
 
     return asyncio.run(run())
+
+
+def make_sour_table(database: str, table: str) -> None:
+    """The table as a load would make it, with a rule of its own: no text ends in SOUR."""
+    for statement in SOUR_TABLES[table].split("; "):
+        fetch(database, statement)
 
 
 def fetch_value(database: str, statement: str, *arguments: object) -> Any:

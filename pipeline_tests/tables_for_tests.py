@@ -279,3 +279,18 @@ def write_source(landing: Path, table: str, key: str, rows: Iterable[Row], *, ro
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(list(rows), schema=schema, orient="row").write_parquet(path, row_group_size=row_group_rows)
     return path
+
+
+SOUR = " (sour)"
+"""What a text ends in that a table made by `SOUR_TABLES` refuses, and that no contract knows to be wrong."""
+
+SOUR_TABLES = {
+    "events": "create table public.events (at timestamptz not null, event_id integer not null, name text not null, "
+    "amount double precision not null, note text, code varchar(8) not null, primary key (at, event_id), "
+    "constraint no_sour_name check (name not like '%(sour)')) partition by range (at)",
+    "orders": "create table public.orders (order_id integer not null primary key, day date not null, item text not null, "
+    "constraint no_sour_item check (item not like '%(sour)'))",
+    "parcels": "create schema depot; create table depot.parcels (day date, parcel_id integer, label text, "
+    "constraint no_sour_label check (label not like '%(sour)'))",
+}
+"""Tables as loads would make them, each with a rule of its own."""

@@ -1,10 +1,11 @@
 """Check a source frame against a row model: one pass over columns, and a closer look at what stands out.
 
 Reductions (minimum, maximum, longest, null count) come first; a mask over rows is built only where one of them says that
-a column breaks a rule. Marked values go to pydantic, whose verdict counts.
+a column breaks a rule. Marked values go to pydantic, whose verdict counts. A model with Python code of its own goes through
+pydantic row by row instead, in `rows`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,74 +15,52 @@ import polars as pl
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.compile import compile_model
-from pipeline.contract.explain import judge, row_payloads
+from pipeline.contract.drift import DriftVerdict, columns_for, drift_of, evolved_rules, field_column, has_value
+from pipeline.contract.explain import judge
+from pipeline.contract.nested import read_document, read_list
 from pipeline.contract.read import Reading, read_column
-from pipeline.contract.rules import Bound, FieldRules, Kind
-from pipeline.contract.target import accepts, as_frame_value, fit_column, misfit
+from pipeline.contract.refusals import Refusals
+from pipeline.contract.rows import check_rows
+from pipeline.contract.rules import FieldRules, Kind
+from pipeline.contract.target import accepts, as_frame_value, fit_column
+from pipeline.contract.values import NULL_REASON, Verdict, doubt_nul, fit_value, writes_json
+from pipeline.contract.violations import doubt_violations
 from pipeline.errors import SourceError, TargetMismatch
 from pipeline.model.column import Column, ColumnType
-from pipeline.model.partition import Partition
-from pipeline.model.report import DeadLetter, Stage
+from pipeline.model.partition import Equals, Partition, Window
+from pipeline.model.report import DeadLetter
+from pipeline.model.source import DYNAMIC
+from pipeline.model.table import Drift
 
 __all__ = ["Checked", "Contract"]
+
+_ABSENT_REASON = "Field required [missing]"
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A frame after its check.
 
-    `good` has the contract's columns in its order, in the target's frame types. `good_rows` holds the row_no of each good
-    row; None means that no row was refused, so they run on from `first_row`.
+    `good` has the contract's columns in its order, behind them the evolved ones, in the target's frame types. `good_rows`
+    holds the row_no of each good row; None means that no row was refused, so they run on from `first_row`.
+    `discarded_values` counts the values of columns that the contract does not know and that were left out.
     """
 
     good: pl.DataFrame
     good_rows: pl.Series | None
     rejected: list[DeadLetter]
-
-
-class _Refusals:
-    """Which rows are refused, and the reasons: a row keeps one for each column that breaks a rule."""
-
-    def __init__(self) -> None:
-        self._reasons: dict[int, list[tuple[str, str]]] = {}
-
-    def add(self, row: int, column: str, reason: str) -> None:
-        self._reasons.setdefault(row, []).append((column, reason))
-
-    def add_mask(self, mask: pl.Series, column: str, reason: str) -> None:
-        for row in mask.arg_true():
-            self.add(row, column, reason)
-
-    def __bool__(self) -> bool:
-        return bool(self._reasons)
-
-    def rows(self) -> list[int]:
-        return sorted(self._reasons)
-
-    def dead_letters(self, frame: pl.DataFrame, first_row: int) -> list[DeadLetter]:
-        rows = self.rows()
-        letters: list[DeadLetter] = []
-        for row, payload in zip(rows, row_payloads(frame[rows]), strict=True):
-            reasons = self._reasons[row]
-            letters.append(
-                DeadLetter(
-                    row_no=first_row + row,
-                    stage=Stage.CONTRACT,
-                    reason="; ".join(f"{column}: {reason}" for column, reason in reasons),
-                    payload=payload,
-                    column=reasons[0][0],
-                )
-            )
-        return letters
+    discarded_values: int = 0
 
 
 @dataclass(frozen=True)
 class Contract:
-    """A compiled row model."""
+    """A compiled row model. `row_by_row` says why its rows go through pydantic one by one, if they do."""
 
-    name: str
+    model: type[BaseModel]
     rules: tuple[FieldRules, ...]
+    row_by_row: str | None = None
 
     @staticmethod
     def of(row: type[BaseModel]) -> "Contract":
@@ -89,8 +68,33 @@ class Contract:
         return _compiled(row)
 
     @property
+    def name(self) -> str:
+        return self.model.__name__
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         return tuple(rule.column for rule in self.rules)
+
+    @property
+    def value_by_value(self) -> dict[str, str]:
+        """Columns whose every distinct value goes to pydantic, with the construct that asks for it."""
+        return {rule.name: rule.by_value for rule in self.rules if rule.by_value}
+
+    @property
+    def payload_schema(self) -> dict[str, pl.DataType]:
+        """The types in which a dead letter's payload is read back where its source's own are not known any more."""
+        return {
+            rule.sources[0]: DYNAMIC if rule.by_value or rule.element or rule.members else rule.column.type.frame_type
+            for rule in self.rules
+        }
+
+    def drift_of(self, schema: Mapping[str, pl.DataType]) -> DriftVerdict:
+        """Columns of a source that the contract does not know, and columns that it lacks; by their names alone."""
+        return drift_of(self.rules, schema)
+
+    def columns_for(self, schema: Mapping[str, pl.DataType]) -> list[Column]:
+        """The nullable columns that the source's unknown columns would become in the table."""
+        return columns_for(self.drift_of(schema).unknown)
 
     def require_writable(self, types: Mapping[str, ColumnType]) -> None:
         """Raise TargetMismatch that lists every column whose type in the target can never hold it."""
@@ -98,7 +102,7 @@ class Contract:
             f"column {rule.name!r} is {types[rule.name].sql} in the table, but {self.name} declares it as {rule.kind} "
             f"({rule.column.type.sql})"
             for rule in self.rules
-            if rule.name in types and not accepts(rule.kind, types[rule.name])
+            if rule.name in types and not _takes(rule, types[rule.name])
         ]
         if problems:
             raise TargetMismatch(f"{'; '.join(problems)}; alter the table or the row model")
@@ -110,99 +114,187 @@ class Contract:
         types: Mapping[str, ColumnType] | None = None,
         bounds: Partition | None = None,
         first_row: int = 0,
+        drift: Drift = Drift.FREEZE,
+        evolved: Sequence[Column] = (),
     ) -> Checked:
         """Tell the good rows, cast to the target's types, from the refused ones.
 
-        `types` are the table's actual column types by name, by default the contract's own. Rows whose partition column lies
-        outside `bounds` are refused. `first_row` is the row_no of the frame's first row. Raises SourceError for columns that
-        are unknown, missing or of a type that never fits, and TargetMismatch.
+        `types` are the table's actual column types by name, by default the contract's own. Rows that a condition of `bounds`
+        leaves out are refused. `first_row` is the row_no of the frame's first row. `drift` says what becomes of source
+        columns that the contract does not know; `evolved` are those that the table has by now. Raises SourceError for columns
+        of a type that never fits, and where `drift` freezes for unknown and missing ones; and TargetMismatch.
         """
         types = types or {}
         self.require_writable(types)
-        self._require_columns(frame)
-        refusals = _Refusals()
+        refusals = Refusals()
+        extra = evolved_rules(tuple(evolved))
+        discarded_values = self._see_to_drift(frame, drift, extra, refusals)
+        targets = {rule.name: types.get(rule.name, rule.column.type) for rule in (*self.rules, *extra)}
+        in_columns: Sequence[FieldRules] = extra
         columns: list[pl.Series] = []
-        for rule in self.rules:
-            target = types.get(rule.name, rule.column.type)
-            if rule.name in frame.columns:
-                column = _check_column(rule, target, frame[rule.name], refusals)
-            else:
-                column = _default_column(rule, target, frame.height)
-            if bounds is not None and bounds.column == rule.name:
-                _check_bounds(rule, column, target, bounds, refusals)
-            columns.append(column)
+        if self.row_by_row is not None:
+            columns = check_rows(self.model, self.rules, frame, targets, refusals)
+        else:
+            in_columns = (*self.rules, *extra)
+        columns += [_check_field(rule, targets[rule.name], frame, refusals) for rule in in_columns]
+        if bounds is not None:
+            for rule, column in zip(self.rules, columns, strict=False):
+                _check_conditions(rule, column, targets[rule.name], bounds, refusals)
         good = pl.DataFrame(columns)
         if not refusals:
-            return Checked(good, None, [])
+            return Checked(good, None, [], discarded_values)
         keep = np.ones(frame.height, dtype=np.bool_)
         keep[refusals.rows()] = False
         good_rows = pl.Series("row_no", np.flatnonzero(keep) + first_row, dtype=pl.Int64)
-        return Checked(good.filter(pl.Series(keep)), good_rows, refusals.dead_letters(frame, first_row))
+        letters = refusals.dead_letters(frame, first_row, targets)
+        return Checked(good.filter(pl.Series(keep)), good_rows, letters, discarded_values)
 
-    def _require_columns(self, frame: pl.DataFrame) -> None:
-        known = {rule.name: rule for rule in self.rules}
-        if unknown := [name for name in frame.columns if name not in known]:
+    def _see_to_drift(
+        self, frame: pl.DataFrame, drift: Drift, evolved: Sequence[FieldRules], refusals: Refusals
+    ) -> int:
+        """Do as `drift` says about unknown columns, and count the values that are left out for it."""
+        found = self.drift_of(frame.schema)
+        known_by_now = {name for rule in evolved for name in rule.sources}
+        unknown = [name for name in found.unknown if name not in known_by_now]
+        if drift is Drift.FREEZE and found.missing:
             raise SourceError(
-                f"the source has columns that {self.name} does not know: {unknown}; add them to the row model, "
-                "or leave them out of the source"
+                f"the source lacks columns of {self.name}: {list(found.missing)}; give their fields a default (= None takes "
+                "nulls) or mend the source"
             )
-        present = set(frame.columns)
-        if missing := [n for n, rule in known.items() if n not in present and rule.default is PydanticUndefined]:
-            raise SourceError(
-                f"the source lacks columns of {self.name}: {missing}; give their fields a default (= None takes nulls) "
-                "or mend the source"
-            )
+        match drift:
+            case _ if not unknown:
+                return 0
+            case Drift.FREEZE:
+                raise SourceError(
+                    f"the source has columns that {self.name} does not know: {unknown}; add them to the row model, "
+                    "leave them out of the source, or say in the spec's `drift` what shall become of them"
+                )
+            case Drift.EVOLVE:
+                raise SourceError(
+                    f"the source has columns that neither {self.name} nor its table has: {unknown}; they came up after the "
+                    "load had begun: rerun it"
+                )
+            case Drift.DISCARD_VALUE:
+                return sum(int(has_value(frame[name]).sum()) for name in unknown)
+            case Drift.DISCARD_ROW:
+                for name in unknown:
+                    refusals.add_mask(has_value(frame[name]), name, f"is a column that {self.name} does not know")
+                return 0
 
 
 @cache
 def _compiled(row: type[BaseModel]) -> Contract:
-    return Contract(row.__name__, compile_model(row))
+    return Contract(row, *compile_model(row))
 
 
-def _check_column(rules: FieldRules, target: ColumnType, source: pl.Series, refusals: _Refusals) -> pl.Series:
+def _takes(rules: FieldRules, target: ColumnType) -> bool:
+    """Whether a column of that type can hold values of the field without a change of meaning."""
+    match rules.kind:
+        case Kind.ANY:
+            return True  # each value is held against the column
+        case Kind.JSON:
+            return writes_json(rules, target)
+        case Kind.LIST if target.array and rules.element is not None:
+            return accepts(rules.element.kind, target.element)
+        case Kind.LIST:
+            return target.array or writes_json(rules, target)
+        case kind:
+            return not target.array and accepts(kind, target)
+
+
+def _check_field(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals: Refusals) -> pl.Series:
+    """The field's column in the target's frame type; its default where the source does not have it."""
+    found = field_column(rules, frame)
+    if found is None:
+        return _default_column(rules, target, pl.repeat(value=True, n=frame.height, eager=True), refusals)
+    source, absent = found
+    if absent is None or not absent.any():
+        return _check_column(rules, target, source, refusals)
+    column = _check_column(rules, target, source, refusals, absent)
+    defaults = _default_column(rules, target, absent, refusals)
+    return pl.select(pl.when(absent).then(defaults).otherwise(column).alias(rules.name)).to_series()
+
+
+def _check_column(
+    rules: FieldRules, target: ColumnType, source: pl.Series, refusals: Refusals, absent: pl.Series | None = None
+) -> pl.Series:
     """The column in the target's frame type; suspects are judged, and refused or replaced."""
-    reading = read_column(rules, source)
+    if source.dtype == DYNAMIC and not has_value(source).all():
+        source = pl.select(pl.when(has_value(source)).then(source)).to_series()
     if not rules.column.nullable and source.null_count():
-        refusals.add_mask(source.is_null(), rules.name, "is null, but the column is not nullable")
+        nulls = source.is_null() if absent is None else source.is_null() & ~absent
+        refusals.add_mask(nulls, rules.name, NULL_REASON)
+    reading = _read(rules, target, source)
     for mask, reason in reading.refused:
         refusals.add_mask(mask, rules.name, reason)
-    _doubt_violations(rules, reading)
-    fitted = fit_column(reading, target)
     if reading.suspect is None:
-        return fitted.alias(rules.name)
-    suspects = reading.suspect
+        return reading.values.alias(rules.name)
+    suspects = reading.suspect & source.is_not_null()
     for mask, _ in reading.refused:
         suspects = suspects & ~mask
-    rows, values = suspects.arg_true().to_list(), _python_values(source.filter(suspects))
-    verdicts: dict[Any, Any] = {}
     replaced: list[tuple[int, Any]] = []
-    for row, value in zip(rows, values, strict=True):
-        # repr tells -0.0 from 0.0 and finds NaN again, which a float as a key does not.
-        key = repr(value) if isinstance(value, float) else value
-        if (verdict := verdicts.get(key)) is None:
-            verdict = verdicts[key] = judge(rules, target, value)
+    for row, verdict in zip(suspects.arg_true(), _verdicts(rules, target, source.filter(suspects)), strict=True):
         if verdict.reason is None:
             replaced.append((row, verdict.value))
         else:
             refusals.add(row, rules.name, verdict.reason)
+    values = reading.values
     if replaced:
         patch = pl.Series([value for _, value in replaced], dtype=target.frame_type)
-        fitted = _patched(fitted, [row for row, _ in replaced], patch)
-    return fitted.alias(rules.name)
+        values = _patched(values, [row for row, _ in replaced], patch)
+    return values.alias(rules.name)
 
 
-def _default_column(rules: FieldRules, target: ColumnType, rows: int) -> pl.Series:
-    """A column that the source lacks, filled with its declared default."""
-    value = None if rules.default is None else as_frame_value(rules.default, target)
-    if value is not None and (reason := misfit(value, target)) is not None:
-        raise TargetMismatch(f"column {rules.name!r}: the default {value!r} {reason}; alter the table or the row model")
-    return pl.Series(rules.name, [value], dtype=target.frame_type).new_from_index(0, rows)
+def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
+    """The column as far as columns can tell; suspects are what they cannot."""
+    nothing = pl.Series([None], dtype=target.frame_type).new_from_index(0, len(source))
+    if source.null_count() == len(source):
+        return Reading(nothing)
+    reading: Reading | None = None
+    if writes_json(rules, target):
+        reading = read_document(rules, source)
+    elif target.array:
+        reading = None if rules.by_value else read_list(rules, target, source)
+    elif not rules.by_value and source.dtype != DYNAMIC:
+        reading = read_column(rules, source)
+        doubt_violations(rules, reading)
+        reading.values = fit_column(reading, target)
+        if rules.kind is Kind.TEXT and (nul := doubt_nul(reading.values)) is not None:
+            reading.doubt(nul)
+    if reading is None:
+        reading = Reading(nothing, source.is_not_null())
+    if source.dtype.is_nested() or rules.by_value:
+        reading.refused += unheld_cells(source)
+    return reading
 
 
-def _python_values(values: pl.Series) -> list[Any]:
-    if values.dtype in (pl.Categorical, pl.Enum):
-        values = values.cast(pl.String)
-    return values.to_list()
+def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[Verdict]:
+    """Pydantic's verdict of each value; equal ones are judged once."""
+    values = python_values(suspects, exact=holds_decimals(rules))
+    if suspects.dtype.is_nested() and suspects.dtype != DYNAMIC:
+        yield from (judge(rules, target, value) for value in values)
+        return
+    verdicts: dict[Any, Verdict] = {}
+    for value in values:
+        # repr tells -0.0 from 0.0 and finds NaN again, which a float as a key does not; and 1 from True, where types mix.
+        key = value if isinstance(value, str) else (repr(value),)
+        if (verdict := verdicts.get(key)) is None:
+            verdict = verdicts[key] = judge(rules, target, value)
+        yield verdict
+
+
+def _default_column(rules: FieldRules, target: ColumnType, absent: pl.Series, refusals: Refusals) -> pl.Series:
+    """A column of the field's default, for rows that do not have it; without one they are refused."""
+    nothing = pl.Series(rules.name, [None], dtype=target.frame_type)
+    if rules.default is PydanticUndefined:
+        refusals.add_mask(absent, rules.name, _ABSENT_REASON)
+        return nothing.new_from_index(0, len(absent))
+    verdict = fit_value(rules, target, rules.default)
+    if verdict.reason is not None:
+        raise TargetMismatch(
+            f"column {rules.name!r}: the default {rules.default!r} {verdict.reason}; alter the table or the row model"
+        )
+    return pl.Series(rules.name, [verdict.value], dtype=target.frame_type).new_from_index(0, len(absent))
 
 
 def _patched(values: pl.Series, rows: list[int], patch: pl.Series) -> pl.Series:
@@ -213,65 +305,22 @@ def _patched(values: pl.Series, rows: list[int], patch: pl.Series) -> pl.Series:
     return extended.gather(take)
 
 
-def _doubt_violations(rules: FieldRules, reading: Reading) -> None:
-    """Mark the values that seem to break a bound, a length, a step, a pattern or a list of allowed values."""
-    values = reading.values
-    if values.null_count() == len(values):
-        return
-    for bound in rules.bounds:
-        extreme = values.min() if bound.op in ("ge", "gt") else values.max()
-        if not bound.holds(extreme):
-            reading.doubt(_outside(values, bound) & values.is_not_null())
-    if rules.multiple_of is not None:
-        reading.doubt((values % rules.multiple_of != 0) & values.is_not_null())
-    if rules.min_length is not None or rules.max_length is not None:
-        _doubt_lengths(rules, reading)
-    if rules.pattern is not None:
-        matching = values.str.contains(rules.pattern)
-        if not matching.all():
-            reading.doubt(~matching & values.is_not_null())
-    if rules.allowed is not None:
-        allowed = values.is_in(list(rules.allowed))
-        if not allowed.all():
-            reading.doubt(~allowed & values.is_not_null())
-
-
-def _outside(values: pl.Series, bound: Bound) -> pl.Series:
-    """Which values break the bound; all, when polars cannot compare with it, so that pydantic decides."""
-    try:
-        match bound.op:
-            case "ge":
-                inside: pl.Series = values >= bound.value
-            case "gt":
-                inside = values > bound.value
-            case "le":
-                inside = values <= bound.value
-            case "lt":
-                inside = values < bound.value
-    except (pl.exceptions.PolarsError, OverflowError, TypeError):
-        return pl.repeat(value=True, n=len(values), eager=True)
-    return ~inside
-
-
-def _doubt_lengths(rules: FieldRules, reading: Reading) -> None:
-    values = reading.values
-    lengths = values.str.len_chars() if rules.kind is Kind.TEXT else values.bin.size()
-    if rules.min_length is not None and lengths.min() < rules.min_length:  # type: ignore[operator]
-        reading.doubt((lengths < rules.min_length) & values.is_not_null())
-    if rules.max_length is not None and lengths.max() > rules.max_length:  # type: ignore[operator]
-        reading.doubt((lengths > rules.max_length) & values.is_not_null())
-
-
-def _check_bounds(
-    rules: FieldRules, column: pl.Series, target: ColumnType, partition: Partition, refusals: _Refusals
+def _check_conditions(
+    rules: FieldRules, column: pl.Series, target: ColumnType, partition: Partition, refusals: Refusals
 ) -> None:
-    limits = partition.bounds(target.name)
-    if limits is None:
-        return
-    if rules.column.nullable and column.null_count():
+    conditions = partition.conditions_on(rules.name)
+    if conditions and rules.column.nullable and column.null_count():
         refusals.add_mask(column.is_null(), column.name, "is null or refused, so the row belongs to no partition")
-    lower, upper = limits
-    least, greatest = column.min(), column.max()
-    if least is not None and (least < lower or greatest >= upper):  # type: ignore[operator]
-        outside = ((column < lower) | (column >= upper)).fill_null(value=False)
-        refusals.add_mask(outside, column.name, f"belongs to another partition than {partition.key}")
+    for condition in conditions:
+        match condition:
+            case Window():
+                lower, upper = condition.bounds(target.name)
+                least, greatest = column.min(), column.max()
+                if least is None or (least >= lower and greatest < upper):  # type: ignore[operator]
+                    continue
+                outside = (column < lower) | (column >= upper)
+            case Equals():
+                outside = column != as_frame_value(condition.value(target.name), target)
+        refusals.add_mask(
+            outside.fill_null(value=False), column.name, f"belongs to another partition than {partition.key}"
+        )

@@ -1,66 +1,131 @@
 """The last word on suspicious values and the reason of a refusal: one value at a time.
 
-Only suspects come here. Reasons quote the row model's rules and never the row's values.
+Only suspects come here, and values of fields that have no column form. Reasons quote the row model's rules and never the
+row's values: neither what a parser quotes of its input, nor what a validator of the user's put into its message.
 """
 
 # ruff: noqa: ANN401, a cell of a source row may be anything
 
 import re
-from dataclasses import dataclass
-from datetime import datetime, time
+from collections.abc import Collection, Iterator
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from enum import Enum
+from functools import cache
+from types import CodeType, TracebackType
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, core_schema
 
 from pipeline.contract.payloads import row_payloads
 from pipeline.contract.rules import FieldRules, Kind
-from pipeline.contract.target import as_frame_value, misfit
+from pipeline.contract.values import Verdict, fit_value
 from pipeline.model.column import ColumnType
 
-__all__ = ["Verdict", "judge", "row_payloads"]
+__all__ = [
+    "Verdict",
+    "conversion_inside",
+    "field_names",
+    "judge",
+    "names_in",
+    "place_of",
+    "row_payloads",
+    "silent_conversion",
+    "words_of",
+]
 
 _NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
 _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
 _CALENDAR_UNITS = re.compile(r"P[^T]*[YM]")  # of an ISO 8601 duration
 _EXACT_INTEGER = 2**53
+_KIND_OF = {
+    bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT, Decimal: Kind.DECIMAL, date: Kind.DATE, datetime: Kind.TIMESTAMP,
+    time: Kind.TIME, timedelta: Kind.INTERVAL,
+}  # fmt: skip
 _TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME, Kind.INTERVAL}
+_REASONS_MAX = 5  # of one value: a list of a thousand wrong items says no more than its first ones
 
-# Messages of these error types come from a parser that may quote the input behind the comma.
-_QUOTING_ERRORS = ("_parsing", "_type", "_unicode", "_from_datetime_parsing")
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Either a value, as the target's frame type takes it, or the reason why there is none."""
-
-    value: Any = None
-    reason: str | None = None
+# Messages of these error types quote the input, or what a parser says of it, behind the comma or the colon.
+_QUOTING_ERRORS = (
+    "_parsing", "_type", "_unicode", "_from_datetime_parsing", "_encoding", "iteration_error", "get_attribute_error",
+    "timezone_offset", "json_invalid", "url_syntax_violation",
+)  # fmt: skip
+_PYDANTICS_OWN = frozenset(get_args(core_schema.ErrorType))
+_USERS_OWN = {"value_error": "Value error", "assertion_error": "Assertion failed"}
+_HIDDEN = "…"
+_PIECE_LENGTH_MIN = 3
+_PLACEHOLDER = re.compile(r"%[-+ #0-9.]*[a-zA-Z]|\{[^{}]*\}")
+_TYPE_LABELS = {
+    "bool", "int", "float", "decimal", "str", "bytes", "date", "datetime", "time", "timedelta", "uuid", "list", "dict", "none",
+    "constrained-int", "constrained-str", "constrained-float", "constrained-decimal",
+}  # fmt: skip
 
 
 def judge(rules: FieldRules, target: ColumnType, value: Any) -> Verdict:
     """What pydantic says about one value that is not null, less its silent conversions."""
-    if (reason := _silent_conversion(rules.kind, value)) is not None:
+    if (reason := silent_conversion(rules, value)) is not None:
         return Verdict(reason=reason)
     try:
         valid = rules.adapter.validate_python(value)
     except ValidationError as error:
-        return Verdict(
-            reason="; ".join(_message(detail) for detail in error.errors(include_url=False, include_input=False))
-        )
-    except (ValueError, ArithmeticError, OverflowError):
+        return Verdict(reason=reason_of(error, rules.adapter))
+    except (ValueError, ArithmeticError):
         return Verdict(reason=f"Input should be a valid {rules.kind}")
-    if isinstance(valid, datetime | time) and (valid.tzinfo is not None) != (rules.kind is Kind.TIMESTAMPTZ):
-        return Verdict(reason=f"Input should not have a time zone for a {rules.kind}")
-    converted = as_frame_value(valid, target)
-    if (reason := misfit(converted, target)) is not None:
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - code of the row model's own: its faults are the row's
+        return Verdict(reason=f"validating it raised {type(error).__name__}")
+    if rules.kind is Kind.JSON and (reason := conversion_inside(rules, value, valid)) is not None:
         return Verdict(reason=reason)
-    return Verdict(value=converted)
+    return fit_value(rules, target, valid)
 
 
-def _silent_conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, one line a conversion
-    """Conversions that pydantic's lax mode makes, and that would change a value or its meaning unseen."""
+def conversion_inside(rules: FieldRules, value: Any, valid: Any) -> str | None:
+    """The same, of values within a document, told from what pydantic made of them."""
+    if rules.is_taken_charge_of or rules.members is not None:
+        return None
+    try:
+        return _converted(value, rules.adapter.dump_python(valid, warnings=False))
+    except (PydanticSerializationError, ValueError):
+        return None  # it cannot be written either, which is found in a moment
+
+
+def _converted(value: Any, made: Any) -> str | None:
+    if isinstance(made, Enum):
+        made = made.value
+    match value, made:
+        case None, _:
+            return None
+        case dict(), dict():
+            inside: Iterator[tuple[Any, Any]] = ((item, made[key]) for key, item in value.items() if key in made)
+        case list(), list() | tuple() if len(value) == len(made):
+            inside = zip(value, made, strict=True)
+        case _:
+            kind = _KIND_OF.get(type(made))
+            return None if kind is None else _conversion(kind, value)
+    return next(filter(None, (_converted(*pair) for pair in inside)), None)
+
+
+def silent_conversion(rules: FieldRules, value: Any) -> str | None:
+    """A conversion that pydantic's lax mode makes, and that would change a value or its meaning unseen."""
+    if rules.is_taken_charge_of or value is None:
+        return None
+    if rules.alternatives:
+        reasons = [_conversion(kind, value) for kind in rules.alternatives]
+        return None if None in reasons else reasons[0]
+    if rules.element is not None and isinstance(value, list):
+        return next(filter(None, (silent_conversion(rules.element, item) for item in value)), None)
+    if rules.members is not None and isinstance(value, dict):
+        inside = ((member, value.get(member.sources[0])) for member in rules.members)
+        return next(filter(None, (silent_conversion(member, item) for member, item in inside)), None)
+    return _conversion(rules.kind, value)
+
+
+def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, one line a conversion
     match value:
+        case _ if kind in {Kind.ANY, Kind.JSON, Kind.LIST}:
+            return None
         case bool() if kind is not Kind.BOOL:
             return f"a boolean is not taken for a {kind}"
         case int() if kind is Kind.FLOAT and abs(value) > _EXACT_INTEGER:
@@ -79,8 +144,98 @@ def _silent_conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, 
             return None
 
 
+def reason_of(error: ValidationError, adapter: TypeAdapter[Any]) -> str:
+    """What is wrong with one value, in pydantic's words."""
+    names = field_names(adapter)
+    found = [f"{place_of(loc, names)}: {words}" if loc else words for loc, words in words_of(error)]
+    more = [f"and {len(found) - _REASONS_MAX} more"] if len(found) > _REASONS_MAX else []
+    return "; ".join([*found[:_REASONS_MAX], *more])
+
+
+def words_of(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Where something is wrong, and what, in pydantic's words, without the row's values; the place may hold some."""
+    for detail in error.errors(include_url=False):
+        yield detail["loc"], _message(detail)
+
+
+def place_of(loc: tuple[int | str, ...], names: Collection[str]) -> str:
+    """A place by `names`, list positions and types alone: a key of a mapping is a value of the row."""
+    return ".".join(
+        str(step) if isinstance(step, int) or step in names or step in _TYPE_LABELS else _HIDDEN for step in loc
+    )
+
+
+@cache
+def field_names(adapter: TypeAdapter[Any]) -> frozenset[str]:
+    """The names that the declaration itself gives to places in a value."""
+    return names_in(adapter.core_schema)
+
+
+def names_in(schema: Any) -> frozenset[str]:
+    """The names in one of pydantic's own schemas."""
+    return frozenset(_names(schema))
+
+
+def _names(schema: Any) -> Iterator[str]:
+    match schema:
+        case dict():
+            if isinstance(fields := schema.get("fields"), dict):
+                yield from map(str, fields)
+            yield from (
+                schema[key] for key in ("validation_alias", "alias", "name") if isinstance(schema.get(key), str)
+            )
+            for part in schema.values():
+                yield from _names(part)
+        case list() | tuple():
+            for part in schema:
+                yield from _names(part)
+        case str():
+            yield schema  # an alias within a list of choices; whatever else it is, it is the model's, not the row's
+        case _:
+            pass
+
+
 def _message(detail: Any) -> str:
     kind, message = str(detail["type"]), str(detail["msg"])
-    if kind.endswith(_QUOTING_ERRORS):
-        message = message.split(",", 1)[0]
+    if kind in _USERS_OWN:
+        message = f"{_USERS_OWN[kind]}, {_constant_words(detail['ctx']['error'])}"
+    elif kind == "union_tag_invalid":
+        message = f"Input tag does not match any of the expected tags: {detail['ctx']['expected_tags']}"
+    elif kind not in _PYDANTICS_OWN:
+        for hidden in (detail["input"], *detail.get("ctx", {}).values()):
+            for text in {str(hidden), repr(hidden)} - {""}:
+                message = message.replace(text, _HIDDEN)
+    elif kind.endswith(_QUOTING_ERRORS):
+        message = re.split(r"[,:]", message, maxsplit=1)[0]
     return f"{message} [{kind}]"
+
+
+def _constant_words(error: BaseException) -> str:
+    """The message of a validator's exception, less what it put in from the row: all but the constants of its code."""
+    message = str(error)
+    pieces = {
+        part
+        for constant in _constants(error.__traceback__)
+        for part in (constant, *_PLACEHOLDER.split(constant))
+        if len(part) >= _PIECE_LENGTH_MIN
+    }
+    known = [False] * len(message)
+    for piece in pieces:
+        start = message.find(piece)
+        while start >= 0:
+            known[start : start + len(piece)] = [True] * len(piece)
+            start = message.find(piece, start + 1)
+    shown = "".join(letter if is_known else "\0" for letter, is_known in zip(message, known, strict=True))
+    return re.sub("\0+", _HIDDEN, shown)
+
+
+def _constants(traceback: TracebackType | None) -> Iterator[str]:
+    """The texts that stand in the code that raised, or that it names."""
+    if traceback is None:
+        return
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    frame = traceback.tb_frame
+    code: CodeType = frame.f_code
+    found = (*code.co_consts, *(frame.f_globals.get(name) for name in code.co_names))
+    yield from (text for text in found if isinstance(text, str))

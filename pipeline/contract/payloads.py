@@ -20,7 +20,7 @@ import polars as pl
 from pipeline.errors import SourceError
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
 
-__all__ = ["dynamic_texts", "frame_of_payloads", "parse_dynamic", "row_payloads"]
+__all__ = ["as_dynamic", "dynamic_texts", "frame_of_payloads", "holds_times", "parse_dynamic", "row_payloads"]
 
 _CALENDAR_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31
 _TICKS_A_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -89,6 +89,14 @@ def dynamic_texts(values: pl.Series) -> pl.Series:
     return pl.select(pl.when(~is_null).then(texts).alias(values.name)).to_series()
 
 
+def as_dynamic(values: pl.Series) -> pl.Series:
+    """Any column as a DYNAMIC one, its values as a payload would have them."""
+    if values.dtype == DYNAMIC:
+        return values
+    texts = pl.Series(_json_texts(values), dtype=pl.String)
+    return pl.select(pl.struct(texts.alias(DYNAMIC.fields[0].name))).to_series().alias(values.name)
+
+
 def parse_dynamic(text: str, *, exact: bool) -> Any:
     """The value of a JSON text: floats as Decimal where `exact`; bytes where it has the form in which payloads keep them."""
     value = json.loads(text, parse_float=Decimal if exact else None)
@@ -107,20 +115,20 @@ def _json_texts(values: pl.Series) -> list[str | None]:
     return [json.dumps(_json_value(value), ensure_ascii=False, allow_nan=False) for value in exact.to_list()]
 
 
-def _is_temporal(dtype: pl.DataType) -> bool:
+def holds_times(dtype: pl.DataType) -> bool:
     """Whether there is a date or a time in it, at any depth."""
     match dtype:
         case pl.List() | pl.Array():
-            return _is_temporal(dtype.inner)  # type: ignore[arg-type]
+            return holds_times(dtype.inner)  # type: ignore[arg-type]
         case pl.Struct():
-            return any(_is_temporal(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
+            return any(holds_times(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
         case _:
             return dtype.is_temporal()
 
 
 def _exact(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:  # noqa: PLR0911, one line a type
     """Dates and times as polars writes them, at any depth, for Python's own hold no nanoseconds."""
-    if not _is_temporal(dtype):
+    if not holds_times(dtype):
         return values
     match dtype:
         case pl.List():

@@ -7,7 +7,7 @@ suspect, and pydantic itself decides about it in `explain`. One that Python cann
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import polars as pl
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from pipeline.contract.networks import addresses_from_text
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.errors import SourceError
 
-__all__ = ["Reading", "blank", "read_column"]
+__all__ = ["Reading", "blank", "is_native", "is_readable", "read_column", "require_readable", "unheld"]
 
 _PLAIN_INTEGER = r"^-?[0-9]{1,18}$"
 _PLAIN_FLOAT = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
@@ -73,10 +73,31 @@ class Reading:
 
 
 _Reader = Callable[[FieldRules, pl.Series], Reading]
+_NO_RULES: Any = None  # for readers that go by the values alone
+
+
+def is_readable(rules: FieldRules, dtype: pl.DataType) -> bool:
+    """Whether a column of that type can hold values of the field at all, nulls apart."""
+    return _reader(rules, dtype) is not None or dtype == pl.Null()
+
+
+def is_native(rules: FieldRules, dtype: pl.DataType) -> bool:
+    """Whether a column of that type holds values of the field's kind as they are."""
+    return _family(dtype) == next(iter(_READERS.get(rules.kind, ())), None)
+
+
+def require_readable(rules: FieldRules, source: pl.Series) -> None:
+    """Raise SourceError for a column of a type that can never fit."""
+    if source.null_count() < len(source) and not is_readable(rules, source.dtype):
+        raise SourceError(
+            f"column {rules.name!r} is {source.dtype} in the source, which is never taken for a {rules.kind}"
+            f"{_HINTS.get(rules.kind, '')}; change the row model or convert the source"
+        )
 
 
 def read_column(rules: FieldRules, source: pl.Series) -> Reading:
     """The column in a frame type natural to its kind; raises SourceError for a type that can never fit."""
+    require_readable(rules, source)
     dtype = source.dtype
     if isinstance(dtype, pl.Categorical | pl.Enum):
         source, dtype = source.cast(pl.String), pl.String()
@@ -84,22 +105,30 @@ def read_column(rules: FieldRules, source: pl.Series) -> Reading:
         return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)))
     if dtype == pl.Float16:
         source, dtype = source.cast(pl.Float32), pl.Float32()
-    accepted, family = _READERS[rules.kind], _family(dtype)
-    reader = accepted.get(family) if family is not None else None
-    if reader is None:
-        raise SourceError(
-            f"column {rules.name!r} is {dtype} in the source, which is never taken for a {rules.kind}"
-            f"{_HINTS.get(rules.kind, '')}; change the row model or convert the source"
-        )
-    if rules.allowed is not None and family != next(iter(accepted)):
-        # Literal and Enum compare without conversion: only pydantic knows what else it takes.
-        return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)), source.is_not_null())
+    reader = _reader(rules, dtype)
+    if reader is None or ((rules.allowed is not None or rules.is_strict) and not is_native(rules, dtype)):
+        # Literal, Enum and strict fields compare without conversion: only pydantic knows what else they take.
+        return _all_doubtful(rules, source)
     reading = reader(rules, source)
     if reading.values.null_count() != source.null_count():
         reading.doubt(reading.values.is_null() & source.is_not_null())
     for mask, _ in reading.refused:
         reading.values = blank(reading.values, mask)
     return reading
+
+
+def unheld(source: pl.Series) -> list[tuple[pl.Series, str]]:
+    """Dates and times that Python cannot hold, as masks with their reasons."""
+    readers = {"date": _date, "naive": _timestamp, "aware": _timestamp, "time": _time, "duration": _duration}
+    reader = readers.get(_family(source.dtype) or "")
+    if reader is None or source.null_count() == len(source):
+        return []
+    return reader(_NO_RULES, source).refused
+
+
+def _reader(rules: FieldRules, dtype: pl.DataType) -> _Reader | None:
+    family = "text" if isinstance(dtype, pl.Categorical | pl.Enum) else _family(dtype)
+    return _READERS.get(rules.kind, {}).get(family) if family is not None else None
 
 
 def blank(values: pl.Series, mask: pl.Series) -> pl.Series:
@@ -113,6 +142,11 @@ def _natural(rules: FieldRules) -> pl.DataType:
 
 def _as_is(_rules: FieldRules, source: pl.Series) -> Reading:
     return Reading(source)
+
+
+def _int(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Integers of up to 64 bits; larger ones are looked at one by one."""
+    return Reading(source.cast(pl.Int64, strict=False) if source.dtype in (pl.Int128, pl.UInt128) else source)
 
 
 def _matching(source: pl.Series, pattern: str) -> pl.Series:
@@ -143,7 +177,7 @@ def _bool_from_number(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _all_doubtful(rules: FieldRules, source: pl.Series) -> Reading:
-    return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)))
+    return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)), source.is_not_null())
 
 
 def _float(rules: FieldRules, source: pl.Series) -> Reading:
@@ -378,7 +412,7 @@ _READERS: dict[Kind, dict[_Family, _Reader]] = {
         "text": _all_doubtful,
     },
     Kind.INT: {
-        "integer": _as_is, "float": _int_from_inexact, "decimal": _int_from_inexact,
+        "integer": _int, "float": _int_from_inexact, "decimal": _int_from_inexact,
         "text": _int_from_text,
     },
     Kind.FLOAT: {

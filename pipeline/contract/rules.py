@@ -28,6 +28,9 @@ class Kind(StrEnum):
     TIMESTAMP = "naive timestamp"
     TIMESTAMPTZ = "timestamp with zone"
     TIME = "time"
+    LIST = "list"
+    JSON = "JSON document"
+    ANY = "value of several types"
     INTERVAL = "duration"
     IP_ADDRESS = "IP address"
     IP_INTERFACE = "IP interface"
@@ -55,13 +58,27 @@ class Bound:
 
 @dataclass(frozen=True)
 class FieldRules:
-    """All that one column must satisfy. `default` is PydanticUndefined where the source has to bring the column."""
+    """All that one column must satisfy; of a list's elements and a nested model's fields too, which have rules of their own.
+
+    `sources` are the names that the source may have for the column: the first that it has counts. `default` is
+    PydanticUndefined where the source has to bring the column. `by_value` says why each value goes to pydantic, instead of
+    suspects only. `is_taken_charge_of` means that a validator of the user's sees values before any conversion.
+    """
 
     field: str
     column: Column
     kind: Kind
     adapter: TypeAdapter[Any]
     default: Any
+    sources: tuple[str, ...] = ()
+    element: "FieldRules | None" = None
+    members: "tuple[FieldRules, ...] | None" = None
+    alternatives: tuple[Kind, ...] = ()
+    by_value: str | None = None
+    is_taken_charge_of: bool = False
+    is_strict: bool = False
+    strips: bool = False
+    case: Literal["lower", "upper"] | None = None
     bounds: tuple[Bound, ...] = ()
     multiple_of: int | Decimal | None = None
     min_length: int | None = None

@@ -23,6 +23,7 @@ class LoadState(StrEnum):
     REPLACED = "replaced"  # a later load of the same partition was published in its place
     REJECTED = "rejected"  # reconcile or a budget refused it; never published, never resumed, kept for the record
     ABANDONED = "abandoned"  # the source changed before it was finished, so its chunks mean nothing any more
+    REPEATED = "repeated"  # an earlier load had appended these very rows; nothing was added
 
 
 class ChunkState(StrEnum):
@@ -44,11 +45,12 @@ class LetterState(StrEnum):
 
 
 LOAD_TRANSITIONS: dict[LoadState, frozenset[LoadState]] = {
-    LoadState.LOADING: frozenset({LoadState.PUBLISHED, LoadState.REJECTED, LoadState.ABANDONED}),
+    LoadState.LOADING: frozenset({LoadState.PUBLISHED, LoadState.REJECTED, LoadState.ABANDONED, LoadState.REPEATED}),
     LoadState.PUBLISHED: frozenset({LoadState.REPLACED}),
     LoadState.REPLACED: frozenset(),
     LoadState.REJECTED: frozenset(),
     LoadState.ABANDONED: frozenset(),
+    LoadState.REPEATED: frozenset(),
 }
 
 CHUNK_TRANSITIONS: dict[ChunkState, frozenset[ChunkState]] = {

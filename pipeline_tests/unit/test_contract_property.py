@@ -134,6 +134,8 @@ def declared_refusal(kind: Any, value: Any) -> bool:
     """The conversions that pydantic makes and Rowledger refuses."""
     temporal = kind in (date, datetime, time, AwareDatetime)
     match value:
+        case str() | bytes() if kind is str:
+            return b"\0" in (value.encode() if isinstance(value, str) else value)
         case int() if kind is float:
             return abs(value) > 2**53
         case Decimal() if kind is float:

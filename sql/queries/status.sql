@@ -28,10 +28,10 @@ order by load.target, load.partition_key, load.load_id desc;
 
 -- name: published_loads
 -- What should be in the target now.
-select load.load_id, load.partition_key, load.enqueued_rows
+select load.load_id, load.partition_key, load.enqueued_rows, load.write_mode, load.base_load_id
 from rowledger.load
 where load.target = $1 and load.state = 'published' and ($2::text[] is null or load.partition_key = any ($2))
-order by load.partition_key;
+order by load.partition_key, load.load_id;
 
 -- name: list_incidents
 -- Incidents of the latest load of each partition, and those of their runs that belong to no partition.

@@ -1,0 +1,59 @@
+"""A source's cells as pydantic gets them: Python values, and which cells Python cannot hold."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline.contract.payloads import dynamic_texts, holds_times, parse_dynamic
+from pipeline.contract.read import unheld
+from pipeline.contract.rules import FieldRules, Kind
+from pipeline.model.source import DYNAMIC
+
+__all__ = ["flattened", "holds_decimals", "python_values", "rows_of", "unheld_cells"]
+
+
+def holds_decimals(rules: FieldRules) -> bool:
+    """Whether a number with a fraction has to keep all its digits for the field."""
+    element = {rules.element.kind} if rules.element is not None else set()
+    return Kind.DECIMAL in {rules.kind, *rules.alternatives} | element
+
+
+def python_values(source: pl.Series, *, exact: bool = False) -> list[Any]:
+    """The cells as Python values; those of a DYNAMIC column as their JSON says, with fractions as Decimal where `exact`."""
+    if source.dtype == DYNAMIC:
+        return [None if text is None else parse_dynamic(text, exact=exact) for text in dynamic_texts(source)]
+    if isinstance(source.dtype, pl.Categorical | pl.Enum):
+        source = source.cast(pl.String)
+    return source.to_list()
+
+
+def unheld_cells(source: pl.Series) -> list[tuple[pl.Series, str]]:
+    """Cells that Python cannot hold, at any depth (nanoseconds, the year 10000), as masks with their reasons."""
+    if not holds_times(source.dtype):
+        return []
+    match source.dtype:
+        case pl.List() | pl.Array():
+            flat, row_of, _ = flattened(source)
+            return [(rows_of(mask, row_of, len(source)), reason) for mask, reason in unheld_cells(flat)]
+        case pl.Struct():
+            return [found for field in source.struct.unnest().get_columns() for found in unheld_cells(field)]
+        case _:
+            return unheld(source)
+
+
+def flattened(source: pl.Series) -> tuple[pl.Series, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """All items of all lists, the row each stands in, and where each list begins and ends among them."""
+    lists = source.arr.to_list() if isinstance(source.dtype, pl.Array) else source
+    lengths = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    row_of = np.repeat(np.arange(len(lists)), lengths)
+    return lists.explode(empty_as_null=False, keep_nulls=False), row_of, offsets
+
+
+def rows_of(mask: pl.Series, row_of: npt.NDArray[np.int64], rows: int) -> pl.Series:
+    """Which rows hold an item that the mask marks."""
+    marked = np.zeros(rows, dtype=np.bool_)
+    marked[row_of[mask.fill_null(value=True).to_numpy()]] = True
+    return pl.Series(marked)

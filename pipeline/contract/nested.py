@@ -1,0 +1,153 @@
+"""Lists and nested documents, read at column speed: taken apart into flat columns, checked there, and put together again.
+
+A value in which anything stands out goes to pydantic as a whole, which names the place.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from pipeline.contract.cells import flattened, rows_of
+from pipeline.contract.payloads import dynamic_texts
+from pipeline.contract.read import Reading, is_readable, read_column
+from pipeline.contract.rules import FieldRules, Kind
+from pipeline.contract.target import fit_column
+from pipeline.contract.values import doubt_nul
+from pipeline.contract.violations import doubt_violations
+from pipeline.model.column import ColumnType
+from pipeline.model.source import DYNAMIC
+
+__all__ = ["read_document", "read_list"]
+
+# Leaves that polars writes as JSON exactly as pydantic does.
+_PLAIN_LEAVES = {
+    pl.Boolean, pl.String, pl.Float64, pl.Null, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32,
+    pl.UInt64,
+}  # fmt: skip
+
+
+def read_list(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading | None:
+    """Lists of scalars in the frame type of an array column; None when each has to go to pydantic."""
+    return _read_lists(rules, source, target.element)
+
+
+def read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
+    """Nested values as JSON text; None when each has to go to pydantic."""
+    if _takes_anything(rules):
+        if source.dtype == DYNAMIC:
+            return _without_nul(Reading(dynamic_texts(source)))
+        whole = Reading(source) if _is_plain(source.dtype) else None
+    else:
+        whole = _read(rules, source, None)
+    if whole is None or not _is_plain(whole.values.dtype):
+        return None
+    whole.values = _json_texts(whole.values)
+    if source.null_count():
+        whole.values = pl.select(pl.when(source.is_not_null()).then(whole.values)).to_series()
+    return _without_nul(whole)
+
+
+def _takes_anything(rules: FieldRules) -> bool:
+    schema: Any = rules.adapter.core_schema
+    inner = schema["schema"] if schema["type"] == "nullable" else schema
+    return bool(inner["type"] == "any")
+
+
+def _without_nul(reading: Reading) -> Reading:
+    """Documents that may hold an escaped NUL character, which jsonb refuses, are looked at one by one."""
+    reading.doubt(reading.values.str.contains("\\u0000", literal=True).fill_null(value=False))
+    return reading
+
+
+def _json_texts(values: pl.Series) -> pl.Series:
+    """Structs, or lists of anything, as JSON texts."""
+    if isinstance(values.dtype, pl.Struct):
+        return values.struct.json_encode()
+    wrapped: pl.Series = pl.select(pl.struct(v=values)).to_series().struct.json_encode()
+    return wrapped.str.slice(len('{"v":')).str.head(-1)
+
+
+def _is_plain(dtype: pl.DataType) -> bool:
+    """Whether polars writes values of that type as JSON just as pydantic does."""
+    match dtype:
+        case pl.List():
+            return _is_plain(dtype.inner)  # type: ignore[arg-type]
+        case pl.Struct():
+            return all(_is_plain(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
+        case _:
+            return type(dtype) in _PLAIN_LEAVES
+
+
+def _read(rules: FieldRules, source: pl.Series, target: ColumnType | None) -> Reading | None:
+    """One node of a nested value; `target` is that of an array's elements, a document's own types otherwise."""
+    if rules.element is not None or rules.members is not None:
+        reading = _read_struct(rules, source) if rules.element is None else _read_lists(rules, source, target)
+        if reading is not None and not rules.column.nullable:
+            reading.doubt(source.is_null())
+        return reading
+    if not is_readable(rules, source.dtype):
+        return None
+    reading = read_column(rules, source)
+    for mask, _ in reading.refused:
+        reading.doubt(mask)
+    doubt_violations(rules, reading)
+    fitted_type = target or rules.column.type
+    reading.values = fit_column(reading, fitted_type)
+    if target is not None and reading.values.dtype == pl.String and (nul := doubt_nul(reading.values)) is not None:
+        reading.doubt(nul)
+    if target is None and rules.kind is Kind.FLOAT:
+        reading.doubt((~reading.values.is_finite()).fill_null(value=False))  # JSON has none: pydantic decides
+    if not rules.column.nullable:
+        reading.doubt(source.is_null())
+    return reading
+
+
+def _read_lists(rules: FieldRules, source: pl.Series, target: ColumnType | None) -> Reading | None:
+    if rules.element is None or not isinstance(source.dtype, pl.List | pl.Array):
+        return None
+    flat, row_of, offsets = flattened(source)
+    inner = _read(rules.element, flat, target)
+    if inner is None:
+        return None
+    nulls = source.is_null()
+    lists = pa.LargeListArray.from_arrays(
+        pa.array(offsets, type=pa.int64()),
+        inner.values.to_arrow(),
+        mask=pa.array(nulls.to_numpy()) if nulls.any() else None,
+    )
+    values = pl.Series(source.name, pl.from_arrow(lists))
+    if values.dtype != pl.List(inner.values.dtype):
+        values = values.cast(pl.List(inner.values.dtype))
+    reading = Reading(values)
+    if inner.suspect is not None:
+        reading.doubt(rows_of(inner.suspect, row_of, len(source)))
+    lengths = pl.Series(np.diff(offsets))
+    if rules.min_length is not None:
+        reading.doubt((lengths < rules.min_length) & ~nulls)
+    if rules.max_length is not None:
+        reading.doubt((lengths > rules.max_length) & ~nulls)
+    return reading
+
+
+def _read_struct(rules: FieldRules, source: pl.Series) -> Reading | None:
+    if rules.members is None or not isinstance(source.dtype, pl.Struct) or source.dtype == DYNAMIC:
+        return None
+    parts = {field.name: field for field in source.struct.unnest().get_columns()}
+    nulls = source.is_null()
+    suspect: pl.Series | None = None
+    fields: list[pl.Series] = []
+    for member in rules.members:
+        part = parts.get(member.sources[0])
+        reading = None if part is None else _read(member, part, None)
+        if reading is None:
+            return None
+        if reading.suspect is not None:
+            suspect = reading.suspect if suspect is None else suspect | reading.suspect
+        fields.append(reading.values.alias(member.field))
+    values = pl.select(pl.when(~nulls).then(pl.struct(fields)).alias(source.name)).to_series()
+    whole = Reading(values)
+    if suspect is not None:
+        whole.doubt(suspect & ~nulls)
+    return whole

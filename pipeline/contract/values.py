@@ -1,0 +1,144 @@
+"""What pydantic made of one value, as the target's column holds it: exactly, or not at all.
+
+Every value that has been validated by itself comes through here, whichever way it took.
+"""
+
+# ruff: noqa: ANN401, what a value may be is for the row model to say
+
+import re
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+from pydantic_core import PydanticSerializationError
+
+from pipeline.contract.rules import FieldRules, Kind
+from pipeline.contract.target import as_frame_value, misfit
+from pipeline.model.column import ColumnType, TypeName
+
+__all__ = ["NULL_REASON", "Verdict", "doubt_nul", "fit_value", "writes_json"]
+
+NULL_REASON = "is null, but the column is not nullable"
+NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
+
+_NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_EXACT_INTEGER = 2**53
+
+# Python's types as each column takes them: without a conversion that pydantic has not made.
+_INTEGER = (int,)
+_HELD: dict[TypeName, tuple[type, ...]] = {
+    TypeName.BOOLEAN: (bool,),
+    TypeName.SMALLINT: _INTEGER,
+    TypeName.INTEGER: _INTEGER,
+    TypeName.BIGINT: _INTEGER,
+    TypeName.REAL: (float, int),
+    TypeName.DOUBLE: (float, int),
+    TypeName.NUMERIC: (Decimal, int),
+    TypeName.BYTEA: (bytes,),
+    TypeName.UUID: (UUID,),
+    TypeName.DATE: (date,),
+    TypeName.TIME: (time,),
+    TypeName.TIMESTAMP: (datetime,),
+    TypeName.TIMESTAMPTZ: (datetime,),
+    TypeName.INTERVAL: (timedelta,),
+    TypeName.INET: (IPv4Address, IPv6Address, IPv4Network, IPv6Network),
+    TypeName.CIDR: (IPv4Network, IPv6Network),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Either a value, as the target's frame type takes it, or the reason why there is none."""
+
+    value: Any = None
+    reason: str | None = None
+
+
+def writes_json(rules: FieldRules, target: ColumnType) -> bool:
+    """Whether the column holds the value's JSON text; a text in a jsonb column is JSON already."""
+    return target.name in {TypeName.JSON, TypeName.JSONB} and not target.array and rules.kind is not Kind.TEXT
+
+
+def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+    """A value that pydantic has let pass, as the column holds it."""
+    if valid is None:
+        return Verdict() if rules.column.nullable else Verdict(reason=NULL_REASON)
+    if writes_json(rules, target):
+        return _json_text(rules, target, valid)
+    if target.array:
+        return _fit_items(rules, target, valid)
+    if isinstance(valid, Enum):
+        valid = valid.value
+    if not _is_held(valid, target):
+        try:
+            # A type of its own, such as an URL or a path, is written as pydantic writes it, if that is what the column takes.
+            valid = rules.adapter.dump_python(valid, mode="json", warnings=False)
+        except (PydanticSerializationError, ValueError):
+            valid = None
+        if valid is None or not _is_held(valid, target):
+            return Verdict(reason=f"is validated into something that is no {target.sql}")
+    return _fit_scalar(valid, target)
+
+
+def doubt_nul(values: pl.Series) -> pl.Series | None:
+    """Which texts hold a NUL character; None when no one does."""
+    found = values.str.contains("\0", literal=True)
+    return found.fill_null(value=False) if found.any() else None
+
+
+def _fit_scalar(valid: Any, target: ColumnType) -> Verdict:
+    if isinstance(valid, datetime | time) and (valid.tzinfo is not None) != (target.name is TypeName.TIMESTAMPTZ):
+        negation = "" if target.name is TypeName.TIMESTAMPTZ else "not "
+        return Verdict(reason=f"Input should {negation}have a time zone for a {target.sql}")
+    if isinstance(valid, str) and "\0" in valid:
+        return Verdict(reason=NUL_REASON)
+    if target.name in {TypeName.REAL, TypeName.DOUBLE} and isinstance(valid, int):
+        if abs(valid) > _EXACT_INTEGER:
+            return Verdict(reason="an integer beyond 2^53 is not exact in double precision")
+        valid = float(valid)
+    elif target.name is TypeName.NUMERIC:
+        valid = Decimal(valid)
+    converted = as_frame_value(valid, target)
+    reason = misfit(converted, target)
+    return Verdict(value=converted) if reason is None else Verdict(reason=reason)
+
+
+def _fit_items(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+    element = target.element
+    if isinstance(valid, AbstractSet):  # an order of its own, or each attempt would write another array
+        valid = sorted(valid, key=lambda item: (item is None, str(type(item)), item if item is not None else 0))
+    if isinstance(valid, str | bytes | dict) or not hasattr(valid, "__iter__"):
+        return Verdict(reason=f"is validated into something that is no {target.sql}")
+    items: list[Any] = []
+    inner = rules.element or replace(rules, kind=Kind.ANY)
+    for item in valid:
+        verdict = Verdict() if item is None else fit_value(inner, element, item)
+        if verdict.reason is not None:
+            return verdict
+        items.append(verdict.value)
+    return Verdict(value=items)
+
+
+def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+    try:
+        text = rules.adapter.dump_json(valid, warnings=False).decode()
+    except (PydanticSerializationError, ValueError):
+        return Verdict(reason="cannot be written as JSON")
+    if target.name is TypeName.JSONB and "\\u0000" in text and _NUL_ESCAPE.search(text):
+        return Verdict(reason=NUL_REASON)
+    return Verdict(value=text)
+
+
+def _is_held(value: Any, target: ColumnType) -> bool:
+    types = _HELD.get(target.name, (str,))
+    if isinstance(value, bool):
+        return bool in types
+    if isinstance(value, datetime):
+        return datetime in types
+    return isinstance(value, types)

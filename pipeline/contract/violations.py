@@ -1,0 +1,64 @@
+"""The rules of a scalar column, held against its values: reductions first, a mask only where one of them says so."""
+
+import polars as pl
+
+from pipeline.contract.read import Reading
+from pipeline.contract.rules import Bound, FieldRules, Kind
+
+__all__ = ["doubt_violations"]
+
+
+def doubt_violations(rules: FieldRules, reading: Reading) -> None:  # noqa: C901, one branch a rule
+    """Mark the values that seem to break a bound, a length, a step, a pattern or a list of allowed values."""
+    if rules.strips:
+        reading.values = reading.values.str.strip_chars()
+    values = reading.values
+    if values.null_count() == len(values):
+        return
+    for bound in rules.bounds:
+        extreme = values.min() if bound.op in ("ge", "gt") else values.max()
+        if not bound.holds(extreme):
+            reading.doubt(_outside(values, bound) & values.is_not_null())
+    if rules.multiple_of is not None:
+        reading.doubt((values % rules.multiple_of != 0) & values.is_not_null())
+    if rules.min_length is not None or rules.max_length is not None:
+        _doubt_lengths(rules, reading)
+    if rules.pattern is not None:
+        matching = values.str.contains(rules.pattern)
+        if not matching.all():
+            reading.doubt(~matching & values.is_not_null())
+    if rules.allowed is not None:
+        allowed = values.is_in(list(rules.allowed))
+        if not allowed.all():
+            reading.doubt(~allowed & values.is_not_null())
+    if rules.case is not None:
+        lower = rules.case == "lower"
+        # Beyond ASCII a letter may become two, or depend on its neighbours: pydantic sees to those.
+        reading.doubt(~values.str.contains(r"^[\x00-\x7F]*$") & values.is_not_null())
+        reading.values = values.str.to_lowercase() if lower else values.str.to_uppercase()
+
+
+def _outside(values: pl.Series, bound: Bound) -> pl.Series:
+    """Which values break the bound; all, when polars cannot compare with it, so that pydantic decides."""
+    try:
+        match bound.op:
+            case "ge":
+                inside: pl.Series = values >= bound.value
+            case "gt":
+                inside = values > bound.value
+            case "le":
+                inside = values <= bound.value
+            case "lt":
+                inside = values < bound.value
+    except (pl.exceptions.PolarsError, OverflowError, TypeError):
+        return pl.repeat(value=True, n=len(values), eager=True)
+    return ~inside
+
+
+def _doubt_lengths(rules: FieldRules, reading: Reading) -> None:
+    values = reading.values
+    lengths = values.str.len_chars() if rules.kind is Kind.TEXT else values.bin.size()
+    if rules.min_length is not None and lengths.min() < rules.min_length:  # type: ignore[operator]
+        reading.doubt((lengths < rules.min_length) & values.is_not_null())
+    if rules.max_length is not None and lengths.max() > rules.max_length:  # type: ignore[operator]
+        reading.doubt((lengths > rules.max_length) & values.is_not_null())
