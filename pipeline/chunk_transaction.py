@@ -14,6 +14,7 @@ import polars as pl
 
 from pipeline.contract.explain import row_payloads
 from pipeline.contract.fingerprint import fingerprint_frame
+from pipeline.contract.row_types import write_row_types
 from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from pipeline.failpoints import Place, failpoint
 from pipeline.isolation import copy_isolating
@@ -76,6 +77,11 @@ class ChunkJob:
         return [row_no for row_no in rows if row_no not in aside]
 
     @property
+    def name(self) -> str:
+        """For the log."""
+        return f"partition {self.partition.key}, chunk {self.chunk.chunk_no}"
+
+    @property
     def facts(self) -> dict[str, object]:
         """What failpoints can ask for."""
         return {"partition": self.partition.key, "chunk": self.chunk.chunk_no, "attempt": self.attempt}
@@ -92,6 +98,7 @@ class PreparedChunk:
     rows: PreparedRows
     crashed: list[DeadLetter]
     encoded: EncodedRows
+    source_types: pl.Schema
     check_s: float
 
     @property
@@ -120,7 +127,7 @@ def prepare_chunk(
     rows = prepare_rows(spec, job.columns, tried, row_nos, job.partition, dead_letters_max=job.dead_letters_max)
     check_s = time.perf_counter() - started
     encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
-    return PreparedChunk(rows, _crash_letters(source, job), encoded, check_s)
+    return PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema, check_s)
 
 
 def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
@@ -209,7 +216,10 @@ async def commit_chunk(
         discarded_values=prepared.rows.discarded_values,
         check_s=prepared.check_s,
     )
-    if not await record_chunk(connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint):
+    row_types = write_row_types(prepared.source_types) if letters else None
+    if not await record_chunk(
+        connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
+    ):
         raise ChunkFailed(
             f"chunk {job.chunk.chunk_no}: {enqueued} rows enqueued and {committed.added_rows} added, but {written.height} "
             f"written, {len(letters)} dead-lettered and {committed.filtered_rows} filtered"

@@ -5,7 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AlreadyCommitted", "ChunkOutcome", "Committed", "Failed", "FailureKind", "IncidentKind", "Probed"]
+__all__ = [
+    "AlreadyCommitted",
+    "ChunkOutcome",
+    "Committed",
+    "Failed",
+    "FailureKind",
+    "IncidentKind",
+    "Probed",
+    "Replayed",
+]
 
 
 class IncidentKind(StrEnum):
@@ -103,6 +112,13 @@ class Probed(_Outcome):
     retries: int = 0
 
 
+class Replayed(_Outcome):
+    """A replay has tried its dead letters. What it decided on each of them stands in the ledger."""
+
+    kind: Literal["replayed"] = "replayed"
+    retries: int = 0
+
+
 class Failed(_Outcome):
     """Nothing of this attempt is in the database. `summary` is free of row values; `traceback` is text."""
 
@@ -115,4 +131,4 @@ class Failed(_Outcome):
     retries: int = 0
 
 
-ChunkOutcome = Annotated[Committed | AlreadyCommitted | Probed | Failed, Field(discriminator="kind")]
+ChunkOutcome = Annotated[Committed | AlreadyCommitted | Probed | Replayed | Failed, Field(discriminator="kind")]

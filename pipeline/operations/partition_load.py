@@ -27,7 +27,7 @@ from pipeline.errors import (
 from pipeline.failpoints import Place, async_failpoint, failpoint
 from pipeline.model.column import Column, TypeName
 from pipeline.model.manifest import ChunkDescriptor, ChunkPlan, Manifest
-from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed
+from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed, Replayed
 from pipeline.model.partition import Partition
 from pipeline.model.report import Observer, PartitionReport
 from pipeline.model.source import Scope
@@ -339,7 +339,7 @@ class PartitionLoad:
             if outcome.failure is FailureKind.FATAL and outcome.traceback:
                 self._run.observer.log(logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}")
             raise _as_error(outcome, self._spec.name, key, chunk.chunk_no)
-        assert not isinstance(outcome, Probed)  # noqa: S101 - no probe was asked for
+        assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
         self._tally.add(outcome)
         self._say_rate(chunk, outcome.check_s)
         if self._tally.dead_lettered_rows > allowed:
