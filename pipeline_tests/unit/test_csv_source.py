@@ -163,7 +163,7 @@ def test_lines_before_the_header_are_skipped(tmp_path: Path, end: str) -> None:
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
-        ("a,b,a", "columns 1, 3 are all named 'a'"),
+        ("a,b,a", "columns 1 and 3 are both named 'a'"),
         ("a,rowledger fault", "no column can be named 'rowledger fault'"),
         ("a,b\0", "no column can be named 'b\\x00'"),
         ('a,"b', "the header has an opening quote without a closing one"),
