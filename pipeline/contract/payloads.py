@@ -10,9 +10,10 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any, Self
 
 import polars as pl
@@ -36,6 +37,7 @@ _DURATION = re.compile(
     r"(?P<sign>-?)P(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+)(?:\.(?P<f>\d{1,9}))?S)?)?"
 )
 _TICKS = re.compile(r"(?P<ticks>-?\d+) (?:d|ms|us|ns) since 1970-01-01")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -53,10 +55,9 @@ def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
             written[index] = [
                 None if lacks else text for text, lacks in zip(written[index], rows[absent].to_list(), strict=True)
             ]
-    keys = [json.dumps(name, ensure_ascii=False) for name in names]
-    for row in range(rows.height):
-        members = ((key, texts[row]) for key, texts in zip(keys, written, strict=True))
-        yield "{" + ", ".join(f"{key}: {text}" for key, text in members if text is not None) + "}"
+    keys = [f"{_ENCODER.encode(name)}: " for name in names]
+    for texts in zip(*written, strict=True):
+        yield "{" + ", ".join([key + text for key, text in zip(keys, texts, strict=True) if text is not None]) + "}"
 
 
 def frame_of_payloads(payloads: Sequence[str], schema: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
@@ -111,8 +112,22 @@ def parse_dynamic(text: str, *, exact: bool) -> Any:
 def _json_texts(values: pl.Series) -> list[str | None]:
     if values.dtype == DYNAMIC:
         return [text or "null" for text in dynamic_texts(values).to_list()]
-    exact = values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series()
-    return [json.dumps(_json_value(value), ensure_ascii=False, allow_nan=False) for value in exact.to_list()]
+    exact = values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series() if holds_times(values.dtype) else values
+    written = _writer(exact.dtype)
+    return ["null" if value is None else written(value) for value in exact.to_list()]
+
+
+def _writer(dtype: pl.DataType) -> Callable[[Any], str]:
+    """What writes a value of that type as JSON, the common types without a detour."""
+    match dtype:
+        case pl.String() | pl.Categorical() | pl.Enum():
+            return encode_basestring
+        case pl.Decimal():
+            return '"{:f}"'.format
+        case _ if dtype.is_integer():
+            return str
+        case _:
+            return lambda value: _ENCODER.encode(_json_value(value))
 
 
 def holds_times(dtype: pl.DataType) -> bool:
@@ -305,7 +320,7 @@ def _dumps(value: Any, dtype: pl.DataType) -> str:
     """The value as `row_payloads` would write it if it is of that type."""
     if isinstance(value, int) and not isinstance(value, bool) and dtype.is_float():
         value = float(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def _raw(value: Any) -> str:
