@@ -112,7 +112,11 @@ def parse_dynamic(text: str, *, exact: bool) -> Any:
 def _json_texts(values: pl.Series) -> list[str | None]:
     if values.dtype == DYNAMIC:
         return [text or "null" for text in dynamic_texts(values).to_list()]
-    exact = values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series() if holds_times(values.dtype) else values
+    exact = (
+        values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series()
+        if holds_times(values.dtype)
+        else values
+    )
     written = _writer(exact.dtype)
     return ["null" if value is None else written(value) for value in exact.to_list()]
 
