@@ -14,10 +14,12 @@ __all__ = [
     "DiscrepancyFound",
     "EmbeddedServerError",
     "Fenced",
+    "LetterFileRefused",
     "LoadCancelled",
     "NotEnoughSpace",
     "PartitionBusy",
     "PoolBroken",
+    "ReplayFailed",
     "RowledgerError",
     "SourceError",
     "SpecError",
@@ -62,7 +64,15 @@ class UnknownPartition(RowledgerError, LookupError):
 
 
 class SourceError(RowledgerError):
-    """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun."""
+    """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun.
+
+    `source_traceback` is the call stack of a user's function that was the source and raised; not what it said, for that may
+    quote a row.
+    """
+
+    def __init__(self, message: str, *, source_traceback: str = "") -> None:
+        super().__init__(message)
+        self.source_traceback = source_traceback
 
 
 class TransformFailed(RowledgerError):
@@ -172,6 +182,14 @@ class DiscrepancyFound(RowledgerError):
 
 class DeadLetterBudgetSpent(RowledgerError):
     """More rows were refused than the table's budget allows. Look at `rowledger dead-letters list`; nothing was published."""
+
+
+class ReplayFailed(RowledgerError):
+    """A replay could not go on. What it had committed stays; mend the cause in the message, then replay again."""
+
+
+class LetterFileRefused(RowledgerError):
+    """A file of dead letters cannot be taken as it is; nothing was imported. Mend the lines that are named, then again."""
 
 
 class LoadCancelled(RowledgerError):

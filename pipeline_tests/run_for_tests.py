@@ -1,8 +1,9 @@
-"""One load as a process of its own, for tests that kill it: `run_for_tests TABLE LANDING KEYS SETTINGS`.
+"""One load as a process of its own, for tests that kill it: `run_for_tests MODULE:SPEC LANDING KEYS SETTINGS`.
 
 The server's URL comes in ROWLEDGER_DATABASE_URL. Exit code 0: all published; 1: some not; 3: interrupted by SIGTERM.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -15,7 +16,6 @@ from pipeline.model.table import TableSpec
 from pipeline.operations.load import run_load
 from pipeline.postgres.database import target_url
 from pipeline.settings import WriterSettings, child_environment
-from pipeline_tests import tables_for_tests
 from pipeline_tests.loading import FAST, Recorder
 
 INTERRUPTED = 3
@@ -42,7 +42,7 @@ def start(
     **writer: object,
 ) -> subprocess.Popen[str]:
     """Start the process, by way of the prefix's program; its output can be read from `stdout`."""
-    arguments = [spec.name.upper(), landing, ",".join(keys), json.dumps({**FAST, **writer})]
+    arguments = [spec.reference, landing, ",".join(keys), json.dumps({**FAST, **writer})]
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", __name__, *arguments],
         stdout=subprocess.PIPE,
@@ -55,10 +55,11 @@ def start(
 
 def main() -> int:
     """Entry point of the process."""
-    table, landing, keys, settings = sys.argv[1:]
+    reference, landing, keys, settings = sys.argv[1:]
+    module, _, name = reference.partition(":")
     try:
         reports = run_load(
-            getattr(tables_for_tests, table),
+            getattr(importlib.import_module(module), name),
             keys.split(","),
             url=target_url(),
             landing_dir=Path(landing),

@@ -24,12 +24,12 @@ from pipeline.contract.read import Reading, read_column
 from pipeline.contract.refusals import Refusals
 from pipeline.contract.rows import check_rows
 from pipeline.contract.rules import FieldRules, Kind
-from pipeline.contract.target import accepts, fit_column
+from pipeline.contract.target import accepts, as_frame_value, fit_column
 from pipeline.contract.values import NULL_REASON, Verdict, doubt_nul, fit_value, writes_json
 from pipeline.contract.violations import doubt_violations
 from pipeline.errors import SourceError, TargetMismatch
 from pipeline.model.column import Column, ColumnType
-from pipeline.model.partition import Partition
+from pipeline.model.partition import Equals, Partition, Window
 from pipeline.model.report import DeadLetter
 from pipeline.model.source import DYNAMIC
 from pipeline.model.table import Drift
@@ -135,8 +135,8 @@ class Contract:
     ) -> Checked:
         """Tell the good rows, cast to the target's types, from the refused ones.
 
-        `types` are the table's actual column types by name, by default the contract's own. Rows whose partition column lies
-        outside `bounds` are refused. `first_row` is the row_no of the frame's first row. `drift` says what becomes of source
+        `types` are the table's actual column types by name, by default the contract's own. Rows that a condition of `bounds`
+        leaves out are refused. `first_row` is the row_no of the frame's first row. `drift` says what becomes of source
         columns that the contract does not know; `evolved` are those that the table has by now. Raises SourceError for columns
         of a type that never fits, and where `drift` freezes for unknown and missing ones; and TargetMismatch.
         """
@@ -155,8 +155,7 @@ class Contract:
         columns += [_check_field(rule, targets[rule.name], frame, refusals) for rule in in_columns]
         if bounds is not None:
             for rule, column in zip(self.rules, columns, strict=False):
-                if bounds.column == rule.name:
-                    _check_bounds(rule, column, targets[rule.name], bounds, refusals)
+                _check_conditions(rule, column, targets[rule.name], bounds, refusals)
         good = pl.DataFrame(columns)
         if not refusals:
             return Checked(good, None, [], discarded_values)
@@ -314,16 +313,22 @@ def _patched(values: pl.Series, rows: list[int], patch: pl.Series) -> pl.Series:
     return extended.gather(take)
 
 
-def _check_bounds(
+def _check_conditions(
     rules: FieldRules, column: pl.Series, target: ColumnType, partition: Partition, refusals: Refusals
 ) -> None:
-    limits = partition.bounds(target.name)
-    if limits is None:
-        return
-    if rules.column.nullable and column.null_count():
+    conditions = partition.conditions_on(rules.name)
+    if conditions and rules.column.nullable and column.null_count():
         refusals.add_mask(column.is_null(), column.name, "is null or refused, so the row belongs to no partition")
-    lower, upper = limits
-    least, greatest = column.min(), column.max()
-    if least is not None and (least < lower or greatest >= upper):  # type: ignore[operator]
-        outside = ((column < lower) | (column >= upper)).fill_null(value=False)
-        refusals.add_mask(outside, column.name, f"belongs to another partition than {partition.key}")
+    for condition in conditions:
+        match condition:
+            case Window():
+                lower, upper = condition.bounds(target.name)
+                least, greatest = column.min(), column.max()
+                if least is None or (least >= lower and greatest < upper):  # type: ignore[operator]
+                    continue
+                outside = (column < lower) | (column >= upper)
+            case Equals():
+                outside = column != as_frame_value(condition.value(target.name), target)
+        refusals.add_mask(
+            outside.fill_null(value=False), column.name, f"belongs to another partition than {partition.key}"
+        )

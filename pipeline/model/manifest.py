@@ -81,3 +81,18 @@ class Manifest:
             d = chunk.descriptor
             digest.update(f"{chunk.chunk_no}|{d.file_digest}|{d.file_bytes}|{d.row_offset}|{d.rows}\n".encode())
         return digest.hexdigest()
+
+    @cached_property
+    def content_digest(self) -> str:
+        """SHA-256 over content alone: the same for the same rows of the same files, however they were cut.
+
+        A source that is spooled has the cut in its files, so there another chunk size makes another digest.
+        """
+        runs: list[tuple[str, int, int, int]] = []  # digest, bytes, first row, row behind the last
+        for chunk in self.chunks:
+            d = chunk.descriptor
+            run = (d.file_digest, d.file_bytes, d.row_offset, d.row_offset + d.rows)
+            if runs and runs[-1][:2] == run[:2] and runs[-1][3] == run[2]:
+                run = (*run[:2], runs.pop()[2], run[3])
+            runs.append(run)
+        return hashlib.sha256("\n".join("|".join(map(str, run)) for run in runs).encode()).hexdigest()

@@ -1,39 +1,57 @@
-"""How a table is divided: partition keys, and the half-open range of one column that each of them covers."""
+"""How a table is divided: partition keys, and the rows that each of them covers, told by the values of columns."""
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import ClassVar, Literal
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from pipeline.errors import SpecError, UnknownPartition
 from pipeline.model.column import TypeName
 
-__all__ = ["DailyPartitions", "Partition", "Partitions", "Unpartitioned"]
+__all__ = [
+    "Condition",
+    "DailyPartitions",
+    "DynamicPartitions",
+    "Equals",
+    "HourlyPartitions",
+    "MonthlyPartitions",
+    "MultiPartitions",
+    "Partition",
+    "Partitions",
+    "StaticPartitions",
+    "TimeWindowPartitions",
+    "Unpartitioned",
+    "WeeklyPartitions",
+    "Window",
+]
+
+_INTEGERS = {TypeName.SMALLINT: 16, TypeName.INTEGER: 32, TypeName.BIGINT: 64}
+_TEXTS = frozenset({TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR, TypeName.ENUM})
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_HOUR = timedelta(hours=1)
+_LOOK_AHEAD_DAYS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
-    """One slice of a table, as the loader sees it.
+class Window:
+    """The column's value lies from `lower` (included) to `upper` (excluded), two instants in UTC."""
 
-    `lower` (included) and `upper` (excluded) bound `column`; all three are None for a table that is loaded whole.
-    """
-
-    key: str
-    column: str | None = None
-    lower: datetime | None = None
-    upper: datetime | None = None
+    column: str
+    lower: datetime
+    upper: datetime
     timezone: str = "UTC"
 
-    def bounds(self, type_name: TypeName) -> tuple[date, date] | tuple[datetime, datetime] | None:
-        """Lower and upper bound as values of the column's type; None for a table that is loaded whole.
+    def bounds(self, type_name: TypeName) -> tuple[date, date] | tuple[datetime, datetime]:
+        """Lower and upper bound as values of the column's type; raises SpecError for a type that has no order in time.
 
         A timestamptz is compared in UTC, a timestamp and a date in the local time of `timezone`.
         """
-        if self.lower is None or self.upper is None:
-            return None
         local = [moment.astimezone(ZoneInfo(self.timezone)) for moment in (self.lower, self.upper)]
         match type_name:
             case TypeName.TIMESTAMPTZ:
@@ -44,6 +62,83 @@ class Partition:
                 return local[0].date(), local[1].date()
             case _:
                 raise SpecError(f"partition column {self.column!r} is {type_name}; it must be a date or a timestamp")
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """The column's value is the one that `text` writes."""
+
+    column: str
+    text: str
+
+    def value(self, type_name: TypeName) -> str | int | bool | date | UUID:
+        """The text as a value of the column's type; raises SpecError where it is none, or has another spelling."""
+        value: str | int | bool | date | UUID | None = None
+        try:
+            if type_name in _INTEGERS:
+                value = int(self.text)
+                if not -(limit := 2 ** (_INTEGERS[type_name] - 1)) <= value < limit:
+                    value = None
+            elif type_name is TypeName.BOOLEAN:
+                value = {"true": True, "false": False}.get(self.text)
+            elif type_name is TypeName.DATE:
+                value = date.fromisoformat(self.text)
+            elif type_name is TypeName.UUID:
+                value = UUID(self.text)
+            elif type_name in _TEXTS:
+                value = self.text
+        except ValueError:
+            value = None
+        # One spelling a value: two keys for the same rows would replace each other's.
+        if value is None or (not isinstance(value, bool) and str(value) != self.text):
+            raise SpecError(f"partition key {self.text!r} is no value of column {self.column!r}, which is {type_name}")
+        return value
+
+
+Condition = Window | Equals
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One slice of a table, as the loader sees it: the rows for which every condition holds.
+
+    No condition means all rows, or, where `Partitions.identifies_rows` is false, that its rows cannot be told from others.
+    `dimensions` are the names and keys that a key of several is made of.
+    """
+
+    key: str
+    conditions: tuple[Condition, ...] = ()
+    dimensions: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """What a template of paths or queries may name of a partition: `partition_key`, and its dimensions by name."""
+        return {**dict(self.dimensions), "partition_key": self.key}
+
+    @property
+    def window(self) -> Window | None:
+        """The window of time that it covers, where it has exactly one."""
+        windows = [condition for condition in self.conditions if isinstance(condition, Window)]
+        return windows[0] if len(windows) == 1 else None
+
+    @property
+    def lower(self) -> datetime | None:
+        """First instant of its window, included."""
+        return self.window.lower if self.window else None
+
+    @property
+    def upper(self) -> datetime | None:
+        """Last instant of its window, excluded."""
+        return self.window.upper if self.window else None
+
+    @property
+    def timezone(self) -> str:
+        """IANA name of the zone whose clock bounds its window; UTC where it has none."""
+        return self.window.timezone if self.window else "UTC"
+
+    def conditions_on(self, column: str) -> tuple[Condition, ...]:
+        """What it asks of one column."""
+        return tuple(condition for condition in self.conditions if condition.column == column)
 
 
 class Partitions(BaseModel, ABC):
@@ -57,7 +152,25 @@ class Partitions(BaseModel, ABC):
 
     @abstractmethod
     def keys(self) -> list[str]:
-        """All keys, oldest first."""
+        """All keys that are known beforehand, oldest first."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The columns whose values say to which partition a row belongs."""
+
+    @property
+    def identifies_rows(self) -> bool:
+        """Whether a partition's rows can be told from those of others."""
+        return bool(self.columns)
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The names of `Partition.placeholders`."""
+        return ("partition_key",)
+
+    def require_types(self, types: dict[str, TypeName]) -> None:
+        """Raise SpecError where a column's type cannot tell partitions apart."""
 
 
 class Unpartitioned(Partitions):
@@ -73,18 +186,30 @@ class Unpartitioned(Partitions):
     def keys(self) -> list[str]:
         return ["all"]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ()
 
-class DailyPartitions(Partitions):
-    """One partition a calendar day of `timezone`, keyed YYYY-MM-DD, covering that day's values of `column`.
+    @property
+    def identifies_rows(self) -> bool:
+        return True
 
-    `column` is a date, a timestamp (read as local time) or a timestamptz. A day is as long as the zone says: 23 to 25 h.
+
+class TimeWindowPartitions(Partitions, ABC):
+    """One partition a window of time, covering that window's values of `column`; the windows follow each other without gap.
+
+    `column` is a date, a timestamp (read as local time) or a timestamptz. A window is as long as the zone says: a day has
+    23 to 25 h. A window that `start` or `end` would cut has no partition.
     """
 
-    kind: Literal["daily"] = "daily"
-    column: str = Field(description="The column of the row model that decides the day.")
+    column: str = Field(description="The column of the row model that decides the window.")
     start: date = Field(description="First day.")
-    end: date | None = Field(default=None, description="Last day, included; None means up to yesterday.")
-    timezone: str = Field(default="UTC", description="IANA name of the zone whose midnights bound the days.")
+    end: date | None = Field(
+        default=None, description="Last day, included; None means up to the last window that is over."
+    )
+    timezone: str = Field(default="UTC", description="IANA name of the zone whose clock bounds the windows.")
+
+    _adjective: ClassVar[str]
 
     @field_validator("timezone")
     @classmethod
@@ -93,28 +218,311 @@ class DailyPartitions(Partitions):
         return value
 
     @model_validator(mode="after")
-    def _ordered(self) -> "DailyPartitions":
+    def _holds_a_window(self) -> "TimeWindowPartitions":
         if self.end is not None and self.end < self.start:
-            raise SpecError(f"daily partitions end on {self.end}, before their start on {self.start}")
+            raise SpecError(f"{self._adjective} partitions end on {self.end}, before their start on {self.start}")
+        if self.end is not None and not self.keys():
+            raise SpecError(f"{self._adjective} partitions from {self.start} to {self.end}: no whole one lies between")
         return self
 
+    @abstractmethod
+    def _window(self, key: str) -> tuple[datetime, datetime] | None:
+        """The window of that key, as instants in UTC; None where the text is no such key."""
+
+    @abstractmethod
+    def _keys_before(self, over: datetime) -> Iterator[str]:
+        """The keys of all windows from `start` on that end by that instant."""
+
     @property
-    def last(self) -> date:
-        """The last day there is a partition for, today."""
-        return self.end or datetime.now(ZoneInfo(self.timezone)).date() - timedelta(days=1)
+    def _zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def _over(self) -> datetime:
+        """The instant by which a window has to end to have a partition."""
+        return self._midnight(self.end + timedelta(days=1)) if self.end else datetime.now(UTC)
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time(), self._zone).astimezone(UTC)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
 
     def partition(self, key: str) -> Partition:
+        window = self._window(key)
+        if window is None or window[0] < self._midnight(self.start) or window[1] > self._over:
+            known = self.keys()
+            run = f"run from {known[0]} to {known[-1]}" if known else f"begin with the first after {self.start}"
+            raise UnknownPartition(key, f"{self._adjective} keys {run}")
+        return Partition(key=key, conditions=(Window(self.column, *window, self.timezone),))
+
+    def keys(self) -> list[str]:
+        return list(self._keys_before(self._over))
+
+    def require_types(self, types: dict[str, TypeName]) -> None:
+        epoch = datetime.fromtimestamp(0, UTC)
+        Window(self.column, epoch, epoch).bounds(types[self.column])
+
+
+class _CalendarPartitions(TimeWindowPartitions, ABC):
+    """Windows of whole days, keyed by their first day, YYYY-MM-DD."""
+
+    @abstractmethod
+    def _first_day_from(self, day: date) -> date:
+        """The first day of a window, this one or the next after it."""
+
+    def _window(self, key: str) -> tuple[datetime, datetime] | None:
         try:
             day = date.fromisoformat(key)
         except ValueError:
-            day = None
-        if day is None or day.isoformat() != key or not self.start <= day <= self.last:
-            raise UnknownPartition(key, f"daily keys run from {self.start} to {self.last}")
-        zone = ZoneInfo(self.timezone)
-        midnights = (datetime.combine(d, time(), zone).astimezone(UTC) for d in (day, day + timedelta(days=1)))
-        lower, upper = midnights
-        return Partition(key=key, column=self.column, lower=lower, upper=upper, timezone=self.timezone)
+            return None
+        if day.isoformat() != key or self._first_day_from(day) != day:
+            return None
+        return self._midnight(day), self._midnight(self._first_day_from(day + timedelta(days=1)))
+
+    def _keys_before(self, over: datetime) -> Iterator[str]:
+        day = self._first_day_from(self.start)
+        while self._midnight(after := self._first_day_from(day + timedelta(days=1))) <= over:
+            yield day.isoformat()
+            day = after
+
+
+class DailyPartitions(_CalendarPartitions):
+    """One partition a calendar day of `timezone`, keyed YYYY-MM-DD."""
+
+    kind: Literal["daily"] = "daily"
+    _adjective: ClassVar[str] = "daily"
+
+    def _first_day_from(self, day: date) -> date:
+        return day
+
+
+class WeeklyPartitions(_CalendarPartitions):
+    """One partition a week of `timezone`, keyed by its first day, YYYY-MM-DD."""
+
+    kind: Literal["weekly"] = "weekly"
+    begins_on: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = "monday"
+    _adjective: ClassVar[str] = "weekly"
+
+    def _first_day_from(self, day: date) -> date:
+        return day + timedelta(days=(_WEEKDAYS.index(self.begins_on) - day.weekday()) % 7)
+
+
+class MonthlyPartitions(_CalendarPartitions):
+    """One partition a month of `timezone`, keyed by its first day, YYYY-MM-01."""
+
+    kind: Literal["monthly"] = "monthly"
+    _adjective: ClassVar[str] = "monthly"
+
+    def _first_day_from(self, day: date) -> date:
+        return day if day.day == 1 else (day.replace(day=1) + timedelta(days=31)).replace(day=1)
+
+
+class HourlyPartitions(TimeWindowPartitions):
+    """One partition an hour of `timezone`, keyed YYYY-MM-DD-HH:00; the second of an hour that comes twice adds its offset."""
+
+    kind: Literal["hourly"] = "hourly"
+    _adjective: ClassVar[str] = "hourly"
+    _form: ClassVar[re.Pattern[str]] = re.compile(r"(\d{4}-\d\d-\d\d)-(\d\d:\d\d)([+-]\d{4})?", re.ASCII)
+
+    @model_validator(mode="after")
+    def _clock_set_by_full_hours(self) -> "HourlyPartitions":
+        if len({offset % _HOUR for offset in self._offsets()}) > 1:
+            raise SpecError(f"the clock of {self.timezone} is set by parts of an hour; let the hours be those of UTC")
+        return self
+
+    def _offsets(self) -> set[timedelta]:
+        """What the zone's clock is ahead of UTC by, from `start` on, as far as is known."""
+        first = self._midnight(self.start)
+        days = (max(self._over, datetime.now(UTC)) - first).days + _LOOK_AHEAD_DAYS
+        return {(first + timedelta(days=day)).astimezone(self._zone).utcoffset() or timedelta() for day in range(days)}
+
+    def _window(self, key: str) -> tuple[datetime, datetime] | None:
+        if (match := self._form.fullmatch(key)) is None:
+            return None
+        try:
+            clock = datetime.fromisoformat(f"{match[1]}T{match[2]}")
+        except ValueError:
+            return None
+        begin = clock.replace(tzinfo=self._zone, fold=int(bool(match[3]))).astimezone(UTC)
+        return (begin, begin + _HOUR) if self._key(begin) == key and not clock.minute else None
+
+    def _keys_before(self, over: datetime) -> Iterator[str]:
+        begin = self._midnight(self.start)
+        while (end := begin + _HOUR) <= over:
+            yield self._key(begin)
+            begin = end
+
+    def _key(self, begin: datetime) -> str:
+        local = begin.astimezone(self._zone)
+        return local.strftime("%Y-%m-%d-%H:%M%z" if local.fold else "%Y-%m-%d-%H:%M")
+
+    def require_types(self, types: dict[str, TypeName]) -> None:
+        super().require_types(types)
+        if types[self.column] is TypeName.DATE:
+            raise SpecError(f"partition column {self.column!r} is a date, which has no hours")
+        if types[self.column] is TypeName.TIMESTAMP and len(self._offsets()) > 1:
+            raise SpecError(
+                f"partition column {self.column!r} is a timestamp without zone, and in {self.timezone} an hour comes twice "
+                "a year; make it a timestamptz, or let the hours be those of UTC"
+            )
+
+
+class StaticPartitions(Partitions):
+    """One partition a key of a list; with `column`, a partition's rows are those that have its key in there.
+
+    Without `column` a key only chooses what is read, and a table can be appended to or upserted, but not replaced by partition.
+    """
+
+    kind: Literal["static"] = "static"
+    keys_: tuple[str, ...] = Field(alias="keys", min_length=1, description="The keys, in the order of their loading.")
+    column: str | None = Field(default=None, description="The column of the row model that holds the key.")
+
+    @field_validator("keys_")
+    @classmethod
+    def _usable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({key for key in value if value.count(key) > 1}):
+            raise SpecError(f"static partition keys are given twice: {twice}")
+        for key in value:
+            _require_usable(key)
+        return value
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return _columns_of(self.column)
+
+    def partition(self, key: str) -> Partition:
+        if key not in self.keys_:
+            raise UnknownPartition(key, f"the keys are {', '.join(self.keys_)}")
+        return _of_key(key, self.column)
 
     def keys(self) -> list[str]:
-        days = (self.last - self.start).days + 1
-        return [(self.start + timedelta(days=n)).isoformat() for n in range(max(days, 0))]
+        return list(self.keys_)
+
+    def require_types(self, types: dict[str, TypeName]) -> None:
+        for key in self.keys_ if self.column else ():
+            Equals(self.column or "", key).value(types[self.column or ""])
+
+
+class DynamicPartitions(Partitions):
+    """One partition a key that is added while the table lives; Dagster's instance keeps the list under `name`.
+
+    Outside Dagster any key is taken that `pattern` allows. `column` is as for StaticPartitions.
+    """
+
+    kind: Literal["dynamic"] = "dynamic"
+    name: str = Field(min_length=1, description="Dagster's name of this list of keys.")
+    column: str | None = Field(default=None, description="The column of the row model that holds the key.")
+    pattern: str = Field(default=r"\w[\w .:+@=-]*", description="A regular expression that every whole key matches.")
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise SpecError(f"pattern {value!r} of dynamic partitions: {error}") from None
+        return value
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return _columns_of(self.column)
+
+    def partition(self, key: str) -> Partition:
+        if not re.fullmatch(self.pattern, key):
+            raise UnknownPartition(key, f"keys of {self.name} match {self.pattern}")
+        try:
+            _require_usable(key)
+        except SpecError as error:
+            raise UnknownPartition(key, str(error)) from None
+        return _of_key(key, self.column)
+
+    def keys(self) -> list[str]:
+        return []
+
+    def require_types(self, types: dict[str, TypeName]) -> None:
+        if self.column and types[self.column] not in {*_TEXTS, *_INTEGERS}:
+            raise SpecError(
+                f"partition column {self.column!r} is {types[self.column]}; the keys of dynamic partitions are text or integers"
+            )
+
+
+class MultiPartitions(Partitions):
+    """One partition a pair of keys of two dimensions, keyed `a|b` in the order of the dimensions' names, as Dagster does.
+
+    A row belongs to the partition if it belongs to both. Paths may hold `{name}` of each dimension.
+    """
+
+    kind: Literal["multi"] = "multi"
+    dimensions: dict[str, SerializeAsAny[Partitions]] = Field(description="Partitions by the dimension's name; two.")
+
+    @model_validator(mode="after")
+    def _usable(self) -> "MultiPartitions":
+        if len(self.dimensions) != 2:  # noqa: PLR2004 - Dagster has no more
+            raise SpecError(f"multi partitions have two dimensions, not {len(self.dimensions)}")
+        for name, dimension in self.dimensions.items():
+            if not name.isidentifier() or name in ("landing", "partition_key"):
+                raise SpecError(f"dimension {name!r} must be named by a word that a path can hold as a placeholder")
+            if isinstance(dimension, Unpartitioned | MultiPartitions):
+                raise SpecError(f"dimension {name!r} cannot be {dimension.kind}")
+            known = dimension.keys()
+            if bad := [key for key in known if "|" in key]:
+                raise SpecError(f"dimension {name!r}: keys {bad} hold '|', which stands between two keys")
+        if len(set(self.columns)) < len(self.columns):
+            raise SpecError(f"both dimensions divide by column {self.columns[0]!r}")
+        return self
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        return ("partition_key", *(name for name, _ in self._ordered))
+
+    @property
+    def _ordered(self) -> list[tuple[str, Partitions]]:
+        return sorted(self.dimensions.items())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(column for _, dimension in self._ordered for column in dimension.columns)
+
+    @property
+    def identifies_rows(self) -> bool:
+        return all(dimension.identifies_rows for dimension in self.dimensions.values())
+
+    def partition(self, key: str) -> Partition:
+        names = "|".join(name for name, _ in self._ordered)
+        first, separator, second = key.partition("|")
+        if not separator:
+            raise UnknownPartition(key, f"keys of two dimensions are written {names}")
+        parts = list(zip(self._ordered, (first, second), strict=True))
+        try:
+            partitions = [dimension.partition(part) for (_, dimension), part in parts]
+        except UnknownPartition as error:
+            raise UnknownPartition(key, f"keys are written {names}; {error}") from None
+        return Partition(
+            key=key,
+            conditions=tuple(condition for partition in partitions for condition in partition.conditions),
+            dimensions=tuple((name, part) for (name, _), part in parts),
+        )
+
+    def keys(self) -> list[str]:
+        (_, first), (_, second) = self._ordered
+        return [f"{a}|{b}" for a in first.keys() for b in second.keys()]  # noqa: SIM118 - a method, not a dict's
+
+    def require_types(self, types: dict[str, TypeName]) -> None:
+        for dimension in self.dimensions.values():
+            dimension.require_types(types)
+
+
+def _columns_of(column: str | None) -> tuple[str, ...]:
+    return (column,) if column else ()
+
+
+def _of_key(key: str, column: str | None) -> Partition:
+    return Partition(key=key, conditions=(Equals(column, key),) if column else ())
+
+
+def _require_usable(key: str) -> None:
+    """What Dagster cannot write on its command line, or a person cannot see."""
+    if not key or key != key.strip() or not key.isprintable() or "..." in key or "," in key:
+        raise SpecError(f"partition key {key!r} must not be empty, hold ',' or '...', or begin or end with a blank")

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
 from pipeline.errors import SpecError
-from pipeline.model.partition import DailyPartitions, Partitions, Unpartitioned
+from pipeline.model.partition import Partitions, Unpartitioned
 from pipeline.model.source import Source
 from pipeline.model.transform import FrameTransform, RowTransform
 
@@ -22,6 +22,8 @@ class WriteMode(StrEnum):
     """What publishing does with the rows that are already there."""
 
     REPLACE = "replace"  # the partition's old rows give way to the new ones
+    APPEND = "append"  # the new rows are added, those of the same source only once
+    UPSERT = "upsert"  # a row takes the place of the one with its key, or is added
 
 
 class Drift(StrEnum):
@@ -101,14 +103,27 @@ class TableSpec(BaseModel):
         if not _ASSET_NAME.match(self.name):
             raise SpecError(f"table spec name {self.name!r} must be letters, digits and underscores")
         columns = column_names(self.row)
-        for role, names in (("key", self.key), ("sensitive", self.sensitive)):
+        for role, names in (
+            ("key", self.key),
+            ("sensitive", self.sensitive),
+            ("partition", self.partitions.columns),
+        ):
             if unknown := [name for name in names if name not in columns]:
                 raise SpecError(
                     f"table {self.name}: {role} columns {unknown} are not in {self.row.__name__}: {columns}"
                 )
-        if isinstance(self.partitions, DailyPartitions) and self.partitions.column not in columns:
+        known = self.partitions.placeholders
+        if unknown := sorted(self.source.placeholders - {*known}):
             raise SpecError(
-                f"table {self.name}: partition column {self.partitions.column!r} is not in {self.row.__name__}: {columns}"
+                f"table {self.name}: its source names {', '.join(f'{{{name}}}' for name in unknown)}; the placeholders are "
+                f"{', '.join(f'{{{name}}}' for name in ('landing', *known))}"
+            )
+        if self.write_mode is WriteMode.UPSERT and not self.key:
+            raise SpecError(f"table {self.name}: write mode upsert needs a key, by which the row to update is found")
+        if self.write_mode is WriteMode.REPLACE and not self.partitions.identifies_rows:
+            raise SpecError(
+                f"table {self.name}: a partition's rows cannot be told from those of others, so they cannot be replaced; give "
+                "its partitions a column that holds the key, or choose write mode append or upsert"
             )
         return self
 

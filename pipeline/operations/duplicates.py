@@ -1,7 +1,8 @@
-"""Rows that share a key: the first in source order stays, the others become dead letters.
+"""Rows that cannot be published beside others: of those that share a key the first in source order stays, for one.
 
-Staging tables have no index while they are filled, so duplicates show only when the key is built. Then the source is read
-once more for exactly the keys concerned: it alone knows which row came first, whatever order the workers had.
+Staging tables have no index while they are filled, so duplicates show only when the key is built, and rows without a parent
+when they are looked for. Then the source is read once more for exactly the rows concerned: it alone knows which one came first,
+whatever order the workers had, and how each of them looked.
 """
 
 import bisect
@@ -28,7 +29,9 @@ from pipeline.postgres.queries import query, quote_identifier
 from pipeline.preparation.rows import Refusal, prepare_rows
 from pipeline.settings import WriterSettings
 
-__all__ = ["set_duplicates_aside"]
+__all__ = ["GROUP", "Finding", "set_rows_aside"]
+
+GROUP = f"{RESERVED_PREFIX}group"
 
 # Beside the target's columns.
 _ROW_NO = f"{RESERVED_PREFIX}row_no"
@@ -40,15 +43,26 @@ _KEPT_PART = f"{RESERVED_PREFIX}kept_part"
 
 
 @dataclass(frozen=True, slots=True)
-class _Duplicates:
-    """Keys that occur more than once in staging, and how many rows have them."""
+class Finding:
+    """Rows of a staging table that cannot all be published, and what their dead letters say.
 
-    keys: pl.DataFrame
-    rows: int
+    `rows_sql` selects of each such row its `ctid`, the `columns` by whose values it is found again in the source, and a number
+    as `GROUP`. Of the rows with one number the first in source order stays, if `keeps_first`; otherwise all go. `what` ends a
+    sentence that begins with "rows", `reason` one that begins with the row; it may name the row that stays as `{kept}`.
+    """
+
+    rows_sql: str
+    columns: tuple[str, ...]
+    what: str
+    reason: str
+    stage: Stage
+    keeps_first: bool = False
+    sqlstate: str | None = None
+    constraint: str | None = None
 
     @property
-    def surplus_rows(self) -> int:
-        return self.rows - self.keys.height
+    def column(self) -> str | None:
+        return self.columns[0] if len(self.columns) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +79,18 @@ class _Refused:
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Rows with a repeated key as the source has them: target columns, place, and the index of each one's letter.
+    """The rows found, as the source has them: target columns, place, and the index of each one's letter.
 
-    The letters lack their reason: which row of a key stays is not known before all are found.
+    The letters lack their reason: which row stays is not known before all are found.
     """
 
     rows: pl.DataFrame
     letters: list[DeadLetter]
 
 
-async def set_duplicates_aside(
+async def set_rows_aside(
     connection: asyncpg.Connection,
+    finding: Finding,
     spec: TableSpec,
     target: Target,
     handle: LoadHandle,
@@ -92,54 +107,65 @@ async def set_duplicates_aside(
     """
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
         raise Fenced(f"load {handle.load_id}: another run has taken it over")
-    found = await _find(connection, spec, target, handle)
-    if found.keys.is_empty():
+    found_rows, groups = await connection.fetchrow(
+        f'select count(*), count(distinct "{GROUP}") from ({finding.rows_sql}) as found'  # noqa: S608 - all quoted
+    )
+    if not found_rows:
         return 0
+    surplus_rows = found_rows - groups if finding.keeps_first else found_rows
     refused = await _read_refused(connection, handle)
     allowed = spec.dead_letters.allowed_rows(manifest.enqueued_rows)
-    if refused.rows + found.surplus_rows > allowed:
+    if refused.rows + surplus_rows > allowed:
         raise DeadLetterBudgetSpent(
-            f"table {spec.name}, partition {partition.key}: {found.surplus_rows} rows repeat a key ({', '.join(spec.key)}) "
+            f"table {spec.name}, partition {partition.key}: {surplus_rows} rows {finding.what} "
             f"and {refused.rows} were refused before; the budget is {allowed}"
         )
+    values = await _read_values(connection, finding, target)
     again = await in_thread(
-        lambda: _read_again(spec, target, partition, manifest.chunks, found.keys, refused),
+        lambda: _read_again(spec, target, partition, manifest.chunks, finding, values, refused),
         timeout_s=settings.chunk_deadline_s,
     )
-    if again.rows.height != found.rows:
+    if again.rows.height != found_rows:
         raise DiscrepancyFound(
-            f"table {spec.name}, partition {partition.key}: {found.rows} rows in staging repeat a key, "
-            f"the source has {again.rows.height} with these keys"
+            f"table {spec.name}, partition {partition.key}: {found_rows} rows in staging {finding.what}, "
+            f"the source has {again.rows.height} with these values"
         )
-    key = list(spec.key)
-    kept = again.rows.unique(subset=key, keep="first", maintain_order=True)
-    surplus = again.rows.join(
-        kept.select(*key, pl.col(_ROW_NO).alias(_KEPT_ROW_NO), pl.col(_PART).alias(_KEPT_PART)),
-        on=key,
+    rows = again.rows.join(values, on=finding.columns, how="left", nulls_equal=True, maintain_order="left")
+    kept = rows.unique(subset=GROUP, keep="first", maintain_order=True) if finding.keeps_first else rows.clear()
+    surplus = rows.join(
+        kept.select(GROUP, pl.col(_ROW_NO).alias(_KEPT_ROW_NO), pl.col(_PART).alias(_KEPT_PART)),
+        on=GROUP,
         how="left",
-        nulls_equal=True,
         maintain_order="left",
-    ).filter((pl.col(_ROW_NO) != pl.col(_KEPT_ROW_NO)) | (pl.col(_PART) != pl.col(_KEPT_PART)))
-    await _replace_rows(connection, target, handle, key, kept, expected=found.rows, settings=settings)
+    ).filter(
+        pl.col(_KEPT_ROW_NO).is_null()
+        | (pl.col(_ROW_NO) != pl.col(_KEPT_ROW_NO))
+        | (pl.col(_PART) != pl.col(_KEPT_PART))
+    )
+    await _replace_rows(connection, target, handle, finding, kept, expected=found_rows, settings=settings)
     places = _Places(manifest)
     letters = [
-        replace(again.letters[index], reason=f"same key ({', '.join(key)}) as {places.of(kept_row_no)}, which stays")
+        replace(
+            again.letters[index],
+            reason=finding.reason.replace("{kept}", "" if kept_row_no is None else places.of(kept_row_no)),
+        )
         for index, kept_row_no in surplus.select(_LETTER, _KEPT_ROW_NO).iter_rows()
     ]
     await _record(connection, target, handle, surplus, letters, manifest, settings=settings, worker_pid=worker_pid)
     return surplus.height
 
 
-async def _find(connection: asyncpg.Connection, spec: TableSpec, target: Target, handle: LoadHandle) -> _Duplicates:
-    key = ", ".join(quote_identifier(name) for name in spec.key)
-    rows = await connection.fetch(
-        f"select {key}, count(*) from {quoted(LEDGER_SCHEMA, handle.staging_table)} "  # noqa: S608 - all quoted
-        f"group by {key} having count(*) > 1"
-    )
-    schema = {name: target.column_types[name].frame_type for name in spec.key}
-    types = [target.column_types[name] for name in spec.key]
-    values = [[as_frame_value(*pair) for pair in zip(row, types, strict=False)] for row in rows]  # without the count
-    return _Duplicates(pl.DataFrame(values, schema=schema, orient="row"), sum(row["count"] for row in rows))
+async def _read_values(connection: asyncpg.Connection, finding: Finding, target: Target) -> pl.DataFrame:
+    """The values by which the rows are found again, and the number of the group that each belongs to."""
+    columns = ", ".join(quote_identifier(name) for name in (*finding.columns, GROUP))
+    rows = await connection.fetch(f"select distinct {columns} from ({finding.rows_sql}) as found")  # noqa: S608 - all quoted
+    types = {name: target.column_types[name].frame_type for name in finding.columns}
+    column_types = [target.column_types[name] for name in finding.columns]
+    values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]
+    frame = pl.DataFrame(values, schema={**types, GROUP: pl.Int64()}, orient="row")
+    if frame.select(finding.columns).is_duplicated().any():
+        raise DiscrepancyFound(f"rows {finding.what}, and cannot be told apart by what the source has of them")
+    return frame
 
 
 async def _read_refused(connection: asyncpg.Connection, handle: LoadHandle) -> _Refused:
@@ -159,18 +185,18 @@ def _read_again(
     target: Target,
     partition: Partition,
     chunks: Sequence[ChunkPlan],
-    keys: pl.DataFrame,
+    finding: Finding,
+    values: pl.DataFrame,
     refused: _Refused,
 ) -> _Candidates:
-    """The rows with these keys, in source order."""
+    """The rows with these values, in source order."""
     found: list[pl.DataFrame] = []
     letters: list[DeadLetter] = []
-    column = spec.key[0] if len(spec.key) == 1 else None
     for chunk in chunks:
         source = spec.source.read(chunk.descriptor)
         row_nos = pl.int_range(chunk.first_row, chunk.first_row + source.height, eager=True)
         # Refused rows go before anything looks at them: among them may be one that kills whoever does.
-        keep = ~row_nos.is_in(refused.whole)
+        keep = ~row_nos.is_in(refused.whole.implode())
         prepared = prepare_rows(
             spec,
             target.columns,
@@ -186,7 +212,7 @@ def _read_again(
                 pl.lit(parts, dtype=pl.Int64).alias(_PART),
                 pl.int_range(pl.len()).alias(_LETTER),
             )
-            .join(keys, on=keys.columns, how="semi", nulls_equal=True, maintain_order="left")
+            .join(values, on=finding.columns, how="semi", nulls_equal=True, maintain_order="left")
             .join(refused.parts, on=[_ROW_NO, _PART], how="anti", maintain_order="left")
         )
         offsets = matching[_LETTER].to_list()
@@ -196,9 +222,10 @@ def _read_again(
                 pl.int_range(len(letters), len(letters) + matching.height).alias(_LETTER),
             )
         )
-        letters += prepared.refusals(
-            offsets, itertools.repeat(Refusal(Stage.KEY, reason="", column=column), len(offsets))
+        refusal = Refusal(
+            finding.stage, "", column=finding.column, sqlstate=finding.sqlstate, constraint=finding.constraint
         )
+        letters += prepared.refusals(offsets, itertools.repeat(refusal, len(offsets)))
     return _Candidates(pl.concat(found).sort(_ROW_NO, _PART), letters)
 
 
@@ -206,21 +233,21 @@ async def _replace_rows(
     connection: asyncpg.Connection,
     target: Target,
     handle: LoadHandle,
-    key: Sequence[str],
+    finding: Finding,
     kept: pl.DataFrame,
     *,
     expected: int,
     settings: WriterSettings,
 ) -> None:
-    """Take every row with a repeated key out of staging, and put back the one that stays."""
-    columns = ", ".join(quote_identifier(name) for name in key)
+    """Take every row found out of staging, and put back those that stay."""
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     tag = await connection.execute(
-        f"delete from {staging} where ({columns}) in "  # noqa: S608 - identifiers are quoted
-        f"(select {columns} from {staging} group by {columns} having count(*) > 1)"
+        f"delete from {staging} where ctid in (select ctid from ({finding.rows_sql}) as found)"  # noqa: S608 - all quoted
     )
     if tag != f"DELETE {expected}":
-        raise DiscrepancyFound(f"{expected} rows repeat a key, the server answered {tag!r} when they were taken out")
+        raise DiscrepancyFound(f"{expected} rows {finding.what}, the server answered {tag!r} when they were taken out")
+    if kept.is_empty():
+        return
     names = [column.name for column in target.columns]
     await copy_rows(
         connection,
@@ -275,5 +302,5 @@ async def _record(
         )
         if moved is None:
             raise DiscrepancyFound(
-                f"chunk {chunk.chunk_no} of load {handle.load_id} holds fewer rows than repeat a key in it"
+                f"chunk {chunk.chunk_no} of load {handle.load_id} holds fewer rows than are to be taken out of it"
             )

@@ -1,12 +1,12 @@
-"""Finish a load: build the key, reconcile, and make the rows visible, or reject them.
+"""Finish a load: set aside what cannot be published, build the key, reconcile, and make the rows visible, or reject them.
 
 Reconciling and publishing are one transaction. Nobody can change the staging table between the two, and the target is locked
 only by the last statements of it.
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 import asyncpg
 
@@ -16,58 +16,41 @@ from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.states import LoadState
-from pipeline.model.table import TableSpec
+from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.operations.control import Control
-from pipeline.operations.duplicates import set_duplicates_aside
-from pipeline.operations.reconcile import fingerprint_check, measure_relation, read_ledger_fingerprint, reconcile
+from pipeline.operations.duplicates import Finding, set_rows_aside
+from pipeline.operations.findings import collisions, duplicate_keys, duplicates, orphans, unique_indexes
+from pipeline.operations.reconcile import budget_check, reconcile
+from pipeline.operations.verify import verify_published
+from pipeline.operations.write_modes import FinishedLoad, publish_rows
 from pipeline.postgres.catalogue import (
     LEDGER_SCHEMA,
-    Target,
     add_key,
+    add_unique_index,
+    drop_staging,
     has_key,
     partition_predicate,
     quoted,
 )
-from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_pending_chunks
-from pipeline.postgres.publication import (
-    lock_target,
-    publish_by_attach,
-    publish_by_insert,
-    publish_by_swap,
-    read_swap_obstacles,
-)
+from pipeline.postgres.constraints import UniqueIndex
+from pipeline.postgres.evolution import align_staging
+from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.queries import query
-from pipeline.postgres.retry import may_retry, retrying
-from pipeline.postgres.session import transaction
+from pipeline.postgres.retry import may_retry
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 
-__all__ = ["FinishedLoad", "Verdict", "finish_load", "reject_load"]
+__all__ = ["FinishedLoad", "Verdict", "find_repeated", "finish_load", "reject_load"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a load was judged. `error` is None when it was published."""
+    """How a load was judged. `error` is None when its rows are in the table; `note` says what else there is to say of it."""
 
     totals: ChunkTotals
     checks: tuple[Check, ...]
     error: RowledgerError | None
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedLoad:
-    """What finishing needs to know of a load whose chunks have all committed."""
-
-    spec: TableSpec
-    target: Target
-    partition: Partition
-    manifest: Manifest
-    handle: LoadHandle
-
-    @property
-    def facts(self) -> dict[str, object]:
-        """What failpoints can ask for."""
-        return {"partition": self.partition.key}
+    note: str = ""
 
 
 async def finish_load(
@@ -78,22 +61,107 @@ async def finish_load(
     Returns what is still to be done, chunks that are pending, instead of a verdict: chunks commit without waiting for the disk,
     so a crash of the server may have undone what was reported.
     """
-    name = f"table {load.spec.name}, partition {load.partition.key}"
-    if load.spec.key and (pending := await _build_key(control, load, settings, say)):
+    if pending := await _fit_to_others(control, load, settings, say):
         return pending
     await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
-    return await control.transaction(
-        f"{name}: reconcile and publish",
+    verdict = await control.transaction(
+        f"{load.name}: reconcile and publish",
         lambda connection: _judge(connection, load, settings),
         durable=True,
         lock_timeout_s=settings.publish_lock_timeout_s,
     )
+    if isinstance(verdict, Verdict) and verdict.note:
+        say(f"{load.name}: {verdict.note}")
+    return verdict
+
+
+async def find_repeated(control: Control, spec: TableSpec, partition: Partition, manifest: Manifest) -> Verdict | None:
+    """The verdict on rows that an earlier load has appended, before they are read a second time; None for any others."""
+    if spec.write_mode is not WriteMode.APPEND:
+        return None
+
+    async def look(connection: asyncpg.Connection) -> Verdict | None:
+        earlier = await _read_repeated_load(connection, spec, partition, manifest)
+        return None if earlier is None else await _repeated(connection, spec, earlier)
+
+    return await control.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
 
 
 async def reject_load(control: Control, handle: LoadHandle, reason: str) -> None:
     """End a load that must not be published or resumed."""
     await control.transaction(
         f"load {handle.load_id}: reject", lambda connection: end_load(connection, handle, LoadState.REJECTED, reason)
+    )
+
+
+async def _fit_to_others(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> tuple[ChunkPlan, ...]:
+    """Set aside the rows that others keep from being published; returns chunks that are found to be pending.
+
+    First those that no row of this load can bring back: without a parent, or in the table already. Of those that share a key
+    one stays, and is not to be one of them.
+    """
+    spec, target, handle, partition = load.spec, load.target, load.handle, load.partition
+    alone = [
+        *orphans(spec, target, handle, partition, on_itself=False),
+        *collisions(spec, target, handle, partition),
+    ]
+    if alone and (pending := await _set_aside(control, load, alone, settings, say)):
+        return pending
+    if spec.key and (pending := await _build_key(control, load, settings, say)):
+        return pending
+    for number, index in enumerate(unique_indexes(target)):
+        if pending := await _build_unique_index(control, load, number, index, settings, say):
+            return pending
+    if on_itself := orphans(spec, target, handle, partition, on_itself=True):
+        return await _set_aside(control, load, on_itself, settings, say)
+    return ()
+
+
+async def _set_aside(
+    control: Control,
+    load: FinishedLoad,
+    findings: Sequence[Finding],
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> tuple[ChunkPlan, ...]:
+    """Look for what is wrong until nothing is: a row that goes may be another's parent."""
+
+    async def look(connection: asyncpg.Connection) -> tuple[tuple[ChunkPlan, ...], dict[str, int]]:
+        gone: dict[str, int] = {}
+        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
+            return pending, gone
+        if await _read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
+            return (), gone  # its rows are all in the table already, and are not to be blamed for that
+        while found := {
+            finding.what: await _set_found_aside(connection, load, finding, settings) for finding in findings
+        }:
+            if not any(found.values()):
+                break
+            gone = {what: gone.get(what, 0) + rows for what, rows in found.items()}
+        return (), gone
+
+    pending, gone = await control.transaction(f"{load.name}: look for rows to set aside", look, durable=True)
+    for what, rows in gone.items():
+        if rows:
+            say(f"{load.name}: {rows} row(s) {what} and become dead letters")
+    return pending
+
+
+async def _set_found_aside(
+    connection: asyncpg.Connection, load: FinishedLoad, finding: Finding, settings: WriterSettings
+) -> int:
+    return await set_rows_aside(
+        connection,
+        finding,
+        load.spec,
+        load.target,
+        load.handle,
+        load.partition,
+        settings,
+        manifest=load.manifest,
+        worker_pid=os.getpid(),
     )
 
 
@@ -105,7 +173,6 @@ async def _build_key(
     Both look for pending chunks inside their own transaction and commit durably, which puts all chunks before them on disk too:
     a crash of the server leaves either a key over all rows, or chunks that are seen to be pending. Returns those.
     """
-    name = f"partition {load.partition.key}"
 
     async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
         pending = await read_pending_chunks(connection, load.handle, load.manifest)
@@ -113,28 +180,57 @@ async def _build_key(
             await add_key(connection, load.handle, load.spec.key)
         return pending
 
+    return await _build_or_set_aside(control, load, build, duplicate_keys(load.spec, load.handle), settings, say)
+
+
+async def _build_unique_index(
+    control: Control,
+    load: FinishedLoad,
+    number: int,
+    index: UniqueIndex,
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> tuple[ChunkPlan, ...]:
+    """A unique index as the target has it, in the same way; attaching takes it over."""
+
+    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
+        if not (pending := await read_pending_chunks(connection, load.handle, load.manifest)):
+            await add_unique_index(connection, load.handle, number, index)
+        return pending
+
+    return await _build_or_set_aside(control, load, build, duplicates(index, load.target, load.handle), settings, say)
+
+
+async def _build_or_set_aside(
+    control: Control,
+    load: FinishedLoad,
+    build: Callable[[asyncpg.Connection], Awaitable[tuple[ChunkPlan, ...]]],
+    finding: Finding,
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> tuple[ChunkPlan, ...]:
     async def set_aside_and_build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
         if pending := await read_pending_chunks(connection, load.handle, load.manifest):
             return pending
-        surplus = await set_duplicates_aside(
-            connection,
-            load.spec,
-            load.target,
-            load.handle,
-            load.partition,
-            settings,
-            manifest=load.manifest,
-            worker_pid=os.getpid(),
-        )
-        say(f"{name}: {surplus} row(s) repeat a key of rows before them and become dead letters")
-        if not await has_key(connection, load.handle):
-            await add_key(connection, load.handle, load.spec.key)
-        return ()
+        surplus = await _set_found_aside(connection, load, finding, settings)
+        say(f"{load.name}: {surplus} row(s) {finding.what} of rows before them and become dead letters")
+        return await build(connection)
 
     try:
-        return await control.transaction(f"{name}: build the key", build, durable=True)
+        return await control.transaction(f"{load.name}: build the key", build, durable=True)
     except asyncpg.UniqueViolationError:
-        return await control.transaction(f"{name}: set duplicates aside", set_aside_and_build, durable=True)
+        return await control.transaction(f"{load.name}: set duplicates aside", set_aside_and_build, durable=True)
+
+
+async def _read_repeated_load(
+    connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest
+) -> int | None:
+    """The load that has appended these very rows of the source to this partition; None in other write modes."""
+    if spec.write_mode is not WriteMode.APPEND:
+        return None
+    arguments = (str(spec.target), partition.key, manifest.content_digest)
+    found: int | None = await connection.fetchval(query("published_content"), *arguments)
+    return found
 
 
 async def _judge(
@@ -165,22 +261,75 @@ async def _judge(
         await end_load(connection, handle, LoadState.REJECTED, reason)
         only_budget = all(check.name is CheckName.DEAD_LETTER_BUDGET for check in failed)
         kind = DeadLetterBudgetSpent if only_budget else DiscrepancyFound
-        return Verdict(totals, checks, kind(f"table {spec.name}, partition {load.partition.key}: {reason}"))
+        return Verdict(totals, checks, kind(f"{load.name}: {reason}"))
     await async_failpoint(Place.BEFORE_PUBLISH, **load.facts)
-    await connection.execute(
-        query("replace_published_load"), str(spec.target), load.partition.key, load.partition.column is None
-    )
+    return await _publish(connection, load, totals, checks, settings)
+
+
+async def _publish(
+    connection: asyncpg.Connection,
+    load: FinishedLoad,
+    totals: ChunkTotals,
+    checks: tuple[Check, ...],
+    settings: WriterSettings,
+) -> Verdict:
+    if (earlier := await _read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
+        return await _end_as_repeated(connection, load, earlier)
     try:
-        await _publish(connection, load, totals, settings)
+        if load.spec.drift is Drift.EVOLVE:
+            await align_staging(connection, load.target, load.handle)
+        published = await publish_rows(connection, load, totals, settings)
     except asyncpg.PostgresError as error:
         if may_retry(error):
             raise
         raise TargetMismatch(  # without its cause, whose text may quote a row
-            f"table {spec.name}, partition {load.partition.key}: target {spec.target} does not take the rows: "
+            f"{load.name}: target {load.spec.target} does not take the rows: "
             f"{summarize(error)}. Alter the table or the row model; nothing was published, a rerun resumes here."
         ) from None
-    await end_load(connection, handle, LoadState.PUBLISHED, "every check passed")
-    return Verdict(totals, checks, None)
+    await async_failpoint(Place.IN_PUBLISH, **load.facts)
+    await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")
+    if load.spec.write_mode is not WriteMode.UPSERT:
+        return Verdict(totals, checks, None)
+    counts = {"rows inserted": published.inserted_rows, "rows updated": published.updated_rows}
+    note = f"{published.inserted_rows} rows inserted, {published.updated_rows} updated"
+    return Verdict(totals, _balance_with(checks, note, counts), None, note)
+
+
+async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> Verdict:
+    """The rows are in the table: nothing is added, and the dead letters are those of the load that has brought them."""
+    verdict = await _repeated(connection, load.spec, earlier)
+    await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)
+    await drop_staging(connection, load.handle.staging_table)
+    await end_load(connection, load.handle, LoadState.REPEATED, verdict.note)
+    return verdict
+
+
+async def _repeated(connection: asyncpg.Connection, spec: TableSpec, earlier: int) -> Verdict:
+    """The verdict on rows that an earlier load has appended: that load's own figures.
+
+    Whether they are still in the table is for `verify` to say: old rows of a table that grows may have been deleted for good.
+    """
+    note = f"already appended by load {earlier}; nothing was added"
+    totals = await read_chunk_totals(connection, earlier)
+    balance = Check(
+        CheckName.ROW_BALANCE,
+        passed=not totals.unbalanced,
+        summary=f"{totals.enqueued_rows} enqueued, {totals.written_rows} written; {note}",
+        details={"appended by load": earlier},
+    )
+    fingerprint = Check(CheckName.FINGERPRINT, passed=True, summary=f"compared when load {earlier} was published")
+    budget = budget_check(spec, totals.enqueued_rows, totals.dead_lettered_rows)
+    return Verdict(totals, (balance, fingerprint, budget), None, note)
+
+
+def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int]) -> tuple[Check, ...]:
+    """The checks, where that of the balance says more."""
+    return tuple(
+        replace(check, summary=f"{check.summary}; {note}", details={**check.details, **details})
+        if check.name is CheckName.ROW_BALANCE
+        else check
+        for check in checks
+    )
 
 
 async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Verdict:
@@ -190,94 +339,35 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
     """
     found = await connection.fetchrow(query("load_state"), load.handle.load_id)
     if found is None:
-        raise DiscrepancyFound(
-            f"table {load.spec.name}, partition {load.partition.key}: load {load.handle.load_id} is gone from the ledger"
-        )
+        raise DiscrepancyFound(f"{load.name}: load {load.handle.load_id} is gone from the ledger")
     state, epoch, verdict = tuple(found)
-    if state == LoadState.PUBLISHED and epoch == load.handle.epoch:
-        target = load.target
-        totals, checks = await reconcile(
-            connection,
-            load.spec,
-            target.columns,
-            load.manifest,
-            load_id=load.handle.load_id,
-            staging=quoted(target.name.schema_name, target.name.table),
-            predicate=partition_predicate(target, load.partition) or "true",
-            fingerprint=settings.fingerprint,
-        )
-        if failed := "; ".join(f"{check.name}: {check.summary}" for check in checks if not check.passed):
-            where = f"table {load.spec.name}, partition {load.partition.key}"
-            error = DiscrepancyFound(f"{where}: the ledger calls it published, but {failed}")
-            return Verdict(totals, checks, error)
-        return Verdict(totals, checks, None)
-    if state == LoadState.REJECTED and epoch == load.handle.epoch:
-        raise DiscrepancyFound(f"table {load.spec.name}, partition {load.partition.key}: {verdict}")
-    raise Fenced(f"load {load.handle.load_id} is {state}: another run has taken it over")
-
-
-async def _publish(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
-) -> None:
-    """Make the rows visible without moving them where the target allows it, otherwise copy them over.
-
-    The target's lock is waited for in short turns, so that readers do not pile up behind us.
-    """
-    turns = retrying(settings, retry_if=lambda error: isinstance(error, asyncpg.LockNotAvailableError))
-    if load.target.takes_partitions_of(load.partition):
-        async for turn in turns:
-            with turn:
-                async with transaction(connection):
-                    await publish_by_attach(connection, load.target, load.handle, load.partition)
-        return
-    if load.partition.column is None:
-        async for turn in turns:
-            with turn:
-                if await _swap(connection, load):
-                    return
-    await _publish_by_insert(connection, load, totals, settings)
-
-
-async def _swap(connection: asyncpg.Connection, load: FinishedLoad) -> bool:
-    """Whether the staging table has taken the target's place; what stands against it is looked for again under the lock."""
-    if await read_swap_obstacles(connection, load.target, load.handle):
-        return False
-    async with transaction(connection):
-        await lock_target(connection, load.target)
-        if await read_swap_obstacles(connection, load.target, load.handle):
-            return False
-        try:
-            async with transaction(connection):
-                await publish_by_swap(connection, load.target, load.handle)
-        except (
-            asyncpg.DependentObjectsStillExistError
-        ):  # something hangs on it that the look for obstacles does not know
-            return False
-    return True
-
-
-async def _publish_by_insert(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
-) -> None:
-    """Delete and insert, then count and compare: a trigger or a rule of the target may have had a say."""
-    target, written_rows = load.target, totals.written_rows
-    _, inserted = await publish_by_insert(connection, target, load.handle, load.partition)
-    found = await measure_relation(
-        connection,
-        quoted(target.name.schema_name, target.name.table),
-        target.columns,
-        predicate=partition_predicate(target, load.partition) or "true",
-        fingerprint=settings.fingerprint,
-    )
-    problems = []
-    if not inserted == found.rows == written_rows:
-        problems.append(f"{written_rows} rows staged, {inserted} inserted, {found.rows} found in {load.spec.target}")
-    if settings.fingerprint:
-        expected = await read_ledger_fingerprint(connection, load.handle.load_id, totals, target.columns)
-        check = fingerprint_check(expected, found.fingerprint)
-        problems += [] if check.passed else [check.summary]
-    if problems:
-        raise DiscrepancyFound(
-            f"table {load.spec.name}, partition {load.partition.key}: {'; '.join(problems)}; "
-            "look for triggers or rules on the target"
-        )
+    if epoch != load.handle.epoch:
+        state = None
+    match state:
+        case LoadState.PUBLISHED if load.spec.write_mode is WriteMode.REPLACE:
+            totals, checks = await reconcile(
+                connection,
+                load.spec,
+                load.target.columns,
+                load.manifest,
+                load_id=load.handle.load_id,
+                staging=load.target.sql,
+                predicate=partition_predicate(load.target, load.partition) or "true",
+                fingerprint=settings.fingerprint,
+            )
+        case LoadState.REPEATED:
+            earlier = await _read_repeated_load(connection, load.spec, load.partition, load.manifest)
+            return await _repeated(connection, load.spec, load.handle.load_id if earlier is None else earlier)
+        case LoadState.PUBLISHED:  # the table has other loads' rows too
+            totals = await read_chunk_totals(connection, load.handle.load_id)
+            (verification,) = await verify_published(connection, load.spec, load.target, [load.partition.key])
+            budget = budget_check(load.spec, totals.enqueued_rows, totals.dead_lettered_rows)
+            checks = (*verification.checks, budget)
+        case LoadState.REJECTED:
+            raise DiscrepancyFound(f"{load.name}: {verdict}")
+        case _:
+            raise Fenced(f"load {load.handle.load_id} is {found['state']}: another run has taken it over")
+    if failed := "; ".join(f"{check.name}: {check.summary}" for check in checks if not check.passed):
+        error = DiscrepancyFound(f"{load.name}: the ledger calls it published, but {failed}")
+        return Verdict(totals, checks, error)
+    return Verdict(totals, checks, None)

@@ -16,7 +16,7 @@ from pipeline.model.table import TableSpec
 from pipeline.postgres.ledger import ChunkTotals, read_chunk_fingerprints, read_chunk_totals
 from pipeline.postgres.queries import query, quote_identifier
 
-__all__ = ["Measured", "fingerprint_check", "measure_relation", "read_ledger_fingerprint", "reconcile"]
+__all__ = ["Measured", "budget_check", "fingerprint_check", "measure_relation", "read_ledger_fingerprint", "reconcile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,10 @@ async def read_ledger_fingerprint(
     texts = await read_chunk_fingerprints(connection, load_id)
     if len(texts) != totals.committed:
         return None
-    total = Fingerprint.empty(columns)
+    empty = total = Fingerprint.empty(columns)
     for text in texts:
-        total = total + Fingerprint.from_json(text)
+        # A column that came with a later chunk is null in the rows of earlier ones.
+        total = total + Fingerprint({**empty, **Fingerprint.from_json(text)})
     return total
 
 
@@ -124,7 +125,7 @@ async def reconcile(
     if fingerprint:
         expected = await read_ledger_fingerprint(connection, load_id, totals, columns)
         checks.append(fingerprint_check(expected, measured.fingerprint))
-    checks.append(_budget_check(spec, manifest.enqueued_rows, letters["dead_letters"]))
+    checks.append(budget_check(spec, manifest.enqueued_rows, letters["dead_letters"]))
     return totals, tuple(checks)
 
 
@@ -150,7 +151,8 @@ def fingerprint_check(expected: Fingerprint | None, found: Fingerprint | None) -
     )
 
 
-def _budget_check(spec: TableSpec, enqueued_rows: int, dead_letters: int) -> Check:
+def budget_check(spec: TableSpec, enqueued_rows: int, dead_letters: int) -> Check:
+    """Hold the dead letters against what the spec allows."""
     allowed = spec.dead_letters.allowed_rows(enqueued_rows)
     return Check(
         CheckName.DEAD_LETTER_BUDGET,

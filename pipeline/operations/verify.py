@@ -1,23 +1,28 @@
 """Verify: hold what is in the target now against what the ledger says was published."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
 
 from pipeline.contract.check import Contract
+from pipeline.contract.fingerprint import Fingerprint
+from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
-from pipeline.model.table import TableSpec
-from pipeline.operations.reconcile import fingerprint_check, measure_relation, read_ledger_fingerprint
+from pipeline.model.table import Drift, TableSpec, WriteMode
+from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
+from pipeline.operations.sums import read_expected, scope_of
 from pipeline.postgres.catalogue import Target, ensure_target, partition_predicate, quoted
-from pipeline.postgres.ledger import read_chunk_totals
+from pipeline.postgres.evolution import with_columns
+from pipeline.postgres.ledger import ChunkTotals, read_chunk_totals
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.session import check_server, connect
 from pipeline.settings import WriterSettings
 
-__all__ = ["PartitionVerification", "run_verify", "verify_partitions"]
+__all__ = ["PartitionVerification", "run_verify", "verify_partitions", "verify_published"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,61 +63,129 @@ async def verify_partitions(
                 name = quoted(target.name.schema_name, target.name.table)
                 await session.connection.execute(f"lock table {name} in access share mode")
                 keys = list(partition_keys) if partition_keys is not None else None
-                loads = await session.connection.fetch(query("published_loads"), str(spec.target), keys)
-                return [
-                    await _verify(
-                        session.connection,
-                        spec,
-                        target,
-                        load_id=load["load_id"],
-                        partition_key=load["partition_key"],
-                        enqueued_rows=load["enqueued_rows"],
-                    )
-                    for load in loads
-                ]
+                return await verify_published(session.connection, spec, target, keys)
     finally:
         await session.close()
 
 
+async def verify_published(
+    connection: asyncpg.Connection, spec: TableSpec, target: Target, partition_keys: Sequence[str] | None
+) -> list[PartitionVerification]:
+    """Compare each published partition, or some of them, with what its loads have written. Takes no lock."""
+    loads = await connection.fetch(query("published_loads"), str(spec.target), partition_keys)
+    if spec.drift is Drift.EVOLVE:
+        names = await connection.fetch(query("published_columns"), str(spec.target))
+        target = await with_columns(connection, target, [row["name"] for row in names])
+    comparing = _Comparing(connection, spec, target)
+    verifications = []
+    for key, own in itertools.groupby(loads, key=lambda load: str(load["partition_key"])):
+        verifications.append(await _verify(connection, comparing, key, list(own)))
+    return verifications
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """What should be in the table, and what is: of one partition, or of the whole table where its rows cannot be told."""
+
+    expected_rows: int
+    expected: Fingerprint | None
+    found: Measured
+    is_whole: bool = False
+
+
+class _Comparing:
+    """Measures the table; what stands for many partitions at once is measured once."""
+
+    def __init__(self, connection: asyncpg.Connection, spec: TableSpec, target: Target) -> None:
+        self._connection = connection
+        self._spec = spec
+        self._target = target
+        self._whole: dict[int, _Comparison] = {}
+
+    async def of(self, partition_key: str, loads: Sequence[asyncpg.Record]) -> _Comparison | None:
+        """None where loads of several write modes have changed the same rows, so that nothing adds up to what is there."""
+        partition = self._spec.partitions.partition(partition_key)
+        bases = {
+            load["base_load_id"]: WriteMode(load["write_mode"]) for load in loads if load["base_load_id"] is not None
+        }
+        if not bases:
+            return await self._of_one(partition, loads[-1]["load_id"])
+        base = max(bases)
+        scope = scope_of(self._spec, self._target, partition, bases[base])
+        if base in self._whole:
+            return self._whole[base]
+        counted = await self._connection.fetch(query("published_in_scope"), str(self._spec.target), scope.partition_key)
+        if any((load["base_load_id"] or load["load_id"]) > base for load in counted if load["base_load_id"] != base):
+            return None
+        expected_rows, expected = await read_expected(
+            self._connection, [load for load in counted if load["base_load_id"] == base]
+        )
+        found = await self._measure(scope.predicate, expected)
+        comparison = _Comparison(expected_rows, expected, found, is_whole=scope.partition_key is None)
+        if comparison.is_whole:
+            self._whole[base] = comparison
+        return comparison
+
+    async def _of_one(self, partition: Partition, load_id: int) -> _Comparison:
+        totals = await read_chunk_totals(self._connection, load_id)
+        expected = await read_ledger_fingerprint(self._connection, load_id, totals, self._target.columns)
+        found = await self._measure(partition_predicate(self._target, partition) or "true", expected)
+        return _Comparison(totals.written_rows, expected, found)
+
+    async def _measure(self, predicate: str, expected: Fingerprint | None) -> Measured:
+        return await measure_relation(
+            self._connection,
+            self._target.sql,
+            self._target.columns,
+            predicate=predicate,
+            fingerprint=expected is not None,
+        )
+
+
 async def _verify(
-    connection: asyncpg.Connection,
-    spec: TableSpec,
-    target: Target,
-    *,
-    load_id: int,
-    partition_key: str,
-    enqueued_rows: int,
+    connection: asyncpg.Connection, comparing: _Comparing, partition_key: str, loads: Sequence[asyncpg.Record]
 ) -> PartitionVerification:
-    totals = await read_chunk_totals(connection, load_id)
-    letters = await connection.fetchrow(query("dead_letter_totals"), load_id)
-    expected = await read_ledger_fingerprint(connection, load_id, totals, target.columns)
-    found = await measure_relation(
-        connection,
-        quoted(target.name.schema_name, target.name.table),
-        target.columns,
-        predicate=partition_predicate(target, spec.partitions.partition(partition_key)) or "true",
-        fingerprint=expected is not None,
-    )
+    problems: list[str] = []
+    enqueued_rows = written_rows = dead_letters = 0
+    for load in loads:
+        totals = await read_chunk_totals(connection, load["load_id"])
+        letters = await connection.fetchrow(query("dead_letter_totals"), load["load_id"])
+        problems += _ledger_problems(load["enqueued_rows"], totals, letters)
+        enqueued_rows += totals.enqueued_rows
+        written_rows += totals.written_rows
+        dead_letters += letters["dead_letters"]
+    comparison = await comparing.of(partition_key, loads)
+    summary = f"{enqueued_rows} enqueued, {written_rows} written, {dead_letters} dead-lettered"
+    details: dict[str, int | str] = {"rows written": written_rows}
+    if comparison is None:
+        summary += "; the table is not compared, since its write mode has changed between its loads"
+    else:
+        where = "in the whole table" if comparison.is_whole else "in the table"
+        found_rows, expected_rows = comparison.found.rows, comparison.expected_rows
+        if found_rows != expected_rows:
+            written = (
+                "were written" if len(loads) == 1 and expected_rows == written_rows else "are what the loads add up to"
+            )
+            problems.append(f"{found_rows} rows {where}, {expected_rows} {written}")
+        summary += f"; {found_rows} rows {where}, as it should be"
+        details["rows in the table"] = found_rows
+    checks = [
+        Check(CheckName.ROW_BALANCE, passed=not problems, summary="; ".join(problems) or summary, details=details)
+    ]
+    if comparison is not None and comparison.expected is not None:
+        checks.append(fingerprint_check(comparison.expected, comparison.found.fingerprint))
+    return PartitionVerification(partition_key, tuple(checks))
+
+
+def _ledger_problems(enqueued_rows: int, totals: ChunkTotals, letters: asyncpg.Record) -> list[str]:
+    """Where a load's own figures do not agree."""
     problems = []
-    if found.rows != totals.written_rows:
-        problems.append(f"{found.rows} rows in the table, {totals.written_rows} were written")
     if letters["dead_letters"] != totals.dead_lettered_rows or letters["chunks_that_differ"]:
         problems.append(f"{letters['dead_letters']} dead letters kept, {totals.dead_lettered_rows} were recorded")
-    accounted = totals.written_rows + totals.dead_lettered_rows
+    accounted = totals.written_rows + totals.dead_lettered_rows + totals.filtered_rows - totals.added_rows
     if not enqueued_rows == totals.enqueued_rows == accounted or totals.unbalanced:
         problems.append(
             f"{enqueued_rows} rows enqueued by the load, {totals.enqueued_rows} by its chunks, "
-            f"{totals.written_rows} written and "
-            f"{totals.dead_lettered_rows} dead-lettered by the ledger"
+            f"{totals.written_rows} written and {totals.dead_lettered_rows} dead-lettered by the ledger"
         )
-    balance = Check(
-        CheckName.ROW_BALANCE,
-        passed=not problems,
-        summary="; ".join(problems)
-        or f"{totals.enqueued_rows} enqueued = {found.rows} in the table + {letters['dead_letters']} dead-lettered",
-        details={"rows in the table": found.rows, "rows written": totals.written_rows},
-    )
-    checks = [balance]
-    if expected is not None:
-        checks.append(fingerprint_check(expected, found.fingerprint))
-    return PartitionVerification(partition_key, tuple(checks))
+    return problems

@@ -1,29 +1,39 @@
 """The target table and the staging tables: read, create, compare. No function commits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from pipeline.errors import TargetMismatch
 from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.model.partition import Partition
-from pipeline.model.table import QualifiedName, TableSpec
+from pipeline.model.partition import (
+    DynamicPartitions,
+    Equals,
+    Partition,
+    StaticPartitions,
+    TimeWindowPartitions,
+    Window,
+)
+from pipeline.model.table import QualifiedName, TableSpec, WriteMode
+from pipeline.postgres.constraints import ForeignKey, UniqueIndex, read_foreign_keys, read_unique_indexes
 from pipeline.postgres.ledger import LoadHandle
 from pipeline.postgres.queries import query, quote_identifier
 
 __all__ = [
     "BOUNDS_CONSTRAINT",
     "LEDGER_SCHEMA",
+    "OWN_BOUNDS_CONSTRAINT",
     "Target",
     "add_key",
-    "bound_texts",
+    "add_unique_index",
     "create_staging",
     "drop_staging",
     "ensure_target",
     "has_key",
+    "partition_bounds",
     "partition_predicate",
     "quoted",
     "read_ended_staging_tables",
@@ -31,28 +41,51 @@ __all__ = [
 
 LEDGER_SCHEMA = "rowledger"
 BOUNDS_CONSTRAINT = "rowledger_bounds"
+OWN_BOUNDS_CONSTRAINT = "rowledger_own_bounds"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """The target table as it is in the database.
 
-    `columns` are those that Rowledger writes, in the contract's order with the table's types. `partitioned_by` is the
-    column of a table that is range-partitioned on one column.
+    `columns` are those that Rowledger writes, in the contract's order with the table's types. `strategy` is `r`, `l` or `h`
+    for a table partitioned by range, list or hash; `partitioned_by` is its column where it is a single one.
+    `unique_indexes` are those beside the spec's key. `identities` are columns that the server numbers, with their sequences.
     """
 
     oid: int
     name: QualifiedName
     columns: tuple[Column, ...]
-    partitioned_by: str | None
+    strategy: str | None = None
+    partitioned_by: str | None = None
+    unique_indexes: tuple[UniqueIndex, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    identities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def column_types(self) -> dict[str, ColumnType]:
         return {column.name: column.type for column in self.columns}
 
+    @property
+    def sql(self) -> str:
+        """The quoted name for FROM, DELETE and INSERT: rows of tables that inherit from it are theirs, not its own."""
+        name = quoted(self.name.schema_name, self.name.table)
+        return name if self.strategy else f"only {name}"
+
+    @property
+    def sequences(self) -> dict[str, str]:
+        """The identity columns that the contract does not have, which the server has to fill, with their sequences."""
+        return {name: sequence for name, sequence in self.identities.items() if name not in self.column_types}
+
     def takes_partitions_of(self, partition: Partition) -> bool:
-        """Whether a staging table can be attached as this partition, without copying a row."""
-        return partition.column is not None and partition.column == self.partitioned_by
+        """Whether the table is divided in the same way, so that a staging table can be attached as this partition."""
+        match partition.conditions:
+            case (Window(column=column),):
+                return self.strategy == "r" and self.partitioned_by == column
+            case (Equals(column=column),):
+                return self.strategy == "l" and self.partitioned_by == column
+            case _:
+                return False
 
 
 def quoted(schema_name: str, table_name: str) -> str:
@@ -76,28 +109,55 @@ async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contrac
                 found = await connection.fetchrow(query("find_relation"), spec.target.schema_name, spec.target.table)
     if found["kind"] not in ("r", "p"):
         raise TargetMismatch(f"target {spec.target} is not a table; name another target in the table spec")
-    is_ranged = found["strategy"] == "r" and found["key_columns"] == 1
+    columns = await _matching_columns(connection, spec, contract, found["oid"])
+    unique_indexes = await read_unique_indexes(connection, found["oid"])
+    of_key = [index for index in unique_indexes if index.is_on(spec.key)]
+    if spec.write_mode is WriteMode.UPSERT and not (of_key and all(index.immediate for index in of_key)):
+        key = ", ".join(quote_identifier(name) for name in spec.key)
+        raise TargetMismatch(
+            f"target {spec.target} has no unique index on the key, which upsert needs to find the row to update; "
+            f"create unique index on {quoted(spec.target.schema_name, spec.target.table)} ({key}), not a deferrable one"
+        )
     return Target(
         oid=found["oid"],
         name=spec.target,
-        columns=await _matching_columns(connection, spec, contract, found["oid"]),
-        partitioned_by=found["key_column"] if is_ranged else None,
+        columns=columns,
+        strategy=found["strategy"],
+        partitioned_by=found["key_column"] if found["key_columns"] == 1 else None,
+        unique_indexes=tuple(index for index in unique_indexes if index not in of_key),
+        foreign_keys=await read_foreign_keys(connection, found["oid"]),
+        identities={row[0]: row[1] for row in await connection.fetch(query("identity_columns"), found["oid"])},
     )
 
 
 async def create_staging(
     connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition
 ) -> None:
-    """A logged table of the target's shape without indexes, which takes only rows of this partition."""
-    constraint = ""
+    """A logged table of the target's shape without indexes, which takes only rows of this partition.
+
+    An identity column that the contract does not have is filled from the target's own sequence where the staging table may
+    be attached; elsewhere the insert into the target fills it.
+    """
+    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    checks = ""
     if predicate := partition_predicate(target, partition):
-        column = quote_identifier(partition.column or "")
-        constraint = f", constraint {BOUNDS_CONSTRAINT} check ({column} is not null and {predicate})"
+        present = "".join(
+            f"{quote_identifier(condition.column)} is not null and " for condition in partition.conditions
+        )
+        checks = f", constraint {BOUNDS_CONSTRAINT} check ({present}{predicate})"
+    if own_bounds := await connection.fetchval(query("own_partition_constraint"), target.oid):
+        checks += f", constraint {OWN_BOUNDS_CONSTRAINT} check ({own_bounds})"
     await connection.execute(
-        f"create table {quoted(LEDGER_SCHEMA, handle.staging_table)} ("
-        f"like {quoted(target.name.schema_name, target.name.table)}"
-        f" including all excluding indexes excluding identity excluding statistics{constraint})"
+        f"create table {staging} (like {quoted(target.name.schema_name, target.name.table)}"
+        f" including all excluding indexes excluding identity excluding statistics{checks})"
     )
+    for name, sequence in target.sequences.items():
+        fill = (
+            f"set default nextval({_literal(sequence)}::regclass)"
+            if target.takes_partitions_of(partition)
+            else "drop not null"
+        )
+        await connection.execute(f"alter table {staging} alter column {quote_identifier(name)} {fill}")
 
 
 async def drop_staging(connection: asyncpg.Connection, staging_table: str) -> None:
@@ -121,27 +181,51 @@ async def add_key(connection: asyncpg.Connection, handle: LoadHandle, key: Seque
     await connection.execute(f"alter table {quoted(LEDGER_SCHEMA, handle.staging_table)} add primary key ({columns})")
 
 
+async def add_unique_index(connection: asyncpg.Connection, handle: LoadHandle, number: int, index: UniqueIndex) -> None:
+    """The target's unique index, on the staging table; raises UniqueViolationError when two rows share what it keeps unique."""
+    await connection.execute(
+        f"create unique index if not exists {quote_identifier(f'{handle.staging_table}_unique_{number}')} "
+        f"on {quoted(LEDGER_SCHEMA, handle.staging_table)} using {index.definition}"
+    )
+
+
 def partition_predicate(target: Target, partition: Partition) -> str | None:
     """SQL that is true for exactly the partition's rows; None for a table that is loaded whole."""
-    if partition.column is None:
-        return None
-    lower, upper = bound_texts(target, partition)
-    column = quote_identifier(partition.column)
-    type_sql = target.column_types[partition.column].sql
-    return f"{column} >= '{lower}'::{type_sql} and {column} < '{upper}'::{type_sql}"
+    terms = []
+    for condition in partition.conditions:
+        column, type_sql = quote_identifier(condition.column), target.column_types[condition.column].sql
+        bounds = _bound_texts(target, condition)
+        for operator, bound in zip((">=", "<") if len(bounds) > 1 else ("=",), bounds, strict=True):
+            terms.append(f"{column} {operator} {bound}::{type_sql}")
+    return " and ".join(terms) or None
 
 
-def bound_texts(target: Target, partition: Partition) -> tuple[str, str]:
-    """The bounds as PostgreSQL prints them in UTC with ISO dates, so that they compare with pg_get_expr's text."""
-    column_type = target.column_types[partition.column or ""]
-    bounds = partition.bounds(column_type.name)
-    assert bounds is not None  # noqa: S101 - callers have a partition column
-    return _literal(bounds[0]), _literal(bounds[1])
+def partition_bounds(target: Target, partition: Partition) -> str:
+    """The bounds of a partition that the target takes, as ATTACH wants them and as pg_get_expr prints them."""
+    (condition,) = partition.conditions
+    bounds = _bound_texts(target, condition)
+    return f"FOR VALUES FROM ({bounds[0]}) TO ({bounds[1]})" if len(bounds) > 1 else f"FOR VALUES IN ({bounds[0]})"
 
 
-def _literal(value: date | datetime) -> str:
-    text = value.isoformat(" ") if isinstance(value, datetime) else value.isoformat()
-    return text.removesuffix(":00") if text.endswith("+00:00") else text
+def _bound_texts(target: Target, condition: Window | Equals) -> list[str]:
+    """The bounds of a window, or the one value, as literals that PostgreSQL prints in the same way, in UTC with ISO dates."""
+    type_name = target.column_types[condition.column].name
+    values = condition.bounds(type_name) if isinstance(condition, Window) else [condition.value(type_name)]
+    return [_literal(value) for value in values]
+
+
+def _literal(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() if value >= 0:
+            return str(value)
+        case datetime():
+            text = value.isoformat(" ")
+            text = text.removesuffix(":00") if text.endswith("+00:00") else text
+        case _:
+            text = str(value)
+    return "'" + text.replace("'", "''") + "'"
 
 
 async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:
@@ -153,10 +237,16 @@ async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contra
     ]
     if spec.key:
         lines.append(f"primary key ({', '.join(quote_identifier(name) for name in spec.key)})")
-    column: str | None = getattr(spec.partitions, "column", None)
+    match spec.partitions:
+        case TimeWindowPartitions(column=column):
+            strategy = "range"
+        case StaticPartitions(column=column) | DynamicPartitions(column=column):
+            strategy = "list"
+        case _:
+            column, strategy = None, ""
     # A primary key of a partitioned table must hold the partition column; without it the table stays a plain one.
     is_partitioned = column is not None and (not spec.key or column in spec.key)
-    suffix = f" partition by range ({quote_identifier(column)})" if column and is_partitioned else ""
+    suffix = f" partition by {strategy} ({quote_identifier(column)})" if column and is_partitioned else ""
     await connection.execute(f"create schema if not exists {quote_identifier(spec.target.schema_name)}")
     await connection.execute(
         f"create table {quoted(spec.target.schema_name, spec.target.table)} (\n  "

@@ -17,66 +17,82 @@ Array = Any
 _Buffer = Any
 
 _Bools = npt.NDArray[np.bool_]
-_Offsets = npt.NDArray[np.int64]
+_Offsets = npt.NDArray[np.signedinteger[Any]]
+
+_OF_BYTES: tuple[Any, ...] = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
+_NARROW_MAX = 2**31 - 1
 
 
 def canonical(array: Array) -> Array:
     """The same values in buffers that begin at 0 and hold nothing below nulls.
 
-    Takes what polars gives without views: nulls, Booleans, fixed widths, large strings, binaries and lists, structs.
+    Takes nulls, Booleans, fixed widths, texts, binaries, large lists and structs, without views and dictionaries. Texts and
+    binaries have offsets of 32 bits where those reach.
     """
-    rows = len(array)
-    if pa.types.is_null(array.type) or not rows:
-        return pa.nulls(rows, array.type)
-    valid = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
+    rows, kind = len(array), array.type
+    if kind in _OF_BYTES:
+        return _of_bytes(array)
+    if pa.types.is_null(kind) or not rows:
+        return pa.nulls(rows, kind)
+    valid = _valid(array)
     bitmap = None if valid is None else _bits(valid)
-    kind = array.type
     if pa.types.is_struct(kind):
         children = [canonical(child) for child in array.flatten()]  # nulls of the struct reach into its fields
-        return pa.Array.from_buffers(kind, rows, [bitmap], children=children)
+        fields = [pa.field(kind.field(n).name, child.type) for n, child in enumerate(children)]
+        return pa.Array.from_buffers(pa.struct(fields), rows, [bitmap], children=children)
     if pa.types.is_large_list(kind):
-        offsets = _offsets(array, valid)
         values = canonical(array.flatten())  # without what stands below nulls
-        return pa.Array.from_buffers(kind, rows, [bitmap, pa.py_buffer(offsets.data)], children=[values])
-    if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
-        offsets = _offsets(array, valid)
-        return pa.Array.from_buffers(kind, rows, [bitmap, pa.py_buffer(offsets.data), _bytes(array, valid, offsets)])
+        offsets = _offsets(_given_offsets(array), valid)
+        return pa.Array.from_buffers(
+            pa.large_list(values.type), rows, [bitmap, pa.py_buffer(offsets.data)], children=[values]
+        )
     if pa.types.is_boolean(kind):
         values = (array if valid is None else array.fill_null(False)).to_numpy(zero_copy_only=False)  # noqa: FBT003, Arrow's own signature
         return pa.Array.from_buffers(kind, rows, [bitmap, _bits(values)])
     return pa.Array.from_buffers(kind, rows, [bitmap, _fixed(array, valid)])
 
 
+def _valid(array: Array) -> _Bools | None:
+    return np.asarray(array.is_valid().to_numpy(zero_copy_only=False)) if array.null_count else None
+
+
 def _bits(values: _Bools) -> _Buffer:
     return pa.py_buffer(np.packbits(values, bitorder="little").data)
 
 
-def _offsets(array: Array, valid: _Bools | None) -> _Offsets:
+def _given_offsets(array: Array) -> _Offsets:
+    narrow = pa.types.is_string(array.type) or pa.types.is_binary(array.type)
+    dtype = np.dtype(np.int32 if narrow else np.int64)
+    return np.frombuffer(array.buffers()[1], dtype=dtype, count=len(array) + 1, offset=dtype.itemsize * array.offset)
+
+
+def _offsets(given: _Offsets, valid: _Bools | None) -> _Offsets:
     """From 0 on, with nothing for a null."""
-    given = _given_offsets(array)
     if valid is None:
         return given - given[0] if given[0] else given
     lengths = np.diff(given)
     lengths[~valid] = 0
-    offsets = np.zeros(len(given), dtype=np.int64)
+    offsets = np.zeros(len(given), dtype=given.dtype)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
-def _given_offsets(array: Array) -> _Offsets:
-    buffer = array.buffers()[1]
-    return np.frombuffer(buffer, dtype=np.int64, count=len(array) + 1, offset=8 * array.offset)
-
-
-def _bytes(array: Array, valid: _Bools | None, offsets: _Offsets) -> _Buffer:
+def _of_bytes(array: Array) -> Array:
+    text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+    narrow, wide = _OF_BYTES[:2] if text else _OF_BYTES[2:]
+    if not len(array):
+        return pa.nulls(0, narrow)
+    valid, given = _valid(array), _given_offsets(array)
+    offsets = _offsets(given, valid)
+    kind = narrow if offsets[-1] <= _NARROW_MAX else wide
+    bitmap = None if valid is None else _bits(valid)
+    offsets = offsets.astype(np.int32 if kind == narrow else np.int64, copy=False)
+    if given[-1] - given[0] != offsets[-1]:
+        array = array.drop_null()  # copies what is left, one value behind the other
+        given = _given_offsets(array)
     data = array.buffers()[2]
-    given = _given_offsets(array)
-    first, last = int(given[0]), int(given[-1])
-    if last - first == int(offsets[-1]):
-        return pa.py_buffer(b"") if data is None else data.slice(first, last - first)
-    assert valid is not None, "only below a null there is something that does not count"  # noqa: S101
-    kept = array.drop_null()  # copies what is left, one value behind the other
-    return _bytes(kept, None, _offsets(kept, None))
+    data = pa.py_buffer(b"") if data is None else data.slice(int(given[0]), int(given[-1] - given[0]))
+    return pa.Array.from_buffers(kind, len(offsets) - 1, [bitmap, pa.py_buffer(offsets.data), data])
 
 
 def _fixed(array: Array, valid: _Bools | None) -> _Buffer:

@@ -8,7 +8,7 @@ import errno
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import polars as pl
 import pyarrow as pa
@@ -52,12 +52,13 @@ class Spool:
         self._chunk_bytes_max = chunk_bytes_max
         self._files = 0
 
-    def write(self, frames: Iterable[pl.DataFrame], *, origin: str) -> Iterator[ChunkDescriptor]:
+    def write(self, frames: Iterable[pl.DataFrame | pa.Table], *, origin: str) -> Iterator[ChunkDescriptor]:
         """A descriptor for each chunk of the frames, all of which come from `origin`, as soon as it is durable.
 
         A chunk ends at `chunk_rows_max` rows, at `chunk_bytes_max` of Arrow data, and where the frames' columns or their
         types change; reserved columns may come and go. Where it ends depends on rows and frames, not on time. A generator of
-        frames is closed when this one is. Raises SourceError and NotEnoughSpace.
+        frames is closed when this one is. Arrow tables have types that polars gives without views (no
+        dictionaries). Raises SourceError and NotEnoughSpace.
         """
         origin_row = 0
         try:
@@ -68,12 +69,12 @@ class Spool:
             if isinstance(frames, Generator):
                 frames.close()
 
-    def _cut(self, frames: Iterable[pl.DataFrame]) -> Iterator[pa.Table]:
+    def _cut(self, frames: Iterable[pl.DataFrame | pa.Table]) -> Iterator[pa.Table]:
         """The same rows in tables of a chunk each."""
         pending: list[pa.Table] = []
         rows = size = 0
         for frame in frames:
-            table = _as_table(frame)
+            table = _as_table(frame) if isinstance(frame, pl.DataFrame) else frame
             row_bytes = 1 + table.nbytes // max(table.num_rows, 1)
             if pending and table.num_rows and _own_columns(table) != _own_columns(pending[0]):
                 yield _joined(pending)
@@ -92,17 +93,20 @@ class Spool:
             yield _joined(pending)
 
     def _write_file(self, table: pa.Table, origin: str, origin_row: int) -> ChunkDescriptor:
-        content = _serialized(table)
+        batch = _canonical_batch(table)
         folder = self._scope.spool_dir
         file = folder / f"{self._files:08}.arrow"
-        require_free_space(folder, self._scope.disk_free_min_bytes + content.size)
+        require_free_space(folder, self._scope.disk_free_min_bytes + batch.nbytes)
         try:
             with durable_file(file) as stream:
-                stream.write(content)
+                hashed = _Hashed(stream)
+                sink = pa.PythonFile(hashed, "w")  # type: ignore[arg-type]
+                with pa.ipc.new_file(sink, batch.schema) as writer:
+                    writer.write_batch(batch)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise NotEnoughSpace(
-                    f"{file}: {error.strerror} while spooling {content.size:,} bytes; make room on that disk and rerun"
+                    f"{file}: {error.strerror} while spooling {batch.nbytes:,} bytes; make room on that disk and rerun"
                 ) from None
             raise SourceError(f"{file}: {error.strerror} while spooling; mend that folder and rerun") from None
         self._files += 1
@@ -111,12 +115,35 @@ class Spool:
             path=str(file),
             file_bytes=size,
             file_mtime_ns=mtime_ns,
-            file_digest=xxhash.xxh3_128_hexdigest(content),
+            file_digest=hashed.digest.hexdigest(),
             row_offset=0,
             rows=table.num_rows,
             origin=origin,
             origin_row=origin_row,
         )
+
+
+class _Hashed:
+    """A stream that keeps the digest of what was written to it; the part of a file that Arrow's writer asks for."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.digest = xxhash.xxh3_128()
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return self._stream.write(content)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def flush(self) -> None:
+        """The stream's owner flushes it once."""
+
+    def close(self) -> None:
+        """The stream's owner closes it."""
 
 
 def read_spooled(descriptor: ChunkDescriptor) -> pl.DataFrame:
@@ -142,7 +169,9 @@ def _read(file: Path, *, rows: bool) -> pl.DataFrame:
             version = reader.schema.metadata
             if version == _FORMAT:
                 table = reader.read_all() if rows else reader.schema.empty_table()
-                return pl.DataFrame(table.replace_schema_metadata(None))
+                frame = pl.DataFrame(table.replace_schema_metadata(None))
+                frame.columns = table.column_names  # polars gives an empty name another one
+                return frame
     except PermissionError:
         raise SourceError(f"{file}: permission denied; make it readable for this user") from None
     except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -194,18 +223,12 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
 # ---- bytes that depend on the rows alone ------------------------------------------------------------------------------------
 
 
-def _serialized(table: pa.Table) -> pa.Buffer:
+def _canonical_batch(table: pa.Table) -> pa.RecordBatch:
     columns = []
     for field, column in zip(table.schema, table.columns, strict=True):
         array = column.combine_chunks()
         if field.name.startswith(ABSENT_PREFIX):
             array = array.fill_null(False)  # noqa: FBT003, rows of a table that lacks the column lack nothing
         columns.append(canonical(array))
-    schema = pa.schema(
-        [pa.field(name, column.type) for name, column in zip(table.column_names, columns, strict=True)],
-        metadata=_FORMAT,
-    )
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema) as writer:
-        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-    return sink.getvalue()
+    fields = [pa.field(name, column.type) for name, column in zip(table.column_names, columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=_FORMAT))

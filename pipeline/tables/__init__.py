@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from pipeline.contract.check import Contract
 from pipeline.errors import RowledgerError, SpecError
-from pipeline.model.column import TypeName
 from pipeline.model.table import TableSpec
 
 __all__ = ["all_tables", "check_spec", "table"]
@@ -54,13 +53,10 @@ def check_spec(spec: TableSpec) -> None:
     columns = {column.name: column for column in Contract.of(spec.row).columns}
     if nullable := [name for name in spec.key if columns[name].nullable]:
         raise SpecError(f"table {spec.name}: key columns {nullable} may be null; a key's columns must not be")
-    partition_column: str | None = getattr(spec.partitions, "column", None)
-    if partition_column is not None:
-        type_name = columns[partition_column].type.name
-        if type_name not in {TypeName.DATE, TypeName.TIMESTAMP, TypeName.TIMESTAMPTZ}:
-            raise SpecError(
-                f"table {spec.name}: partition column {partition_column!r} is {type_name}; it must be a date or a timestamp"
-            )
+    try:
+        spec.partitions.require_types({name: column.type.name for name, column in columns.items()})
+    except SpecError as error:
+        raise SpecError(f"table {spec.name}: {error}") from None
 
 
 def _specs(module: ModuleType) -> list[TableSpec]:

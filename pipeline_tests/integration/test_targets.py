@@ -73,20 +73,20 @@ def test_an_existing_partitioned_table_gets_its_partition_swapped(database: str,
     assert fetch_value(database, "select count(*) from pg_inherits where inhparent = 'depot.parcels'::regclass") == 1
 
 
-def test_partitions_cut_another_way_are_refused_in_words(database: str, tmp_path: Path) -> None:
+def test_partitions_cut_another_way_take_the_rows_without_being_replaced(database: str, tmp_path: Path) -> None:
     _existing(
         database,
         "create schema depot",
         "create table depot.parcels (day date not null, parcel_id integer, label text) partition by range (day)",
         "create table depot.march partition of depot.parcels for values from ('2024-03-01') to ('2024-04-01')",
-        f"insert into depot.parcels values ('{DAY}', 1, 'old')",
+        f"insert into depot.parcels values ('{DAY}', 1, 'old'), ('{NEXT_DAY}', 1, 'of the next day')",
     )
     write_source(tmp_path, "parcels", DAY, parcels(20))
-    report = load_one(database, PARCELS, tmp_path, DAY)
-    assert isinstance(report.error, TargetMismatch)
-    assert "depot.parcels" in str(report.error)
-    assert "overlap" in str(report.error)
-    assert fetch_value(database, "select count(*) from depot.parcels") == 1
+    assert load_one(database, PARCELS, tmp_path, DAY).error is None
+    assert (
+        fetch_value(database, f"delete from depot.march where day = '{NEXT_DAY}' returning label") == "of the next day"
+    )
+    assert_accounted(database, PARCELS, parcels(20))
 
 
 def test_a_unique_index_of_the_target_refuses_the_load_without_quoting_rows(database: str, tmp_path: Path) -> None:

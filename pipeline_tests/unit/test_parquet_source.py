@@ -1,24 +1,31 @@
 """Parquet files are planned from their footers, read back row for row, and never read when they are not what was planned."""
 
+import base64
 import os
 import random
-from datetime import date
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from pydantic import BaseModel
 
 from pipeline.errors import SourceError
 from pipeline.model.manifest import Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
+from pipeline.model.table import TableSpec
 from pipeline.source.nycflights import land_flights
-from pipeline.source.parquet import ParquetFiles
+from pipeline.source.parquet import ParquetFiles, _unclamped
 
 ONE = ParquetFiles(path="{landing}/t/{partition_key}.parquet")
 DAY = Partition(key="2013-01-01")
@@ -95,8 +102,21 @@ def test_a_key_does_not_leave_its_folder(tmp_path: Path, key: str) -> None:
 
 
 def test_an_unknown_placeholder_is_refused_when_the_spec_is_made() -> None:
-    with pytest.raises(ValueError, match="placeholders are"):
-        ParquetFiles(path="{landing}/{day}.parquet")
+    source = ParquetFiles(path="{landing}/{day}.parquet")
+    with pytest.raises(ValueError, match=r"names \{day\}; the placeholders are \{landing\}, \{partition_key\}"):
+        TableSpec(name="t", row=BaseModel, source=source)
+    for path in (
+        "{landing}/{}.parquet",
+        "{landing}/{0}.parquet",
+        "{landing}/{a.b}",
+        "{a!r}",
+        "{a:>9}",
+        "{",
+        "}",
+        "{a[0]}",
+    ):
+        with pytest.raises(ValueError, match="path"):
+            ParquetFiles(path=path)
 
 
 def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -208,3 +228,278 @@ def test_a_landed_day_is_read_back_with_its_zone_and_nulls(tmp_path: Path) -> No
         "2013-12-31.parquet",
     ]
     assert_frame_equal(frame, pl.read_parquet(tmp_path / "again" / "2013-01-01.parquet"))
+
+
+# ---- cuts ---------------------------------------------------------------------------------------------------------------
+
+
+def test_thousands_of_tiny_row_groups_make_few_chunks(tmp_path: Path) -> None:
+    write(tmp_path, 3_000, group_rows=1)
+
+    manifest = plan(tmp_path, 1_000)
+
+    assert [chunk.rows for chunk in manifest.chunks] == [1_000] * 3
+    assert read_all(manifest) == list(range(3_000))
+
+
+def test_a_row_group_of_more_bytes_than_a_chunk_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.source.parquet.CHUNK_BYTES_MAX", 4_000)
+    write(tmp_path, 1_000, group_rows=1_000)
+
+    manifest = plan(tmp_path, 1_000)
+
+    assert len(manifest.chunks) > 3
+    assert read_all(manifest) == list(range(1_000))
+
+
+# ---- hive folders -------------------------------------------------------------------------------------------------------
+
+HIVE = ParquetFiles(path="{landing}/t/day={partition_key}/*/*.parquet", hive=("day", "part of"))
+
+
+def hive_file(folder: Path, part: str, first: int = 0) -> None:
+    write(folder, 3, name=f"day=2013-01-01/part%20of={part}/x.parquet", first=first)
+
+
+def test_hive_keys_are_columns_of_text_as_they_were_before_they_were_quoted(tmp_path: Path) -> None:
+    hive_file(tmp_path, "a%2Fb=c")
+    hive_file(tmp_path, "__HIVE_DEFAULT_PARTITION__", 3)
+
+    chunks = plan(tmp_path, source=HIVE).chunks
+    frames = [HIVE.read(chunk.descriptor) for chunk in chunks]
+
+    assert [frame.schema for frame in frames] == [HIVE.frame_schema(chunk.descriptor) for chunk in chunks]
+    assert pl.concat(frames).select("n", "day", "part of").rows() == [
+        *((n, "2013-01-01", None) for n in (3, 4, 5)),
+        *((n, "2013-01-01", "a/b=c") for n in (0, 1, 2)),
+    ]
+
+
+def test_the_same_file_in_another_hive_folder_is_another_source(tmp_path: Path) -> None:
+    hive_file(tmp_path / "a", "1")
+    hive_file(tmp_path / "b", "2")
+    hive_file(tmp_path / "c", "1")
+    a, b, c = (plan(tmp_path / name, source=HIVE).digest for name in "abc")
+
+    assert a == c != b
+
+
+def test_a_touched_file_in_a_hive_folder_is_still_the_same(tmp_path: Path) -> None:
+    hive_file(tmp_path, "1")
+    (chunk,) = plan(tmp_path, source=HIVE).chunks
+    os.utime(chunk.descriptor.path, ns=(1, 1))
+
+    assert HIVE.read(chunk.descriptor).height == 3
+
+
+def test_a_hive_key_that_the_path_or_the_file_contradicts_is_named(tmp_path: Path) -> None:
+    hive_file(tmp_path, "1")
+
+    with pytest.raises(SourceError, match="no folder of its path is called year=…"):
+        plan(tmp_path, source=HIVE.model_copy(update={"hive": ("year",)}))
+    pq.write_table(pa.table({"day": [1]}), tmp_path / "t/day=2013-01-01/part%20of=1/x.parquet")
+    with pytest.raises(SourceError, match=r"the columns \['day'\] are in the file and in the names of its folders"):
+        plan(tmp_path, source=HIVE)
+
+
+# ---- what a column may be -----------------------------------------------------------------------------------------------
+
+
+def write_column(folder: Path, values: object, **options: Any) -> ParquetFiles:
+    file = folder / "t" / "2013-01-01.parquet"
+    file.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"c": values}), file, **options)
+    return ONE
+
+
+def read_column(folder: Path) -> pl.Series:
+    """The column of the one chunk, after a look whether its type was foretold."""
+    (chunk,) = plan(folder).chunks
+    frame = ONE.read(chunk.descriptor)
+    assert frame.schema == ONE.frame_schema(chunk.descriptor)
+    return frame["c"]
+
+
+DAY_ONE = datetime(2024, 3, 1, 12, 30, 15, 123456)  # noqa: DTZ001, a local time
+FIRST, LAST = datetime.min, datetime.max  # noqa: DTZ901, local times
+_COLUMNS: dict[str, tuple[pa.DataType, list[Any]]] = {
+    "uint64": (pa.uint64(), [2**64 - 1, None]),
+    "float16": (pa.float16(), [1.5, None]),
+    "null": (pa.null(), [None, None]),
+    "large string": (pa.large_string(), ["ä", None]),
+    "string view": (pa.string_view(), ["a string of more than twelve bytes", None]),
+    "binary view": (pa.binary_view(), [b"\x00", None]),
+    "dictionary": (pa.dictionary(pa.int8(), pa.string()), ["a", None, "a"]),
+    "dictionary of integers": (pa.dictionary(pa.int32(), pa.int64()), [5, None]),
+    "decimal128": (pa.decimal128(38, 10), [Decimal("-1234567890123456789012345678.0123456789"), None]),
+    "decimal256 of few digits": (pa.decimal256(20, 2), [Decimal("1.10"), None]),
+    "timestamp in s": (pa.timestamp("s"), [DAY_ONE.replace(microsecond=0), None]),
+    "timestamp in ms": (pa.timestamp("ms"), [DAY_ONE.replace(microsecond=123000), None]),
+    "timestamp in us": (pa.timestamp("us"), [DAY_ONE, FIRST, LAST]),
+    "timestamp in ns": (pa.timestamp("ns"), [DAY_ONE, None]),
+    "timestamp with a zone": (pa.timestamp("us", "Europe/Berlin"), [DAY_ONE.replace(tzinfo=UTC), None]),
+    "timestamp with an offset": (pa.timestamp("us", "+02:00"), [DAY_ONE.replace(tzinfo=UTC), None]),
+    "timestamp with a zone nobody knows": (pa.timestamp("us", "Mars/Olympus"), [DAY_ONE.replace(tzinfo=UTC), None]),
+    "time": (pa.time64("us"), [DAY_ONE.time(), None]),
+    "duration": (pa.duration("us"), [timedelta(days=-3, microseconds=1), None]),
+    "list": (pa.list_(pa.int64()), [[1, None], [], None]),
+    "list view": (pa.list_view(pa.int64()), [[1, None], [], None, [7]]),
+    "struct": (pa.struct([("a", pa.int64()), ("b", pa.list_(pa.string()))]), [{"a": 1, "b": ["x"]}, None]),
+    "extension": (pa.json_(), ['{"a": 1}', None]),
+}
+
+
+@pytest.mark.parametrize("name", _COLUMNS)
+def test_values_of_every_type_are_read_as_they_are(tmp_path: Path, name: str) -> None:
+    kind, values = _COLUMNS[name]
+    array = (
+        pa.ExtensionArray.from_storage(kind, pa.array(values, kind.storage_type))
+        if isinstance(kind, pa.BaseExtensionType)
+        else pa.array(values, kind)
+    )
+    write_column(tmp_path, array)
+
+    assert read_column(tmp_path).to_list() == values
+
+
+def test_decimals_of_more_digits_than_a_frame_holds_are_exact_text(tmp_path: Path) -> None:
+    digits = "9" * 40 + "." + "1" * 20
+    write_column(tmp_path, pa.array([[Decimal(digits)], None], pa.list_(pa.decimal256(60, 20))))
+    assert read_column(tmp_path).to_list() == [[digits], None]
+    write_column(tmp_path, pa.array([Decimal(digits), None], pa.decimal256(60, 20)))
+    assert read_column(tmp_path).to_list() == [digits, None]
+
+
+def test_timestamps_of_96_bits_keep_years_that_nanoseconds_do_not_reach(tmp_path: Path) -> None:
+    """polars moves them to 1677 or 2262 without a word; Spark and Impala write 9999-12-31 for ever."""
+    moments = [LAST.replace(microsecond=0), DAY_ONE, FIRST, None]
+    write_column(tmp_path, pa.array(moments), use_deprecated_int96_timestamps=True, store_schema=False)
+
+    (chunk,) = plan(tmp_path).chunks
+    assert ONE.read(chunk.descriptor)["c"].to_list() == moments
+
+
+def test_timestamps_of_96_bits_that_no_one_type_holds_are_an_error(tmp_path: Path) -> None:
+    fine = pa.array([1], pa.timestamp("ns"))
+    far = pa.array([LAST], pa.timestamp("us"))
+    file = write(tmp_path)
+    options = {"use_deprecated_int96_timestamps": True, "store_schema": False}
+    with pq.ParquetWriter(file, pa.schema([("c", pa.timestamp("us"))]), **options) as writer:
+        writer.write_table(pa.table({"c": far}))
+    near = tmp_path / "near.parquet"
+    pq.write_table(pa.table({"c": fine}), near, **options)
+    (chunk,) = plan(tmp_path).chunks
+    frame = pl.concat([pl.read_parquet(file), pl.read_parquet(near)])
+
+    with pytest.raises(SourceError, match=r"column 'c' has timestamps beyond what nanoseconds reach, and others with"):
+        _unclamped(file, frame, ["c"], 0)
+    assert ONE.read(chunk.descriptor)["c"].to_list() == [LAST]
+
+
+def test_files_of_one_partition_may_have_different_columns(tmp_path: Path) -> None:
+    source = ParquetFiles(path="{landing}/t/{partition_key}-*.parquet")
+    write(tmp_path, 2, name="2013-01-01-a.parquet")
+    pq.write_table(pa.table({"n": ["x"]}), tmp_path / "t" / "2013-01-01-b.parquet")
+
+    schemas = [source.frame_schema(chunk.descriptor) for chunk in plan(tmp_path, source=source).chunks]
+
+    assert schemas == [{"n": pl.Int64(), "s": pl.String()}, {"n": pl.String()}]
+
+
+# ---- limits, and footers that lie ---------------------------------------------------------------------------------------
+
+
+def test_more_columns_than_the_limit_are_refused_with_both_figures(tmp_path: Path) -> None:
+    write(tmp_path)
+
+    with pytest.raises(SourceError, match=r"2013-01-01\.parquet: has 2 columns, the limit is 1 \(columns_max\)"):
+        plan(tmp_path, source=ONE.model_copy(update={"columns_max": 1}))
+
+
+def test_a_row_group_of_more_bytes_than_the_limit_is_refused_with_both_figures(tmp_path: Path) -> None:
+    write(tmp_path, 100_000, group_rows=100_000)
+    limited = ParquetFiles(path=ONE.path, row_group_bytes_max=2**20)
+
+    with pytest.raises(SourceError, match=r"parquet: row group 0 declares [\d,]+ bytes .* limit is 1,048,576 \(row_gr"):
+        plan(tmp_path, source=limited)
+
+
+def test_columns_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(table, write(tmp_path))
+
+    with pytest.raises(SourceError, match=r"has several columns of the names \['a'\]"):
+        plan(tmp_path)
+
+
+def _varint(number: int) -> bytes:
+    """A number as Thrift's compact protocol writes it."""
+    zigzag, written = number << 1, bytearray()
+    while zigzag >= 0x80:
+        written.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    return bytes([*written, zigzag])
+
+
+def _with_footer(file: Path, change: Callable[[bytes], bytes]) -> None:
+    content = file.read_bytes()
+    length = int.from_bytes(content[-8:-4], "little")
+    footer = change(content[-8 - length : -8])
+    file.write_bytes(content[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+
+@pytest.mark.parametrize("rows", [10**9, 10**15])
+def test_a_footer_that_declares_absurdly_many_rows_is_refused_before_they_are_planned(
+    tmp_path: Path, rows: int
+) -> None:
+    file = write(tmp_path, 54_321, group_rows=54_321)
+    file_bytes = file.stat().st_size
+    _with_footer(file, lambda footer: footer.replace(_varint(54_321), _varint(rows)))
+    if rows < file_bytes * 10_000:
+        manifest = plan(tmp_path, 1_000_000)
+        assert manifest.enqueued_rows == rows
+        with pytest.raises(SourceError):
+            ONE.read(manifest.chunks[0].descriptor)
+    else:
+        with pytest.raises(
+            SourceError, match=r"parquet: declares 1,000,000,000,000,000 rows in [\d,]+ bytes, the limit is"
+        ):
+            plan(tmp_path, 1_000_000)
+
+
+def test_row_groups_that_contradict_the_footer_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, 54_321, group_rows=54_321)
+    _with_footer(file, lambda footer: footer.replace(_varint(54_321), _varint(54_322), 1))
+
+    with pytest.raises(SourceError, match=r"parquet: declares 54322 rows and row groups with 54321"):
+        plan(tmp_path)
+
+
+def test_a_codec_that_nobody_here_knows_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    path_and_codec = b"\x19\x18\x01n\x15"  # the column's path in the schema, and the field of its codec
+    _with_footer(file, lambda footer: footer.replace(path_and_codec + b"\x02", path_and_codec + b"\x06"))
+
+    with pytest.raises(SourceError, match=r"parquet: is compressed in a way that is not known here"):
+        read_all(plan(tmp_path))
+
+
+class _NoSecret(pe.KmsClient):
+    def __init__(self, _connection: object) -> None:
+        super().__init__()
+
+    def wrap_key(self, key: bytes, _master: str) -> bytes:
+        return base64.b64encode(key)
+
+
+@pytest.mark.parametrize("plaintext_footer", [False, True])
+def test_an_encrypted_file_is_called_so(tmp_path: Path, *, plaintext_footer: bool) -> None:
+    file = write(tmp_path)
+    keys = pe.EncryptionConfiguration(footer_key="k", column_keys={"c": ["n"]}, plaintext_footer=plaintext_footer)
+    properties = pe.CryptoFactory(_NoSecret).file_encryption_properties(pe.KmsConnectionConfig(), keys)
+    table = pa.table({"n": [1]})
+    with pq.ParquetWriter(file, table.schema, encryption_properties=properties) as writer:
+        writer.write_table(table)
+
+    with pytest.raises(SourceError, match=r"2013-01-01\.parquet: is encrypted, and no key is known here"):
+        read_all(plan(tmp_path))

@@ -39,6 +39,7 @@ def test_a_load_reaches_every_state_and_leaves_no_end_state() -> None:
         LoadState.REPLACED,
         LoadState.REJECTED,
         LoadState.ABANDONED,
+        LoadState.REPEATED,
     }
 
 

@@ -66,14 +66,27 @@ join (select distinct on (attnum) * from step order by attnum, depth desc) as st
 join pg_type as type on type.oid = step.type_id
 order by declared.attnum;
 
--- name: attached_partition
--- The partition that holds exactly these bounds, if there is one.
-select namespace.nspname::text as schema_name, class.relname::text as table_name
+-- name: attached_partitions
+-- The partition that holds exactly these bounds ($2), and the one for all other rows, if they are there.
+select
+    namespace.nspname::text as schema_name, class.relname::text as table_name,
+    pg_get_expr(class.relpartbound, class.oid) = 'DEFAULT' as is_default, class.relkind = 'r' as is_plain
 from pg_inherits
 join pg_class as class on class.oid = pg_inherits.inhrelid
 join pg_namespace as namespace on namespace.oid = class.relnamespace
-where pg_inherits.inhparent = $1
-    and pg_get_expr(class.relpartbound, class.oid) = format('FOR VALUES FROM (%L) TO (%L)', $2::text, $3::text);
+where pg_inherits.inhparent = $1 and pg_get_expr(class.relpartbound, class.oid) in ($2::text, 'DEFAULT');
+
+-- name: own_partition_constraint
+-- What a table that is a partition itself asks of its rows.
+select pg_get_partition_constraintdef(oid) from pg_class where oid = $1 and relispartition;
+
+-- name: identity_columns
+-- Columns that the server numbers, and the sequences that it takes the numbers from.
+select
+    attribute.attname::text as name,
+    pg_get_serial_sequence(attribute.attrelid::regclass::text, attribute.attname) as sequence
+from pg_attribute as attribute
+where attribute.attrelid = $1 and attribute.attidentity <> '' and not attribute.attisdropped;
 
 -- name: staging_tables
 -- Staging tables whose load has ended, left behind by a process that died.

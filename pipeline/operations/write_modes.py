@@ -1,0 +1,268 @@
+"""Bring a reconciled load's rows into the target, as its write mode says, and count what the target has really stored.
+
+Triggers and rules of the target may have a say in what becomes of a row, so it is not enough that a statement raised nothing.
+All of it runs in the transaction that reconciles and publishes.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import asyncpg
+
+from pipeline.contract.fingerprint import Fingerprint, fingerprint_from_row, fingerprint_sql
+from pipeline.errors import DiscrepancyFound
+from pipeline.model.manifest import Manifest
+from pipeline.model.partition import Partition
+from pipeline.model.table import TableSpec, WriteMode
+from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
+from pipeline.operations.sums import Base, ensure_base, scope_of
+from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, drop_staging, partition_predicate, quoted
+from pipeline.postgres.ledger import ChunkTotals, LoadHandle
+from pipeline.postgres.publication import (
+    ensure_partition,
+    insert_statement,
+    lock_target,
+    lock_target_against_writers,
+    publish_by_attach,
+    publish_by_insert,
+    publish_by_swap,
+    read_swap_obstacles,
+    same_key,
+)
+from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.retry import retrying
+from pipeline.postgres.session import transaction
+from pipeline.settings import WriterSettings
+
+__all__ = ["FinishedLoad", "Published", "publish_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedLoad:
+    """What finishing needs to know of a load whose chunks have all committed."""
+
+    spec: TableSpec
+    target: Target
+    partition: Partition
+    manifest: Manifest
+    handle: LoadHandle
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What failpoints can ask for."""
+        return {"partition": self.partition.key}
+
+    @property
+    def name(self) -> str:
+        """Table and partition, for messages."""
+        return f"table {self.spec.name}, partition {self.partition.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of the rows written: added to the table, or put in the place of others with their key."""
+
+    inserted_rows: int
+    updated_rows: int
+
+
+async def publish_rows(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> Published:
+    """Make the rows visible when the transaction commits; raises DiscrepancyFound where the target has stored others."""
+    match load.spec.write_mode:
+        case WriteMode.REPLACE:
+            await _replace(connection, load, totals, settings)
+            published = Published(totals.written_rows, 0)
+        case WriteMode.APPEND:
+            published = await _append(connection, load, totals, settings)
+        case WriteMode.UPSERT:
+            published = await _upsert(connection, load, totals, settings)
+    # What a deferrable constraint has to say is heard now, while it can be told from a failed COMMIT.
+    await connection.execute("set constraints all immediate")
+    return published
+
+
+async def _replace(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> None:
+    """Without moving a row where the target allows it, otherwise by deleting and inserting."""
+    await connection.execute(
+        query("replace_published_load"), str(load.spec.target), load.partition.key, not load.partition.conditions
+    )
+    await _record(connection, load)
+    if load.target.takes_partitions_of(load.partition):
+        if await _in_turns(connection, settings, lambda: _attach(connection, load, replaces=True)):
+            return
+        await ensure_partition(connection, load.target, load.partition)
+    if not load.partition.conditions and await _in_turns(connection, settings, lambda: _swap(connection, load)):
+        return
+    await _replace_by_insert(connection, load, totals, settings)
+
+
+async def _append(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> Published:
+    """Add the rows to those that are there."""
+    scope = scope_of(load.spec, load.target, load.partition, WriteMode.APPEND)
+    if load.partition.key != scope.partition_key:
+        # Loads of other partitions count the same rows.
+        await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, load.target))
+    base = await ensure_base(
+        connection,
+        load.spec,
+        load.target,
+        scope,
+        load_id=load.handle.load_id,
+        fingerprint=settings.fingerprint,
+    )
+    await _record(connection, load, base=base)
+    if load.target.takes_partitions_of(load.partition):
+        if await _in_turns(connection, settings, lambda: _attach(connection, load, replaces=False)):
+            return Published(totals.written_rows, 0)
+        await ensure_partition(connection, load.target, load.partition)
+    stored = await _store(
+        connection, load, insert_statement(load.target, load.handle), fingerprint=settings.fingerprint
+    )
+    await _require_stored(connection, load, totals, stored, "inserted")
+    return Published(stored.rows, 0)
+
+
+async def _upsert(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> Published:
+    """Update the rows whose key is there, and add the others; nobody else writes meanwhile, so both can be counted."""
+    spec, target, handle = load.spec, load.target, load.handle
+    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target))
+    scope = scope_of(spec, target, load.partition, WriteMode.UPSERT)
+    base = await ensure_base(connection, spec, target, scope, load_id=handle.load_id, fingerprint=settings.fingerprint)
+    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    replaced = await measure_relation(
+        connection,
+        f"{target.sql} as target",
+        target.columns,
+        predicate=f"({scope.predicate}) and exists "
+        f"(select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})",
+        fingerprint=settings.fingerprint,
+    )
+    await _record(connection, load, base=base, replaced=replaced)
+    await ensure_partition(connection, target, load.partition)
+    statement = insert_statement(target, handle, upsert_on=spec.key)
+    stored = await _store(connection, load, statement, fingerprint=settings.fingerprint)
+    await _require_stored(connection, load, totals, stored, "inserted or updated")
+    return Published(stored.rows - replaced.rows, replaced.rows)
+
+
+async def _record(
+    connection: asyncpg.Connection, load: FinishedLoad, *, base: Base | None = None, replaced: Measured | None = None
+) -> None:
+    """What verification goes by, later on."""
+    found = base.found if base else None
+    await connection.execute(
+        query("record_publication"),
+        load.handle.load_id,
+        load.spec.write_mode,
+        load.manifest.content_digest,
+        base.load_id if base else None,
+        found.rows if found else None,
+        _as_json(found.fingerprint) if found else None,
+        replaced.rows if replaced else 0,
+        _as_json(replaced.fingerprint) if replaced else None,
+    )
+
+
+async def _in_turns(
+    connection: asyncpg.Connection, settings: WriterSettings, work: Callable[[], Awaitable[bool | None]]
+) -> bool | None:
+    """The work, which locks the target: the lock is waited for in short turns, so that readers do not pile up behind us."""
+    turns = retrying(settings, retry_if=lambda error: isinstance(error, asyncpg.LockNotAvailableError))
+    async for turn in turns:
+        with turn:
+            async with transaction(connection):
+                return await work()
+    raise AssertionError("the last turn returns or raises")
+
+
+async def _attach(connection: asyncpg.Connection, load: FinishedLoad, *, replaces: bool) -> bool:
+    return await publish_by_attach(connection, load.target, load.handle, load.partition, replaces=replaces)
+
+
+async def _swap(connection: asyncpg.Connection, load: FinishedLoad) -> bool:
+    """Whether the staging table has taken the target's place; what stands against it is looked for again under the lock."""
+    if await read_swap_obstacles(connection, load.target, load.handle):
+        return False
+    await lock_target(connection, load.target)
+    if await read_swap_obstacles(connection, load.target, load.handle):
+        return False
+    try:
+        async with transaction(connection):
+            await publish_by_swap(connection, load.target, load.handle)
+    except asyncpg.DependentObjectsStillExistError:  # something hangs on it that the look for obstacles does not know
+        return False
+    return True
+
+
+async def _replace_by_insert(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> None:
+    """Delete and insert, then count and compare what is there."""
+    target, written_rows = load.target, totals.written_rows
+    inserted_rows = await publish_by_insert(connection, target, load.handle, load.partition)
+    found = await measure_relation(
+        connection,
+        target.sql,
+        target.columns,
+        predicate=partition_predicate(target, load.partition) or "true",
+        fingerprint=settings.fingerprint,
+    )
+    problems = []
+    if not inserted_rows == found.rows == written_rows:
+        problems.append(
+            f"{written_rows} rows staged, {inserted_rows} inserted, {found.rows} found in {load.spec.target}"
+        )
+    await _require_same(connection, load, totals, found.fingerprint, problems)
+
+
+async def _store(connection: asyncpg.Connection, load: FinishedLoad, statement: str, *, fingerprint: bool) -> Measured:
+    """Run an INSERT, and measure the rows as the table has stored them."""
+    columns = load.target.columns
+    names = ", ".join(quote_identifier(column.name) for column in columns)
+    expressions = fingerprint_sql(columns, quote_identifier) if fingerprint else []
+    row = await connection.fetchrow(
+        f"with stored as ({statement} returning {names}) select {', '.join(['count(*)', *expressions])} from stored"  # noqa: S608 - identifiers are quoted
+    )
+    await drop_staging(connection, load.handle.staging_table)
+    return Measured(row[0], fingerprint_from_row(columns, row[0], tuple(row)[1:]) if fingerprint else None)
+
+
+async def _require_stored(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, stored: Measured, done: str
+) -> None:
+    problems = []
+    if stored.rows != totals.written_rows:
+        problems.append(f"{totals.written_rows} rows staged, {stored.rows} {done} in {load.spec.target}")
+    await _require_same(connection, load, totals, stored.fingerprint, problems)
+
+
+async def _require_same(
+    connection: asyncpg.Connection,
+    load: FinishedLoad,
+    totals: ChunkTotals,
+    found: Fingerprint | None,
+    problems: list[str],
+) -> None:
+    """Raise DiscrepancyFound for these problems, and where the values stored are not those that were read."""
+    if found is not None:
+        expected = await read_ledger_fingerprint(connection, load.handle.load_id, totals, load.target.columns)
+        check = fingerprint_check(expected, found)
+        problems += [] if check.passed else [check.summary]
+    if problems:
+        acting = [row[0] for row in await connection.fetch(query("triggers_and_rules"), load.target.oid)]
+        raise DiscrepancyFound(
+            f"{load.name}: {'; '.join(problems)}; look for triggers or rules on the target"
+            + (f" ({', '.join(acting)})" if acting else "")
+        )
+
+
+def _as_json(fingerprint: Fingerprint | None) -> str | None:
+    return fingerprint.to_json() if fingerprint is not None else None

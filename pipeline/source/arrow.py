@@ -1,0 +1,142 @@
+"""Arrow data as polars frames, value for value: types that polars lacks, or takes wrongly, are put into ones that it has."""
+
+import zoneinfo
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import SourceError
+
+__all__ = ["frame_of", "frame_schema_of"]
+
+_Array = Any
+"""A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind, which the stubs know too narrowly, as they know these:"""
+_pa: Any = pa
+_pc: Any = pc
+_POLARS_DIGITS_MAX = 38
+
+
+def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
+    """The table as a frame; raises SourceError that names `origin` and a column of a type that no frame can hold.
+
+    Dictionaries and runs are written out, extension types are what they are stored as. Decimals of more digits than polars
+    has, and intervals of months, become text.
+    """
+    columns = []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        try:
+            columns.append(_as_plain(column, field.type))
+        except (pa.ArrowException, NotImplementedError) as error:
+            raise SourceError(_unfit(origin, field, type(error).__name__)) from None
+    fields = [pa.field(name, column.type) for name, column in zip(table.column_names, columns, strict=True)]
+    try:
+        # Without the fields' metadata, by which polars would make extension types of them again.
+        return pl.DataFrame(pa.table(columns, schema=pa.schema(fields)), nan_to_null=False)
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
+        kinds = ", ".join(f"{field.name!r} {field.type}" for field in table.schema)
+        raise SourceError(f"{origin}: {type(error).__name__} with the columns {kinds}; convert them") from None
+
+
+def frame_schema_of(schema: pa.Schema, *, origin: str) -> pl.Schema:
+    """Names and types of the columns that `frame_of` gives for a table of this schema; raises SourceError."""
+    return frame_of(schema.empty_table(), origin=origin).schema
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one line a type
+    """The type that values of this one are put into before polars takes them; mostly the same."""
+    match kind:
+        case pa.BaseExtensionType():
+            return _plain_type(kind.storage_type)
+        case pa.DictionaryType() if kind.value_type == pa.string_view():
+            return kind  # as polars writes a Categorical, which it reads again, and pyarrow cannot write out
+        case pa.DictionaryType() | pa.RunEndEncodedType():
+            return _plain_type(kind.value_type)
+        case pa.MapType():
+            return pa.map_(_plain_type(kind.key_type), _plain_type(kind.item_type))
+        case pa.FixedSizeListType():
+            return pa.list_(_plain_type(kind.value_type), kind.list_size)
+        case pa.ListType() | pa.ListViewType():
+            return pa.list_(_plain_type(kind.value_type))
+        case pa.LargeListType() | pa.LargeListViewType():
+            return pa.large_list(_plain_type(kind.value_type))
+        case pa.StructType():
+            return pa.struct([pa.field(field.name, _plain_type(field.type)) for field in kind])
+        case pa.TimestampType():
+            # polars knows no seconds and wraps around where it makes milliseconds of them; a cast by pyarrow is checked.
+            return pa.timestamp(
+                "ms" if kind.unit == "s" else kind.unit, None if kind.tz is None else _known_zone(kind.tz)
+            )
+        case pa.DurationType():
+            return pa.duration("ms" if kind.unit == "s" else kind.unit)
+    if pa.types.is_decimal(kind):
+        return _plain_decimal(kind.precision, kind.scale, kind)
+    return pa.string() if kind == pa.month_day_nano_interval() else kind
+
+
+def _plain_decimal(precision: int, scale: int, kind: pa.DataType) -> pa.DataType:
+    digits = max(precision, scale) - min(scale, 0)
+    if digits > _POLARS_DIGITS_MAX:
+        return pa.string()
+    if scale < 0 or digits > precision or pa.types.is_decimal256(kind):
+        return pa.decimal128(digits, max(scale, 0))
+    return kind
+
+
+@cache
+def _known_zone(name: str) -> str:
+    """Zones that nobody knows still name instants, which count from 1970 in UTC."""
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return "UTC"
+    return name
+
+
+def _as_plain(column: _Array, kind: pa.DataType) -> _Array:
+    plain = _plain_type(kind)
+    if plain == kind:
+        return column
+    match kind:
+        case pa.RunEndEncodedType():
+            return _as_plain(_by_chunk(_pc.run_end_decode, column, kind.value_type), kind.value_type)
+        case pa.ListViewType() | pa.LargeListViewType():
+            lists = pa.large_list(kind.value_type)
+            return _as_plain(_by_chunk(_without_views, column, lists), lists).cast(plain)
+    if kind == pa.month_day_nano_interval():
+        texts = [None if value is None else _iso_interval(*value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])
+    if _holds_list_view(kind):
+        raise NotImplementedError  # a cast would lose values, see below
+    return column.cast(plain)
+
+
+def _holds_list_view(kind: pa.DataType) -> bool:
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    return any(isinstance(t, pa.ListViewType | pa.LargeListViewType) or _holds_list_view(t) for t in inner)
+
+
+def _by_chunk(convert: Callable[[_Array], _Array], column: _Array, kind: pa.DataType) -> _Array:
+    return _pa.chunked_array([convert(chunk) for chunk in column.chunks], type=kind)
+
+
+def _without_views(lists: _Array) -> _Array:
+    """The lists one behind the other. Not by a cast, with which pyarrow 26 makes an empty list of the last one."""
+    lengths = _pc.list_value_length(lists).fill_null(0).cast(pa.int64())
+    ends = _pc.cumulative_sum(lengths)
+    offsets = _pa.concat_arrays([pa.array([0], pa.int64()), ends])
+    return _pa.LargeListArray.from_arrays(offsets, lists.flatten(), mask=lists.is_null())
+
+
+def _iso_interval(months: int, days: int, nanoseconds: int) -> str:
+    """ISO 8601, each of the three parts with a sign of its own, as PostgreSQL reads and writes it."""
+    seconds, fraction = divmod(abs(nanoseconds), 10**9)
+    sign = "-" if nanoseconds < 0 else ""
+    return f"P{months}M{days}DT{sign}{seconds}" + (f".{fraction:09}".rstrip("0") if fraction else "") + "S"
+
+
+def _unfit(origin: str, field: "pa.Field[Any]", why: str) -> str:
+    return f"{origin}: column {field.name!r} is {field.type}, which cannot be read here ({why}); convert it"

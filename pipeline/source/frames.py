@@ -1,0 +1,91 @@
+"""Frames and Arrow data that Python code gives, as frames that can be spooled, value for value.
+
+Neither pandas nor pyarrow is imported unless the code has given something of theirs.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from pipeline.errors import SourceError
+from pipeline.model.source import RESERVED_PREFIX
+from pipeline.source.values import Unfit, column_of, plain_value
+
+__all__ = ["frames_of", "holds_many"]
+
+_ONLY_VALUE_BY_VALUE = (pl.Object, pl.Int128, pl.UInt128)  # the spool has no such columns
+
+
+def holds_many(item: object) -> bool:
+    """Whether this is a frame or Arrow data, rather than a row."""
+    return isinstance(item, pl.DataFrame | pl.LazyFrame) or (
+        not isinstance(item, dict | pl.Series)
+        and (hasattr(item, "__arrow_c_stream__") or hasattr(item, "__arrow_c_array__"))
+    )
+
+
+def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, whatever exports Arrow data
+    """The rows of a polars or pandas frame, an Arrow table, a batch, or a stream; raises SourceError that names `origin`."""
+    if isinstance(item, pl.LazyFrame):
+        item = item.collect()
+    if isinstance(item, pl.DataFrame):
+        frames = iter([item])
+    elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
+        frames = iter([_of_pandas(item, pandas, origin)])
+    else:
+        frames = _of_arrow(item, origin)
+    for frame in frames:
+        if reserved := [name for name in frame.columns if name.startswith(RESERVED_PREFIX)]:
+            raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; call them otherwise")
+        yield frame.with_columns(
+            _by_value(name, frame[name].to_list(), origin)
+            for name, dtype in frame.schema.items()
+            if isinstance(dtype, _ONLY_VALUE_BY_VALUE)
+        )
+
+
+def _of_arrow(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
+    import pyarrow as pa  # noqa: PLC0415, the code has given something of the kind; others need it not
+
+    from pipeline.source.arrow import frame_of  # noqa: PLC0415, it imports pyarrow
+
+    try:
+        batches = (
+            pa.RecordBatchReader.from_stream(item) if hasattr(item, "__arrow_c_stream__") else [pa.record_batch(item)]
+        )
+        for batch in batches:
+            yield frame_of(pa.Table.from_batches([batch]), origin=origin)
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise SourceError(
+            f"{origin}: {type(error).__name__} while reading Arrow data from an item of type {type(item).__qualname__}"
+        ) from None
+
+
+def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: ANN401, pandas is no dependency
+    import pyarrow as pa  # noqa: PLC0415, as above
+
+    from pipeline.source.arrow import frame_of  # noqa: PLC0415, as above
+
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    names = list(frame.columns)
+    if unfit := [name for name in names if not isinstance(name, str) or names.count(name) > 1]:
+        raise SourceError(f"{origin}: a frame has columns whose names are twice there or no text: {unfit}; rename them")
+    columns = []
+    for name in names:
+        values = frame[name]
+        if values.dtype == object or isinstance(values.dtype, pandas.PeriodDtype | pandas.IntervalDtype):
+            present = [None if lacks else value for value, lacks in zip(values, values.isna(), strict=True)]
+            columns.append(_by_value(name, present, origin))
+        else:
+            columns.append(frame_of(pa.table({name: pa.Array.from_pandas(values)}), origin=origin)[name])
+    return pl.DataFrame(columns, height=len(frame))
+
+
+def _by_value(name: str, values: list[Any], origin: str) -> pl.Series:
+    try:
+        return column_of(name, [plain_value(value) for value in values])
+    except Unfit as unfit:
+        raise SourceError(f"{origin}: column {name!r} of a frame {unfit}; convert it") from None

@@ -1,0 +1,164 @@
+"""Each kind of partitions as Dagster sees it: keys, jobs, schedules, and what a run of one key loads."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipeline.defs import resources
+from pipeline.defs.assets import table_asset
+from pipeline.defs.checks import verify_check
+from pipeline.defs.jobs import jobs_and_schedule
+from pipeline.defs.resources import GuardedWriter
+from pipeline.model.table import TableSpec
+from pipeline.operations.verify import run_verify
+from pipeline_tests.loading import FAST, load, load_one, source_rows, table_rows
+from pipeline_tests.tables_of_modes import (
+    BY_DAY_AND_REGION,
+    BY_NEW_REGION,
+    BY_REGION,
+    DAY,
+    MONTHLY,
+    NEXT_DAY,
+    TICKS,
+    WEEKLY,
+    WHOLE_APPENDED,
+    sales,
+    write_sales,
+    write_ticks,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        yield instance
+
+
+def definitions(spec: TableSpec) -> dg.RepositoryDefinition:
+    own = dg.Definitions(
+        assets=[table_asset(spec)], asset_checks=[verify_check(spec)], resources={"writer": GuardedWriter(**FAST)}
+    )
+    found = dg.Definitions.merge(own, jobs_and_schedule(spec, [])).get_repository_def()
+    assert isinstance(found, dg.RepositoryDefinition)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("spec", "jobs", "schedules"),
+    [
+        (BY_REGION, {"by_region_load", "by_region_verify"}, {"by_region_daily": "0 6 * * *"}),
+        (BY_DAY_AND_REGION, {"by_day_and_region_load", "by_day_and_region_verify"}, {}),
+        (BY_NEW_REGION, {"by_new_region_load", "by_new_region_verify", "by_new_region_add_partition"}, {}),
+        (TICKS, {"ticks_load", "ticks_verify"}, {"ticks_hourly": "15 * * * *"}),
+        (WEEKLY, {"weekly_load", "weekly_verify"}, {"weekly_weekly": "0 6 * * 1"}),
+        (MONTHLY, {"monthly_load", "monthly_verify"}, {"monthly_monthly": "0 6 1 * *"}),
+        (WHOLE_APPENDED, {"whole_appended_load", "whole_appended_verify"}, {"whole_appended_daily": "0 6 * * *"}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_table_gets_the_jobs_and_the_schedule_that_its_partitions_call_for(
+    spec: TableSpec, jobs: set[str], schedules: dict[str, str]
+) -> None:
+    found = definitions(spec)
+
+    assert {job.name for job in found.get_all_jobs()} - {"__ASSET_JOB"} == jobs
+    assert {schedule.name: schedule.cron_schedule for schedule in found.schedule_defs} == schedules
+    assert {schedule.default_status for schedule in found.schedule_defs} <= {dg.DefaultScheduleStatus.STOPPED}
+
+
+def test_the_schedule_of_static_keys_starts_a_run_a_key(instance: dg.DagsterInstance) -> None:
+    found = definitions(BY_REGION)
+    context = dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=datetime(2024, 3, 1, 6, tzinfo=UTC), repository_def=found
+    )
+    tick = found.get_schedule_def("by_region_daily").evaluate_tick(context)
+
+    assert tick.run_requests is not None
+    assert [(request.run_key, request.partition_key) for request in tick.run_requests] == [
+        ("2024-03-01 north", "north"),
+        ("2024-03-01 south", "south"),
+    ]
+
+
+def _materialize(spec: TableSpec, instance: dg.DagsterInstance, key: str) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        [table_asset(spec)],
+        instance=instance,
+        resources={"writer": GuardedWriter(**FAST)},
+        partition_key=key,
+        raise_on_error=False,
+    )
+
+
+def test_a_new_key_is_added_by_a_job_and_then_loaded(
+    database: str, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "target_url", lambda: database)
+    add = definitions(BY_NEW_REGION).get_job("by_new_region_add_partition")
+
+    def config(*keys: str) -> dict[str, object]:
+        return {"ops": {"by_new_region_add_keys": {"config": {"keys": list(keys)}}}}
+
+    assert add.execute_in_process(run_config=config("west", "east"), instance=instance).success
+    assert add.execute_in_process(run_config=config("west"), instance=instance).success
+    refused = add.execute_in_process(run_config=config("../etc"), instance=instance, raise_on_error=False)
+    assert not refused.success
+    assert set(instance.get_dynamic_partitions("regions")) == {"west", "east"}
+
+    rows = sales(range(9), region="west")
+    write_sales(tmp_path / "home" / "landing", "west", rows)
+    assert _materialize(BY_NEW_REGION, instance, "west").success
+    assert table_rows(database, BY_NEW_REGION) == source_rows(rows)
+
+
+def test_a_run_of_a_key_of_two_dimensions_loads_what_belongs_to_both(
+    database: str, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "target_url", lambda: database)
+    landing = tmp_path / "home" / "landing"
+    loaded = []
+    for key, rows in (
+        (f"{DAY}|north", sales(range(6), DAY, region="north")),
+        (f"{DAY}|south", sales(range(7), DAY, region="south")),
+        (f"{NEXT_DAY}|north", sales(range(8), NEXT_DAY, region="north")),
+        (f"{DAY}|north", sales(range(3), DAY, region="north")),  # takes the place of the first
+    ):
+        strangers = [*sales([90], NEXT_DAY, region="south"), *sales([91], DAY, region="east")]
+        day, region = key.split("|")
+        write_sales(landing, f"{region}/{day}", [*rows, *(strangers if key == f"{NEXT_DAY}|north" else [])])
+        result = _materialize(BY_DAY_AND_REGION, instance, key)
+        assert result.success
+        event = next(event for event in result.all_events if event.is_step_materialization)
+        assert event.partition == key
+        loaded.append(rows)
+    assert table_rows(database, BY_DAY_AND_REGION) == source_rows([row for rows in loaded[1:] for row in rows])
+    assert {check.passed for check in run_verify(BY_DAY_AND_REGION, url=database)} == {True}
+
+
+def test_static_keys_make_a_table_partitioned_by_list(database: str, tmp_path: Path) -> None:
+    for numbers in (range(9), range(5)):
+        for key in ("north", "south"):
+            write_sales(tmp_path, key, [*sales(numbers, region=key), *sales([99], region="elsewhere")])
+        reports = load(database, BY_REGION, tmp_path, ["north", "south"])
+        assert [(report.error, report.dead_lettered_rows) for report in reports] == [(None, 1), (None, 1)]
+    assert table_rows(database, BY_REGION) == source_rows(
+        [row for key in ("north", "south") for row in sales(range(5), region=key)]
+    )
+    assert {check.passed for check in run_verify(BY_REGION, url=database)} == {True}
+
+
+def test_the_hours_of_a_long_day_are_loaded_side_by_side(database: str, tmp_path: Path) -> None:
+    keys = TICKS.partitions.keys()[:4]
+    for hour, key in enumerate(keys):
+        write_ticks(tmp_path, key, hour, count=5)
+    reports = load(database, TICKS, tmp_path, keys)
+    assert [report.error for report in reports] == [None] * 4
+    write_ticks(tmp_path, keys[1], 1, count=3)
+    assert load_one(database, TICKS, tmp_path, keys[1]).error is None
+    assert sum(table_rows(database, TICKS).values()) == 18
+    assert {check.passed for check in run_verify(TICKS, url=database)} == {True}

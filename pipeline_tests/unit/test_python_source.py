@@ -1,0 +1,387 @@
+"""Rows that a Python function gives are spooled as they come, in chunks that can be read again, whatever it gives them in."""
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from pipeline.errors import SourceError
+from pipeline.model.manifest import ChunkDescriptor
+from pipeline.model.partition import Partition
+from pipeline.model.source import ABSENT_PREFIX, FAULT, LINE, Scope
+from pipeline.source.python import PythonRows
+
+DAY = Partition(key="2024-03-01")
+
+
+def chunks(
+    folder: Path, function: Callable[[Partition], object], *, chunk_rows_max: int = 100, columns: tuple[str, ...] = ()
+) -> Iterator[ChunkDescriptor]:
+    return PythonRows(function=function).chunks(DAY, Scope(folder, folder, chunk_rows_max, columns))
+
+
+def read(descriptors: list[ChunkDescriptor]) -> list[pl.DataFrame]:
+    """The chunks, after a look whether their columns were foretold."""
+    source = PythonRows(function=print)
+    frames = [source.read(descriptor) for descriptor in descriptors]
+    assert [frame.schema for frame in frames] == [source.frame_schema(descriptor) for descriptor in descriptors]
+    return frames
+
+
+def rows_of(folder: Path, function: Callable[[Partition], object]) -> list[dict[str, object]]:
+    return [row for frame in read(list(chunks(folder, function))) for row in frame.to_dicts()]
+
+
+class Sale(BaseModel):
+    number: int
+    price: Decimal = Field(alias="unit price")
+
+
+SALES = [{"number": 1, "unit price": Decimal("1.50")}, {"number": 2, "unit price": Decimal("-0.25")}]
+_ARROW = pa.Table.from_pylist(SALES)
+
+
+def _in_pages(_partition: Partition) -> Iterator[object]:
+    yield SALES[:1]
+    yield []
+    yield SALES[1:]
+
+
+async def _as_it_arrives(_partition: Partition) -> AsyncIterator[object]:
+    for sale in SALES:
+        await asyncio.sleep(0)
+        yield sale
+
+
+async def _all_at_once(_partition: Partition) -> object:
+    await asyncio.sleep(0)
+    return SALES
+
+
+FUNCTIONS: dict[str, Callable[[Partition], object]] = {
+    "a generator of dicts": lambda _: (sale for sale in SALES),
+    "a list of dicts": lambda _: SALES,
+    "an iterator of models": lambda _: iter([Sale.model_validate(sale) for sale in SALES]),
+    "a generator of lists": _in_pages,
+    "an asynchronous generator": _as_it_arrives,
+    "a coroutine": _all_at_once,
+    "a polars frame": lambda _: pl.DataFrame(SALES),
+    "polars frames": lambda _: (pl.DataFrame([sale]) for sale in SALES),
+    "a lazy frame": lambda _: pl.DataFrame(SALES).lazy(),
+    "a pandas frame": lambda _: pd.DataFrame(SALES),
+    "pandas frames": lambda _: [pd.DataFrame([sale]) for sale in SALES],
+    "an Arrow table": lambda _: _ARROW,
+    "Arrow batches": lambda _: iter(_ARROW.to_batches(max_chunksize=1)),
+    "an Arrow reader": lambda _: _ARROW.to_reader(),
+    "all kinds mixed": lambda _: iter([SALES[0], pl.DataFrame(SALES[1:])]),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_rows_come_as_they_are_whatever_they_are_given_in(tmp_path: Path, name: str) -> None:
+    assert rows_of(tmp_path, FUNCTIONS[name]) == SALES
+
+
+def test_the_function_gets_the_partition(tmp_path: Path) -> None:
+    assert rows_of(tmp_path, lambda partition: [{"key": partition.key}]) == [{"key": "2024-03-01"}]
+
+
+def test_no_rows_are_no_chunks(tmp_path: Path) -> None:
+    assert list(chunks(tmp_path, lambda _: iter(()))) == []
+    assert list(chunks(tmp_path, lambda _: pl.DataFrame({"a": []}))) == []
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=st.lists(st.integers(0, 25), max_size=8), chunk_rows_max=st.integers(1, 30), frames=st.booleans())
+def test_chunks_hold_every_row_once_in_order_within_the_limit(
+    tmp_path: Path, sizes: list[int], chunk_rows_max: int, *, frames: bool
+) -> None:
+    def numbers(_partition: Partition) -> Iterator[object]:
+        first = 0
+        for size in sizes:
+            page = [{"n": n} for n in range(first, first + size)]
+            yield pl.DataFrame(page, schema={"n": pl.Int64()}) if frames else page
+            first += size
+
+    found = list(chunks(tmp_path, numbers, chunk_rows_max=chunk_rows_max))
+
+    assert [chunk.origin_row for chunk in found] == [sum(c.rows for c in found[:n]) for n in range(len(found))]
+    assert all(0 < chunk.rows <= chunk_rows_max for chunk in found)
+    assert all(chunk.rows == chunk_rows_max for chunk in found[:-1])
+    assert [n for frame in read(found) for n in frame["n"].to_list()] == list(range(sum(sizes)))
+
+
+def test_the_same_rows_have_the_same_digests(tmp_path: Path) -> None:
+    def rows(_partition: Partition) -> Iterator[object]:
+        yield from ({"n": n, "tags": {str(n % 3), "x"}, "note": None if n % 2 else "x"} for n in range(250))
+
+    first, again = ([chunk.file_digest for chunk in chunks(tmp_path, rows)] for _ in range(2))
+
+    assert first == again
+    assert len(set(first)) == 3
+
+
+def test_a_chunk_is_given_before_the_next_row_is_asked_for(tmp_path: Path) -> None:
+    given: list[int] = []
+
+    def rows(_partition: Partition) -> Iterator[object]:
+        for n in range(10):
+            given.append(n)
+            yield pl.DataFrame({"n": [n]})
+
+    coming = chunks(tmp_path, rows, chunk_rows_max=2)
+    next(coming)
+
+    assert len(given) <= 3
+
+
+def test_rows_that_come_slowly_are_given_without_waiting_for_a_full_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("pipeline.source.python.time.monotonic", lambda: clock[0])
+
+    def rows(_partition: Partition) -> Iterator[object]:
+        for n in range(100):
+            clock[0] += 25
+            yield {"n": n}
+
+    found = list(chunks(tmp_path, rows))
+
+    assert [(chunk.origin_row, chunk.rows) for chunk in found[:2]] == [(0, 3), (3, 3)]
+    assert [n for frame in read(found) for n in frame["n"].to_list()] == list(range(100))
+
+
+def test_a_batch_of_wide_rows_is_not_collected_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.source.python._BATCH_BYTES", 64_000)
+    given: list[int] = []
+
+    def rows(_partition: Partition) -> Iterator[object]:
+        for n in range(256):
+            given.append(n)
+            yield {"n": n, "text": f"{n:>1000}"}
+
+    coming = chunks(tmp_path, rows, chunk_rows_max=64)
+    next(coming)
+
+    assert len(given) <= 3 * 64
+    assert sum(chunk.rows for chunk in coming) == 256 - 64
+
+
+# ---- what is missing, and what is no row ----------------------------------------------------------------------------------
+
+
+def test_a_column_that_a_row_lacks_is_absent_however_the_rows_are_cut(tmp_path: Path) -> None:
+    rows = [{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 3}]
+
+    found = read(list(chunks(tmp_path, lambda _: rows, chunk_rows_max=2, columns=("a", "b"))))
+
+    assert found[1].to_dicts() == [{"a": 3, "b": None, ABSENT_PREFIX + "b": True}]
+
+
+def test_what_is_no_row_is_one_with_a_reason_that_quotes_nothing(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, lambda _: [{"a": 1}, "a secret", {"a": object()}])
+
+    assert [row["a"] for row in rows] == [1, None, None]
+    assert [row[FAULT] for row in rows] == [
+        None,
+        "is no row: an item of type str",
+        "column 'a' holds a value of type object, which no column can hold",
+    ]
+    assert [row[LINE] for row in rows] == [None, b'"a secret"', b'{"a": "<object>"}']
+
+
+@pytest.mark.parametrize("given", [None, "text", b"bytes", {"a": 1}, 7, Sale.model_validate(SALES[0]), print])
+def test_one_thing_in_place_of_many_rows_is_an_error_that_says_what_is_wanted(tmp_path: Path, given: object) -> None:
+    with pytest.raises(SourceError, match=rf"<lambda> gave one {type(given).__qualname__}; it has to yield rows"):
+        list(chunks(tmp_path, lambda _: given))
+
+
+def test_rows_of_ever_new_columns_meet_a_limit(tmp_path: Path) -> None:
+    source = PythonRows(function=lambda _: ({f"user {n}": 1} for n in range(50)), columns_max=40)
+
+    with pytest.raises(SourceError, match=r"<lambda>: the rows have more than 40 columns, the limit \(columns_max\)"):
+        list(source.chunks(DAY, Scope(tmp_path, tmp_path, 100)))
+
+
+# ---- pandas and polars ----------------------------------------------------------------------------------------------------
+
+
+def test_of_a_pandas_frame_missing_values_are_null_and_a_named_index_is_a_column(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "number": [1.5, float("nan")],
+            "text": ["a", None],
+            "mixed": [1, "x"],
+            "kind": pd.Categorical(["k", None]),
+            "at": pd.to_datetime(["2024-03-01T12:00:00+01:00", None]).as_unit("us"),
+            "whole": pd.array([1, None], dtype="Int64"),
+        },
+        index=pd.Index([7, 8], name="id"),
+    )
+
+    assert rows_of(tmp_path, lambda _: frame) == [
+        {
+            "id": 7,
+            "number": 1.5,
+            "text": "a",
+            "mixed": {"rowledger json": "1"},
+            "kind": "k",
+            "at": datetime(2024, 3, 1, 11, tzinfo=UTC),
+            "whole": 1,
+        },
+        {
+            "id": 8,
+            "number": None,
+            "text": None,
+            "mixed": {"rowledger json": '"x"'},
+            "kind": None,
+            "at": None,
+            "whole": None,
+        },
+    ]
+
+
+def test_an_index_without_a_name_is_no_column(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1, 2, 3]})[lambda rows: rows["a"] > 1]
+
+    assert rows_of(tmp_path, lambda _: frame) == [{"a": 2}, {"a": 3}]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame({1: [1]}), r"whose names are twice there or no text: \[1\]"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), r"whose names are twice there or no text: \['a', 'a'\]"),
+        (pd.DataFrame({"p": pd.period_range("2024", periods=1)}), "column 'p' of a frame holds a value of type .*Period"),
+        (pl.DataFrame({"o": [object()]}), "column 'o' of a frame holds a value of type object"),
+        (pl.DataFrame({"rowledger line": [1]}), r"the columns \['rowledger line'\] have names that are reserved"),
+        (pa.table({"u": pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])])}),
+         "with the columns 'u' dense_union"),
+        (pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), "DuplicateError with the columns"),
+    ],
+)  # fmt: skip
+def test_a_frame_that_cannot_be_spooled_is_an_error_with_the_column(
+    tmp_path: Path, frame: object, message: str
+) -> None:
+    with pytest.raises(SourceError, match=message):
+        list(chunks(tmp_path, lambda _: frame))
+
+
+def test_polars_columns_that_the_spool_does_not_have_are_taken_value_by_value(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"big": [2**70, None], "own": pl.Series([Decimal("1.5"), "x"], dtype=pl.Object())}).cast(
+        {"big": pl.Int128()}
+    )
+
+    assert rows_of(tmp_path, lambda _: frame) == [
+        {"big": {"rowledger json": str(2**70)}, "own": {"rowledger json": "1.5"}},
+        {"big": None, "own": {"rowledger json": '"x"'}},
+    ]
+
+
+# ---- functions that fail, and functions that never end --------------------------------------------------------------------
+
+
+def _failing_at(row: int, error: BaseException) -> Callable[[Partition], Iterator[object]]:
+    def rows(_partition: Partition) -> Iterator[object]:
+        for n in range(1_000):
+            if n == row:
+                raise error
+            yield {"n": n}
+
+    return rows
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a secret"), SystemExit("a secret"), asyncio.CancelledError("a secret"), KeyError("a secret")]
+)
+def test_what_the_function_raises_is_named_with_the_row_and_without_its_text(
+    tmp_path: Path, error: BaseException
+) -> None:
+    coming = chunks(tmp_path, _failing_at(142, error), chunk_rows_max=10)
+
+    with pytest.raises(SourceError, match=rf"rows raised .*\.{type(error).__name__} behind 142 rows") as raised:
+        list(coming)
+    assert "_failing_at.<locals>.rows" in str(raised.value)
+    assert "raise error" in raised.value.source_traceback
+    shown = "".join(traceback.format_exception(raised.value)) + raised.value.source_traceback
+    assert "a secret" not in shown
+    assert raised.value.__cause__ is raised.value.__context__ is None
+
+
+def test_a_function_that_fails_before_its_first_row_is_named(tmp_path: Path) -> None:
+    def function(_partition: Partition) -> object:
+        raise StopIteration("a secret")
+
+    with pytest.raises(SourceError, match=r"function raised builtins\.RuntimeError behind 0 rows"):
+        list(chunks(tmp_path, function))
+
+
+def test_an_error_of_our_own_that_the_function_raises_speaks_for_itself(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"^the service has no such day$"):
+        list(chunks(tmp_path, _failing_at(3, SourceError("the service has no such day"))))
+
+
+def test_a_stream_that_breaks_is_named(tmp_path: Path) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from _ARROW.to_batches()
+        raise ValueError("a secret")
+
+    with pytest.raises(SourceError, match="<lambda>: ArrowInvalid while reading Arrow data from an item of type"):
+        list(chunks(tmp_path, lambda _: pa.RecordBatchReader.from_batches(_ARROW.schema, batches())))
+
+
+def _for_ever(_partition: Partition, *, closed: list[str]) -> Iterator[object]:
+    try:
+        while True:
+            yield {"n": 1}
+    finally:
+        closed.append("rows")
+
+
+async def _for_ever_async(_partition: Partition, *, closed: list[str]) -> AsyncIterator[object]:
+    try:
+        while True:
+            await asyncio.sleep(0)
+            yield {"n": 1}
+    finally:
+        await asyncio.sleep(0)
+        closed.append("rows")
+
+
+@pytest.mark.parametrize("function", [_for_ever, _for_ever_async])
+def test_a_function_that_never_ends_runs_its_own_end_when_nobody_wants_any_more(
+    tmp_path: Path, function: Callable[..., object]
+) -> None:
+    closed: list[str] = []
+    coming = chunks(tmp_path, lambda partition: function(partition, closed=closed), chunk_rows_max=10)
+    next(coming)
+    assert not closed
+
+    coming.close()  # type: ignore[attr-defined] # it is a generator
+
+    assert closed == ["rows"]
+
+
+def test_a_function_whose_end_fails_does_not_hide_why_it_was_ended(tmp_path: Path) -> None:
+    def rows(_partition: Partition) -> Iterator[object]:
+        try:
+            yield pl.DataFrame({"n": range(100)})
+            yield pl.DataFrame({"n": range(100)})
+        finally:
+            raise ValueError("a secret")
+
+    coming = chunks(tmp_path, rows, chunk_rows_max=10)
+    next(coming)
+
+    coming.close()  # type: ignore[attr-defined] # it is a generator

@@ -1,0 +1,333 @@
+"""Columns of Python values hold what the values are, and the JSON text of each where no one type does."""
+
+import dataclasses
+import json
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, StrEnum
+from ipaddress import IPv4Address
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from pipeline.contract.payloads import parse_dynamic
+from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
+from pipeline.source.values import FrameBuilder, Unfit, column_of, frame_of_rows, json_text, plain_value
+
+LOCAL = datetime(2024, 3, 1, 12, 30, 15, 123456)  # noqa: DTZ001, a local time
+BERLIN = LOCAL.replace(tzinfo=ZoneInfo("Europe/Berlin"))
+NAMESPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+
+
+def column(*values: object) -> pl.Series:
+    return frame_of_rows([{"c": value} for value in values])["c"]
+
+
+def dynamic(*values: object) -> list[str | None]:
+    """The JSON texts, after a look that there is nothing else."""
+    series = column(*values)
+    assert series.dtype == DYNAMIC
+    return series.struct[0].to_list()
+
+
+# ---- one type -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([True, False, None], pl.Boolean()),
+        ([-(2**63), 2**63 - 1, None], pl.Int64()),
+        ([0, 2**64 - 1], pl.UInt64()),
+        ([1.5, -0.0, float("inf")], pl.Float64()),
+        (["", "ä\x00\n", None], pl.String()),
+        ([b"\xff\x00", b""], pl.Binary()),
+        ([date.min, date.max], pl.Date()),
+        ([time(23, 59, 59, 999999)], pl.Time()),
+        ([LOCAL, datetime.min, datetime.max], pl.Datetime("us")),  # noqa: DTZ901, local times
+        ([timedelta(days=-3, microseconds=1), timedelta(days=100_000_000)], pl.Duration("us")),
+        ([Decimal("1.10"), Decimal("-0.001"), Decimal("1E+3")], pl.Decimal(38, 3)),
+        ([Decimal("9" * 38), None], pl.Decimal(38, 0)),
+        ([[1, None], [], None], pl.List(pl.Int64())),
+        ([[], None], pl.List(pl.Null())),
+        ([{"a": 1, "b": [Decimal("1.5")]}, None], pl.Struct({"a": pl.Int64(), "b": pl.List(pl.Decimal(38, 1))})),
+        ([None, None], pl.Null()),
+    ],
+)
+def test_values_of_one_type_make_a_column_of_it(values: list[object], dtype: pl.DataType) -> None:
+    made = column(*values)
+
+    assert made.dtype == dtype
+    assert made.to_list() == values
+
+
+def test_a_zero_keeps_its_sign_and_nan_stays_nan() -> None:
+    made = column(-0.0, float("nan")).to_list()
+
+    assert [repr(value) for value in made] == ["-0.0", "nan"]
+
+
+def test_instants_of_all_zones_make_a_column_in_utc() -> None:
+    made = column(BERLIN, LOCAL.replace(tzinfo=timezone(timedelta(hours=-5))), LOCAL.replace(tzinfo=UTC))
+
+    assert made.dtype == pl.Datetime("us", "UTC")
+    assert made.to_list() == [BERLIN, LOCAL.replace(hour=17, tzinfo=UTC), LOCAL.replace(tzinfo=UTC)]
+
+
+# ---- the JSON text of each ----------------------------------------------------------------------------------------------
+
+
+def test_values_of_several_types_are_kept_apart() -> None:
+    values = [1, 1.0, True, "1", None, Decimal("1.00")]
+
+    assert dynamic(*values) == ["1", "1.0", "true", '"1"', None, "1.00"]
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([2**64, -1], ["18446744073709551616", "-1"]),
+        ([Decimal("9" * 39)], ["9" * 39]),
+        ([Decimal("NaN"), Decimal("-Infinity"), Decimal("1.50")], ['"NaN"', '"-Infinity"', "1.50"]),
+        ([Decimal("1E+30"), Decimal("1E-20")], ["1E+30", "1E-20"]),
+        (["\ud800", "a"], ['"\\ud800"', '"a"']),
+        ([LOCAL, LOCAL.replace(tzinfo=UTC)], ['"2024-03-01T12:30:15.123456"', '"2024-03-01T12:30:15.123456+00:00"']),
+        ([time(1, tzinfo=UTC)], ['"01:00:00+00:00"']),
+        ([timedelta.max, timedelta(microseconds=-1)], ['"P999999999DT86399.999999S"', '"-P0DT0.000001S"']),
+        ([{"a": 1}, {"b": 2}], ['{"a": 1}', '{"b": 2}']),
+        ([{}], ["{}"]),
+        ([[1, "x", float("nan")], [b"\xff"]], ['[1, "x", "NaN"]', '[{"base64": "/w=="}]']),
+        ([1, b"a"], ["1", '{"base64": "YQ=="}']),
+        ([10**5000], [f'"{10**5000:#x}"']),
+    ],
+)
+def test_what_no_one_type_holds_is_its_json_text(values: list[object], texts: list[str]) -> None:
+    assert dynamic(*values) == texts
+
+
+_SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**40), 10**40), st.text(st.characters()), st.binary(max_size=9),
+    st.floats(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False, allow_infinity=False),
+)  # fmt: skip
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3).filter(lambda n: n != "base64"), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.lists(_VALUES, max_size=6))
+def test_every_column_gives_back_equal_values_of_the_same_types(values: list[Any]) -> None:
+    made = column_of("c", values)
+
+    if made.dtype == DYNAMIC:
+        texts = made.struct[0].to_list()
+        found = [None if text is None else parse_dynamic(text, exact=True) for text in texts]
+        assert [_comparable(value) for value in found] == [_comparable(_as_json(value)) for value in values]
+    else:
+        assert made.to_list() == values
+        assert [type(value) for value in made.to_list()] == [type(value) for value in values]
+
+
+def _as_json(value: Any) -> Any:
+    """What is left of types in JSON: numbers with and without a fraction; text for numbers of neither."""
+    match value:
+        case float():
+            return Decimal(repr(value))
+        case list():
+            return [_as_json(item) for item in value]
+        case dict():
+            return {name: _as_json(item) for name, item in value.items()}
+        case bytes():
+            return {"base64": json.loads(json_text(value))["base64"]}
+        case _:
+            return value
+
+
+def _comparable(value: Any) -> Any:
+    """Numbers by value, and True apart from 1; bytes inside of others stay as JSON has them."""
+    match value:
+        case bool():
+            return ("bool", value)
+        case bytes():
+            return _comparable(json.loads(json_text(value)))
+        case int() | Decimal():
+            return ("number", Decimal(value))
+        case list():
+            return [_comparable(item) for item in value]
+        case dict():
+            return {name: _comparable(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+# ---- values of other libraries ------------------------------------------------------------------------------------------
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Size(Enum):
+    SMALL = 1
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+    odd_name: int = Field(alias="odd name")
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: Decimal
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Colour.RED, "red"),
+        (Size.SMALL, 1),
+        (NAMESPACE, str(NAMESPACE)),
+        (IPv4Address("10.0.0.1"), "10.0.0.1"),
+        (PurePosixPath("a/b"), "a/b"),
+        (SecretStr("s"), "s"),
+        (bytearray(b"a"), b"a"),
+        ((1, 2), [1, 2]),
+        ({3, 1, 2}, [1, 2, 3]),
+        (Inner(odd_name=1), {"odd name": 1}),
+        (Point(1, Decimal("2.0")), {"x": 1, "y": Decimal("2.0")}),
+        (np.int8(-1), -1),
+        (np.uint64(2**64 - 1), 2**64 - 1),
+        (np.float32(0.1), float(np.float32(0.1))),
+        (np.float64(0.1), 0.1),
+        (np.True_, True),
+        (np.str_("x"), "x"),
+        (np.array([[1], [2]]), [[1], [2]]),
+        (np.datetime64("2024-03-01T12:30:15.123456"), LOCAL),
+        (np.datetime64("2024-03-01T12:30:15.123456000"), LOCAL),
+        (np.datetime64("2024-03-01T12:30:15.123456789"), "2024-03-01T12:30:15.123456789"),
+        (np.datetime64("NaT"), None),
+        (np.array(["2024-03-01"], dtype="M8[ns]"), [datetime(2024, 3, 1)]),  # noqa: DTZ001, a local time
+        (np.timedelta64(5, "s"), timedelta(seconds=5)),
+        (pd.Timestamp(LOCAL), LOCAL),
+        (pd.Timestamp(1, tz="UTC"), "1970-01-01T00:00:00.000000001+00:00"),
+        (pd.Timedelta(days=1), timedelta(days=1)),
+        (pd.NaT, None),
+        (pd.NA, None),
+    ],
+)
+def test_values_of_common_libraries_become_plain_ones(value: object, plain: object) -> None:
+    made = plain_value(value)
+
+    assert made == plain
+    assert type(made) is type(plain)
+
+
+# ---- rows ---------------------------------------------------------------------------------------------------------------
+
+
+def frame(*items: object, columns: tuple[str, ...] = ()) -> pl.DataFrame:
+    return FrameBuilder(columns, columns_max=100).frame(items)
+
+
+def test_a_key_that_a_row_lacks_is_absent_and_not_null() -> None:
+    made = frame({"a": 1}, {"a": None, "b": 2}, columns=("a", "b", "c"))
+
+    assert made.to_dict(as_series=False) == {
+        "a": [1, None],
+        "b": [None, 2],
+        ABSENT_PREFIX + "b": [True, False],
+        "c": [None, None],
+        ABSENT_PREFIX + "c": [True, True],
+    }
+
+
+def test_rows_may_be_models_by_alias_and_dataclasses() -> None:
+    made = frame(Inner(odd_name=1), {"odd name": 2})
+    points = frame(Point(1, Decimal("0.5")))
+
+    assert made.to_dict(as_series=False) == {"odd name": [1, 2]}
+    assert points.to_dict(as_series=False) == {"x": [1], "y": [Decimal("0.5")]}
+
+
+def test_what_is_no_row_has_its_reason_and_its_likeness_and_its_neighbours_stay() -> None:
+    unfit = [7, "text", (1, 2), None, object(), {1: 2}, {"rowledger x": 1}, {"a": 1, "b": object()}, {"b": [{"c": 1j}]}]
+    made = frame({"a": 1}, *unfit, {"a": 2})
+
+    assert made["a"].to_list() == [1, *[None] * len(unfit), 2]
+    assert made[FAULT].to_list() == [
+        None,
+        "is no row: an item of type int",
+        "is no row: an item of type str",
+        "is no row: an item of type tuple",
+        "is no row: an item of type NoneType",
+        "is no row: an item of type object",
+        "has a column whose name is of type int",
+        "has a column whose name begins with 'rowledger ', which is reserved",
+        "column 'b' holds a value of type object, which no column can hold",
+        "column 'b' holds a value of type complex, which no column can hold",
+        None,
+    ]
+    assert [line and line.decode() for line in made[LINE].to_list()] == [
+        None,
+        "7",
+        '"text"',
+        "[1, 2]",
+        "null",
+        '"<object>"',
+        '"<dict>"',
+        '{"rowledger x": 1}',
+        '{"a": 1, "b": "<object>"}',
+        '{"b": [{"c": "<complex>"}]}',
+        None,
+    ]
+    assert not [name for name in made.columns if name.startswith(ABSENT_PREFIX)]
+
+
+def test_a_row_that_holds_itself_is_no_row() -> None:
+    row: dict[str, Any] = {"a": 1}
+    row["self"] = [row]
+
+    assert frame(row)[FAULT].to_list() == ["column 'self' is nested too deeply"]
+
+
+def test_columns_keep_their_order_and_their_types_from_batch_to_batch() -> None:
+    builder = FrameBuilder(("b", "a"), columns_max=9)
+    first = builder.frame([{"a": 1, "b": "x", "z": 1.5}])
+    second = builder.frame([{"z": None, "a": None, "b": None}])
+
+    assert first.columns == second.columns == ["b", "a", "z"]
+    assert first.schema == second.schema
+    assert second.row(0) == (None, None, None)
+
+
+@pytest.mark.parametrize("value", [1, [1], {"a": 1}, Decimal("1.5"), LOCAL.replace(tzinfo=UTC), [1, "x"]])
+def test_a_batch_of_nulls_takes_every_type(value: object) -> None:
+    builder = FrameBuilder((), columns_max=9)
+    dtype = builder.frame([{"a": value}, {"a": "x" if value == [1, "x"] else None}])["a"].dtype
+
+    assert builder.frame([{"a": None}]).to_dict(as_series=False) == {"a": [None]}
+    assert builder.frame([{"a": None}])["a"].dtype == dtype
+
+
+def test_too_many_columns_are_an_error() -> None:
+    builder = FrameBuilder((), columns_max=9)
+
+    with pytest.raises(Unfit, match="more than 9 columns"):
+        builder.frame([{f"user {n}": n} for n in range(10)])
+
+
+def test_no_rows_are_an_empty_frame() -> None:
+    assert frame(columns=("a",)).shape == (0, 1)

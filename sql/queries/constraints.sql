@@ -1,0 +1,87 @@
+-- name: unique_indexes
+-- Unique indexes that are enforced, each with what it compares.
+select
+    class.relname::text as name,
+    substr(
+        pg_get_indexdef(class.oid),
+        length(format(
+            'CREATE UNIQUE INDEX %I ON %s%I.%I USING ', class.relname, case when class.relkind = 'I' then 'ONLY ' end,
+            namespace.nspname, target.relname
+        )) + 1
+    ) as definition,
+    (
+        select array_agg(pg_get_indexdef(class.oid, position, false) order by position)
+        from generate_series(1, index.indnkeyatts) as position
+    ) as expressions,
+    coalesce(columns.names, '{}') as columns,
+    pg_get_expr(index.indpred, index.indrelid) as predicate,
+    index.indpred is null and index.indexprs is null as is_plain,
+    -- NULLS NOT DISTINCT came with PostgreSQL 15.
+    coalesce((to_jsonb(index) ->> 'indnullsnotdistinct')::boolean, false) as nulls_equal,
+    index.indimmediate as immediate
+from pg_index as index
+join pg_class as class on class.oid = index.indexrelid
+join pg_class as target on target.oid = index.indrelid
+join pg_namespace as namespace on namespace.oid = target.relnamespace
+cross join lateral (
+    select array_agg(attribute.attname::text order by attribute.attnum) as names
+    from pg_attribute as attribute
+    where attribute.attrelid = index.indrelid and (
+        attribute.attnum = any ((index.indkey::smallint[])[0:index.indnkeyatts - 1])
+        -- Columns that only an expression or the predicate speaks of.
+        or not attribute.attnum = any (index.indkey::smallint[]) and exists (
+            select from pg_depend
+            where classid = 'pg_class'::regclass and objid = index.indexrelid
+                and refclassid = 'pg_class'::regclass and refobjid = index.indrelid and refobjsubid = attribute.attnum
+        )
+    )
+) as columns
+where index.indrelid = $1 and index.indisunique and index.indisready
+order by class.relname;
+
+-- name: foreign_keys
+-- Foreign keys that are enforced and whose parents can be read as the server reads them.
+select
+    constr.conname::text as name,
+    array(
+        select attribute.attname::text from unnest(constr.conkey) with ordinality as part (attnum, position)
+        join pg_attribute as attribute on attribute.attrelid = constr.conrelid and attribute.attnum = part.attnum
+        order by position
+    ) as columns,
+    format('%I.%I', namespace.nspname, parent.relname) as parent,
+    array(
+        select attribute.attname::text from unnest(constr.confkey) with ordinality as part (attnum, position)
+        join pg_attribute as attribute on attribute.attrelid = constr.confrelid and attribute.attnum = part.attnum
+        order by position
+    ) as parent_columns,
+    constr.confmatchtype = 'f' as is_full,
+    constr.confrelid = constr.conrelid as is_on_itself
+from pg_constraint as constr
+join pg_class as parent on parent.oid = constr.confrelid
+join pg_namespace as namespace on namespace.oid = parent.relnamespace
+where constr.conrelid = $1 and constr.contype = 'f'
+    -- Of a foreign key to a partitioned table there is a copy for each of its partitions.
+    and not exists (
+        select from pg_constraint as whole where whole.oid = constr.conparentid and whole.conrelid = constr.conrelid
+    )
+    and coalesce((to_jsonb(constr) ->> 'conenforced')::boolean, true)
+    and has_table_privilege(constr.confrelid, 'select') and not row_security_active(constr.confrelid)
+order by constr.conname;
+
+-- name: dependants_deleted_along
+-- Foreign keys of others by which deleting from a table changes their rows.
+select format('%s of %s', constr.conname, constr.conrelid::regclass)
+from pg_constraint as constr
+where constr.confrelid = $1 and constr.contype = 'f' and constr.confdeltype in ('c', 'n', 'd') and constr.conparentid = 0
+    and constr.conrelid <> constr.confrelid;
+
+-- name: triggers_and_rules
+-- What acts on rows that are inserted or deleted (bits 4 and 8), and would not where a staging table took their place.
+select format('trigger %s', tgname) from pg_trigger
+where tgrelid = $1 and not tgisinternal and tgenabled <> 'D' and tgtype & 12 <> 0
+union all
+select format('rule %s', rulename) from pg_rewrite where ev_class = $1 and ev_type in ('3', '4') and ev_enabled <> 'D';
+
+-- name: is_referenced
+-- Whether rows of other tables refer to this table's.
+select exists (select from pg_constraint where confrelid = $1 and contype = 'f');
