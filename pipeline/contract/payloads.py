@@ -21,7 +21,15 @@ import polars as pl
 from pipeline.errors import SourceError
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
 
-__all__ = ["as_dynamic", "dynamic_texts", "frame_of_payloads", "holds_times", "parse_dynamic", "row_payloads"]
+__all__ = [
+    "Unreadable",
+    "as_dynamic",
+    "dynamic_texts",
+    "frame_of_payloads",
+    "holds_times",
+    "parse_dynamic",
+    "row_payloads",
+]
 
 _CALENDAR_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31
 _TICKS_A_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -98,9 +106,16 @@ def as_dynamic(values: pl.Series) -> pl.Series:
     return pl.select(pl.struct(texts.alias(DYNAMIC.fields[0].name))).to_series().alias(values.name)
 
 
+class Unreadable:
+    """In place of a value whose JSON Python does not read: nested too deeply, or with a number of thousands of digits."""
+
+
 def parse_dynamic(text: str, *, exact: bool) -> Any:
     """The value of a JSON text: floats as Decimal where `exact`; bytes where it has the form in which payloads keep them."""
-    value = json.loads(text, parse_float=Decimal if exact else None)
+    try:
+        value = json.loads(text, parse_float=Decimal if exact else None)
+    except (ValueError, RecursionError):
+        return Unreadable()
     if isinstance(value, dict) and value.keys() == {"base64"}:
         try:
             return base64.b64decode(value["base64"], validate=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import polars as pl
 import pytest
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from pipeline.contract.check import Contract
 from pipeline.contract.drift import DriftVerdict
@@ -220,3 +220,37 @@ def test_payloads_are_read_back_by_the_contract_alone_where_nothing_else_is_know
     assert Contract.of(Known).payload_schema == {
         "day": pl.Date(), "amount": pl.Decimal(5, 2), "tags": DYNAMIC, "Name": pl.String()
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "1" * 5_000])
+@pytest.mark.parametrize("annotation", [int, dict[str, int], Annotated[int, BeforeValidator(lambda value: value)]])
+def test_json_that_python_cannot_read_costs_its_row_alone(annotation: Any, text: str) -> None:
+    good = {"a": 1} if annotation == dict[str, int] else 1
+    name = DYNAMIC.fields[0].name
+    values = pl.Series("v", [{name: text}, {name: json.dumps(good)}], dtype=DYNAMIC)
+
+    checked = Contract.of(create_model("Deep", v=(annotation, ...))).check(pl.DataFrame([values]))
+
+    assert [letter.row_no for letter in checked.rejected] == [0]
+    assert checked.rejected[0].reason.startswith("v: is JSON that cannot be read")
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [list[int], Row, list[Row], dict[str, int], Any, set[str], int | float, Annotated[list[str], Field(min_length=1)]],
+)
+def test_columns_without_rows_or_values_have_the_column_s_type_all_the_same(annotation: Any) -> None:
+    compiled = Contract.of(create_model("Empty", v=(annotation | None, None)))
+    frame_type = compiled.columns[0].type.frame_type
+    for source in (pl.Series("v", []), pl.Series("v", [], dtype=pl.List(pl.Null)), pl.Series("v", [None, None])):
+        for way in (compiled, by_row(compiled)):
+            checked = way.check(pl.DataFrame([source]))
+
+            assert checked.good.schema == {"v": frame_type}
+            assert (checked.good.height, checked.rejected) == (len(source), [])
+
+
+def test_lists_that_are_all_empty_are_lists_of_anything() -> None:
+    source = pl.DataFrame({"v": [[], []]}, schema={"v": pl.List(pl.Null)})
+
+    assert Contract.of(create_model("Lists", v=(list[date], ...))).check(source).good["v"].to_list() == [[], []]
