@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
+import pytest
 from pydantic import BaseModel, Field, IPvAnyAddress
 
 from pipeline.contract.types import Integer, char, pg_enum, pg_type
@@ -297,3 +298,52 @@ def test_a_row_that_text_copy_stumbles_over_is_found_among_line_breaks(database:
     ]
     assert not any("no end" in letter["reason"] for letter in letters)
     assert {row["a_char"] for row in texts_of(database, "written")} == {"\n\r\t\\"}
+
+
+class Keyed(BaseModel):
+    email: Annotated[str, pg_type("citext")]
+    amount: Decimal
+    span: Annotated[str, pg_type("int4range")]
+    code: Annotated[str, char(4)]
+    number: Integer
+
+
+def keyed(*key: str) -> TableSpec:
+    return TableSpec(
+        name="keyed",
+        row=Keyed,
+        source=ParquetFiles(path="{landing}/rows.parquet"),
+        key=key,
+        dead_letters=_TOLERANT,
+    )
+
+
+BY_EMAIL, BY_AMOUNT, BY_SPAN, BY_CODE, BY_ALL = (
+    keyed("email"), keyed("amount"), keyed("span"), keyed("code"), keyed("code", "amount", "email", "span"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "values", "surplus"),
+    [
+        (BY_EMAIL, "email", ["a@x", "b@x", "A@X", "c@x", "a@X"], {2, 4}),
+        (BY_AMOUNT, "amount", ["1.5", "2", "1.50", "1.500", "15e-1"], {2, 3, 4}),
+        (BY_SPAN, "span", ["[1,5)", "[2,5)", "[1,5)", "empty", "[3,)"], {2}),
+        (BY_CODE, "code", ["a", "b", "a  ", "c", "d"], {2}),
+        (BY_ALL, "email", ["a@x", "b@x", "A@X", "c@x", "d@x"], {2}),
+    ],
+)
+def test_rows_share_a_key_when_the_server_says_so(
+    database: str, tmp_path: Path, spec: TableSpec, field: str, values: list[str], surplus: set[int]
+) -> None:
+    fetch(database, "create extension citext")
+    row = {"email": "x@x", "amount": "7", "span": "[1,2)", "code": "x", "number": 0}
+    write(tmp_path, [{**row, field: value, "number": number} for number, value in enumerate(values)])
+
+    report = load_one(database, spec, tmp_path, "all")
+
+    assert report.error is None
+    letters = fetch(database, "select row_no, stage from rowledger.dead_letter")
+    assert {tuple(letter) for letter in letters} == {(row_no, "key") for row_no in surplus}
+    kept = {found[0] for found in fetch(database, "select number from keyed")}
+    assert kept == set(range(len(values))) - surplus
