@@ -124,8 +124,8 @@ def test_an_existing_table_s_elements_are_kept_exactly_or_the_row_is_refused(dat
         "create domain some_words as character varying(20)[] check (cardinality(value) < 6)",
         (
             "create table arrays (number numeric, flags boolean[], small smallint[], counts positive[], "
-            "amounts numeric(6,2)[], ratios double precision[][], words some_words, moods feeling[3], chunks bytea[], days date[], "
-            "hours time(3)[], stamps timestamp(3)[], waits interval(0)[])"
+            "amounts numeric(6,2)[], ratios double precision[][], words some_words, moods feeling[3], chunks bytea[], "
+            "days date[], hours time(3)[], stamps timestamp(3)[], waits interval(0)[])"
         ),
     ):
         fetch(database, statement)

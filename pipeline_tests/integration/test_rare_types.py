@@ -199,7 +199,7 @@ KEPT = TableSpec(
 )
 KEPT_ROW: dict[str, Any] = {
     'Größe in %, "m"': 1, "select": "from", "x" * 63: "line\none", "mood": "glad", "code": "AB", "tags": "t",
-    "email": "Who@Example.org", "price": "1.50", "rounded": 1200, "stamp": datetime(2024, 3, 10, 2, 30, 0, 123_000),
+    "email": "Who@Example.org", "price": "1.50", "rounded": 120, "stamp": datetime(2024, 3, 10, 2, 30, 0, 123_000),
     "padded": "abc  ",
 }  # fmt: skip
 
@@ -217,7 +217,7 @@ def existing_table(database: str) -> None:
             gone text, "Größe in %, ""m""" depot.money, "select" depot.strict_code, '''
             f'"{"x" * 63}" text, '
             """mood depot.mood, unknown depot.strict_code, code depot.code, tags text, email citext, price numeric,
-            rounded numeric(6,-2), stamp timestamp(3), padded character(4),
+            rounded numeric(4,1), stamp timestamp(3), padded character(4),
             doubled numeric generated always as (price * 2) stored, serial serial, made timestamptz not null default now())"""
         ),
         'alter table depot."Kept, élan" drop column gone',
@@ -236,7 +236,7 @@ def test_an_existing_table_keeps_its_domains_defaults_and_odd_names(database: st
     assert len({row.pop("serial") for row in found}) == len(found)
     assert None not in [row.pop("made") for row in found]
     first = {
-        **KEPT_ROW, 'Größe in %, "m"': "1.00", "select": "FROM", "rounded": "1200", "stamp": "2024-03-10 02:30:00.123",
+        **KEPT_ROW, 'Größe in %, "m"': "1.00", "select": "FROM", "rounded": "120.0", "stamp": "2024-03-10 02:30:00.123",
         "padded": "abc", "unknown": "NONE", "doubled": "3.00",
     }  # fmt: skip
     assert found == [first, {**first, "select": "INTO", "code": None}]
@@ -264,7 +264,13 @@ def test_what_a_column_would_change_or_refuse_is_a_dead_letter_with_its_reason(d
     assert [tuple(letter) for letter in letters] == [
         (1, "contract", None, "mood", "mood: is none of the labels of the enum depot.mood"),
         (2, "contract", None, "stamp", f"stamp: has more than the 3 digits below the second that {stamp} takes"),
-        (3, "contract", None, "rounded", "rounded: is no multiple of 100, as numeric(6,-2) takes"),
+        (
+            3,
+            "contract",
+            None,
+            "rounded",
+            "rounded: has more than the 3 digits before the decimal point that numeric(4,1) takes",
+        ),
         (4, "contract", None, "padded", "padded: has more than the 4 characters that character(4) takes"),
         (5, "contract", None, "code", "code: has more than the 4 characters that character varying(4) takes"),
         (6, "copy", "23514", "code", "refused by the server: check violation (SQLSTATE 23514), constraint code_check"),
