@@ -428,8 +428,8 @@ returning enqueued_rows;""",
         changes=(
             Change(
                 "pipeline/chunk_transaction.py",
-                "PreparedChunk(rows, _crash_letters(source, job), encoded)",
-                "PreparedChunk(rows, [], encoded)",
+                "PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema, check_s)",
+                "PreparedChunk(rows, [], encoded, source.schema, check_s)",
             ),
         ),
         test=f"{_CHUNK_TESTS}::test_rows_set_aside_become_dead_letters_untried",
