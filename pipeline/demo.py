@@ -15,9 +15,12 @@ import click
 import polars as pl
 from rich.console import Console
 
-from pipeline.commands.status import balance_table, incident_table, letter_table
+from pipeline.commands.dead_letters import letter_table
+from pipeline.commands.status import balance_table, incident_table
 from pipeline.errors import DiscrepancyFound, RowledgerError
-from pipeline.operations.status import count_rows, read_dead_letters, read_incidents, read_status
+from pipeline.model.dead_letters import LetterSelection
+from pipeline.operations.dead_letters import list_letters
+from pipeline.operations.status import count_rows, read_incidents, read_status
 from pipeline.postgres.database import target_url
 from pipeline.settings import child_environment, settings
 from pipeline.source.nycflights import land_flights
@@ -72,7 +75,7 @@ def _load_damaged_day() -> None:
     _materialize("flights", "--partition", str(DAMAGED_DAY), failpoints=KILL)
     url, key = target_url(), str(DAMAGED_DAY)
     (status,) = [row for row in read_status(url, "flights") if row.partition_key == key]
-    letters = read_dead_letters(url, "flights", partition=key)
+    letters, _ = list_letters(url, "flights", LetterSelection(partitions=(key,)))
     incidents = read_incidents(url, "flights", partition=key)
     console.print(balance_table([status]), letter_table(letters), incident_table(incidents))
     if not status.enqueued_rows == rows == status.written_rows + status.dead_lettered_rows:

@@ -151,11 +151,11 @@ def source_rows(rows: Sequence[Row]) -> collections.Counter[tuple[str, ...]]:
 
 
 def dead_rows(database: str, spec: TableSpec) -> collections.Counter[tuple[str, ...]]:
-    """The same form of the dead letters of all published loads."""
+    """The same form of the dead letters of all published loads that were not replayed since."""
     letters = fetch(
         database,
         "select payload::text from rowledger.dead_letter join rowledger.load using (load_id) "
-        "where state = 'published' and target = $1",
+        "where load.state = 'published' and dead_letter.state <> 'replayed' and target = $1",
         str(spec.target),
     )
     return collections.Counter(

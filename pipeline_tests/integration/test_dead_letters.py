@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DeadLetterBudgetSpent
-from pipeline.operations.status import read_dead_letters
+from pipeline.model.dead_letters import LetterSelection
+from pipeline.operations.dead_letters import list_letters
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load, load_one, make_sour_table, set_failpoints
 from pipeline_tests.tables_for_tests import (
     DAY,
@@ -240,7 +241,7 @@ def test_a_spent_budget_fails_the_load_and_keeps_what_was_learned(database: str,
     assert "budget is 2" in str(report.error)
     assert fetch_value(database, "select count(*) from strict_readings") == 0
     assert fetch_value(database, "select state from rowledger.load") == "rejected"
-    kept = read_dead_letters(database, "strict_readings")
+    kept, _ = list_letters(database, "strict_readings", LetterSelection())
     assert [letter.row_no for letter in kept][:3] == [5, 6, 7]
 
     rows = changed(readings(200), {5: changes[5], 150: changes[150]})
