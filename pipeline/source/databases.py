@@ -69,7 +69,6 @@ _AS_THEY_ARE = {
     *("text", "varchar", "bpchar", "name", "bytea", "uuid", "date", "time", "timestamp", "timestamptz"),
 }
 """Types whose values ADBC gives exactly. Of others it gives the bytes on the wire, or flattens them, or drops their point."""
-_AS_JSON = {"json", "jsonb", "record"}
 _TYPE = b"POSTGRESQL:type"
 _SPEAKABLE = re.compile(  # parts of messages that quote neither a row nor a secret
     r"Connection refused|authentication failed|timeout expired|could not translate host name|no pg_hba\.conf entry|"
@@ -157,8 +156,8 @@ class PostgresDatabase(Database):
 
 
 def _is_json(kind: str) -> bool:
-    """Whether values of the type are asked for as JSON: arrays too, of which ADBC does not tell the dimensions."""
-    return kind in _AS_JSON or kind.startswith("_")
+    """Whether values of the type are asked for as JSON: arrays, of which ADBC does not tell the dimensions, and records."""
+    return kind == "record" or kind.startswith("_")
 
 
 def _as_exact_query(query: str, kinds: Mapping[str, str]) -> str:
@@ -169,8 +168,7 @@ def _as_exact_query(query: str, kinds: Mapping[str, str]) -> str:
     for name, kind in kinds.items():
         column = '"' + name.replace('"', '""') + '"'
         if _is_json(kind):
-            exact = f"to_json({column})::text" if kind not in {"json", "jsonb"} else f"{column}::text"
-            columns.append(f"{exact} as {column}")
+            columns.append(f"to_json({column})::text as {column}")
         else:
             columns.append(column if kind in _AS_THEY_ARE else f"{column}::text as {column}")
     return f"select {', '.join(columns)} from (\n{query}\n) as source_query"  # noqa: S608, it is the user's own query
