@@ -1,4 +1,4 @@
-"""A small table as Dagster sees it, for runs of Dagster's own commands."""
+"""Small tables as Dagster sees them, for runs of Dagster's own commands."""
 
 import dagster as dg
 
@@ -8,10 +8,15 @@ from pipeline.defs.replay import replay_job_and_sensor
 from pipeline.defs.resources import GuardedWriter
 from pipeline_tests.loading import FAST
 from pipeline_tests.tables_for_tests import EVENTS
+from pipeline_tests.tables_of_modes import BY_DAY_AND_REGION, BY_REGION
+
+_SPECS = (EVENTS, BY_REGION, BY_DAY_AND_REGION)
 
 defs = dg.Definitions.merge(
     dg.Definitions(
-        assets=[table_asset(EVENTS)], asset_checks=[verify_check(EVENTS)], resources={"writer": GuardedWriter(**FAST)}
+        assets=[table_asset(spec) for spec in _SPECS],
+        asset_checks=[verify_check(spec) for spec in _SPECS],
+        resources={"writer": GuardedWriter(**FAST)},
     ),
     replay_job_and_sensor(EVENTS),
 )

@@ -15,7 +15,7 @@ from pipeline.errors import SourceError
 from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import DailyPartitions, Partition
 from pipeline.model.source import Scope
-from pipeline.model.table import DeadLetterBudget, TableSpec
+from pipeline.model.table import DeadLetterBudget, Drift, TableSpec
 from pipeline.model.transform import FrameTransform
 from pipeline.source.parquet import ParquetFiles
 from pipeline.source.spool import Spool, SpooledSource
@@ -161,6 +161,33 @@ TRICKLE = TableSpec(
     key=("at", "event_id"),
     dead_letters=_TOLERANT,
 )
+
+
+DRIFTING = {
+    drift: TableSpec(
+        name=f"drifting_{drift}",
+        row=Parcel,
+        source=TrickledFiles(path="{landing}/trickle/{partition_key}"),
+        partitions=DailyPartitions(column="day", **_DAYS),
+        dead_letters=_TOLERANT,
+        drift=drift,
+    )
+    for drift in Drift
+}
+DRIFTING_FREEZE, DRIFTING_EVOLVE, DRIFTING_DISCARD_VALUE, DRIFTING_DISCARD_ROW = DRIFTING.values()
+
+PLANNED_DRIFT = {
+    drift: TableSpec(
+        name=f"planned_drift_{drift}",
+        row=Parcel,
+        source=ParquetFiles(path="{landing}/trickle/{partition_key}/*.parquet"),
+        partitions=DailyPartitions(column="day", **_DAYS),
+        dead_letters=_TOLERANT,
+        drift=drift,
+    )
+    for drift in Drift
+}
+PLANNED_FREEZE, PLANNED_EVOLVE, PLANNED_DISCARD_VALUE, PLANNED_DISCARD_ROW = PLANNED_DRIFT.values()
 
 
 def keep_halves(frame: pl.DataFrame) -> pl.DataFrame:

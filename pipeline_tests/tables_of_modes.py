@@ -61,11 +61,17 @@ class Tick(BaseModel):
     price: float
 
 
-def _sales(name: str, write_mode: WriteMode, key: tuple[str, ...], partitions: Partitions = DAYS) -> TableSpec:
+def _sales(
+    name: str,
+    write_mode: WriteMode,
+    key: tuple[str, ...],
+    partitions: Partitions = DAYS,
+    file: str = "{partition_key}.parquet",
+) -> TableSpec:
     return TableSpec(
         name=name,
         row=Sale,
-        source=ParquetFiles(path="{landing}/sales/{partition_key}.parquet"),
+        source=ParquetFiles(path=f"{{landing}}/sales/{file}"),
         partitions=partitions,
         key=key,
         write_mode=write_mode,
@@ -92,7 +98,11 @@ PATHS = _sales("paths", WriteMode.APPEND, (), StaticPartitions(keys=("a", "b")))
 """Its partitions only say what is read."""
 BY_REGION = _sales("by_region", WriteMode.REPLACE, KEY, REGIONS)
 BY_DAY_AND_REGION = _sales(
-    "by_day_and_region", WriteMode.REPLACE, KEY, MultiPartitions(dimensions={"day": DAYS, "region": REGIONS})
+    "by_day_and_region",
+    WriteMode.REPLACE,
+    KEY,
+    MultiPartitions(dimensions={"day": DAYS, "region": REGIONS}),
+    file="{region}/{day}.parquet",
 )
 BY_NEW_REGION = _sales("by_new_region", WriteMode.REPLACE, (), DynamicPartitions(name="regions", column="region"))
 TICKS = TableSpec(

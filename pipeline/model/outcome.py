@@ -78,7 +78,8 @@ class _Outcome(BaseModel):
 class _Counted(_Outcome):
     """What became of a chunk's rows: `enqueued + added = written + dead-lettered + filtered`.
 
-    Added and filtered are a transform's doing. `discarded_values` stood in columns that the contract does not know.
+    Added and filtered are a transform's doing. `discarded_values` stood in columns that the contract does not know. `check_s`
+    are the seconds that transform and contract took.
     """
 
     written_rows: int
@@ -89,6 +90,7 @@ class _Counted(_Outcome):
     retries: int = 0
     peak_rss_bytes: int = 0
     client_cpu_s: float = 0.0
+    check_s: float = 0.0
 
 
 class Committed(_Counted):

@@ -131,6 +131,11 @@ class Partition:
         """Last instant of its window, excluded."""
         return self.window.upper if self.window else None
 
+    @property
+    def timezone(self) -> str:
+        """IANA name of the zone whose clock bounds its window; UTC where it has none."""
+        return self.window.timezone if self.window else "UTC"
+
     def conditions_on(self, column: str) -> tuple[Condition, ...]:
         """What it asks of one column."""
         return tuple(condition for condition in self.conditions if condition.column == column)
@@ -159,15 +164,13 @@ class Partitions(BaseModel, ABC):
         """Whether a partition's rows can be told from those of others."""
         return bool(self.columns)
 
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The names of `Partition.placeholders`."""
+        return ("partition_key",)
+
     def require_types(self, types: dict[str, TypeName]) -> None:
         """Raise SpecError where a column's type cannot tell partitions apart."""
-        for key in self.keys()[:1]:
-            for condition in self.partition(key).conditions:
-                match condition:
-                    case Window():
-                        condition.bounds(types[condition.column])
-                    case Equals():
-                        condition.value(types[condition.column])
 
 
 class Unpartitioned(Partitions):
@@ -469,6 +472,10 @@ class MultiPartitions(Partitions):
         if len(set(self.columns)) < len(self.columns):
             raise SpecError(f"both dimensions divide by column {self.columns[0]!r}")
         return self
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        return ("partition_key", *(name for name, _ in self._ordered))
 
     @property
     def _ordered(self) -> list[tuple[str, Partitions]]:

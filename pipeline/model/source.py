@@ -55,6 +55,11 @@ class Source(BaseModel, ABC):
     Otherwise all of them are planned, and their manifest is recorded, before the first is loaded.
     """
 
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """What its templates name of a partition; `Partition.placeholders` has to have each of them."""
+        return frozenset()
+
     @abstractmethod
     def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
         """The partition's chunks in source order, each with its exact number of rows; raises SourceError.

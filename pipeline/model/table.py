@@ -112,6 +112,12 @@ class TableSpec(BaseModel):
                 raise SpecError(
                     f"table {self.name}: {role} columns {unknown} are not in {self.row.__name__}: {columns}"
                 )
+        known = self.partitions.placeholders
+        if unknown := sorted(self.source.placeholders - {*known}):
+            raise SpecError(
+                f"table {self.name}: its source names {', '.join(f'{{{name}}}' for name in unknown)}; the placeholders are "
+                f"{', '.join(f'{{{name}}}' for name in ('landing', *known))}"
+            )
         if self.write_mode is WriteMode.UPSERT and not self.key:
             raise SpecError(f"table {self.name}: write mode upsert needs a key, by which the row to update is found")
         if self.write_mode is WriteMode.REPLACE and not self.partitions.identifies_rows:

@@ -33,7 +33,7 @@ from pipeline.model.report import Observer, PartitionReport
 from pipeline.model.source import Scope
 from pipeline.model.states import ChunkState
 from pipeline.model.table import Drift, TableSpec
-from pipeline.model.transform import FrameTransform
+from pipeline.model.transform import FrameTransform, RowTransform
 from pipeline.operations.begin import Beginning, BegunLoad
 from pipeline.operations.control import Control
 from pipeline.operations.publish import FinishedLoad, Verdict, find_repeated, finish_load, reject_load
@@ -341,9 +341,18 @@ class PartitionLoad:
             raise _as_error(outcome, self._spec.name, key, chunk.chunk_no)
         assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
         self._tally.add(outcome)
+        self._say_rate(chunk, outcome.check_s)
         if self._tally.dead_lettered_rows > allowed:
             raise DeadLetterBudgetSpent(
                 f"{self._name}: {self._tally.dead_lettered_rows} rows refused so far, the budget is {allowed}"
+            )
+
+    def _say_rate(self, chunk: ChunkPlan, check_s: float) -> None:
+        """How fast rows are checked where that is done one by one."""
+        slowly = Contract.of(self._spec.row).row_by_row is not None or isinstance(self._spec.transform, RowTransform)
+        if slowly and check_s > 0:
+            self._say(
+                f"{self._name}, chunk {chunk.chunk_no}: {chunk.rows / check_s:,.0f} rows/s through Python, a worker"
             )
 
     def _scope(self) -> Scope:

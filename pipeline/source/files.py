@@ -5,9 +5,10 @@ Nothing outside of the template's root is ever read: the root is the folder befo
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 
 from pydantic import Field, field_validator
 
@@ -18,7 +19,7 @@ from pipeline.model.source import Scope, Source
 __all__ = ["FileSource", "SourceFile"]
 
 _ADDRESS = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
-_VARIABLE = re.compile(r"[*?\[]|\{partition_key")
+_VARIABLE = re.compile(r"[*?\[]|\{(?!landing\})")
 _LANDING = "{landing}"
 
 
@@ -42,8 +43,8 @@ class FileSource(Source):
         min_length=1,
         description=(
             "Template of the files' path or address, e.g. {landing}/flights/{partition_key}.parquet or "
-            "s3://bucket/{partition_key}/*.parquet: with {landing} (the landing folder), {partition_key} and the wildcards "
-            "*, ?, […] and **."
+            "s3://bucket/{partition_key}/*.parquet: with {landing} (the landing folder), {partition_key}, the names of a key's "
+            "dimensions where it has two, and the wildcards *, ?, […] and **."
         ),
     )
 
@@ -51,11 +52,11 @@ class FileSource(Source):
     @classmethod
     def _sound_template(cls, value: str) -> str:
         try:
-            value.format(landing="", partition_key="")
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise SpecError(
-                f"path {value!r}: {error}; the placeholders are {{landing}} and {{partition_key}}"
-            ) from None
+            names = _placeholders(value)
+        except ValueError as error:
+            raise SpecError(f"path {value!r}: {error}") from None
+        if not all(name.isidentifier() for name in names):
+            raise SpecError(f"path {value!r}: a placeholder is a name, as {{landing}} or {{partition_key}}")
         if ".." in re.split(r"[/\\]", value):
             raise SpecError(f"path {value!r} goes up by '..'; write the path of the folder itself")
         if _LANDING in value[1:]:
@@ -66,29 +67,35 @@ class FileSource(Source):
             remote.require_sound_address(value, scheme["scheme"].lower())
         return value
 
+    @property
+    def placeholders(self) -> frozenset[str]:
+        return _placeholders(self.path) - {"landing"}
+
     def files(self, partition: Partition, scope: Scope) -> Iterator[SourceFile]:
         """The partition's files in the order of their names, each fetched when it is asked for; raises SourceError.
 
         There is at least one.
         """
-        key = partition.key
-        if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
-            raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
+        values = partition.placeholders
+        for key in values.values():
+            if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
+                raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
         if _ADDRESS.match(self.path):
             from pipeline.source import remote  # noqa: PLC0415, as above
 
-            yield from remote.files(self.path, key, scope)
+            yield from remote.files(self.path, values, scope)
         else:
-            for file in self._local_files(key, scope.landing_dir):
+            for file in self._local_files(values, scope.landing_dir):
                 yield SourceFile(file, str(file), file.name)
 
-    def _local_files(self, key: str, landing_dir: Path) -> list[Path]:
-        pattern = self.path.format(landing=glob.escape(str(landing_dir)), partition_key=glob.escape(key))
+    def _local_files(self, values: Mapping[str, str], landing_dir: Path) -> list[Path]:
+        literal = {name: glob.escape(value) for name, value in values.items()}
+        pattern = self.path.format(landing=glob.escape(str(landing_dir)), **literal)
         found = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
         files = sorted(Path(name).absolute() for name in found if not Path(name).is_dir())
         if not files:
             # Said without the wildcards' escapes, as a person would write it.
-            plain = self.path.format(landing=landing_dir, partition_key=key)
+            plain = self.path.format(landing=landing_dir, **values)
             raise SourceError(
                 f"no file {plain}; write it first (materialize the landing asset), or mend the spec's path"
             )
@@ -96,6 +103,14 @@ class FileSource(Source):
             folder, slash, _ = self.path[: variable.start()].rpartition("/")
             _require_inside(files, Path((folder + slash).format(landing=landing_dir)).absolute())
         return files
+
+
+def _placeholders(template: str) -> frozenset[str]:
+    """The names in braces, with whatever they are followed by; raises ValueError for a brace without its other half."""
+    pieces = Formatter().parse(template)
+    return frozenset(
+        f"{name}{'!' if conversion else ''}{form}" for _, name, form, conversion in pieces if name is not None
+    )
 
 
 def _require_inside(files: list[Path], root: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -68,20 +68,20 @@ def require_sound_address(template: str, scheme: str) -> None:
         raise SpecError(f"path {shown!r}: a web server has no listing, so wildcards find nothing there; name one file")
 
 
-def files(template: str, key: str, scope: Scope) -> Iterator[SourceFile]:
+def files(template: str, values: Mapping[str, str], scope: Scope) -> Iterator[SourceFile]:
     """The files of a partition in the order of their names, each on this disk when it is given; raises SourceError."""
     scheme = template.partition("://")[0].lower()
     if scheme in _WEB:
-        address = template.format(partition_key=quote(key, safe=""))
+        address = template.format(**{name: quote(value, safe="") for name, value in values.items()})
         shown = address.partition("?")[0]
         yield _fetched(_opened_address(address, shown), address, shown, unquote(shown.rpartition("/")[2]), scope)
         return
     store, bucket = _store(scheme, template.partition("://")[2].partition("/")[0])
     below = template.partition("://")[2].partition("/")[2]
-    paths = _found(store, f"{bucket}/", below, key, scheme)
+    paths = _found(store, f"{bucket}/", below, values, scheme)
     if not paths:
         raise SourceError(
-            f"no file {template.format(partition_key=key)}; write it first (materialize the landing asset), or mend the "
+            f"no file {template.format(**values)}; write it first (materialize the landing asset), or mend the "
             "spec's path"
         )
     for path in paths:
@@ -102,17 +102,17 @@ def _store(scheme: str, place: str) -> tuple[fs.FileSystem, str]:
     return store, bucket.rstrip("/")
 
 
-def _found(store: fs.FileSystem, bucket: str, below: str, key: str, scheme: str) -> list[str]:
+def _found(store: fs.FileSystem, bucket: str, below: str, values: Mapping[str, str], scheme: str) -> list[str]:
     """The paths that match, sorted."""
     try:
         if (wildcard := _WILDCARD.search(below)) is None:
-            (info,) = store.get_file_info([bucket + below.format(partition_key=key)])
+            (info,) = store.get_file_info([bucket + below.format(**values)])
             return [info.path] if info.type == fs.FileType.File else []
-        root = bucket + below[: wildcard.start()].format(partition_key=key).rpartition("/")[0]
+        root = bucket + below[: wildcard.start()].format(**values).rpartition("/")[0]
         listed = store.get_file_info(fs.FileSelector(root.rstrip("/"), recursive=True, allow_not_found=True))
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{scheme}://{bucket}{below}: cannot be looked up ({_cause(error)})") from None
-    pattern = below.format(partition_key=glob.escape(key)).split("/")
+    pattern = below.format(**{name: glob.escape(value) for name, value in values.items()}).split("/")
     found = (info.path for info in listed if info.type == fs.FileType.File)
     return sorted(path for path in found if _matches(path.removeprefix(bucket).split("/"), pattern))
 

@@ -129,7 +129,8 @@ def test_a_run_of_a_key_of_two_dimensions_loads_what_belongs_to_both(
         (f"{DAY}|north", sales(range(3), DAY, region="north")),  # takes the place of the first
     ):
         strangers = [*sales([90], NEXT_DAY, region="south"), *sales([91], DAY, region="east")]
-        write_sales(landing, key, [*rows, *(strangers if key == f"{NEXT_DAY}|north" else [])])
+        day, region = key.split("|")
+        write_sales(landing, f"{region}/{day}", [*rows, *(strangers if key == f"{NEXT_DAY}|north" else [])])
         result = _materialize(BY_DAY_AND_REGION, instance, key)
         assert result.success
         event = next(event for event in result.all_events if event.is_step_materialization)

@@ -18,6 +18,8 @@ import psutil
 import psycopg2
 import pytest
 
+from pipeline_tests.tables_of_modes import DAY, sales, write_sales
+
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND, THIRD = "2013-01-01", "2013-01-02", "2013-01-03"
 ROWS = {FIRST: 842, SECOND: 943, THIRD: 914}
@@ -93,6 +95,21 @@ def test_a_range_is_landed_loaded_and_verified_from_the_command_line(installatio
     changed = installation.dagster(*verify)
     assert changed.returncode == 1
     assert f"'published_rows_unchanged' on 'flights' did not pass. Description: '{SECOND}: " in changed.stderr
+
+
+def test_a_static_key_and_one_of_two_dimensions_are_loaded_from_the_command_line(installation: Installation) -> None:
+    landing = installation.home / "landing"
+    write_sales(landing, "north", sales(range(9), region="north"))
+    write_sales(landing, f"south/{DAY}", sales(range(5), region="south"))
+    for table, key, rows in (("by_region", "north", 9), ("by_day_and_region", f"{DAY}|south", 5)):
+        command = ("asset", "materialize", "-m", "pipeline_tests.definitions_for_tests", "--select", table)
+        loaded = installation.dagster(*command, "--partition", key)
+        assert loaded.returncode == 0, loaded.stderr
+        assert installation.query(f"select count(*) from {table}") == [(rows,)]
+    materialized = (
+        "select partition from dagster.event_logs where dagster_event_type = 'ASSET_MATERIALIZATION' order by id"
+    )
+    assert installation.query(materialized) == [("north",), (f"{DAY}|south",)]
 
 
 @pytest.mark.matrix

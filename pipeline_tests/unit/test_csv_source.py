@@ -1,8 +1,10 @@
 """Each record of a CSV file is a row with the very texts that stand there, or a fault with the true reason; none is lost."""
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import os
 import random
 import re
@@ -368,6 +370,12 @@ def test_compressed_files_are_told_by_their_ending_or_first_bytes_or_as_declared
     content = COMPRESSORS[codec](TEXT.encode()[:20]) + COMPRESSORS[codec](TEXT.encode()[20:])  # two members
 
     assert rows(tmp_path, content, name=name, **options) == ROWS
+
+
+def test_a_file_packed_in_another_way_is_named(tmp_path: Path) -> None:
+    for pack, kind in ((bz2.compress, "bzip2"), (lzma.compress, "xz"), (lambda c: b"PK\x03\x04" + c, "a zip archive")):
+        with pytest.raises(SourceError, match=rf"x\.csv: is .*{kind}; unpack it"):
+            read(tmp_path, pack(TEXT.encode()))
 
 
 @pytest.mark.parametrize("codec", COMPRESSORS)

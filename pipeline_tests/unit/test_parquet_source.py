@@ -17,11 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from pydantic import BaseModel
 
 from pipeline.errors import SourceError
 from pipeline.model.manifest import Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
+from pipeline.model.table import TableSpec
 from pipeline.source.nycflights import land_flights
 from pipeline.source.parquet import ParquetFiles, _unclamped
 
@@ -100,8 +102,21 @@ def test_a_key_does_not_leave_its_folder(tmp_path: Path, key: str) -> None:
 
 
 def test_an_unknown_placeholder_is_refused_when_the_spec_is_made() -> None:
-    with pytest.raises(ValueError, match="placeholders are"):
-        ParquetFiles(path="{landing}/{day}.parquet")
+    source = ParquetFiles(path="{landing}/{day}.parquet")
+    with pytest.raises(ValueError, match=r"names \{day\}; the placeholders are \{landing\}, \{partition_key\}"):
+        TableSpec(name="t", row=BaseModel, source=source)
+    for path in (
+        "{landing}/{}.parquet",
+        "{landing}/{0}.parquet",
+        "{landing}/{a.b}",
+        "{a!r}",
+        "{a:>9}",
+        "{",
+        "}",
+        "{a[0]}",
+    ):
+        with pytest.raises(ValueError, match="path"):
+            ParquetFiles(path=path)
 
 
 def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:

@@ -47,3 +47,12 @@ join (
 ) as latest on latest.load_id = incident.load_id or (incident.load_id is null and latest.run_id = incident.run_id)
 where latest.table_name = $1 and ($2::text is null or latest.partition_key = $2)
 order by incident.incident_id;
+
+-- name: published_columns
+-- Columns that the published rows of a target have values for, or had when they were written.
+select distinct column_name as name
+from rowledger.load
+join rowledger.chunk using (load_id)
+cross join lateral jsonb_object_keys(coalesce(chunk.fingerprint, '{}')) as column_name
+where load.target = $1 and load.state = 'published'
+order by name;
