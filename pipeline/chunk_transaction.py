@@ -4,6 +4,7 @@ Everything it calls takes the connection and never commits. Nothing here depends
 comes in, an outcome goes out, the ledger decides.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -13,6 +14,7 @@ import polars as pl
 
 from pipeline.contract.explain import row_payloads
 from pipeline.contract.fingerprint import fingerprint_frame
+from pipeline.contract.row_types import write_row_types
 from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from pipeline.failpoints import Place, failpoint
 from pipeline.isolation import copy_isolating
@@ -75,6 +77,11 @@ class ChunkJob:
         return [row_no for row_no in rows if row_no not in aside]
 
     @property
+    def name(self) -> str:
+        """For the log."""
+        return f"partition {self.partition.key}, chunk {self.chunk.chunk_no}"
+
+    @property
     def facts(self) -> dict[str, object]:
         """What failpoints can ask for."""
         return {"partition": self.partition.key, "chunk": self.chunk.chunk_no, "attempt": self.attempt}
@@ -84,12 +91,15 @@ class ChunkJob:
 class PreparedChunk:
     """A chunk read, checked and encoded: all that can be done before the transaction begins.
 
-    `crashed` are the dead letters of rows that were set aside untried.
+    `crashed` are the dead letters of rows that were set aside untried. `check_s` are the seconds that transform and contract
+    took.
     """
 
     rows: PreparedRows
     crashed: list[DeadLetter]
     encoded: EncodedRows
+    source_types: pl.Schema
+    check_s: float
 
     @property
     def good(self) -> pl.DataFrame:
@@ -113,9 +123,11 @@ def prepare_chunk(
     on_progress(source.height)
     tried, row_nos = _rows_to_try(source, job)
     failpoint(Place.WHILE_ENCODING, **job.facts, row=row_nos)
+    started = time.perf_counter()
     rows = prepare_rows(spec, job.columns, tried, row_nos, job.partition, dead_letters_max=job.dead_letters_max)
+    check_s = time.perf_counter() - started
     encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
-    return PreparedChunk(rows, _crash_letters(source, job), encoded)
+    return PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema, check_s)
 
 
 def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
@@ -202,8 +214,12 @@ async def commit_chunk(
         filtered_rows=prepared.rows.filtered_rows,
         added_rows=prepared.rows.added_rows,
         discarded_values=prepared.rows.discarded_values,
+        check_s=prepared.check_s,
     )
-    if not await record_chunk(connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint):
+    row_types = write_row_types(prepared.source_types) if letters else None
+    if not await record_chunk(
+        connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
+    ):
         raise ChunkFailed(
             f"chunk {job.chunk.chunk_no}: {enqueued} rows enqueued and {committed.added_rows} added, but {written.height} "
             f"written, {len(letters)} dead-lettered and {committed.filtered_rows} filtered"

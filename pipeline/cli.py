@@ -16,7 +16,10 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "status": ("pipeline.commands.status:status", "What was enqueued, written and dead-lettered, a line a partition."),
     "verify": ("pipeline.commands.status:verify", "Compare published partitions with the ledger."),
-    "dead-letters": ("pipeline.commands.status:dead_letters", "Rows that were refused, and why."),
+    "dead-letters": (
+        "pipeline.commands.dead_letters:dead_letters",
+        "Rows that were refused, and how they are brought back.",
+    ),
     "incidents": ("pipeline.commands.status:incidents", "Workers that died, with pid, cause and chunk."),
     "db": ("pipeline.commands.db:db", "Start, stop and reach the database."),
 }

@@ -1,4 +1,4 @@
-"""Composition root for Dagster: every table in `pipeline/tables/` with its asset, checks, jobs and schedule."""
+"""Composition root for Dagster: every table in `pipeline/tables/` with its asset, checks, jobs, schedule and sensor."""
 
 import dagster as dg
 
@@ -6,6 +6,7 @@ from pipeline.defs.assets import table_asset
 from pipeline.defs.checks import verify_check
 from pipeline.defs.jobs import jobs_and_schedule
 from pipeline.defs.landing import LANDING
+from pipeline.defs.replay import replay_job_and_sensor
 from pipeline.defs.resources import GuardedWriter
 from pipeline.model.table import TableSpec
 from pipeline.tables import all_tables
@@ -21,7 +22,7 @@ _executor = dg.multiprocess_executor.configured(
 
 def _table(spec: TableSpec) -> dg.Definitions:
     own = dg.Definitions(assets=[table_asset(spec)], asset_checks=[verify_check(spec)])
-    return dg.Definitions.merge(own, jobs_and_schedule(spec, LANDING))
+    return dg.Definitions.merge(own, jobs_and_schedule(spec, LANDING), replay_job_and_sensor(spec))
 
 
 defs = dg.Definitions.merge(

@@ -14,10 +14,12 @@ __all__ = [
     "DiscrepancyFound",
     "EmbeddedServerError",
     "Fenced",
+    "LetterFileRefused",
     "LoadCancelled",
     "NotEnoughSpace",
     "PartitionBusy",
     "PoolBroken",
+    "ReplayFailed",
     "RowledgerError",
     "SourceError",
     "SpecError",
@@ -180,6 +182,14 @@ class DiscrepancyFound(RowledgerError):
 
 class DeadLetterBudgetSpent(RowledgerError):
     """More rows were refused than the table's budget allows. Look at `rowledger dead-letters list`; nothing was published."""
+
+
+class ReplayFailed(RowledgerError):
+    """A replay could not go on. What it had committed stays; mend the cause in the message, then replay again."""
+
+
+class LetterFileRefused(RowledgerError):
+    """A file of dead letters cannot be taken as it is; nothing was imported. Mend the lines that are named, then again."""
 
 
 class LoadCancelled(RowledgerError):

@@ -44,6 +44,10 @@ class Place(StrEnum):
     BEFORE_PUBLISH = "before_publish"
     IN_PUBLISH = "in_publish"
     AFTER_PUBLISH = "after_publish"
+    BEFORE_REPLAY = "before_replay"
+    IN_REPLAY = "in_replay"
+    BEFORE_REPLAY_COMMIT = "before_replay_commit"
+    AFTER_REPLAY_COMMIT = "after_replay_commit"
 
 
 class FailpointError(RowledgerError):
@@ -108,7 +112,7 @@ def _holds(fact: object, value: str) -> bool:
 
 
 def failpoint(place: Place, **facts: object) -> None:
-    """Act if a rule names this place and its conditions hold for the facts (partition, chunk, attempt, row)."""
+    """Act if a rule names this place and its conditions hold for the facts (partition, chunk, attempt, row, letter)."""
     for rule in _rules(settings().failpoints):
         if rule.matches(place, facts):
             _ACTIONS[rule.action]()

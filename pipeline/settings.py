@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["Settings", "WriterSettings", "child_environment", "s3_endpoint", "settings"]
+__all__ = ["Settings", "WriterSettings", "child_environment", "s3_endpoint", "secret_from_environment", "settings"]
 
 
 class Settings(BaseSettings):
@@ -53,6 +53,12 @@ def settings() -> Settings:
 def s3_endpoint() -> str | None:
     """The address of an object store other than Amazon's, from the variables that Amazon's own tools read."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def secret_from_environment(variable: str) -> SecretStr | None:
+    """What a variable that a spec names holds, such as the URL of a database that is a source."""
+    value = os.environ.get(variable)
+    return SecretStr(value) if value else None
 
 
 def child_environment(**changes: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from pipeline.defs.assets import table_asset
 from pipeline.defs.checks import verify_check
+from pipeline.defs.replay import replay_job_and_sensor
 from pipeline.defs.resources import GuardedWriter
 from pipeline_tests.loading import FAST
 from pipeline_tests.tables_for_tests import EVENTS
@@ -11,8 +12,11 @@ from pipeline_tests.tables_of_modes import BY_DAY_AND_REGION, BY_REGION
 
 _SPECS = (EVENTS, BY_REGION, BY_DAY_AND_REGION)
 
-defs = dg.Definitions(
-    assets=[table_asset(spec) for spec in _SPECS],
-    asset_checks=[verify_check(spec) for spec in _SPECS],
-    resources={"writer": GuardedWriter(**FAST)},
+defs = dg.Definitions.merge(
+    dg.Definitions(
+        assets=[table_asset(spec) for spec in _SPECS],
+        asset_checks=[verify_check(spec) for spec in _SPECS],
+        resources={"writer": GuardedWriter(**FAST)},
+    ),
+    replay_job_and_sensor(EVENTS),
 )

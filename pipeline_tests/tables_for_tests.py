@@ -15,7 +15,7 @@ from pipeline.errors import SourceError
 from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import DailyPartitions, Partition
 from pipeline.model.source import Scope
-from pipeline.model.table import DeadLetterBudget, TableSpec
+from pipeline.model.table import DeadLetterBudget, Drift, TableSpec
 from pipeline.model.transform import FrameTransform
 from pipeline.source.parquet import ParquetFiles
 from pipeline.source.spool import Spool, SpooledSource
@@ -163,6 +163,33 @@ TRICKLE = TableSpec(
 )
 
 
+DRIFTING = {
+    drift: TableSpec(
+        name=f"drifting_{drift}",
+        row=Parcel,
+        source=TrickledFiles(path="{landing}/trickle/{partition_key}"),
+        partitions=DailyPartitions(column="day", **_DAYS),
+        dead_letters=_TOLERANT,
+        drift=drift,
+    )
+    for drift in Drift
+}
+DRIFTING_FREEZE, DRIFTING_EVOLVE, DRIFTING_DISCARD_VALUE, DRIFTING_DISCARD_ROW = DRIFTING.values()
+
+PLANNED_DRIFT = {
+    drift: TableSpec(
+        name=f"planned_drift_{drift}",
+        row=Parcel,
+        source=ParquetFiles(path="{landing}/trickle/{partition_key}/*.parquet"),
+        partitions=DailyPartitions(column="day", **_DAYS),
+        dead_letters=_TOLERANT,
+        drift=drift,
+    )
+    for drift in Drift
+}
+PLANNED_FREEZE, PLANNED_EVOLVE, PLANNED_DISCARD_VALUE, PLANNED_DISCARD_ROW = PLANNED_DRIFT.values()
+
+
 def keep_halves(frame: pl.DataFrame) -> pl.DataFrame:
     """Filters rows with an odd sensor, refuses those without a value, and halves the values of the others."""
     if frame["value"].null_count():
@@ -279,3 +306,18 @@ def write_source(landing: Path, table: str, key: str, rows: Iterable[Row], *, ro
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(list(rows), schema=schema, orient="row").write_parquet(path, row_group_size=row_group_rows)
     return path
+
+
+SOUR = " (sour)"
+"""What a text ends in that a table made by `SOUR_TABLES` refuses, and that no contract knows to be wrong."""
+
+SOUR_TABLES = {
+    "events": "create table public.events (at timestamptz not null, event_id integer not null, name text not null, "
+    "amount double precision not null, note text, code varchar(8) not null, primary key (at, event_id), "
+    "constraint no_sour_name check (name not like '%(sour)')) partition by range (at)",
+    "orders": "create table public.orders (order_id integer not null primary key, day date not null, item text not null, "
+    "constraint no_sour_item check (item not like '%(sour)'))",
+    "parcels": "create schema depot; create table depot.parcels (day date, parcel_id integer, label text, "
+    "constraint no_sour_label check (label not like '%(sour)'))",
+}
+"""Tables as loads would make them, each with a rule of its own."""

@@ -1,4 +1,4 @@
-"""`rowledger status`, `rowledger verify` and `rowledger dead-letters list`: what the ledger says."""
+"""`rowledger status`, `rowledger verify` and `rowledger incidents`: what the ledger says."""
 
 import dataclasses
 import json
@@ -12,13 +12,13 @@ from rich.table import Table
 
 from pipeline.errors import DiscrepancyFound
 from pipeline.model.report import PartitionStatus
-from pipeline.operations.status import KeptDeadLetter, KeptIncident, read_dead_letters, read_incidents, read_status
+from pipeline.operations.status import KeptIncident, read_incidents, read_status
 from pipeline.operations.verify import run_verify
 from pipeline.postgres.database import target_url
 from pipeline.tables import all_tables
 from pipeline.tables import table as table_named
 
-__all__ = ["balance_table", "dead_letters", "incident_table", "incidents", "letter_table", "status", "verify"]
+__all__ = ["balance_table", "incident_table", "incidents", "status", "verify"]
 
 _PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 
@@ -61,27 +61,6 @@ def verify(*, table_name: str | None, partitions: Sequence[str]) -> None:
             click.echo(f"table {spec.name}: {len(results)} published partitions are what was loaded")
     if differing:
         raise DiscrepancyFound(f"{', '.join(differing)} differ from the ledger")
-
-
-@click.group(name="dead-letters", short_help="Rows that were refused, and why.")
-def dead_letters() -> None:
-    """Rows that could not be written, kept with their reasons."""
-
-
-@dead_letters.command(name="list")
-@click.option("--table", "table_name", required=True)
-@click.option("--partition", help="Only this partition.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Rows to show at most.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows' values.")
-def list_letters(*, table_name: str, partition: str | None, limit: int, as_json: bool) -> None:
-    """List the dead letters of the latest load of each partition."""
-    table_named(table_name)
-    letters = read_dead_letters(target_url(), table_name, partition=partition, limit=limit)
-    if as_json:
-        rows = [{**dataclasses.asdict(letter), "payload": json.loads(letter.payload)} for letter in letters]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    _console().print(letter_table(letters) if letters else f"table {table_name} has no dead letters")
 
 
 @click.command(short_help="Workers that died, with pid, cause and chunk.")
@@ -130,22 +109,6 @@ def balance_table(rows: Sequence[PartitionStatus]) -> Table:
         texts = [values[index] for values in leading.values()]
         figures = [f"{values[index]:,}" for values in numbers.values()]
         shown.add_row(*texts, *figures, (row.run_id or "")[:8])
-    return shown
-
-
-def letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
-    """Dead letters with their reasons, without their rows' values."""
-    columns = ("partition", "row", "stage", "column", "SQLSTATE", "reason")
-    shown = Table(*columns, title="dead letters", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for letter in letters:
-        shown.add_row(
-            letter.partition_key,
-            str(letter.row_no),
-            letter.stage,
-            letter.column_name or "",
-            letter.sqlstate or "",
-            letter.reason,
-        )
     return shown
 
 

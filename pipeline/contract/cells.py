@@ -11,13 +11,18 @@ from pipeline.contract.read import unheld
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.model.source import DYNAMIC
 
-__all__ = ["flattened", "python_values", "rows_of", "unheld_cells"]
+__all__ = ["flattened", "holds_decimals", "python_values", "rows_of", "unheld_cells"]
 
 
-def python_values(rules: FieldRules, source: pl.Series) -> list[Any]:
-    """The cells as Python values; those of a DYNAMIC column as their JSON says."""
+def holds_decimals(rules: FieldRules) -> bool:
+    """Whether a number with a fraction has to keep all its digits for the field."""
+    element = {rules.element.kind} if rules.element is not None else set()
+    return Kind.DECIMAL in {rules.kind, *rules.alternatives} | element
+
+
+def python_values(source: pl.Series, *, exact: bool = False) -> list[Any]:
+    """The cells as Python values; those of a DYNAMIC column as their JSON says, with fractions as Decimal where `exact`."""
     if source.dtype == DYNAMIC:
-        exact = Kind.DECIMAL in {rules.kind, *rules.alternatives, rules.element.kind if rules.element else rules.kind}
         return [None if text is None else parse_dynamic(text, exact=exact) for text in dynamic_texts(source)]
     if isinstance(source.dtype, pl.Categorical | pl.Enum):
         source = source.cast(pl.String)

@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from pipeline.contract.cells import python_values, unheld_cells
+from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.compile import compile_model
 from pipeline.contract.drift import DriftVerdict, columns_for, drift_of, evolved_rules, field_column, has_value
 from pipeline.contract.explain import judge
@@ -96,6 +96,22 @@ class Contract:
         """The nullable columns that the source's unknown columns would become in the table."""
         return columns_for(self.drift_of(schema).unknown)
 
+    def require_columns(self, schema: Mapping[str, pl.DataType], *, drift: Drift = Drift.FREEZE) -> None:
+        """Raise SourceError, where `drift` freezes, for columns of a source that are unknown or missing."""
+        found = self.drift_of(schema)
+        if drift is not Drift.FREEZE:
+            return
+        if found.unknown:
+            raise SourceError(
+                f"the source has columns that {self.name} does not know: {list(found.unknown)}; add them to the row model, "
+                "leave them out of the source, or say in the spec's `drift` what shall become of them"
+            )
+        if found.missing:
+            raise SourceError(
+                f"the source lacks columns of {self.name}: {list(found.missing)}; give their fields a default (= None takes "
+                "nulls) or mend the source"
+            )
+
     def require_writable(self, types: Mapping[str, ColumnType]) -> None:
         """Raise TargetMismatch that lists every column whose type in the target can never hold it."""
         problems = [
@@ -153,23 +169,13 @@ class Contract:
         self, frame: pl.DataFrame, drift: Drift, evolved: Sequence[FieldRules], refusals: Refusals
     ) -> int:
         """Do as `drift` says about unknown columns, and count the values that are left out for it."""
-        found = self.drift_of(frame.schema)
         known_by_now = {name for rule in evolved for name in rule.sources}
-        unknown = [name for name in found.unknown if name not in known_by_now]
-        if drift is Drift.FREEZE and found.missing:
-            raise SourceError(
-                f"the source lacks columns of {self.name}: {list(found.missing)}; give their fields a default (= None takes "
-                "nulls) or mend the source"
-            )
+        self.require_columns(
+            {name: dtype for name, dtype in frame.schema.items() if name not in known_by_now}, drift=drift
+        )
+        unknown = [name for name in self.drift_of(frame.schema).unknown if name not in known_by_now]
         match drift:
-            case _ if not unknown:
-                return 0
-            case Drift.FREEZE:
-                raise SourceError(
-                    f"the source has columns that {self.name} does not know: {unknown}; add them to the row model, "
-                    "leave them out of the source, or say in the spec's `drift` what shall become of them"
-                )
-            case Drift.EVOLVE:
+            case Drift.EVOLVE if unknown:
                 raise SourceError(
                     f"the source has columns that neither {self.name} nor its table has: {unknown}; they came up after the "
                     "load had begun: rerun it"
@@ -179,7 +185,9 @@ class Contract:
             case Drift.DISCARD_ROW:
                 for name in unknown:
                     refusals.add_mask(has_value(frame[name]), name, f"is a column that {self.name} does not know")
-                return 0
+            case _:
+                pass
+        return 0
 
 
 @cache
@@ -270,12 +278,12 @@ def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
 
 def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[Verdict]:
     """Pydantic's verdict of each value; equal ones are judged once."""
+    values = python_values(suspects, exact=holds_decimals(rules))
     if suspects.dtype.is_nested() and suspects.dtype != DYNAMIC:
-        for value in python_values(rules, suspects):
-            yield judge(rules, target, value)
+        yield from (judge(rules, target, value) for value in values)
         return
     verdicts: dict[Any, Verdict] = {}
-    for value in python_values(rules, suspects):
+    for value in values:
         # repr tells -0.0 from 0.0 and finds NaN again, which a float as a key does not; and 1 from True, where types mix.
         key = value if isinstance(value, str) else (repr(value),)
         if (verdict := verdicts.get(key)) is None:

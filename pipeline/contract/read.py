@@ -144,6 +144,11 @@ def _as_is(_rules: FieldRules, source: pl.Series) -> Reading:
     return Reading(source)
 
 
+def _int(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Integers of up to 64 bits; larger ones are looked at one by one."""
+    return Reading(source.cast(pl.Int64, strict=False) if source.dtype in (pl.Int128, pl.UInt128) else source)
+
+
 def _matching(source: pl.Series, pattern: str) -> pl.Series:
     """The values of that form, the others as null."""
     plain = source.str.contains(pattern)
@@ -407,7 +412,7 @@ _READERS: dict[Kind, dict[_Family, _Reader]] = {
         "text": _all_doubtful,
     },
     Kind.INT: {
-        "integer": _as_is, "float": _int_from_inexact, "decimal": _int_from_inexact,
+        "integer": _int, "float": _int_from_inexact, "decimal": _int_from_inexact,
         "text": _int_from_text,
     },
     Kind.FLOAT: {

@@ -3,13 +3,13 @@
 The same verdicts and values as the columns' way, at a fraction of its speed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from pipeline.contract.cells import python_values, unheld_cells
+from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.drift import field_column
 from pipeline.contract.explain import conversion_inside, names_in, place_of, silent_conversion, words_of
 from pipeline.contract.read import Reading, is_native, require_readable
@@ -18,9 +18,9 @@ from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import fit_column
 from pipeline.contract.values import NULL_REASON, doubt_nul, fit_value
 from pipeline.model.column import ColumnType
-from pipeline.model.source import DYNAMIC
+from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
 
-__all__ = ["check_rows"]
+__all__ = ["check_rows", "python_rows"]
 
 _ABSENT = object()
 
@@ -68,7 +68,7 @@ def _cells(rules: FieldRules, frame: pl.DataFrame, refusals: Refusals) -> Sequen
     for mask, unheld in unheld_cells(source):
         refusals.add_mask(mask, rules.name, unheld)
         source = pl.select(pl.when(~mask).then(source)).to_series()
-    values = python_values(rules, source)
+    values = python_values(source, exact=holds_decimals(rules))
     if not (scalar and is_native(rules, source.dtype)):
         for row, value in enumerate(values):
             if value is not None and (reason := silent_conversion(rules, value)) is not None:
@@ -76,6 +76,19 @@ def _cells(rules: FieldRules, frame: pl.DataFrame, refusals: Refusals) -> Sequen
     if absent is not None:
         values = [_ABSENT if lacks else value for value, lacks in zip(values, absent, strict=True)]
     return values
+
+
+def python_rows(source: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Each row as pydantic takes it: without reserved columns, and without fields that the row does not have."""
+    names = [name for name in source.columns if not name.startswith(RESERVED_PREFIX)]
+    cells = [python_values(source[name]) for name in names]
+    for index, name in enumerate(names):
+        if (mask := ABSENT_PREFIX + name) in source.columns:
+            cells[index] = [
+                _ABSENT if lacks else value for value, lacks in zip(cells[index], source[mask], strict=True)
+            ]
+    for values in zip(*cells, strict=True):
+        yield {name: value for name, value in zip(names, values, strict=True) if value is not _ABSENT}
 
 
 class _Explainer:

@@ -43,6 +43,7 @@ _WRITABLE: dict[Kind, set[TypeName]] = {
 _EXACT = Context(prec=1000)
 _MICROSECOND = timedelta(microseconds=1)
 _TICKS_A_US = {TypeName.TIME: 1000}  # polars keeps times of day in ns, everything else of ours in µs
+_NUMERIC_DECIMALS_MAX = 16_383
 _NUMERIC_DIGITS_MAX = 131_072  # before the decimal point; PostgreSQL manual, table of numeric types
 
 
@@ -140,6 +141,8 @@ def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one
 def _numeric_text(value: Decimal) -> str | Decimal:
     if not value.is_finite():
         return "NaN" if value.is_nan() else str(value)
+    if not value:
+        value = value.copy_abs()  # the server has no negative zero
     return value if abs(value.adjusted()) > _NUMERIC_DIGITS_MAX else format(value, "f")
 
 
@@ -185,6 +188,8 @@ def _numeric_misfit(value: Decimal, target: ColumnType) -> str | None:  # noqa: 
     if digits is None:
         if abs(value.adjusted()) > _NUMERIC_DIGITS_MAX:
             return f"has more than the {_NUMERIC_DIGITS_MAX} digits that {target.sql} takes"
+        if value.as_tuple().exponent < -_NUMERIC_DECIMALS_MAX:  # type: ignore[operator]  # of finite numbers it is an int
+            return f"has more than the {_NUMERIC_DECIMALS_MAX} decimals that {target.sql} takes"
         return None
     try:
         scaled = value.scaleb(places, _EXACT)

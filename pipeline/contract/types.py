@@ -18,8 +18,9 @@ _ALIASES = {
     "char": "character", "time": "time without time zone", "timetz": "time with time zone",
     "timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone", "varbit": "bit varying",
 }  # fmt: skip
+_NAME = r'(?:[^\W\d][\w$]*|"(?:[^"]|"")+")'
 _WRITTEN = re.compile(
-    r"(?P<name>[^(\[]*[^(\[\s])\s*(?P<modifiers>\([^)]*\))?(?P<rest> +with(?:out)? time zone)?(?P<array>\[\])?",
+    rf"(?P<name>{_NAME}(?:[. ]{_NAME})*) *(?P<modifiers>\([^()]*\))?(?P<rest> +with(?:out)? time zone)?(?P<array>\[\])?",
     re.IGNORECASE,
 )
 

@@ -5,7 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AlreadyCommitted", "ChunkOutcome", "Committed", "Failed", "FailureKind", "IncidentKind", "Probed"]
+__all__ = [
+    "AlreadyCommitted",
+    "ChunkOutcome",
+    "Committed",
+    "Failed",
+    "FailureKind",
+    "IncidentKind",
+    "Probed",
+    "Replayed",
+]
 
 
 class IncidentKind(StrEnum):
@@ -69,7 +78,8 @@ class _Outcome(BaseModel):
 class _Counted(_Outcome):
     """What became of a chunk's rows: `enqueued + added = written + dead-lettered + filtered`.
 
-    Added and filtered are a transform's doing. `discarded_values` stood in columns that the contract does not know.
+    Added and filtered are a transform's doing. `discarded_values` stood in columns that the contract does not know. `check_s`
+    are the seconds that transform and contract took.
     """
 
     written_rows: int
@@ -80,6 +90,7 @@ class _Counted(_Outcome):
     retries: int = 0
     peak_rss_bytes: int = 0
     client_cpu_s: float = 0.0
+    check_s: float = 0.0
 
 
 class Committed(_Counted):
@@ -101,6 +112,13 @@ class Probed(_Outcome):
     retries: int = 0
 
 
+class Replayed(_Outcome):
+    """A replay has tried its dead letters. What it decided on each of them stands in the ledger."""
+
+    kind: Literal["replayed"] = "replayed"
+    retries: int = 0
+
+
 class Failed(_Outcome):
     """Nothing of this attempt is in the database. `summary` is free of row values; `traceback` is text."""
 
@@ -113,4 +131,4 @@ class Failed(_Outcome):
     retries: int = 0
 
 
-ChunkOutcome = Annotated[Committed | AlreadyCommitted | Probed | Failed, Field(discriminator="kind")]
+ChunkOutcome = Annotated[Committed | AlreadyCommitted | Probed | Replayed | Failed, Field(discriminator="kind")]

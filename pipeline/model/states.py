@@ -1,8 +1,18 @@
-"""The life of a load and of a chunk, told once here, once as CHECK and guarded UPDATE in SQL, once in ARCHITECTURE.md."""
+"""The life of a load, of a chunk and of a dead letter.
+
+Told once here, once as CHECK and guarded UPDATE in SQL, once in ARCHITECTURE.md.
+"""
 
 from enum import StrEnum
 
-__all__ = ["CHUNK_TRANSITIONS", "LOAD_TRANSITIONS", "ChunkState", "LoadState"]
+__all__ = [
+    "CHUNK_TRANSITIONS",
+    "LETTER_TRANSITIONS",
+    "LOAD_TRANSITIONS",
+    "ChunkState",
+    "LetterState",
+    "LoadState",
+]
 
 
 class LoadState(StrEnum):
@@ -23,6 +33,17 @@ class ChunkState(StrEnum):
     COMMITTED = "committed"  # its rows, its dead letters and its counts committed together
 
 
+class LetterState(StrEnum):
+    """A row that was refused, and what was made of it since. A replay that it fails again leaves it open."""
+
+    OPEN = "open"  # it waits for somebody to look at it
+    MENDED = "mended"  # its payload was edited, or somebody says that its cause is mended: it waits for a replay
+    REPLAYED = (
+        "replayed"  # its row is in the table, or filtered; it counts as a dead letter no more, and stays as a record
+    )
+    DISCARDED = "discarded"  # somebody has decided that its row stays out of the table; it still counts
+
+
 LOAD_TRANSITIONS: dict[LoadState, frozenset[LoadState]] = {
     LoadState.LOADING: frozenset({LoadState.PUBLISHED, LoadState.REJECTED, LoadState.ABANDONED, LoadState.REPEATED}),
     LoadState.PUBLISHED: frozenset({LoadState.REPLACED}),
@@ -35,4 +56,11 @@ LOAD_TRANSITIONS: dict[LoadState, frozenset[LoadState]] = {
 CHUNK_TRANSITIONS: dict[ChunkState, frozenset[ChunkState]] = {
     ChunkState.PENDING: frozenset({ChunkState.COMMITTED}),
     ChunkState.COMMITTED: frozenset(),
+}
+
+LETTER_TRANSITIONS: dict[LetterState, frozenset[LetterState]] = {
+    LetterState.OPEN: frozenset({LetterState.MENDED, LetterState.REPLAYED, LetterState.DISCARDED}),
+    LetterState.MENDED: frozenset({LetterState.OPEN, LetterState.REPLAYED, LetterState.DISCARDED}),
+    LetterState.REPLAYED: frozenset(),
+    LetterState.DISCARDED: frozenset({LetterState.OPEN, LetterState.MENDED}),
 }

@@ -196,7 +196,7 @@ def _read_again(
         source = spec.source.read(chunk.descriptor)
         row_nos = pl.int_range(chunk.first_row, chunk.first_row + source.height, eager=True)
         # Refused rows go before anything looks at them: among them may be one that kills whoever does.
-        keep = ~row_nos.is_in(refused.whole)
+        keep = ~row_nos.is_in(refused.whole.implode())
         prepared = prepare_rows(
             spec,
             target.columns,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from pipeline.contract.check import Contract
 from pipeline.failpoints import active_failpoints
 from pipeline.model.partition import Partition
 from pipeline.model.report import Observer, PartitionReport
@@ -20,6 +21,8 @@ from pipeline.operations.preflight import Preflight, check_before_loading
 from pipeline.operations.spool_folder import spool_folder
 from pipeline.operations.upkeep import Tally, Upkeep
 from pipeline.operations.watching import UnbreakableObserver
+from pipeline.postgres.catalogue import Target
+from pipeline.postgres.copy import describe_format
 from pipeline.postgres.ledger import Holder
 from pipeline.settings import WriterSettings, settings
 from pipeline.workers.messages import Hello
@@ -77,9 +80,20 @@ async def load_partitions(
         spec, url, writer, landing_dir, run_id, say=lambda text: observer.log(logging.WARNING, text)
     )
     with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
+        _say_how(spec, preflight.target, observer)
         run = _Run(spec, preflight, url, landing_dir, spool_dir, run_id, observer, partitions)
         async with run.open():
             return await run.load_all()
+
+
+def _say_how(spec: TableSpec, target: Target, observer: Observer) -> None:
+    """Which way the rows go: what is slow shall not come as a surprise."""
+    contract = Contract.of(spec.row)
+    observer.log(logging.INFO, f"table {spec.name}: {describe_format(target.columns)}")
+    if contract.row_by_row is not None:
+        observer.log(logging.INFO, f"table {spec.name}: rows are checked one by one, because of {contract.row_by_row}")
+    elif by_value := [f"{column} ({construct})" for column, construct in contract.value_by_value.items()]:
+        observer.log(logging.INFO, f"table {spec.name}: checked value by value: {', '.join(by_value)}")
 
 
 class _Run:

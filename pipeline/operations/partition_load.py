@@ -10,8 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import asyncpg
+import polars as pl
 
 from pipeline.chunk_transaction import ChunkJob
+from pipeline.contract.check import Contract
 from pipeline.errors import (
     ChunkFailed,
     DatabaseUnavailable,
@@ -23,14 +25,15 @@ from pipeline.errors import (
     TargetMismatch,
 )
 from pipeline.failpoints import Place, async_failpoint, failpoint
-from pipeline.model.column import TypeName
+from pipeline.model.column import Column, TypeName
 from pipeline.model.manifest import ChunkDescriptor, ChunkPlan, Manifest
-from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed
+from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed, Replayed
 from pipeline.model.partition import Partition
 from pipeline.model.report import Observer, PartitionReport
 from pipeline.model.source import Scope
 from pipeline.model.states import ChunkState
-from pipeline.model.table import TableSpec
+from pipeline.model.table import Drift, TableSpec
+from pipeline.model.transform import FrameTransform, RowTransform
 from pipeline.operations.begin import Beginning, BegunLoad
 from pipeline.operations.control import Control
 from pipeline.operations.publish import FinishedLoad, Verdict, find_repeated, finish_load, reject_load
@@ -38,6 +41,7 @@ from pipeline.operations.streaming import iterate_in_thread
 from pipeline.operations.threads import in_thread
 from pipeline.operations.upkeep import Tally, Upkeep
 from pipeline.postgres.catalogue import Target
+from pipeline.postgres.evolution import add_columns, align_staging
 from pipeline.postgres.ledger import (
     Holder,
     LoadHandle,
@@ -85,6 +89,7 @@ class PartitionLoad:
         self._spool_dir = spool_dir
         self._begun: BegunLoad | None = None
         self._verdict: Verdict | None = None
+        self._settled: set[str] = set()  # paths whose columns were held against the contract
 
     async def run(self) -> PartitionReport:
         """Load the partition, and say how it went."""
@@ -115,6 +120,7 @@ class PartitionLoad:
         if self._spec.source.spools:
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
+        await self._settle_columns([chunk.descriptor for chunk in manifest.chunks])
         if (repeated := await find_repeated(self._run.control, self._spec, self._partition, manifest)) is not None:
             self._say(f"{self._name}: {repeated.note}")
             self._tally.set(repeated.totals)
@@ -154,6 +160,8 @@ class PartitionLoad:
         allowed = self._spec.dead_letters.rows_max  # of a share nobody knows yet how many rows it is
         async with coming as descriptors, _Committing() as committing:
             while (descriptor := await self._next(descriptors)) is not None:
+                if await self._settle_columns([descriptor]):
+                    await self._align_staging(begun)
                 chunk = ChunkPlan(len(chunks), self._tally.enqueued_rows, descriptor)
                 chunks.append(chunk)
                 self._tally.enqueued_rows += chunk.rows
@@ -218,6 +226,46 @@ class PartitionLoad:
         return again
 
     # ---- both
+
+    async def _settle_columns(self, descriptors: Sequence[ChunkDescriptor]) -> bool:
+        """Hold the columns that the source has against the contract, before its rows are; raises SourceError.
+
+        Under `Drift.EVOLVE` the target gets the columns that it lacks; says whether the target has other columns now. Behind
+        a transform of frames the source's columns say nothing: there it is each chunk's check that judges.
+        """
+        if isinstance(self._spec.transform, FrameTransform):
+            return False
+        by_path = {descriptor.path: descriptor for descriptor in descriptors if descriptor.path not in self._settled}
+        source, timeout_s = self._spec.source, self._run.writer.planning_timeout_s
+        schemas = await in_thread(
+            lambda: {tuple(source.frame_schema(descriptor).items()) for descriptor in by_path.values()},
+            timeout_s=timeout_s,
+        )
+        self._settled |= set(by_path)
+        contract = Contract.of(self._spec.row)
+        new: dict[str, Column] = {}
+        for schema in schemas:
+            if self._spec.drift is Drift.FREEZE:
+                contract.check(pl.DataFrame(schema=pl.Schema(schema)))
+            if self._spec.drift is Drift.EVOLVE:
+                new |= {column.name: column for column in contract.columns_for(pl.Schema(schema))}
+        brought = [column for name, column in new.items() if name not in self._target.column_types]
+        if not brought:
+            return False
+        names = ", ".join(column.name for column in brought)
+        self._say(f"{self._name}: the source has columns that are not in the contract ({names}); the table gets them")
+        self._target = await self._run.control.transaction(
+            f"{self._name}: add columns",
+            lambda connection: add_columns(connection, self._target, brought),
+            lock_timeout_s=self._run.writer.publish_lock_timeout_s,
+        )
+        return True
+
+    async def _align_staging(self, begun: BegunLoad) -> None:
+        await self._run.control.transaction(
+            f"{self._name}: align the staging table",
+            lambda connection: align_staging(connection, self._target, begun.handle),
+        )
 
     def _beginning(self, manifest: Manifest | None) -> Beginning:
         run = self._run
@@ -291,11 +339,20 @@ class PartitionLoad:
             if outcome.failure is FailureKind.FATAL and outcome.traceback:
                 self._run.observer.log(logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}")
             raise _as_error(outcome, self._spec.name, key, chunk.chunk_no)
-        assert not isinstance(outcome, Probed)  # noqa: S101 - no probe was asked for
+        assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
         self._tally.add(outcome)
+        self._say_rate(chunk, outcome.check_s)
         if self._tally.dead_lettered_rows > allowed:
             raise DeadLetterBudgetSpent(
                 f"{self._name}: {self._tally.dead_lettered_rows} rows refused so far, the budget is {allowed}"
+            )
+
+    def _say_rate(self, chunk: ChunkPlan, check_s: float) -> None:
+        """How fast rows are checked where that is done one by one."""
+        slowly = Contract.of(self._spec.row).row_by_row is not None or isinstance(self._spec.transform, RowTransform)
+        if slowly and check_s > 0:
+            self._say(
+                f"{self._name}, chunk {chunk.chunk_no}: {chunk.rows / check_s:,.0f} rows/s through Python, a worker"
             )
 
     def _scope(self) -> Scope:

@@ -16,7 +16,7 @@ from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.states import LoadState
-from pipeline.model.table import TableSpec, WriteMode
+from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.operations.control import Control
 from pipeline.operations.duplicates import Finding, set_rows_aside
 from pipeline.operations.findings import collisions, duplicate_keys, duplicates, orphans, unique_indexes
@@ -33,6 +33,7 @@ from pipeline.postgres.catalogue import (
     quoted,
 )
 from pipeline.postgres.constraints import UniqueIndex
+from pipeline.postgres.evolution import align_staging
 from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import may_retry
@@ -275,6 +276,8 @@ async def _publish(
     if (earlier := await _read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
         return await _end_as_repeated(connection, load, earlier)
     try:
+        if load.spec.drift is Drift.EVOLVE:
+            await align_staging(connection, load.target, load.handle)
         published = await publish_rows(connection, load, totals, settings)
     except asyncpg.PostgresError as error:
         if may_retry(error):

@@ -1,4 +1,4 @@
-"""Read what the ledger knows: status of partitions, dead letters, incidents. Read-only."""
+"""Read what the ledger knows: status of partitions, incidents. Read-only."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,25 +17,9 @@ from pipeline.postgres.queries import query
 from pipeline.postgres.session import check_server, connect
 from pipeline.settings import WriterSettings
 
-__all__ = ["KeptDeadLetter", "KeptIncident", "count_rows", "read_dead_letters", "read_incidents", "read_status"]
+__all__ = ["KeptIncident", "count_rows", "read_incidents", "read_status"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class KeptDeadLetter:
-    """A dead letter of a partition's latest load. `payload` is the row as JSON text, with its values."""
-
-    dead_letter_id: int
-    partition_key: str
-    row_no: int
-    stage: str
-    reason: str
-    sqlstate: str | None
-    constraint_name: str | None
-    column_name: str | None
-    worker_pid: int
-    payload: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +39,6 @@ class KeptIncident:
 def read_status(url: str, table: str | None = None) -> list[PartitionStatus]:
     """The latest load of each partition, of one table or of all; raises DatabaseUnavailable."""
     return asyncio.run(_read(url, lambda connection: read_ledger_status(connection, table)))
-
-
-def read_dead_letters(url: str, table: str, *, partition: str | None = None, limit: int = 100) -> list[KeptDeadLetter]:
-    """Dead letters in source order; raises DatabaseUnavailable."""
-
-    async def read(connection: asyncpg.Connection) -> list[KeptDeadLetter]:
-        rows = await connection.fetch(query("list_dead_letters"), table, partition, limit)
-        return [KeptDeadLetter(**row) for row in rows]
-
-    return asyncio.run(_read(url, read))
 
 
 def read_incidents(url: str, table: str, *, partition: str | None = None) -> list[KeptIncident]:

@@ -36,6 +36,7 @@ class Tally:
     filtered_rows: int = 0
     added_rows: int = 0
     discarded_values: int = 0
+    check_s: float = 0.0
     chunks: int = 0
     retries: int = 0
     done: bool = False
@@ -45,6 +46,7 @@ class Tally:
         """Count a chunk that has committed."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        self.check_s += outcome.check_s
 
     def reset(self) -> None:
         """Nothing has committed."""

@@ -11,10 +11,11 @@ from pipeline.contract.check import Contract
 from pipeline.contract.fingerprint import Fingerprint
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
-from pipeline.model.table import TableSpec, WriteMode
+from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
 from pipeline.operations.sums import read_expected, scope_of
 from pipeline.postgres.catalogue import Target, ensure_target, partition_predicate, quoted
+from pipeline.postgres.evolution import with_columns
 from pipeline.postgres.ledger import ChunkTotals, read_chunk_totals
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
@@ -72,6 +73,9 @@ async def verify_published(
 ) -> list[PartitionVerification]:
     """Compare each published partition, or some of them, with what its loads have written. Takes no lock."""
     loads = await connection.fetch(query("published_loads"), str(spec.target), partition_keys)
+    if spec.drift is Drift.EVOLVE:
+        names = await connection.fetch(query("published_columns"), str(spec.target))
+        target = await with_columns(connection, target, [row["name"] for row in names])
     comparing = _Comparing(connection, spec, target)
     verifications = []
     for key, own in itertools.groupby(loads, key=lambda load: str(load["partition_key"])):

@@ -17,6 +17,7 @@ from pgpq import schema as pgpq_schema
 
 from pipeline.errors import ChunkFailed
 from pipeline.model.column import Column, ColumnType, TypeName
+from pipeline.postgres.copy_numeric import numeric_fields
 from pipeline.postgres.copy_text import text_rows
 
 __all__ = ["EncodedRows", "copy_rows", "describe_format", "encode_rows"]
@@ -68,6 +69,8 @@ def encode_rows(
 
 
 def _binary_pieces(frame: pl.DataFrame, columns: Sequence[Column], batch_rows: int) -> Iterator[tuple[bytes, int]]:
+    fields = [numeric_fields(frame[column.name]) for column in columns if _is_numeric_text(column.type)]
+    frame = frame.with_columns(fields) if fields else frame
     table = _with_encodable_types(frame.to_arrow(compat_level=pl.CompatLevel.newest()))
     encoder = _encoder(table.schema, columns)
     yield encoder.write_header(), 0
@@ -84,9 +87,13 @@ def _text_pieces(frame: pl.DataFrame, columns: Sequence[Column], batch_rows: int
 def _has_binary_encoder(column_type: ColumnType) -> bool:
     if column_type.name is TypeName.OTHER:
         return False
-    if column_type.name is TypeName.NUMERIC and not isinstance(column_type.element.frame_type, pl.Decimal):
-        return False
-    return not column_type.array or column_type.name in _BINARY_ELEMENTS
+    if not column_type.array:
+        return True
+    return column_type.name in _BINARY_ELEMENTS and not _is_numeric_text(column_type.element)
+
+
+def _is_numeric_text(column_type: ColumnType) -> bool:
+    return column_type.name is TypeName.NUMERIC and isinstance(column_type.frame_type, pl.String)
 
 
 async def copy_rows(

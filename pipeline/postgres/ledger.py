@@ -250,8 +250,12 @@ async def record_chunk(
     counts: Committed,
     *,
     fingerprint: str | None,
+    row_types: bytes | None,
 ) -> bool:
-    """Set the claimed chunk's counts; False when they do not add up to what was enqueued."""
+    """Set the claimed chunk's counts; False when they do not add up to what was enqueued.
+
+    `row_types` tells a replay how to read the chunk's dead letters.
+    """
     row = await connection.fetchval(
         query("record_chunk_counts"),
         handle.load_id,
@@ -262,6 +266,7 @@ async def record_chunk(
         counts.added_rows,
         counts.discarded_values,
         fingerprint,
+        row_types,
     )
     return row is not None
 

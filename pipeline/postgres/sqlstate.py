@@ -37,6 +37,10 @@ _RETRY_CODES = frozenset(
 _CONNECTION_LOSS_CODES = frozenset({"57P01", "57P02", "57P03", "53300"})
 _ISOLATE_CLASSES = ("22", "23")
 
+# What some input functions say of the text of a value (tsvector, jsonpath, hstore; regclass; PostGIS), and what a domain's
+# check may raise. Outside a value, the same codes mean that a statement is wrong.
+_CODES_OF_A_VALUE = frozenset({"42601", "42602", "42704", "42883", "42P01", "P0001", "XX000"})
+
 # Classes whose messages hold no row values: they speak of connections, rights, objects, resources, transactions.
 _VALUELESS_CLASSES = ("08", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58")
 
@@ -75,7 +79,16 @@ def sort_error(error: BaseException) -> Verdict:
         return Verdict.RETRY if _is_client_side_loss(error) else Verdict.STOP
     if code in _RETRY_CODES or code.startswith("08"):
         return Verdict.RETRY
-    return Verdict.ISOLATE if code.startswith(_ISOLATE_CLASSES) else Verdict.STOP
+    return Verdict.ISOLATE if code.startswith(_ISOLATE_CLASSES) or _is_about_a_value(error) else Verdict.STOP
+
+
+def _is_about_a_value(error: BaseException) -> bool:
+    """Whether COPY was reading the value of a column, and did not like it."""
+    return (
+        isinstance(error, asyncpg.PostgresError)
+        and error.sqlstate in _CODES_OF_A_VALUE
+        and copy_location(error).column is not None
+    )
 
 
 def is_connection_loss(error: BaseException) -> bool:
@@ -111,7 +124,7 @@ def summarize(error: BaseException) -> str:
         parts += [
             f"{label.removesuffix('_name')} {getattr(error, label)}" for label in labels if getattr(error, label, None)
         ]
-        if (error.sqlstate or "").startswith(_VALUELESS_CLASSES):
+        if (error.sqlstate or "").startswith(_VALUELESS_CLASSES) and not _is_about_a_value(error):
             parts.append(str(error).splitlines()[0])
         if remedy := _REMEDIES.get(error.sqlstate or ""):
             parts.append(remedy)

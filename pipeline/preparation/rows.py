@@ -126,7 +126,9 @@ class _Preparation:
         if isinstance(transform, RowTransform):
             _, positions = self._check(rows, PayloadOf.SOURCE)
             rows = rows if positions is None else _Rows(rows.frame[positions], rows.origins_of(positions))
-            outcome = transform_rows(transform, self._spec.row, rows.frame, refusals_max=self._refusals_left)
+            outcome = transform_rows(
+                transform, Contract.of(self._spec.row), rows.frame, refusals_max=self._refusals_left
+            )
             rows = self._follow(rows, outcome)
         if transform is not None and transform.adds_rows:
             payload_of = PayloadOf.TRANSFORMED
@@ -204,9 +206,16 @@ class _Preparation:
         if rows.frame.is_empty() and self._spec.transform is not None:
             # A transform that refused or filtered all rows has not shown which columns it gives.
             return pl.DataFrame(schema={column.name: column.type.frame_type for column in self._columns}), None
-        checked = Contract.of(self._spec.row).check(
-            rows.frame, types={column.name: column.type for column in self._columns}, bounds=self._partition
+        contract = Contract.of(self._spec.row)
+        own = {column.name for column in contract.columns}
+        checked = contract.check(
+            rows.frame,
+            types={column.name: column.type for column in self._columns},
+            bounds=self._partition,
+            drift=self._spec.drift,
+            evolved=[column for column in self._columns if column.name not in own],
         )
+        self._discarded_values += checked.discarded_values
         refused = np.array([letter.row_no for letter in checked.rejected], dtype=np.int64)
         origins, parts = rows.origins_of(refused), rows.parts_of(refused)
         payloads: Iterable[str] = (letter.payload for letter in checked.rejected)

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel
 
+from pipeline.contract.check import Contract
 from pipeline.errors import TransformFailed
+from pipeline.model.source import FAULT
 from pipeline.model.transform import ROW, FrameTransform, RowTransform
 
 __all__ = ["Transformed", "transform_frame", "transform_rows"]
@@ -70,32 +72,34 @@ def transform_frame(transform: FrameTransform, source: pl.DataFrame, *, refusals
 
 
 def transform_rows(
-    transform: RowTransform, row: type[BaseModel], source: pl.DataFrame, *, refusals_max: int
+    transform: RowTransform, contract: Contract, source: pl.DataFrame, *, refusals_max: int
 ) -> Transformed:
-    """The same for a function over valid instances of the row model."""
+    """The same for a function over instances of the row model; the rows of `source` have passed the contract."""
     # Only a table whose spec has such a transform needs these in its workers.
     from pipeline.contract.rows import python_rows  # noqa: PLC0415
-    from pipeline.source.python import frame_of_rows  # noqa: PLC0415
+    from pipeline.source.values import frame_of_rows  # noqa: PLC0415
 
     pieces = _Pieces()
-    given: list[BaseModel] = []
+    given: list[dict[str, Any]] = []
     positions: list[int] = []
     for position, values in enumerate(python_rows(source)):
         if len(pieces.refused) > refusals_max:
             break
         pieces.tried_rows += 1
         try:
-            made = _as_rows(transform.function(row.model_validate(values)), adds_rows=transform.adds_rows)
+            made = _as_rows(transform.function(contract.model.model_validate(values)), adds_rows=transform.adds_rows)
+            given += [{rule.sources[0]: getattr(row, rule.field) for rule in contract.rules} for row in made]
         except TransformFailed:
             raise
         except Exception as error:  # noqa: BLE001 - what a user's function may raise is anything
             pieces.refuse(position, error)
         else:
-            given += made
             positions += [position] * len(made)
     if given:
-        frame = frame_of_rows(given).with_columns(pl.Series(ROW, positions, dtype=pl.Int64))
-        pieces.frames.append(frame)
+        frame = frame_of_rows(given)
+        if FAULT in frame.columns:
+            raise TransformFailed("the transform gave a row with values that no column can hold")
+        pieces.frames.append(frame.with_columns(pl.Series(ROW, positions, dtype=pl.Int64)))
     return _joined(pieces, source)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from pyarrow import csv
 from pydantic import Field, model_validator
 
 from pipeline.errors import SourceError, SpecError
@@ -26,6 +25,7 @@ __all__ = ["CsvFiles"]
 
 _Positions = npt.NDArray[np.int64]
 _FIRST_NOT_ASCII = 128
+_FIRST_LINE_BYTES_MAX = 2**20
 _LINE_END = re.compile(rb"\r\n?|\n")
 
 
@@ -63,25 +63,27 @@ class CsvFiles(TextFiles):
             raise SpecError(f"columns {list(self.columns)} name a column twice")
         return self
 
-    @property
-    def _dialect(self) -> Dialect:
+    def _dialect(self, line_end: bytes) -> Dialect:
+        """How records are written in a file whose first line ends so."""
         quote, escape = (None if c is None else ord(c) for c in (self.quote, self.escape))
-        return Dialect(ord(self.delimiter), quote, escape)
+        return Dialect(ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r")
 
     def _frames(self, file: SourceFile, scope: Scope) -> Iterator[pl.DataFrame | pa.Table]:
         codec, blocks = self._text(file)
-        reader = _Reader(self, file.origin, codec, self._dialect)
+        text, first_line_end = _with_a_line_end(blocks)
+        dialect = self._dialect(first_line_end)
+        reader = _Reader(self, file.origin, codec, dialect)
         if not self.header:
             reader.name_columns(self.columns or scope.columns)
-        text, lines_to_skip = b"", self.skip_lines
-        for block in chain(blocks, [None]):
+        lines_to_skip = self.skip_lines
+        for block in chain([b""], blocks, [None]):
             final = block is None
             text = text + block if text and block else text or block or b""
             lines_to_skip, text = _without_lines(text, lines_to_skip, final=final)
             if lines_to_skip:
                 self._require_short(len(text), file)
                 continue
-            records = split(text, self._dialect, final=final, record_bytes_max=self.record_bytes_max)
+            records = split(text, dialect, final=final, record_bytes_max=self.record_bytes_max)
             longest = (records.ends - records.starts).max(initial=len(text) - records.consumed)
             self._require_short(int(longest), file)
             if (table := reader.table(text, records)) is not None:
@@ -89,6 +91,19 @@ class CsvFiles(TextFiles):
             text = text[records.consumed :]
         if not reader.columns:
             raise SourceError(f"{file.origin}: has no header; write it again, or declare header=False")
+
+
+def _with_a_line_end(blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
+    """The first blocks, and how the first line in them ends; a long line is enough without one."""
+    text = b""
+    for block in blocks:
+        text += block
+        end = _LINE_END.search(text)
+        if end is not None and (end[0] != b"\r" or end.end() < len(text)):
+            return text, end[0]
+        if len(text) > _FIRST_LINE_BYTES_MAX:
+            break
+    return text, text[-1:] if text.endswith(b"\r") else b""
 
 
 def _without_lines(text: bytes, lines: int, *, final: bool) -> tuple[int, bytes]:
@@ -203,6 +218,8 @@ class _Reader:
 
     def _read(self, text: bytes, records: Records, plain: _Positions) -> _Rows:
         """Records in order by pyarrow, which names those with too many or too few fields."""
+        from pyarrow import csv  # noqa: PLC0415, workers never read CSV: they get what was spooled
+
         if not len(plain):
             return _Rows(self._no_rows(), plain)
         runs = np.flatnonzero(np.diff(plain) != 1)

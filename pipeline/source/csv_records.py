@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 __all__ = ["Dialect", "Records", "fields_of", "split"]
 
+LONE_CR = "has a carriage return outside of quotes that ends no line"
 UNCLOSED = "has an opening quote without a closing one"
 INNER_QUOTE = "has text behind a closing quote, or a quote inside a quoted field that is not doubled"
 
@@ -37,6 +38,8 @@ class Dialect:
     delimiter: int
     quote: int | None
     escape: int | None
+    cr_ends_lines: bool = True
+    """Whether a carriage return alone ends a line; otherwise nobody knows what it is outside of quotes."""
 
     @cached_property
     def stop(self) -> re.Pattern[bytes]:
@@ -77,13 +80,18 @@ def split(text: bytes, dialect: Dialect, *, final: bool, record_bytes_max: int) 
     """
     if dialect.escape is not None and dialect.escape in text:
         text = _without_escaped(text, dialect.escape)
-    ends, nexts = _line_ends(text, final=final)
+    ends, nexts = _line_ends(text, final=final) if dialect.cr_ends_lines else _lf_line_ends(text, final=final)
     if dialect.quote is None or dialect.quote not in text:
         starts = np.concatenate([np.zeros(1, np.int64), nexts])
         if final and starts[-1] < len(text):
-            return Records(starts, np.append(ends, len(text)), {}, len(text))
-        return Records(starts[:-1], ends, {}, int(starts[-1]))
-    return _Quoted(text, dialect, ends, nexts, final=final, record_bytes_max=record_bytes_max).records()
+            records = Records(starts, np.append(ends, len(text)), {}, len(text))
+        else:
+            records = Records(starts[:-1], ends, {}, int(starts[-1]))
+    else:
+        records = _Quoted(text, dialect, ends, nexts, final=final, record_bytes_max=record_bytes_max).records()
+    if not dialect.cr_ends_lines and b"\r" in text:
+        _mark_lone_cr(text, dialect, records)
+    return records
 
 
 def _without_escaped(text: bytes, escape: int) -> bytes:
@@ -111,6 +119,44 @@ def _line_ends(text: bytes, *, final: bool) -> tuple[_Positions, _Positions]:
     ends = ends[~second]
     followed = np.minimum(ends + 1, len(content) - 1)
     return ends, ends + 1 + ((content[ends] == _CR) & (content[followed] == _LF) & (followed > ends))
+
+
+def _lf_line_ends(text: bytes, *, final: bool) -> tuple[_Positions, _Positions]:
+    """The same behind LF or CR LF alone, and behind a CR that is the last byte of all."""
+    content = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(content == _LF)
+    nexts = ends + 1
+    if b"\r" in text:
+        ends = ends - ((ends > 0) & (content[ends - 1] == _CR))
+        if final and text.endswith(b"\r"):
+            ends, nexts = np.append(ends, len(text) - 1), np.append(nexts, len(text))
+    return ends, nexts
+
+
+def _mark_lone_cr(text: bytes, dialect: Dialect, records: Records) -> None:
+    """Take the records for damaged that have a CR outside of quotes."""
+    content = np.frombuffer(text, np.uint8)
+    at = np.flatnonzero(content[: records.consumed] == _CR)
+    numbers = np.searchsorted(records.starts, at, side="right") - 1
+    for number in np.unique(numbers[at < records.ends[numbers]]).tolist():
+        start, end = int(records.starts[number]), int(records.ends[number])
+        if start not in records.damaged and _has_bare_cr(text[start:end], dialect):
+            records.damaged[start] = LONE_CR
+
+
+def _has_bare_cr(record: bytes, dialect: Dialect) -> bool:
+    position = 0
+    while position < len(record):
+        if record[position] == dialect.quote:
+            position = _end_of_quoted(record, position, dialect)
+            end = position
+        else:
+            stop = record.find(dialect.delimiter, position)
+            end = len(record) if stop < 0 else stop
+        if record.find(b"\r", position, end + 1) >= 0:
+            return True
+        position = end + 1
+    return False
 
 
 class _Quoted:

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import polars as pl
-from jiter import from_json
 
 from pipeline.errors import SourceError
 from pipeline.model.source import RESERVED_PREFIX, Scope
@@ -107,6 +106,9 @@ class _Objects:
     """The objects of lines, their numbers with fractions as Decimal."""
 
     def __init__(self, codec: str, encoding: str) -> None:
+        from jiter import from_json  # noqa: PLC0415, workers never read JSON: they get what was spooled
+
+        self._from_json = from_json
         self._codec = codec
         self._encoding = encoding
         self._sound_names: set[str] = set()
@@ -115,7 +117,7 @@ class _Objects:
         """The object of a line, or why there is none."""
         try:
             # In an object a key that comes twice would hide a value.
-            value = from_json(
+            value = self._from_json(
                 line, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
             )
         except ValueError as error:

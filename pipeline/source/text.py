@@ -35,6 +35,7 @@ _MARK_BYTES_MAX = 4
 _EXPANSION_FREE_BYTES = 16 * 2**20
 _ENDINGS: dict[str, Literal["gzip", "zstd"]] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _MAGIC: dict[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_OTHER_MAGIC = {b"PK\x03\x04": "a zip archive", b"BZh": "compressed by bzip2", b"\xfd7zX": "compressed by xz"}
 _UNFIT_CODECS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf_7"}
 
 # A wrong byte is carried as one of these through decoding; as UTF-8 it is a sequence that is never valid.
@@ -146,6 +147,9 @@ class TextFiles(FileSource, SpooledSource):
         for ending, codec in _ENDINGS.items():
             if file.name.lower().endswith(ending):
                 return codec
+        for magic, kind in _OTHER_MAGIC.items():
+            if head.startswith(magic):
+                raise SourceError(f"{file.origin}: is {kind}; unpack it, or compress it by gzip or zstd")
         return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), "none")
 
     def _expanded(self, file: SourceFile, compressed: pa.NativeFile, codec: Literal["gzip", "zstd"]) -> Iterator[bytes]:

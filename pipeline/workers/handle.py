@@ -15,6 +15,7 @@ from typing import Any, Self
 import psutil
 
 from pipeline.chunk_transaction import ChunkJob
+from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import ChunkOutcome, IncidentKind
 from pipeline.postgres.session import SessionIdentity
 from pipeline.settings import WriterSettings, child_environment
@@ -74,7 +75,7 @@ class WorkerHandle:
         self._vitals = Vitals(chunk_started_at=now, progressed_at=now)
         self._stderr: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES_KEPT)
         self._oom_kills_at_start = read_oom_kills()
-        self._job: ChunkJob | None = None
+        self._job: ChunkJob | ReplayJob | None = None
         self._outcome: asyncio.Future[ChunkOutcome] | None = None
         self._forced: tuple[IncidentKind, str] | None = None  # the limit it was killed for
         self.peak_rss_bytes = 0
@@ -122,7 +123,7 @@ class WorkerHandle:
         """Why this worker should be replaced now that its chunk is done."""
         return replacement_due(self._vitals, self._limits)
 
-    async def attempt(self, job: ChunkJob) -> ChunkOutcome:
+    async def attempt(self, job: ChunkJob | ReplayJob) -> ChunkOutcome:
         """Have the worker make one attempt; raises WorkerDied when it ends, or must be ended, without an outcome."""
         now = time.monotonic()
         self._vitals.chunk_started_at = self._vitals.progressed_at = now
@@ -264,4 +265,4 @@ class WorkerHandle:
     def _origin(self) -> str:
         if self._job is None:
             return f"worker {self.pid}"
-        return f"worker {self.pid}, partition {self._job.partition.key}, chunk {self._job.chunk.chunk_no}"
+        return f"worker {self.pid}, {self._job.name}"

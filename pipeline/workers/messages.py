@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
 from pipeline.chunk_transaction import ChunkJob
+from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import ChunkOutcome
 from pipeline.settings import WriterSettings
 
@@ -50,10 +51,10 @@ class Hello(_Message):
 
 
 class Assign(_Message):
-    """One attempt at one chunk."""
+    """One attempt at one chunk, or at some dead letters."""
 
     kind: Literal["assign"] = "assign"
-    job: ChunkJob
+    job: ChunkJob | ReplayJob
 
 
 class Stop(_Message):

@@ -16,13 +16,15 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import AsyncIterator
 
 import psutil
 
 from pipeline.chunk_transaction import ChunkJob, commit_chunk, prepare_chunk
 from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError
 from pipeline.failpoints import Place, failpoint
-from pipeline.model.outcome import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed
+from pipeline.model.dead_letters import ReplayJob
+from pipeline.model.outcome import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
 from pipeline.model.table import TableSpec
 from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
 from pipeline.postgres.session import DeadlineExpired, Session, connect, deadline, session_name
@@ -96,7 +98,7 @@ class _Worker:
         if self._session is not None:
             await self._session.close()
 
-    async def run(self, job: ChunkJob) -> ChunkOutcome:
+    async def run(self, job: ChunkJob | ReplayJob) -> ChunkOutcome:
         """Try the whole transaction, again after a conflict, the source read anew each time.
 
         A lost connection is for the supervisor to deal with: it knows whether the server is there at all.
@@ -105,10 +107,10 @@ class _Worker:
         cpu_started = time.process_time()
         policy = retrying(self._settings, on_retry=self._before_retry, retry_if=_is_conflict)
         try:
-            outcome: Committed | AlreadyCommitted | Probed = await policy(self._attempt, job)
+            outcome: Committed | AlreadyCommitted | Probed | Replayed = await policy(self._attempt, job)
         except Exception as error:  # noqa: BLE001 - the worker's outermost frame: every error becomes an outcome
             return self._failed(error)
-        if isinstance(outcome, Probed):
+        if isinstance(outcome, Probed | Replayed):
             return outcome
         return outcome.model_copy(
             update={
@@ -118,20 +120,35 @@ class _Worker:
             }
         )
 
-    async def _attempt(self, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
+    async def _attempt(self, job: ChunkJob | ReplayJob) -> Committed | AlreadyCommitted | Probed | Replayed:
+        return await (self._replay(job) if isinstance(job, ReplayJob) else self._commit(job))
+
+    async def _commit(self, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
         prepared = prepare_chunk(self._spec, job, self._settings, self.advance)
         await asyncio.sleep(0)  # let a heartbeat out between encoding and sending
+        async with self._working_session() as session:
+            return await commit_chunk(
+                session,
+                prepared,
+                job,
+                self._settings,
+                worker_pid=os.getpid(),
+                on_progress=self.advance,
+            )
+
+    async def _replay(self, job: ReplayJob) -> Replayed:
+        from pipeline.replay_transaction import replay_letters  # noqa: PLC0415 - loads have no use for it
+
+        async with self._working_session() as session:
+            return await replay_letters(session, self._spec, job, self._settings, on_progress=self.advance)
+
+    @contextlib.asynccontextmanager
+    async def _working_session(self) -> AsyncIterator[Session]:
+        """The session for one transaction, within the deadline; cut when the transaction does not end well."""
         session = await self.open()
         try:
             async with deadline(session, self._settings.chunk_deadline_s):
-                return await commit_chunk(
-                    session,
-                    prepared,
-                    job,
-                    self._settings,
-                    worker_pid=os.getpid(),
-                    on_progress=self.advance,
-                )
+                yield session
         except BaseException:
             # What the transaction was in the middle of is unknown: cutting the connection makes the server roll back.
             session.connection.terminate()

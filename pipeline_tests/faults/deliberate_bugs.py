@@ -289,11 +289,11 @@ returning enqueued_rows;""",
             Change(
                 "pipeline/postgres/copy.py",
                 """\
-    return EncodedRows(tuple(pieces), frame.height)
+    return EncodedRows(tuple(pieces), frame.height, "binary" if is_binary else "text")
 """,
                 """\
-    nothing = _encoder(table.schema, columns)
-    return EncodedRows((iter(pieces), [nothing.write_header(), nothing.finish()]), frame.height)
+    nothing = [piece for piece, _ in encode(frame.clear(), columns, batch_rows)]
+    return EncodedRows((iter(pieces), nothing), frame.height, "binary" if is_binary else "text")
 """,
             ),
             Change(
@@ -428,8 +428,8 @@ returning enqueued_rows;""",
         changes=(
             Change(
                 "pipeline/chunk_transaction.py",
-                "PreparedChunk(rows, _crash_letters(source, job), encoded)",
-                "PreparedChunk(rows, [], encoded)",
+                "PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema, check_s)",
+                "PreparedChunk(rows, [], encoded, source.schema, check_s)",
             ),
         ),
         test=f"{_CHUNK_TESTS}::test_rows_set_aside_become_dead_letters_untried",

@@ -18,6 +18,7 @@ from psycopg2 import sql
 
 from pipeline_tests import run_for_tests
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.replaying import edit, start_replay
 from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY, changed, events, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,13 @@ DOUBLES = changed(
     {number: {"at": events(1, NEXT_DAY)[0]["at"], "name": "zqcanary twice"} for number in (20, 30)},
 )
 """Good by their key, but not by a unique index that the target has."""
+
+HOLD_VALUES = {
+    ("dead_letter", "payload"),
+    ("dead_letter", "mended_payload"),
+    ("dead_letter", "traceback"),
+    ("letter_event", "traceback"),
+}
 
 RULES = (
     "alter table events add constraint not_forbidden check (name not like '%forbidden%')",
@@ -94,7 +102,7 @@ def _command_lines() -> Iterator[set[str]]:
 
 
 def _database_texts(url: str) -> Iterator[tuple[str, str]]:
-    """All that the ledger and Dagster's storage hold, table by table, but for the payload of dead letters."""
+    """All that the ledger and Dagster's storage hold, table by table, but for what may hold a row's values."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "select schemaname, tablename from pg_tables "
@@ -105,7 +113,7 @@ def _database_texts(url: str) -> Iterator[tuple[str, str]]:
             names = [column.name for column in cursor.description or ()]
             for row in cursor.fetchall():
                 for name, value in zip(names, row, strict=True):
-                    if (table, name) != ("dead_letter", "payload"):
+                    if (table, name) not in HOLD_VALUES:
                         yield f"{schema}.{table}.{name}", _plain(value)
 
 
@@ -150,8 +158,10 @@ def _outputs(runs: Iterable[tuple[str, int, str]]) -> Iterator[tuple[str, str]]:
         yield f"output of {what}", output
 
 
-def _plant(url: str, admin: str, landing: Path, load: Callable[..., tuple[int, str]]) -> list[tuple[str, int, str]]:
-    """Load canaries with faults of every kind; gives what each run said."""
+def _plant(
+    url: str, admin: str, landing: Path, load: Callable[..., tuple[int, str]], replay: Callable[[], tuple[int, str]]
+) -> list[tuple[str, int, str]]:
+    """Load canaries with faults of every kind, and replay what was refused; gives what each run said."""
     write_source(landing, "events", NEXT_DAY, FIRST)
     assert load_one(url, EVENTS, landing, NEXT_DAY).error is None
     for rule in RULES:
@@ -168,21 +178,31 @@ def _plant(url: str, admin: str, landing: Path, load: Callable[..., tuple[int, s
     assert [row[0] for row in stages] == ["contract", "copy", "key"]
     assert fetch_value(admin, "select count(*) from events where name like 'zqcanary%'") == 2
     assert fetch_value(admin, "select count(*) from rowledger.dead_letter where payload::text like '%zqcanary%'") == 6
+    edit(url, EVENTS, landing, {1: {"code": "zqcanary still too long"}, 2: {"event_id": "zqcanary"}})
+    runs.append(("a replay", *replay()))
+    assert runs[-1][1] == 0, runs[-1]
+    assert fetch_value(admin, "select count(*) from rowledger.letter_event where state = 'open'") == 7
+    assert fetch_value(admin, "select count(*) from rowledger.dead_letter where mended_payload::text ~ 'zqcanary'") == 2
     assert_accounted(admin, EVENTS, [*FIRST, *ROWS])
     return runs
 
 
+def _communicated(process: subprocess.Popen[str]) -> tuple[int, str]:
+    with process:
+        try:
+            output, _ = process.communicate(timeout=END_S)
+        finally:
+            process.kill()
+    return process.returncode, output
+
+
 def test_no_load_tells_a_password_or_a_value(guarded: str, empty_database: str, tmp_path: Path) -> None:
     def load(day: str, failpoints: str = "") -> tuple[int, str]:
-        with run_for_tests.start(guarded, EVENTS, tmp_path, [day], failpoints=failpoints) as process:
-            try:
-                output, _ = process.communicate(timeout=END_S)
-            finally:
-                process.kill()
-        return process.returncode, output
+        return _communicated(run_for_tests.start(guarded, EVENTS, tmp_path, [day], failpoints=failpoints))
 
     with _command_lines() as command_lines:
-        runs = _plant(guarded, empty_database, tmp_path, load)
+        runs = _plant(guarded, empty_database, tmp_path, load, lambda: _communicated(start_replay(guarded, EVENTS)))
+    assert "refused" in runs[-1][2]
     assert any("pipeline.workers.process" in line for line in command_lines), "workers have been looked at"
     _assert_clean(_outputs(runs))
     _assert_clean(_database_texts(empty_database))
@@ -198,10 +218,9 @@ def test_no_run_of_dagster_tells_a_password_or_a_value(guarded: str, empty_datab
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ROWLEDGER_", "DAGSTER_"))}
     landing = tmp_path / "home" / "landing"
 
-    def load(day: str, failpoints: str = "") -> tuple[int, str]:
-        command = ["asset", "materialize", "-m", "pipeline_tests.definitions_for_tests", "--select", "events"]
+    def dagster(*command: str, failpoints: str = "") -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-m", "dagster", *command, "--partition", day],
+            [sys.executable, "-m", "dagster", *command, "-m", "pipeline_tests.definitions_for_tests"],
             cwd=tmp_path,
             env=inherited
             | {
@@ -219,8 +238,11 @@ def test_no_run_of_dagster_tells_a_password_or_a_value(guarded: str, empty_datab
         )
         return done.returncode, done.stdout
 
+    def load(day: str, failpoints: str = "") -> tuple[int, str]:
+        return dagster("asset", "materialize", "--select", "events", "--partition", day, failpoints=failpoints)
+
     with _command_lines() as command_lines:
-        runs = _plant(guarded, empty_database, landing, load)
+        runs = _plant(guarded, empty_database, landing, load, lambda: dagster("job", "execute", "-j", "events_replay"))
     shutil.rmtree(landing)
     _assert_clean(_outputs(runs))
     places = list(_database_texts(empty_database))

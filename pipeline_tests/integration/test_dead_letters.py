@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DeadLetterBudgetSpent
-from pipeline.operations.status import read_dead_letters
-from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load, load_one, set_failpoints
+from pipeline.model.dead_letters import LetterSelection
+from pipeline.operations.dead_letters import list_letters
+from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load, load_one, make_sour_table, set_failpoints
 from pipeline_tests.tables_for_tests import (
     DAY,
     EVENTS,
     ORDERS,
     PARCELS,
+    SOUR,
     STRICT_READINGS,
     Row,
     changed,
@@ -64,10 +66,11 @@ def test_rows_that_break_the_contract_are_set_aside_with_their_reason(database: 
 
 
 def test_rows_that_the_server_refuses_are_set_aside_wherever_they_stand(database: str, tmp_path: Path) -> None:
+    make_sour_table(database, "events")
     places = ([0], [99], [0, 99], [41, 42, 43], [100], [0, 100, 199, 200, 249])
     bad = dict(zip(EVENTS.partitions.keys(), places, strict=False))
     rows = {
-        day: changed(events(250, day), {number: {"name": "nul \0 within"} for number in numbers})
+        day: changed(events(250, day), {number: {"name": f"no{SOUR}"} for number in numbers})
         for day, numbers in bad.items()
     }
     for day in bad:
@@ -82,15 +85,16 @@ def test_rows_that_the_server_refuses_are_set_aside_wherever_they_stand(database
         found.setdefault(row["partition_key"], []).append(row["row_no"])
     assert found == bad
     letters = _letters(database)
-    assert {(letter["stage"], letter["sqlstate"], letter["column_name"]) for letter in letters} == {
-        ("copy", "22021", "name")
+    assert {(letter["stage"], letter["sqlstate"], letter["constraint_name"]) for letter in letters} == {
+        ("copy", "23514", "no_sour_name")
     }
-    assert json.loads(str(letters[0]["payload"]))["name"] == "nul \0 within"
+    assert json.loads(str(letters[0]["payload"]))["name"] == f"no{SOUR}"
     assert_accounted(database, EVENTS, [row for of_day in rows.values() for row in of_day])
 
 
 def test_a_chunk_of_nothing_but_refusals_is_set_aside_whole(database: str, tmp_path: Path) -> None:
-    rows = changed(events(200), {number: {"name": "\0"} for number in range(100)})
+    make_sour_table(database, "events")
+    rows = changed(events(200), {number: {"name": SOUR} for number in range(100)})
     write_source(tmp_path, "events", DAY, rows)
     report = load_one(database, EVENTS, tmp_path, DAY)
     assert report.error is None
@@ -99,9 +103,10 @@ def test_a_chunk_of_nothing_but_refusals_is_set_aside_whole(database: str, tmp_p
 
 
 def test_refusals_behind_contract_rejects_are_tied_to_the_right_rows(database: str, tmp_path: Path) -> None:
+    make_sour_table(database, "events")
     rows = changed(
         events(250),
-        {101: {"event_id": -1}, 103: {"name": "\0"}, 104: {"event_id": -1}, 105: {"name": "\0"}, 198: {"name": "\0"}},
+        {101: {"event_id": -1}, 103: {"name": SOUR}, 104: {"event_id": -1}, 105: {"name": SOUR}, 198: {"name": SOUR}},
     )
     write_source(tmp_path, "events", DAY, rows)
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
@@ -196,10 +201,11 @@ def test_the_first_row_stays_even_if_its_chunk_is_written_last(
 
 
 def test_a_refused_row_does_not_count_as_the_first_of_its_key(database: str, tmp_path: Path) -> None:
+    make_sour_table(database, "events")
     rows = events(200)
     rows[20] = {**rows[5], "name": "second"}
     rows[150] = {**rows[5], "name": "third"}
-    rows[5] = {**rows[5], "name": "\0"}
+    rows[5] = {**rows[5], "name": SOUR}
     write_source(tmp_path, "events", DAY, rows)
     report = load_one(database, EVENTS, tmp_path, DAY)
     assert report.error is None
@@ -235,7 +241,7 @@ def test_a_spent_budget_fails_the_load_and_keeps_what_was_learned(database: str,
     assert "budget is 2" in str(report.error)
     assert fetch_value(database, "select count(*) from strict_readings") == 0
     assert fetch_value(database, "select state from rowledger.load") == "rejected"
-    kept = read_dead_letters(database, "strict_readings")
+    kept, _ = list_letters(database, "strict_readings", LetterSelection())
     assert [letter.row_no for letter in kept][:3] == [5, 6, 7]
 
     rows = changed(readings(200), {5: changes[5], 150: changes[150]})

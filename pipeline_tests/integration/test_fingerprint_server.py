@@ -38,7 +38,7 @@ VALUES: dict[str, Any] = {
     "character varying(200)": TEXTS,
     "bytea": st.binary(max_size=40),
     "uuid": st.uuids().map(lambda value: value.bytes),
-    "date": st.dates(),
+    "date": st.dates(date(1, 1, 2), date(9999, 12, 30)),  # asyncpg takes the first and the last for infinities
     "time without time zone": st.times(),
     "timestamp without time zone": INSTANTS,
     "timestamp with time zone": INSTANTS.map(lambda value: value.replace(tzinfo=UTC)),
@@ -111,6 +111,16 @@ CHANGES = {
     "bytea": (r"'\x00'", r"'\x0000'"),
     "date": ("'2013-01-01'", "'2013-01-02'"),
     "time without time zone": ("'00:00:00'", "'00:00:00.000001'"),
+    "interval": ("'1 hour'", "'1 hour 0.000001 seconds'"),
+    "inet": ("'10.0.0.1/24'", "'10.0.0.1/25'"),
+    "cidr": ("'2001:db8::/32'", "'2001:db8::/33'"),
+    "character(4)": ("'ab'", "'abc'"),
+    "json": ("'[1]'", "'[1 ]'"),
+    "numeric": ("'NaN'", "'Infinity'"),
+    "integer[]": ("'{1,2}'", "'{2,1}'"),
+    "text[]": ("'{a,null}'", "'{a}'"),
+    "json[]": ("'{[1]}'", "'{[1 ]}'"),
+    "numeric(15,2)[]": ("'{1.10,2}'", "'{1.11,2}'"),
     "timestamp with time zone": ("'2013-01-01 00:00+00'", "'2013-01-01 00:00:00.000001+00'"),
 }
 

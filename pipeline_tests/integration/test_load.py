@@ -16,6 +16,7 @@ from pipeline_tests.loading import (
     fetch_value,
     load,
     load_one,
+    make_sour_table,
     set_failpoints,
     staging_tables,
     table_rows,
@@ -26,6 +27,7 @@ from pipeline_tests.tables_for_tests import (
     NEXT_DAY,
     ORDERS,
     READINGS,
+    SOUR,
     THIRD_DAY,
     changed,
     events,
@@ -251,12 +253,13 @@ def test_no_row_value_and_no_password_is_logged(database: str, tmp_path: Path, m
     rows = changed(
         events(120),
         {
-            1: {"name": "canary\0"},
+            1: {"name": f"canary{SOUR}"},
             2: {"code": "canary too long"},
             3: {"event_id": -424242},
             9: events(9)[8] | {"name": "canary"},
         },
     )
+    make_sour_table(database, "events")
     write_source(tmp_path, "events", DAY, rows)
     set_failpoints(monkeypatch, "before_commit=sigkill@chunk=1,attempt=1")
     observer = Recorder()

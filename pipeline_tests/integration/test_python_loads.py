@@ -1,6 +1,8 @@
 """Whole loads of rows that a Python function gives."""
 
+import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +11,7 @@ import pytest
 from pipeline.errors import SourceError
 from pipeline.model.partition import Partition
 from pipeline_tests import python_tables_for_tests
-from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch_value, load_one
+from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one
 from pipeline_tests.python_tables_for_tests import GENERATED
 
 
@@ -17,6 +19,54 @@ from pipeline_tests.python_tables_for_tests import GENERATED
 def _nothing_given_to_other_tests() -> Iterator[None]:
     yield
     python_tables_for_tests.given.clear()
+
+
+def test_good_rows_of_every_kind_are_loaded_and_the_others_are_dead_letters_with_true_reasons(
+    database: str, tmp_path: Path
+) -> None:
+    def rows(_partition: Partition) -> Iterator[object]:
+        yield {"sensor": 1, "value": 0.5}
+        yield {"sensor": "2", "value": Decimal("1.25")}
+        yield {"sensor": 3, "value": None}
+        yield {"sensor": 1.9, "value": 1}
+        yield {"sensor": True, "value": 1}
+        yield {"value": 1.0}
+        yield "no row"
+        yield {"sensor": 4, "value": object()}
+        yield pl.DataFrame({"sensor": range(100, 350), "value": [0.25] * 250})
+
+    python_tables_for_tests.given.append(rows)
+
+    report = load_one(database, GENERATED, tmp_path, "all")
+
+    assert report.error is None
+    assert (report.enqueued_rows, report.written_rows, report.dead_lettered_rows) == (258, 253, 5)
+    loaded = fetch(database, "select sensor, value from generated where sensor < 100 order by sensor")
+    assert [tuple(row) for row in loaded] == [(1, 0.5), (2, 1.25), (3, None)]
+    assert fetch_value(database, "select count(*) from generated where value = 0.25") == 250
+    letters = fetch(
+        database,
+        "select row_no, stage, reason, payload::text, payload_of from rowledger.dead_letter order by row_no",
+    )
+    assert [(row["row_no"], row["stage"], row["payload_of"]) for row in letters] == [
+        (3, "contract", "source"),
+        (4, "contract", "source"),
+        (5, "contract", "source"),
+        (6, "source", "line"),
+        (7, "source", "line"),
+    ]
+    assert [json.loads(row["payload"]) for row in letters] == [
+        {"sensor": 1.9, "value": 1},
+        {"sensor": True, "value": 1},
+        {"value": 1.0},
+        {"line": '"no row"'},
+        {"line": '{"sensor": 4, "value": "<object>"}'},
+    ]
+    assert [row["reason"] for row in letters[3:]] == [
+        "is no row: an item of type str",
+        "column 'value' holds a value of type object, which no column can hold",
+    ]
+    assert_nothing_left_over(database)
 
 
 def test_a_function_that_fails_in_the_middle_publishes_nothing_and_its_rerun_goes_on_behind_it(

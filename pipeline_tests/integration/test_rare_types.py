@@ -236,7 +236,7 @@ def test_an_existing_table_keeps_its_domains_defaults_and_odd_names(database: st
     assert None not in [row.pop("made") for row in found]
     first = {
         **KEPT_ROW, 'Größe in %, "m"': "1.00", "select": "FROM", "rounded": "1200", "stamp": "2024-03-10 02:30:00.123",
-        "padded": "abc ", "unknown": "NONE", "doubled": "3.00",
+        "padded": "abc", "unknown": "NONE", "doubled": "3.00",
     }  # fmt: skip
     assert found == [first, {**first, "select": "INTO", "code": None}]
 
@@ -275,3 +275,25 @@ def test_what_a_column_would_change_or_refuse_is_a_dead_letter_with_its_reason(d
             "refused by the server: check violation (SQLSTATE 23514), constraint money_check",
         ),
     ]
+
+
+def test_a_row_that_text_copy_stumbles_over_is_found_among_line_breaks(database: str, tmp_path: Path) -> None:
+    rows = [{**WRITTEN_ROW, "number": number, "a_char": "\n\r\t\\"} for number in range(40)]
+    rows[3]["a_range"] = "[5,1)"
+    rows[17]["words"] = "'no end\n"  # a syntax error, as the server calls it
+    rows[18]["some_bits"] = "1\n1"
+    rows[39]["a_path"] = "$.\x01?"
+    write(tmp_path, rows)
+
+    report = load_one(database, WRITTEN, tmp_path, "all")
+
+    assert (report.error, report.written_rows, report.dead_lettered_rows) == (None, 36, 4)
+    letters = fetch(database, "select row_no, column_name, sqlstate, reason from rowledger.dead_letter order by row_no")
+    assert [tuple(letter)[:3] for letter in letters] == [
+        (3, "a_range", "22000"),
+        (17, "words", "42601"),
+        (18, "some_bits", "22P02"),
+        (39, "a_path", "42601"),
+    ]
+    assert not any("no end" in letter["reason"] for letter in letters)
+    assert {row["a_char"] for row in texts_of(database, "written")} == {"\n\r\t\\"}

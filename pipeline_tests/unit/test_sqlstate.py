@@ -44,6 +44,16 @@ def test_the_sqlstate_decides(sqlstate: str, verdict: Verdict) -> None:
     assert sort_error(_server_error(sqlstate)) is verdict
 
 
+@pytest.mark.parametrize("sqlstate", ["42601", "42P01", "P0001", "XX000"])
+def test_an_input_function_that_dislikes_a_value_blames_its_row_and_is_not_quoted(sqlstate: str) -> None:
+    context = 'COPY staging_7, line 3, column v: "canary"'
+    error = _server_error(sqlstate, 'syntax error in tsvector: "canary"', context=context)
+
+    assert sort_error(error) is Verdict.ISOLATE
+    assert "canary" not in summarize(error)
+    assert sort_error(_server_error(sqlstate, context="COPY staging_7, line 3")) is Verdict.STOP
+
+
 @pytest.mark.parametrize(
     "error",
     [

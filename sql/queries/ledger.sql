@@ -103,7 +103,7 @@ returning enqueued_rows;
 -- name: record_chunk_counts
 -- What the claimed chunk wrote; no row when the counts do not add up to what was enqueued.
 update rowledger.chunk set written_rows = $3, dead_lettered_rows = $4, filtered_rows = $5, added_rows = $6,
-    discarded_values = $7, fingerprint = $8::jsonb
+    discarded_values = $7, fingerprint = $8::jsonb, row_types = $9
 where load_id = $1 and chunk_no = $2 and state = 'committed'
     and enqueued_rows + $6::bigint = $3::bigint + $4::bigint + $5::bigint
 returning chunk_no;
@@ -169,14 +169,17 @@ where load_id = $1;
 select fingerprint::text from rowledger.chunk where load_id = $1 and state = 'committed' and fingerprint is not null;
 
 -- name: dead_letter_totals
--- Dead letters that exist, and chunks whose own count of them differs.
+-- Dead letters that exist and were not replayed since, and chunks whose own count of them differs.
 select
-    (select count(*) from rowledger.dead_letter where load_id = $1) as dead_letters,
+    (select count(*) from rowledger.dead_letter where load_id = $1 and state <> 'replayed') as dead_letters,
     (
         select count(*)
         from rowledger.chunk
         left join (
-            select chunk_no, count(*) as letters from rowledger.dead_letter where load_id = $1 group by chunk_no
+            select chunk_no, count(*) as letters
+            from rowledger.dead_letter
+            where load_id = $1 and state <> 'replayed'
+            group by chunk_no
         ) as counted using (chunk_no)
         where load_id = $1 and dead_lettered_rows <> coalesce(counted.letters, 0)
     ) as chunks_that_differ;

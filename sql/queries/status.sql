@@ -33,20 +33,6 @@ from rowledger.load
 where load.target = $1 and load.state = 'published' and ($2::text[] is null or load.partition_key = any ($2))
 order by load.partition_key, load.load_id;
 
--- name: list_dead_letters
--- Dead letters of the latest load of each partition, in source order.
-select letter.dead_letter_id, latest.partition_key, letter.row_no, letter.stage, letter.reason, letter.sqlstate,
-    letter.constraint_name, letter.column_name, letter.worker_pid, letter.payload::text as payload
-from rowledger.dead_letter as letter
-join (
-    select distinct on (target, partition_key) load_id, partition_key, table_name
-    from rowledger.load
-    order by target, partition_key, load_id desc
-) as latest using (load_id)
-where latest.table_name = $1 and ($2::text is null or latest.partition_key = $2)
-order by latest.partition_key, letter.row_no
-limit $3;
-
 -- name: list_incidents
 -- Incidents of the latest load of each partition, and those of their runs that belong to no partition.
 select distinct on (incident.incident_id)
@@ -61,3 +47,12 @@ join (
 ) as latest on latest.load_id = incident.load_id or (incident.load_id is null and latest.run_id = incident.run_id)
 where latest.table_name = $1 and ($2::text is null or latest.partition_key = $2)
 order by incident.incident_id;
+
+-- name: published_columns
+-- Columns that the published rows of a target have values for, or had when they were written.
+select distinct column_name as name
+from rowledger.load
+join rowledger.chunk using (load_id)
+cross join lateral jsonb_object_keys(coalesce(chunk.fingerprint, '{}')) as column_name
+where load.target = $1 and load.state = 'published'
+order by name;

@@ -220,7 +220,7 @@ def _partition(chance: random.Random, table: str, key: str, rows_max: int) -> Pa
         key,
         rows,
         refused_by_contract=some_bad(),
-        refused_by_server=some_bad(possible=table != "readings"),  # which has no text for a NUL to stand in
+        refused_by_server=some_bad(possible=table != "readings"),  # which has no text to be refused
         repeated_keys=some_bad(possible=table in {"events", "orders"}),
     )
 

@@ -25,6 +25,7 @@ from pipeline_tests.faults.nemesis.strikes import CommitInDoubt, CommitKind, Str
 from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judge_rows
 from pipeline_tests.faults.nemesis.witness import Ledger, Reader, State, expected_state
 from pipeline_tests.faults.proxy import Proxy
+from pipeline_tests.tables_for_tests import SOUR_TABLES
 
 __all__ = ["Round", "Tally"]
 
@@ -365,8 +366,8 @@ def _database(server: EmbeddedServer, table: str) -> Iterator[str]:
     url = urlunsplit(urlsplit(server.url())._replace(path=f"/{name}"))
     _execute(server.url(), f"create database {name} template template0 encoding 'UTF8'")
     try:
-        if table == "parcels":  # which is loaded into a table that was there before
-            _execute(url, "create schema depot; create table depot.parcels (day date, parcel_id integer, label text)")
+        if table in SOUR_TABLES:  # whose own rule refuses some of the rows
+            _execute(url, SOUR_TABLES[table])
         yield url
     finally:
         server.ensure_running()

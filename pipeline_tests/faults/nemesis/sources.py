@@ -12,6 +12,7 @@ from pipeline_tests.tables_for_tests import (
     ORDERS,
     PARCELS,
     READINGS,
+    SOUR,
     Row,
     events,
     orders,
@@ -74,7 +75,7 @@ def make_version(table: str, plan: PartitionPlan, version: int) -> SourceVersion
         if number < plan.refused_by_contract:
             rows[place][_NUMBER[table]] = _NO_INT4 + place
         elif number < plan.refused_by_contract + plan.refused_by_server:
-            rows[place][_MARKED[table]] += " \0"
+            rows[place][_MARKED[table]] += SOUR
         else:
             rows[place].update({column: rows[0][column] for column in _REPEATS_IN[table]})
     refused = set(places)

@@ -81,7 +81,7 @@ def _letters_of_stage(database: str, spec: TableSpec, stage: str) -> int:
     count: int = fetch_value(
         database,
         "select count(*) from rowledger.dead_letter join rowledger.load using (load_id) "
-        "where state = 'published' and target = $1 and stage = $2",
+        "where load.state = 'published' and target = $1 and stage = $2",
         str(spec.target),
         stage,
     )

@@ -1,0 +1,359 @@
+"""`rowledger dead-letters`: rows that were refused, why, and how they are brought back."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import RowledgerError
+from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection, ReplayReport
+from pipeline.model.report import Stage
+from pipeline.model.states import LetterState
+from pipeline.operations.dead_letters import (
+    Shown,
+    decide,
+    export_letters,
+    import_letters,
+    is_purgeable,
+    list_letters,
+    purge,
+    read_rows,
+    show_letter,
+    table_of_letter,
+)
+from pipeline.operations.replay import REPLAYABLE, person, run_replay
+from pipeline.postgres.database import target_url
+from pipeline.postgres.dead_letters import KeptDeadLetter
+from pipeline.settings import WriterSettings
+from pipeline.tables import table as table_named
+
+__all__ = ["dead_letters", "letter_table"]
+
+_PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+_DAY_S = 86_400.0
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _selects(command: F) -> F:
+    """The options that say which letters of a table are meant."""
+    options = [
+        click.option("--table", "table_name", required=True, help="The table."),
+        click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again."),
+        click.option(
+            "--stage",
+            "stages",
+            multiple=True,
+            type=click.Choice([stage.value for stage in Stage]),
+            help="Only refused there; may be given again.",
+        ),
+        click.option(
+            "--state",
+            "states",
+            multiple=True,
+            type=click.Choice([state.value for state in LetterState]),
+            help="Only these; may be given again.",
+        ),
+        click.option("--constraint", help="Only refused by this constraint of the table."),
+        click.option("--column", help="Only refused for this column."),
+        click.option("--id", "ids", multiple=True, type=int, help="Only this dead letter; may be given again."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _selection(options: dict[str, Any], **more: Any) -> LetterSelection:  # noqa: ANN401 - fields of the selection
+    chosen = {name: options[name] or None for name in ("partitions", "stages", "states", "constraint", "column", "ids")}
+    return LetterSelection.model_validate({**chosen, **more})
+
+
+@click.group(name="dead-letters", short_help="Rows that were refused, and how they are brought back.")
+def dead_letters() -> None:
+    """Rows that could not be written, kept with their reasons, and how they are brought back.
+
+    A row that was refused is mended in one of two ways: mend the cause (the row model, the table, a missing parent row) and
+    replay; or export the letters, edit their payloads, import the file, and replay.
+    """
+
+
+@dead_letters.command(name="list")
+@_selects
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Rows to show at most.")
+@click.option("--all-loads", is_flag=True, help="Those of replaced, rejected and abandoned loads too.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows.")
+@click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
+def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool, reveal: bool, **options: Any) -> None:  # noqa: ANN401
+    """List the dead letters of published loads, and of each partition's latest load."""
+    spec, url = table_named(table_name), target_url()
+    letters, found = list_letters(url, table_name, _selection(options, limit=limit, every_load=all_loads))
+    if as_json:
+        rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
+        shown = [{**_fields(letter), "payload": json.loads(rows[letter.dead_letter_id])} for letter in letters]
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=_plain))
+        return
+    if not letters:
+        click.echo(f"table {table_name} has no dead letters{' that fit' if _narrows(options) else ''}")
+        return
+    _console().print(letter_table(letters))
+    if found > len(letters):
+        click.echo(f"{len(letters)} of {found:,} dead letters; --limit shows more")
+
+
+@dead_letters.command()
+@click.argument("dead_letter_id", type=int, metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
+def show(*, dead_letter_id: int, as_json: bool, reveal: bool) -> None:
+    """Show everything about one dead letter: its row, its reason, its history."""
+    url = target_url()
+    shown = show_letter(url, table_named(table_of_letter(url, dead_letter_id)), dead_letter_id, reveal=reveal)
+    if as_json:
+        facts = {
+            **_fields(shown.letter),
+            "payload": json.loads(shown.payload),
+            "mended_payload": None if shown.mended_payload is None else json.loads(shown.mended_payload),
+            "traceback": shown.traceback,
+            "events": [dataclasses.asdict(event) for event in shown.events],
+        }
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=_plain))
+        return
+    _show(shown)
+
+
+@dead_letters.command(name="export")
+@_selects
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), help="The file to write; it must not exist yet."
+)
+@click.option("--reveal", is_flag=True, help="With the values of sensitive columns, so that these can be edited too.")
+def export_command(*, table_name: str, output: Path, reveal: bool, **options: Any) -> None:  # noqa: ANN401
+    """Write dead letters to a file to be edited: a JSON object a line, with the row as its `payload`.
+
+    Without --state those that are open or mended. The file can be read by its owner alone.
+    """
+    options["states"] = options["states"] or REPLAYABLE
+    count = export_letters(target_url(), table_named(table_name), _selection(options), output, reveal=reveal)
+    click.echo(
+        f"{count} dead letters written to {output}; edit the payloads, then: "
+        f"rowledger dead-letters import --table {table_name} {output}"
+    )
+
+
+@dead_letters.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--table", "table_name", required=True, help="The table.")
+@click.option("--note", default="", help="Why, for the record.")
+def import_command(*, file: Path, table_name: str, note: str) -> None:
+    """Take back an edited export. Rows that were changed are kept beside the originals and wait for a replay."""
+    imported = import_letters(target_url(), table_named(table_name), file, person(note))
+    click.echo(f"{len(imported.mended)} dead letters mended, {len(imported.unchanged)} lines without a change")
+    if imported.mended:
+        click.echo(f"then: rowledger dead-letters replay --table {table_name} --state mended")
+
+
+@dead_letters.command()
+@_selects
+@click.option(
+    "--mended", "state", flag_value=LetterState.MENDED, help="The cause is mended: they are ready for a replay."
+)
+@click.option("--open", "state", flag_value=LetterState.OPEN, help="Take back that they were mended or discarded.")
+@click.option("--note", default="", help="Why, for the record.")
+def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> None:  # noqa: ANN401
+    """Mark dead letters as mended, which a sensor of the table may be waiting for, or as open again."""
+    if state is None:
+        raise click.UsageError("say --mended or --open")
+    if not _narrows(options):
+        options["states"] = (LetterState.OPEN,) if state == LetterState.MENDED else (LetterState.MENDED,)
+    changed = decide(target_url(), table_named(table_name), _selection(options), LetterState(state), person(note))
+    click.echo(f"{len(changed)} dead letters are {state} now")
+
+
+@dead_letters.command()
+@_selects
+@click.option("--limit", type=click.IntRange(1), help="Try no more than so many.")
+@click.option("--note", default="", help="Why, for the record.")
+@click.pass_context
+def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: str, **options: Any) -> None:  # noqa: ANN401
+    """Run dead letters through the current transform and row model, and write them into the table.
+
+    Without --state and --id those that are open or mended. Exit code 0 only if all of them were written (or are left out by the
+    transform); what is refused again stays where it was, with its new reason.
+    """
+    report = run_replay(
+        table_named(table_name),
+        _selection(options, limit=limit),
+        url=target_url(),
+        writer=WriterSettings(),
+        actor=person(note),
+        log=_log,
+        on_outcome=_print_outcome,
+    )
+    click.echo(_summary(report))
+    if not report.succeeded:
+        ctx.exit(1)
+
+
+@dead_letters.command()
+@_selects
+@click.option("--note", required=True, help="Why these rows are given up, for the record.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  # noqa: ANN401
+    """Decide that rows stay out of the table. They go on counting as dead letters of their load."""
+    if not _narrows(options):
+        raise click.UsageError("say which: --partition, --stage, --state, --constraint, --column or --id")
+    options["states"] = options["states"] or REPLAYABLE
+    spec, url, selection = table_named(table_name), target_url(), _selection(options)
+    if not yes:
+        _, found = list_letters(url, table_name, selection)
+        click.confirm(f"Give up {found} rows of table {table_name}?", abort=True)
+    changed = decide(url, spec, selection, LetterState.DISCARDED, person(note))
+    click.echo(f"{len(changed)} dead letters are discarded now")
+
+
+@dead_letters.command(name="purge")
+@_selects
+@click.option("--older-than", "days", type=click.FloatRange(0), help="Only those refused so many days ago.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge_command(*, table_name: str, days: float | None, yes: bool, **options: Any) -> None:  # noqa: ANN401
+    """Delete dead letters for good, with their rows and their history; nothing ever expires by itself.
+
+    Only those that no balance needs: letters that were replayed, and those of loads that are not in the table any more. The
+    others prove where the rows of a published load are.
+    """
+    if not _narrows(options) and days is None:
+        raise click.UsageError("say which: --state, --older-than, --partition, --stage, --constraint, --column or --id")
+    table_named(table_name)
+    url = target_url()
+    older_than_s = None if days is None else days * _DAY_S
+    letters, _ = list_letters(url, table_name, _selection(options, every_load=True, older_than_s=older_than_s))
+    deletable = [letter for letter in letters if is_purgeable(letter)]
+    if deletable and not yes:
+        click.confirm(f"Delete {len(deletable)} dead letters of table {table_name} for good?", abort=True)
+    deleted = purge(url, deletable)
+    click.echo(f"{len(deleted)} dead letters deleted")
+    if kept := len(letters) - len(deleted):
+        click.echo(f"{kept} kept: the balance of a published or unfinished load counts them")
+
+
+def letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
+    """Dead letters with their reasons, without their rows' values. What is the same for all of them stands in the title."""
+    columns = {
+        "id": [str(letter.dead_letter_id) for letter in letters],
+        "partition": [letter.partition_key for letter in letters],
+        "row": [f"{letter.row_no}.{letter.part}" if letter.part else str(letter.row_no) for letter in letters],
+        "source": [_place(letter) for letter in letters],
+        "state": [str(letter.state) for letter in letters],
+        "stage": [str(letter.stage) for letter in letters],
+        "column": [letter.column_name or "" for letter in letters],
+        "SQLSTATE": [letter.sqlstate or "" for letter in letters],
+        "reason": [letter.reason for letter in letters],
+    }
+    if len({letter.source for letter in letters}) == 1:
+        columns["source"] = [letters[0].source.rpartition("/")[2]] * len(letters)  # the row's number says the rest
+    optional = {"partition", "source", "state", "column", "SQLSTATE"}
+    alike = {name: texts[0] for name, texts in columns.items() if name in optional and len(set(texts)) == 1}
+    told = ", ".join(text for name in ("partition", "source", "state") if (text := alike.get(name)))
+    shown = Table(
+        title=f"dead letters: {told}" if told else "dead letters",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    named = {name: texts for name, texts in columns.items() if name not in alike}
+    for name in named:
+        shown.add_column(name, no_wrap=name not in {"source", "reason"}, overflow="fold")
+    for texts in zip(*named.values(), strict=True):
+        shown.add_row(*texts)
+    return shown
+
+
+def _place(letter: KeptDeadLetter) -> str:
+    file = letter.source.rpartition("/")[2]
+    return file if letter.source_row is None else f"{file}:{letter.source_row}"
+
+
+def _show(shown: Shown) -> None:
+    letter = shown.letter
+    facts: dict[str, object] = {
+        "dead letter": f"{letter.dead_letter_id}, {letter.state}, revision {letter.revision}",
+        "load": f"{letter.load_id} of {letter.partition_key}, {letter.load_state}",
+        "row": f"{letter.row_no}{f', part {letter.part}' if letter.part else ''}",
+        "source": f"{letter.source}, row {letter.source_row}" if letter.source else "",
+        "stage": letter.stage,
+        "reason": letter.reason,
+        "column": letter.column_name,
+        "SQLSTATE": letter.sqlstate,
+        "constraint": letter.constraint_name,
+        "refused": f"{_plain(letter.recorded_at)}, attempt {letter.attempt}, worker {letter.worker_pid}",
+        "replays": letter.replays,
+        f"payload ({letter.payload_of})": shown.payload,
+        "edited": shown.mended_payload,
+    }
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        if value not in ("", None):
+            click.echo(f"{name:<{width}}  {value}")
+    if shown.traceback:
+        click.echo(f"\ntraceback\n{shown.traceback.rstrip()}")
+    if shown.events:
+        click.echo("\nhistory")
+    for event in shown.events:
+        by = f"by {event.actor}{f', run {event.run_id}' if event.run_id else ''}"
+        why = "; ".join(text for text in (event.reason, event.note) if text)
+        click.echo(f"  {_plain(event.happened_at)}  {event.state:<9}  {by}{f': {why}' if why else ''}")
+
+
+def _print_outcome(outcome: LetterOutcome) -> None:
+    where = f"{outcome.dead_letter_id}  {outcome.partition_key} row {outcome.row_no}"
+    stage = f" ({outcome.stage})" if outcome.stage else ""
+    rows = f" as {outcome.written_rows} rows" if outcome.written_rows > 1 else ""
+    click.echo(f"{where}  {outcome.result}{rows}{stage}{f': {outcome.reason}' if outcome.reason else ''}")
+
+
+def _summary(report: ReplayReport) -> str:
+    if not report.outcomes:
+        return f"table {report.table} has no dead letters to replay that fit"
+    counts = {result: report.count(result) for result in LetterResult}
+    parts = [f"{count} {result}" for result, count in counts.items() if count or result is LetterResult.WRITTEN]
+    deaths = f"; {report.worker_deaths} workers died" if report.worker_deaths else ""
+    return f"{len(report.outcomes)} dead letters: {', '.join(parts)}, in {report.seconds:.1f} s{deaths}"
+
+
+def _log(level: int, message: str) -> None:
+    if level >= logging.WARNING:
+        click.echo(message, err=True)
+
+
+def _narrows(options: dict[str, Any]) -> bool:
+    """Whether some option says which letters are meant."""
+    return any(options.values())
+
+
+def _fields(letter: KeptDeadLetter) -> dict[str, object]:
+    return dataclasses.asdict(letter)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)
+
+
+def _plain(value: object) -> str:
+    match value:
+        case datetime():
+            return value.isoformat(timespec="seconds")
+        case UUID():
+            return str(value)
+        case _:
+            raise RowledgerError(f"a {type(value).__name__} cannot be shown as JSON")

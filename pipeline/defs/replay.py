@@ -1,0 +1,138 @@
+"""Replay of dead letters in Dagster: a job with a form in the launchpad, and a sensor that starts it for mended letters."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+
+import dagster as dg
+from pydantic import Field, ValidationError
+
+from pipeline.defs.metadata import CRASHED_WORKERS, SECONDS, WRITTEN_ROWS, Metadata, failure_of
+from pipeline.defs.observer import LogObserver
+from pipeline.defs.resources import GuardedWriter
+from pipeline.errors import RowledgerError, SpecError
+from pipeline.model.dead_letters import Actor, LetterOutcome, LetterResult, LetterSelection, ReplayReport
+from pipeline.model.partition import Unpartitioned
+from pipeline.model.report import Stage
+from pipeline.model.states import LetterState
+from pipeline.model.table import TableSpec
+from pipeline.operations.dead_letters import read_waiting
+from pipeline.operations.replay import run_replay
+from pipeline.postgres.database import target_url
+
+__all__ = ["ReplayConfig", "replay_job_and_sensor"]
+
+LETTERS = "dead_letters"
+REFUSED_BY_REASON = "refused_by_reason"
+REPLAY = "replay"
+
+POLL_INTERVAL_S = 30
+REASONS_MAX = 20  # so that metadata of a thousand refusals can still be read
+
+
+class ReplayConfig(dg.Config):
+    """Which dead letters a run replays: the form of the launchpad. Left as it is, all that are open or mended."""
+
+    partitions: list[str] = Field(default=[], description="Only these partitions.")
+    stages: list[str] = Field(default=[], description=f"Only letters refused there: {', '.join(Stage)}.")
+    states: list[str] = Field(default=[], description=f"Only letters in these states: {', '.join(LetterState)}.")
+    constraint: str = Field(default="", description="Only letters refused by this constraint of the table.")
+    ids: list[int] = Field(default=[], description="Only these letters, by their numbers.")
+    limit: int = Field(default=0, ge=0, description="Try no more letters than so many; 0: all.")
+    note: str = Field(default="", description="Why, for the record.")
+
+    def selection(self) -> LetterSelection:
+        """The letters that are meant; raises SpecError for a stage or a state that there is none of."""
+        names = ("partitions", "stages", "states", "constraint", "ids", "limit")
+        try:
+            return LetterSelection.model_validate({name: getattr(self, name) or None for name in names})
+        except ValidationError as error:
+            mistakes = (f"{'.'.join(map(str, m['loc']))}: {m['msg']}" for m in error.errors(include_url=False))
+            raise SpecError(f"the form of the replay: {'; '.join(mistakes)}") from None
+
+
+def replay_job_and_sensor(spec: TableSpec) -> dg.Definitions:
+    """`<table>_replay` replays dead letters, `<table>_mended` starts it when some were marked as mended."""
+    op_name = f"{spec.name}_replay_dead_letters"
+
+    @dg.op(
+        name=op_name, description=f"Write rows that were refused into {spec.target}, now that their cause is mended."
+    )
+    def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig, writer: GuardedWriter) -> None:
+        report = _replay(context, spec, config, writer)
+        context.add_output_metadata(_metadata(report, report.outcomes))
+        for key in dict.fromkeys(outcome.partition_key for outcome in report.outcomes):
+            partition = None if isinstance(spec.partitions, Unpartitioned) else key
+            metadata = _metadata(report, report.of_partition(key))
+            context.log_event(dg.AssetObservation(spec.name, partition=partition, metadata=metadata))
+
+    @dg.job(
+        name=f"{spec.name}_replay",
+        description=f"Replay dead letters of {spec.target}: each row through the current row model, once. Green with "
+        "figures in its metadata, whether or not rows were refused again; red when the replay itself could not go on.",
+    )
+    def replay() -> None:
+        replay_dead_letters()
+
+    @dg.sensor(
+        name=f"{spec.name}_mended",
+        job=replay,
+        minimum_interval_seconds=POLL_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description=f"Starts {spec.name}_replay when dead letters of {spec.target} were marked as mended.",
+    )
+    def mended() -> dg.RunRequest | dg.SkipReason:
+        letters, newest = read_waiting(target_url(), spec.name)
+        if newest is None:
+            return dg.SkipReason(f"no dead letter of {spec.name} was marked as mended")
+        config = ReplayConfig(
+            states=[LetterState.MENDED], note=f"sensor {spec.name}_mended: {letters} letters were mended"
+        )
+        # The number of the newest step is the key: what was mended once starts one run, whatever a cursor remembers.
+        return dg.RunRequest(run_key=f"{spec.name}_mended_{newest}", run_config=dg.RunConfig(ops={op_name: config}))
+
+    return dg.Definitions(jobs=[replay], sensors=[mended])
+
+
+def _replay(
+    context: dg.OpExecutionContext, spec: TableSpec, config: ReplayConfig, writer: GuardedWriter
+) -> ReplayReport:
+    run_id = context.run.run_id
+    with closing(LogObserver(context.log)) as log:
+        try:
+            report = run_replay(
+                spec,
+                config.selection(),
+                url=target_url(),
+                writer=writer.settings,
+                actor=Actor(f"job {context.job_name}", config.note, run_id),
+                log=log.log,
+            )
+        except RowledgerError as error:
+            raise failure_of(spec.name, error) from None
+        for reason, count in _reasons(report.outcomes):
+            message = f"{count} not written: {reason}"
+            log.log(logging.WARNING, message)
+    return report
+
+
+def _metadata(report: ReplayReport, outcomes: Iterable[LetterOutcome]) -> Metadata:
+    """Figures of a replay, or of its part in one partition; reasons hold no row values."""
+    outcomes = list(outcomes)
+    found = Counter(outcome.result for outcome in outcomes)
+    return {
+        LETTERS: len(outcomes),
+        **{f"{result}_letters": found[result] for result in LetterResult},
+        WRITTEN_ROWS: sum(outcome.written_rows for outcome in outcomes),
+        REFUSED_BY_REASON: dg.MetadataValue.json(dict(_reasons(outcomes))),
+        CRASHED_WORKERS: report.worker_deaths,
+        SECONDS: round(report.seconds, 3),
+        REPLAY: str(report.replay),
+    }
+
+
+def _reasons(outcomes: Iterable[LetterOutcome]) -> list[tuple[str, int]]:
+    """The most frequent reasons why letters are none the less dead, and how often each was given."""
+    failed = (LetterResult.REFUSED, LetterResult.SKIPPED)
+    return Counter(outcome.reason for outcome in outcomes if outcome.result in failed).most_common(REASONS_MAX)

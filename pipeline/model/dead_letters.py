@@ -1,0 +1,123 @@
+"""Dead letters after their load: which of them are meant, what a replay is asked to do, and what it tells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.model.column import Column
+from pipeline.model.partition import Partition
+from pipeline.model.report import Stage
+from pipeline.model.states import LetterState
+
+__all__ = ["Actor", "LetterOutcome", "LetterResult", "LetterSelection", "ReplayJob", "ReplayReport"]
+
+
+class LetterSelection(BaseModel):
+    """Which dead letters of a table are meant; what is None does not matter.
+
+    Without `every_load` those of published loads and of each partition's latest load, unless they are named by `ids`. Stage,
+    constraint and column are those of the last refusal.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    partitions: tuple[str, ...] | None = None
+    stages: tuple[Stage, ...] | None = None
+    states: tuple[LetterState, ...] | None = None
+    constraint: str | None = None
+    column: str | None = None
+    ids: tuple[int, ...] | None = None
+    every_load: bool = False
+    older_than_s: float | None = Field(default=None, ge=0)
+    limit: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes dead letters, and why: a person at a terminal or a run of Dagster."""
+
+    name: str
+    note: str = ""
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayJob:
+    """Dead letters of one load that a worker is to try in one transaction.
+
+    All jobs of one command or run share `replay`: it decides on a letter once, however often a job is tried.
+    """
+
+    load_id: int
+    partition: Partition
+    columns: tuple[Column, ...]  # with the target table's types
+    replay: UUID
+    letter_ids: tuple[int, ...]
+    actor: Actor
+    attempt: int = 1
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return f"partition {self.partition.key}, replay of {len(self.letter_ids)} dead letter(s)"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What failpoints can ask for."""
+        return {"partition": self.partition.key, "attempt": self.attempt, "letter": self.letter_ids}
+
+
+class LetterResult(StrEnum):
+    """What a replay made of one dead letter."""
+
+    WRITTEN = "written"  # its row is in the table
+    FILTERED = "filtered"  # the transform leaves its row out
+    REFUSED = "refused"  # it stays a dead letter, for a reason that was recorded
+    SKIPPED = "skipped"  # it was not tried
+
+
+@dataclass(frozen=True, slots=True)
+class LetterOutcome:
+    """One dead letter behind a replay, as the ledger has it. `reason` holds no row values."""
+
+    dead_letter_id: int
+    partition_key: str
+    row_no: int
+    result: LetterResult
+    reason: str = ""
+    stage: Stage | None = None
+    constraint: str | None = None
+    column: str | None = None
+    written_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """How a replay ended: an outcome for each dead letter that was selected, in source order."""
+
+    table: str
+    replay: UUID
+    outcomes: tuple[LetterOutcome, ...]
+    worker_deaths: int
+    seconds: float
+
+    def count(self, *results: LetterResult) -> int:
+        """Letters with one of these results."""
+        return sum(outcome.result in results for outcome in self.outcomes)
+
+    @property
+    def written_rows(self) -> int:
+        """Rows that are in the table now: more than letters where a transform makes several of one."""
+        return sum(outcome.written_rows for outcome in self.outcomes)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every row that was selected is in the table, or left out by the transform."""
+        return not self.count(LetterResult.REFUSED, LetterResult.SKIPPED)
+
+    def of_partition(self, key: str) -> Sequence[LetterOutcome]:
+        """The outcomes in one partition."""
+        return [outcome for outcome in self.outcomes if outcome.partition_key == key]

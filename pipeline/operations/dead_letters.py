@@ -1,0 +1,412 @@
+"""Look at dead letters and decide about them: list, show, export, import what was edited, mark, discard, purge.
+
+What brings rows into the table is `replay`.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+
+from pipeline.errors import DatabaseUnavailable, LetterFileRefused, RowledgerError
+from pipeline.model.dead_letters import Actor, LetterSelection
+from pipeline.model.report import PayloadOf
+from pipeline.model.states import LetterState, LoadState
+from pipeline.model.table import TableSpec, column_names
+from pipeline.operations.letter_rows import (
+    REDACTED,
+    hidden_columns,
+    is_same_row,
+    json_members,
+    redact_row,
+    restore_hidden,
+)
+from pipeline.postgres.dead_letters import (
+    KeptDeadLetter,
+    KeptPayload,
+    LetterEvent,
+    change_letters,
+    find_letters,
+    mend_letters,
+    purge_letters,
+    read_letter_events,
+    read_payloads,
+    read_table_of_letter,
+    read_waiting_mended,
+)
+from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.retry import may_retry
+from pipeline.postgres.session import check_server, connect, transaction
+from pipeline.postgres.sqlstate import summarize
+from pipeline.settings import WriterSettings
+
+__all__ = [
+    "Imported",
+    "Shown",
+    "decide",
+    "export_letters",
+    "import_letters",
+    "is_purgeable",
+    "list_letters",
+    "purge",
+    "read_rows",
+    "read_waiting",
+    "show_letter",
+    "table_of_letter",
+]
+
+T = TypeVar("T")
+
+_PAGE_LETTERS = 1_000
+_ERRORS_SHOWN_MAX = 20
+_ENDED = (LoadState.REPLACED, LoadState.REJECTED, LoadState.ABANDONED)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Everything that is known of one dead letter. `payload` and `mended_payload` are JSON texts, redacted as asked."""
+
+    letter: KeptDeadLetter
+    payload: str
+    mended_payload: str | None
+    traceback: str
+    events: list[LetterEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import has changed: letters that are mended now, and lines in which nothing was edited."""
+
+    mended: tuple[int, ...]
+    unchanged: tuple[int, ...]
+
+
+def list_letters(url: str, table: str, selection: LetterSelection) -> tuple[list[KeptDeadLetter], int]:
+    """Letters in source order, and how many there are without the selection's limit; raises DatabaseUnavailable."""
+    return asyncio.run(_in_transaction(url, lambda connection: find_letters(connection, table, selection)))
+
+
+def read_rows(url: str, spec: TableSpec, ids: Sequence[int], *, reveal: bool) -> dict[int, str]:
+    """The rows of letters as JSON texts, as a replay would take them; sensitive values only where they are to be revealed."""
+    payloads = asyncio.run(_in_transaction(url, lambda connection: read_payloads(connection, ids)))
+    return {number: _visible(spec, payload, payload.current, reveal=reveal)[0] for number, payload in payloads.items()}
+
+
+def table_of_letter(url: str, dead_letter_id: int) -> str:
+    """The name of the table that a letter belongs to; raises RowledgerError where there is none of that number."""
+    name = asyncio.run(_in_transaction(url, lambda connection: read_table_of_letter(connection, dead_letter_id)))
+    if name is None:
+        raise RowledgerError(
+            f"there is no dead letter {dead_letter_id}; `rowledger dead-letters list` shows those there are"
+        )
+    return name
+
+
+def show_letter(url: str, spec: TableSpec, dead_letter_id: int, *, reveal: bool) -> Shown:
+    """One dead letter with its row, its traceback and its history."""
+
+    async def read(connection: asyncpg.Connection) -> Shown:
+        letters, _ = await find_letters(connection, spec.name, LetterSelection(ids=(dead_letter_id,)))
+        if not letters:
+            raise RowledgerError(f"table {spec.name} has no dead letter {dead_letter_id}")
+        row = (await read_payloads(connection, [dead_letter_id]))[dead_letter_id]
+        mended = row.mended_payload
+        return Shown(
+            letter=letters[0],
+            payload=_visible(spec, row, row.payload, reveal=reveal)[0],
+            mended_payload=None if mended is None else _visible(spec, row, mended, reveal=reveal)[0],
+            # An exception's own text may quote the row.
+            traceback=row.traceback if reveal or not spec.sensitive else "",
+            events=await read_letter_events(connection, dead_letter_id),
+        )
+
+    return asyncio.run(_in_transaction(url, read))
+
+
+def export_letters(url: str, spec: TableSpec, selection: LetterSelection, path: Path, *, reveal: bool) -> int:
+    """Write the letters to a new file that only its owner can read, a JSON object a line, and return their number."""
+
+    async def write(connection: asyncpg.Connection) -> int:
+        letters, _ = await find_letters(connection, spec.name, selection)
+        with _new_private_file(path) as descriptor:
+            for start in range(0, len(letters), _PAGE_LETTERS):
+                page = letters[start : start + _PAGE_LETTERS]
+                payloads = await read_payloads(connection, [letter.dead_letter_id for letter in page])
+                lines = (_line(spec, letter, payloads[letter.dead_letter_id], reveal=reveal) for letter in page)
+                _write_all(descriptor, "".join(lines).encode())
+            os.fsync(descriptor)
+        return len(letters)
+
+    return asyncio.run(_in_transaction(url, write))
+
+
+def import_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> Imported:
+    """Take back an edited export: changed rows are kept beside the originals, and their letters wait for a replay.
+
+    All lines or none: raises LetterFileRefused, which names each line that cannot be taken.
+    """
+    lines = _read_lines(path)
+
+    async def take(connection: asyncpg.Connection) -> Imported:
+        ids = tuple(line.dead_letter_id for line in lines)
+        found, _ = await find_letters(connection, spec.name, LetterSelection(ids=ids))
+        letters = {letter.dead_letter_id: letter for letter in found}
+        payloads = await read_payloads(connection, ids)
+        changed: dict[int, str] = {}
+        problems: list[str] = []
+        for line in lines:
+            number = line.dead_letter_id
+            try:
+                edited = _edited_row(spec, line, letters.get(number), payloads.get(number))
+            except ValueError as error:
+                problems.append(f"line {line.number}: dead letter {number} {error}")
+                continue
+            if edited is not None:
+                changed[number] = edited
+        _require_none(path, problems)
+        revisions = {number: letters[number].revision for number in changed}
+        mended = await mend_letters(connection, revisions, changed, actor)
+        _require_all_changed(spec, revisions, mended)
+        return Imported(tuple(sorted(mended)), tuple(number for number in ids if number not in changed))
+
+    return asyncio.run(_in_transaction(url, take))
+
+
+def decide(url: str, spec: TableSpec, selection: LetterSelection, state: LetterState, actor: Actor) -> list[int]:
+    """Mark the selected letters as mended, open or discarded, all or none, and return them.
+
+    Letters that are in that state already are left as they are, except that one may be marked as mended anew: that asks for
+    another replay.
+    """
+
+    async def change(connection: asyncpg.Connection) -> list[int]:
+        letters, _ = await find_letters(connection, spec.name, selection)
+        letters = [letter for letter in letters if letter.state != state or state is LetterState.MENDED]
+        _require_changeable(spec, letters)
+        revisions = {letter.dead_letter_id: letter.revision for letter in letters}
+        changed = (
+            await mend_letters(connection, revisions, {}, actor)
+            if state is LetterState.MENDED
+            else await change_letters(connection, revisions, state, actor)
+        )
+        _require_all_changed(spec, revisions, changed)
+        return changed
+
+    return asyncio.run(_in_transaction(url, change))
+
+
+def is_purgeable(letter: KeptDeadLetter) -> bool:
+    """Whether no balance needs the letter: it was replayed, or its load is over and not in the table."""
+    return letter.state == LetterState.REPLAYED or letter.load_state in _ENDED
+
+
+def purge(url: str, letters: Sequence[KeptDeadLetter]) -> list[int]:
+    """Delete those of the letters that no balance needs, with their history, and return them."""
+    ids = [letter.dead_letter_id for letter in letters if is_purgeable(letter)]
+    return asyncio.run(_in_transaction(url, lambda connection: purge_letters(connection, ids)))
+
+
+def read_waiting(url: str, table: str) -> tuple[int, int | None]:
+    """How many letters were mended and wait for a replay, and the number of the newest step that made one so."""
+    return asyncio.run(_in_transaction(url, lambda connection: read_waiting_mended(connection, table)))
+
+
+# ---- one line a letter ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of an import: the letter's number, and its row as members of a JSON object."""
+
+    number: int
+    dead_letter_id: int
+    revision: int | None
+    row: dict[str, str]
+    hidden: tuple[str, ...]
+
+
+def _visible(spec: TableSpec, payload: KeptPayload, text: str, *, reveal: bool) -> tuple[str, list[str]]:
+    """A row as it may be shown, and which of its columns are hidden."""
+    members = json_members(text)
+    payload_of = PayloadOf.SOURCE if payload.mended_payload == text else payload.payload_of
+    hidden = [] if reveal else hidden_columns(spec, list(members), payload_of)
+    return (redact_row(members, hidden) if hidden else text), hidden
+
+
+def _line(spec: TableSpec, letter: KeptDeadLetter, payload: KeptPayload, *, reveal: bool) -> str:
+    row, hidden = _visible(spec, payload, payload.current, reveal=reveal)
+    facts = {
+        "id": letter.dead_letter_id,
+        "revision": letter.revision,
+        "state": letter.state,
+        "partition": letter.partition_key,
+        "source": letter.source,
+        "source_row": letter.source_row,
+        "row": letter.row_no,
+        "stage": letter.stage,
+        "column": letter.column_name,
+        "constraint": letter.constraint_name,
+        "sqlstate": letter.sqlstate,
+        "reason": letter.reason,
+        **({"redacted": hidden} if hidden else {}),
+    }
+    return f'{json.dumps(facts, ensure_ascii=False)[:-1]}, "payload": {row}}}\n'
+
+
+def _read_lines(path: Path) -> list[_Line]:
+    """The lines of an import; raises LetterFileRefused."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # an editor may have put a mark before it
+    except OSError as error:
+        raise LetterFileRefused(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise LetterFileRefused(f"{path} is not UTF-8: byte {error.start} cannot be read; save it as UTF-8") from None
+    lines: list[_Line] = []
+    problems: list[str] = []
+    first_of: dict[int, int] = {}
+    for number, content in enumerate(
+        text.split("\n"), start=1
+    ):  # not splitlines, which splits inside of JSON texts too
+        if not content.strip():
+            continue
+        try:
+            line = _parsed_line(number, content)
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
+            continue
+        if (first := first_of.setdefault(line.dead_letter_id, number)) != number:
+            problems.append(f"line {number}: dead letter {line.dead_letter_id} was in line {first} already")
+        lines.append(line)
+    _require_none(path, problems)
+    return lines
+
+
+def _parsed_line(number: int, content: str) -> _Line:
+    members = json_members(content.strip())
+    if missing := [name for name in ("id", "payload") if name not in members]:
+        raise ValueError(f"has no {' and no '.join(missing)}")
+    values = {name: json.loads(members[name]) for name in ("id", "revision", "redacted") if name in members}
+    revision, hidden = values.get("revision"), values.get("redacted", [])
+    if type(values["id"]) is not int or (revision is not None and type(revision) is not int):
+        raise ValueError("has an id or a revision that is no whole number")
+    if not isinstance(hidden, list) or not all(isinstance(name, str) for name in hidden):
+        raise ValueError("has a list `redacted` that is not one of column names")
+    try:
+        row = json_members(members["payload"])
+    except ValueError as error:
+        raise ValueError(f"has a payload that {error}") from None
+    return _Line(number, values["id"], revision, row, tuple(hidden))
+
+
+def _edited_row(spec: TableSpec, line: _Line, letter: KeptDeadLetter | None, payload: KeptPayload | None) -> str | None:
+    """The row of a line as JSON, or None when nothing was changed in it; raises ValueError that says what is wrong."""
+    if letter is None or payload is None:
+        raise ValueError(f"does not exist in table {spec.name}")
+    stored = json_members(payload.current)
+    is_line = payload.payload_of == PayloadOf.LINE and payload.mended_payload is None
+    # A value that says it is redacted never is one, whatever was done to the line's own list.
+    marked = [
+        name
+        for name in hidden_columns(spec, list(stored), payload.payload_of if is_line else PayloadOf.SOURCE)
+        if name in line.hidden or line.row.get(name) == REDACTED
+    ]
+    if is_line and "line" not in line.row:
+        marked = []
+    edited = restore_hidden(line.row, stored, marked)
+    if is_same_row(edited, payload.current):
+        return None
+    if (reason := _why_unchangeable(letter)) is not None:
+        raise ValueError(reason)
+    if line.revision is not None and line.revision != letter.revision:
+        raise ValueError("was changed since it was exported; export it again")
+    if is_line and "line" in line.row and "line" not in column_names(spec.row):
+        raise ValueError("still has a raw line for its payload; make it an object of columns")
+    return edited
+
+
+def _why_unchangeable(letter: KeptDeadLetter) -> str | None:
+    if letter.state == LetterState.REPLAYED:
+        return "was replayed; its row is in the table"
+    if letter.load_state != LoadState.PUBLISHED:
+        return (
+            f"belongs to load {letter.load_id} of {letter.partition_key}, which is {letter.load_state}, not in the table: mend "
+            "the source or the table spec, and load the partition again"
+        )
+    return None
+
+
+def _require_changeable(spec: TableSpec, letters: Sequence[KeptDeadLetter]) -> None:
+    for letter in letters:
+        if (reason := _why_unchangeable(letter)) is not None:
+            raise RowledgerError(
+                f"table {spec.name}: dead letter {letter.dead_letter_id} {reason}; nothing was changed"
+            )
+
+
+def _require_none(path: Path, problems: Sequence[str]) -> None:
+    if problems:
+        shown = list(problems[:_ERRORS_SHOWN_MAX])
+        if more := len(problems) - len(shown):
+            shown.append(f"and {more} more")
+        raise LetterFileRefused(
+            "\n".join([f"{path}: {len(problems)} lines cannot be taken; nothing was imported", *shown])
+        )
+
+
+def _require_all_changed(spec: TableSpec, wanted: dict[int, int], changed: Sequence[int]) -> None:
+    if missing := len(wanted) - len(changed):
+        raise RowledgerError(
+            f"table {spec.name}: somebody else changed {missing} of these dead letters just now; nothing was done"
+        )
+
+
+@contextlib.contextmanager
+def _new_private_file(path: Path) -> Iterator[int]:
+    """A file that is not there yet, readable and writable for its owner alone; gone again if the block fails."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise RowledgerError(f"{path} exists already; name another file") from None
+    except OSError as error:
+        raise RowledgerError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        os.fchmod(descriptor, 0o600)  # whatever the umask takes away
+        yield descriptor
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise RowledgerError(f"{path} cannot be written: {error.strerror}") from None
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+async def _in_transaction(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    """One transaction on a session of its own; raises DatabaseUnavailable, of which a second call finds what the first did."""
+    limits = WriterSettings()
+    session = await connect(url, application_name="rowledger dead letters", timeout_s=limits.connect_timeout_s)
+    try:
+        async with asyncio.timeout(limits.statement_timeout_s):
+            await check_server(session)
+            await ensure_ledger(session.connection)
+            async with transaction(session.connection):
+                await session.connection.execute(f"set local lock_timeout = '{int(limits.lock_timeout_s)}s'")
+                return await work(session.connection)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if isinstance(error, asyncpg.PostgresError) and not may_retry(error):
+            raise RowledgerError(f"the ledger refuses: {summarize(error)}") from None
+        raise DatabaseUnavailable(f"the dead letters could not be had: {summarize(error)}; try again") from error
+    finally:
+        await session.close()

@@ -1,0 +1,399 @@
+"""Replay dead letters: each row through the current transform and contract, and into the table its load was published to.
+
+A worker process does it, a batch in a transaction, because a row may kill whoever reads it. As with chunks its messages are
+hints: what became of each letter is read from the ledger, which a batch that was cut off left as it was.
+"""
+
+import asyncio
+import contextlib
+import getpass
+import itertools
+import logging
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import asyncpg
+from pydantic import SecretStr
+
+from pipeline.contract.check import Contract
+from pipeline.errors import (
+    DatabaseUnavailable,
+    PoolBroken,
+    ReplayFailed,
+    TargetMismatch,
+    UnknownPartition,
+)
+from pipeline.failpoints import active_failpoints
+from pipeline.model.column import Column
+from pipeline.model.dead_letters import Actor, LetterOutcome, LetterResult, LetterSelection, ReplayJob, ReplayReport
+from pipeline.model.outcome import Failed, FailureKind
+from pipeline.model.report import Incident, Stage
+from pipeline.model.states import LetterState, LoadState
+from pipeline.model.table import TableSpec
+from pipeline.operations.control import Control
+from pipeline.operations.interrupt import run_interruptible
+from pipeline.postgres.catalogue import ensure_target
+from pipeline.postgres.dead_letters import (
+    Decision,
+    KeptDeadLetter,
+    find_letters,
+    lock_letters,
+    lock_published_load,
+    read_outcomes,
+    read_replay_letters,
+    record_decisions,
+)
+from pipeline.postgres.ledger import Holder, record_incident
+from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.outage import OutageGate
+from pipeline.postgres.queries import query
+from pipeline.postgres.session import check_server, connect
+from pipeline.postgres.sqlstate import summarize
+from pipeline.settings import WriterSettings
+from pipeline.workers.handle import WorkerDied, WorkerHandle
+from pipeline.workers.messages import Hello
+
+__all__ = ["REPLAYABLE", "person", "replay_selected", "run_replay"]
+
+REPLAYABLE = (LetterState.OPEN, LetterState.MENDED)
+
+_BATCH_LETTERS_MAX = 1_000
+_BATCH_BYTES_MAX = 32 * 2**20
+_TRIES_MAX = 10  # of a batch whose connection is lost again and again, or whose letters somebody keeps changing
+
+Log = Callable[[int, str], None]
+
+
+def person(note: str = "") -> Actor:
+    """Whoever runs this process."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        user = "somebody"
+    return Actor(f"{user}@{socket.gethostname()}", note)
+
+
+def run_replay(
+    spec: TableSpec,
+    selection: LetterSelection,
+    *,
+    url: str,
+    writer: WriterSettings,
+    actor: Actor,
+    log: Log,
+    on_outcome: Callable[[LetterOutcome], None] = lambda _outcome: None,
+) -> ReplayReport:
+    """Replay the selected letters that are open or mended; `on_outcome` is called for each, in source order.
+
+    Raises RowledgerError for what concerns them all; what had committed by then stays, and a further replay goes on behind it.
+    """
+    return run_interruptible(
+        replay_selected(spec, selection, url=url, writer=writer, actor=actor, log=log, on_outcome=on_outcome)
+    )
+
+
+async def replay_selected(
+    spec: TableSpec,
+    selection: LetterSelection,
+    *,
+    url: str,
+    writer: WriterSettings,
+    actor: Actor,
+    log: Log,
+    on_outcome: Callable[[LetterOutcome], None] = lambda _outcome: None,
+) -> ReplayReport:
+    """`run_replay` for callers that have an event loop of their own."""
+    if rules := active_failpoints():
+        log(logging.WARNING, f"failpoints are on: {rules}")
+    started = time.monotonic()
+    letters, columns = await _look(spec, selection, url, writer)
+    replaying = _Replay(spec, columns, url, writer, actor, log, on_outcome)
+    if letters:
+        async with replaying.open():
+            await replaying.run(letters)
+    return ReplayReport(
+        table=spec.name,
+        replay=replaying.replay,
+        outcomes=tuple(replaying.outcomes),
+        worker_deaths=replaying.deaths,
+        seconds=time.monotonic() - started,
+    )
+
+
+async def _look(
+    spec: TableSpec, selection: LetterSelection, url: str, writer: WriterSettings
+) -> tuple[list[KeptDeadLetter], tuple[Column, ...]]:
+    """The letters to try, and the columns of the target; a server that never answered is not waited for."""
+    if selection.ids is None and selection.states is None:
+        selection = selection.model_copy(update={"states": REPLAYABLE})
+    session = await connect(url, application_name="rowledger replay", timeout_s=writer.connect_timeout_s)
+    try:
+        async with asyncio.timeout(writer.statement_timeout_s):
+            await check_server(session)
+            await ensure_ledger(session.connection)
+            letters, _ = await find_letters(session.connection, spec.name, selection)
+            _require_found(spec, selection, letters)
+            if not letters:
+                return [], ()
+            contract = Contract.of(spec.row)
+            target = await ensure_target(session.connection, spec, contract.columns)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(
+            f"table {spec.name}: looking at its dead letters failed: {summarize(error)}"
+        ) from error
+    finally:
+        await session.close()
+    try:
+        contract.require_writable(target.column_types)
+    except TargetMismatch as mismatch:
+        raise TargetMismatch(f"target table {spec.target}: {mismatch}") from None
+    return letters, target.columns
+
+
+def _require_found(spec: TableSpec, selection: LetterSelection, letters: Sequence[KeptDeadLetter]) -> None:
+    """Letters that are named one by one must be there, and be such as can be replayed."""
+    if selection.ids is None:
+        return
+    if missing := sorted(set(selection.ids) - {letter.dead_letter_id for letter in letters}):
+        raise ReplayFailed(f"table {spec.name} has no dead letter {', '.join(map(str, missing))} that fits")
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Letters of one load that go into one transaction. `is_known_to_kill` is of a batch of a single letter."""
+
+    job: ReplayJob
+    is_known_to_kill: bool
+
+    def again(self, ids: Sequence[int]) -> "_Batch":
+        """Another attempt at some of its letters."""
+        return replace(self, job=replace(self.job, letter_ids=tuple(ids), attempt=self.job.attempt + 1))
+
+
+class _Replay:
+    """One replay: its worker, its sessions, what it has found out."""
+
+    def __init__(
+        self,
+        spec: TableSpec,
+        columns: tuple[Column, ...],
+        url: str,
+        writer: WriterSettings,
+        actor: Actor,
+        log: Log,
+        on_outcome: Callable[[LetterOutcome], None],
+    ) -> None:
+        self.replay = uuid.uuid4()
+        self.outcomes: list[LetterOutcome] = []
+        self.deaths = 0
+        self._spec = spec
+        self._columns = columns
+        self._writer = writer
+        self._actor = actor
+        self._log = log
+        self._on_outcome = on_outcome
+        self._holder = holder = Holder.this_process()
+        self._gate = gate = OutageGate(url, writer, log=log, ended=lambda _told: None)
+        self._control = Control(url, writer, size=1, holder=holder, gate=gate, log=log)
+        self._worker: WorkerHandle | None = None
+        self._hello = Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex)
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """What runs beside us ends with the block."""
+        try:
+            yield
+        finally:
+            if self._worker is not None:
+                await self._worker.discard()
+            await self._control.close()
+            await self._gate.close()
+
+    async def run(self, letters: Sequence[KeptDeadLetter]) -> None:
+        """Try all letters, load by load."""
+        for _, of_load in itertools.groupby(letters, key=lambda letter: letter.load_id):
+            members = list(of_load)
+            if reason := self._why_not(members[0]):
+                self._tell(
+                    LetterOutcome(
+                        letter.dead_letter_id, letter.partition_key, letter.row_no, LetterResult.SKIPPED, reason
+                    )
+                    for letter in members
+                )
+                continue
+            for batch in self._batches(members):
+                self._tell(await self._settle(batch))
+
+    def _why_not(self, letter: KeptDeadLetter) -> str:
+        """Why no letter of this one's load can be replayed; empty when they can."""
+        where = f"load {letter.load_id} of {letter.partition_key}"
+        match LoadState(letter.load_state):
+            case LoadState.PUBLISHED:
+                pass
+            case LoadState.REPLACED:
+                return f"{where} was replaced by a later one, which has dead letters of its own"
+            case state:
+                return f"{where} is {state}, not in the table: mend the source or the table spec, and load it again"
+        try:
+            self._spec.partitions.partition(letter.partition_key)
+        except UnknownPartition as unknown:
+            return str(unknown)
+        return ""
+
+    def _batches(self, letters: Sequence[KeptDeadLetter]) -> Iterator[_Batch]:
+        """Batches in source order; a letter that has killed its workers goes alone."""
+        batch: list[int] = []
+        size_bytes = 0
+        for letter in letters:
+            kills = letter.stage == Stage.CRASH
+            full = len(batch) == _BATCH_LETTERS_MAX or size_bytes + letter.payload_bytes > _BATCH_BYTES_MAX
+            if batch and (full or kills):
+                yield self._batch(letters[0], batch)
+                batch, size_bytes = [], 0
+            if kills:
+                yield self._batch(letter, [letter.dead_letter_id], is_known_to_kill=True)
+                continue
+            batch.append(letter.dead_letter_id)
+            size_bytes += letter.payload_bytes
+        if batch:
+            yield self._batch(letters[0], batch)
+
+    def _batch(self, letter: KeptDeadLetter, ids: Sequence[int], *, is_known_to_kill: bool = False) -> _Batch:
+        partition = self._spec.partitions.partition(letter.partition_key)
+        job = ReplayJob(letter.load_id, partition, self._columns, self.replay, tuple(ids), self._actor)
+        return _Batch(job, is_known_to_kill)
+
+    def _tell(self, outcomes: Iterator[LetterOutcome] | Sequence[LetterOutcome]) -> None:
+        for outcome in outcomes:
+            self.outcomes.append(outcome)
+            self._on_outcome(outcome)
+
+    async def _settle(self, batch: _Batch) -> list[LetterOutcome]:
+        """Have every letter of the batch decided on, whatever it costs within bounds, and read what the ledger says."""
+        ids = list(batch.job.letter_ids)
+        pending = [batch]
+        for _ in range(_TRIES_MAX + len(ids)):
+            if not pending:
+                break
+            part = pending.pop(0)
+            try:
+                await self._attempt(part.job)
+            except WorkerDied as death:
+                await self._bury(death, part)
+                left = await self._undecided(part.job.letter_ids)
+                if len(part.job.letter_ids) == 1:
+                    if left:
+                        await self._refuse(part.job, death)
+                else:  # one of them has done it: each on its own
+                    pending = [part.again([number]) for number in left] + pending
+            else:
+                if left := await self._undecided(part.job.letter_ids):  # changed while they were prepared
+                    pending.insert(0, part.again(left))
+        outcomes = await self._read(ids)
+        if undecided := sum(outcome is None for outcome in outcomes):
+            raise ReplayFailed(
+                f"table {self._spec.name}, partition {batch.job.partition.key}: {undecided} dead letters were changed by "
+                "somebody else as often as they were tried; replay again when that has ended"
+            )
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _attempt(self, job: ReplayJob) -> None:
+        """Have a worker try the job, again after each lost connection; raises WorkerDied, ReplayFailed, DatabaseUnavailable."""
+        lost = 0
+        while True:
+            await self._gate.passed()
+            worker = await self._living_worker()
+            outcome = await worker.attempt(replace(job, attempt=job.attempt + lost))
+            if not isinstance(outcome, Failed):
+                return
+            told = f"table {self._spec.name}, {job.name}: {outcome.summary}"
+            if outcome.failure is not FailureKind.CONNECTION_LOST:
+                if outcome.traceback and outcome.failure is FailureKind.FATAL:
+                    self._log(logging.ERROR, f"{job.name}:\n{outcome.traceback}")
+                if outcome.failure in (FailureKind.TRANSIENT, FailureKind.TIMED_OUT):
+                    raise DatabaseUnavailable(
+                        f"{told} (after {outcome.retries} retries); replay again, which goes on behind it"
+                    )
+                raise ReplayFailed(told)
+            lost += 1
+            if lost >= _TRIES_MAX:
+                raise DatabaseUnavailable(f"{told}; the connection was lost {lost} times; replay again when it holds")
+            self._log(logging.WARNING, f"{job.name}: the connection was lost ({outcome.summary}); trying again")
+            await self._gate.recover()
+
+    async def _living_worker(self) -> WorkerHandle:
+        if self._worker is not None and not self._worker.is_running:
+            await self._worker.discard()
+            self._worker = None
+        if self._worker is None:
+            try:
+                self._worker = await WorkerHandle.start(self._hello, self._log)
+            except OSError as error:
+                raise PoolBroken(
+                    f"a worker could not be started ({type(error).__name__}: {error.strerror}); raise the limit "
+                    "(ulimit -n, ulimit -u), then replay again"
+                ) from error
+        return self._worker
+
+    async def _bury(self, death: WorkerDied, batch: _Batch) -> None:
+        """End what the worker left on the server, record its death, and see whether further ones are to be had."""
+        worker, self._worker = self._worker, None
+        assert worker is not None  # noqa: S101 - called only after an attempt with it
+        await worker.discard()
+        self.deaths += 1
+        job = batch.job
+        self._log(logging.ERROR, f"worker {worker.pid} died ({job.name}): {death.kind}: {death.summary}")
+        incident = Incident(
+            kind=death.kind,
+            pid=worker.pid,
+            exit_code=death.exit_code,
+            partition_key=job.partition.key,
+            chunk_no=None,
+            attempt=job.attempt,
+            summary=f"while dead letters were replayed: {death.summary}",
+            stderr_tail=death.stderr_tail,
+        )
+
+        async def record(connection: asyncpg.Connection) -> None:
+            if worker.session is not None:
+                await connection.fetchval(query("terminate_backend"), worker.session.pid, worker.session.started_at)
+            await record_incident(
+                connection, incident, load_id=job.load_id, host=self._holder.host, run_id=self._actor.run_id
+            )
+
+        await self._control.transaction("record a worker's death", record)
+        if self.deaths > self._writer.respawns_max and not batch.is_known_to_kill:
+            raise PoolBroken(
+                f"{self.deaths} workers died in this replay, the respawn budget is {self._writer.respawns_max}; the last one "
+                f"{death.summary}. Look at `rowledger incidents`, mend the cause, replay again"
+            )
+
+    async def _undecided(self, ids: Sequence[int]) -> list[int]:
+        """Letters that are still to be tried."""
+        return [number for number, outcome in zip(ids, await self._read(ids), strict=True) if outcome is None]
+
+    async def _read(self, ids: Sequence[int]) -> list[LetterOutcome | None]:
+        return await self._control.transaction(
+            "read what became of dead letters", lambda connection: read_outcomes(connection, ids, self.replay)
+        )
+
+    async def _refuse(self, job: ReplayJob, death: WorkerDied) -> None:
+        """Keep the letter of a job of one that has killed its worker where it was, and say so."""
+        reason = f"the worker that took this row alone died: {death.summary}"
+
+        async def record(connection: asyncpg.Connection) -> None:
+            letters = await read_replay_letters(connection, job.letter_ids, self.replay)
+            if not await lock_published_load(connection, job.load_id):
+                return
+            unchanged = await lock_letters(connection, letters)
+            decisions = [
+                Decision(letter.dead_letter_id, stage=Stage.CRASH, reason=reason)
+                for letter in letters
+                if letter.dead_letter_id in unchanged
+            ]
+            await record_decisions(connection, decisions, self.replay, self._actor)
+
+        await self._control.transaction("record a letter that kills", record, durable=True)

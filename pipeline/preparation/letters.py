@@ -1,0 +1,119 @@
+"""From dead letters' payloads to rows ready for the table, by the same way that a chunk's rows go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from pipeline.contract.payloads import frame_of_payloads
+from pipeline.contract.row_types import read_row_types
+from pipeline.errors import DiscrepancyFound, RowledgerError
+from pipeline.model.dead_letters import ReplayJob
+from pipeline.model.report import PayloadOf, Stage
+from pipeline.model.table import TableSpec
+from pipeline.postgres.dead_letters import Decision, ReplayLetter
+from pipeline.preparation.rows import prepare_rows
+
+__all__ = ["PreparedLetters", "prepare_letters"]
+
+_NO_ROW = "a line that is no row cannot be written: export it, make it a JSON object of columns, import it"
+
+
+@dataclass(slots=True)
+class PreparedLetters:
+    """Letters sorted by what transform and contract say: row i of `good` belongs to letter `letter_ids[i]`.
+
+    A letter without rows and without a refusal is one whose row the transform leaves out.
+    """
+
+    good: pl.DataFrame
+    letter_ids: list[int] = field(default_factory=list)
+    refused: dict[int, Decision] = field(default_factory=dict)
+    filtered_rows: int = 0
+
+
+def prepare_letters(
+    spec: TableSpec, job: ReplayJob, letters: Sequence[ReplayLetter], types: Mapping[int, bytes | None]
+) -> PreparedLetters:
+    """The rows of all letters through the current transform and contract. `types` are those of their chunks' source rows."""
+    prepared = PreparedLetters(pl.DataFrame(schema={column.name: column.type.frame_type for column in job.columns}))
+    groups: dict[tuple[str, bytes | None], list[ReplayLetter]] = {}
+    for letter in letters:
+        if letter.payload_of == PayloadOf.LINE:
+            prepared.refused[letter.dead_letter_id] = Decision(
+                letter.dead_letter_id, stage=Stage.SOURCE, reason=_NO_ROW
+            )
+            continue
+        row_types = types[letter.chunk_no] if letter.payload_of == PayloadOf.SOURCE else None
+        groups.setdefault((letter.payload_of, row_types), []).append(letter)
+    for (payload_of, row_types), members in groups.items():
+        known = _contract_types(job) if row_types is None else read_row_types(row_types)
+        _prepare_group(prepared, spec, job, members, known, is_transformed=payload_of == PayloadOf.TRANSFORMED)
+    _require_all_accounted(letters, prepared)
+    return prepared
+
+
+def _contract_types(job: ReplayJob) -> dict[str, pl.DataType]:
+    """What is known of columns whose types were not recorded: text that reads as the column's date or time is one."""
+    types = {column.name: column.type.frame_type for column in job.columns}
+    return {name: dtype for name, dtype in types.items() if dtype.is_temporal()}
+
+
+def _prepare_group(
+    prepared: PreparedLetters,
+    spec: TableSpec,
+    job: ReplayJob,
+    letters: Sequence[ReplayLetter],
+    types: Mapping[str, pl.DataType],
+    *,
+    is_transformed: bool,
+) -> None:
+    """Prepare letters together; what fails for them as a whole, as an unknown column does, is found by halving."""
+    spans = [letters]
+    while spans:
+        span = spans.pop()
+        try:
+            rows = prepare_rows(
+                spec,
+                job.columns,
+                frame_of_payloads([letter.payload for letter in span], types),
+                [letter.dead_letter_id for letter in span],
+                job.partition,
+                dead_letters_max=len(span),
+                is_transformed=is_transformed,
+            )
+        except Exception as error:  # noqa: BLE001 - a person's payload, a user's function: anything may be wrong with them
+            if len(span) == 1:
+                _refuse(prepared, span[0].dead_letter_id, error)
+            else:
+                middle = len(span) // 2
+                spans += [span[middle:], span[:middle]]
+            continue
+        for letter in rows.rejected:  # of several rows of one letter the first that is refused speaks for all
+            prepared.refused.setdefault(
+                letter.row_no,
+                Decision(
+                    letter.row_no,
+                    stage=letter.stage,
+                    reason=letter.reason,
+                    column=letter.column,
+                    traceback=letter.traceback,
+                ),
+            )
+        prepared.good = prepared.good.vstack(rows.good)
+        prepared.letter_ids += rows.row_nos
+        prepared.filtered_rows += rows.filtered_rows
+
+
+def _refuse(prepared: PreparedLetters, letter_id: int, error: Exception) -> None:
+    # Of our own errors alone the text is known to hold no value.
+    reason = str(error) if isinstance(error, RowledgerError) else f"{type(error).__name__} while it was prepared"
+    prepared.refused[letter_id] = Decision(letter_id, stage=Stage.CONTRACT, reason=reason)
+
+
+def _require_all_accounted(letters: Sequence[ReplayLetter], prepared: PreparedLetters) -> None:
+    """See that the transform says it has filtered as many letters as are left without a row."""
+    accounted = prepared.refused.keys() | set(prepared.letter_ids)
+    missing = sum(letter.dead_letter_id not in accounted for letter in letters)
+    if missing != prepared.filtered_rows:
+        raise DiscrepancyFound(f"{missing} dead letters are without a row, but {prepared.filtered_rows} were filtered")

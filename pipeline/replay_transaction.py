@@ -1,0 +1,328 @@
+"""The one place that owns a replay's transaction: rows of dead letters into the table, their letters, their load's balance.
+
+What `chunk_transaction` is for a chunk. Rows are prepared before it begins. In it they are copied into a passing table of the
+target's shape, which finds what the target's types and checks refuse, and inserted from there, which shows what was stored.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+import polars as pl
+
+from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame, fingerprint_from_row, fingerprint_sql
+from pipeline.errors import DiscrepancyFound
+from pipeline.failpoints import Place, failpoint
+from pipeline.isolation import copy_isolating
+from pipeline.model.column import Column, ColumnType, TypeName
+from pipeline.model.dead_letters import ReplayJob
+from pipeline.model.outcome import Replayed
+from pipeline.model.report import Stage
+from pipeline.model.table import TableSpec
+from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, create_staging, drop_staging, partition_predicate, quoted
+from pipeline.postgres.copy import encode_rows
+from pipeline.postgres.dead_letters import (
+    ChunkChange,
+    Decision,
+    ReplayLetter,
+    lock_letters,
+    lock_published_load,
+    move_from_dead_letters,
+    read_replay_letters,
+    read_row_types_of_chunks,
+    record_decisions,
+)
+from pipeline.postgres.ledger import LoadHandle
+from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.session import Session
+from pipeline.postgres.sqlstate import Verdict, sort_error, summarize
+from pipeline.preparation.letters import PreparedLetters, prepare_letters
+from pipeline.settings import WriterSettings
+
+__all__ = ["replay_letters"]
+
+_POSITION = Column("rowledger position", ColumnType(TypeName.INTEGER), nullable=False)
+_WINDOW_AFTER_REFUSAL = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One letter's rows, by their offsets into the good ones: they go into the table together, or not at all."""
+
+    letter_id: int
+    rows: tuple[int, ...]
+
+
+class _KeyTaken(Exception):
+    """These letters cannot have their keys."""
+
+    def __init__(self, letter_ids: set[int], reason: str) -> None:
+        super().__init__(reason)
+        self.letter_ids = letter_ids
+
+
+class _NotStored(Exception):
+    """The table did not store the rows as they were sent, or it is not yet known which of them it can."""
+
+
+async def replay_letters(
+    session: Session,
+    spec: TableSpec,
+    job: ReplayJob,
+    settings: WriterSettings,
+    *,
+    on_progress: Callable[[int], None],
+) -> Replayed:
+    """Try the letters of the job on which its replay has not decided yet. What was decided stands in the ledger.
+
+    A lost COMMIT reply does no harm: the load's row is locked first, so an earlier attempt in doubt has ended by then, and the
+    letters that it has settled are left out. Whoever calls sees to the deadline and to the connection.
+    """
+    connection = session.connection
+    letters = await read_replay_letters(connection, job.letter_ids, job.replay)
+    types = await read_row_types_of_chunks(connection, job.load_id, sorted({letter.chunk_no for letter in letters}))
+    failpoint(Place.BEFORE_REPLAY, **job.facts)
+    failpoint(Place.WHILE_ENCODING, **job.facts, row=[letter.row_no for letter in letters])
+    prepared = prepare_letters(spec, job, letters, types)
+    on_progress(len(letters))
+    await connection.execute(
+        "begin;"
+        f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
+        f"set local lock_timeout = '{int(settings.lock_timeout_s * 1000)}ms';"
+        f"set local idle_in_transaction_session_timeout = '{int(settings.stall_timeout_s * 1000)}ms';"
+        "set local synchronous_commit = on;"
+        "set constraints all immediate"  # what a deferred one would say at COMMIT could not be told of a row
+    )
+    if not await lock_published_load(connection, job.load_id):
+        await connection.execute("rollback")
+        return Replayed()
+    # What a lost attempt of this very replay has settled, or somebody has changed meanwhile, is not what was prepared.
+    unchanged = await lock_letters(connection, letters)
+    letters = [letter for letter in letters if letter.dead_letter_id in unchanged]
+    if letters:
+        await _Writing(connection, spec, job, settings, prepared, on_progress).run(letters)
+    failpoint(Place.BEFORE_REPLAY_COMMIT, **job.facts)
+    await connection.execute("commit")
+    failpoint(Place.AFTER_REPLAY_COMMIT, **job.facts)
+    return Replayed()
+
+
+class _Writing:
+    """The part of one transaction between its locks and its COMMIT."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        spec: TableSpec,
+        job: ReplayJob,
+        settings: WriterSettings,
+        prepared: PreparedLetters,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        self._connection = connection
+        self._spec = spec
+        self._columns = job.columns
+        self._job = job
+        self._settings = settings
+        self._refused = prepared.refused
+        self._letter_ids = prepared.letter_ids
+        self._on_progress = on_progress
+        self._names = [column.name for column in job.columns]
+        positions = pl.int_range(prepared.good.height, dtype=pl.Int32, eager=True).alias(_POSITION.name)
+        self._good = prepared.good.with_columns(positions)
+        self._target = Target(oid=0, name=spec.target, columns=job.columns, partitioned_by=None)
+        self._handle = LoadHandle(job.load_id, 0)
+        self._staging = quoted(LEDGER_SCHEMA, self._handle.staging_table)
+        self._position = quote_identifier(_POSITION.name)
+
+    async def run(self, letters: Sequence[ReplayLetter]) -> None:
+        """Write what can be written, and record what became of each letter."""
+        written: list[_Unit] = []
+        if self._units(letters):
+            await self._stage()
+            written = await self._insert_isolating(self._units(letters))
+            await drop_staging(self._connection, self._handle.staging_table)
+        failpoint(Place.IN_REPLAY, **self._job.facts)
+        await self._record(letters, written)
+
+    def _units(self, letters: Sequence[ReplayLetter]) -> list[_Unit]:
+        """The letters with rows to write, in source order. A letter of which one row is refused is refused as a whole."""
+        rows: dict[int, list[int]] = {}
+        for row, letter_id in enumerate(self._letter_ids):
+            rows.setdefault(letter_id, []).append(row)
+        ids = (letter.dead_letter_id for letter in letters)
+        return [_Unit(number, tuple(rows[number])) for number in ids if number in rows and number not in self._refused]
+
+    async def _stage(self) -> None:
+        """Copy the rows, each with its position, into a table that takes what the target's types and checks allow."""
+        await create_staging(self._connection, self._target, self._handle, self._job.partition)
+        await self._connection.execute(
+            f"alter table {self._staging} add column {self._position} {_POSITION.type.sql} not null"
+        )
+        columns = [*self._columns, _POSITION]
+        rows = self._good.select(column.name for column in columns)
+        copied = await copy_isolating(
+            self._connection,
+            rows,
+            encode_rows(rows, columns, self._settings.batch_rows),
+            staging_table=self._handle.staging_table,
+            columns=columns,
+            batch_rows=self._settings.batch_rows,
+            refusals_max=rows.height,
+            on_sent=self._on_progress,
+        )
+        for offset, cause in zip(copied.refused, copied.causes, strict=True):
+            letter_id = self._letter_ids[offset]
+            self._refused[letter_id] = Decision(
+                letter_id,
+                stage=cause.stage,
+                reason=cause.reason,
+                sqlstate=cause.sqlstate,
+                constraint=cause.constraint,
+                column=cause.column,
+            )
+
+    async def _insert_isolating(self, units: list[_Unit]) -> list[_Unit]:
+        """Insert all units but those that the table refuses, in windows that shrink to where it does."""
+        written: list[_Unit] = []
+        window = len(units)
+        while units:
+            attempted = units[:window]
+            await self._connection.execute("savepoint rows_sent")
+            try:
+                await self._insert(attempted)
+            except _KeyTaken as taken:
+                for letter_id in taken.letter_ids:
+                    self._refused[letter_id] = Decision(letter_id, stage=Stage.KEY, reason=str(taken))
+                units = [unit for unit in units if unit.letter_id not in taken.letter_ids]
+                undone = True
+            except (asyncpg.PostgresError, _NotStored) as error:
+                if isinstance(error, asyncpg.PostgresError) and sort_error(error) is not Verdict.ISOLATE:
+                    raise
+                if len(attempted) == 1:
+                    self._refused[attempted[0].letter_id] = _refusal(attempted[0].letter_id, error)
+                    units, window = units[1:], _WINDOW_AFTER_REFUSAL
+                else:
+                    window = len(attempted) // 2
+                undone = True
+            else:
+                written += attempted
+                units, window = units[window:], window * 4
+                undone = False
+            # Released in any case: thousands of nested savepoints would use up the server's lock table.
+            ending = (
+                "rollback to savepoint rows_sent; release savepoint rows_sent"
+                if undone
+                else "release savepoint rows_sent"
+            )
+            await self._connection.execute(ending)
+            self._on_progress(1)
+        return written
+
+    async def _insert(self, units: Sequence[_Unit]) -> None:
+        """Insert the units' staged rows into the target; raises when one of them cannot go in, or not as it is."""
+        rows = self._good[[row for unit in units for row in unit.rows]]
+        positions = rows[_POSITION.name].to_list()
+        if self._spec.key:
+            await self._require_free_keys(units, positions)
+        stored = await self._connection.fetchrow(self._insert_sql(), positions)
+        if stored[0] != rows.height:
+            raise _NotStored("a trigger of the table keeps the row out")
+        found = fingerprint_from_row(self._columns, stored[0], tuple(stored)[1:])
+        if fingerprint_frame(rows.select(self._names), self._columns).differences(found):
+            raise _NotStored("a trigger of the table changes its values")
+
+    async def _require_free_keys(self, units: Sequence[_Unit], positions: Sequence[int]) -> None:
+        """Raise _KeyTaken for keys that the table has, which it may have no index to tell; _NotStored for repeated ones.
+
+        Of letters with the same key the first goes in before the others are looked at, one by one.
+        """
+        named = ", ".join(self._spec.key)
+        key = [quote_identifier(name) for name in self._spec.key]
+        rows = f"(select * from {self._staging} where {self._position} = any ($1::integer[])) as sent"  # noqa: S608 - quoted
+        distinct = await self._connection.fetchval(f"select count(distinct ({', '.join(key)})) from {rows}", positions)  # noqa: S608
+        if distinct < len(positions):
+            if len(units) == 1:
+                raise _KeyTaken({units[0].letter_id}, f"the transform makes several rows of one key of it ({named})")
+            raise _NotStored
+        predicate = partition_predicate(self._target, self._job.partition) or "true"
+        same = " and ".join(f"present.{name} = sent.{name}" for name in key)
+        target = quoted(self._spec.target.schema_name, self._spec.target.table)
+        taken = await self._connection.fetch(
+            f"select sent.{self._position} as position from {rows} "  # noqa: S608 - all quoted
+            f"where exists (select from {target} as present where {same} and {predicate})",
+            positions,
+        )
+        if taken:
+            letter_ids = {self._letter_ids[row["position"]] for row in taken}
+            raise _KeyTaken(letter_ids, f"a row of the table has the same key ({named})")
+
+    def _insert_sql(self) -> str:
+        """Insert the staged rows at the positions $1; gives their number and the totals of what was stored."""
+        names = ", ".join(quote_identifier(name) for name in self._names)
+        target = quoted(self._spec.target.schema_name, self._spec.target.table)
+        totals = ", ".join(["count(*)", *fingerprint_sql(self._columns, quote_identifier)])
+        return (
+            f"with stored as (insert into {target} ({names}) overriding system value select {names} from {self._staging} "  # noqa: S608 - quoted
+            f"where {self._position} = any ($1::integer[]) order by {self._position} returning {names}) "
+            f"select {totals} from stored"
+        )
+
+    async def _record(self, letters: Sequence[ReplayLetter], written: Sequence[_Unit]) -> None:
+        """Settle the letters, and move those that are none any more into their chunks' other counts."""
+        rows_of = {unit.letter_id: unit.rows for unit in written}
+        decisions = [
+            self._refused.get(letter.dead_letter_id)
+            or Decision(letter.dead_letter_id, written_rows=len(rows_of.get(letter.dead_letter_id, ())))
+            for letter in letters
+        ]
+        if not await record_decisions(self._connection, decisions, self._job.replay, self._job.actor):
+            raise DiscrepancyFound(f"load {self._job.load_id}: dead letters changed though they were locked")
+        by_chunk: dict[int, list[int]] = {}
+        for letter in letters:
+            if letter.dead_letter_id not in self._refused:
+                by_chunk.setdefault(letter.chunk_no, []).append(letter.dead_letter_id)
+        for chunk_no, ids in sorted(by_chunk.items()):
+            counts = [len(rows_of.get(number, ())) for number in ids]
+            rows = self._good[[row for number in ids for row in rows_of.get(number, ())]]
+            change = ChunkChange(
+                written_rows=sum(counts),
+                letters=len(ids),
+                filtered_rows=counts.count(0),
+                added_rows=sum(count - 1 for count in counts if count),
+                fingerprint=await self._fingerprint_with(chunk_no, rows),
+            )
+            if not await move_from_dead_letters(self._connection, self._job.load_id, chunk_no, change):
+                raise DiscrepancyFound(
+                    f"load {self._job.load_id}, chunk {chunk_no}: its counts in the ledger do not add up, so no dead letter of "
+                    "it is replayed; look at `rowledger verify`, and load the partition again"
+                )
+
+    async def _fingerprint_with(self, chunk_no: int, rows: pl.DataFrame) -> str | None:
+        """The chunk's fingerprint with these rows; None where it has none."""
+        text = await self._connection.fetchval(query("chunk_fingerprint"), self._job.load_id, chunk_no)
+        if text is None:
+            return None
+        before, more = Fingerprint.from_json(text), fingerprint_frame(rows.select(self._names), self._columns)
+        # A column that came or went since the load is null in the rows that were there before, or now.
+        names = dict.fromkeys([*before, *more])
+        first, second = (
+            Fingerprint({name: side.columns.get(name, (0, 0)) for name in names}) for side in (before, more)
+        )
+        return (first + second).to_json()
+
+
+def _refusal(letter_id: int, error: Exception) -> Decision:
+    """Why the table does not take one letter's rows."""
+    if not isinstance(error, asyncpg.PostgresError):
+        return Decision(letter_id, stage=Stage.COPY, reason=str(error))
+    is_key = isinstance(error, asyncpg.UniqueViolationError)
+    told = "a row of the table has the same value in a unique index" if is_key else "refused by the server"
+    return Decision(
+        letter_id,
+        stage=Stage.KEY if is_key else Stage.COPY,
+        reason=f"{told}: {summarize(error)}",
+        sqlstate=error.sqlstate,
+        constraint=getattr(error, "constraint_name", None),
+        column=getattr(error, "column_name", None),
+    )

@@ -1,0 +1,216 @@
+"""A fault at every place of a replay's way: each row is in the table once or its letter is open, and the balance holds."""
+
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ReplayFailed
+from pipeline.failpoints import Place
+from pipeline.model.dead_letters import LetterResult, ReplayReport
+from pipeline.model.outcome import IncidentKind
+from pipeline.model.report import PartitionReport
+from pipeline_tests.faults.proxy import Fate, Proxy, is_commit
+from pipeline_tests.loading import (
+    assert_accounted,
+    assert_nothing_left_over,
+    fetch,
+    fetch_value,
+    load,
+    load_one,
+    sessions,
+    set_failpoints,
+    wait_until,
+    worker_pids,
+)
+from pipeline_tests.replaying import assert_verified, edit, replay, results, start_replay, states
+from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, changed, events, write_source
+
+_PLACES = [Place.BEFORE_REPLAY, Place.IN_REPLAY, Place.BEFORE_REPLAY_COMMIT, Place.AFTER_REPLAY_COMMIT]
+_DAYS = dict(zip(_PLACES, EVENTS.partitions.keys(), strict=False))  # each place has a day of its own
+_BAD = (3, 40, 41)
+
+_REPLAY_COMMIT = is_commit("rowledger worker", "replays = letter.replays + 1")
+_PUBLISH_COMMIT = is_commit("rowledger control", "set state = 'replaced'")
+_WAITING = (
+    "select count(*) from pg_stat_activity where datname = current_database() "
+    "and application_name like 'rowledger%' and wait_event_type = 'Lock'"
+)
+
+
+def _plant(database: str, landing: Path, days: list[str]) -> list[Row]:
+    """Published loads of these days whose dead letters are mended; gives the rows that must be in the table at the end."""
+    for day in days:
+        write_source(landing, "events", day, changed(events(50, day), {n: {"event_id": -n} for n in _BAD}))
+    assert [report.error for report in load(database, EVENTS, landing, days)] == [None] * len(days)
+    edit(database, EVENTS, landing, {n: {"event_id": n} for n in _BAD})
+    return [row for day in days for row in events(50, day)]
+
+
+def _assert_replayed_once(database: str, rows: list[Row]) -> None:
+    assert set(states(database).values()) == {"replayed"}
+    assert fetch_value(database, "select count(*) from rowledger.letter_event where state = 'replayed'") == len(
+        rows
+    ) // 50 * len(_BAD)
+    assert_verified(database, EVENTS)
+    assert_accounted(database, EVENTS, rows)
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [
+        ("sigkill", IncidentKind.SIGNAL),
+        ("exit0", IncidentKind.EXIT_WITHOUT_REPORT),
+        pytest.param("sigstop", IncidentKind.STALL, marks=pytest.mark.matrix),
+        pytest.param("sleep", IncidentKind.STALL, marks=pytest.mark.matrix),
+    ],
+)
+def test_a_worker_s_death_costs_no_row_wherever_it_dies(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, kind: IncidentKind
+) -> None:
+    rows = _plant(database, tmp_path, list(_DAYS.values()))
+    set_failpoints(monkeypatch, ";".join(f"{p}={action}@partition={day},attempt=1" for p, day in _DAYS.items()))
+
+    report = replay(database, EVENTS, writer={"stall_timeout_s": 4})
+
+    assert report.succeeded
+    assert report.worker_deaths >= len(_PLACES)
+    assert kind in {row["kind"] for row in fetch(database, "select kind from rowledger.incident")}
+    _assert_replayed_once(database, rows)
+
+
+def test_an_exception_ends_the_replay_and_a_second_one_goes_on_behind_it(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = {place: _DAYS[place] for place in (Place.IN_REPLAY, Place.AFTER_REPLAY_COMMIT)}
+    rows = _plant(database, tmp_path, list(days.values()))
+    set_failpoints(monkeypatch, ";".join(f"{place}=raise@partition={day}" for place, day in days.items()))
+    for place, day in days.items():
+        with pytest.raises(ReplayFailed, match=f"partition {day}"):
+            replay(database, EVENTS, partitions=(day,))
+        has_committed = place is Place.AFTER_REPLAY_COMMIT
+        waiting = fetch_value(database, "select count(*) from rowledger.dead_letter where state = 'mended'")
+        assert waiting == (len(days) - has_committed) * len(_BAD)
+        assert_verified(database, EVENTS)
+    set_failpoints(monkeypatch, "")
+
+    assert replay(database, EVENTS).count(LetterResult.WRITTEN) == len(_BAD)
+
+    _assert_replayed_once(database, rows)
+
+
+@pytest.mark.parametrize(
+    ("fate", "arrives"),
+    [(Fate.NEVER_ARRIVES, False), (Fate.REPLY_LOST, True), (Fate.IN_DOUBT, False), (Fate.IN_DOUBT, True)],
+)
+def test_a_replay_s_commit_without_a_reply_neither_loses_nor_doubles_a_row(
+    database: str, tmp_path: Path, proxy: Proxy, fate: Fate, *, arrives: bool
+) -> None:
+    rows = _plant(database, tmp_path, [DAY])
+    trap = proxy.trap(_REPLAY_COMMIT, fate)
+    with ThreadPoolExecutor(1) as thread:
+        run: Future[ReplayReport] = thread.submit(replay, proxy.url, EVENTS)
+        trap.wait()
+        if fate is Fate.IN_DOUBT:
+            wait_until(lambda: run.done() or fetch_value(database, _WAITING), "the next attempt waits")
+            trap.deliver() if arrives else trap.drop()
+        report = run.result()
+    assert results(report) == dict.fromkeys(_BAD, "written")
+    assert report.worker_deaths == 0, "a lost reply is no dead worker"
+    assert set(_replays(database)) == {1}
+    _assert_replayed_once(database, rows)
+
+
+def _replays(database: str) -> list[int]:
+    return [row["replays"] for row in fetch(database, "select replays from rowledger.dead_letter")]
+
+
+@contextmanager
+def _in_thread(work: Callable[[], object]) -> Iterator[Future[object]]:
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(work)
+
+
+def test_a_load_that_replaces_the_partition_meanwhile_waits_for_the_replay(
+    database: str, tmp_path: Path, proxy: Proxy
+) -> None:
+    _plant(database, tmp_path, [DAY])
+    write_source(tmp_path, "events", DAY, events(60))
+    trap = proxy.trap(_REPLAY_COMMIT, Fate.IN_DOUBT)
+    with _in_thread(lambda: replay(proxy.url, EVENTS)) as replaying:
+        trap.wait()
+        with _in_thread(lambda: load_one(database, EVENTS, tmp_path, DAY)) as loading:
+            wait_until(lambda: fetch_value(database, _WAITING) >= 2, "the load waits, as the next attempt does")
+            trap.deliver()
+            report = loading.result()
+        replayed = replaying.result()
+    assert isinstance(report, PartitionReport)
+    assert report.error is None
+    assert isinstance(replayed, ReplayReport)
+    assert replayed.count(LetterResult.WRITTEN) == len(_BAD)
+    assert_verified(database, EVENTS)
+    assert_accounted(database, EVENTS, events(60))
+
+
+def test_a_replay_that_comes_while_the_partition_is_replaced_writes_nothing(
+    database: str, tmp_path: Path, proxy: Proxy
+) -> None:
+    _plant(database, tmp_path, [DAY])
+    write_source(tmp_path, "events", DAY, events(60))
+    trap = proxy.trap(_PUBLISH_COMMIT, Fate.IN_DOUBT)
+    with _in_thread(lambda: load_one(proxy.url, EVENTS, tmp_path, DAY)) as loading:
+        trap.wait()
+        with _in_thread(lambda: replay(database, EVENTS)) as replaying:
+            wait_until(lambda: fetch_value(database, _WAITING) >= 2, "the replay waits, as the next attempt does")
+            trap.deliver()
+            replayed = replaying.result()
+        report = loading.result()
+    assert isinstance(report, PartitionReport)
+    assert report.error is None
+    assert isinstance(replayed, ReplayReport)
+    assert {outcome.result for outcome in replayed.outcomes} == {LetterResult.SKIPPED}
+    assert "its load is replaced" in replayed.outcomes[0].reason
+    assert_verified(database, EVENTS)
+    assert_accounted(database, EVENTS, events(60))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.matrix)])
+def test_a_replay_that_is_killed_leaves_its_letters_as_they_were(
+    database: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    rows = _plant(database, tmp_path, [DAY])
+    with start_replay(database, EVENTS, failpoints="before_replay_commit=sleep") as process:
+        try:
+            _in_transaction = (
+                "select 1 from pg_stat_activity where state = 'idle in transaction' and datname = current_database()"
+            )
+            wait_until(lambda: fetch(database, _in_transaction), "the replay is about to commit", timeout_s=60)
+            process.send_signal(number)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+    wait_until(lambda: not worker_pids() and not sessions(database), "nothing of it is left")
+    assert set(states(database).values()) == {"mended"}
+    assert_verified(database, EVENTS)
+
+    assert replay(database, EVENTS).succeeded
+
+    _assert_replayed_once(database, rows)
+    assert_nothing_left_over(database)
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(database: str, tmp_path: Path, proxy: Proxy) -> None:
+    rows = _plant(database, tmp_path, [DAY])
+    trap = proxy.trap(_REPLAY_COMMIT, Fate.NEVER_ARRIVES)
+    with _in_thread(lambda: replay(proxy.url, EVENTS)) as replaying:
+        trap.wait()
+        proxy.refuse()
+        wait_until(lambda: not sessions(database), "the replay has lost all its sessions")
+        proxy.accept()
+        report = replaying.result()
+    assert isinstance(report, ReplayReport)
+    assert report.succeeded
+    _assert_replayed_once(database, rows)

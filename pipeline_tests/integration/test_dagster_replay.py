@@ -1,0 +1,170 @@
+"""Replay in Dagster: the job and its form, and the sensor that starts it for what was mended."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipeline.definitions import defs as own_defs
+from pipeline.defs import replay as replay_defs
+from pipeline.defs.checks import VERIFY_CHECK, verify_check
+from pipeline.defs.replay import ReplayConfig, replay_job_and_sensor
+from pipeline.defs.resources import GuardedWriter
+from pipeline.errors import DatabaseUnavailable, SpecError
+from pipeline.model.dead_letters import LetterSelection
+from pipeline.model.report import Stage
+from pipeline.model.states import LetterState
+from pipeline.operations.dead_letters import decide
+from pipeline_tests.loading import FAST, fetch_value, load_one
+from pipeline_tests.replaying import ACTOR, edit, states
+from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, write_source
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
+    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
+]
+OP = "events_replay_dead_letters"
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path / "dagster")) as instance:
+        yield instance
+
+
+@pytest.fixture
+def definitions(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+    """A published day with three dead letters, as Dagster sees it."""
+    write_source(tmp_path, "events", DAY, changed(events(20), {n: {"event_id": -n} for n in (3, 7, 9)}))
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    monkeypatch.setattr(replay_defs, "target_url", lambda: database)
+    monkeypatch.setattr("pipeline.defs.checks.target_url", lambda: database)
+    own = dg.Definitions(asset_checks=[verify_check(EVENTS)], resources={"writer": GuardedWriter(**FAST)})
+    return dg.Definitions.merge(own, replay_job_and_sensor(EVENTS))
+
+
+def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, **config: Any) -> dg.ExecuteInProcessResult:
+    job = definitions.resolve_job_def("events_replay")
+    return job.execute_in_process(instance=instance, run_config={"ops": {OP: {"config": config}}}, raise_on_error=False)
+
+
+def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    (output,) = [event for event in result.all_events if event.is_successful_output]
+    return {name: value.value for name, value in output.step_output_data.metadata.items()}
+
+
+def test_a_replay_is_green_with_its_figures_whether_or_not_rows_are_refused_again(
+    database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}, 7: {"event_id": 7}})
+
+    result = _run(definitions, instance, note="ticket 12")
+
+    assert result.success
+    metadata = _metadata(result)
+    figures = {"dead_letters": 3, "written_letters": 2, "refused_letters": 1, "skipped_letters": 0, "written_rows": 2}
+    assert {name: metadata[name] for name in figures} == figures
+    assert metadata["refused_by_reason"] == {
+        "event_id: Input should be greater than or equal to 0 [greater_than_equal]": 1
+    }
+    (observation,) = instance.fetch_observations(dg.AssetKey("events"), limit=10).records
+    assert observation.asset_observation is not None
+    assert observation.asset_observation.partition == DAY
+    assert observation.asset_observation.metadata["written_rows"].value == 2
+    assert states(database) == {3: "replayed", 7: "replayed", 9: "open"}
+    told = "select max(actor || ': ' || note) from rowledger.letter_event where run_id = $1"
+    assert fetch_value(database, told, result.run_id) == "job events_replay: ticket 12"
+
+
+def test_the_form_chooses_letters(database: str, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    assert _metadata(_run(definitions, instance, partitions=["2024-03-09"]))["dead_letters"] == 0
+    assert _metadata(_run(definitions, instance, stages=["copy"]))["dead_letters"] == 0
+    assert _metadata(_run(definitions, instance, limit=2))["dead_letters"] == 2
+    assert set(states(database).values()) == {"open"}
+
+
+def test_what_ends_a_replay_is_red_and_says_what_to_do(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_arguments: object, **_more: object) -> None:
+        raise DatabaseUnavailable("the server at db:5432 refuses connections")
+
+    monkeypatch.setattr(replay_defs, "run_replay", away)
+    for config, text in (
+        ({}, "events: DatabaseUnavailable: the server"),
+        ({"stages": ["kopie"]}, "form of the replay"),
+    ):
+        result = _run(definitions, instance, **config)
+        assert not result.success
+        (failure,) = [event for event in result.all_events if event.is_step_failure]
+        assert failure.step_failure_data.user_failure_data is not None
+        assert text in (failure.step_failure_data.user_failure_data.description or "")
+
+
+def test_the_form_says_what_each_field_means() -> None:
+    schema = ReplayConfig.to_fields_dict()
+    assert set(schema) == {"partitions", "stages", "states", "constraint", "ids", "limit", "note"}
+    assert all(field.description and not field.is_required for field in schema.values())
+    chosen = ReplayConfig(stages=["copy"], states=["mended"], ids=[3], limit=5)
+    assert chosen.selection() == LetterSelection(stages=(Stage.COPY,), states=(LetterState.MENDED,), ids=(3,), limit=5)
+    assert ReplayConfig().selection() == LetterSelection()
+    with pytest.raises(SpecError, match=r"states\.0: Input should be 'open', 'mended'"):
+        ReplayConfig(states=["dead"]).selection()
+
+
+def test_the_published_rows_are_still_what_the_ledger_says(
+    database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
+    assert _run(definitions, instance).success
+    checks = dg.Definitions.merge(
+        definitions,
+        dg.Definitions(
+            jobs=[
+                dg.define_asset_job(
+                    "verify", dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("events"), VERIFY_CHECK))
+                )
+            ]
+        ),
+    )
+    result = checks.resolve_job_def("verify").execute_in_process(instance=instance, raise_on_error=False)
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert (evaluation.passed, evaluation.description) == (True, "1 published partitions are as the ledger has them")
+
+
+def test_what_was_mended_once_starts_one_run(
+    database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    repository = definitions.get_repository_def()
+    sensor = repository.get_sensor_def("events_mended")
+    assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+
+    def tick() -> dg.RunRequest | dg.SkipReason:
+        context = dg.build_sensor_context(instance=instance, repository_def=repository)
+        found = sensor(context)
+        assert isinstance(found, dg.RunRequest | dg.SkipReason)
+        return found
+
+    assert isinstance(tick(), dg.SkipReason)
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
+    first, again = tick(), tick()
+    assert isinstance(first, dg.RunRequest)
+    assert isinstance(again, dg.RunRequest)
+    assert first.run_key == again.run_key, "Dagster starts one run a key, whatever became of the first tick"
+    decide(database, EVENTS, LetterSelection(column="event_id", states=(LetterState.OPEN,)), LetterState.MENDED, ACTOR)
+    more = tick()
+    assert isinstance(more, dg.RunRequest)
+    assert more.run_key != first.run_key
+    job = definitions.resolve_job_def("events_replay")
+    result = job.execute_in_process(instance=instance, run_config=more.run_config)
+    assert _metadata(result)["dead_letters"] == 3
+    assert isinstance(tick(), dg.SkipReason), "what was refused again is open, and waits for another mend"
+
+
+def test_each_table_has_its_job_and_its_sensor() -> None:
+    repository = own_defs.get_repository_def()
+    assert "flights_replay" in repository.job_names
+    assert [sensor.name for sensor in repository.sensor_defs] == ["flights_mended"]

@@ -1,0 +1,361 @@
+"""Queries of other databases: exact values, bound parameters, and an end to every wait."""
+
+import math
+import sqlite3
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.model.partition import DailyPartitions, Partition
+from pipeline.model.source import DYNAMIC, Scope
+from pipeline.source.sql import SqlQuery
+from pipeline_tests.loading import fetch, fetch_value, wait_until
+
+WHOLE = Partition(key="all")
+DAY = DailyPartitions(column="at", start=date(2024, 3, 1), end=date(2024, 3, 31), timezone="Europe/Berlin").partition(
+    "2024-03-01"
+)
+
+
+@pytest.fixture
+def shop(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database that a query is asked of."""
+    monkeypatch.setenv("SHOP_URL", database)
+    return database
+
+
+@pytest.fixture
+def any_shop(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database for queries that need nothing in it: making one for each takes longer than the query."""
+    monkeypatch.setenv("SHOP_URL", server)
+
+
+def frames_of(folder: Path, query: str, partition: Partition = WHOLE, **options: Any) -> list[pl.DataFrame]:
+    """What is spooled, chunk by chunk, after a look whether its columns were foretold."""
+    source = SqlQuery(query=query, url_variable="SHOP_URL", **options)
+    descriptors = list(source.chunks(partition, Scope(folder, folder, 1_000)))
+    frames = [source.read(descriptor) for descriptor in descriptors]
+    assert [frame.schema for frame in frames] == [source.frame_schema(descriptor) for descriptor in descriptors]
+    assert {descriptor.origin for descriptor in descriptors} <= {"query of SHOP_URL"}
+    return frames
+
+
+def rows_of(folder: Path, query: str, partition: Partition = WHOLE) -> list[tuple[Any, ...]]:
+    return [row for frame in frames_of(folder, query, partition) for row in frame.rows()]
+
+
+# ---- PostgreSQL: values -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("any_shop")
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("true", True),
+        ("(-32768)::int2", -32768),
+        ("9223372036854775807::int8", 2**63 - 1),
+        ("0.1::float8", 0.1),
+        ("'-infinity'::float4", -math.inf),
+        (f"{'1' * 50}.10::numeric", "1" * 50 + ".10"),
+        ("1.10::numeric(10,2)", "1.10"),
+        ("'ä'::text", "ä"),
+        ("'a'::char(3)", "a  "),
+        ("'\\x00ff'::bytea", b"\x00\xff"),
+        ("date '2024-02-29'", date(2024, 2, 29)),
+        ("time '23:59:59.999999'", time(23, 59, 59, 999999)),
+        ("timestamp '2024-03-01 12:00:00.123456'", datetime(2024, 3, 1, 12, 0, 0, 123456)),  # noqa: DTZ001, a local time
+        ("timestamptz '2024-03-01 12:00:00+01'", datetime(2024, 3, 1, 11, tzinfo=UTC)),
+        ("interval '1 year -3 days 1.5 seconds'", "P1Y-3DT1.5S"),
+        ("interval '178000000 years'", "P178000000Y"),
+        ("timetz '12:00:00+02'", "12:00:00+02"),
+        ("inet '10.0.0.1/8'", "10.0.0.1/8"),
+        ("int4range(1, 5)", "[1,5)"),
+        ("b'101'", "101"),
+        ("4294967295::oid", "4294967295"),
+        ("point(1, 2)", "(1,2)"),
+        ("null::int4range", None),
+    ],
+)  # fmt: skip
+def test_values_of_every_type_are_exact(tmp_path: Path, expression: str, value: object) -> None:
+    assert rows_of(tmp_path, f"select {expression} as v") == [(value,)]
+
+
+@pytest.mark.usefixtures("any_shop")
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("""'{"a": [1, 2.50]}'::json""", '{"a": [1, 2.50]}'),
+        ("""'{"a": 1}'::jsonb""", '{"a": 1}'),
+        ("array[1, 2, null]", "[1,2,null]"),
+        ("array[array[1, 2], array[3, 4]]", "[[1,2],[3,4]]"),
+        ("array[1.50::numeric]", "[1.50]"),
+        ("array['a \"quoted\" text']", '["a \\"quoted\\" text"]'),
+        ("row(1, 'x')", '{"f1":1,"f2":"x"}'),
+        ("null::int[]", None),
+    ],
+)
+def test_nested_values_are_their_json_text(tmp_path: Path, expression: str, text: str | None) -> None:
+    (frame,) = frames_of(tmp_path, f"select 1 as n, {expression} as v")
+
+    assert frame["v"].dtype == DYNAMIC
+    assert frame["v"].struct[0].to_list() == [text]
+
+
+def test_enums_and_columns_of_odd_names_are_read(shop: str, tmp_path: Path) -> None:
+    fetch(shop, """create type "Mood" as enum ('ok', 'not "ok"')""")
+
+    assert rows_of(tmp_path, 'select \'not "ok"\'::"Mood" as "a ""b""", 7 as "Größe" -- so odd') == [('not "ok"', 7)]
+
+
+@pytest.mark.usefixtures("any_shop")
+def test_the_rows_keep_the_query_s_order_also_when_columns_are_converted(tmp_path: Path) -> None:
+    query = "select n, array[n] as a from generate_series(1, 5000) n order by n % 7, n desc;  "
+
+    rows = rows_of(tmp_path, query)
+
+    assert [row[0] for row in rows] == sorted(range(1, 5001), key=lambda n: (n % 7, -n))
+
+
+@pytest.mark.usefixtures("any_shop")
+def test_no_rows_are_no_chunks(tmp_path: Path) -> None:
+    assert frames_of(tmp_path, "select 1 as n where false") == []
+
+
+def test_a_large_result_comes_in_chunks_that_are_given_while_it_is_read(shop: str, tmp_path: Path) -> None:
+    source = SqlQuery(
+        query="select n, repeat('x', 100) as s from generate_series(1, 400000) n", url_variable="SHOP_URL"
+    )
+    coming = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000))
+    first = next(coming)
+
+    assert first.rows == 1_000
+    assert len(list(tmp_path.iterdir())) == 1
+    assert _source_sessions(shop) == 1
+    coming.close()  # type: ignore[attr-defined] # it is a generator
+    wait_until(lambda: not _source_sessions(shop), "the source's session is gone")
+
+
+def _source_sessions(url: str) -> int:
+    found: int = fetch_value(
+        url,
+        "select count(*) from pg_stat_activity where application_name = 'rowledger source' and datname = current_database()",
+    )
+    return found
+
+
+# ---- PostgreSQL: parameters ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date"])
+def test_bounds_are_those_of_the_partition_in_its_time_zone(shop: str, tmp_path: Path, kind: str) -> None:
+    fetch(shop, f"create table visits (at {kind})")
+    midnight = "timestamptz '2024-02-29 00:00+01'" if kind == "timestamptz" else "timestamp '2024-02-29 00:00'"
+    fetch(shop, f"insert into visits select {midnight} + n * interval '1 hour' from generate_series(0, 71) n")
+
+    rows = rows_of(tmp_path, "select at from visits where at >= {lower} and at < {upper} order by 1", DAY)
+
+    assert len(rows) == 24
+    day = datetime(2024, 3, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert rows[0][0] == {"timestamptz": day, "timestamp": day.replace(tzinfo=None), "date": day.date()}[kind]
+
+
+@pytest.mark.usefixtures("any_shop")
+def test_a_key_is_bound_and_never_part_of_the_query(tmp_path: Path) -> None:
+    hostile = Partition(key="x'; drop table t; --")
+
+    rows = rows_of(tmp_path, "select {partition_key} as key, '{a,b}'::text[] as other, '{}' as braces", hostile)
+
+    assert rows == [(hostile.key, {"rowledger json": '["a","b"]'}, "{}")]
+
+
+@pytest.mark.usefixtures("any_shop")
+def test_bounds_that_a_partition_does_not_have_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"the query has \['lower'\], but partition 'all' has no bounds"):
+        frames_of(tmp_path, "select 1 where {lower} is null")
+
+
+def test_a_query_cannot_write(shop: str, tmp_path: Path) -> None:
+    fetch(shop, "create table t (n int)")
+    fetch(shop, "create function f() returns int language sql as 'insert into t values (1) returning n'")
+
+    with pytest.raises(SourceError, match="failed: cannot execute INSERT in a read-only transaction"):
+        frames_of(tmp_path, "select f()")
+
+
+# ---- PostgreSQL: what goes wrong ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (
+            "select a_name from nowhere",
+            r'SHOP_URL: executing the query failed: relation "nowhere" does not exist \(SQLSTATE',
+        ),
+        ("select 1 as a, 2 as a", r"the query gives several columns named \['a'\]"),
+        ("selec 1", r'syntax error at or near "selec" \(SQLSTATE 42601\)'),
+        ("select 'a secret'::text::int", "failed: .*SQLSTATE 22P02"),
+        ("select 1 / (10000 - n) as n from generate_series(1, 20000) n", "waiting for rows failed: division by zero"),
+    ],
+)
+def test_what_the_server_refuses_is_told_without_values(shop: str, tmp_path: Path, query: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message) as raised:
+        frames_of(tmp_path, query)
+    assert "a secret" not in str(raised.value)
+    assert raised.value.__context__ is None
+    wait_until(lambda: not _source_sessions(shop), "the source's session is gone")
+
+
+@pytest.mark.usefixtures("any_shop")
+def test_more_columns_than_the_limit_are_refused_with_both_figures(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"gives 2 columns, the limit is 1 \(columns_max\)"):
+        frames_of(tmp_path, "select 1 as a, 2 as b", columns_max=1)
+
+
+def test_a_query_that_gives_nothing_in_time_is_cancelled(shop: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"SHOP_URL: (executing the query|waiting for rows) took longer than 0\.5 s"):
+        frames_of(tmp_path, "select 1 as n from pg_sleep(600)", fetch_timeout_s=0.5)
+    wait_until(lambda: not _source_sessions(shop), "the source's session is gone")
+
+
+def test_a_query_that_is_given_up_in_its_middle_is_cancelled(shop: str, tmp_path: Path) -> None:
+    source = SqlQuery(
+        query="select n, case when n = 200000 then pg_sleep(600)::text else repeat('x', 100) end as s "
+        "from generate_series(1, 300000) n",
+        url_variable="SHOP_URL",
+    )
+    coming = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000))
+    next(coming)
+
+    coming.close()  # type: ignore[attr-defined] # it is a generator
+
+    wait_until(lambda: not _source_sessions(shop), "the source's session is gone")
+
+
+def test_a_connection_that_is_lost_is_an_error(shop: str, tmp_path: Path) -> None:
+    source = SqlQuery(
+        query="select n, repeat('x', 100) as s from generate_series(1, 3000000) n", url_variable="SHOP_URL"
+    )
+    coming = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000))
+    next(coming)
+    fetch(
+        shop,
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where application_name = 'rowledger source' and datname = current_database()",
+    )
+
+    with pytest.raises(SourceError, match="SHOP_URL: waiting for rows failed"):
+        list(coming)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (None, "the environment variable SHOP_URL is not set"),
+        ("mysql://user:a-secret@localhost/x", "SHOP_URL holds no URL of a known kind"),
+        ("user=x password=a-secret", "SHOP_URL holds no URL of a known kind"),
+        ("postgresql://user:a-secret@127.0.0.1:{port}/x", "SHOP_URL: connecting failed: Connection refused"),
+        ("postgresql://user:a-secret@127.0.0.1:not-a-port/x", r"SHOP_URL: connecting failed"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_told_without_its_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unused_port: int, url: str | None, message: str
+) -> None:
+    monkeypatch.delenv("SHOP_URL", raising=False)
+    if url is not None:
+        monkeypatch.setenv("SHOP_URL", url.format(port=unused_port))
+
+    with pytest.raises(SourceError, match=message) as raised:
+        frames_of(tmp_path, "select 1 as n")
+    assert "a-secret" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("any_shop")
+def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "adbc_driver_postgresql.dbapi", None)
+
+    with pytest.raises(SourceError, match=r"needs the package adbc-driver-postgresql; install rowledger\[sql\]"):
+        frames_of(tmp_path, "select 1 as n")
+
+
+# ---- SQLite -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """An SQLite database that a query is asked of."""
+    file = tmp_path / "small shop.db"
+    monkeypatch.setenv("SHOP_URL", f"sqlite:///{file}")
+    connection = sqlite3.connect(file)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def test_values_of_several_types_in_one_column_stay_what_they_are(
+    small_shop: sqlite3.Connection, tmp_path: Path
+) -> None:
+    small_shop.execute("create table t (n, v)")
+    values = [2**63 - 1, 1.5, "text", b"\xff", None, 2**53 + 1]
+    small_shop.executemany("insert into t values (?, ?)", list(enumerate(values)))
+    small_shop.execute("insert into t values (6, cast(x'ff41' as text))")
+    small_shop.commit()
+
+    (frame,) = frames_of(tmp_path, "select n, v from t order by n")
+
+    assert frame["v"].struct[0].to_list() == [
+        "9223372036854775807", "1.5", '"text"', '{"base64": "/w=="}', None, "9007199254740993", '{"base64": "/0E="}',
+    ]  # fmt: skip
+
+
+def test_parameters_are_bound_as_local_text(small_shop: sqlite3.Connection, tmp_path: Path) -> None:
+    small_shop.execute("create table t (at text)")
+    small_shop.executemany(
+        "insert into t values (?)", [(f"2024-{day} 12:00:00",) for day in ("02-29", "03-01", "03-02")]
+    )
+    small_shop.commit()
+    query = "select at, {partition_key} as key, {lower} as l from t where at >= {lower} and at < {upper}"
+
+    assert rows_of(tmp_path, query, DAY) == [("2024-03-01 12:00:00", "2024-03-01", "2024-03-01 00:00:00")]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("select * from nowhere", "executing the query failed: no such table: nowhere"),
+        ("delete from t", "executing the query failed: OperationalError"),
+        ("select 1 as a, 2 as a", "several columns named"),
+    ],
+)
+def test_what_sqlite_refuses_is_told(small_shop: sqlite3.Connection, tmp_path: Path, query: str, message: str) -> None:
+    small_shop.execute("create table t (n)")
+    small_shop.commit()
+
+    with pytest.raises(SourceError, match=message):
+        frames_of(tmp_path, query)
+
+
+def test_a_database_file_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_URL", f"sqlite:///{tmp_path}/nothing.db")
+
+    with pytest.raises(SourceError, match="connecting failed: unable to open database file"):
+        frames_of(tmp_path, "select 1 as n")
+    assert not (tmp_path / "nothing.db").exists()
+
+
+@pytest.mark.usefixtures("small_shop")
+def test_an_endless_query_of_sqlite_is_interrupted(tmp_path: Path) -> None:
+    threads = threading.active_count()
+    endless = "with recursive r(n) as (select 1 union all select n + 1 from r) select max(n) as n from r"
+
+    with pytest.raises(SourceError, match=r"took longer than 0\.3 s"):
+        frames_of(tmp_path, endless, fetch_timeout_s=0.3)
+    wait_until(lambda: threading.active_count() <= threads, "the query's thread is gone")

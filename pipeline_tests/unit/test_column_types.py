@@ -1,0 +1,144 @@
+"""Types as PostgreSQL prints them and as people write them, and what a frame holds for each."""
+
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import polars as pl
+import pytest
+from pydantic import BaseModel, create_model
+
+from pipeline.contract.check import Contract
+from pipeline.contract.types import char, pg_enum, pg_type, varchar
+from pipeline.errors import ContractError
+from pipeline.model.column import Column, ColumnType, TypeName
+from pipeline.postgres.copy import describe_format
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "frame_type"),
+    [
+        ("smallint", TypeName.SMALLINT, pl.Int16()),
+        ("numeric", TypeName.NUMERIC, pl.String()),
+        ("numeric(38,0)", TypeName.NUMERIC, pl.Decimal(38, 0)),
+        ("numeric(39,0)", TypeName.NUMERIC, pl.String()),
+        ("numeric(5,-2)", TypeName.NUMERIC, pl.String()),
+        ("numeric(2,5)", TypeName.NUMERIC, pl.String()),
+        ("character varying(20)", TypeName.VARCHAR, pl.String()),
+        ("character(20)", TypeName.CHAR, pl.String()),
+        ("bpchar", TypeName.CHAR, pl.String()),
+        ("timestamp(3) without time zone", TypeName.TIMESTAMP, pl.Datetime("us")),
+        ("timestamp(0) with time zone", TypeName.TIMESTAMPTZ, pl.Datetime("us", "UTC")),
+        ("time(6) without time zone", TypeName.TIME, pl.Time()),
+        ("interval(3)", TypeName.INTERVAL, pl.Duration("us")),
+        ("inet", TypeName.INET, pl.Binary()),
+        ("integer[]", TypeName.INTEGER, pl.List(pl.Int32())),
+        ("numeric(10,2)[]", TypeName.NUMERIC, pl.List(pl.Decimal(10, 2))),
+        ("timestamp(3) without time zone[]", TypeName.TIMESTAMP, pl.List(pl.Datetime("us"))),
+        ("time with time zone", TypeName.OTHER, pl.String()),
+        ("int4range[]", TypeName.OTHER, pl.String()),
+        ('shop."My Type"', TypeName.OTHER, pl.String()),
+        ("bit varying(8)", TypeName.OTHER, pl.String()),
+        ("geometry(Point,4326)", TypeName.OTHER, pl.String()),
+    ],
+)
+def test_what_the_server_prints_is_read_and_written_the_same(
+    text: str, name: TypeName, frame_type: pl.DataType
+) -> None:
+    parsed = ColumnType.parse(text)
+
+    assert parsed is not None
+    assert (parsed.name, parsed.frame_type, parsed.sql) == (name, frame_type, text)
+
+
+@pytest.mark.parametrize("text", ["interval day", "interval year to month", "interval day to second(3)"])
+def test_an_interval_that_keeps_certain_fields_only_is_not_written(text: str) -> None:
+    assert ColumnType.parse(text) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "sql"),
+    [
+        ("int4range", "int4range"),
+        ("INT", "integer"),
+        ("int8[]", "bigint[]"),
+        ("float8", "double precision"),
+        ("timestamp(3)", "timestamp(3) without time zone"),
+        ("TimestampTZ(3)", "timestamp(3) with time zone"),
+        ("timestamp(3) with time zone", "timestamp(3) with time zone"),
+        ("timetz", "time with time zone"),
+        ("numeric(10, 2)", "numeric(10,2)"),
+        ("char", "character(1)"),
+        ("char(5)", "character(5)"),
+        ("varchar(5)[]", "character varying(5)[]"),
+        ("varbit(4)", "bit varying(4)"),
+        ("geometry(Point, 4326)", "geometry(Point,4326)"),
+        ('shop."My Type"', 'shop."My Type"'),
+    ],
+)
+def test_a_type_is_pinned_by_any_name_that_people_write(written: str, sql: str) -> None:
+    assert pg_type(written).type.sql == sql
+
+
+@pytest.mark.parametrize("written", ["", "(3)", "interval day to second", "int; drop table x", "int -- x"])
+def test_what_is_no_type_cannot_be_pinned(written: str) -> None:
+    with pytest.raises(ValueError, match="type"):
+        pg_type(written)
+
+
+class Mood(Enum):
+    GLAD = "glad"
+    SAD = "sad"
+
+
+def column(annotation: Any) -> Column:
+    return Contract.of(create_model("Row", v=(annotation, ...))).columns[0]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "sql"),
+    [
+        (Annotated[str, char(5)], "character(5)"),
+        (Annotated[str, varchar(5)], "character varying(5)"),
+        (Annotated[str, pg_type("jsonb")], "jsonb"),
+        (Annotated[str, pg_type("inet")], "inet"),
+        (Annotated[Mood, pg_enum("mood")], '"mood"'),
+        (Annotated[Literal["a", "b"] | None, pg_enum("shop.My mood")], '"shop"."My mood"'),
+        (Annotated[Decimal, pg_type("numeric(50,3)")], "numeric(50,3)"),
+    ],
+)
+def test_a_pin_names_the_column_s_type(annotation: Any, sql: str) -> None:
+    assert column(annotation).type.sql == sql
+
+
+def test_an_enum_has_the_labels_of_its_annotation() -> None:
+    assert column(Annotated[Mood, pg_enum("mood")]).type.labels == ("glad", "sad")
+
+
+def test_a_text_pinned_to_a_type_of_another_form_is_written_as_that_type_s_text() -> None:
+    assert column(Annotated[str, pg_type("inet")]).type.name is TypeName.OTHER
+
+
+@pytest.mark.parametrize("annotation", [Annotated[str, pg_enum("mood")], Annotated[int, pg_enum("mood")]])
+def test_an_enum_without_labels_is_refused_with_the_remedy(annotation: Any) -> None:
+    with pytest.raises(ContractError, match="put it on a Literal or an Enum"):
+        column(annotation)
+
+
+def test_a_pin_that_can_never_hold_the_field_is_refused() -> None:
+    class Row(BaseModel):
+        v: Annotated[int, pg_type("date")]
+
+    with pytest.raises(ContractError, match=r"Row\.v: a column of type date never holds a integer"):
+        Contract.of(Row)
+
+
+def test_the_log_says_which_columns_need_text_copy() -> None:
+    columns = [
+        Column(name, parsed, nullable=True)
+        for name in ("integer", "numeric", "int4range", "uuid[]", "text[]", "jsonb")
+        if (parsed := ColumnType.parse(name)) is not None
+    ]
+
+    assert describe_format(columns) == "text COPY, because of int4range (int4range), uuid[] (uuid[])"
+    assert describe_format(columns[:2]) == "binary COPY"
