@@ -29,7 +29,7 @@ from pipeline.source.csv import CsvFiles
 from pipeline.source.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, Dialect, _Quoted, split
 
 Row = dict[str, str | None]
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def chunks(folder: Path, content: bytes, name: str = "x.csv", **options: Any) -> list[ChunkDescriptor]:
