@@ -246,27 +246,41 @@ def purge_command(*, table_name: str, days: float | None, yes: bool, **options: 
 
 
 def letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
-    """Dead letters with their reasons, without their rows' values."""
-    shown = Table(title="dead letters", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    has_source = any(letter.source for letter in letters)
-    for name in ("id", "partition", "row", *(["source"] if has_source else []), "state", "stage", "column", "SQLSTATE"):
-        shown.add_column(name, no_wrap=name != "source", overflow="fold")
-    shown.add_column("reason")
-    for letter in letters:
-        file = letter.source.rpartition("/")[2]
-        place = file if letter.source_row is None else f"{file}:{letter.source_row}"
-        shown.add_row(
-            str(letter.dead_letter_id),
-            letter.partition_key,
-            f"{letter.row_no}.{letter.part}" if letter.part else str(letter.row_no),
-            *([place] if has_source else []),
-            letter.state,
-            letter.stage,
-            letter.column_name or "",
-            letter.sqlstate or "",
-            letter.reason,
-        )
+    """Dead letters with their reasons, without their rows' values. What is the same for all of them stands in the title."""
+    columns = {
+        "id": [str(letter.dead_letter_id) for letter in letters],
+        "partition": [letter.partition_key for letter in letters],
+        "row": [f"{letter.row_no}.{letter.part}" if letter.part else str(letter.row_no) for letter in letters],
+        "source": [_place(letter) for letter in letters],
+        "state": [str(letter.state) for letter in letters],
+        "stage": [str(letter.stage) for letter in letters],
+        "column": [letter.column_name or "" for letter in letters],
+        "SQLSTATE": [letter.sqlstate or "" for letter in letters],
+        "reason": [letter.reason for letter in letters],
+    }
+    if len({letter.source for letter in letters}) == 1:
+        columns["source"] = [letters[0].source.rpartition("/")[2]] * len(letters)  # the row's number says the rest
+    optional = {"partition", "source", "state", "column", "SQLSTATE"}
+    alike = {name: texts[0] for name, texts in columns.items() if name in optional and len(set(texts)) == 1}
+    told = ", ".join(text for name in ("partition", "source", "state") if (text := alike.get(name)))
+    shown = Table(
+        title=f"dead letters: {told}" if told else "dead letters",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    named = {name: texts for name, texts in columns.items() if name not in alike}
+    for name in named:
+        shown.add_column(name, no_wrap=name not in {"source", "reason"}, overflow="fold")
+    for texts in zip(*named.values(), strict=True):
+        shown.add_row(*texts)
     return shown
+
+
+def _place(letter: KeptDeadLetter) -> str:
+    file = letter.source.rpartition("/")[2]
+    return file if letter.source_row is None else f"{file}:{letter.source_row}"
 
 
 def _show(shown: Shown) -> None:
