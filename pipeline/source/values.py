@@ -79,6 +79,10 @@ class FrameBuilder:
             return row if set(map(type, row.values())) <= PLAIN_TYPES else _plain_row(row)
         except Unfit as unfit:
             return Fault(str(unfit), _likeness(item).encode()[:_LINE_BYTES_MAX])
+        except Exception as error:  # noqa: BLE001 - what an item of any class does when it is looked at
+            return Fault(
+                f"cannot be read: it raised {type(error).__qualname__}", _likeness(item).encode()[:_LINE_BYTES_MAX]
+            )
 
     def _meet_columns(self, rows: Sequence[_Row]) -> None:
         for row in rows:
@@ -103,7 +107,7 @@ def frame_of_rows(rows: Sequence[object]) -> pl.DataFrame:
 
 
 def _row_of(item: object) -> _Row:
-    """The values of a dict, a model or a dataclass by column name; raises Unfit."""
+    """The values of a dict, a model, a dataclass or a named tuple by column name; raises Unfit."""
     match item:
         case Mapping():
             return dict(item)
@@ -111,6 +115,8 @@ def _row_of(item: object) -> _Row:
             return model_values(item)
         case _ if dataclasses.is_dataclass(item) and not isinstance(item, type):
             return {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+        case tuple() if hasattr(item, "_asdict"):
+            return dict(item._asdict())
         case _:
             raise Unfit(f"is no row: an item of type {type_name(item)}")
 
@@ -159,8 +165,10 @@ def _are_alike(rows: Sequence[_Row]) -> bool:
 def _likeness(item: object) -> str:
     """What an item that is no row is like: its JSON, with the types' names for what has none."""
     try:
+        if isinstance(item, Mapping):
+            item = {name if isinstance(name, str) else f"<{type_name(name)}>": value for name, value in item.items()}
         return json_text(plain_value(item, unfit=lambda value: f"<{type_name(value)}>"))
-    except (RecursionError, ValueError):
+    except Exception:  # noqa: BLE001 - what an item of any class does when it is looked at
         return json.dumps(f"<{type_name(item)}>")
 
 
