@@ -128,7 +128,7 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
     """
     match value:
         case None | bool() | str():
-            return json.dumps(value)
+            return json.dumps(value, ensure_ascii=False)
         case int():
             return int.__repr__(value) if value.bit_length() < _WRITTEN_BITS_MAX else f'"{value:#x}"'
         case float() if math.isfinite(value):
@@ -146,7 +146,7 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
         case list():
             return "[" + ", ".join(map(json_text, value)) + "]"
         case dict():
-            return "{" + ", ".join(f"{json.dumps(name)}: {json_text(item)}" for name, item in value.items()) + "}"
+            return "{" + ", ".join(f"{json_text(name)}: {json_text(item)}" for name, item in value.items()) + "}"
     raise TypeError(f"not a plain value: {type_name(value)}")
 
 
