@@ -149,7 +149,7 @@ def test_rows_that_come_slowly_are_given_without_waiting_for_a_full_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("pipeline.source.python.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pipeline.source.python.monotonic", lambda: clock[0])
 
     def rows(_partition: Partition) -> Iterator[object]:
         for n in range(100):
