@@ -52,8 +52,10 @@ def test_what_the_server_prints_is_read_and_written_the_same(
     assert (parsed.name, parsed.frame_type, parsed.sql) == (name, frame_type, text)
 
 
-@pytest.mark.parametrize("text", ["interval day", "interval year to month", "interval day to second(3)"])
-def test_an_interval_that_keeps_certain_fields_only_is_not_written(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["interval day", "interval year to month", "interval day to second(3)", "name", "name[]"]
+)
+def test_a_type_that_would_cut_values_short_is_not_written(text: str) -> None:
     assert ColumnType.parse(text) is None
 
 
