@@ -48,7 +48,7 @@ def _letters(database: str) -> list[tuple[object, ...]]:
     found = fetch(
         database,
         """select row_no, stage, sqlstate, constraint_name, reason from rowledger.dead_letter
-        join rowledger.load using (load_id) where state = 'published' order by load_id, row_no""",
+        join rowledger.load using (load_id) where load.state = 'published' order by load_id, row_no""",
     )
     return [tuple(row) for row in found]
 
