@@ -5,11 +5,12 @@ target's shape, which finds what the target's types and checks refuse, and inser
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 import polars as pl
 
+from pipeline.contract.check import Contract
 from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame, fingerprint_from_row, fingerprint_sql
 from pipeline.errors import DiscrepancyFound
 from pipeline.failpoints import Place, failpoint
@@ -18,12 +19,21 @@ from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import Replayed
 from pipeline.model.report import Stage
-from pipeline.model.table import TableSpec
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, create_staging, drop_staging, partition_predicate, quoted
+from pipeline.model.table import TableSpec, WriteMode
+from pipeline.postgres.catalogue import (
+    LEDGER_SCHEMA,
+    Target,
+    create_staging,
+    drop_staging,
+    ensure_target,
+    partition_predicate,
+    quoted,
+)
 from pipeline.postgres.copy import encode_rows
 from pipeline.postgres.dead_letters import (
     ChunkChange,
     Decision,
+    LockedLoad,
     ReplayLetter,
     lock_letters,
     lock_published_load,
@@ -31,8 +41,10 @@ from pipeline.postgres.dead_letters import (
     read_replay_letters,
     read_row_types_of_chunks,
     record_decisions,
+    record_updated_rows,
 )
 from pipeline.postgres.ledger import LoadHandle
+from pipeline.postgres.publication import insert_statement, lock_target_against_writers, same_key
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.session import Session
 from pipeline.postgres.sqlstate import Verdict, sort_error, summarize
@@ -93,14 +105,17 @@ async def replay_letters(
         "set local synchronous_commit = on;"
         "set constraints all immediate"  # what a deferred one would say at COMMIT could not be told of a row
     )
-    if not await lock_published_load(connection, job.load_id):
+    load = await lock_published_load(connection, job.load_id)
+    if load is None:
         await connection.execute("rollback")
         return Replayed()
     # What a lost attempt of this very replay has settled, or somebody has changed meanwhile, is not what was prepared.
     unchanged = await lock_letters(connection, letters)
     letters = [letter for letter in letters if letter.dead_letter_id in unchanged]
     if letters:
-        await _Writing(connection, spec, job, settings, prepared, on_progress).run(letters)
+        target = await ensure_target(connection, spec, Contract.of(spec.row).columns)
+        target = replace(target, columns=job.columns)
+        await _Writing(connection, spec, target, load, job, settings, prepared, on_progress).run(letters)
     failpoint(Place.BEFORE_REPLAY_COMMIT, **job.facts)
     await connection.execute("commit")
     failpoint(Place.AFTER_REPLAY_COMMIT, **job.facts)
@@ -114,6 +129,8 @@ class _Writing:
         self,
         connection: asyncpg.Connection,
         spec: TableSpec,
+        target: Target,
+        load: LockedLoad,
         job: ReplayJob,
         settings: WriterSettings,
         prepared: PreparedLetters,
@@ -130,16 +147,24 @@ class _Writing:
         self._names = [column.name for column in job.columns]
         positions = pl.int_range(prepared.good.height, dtype=pl.Int32, eager=True).alias(_POSITION.name)
         self._good = prepared.good.with_columns(positions)
-        self._target = Target(oid=0, name=spec.target, columns=job.columns, partitioned_by=None)
+        self._target = target
+        self._load = load
+        self._updated_rows = 0
+        self._replaced = Fingerprint.empty(job.columns)
         self._handle = LoadHandle(job.load_id, 0)
         self._staging = quoted(LEDGER_SCHEMA, self._handle.staging_table)
         self._position = quote_identifier(_POSITION.name)
+        self._chosen = f"{self._position} = any ($1::integer[])"
 
     async def run(self, letters: Sequence[ReplayLetter]) -> None:
         """Write what can be written, and record what became of each letter."""
         written: list[_Unit] = []
         if self._units(letters):
             await self._stage()
+            if (
+                self._load.write_mode is WriteMode.UPSERT
+            ):  # nobody else writes meanwhile, so that updates can be counted
+                await lock_target_against_writers(self._connection, self._target)
             written = await self._insert_isolating(self._units(letters))
             await drop_staging(self._connection, self._handle.staging_table)
         failpoint(Place.IN_REPLAY, **self._job.facts)
@@ -223,50 +248,72 @@ class _Writing:
         """Insert the units' staged rows into the target; raises when one of them cannot go in, or not as it is."""
         rows = self._good[[row for unit in units for row in unit.rows]]
         positions = rows[_POSITION.name].to_list()
+        updated_rows, replaced = 0, Fingerprint.empty(self._columns)
         if self._spec.key:
-            await self._require_free_keys(units, positions)
-        stored = await self._connection.fetchrow(self._insert_sql(), positions)
-        if stored[0] != rows.height:
+            await self._require_distinct_keys(units, positions)
+        if self._load.write_mode is WriteMode.UPSERT:
+            updated_rows, replaced = await self._measure(self._rows_to_update_sql(), positions)
+        elif self._spec.key:
+            await self._require_free_keys(positions)
+        stored_rows, stored = await self._measure(self._insert_sql(), positions)
+        if stored_rows != rows.height:
             raise _NotStored("a trigger of the table keeps the row out")
-        found = fingerprint_from_row(self._columns, stored[0], tuple(stored)[1:])
-        if fingerprint_frame(rows.select(self._names), self._columns).differences(found):
+        if fingerprint_frame(rows.select(self._names), self._columns).differences(stored):
             raise _NotStored("a trigger of the table changes its values")
+        self._updated_rows += updated_rows
+        self._replaced += replaced
 
-    async def _require_free_keys(self, units: Sequence[_Unit], positions: Sequence[int]) -> None:
-        """Raise _KeyTaken for keys that the table has, which it may have no index to tell; _NotStored for repeated ones.
+    async def _measure(self, rows_sql: str, positions: Sequence[int]) -> tuple[int, Fingerprint]:
+        """How many rows the statement gives for the staged ones at these positions ($1), and their fingerprint."""
+        totals = ", ".join(["count(*)", *fingerprint_sql(self._columns, quote_identifier)])
+        row = await self._connection.fetchrow(f"with rows as ({rows_sql}) select {totals} from rows", positions)  # noqa: S608
+        return row[0], fingerprint_from_row(self._columns, row[0], tuple(row)[1:])
 
-        Of letters with the same key the first goes in before the others are looked at, one by one.
-        """
-        named = ", ".join(self._spec.key)
-        key = [quote_identifier(name) for name in self._spec.key]
-        rows = f"(select * from {self._staging} where {self._position} = any ($1::integer[])) as sent"  # noqa: S608 - quoted
-        distinct = await self._connection.fetchval(f"select count(distinct ({', '.join(key)})) from {rows}", positions)  # noqa: S608
-        if distinct < len(positions):
-            if len(units) == 1:
-                raise _KeyTaken({units[0].letter_id}, f"the transform makes several rows of one key of it ({named})")
-            raise _NotStored
-        predicate = partition_predicate(self._target, self._job.partition) or "true"
-        same = " and ".join(f"present.{name} = sent.{name}" for name in key)
-        target = quoted(self._spec.target.schema_name, self._spec.target.table)
+    async def _require_distinct_keys(self, units: Sequence[_Unit], positions: Sequence[int]) -> None:
+        """Raise _NotStored where letters share a key: the first goes in before the others are looked at, one by one."""
+        key = ", ".join(quote_identifier(name) for name in self._spec.key)
+        distinct = await self._connection.fetchval(
+            f"select count(distinct ({key})) from {self._staging} where {self._chosen}",  # noqa: S608 - quoted
+            positions,
+        )
+        if distinct == len(positions):
+            return
+        if len(units) == 1:
+            named = ", ".join(self._spec.key)
+            raise _KeyTaken({units[0].letter_id}, f"the transform makes several rows of one key of it ({named})")
+        raise _NotStored
+
+    async def _require_free_keys(self, positions: Sequence[int]) -> None:
+        """Raise _KeyTaken for keys that the table has already, which it may have no index to tell."""
+        # A key that says which partition it is in needs no look into the others; a replaced partition has keys of its own.
+        is_narrow = self._load.write_mode is WriteMode.REPLACE or set(self._spec.partitions.columns) <= set(
+            self._spec.key
+        )
+        predicate = (partition_predicate(self._target, self._job.partition) if is_narrow else None) or "true"
         taken = await self._connection.fetch(
-            f"select sent.{self._position} as position from {rows} "  # noqa: S608 - all quoted
-            f"where exists (select from {target} as present where {same} and {predicate})",
+            f"select {self._position} as position from {self._staging} as staged where {self._chosen} and exists ("  # noqa: S608
+            f"select from {self._target.sql} as present "
+            f"where {same_key(self._spec.key, 'staged', 'present')} and {predicate})",
             positions,
         )
         if taken:
             letter_ids = {self._letter_ids[row["position"]] for row in taken}
-            raise _KeyTaken(letter_ids, f"a row of the table has the same key ({named})")
+            raise _KeyTaken(letter_ids, f"a row of the table has the same key ({', '.join(self._spec.key)})")
+
+    def _rows_to_update_sql(self) -> str:
+        """The rows of the table that the staged ones at the positions $1 will take the place of."""
+        names = ", ".join(f"present.{quote_identifier(name)}" for name in self._names)
+        return (
+            f"select {names} from {self._target.sql} as present where exists (select from {self._staging} as staged "  # noqa: S608
+            f"where {self._chosen} and {same_key(self._spec.key, 'staged', 'present')})"
+        )
 
     def _insert_sql(self) -> str:
-        """Insert the staged rows at the positions $1; gives their number and the totals of what was stored."""
+        """Insert the staged rows at the positions $1, and give them back as the table has stored them."""
         names = ", ".join(quote_identifier(name) for name in self._names)
-        target = quoted(self._spec.target.schema_name, self._spec.target.table)
-        totals = ", ".join(["count(*)", *fingerprint_sql(self._columns, quote_identifier)])
-        return (
-            f"with stored as (insert into {target} ({names}) overriding system value select {names} from {self._staging} "  # noqa: S608 - quoted
-            f"where {self._position} = any ($1::integer[]) order by {self._position} returning {names}) "
-            f"select {totals} from stored"
-        )
+        upsert_on = self._spec.key if self._load.write_mode is WriteMode.UPSERT else ()
+        insert = insert_statement(self._target, self._handle, upsert_on=upsert_on, where=self._chosen)
+        return f"{insert} returning {names}"
 
     async def _record(self, letters: Sequence[ReplayLetter], written: Sequence[_Unit]) -> None:
         """Settle the letters, and move those that are none any more into their chunks' other counts."""
@@ -298,18 +345,30 @@ class _Writing:
                     "it is replayed; look at `rowledger verify`, and load the partition again"
                 )
 
+        if self._updated_rows:
+            await self._record_updates()
+
+    async def _record_updates(self) -> None:
+        """What was overwritten counts against what was written, when the table is held against the ledger."""
+        before = self._load.replaced_fingerprint
+        total: str | None = None
+        if before is not None or not self._load.updated_rows:
+            total = _sum(Fingerprint.from_json(before or "{}"), self._replaced).to_json()
+        await record_updated_rows(self._connection, self._job.load_id, self._updated_rows, total)
+
     async def _fingerprint_with(self, chunk_no: int, rows: pl.DataFrame) -> str | None:
         """The chunk's fingerprint with these rows; None where it has none."""
         text = await self._connection.fetchval(query("chunk_fingerprint"), self._job.load_id, chunk_no)
         if text is None:
             return None
-        before, more = Fingerprint.from_json(text), fingerprint_frame(rows.select(self._names), self._columns)
-        # A column that came or went since the load is null in the rows that were there before, or now.
-        names = dict.fromkeys([*before, *more])
-        first, second = (
-            Fingerprint({name: side.columns.get(name, (0, 0)) for name in names}) for side in (before, more)
-        )
-        return (first + second).to_json()
+        return _sum(Fingerprint.from_json(text), fingerprint_frame(rows.select(self._names), self._columns)).to_json()
+
+
+def _sum(before: Fingerprint, more: Fingerprint) -> Fingerprint:
+    """Of both; a column that came or went since the load is null in the rows that were there before, or now."""
+    names = dict.fromkeys([*before, *more])
+    first, second = (Fingerprint({name: side.columns.get(name, (0, 0)) for name in names}) for side in (before, more))
+    return first + second
 
 
 def _refusal(letter_id: int, error: Exception) -> Decision:

@@ -32,7 +32,7 @@ from pipeline.model.dead_letters import Actor, LetterOutcome, LetterResult, Lett
 from pipeline.model.outcome import Failed, FailureKind
 from pipeline.model.report import Incident, Stage
 from pipeline.model.states import LetterState, LoadState
-from pipeline.model.table import TableSpec
+from pipeline.model.table import Drift, TableSpec
 from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
 from pipeline.postgres.catalogue import ensure_target
@@ -42,10 +42,12 @@ from pipeline.postgres.dead_letters import (
     find_letters,
     lock_letters,
     lock_published_load,
+    read_columns_written,
     read_outcomes,
     read_replay_letters,
     record_decisions,
 )
+from pipeline.postgres.evolution import with_columns
 from pipeline.postgres.ledger import Holder, record_incident
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.outage import OutageGate
@@ -140,6 +142,9 @@ async def _look(
                 return [], ()
             contract = Contract.of(spec.row)
             target = await ensure_target(session.connection, spec, contract.columns)
+            if spec.drift is Drift.EVOLVE:  # columns that loads have brought since can be written too
+                names = await read_columns_written(session.connection, str(spec.target))
+                target = await with_columns(session.connection, target, names)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable(
             f"table {spec.name}: looking at its dead letters failed: {summarize(error)}"
@@ -386,7 +391,7 @@ class _Replay:
 
         async def record(connection: asyncpg.Connection) -> None:
             letters = await read_replay_letters(connection, job.letter_ids, self.replay)
-            if not await lock_published_load(connection, job.load_id):
+            if await lock_published_load(connection, job.load_id) is None:
                 return
             unchanged = await lock_letters(connection, letters)
             decisions = [

@@ -10,6 +10,7 @@ import asyncpg
 from pipeline.model.dead_letters import Actor, LetterOutcome, LetterResult, LetterSelection
 from pipeline.model.report import Stage
 from pipeline.model.states import LetterState, LoadState
+from pipeline.model.table import WriteMode
 from pipeline.postgres.queries import query
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "KeptDeadLetter",
     "KeptPayload",
     "LetterEvent",
+    "LockedLoad",
     "ReplayLetter",
     "change_letters",
     "find_letters",
@@ -26,6 +28,7 @@ __all__ = [
     "mend_letters",
     "move_from_dead_letters",
     "purge_letters",
+    "read_columns_written",
     "read_letter_events",
     "read_outcomes",
     "read_payloads",
@@ -34,6 +37,7 @@ __all__ = [
     "read_table_of_letter",
     "read_waiting_mended",
     "record_decisions",
+    "record_updated_rows",
 ]
 
 
@@ -136,6 +140,15 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class LockedLoad:
+    """A published load as it is held: how it was published, and what it has updated; fingerprints as JSON text."""
+
+    write_mode: WriteMode
+    updated_rows: int
+    replaced_fingerprint: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkChange:
     """What a replay changes in the counts of a chunk: its letters become written or filtered rows."""
 
@@ -230,9 +243,24 @@ async def read_row_types_of_chunks(
     return {row["chunk_no"]: row["row_types"] for row in rows}
 
 
-async def lock_published_load(connection: asyncpg.Connection, load_id: int) -> bool:
-    """Whether the load is published; if so, it stays so until this transaction ends."""
-    return await connection.fetchval(query("lock_published_load"), load_id) is not None
+async def lock_published_load(connection: asyncpg.Connection, load_id: int) -> LockedLoad | None:
+    """The load, if rows can be added to it; it stays so until this transaction ends."""
+    row = await connection.fetchrow(query("lock_published_load"), load_id)
+    if row is None or row["is_counted_by_another"]:
+        return None
+    return LockedLoad(WriteMode(row["write_mode"]), row["updated_rows"], row["replaced_fingerprint"])
+
+
+async def read_columns_written(connection: asyncpg.Connection, target: str) -> list[str]:
+    """The columns that the published loads of a target have written, some of which its row model may not have."""
+    return [row["name"] for row in await connection.fetch(query("columns_written"), target)]
+
+
+async def record_updated_rows(
+    connection: asyncpg.Connection, load_id: int, rows: int, replaced_fingerprint: str | None
+) -> None:
+    """Count rows that took the place of others, and set the fingerprint of all that the load has replaced."""
+    await connection.execute(query("record_updated_rows"), load_id, rows, replaced_fingerprint)
 
 
 async def lock_letters(connection: asyncpg.Connection, letters: Sequence[ReplayLetter]) -> set[int]:
@@ -319,6 +347,8 @@ def _why_skipped(row: asyncpg.Record) -> str:
     """Why a replay may not touch a letter on which it has not decided; empty when it may."""
     if row["load_state"] != LoadState.PUBLISHED:
         return f"its load is {row['load_state']}, and not in the table any more"
+    if row["is_counted_by_another"]:
+        return "the table's write mode was changed since: a later load stands for its load's rows; load the partition again"
     match LetterState(row["state"]):
         case LetterState.REPLAYED:
             return "it was replayed before"

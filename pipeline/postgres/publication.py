@@ -137,8 +137,13 @@ async def publish_by_insert(
     return int(inserted.split()[-1])
 
 
-def insert_statement(target: Target, handle: LoadHandle, *, upsert_on: Sequence[str] = ()) -> str:
-    """INSERT of the staged rows; a row whose key is there already is updated where `upsert_on` names the key."""
+def insert_statement(
+    target: Target, handle: LoadHandle, *, upsert_on: Sequence[str] = (), where: str | None = None
+) -> str:
+    """INSERT of the staged rows, or of those for which `where` holds.
+
+    A row whose key is there already is updated where `upsert_on` names the key.
+    """
     name = quoted(target.name.schema_name, target.name.table)
     names = [quote_identifier(column.name) for column in target.columns]
     columns = ", ".join(names)
@@ -147,13 +152,16 @@ def insert_statement(target: Target, handle: LoadHandle, *, upsert_on: Sequence[
         f"insert into {name} ({columns}) overriding system value "  # noqa: S608 - identifiers are quoted
         f"select {columns} from {quoted(LEDGER_SCHEMA, handle.staging_table)}"
     )
+    if where is not None:
+        statement = f"{statement} where {where}"
     if not upsert_on:
         return statement
     key = ", ".join(quote_identifier(column) for column in upsert_on)
     # The key too: two keys may be equal and not the same, as 1.0 and 1.00.
     changed = [name for name in names if name not in map(quote_identifier, target.identities)]
     changes = ", ".join(f"{column} = excluded.{column}" for column in changed)
-    return f"{statement} where true on conflict ({key}) do update set {changes}"
+    # Without a condition `on` would be read as that of a join.
+    return f"{statement}{' where true' if where is None else ''} on conflict ({key}) do update set {changes}"
 
 
 def same_key(key: Sequence[str], one: str, other: str) -> str:

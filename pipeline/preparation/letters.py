@@ -5,17 +5,21 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from pipeline.contract.check import Contract
 from pipeline.contract.payloads import frame_of_payloads
 from pipeline.contract.row_types import read_row_types
 from pipeline.errors import DiscrepancyFound, RowledgerError
 from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.report import PayloadOf, Stage
-from pipeline.model.table import TableSpec
+from pipeline.model.table import TableSpec, WriteMode
 from pipeline.postgres.dead_letters import Decision, ReplayLetter
 from pipeline.preparation.rows import prepare_rows
 
 __all__ = ["PreparedLetters", "prepare_letters"]
 
+_OVERWRITES = (
+    "a row before it in the source has the same key and stays; this one would overwrite it: edit it, or discard it"
+)
 _NO_ROW = "a line that is no row cannot be written: export it, make it a JSON object of columns, import it"
 
 
@@ -44,19 +48,18 @@ def prepare_letters(
                 letter.dead_letter_id, stage=Stage.SOURCE, reason=_NO_ROW
             )
             continue
+        if spec.write_mode is WriteMode.UPSERT and letter.stage == Stage.KEY and not letter.is_edited:
+            prepared.refused[letter.dead_letter_id] = Decision(
+                letter.dead_letter_id, stage=Stage.KEY, reason=_OVERWRITES
+            )
+            continue
         row_types = types[letter.chunk_no] if letter.payload_of == PayloadOf.SOURCE else None
         groups.setdefault((letter.payload_of, row_types), []).append(letter)
     for (payload_of, row_types), members in groups.items():
-        known = _contract_types(job) if row_types is None else read_row_types(row_types)
+        known = Contract.of(spec.row).payload_schema if row_types is None else read_row_types(row_types)
         _prepare_group(prepared, spec, job, members, known, is_transformed=payload_of == PayloadOf.TRANSFORMED)
     _require_all_accounted(letters, prepared)
     return prepared
-
-
-def _contract_types(job: ReplayJob) -> dict[str, pl.DataType]:
-    """What is known of columns whose types were not recorded: text that reads as the column's date or time is one."""
-    types = {column.name: column.type.frame_type for column in job.columns}
-    return {name: dtype for name, dtype in types.items() if dtype.is_temporal()}
 
 
 def _prepare_group(

@@ -12,12 +12,16 @@ _CRASH_TESTS = "pipeline_tests/faults/test_crashing_rows.py"
 _CHUNK_TESTS = "pipeline_tests/integration/test_chunk_transaction.py"
 _DEAD_LETTER_TESTS = "pipeline_tests/integration/test_dead_letters.py"
 _LOAD_TESTS = "pipeline_tests/integration/test_load.py"
+_STREAMING_TESTS = "pipeline_tests/integration/test_streaming.py"
+_TRANSFORM_TESTS = "pipeline_tests/integration/test_transforms.py"
 _RECONCILE_TESTS = "pipeline_tests/integration/test_reconcile.py"
 _OUTAGE_TESTS = "pipeline_tests/faults/test_outages.py"
 _SERVER_TESTS = "pipeline_tests/faults/test_server_resources.py"
 _MODE_TESTS = "pipeline_tests/integration/test_write_modes.py"
 _CONSTRAINT_TESTS = "pipeline_tests/integration/test_constraints.py"
 _PROCESS_TESTS = "pipeline_tests/faults/test_processes.py"
+_REPLAY_TESTS = "pipeline_tests/integration/test_replay.py"
+_REPLAY_FAULT_TESTS = "pipeline_tests/faults/test_replay_faults.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,6 +495,62 @@ returning enqueued_rows;""",
         test="pipeline_tests/unit/test_parquet_source.py::test_other_content_of_the_same_size_is_noticed",
         noticed="DID NOT RAISE",
     ),
+    Bug(
+        name="spooled chunks known by their size",
+        mistake="A chunk with the same number and the same rows is the one that has committed.",
+        changes=(
+            Change(
+                "sql/queries/ledger.sql",
+                """\
+ and enqueued_rows = $4 and digest = $5;
+""",
+                """\
+ and enqueued_rows = $4 and $5::text is not null;
+""",
+            ),
+            Change(
+                "pipeline/postgres/ledger.py",
+                """\
+    if not await is_plan_of(connection, handle, manifest):
+        return False
+""",
+                "",
+            ),
+        ),
+        test=f"{_STREAMING_TESTS}::test_a_rerun_whose_source_gives_other_chunks_loads_those[other rows]",
+        noticed="AssertionError",
+    ),
+    Bug(
+        name="filtered rows uncounted",
+        mistake="What the transform filters is not wanted, so it needs no figure.",
+        changes=(
+            Change(
+                "pipeline/preparation/rows.py",
+                """\
+        self._filtered_rows += outcome.filtered_rows
+""",
+                "",
+            ),
+        ),
+        test=f"{_TRANSFORM_TESTS}::test_filtered_rows_are_counted_and_rows_for_which_it_raises_are_dead_letters",
+        noticed="enqueued and 0 added, but",
+    ),
+    Bug(
+        name="source's failure taken for its end",
+        mistake="A source that raises has no more rows.",
+        changes=(
+            Change(
+                "pipeline/operations/streaming.py",
+                """\
+                if item.error is not None:
+                    raise item.error
+""",
+                "",
+            ),
+        ),
+        test=f"{_STREAMING_TESTS}::test_a_source_that_fails_publishes_nothing_and_a_rerun_goes_on_behind_what_had_committed",
+        noticed="isinstance(None, SourceError)",
+    ),
     # ---- judging and publishing ---------------------------------------------------------------------------------------
     Bug(
         name="ledger held against itself",
@@ -774,5 +834,91 @@ predicate=predicate, fingerprint=fingerprint)
         ),
         test="pipeline_tests/integration/test_dagster_face.py::test_of_three_days_the_bad_one_fails_and_the_good_ones_are_recorded",
         noticed="'2013-01-02'",
+    ),
+    # ---- replay -------------------------------------------------------------------------------------------------------
+    Bug(
+        name="replay beside a publish",
+        mistake="A load that was published a moment ago still is.",
+        changes=(
+            Change(
+                "sql/queries/dead_letters.sql",
+                """\
+where load_id = $1 and state = 'published'
+for update of load;
+""",
+                """\
+where load_id = $1;
+""",
+            ),
+        ),
+        test=f"{_REPLAY_FAULT_TESTS}::test_a_replay_that_comes_while_the_partition_is_replaced_writes_nothing",
+        noticed="Extra items in the right set:\nE         <LetterResult.SKIPPED",
+    ),
+    Bug(
+        name="letters of a lost attempt tried again",
+        mistake="Letters are as they were read; nobody but us replays them.",
+        changes=(
+            Change(
+                "pipeline/replay_transaction.py",
+                """\
+    letters = [letter for letter in letters if letter.dead_letter_id in unchanged]
+""",
+                "",
+            ),
+        ),
+        test=f"{_REPLAY_FAULT_TESTS}"
+        "::test_a_replay_s_commit_without_a_reply_neither_loses_nor_doubles_a_row[in_doubt-True]",
+        noticed="constraint letter_event_of_replay",
+    ),
+    Bug(
+        name="replayed letters counted",
+        mistake="A dead letter stays one.",
+        changes=(
+            Change(
+                "sql/queries/ledger.sql",
+                """\
+    (select count(*) from rowledger.dead_letter where load_id = $1 and state <> 'replayed') as dead_letters,
+""",
+                """\
+    (select count(*) from rowledger.dead_letter where load_id = $1) as dead_letters,
+""",
+            ),
+        ),
+        test=f"{_REPLAY_TESTS}::test_edited_rows_go_into_the_table_and_the_balance_follows",
+        noticed="3 dead letters kept, 1 were recorded",
+    ),
+    Bug(
+        name="replayed values unread",
+        mistake="What was inserted is what was sent.",
+        changes=(
+            Change(
+                "pipeline/replay_transaction.py",
+                """\
+        if fingerprint_frame(rows.select(self._names), self._columns).differences(stored):
+            raise _NotStored("a trigger of the table changes its values")
+""",
+                "",
+            ),
+        ),
+        test=f"{_REPLAY_TESTS}::test_what_a_trigger_does_to_a_row_is_noticed"
+        "[new.label := 'changed'; return new;-a trigger of the table changes its values]",
+        noticed="{3: 'written'",
+    ),
+    Bug(
+        name="replayed rows left out of the fingerprint",
+        mistake="The counts say enough.",
+        changes=(
+            Change(
+                "pipeline/replay_transaction.py",
+                """\
+                fingerprint=await self._fingerprint_with(chunk_no, rows),
+""",
+                """\
+                fingerprint=None,
+""",
+            ),
+        ),
+        test=f"{_REPLAY_TESTS}::test_edited_rows_go_into_the_table_and_the_balance_follows",
+        noticed="values against",
     ),
 ]

@@ -137,7 +137,29 @@ from unnest($2::integer[]) as asked (chunk_no);
 
 -- name: lock_published_load
 -- The load's row, so that nobody replaces it before a replay has committed; no row means that it is not in the table any more.
-select 1 from rowledger.load where load_id = $1 and state = 'published' for update;
+select write_mode, updated_rows, replaced_fingerprint::text as replaced_fingerprint,
+    -- A load of another write mode has found this one's rows in the table, and stands for them now.
+    exists (
+        select from rowledger.load as base
+        where base.target = load.target and base.partition_key = load.partition_key and base.state = 'published'
+            and base.base_load_id = base.load_id and base.load_id > load.load_id
+            and base.load_id is distinct from load.base_load_id
+    ) as is_counted_by_another
+from rowledger.load
+where load_id = $1 and state = 'published'
+for update of load;
+
+-- name: record_updated_rows
+-- Rows that a replay has put in the place of others with their keys.
+update rowledger.load set updated_rows = updated_rows + $2, replaced_fingerprint = $3::jsonb
+where load_id = $1 and state = 'published';
+
+-- name: columns_written
+-- The columns that the published loads of a target have written.
+select distinct jsonb_object_keys(chunk.fingerprint) as name
+from rowledger.chunk
+join rowledger.load using (load_id)
+where load.target = $1 and load.state = 'published' and jsonb_typeof(chunk.fingerprint) = 'object';
 
 -- name: lock_letters
 -- Letters that are still as they were read, held until the replay has committed.
@@ -184,7 +206,13 @@ returning chunk_no;
 -- name: replay_outcomes
 -- What a replay ($2) has decided on letters, and where those stand on which it has not.
 select letter.dead_letter_id, load.partition_key, letter.row_no, letter.source, letter.source_row, letter.state,
-    load.state as load_state, event.event_id is not null as is_decided, event.state as decided_state, event.written_rows,
+    load.state as load_state, exists (
+        select from rowledger.load as base
+        where base.target = load.target and base.partition_key = load.partition_key and base.state = 'published'
+            and base.base_load_id = base.load_id and base.load_id > load.load_id
+            and base.load_id is distinct from load.base_load_id
+    ) as is_counted_by_another,
+    event.event_id is not null as is_decided, event.state as decided_state, event.written_rows,
     event.stage, event.reason, event.constraint_name, event.column_name
 from unnest($1::bigint[]) with ordinality as asked (dead_letter_id, position)
 join rowledger.dead_letter as letter using (dead_letter_id)
