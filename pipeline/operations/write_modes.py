@@ -147,6 +147,11 @@ async def _upsert(
     await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target))
     scope = scope_of(spec, target, load.partition, WriteMode.UPSERT)
     base = await ensure_base(connection, spec, target, scope, load_id=handle.load_id, fingerprint=settings.fingerprint)
+    if target.takes_partitions_of(load.partition) and await _in_turns(
+        connection, settings, lambda: _attach(connection, load, replaces=False)
+    ):
+        await _record(connection, load, base=base)
+        return Published(totals.written_rows, 0)
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     replaced = await measure_relation(
         connection,
