@@ -34,6 +34,7 @@ from pipeline_tests.tables_of_modes import (
     APPENDED_KEYLESS,
     DAY,
     MOVING,
+    NARROW_SALES,
     NEXT_DAY,
     PATHS,
     REPLACED,
@@ -41,6 +42,7 @@ from pipeline_tests.tables_of_modes import (
     UPSERTED,
     WHOLE_APPENDED,
     WHOLE_UPSERTED,
+    WIDE_SALES,
     Row,
     sales,
     write_sales,
@@ -257,6 +259,16 @@ def test_a_change_of_write_mode_begins_a_new_sum(database: str, tmp_path: Path) 
     assert load_version(database, REPLACED_AS_APPENDED, tmp_path, SECOND).error is None
     assert table_rows(database, APPENDED) == source_rows(SECOND)
     assert_verified(database, REPLACED_AS_APPENDED)
+
+
+def test_loads_add_up_over_a_column_that_came_between_them(database: str, tmp_path: Path) -> None:
+    assert load_version(database, NARROW_SALES, tmp_path, FIRST, key="narrow").error is None
+    fetch(database, f"alter table {WIDE_SALES.name} add column amount double precision")
+    assert load_version(database, WIDE_SALES, tmp_path, SECOND, key="wide").error is None
+    assert_verified(database, WIDE_SALES)
+    assert_verified(database, NARROW_SALES)
+    fetch(database, f"update {WIDE_SALES.name} set amount = 0 where sale_id = 7")
+    assert {result.passed for result in run_verify(WIDE_SALES, url=database)} == {False}
 
 
 def test_an_upsert_into_a_table_without_a_unique_index_on_the_key_is_refused_with_the_remedy(
