@@ -146,19 +146,22 @@ async def create_staging(
             f"{quote_identifier(condition.column)} is not null and " for condition in partition.conditions
         )
         checks = f", constraint {BOUNDS_CONSTRAINT} check ({present}{predicate})"
-    if own_bounds := await connection.fetchval(query("own_partition_constraint"), target.oid):
-        checks += f", constraint {OWN_BOUNDS_CONSTRAINT} check ({own_bounds})"
+    name = quoted(target.name.schema_name, target.name.table)
+    beside = await connection.fetchrow(query("beside_like"), name)
+    if beside["own_bounds"]:
+        checks += f", constraint {OWN_BOUNDS_CONSTRAINT} check ({beside['own_bounds']})"
     await connection.execute(
-        f"create table {staging} (like {quoted(target.name.schema_name, target.name.table)}"
+        f"create table {staging} (like {name}"
         f" including all excluding indexes excluding identity excluding statistics{checks})"
     )
-    for name, sequence in target.sequences.items():
-        fill = (
-            f"set default nextval({_literal(sequence)}::regclass)"
-            if target.takes_partitions_of(partition)
-            else "drop not null"
-        )
-        await connection.execute(f"alter table {staging} alter column {quote_identifier(name)} {fill}")
+    for column in beside["identities"]:
+        if column not in target.column_types:
+            fill = (
+                f"set default nextval({_literal(target.identities[column])}::regclass)"
+                if target.takes_partitions_of(partition)
+                else "drop not null"
+            )
+            await connection.execute(f"alter table {staging} alter column {quote_identifier(column)} {fill}")
 
 
 async def drop_staging(connection: asyncpg.Connection, staging_table: str) -> None:
