@@ -258,7 +258,7 @@ def test_what_was_edited_into_no_row_is_refused_alone(database: str, tmp_path: P
 
     assert results(report) == {3: "written", 4: "refused", 5: "refused", 6: "refused"}
     reasons = [outcome.reason for outcome in report.outcomes]
-    assert "columns that Event does not know: ['nmae']" in reasons[1]
+    assert "columns that the table does not have: ['nmae']" in reasons[1]
     assert "five" not in reasons[2]
     assert_verified(database, EVENTS)
 
