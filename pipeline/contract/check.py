@@ -7,7 +7,7 @@ pydantic row by row instead, in `rows`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from pipeline.contract.read import Reading, read_column
 from pipeline.contract.refusals import Refusals
 from pipeline.contract.rows import check_rows
 from pipeline.contract.rules import FieldRules, Kind
+from pipeline.contract.signature import signature_of
 from pipeline.contract.target import accepts, as_frame_value, fit_column
 from pipeline.contract.values import NULL_REASON, Verdict, doubt_nul, fit_value, writes_json
 from pipeline.contract.violations import doubt_violations
@@ -56,7 +57,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Contract:
-    """A compiled row model. `row_by_row` says why its rows go through pydantic one by one, if they do."""
+    """A compiled row model. `row_by_row` names the code for which its rows go through pydantic one by one, if there is any."""
 
     model: type[BaseModel]
     rules: tuple[FieldRules, ...]
@@ -74,6 +75,11 @@ class Contract:
     @property
     def columns(self) -> tuple[Column, ...]:
         return tuple(rule.column for rule in self.rules)
+
+    @cached_property
+    def signature(self) -> str:
+        """A digest that changes with the model's rules and code."""
+        return signature_of(self.model)
 
     @property
     def value_by_value(self) -> dict[str, str]:

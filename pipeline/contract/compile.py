@@ -61,7 +61,7 @@ _FIELD_CONFIG = {
 
 
 def compile_model(row: type[BaseModel]) -> tuple[tuple[FieldRules, ...], str | None]:
-    """One rule a field, in model order, and why rows go through pydantic one by one, if they do.
+    """One rule a field, in model order, and the code for which rows go through pydantic one by one, if any.
 
     Raises ContractError that names model, field, construct and remedy.
     """
@@ -80,7 +80,7 @@ def compile_model(row: type[BaseModel]) -> tuple[tuple[FieldRules, ...], str | N
     names = [rule.name for rule in rules]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ContractError(f"{row.__name__}: two fields name the same column {doubled}; give them distinct aliases")
-    return tuple(rules), f"{row.__name__} has {', '.join(validators)}" if validators else None
+    return tuple(rules), ", ".join(validators) or None
 
 
 def _refuse_model_constructs(row: type[BaseModel]) -> None:

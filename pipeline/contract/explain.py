@@ -18,7 +18,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, core_schema
 
-from pipeline.contract.payloads import row_payloads
+from pipeline.contract.payloads import Unreadable, row_payloads
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.values import Verdict, fit_value
 from pipeline.model.column import ColumnType
@@ -109,6 +109,8 @@ def _converted(value: Any, made: Any) -> str | None:
 
 def silent_conversion(rules: FieldRules, value: Any) -> str | None:
     """A conversion that pydantic's lax mode makes, and that would change a value or its meaning unseen."""
+    if isinstance(value, Unreadable):
+        return "is JSON that cannot be read: it is nested too deeply, or has a number of too many digits"
     if rules.is_taken_charge_of or value is None:
         return None
     if rules.alternatives:

@@ -10,9 +10,10 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any, Self
 
 import polars as pl
@@ -20,7 +21,15 @@ import polars as pl
 from pipeline.errors import SourceError
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
 
-__all__ = ["as_dynamic", "dynamic_texts", "frame_of_payloads", "holds_times", "parse_dynamic", "row_payloads"]
+__all__ = [
+    "Unreadable",
+    "as_dynamic",
+    "dynamic_texts",
+    "frame_of_payloads",
+    "holds_times",
+    "parse_dynamic",
+    "row_payloads",
+]
 
 _CALENDAR_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31
 _TICKS_A_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -36,6 +45,7 @@ _DURATION = re.compile(
     r"(?P<sign>-?)P(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+)(?:\.(?P<f>\d{1,9}))?S)?)?"
 )
 _TICKS = re.compile(r"(?P<ticks>-?\d+) (?:d|ms|us|ns) since 1970-01-01")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -53,10 +63,9 @@ def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
             written[index] = [
                 None if lacks else text for text, lacks in zip(written[index], rows[absent].to_list(), strict=True)
             ]
-    keys = [json.dumps(name, ensure_ascii=False) for name in names]
-    for row in range(rows.height):
-        members = ((key, texts[row]) for key, texts in zip(keys, written, strict=True))
-        yield "{" + ", ".join(f"{key}: {text}" for key, text in members if text is not None) + "}"
+    keys = [f"{_ENCODER.encode(name)}: " for name in names]
+    for texts in zip(*written, strict=True):
+        yield "{" + ", ".join([key + text for key, text in zip(keys, texts, strict=True) if text is not None]) + "}"
 
 
 def frame_of_payloads(payloads: Sequence[str], schema: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
@@ -97,9 +106,16 @@ def as_dynamic(values: pl.Series) -> pl.Series:
     return pl.select(pl.struct(texts.alias(DYNAMIC.fields[0].name))).to_series().alias(values.name)
 
 
+class Unreadable:
+    """In place of a value whose JSON Python does not read: nested too deeply, or with a number of thousands of digits."""
+
+
 def parse_dynamic(text: str, *, exact: bool) -> Any:
     """The value of a JSON text: floats as Decimal where `exact`; bytes where it has the form in which payloads keep them."""
-    value = json.loads(text, parse_float=Decimal if exact else None)
+    try:
+        value = json.loads(text, parse_float=Decimal if exact else None)
+    except (ValueError, RecursionError):
+        return Unreadable()
     if isinstance(value, dict) and value.keys() == {"base64"}:
         try:
             return base64.b64decode(value["base64"], validate=True)
@@ -111,8 +127,26 @@ def parse_dynamic(text: str, *, exact: bool) -> Any:
 def _json_texts(values: pl.Series) -> list[str | None]:
     if values.dtype == DYNAMIC:
         return [text or "null" for text in dynamic_texts(values).to_list()]
-    exact = values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series()
-    return [json.dumps(_json_value(value), ensure_ascii=False, allow_nan=False) for value in exact.to_list()]
+    exact = (
+        values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series()
+        if holds_times(values.dtype)
+        else values
+    )
+    written = _writer(exact.dtype)
+    return ["null" if value is None else written(value) for value in exact.to_list()]
+
+
+def _writer(dtype: pl.DataType) -> Callable[[Any], str]:
+    """What writes a value of that type as JSON, the common types without a detour."""
+    match dtype:
+        case pl.String() | pl.Categorical() | pl.Enum():
+            return encode_basestring
+        case pl.Decimal():
+            return '"{:f}"'.format
+        case _ if dtype.is_integer():
+            return str
+        case _:
+            return lambda value: _ENCODER.encode(_json_value(value))
 
 
 def holds_times(dtype: pl.DataType) -> bool:
@@ -305,7 +339,7 @@ def _dumps(value: Any, dtype: pl.DataType) -> str:
     """The value as `row_payloads` would write it if it is of that type."""
     if isinstance(value, int) and not isinstance(value, bool) and dtype.is_float():
         value = float(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def _raw(value: Any) -> str:

@@ -50,6 +50,7 @@ _HELD: dict[TypeName, tuple[type, ...]] = {
     TypeName.INET: (IPv4Address, IPv6Address, IPv4Network, IPv6Network),
     TypeName.CIDR: (IPv4Network, IPv6Network),
 }
+_PLAIN = (bool, int, float, str, bytes, Decimal, date, time, timedelta, UUID, list, tuple, dict, AbstractSet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,14 @@ def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
         return _fit_items(rules, target, valid)
     if isinstance(valid, Enum):
         valid = valid.value
-    if not _is_held(valid, target):
+    if not _is_held(valid, target) and not isinstance(valid, _PLAIN):
         try:
             # A type of its own, such as an URL or a path, is written as pydantic writes it, if that is what the column takes.
             valid = rules.adapter.dump_python(valid, mode="json", warnings=False)
         except (PydanticSerializationError, ValueError):
             valid = None
-        if valid is None or not _is_held(valid, target):
-            return Verdict(reason=f"is validated into something that is no {target.sql}")
+    if not _is_held(valid, target):
+        return Verdict(reason=f"is validated into something that is no {target.sql}")
     return _fit_scalar(valid, target)
 
 

@@ -155,6 +155,12 @@ class ColumnType:
         return not self.array and self.name in _TEXTS
 
     @property
+    def is_loose(self) -> bool:
+        """Whether the server calls values equal that a frame tells apart, as 1.5 and 1.50; it prints them differently, too."""
+        is_numeric_text = self.name is TypeName.NUMERIC and isinstance(self.element.frame_type, pl.String)
+        return is_numeric_text or self.name in (TypeName.CITEXT, TypeName.JSONB, TypeName.OTHER)
+
+    @property
     def element(self) -> "ColumnType":
         """The type of an array's elements; of anything else the type itself."""
         return replace(self, array=False) if self.array else self

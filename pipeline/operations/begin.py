@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from pipeline.contract.check import Contract
 from pipeline.errors import Fenced, PartitionBusy
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
@@ -187,7 +188,7 @@ def _contract_digest(spec: TableSpec, target: Target, settings: WriterSettings) 
     """SHA-256 over what decides, beside the source, which rows are staged and how they are compared."""
     columns = [(column.name, column.type.sql, column.nullable) for column in target.columns]
     facts = [
-        spec.row.model_json_schema(),
+        Contract.of(spec.row).signature,
         spec.key,
         columns,
         settings.fingerprint,

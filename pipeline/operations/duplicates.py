@@ -157,8 +157,12 @@ async def set_rows_aside(
 
 async def _read_values(connection: asyncpg.Connection, finding: Finding, target: Target) -> pl.DataFrame:
     """The values by which the rows are found again, and the number of the group that each belongs to."""
-    columns = ", ".join(quote_identifier(name) for name in (*finding.columns, GROUP))
-    rows = await connection.fetch(f"select distinct {columns} from ({finding.rows_sql}) as found")  # noqa: S608 - all quoted
+    columns = [
+        f"{quote_identifier(name)}::text" if target.column_types[name].is_loose else quote_identifier(name)
+        for name in finding.columns
+    ]
+    selected = ", ".join([*columns, quote_identifier(GROUP)])
+    rows = await connection.fetch(f"select distinct {selected} from ({finding.rows_sql}) as found")  # noqa: S608 - all quoted
     types = {name: target.column_types[name].frame_type for name in finding.columns}
     column_types = [target.column_types[name] for name in finding.columns]
     values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]

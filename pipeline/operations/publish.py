@@ -284,7 +284,7 @@ async def _publish(
             raise
         raise TargetMismatch(  # without its cause, whose text may quote a row
             f"{load.name}: target {load.spec.target} does not take the rows: "
-            f"{summarize(error)}. Alter the table or the row model; nothing was published, a rerun resumes here."
+            f"{_explain(error)}. Alter the table or the row model; nothing was published, a rerun resumes here."
         ) from None
     await async_failpoint(Place.IN_PUBLISH, **load.facts)
     await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")
@@ -293,6 +293,14 @@ async def _publish(
     counts = {"rows inserted": published.inserted_rows, "rows updated": published.updated_rows}
     note = f"{published.inserted_rows} rows inserted, {published.updated_rows} updated"
     return Verdict(totals, _balance_with(checks, note, counts), None, note)
+
+
+def _explain(error: asyncpg.PostgresError) -> str:
+    """The error without row values, and what the server says only in the words that it leaves out."""
+    text = summarize(error)
+    if isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name:
+        return f"{text}, the table has no partition for some of them"
+    return text
 
 
 async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> Verdict:

@@ -211,14 +211,15 @@ def _bound_texts(target: Target, condition: Window | Equals) -> list[str]:
     """The bounds of a window, or the one value, as literals that PostgreSQL prints in the same way, in UTC with ISO dates."""
     type_name = target.column_types[condition.column].name
     values = condition.bounds(type_name) if isinstance(condition, Window) else [condition.value(type_name)]
-    return [_literal(value) for value in values]
+    return [_literal(value, is_plain=type_name is TypeName.INTEGER) for value in values]
 
 
-def _literal(value: object) -> str:
+def _literal(value: object, *, is_plain: bool = False) -> str:
+    """`is_plain` is what PostgreSQL prints without quotes: of all numbers only those of the type integer."""
     match value:
         case bool():
             return "true" if value else "false"
-        case int() if value >= 0:
+        case int() if is_plain and value >= 0:
             return str(value)
         case datetime():
             text = value.isoformat(" ")

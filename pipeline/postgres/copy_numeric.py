@@ -35,48 +35,63 @@ def _nullable_fields(texts: pl.Series) -> pl.Series:
 
 
 def _fields(texts: pl.Series) -> pl.Series:
-    specials = {sign: (texts == text).to_numpy() for text, sign in _SPECIALS.items()}
-    finite = texts.set(texts.is_in(list(_SPECIALS)), "0") if any(map(np.any, specials.values())) else texts
-    length = finite.str.len_bytes().to_numpy().astype(np.int64)
-    is_negative = finite.str.starts_with("-").to_numpy()
-    point = finite.str.find(".", literal=True).fill_null(pl.Series(length)).to_numpy().astype(np.int64)
-    whole, shown = point - is_negative, np.maximum(length - point - 1, 0)  # digits before and behind the point
+    if not len(texts):
+        return texts.cast(pl.Binary)
+    characters, starts, ends = _content(texts)
+    signs = np.where(characters[starts] == ord("-"), _NEGATIVE, 0)
+    if characters.max() > ord("9"):
+        finite = texts
+        for special, sign in _SPECIALS.items():
+            found = (texts == special).to_numpy()
+            signs[found] = sign
+            finite = finite.set(pl.Series(found), "0")
+        characters, starts, ends = _content(finite)
+
+    begins = starts + (signs == _NEGATIVE)
+    points = ends.copy()
+    found_points = np.flatnonzero(characters == ord(".")).astype(np.int32)
+    points[np.searchsorted(ends, found_points, side="right")] = found_points
+    whole, shown = points - begins, np.maximum(ends - points - 1, 0)  # digits before and behind the point
     before, behind = -(-whole // _GROUP), -(-shown // _GROUP)
+    groups = before + behind
 
-    size = _HEADER_WORDS + before + behind
-    ends = np.cumsum(size)
-    starts = ends - size
-    words = np.empty(int(size.sum()), dtype=np.uint16)
-    words[starts] = before + behind
-    words[starts + 1] = before - 1
-    words[starts + 2] = np.where(is_negative, _NEGATIVE, 0)
-    words[starts + 3] = shown
-    for sign, mask in specials.items():
-        words[starts[mask] + 2] = sign
+    word_ends = np.cumsum(groups + _HEADER_WORDS)
+    headers = word_ends - groups - _HEADER_WORDS
+    words = np.empty(int(word_ends[-1]), dtype=">u2")
     is_digits = np.ones(len(words), dtype=np.bool_)
-    for word in range(_HEADER_WORDS):
-        is_digits[starts + word] = False
-    words[is_digits] = _digit_groups(finite, whole + shown, before * _GROUP - whole, (before + behind) * _GROUP)
+    for word, values in enumerate((groups, before - 1, signs, shown)):
+        words[headers + word] = values
+        is_digits[headers + word] = False
+    words[is_digits] = _digit_groups(characters, whole + shown, before * _GROUP - whole, groups * _GROUP)
 
-    offsets = np.concatenate([[0], ends * words.itemsize]).astype(np.int64)
-    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(words.astype(">u2").tobytes())]
+    offsets = np.concatenate([[0], word_ends * words.itemsize]).astype(np.int64)
+    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(words.tobytes())]
     return pl.Series(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(texts), buffers))
 
 
-def _digit_groups(
-    texts: pl.Series, digits: npt.NDArray[np.int64], skipped: npt.NDArray[np.int64], places: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint16]:
-    """Each value's `digits` in its `places`, a multiple of four, behind so many `skipped` ones; four by four as numbers."""
+def _content(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """The characters of all texts, and where each text begins and ends among them."""
     array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offsets, content = array.buffers()
-    first, last = np.frombuffer(memoryview(cast("pa.Buffer", offsets)), dtype=np.int64)[
-        [array.offset, array.offset + len(array)]
+    bounds = np.frombuffer(memoryview(cast("pa.Buffer", offsets)), dtype=np.int64)[
+        array.offset : array.offset + len(array) + 1
     ]
-    characters = np.frombuffer(memoryview(cast("pa.Buffer", content)), dtype=np.uint8)[first:last]
+    characters = np.frombuffer(memoryview(cast("pa.Buffer", content)), dtype=np.uint8)[bounds[0] : bounds[-1]]
+    places = (bounds - bounds[0]).astype(np.int32)
+    return characters, places[:-1], places[1:]
+
+
+def _digit_groups(
+    characters: npt.NDArray[np.uint8],
+    digits: npt.NDArray[np.int32],
+    skipped: npt.NDArray[np.int32],
+    places: npt.NDArray[np.int32],
+) -> npt.NDArray[np.uint16]:
+    """Each value's `digits` in its `places`, a multiple of four, behind so many `skipped` ones; four by four as numbers."""
     found = characters[characters >= ord("0")] - np.uint8(ord("0"))  # neither sign nor point
-    shifts = np.cumsum(places) - places + skipped - (np.cumsum(digits) - digits)
+    shifts = (np.cumsum(places - digits) - places + digits + skipped).astype(np.int32)
     placed = np.zeros(int(places.sum()), dtype=np.uint8)
-    placed[np.repeat(shifts, digits) + np.arange(len(found))] = found
+    placed[np.repeat(shifts, digits) + np.arange(len(found), dtype=np.int32)] = found
     quads = placed.reshape(-1, _GROUP)
     thousands, hundreds, tens, ones = (quads[:, place].astype(np.uint16) for place in range(_GROUP))
     numbers: npt.NDArray[np.uint16] = (

@@ -105,9 +105,8 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
         return
     child = quoted(target.name.schema_name, _child_name(target.name, partition))
     parent = quoted(target.name.schema_name, target.name.table)
-    with contextlib.suppress(
-        asyncpg.InvalidObjectDefinitionError
-    ):  # a partition of other bounds takes the rows, or some
+    # A partition of other bounds takes the rows, or the one for all others has some of them.
+    with contextlib.suppress(asyncpg.InvalidObjectDefinitionError, asyncpg.CheckViolationError):
         async with transaction(connection):
             await connection.execute(f"create table {child} partition of {parent} {bounds}")
 

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import SourceError
+from pipeline.model.source import DYNAMIC
+from pipeline.source.plain import json_text, plain_value
 
 __all__ = ["frame_of", "frame_schema_of"]
 
@@ -24,7 +26,7 @@ def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
     """The table as a frame; raises SourceError that names `origin` and a column of a type that no frame can hold.
 
     Dictionaries and runs are written out, extension types are what they are stored as. Decimals of more digits than polars
-    has, and intervals of months, become text.
+    has, and intervals of months, become text; a map becomes JSON, an object where its keys are texts.
     """
     columns = []
     for field, column in zip(table.schema, table.columns, strict=True):
@@ -55,8 +57,9 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one l
             return kind  # as polars writes a Categorical, which it reads again, and pyarrow cannot write out
         case pa.DictionaryType() | pa.RunEndEncodedType():
             return _plain_type(kind.value_type)
-        case pa.MapType():
-            return pa.map_(_plain_type(kind.key_type), _plain_type(kind.item_type))
+        case pa.MapType():  # inside of another type; there may be several of one key
+            entry = [pa.field("key", _plain_type(kind.key_type)), pa.field("value", _plain_type(kind.item_type))]
+            return pa.list_(pa.struct(entry))
         case pa.FixedSizeListType():
             return pa.list_(_plain_type(kind.value_type), kind.list_size)
         case pa.ListType() | pa.ListViewType():
@@ -101,6 +104,8 @@ def _as_plain(column: _Array, kind: pa.DataType) -> _Array:
     if plain == kind:
         return column
     match kind:
+        case pa.MapType():
+            return _json_column([None if pairs is None else _json_of_map(pairs) for pairs in column.to_pylist()])
         case pa.RunEndEncodedType():
             return _as_plain(_by_chunk(_pc.run_end_decode, column, kind.value_type), kind.value_type)
         case pa.ListViewType() | pa.LargeListViewType():
@@ -131,11 +136,26 @@ def _without_views(lists: _Array) -> _Array:
     return _pa.LargeListArray.from_arrays(offsets, lists.flatten(), mask=lists.is_null())
 
 
+def _json_of_map(pairs: list[tuple[Any, Any]]) -> str:
+    """An object where each key is a text of its own, otherwise a list of pairs: an object would lose some."""
+    plain = [(plain_value(key), plain_value(value)) for key, value in pairs]
+    keys = {key for key, _ in plain if isinstance(key, str)}
+    return json_text(dict(plain) if len(keys) == len(plain) else [list(pair) for pair in plain])
+
+
+def _json_column(texts: list[str | None]) -> _Array:
+    """A column of DYNAMIC."""
+    [field] = DYNAMIC.fields
+    mask = pa.array([text is None for text in texts], pa.bool_())
+    return _pa.chunked_array([_pa.StructArray.from_arrays([pa.array(texts, pa.string())], [field.name], mask=mask)])
+
+
 def _iso_interval(months: int, days: int, nanoseconds: int) -> str:
-    """ISO 8601, each of the three parts with a sign of its own, as PostgreSQL reads and writes it."""
+    """ISO 8601, each part with a sign of its own, as PostgreSQL reads and writes it."""
     seconds, fraction = divmod(abs(nanoseconds), 10**9)
     sign = "-" if nanoseconds < 0 else ""
-    return f"P{months}M{days}DT{sign}{seconds}" + (f".{fraction:09}".rstrip("0") if fraction else "") + "S"
+    date = (f"{months}M" if months else "") + (f"{days}D" if days else "")
+    return f"P{date}T{sign}{seconds}" + (f".{fraction:09}".rstrip("0") if fraction else "") + "S"
 
 
 def _unfit(origin: str, field: "pa.Field[Any]", why: str) -> str:

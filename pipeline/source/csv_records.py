@@ -23,8 +23,10 @@ INNER_QUOTE = "has text behind a closing quote, or a quote inside a quoted field
 
 _LF, _CR = 10, 13
 _PLAIN = ord("x")  # stands for an escaped byte while structure is looked for
-_LENIENT_BYTES = 8192
-"""How far behind a quote that is out of place a damaged record is followed over line ends."""
+_LENIENT_BYTES, _LENIENT_QUOTES = 8192, 64
+"""How far behind a quote that is out of place, and over how many more, a damaged record is followed over line ends."""
+_IN_ORDER_BY_HAND = 4
+"""Records looked at by hand behind a damaged one: where there is one, there are often more."""
 _FIRST_WINDOW = 64
 """Quotes looked at after a record by hand; doubled as long as they are in order."""
 
@@ -202,14 +204,13 @@ class _Quoted:
             start = int(outside_nexts[-1]) if len(outside_nexts) else start
             if trouble is None:
                 break
-            if (by_hand := self._by_hand(start)) is None:
+            found = self._some_by_hand(start)
+            if not found:
                 break
-            end, following, reason = by_hand
-            if reason is not None:
-                damaged[start] = reason
-            starts.append(np.array([start]))
-            ends.append(np.array([end]))
-            start, window = following, _FIRST_WINDOW
+            starts.append(np.array([begin for begin, _, _, _ in found]))
+            ends.append(np.array([end for _, end, _, _ in found]))
+            damaged.update((begin, reason) for begin, _, _, reason in found if reason is not None)
+            start, window = found[-1][2], _FIRST_WINDOW
         if self._final and start < len(self._text):
             starts.append(np.array([start]))
             ends.append(np.array([len(self._text)]))
@@ -265,6 +266,19 @@ class _Quoted:
         outside = np.searchsorted(quotes, ends) % 2 == 0
         return ends[outside], nexts[outside]
 
+    def _some_by_hand(self, start: int) -> list[tuple[int, int, int, str | None]]:
+        """Records from `start` on, up to some in a row that are in order: begin, end, begin of the next one, what is wrong."""
+        found: list[tuple[int, int, int, str | None]] = []
+        in_order = 0
+        while (
+            in_order < _IN_ORDER_BY_HAND and start < len(self._text) and (by_hand := self._by_hand(start)) is not None
+        ):
+            end, following, reason = by_hand
+            found.append((start, end, following, reason))
+            in_order = 0 if reason is not None else in_order + 1
+            start = following
+        return found
+
     def _by_hand(self, start: int) -> tuple[int, int, str | None] | None:
         """End of the record at `start`, start of the next one, and what is wrong with it; None if it is not complete."""
         text, position, reason = self._text, start, None
@@ -289,7 +303,7 @@ class _Quoted:
 
     def _closing(self, start: int, opening: int) -> tuple[int, str | None] | None:
         """Where the quoted field ends, and what is wrong in it; -1 for nowhere; None if that cannot be known yet."""
-        text, reason = self._text, None
+        text, reason, lenient_quotes = self._text, None, 0
         search, limit = opening + 1, len(text)
         while (found := text.find(self._quote, search, limit)) >= 0:
             behind = text[found + 1] if found + 1 < len(text) else None
@@ -297,6 +311,9 @@ class _Quoted:
                 break
             if behind is None or behind in self._stops:
                 return found + 1, reason
+            lenient_quotes += reason is not None
+            if lenient_quotes > _LENIENT_QUOTES:
+                return -1, reason
             if behind == self._quote:
                 search = found + 2
                 continue

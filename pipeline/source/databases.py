@@ -20,6 +20,7 @@ from pipeline.source.values import FrameBuilder
 __all__ = ["Database", "PostgresDatabase", "QueryRefused", "SqliteDatabase"]
 
 _FETCH_ROWS = 8_192
+_BOUNDS = {"lower", "upper"}
 
 
 class QueryRefused(Exception):
@@ -38,8 +39,8 @@ class Database(ABC):
     def connect(self) -> None: ...
 
     @abstractmethod
-    def execute(self, query: str, placeholder: re.Pattern[str], parameters: Mapping[str, str]) -> list[str]:
-        """Begin the query and return its columns' names; group 1 of a placeholder is a parameter's name."""
+    def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
+        """Begin the query and return its columns' names; a parameter stands in it as `{name}`."""
 
     @abstractmethod
     def fetch(self) -> pl.DataFrame | None:
@@ -68,7 +69,6 @@ _AS_THEY_ARE = {
     *("text", "varchar", "bpchar", "name", "bytea", "uuid", "date", "time", "timestamp", "timestamptz"),
 }
 """Types whose values ADBC gives exactly. Of others it gives the bytes on the wire, or flattens them, or drops their point."""
-_AS_JSON = {"json", "jsonb", "record"}
 _TYPE = b"POSTGRESQL:type"
 _SPEAKABLE = re.compile(  # parts of messages that quote neither a row nor a secret
     r"Connection refused|authentication failed|timeout expired|could not translate host name|no pg_hba\.conf entry|"
@@ -100,24 +100,23 @@ class PostgresDatabase(Database):
             self._connection = driver.connect(self._address())
             self._cursor = self._connection.cursor(adbc_stmt_kwargs={_BATCH_BYTES_OPTION: str(_BATCH_BYTES)})
 
-    def execute(self, query: str, placeholder: re.Pattern[str], parameters: Mapping[str, str]) -> list[str]:
-        settings = {f"rowledger.{name}": value for name, value in parameters.items()}
-        casts = {"partition_key": "text"}
-        text = placeholder.sub(
-            lambda found: f"current_setting('rowledger.{found[1]}')::{casts.get(found[1], 'timestamptz')}", query
-        )
+    def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
+        settings = {"timezone": self._timezone, "intervalstyle": "iso_8601", "datestyle": "ISO"}
+        for number, (name, value) in enumerate(parameters.items()):
+            kind = "timestamptz" if name in _BOUNDS else "text"
+            settings[f"rowledger.parameter_{number}"] = value
+            query = query.replace(f"{{{name}}}", f"current_setting('rowledger.parameter_{number}')::{kind}")
         with _without_values():
             self._cursor.execute("set transaction read only")
-            settings |= {"timezone": self._timezone, "intervalstyle": "iso_8601", "datestyle": "ISO"}
             for name, value in settings.items():
                 self._cursor.execute("select set_config($1, $2, true)", [name, value])
                 self._cursor.fetchall()
-            schema = self._cursor.adbc_execute_schema(text)
+            schema = self._cursor.adbc_execute_schema(query)
             names: list[str] = schema.names
             kinds = [(field.metadata or {}).get(_TYPE, b"").decode() for field in schema]
             self._columns = dict(zip(names, kinds, strict=True))
             if len(self._columns) == len(names):
-                self._cursor.execute(_as_exact_query(text, self._columns))
+                self._cursor.execute(_as_exact_query(query, self._columns))
                 self._batches = self._cursor.fetch_record_batch()
         return names
 
@@ -157,8 +156,8 @@ class PostgresDatabase(Database):
 
 
 def _is_json(kind: str) -> bool:
-    """Whether values of the type are asked for as JSON: arrays too, of which ADBC does not tell the dimensions."""
-    return kind in _AS_JSON or kind.startswith("_")
+    """Whether values of the type are asked for as JSON: arrays, of which ADBC does not tell the dimensions, and records."""
+    return kind == "record" or kind.startswith("_")
 
 
 def _as_exact_query(query: str, kinds: Mapping[str, str]) -> str:
@@ -169,8 +168,7 @@ def _as_exact_query(query: str, kinds: Mapping[str, str]) -> str:
     for name, kind in kinds.items():
         column = '"' + name.replace('"', '""') + '"'
         if _is_json(kind):
-            exact = f"to_json({column})::text" if kind not in {"json", "jsonb"} else f"{column}::text"
-            columns.append(f"{exact} as {column}")
+            columns.append(f"to_json({column})::text as {column}")
         else:
             columns.append(column if kind in _AS_THEY_ARE else f"{column}::text as {column}")
     return f"select {', '.join(columns)} from (\n{query}\n) as source_query"  # noqa: S608, it is the user's own query
@@ -220,11 +218,14 @@ class SqliteDatabase(Database):
         except sqlite3.Error as error:
             raise QueryRefused(_told_by_sqlite(error)) from None
 
-    def execute(self, query: str, placeholder: re.Pattern[str], parameters: Mapping[str, str]) -> list[str]:
+    def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
         assert self._connection is not None  # noqa: S101 - it was connected first
-        values = {name: value if name == "partition_key" else self._local(value) for name, value in parameters.items()}
+        values = {}
+        for number, (name, value) in enumerate(parameters.items()):
+            values[f"parameter_{number}"] = self._local(value) if name in _BOUNDS else value
+            query = query.replace(f"{{{name}}}", f":parameter_{number}")
         try:
-            self._cursor = self._connection.execute(placeholder.sub(r":\1", query), values)
+            self._cursor = self._connection.execute(query, values)
         except sqlite3.Error as error:
             raise QueryRefused(_told_by_sqlite(error)) from None
         self._names = [column[0] for column in self._cursor.description or ()]

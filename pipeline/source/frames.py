@@ -11,11 +11,14 @@ import polars as pl
 
 from pipeline.errors import SourceError
 from pipeline.model.source import RESERVED_PREFIX
-from pipeline.source.values import Unfit, column_of, plain_value
+from pipeline.source.plain import Unfit, plain_value
+from pipeline.source.values import column_of
 
 __all__ = ["frames_of", "holds_many"]
 
-_ONLY_VALUE_BY_VALUE = (pl.Object, pl.Int128, pl.UInt128)  # the spool has no such columns
+# The spool has no such columns.
+_ONLY_VALUE_BY_VALUE = (pl.Object, pl.Int128, pl.UInt128)
+_ONLY_BY_ARROW = (pl.Map, pl.BaseExtension)
 
 
 def holds_many(item: object) -> bool:
@@ -39,11 +42,19 @@ def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN
     for frame in frames:
         if reserved := [name for name in frame.columns if name.startswith(RESERVED_PREFIX)]:
             raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; call them otherwise")
-        yield frame.with_columns(
-            _by_value(name, frame[name].to_list(), origin)
-            for name, dtype in frame.schema.items()
-            if isinstance(dtype, _ONLY_VALUE_BY_VALUE)
-        )
+        columns = [_spoolable(frame[name], origin) for name in frame.columns]
+        yield pl.DataFrame(columns, height=frame.height)
+
+
+def _spoolable(column: pl.Series, origin: str) -> pl.Series:
+    """The column in a type that the spool has."""
+    if isinstance(column.dtype, _ONLY_VALUE_BY_VALUE):
+        return _by_value(column.name, column.to_list(), origin)
+    if isinstance(column.dtype, _ONLY_BY_ARROW):
+        from pipeline.source.arrow import frame_of  # noqa: PLC0415, it imports pyarrow
+
+        return frame_of(column.to_frame().to_arrow(), origin=origin)[column.name]
+    return column
 
 
 def _of_arrow(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above

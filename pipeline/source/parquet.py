@@ -190,7 +190,7 @@ def _read_rows(file: Path, descriptor: ChunkDescriptor) -> pl.DataFrame:
 def _is_only_for_arrow(schema: pl.Schema) -> bool:
     """Whether polars gives a type that it makes nothing of: an extension type, or more digits than its decimals have."""
     return any(
-        isinstance(leaf, pl.BaseExtension)
+        isinstance(leaf, pl.BaseExtension | pl.Map)
         or (isinstance(leaf, pl.Decimal) and leaf.precision > pl.Decimal(None).precision)
         for dtype in schema.dtypes()
         for leaf in _leaves(dtype)

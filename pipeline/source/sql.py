@@ -28,7 +28,6 @@ __all__ = ["SqlQuery"]
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 5.0
-_PLACEHOLDER = re.compile(r"\{(partition_key|lower|upper)\}")
 _DATABASES: dict[str, type[Database]] = {
     "postgresql": PostgresDatabase,
     "postgres": PostgresDatabase,
@@ -40,8 +39,8 @@ class SqlQuery(SpooledSource):
     """The rows of a query, whose order is that of the query; without `order by` a rerun may have to begin anew.
 
     `{partition_key}`, `{lower}` and `{upper}` in it are bound as parameters, never written into it: the partition's key as
-    text, and the bounds of its column, from `{lower}` on and before `{upper}`, as timestamptz (PostgreSQL, in the partition's
-    time zone) or as the text `YYYY-MM-DD HH:MM:SS` of the local time (SQLite).
+    text (those of several dimensions by their names), and the bounds of its window, from `{lower}` on and before `{upper}`, as
+    timestamptz (PostgreSQL, in the partition's time zone) or as the text `YYYY-MM-DD HH:MM:SS` of local time (SQLite).
     """
 
     kind: Literal["sql"] = "sql"
@@ -65,7 +64,7 @@ class SqlQuery(SpooledSource):
             yield from Spool(scope).write(frames, origin=f"query of {self.url_variable}")
 
     def _frames(self, session: "_Session", database: Database, parameters: dict[str, str]) -> Iterator[pl.DataFrame]:
-        execute = partial(database.execute, self.query.rstrip().rstrip(";"), _PLACEHOLDER, parameters)
+        execute = partial(database.execute, self.query.rstrip().rstrip(";"), parameters)
         names = session.run(execute, self.fetch_timeout_s, "executing the query")
         if double := sorted({name for name in names if names.count(name) > 1}):
             raise SourceError(f"{self.url_variable}: the query gives several columns named {double}; name them apart")
@@ -78,17 +77,12 @@ class SqlQuery(SpooledSource):
 
     def _parameters(self, partition: Partition) -> dict[str, str]:
         """The values of the placeholders that the query has."""
-        wanted = set(_PLACEHOLDER.findall(self.query))
-        if partition.lower is None or partition.upper is None:
-            if bounds := sorted(wanted - {"partition_key"}):
-                raise SourceError(f"the query has {bounds}, but partition {partition.key!r} has no bounds")
-            return {"partition_key": partition.key} if wanted else {}
-        values = {
-            "partition_key": partition.key,
-            "lower": partition.lower.isoformat(sep=" "),
-            "upper": partition.upper.isoformat(sep=" "),
-        }
-        return {name: values[name] for name in sorted(wanted)}
+        values = partition.placeholders
+        if window := partition.window:
+            values |= {"lower": window.lower.isoformat(sep=" "), "upper": window.upper.isoformat(sep=" ")}
+        elif bounds := sorted(set(re.findall(r"\{(lower|upper)\}", self.query))):
+            raise SourceError(f"the query has {bounds}, but partition {partition.key!r} is no one window of time")
+        return {name: value for name, value in values.items() if f"{{{name}}}" in self.query}
 
     def _database(self, partition: Partition) -> Database:
         secret = secret_from_environment(self.url_variable)
@@ -99,7 +93,8 @@ class SqlQuery(SpooledSource):
             raise SourceError(
                 f"{self.url_variable} holds no URL of a known kind; it begins with postgresql:// or sqlite:///"
             )
-        return kind(secret, timezone=partition.timezone, connect_timeout_s=self.connect_timeout_s)
+        timezone = partition.window.timezone if partition.window else "UTC"
+        return kind(secret, timezone=timezone, connect_timeout_s=self.connect_timeout_s)
 
 
 class _Session:

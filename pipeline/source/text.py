@@ -36,6 +36,8 @@ _EXPANSION_FREE_BYTES = 16 * 2**20
 _ENDINGS: dict[str, Literal["gzip", "zstd"]] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _MAGIC: dict[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _OTHER_MAGIC = {b"PK\x03\x04": "a zip archive", b"BZh": "compressed by bzip2", b"\xfd7zX": "compressed by xz"}
+_RECORDS_BEHIND_A_WRONG_ONE = 16
+"""Decoding takes room for all that it might find; so it begins anew with few records, and goes on with ever more."""
 _UNFIT_CODECS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf_7"}
 
 # A wrong byte is carried as one of these through decoding; as UTF-8 it is a sequence that is never valid.
@@ -208,11 +210,16 @@ def undecodable(text: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
     """The numbers of the records that do not decode."""
     numbers: list[int] = []
     view = memoryview(text)
-    position, end = 0, int(ends[-1]) if len(ends) else 0
-    while (wrong := _first_wrong(view[position:end])) is not None:
-        number = int(np.searchsorted(starts, position + wrong, side="right")) - 1
+    first, count = 0, len(starts)
+    while first < len(starts):
+        last = min(first + count, len(starts)) - 1
+        wrong = _first_wrong(view[starts[first] : ends[last]])
+        if wrong is None:
+            first, count = last + 1, 2 * count
+            continue
+        number = int(np.searchsorted(starts, starts[first] + wrong, side="right")) - 1
         numbers.append(number)
-        position = int(ends[number])
+        first, count = number + 1, _RECORDS_BEHIND_A_WRONG_ONE
     return numbers
 
 

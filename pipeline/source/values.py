@@ -1,48 +1,32 @@
-"""Frames of Python values, exactly: each column in the one type that all its values have, or as the JSON text of each.
+"""Frames of rows of Python values: each column in the one type that all its values have, or as the JSON text of each.
 
 Nothing is converted into anything that is not equal to it: True is no 1, 1 is no 1.0, a key that a row lacks is no null.
 """
 
-import base64
 import dataclasses
 import json
-import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from pathlib import PurePath
 from typing import Any
-from uuid import UUID
 
 import polars as pl
-from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel
 
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, RESERVED_PREFIX
+from pipeline.source.plain import PLAIN_TYPES, Unfit, json_text, model_values, plain_value, type_name
 
-__all__ = ["Fault", "FrameBuilder", "Unfit", "column_of", "frame_of_rows", "json_text", "plain_value"]
+__all__ = ["Fault", "FrameBuilder", "Unfit", "column_of", "frame_of_rows"]
 
 _Row = dict[str, Any]
 _Values = list[Any]
 
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
-_WRITTEN_BITS_MAX = 14_000  # of longer integers Python neither writes nor reads the decimal digits
 _DECIMAL_DIGITS_MAX = 38
 _LINE_BYTES_MAX = 65_536
-_AS_TEXT = (
-    *(IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network),
-    *(PurePath, AnyUrl),
-)
-_PLAIN_TYPES = {type(None), bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta}
-"""Types whose values are taken as they are; of others each value is looked at."""
-
-
-class Unfit(Exception):
-    """Why something is no row, or no value of one; its text quotes no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +76,7 @@ class FrameBuilder:
             row = item if type(item) is dict else _row_of(item)
             if not row.keys() <= self._types.keys():
                 _require_names(row)
-            return row if set(map(type, row.values())) <= _PLAIN_TYPES else _plain_row(row)
+            return row if set(map(type, row.values())) <= PLAIN_TYPES else _plain_row(row)
         except Unfit as unfit:
             return Fault(str(unfit), _likeness(item).encode()[:_LINE_BYTES_MAX])
 
@@ -124,11 +108,11 @@ def _row_of(item: object) -> _Row:
         case Mapping():
             return dict(item)
         case BaseModel():
-            return _model_values(item)
+            return model_values(item)
         case _ if dataclasses.is_dataclass(item) and not isinstance(item, type):
             return {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
         case _:
-            raise Unfit(f"is no row: an item of type {_type_name(item)}")
+            raise Unfit(f"is no row: an item of type {type_name(item)}")
 
 
 def column_of(name: str, values: _Values) -> pl.Series:
@@ -144,45 +128,13 @@ def column_of(name: str, values: _Values) -> pl.Series:
     return pl.Series(name, texts, dtype=DYNAMIC)
 
 
-def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
-    """A plain value as JSON, in the form in which payloads of dead letters keep it; decimals are numbers with all digits."""
-    match value:
-        case None | bool() | str():
-            return json.dumps(value)
-        case int():
-            return int.__repr__(value) if value.bit_length() < _WRITTEN_BITS_MAX else f'"{value:#x}"'
-        case float() if math.isfinite(value):
-            return float.__repr__(value)
-        case Decimal() if value.is_finite():
-            return str(value)
-        case float() | Decimal():
-            return '"NaN"' if math.isnan(value) else ('"Infinity"' if value > 0 else '"-Infinity"')
-        case bytes():
-            return json.dumps({"base64": base64.b64encode(value).decode("ascii")})
-        case date() | time():
-            return json.dumps(value.isoformat())
-        case timedelta():
-            return json.dumps(_iso_duration(value))
-        case list():
-            return "[" + ", ".join(map(json_text, value)) + "]"
-        case dict():
-            return "{" + ", ".join(f"{json.dumps(name)}: {json_text(item)}" for name, item in value.items()) + "}"
-    raise TypeError(f"not a plain value: {_type_name(value)}")
-
-
-def _iso_duration(value: timedelta) -> str:
-    sign, value = ("-", -value) if value < timedelta() else ("", value)
-    fraction = f".{value.microseconds:06}" if value.microseconds else ""
-    return f"{sign}P{value.days}DT{value.seconds}{fraction}S"
-
-
 # ---- rows ---------------------------------------------------------------------------------------------------------------
 
 
 def _require_names(row: _Row) -> None:
     for name in row:
         if not isinstance(name, str):
-            raise Unfit(f"has a column whose name is of type {_type_name(name)}")
+            raise Unfit(f"has a column whose name is of type {type_name(name)}")
         if name.startswith(RESERVED_PREFIX):
             raise Unfit(f"has a column whose name begins with {RESERVED_PREFIX!r}, which is reserved")
 
@@ -204,105 +156,12 @@ def _are_alike(rows: Sequence[_Row]) -> bool:
     return bool(rows) and all(row.keys() == rows[0].keys() for row in rows)
 
 
-def _model_values(model: BaseModel) -> _Row:
-    """The values as they are, under the names that the contract knows them by; serializers could change them."""
-    fields = type(model).model_fields
-    row = {field.alias or name: getattr(model, name) for name, field in fields.items()}
-    return {**row, **(model.model_extra or {})}
-
-
 def _likeness(item: object) -> str:
     """What an item that is no row is like: its JSON, with the types' names for what has none."""
     try:
-        return json_text(plain_value(item, unfit=lambda value: f"<{_type_name(value)}>"))
+        return json_text(plain_value(item, unfit=lambda value: f"<{type_name(value)}>"))
     except (RecursionError, ValueError):
-        return json.dumps(f"<{_type_name(item)}>")
-
-
-def _type_name(value: object) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-# ---- values -------------------------------------------------------------------------------------------------------------
-
-
-def _refuse(value: object) -> object:
-    raise Unfit(f"holds a value of type {_type_name(value)}, which no column can hold")
-
-
-def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912, one line a type
-    """The value in one of the plain types, equal to what it was; `unfit` says what becomes of a value that has none."""
-    if type(value) in _PLAIN_TYPES:
-        return value
-    match value:
-        case Enum():
-            return plain_value(value.value, unfit)
-        case _ if (library := type(value).__module__.partition(".")[0]) in {"numpy", "pandas"}:
-            return _plain_of_library(value, library, unfit)
-        case datetime():
-            return datetime.combine(value.date(), value.time(), value.tzinfo)
-        case list() | tuple():
-            return [plain_value(item, unfit) for item in value]
-        case set() | frozenset():
-            return sorted(
-                (plain_value(item, unfit) for item in value), key=json_text
-            )  # in an order that is always the same
-        case BaseModel():
-            return {name: plain_value(item, unfit) for name, item in _model_values(value).items()}
-        case Mapping() if all(isinstance(name, str) for name in value):
-            return {str.__str__(name): plain_value(item, unfit) for name, item in value.items()}
-        case SecretStr() | SecretBytes():
-            return value.get_secret_value()
-        case str():
-            return str.__str__(value)
-        case int():
-            return int.__int__(value)
-        case float():
-            return float.__float__(value)
-        case bytes() | bytearray() | memoryview():
-            return bytes(value)
-        case Decimal():
-            return Decimal(value)
-        case date():
-            return date(value.year, value.month, value.day)
-        case timedelta():
-            return timedelta(value.days, value.seconds, value.microseconds)
-        case UUID():
-            return str(value)
-        case _ if isinstance(value, _AS_TEXT):
-            return str(value)
-        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {field.name: plain_value(getattr(value, field.name), unfit) for field in dataclasses.fields(value)}
-        case _:
-            return unfit(value)
-
-
-def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object]) -> Any:  # noqa: ANN401, PLR0911, one line a type
-    """What numpy and pandas have of their own; neither is imported for it."""
-    kind = type(value).__name__
-    if library == "pandas":
-        if kind in {"NaTType", "NAType"}:
-            return None
-        if kind == "Timestamp":
-            return value.isoformat() if value.nanosecond else value.to_pydatetime()
-        if kind == "Timedelta":
-            return value.isoformat() if value.nanoseconds else value.to_pytimedelta()
-        return unfit(value)
-    if kind == "ndarray":
-        return (
-            plain_value(value.tolist(), unfit)
-            if value.dtype.kind not in "mM"
-            else [plain_value(item, unfit) for item in value]
-        )
-    if kind in {"datetime64", "timedelta64"}:
-        if str(value) == "NaT":
-            return None
-        exact = value.astype(f"{kind}[us]")
-        item = exact.item() if exact == value else None
-        return str(value) if item is None or type(item) is int else item  # below a microsecond, or beyond the year 9999
-    item = value.item()
-    return item if type(item) in _PLAIN_TYPES else unfit(value)
+        return json.dumps(f"<{type_name(item)}>")
 
 
 # ---- types --------------------------------------------------------------------------------------------------------------

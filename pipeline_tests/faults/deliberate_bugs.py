@@ -12,6 +12,8 @@ _CRASH_TESTS = "pipeline_tests/faults/test_crashing_rows.py"
 _CHUNK_TESTS = "pipeline_tests/integration/test_chunk_transaction.py"
 _DEAD_LETTER_TESTS = "pipeline_tests/integration/test_dead_letters.py"
 _LOAD_TESTS = "pipeline_tests/integration/test_load.py"
+_STREAMING_TESTS = "pipeline_tests/integration/test_streaming.py"
+_TRANSFORM_TESTS = "pipeline_tests/integration/test_transforms.py"
 _RECONCILE_TESTS = "pipeline_tests/integration/test_reconcile.py"
 _OUTAGE_TESTS = "pipeline_tests/faults/test_outages.py"
 _SERVER_TESTS = "pipeline_tests/faults/test_server_resources.py"
@@ -490,6 +492,62 @@ returning enqueued_rows;""",
         ),
         test="pipeline_tests/unit/test_parquet_source.py::test_other_content_of_the_same_size_is_noticed",
         noticed="DID NOT RAISE",
+    ),
+    Bug(
+        name="spooled chunks known by their size",
+        mistake="A chunk with the same number and the same rows is the one that has committed.",
+        changes=(
+            Change(
+                "sql/queries/ledger.sql",
+                """\
+ and enqueued_rows = $4 and digest = $5;
+""",
+                """\
+ and enqueued_rows = $4 and $5::text is not null;
+""",
+            ),
+            Change(
+                "pipeline/postgres/ledger.py",
+                """\
+    if not await is_plan_of(connection, handle, manifest):
+        return False
+""",
+                "",
+            ),
+        ),
+        test=f"{_STREAMING_TESTS}::test_a_rerun_whose_source_gives_other_chunks_loads_those[other rows]",
+        noticed="AssertionError",
+    ),
+    Bug(
+        name="filtered rows uncounted",
+        mistake="What the transform filters is not wanted, so it needs no figure.",
+        changes=(
+            Change(
+                "pipeline/preparation/rows.py",
+                """\
+        self._filtered_rows += outcome.filtered_rows
+""",
+                "",
+            ),
+        ),
+        test=f"{_TRANSFORM_TESTS}::test_filtered_rows_are_counted_and_rows_for_which_it_raises_are_dead_letters",
+        noticed="enqueued and 0 added, but",
+    ),
+    Bug(
+        name="source's failure taken for its end",
+        mistake="A source that raises has no more rows.",
+        changes=(
+            Change(
+                "pipeline/operations/streaming.py",
+                """\
+                if item.error is not None:
+                    raise item.error
+""",
+                "",
+            ),
+        ),
+        test=f"{_STREAMING_TESTS}::test_a_source_that_fails_publishes_nothing_and_a_rerun_goes_on_behind_what_had_committed",
+        noticed="isinstance(None, SourceError)",
     ),
     # ---- judging and publishing ---------------------------------------------------------------------------------------
     Bug(

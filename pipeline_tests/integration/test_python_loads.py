@@ -10,15 +10,15 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.model.partition import Partition
-from pipeline_tests import python_tables_for_tests
+from pipeline_tests import elsewhere_for_tests
+from pipeline_tests.elsewhere_for_tests import GENERATED
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one
-from pipeline_tests.python_tables_for_tests import GENERATED
 
 
 @pytest.fixture(autouse=True)
 def _nothing_given_to_other_tests() -> Iterator[None]:
     yield
-    python_tables_for_tests.given.clear()
+    elsewhere_for_tests.given.clear()
 
 
 def test_good_rows_of_every_kind_are_loaded_and_the_others_are_dead_letters_with_true_reasons(
@@ -35,7 +35,7 @@ def test_good_rows_of_every_kind_are_loaded_and_the_others_are_dead_letters_with
         yield {"sensor": 4, "value": object()}
         yield pl.DataFrame({"sensor": range(100, 350), "value": [0.25] * 250})
 
-    python_tables_for_tests.given.append(rows)
+    elsewhere_for_tests.given.append(rows)
 
     report = load_one(database, GENERATED, tmp_path, "all")
 
@@ -80,14 +80,14 @@ def test_a_function_that_fails_in_the_middle_publishes_nothing_and_its_rerun_goe
             if first == 300 and fails:
                 raise ValueError("a secret of row 399")
 
-    python_tables_for_tests.given.append(rows)
+    elsewhere_for_tests.given.append(rows)
     observer = Recorder()
 
     report = load_one(database, GENERATED, tmp_path, "all", observer=observer)
 
     assert isinstance(report.error, SourceError)
     assert str(report.error).startswith(
-        "pipeline_tests.python_tables_for_tests.readings_as_given raised builtins.ValueError behind 400 rows"
+        "pipeline_tests.elsewhere_for_tests.readings_as_given raised builtins.ValueError behind 400 rows"
     )
     assert "if first == 300" not in observer.text
     assert "raise ValueError" in observer.text
@@ -104,7 +104,7 @@ def test_a_function_that_fails_in_the_middle_publishes_nothing_and_its_rerun_goe
 
 
 def test_a_function_that_gives_nothing_is_an_empty_load(database: str, tmp_path: Path) -> None:
-    python_tables_for_tests.given.append(lambda _: iter(()))
+    elsewhere_for_tests.given.append(lambda _: iter(()))
 
     report = load_one(database, GENERATED, tmp_path, "all")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
+import pytest
 from pydantic import BaseModel, Field, IPvAnyAddress
 
 from pipeline.contract.types import Integer, char, pg_enum, pg_type
@@ -198,7 +199,7 @@ KEPT = TableSpec(
 )
 KEPT_ROW: dict[str, Any] = {
     'Größe in %, "m"': 1, "select": "from", "x" * 63: "line\none", "mood": "glad", "code": "AB", "tags": "t",
-    "email": "Who@Example.org", "price": "1.50", "rounded": 1200, "stamp": datetime(2024, 3, 10, 2, 30, 0, 123_000),
+    "email": "Who@Example.org", "price": "1.50", "rounded": 120, "stamp": datetime(2024, 3, 10, 2, 30, 0, 123_000),
     "padded": "abc  ",
 }  # fmt: skip
 
@@ -216,7 +217,7 @@ def existing_table(database: str) -> None:
             gone text, "Größe in %, ""m""" depot.money, "select" depot.strict_code, '''
             f'"{"x" * 63}" text, '
             """mood depot.mood, unknown depot.strict_code, code depot.code, tags text, email citext, price numeric,
-            rounded numeric(6,-2), stamp timestamp(3), padded character(4),
+            rounded numeric(4,1), stamp timestamp(3), padded character(4),
             doubled numeric generated always as (price * 2) stored, serial serial, made timestamptz not null default now())"""
         ),
         'alter table depot."Kept, élan" drop column gone',
@@ -235,7 +236,7 @@ def test_an_existing_table_keeps_its_domains_defaults_and_odd_names(database: st
     assert len({row.pop("serial") for row in found}) == len(found)
     assert None not in [row.pop("made") for row in found]
     first = {
-        **KEPT_ROW, 'Größe in %, "m"': "1.00", "select": "FROM", "rounded": "1200", "stamp": "2024-03-10 02:30:00.123",
+        **KEPT_ROW, 'Größe in %, "m"': "1.00", "select": "FROM", "rounded": "120.0", "stamp": "2024-03-10 02:30:00.123",
         "padded": "abc", "unknown": "NONE", "doubled": "3.00",
     }  # fmt: skip
     assert found == [first, {**first, "select": "INTO", "code": None}]
@@ -263,7 +264,13 @@ def test_what_a_column_would_change_or_refuse_is_a_dead_letter_with_its_reason(d
     assert [tuple(letter) for letter in letters] == [
         (1, "contract", None, "mood", "mood: is none of the labels of the enum depot.mood"),
         (2, "contract", None, "stamp", f"stamp: has more than the 3 digits below the second that {stamp} takes"),
-        (3, "contract", None, "rounded", "rounded: is no multiple of 100, as numeric(6,-2) takes"),
+        (
+            3,
+            "contract",
+            None,
+            "rounded",
+            "rounded: has more than the 3 digits before the decimal point that numeric(4,1) takes",
+        ),
         (4, "contract", None, "padded", "padded: has more than the 4 characters that character(4) takes"),
         (5, "contract", None, "code", "code: has more than the 4 characters that character varying(4) takes"),
         (6, "copy", "23514", "code", "refused by the server: check violation (SQLSTATE 23514), constraint code_check"),
@@ -297,3 +304,52 @@ def test_a_row_that_text_copy_stumbles_over_is_found_among_line_breaks(database:
     ]
     assert not any("no end" in letter["reason"] for letter in letters)
     assert {row["a_char"] for row in texts_of(database, "written")} == {"\n\r\t\\"}
+
+
+class Keyed(BaseModel):
+    email: Annotated[str, pg_type("citext")]
+    amount: Decimal
+    span: Annotated[str, pg_type("int4range")]
+    code: Annotated[str, char(4)]
+    number: Integer
+
+
+def keyed(*key: str) -> TableSpec:
+    return TableSpec(
+        name="keyed",
+        row=Keyed,
+        source=ParquetFiles(path="{landing}/rows.parquet"),
+        key=key,
+        dead_letters=_TOLERANT,
+    )
+
+
+BY_EMAIL, BY_AMOUNT, BY_SPAN, BY_CODE, BY_ALL = (
+    keyed("email"), keyed("amount"), keyed("span"), keyed("code"), keyed("code", "amount", "email", "span"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "values", "surplus"),
+    [
+        (BY_EMAIL, "email", ["a@x", "b@x", "A@X", "c@x", "a@X"], {2, 4}),
+        (BY_AMOUNT, "amount", ["1.5", "2", "1.50", "1.500", "15e-1"], {2, 3, 4}),
+        (BY_SPAN, "span", ["[1,5)", "[2,5)", "[1,5)", "empty", "[3,)"], {2}),
+        (BY_CODE, "code", ["a", "b", "a  ", "c", "d"], {2}),
+        (BY_ALL, "email", ["a@x", "b@x", "A@X", "c@x", "d@x"], {2}),
+    ],
+)
+def test_rows_share_a_key_when_the_server_says_so(
+    database: str, tmp_path: Path, spec: TableSpec, field: str, values: list[str], surplus: set[int]
+) -> None:
+    fetch(database, "create extension citext")
+    row = {"email": "x@x", "amount": "7", "span": "[1,2)", "code": "x", "number": 0}
+    write(tmp_path, [{**row, field: value, "number": number} for number, value in enumerate(values)])
+
+    report = load_one(database, spec, tmp_path, "all")
+
+    assert report.error is None
+    letters = fetch(database, "select row_no, stage from rowledger.dead_letter")
+    assert {tuple(letter) for letter in letters} == {(row_no, "key") for row_no in surplus}
+    kept = {found[0] for found in fetch(database, "select number from keyed")}
+    assert kept == set(range(len(values))) - surplus

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -16,7 +17,8 @@ from pipeline.errors import SourceError
 from pipeline.model.partition import DailyPartitions, Partition
 from pipeline.model.source import DYNAMIC, Scope
 from pipeline.source.sql import SqlQuery
-from pipeline_tests.loading import fetch, fetch_value, wait_until
+from pipeline_tests.elsewhere_for_tests import QUERIED
+from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one, wait_until
 
 WHOLE = Partition(key="all")
 DAY = DailyPartitions(column="at", start=date(2024, 3, 1), end=date(2024, 3, 31), timezone="Europe/Berlin").partition(
@@ -81,6 +83,8 @@ def rows_of(folder: Path, query: str, partition: Partition = WHOLE) -> list[tupl
         ("4294967295::oid", "4294967295"),
         ("point(1, 2)", "(1,2)"),
         ("null::int4range", None),
+        ("""'{"a":  [1, 2.50]}'::json""", '{"a":  [1, 2.50]}'),
+        ("""'{"a": 1}'::jsonb""", '{"a": 1}'),
     ],
 )  # fmt: skip
 def test_values_of_every_type_are_exact(tmp_path: Path, expression: str, value: object) -> None:
@@ -91,8 +95,6 @@ def test_values_of_every_type_are_exact(tmp_path: Path, expression: str, value: 
 @pytest.mark.parametrize(
     ("expression", "text"),
     [
-        ("""'{"a": [1, 2.50]}'::json""", '{"a": [1, 2.50]}'),
-        ("""'{"a": 1}'::jsonb""", '{"a": 1}'),
         ("array[1, 2, null]", "[1,2,null]"),
         ("array[array[1, 2], array[3, 4]]", "[[1,2],[3,4]]"),
         ("array[1.50::numeric]", "[1.50]"),
@@ -176,8 +178,17 @@ def test_a_key_is_bound_and_never_part_of_the_query(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("any_shop")
+def test_the_keys_of_several_dimensions_are_bound_by_their_names(tmp_path: Path) -> None:
+    partition = Partition(key="de|x", dimensions=(("country", "de"), ("odd name", "x")))
+
+    rows = rows_of(tmp_path, "select {country} as c, {odd name} as o, {partition_key} as k", partition)
+
+    assert rows == [("de", "x", "de|x")]
+
+
+@pytest.mark.usefixtures("any_shop")
 def test_bounds_that_a_partition_does_not_have_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"the query has \['lower'\], but partition 'all' has no bounds"):
+    with pytest.raises(SourceError, match=r"the query has \['lower'\], but partition 'all' is no one window of time"):
         frames_of(tmp_path, "select 1 where {lower} is null")
 
 
@@ -359,3 +370,26 @@ def test_an_endless_query_of_sqlite_is_interrupted(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"took longer than 0\.3 s"):
         frames_of(tmp_path, endless, fetch_timeout_s=0.3)
     wait_until(lambda: threading.active_count() <= threads, "the query's thread is gone")
+
+
+# ---- whole loads --------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_loaded_from_a_query_and_nothing_tells_the_password(shop: str, tmp_path: Path) -> None:
+    fetch(shop, "create table shop_readings (sensor numeric, value numeric(10, 2))")
+    fetch(shop, "insert into shop_readings select n, n / 4.0 from generate_series(1, 250) n")
+    fetch(shop, "insert into shop_readings values (1.9, 7), (null, 8)")
+    observer = Recorder()
+
+    report = load_one(shop, QUERIED, tmp_path, "all", observer=observer)
+
+    assert report.error is None
+    assert (report.enqueued_rows, report.written_rows, report.dead_lettered_rows) == (252, 250, 2)
+    assert fetch_value(shop, "select sum(value)::text from queried") == "7843.75"
+    told = fetch_value(
+        shop, "select string_agg(to_jsonb(c)::text, ' ') || (select string_agg(to_jsonb(d)::text, ' ') from "
+        "rowledger.dead_letter d) from rowledger.chunk c",
+    )  # fmt: skip
+    assert "query of SHOP_URL" in told
+    assert (urlsplit(shop).password or "no password") not in told + observer.text
+    assert_nothing_left_over(shop)

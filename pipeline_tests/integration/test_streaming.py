@@ -93,7 +93,7 @@ def test_a_source_that_fails_publishes_nothing_and_a_rerun_goes_on_behind_what_h
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [((1, 150), (0, 150)), ((0, 250), (0, 100)), ((0, 100), (0, 250))],
+    [((1, 151), (0, 150)), ((0, 250), (0, 100)), ((0, 100), (0, 250))],
     ids=["other rows", "fewer chunks", "more chunks"],
 )
 def test_a_rerun_whose_source_gives_other_chunks_loads_those(

@@ -119,6 +119,20 @@ _TYPES: dict[str, tuple[pa.DataType, list[Any], list[Any]]] = {
         [pa.MonthDayNano([14, -3, -1_500_000_000]), None],
         ["P14M-3DT-1.5S", None],
     ),
+    "interval of days": (pa.month_day_nano_interval(), [pa.MonthDayNano([0, 1, 0]), None], ["P1DT0S", None]),
+    "map": (
+        pa.map_(pa.string(), pa.decimal128(9, 1)),
+        [[("a", Decimal("1.5")), ("b", None)], [("a", Decimal(1)), ("a", Decimal(2))], [], None],
+        [{"rowledger json": t} for t in ('{"a": 1.5, "b": null}', '[["a", 1.0], ["a", 2.0]]', "{}")] + [None],
+    ),
+    "map of integers": (
+        pa.map_(pa.int8(), pa.string()), [[(1, "x")], None], [{"rowledger json": '[[1, "x"]]'}, None],
+    ),
+    "list of maps": (
+        pa.list_(pa.map_(pa.string(), pa.int8())),
+        [[[("a", 1), ("a", 2)]], None],
+        [[[{"key": "a", "value": 1}, {"key": "a", "value": 2}]], None],
+    ),
     "list view": (pa.list_view(pa.int64()), [[1], None, [2, 3]], [[1], None, [2, 3]]),
     "fixed list": (pa.list_(pa.int8(), 2), [[1, 2], None], [[1, 2], None]),
     "timestamp in s": (pa.timestamp("s"), [None], [None]),

@@ -1,12 +1,13 @@
 """Types as PostgreSQL prints them and as people write them, and what a frame holds for each."""
 
+from datetime import time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal
 
 import polars as pl
 import pytest
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, Field, create_model
 
 from pipeline.contract.check import Contract
 from pipeline.contract.types import char, pg_enum, pg_type, varchar
@@ -131,6 +132,75 @@ def test_a_pin_that_can_never_hold_the_field_is_refused() -> None:
 
     with pytest.raises(ContractError, match=r"Row\.v: a column of type date never holds a integer"):
         Contract.of(Row)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "target", "values", "taken", "reason"),
+    [
+        (int, "numeric(5,-2)", [1200, 1250], ["1200"], "is no multiple of 100, as numeric(5,-2) takes"),
+        (
+            int,
+            "numeric(5,-2)",
+            [9_999_900, 10_000_000],
+            ["9999900"],
+            "has more than the 7 digits before the decimal point",
+        ),
+        (Decimal, "numeric(50,3)", ["1" * 47, "1" * 48], ["1" * 47], "has more than the 47 digits before the decimal"),
+        (
+            Decimal,
+            "numeric(50,3)",
+            ["0.125", "0.1255"],
+            ["0.125"],
+            "has more than the 3 decimals that numeric(50,3) takes",
+        ),
+        (
+            Decimal,
+            "numeric",
+            ["1e3", "-0.0", "1e-16384"],
+            ["1000", "0.0"],
+            "has more than the 16383 decimals that numeric",
+        ),
+        (
+            Decimal,
+            "numeric",
+            ["1" * 60, "1e999999999"],
+            ["1" * 60],
+            "has more than the 131072 digits that numeric takes",
+        ),
+        (Decimal, "numeric", ["1.50", "2"], ["1.50", "2.00"], None),
+        (Annotated[Decimal, Field(allow_inf_nan=True)], "numeric", ["NaN", "-Infinity"], ["NaN", "-Infinity"], None),
+        (Annotated[Decimal, Field(allow_inf_nan=True)], "numeric(9,2)", ["NaN"], [], "is no finite number, which"),
+        (
+            timedelta,
+            "interval(0)",
+            ["00:00:01", "00:00:01.5"],
+            [timedelta(seconds=1)],
+            "has more than the 0 digits below",
+        ),
+        (
+            time,
+            "time(1) without time zone",
+            ["00:00:01.5", "00:00:01.25"],
+            [time(0, 0, 1, 500_000)],
+            "has more than the 1",
+        ),
+        (str, "character(3)", ["ab   ", "abcd"], ["ab"], "has more than the 3 characters that character(3) takes"),
+    ],
+)
+def test_the_table_s_type_is_fitted_exactly_or_not_at_all(
+    annotation: Any, target: str, values: list[Any], taken: list[Any], reason: str | None
+) -> None:
+    parsed = ColumnType.parse(target)
+    assert parsed is not None
+
+    checked = Contract.of(create_model("Row", v=(annotation, ...))).check(
+        pl.DataFrame({"v": values}), types={"v": parsed}
+    )
+
+    assert checked.good["v"].to_list() == taken
+    assert checked.good.schema["v"] == parsed.frame_type
+    assert all(reason is not None and reason in letter.reason for letter in checked.rejected)
+    assert len(checked.rejected) == len(values) - len(taken)
 
 
 def test_the_log_says_which_columns_need_text_copy() -> None:

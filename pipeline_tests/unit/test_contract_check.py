@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from pydantic import AwareDatetime, BaseModel, Field, create_model
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, create_model
 
 from pipeline.contract.check import Checked, Contract
 from pipeline.contract.types import Integer, SmallInt, varchar
@@ -29,6 +29,10 @@ class Reading(BaseModel):
     station: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     level: Annotated[SmallInt, Field(ge=0, le=10)]
     note: str | None
+
+
+class Label(BaseModel):
+    text: str
 
 
 def frame(**columns: list[Any]) -> pl.DataFrame:
@@ -53,7 +57,7 @@ def test_clean_rows_pass_whole_in_contract_order_and_types() -> None:
 
 
 def test_bad_rows_are_set_apart_with_number_column_reason_and_payload() -> None:
-    source = frame(station=["ABC", "abc", "XYZ", None], level=[1, 2, 99, 4], note=[None, "n", "é\x00€", "last"])
+    source = frame(station=["ABC", "abc", "XYZ", None], level=[1, 2, 99, 4], note=[None, "n", "é\n€", "last"])
 
     checked = Contract.of(Reading).check(source, first_row=1000)
 
@@ -68,7 +72,7 @@ def test_bad_rows_are_set_apart_with_number_column_reason_and_payload() -> None:
     assert checked.rejected[0].reason == "station: String should match pattern '^[A-Z]{3}$' [string_pattern_mismatch]"
     assert checked.rejected[1].reason == "level: Input should be less than or equal to 10 [less_than_equal]"
     assert checked.rejected[2].reason == "station: is null, but the column is not nullable"
-    assert json.loads(checked.rejected[1].payload) == {"station": "XYZ", "level": 99, "note": "é\x00€"}
+    assert json.loads(checked.rejected[1].payload) == {"station": "XYZ", "level": 99, "note": "é\n€"}
 
 
 def test_a_row_with_two_faults_is_one_dead_letter_that_names_both() -> None:
@@ -255,8 +259,29 @@ def test_a_row_without_a_day_belongs_to_no_partition() -> None:
     assert [letter.row_no for letter in checked.rejected] == [1]
 
 
-def test_a_nul_byte_is_left_to_the_server() -> None:
-    assert check_one(str, pl.Series(["a\x00b"])).rejected == []
+@pytest.mark.parametrize(
+    ("annotation", "series"),
+    [
+        (str, pl.Series(["a\x00b", "a"])),
+        (str, pl.Series([b"a\x00b", b"a"])),
+        (list[str], pl.Series([["a", "a\x00b"], ["a"]])),
+        (Label, pl.Series([{"text": "a\x00b"}, {"text": "a"}])),
+        (dict[str, str], pl.Series([{"text": "a\x00b"}, {"text": "\\u0000"}])),
+        (Any, pl.Series([{"text": "a\x00b"}, {"text": "\\u0000"}])),
+        (Annotated[str, BeforeValidator(str)], pl.Series(["a\x00b", "a"])),
+    ],
+)
+def test_a_nul_character_is_refused_for_what_it_is(annotation: Any, series: pl.Series) -> None:
+    checked = check_one(annotation, series)
+
+    assert [letter.reason for letter in checked.rejected] == [
+        "v: has a NUL character, which PostgreSQL's text cannot hold"
+    ]
+    assert checked.good.height == 1
+
+
+def test_bytes_may_hold_nul() -> None:
+    assert check_one(bytes, pl.Series([b"a\x00b"])).rejected == []
 
 
 def test_payloads_keep_exact_values() -> None:

@@ -4,12 +4,15 @@
 
 import datetime as dt
 import re
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NewType
 from uuid import UUID, uuid4
 
@@ -100,6 +103,7 @@ class Visit:
     day: date
 
 
+ROOT = Path(__file__).parents[2]
 Distance = NewType("Distance", int)
 JSONB = SqlType(ColumnType(TypeName.JSONB))
 
@@ -262,22 +266,57 @@ class Built(BaseModel):
 @pytest.mark.parametrize(
     ("model", "why"),
     [
-        (OddNumbers, "OddNumbers has validator _odd, AfterValidator abs of b"),
-        (Whole, "Whole has validator _sum"),
-        (Late, "Late has model_post_init"),
-        (Built, "Built has an __init__ of its own"),
+        (OddNumbers, "validator _odd, AfterValidator abs of b"),
+        (Whole, "validator _sum"),
+        (Late, "model_post_init"),
+        (Built, "an __init__ of its own"),
         (
             create_model("Listed", v=(list[Annotated[int, BeforeValidator(int)]], ...)),
-            "Listed has BeforeValidator int of v",
+            "BeforeValidator int of v",
         ),
         (
             create_model("Either", v=(Annotated[int, AfterValidator(abs)] | float, ...)),
-            "Either has AfterValidator abs of v",
+            "AfterValidator abs of v",
         ),
     ],
 )
 def test_a_model_with_code_of_its_own_goes_row_by_row_and_says_why(model: type[BaseModel], why: str) -> None:
     assert Contract.of(model).row_by_row == why
+
+
+def test_a_signature_is_that_of_the_rules_and_of_the_code() -> None:
+    def made(limit: int, name: str = "Row", **options: Any) -> str:
+        def check(value: int) -> int:
+            return max(value, limit)
+
+        validated = Annotated[int, AfterValidator(check), Field(ge=limit)]
+        return Contract.of(create_model(name, v=(validated, ...), w=(Tree, Tree()), **options)).signature
+
+    def other(limit: int) -> str:
+        def check(value: int) -> int:
+            return min(value, limit)
+
+        return Contract.of(
+            create_model("Row", v=(Annotated[int, AfterValidator(check), Field(ge=limit)], ...), w=(Tree, Tree()))
+        ).signature
+
+    assert made(1) == made(1)
+    assert len({made(1), made(2), other(1), made(1, __config__={"strict": True}), made(1, x=(int | None, None))}) == 5
+
+
+def test_a_signature_is_the_same_in_every_process() -> None:
+    code = (
+        "from pipeline_tests.unit.test_contract_compile import *; "
+        "print([Contract.of(model).signature for model in (OddNumbers, Shape, Tree, Built)])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+        ).stdout
+        for _ in range(2)
+    }
+
+    assert said == {f"{[Contract.of(model).signature for model in (OddNumbers, Shape, Tree, Built)]}\n"}
 
 
 def test_private_attributes_alone_are_no_code() -> None:

@@ -251,7 +251,9 @@ def test_both_ways_come_to_the_same_verdicts_and_values(drawn: tuple[type[BaseMo
     if isinstance(in_columns, str) or isinstance(by_row, str):
         assert in_columns == by_row
         return
-    assert values_of(contract, in_columns, frame.height) == values_of(contract, by_row, frame.height)
+    assert values_of(contract, in_columns, frame.height) == values_of(contract, by_row, frame.height), (
+        model.model_fields
+    )
     assert in_columns.good.schema == by_row.good.schema
     assert [letter.row_no for letter in in_columns.rejected] == [letter.row_no for letter in by_row.rejected]
 

@@ -231,6 +231,7 @@ def test_a_carriage_return_alone_is_neither_a_line_end_nor_a_value_where_lines_e
         ('1,"one\nsay "hi" now\nthree"', [(INNER_QUOTE, b'1,"one\nsay "hi" now\nthree"')]),
         ('"x"y,2\n"3","4"', [(INNER_QUOTE, b'"x"y,2'), {"a": "3", "b": "4"}]),
         ('1,2""', [{"a": "1", "b": '2""'}]),
+        ('1,5""x\n2",3', [{"a": "1", "b": '5""x'}, {"a": '2"', "b": "3"}]),
         ('1, "2"', [{"a": "1", "b": ' "2"'}]),
     ],
 )
@@ -570,10 +571,32 @@ def test_every_byte_is_in_one_record_or_ends_one(pieces: list[bytes], dialect: D
     assert all(start <= end for start, end in zip(begins, records.ends.tolist(), strict=False))
 
 
-@SETTINGS
-@given(pieces=PIECES)
-def test_numpy_and_the_look_by_hand_agree(pieces: list[bytes]) -> None:
-    text = b"".join([b'"', *pieces])
+RECORDS = st.sampled_from(
+    [
+        "1,2\n",
+        '"3","4"\n',
+        '5,"6\n7"\n',
+        '"8""9",\n',
+        '1" pipe,2"\n',
+        "ragged\n",
+        '"a"b,c\n',
+        'x,"open\n',
+        'y,""z""\n',
+        "\n",
+    ]
+)
+
+
+@settings(SETTINGS, max_examples=300)
+@given(
+    content=st.one_of(
+        st.text('",a\n\r', min_size=1, max_size=16),
+        st.lists(RECORDS, min_size=1, max_size=9).map(lambda records: "".join(records * 12)),
+    )
+)
+@example(content='a"b,c\n' + '5,"6\n7"\n' * 200)
+def test_numpy_and_the_look_by_hand_agree(content: str) -> None:
+    text = b'"' + content.encode()
     records = split(text, DIALECT, final=True, record_bytes_max=1024)
     ends = np.array([m.start() for m in re.finditer(rb"\r\n?|\n", text)], dtype=np.int64)
     nexts = np.array([m.end() for m in re.finditer(rb"\r\n?|\n", text)], dtype=np.int64)
@@ -585,9 +608,8 @@ def test_numpy_and_the_look_by_hand_agree(pieces: list[bytes]) -> None:
         by_hand.append((start, end, reason))
         start = following
 
-    assert [
-        (s, e, records.damaged.get(s)) for s, e in zip(records.starts.tolist(), records.ends.tolist(), strict=True)
-    ] == by_hand
+    spans = zip(records.starts.tolist(), records.ends.tolist(), strict=True)
+    assert [(start, end, records.damaged.get(start)) for start, end in spans] == by_hand
 
 
 @SETTINGS

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from pipeline.errors import SourceError
 from pipeline.model.manifest import Manifest
 from pipeline.model.partition import Partition
-from pipeline.model.source import Scope
+from pipeline.model.source import DYNAMIC, Scope
 from pipeline.model.table import TableSpec
 from pipeline.source.nycflights import land_flights
 from pipeline.source.parquet import ParquetFiles, _unclamped
@@ -360,6 +360,17 @@ def test_values_of_every_type_are_read_as_they_are(tmp_path: Path, name: str) ->
     write_column(tmp_path, array)
 
     assert read_column(tmp_path).to_list() == values
+
+
+def test_maps_are_json_and_keep_all_their_entries(tmp_path: Path) -> None:
+    """polars would keep the last of those with one key."""
+    maps = pa.array([[("a", 1), ("b", 2)], [("a", 1), ("a", 2)], None], pa.map_(pa.string(), pa.int64()))
+    write_column(tmp_path, maps)
+
+    made = read_column(tmp_path)
+
+    assert made.dtype == DYNAMIC
+    assert made.struct[0].to_list() == ['{"a": 1, "b": 2}', '[["a", 1], ["a", 2]]', None]
 
 
 def test_decimals_of_more_digits_than_a_frame_holds_are_exact_text(tmp_path: Path) -> None:

@@ -289,6 +289,14 @@ def test_polars_columns_that_the_spool_does_not_have_are_taken_value_by_value(tm
     ]
 
 
+def test_a_map_of_polars_is_json(tmp_path: Path) -> None:
+    pairs = pa.array([[("a", 1), ("a", 2)], [("b", 3)]], pa.map_(pa.string(), pa.int64()))
+
+    rows = rows_of(tmp_path, lambda _: pl.DataFrame(pa.table({"m": pairs})))
+
+    assert rows == [{"m": {"rowledger json": text}} for text in ('[["a", 1], ["a", 2]]', '{"b": 3}')]
+
+
 # ---- functions that fail, and functions that never end --------------------------------------------------------------------
 
 

@@ -69,7 +69,7 @@ def test_two_specs_may_share_a_row_model_of_another_module(write_table: WriteTab
             'S = TableSpec(name="t", row=R, source=SOURCE, partitions=DailyPartitions(column="a", start=date(2024, 1, 1)))',
             "must be a date or a timestamp",
         ),
-        ('class D(BaseModel):\n    a: dict\nS = TableSpec(name="t", row=D, source=SOURCE)', "dict"),
+        ('class D(BaseModel):\n    a: complex\nS = TableSpec(name="t", row=D, source=SOURCE)', "complex"),
         ('SPECS = [TableSpec(name="t", row=R, source=SOURCE)]', "no TableSpec stands at module level"),
         ("def broken(", "SyntaxError"),
     ],

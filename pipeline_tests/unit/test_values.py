@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from pipeline.contract.payloads import parse_dynamic
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
-from pipeline.source.values import FrameBuilder, Unfit, column_of, frame_of_rows, json_text, plain_value
+from pipeline.source.plain import json_text, plain_value
+from pipeline.source.values import FrameBuilder, Unfit, column_of, frame_of_rows
 
 LOCAL = datetime(2024, 3, 1, 12, 30, 15, 123456)  # noqa: DTZ001, a local time
 BERLIN = LOCAL.replace(tzinfo=ZoneInfo("Europe/Berlin"))

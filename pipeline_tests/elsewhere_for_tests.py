@@ -1,4 +1,7 @@
-"""A table whose rows a Python function gives. It runs in the test's own process, so a test says here what it shall give."""
+"""A table whose rows a Python function gives, one in an object store, and one of another database.
+
+The function runs in the test's own process, so a test says here what it shall give.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -7,10 +10,12 @@ from pydantic import BaseModel
 from pipeline.contract.types import Integer
 from pipeline.model.partition import Partition
 from pipeline.model.table import DeadLetterBudget, TableSpec
+from pipeline.source.parquet import ParquetFiles
 from pipeline.source.python import PythonRows
+from pipeline.source.sql import SqlQuery
 
 
-class GeneratedReading(BaseModel):
+class SensorReading(BaseModel):
     """A row without a key."""
 
     sensor: Integer
@@ -27,7 +32,20 @@ def readings_as_given(partition: Partition) -> Iterator[object]:
 
 GENERATED = TableSpec(
     name="generated",
-    row=GeneratedReading,
+    row=SensorReading,
     source=PythonRows(function=readings_as_given),
     dead_letters=DeadLetterBudget(rows_max=200, share_max=0.5),
+)
+
+STORED = TableSpec(
+    name="stored",
+    row=SensorReading,
+    source=ParquetFiles(path="s3://shop/stored/{partition_key}.parquet"),
+)
+
+QUERIED = TableSpec(
+    name="queried",
+    row=SensorReading,
+    source=SqlQuery(query="select sensor, value from shop_readings order by 1", url_variable="SHOP_URL"),
+    dead_letters=DeadLetterBudget(rows_max=10, share_max=0.5),
 )

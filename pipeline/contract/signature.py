@@ -1,0 +1,71 @@
+"""A row model's signature: it changes with anything that could change a verdict or a value.
+
+A load that was begun under another signature is not resumed, for half of its rows were checked by other rules.
+"""
+
+# ruff: noqa: ANN401, a schema of pydantic's holds anything
+
+import hashlib
+import re
+from collections.abc import Iterator
+from functools import partial
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+from pydantic import BaseModel
+
+__all__ = ["signature_of"]
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_NAMES_ONLY = {"ref", "schema_ref", "metadata"}  # of a schema: numbered anew in each process, or about JSON schemas
+
+
+def signature_of(model: type[BaseModel]) -> str:
+    """SHA-256 over the model's fields, rules, settings and Python code, the same in each process of one Python version."""
+    digest = hashlib.sha256()
+    own = [
+        model.__pydantic_core_schema__,
+        model.model_post_init,
+        model.__init__ if model.__pydantic_custom_init__ else None,
+    ]
+    for part in _parts(own, frozenset()):
+        digest.update(part.encode(errors="backslashreplace") + b"\n")
+    return digest.hexdigest()
+
+
+def _parts(item: Any, around: frozenset[int]) -> Iterator[str]:  # noqa: C901, PLR0912, one branch a type
+    if id(item) in around:  # a function that refers to itself
+        return
+    within = around | {id(item)}
+    match item:
+        case dict():
+            for key in sorted(set(item) - _NAMES_ONLY, key=repr):
+                yield f"{key!r}:"
+                yield from _parts(item[key], within)
+        case list() | tuple():
+            yield f"{len(item)} items"
+            for part in item:
+                yield from _parts(part, within)
+        case set() | frozenset():
+            yield from sorted("".join(_parts(part, within)) for part in item)
+        case FunctionType():
+            yield f"function {item.__module__}.{item.__qualname__}"
+            yield from _parts([item.__code__, item.__defaults__, item.__kwdefaults__], within)
+            for cell in item.__closure__ or ():
+                try:
+                    yield from _parts(cell.cell_contents, within)
+                except ValueError:
+                    yield "nothing yet"
+        case CodeType():
+            yield item.co_code.hex()
+            yield from _parts([item.co_names, item.co_consts], within)
+        case MethodType():
+            yield from _parts(item.__func__, within)
+        case partial():
+            yield from _parts([item.func, item.args, item.keywords], within)
+        case type():
+            yield f"{item.__module__}.{item.__qualname__}"
+        case BaseModel():
+            yield from _parts([type(item), dict(item)], within)
+        case _:
+            yield f"{type(item).__qualname__} {_ADDRESS.sub('', repr(item))}"
