@@ -40,6 +40,7 @@ __all__ = ["dead_letters", "letter_table"]
 
 _PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 _DAY_S = 86_400.0
+_STILL_DEAD = (*REPLAYABLE, LetterState.DISCARDED)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,8 +94,14 @@ def dead_letters() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows.")
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
 def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool, reveal: bool, **options: Any) -> None:  # noqa: ANN401
-    """List the dead letters of published loads, and of each partition's latest load."""
+    """List the dead letters of published loads, and of each partition's latest load.
+
+    Without --state and --id all but those that were replayed, whose rows are in the table.
+    """
     spec, url = table_named(table_name), target_url()
+    is_narrowed = _narrows(options)
+    if not options["states"] and not options["ids"]:
+        options["states"] = _STILL_DEAD
     letters, found = list_letters(url, table_name, _selection(options, limit=limit, every_load=all_loads))
     if as_json:
         rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
@@ -102,7 +109,7 @@ def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool,
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=_plain))
         return
     if not letters:
-        click.echo(f"table {table_name} has no dead letters{' that fit' if _narrows(options) else ''}")
+        click.echo(f"table {table_name} has no dead letters{' that fit' if is_narrowed else ''}")
         return
     _console().print(letter_table(letters))
     if found > len(letters):

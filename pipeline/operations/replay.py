@@ -242,6 +242,8 @@ class _Replay:
                 return f"{where} was replaced by a later one, which has dead letters of its own"
             case state:
                 return f"{where} is {state}, not in the table: mend the source or the table spec, and load it again"
+        if letter.target != str(self._spec.target):
+            return f"{where} is in {letter.target}, but the table spec names {self._spec.target} now"
         try:
             self._spec.partitions.partition(letter.partition_key)
         except UnknownPartition as unknown:

@@ -50,6 +50,7 @@ class KeptDeadLetter:
 
     dead_letter_id: int
     load_id: int
+    target: str
     partition_key: str
     load_state: str
     row_no: int

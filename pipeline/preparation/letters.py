@@ -8,10 +8,10 @@ import polars as pl
 from pipeline.contract.check import Contract
 from pipeline.contract.payloads import frame_of_payloads
 from pipeline.contract.row_types import read_row_types
-from pipeline.errors import DiscrepancyFound, RowledgerError
+from pipeline.errors import DiscrepancyFound, RowledgerError, SourceError
 from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.report import PayloadOf, Stage
-from pipeline.model.table import TableSpec, WriteMode
+from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.postgres.dead_letters import Decision, ReplayLetter
 from pipeline.preparation.rows import prepare_rows
 
@@ -76,16 +76,19 @@ def _prepare_group(
     while spans:
         span = spans.pop()
         try:
+            frame = frame_of_payloads([letter.payload for letter in span], types)
+            if is_transformed or spec.transform is None:
+                _require_known_columns(spec, job, frame)
             rows = prepare_rows(
                 spec,
                 job.columns,
-                frame_of_payloads([letter.payload for letter in span], types),
+                frame,
                 [letter.dead_letter_id for letter in span],
                 job.partition,
                 dead_letters_max=len(span),
                 is_transformed=is_transformed,
             )
-        except Exception as error:  # noqa: BLE001 - a person's payload, a user's function: anything may be wrong with them
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a person's payload, a user's function
             if len(span) == 1:
                 _refuse(prepared, span[0].dead_letter_id, error)
             else:
@@ -108,7 +111,17 @@ def _prepare_group(
         prepared.filtered_rows += rows.filtered_rows
 
 
-def _refuse(prepared: PreparedLetters, letter_id: int, error: Exception) -> None:
+def _require_known_columns(spec: TableSpec, job: ReplayJob, frame: pl.DataFrame) -> None:
+    """Raise SourceError for columns that the table lacks, where these are not left out: a name was mistyped, say."""
+    own = {column.name for column in job.columns}
+    unknown = [name for name in Contract.of(spec.row).drift_of(frame.schema).unknown if name not in own]
+    if unknown and spec.drift in (Drift.FREEZE, Drift.EVOLVE):
+        raise SourceError(
+            f"the row has columns that the table does not have: {unknown}; mend their names, or take them out"
+        )
+
+
+def _refuse(prepared: PreparedLetters, letter_id: int, error: BaseException) -> None:
     # Of our own errors alone the text is known to hold no value.
     reason = str(error) if isinstance(error, RowledgerError) else f"{type(error).__name__} while it was prepared"
     prepared.refused[letter_id] = Decision(letter_id, stage=Stage.CONTRACT, reason=reason)

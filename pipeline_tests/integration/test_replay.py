@@ -258,7 +258,7 @@ def test_what_was_edited_into_no_row_is_refused_alone(database: str, tmp_path: P
 
     assert results(report) == {3: "written", 4: "refused", 5: "refused", 6: "refused"}
     reasons = [outcome.reason for outcome in report.outcomes]
-    assert "columns that Event does not know: ['nmae']" in reasons[1]
+    assert "columns that the table does not have: ['nmae']" in reasons[1]
     assert "five" not in reasons[2]
     assert_verified(database, EVENTS)
 
@@ -300,6 +300,17 @@ def test_letters_of_a_replaced_load_stay_where_they_are(database: str, tmp_path:
     assert outcome.result is LetterResult.SKIPPED
     assert "was replaced by a later one" in outcome.reason
     assert_verified(database, EVENTS)
+
+
+def test_letters_of_a_load_into_another_table_stay_where_they_are(database: str, tmp_path: Path) -> None:
+    write_source(tmp_path, "events", DAY, changed(events(20), {3: {"event_id": -3}}))
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    fetch(database, "update rowledger.load set target = 'public.events_before'")  # as if the spec named another one now
+
+    (outcome,) = replay(database, EVENTS).outcomes
+
+    assert outcome.result is LetterResult.SKIPPED
+    assert "is in public.events_before, but the table spec names public.events now" in outcome.reason
 
 
 def test_a_letter_that_is_not_there_is_an_error(database: str, tmp_path: Path) -> None:

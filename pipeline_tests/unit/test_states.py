@@ -2,8 +2,17 @@
 
 import re
 
+import pytest
+
 from pipeline.model.report import Stage
-from pipeline.model.states import CHUNK_TRANSITIONS, LOAD_TRANSITIONS, ChunkState, LoadState
+from pipeline.model.states import (
+    CHUNK_TRANSITIONS,
+    LETTER_TRANSITIONS,
+    LOAD_TRANSITIONS,
+    ChunkState,
+    LetterState,
+    LoadState,
+)
 from pipeline.postgres.queries import migrations, query
 
 _SCHEMA = "\n".join(migration.sql for migration in migrations())
@@ -23,11 +32,14 @@ def test_python_and_sql_know_the_same_states() -> None:
     assert _check_of("load", "state") == set(LoadState)
     assert _check_of("chunk", "state") == set(ChunkState)
     assert _check_of("dead_letter", "stage") == set(Stage)
+    assert _check_of("dead_letter", "state") == set(LetterState)
+    assert _check_of("letter_event", "state") == set(LetterState)
 
 
 def test_every_state_says_what_may_follow() -> None:
     assert set(LOAD_TRANSITIONS) == set(LoadState)
     assert set(CHUNK_TRANSITIONS) == set(ChunkState)
+    assert set(LETTER_TRANSITIONS) == set(LetterState)
 
 
 def test_a_load_reaches_every_state_and_leaves_no_end_state() -> None:
@@ -54,3 +66,22 @@ def test_each_update_in_sql_is_guarded_by_the_state_that_it_leaves() -> None:
         "record_chunk_counts": ChunkState.COMMITTED,
     }.items():
         assert f"state = '{state}'" in query(name).split("where", 1)[1], name
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("mend_letters", LetterState.MENDED),
+        ("reopen_letters", LetterState.OPEN),
+        ("discard_letters", LetterState.DISCARDED),
+        ("settle_letters", LetterState.REPLAYED),
+    ],
+)
+def test_each_change_of_a_dead_letter_is_guarded_by_the_states_that_it_may_leave(name: str, state: LetterState) -> None:
+    guard = re.search(r"letter\.state in \(([^)]*)\)", query(name))
+    assert guard is not None
+    # A letter may be mended anew: that asks for another replay.
+    left = {before for before, after in LETTER_TRANSITIONS.items() if state in after}
+    assert set(re.findall(r"'(\w+)'", guard[1])) == left | ({state} if state is LetterState.MENDED else set())
+    if state is not LetterState.REPLAYED:  # there the load's row is locked
+        assert "load.state = 'published'" in query(name)

@@ -1,7 +1,7 @@
 -- name: find_dead_letters
 -- Dead letters in source order, with what the last replay said of them; an argument that is null asks for all.
 -- Without $8 only those of published loads and of each partition's latest load, unless they are named by their ids ($7).
-select letter.dead_letter_id, load.load_id, load.partition_key, load.state as load_state, letter.row_no, letter.part,
+select letter.dead_letter_id, load.load_id, load.target, load.partition_key, load.state as load_state, letter.row_no, letter.part,
     letter.source, letter.source_row, letter.state, letter.revision, letter.replays, letter.worker_pid, letter.attempt,
     letter.payload_of, letter.recorded_at, letter.mended_payload is not null as is_edited,
     octet_length(coalesce(letter.mended_payload, letter.payload)::text) as payload_bytes,
