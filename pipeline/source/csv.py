@@ -17,7 +17,8 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import SourceError, SpecError
 from pipeline.model.source import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, Scope
-from pipeline.source.csv_records import Dialect, Records, fields_of, split
+from pipeline.source.csv_fields import Dialect, fields_of
+from pipeline.source.csv_records import Records, split
 from pipeline.source.files import SourceFile
 from pipeline.source.text import TextFiles, source_bytes, undecodable
 

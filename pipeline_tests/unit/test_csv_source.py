@@ -26,7 +26,8 @@ from pipeline.model.partition import Partition
 from pipeline.model.source import ABSENT_PREFIX, FAULT, LINE, Scope
 from pipeline.source import text as text_files
 from pipeline.source.csv import CsvFiles
-from pipeline.source.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, Dialect, _Quoted, split
+from pipeline.source.csv_fields import Dialect
+from pipeline.source.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, _Quoted, split
 
 Row = dict[str, str | None]
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
