@@ -19,6 +19,7 @@ from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.compile import compile_model
 from pipeline.contract.drift import DriftVerdict, columns_for, drift_of, evolved_rules, field_column, has_value
 from pipeline.contract.explain import judge
+from pipeline.contract.inferred import with_values_apart
 from pipeline.contract.nested import read_document, read_list
 from pipeline.contract.read import Reading, read_column
 from pipeline.contract.refusals import Refusals
@@ -138,16 +139,20 @@ class Contract:
         first_row: int = 0,
         drift: Drift = Drift.FREEZE,
         evolved: Sequence[Column] = (),
+        types_inferred: bool = False,
     ) -> Checked:
         """Tell the good rows, cast to the target's types, from the refused ones.
 
         `types` are the table's actual column types by name, by default the contract's own. Rows that a condition of `bounds`
         leaves out are refused. `first_row` is the row_no of the frame's first row. `drift` says what becomes of source
         columns that the contract does not know; `evolved` are those that the table has by now. Raises SourceError for columns
-        of a type that never fits, and where `drift` freezes for unknown and missing ones; and TargetMismatch.
+        of a type that never fits, unless `types_inferred` says that
+        they were named by their values, and where `drift` freezes for unknown and missing ones; and TargetMismatch.
         """
         types = types or {}
         self.require_writable(types)
+        if types_inferred:
+            frame = with_values_apart(self.rules, frame)
         refusals = Refusals()
         extra = evolved_rules(tuple(evolved))
         discarded_values = self._see_to_drift(frame, drift, extra, refusals)

@@ -112,9 +112,12 @@ class Unreadable:
 
 
 def parse_dynamic(text: str, *, exact: bool) -> Any:
-    """The value of a JSON text: floats as Decimal where `exact`; bytes where it has the form in which payloads keep them."""
+    """The value of a JSON text; bytes where it has the form in which payloads keep them.
+
+    Fractions are Decimal where `exact`, and wherever a double would lose digits of them.
+    """
     try:
-        value = json.loads(text, parse_float=Decimal if exact else None)
+        value = json.loads(text, parse_float=Decimal if exact else _double_if_exact)
     except (ValueError, RecursionError):
         return Unreadable()
     if isinstance(value, dict) and value.keys() == {"base64"}:
@@ -123,6 +126,12 @@ def parse_dynamic(text: str, *, exact: bool) -> Any:
         except (binascii.Error, TypeError, ValueError):
             return value
     return value
+
+
+def _double_if_exact(text: str) -> float | Decimal:
+    double = float(text)
+    exact = Decimal(text)
+    return double if math.isfinite(double) and Decimal(repr(double)) == exact else exact
 
 
 def _json_texts(values: pl.Series) -> list[str | None]:

@@ -238,15 +238,20 @@ class PartitionLoad:
         by_path = {descriptor.path: descriptor for descriptor in descriptors if descriptor.path not in self._settled}
         source, timeout_s = self._spec.source, self._run.writer.planning_timeout_s
         schemas = await in_thread(
-            lambda: {tuple(source.frame_schema(descriptor).items()) for descriptor in by_path.values()},
+            lambda: {
+                tuple(source.frame_schema(descriptor).items()): descriptor.origin for descriptor in by_path.values()
+            },
             timeout_s=timeout_s,
         )
         self._settled |= set(by_path)
         contract = Contract.of(self._spec.row)
         new: dict[str, Column] = {}
-        for schema in schemas:
+        for schema, origin in schemas.items():
             if self._spec.drift is Drift.FREEZE:
-                contract.check(pl.DataFrame(schema=pl.Schema(schema)))
+                try:
+                    contract.check(pl.DataFrame(schema=pl.Schema(schema)))
+                except SourceError as error:
+                    raise SourceError(f"{origin}: {error}") from None
             if self._spec.drift is Drift.EVOLVE:
                 new |= {column.name: column for column in contract.columns_for(pl.Schema(schema))}
         brought = [column for name, column in new.items() if name not in self._target.column_types]

@@ -213,6 +213,7 @@ class _Preparation:
             types={column.name: column.type for column in self._columns},
             bounds=self._partition,
             drift=self._spec.drift,
+            types_inferred=self._spec.source.spools,
             evolved=[column for column in self._columns if column.name not in own],
         )
         self._discarded_values += checked.discarded_values
