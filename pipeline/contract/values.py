@@ -28,6 +28,8 @@ __all__ = ["NULL_REASON", "Verdict", "doubt_nul", "fit_value", "writes_json"]
 NULL_REASON = "is null, but the column is not nullable"
 NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
 
+SURROGATE_REASON = "has half a surrogate pair, which is no character"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _NOT_FINITE = re.compile('"?(NaN|Infinity)')  # as a model's own settings may have them written
 _EXACT_INTEGER = 2**53
@@ -101,6 +103,8 @@ def _fit_scalar(valid: Any, target: ColumnType) -> Verdict:
         return Verdict(reason=f"Input should {negation}have a time zone for a {target.sql}")
     if isinstance(valid, str) and "\0" in valid:
         return Verdict(reason=NUL_REASON)
+    if isinstance(valid, str) and _SURROGATE.search(valid):
+        return Verdict(reason=SURROGATE_REASON)
     if target.name in {TypeName.REAL, TypeName.DOUBLE} and isinstance(valid, int):
         if abs(valid) > _EXACT_INTEGER:
             return Verdict(reason="an integer beyond 2^53 is not exact in double precision")
