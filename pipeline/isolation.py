@@ -96,7 +96,7 @@ class _Copying:
         error, stop = first, self._rows.height
         while position < self._rows.height and len(self._copied.refused) <= refusals_max:
             if refusal is not None and position == bad:
-                self._copied.refuse(int(self._offsets[position]), _cause(refusal))
+                self._copied.refuse(int(self._offsets[position]), _cause(refusal, self._columns))
                 position, bad, refusal = position + 1, self._rows.height, None
                 continue
             if error is None:
@@ -182,12 +182,12 @@ class _Copying:
         return True
 
 
-def _cause(error: asyncpg.PostgresError) -> Refusal:
+def _cause(error: asyncpg.PostgresError, columns: Sequence[Column]) -> Refusal:
     """Why the server refused a row, without what the row holds."""
     return Refusal(
         stage=Stage.COPY,
         reason=f"refused by the server: {summarize(error)}",
-        column=copy_location(error).column or getattr(error, "column_name", None),
+        column=copy_location(error, [column.name for column in columns]).column or getattr(error, "column_name", None),
         sqlstate=error.sqlstate,
         constraint=getattr(error, "constraint_name", None),
     )

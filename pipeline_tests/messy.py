@@ -279,7 +279,48 @@ _MANY_DIGITS = Messy(
     [(3, "contract", "decimal places"), (4, "contract", "amount"), (5, "source", "is no JSON")],
 )
 
+
+class Address(BaseModel):
+    city: str
+    zip: str | None
+
+
+class Customer(BaseModel):
+    id: BigInt
+    address: Address | None
+    tags: list[str]
+
+
+NESTED = _spec("nested", Customer, _ndjson("customers.ndjson"))
+
+_NESTED = Messy(
+    NESTED,
+    "customers.ndjson",
+    b'{"id": 1, "address": {"city": "Oslo", "zip": "0150"}, "tags": ["a", "b"]}\n'
+    b'{"id": 2, "address": {"zip": null, "city": "Rome"}, "tags": []}\n'
+    b'{"id": 3, "address": null, "tags": [""]}\n'
+    b'{"id": 4, "address": {"city": "Bern"}, "tags": []}\n'
+    b'{"id": 5, "address": {"city": 7, "zip": "x"}, "tags": []}\n'
+    b'{"id": 6, "address": "Main Street 1", "tags": []}\n'
+    b'{"id": 7, "address": null, "tags": "a,b"}\n'
+    b'{"id": 8, "address": null, "tags": ["a", 1]}\n'
+    b'{"id": 9, "address": null, "tags": null}\n',
+    [
+        (1, '{"zip": "0150", "city": "Oslo"}', ["a", "b"]),
+        (2, '{"zip": null, "city": "Rome"}', []),
+        (3, None, [""]),
+    ],
+    [
+        (3, "contract", "zip"),
+        (4, "contract", "city"),
+        (5, "contract", "address"),
+        (6, "contract", "tags"),
+        (7, "contract", "tags"),
+        (8, "contract", "tags"),
+    ],
+)
+
 MESSY = [
     _ODD_HEADERS, _STRAY_QUOTES, _RAGGED, _FILLED, _WRONG_ENCODING, _OLD_WINDOWS, _FROM_A_SPREADSHEET, _DUMP, _OLD_MAC,
-    _MIXED_TYPES, _MANY_DIGITS,
+    _MIXED_TYPES, _MANY_DIGITS, _NESTED,
 ]  # fmt: skip

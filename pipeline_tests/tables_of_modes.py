@@ -24,6 +24,7 @@ from pipeline.model.partition import (
 )
 from pipeline.model.source import Scope
 from pipeline.model.table import DeadLetterBudget, QualifiedName, TableSpec, WriteMode
+from pipeline.model.transform import FrameTransform
 from pipeline.source.parquet import ParquetFiles
 from pipeline.source.spool import Spool, SpooledSource
 
@@ -96,6 +97,25 @@ WHOLE_APPENDED = _sales("whole_appended", WriteMode.APPEND, (), Unpartitioned())
 WHOLE_UPSERTED = _sales("whole_upserted", WriteMode.UPSERT, ("sale_id",), Unpartitioned())
 PATHS = _sales("paths", WriteMode.APPEND, (), StaticPartitions(keys=("a", "b")))
 """Its partitions only say what is read."""
+
+
+class NarrowSale(BaseModel):
+    """A sale as it was before it had an amount."""
+
+    day: date
+    region: str
+    sale_id: Integer
+
+
+def without_amount(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.drop("amount")
+
+
+_VERSIONS = StaticPartitions(keys=("narrow", "wide"))
+WIDE_SALES = _sales("growing", WriteMode.APPEND, (), _VERSIONS)
+NARROW_SALES = TableSpec(
+    **{**dict(WIDE_SALES), "row": NarrowSale, "transform": FrameTransform(function=without_amount)}
+)
 BY_REGION = _sales("by_region", WriteMode.REPLACE, KEY, REGIONS)
 BY_DAY_AND_REGION = _sales(
     "by_day_and_region",

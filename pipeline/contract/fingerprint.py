@@ -140,10 +140,10 @@ def _total_sql(column_type: ColumnType, name: str) -> str:
         total = "sum({})" if isinstance(column_type.element.frame_type, pl.Decimal) else _SUM_WITH_SPECIALS_SQL
         if column_type.array:
             total = f"sum((select {total.replace('{}', 'element')} from unnest({{}}) as element))"  # noqa: S608 - no value
-    elif not column_type.array:
-        total = _TOTALS_SQL[column_type.name]
     elif column_type.name in _COUNTED:
         total = "0"
+    elif not column_type.array:
+        total = _TOTALS_SQL[column_type.name]
     elif column_type.name in _HASHED_AS_TEXT:
         total = f"sum(hashtext(array_to_string({{}}, '{_ELEMENT_END}', '{_ELEMENT_NULL}') collate \"C\")::bigint)"
     else:
@@ -183,8 +183,6 @@ _TOTALS_SQL: dict[TypeName, str] = {
     TypeName.INTERVAL: "sum(interval_hash({})::bigint)",
     TypeName.INET: "sum(hashinet({})::bigint)",
     TypeName.CIDR: "sum(hashinet({})::bigint)",
-    TypeName.JSONB: "0",
-    TypeName.OTHER: "0",
 }
 
 # What is no finite number stands for a number in the sum: one NaN would make everything NaN.

@@ -35,15 +35,15 @@ def read_list(rules: FieldRules, target: ColumnType, source: pl.Series) -> Readi
 
 def read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
     """Nested values as JSON text; None when each has to go to pydantic."""
-    if _takes_anything(rules):
-        if source.dtype == DYNAMIC:
-            return _without_nul(Reading(dynamic_texts(source)))
-        whole = Reading(source) if _is_plain(source.dtype) else None
-    else:
-        whole = _read(rules, source, None)
+    is_anything = _takes_anything(rules)
+    if is_anything and source.dtype == DYNAMIC:
+        return _without_nul(Reading(dynamic_texts(source)))
+    whole = Reading(source) if is_anything else _read(rules, source, None)
     if whole is None or not _is_plain(whole.values.dtype):
         return None
     whole.values = _json_texts(whole.values)
+    if is_anything and _holds_floats(source.dtype):
+        whole.doubt(whole.values.str.contains("null", literal=True))  # which may stand for NaN
     if source.null_count():
         whole.values = pl.select(pl.when(source.is_not_null()).then(whole.values)).to_series()
     return _without_nul(whole)
@@ -67,6 +67,16 @@ def _json_texts(values: pl.Series) -> pl.Series:
         return values.struct.json_encode()
     wrapped: pl.Series = pl.select(pl.struct(v=values)).to_series().struct.json_encode()
     return wrapped.str.slice(len('{"v":')).str.head(-1)
+
+
+def _holds_floats(dtype: pl.DataType) -> bool:
+    match dtype:
+        case pl.List():
+            return _holds_floats(dtype.inner)  # type: ignore[arg-type]
+        case pl.Struct():
+            return any(_holds_floats(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
+        case _:
+            return dtype.is_float()
 
 
 def _is_plain(dtype: pl.DataType) -> bool:

@@ -46,6 +46,7 @@ _DURATION = re.compile(
 )
 _TICKS = re.compile(r"(?P<ticks>-?\d+) (?:d|ms|us|ns) since 1970-01-01")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_TEXT_OR_SPECIAL = re.compile(r'("(?:[^"\\]|\\.)*")|(NaN|-?Infinity)')
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -54,7 +55,7 @@ def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
 
     Integers and finite floats are JSON numbers (floats in their shortest form that reads back equal), decimals, dates, times
     and durations are text (ISO 8601, instants in UTC, with nanoseconds where the source has them), NaN and infinities are the
-    texts NaN, Infinity and -Infinity, bytes are {"base64": "…"}. Values of a DYNAMIC column stand as they were.
+    texts NaN, Infinity and -Infinity, bytes are {"base64": "…"}. Other values of a DYNAMIC column stand as they were.
     """
     names = [name for name in rows.columns if not name.startswith(RESERVED_PREFIX)]
     written = [_json_texts(rows[name]) for name in names]
@@ -126,7 +127,7 @@ def parse_dynamic(text: str, *, exact: bool) -> Any:
 
 def _json_texts(values: pl.Series) -> list[str | None]:
     if values.dtype == DYNAMIC:
-        return [text or "null" for text in dynamic_texts(values).to_list()]
+        return ["null" if text is None else _quoted_specials(text) for text in dynamic_texts(values).to_list()]
     exact = (
         values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series()
         if holds_times(values.dtype)
@@ -134,6 +135,13 @@ def _json_texts(values: pl.Series) -> list[str | None]:
     )
     written = _writer(exact.dtype)
     return ["null" if value is None else written(value) for value in exact.to_list()]
+
+
+def _quoted_specials(text: str) -> str:
+    """The JSON text with NaN and infinities, which JSON has not and Python reads and writes, as texts."""
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    return _TEXT_OR_SPECIAL.sub(lambda found: found[1] or f'"{found[2]}"', text)
 
 
 def _writer(dtype: pl.DataType) -> Callable[[Any], str]:

@@ -58,12 +58,14 @@ def _family(dtype: pl.DataType) -> _Family | None:
 class Reading:
     """A column as read: its values, which of them pydantic must look at, and which are refused already.
 
-    `suspect` is a mask, or None when there are no suspects; `refused` holds masks with the reason each stands for.
+    `suspect` is a mask, or None when there are no suspects; `refused` holds masks with the reason each stands for. `written`
+    has decimals with as many zeros as the source shows, where it is text.
     """
 
     values: pl.Series
     suspect: pl.Series | None = None
     refused: list[tuple[pl.Series, str]] = field(default_factory=list)
+    written: pl.Series | None = None
 
     def doubt(self, mask: pl.Series) -> None:
         """Add suspects; a null in the mask counts as one."""
@@ -237,7 +239,7 @@ def _decimal_from_text(rules: FieldRules, source: pl.Series) -> Reading:
     scale = _declared_scale(rules, min(longest, _DECIMAL_DIGITS // 2))
     pattern = rf"^-?[0-9]{{1,{max(_DECIMAL_DIGITS - scale, 1)}}}" + (rf"(\.[0-9]{{1,{scale}}})?$" if scale else "$")
     values = _matching(source, pattern)
-    return Reading(values.cast(pl.Decimal(_DECIMAL_DIGITS, scale), strict=False))
+    return Reading(values.cast(pl.Decimal(_DECIMAL_DIGITS, scale), strict=False), written=values)
 
 
 def _text_from_bytes(_rules: FieldRules, source: pl.Series) -> Reading:

@@ -40,6 +40,7 @@ _WRITABLE: dict[Kind, set[TypeName]] = {
     Kind.IP_INTERFACE: {TypeName.INET},
     Kind.IP_NETWORK: {TypeName.CIDR, TypeName.INET},
 }
+_ODD_DECIMAL = r"^-?0[0-9]|^-0(\.0+)?$"
 _EXACT = Context(prec=1000)
 _MICROSECOND = timedelta(microseconds=1)
 _TICKS_A_US = {TypeName.TIME: 1000}  # polars keeps times of day in ns, everything else of ours in µs
@@ -106,7 +107,7 @@ def _fit_numeric(reading: Reading, target: ColumnType) -> pl.Series:
         before, after = target.precision, target.scale or 0
         if before is not None and (own_scale > after or own_digits - own_scale > before - after):
             reading.doubt(values.is_not_null())  # more digits than polars counts in, or a scale below zero: one by one
-        return values.cast(pl.String)
+        return values.cast(pl.String) if reading.written is None else _as_the_server_prints(reading.written)
     fitted = values.cast(frame_type, strict=False)
     if own_scale <= frame_type.scale and own_digits - own_scale <= frame_type.precision - frame_type.scale:
         return fitted
@@ -115,6 +116,13 @@ def _fit_numeric(reading: Reading, target: ColumnType) -> pl.Series:
     lost = (back != values.cast(pl.Decimal(38, own_scale))).fill_null(value=True)
     reading.doubt(lost & reading.values.is_not_null())
     return fitted
+
+
+def _as_the_server_prints(decimals: pl.Series) -> pl.Series:
+    """Plain decimal texts without zeros in front, and without a sign before zero."""
+    if not decimals.str.contains(_ODD_DECIMAL).any():
+        return decimals
+    return decimals.str.replace(r"^(-?)0+([0-9])", "$1$2").str.replace(r"^-(0(?:\.0+)?)$", "$1")
 
 
 def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one line a type

@@ -84,7 +84,7 @@ def pg_type(sql: str) -> SqlType:
     first, space, rest = name.partition(" with")  # the digits of `timestamp(3) with time zone` stand in the middle
     parsed = ColumnType.parse(f"{first}{modifiers}{space}{rest}{match['array'] or ''}")
     if parsed is None:
-        raise ValueError(f"{sql!r} keeps certain fields of a value only; name a type that keeps all")
+        raise ValueError(f"{sql!r} would cut values short unseen; name a type that keeps all of them")
     return SqlType(parsed)
 
 

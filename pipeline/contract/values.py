@@ -5,6 +5,7 @@ Every value that has been validated by itself comes through here, whichever way 
 
 # ruff: noqa: ANN401, what a value may be is for the row model to say
 
+import math
 import re
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ NULL_REASON = "is null, but the column is not nullable"
 NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
 
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_NOT_FINITE = re.compile('"?(NaN|Infinity)')  # as a model's own settings may have them written
 _EXACT_INTEGER = 2**53
 
 # Python's types as each column takes them: without a conversion that pydantic has not made.
@@ -131,9 +133,27 @@ def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
         text = rules.adapter.dump_json(valid, warnings=False).decode()
     except (PydanticSerializationError, ValueError):
         return Verdict(reason="cannot be written as JSON")
+    if (
+        "null" in text
+        and not _NOT_FINITE.search(text)
+        and _holds_not_finite(rules.adapter.dump_python(valid, warnings=False))
+    ):
+        return Verdict(reason="holds NaN or an infinity, which would become null in JSON")
     if target.name is TypeName.JSONB and "\\u0000" in text and _NUL_ESCAPE.search(text):
         return Verdict(reason=NUL_REASON)
     return Verdict(value=text)
+
+
+def _holds_not_finite(value: Any) -> bool:
+    match value:
+        case float():
+            return not math.isfinite(value)
+        case dict():
+            return any(map(_holds_not_finite, value.values()))
+        case list() | tuple() | set() | frozenset():
+            return any(map(_holds_not_finite, value))
+        case _:
+            return False
 
 
 def _is_held(value: Any, target: ColumnType) -> bool:

@@ -33,7 +33,7 @@ def doubt_violations(rules: FieldRules, reading: Reading) -> None:  # noqa: C901
             reading.doubt(~allowed & values.is_not_null())
     if rules.case is not None:
         lower = rules.case == "lower"
-        # Beyond ASCII a letter may become two, or depend on its neighbours: pydantic sees to those.
+        # Beyond ASCII a letter's case may depend on its neighbours, and on the version of Unicode: pydantic sees to those.
         reading.doubt(~values.str.contains(r"^[\x00-\x7F]*$") & values.is_not_null())
         reading.values = values.str.to_lowercase() if lower else values.str.to_uppercase()
 

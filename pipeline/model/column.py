@@ -101,7 +101,7 @@ class ColumnType:
     ) -> "ColumnType | None":
         """Read what `format_type(atttypid, atttypmod)` printed; `labels` are those of an enum.
 
-        None for a type that would change our values unseen: an interval that keeps certain fields only.
+        None for a type that would cut our values short unseen: an interval of certain fields only, a name.
         """
         base = text.removesuffix("[]")
         array = base != text
@@ -115,7 +115,7 @@ class ColumnType:
         first = int(modifiers["first"]) if modifiers else None
         second = int(modifiers["second"]) if modifiers and modifiers["second"] else None
         name = _MODIFIERS.sub("", base)
-        if name.startswith("interval "):
+        if name.startswith("interval ") or base == "name":
             return None
         match _BY_NAME.get(name):
             case None:

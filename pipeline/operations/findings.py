@@ -13,6 +13,7 @@ from pipeline.operations.duplicates import GROUP, Finding
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, partition_predicate, quoted
 from pipeline.postgres.constraints import ForeignKey, UniqueIndex
 from pipeline.postgres.ledger import LoadHandle
+from pipeline.postgres.publication import same_key
 from pipeline.postgres.queries import quote_identifier
 
 __all__ = ["collisions", "duplicate_keys", "duplicates", "orphans", "unique_indexes"]
@@ -55,12 +56,18 @@ def duplicates(index: UniqueIndex, target: Target, handle: LoadHandle) -> Findin
 
 
 def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: Partition) -> list[Finding]:
-    """Rows that an append cannot add, because the table has rows with their key or with what an index keeps unique."""
-    if spec.write_mode is not WriteMode.APPEND:
+    """Rows that cannot be added, because the table has rows with their key or with what an index keeps unique.
+
+    An upsert takes the place of rows with its keys, so only what others have is taken.
+    """
+    if spec.write_mode is WriteMode.REPLACE:
         return []
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     found: list[Finding] = []
-    if spec.key:
+    stays = "true"
+    if spec.write_mode is WriteMode.UPSERT:
+        stays = f"not exists (select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})"
+    elif spec.key:
         key = ", ".join(quote_identifier(name) for name in spec.key)
         # Where the key says which partition it is, no other one has to be searched.
         is_narrow = set(spec.partitions.columns) <= set(spec.key)
@@ -78,7 +85,10 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
     for index in unique_indexes(target):
         columns = _known(index.columns, target)
         expressions = ", ".join(index.expressions)
-        there = f"select {expressions} from {target.sql} where {index.predicate or 'true'}"  # noqa: S608 - from the catalogue
+        there = (
+            f"select {expressions} from {target.sql} as target "  # noqa: S608 - from the catalogue
+            f"where ({index.predicate or 'true'}) and {stays}"
+        )
         is_there = (
             f"exists (select {expressions} intersect {there})" if index.nulls_equal else f"({expressions}) in ({there})"
         )

@@ -4,8 +4,7 @@ Reconciling and publishing are one transaction. Nobody can change the staging ta
 only by the last statements of it.
 """
 
-import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import asyncpg
@@ -18,21 +17,17 @@ from pipeline.model.report import Check, CheckName
 from pipeline.model.states import LoadState
 from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.operations.control import Control
-from pipeline.operations.duplicates import Finding, set_rows_aside
-from pipeline.operations.findings import collisions, duplicate_keys, duplicates, orphans, unique_indexes
+from pipeline.operations.fit import fit_to_others
 from pipeline.operations.reconcile import budget_check, reconcile
 from pipeline.operations.verify import verify_published
-from pipeline.operations.write_modes import FinishedLoad, publish_rows
+from pipeline.operations.write_modes import FinishedLoad, publish_rows, read_repeated_load
 from pipeline.postgres.catalogue import (
     LEDGER_SCHEMA,
-    add_key,
-    add_unique_index,
     drop_staging,
     has_key,
     partition_predicate,
     quoted,
 )
-from pipeline.postgres.constraints import UniqueIndex
 from pipeline.postgres.evolution import align_staging
 from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.queries import query
@@ -61,7 +56,7 @@ async def finish_load(
     Returns what is still to be done, chunks that are pending, instead of a verdict: chunks commit without waiting for the disk,
     so a crash of the server may have undone what was reported.
     """
-    if pending := await _fit_to_others(control, load, settings, say):
+    if pending := await fit_to_others(control, load, settings, say):
         return pending
     await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
     verdict = await control.transaction(
@@ -81,7 +76,7 @@ async def find_repeated(control: Control, spec: TableSpec, partition: Partition,
         return None
 
     async def look(connection: asyncpg.Connection) -> Verdict | None:
-        earlier = await _read_repeated_load(connection, spec, partition, manifest)
+        earlier = await read_repeated_load(connection, spec, partition, manifest)
         return None if earlier is None else await _repeated(connection, spec, earlier)
 
     return await control.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
@@ -92,145 +87,6 @@ async def reject_load(control: Control, handle: LoadHandle, reason: str) -> None
     await control.transaction(
         f"load {handle.load_id}: reject", lambda connection: end_load(connection, handle, LoadState.REJECTED, reason)
     )
-
-
-async def _fit_to_others(
-    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> tuple[ChunkPlan, ...]:
-    """Set aside the rows that others keep from being published; returns chunks that are found to be pending.
-
-    First those that no row of this load can bring back: without a parent, or in the table already. Of those that share a key
-    one stays, and is not to be one of them.
-    """
-    spec, target, handle, partition = load.spec, load.target, load.handle, load.partition
-    alone = [
-        *orphans(spec, target, handle, partition, on_itself=False),
-        *collisions(spec, target, handle, partition),
-    ]
-    if alone and (pending := await _set_aside(control, load, alone, settings, say)):
-        return pending
-    if spec.key and (pending := await _build_key(control, load, settings, say)):
-        return pending
-    for number, index in enumerate(unique_indexes(target)):
-        if pending := await _build_unique_index(control, load, number, index, settings, say):
-            return pending
-    if on_itself := orphans(spec, target, handle, partition, on_itself=True):
-        return await _set_aside(control, load, on_itself, settings, say)
-    return ()
-
-
-async def _set_aside(
-    control: Control,
-    load: FinishedLoad,
-    findings: Sequence[Finding],
-    settings: WriterSettings,
-    say: Callable[[str], None],
-) -> tuple[ChunkPlan, ...]:
-    """Look for what is wrong until nothing is: a row that goes may be another's parent."""
-
-    async def look(connection: asyncpg.Connection) -> tuple[tuple[ChunkPlan, ...], dict[str, int]]:
-        gone: dict[str, int] = {}
-        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
-            return pending, gone
-        if await _read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
-            return (), gone  # its rows are all in the table already, and are not to be blamed for that
-        while found := {
-            finding.what: await _set_found_aside(connection, load, finding, settings) for finding in findings
-        }:
-            if not any(found.values()):
-                break
-            gone = {what: gone.get(what, 0) + rows for what, rows in found.items()}
-        return (), gone
-
-    pending, gone = await control.transaction(f"{load.name}: look for rows to set aside", look, durable=True)
-    for what, rows in gone.items():
-        if rows:
-            say(f"{load.name}: {rows} row(s) {what} and become dead letters")
-    return pending
-
-
-async def _set_found_aside(
-    connection: asyncpg.Connection, load: FinishedLoad, finding: Finding, settings: WriterSettings
-) -> int:
-    return await set_rows_aside(
-        connection,
-        finding,
-        load.spec,
-        load.target,
-        load.handle,
-        load.partition,
-        settings,
-        manifest=load.manifest,
-        worker_pid=os.getpid(),
-    )
-
-
-async def _build_key(
-    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> tuple[ChunkPlan, ...]:
-    """Build the key first and look for duplicates only when that fails: finding none costs four times the index.
-
-    Both look for pending chunks inside their own transaction and commit durably, which puts all chunks before them on disk too:
-    a crash of the server leaves either a key over all rows, or chunks that are seen to be pending. Returns those.
-    """
-
-    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
-        pending = await read_pending_chunks(connection, load.handle, load.manifest)
-        if not pending and not await has_key(connection, load.handle):
-            await add_key(connection, load.handle, load.spec.key)
-        return pending
-
-    return await _build_or_set_aside(control, load, build, duplicate_keys(load.spec, load.handle), settings, say)
-
-
-async def _build_unique_index(
-    control: Control,
-    load: FinishedLoad,
-    number: int,
-    index: UniqueIndex,
-    settings: WriterSettings,
-    say: Callable[[str], None],
-) -> tuple[ChunkPlan, ...]:
-    """A unique index as the target has it, in the same way; attaching takes it over."""
-
-    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
-        if not (pending := await read_pending_chunks(connection, load.handle, load.manifest)):
-            await add_unique_index(connection, load.handle, number, index)
-        return pending
-
-    return await _build_or_set_aside(control, load, build, duplicates(index, load.target, load.handle), settings, say)
-
-
-async def _build_or_set_aside(
-    control: Control,
-    load: FinishedLoad,
-    build: Callable[[asyncpg.Connection], Awaitable[tuple[ChunkPlan, ...]]],
-    finding: Finding,
-    settings: WriterSettings,
-    say: Callable[[str], None],
-) -> tuple[ChunkPlan, ...]:
-    async def set_aside_and_build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
-        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
-            return pending
-        surplus = await _set_found_aside(connection, load, finding, settings)
-        say(f"{load.name}: {surplus} row(s) {finding.what} of rows before them and become dead letters")
-        return await build(connection)
-
-    try:
-        return await control.transaction(f"{load.name}: build the key", build, durable=True)
-    except asyncpg.UniqueViolationError:
-        return await control.transaction(f"{load.name}: set duplicates aside", set_aside_and_build, durable=True)
-
-
-async def _read_repeated_load(
-    connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest
-) -> int | None:
-    """The load that has appended these very rows of the source to this partition; None in other write modes."""
-    if spec.write_mode is not WriteMode.APPEND:
-        return None
-    arguments = (str(spec.target), partition.key, manifest.content_digest)
-    found: int | None = await connection.fetchval(query("published_content"), *arguments)
-    return found
 
 
 async def _judge(
@@ -273,7 +129,7 @@ async def _publish(
     checks: tuple[Check, ...],
     settings: WriterSettings,
 ) -> Verdict:
-    if (earlier := await _read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
+    if (earlier := await read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
         return await _end_as_repeated(connection, load, earlier)
     try:
         if load.spec.drift is Drift.EVOLVE:
@@ -364,7 +220,7 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
                 fingerprint=settings.fingerprint,
             )
         case LoadState.REPEATED:
-            earlier = await _read_repeated_load(connection, load.spec, load.partition, load.manifest)
+            earlier = await read_repeated_load(connection, load.spec, load.partition, load.manifest)
             return await _repeated(connection, load.spec, load.handle.load_id if earlier is None else earlier)
         case LoadState.PUBLISHED:  # the table has other loads' rows too
             totals = await read_chunk_totals(connection, load.handle.load_id)

@@ -34,7 +34,7 @@ from pipeline.postgres.retry import retrying
 from pipeline.postgres.session import transaction
 from pipeline.settings import WriterSettings
 
-__all__ = ["FinishedLoad", "Published", "publish_rows"]
+__all__ = ["FinishedLoad", "Published", "publish_rows", "read_repeated_load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,17 @@ async def publish_rows(
     # What a deferrable constraint has to say is heard now, while it can be told from a failed COMMIT.
     await connection.execute("set constraints all immediate")
     return published
+
+
+async def read_repeated_load(
+    connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest
+) -> int | None:
+    """The load that has appended these very rows of the source to this partition; None in other write modes."""
+    if spec.write_mode is not WriteMode.APPEND:
+        return None
+    arguments = (str(spec.target), partition.key, manifest.content_digest)
+    found: int | None = await connection.fetchval(query("published_content"), *arguments)
+    return found
 
 
 async def _replace(
@@ -136,6 +147,11 @@ async def _upsert(
     await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target))
     scope = scope_of(spec, target, load.partition, WriteMode.UPSERT)
     base = await ensure_base(connection, spec, target, scope, load_id=handle.load_id, fingerprint=settings.fingerprint)
+    if target.takes_partitions_of(load.partition) and await _in_turns(
+        connection, settings, lambda: _attach(connection, load, replaces=False)
+    ):
+        await _record(connection, load, base=base)
+        return Published(totals.written_rows, 0)
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     replaced = await measure_relation(
         connection,

@@ -6,8 +6,8 @@ from dataclasses import replace
 import asyncpg
 
 from pipeline.errors import TargetMismatch
-from pipeline.model.column import Column, ColumnType
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
+from pipeline.model.column import Column
+from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, column_type_of, quoted
 from pipeline.postgres.ledger import LoadHandle
 from pipeline.postgres.queries import query, quote_identifier
 
@@ -29,9 +29,9 @@ async def with_columns(connection: asyncpg.Connection, target: Target, names: Se
     columns: list[Column] = []
     for name in wanted:
         row = found.get(name)
-        column_type = ColumnType.parse(row["type"]) if row is not None else None
+        column_type = column_type_of(row) if row is not None else None
         if row is None or column_type is None or row["generated"]:
-            what = "is missing" if row is None else f"is {row['type']}, which cannot be written"
+            what = "is missing" if row is None else f"is {row['declared_type']}, which cannot be written"
             raise TargetMismatch(f"target table {target.name}: column {name} {what}; alter the table or rerun the load")
         columns.append(Column(name, column_type, nullable=not row["not_null"]))
     return replace(target, columns=(*target.columns, *columns))
@@ -45,7 +45,9 @@ async def align_staging(connection: asyncpg.Connection, target: Target, handle: 
     rows = await connection.fetch(query("relation_columns"), target.oid)
     for row in rows:
         if row["name"] not in has and not row["generated"]:
-            await connection.execute(f"alter table {staging} add column {quote_identifier(row['name'])} {row['type']}")
+            await connection.execute(
+                f"alter table {staging} add column {quote_identifier(row['name'])} {row['declared_type']}"
+            )
 
 
 async def _add_missing(connection: asyncpg.Connection, table: str, oid: int, columns: Sequence[Column]) -> None:

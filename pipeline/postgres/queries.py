@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pipeline.errors import TargetMismatch
+
 __all__ = ["Migration", "migrations", "parse_queries", "query", "quote_identifier", "read_migrations"]
 
+_NAME_BYTES_MAX = 63
 _NAME_LINE = re.compile(r"^-- name:[ \t]*(?P<name>.*?)[ \t]*$", re.MULTILINE)
 _QUERY_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MIGRATION_FILE = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
@@ -39,9 +42,17 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def quote_identifier(name: str) -> str:
-    """The name as a quoted SQL identifier, whatever it holds but NUL, which no PostgreSQL name can."""
+    """The name as a quoted SQL identifier, whatever it holds but NUL, which no PostgreSQL name can.
+
+    Raises TargetMismatch for a name that the server would cut short, and so take for another.
+    """
     if not name or "\0" in name:
         raise ValueError(f"{name!r} cannot be an SQL identifier")
+    if (length := len(name.encode())) > _NAME_BYTES_MAX:
+        raise TargetMismatch(
+            f"the name {name!r} has {length} bytes, and PostgreSQL keeps {_NAME_BYTES_MAX}; choose a shorter one (a field may "
+            "read its column of the source by validation_alias)"
+        )
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -5,6 +5,7 @@ passes them on.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,7 +53,7 @@ _REMEDIES = {
 }
 
 # `COPY staging_7, line 778, column v`, in the server's language: only COPY, the commas and the digits are fixed.
-_COPY_CONTEXT = re.compile(r"\bCOPY\b[^,\n]*,\D*(?P<line>\d+)(?:,\s*\S+\s+(?P<column>[^\n:]+))?")
+_COPY_CONTEXT = re.compile(r"\bCOPY\b[^,\n]*,\D*(?P<line>\d+)(?:,\s*\S+\s(?P<column>.+))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,19 @@ def _is_client_side_loss(error: BaseException) -> bool:
             return False
 
 
-def copy_location(error: asyncpg.PostgresError) -> CopyLocation:
-    """The row and column a COPY failed at, from the error's context."""
+def copy_location(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -> CopyLocation:
+    """The row and column a COPY failed at, from the error's context.
+
+    Behind the column's name may stand a colon and the value: only `columns` tell the name apart that holds a colon itself.
+    """
     match = _COPY_CONTEXT.search(getattr(error, "context", None) or "")
-    return CopyLocation(int(match["line"]), match["column"]) if match else CopyLocation(None, None)
+    if match is None:
+        return CopyLocation(None, None)
+    rest = match["column"]
+    if rest is None:
+        return CopyLocation(int(match["line"]), None)
+    named = [name for name in columns if rest == name or rest.startswith((f"{name}: ", f"{name}\n"))]
+    return CopyLocation(int(match["line"]), max(named, key=len, default=re.split(r"[\n:]", rest, maxsplit=1)[0]))
 
 
 def summarize(error: BaseException) -> str:

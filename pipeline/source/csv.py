@@ -17,7 +17,8 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import SourceError, SpecError
 from pipeline.model.source import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, Scope
-from pipeline.source.csv_records import Dialect, Records, fields_of, split
+from pipeline.source.csv_fields import Dialect, fields_of
+from pipeline.source.csv_records import Records, split
 from pipeline.source.files import SourceFile
 from pipeline.source.text import TextFiles, source_bytes, undecodable
 
@@ -184,12 +185,14 @@ class _Reader:
                 f"{self._origin}: {len(names):,} columns, {self._spec.columns_max:,} are allowed; mend the file's delimiters, "
                 "or raise the source's columns_max"
             )
-        twice = {name: [n + 1 for n, other in enumerate(names) if other == name] for name in names}
-        for name, places in twice.items():
-            if len(places) > 1:
+        places: dict[str, list[int]] = {}
+        for number, name in enumerate(names, start=1):
+            places.setdefault(name, []).append(number)
+        for name, numbers in places.items():
+            if len(numbers) > 1:
                 raise SourceError(
-                    f"{self._origin}: columns {', '.join(map(str, places))} are all named {name!r}; declare the columns' names "
-                    "in the source"
+                    f"{self._origin}: columns {numbers[0]} and {numbers[1]} are both named {name!r}; declare the columns' "
+                    "names in the source"
                 )
             if name.startswith(RESERVED_PREFIX) or "\0" in name:
                 raise SourceError(

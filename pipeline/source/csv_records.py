@@ -8,21 +8,20 @@ Of a quote that is never closed nobody knows whether the lines behind it belong 
 own: what is damaged is one line.
 """
 
-import re
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Dialect", "Records", "fields_of", "split"]
+from pipeline.source.csv_fields import Dialect, end_of_quoted
+
+__all__ = ["Records", "split"]
 
 LONE_CR = "has a carriage return outside of quotes that ends no line"
 UNCLOSED = "has an opening quote without a closing one"
 INNER_QUOTE = "has text behind a closing quote, or a quote inside a quoted field that is not doubled"
 
 _LF, _CR = 10, 13
-_PLAIN = ord("x")  # stands for an escaped byte while structure is looked for
 _LENIENT_BYTES, _LENIENT_QUOTES = 8192, 64
 """How far behind a quote that is out of place, and over how many more, a damaged record is followed over line ends."""
 _IN_ORDER_BY_HAND = 4
@@ -31,35 +30,6 @@ _FIRST_WINDOW = 64
 """Quotes looked at after a record by hand; doubled as long as they are in order."""
 
 _Positions = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How fields are parted, quoted and escaped: one ASCII byte each, or none."""
-
-    delimiter: int
-    quote: int | None
-    escape: int | None
-    cr_ends_lines: bool = True
-    """Whether a carriage return alone ends a line; otherwise nobody knows what it is outside of quotes."""
-
-    @cached_property
-    def stop(self) -> re.Pattern[bytes]:
-        """Where an unquoted field ends."""
-        return re.compile(b"[" + re.escape(bytes([self.delimiter])) + rb"\r\n]")
-
-    @cached_property
-    def escaped(self) -> re.Pattern[bytes]:
-        """An escape and the byte that it takes the meaning from."""
-        return re.compile(re.escape(bytes([self.escape or 0])) + b"(.)", re.DOTALL)
-
-    @cached_property
-    def unquoted(self) -> re.Pattern[bytes]:
-        """What stands for something else inside of quotes: a doubled quote, an escape."""
-        quote = re.escape(bytes([self.quote or 0]))
-        return re.compile(
-            quote + b"(" + quote + b")" + (b"|" + self.escaped.pattern if self.escape else b""), re.DOTALL
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +74,7 @@ def _without_escaped(text: bytes, escape: int) -> bytes:
     run = np.cumsum(begins_run) - 1
     number_in_run = np.arange(len(at)) - np.flatnonzero(begins_run)[run]
     behind = at[number_in_run % 2 == 0] + 1  # every other escape of a run is itself escaped
-    masked[behind[behind < len(masked)]] = _PLAIN
+    masked[behind[behind < len(masked)]] = ord("x")
     return masked.tobytes()
 
 
@@ -150,7 +120,7 @@ def _has_bare_cr(record: bytes, dialect: Dialect) -> bool:
     position = 0
     while position < len(record):
         if record[position] == dialect.quote:
-            position = _end_of_quoted(record, position, dialect)
+            position = end_of_quoted(record, position, dialect)
             end = position
         else:
             stop = record.find(dialect.delimiter, position)
@@ -333,44 +303,3 @@ class _Quoted:
         if at < len(self._line_ends):
             return int(self._line_ends[at]), int(self._next_lines[at]), reason
         return (len(self._text), len(self._text), reason) if self._final else None
-
-
-def fields_of(record: bytes, dialect: Dialect, nulls: frozenset[bytes]) -> list[bytes | None]:
-    """The fields of a record that is not damaged; an unquoted one that is among the `nulls` is null."""
-    masked = record
-    if dialect.escape is not None:
-        masked = dialect.escaped.sub(lambda _: b"xx", record)
-    fields: list[bytes | None] = []
-    position = 0
-    while True:
-        begin = position
-        quoted = position < len(masked) and masked[position] == dialect.quote
-        if quoted:
-            position = _end_of_quoted(masked, position, dialect)
-            fields.append(dialect.unquoted.sub(_second, record[begin + 1 : position - 1]))
-        else:
-            stop = masked.find(dialect.delimiter, position)
-            position = len(record) if stop < 0 else stop
-            field = record[begin:position]
-            fields.append(None if field in nulls else _unescaped(field, dialect))
-        if position >= len(record):
-            return fields
-        position += 1
-
-
-def _end_of_quoted(masked: bytes, opening: int, dialect: Dialect) -> int:
-    assert dialect.quote is not None  # noqa: S101, there is one at `opening`
-    position = opening + 1
-    while True:
-        found = masked.find(dialect.quote, position)
-        if masked[found + 1 : found + 2] != bytes([dialect.quote]):
-            return found + 1
-        position = found + 2
-
-
-def _second(match: re.Match[bytes]) -> bytes:
-    return match[1] if match[1] is not None else match[2]
-
-
-def _unescaped(field: bytes, dialect: Dialect) -> bytes:
-    return field if dialect.escape is None else dialect.escaped.sub(rb"\1", field)

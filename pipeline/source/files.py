@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from pipeline.errors import SourceError, SpecError
 from pipeline.model.partition import Partition
 from pipeline.model.source import Scope, Source
 
-__all__ = ["FileSource", "SourceFile"]
+__all__ = ["WEB", "WILDCARD", "FileSource", "SourceFile"]
 
+WEB = {"http", "https"}
+"""Kinds of addresses that have no listing."""
+_STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
+WILDCARD = re.compile(r"[*?\[]")
 _ADDRESS = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
 _VARIABLE = re.compile(r"[*?\[]|\{(?!landing\})")
 _LANDING = "{landing}"
@@ -39,6 +43,8 @@ class SourceFile:
 class FileSource(Source):
     """A source that is made of files."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address may have a token in it, where it should not
+
     path: str = Field(
         min_length=1,
         description=(
@@ -51,20 +57,19 @@ class FileSource(Source):
     @field_validator("path")
     @classmethod
     def _sound_template(cls, value: str) -> str:
+        shown = value.partition("?")[0] if _ADDRESS.match(value) else value
         try:
             names = _placeholders(value)
         except ValueError as error:
-            raise SpecError(f"path {value!r}: {error}") from None
+            raise SpecError(f"path {shown!r}: {error}") from None
         if not all(name.isidentifier() for name in names):
-            raise SpecError(f"path {value!r}: a placeholder is a name, as {{landing}} or {{partition_key}}")
+            raise SpecError(f"path {shown!r}: a placeholder is a name, as {{landing}} or {{partition_key}}")
         if ".." in re.split(r"[/\\]", value):
-            raise SpecError(f"path {value!r} goes up by '..'; write the path of the folder itself")
+            raise SpecError(f"path {shown!r} goes up by '..'; write the path of the folder itself")
         if _LANDING in value[1:]:
-            raise SpecError(f"path {value!r}: {{landing}} is a whole folder, so it can only be the beginning of a path")
+            raise SpecError(f"path {shown!r}: {{landing}} is a whole folder, so it can only be the beginning of a path")
         if scheme := _ADDRESS.match(value):
-            from pipeline.source import remote  # noqa: PLC0415, it imports filesystems that most workers do not need
-
-            remote.require_sound_address(value, scheme["scheme"].lower())
+            _require_sound_address(value, scheme["scheme"].lower())
         return value
 
     @property
@@ -81,7 +86,7 @@ class FileSource(Source):
             if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
                 raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
         if _ADDRESS.match(self.path):
-            from pipeline.source import remote  # noqa: PLC0415, as above
+            from pipeline.source import remote  # noqa: PLC0415, it imports filesystems that no worker needs
 
             yield from remote.files(self.path, values, scope)
         else:
@@ -121,3 +126,17 @@ def _require_inside(files: list[Path], root: Path) -> None:
             raise SourceError(
                 f"{file} is a link that leads out of {root}; put the file itself there, or mend the spec's path"
             )
+
+
+def _require_sound_address(template: str, scheme: str) -> None:
+    """Raise SpecError for an address of an unknown kind, with credentials, or with a wildcard that cannot be looked up."""
+    shown = template.partition("?")[0]
+    if scheme not in WEB | _STORES:
+        raise SpecError(f"path {shown!r}: {scheme}:// is not known; known are {', '.join(sorted(WEB | _STORES))}")
+    place = template.partition("://")[2].partition("/")[0]
+    if "@" in place and not scheme.startswith("abfs"):  # there it parts container and account
+        raise SpecError("path holds credentials before an '@'; give them by the environment instead")
+    if not place or WILDCARD.search(place) or "{" in place:
+        raise SpecError(f"path {shown!r}: bucket or host has to be named in full")
+    if scheme in WEB and re.search(r"[*\[]", template):
+        raise SpecError(f"path {shown!r}: a web server has no listing, so wildcards find nothing there; name one file")

@@ -3,6 +3,7 @@
 Neither pandas nor pyarrow is imported unless the code has given something of theirs.
 """
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,10 +12,12 @@ import polars as pl
 
 from pipeline.errors import SourceError
 from pipeline.model.source import RESERVED_PREFIX
-from pipeline.source.plain import Unfit, plain_value
+from pipeline.source.plain import Unfit, plain_value, type_name
 from pipeline.source.values import column_of
 
 __all__ = ["frames_of", "holds_many"]
+
+_SINGLE_COLUMNS = {"Series", "ChunkedArray"}
 
 # The spool has no such columns.
 _ONLY_VALUE_BY_VALUE = (pl.Object, pl.Int128, pl.UInt128)
@@ -23,27 +26,43 @@ _ONLY_BY_ARROW = (pl.Map, pl.BaseExtension)
 
 def holds_many(item: object) -> bool:
     """Whether this is a frame or Arrow data, rather than a row."""
-    return isinstance(item, pl.DataFrame | pl.LazyFrame) or (
-        not isinstance(item, dict | pl.Series)
-        and (hasattr(item, "__arrow_c_stream__") or hasattr(item, "__arrow_c_array__"))
-    )
+    if isinstance(item, dict):
+        return False
+    if isinstance(item, pl.DataFrame | pl.LazyFrame):
+        return True
+    is_stream = hasattr(item, "__arrow_c_stream__") and type(item).__name__ not in _SINGLE_COLUMNS
+    return is_stream or (hasattr(item, "__arrow_c_array__") and hasattr(item, "num_columns"))
 
 
 def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, whatever exports Arrow data
     """The rows of a polars or pandas frame, an Arrow table, a batch, or a stream; raises SourceError that names `origin`."""
-    if isinstance(item, pl.LazyFrame):
-        item = item.collect()
-    if isinstance(item, pl.DataFrame):
-        frames = iter([item])
-    elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
-        frames = iter([_of_pandas(item, pandas, origin)])
-    else:
-        frames = _of_arrow(item, origin)
-    for frame in frames:
-        if reserved := [name for name in frame.columns if name.startswith(RESERVED_PREFIX)]:
+    frames = _frames_of(item, origin)
+    while True:
+        try:
+            frame = next(frames, None)
+            if frame is None:
+                return
+            made = pl.DataFrame([_spoolable(frame[name], origin) for name in frame.columns], height=frame.height)
+        except SourceError:
+            raise
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a lazy frame or a stream runs foreign code
+            problem = f"{type(error).__qualname__} while reading an item of type {type_name(item)}"
+            break
+        if reserved := [name for name in made.columns if name.startswith(RESERVED_PREFIX)]:
             raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; call them otherwise")
-        columns = [_spoolable(frame[name], origin) for name in frame.columns]
-        yield pl.DataFrame(columns, height=frame.height)
+        yield made
+    raise SourceError(f"{origin}: {problem}; mend it and rerun")
+
+
+def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
+    if isinstance(item, pl.LazyFrame):
+        yield item.collect()
+    elif isinstance(item, pl.DataFrame):
+        yield item
+    elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
+        yield _of_pandas(item, pandas, origin)
+    else:
+        yield from _of_arrow(item, origin)
 
 
 def _spoolable(column: pl.Series, origin: str) -> pl.Series:
@@ -62,16 +81,9 @@ def _of_arrow(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401
 
     from pipeline.source.arrow import frame_of  # noqa: PLC0415, it imports pyarrow
 
-    try:
-        batches = (
-            pa.RecordBatchReader.from_stream(item) if hasattr(item, "__arrow_c_stream__") else [pa.record_batch(item)]
-        )
-        for batch in batches:
-            yield frame_of(pa.Table.from_batches([batch]), origin=origin)
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        raise SourceError(
-            f"{origin}: {type(error).__name__} while reading Arrow data from an item of type {type(item).__qualname__}"
-        ) from None
+    batches = pa.RecordBatchReader.from_stream(item) if hasattr(item, "__arrow_c_stream__") else [pa.record_batch(item)]
+    for batch in batches:
+        yield frame_of(pa.Table.from_batches([batch]), origin=origin)
 
 
 def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: ANN401, pandas is no dependency
@@ -87,11 +99,13 @@ def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: A
     columns = []
     for name in names:
         values = frame[name]
-        if values.dtype == object or isinstance(values.dtype, pandas.PeriodDtype | pandas.IntervalDtype):
-            present = [None if lacks else value for value, lacks in zip(values, values.isna(), strict=True)]
-            columns.append(_by_value(name, present, origin))
-        else:
-            columns.append(frame_of(pa.table({name: pa.Array.from_pandas(values)}), origin=origin)[name])
+        # Of objects pyarrow makes one type where it can, of periods and intervals numbers.
+        if values.dtype != object and not isinstance(values.dtype, pandas.PeriodDtype | pandas.IntervalDtype):
+            with contextlib.suppress(pa.ArrowException):  # sparse columns, complex numbers …
+                columns.append(frame_of(pa.table({name: pa.Array.from_pandas(values)}), origin=origin)[name])
+                continue
+        present = [None if lacks else value for value, lacks in zip(values, values.isna(), strict=True)]
+        columns.append(_by_value(name, present, origin))
     return pl.DataFrame(columns, height=len(frame))
 
 

@@ -44,9 +44,7 @@ class ParquetFiles(FileSource):
         default=2_000, ge=1, le=100_000, description="Columns a file may have, those inside nested ones counted."
     )
     row_group_bytes_max: int = Field(
-        default=2 * 2**30,
-        ge=2**20,
-        description="Uncompressed bytes a row group may declare. A worker holds the compressed ones of one group.",
+        default=16 * 2**30, ge=2**20, description="Uncompressed bytes a row group may declare; more fails the load."
     )
 
     def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:

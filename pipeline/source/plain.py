@@ -122,10 +122,13 @@ def type_name(value: object) -> str:
 
 
 def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
-    """A plain value as JSON, in the form in which payloads of dead letters keep it; decimals are numbers with all digits."""
+    """A plain value as JSON, as payloads of dead letters have it; decimals are numbers with all digits.
+
+    NaN and infinities are JSON's usual extension. As texts a column of text would take them without a word.
+    """
     match value:
         case None | bool() | str():
-            return json.dumps(value)
+            return json.dumps(value, ensure_ascii=False)
         case int():
             return int.__repr__(value) if value.bit_length() < _WRITTEN_BITS_MAX else f'"{value:#x}"'
         case float() if math.isfinite(value):
@@ -133,7 +136,7 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
         case Decimal() if value.is_finite():
             return str(value)
         case float() | Decimal():
-            return '"NaN"' if math.isnan(value) else ('"Infinity"' if value > 0 else '"-Infinity"')
+            return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
         case bytes():
             return json.dumps({"base64": base64.b64encode(value).decode("ascii")})
         case date() | time():
@@ -143,7 +146,7 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
         case list():
             return "[" + ", ".join(map(json_text, value)) + "]"
         case dict():
-            return "{" + ", ".join(f"{json.dumps(name)}: {json_text(item)}" for name, item in value.items()) + "}"
+            return "{" + ", ".join(f"{json_text(name)}: {json_text(item)}" for name, item in value.items()) + "}"
     raise TypeError(f"not a plain value: {type_name(value)}")
 
 

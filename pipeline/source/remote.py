@@ -23,22 +23,19 @@ import pyarrow as pa
 import xxhash
 from pyarrow import fs
 
-from pipeline.errors import NotEnoughSpace, SourceError, SpecError
+from pipeline.errors import NotEnoughSpace, SourceError
 from pipeline.free_space import require_free_space
 from pipeline.model.source import Scope
 from pipeline.settings import s3_endpoint
 from pipeline.source.durable import durable_file
-from pipeline.source.files import SourceFile
+from pipeline.source.files import WEB, WILDCARD, SourceFile
 
-__all__ = ["files", "require_sound_address"]
+__all__ = ["files"]
 
-_WEB = {"http", "https"}
-_STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
 """Seconds without a byte after which a server counts as gone."""
 
-_WILDCARD = re.compile(r"[*?\[]")
 _CAUSE = re.compile(r"AWS Error [A-Z_]+|HTTP status \d+|curlCode: \d+")
 
 
@@ -54,24 +51,10 @@ class _Body:
     size: int | None
 
 
-def require_sound_address(template: str, scheme: str) -> None:
-    """Raise SpecError for an address of an unknown kind, with credentials, or with a wildcard that cannot be looked up."""
-    shown = template.partition("?")[0]
-    if scheme not in _WEB | _STORES:
-        raise SpecError(f"path {shown!r}: {scheme}:// is not known; known are {', '.join(sorted(_WEB | _STORES))}")
-    place = template.partition("://")[2].partition("/")[0]
-    if "@" in place and not scheme.startswith("abfs"):  # there it parts container and account
-        raise SpecError("path holds credentials before an '@'; give them by the environment instead")
-    if not place or _WILDCARD.search(place) or "{" in place:
-        raise SpecError(f"path {shown!r}: bucket or host has to be named in full")
-    if scheme in _WEB and re.search(r"[*\[]", template):
-        raise SpecError(f"path {shown!r}: a web server has no listing, so wildcards find nothing there; name one file")
-
-
 def files(template: str, values: Mapping[str, str], scope: Scope) -> Iterator[SourceFile]:
     """The files of a partition in the order of their names, each on this disk when it is given; raises SourceError."""
     scheme = template.partition("://")[0].lower()
-    if scheme in _WEB:
+    if scheme in WEB:
         address = template.format(**{name: quote(value, safe="") for name, value in values.items()})
         shown = address.partition("?")[0]
         yield _fetched(_opened_address(address, shown), address, shown, unquote(shown.rpartition("/")[2]), scope)
@@ -105,7 +88,7 @@ def _store(scheme: str, place: str) -> tuple[fs.FileSystem, str]:
 def _found(store: fs.FileSystem, bucket: str, below: str, values: Mapping[str, str], scheme: str) -> list[str]:
     """The paths that match, sorted."""
     try:
-        if (wildcard := _WILDCARD.search(below)) is None:
+        if (wildcard := WILDCARD.search(below)) is None:
             (info,) = store.get_file_info([bucket + below.format(**values)])
             return [info.path] if info.type == fs.FileType.File else []
         root = bucket + below[: wildcard.start()].format(**values).rpartition("/")[0]

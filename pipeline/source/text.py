@@ -210,6 +210,8 @@ def undecodable(text: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
     """The numbers of the records that do not decode."""
     numbers: list[int] = []
     view = memoryview(text)
+    if not len(ends) or _is_valid(view[: ends[-1]]):
+        return numbers
     first, count = 0, len(starts)
     while first < len(starts):
         last = min(first + count, len(starts)) - 1
@@ -221,6 +223,17 @@ def undecodable(text: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
         numbers.append(number)
         first, count = number + 1, _RECORDS_BEHIND_A_WRONG_ONE
     return numbers
+
+
+def _is_valid(text: memoryview) -> bool:
+    """The same as `is_utf8`, several times faster where there is much and nothing is wrong."""
+    offsets = np.array([0, len(text)], dtype=np.int64)
+    array = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets.data), pa.py_buffer(text)])
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def is_utf8(text: bytes) -> bool:

@@ -51,6 +51,12 @@ class FrameBuilder:
         An item that is no row, or holds what no column can hold, has its reason in `FAULT` and what it is like in `LINE`.
         """
         rows = [self._row_or_fault(item) for item in items]
+        try:
+            return self._frame(rows)
+        except UnicodeEncodeError:  # looked for in each value only where there is one
+            return self._frame([_without_half_characters(row) for row in rows])
+
+    def _frame(self, rows: Sequence[_Row | Fault]) -> pl.DataFrame:
         given = [row for row in rows if type(row) is dict]
         are_alike = len(given) == len(rows) and _are_alike(given)
         self._meet_columns(given[:1] if are_alike else given)
@@ -78,7 +84,9 @@ class FrameBuilder:
                 _require_names(row)
             return row if set(map(type, row.values())) <= PLAIN_TYPES else _plain_row(row)
         except Unfit as unfit:
-            return Fault(str(unfit), _likeness(item).encode()[:_LINE_BYTES_MAX])
+            return _fault(str(unfit), item)
+        except Exception as error:  # noqa: BLE001 - what an item of any class does when it is looked at
+            return _fault(f"cannot be read: it raised {type(error).__qualname__}", item)
 
     def _meet_columns(self, rows: Sequence[_Row]) -> None:
         for row in rows:
@@ -103,7 +111,7 @@ def frame_of_rows(rows: Sequence[object]) -> pl.DataFrame:
 
 
 def _row_of(item: object) -> _Row:
-    """The values of a dict, a model or a dataclass by column name; raises Unfit."""
+    """The values of a dict, a model, a dataclass or a named tuple by column name; raises Unfit."""
     match item:
         case Mapping():
             return dict(item)
@@ -111,18 +119,28 @@ def _row_of(item: object) -> _Row:
             return model_values(item)
         case _ if dataclasses.is_dataclass(item) and not isinstance(item, type):
             return {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+        case tuple() if hasattr(item, "_asdict"):
+            return dict(item._asdict())
         case _:
             raise Unfit(f"is no row: an item of type {type_name(item)}")
 
 
 def column_of(name: str, values: _Values) -> pl.Series:
-    """The values, each of them plain, in the one type that they all have; otherwise DYNAMIC."""
+    """The values, each of them plain, in the one type that they all have; otherwise DYNAMIC.
+
+    Raises UnicodeEncodeError for a text that has half a surrogate pair.
+    """
     dtype = _common_type([value for value in values if value is not None])
     if dtype is not None:
         try:
+            if isinstance(dtype, pl.Decimal):  # by their digits: three times as fast as by their values
+                digits = [None if value is None else format(value, "f") for value in values]
+                return pl.Series(name, digits, dtype=pl.String).cast(dtype)
             return pl.Series(name, values, dtype=dtype, strict=True)
+        except UnicodeEncodeError:
+            raise
         except (ValueError, TypeError, OverflowError, pl.exceptions.PolarsError):
-            pass  # half a surrogate pair, a duration of a million years: their JSON text still is exact
+            pass  # a duration of a million years: its JSON text still is exact
     [field] = DYNAMIC.fields
     texts = [None if value is None else {field.name: json_text(value)} for value in values]
     return pl.Series(name, texts, dtype=DYNAMIC)
@@ -137,6 +155,11 @@ def _require_names(row: _Row) -> None:
             raise Unfit(f"has a column whose name is of type {type_name(name)}")
         if name.startswith(RESERVED_PREFIX):
             raise Unfit(f"has a column whose name begins with {RESERVED_PREFIX!r}, which is reserved")
+        if not name.isascii():
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise Unfit("has a column whose name has half a surrogate pair, which is no character") from None
 
 
 def _plain_row(row: _Row) -> _Row:
@@ -153,14 +176,32 @@ def _plain_row(row: _Row) -> _Row:
 
 def _are_alike(rows: Sequence[_Row]) -> bool:
     """Whether all rows have the same columns, as nearly all have."""
-    return bool(rows) and all(row.keys() == rows[0].keys() for row in rows)
+    return bool(rows) and all(map(rows[0].keys().__eq__, map(dict.keys, rows)))
+
+
+def _without_half_characters(row: _Row | Fault) -> _Row | Fault:
+    """The row, or a fault where a text in it has half a surrogate pair: there is no such text in UTF-8."""
+    if type(row) is dict:
+        for name, value in row.items():
+            try:
+                json_text(value).encode()
+            except UnicodeEncodeError:
+                return _fault(f"column {name!r} holds a text with half a surrogate pair, which is no character", row)
+    return row
+
+
+def _fault(reason: str, item: object) -> Fault:
+    # The escapes of what cannot be encoded are those of JSON.
+    return Fault(reason, _likeness(item).encode(errors="backslashreplace")[:_LINE_BYTES_MAX])
 
 
 def _likeness(item: object) -> str:
     """What an item that is no row is like: its JSON, with the types' names for what has none."""
     try:
+        if isinstance(item, Mapping):
+            item = {name if isinstance(name, str) else f"<{type_name(name)}>": value for name, value in item.items()}
         return json_text(plain_value(item, unfit=lambda value: f"<{type_name(value)}>"))
-    except (RecursionError, ValueError):
+    except Exception:  # noqa: BLE001 - what an item of any class does when it is looked at
         return json.dumps(f"<{type_name(item)}>")
 
 

@@ -17,6 +17,8 @@ _TRANSFORM_TESTS = "pipeline_tests/integration/test_transforms.py"
 _RECONCILE_TESTS = "pipeline_tests/integration/test_reconcile.py"
 _OUTAGE_TESTS = "pipeline_tests/faults/test_outages.py"
 _SERVER_TESTS = "pipeline_tests/faults/test_server_resources.py"
+_MODE_TESTS = "pipeline_tests/integration/test_write_modes.py"
+_CONSTRAINT_TESTS = "pipeline_tests/integration/test_constraints.py"
 _PROCESS_TESTS = "pipeline_tests/faults/test_processes.py"
 _REPLAY_TESTS = "pipeline_tests/integration/test_replay.py"
 _REPLAY_FAULT_TESTS = "pipeline_tests/faults/test_replay_faults.py"
@@ -592,7 +594,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="Every worker has reported its chunk, so the load is complete, whatever a count may say.",
         changes=(
             Change(
-                "pipeline/operations/publish.py",
+                "pipeline/operations/fit.py",
                 """\
         pending = await read_pending_chunks(connection, load.handle, load.manifest)
         if not pending and""",
@@ -689,6 +691,65 @@ predicate=predicate, fingerprint=fingerprint)
         ),
         test=f"{_OUTAGE_TESTS}::test_what_was_published_survives_a_crash_of_the_server_right_behind_it",
         noticed="assert 'loading' == 'published'",
+    ),
+    # ---- write modes --------------------------------------------------------------------------------------------------
+    Bug(
+        name="appended again",
+        mistake="Whoever loads a partition twice wants its rows twice.",
+        changes=(
+            Change(
+                "sql/queries/publication.sql",
+                "where target = $1 and partition_key = $2 and content_digest = $3 and state = 'published'",
+                "where target = $1 and partition_key = $2 and content_digest = $3 and state = 'appended'",
+            ),
+        ),
+        test=f"{_MODE_TESTS}::test_the_same_rows_are_appended_once_however_they_are_cut",
+        noticed="that is in the table already",
+    ),
+    Bug(
+        name="what was stored is not counted",
+        mistake="INSERT raised nothing, so the table has the rows.",
+        changes=(
+            Change(
+                "pipeline/operations/write_modes.py",
+                """\
+    if stored.rows != totals.written_rows:
+""",
+                """\
+    found, expected = None, None
+    if stored.rows < 0:
+""",
+            ),
+        ),
+        test=f"{_CONSTRAINT_TESTS}::test_a_trigger_that_swallows_or_changes_rows_is_named_and_nothing_is_published"
+        "[upsert-plain]",
+        noticed="9 values against 8",
+    ),
+    Bug(
+        name="replaced rows forgotten",
+        mistake="An upsert adds what it has written.",
+        changes=(
+            Change(
+                "pipeline/operations/write_modes.py",
+                "        replaced.rows if replaced else 0,\n",
+                "        0,\n",
+            ),
+        ),
+        test=f"{_MODE_TESTS}::test_an_upsert_says_what_it_inserted_and_what_it_updated",
+        noticed="50 rows in the table, 90 are what the loads add up to",
+    ),
+    Bug(
+        name="parents not looked for",
+        mistake="The server looks after foreign keys.",
+        changes=(
+            Change(
+                "pipeline/operations/findings.py",
+                "        if foreign_key.is_on_itself is not on_itself or not columns:\n",
+                "        if columns:\n",
+            ),
+        ),
+        test=f"{_CONSTRAINT_TESTS}::test_a_row_without_its_parent_is_a_dead_letter_and_its_neighbours_load[append-plain]",
+        noticed="constraint of_customer. Alter the table",
     ),
     # ---- the run ------------------------------------------------------------------------------------------------------
     Bug(

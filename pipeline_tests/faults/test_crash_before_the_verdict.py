@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.failpoints import Place
 from pipeline.model.table import TableSpec
-from pipeline.operations import publish
+from pipeline.operations import fit
 from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
 from pipeline_tests.tables_for_tests import (
@@ -59,13 +59,13 @@ def _before_reconcile(monkeypatch: pytest.MonkeyPatch, crash: Callable[[], None]
 
 
 def _before_duplicates(monkeypatch: pytest.MonkeyPatch, crash: Callable[[], None]) -> None:
-    original = publish.set_duplicates_aside
+    original = fit.set_rows_aside
 
     async def reached(*arguments: Any, **options: Any) -> int:
         await asyncio.to_thread(crash)
         return await original(*arguments, **options)
 
-    monkeypatch.setattr(publish, "set_duplicates_aside", reached)
+    monkeypatch.setattr(fit, "set_rows_aside", reached)
 
 
 _DOUBLED: list[Row] = [{"sensor": number // 2, "value": float(number)} for number in range(100)]

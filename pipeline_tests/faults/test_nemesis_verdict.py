@@ -11,7 +11,7 @@ from pipeline_tests.faults.nemesis.plan import PartitionPlan
 from pipeline_tests.faults.nemesis.sources import SourceVersion, make_version, write_version
 from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judge_rows
 from pipeline_tests.faults.nemesis.witness import EMPTY, Reader, expected_state
-from pipeline_tests.loading import fetch, load
+from pipeline_tests.loading import fetch, load, make_sour_table
 from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY
 
 Versions = list[SourceVersion]
@@ -26,6 +26,7 @@ def loaded(server: str, _template: str, tmp_path_factory: pytest.TempPathFactory
     for version in versions:
         write_version(landing, "events", version, row_group_rows=100)
     with _clone(server, _template) as name:
+        make_sour_table(_url(server, name), "events")
         reports = load(_url(server, name), EVENTS, landing, [DAY, NEXT_DAY], workers=2)
         assert [report.error for report in reports] == [None, None]
         yield name, versions

@@ -39,7 +39,7 @@ class _Begun:
 
     async def commit(self, session: Session, job: ChunkJob | None = None) -> Committed | AlreadyCommitted:
         async with asyncio.timeout(30):
-            return await commit_chunk(
+            outcome = await commit_chunk(
                 session,
                 self.prepared,
                 job or self.job,
@@ -47,6 +47,7 @@ class _Begun:
                 worker_pid=1,
                 on_progress=lambda _: None,
             )
+            return outcome.model_copy(update={"check_s": 0.0})  # the one figure that differs each time
 
 
 @contextlib.asynccontextmanager

@@ -48,7 +48,7 @@ def _letters(database: str) -> list[tuple[object, ...]]:
     found = fetch(
         database,
         """select row_no, stage, sqlstate, constraint_name, reason from rowledger.dead_letter
-        join rowledger.load using (load_id) where state = 'published' order by load_id, row_no""",
+        join rowledger.load using (load_id) where load.state = 'published' order by load_id, row_no""",
     )
     return [tuple(row) for row in found]
 
@@ -163,6 +163,18 @@ def test_of_rows_that_share_what_an_index_keeps_unique_the_first_stays(
     assert "label 2" not in observer.text
     assert "1 row(s) repeat values of unique index one_label" in observer.text
     _assert_verified(database, PARCELS_APPENDED)
+
+
+def test_an_upsert_sets_aside_what_another_row_of_the_table_has(database: str, tmp_path: Path) -> None:
+    _target(
+        database,
+        "create unique index one_label on depot.parcels (label)",
+        f"insert into depot.parcels values (900, '{NEXT_DAY}', 'label 5', 1), (3, '{DAY}', 'label 3', 1)",
+    )
+    assert _load(database, PARCELS_UPSERTED, tmp_path, parcels(9, {3: {"label": "label 3"}})).error is None
+    assert _ids(database) == [0, 1, 2, 3, 4, 6, 7, 8, 900]
+    assert [letter[:4] for letter in _letters(database)] == [(5, "key", "23505", "one_label")]
+    _assert_verified(database, PARCELS_UPSERTED)
 
 
 def test_nulls_that_an_index_holds_to_be_equal_are_duplicates_too(database: str, tmp_path: Path) -> None:

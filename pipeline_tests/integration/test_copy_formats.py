@@ -103,6 +103,9 @@ def tables(server: str) -> Iterator[tuple[asyncio.Runner, asyncpg.Connection]]:
             runner.run(
                 connection.execute(f"create type pg_temp.mood as enum ({labels}); set timezone = 'Asia/Kathmandu'")
             )
+            had_citext = runner.run(
+                connection.fetchval("select exists (select from pg_extension where extname = 'citext')")
+            )
             runner.run(connection.execute("create extension if not exists citext"))
             for name, columns in (("scalars", SCALARS), ("arrays", ARRAYS)):
                 declared = ", ".join(
@@ -111,6 +114,8 @@ def tables(server: str) -> Iterator[tuple[asyncio.Runner, asyncpg.Connection]]:
                 )
                 runner.run(connection.execute(f"create temporary table {name} ({declared})"))
             yield runner, connection
+            if not had_citext:
+                runner.run(connection.execute("drop table scalars, arrays; drop extension citext"))
         finally:
             runner.run(connection.close(timeout=10))
 

@@ -1,5 +1,6 @@
 """Replace, append, upsert: into every kind of target, exactly once, with a verdict that can be had again later."""
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -8,9 +9,15 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import SpecError, TargetMismatch
-from pipeline.model.report import CheckName, PartitionReport
-from pipeline.model.table import TableSpec, WriteMode
+from pipeline.model.column import Column, ColumnType, TypeName
+from pipeline.model.dead_letters import LetterResult
+from pipeline.model.partition import StaticPartitions
+from pipeline.model.report import CheckName, PartitionReport, Stage
+from pipeline.model.table import QualifiedName, TableSpec, WriteMode
 from pipeline.operations.verify import run_verify
+from pipeline.postgres.catalogue import Target, create_staging
+from pipeline.postgres.ledger import LoadHandle
+from pipeline.postgres.publication import publish_by_attach
 from pipeline_tests.loading import (
     Recorder,
     assert_nothing_left_over,
@@ -21,11 +28,13 @@ from pipeline_tests.loading import (
     source_rows,
     table_rows,
 )
+from pipeline_tests.replaying import replay, results
 from pipeline_tests.tables_of_modes import (
     APPENDED,
     APPENDED_KEYLESS,
     DAY,
     MOVING,
+    NARROW_SALES,
     NEXT_DAY,
     PATHS,
     REPLACED,
@@ -33,6 +42,7 @@ from pipeline_tests.tables_of_modes import (
     UPSERTED,
     WHOLE_APPENDED,
     WHOLE_UPSERTED,
+    WIDE_SALES,
     Row,
     sales,
     write_sales,
@@ -251,6 +261,16 @@ def test_a_change_of_write_mode_begins_a_new_sum(database: str, tmp_path: Path) 
     assert_verified(database, REPLACED_AS_APPENDED)
 
 
+def test_loads_add_up_over_a_column_that_came_between_them(database: str, tmp_path: Path) -> None:
+    assert load_version(database, NARROW_SALES, tmp_path, FIRST, key="narrow").error is None
+    fetch(database, f"alter table {WIDE_SALES.name} add column amount double precision")
+    assert load_version(database, WIDE_SALES, tmp_path, SECOND, key="wide").error is None
+    assert_verified(database, WIDE_SALES)
+    assert_verified(database, NARROW_SALES)
+    fetch(database, f"update {WIDE_SALES.name} set amount = 0 where sale_id = 7")
+    assert {result.passed for result in run_verify(WIDE_SALES, url=database)} == {False}
+
+
 def test_an_upsert_into_a_table_without_a_unique_index_on_the_key_is_refused_with_the_remedy(
     database: str, tmp_path: Path
 ) -> None:
@@ -277,3 +297,64 @@ def test_specs_that_cannot_be_published_in_their_mode_are_refused() -> None:
         TableSpec(**{**dict(UPSERTED), "key": ()})
     with pytest.raises((SpecError, ValidationError), match="cannot be told from those of others"):
         TableSpec(**{**dict(PATHS), "write_mode": WriteMode.REPLACE})
+
+
+@pytest.mark.parametrize("spec", [APPENDED, UPSERTED], ids=lambda spec: spec.name)
+def test_what_the_loads_add_up_to_stays_true_when_dead_letters_are_replayed(
+    database: str, tmp_path: Path, spec: TableSpec
+) -> None:
+    make_target(database, spec, _TARGETS["with more columns"])
+    fetch(database, f"alter table {spec.name} add constraint few check (sale_id <> 7 and sale_id <> 40)")
+    for rows in (FIRST, SECOND):
+        assert load_version(database, spec, tmp_path, rows).error is None
+    fetch(database, f"alter table {spec.name} drop constraint few")
+    report = replay(database, spec, stages=(Stage.COPY,))
+    assert set(results(report).values()) == {LetterResult.WRITTEN}
+    assert table_rows(database, spec) == source_rows(BOTH[spec.name])
+    assert_verified(database, spec)
+
+
+_KEYS = {
+    "text": ["O'Hare", "a b", "Zürich", "x" * 80, "back\\slash", "7", "true", "null", "a-b", "a_b", "a.b"],
+    "character varying(9)": ["ab", "a'b"],
+    "smallint": ["-1", "5"],
+    "integer": ["-7", "0", "12"],
+    "bigint": ["-9223372036854775808", "9223372036854775807", "0"],
+    "boolean": ["true", "false"],
+    "date": ["2024-03-01"],
+    "uuid": ["6f1c0f5e-0000-0000-0000-000000000001"],
+}
+
+
+@pytest.mark.parametrize("sql_type", _KEYS)
+def test_the_partition_of_a_listed_key_is_found_again_whatever_the_key(database: str, sql_type: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(database, timeout=20)
+        try:
+            await connection.execute(
+                f"create table places (place {sql_type} not null, version integer) partition by list (place)"
+            )
+            column_type = ColumnType.parse(sql_type)
+            assert column_type is not None
+            version = Column("version", ColumnType(TypeName.INTEGER), nullable=True)
+            target = Target(
+                oid=await connection.fetchval("select 'places'::regclass::oid"),
+                name=QualifiedName(schema_name="public", table="places"),
+                columns=(Column("place", column_type, nullable=False), version),
+                strategy="l",
+                partitioned_by="place",
+            )
+            for number, key in enumerate(_KEYS[sql_type] * 2, start=1):
+                partition = StaticPartitions(keys=(key,), column="place").partition(key)
+                handle = LoadHandle(number, 1)
+                async with connection.transaction():
+                    await create_staging(connection, target, handle, partition)
+                    value = partition.conditions[0].value(column_type.name)  # type: ignore[union-attr]
+                    await connection.execute(f"insert into rowledger.staging_{number} values ($1, {number})", value)
+                    assert await publish_by_attach(connection, target, handle, partition, replaces=True)
+            assert await connection.fetchval("select count(*) from places") == len(_KEYS[sql_type])
+            assert await connection.fetchval("select min(version) from places") == len(_KEYS[sql_type]) + 1
+        finally:
+            await connection.close(timeout=10)
+
+    asyncio.run(run())

@@ -156,20 +156,25 @@ def test_runs_are_written_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "array",
+    ("array", "why"),
     [
-        pa.array([2**62], pa.timestamp("s")),  # polars would make 1970 of it
-        pa.array([2**62], pa.duration("s")),
-        pa.array([{"a": [1]}], pa.struct([("a", pa.list_view(pa.int64()))])),  # a cast by pyarrow would lose the item
-        pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])]),
+        (pa.array([2**62], pa.timestamp("s")), "ArrowInvalid"),  # polars would make 1970 of it
+        (pa.array([2**62], pa.duration("s")), "ArrowInvalid"),
+        # A cast by pyarrow 26 would lose the last item.
+        (pa.array([[[1]], [[2], [3]]], pa.list_(pa.list_view(pa.int64()))), "NotImplementedError"),
+        (
+            pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])]),
+            "ComputeError",
+        ),
     ],
-    ids=lambda array: str(array.type)[:20],
+    ids=lambda given: str(getattr(given, "type", ""))[:20],
 )
-def test_a_column_that_no_frame_can_hold_is_an_error_with_its_type(tmp_path: Path, array: Any) -> None:
+def test_a_column_that_no_frame_can_hold_is_an_error_with_its_type(tmp_path: Path, array: Any, why: str) -> None:
     write(tmp_path, pa.table({"odd": array}))
 
-    with pytest.raises(SourceError, match=r"2024-03-01\.arrow: .*'odd' .*convert"):
+    with pytest.raises(SourceError, match=rf"2024-03-01\.arrow: .*{why}.*convert") as raised:
         read_all(plan(tmp_path))
+    assert f"'odd' is {array.type}" in str(raised.value) or f"'odd' {array.type}" in str(raised.value)
 
 
 # ---- files that are not what they should be -----------------------------------------------------------------------------

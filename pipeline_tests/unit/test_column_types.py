@@ -52,8 +52,10 @@ def test_what_the_server_prints_is_read_and_written_the_same(
     assert (parsed.name, parsed.frame_type, parsed.sql) == (name, frame_type, text)
 
 
-@pytest.mark.parametrize("text", ["interval day", "interval year to month", "interval day to second(3)"])
-def test_an_interval_that_keeps_certain_fields_only_is_not_written(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["interval day", "interval year to month", "interval day to second(3)", "name", "name[]"]
+)
+def test_a_type_that_would_cut_values_short_is_not_written(text: str) -> None:
     assert ColumnType.parse(text) is None
 
 
@@ -167,7 +169,8 @@ def test_a_pin_that_can_never_hold_the_field_is_refused() -> None:
             ["1" * 60],
             "has more than the 131072 digits that numeric takes",
         ),
-        (Decimal, "numeric", ["1.50", "2"], ["1.50", "2.00"], None),
+        (Decimal, "numeric", ["1.50", "2", "007.0", "-0.00", "-00.5"], ["1.50", "2", "7.0", "0.00", "-0.5"], None),
+        (Decimal, "numeric", [Decimal("1.50"), Decimal(2)], ["1.50", "2.00"], None),
         (Annotated[Decimal, Field(allow_inf_nan=True)], "numeric", ["NaN", "-Infinity"], ["NaN", "-Infinity"], None),
         (Annotated[Decimal, Field(allow_inf_nan=True)], "numeric(9,2)", ["NaN"], [], "is no finite number, which"),
         (

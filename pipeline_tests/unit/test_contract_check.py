@@ -31,6 +31,10 @@ class Reading(BaseModel):
     note: str | None
 
 
+class Level(BaseModel):
+    a: float | None
+
+
 class Label(BaseModel):
     text: str
 
@@ -278,6 +282,23 @@ def test_a_nul_character_is_refused_for_what_it_is(annotation: Any, series: pl.S
         "v: has a NUL character, which PostgreSQL's text cannot hold"
     ]
     assert checked.good.height == 1
+
+
+@pytest.mark.parametrize(
+    ("annotation", "values"),
+    [
+        (Any, [{"a": float("nan")}, {"a": 1.0}, {"a": None}]),
+        (dict[str, float | None], [{"a": float("inf")}, {"a": 1.0}, {"a": None}]),
+        (Level, [{"a": float("nan")}, {"a": 1.0}, {"a": None}]),
+        (list[Level], [[{"a": float("-inf")}], [{"a": 1.0}], [{"a": None}]]),
+    ],
+)
+def test_a_number_that_json_would_turn_into_null_is_refused(annotation: Any, values: list[Any]) -> None:
+    checked = check_one(annotation, pl.Series(values))
+
+    assert [(letter.row_no, letter.reason) for letter in checked.rejected] == [
+        (0, "v: holds NaN or an infinity, which would become null in JSON")
+    ]
 
 
 def test_bytes_may_hold_nul() -> None:

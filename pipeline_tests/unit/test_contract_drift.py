@@ -168,7 +168,7 @@ def test_of_several_names_the_first_that_a_row_has_counts() -> None:
     source = pl.DataFrame(
         {
             "new": [1, None, None, None], ABSENT_PREFIX + "new": [False, True, True, True],
-            "old": ["x", "2", None, None], ABSENT_PREFIX + "old": [False, False, True, True],
+            "old": ["x", "2", None, None], ABSENT_PREFIX + "old": [True, False, True, True],
             "v": [9, 9, 3, None], ABSENT_PREFIX + "v": [False, False, False, True],
         }
     )  # fmt: skip

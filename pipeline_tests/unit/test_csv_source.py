@@ -26,10 +26,11 @@ from pipeline.model.partition import Partition
 from pipeline.model.source import ABSENT_PREFIX, FAULT, LINE, Scope
 from pipeline.source import text as text_files
 from pipeline.source.csv import CsvFiles
-from pipeline.source.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, Dialect, _Quoted, split
+from pipeline.source.csv_fields import Dialect
+from pipeline.source.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, _Quoted, split
 
 Row = dict[str, str | None]
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def chunks(folder: Path, content: bytes, name: str = "x.csv", **options: Any) -> list[ChunkDescriptor]:
@@ -163,7 +164,7 @@ def test_lines_before_the_header_are_skipped(tmp_path: Path, end: str) -> None:
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
-        ("a,b,a", "columns 1, 3 are all named 'a'"),
+        ("a,b,a", "columns 1 and 3 are both named 'a'"),
         ("a,rowledger fault", "no column can be named 'rowledger fault'"),
         ("a,b\0", "no column can be named 'b\\x00'"),
         ('a,"b', "the header has an opening quote without a closing one"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -122,6 +122,8 @@ def test_what_is_shown_of_a_local_file_is_its_path(landing: Path) -> None:
         ("https:///x", "named in full"),
         ("https://host/*.csv?token=canary", "has no listing"),
         ("ftp://host/x?token=canary", "is not known"),
+        ("https://host/../x?token=canary", "goes up by"),
+        ("https://host/{x!r}?token=canary", "a placeholder is a name"),
     ],
 )
 def test_an_unsound_address_is_refused_without_repeating_its_secrets(address: str, reason: str) -> None:
@@ -130,7 +132,7 @@ def test_an_unsound_address_is_refused_without_repeating_its_secrets(address: st
 
     messages = "; ".join(error["msg"] for error in refused.value.errors(include_input=False))
     assert reason in messages
-    assert "canary" not in messages
+    assert "canary" not in str(refused.value)
 
 
 class _Served(http.server.BaseHTTPRequestHandler):
@@ -232,7 +234,7 @@ def test_a_library_s_own_text_is_not_passed_on() -> None:
 _PARTS = st.lists(st.sampled_from(["a", "b", "ab", ".a"]), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(
     path=_PARTS,
     folders=st.lists(st.sampled_from(["a", "*", "**", "?", ".*", "[ab]"]), max_size=3),

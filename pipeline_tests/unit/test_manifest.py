@@ -39,6 +39,24 @@ def test_the_order_of_chunks_belongs_to_the_digest() -> None:
     assert Manifest.of([one, two]).digest != Manifest.of([two, one]).digest
 
 
+def test_the_same_rows_have_the_same_content_however_they_are_cut() -> None:
+    def content(*cuts: tuple[str, int, int]) -> str:
+        chunks = [descriptor(file_digest=digest, row_offset=first, rows=rows) for digest, first, rows in cuts]
+        return Manifest.of(chunks).content_digest
+
+    whole = content(("a", 0, 9), ("b", 0, 4))
+    assert whole == content(("a", 0, 3), ("a", 3, 6), ("b", 0, 4)) == content(("a", 0, 9), ("b", 0, 1), ("b", 1, 3))
+    others = [
+        content(("a", 0, 9), ("b", 0, 5)),
+        content(("b", 0, 4), ("a", 0, 9)),
+        content(("a", 0, 9), ("a", 0, 9), ("b", 0, 4)),
+        content(("a", 0, 3), ("a", 4, 5), ("b", 0, 4)),
+        content(("a", 0, 9)),
+        content(),
+    ]
+    assert len({whole, *others}) == len(others) + 1
+
+
 def test_no_rows_make_an_empty_manifest() -> None:
     assert Manifest.of([]).enqueued_rows == 0
     assert Manifest.of([]).digest != Manifest.of([descriptor()]).digest

@@ -19,7 +19,7 @@ from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, RESERVED_
 from pipeline.source import text as text_files
 from pipeline.source.ndjson import NdjsonFiles
 
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 [JSON] = [field.name for field in DYNAMIC.fields]
 
 

@@ -83,6 +83,16 @@ def test_reserved_columns_are_not_in_a_payload_and_an_absent_field_is_no_key() -
     assert_frame_equal(back, frame.select("a", ABSENT_PREFIX + "a"))
 
 
+def test_an_instant_keeps_the_seconds_of_old_offsets() -> None:
+    # Before 1883 New York was 4 hours, 56 minutes and 2 seconds behind, which no ISO offset says.
+    frame = pl.DataFrame({"v": pl.Series([-5 * 10**15], dtype=pl.Datetime("us", "America/New_York"))})
+
+    payloads = list(row_payloads(frame))
+
+    assert json.loads(payloads[0])["v"] == "1811-07-23 15:06:40.000000+00:00"
+    assert_frame_equal(frame_of_payloads(payloads, frame.schema), frame)
+
+
 def test_a_dynamic_value_keeps_every_digit_and_its_type() -> None:
     texts = ['"1"', "1", "1.10", "null", '{"b": [1e400, 0.10000000000000000000001]}', None]
     frame = pl.DataFrame({"v": pl.Series([{DYNAMIC.fields[0].name: text} for text in texts], dtype=DYNAMIC)})

@@ -149,7 +149,7 @@ def test_rows_that_come_slowly_are_given_without_waiting_for_a_full_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("pipeline.source.python.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pipeline.source.python.monotonic", lambda: clock[0])
 
     def rows(_partition: Partition) -> Iterator[object]:
         for n in range(100):
@@ -252,6 +252,32 @@ def test_of_a_pandas_frame_missing_values_are_null_and_a_named_index_is_a_column
     ]
 
 
+def test_pandas_columns_that_pyarrow_does_not_take_are_taken_value_by_value(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"s": pd.arrays.SparseArray([0, 0, 1]), "o": pd.Series([1, 2.5, None], dtype=object)})
+
+    assert [tuple(row.values()) for row in rows_of(tmp_path, lambda _: frame)] == [
+        (0, {"rowledger json": "1"}),
+        (0, {"rowledger json": "2.5"}),
+        (1, None),
+    ]
+
+
+@pytest.mark.parametrize("column", [pl.Series([1]), pd.Series([1]), pa.array([1]), pa.chunked_array([[1]])], ids=type)
+def test_a_single_column_is_no_row_and_no_frame(tmp_path: Path, column: object) -> None:
+    (row,) = rows_of(tmp_path, lambda _: iter([column]))
+
+    assert str(row[FAULT]).startswith("is no row: an item of type")
+
+
+def test_a_lazy_frame_that_fails_is_named_without_its_text(tmp_path: Path) -> None:
+    lazy = pl.LazyFrame({"a": ["a secret"]}).select(pl.col("a").cast(pl.Int64))
+
+    with pytest.raises(SourceError, match="InvalidOperationError while reading an item of type polars") as raised:
+        list(chunks(tmp_path, lambda _: lazy))
+    assert "a secret" not in str(raised.value)
+    assert raised.value.__context__ is None
+
+
 def test_an_index_without_a_name_is_no_column(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1, 2, 3]})[lambda rows: rows["a"] > 1]
 
@@ -345,7 +371,9 @@ def test_a_stream_that_breaks_is_named(tmp_path: Path) -> None:
         yield from _ARROW.to_batches()
         raise ValueError("a secret")
 
-    with pytest.raises(SourceError, match="<lambda>: ArrowInvalid while reading Arrow data from an item of type"):
+    with pytest.raises(
+        SourceError, match=r"<lambda>: ArrowInvalid while reading an item of type pyarrow\.lib\.RecordBatchReader"
+    ):
         list(chunks(tmp_path, lambda _: pa.RecordBatchReader.from_batches(_ARROW.schema, batches())))
 
 

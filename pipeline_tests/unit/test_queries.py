@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import TargetMismatch
 from pipeline.postgres.queries import Migration, migrations, parse_queries, query, quote_identifier, read_migrations
 
 
@@ -75,7 +76,7 @@ def test_a_stray_file_among_the_migrations_is_refused(tmp_path: Path) -> None:
         read_migrations(_file(tmp_path, "ledger.sql", "select 1;").parent)
 
 
-@given(st.text(st.characters(exclude_characters="\0"), min_size=1))
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=15))
 def test_a_quoted_identifier_ends_where_it_should(name: str) -> None:
     quoted = quote_identifier(name)
     assert quoted[0] == quoted[-1] == '"'
@@ -87,3 +88,9 @@ def test_a_quoted_identifier_ends_where_it_should(name: str) -> None:
 def test_what_no_identifier_can_hold_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be an SQL identifier"):
         quote_identifier(name)
+
+
+def test_a_name_that_the_server_would_cut_short_is_refused() -> None:
+    assert quote_identifier("é" * 31 + "e") == f'"{"é" * 31}e"'
+    with pytest.raises(TargetMismatch, match="has 64 bytes, and PostgreSQL keeps 63"):
+        quote_identifier("é" * 32)

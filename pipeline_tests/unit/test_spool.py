@@ -73,7 +73,9 @@ def test_dictionaries_are_spooled_as_their_values_wherever_they_are(tmp_path: Pa
     }
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     cuts=st.lists(st.integers(0, 12), max_size=6),
     chunk_rows_max=st.integers(1, 20),

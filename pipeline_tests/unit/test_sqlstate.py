@@ -99,6 +99,21 @@ def test_the_row_of_a_failed_copy_is_read_in_any_language(context: str, line: in
     assert (found.line, found.column) == (line, column)
 
 
+@pytest.mark.parametrize(
+    ("context", "column"),
+    [
+        ("COPY staging_7, line 3, column ratio: a", "ratio: a"),
+        ('COPY staging_7, line 3, column ratio: a: "x"', "ratio: a"),
+        ('COPY staging_7, line 3, column ratio: "a: x"', "ratio"),
+        ("COPY staging_7, line 3, column  blank\nSQL function f", " blank"),
+        ("COPY staging_7, line 3, column two\nlines", "two\nlines"),
+    ],
+)
+def test_a_column_s_name_may_hold_what_ends_it_elsewhere(context: str, column: str) -> None:
+    names = ["ratio", "ratio: a", " blank", "two\nlines"]
+    assert copy_location(_server_error("22003", context=context), names).column == column
+
+
 def test_a_trigger_s_own_line_number_is_not_taken_for_the_row_s() -> None:
     context = "PL/pgSQL function f() line 99 at RAISE\nCOPY staging_7, line 2"
     assert copy_location(_server_error("23514", context=context)).line == 2

@@ -1,13 +1,15 @@
 """Columns of Python values hold what the values are, and the JSON text of each where no one type does."""
 
+import csv
 import dataclasses
 import json
+from collections import UserDict
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
 from ipaddress import IPv4Address
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from pipeline.contract.payloads import parse_dynamic
+from pipeline.contract.check import Contract
+from pipeline.contract.payloads import parse_dynamic, row_payloads
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
 from pipeline.source.plain import json_text, plain_value
 from pipeline.source.values import FrameBuilder, Unfit, column_of, frame_of_rows
@@ -98,15 +101,14 @@ def test_values_of_several_types_are_kept_apart() -> None:
     [
         ([2**64, -1], ["18446744073709551616", "-1"]),
         ([Decimal("9" * 39)], ["9" * 39]),
-        ([Decimal("NaN"), Decimal("-Infinity"), Decimal("1.50")], ['"NaN"', '"-Infinity"', "1.50"]),
+        ([Decimal("NaN"), Decimal("-Infinity"), Decimal("1.50")], ["NaN", "-Infinity", "1.50"]),
         ([Decimal("1E+30"), Decimal("1E-20")], ["1E+30", "1E-20"]),
-        (["\ud800", "a"], ['"\\ud800"', '"a"']),
         ([LOCAL, LOCAL.replace(tzinfo=UTC)], ['"2024-03-01T12:30:15.123456"', '"2024-03-01T12:30:15.123456+00:00"']),
         ([time(1, tzinfo=UTC)], ['"01:00:00+00:00"']),
         ([timedelta.max, timedelta(microseconds=-1)], ['"P999999999DT86399.999999S"', '"-P0DT0.000001S"']),
         ([{"a": 1}, {"b": 2}], ['{"a": 1}', '{"b": 2}']),
         ([{}], ["{}"]),
-        ([[1, "x", float("nan")], [b"\xff"]], ['[1, "x", "NaN"]', '[{"base64": "/w=="}]']),
+        ([[1, "x", float("nan")], [b"\xff"]], ['[1, "x", NaN]', '[{"base64": "/w=="}]']),
         ([1, b"a"], ["1", '{"base64": "YQ=="}']),
         ([10**5000], [f'"{10**5000:#x}"']),
     ],
@@ -115,15 +117,14 @@ def test_what_no_one_type_holds_is_its_json_text(values: list[object], texts: li
     assert dynamic(*values) == texts
 
 
+_TEXTS = st.text(st.characters(codec="utf-8"), max_size=9)
 _SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**40), 10**40), st.text(st.characters()), st.binary(max_size=9),
+    st.none(), st.booleans(), st.integers(-(10**40), 10**40), _TEXTS, st.binary(max_size=9),
     st.floats(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False, allow_infinity=False),
 )  # fmt: skip
 _VALUES = st.recursive(
     _SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3).filter(lambda n: n != "base64"), inner)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS.filter(lambda n: n != "base64"), inner),
     max_leaves=6,
 )
 
@@ -173,6 +174,27 @@ def _comparable(value: Any) -> Any:
             return value
 
 
+def test_specials_are_texts_in_payloads_since_json_has_none() -> None:
+    made = frame_of_rows([{"c": value} for value in (float("nan"), "NaN", [float("-inf"), 'a "NaN" Infinity'], 1)])
+
+    assert [json.loads(payload, parse_constant=pytest.fail)["c"] for payload in row_payloads(made)] == [
+        "NaN",
+        "NaN",
+        ["-Infinity", 'a "NaN" Infinity'],
+        1,
+    ]
+
+
+def test_what_is_missing_in_a_column_of_text_is_refused_and_not_loaded_as_its_name() -> None:
+    """Rows of `DataFrame.to_dict` have NaN where a text is missing."""
+    made = frame_of_rows([{"text": "x"}, {"text": float("nan")}, {"text": "NaN"}])
+
+    checked = Contract.of(Text).check(made)
+
+    assert checked.good["text"].to_list() == ["x", "NaN"]
+    assert [(letter.row_no, json.loads(letter.payload)) for letter in checked.rejected] == [(1, {"text": "NaN"})]
+
+
 # ---- values of other libraries ------------------------------------------------------------------------------------------
 
 
@@ -187,6 +209,15 @@ class Size(Enum):
 class Inner(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
     odd_name: int = Field(alias="odd name")
+
+
+class Named(NamedTuple):
+    a: int
+    b: str
+
+
+class Text(BaseModel):
+    text: str
 
 
 @dataclasses.dataclass
@@ -255,11 +286,13 @@ def test_a_key_that_a_row_lacks_is_absent_and_not_null() -> None:
     }
 
 
-def test_rows_may_be_models_by_alias_and_dataclasses() -> None:
+def test_rows_may_be_models_by_alias_and_dataclasses_and_named_tuples() -> None:
     made = frame(Inner(odd_name=1), {"odd name": 2})
     points = frame(Point(1, Decimal("0.5")))
+    named = frame(Named(1, "x"))
 
     assert made.to_dict(as_series=False) == {"odd name": [1, 2]}
+    assert named.to_dict(as_series=False) == {"a": [1], "b": ["x"]}
     assert points.to_dict(as_series=False) == {"x": [1], "y": [Decimal("0.5")]}
 
 
@@ -288,13 +321,53 @@ def test_what_is_no_row_has_its_reason_and_its_likeness_and_its_neighbours_stay(
         "[1, 2]",
         "null",
         '"<object>"',
-        '"<dict>"',
+        '{"<int>": 2}',
         '{"rowledger x": 1}',
         '{"a": 1, "b": "<object>"}',
         '{"b": [{"c": "<complex>"}]}',
         None,
     ]
     assert not [name for name in made.columns if name.startswith(ABSENT_PREFIX)]
+
+
+def test_half_a_character_makes_a_fault_wherever_it_stands() -> None:
+    made = frame(
+        {"a": "x", "b": [1]}, {"a": "\ud83d", "b": [2]}, {"a": "ü", "b": ["\udc00", 1]}, {"\ud800": 1, "a": "😀"}
+    )
+
+    assert made["a"].to_list() == ["x", None, None, None]
+    assert made[FAULT].to_list() == [
+        None,
+        "column 'a' holds a text with half a surrogate pair, which is no character",
+        "column 'b' holds a text with half a surrogate pair, which is no character",
+        "has a column whose name has half a surrogate pair, which is no character",
+    ]
+    assert [line and json.loads(line) for line in made[LINE].to_list()] == [
+        None,
+        {"a": "\ud83d", "b": [2]},
+        {"a": "ü", "b": ["\udc00", 1]},
+        {"\ud800": 1, "a": "😀"},
+    ]
+
+
+def test_what_raises_when_it_is_looked_at_is_no_row() -> None:
+    class Broken(UserDict[str, int]):
+        def __getitem__(self, name: str) -> int:
+            raise ValueError("a secret")
+
+    made = frame(Broken({"a": 1}), {"a": 2})
+
+    assert made["a"].to_list() == [None, 2]
+    assert made[FAULT].to_list() == ["cannot be read: it raised ValueError", None]
+    assert b"a secret" not in made[LINE][0]
+
+
+def test_a_surplus_field_of_a_csv_reader_is_told_with_all_fields() -> None:
+    made = frame(*csv.DictReader(["a,b", "1,2", "3,4,5"]))
+
+    assert made["a"].to_list() == ["1", None]
+    assert made[FAULT].to_list() == [None, "has a column whose name is of type NoneType"]
+    assert made[LINE].to_list() == [None, b'{"a": "3", "b": "4", "<NoneType>": ["5"]}']
 
 
 def test_a_row_that_holds_itself_is_no_row() -> None:

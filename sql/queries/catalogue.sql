@@ -76,9 +76,17 @@ join pg_class as class on class.oid = pg_inherits.inhrelid
 join pg_namespace as namespace on namespace.oid = class.relnamespace
 where pg_inherits.inhparent = $1 and pg_get_expr(class.relpartbound, class.oid) in ($2::text, 'DEFAULT');
 
--- name: own_partition_constraint
--- What a table that is a partition itself asks of its rows.
-select pg_get_partition_constraintdef(oid) from pg_class where oid = $1 and relispartition;
+-- name: beside_like
+-- What CREATE TABLE (LIKE …) leaves out of a table (a quoted name): what it asks of its rows where it is a partition itself,
+-- and the columns that the server numbers.
+select
+    case when class.relispartition then pg_get_partition_constraintdef(class.oid) end as own_bounds,
+    array(
+        select attribute.attname::text from pg_attribute as attribute
+        where attribute.attrelid = class.oid and attribute.attidentity <> '' and not attribute.attisdropped
+    ) as identities
+from pg_class as class
+where class.oid = to_regclass($1);
 
 -- name: identity_columns
 -- Columns that the server numbers, and the sequences that it takes the numbers from.

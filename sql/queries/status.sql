@@ -1,5 +1,5 @@
 -- name: partition_status
--- The latest load of each partition; an argument that is null asks for all.
+-- The latest load of each partition, but for those that had nothing to add; an argument that is null asks for all.
 select distinct on (load.target, load.partition_key)
     load.table_name, load.partition_key, load.load_id, load.state, load.enqueued_rows, load.chunks, load.run_id,
     load.started_at,
@@ -23,7 +23,7 @@ cross join lateral (
     from rowledger.chunk
     where chunk.load_id = load.load_id
 ) as counted
-where $1::text is null or load.table_name = $1
+where ($1::text is null or load.table_name = $1) and load.state <> 'repeated'
 order by load.target, load.partition_key, load.load_id desc;
 
 -- name: published_loads

@@ -1,0 +1,150 @@
+"""Fit staged rows to each other and to what the target has: what others keep from being published is set aside.
+
+Rows without a parent, rows that an append would add a second time, all but the first of those that share a key or what another
+unique index keeps unique. What is left can be published, as far as one can know beforehand.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+
+import asyncpg
+
+from pipeline.model.manifest import ChunkPlan
+from pipeline.operations.control import Control
+from pipeline.operations.duplicates import Finding, set_rows_aside
+from pipeline.operations.findings import collisions, duplicate_keys, duplicates, orphans, unique_indexes
+from pipeline.operations.write_modes import FinishedLoad, read_repeated_load
+from pipeline.postgres.catalogue import add_key, add_unique_index, has_key
+from pipeline.postgres.constraints import UniqueIndex
+from pipeline.postgres.ledger import read_pending_chunks
+from pipeline.settings import WriterSettings
+
+__all__ = ["fit_to_others"]
+
+
+async def fit_to_others(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> tuple[ChunkPlan, ...]:
+    """Set aside the rows that others keep from being published; returns chunks that are found to be pending.
+
+    First those that no row of this load can bring back: without a parent, or in the table already. Of those that share a key
+    one stays, and is not to be one of them.
+    """
+    spec, target, handle, partition = load.spec, load.target, load.handle, load.partition
+    alone = [
+        *orphans(spec, target, handle, partition, on_itself=False),
+        *collisions(spec, target, handle, partition),
+    ]
+    if alone and (pending := await _set_aside(control, load, alone, settings, say)):
+        return pending
+    if spec.key and (pending := await _build_key(control, load, settings, say)):
+        return pending
+    for number, index in enumerate(unique_indexes(target)):
+        if pending := await _build_unique_index(control, load, number, index, settings, say):
+            return pending
+    if on_itself := orphans(spec, target, handle, partition, on_itself=True):
+        return await _set_aside(control, load, on_itself, settings, say)
+    return ()
+
+
+async def _set_aside(
+    control: Control,
+    load: FinishedLoad,
+    findings: Sequence[Finding],
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> tuple[ChunkPlan, ...]:
+    """Look for what is wrong until nothing is: a row that goes may be another's parent."""
+
+    async def look(connection: asyncpg.Connection) -> tuple[tuple[ChunkPlan, ...], dict[str, int]]:
+        gone: dict[str, int] = {}
+        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
+            return pending, gone
+        if await read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
+            return (), gone  # its rows are all in the table already, and are not to be blamed for that
+        while found := {
+            finding.what: await _set_found_aside(connection, load, finding, settings) for finding in findings
+        }:
+            if not any(found.values()):
+                break
+            gone = {what: gone.get(what, 0) + rows for what, rows in found.items()}
+        return (), gone
+
+    pending, gone = await control.transaction(f"{load.name}: look for rows to set aside", look, durable=True)
+    for what, rows in gone.items():
+        if rows:
+            say(f"{load.name}: {rows} row(s) {what} and become dead letters")
+    return pending
+
+
+async def _set_found_aside(
+    connection: asyncpg.Connection, load: FinishedLoad, finding: Finding, settings: WriterSettings
+) -> int:
+    return await set_rows_aside(
+        connection,
+        finding,
+        load.spec,
+        load.target,
+        load.handle,
+        load.partition,
+        settings,
+        manifest=load.manifest,
+        worker_pid=os.getpid(),
+    )
+
+
+async def _build_key(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> tuple[ChunkPlan, ...]:
+    """Build the key first and look for duplicates only when that fails: finding none costs four times the index.
+
+    Both look for pending chunks inside their own transaction and commit durably, which puts all chunks before them on disk too:
+    a crash of the server leaves either a key over all rows, or chunks that are seen to be pending. Returns those.
+    """
+
+    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
+        pending = await read_pending_chunks(connection, load.handle, load.manifest)
+        if not pending and not await has_key(connection, load.handle):
+            await add_key(connection, load.handle, load.spec.key)
+        return pending
+
+    return await _build_or_set_aside(control, load, build, duplicate_keys(load.spec, load.handle), settings, say)
+
+
+async def _build_unique_index(
+    control: Control,
+    load: FinishedLoad,
+    number: int,
+    index: UniqueIndex,
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> tuple[ChunkPlan, ...]:
+    """A unique index as the target has it, in the same way; attaching takes it over."""
+
+    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
+        if not (pending := await read_pending_chunks(connection, load.handle, load.manifest)):
+            await add_unique_index(connection, load.handle, number, index)
+        return pending
+
+    return await _build_or_set_aside(control, load, build, duplicates(index, load.target, load.handle), settings, say)
+
+
+async def _build_or_set_aside(
+    control: Control,
+    load: FinishedLoad,
+    build: Callable[[asyncpg.Connection], Awaitable[tuple[ChunkPlan, ...]]],
+    finding: Finding,
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> tuple[ChunkPlan, ...]:
+    async def set_aside_and_build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
+        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
+            return pending
+        surplus = await _set_found_aside(connection, load, finding, settings)
+        say(f"{load.name}: {surplus} row(s) {finding.what} of rows before them and become dead letters")
+        return await build(connection)
+
+    try:
+        return await control.transaction(f"{load.name}: build the key", build, durable=True)
+    except asyncpg.UniqueViolationError:
+        return await control.transaction(f"{load.name}: set duplicates aside", set_aside_and_build, durable=True)
