@@ -1,35 +1,33 @@
 """Look at dead letters and decide about them: list, show, export, import what was edited, mark, discard, purge.
 
-What brings rows into the table is `replay`.
+How a letter looks in a file is told in `letter_files`; what brings rows into the table is `replay`.
 """
 
 import asyncio
-import contextlib
-import json
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import asyncpg
 
-from pipeline.errors import DatabaseUnavailable, LetterFileRefused, RowledgerError
+from pipeline.errors import DatabaseUnavailable, RowledgerError
 from pipeline.model.dead_letters import Actor, LetterSelection
-from pipeline.model.report import PayloadOf
 from pipeline.model.states import LetterState, LoadState
-from pipeline.model.table import TableSpec, column_names
-from pipeline.operations.letter_rows import (
-    REDACTED,
-    hidden_columns,
-    is_same_row,
-    json_members,
-    redact_row,
-    restore_hidden,
+from pipeline.model.table import TableSpec
+from pipeline.operations.letter_files import (
+    edited_row,
+    letter_line,
+    new_private_file,
+    read_lines,
+    require_none,
+    visible_row,
+    why_unchangeable,
+    write_all,
 )
 from pipeline.postgres.dead_letters import (
     KeptDeadLetter,
-    KeptPayload,
     LetterEvent,
     change_letters,
     find_letters,
@@ -64,7 +62,6 @@ __all__ = [
 T = TypeVar("T")
 
 _PAGE_LETTERS = 1_000
-_ERRORS_SHOWN_MAX = 20
 _ENDED = (LoadState.REPLACED, LoadState.REJECTED, LoadState.ABANDONED)
 
 
@@ -95,7 +92,9 @@ def list_letters(url: str, table: str, selection: LetterSelection) -> tuple[list
 def read_rows(url: str, spec: TableSpec, ids: Sequence[int], *, reveal: bool) -> dict[int, str]:
     """The rows of letters as JSON texts, as a replay would take them; sensitive values only where they are to be revealed."""
     payloads = asyncio.run(_in_transaction(url, lambda connection: read_payloads(connection, ids)))
-    return {number: _visible(spec, payload, payload.current, reveal=reveal)[0] for number, payload in payloads.items()}
+    return {
+        number: visible_row(spec, payload, payload.current, reveal=reveal)[0] for number, payload in payloads.items()
+    }
 
 
 def table_of_letter(url: str, dead_letter_id: int) -> str:
@@ -119,8 +118,8 @@ def show_letter(url: str, spec: TableSpec, dead_letter_id: int, *, reveal: bool)
         mended = row.mended_payload
         return Shown(
             letter=letters[0],
-            payload=_visible(spec, row, row.payload, reveal=reveal)[0],
-            mended_payload=None if mended is None else _visible(spec, row, mended, reveal=reveal)[0],
+            payload=visible_row(spec, row, row.payload, reveal=reveal)[0],
+            mended_payload=None if mended is None else visible_row(spec, row, mended, reveal=reveal)[0],
             # An exception's own text may quote the row.
             traceback=row.traceback if reveal or not spec.sensitive else "",
             events=await read_letter_events(connection, dead_letter_id),
@@ -134,12 +133,12 @@ def export_letters(url: str, spec: TableSpec, selection: LetterSelection, path: 
 
     async def write(connection: asyncpg.Connection) -> int:
         letters, _ = await find_letters(connection, spec.name, selection)
-        with _new_private_file(path) as descriptor:
+        with new_private_file(path) as descriptor:
             for start in range(0, len(letters), _PAGE_LETTERS):
                 page = letters[start : start + _PAGE_LETTERS]
                 payloads = await read_payloads(connection, [letter.dead_letter_id for letter in page])
-                lines = (_line(spec, letter, payloads[letter.dead_letter_id], reveal=reveal) for letter in page)
-                _write_all(descriptor, "".join(lines).encode())
+                lines = (letter_line(spec, letter, payloads[letter.dead_letter_id], reveal=reveal) for letter in page)
+                write_all(descriptor, "".join(lines).encode())
             os.fsync(descriptor)
         return len(letters)
 
@@ -151,7 +150,7 @@ def import_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> Impor
 
     All lines or none: raises LetterFileRefused, which names each line that cannot be taken.
     """
-    lines = _read_lines(path)
+    lines = read_lines(path)
 
     async def take(connection: asyncpg.Connection) -> Imported:
         ids = tuple(line.dead_letter_id for line in lines)
@@ -163,13 +162,13 @@ def import_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> Impor
         for line in lines:
             number = line.dead_letter_id
             try:
-                edited = _edited_row(spec, line, letters.get(number), payloads.get(number))
+                edited = edited_row(spec, line, letters.get(number), payloads.get(number))
             except ValueError as error:
                 problems.append(f"line {line.number}: dead letter {number} {error}")
                 continue
             if edited is not None:
                 changed[number] = edited
-        _require_none(path, problems)
+        require_none(path, problems)
         revisions = {number: letters[number].revision for number in changed}
         mended = await mend_letters(connection, revisions, changed, actor)
         _require_all_changed(spec, revisions, mended)
@@ -217,146 +216,12 @@ def read_waiting(url: str, table: str) -> tuple[int, int | None]:
     return asyncio.run(_in_transaction(url, lambda connection: read_waiting_mended(connection, table)))
 
 
-# ---- one line a letter ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A line of an import: the letter's number, and its row as members of a JSON object."""
-
-    number: int
-    dead_letter_id: int
-    revision: int | None
-    row: dict[str, str]
-    hidden: tuple[str, ...]
-
-
-def _visible(spec: TableSpec, payload: KeptPayload, text: str, *, reveal: bool) -> tuple[str, list[str]]:
-    """A row as it may be shown, and which of its columns are hidden."""
-    members = json_members(text)
-    payload_of = PayloadOf.SOURCE if payload.mended_payload == text else payload.payload_of
-    hidden = [] if reveal else hidden_columns(spec, list(members), payload_of)
-    return (redact_row(members, hidden) if hidden else text), hidden
-
-
-def _line(spec: TableSpec, letter: KeptDeadLetter, payload: KeptPayload, *, reveal: bool) -> str:
-    row, hidden = _visible(spec, payload, payload.current, reveal=reveal)
-    facts = {
-        "id": letter.dead_letter_id,
-        "revision": letter.revision,
-        "state": letter.state,
-        "partition": letter.partition_key,
-        "source": letter.source,
-        "source_row": letter.source_row,
-        "row": letter.row_no,
-        "stage": letter.stage,
-        "column": letter.column_name,
-        "constraint": letter.constraint_name,
-        "sqlstate": letter.sqlstate,
-        "reason": letter.reason,
-        **({"redacted": hidden} if hidden else {}),
-    }
-    return f'{json.dumps(facts, ensure_ascii=False)[:-1]}, "payload": {row}}}\n'
-
-
-def _read_lines(path: Path) -> list[_Line]:
-    """The lines of an import; raises LetterFileRefused."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # an editor may have put a mark before it
-    except OSError as error:
-        raise LetterFileRefused(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise LetterFileRefused(f"{path} is not UTF-8: byte {error.start} cannot be read; save it as UTF-8") from None
-    lines: list[_Line] = []
-    problems: list[str] = []
-    first_of: dict[int, int] = {}
-    for number, content in enumerate(
-        text.split("\n"), start=1
-    ):  # not splitlines, which splits inside of JSON texts too
-        if not content.strip():
-            continue
-        try:
-            line = _parsed_line(number, content)
-        except ValueError as error:
-            problems.append(f"line {number}: {error}")
-            continue
-        if (first := first_of.setdefault(line.dead_letter_id, number)) != number:
-            problems.append(f"line {number}: dead letter {line.dead_letter_id} was in line {first} already")
-        lines.append(line)
-    _require_none(path, problems)
-    return lines
-
-
-def _parsed_line(number: int, content: str) -> _Line:
-    members = json_members(content.strip())
-    if missing := [name for name in ("id", "payload") if name not in members]:
-        raise ValueError(f"has no {' and no '.join(missing)}")
-    values = {name: json.loads(members[name]) for name in ("id", "revision", "redacted") if name in members}
-    revision, hidden = values.get("revision"), values.get("redacted", [])
-    if type(values["id"]) is not int or (revision is not None and type(revision) is not int):
-        raise ValueError("has an id or a revision that is no whole number")
-    if not isinstance(hidden, list) or not all(isinstance(name, str) for name in hidden):
-        raise ValueError("has a list `redacted` that is not one of column names")
-    try:
-        row = json_members(members["payload"])
-    except ValueError as error:
-        raise ValueError(f"has a payload that {error}") from None
-    return _Line(number, values["id"], revision, row, tuple(hidden))
-
-
-def _edited_row(spec: TableSpec, line: _Line, letter: KeptDeadLetter | None, payload: KeptPayload | None) -> str | None:
-    """The row of a line as JSON, or None when nothing was changed in it; raises ValueError that says what is wrong."""
-    if letter is None or payload is None:
-        raise ValueError(f"does not exist in table {spec.name}")
-    stored = json_members(payload.current)
-    is_line = payload.payload_of == PayloadOf.LINE and payload.mended_payload is None
-    # A value that says it is redacted never is one, whatever was done to the line's own list.
-    marked = [
-        name
-        for name in hidden_columns(spec, list(stored), payload.payload_of if is_line else PayloadOf.SOURCE)
-        if name in line.hidden or line.row.get(name) == REDACTED
-    ]
-    if is_line and "line" not in line.row:
-        marked = []
-    edited = restore_hidden(line.row, stored, marked)
-    if is_same_row(edited, payload.current):
-        return None
-    if (reason := _why_unchangeable(letter)) is not None:
-        raise ValueError(reason)
-    if line.revision is not None and line.revision != letter.revision:
-        raise ValueError("was changed since it was exported; export it again")
-    if is_line and "line" in line.row and "line" not in column_names(spec.row):
-        raise ValueError("still has a raw line for its payload; make it an object of columns")
-    return edited
-
-
-def _why_unchangeable(letter: KeptDeadLetter) -> str | None:
-    if letter.state == LetterState.REPLAYED:
-        return "was replayed; its row is in the table"
-    if letter.load_state != LoadState.PUBLISHED:
-        return (
-            f"belongs to load {letter.load_id} of {letter.partition_key}, which is {letter.load_state}, not in the table: mend "
-            "the source or the table spec, and load the partition again"
-        )
-    return None
-
-
 def _require_changeable(spec: TableSpec, letters: Sequence[KeptDeadLetter]) -> None:
     for letter in letters:
-        if (reason := _why_unchangeable(letter)) is not None:
+        if (reason := why_unchangeable(letter)) is not None:
             raise RowledgerError(
                 f"table {spec.name}: dead letter {letter.dead_letter_id} {reason}; nothing was changed"
             )
-
-
-def _require_none(path: Path, problems: Sequence[str]) -> None:
-    if problems:
-        shown = list(problems[:_ERRORS_SHOWN_MAX])
-        if more := len(problems) - len(shown):
-            shown.append(f"and {more} more")
-        raise LetterFileRefused(
-            "\n".join([f"{path}: {len(problems)} lines cannot be taken; nothing was imported", *shown])
-        )
 
 
 def _require_all_changed(spec: TableSpec, wanted: dict[int, int], changed: Sequence[int]) -> None:
@@ -364,33 +229,6 @@ def _require_all_changed(spec: TableSpec, wanted: dict[int, int], changed: Seque
         raise RowledgerError(
             f"table {spec.name}: somebody else changed {missing} of these dead letters just now; nothing was done"
         )
-
-
-@contextlib.contextmanager
-def _new_private_file(path: Path) -> Iterator[int]:
-    """A file that is not there yet, readable and writable for its owner alone; gone again if the block fails."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise RowledgerError(f"{path} exists already; name another file") from None
-    except OSError as error:
-        raise RowledgerError(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        os.fchmod(descriptor, 0o600)  # whatever the umask takes away
-        yield descriptor
-    except BaseException as error:
-        path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise RowledgerError(f"{path} cannot be written: {error.strerror}") from None
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 async def _in_transaction(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
