@@ -37,7 +37,9 @@ def read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
     """Nested values as JSON text; None when each has to go to pydantic."""
     is_anything = _takes_anything(rules)
     if is_anything and source.dtype == DYNAMIC:
-        return _without_nul(Reading(dynamic_texts(source)))
+        reading = Reading(dynamic_texts(source))
+        reading.doubt(reading.values.str.contains("NaN|Infinity").fill_null(value=False))  # jsonb knows no such numbers
+        return _without_nul(reading)
     whole = Reading(source) if is_anything else _read(rules, source, None)
     if whole is None or not _is_plain(whole.values.dtype):
         return None

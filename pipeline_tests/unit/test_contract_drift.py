@@ -254,3 +254,15 @@ def test_lists_that_are_all_empty_are_lists_of_anything() -> None:
     source = pl.DataFrame({"v": [[], []]}, schema={"v": pl.List(pl.Null)})
 
     assert Contract.of(create_model("Lists", v=(list[date], ...))).check(source).good["v"].to_list() == [[], []]
+
+
+def test_a_number_that_jsonb_does_not_know_is_refused_in_a_document_of_any_kind() -> None:
+    name = DYNAMIC.fields[0].name
+    values = pl.Series("v", [{name: '{"a": NaN}'}, {name: '"NaN"'}], dtype=DYNAMIC)
+
+    checked = Contract.of(create_model("Anything", v=(Any, ...))).check(pl.DataFrame([values]))
+
+    assert [letter.reason for letter in checked.rejected] == [
+        "v: holds NaN or an infinity, which would become null in JSON"
+    ]
+    assert checked.good["v"].to_list() == ['"NaN"']

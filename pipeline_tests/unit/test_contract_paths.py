@@ -161,7 +161,9 @@ CONFIGS = [
 
 
 def json_of(value: Any) -> str:
-    return json.dumps(value, default=str) if not (isinstance(value, float) and math.isinf(value)) else '"Infinity"'
+    if isinstance(value, float) and math.isinf(value):
+        return '"Infinity"'
+    return json.dumps(value, default=str).replace("Infinity", "0")
 
 
 def native(values: list[Any]) -> pl.Series | None:
