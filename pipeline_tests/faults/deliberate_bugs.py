@@ -12,6 +12,7 @@ _CRASH_TESTS = "pipeline_tests/faults/test_crashing_rows.py"
 _CHUNK_TESTS = "pipeline_tests/integration/test_chunk_transaction.py"
 _DEAD_LETTER_TESTS = "pipeline_tests/integration/test_dead_letters.py"
 _LOAD_TESTS = "pipeline_tests/integration/test_load.py"
+_ISOLATION_TESTS = "pipeline_tests/integration/test_isolation.py"
 _STREAMING_TESTS = "pipeline_tests/integration/test_streaming.py"
 _TRANSFORM_TESTS = "pipeline_tests/integration/test_transforms.py"
 _RECONCILE_TESTS = "pipeline_tests/integration/test_reconcile.py"
@@ -225,13 +226,13 @@ where load_id = $1 and chunk_no = $2 and state = 'pending' and $3::integer > 0 a
                 "sql/queries/ledger.sql",
                 """\
 update rowledger.chunk set written_rows = $3, dead_lettered_rows = $4, filtered_rows = $5, added_rows = $6,
-    discarded_values = $7, fingerprint = $8::jsonb
+    discarded_values = $7, fingerprint = $8::jsonb, row_types = $9
 where load_id = $1 and chunk_no = $2 and state = 'committed'
     and""",
                 """\
 update rowledger.chunk set state = 'committed', committed_at = clock_timestamp(),
     written_rows = $3, dead_lettered_rows = $4, filtered_rows = $5, added_rows = $6, discarded_values = $7,
-    fingerprint = $8::jsonb
+    fingerprint = $8::jsonb, row_types = $9
 where load_id = $1 and chunk_no = $2
     and""",
             ),
@@ -386,8 +387,10 @@ returning enqueued_rows;""",
                 """\
     await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
 
-    copied =""",
-                "    copied =",
+    def on_sent""",
+                """\
+
+    def on_sent""",
             ),
         ),
         test=f"{_CHUNK_TESTS}::test_a_spent_budget_keeps_the_dead_letters_and_none_of_the_rows",
@@ -415,7 +418,7 @@ returning enqueued_rows;""",
         mistake="COPY stopped at a row, so the rows before it are in.",
         changes=(
             Change(
-                "pipeline/chunk_transaction.py",
+                "pipeline/isolation.py",
                 """\
                 bad, refusal = position + line - 1, error
 """,
@@ -425,8 +428,8 @@ returning enqueued_rows;""",
 """,
             ),
         ),
-        test=f"{_DEAD_LETTER_TESTS}::test_an_existing_table_s_own_rules_hold",
-        noticed="rows written by the ledger: 246",
+        test=f"{_ISOLATION_TESTS}::test_a_check_that_raises_leaves_the_search_to_go_row_by_row",
+        noticed="rows written by the ledger: 247",
     ),
     Bug(
         name="set-aside rows forgotten",
