@@ -170,10 +170,10 @@ class _Copying:
         finally:
             if not connection.is_closed():
                 await connection.execute("rollback to savepoint sieve; release savepoint sieve")
-        text = summarize(error)
+        told = summarize(error).removesuffix(f", constraint {error.constraint_name}")
         for position, number in found:
             name = checks[number][0]
-            reason = f"refused by the server: {text.replace(str(error.constraint_name), name)}"
+            reason = f"refused by the server: {told}, constraint {name}"
             cause = Refusal(Stage.COPY, reason, sqlstate=error.sqlstate, constraint=name)
             self._copied.refuse(int(self._offsets[position]), cause)
         keep = np.ones(self._rows.height, dtype=np.bool_)

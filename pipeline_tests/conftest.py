@@ -14,11 +14,16 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from pipeline.postgres.embedded import EmbeddedServer
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.settings import settings
+
+# How long an example takes is the machine's affair: a test that fails of it fails at random.
+hypothesis.settings.register_profile("rowledger", deadline=None)
+hypothesis.settings.load_profile("rowledger")
 
 
 def pytest_configure() -> None:

@@ -72,6 +72,13 @@ class DeadLetterBudget(BaseModel):
         """Dead letters that a partition of this many rows may have."""
         return min(self.rows_max, int(self.share_max * enqueued_rows))
 
+    def told(self, enqueued_rows: int) -> str:
+        """The budget of a partition of this many rows, and where it comes from."""
+        return (
+            f"{self.allowed_rows(enqueued_rows)} (rows_max {self.rows_max}, share_max {self.share_max:g} of "
+            f"{enqueued_rows} rows)"
+        )
+
 
 class TableSpec(BaseModel):
     """One target table: where its rows come from, what they must look like, how they are divided and written."""
@@ -124,6 +131,11 @@ class TableSpec(BaseModel):
             raise SpecError(
                 f"table {self.name}: a partition's rows cannot be told from those of others, so they cannot be replaced; give "
                 "its partitions a column that holds the key, or choose write mode append or upsert"
+            )
+        if self.transform is not None and self.drift is Drift.EVOLVE:
+            raise SpecError(
+                f"table {self.name}: drift EVOLVE does not go with a transform, which decides what columns there are; "
+                "name them in the row model"
             )
         return self
 

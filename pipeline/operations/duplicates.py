@@ -118,7 +118,7 @@ async def set_rows_aside(
     if refused.rows + surplus_rows > allowed:
         raise DeadLetterBudgetSpent(
             f"table {spec.name}, partition {partition.key}: {surplus_rows} rows {finding.what} "
-            f"and {refused.rows} were refused before; the budget is {allowed}"
+            f"and {refused.rows} were refused before; the budget is {spec.dead_letters.told(manifest.enqueued_rows)}"
         )
     values = await _read_values(connection, finding, target)
     again = await in_thread(

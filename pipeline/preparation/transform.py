@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from pipeline.contract.check import Contract
 from pipeline.errors import TransformFailed
-from pipeline.model.source import FAULT
+from pipeline.model.source import ABSENT_PREFIX, FAULT
 from pipeline.model.transform import ROW, FrameTransform, RowTransform
 
 __all__ = ["Transformed", "transform_frame", "transform_rows"]
@@ -58,7 +58,9 @@ def transform_frame(transform: FrameTransform, source: pl.DataFrame, *, refusals
         start, stop = spans.pop()
         try:
             given = transform.function(numbered[start:stop])
-        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - what a user's function may raise is anything
+        except BaseException as error:
+            if isinstance(error, MemoryError | KeyboardInterrupt):
+                raise
             if stop - start == 1:
                 pieces.tried_rows += 1
                 pieces.refuse(start, error)
@@ -91,7 +93,9 @@ def transform_rows(
             given += [{rule.sources[0]: getattr(row, rule.field) for rule in contract.rules} for row in made]
         except TransformFailed:
             raise
-        except Exception as error:  # noqa: BLE001 - what a user's function may raise is anything
+        except BaseException as error:
+            if isinstance(error, MemoryError | KeyboardInterrupt):
+                raise
             pieces.refuse(position, error)
         else:
             positions += [position] * len(made)
@@ -141,7 +145,18 @@ def _in_source_order(given: object, start: int, stop: int, *, adds_rows: bool) -
         raise TransformFailed(
             f"the transform made {len(rows)} rows of {rows.n_unique()}; if that is meant, declare it with adds_rows=True"
         )
+    given = _without_false_absence(given)
     return given if rows.is_sorted() else given.sort(ROW, maintain_order=True)
+
+
+def _without_false_absence(given: pl.DataFrame) -> pl.DataFrame:
+    """A row has the columns that the transform has given it a value for, though it came without them."""
+    masks = [name for name in given.columns if name.startswith(ABSENT_PREFIX)]
+    return given.with_columns(
+        pl.col(mask) & pl.col(name).is_null()
+        for mask in masks
+        if (name := mask.removeprefix(ABSENT_PREFIX)) in given.columns
+    )
 
 
 def _joined(pieces: _Pieces, source: pl.DataFrame) -> Transformed:

@@ -29,7 +29,10 @@ from pipeline.settings import WriterSettings
 from pipeline.source.parquet import ParquetFiles
 from pipeline.tables.flights import FLIGHTS
 
-pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
+    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
+]
 
 DAYS = ("2013-01-01", "2013-01-02", "2013-01-03")
 KILLED = Incident(

@@ -30,7 +30,10 @@ from pipeline_tests.tables_of_modes import (
     write_ticks,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
+    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
+]
 
 
 @pytest.fixture
