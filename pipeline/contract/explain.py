@@ -6,6 +6,7 @@ row's values: neither what a parser quotes of its input, nor what a validator of
 
 # ruff: noqa: ANN401, a cell of a source row may be anything
 
+import math
 import re
 from collections.abc import Collection, Iterator
 from datetime import date, datetime, time, timedelta
@@ -25,7 +26,7 @@ from pipeline.model.column import ColumnType
 
 __all__ = [
     "Verdict",
-    "conversion_inside",
+    "conversion_made",
     "field_names",
     "judge",
     "names_in",
@@ -35,10 +36,12 @@ __all__ = [
     "words_of",
 ]
 
-_NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[-+]?(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
 _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
 _CALENDAR_UNITS = re.compile(r"P[^T]*[YM]")  # of an ISO 8601 duration
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt _].*(?:[Zz]|[-+\u2212][0-9]{2}:?(?:[0-9]{2})?)\s*")
 _EXACT_INTEGER = 2**53
+_BEYOND_DOUBLE = "is beyond what double precision holds"
 _KIND_OF = {
     bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT, Decimal: Kind.DECIMAL, date: Kind.DATE, datetime: Kind.TIMESTAMP,
     time: Kind.TIME, timedelta: Kind.INTERVAL,
@@ -76,13 +79,20 @@ def judge(rules: FieldRules, target: ColumnType, value: Any) -> Verdict:
         raise
     except Exception as error:  # noqa: BLE001 - code of the row model's own: its faults are the row's
         return Verdict(reason=f"validating it raised {type(error).__name__}")
-    if rules.kind is Kind.JSON and (reason := conversion_inside(rules, value, valid)) is not None:
+    if (reason := conversion_made(rules, value, valid)) is not None:
         return Verdict(reason=reason)
     return fit_value(rules, target, valid)
 
 
-def conversion_inside(rules: FieldRules, value: Any, valid: Any) -> str | None:
-    """The same, of values within a document, told from what pydantic made of them."""
+def conversion_made(rules: FieldRules, value: Any, valid: Any) -> str | None:
+    """A silent conversion that shows only in what pydantic made of the value: within a document, or of a union's members."""
+    if rules.kind is Kind.JSON:
+        return _conversion_inside(rules, value, valid)
+    is_union = bool(rules.alternatives) and not rules.is_taken_charge_of
+    return _conversion(Kind.FLOAT, value) if is_union and type(valid) is float and _is_beyond_double(value) else None
+
+
+def _conversion_inside(rules: FieldRules, value: Any, valid: Any) -> str | None:
     if rules.is_taken_charge_of or rules.members is not None:
         return None
     try:
@@ -124,7 +134,9 @@ def silent_conversion(rules: FieldRules, value: Any) -> str | None:
     return _conversion(rules.kind, value)
 
 
-def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, one line a conversion
+def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, PLR0912, one line a conversion
+    if isinstance(value, bytes) and (kind in _TEMPORAL or kind is Kind.FLOAT):
+        value = value.decode(errors="replace")  # pydantic reads them as it reads text
     match value:
         case _ if kind in {Kind.ANY, Kind.JSON, Kind.LIST}:
             return None
@@ -132,18 +144,37 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, one lin
             return f"a boolean is not taken for a {kind}"
         case int() if kind is Kind.FLOAT and abs(value) > _EXACT_INTEGER:
             return "an integer beyond 2^53 is not exact in double precision"
+        case str() | Decimal() if kind is Kind.FLOAT and _is_beyond_double(value):
+            return _BEYOND_DOUBLE
         case Decimal() if kind is Kind.FLOAT and Decimal(repr(float(value))) != value:
             return "a decimal with more digits than double precision holds"
         case int() | float() | Decimal() if kind in _TEMPORAL:
             return f"a number is not taken for a {kind}"
         case str() if kind in _TEMPORAL and _NUMBER.fullmatch(value):
             return f"a bare number is not taken for a {kind}"
+        case datetime(tzinfo=zone) if kind is Kind.DATE and zone is not None:
+            return "an instant is not taken for a date, which would lose its zone"
+        case str() if kind is Kind.DATE and _INSTANT.search(value):
+            return "an instant is not taken for a date, which would lose its zone"
         case str() if kind is Kind.INTERVAL and _CALENDAR_UNITS.search(value):
             return "a year or a month has no fixed length, which a duration needs"
         case str() if kind in _TEMPORAL and _LOST_FRACTION.search(value):
             return f"has digits below the microsecond, which a {kind} would lose"
         case _:
             return None
+
+
+def _is_beyond_double(value: Any) -> bool:
+    """Whether a number with digits, or its text, becomes an infinity in double precision, or a zero that it is not."""
+    text = str(value)
+    try:
+        double = float(text)
+    except ValueError:
+        return False
+    mantissa = re.split("[eE]", text, maxsplit=1)[0]
+    if math.isinf(double):
+        return any(letter.isdigit() for letter in mantissa)
+    return double == 0 and any(letter.isdigit() and letter != "0" for letter in mantissa)
 
 
 def reason_of(error: ValidationError, adapter: TypeAdapter[Any]) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.drift import field_column
-from pipeline.contract.explain import conversion_inside, names_in, place_of, silent_conversion, words_of
+from pipeline.contract.explain import conversion_made, names_in, place_of, silent_conversion, words_of
 from pipeline.contract.read import Reading, is_native, require_readable
 from pipeline.contract.refusals import Refusals
 from pipeline.contract.rules import FieldRules, Kind
@@ -48,9 +48,9 @@ def check_rows(
         cells_of_row = {key: value for key, value in zip(keys, values, strict=True) if value is not _ABSENT}
         validated.append(_validated(model, cells_of_row, number, explain))
     for rule, column in zip(rules, cells, strict=True):
-        if rule.kind is Kind.JSON:
+        if rule.kind is Kind.JSON or rule.alternatives:
             for number, found in enumerate(validated):
-                inside = None if found is None else conversion_inside(rule, column[number], found.get(rule.field))
+                inside = None if found is None else conversion_made(rule, column[number], found.get(rule.field))
                 if inside is not None:
                     refusals.add(number, rule.name, inside)
     return [_column(rule, targets[rule.name], validated, refusals) for rule in rules]
@@ -165,7 +165,7 @@ def _read_at_once(rules: FieldRules, target: ColumnType, values: list[Any]) -> R
         return None
     try:
         reading = Reading(pl.Series(values, dtype=dtype, strict=True))
-    except (OverflowError, TypeError, pl.exceptions.PolarsError):
+    except (OverflowError, TypeError, ValueError, pl.exceptions.PolarsError):
         return None
     reading.values = fit_column(reading, target)
     if rules.kind is Kind.TEXT and (nul := doubt_nul(reading.values)) is not None:
