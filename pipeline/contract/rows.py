@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.drift import field_column
-from pipeline.contract.explain import conversion_made, names_in, place_of, silent_conversion, words_of
+from pipeline.contract.explain import constants_in, conversion_made, names_in, place_of, silent_conversion, words_of
 from pipeline.contract.read import Reading, is_native, require_readable
 from pipeline.contract.refusals import Refusals
 from pipeline.contract.rules import FieldRules, Kind
@@ -95,19 +95,26 @@ class _Explainer:
     """Turns what pydantic says of a row into reasons, one a column."""
 
     def __init__(self, model: type[BaseModel], rules: Sequence[FieldRules], refusals: Refusals) -> None:
-        self._names = names_in(model.__pydantic_core_schema__)
+        self._schema = model.__pydantic_core_schema__
+        self._names = names_in(self._schema)
+        self._constants: frozenset[str] | None = None
         self._columns = {rule.field: rule.name for rule in rules}
         self._columns |= {source: rule.name for rule in rules for source in rule.sources}
         self._refusals = refusals
 
     def of_error(self, row: int, error: ValidationError) -> None:
         known = {column for column in self._columns.values() if self._refusals.has(row, column)}
-        for loc, words in words_of(error):
+        for loc, words in words_of(error, self._words):
             column = self._columns.get(str(loc[0])) if loc else None
             if column is not None and column in known:
                 continue  # refused already, and what pydantic got instead says nothing
             place = place_of(loc if column is None else loc[1:], self._names)
             self._refusals.add(row, column, f"{place}: {words}" if place else words)
+
+    def _words(self) -> frozenset[str]:
+        if self._constants is None:
+            self._constants = constants_in(self._schema)
+        return self._constants
 
     def of_row(self, row: int, reason: str) -> None:
         self._refusals.add(row, None, reason)
