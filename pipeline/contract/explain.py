@@ -6,17 +6,18 @@ row's values: neither what a parser quotes of its input, nor what a validator of
 
 # ruff: noqa: ANN401, a cell of a source row may be anything
 
+import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cache
-from types import CodeType, TracebackType
+from functools import cache, partial
+from types import CodeType, FunctionType, MethodType, TracebackType
 from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, core_schema
+from pydantic_core import PydanticKnownError, PydanticSerializationError, core_schema
 
 from pipeline.contract.payloads import Unreadable, row_payloads
 from pipeline.contract.rules import FieldRules, Kind
@@ -25,7 +26,8 @@ from pipeline.model.column import ColumnType
 
 __all__ = [
     "Verdict",
-    "conversion_inside",
+    "constants_in",
+    "conversion_made",
     "field_names",
     "judge",
     "names_in",
@@ -35,10 +37,12 @@ __all__ = [
     "words_of",
 ]
 
-_NUMBER = re.compile(r"\s*[-+]?[0-9_.]+(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[-+]?(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
 _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
 _CALENDAR_UNITS = re.compile(r"P[^T]*[YM]")  # of an ISO 8601 duration
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt _].*(?:[Zz]|[-+\u2212][0-9]{2}:?(?:[0-9]{2})?)\s*")
 _EXACT_INTEGER = 2**53
+_BEYOND_DOUBLE = "is beyond what double precision holds"
 _KIND_OF = {
     bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT, Decimal: Kind.DECIMAL, date: Kind.DATE, datetime: Kind.TIMESTAMP,
     time: Kind.TIME, timedelta: Kind.INTERVAL,
@@ -55,6 +59,7 @@ _PYDANTICS_OWN = frozenset(get_args(core_schema.ErrorType))
 _USERS_OWN = {"value_error": "Value error", "assertion_error": "Assertion failed"}
 _HIDDEN = "…"
 _PIECE_LENGTH_MIN = 3
+_FUNCTIONS_MAX = 200  # whose code is looked through for the words of a message
 _PLACEHOLDER = re.compile(r"%[-+ #0-9.]*[a-zA-Z]|\{[^{}]*\}")
 _TYPE_LABELS = {
     "bool", "int", "float", "decimal", "str", "bytes", "date", "datetime", "time", "timedelta", "uuid", "list", "dict", "none",
@@ -76,13 +81,20 @@ def judge(rules: FieldRules, target: ColumnType, value: Any) -> Verdict:
         raise
     except Exception as error:  # noqa: BLE001 - code of the row model's own: its faults are the row's
         return Verdict(reason=f"validating it raised {type(error).__name__}")
-    if rules.kind is Kind.JSON and (reason := conversion_inside(rules, value, valid)) is not None:
+    if (reason := conversion_made(rules, value, valid)) is not None:
         return Verdict(reason=reason)
     return fit_value(rules, target, valid)
 
 
-def conversion_inside(rules: FieldRules, value: Any, valid: Any) -> str | None:
-    """The same, of values within a document, told from what pydantic made of them."""
+def conversion_made(rules: FieldRules, value: Any, valid: Any) -> str | None:
+    """A silent conversion that shows only in what pydantic made of the value: within a document, or of a union's members."""
+    if rules.kind is Kind.JSON:
+        return _conversion_inside(rules, value, valid)
+    is_union = bool(rules.alternatives) and not rules.is_taken_charge_of
+    return _conversion(Kind.FLOAT, value) if is_union and type(valid) is float and _is_beyond_double(value) else None
+
+
+def _conversion_inside(rules: FieldRules, value: Any, valid: Any) -> str | None:
     if rules.is_taken_charge_of or rules.members is not None:
         return None
     try:
@@ -124,7 +136,9 @@ def silent_conversion(rules: FieldRules, value: Any) -> str | None:
     return _conversion(rules.kind, value)
 
 
-def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, one line a conversion
+def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, PLR0912, one line a conversion
+    if isinstance(value, bytes) and (kind in _TEMPORAL or kind is Kind.FLOAT):
+        value = value.decode(errors="replace")  # pydantic reads them as it reads text
     match value:
         case _ if kind in {Kind.ANY, Kind.JSON, Kind.LIST}:
             return None
@@ -132,12 +146,18 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, one lin
             return f"a boolean is not taken for a {kind}"
         case int() if kind is Kind.FLOAT and abs(value) > _EXACT_INTEGER:
             return "an integer beyond 2^53 is not exact in double precision"
+        case str() | Decimal() if kind is Kind.FLOAT and _is_beyond_double(value):
+            return _BEYOND_DOUBLE
         case Decimal() if kind is Kind.FLOAT and Decimal(repr(float(value))) != value:
             return "a decimal with more digits than double precision holds"
         case int() | float() | Decimal() if kind in _TEMPORAL:
             return f"a number is not taken for a {kind}"
         case str() if kind in _TEMPORAL and _NUMBER.fullmatch(value):
             return f"a bare number is not taken for a {kind}"
+        case datetime(tzinfo=zone) if kind is Kind.DATE and zone is not None:
+            return "an instant is not taken for a date, which would lose its zone"
+        case str() if kind is Kind.DATE and _INSTANT.search(value):
+            return "an instant is not taken for a date, which would lose its zone"
         case str() if kind is Kind.INTERVAL and _CALENDAR_UNITS.search(value):
             return "a year or a month has no fixed length, which a duration needs"
         case str() if kind in _TEMPORAL and _LOST_FRACTION.search(value):
@@ -146,18 +166,37 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: PLR0911, one lin
             return None
 
 
+def _is_beyond_double(value: Any) -> bool:
+    """Whether a number with digits, or its text, becomes an infinity in double precision, or a zero that it is not."""
+    text = str(value)
+    try:
+        double = float(text)
+    except ValueError:
+        return False
+    mantissa = re.split("[eE]", text, maxsplit=1)[0]
+    if math.isinf(double):
+        return any(letter.isdigit() for letter in mantissa)
+    return double == 0 and any(letter.isdigit() and letter != "0" for letter in mantissa)
+
+
 def reason_of(error: ValidationError, adapter: TypeAdapter[Any]) -> str:
     """What is wrong with one value, in pydantic's words."""
     names = field_names(adapter)
-    found = [f"{place_of(loc, names)}: {words}" if loc else words for loc, words in words_of(error)]
+    words_found = words_of(error, partial(_field_constants, adapter))
+    found = [f"{place_of(loc, names)}: {words}" if loc else words for loc, words in words_found]
     more = [f"and {len(found) - _REASONS_MAX} more"] if len(found) > _REASONS_MAX else []
     return "; ".join([*found[:_REASONS_MAX], *more])
 
 
-def words_of(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """Where something is wrong, and what, in pydantic's words, without the row's values; the place may hold some."""
+def words_of(
+    error: ValidationError, constants: Callable[[], Collection[str]]
+) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Where something is wrong, and what, in pydantic's words, without the row's values; the place may hold some.
+
+    `constants` gives what `constants_in` finds in the schema of what was validated.
+    """
     for detail in error.errors(include_url=False):
-        yield detail["loc"], _message(detail)
+        yield detail["loc"], _message(detail, constants)
 
 
 def place_of(loc: tuple[int | str, ...], names: Collection[str]) -> str:
@@ -171,6 +210,11 @@ def place_of(loc: tuple[int | str, ...], names: Collection[str]) -> str:
 def field_names(adapter: TypeAdapter[Any]) -> frozenset[str]:
     """The names that the declaration itself gives to places in a value."""
     return names_in(adapter.core_schema)
+
+
+@cache
+def _field_constants(adapter: TypeAdapter[Any]) -> frozenset[str]:
+    return constants_in(adapter.core_schema)
 
 
 def names_in(schema: Any) -> frozenset[str]:
@@ -197,27 +241,35 @@ def _names(schema: Any) -> Iterator[str]:
             pass
 
 
-def _message(detail: Any) -> str:
+def _message(detail: Any, constants: Callable[[], Collection[str]]) -> str:
     kind, message = str(detail["type"]), str(detail["msg"])
-    if kind in _USERS_OWN:
-        message = f"{_USERS_OWN[kind]}, {_constant_words(detail['ctx']['error'])}"
+    if kind in _USERS_OWN and isinstance(error := detail.get("ctx", {}).get("error"), BaseException):
+        message = f"{_USERS_OWN[kind]}, {_constant_words(str(error), _constants(error.__traceback__))}"
     elif kind == "union_tag_invalid":
         message = f"Input tag does not match any of the expected tags: {detail['ctx']['expected_tags']}"
-    elif kind not in _PYDANTICS_OWN:
-        for hidden in (detail["input"], *detail.get("ctx", {}).values()):
-            for text in {str(hidden), repr(hidden)} - {""}:
-                message = message.replace(text, _HIDDEN)
+    elif not _is_pydantics_own(detail):
+        message = _constant_words(message, constants())
     elif kind.endswith(_QUOTING_ERRORS):
         message = re.split(r"[,:]", message, maxsplit=1)[0]
     return f"{message} [{kind}]"
 
 
-def _constant_words(error: BaseException) -> str:
-    """The message of a validator's exception, less what it put in from the row: all but the constants of its code."""
-    message = str(error)
+def _is_pydantics_own(detail: Any) -> bool:
+    """Whether the words are those that pydantic has for that error, and not a validator's under its name."""
+    if detail["type"] not in _PYDANTICS_OWN:
+        return False
+    try:
+        known = PydanticKnownError(detail["type"], detail.get("ctx"))
+    except (TypeError, ValueError, KeyError):
+        return False
+    return bool(known.message() == detail["msg"])
+
+
+def _constant_words(message: str, constants: Iterable[str]) -> str:
+    """The message of a validator, less what it put in from the row: all but the constants of its code."""
     pieces = {
         part
-        for constant in _constants(error.__traceback__)
+        for constant in constants
         for part in (constant, *_PLACEHOLDER.split(constant))
         if len(part) >= _PIECE_LENGTH_MIN
     }
@@ -237,7 +289,48 @@ def _constants(traceback: TracebackType | None) -> Iterator[str]:
         return
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
-    frame = traceback.tb_frame
-    code: CodeType = frame.f_code
-    found = (*code.co_consts, *(frame.f_globals.get(name) for name in code.co_names))
+    yield from _texts_of(traceback.tb_frame.f_code, traceback.tb_frame.f_globals)
+
+
+def _texts_of(code: CodeType, names: Mapping[str, Any]) -> Iterator[str]:
+    found = (*code.co_consts, *(names.get(name) for name in code.co_names))
     yield from (text for text in found if isinstance(text, str))
+
+
+def constants_in(schema: Any) -> frozenset[str]:
+    """The texts that stand in the code of a schema's validators and of the functions they call by name, or that it names."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    functions = list(_functions(schema))
+    while functions:
+        function = functions.pop()
+        if id(function) in seen or len(seen) == _FUNCTIONS_MAX:
+            continue
+        seen.add(id(function))
+        if isinstance(function, partial):
+            functions.append(function.func)
+        elif isinstance(function, FunctionType):
+            found.update(_texts_of(function.__code__, function.__globals__))
+            named = (function.__globals__.get(name) for name in function.__code__.co_names)
+            functions += [value for value in named if isinstance(value, FunctionType)]
+        elif isinstance(function, MethodType):  # which may call others of its class
+            owner = function.__self__ if isinstance(function.__self__, type) else type(function.__self__)
+            members = (getattr(member, "__func__", member) for member in vars(owner).values())
+            functions += [function.__func__, *(member for member in members if isinstance(member, FunctionType))]
+        else:
+            functions.append(vars(type(function)).get("__call__"))
+    return frozenset(found)
+
+
+def _functions(schema: Any) -> Iterator[Any]:
+    match schema:
+        case dict():
+            for part in schema.values():
+                yield from _functions(part)
+        case list() | tuple():
+            for part in schema:
+                yield from _functions(part)
+        case _ if callable(schema) and not isinstance(schema, type):
+            yield schema
+        case _:
+            pass

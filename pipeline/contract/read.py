@@ -288,7 +288,7 @@ def _date_from_timestamp(rules: FieldRules, source: pl.Series) -> Reading:
 def _date_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
     values = _matching(source, _PLAIN_DATE)
     reading = Reading(values.str.to_date("%Y-%m-%d", strict=False))
-    return _doubt_year_zero(reading, _EPOCH_DAYS[0])
+    return _doubt_beyond_calendar(reading, _EPOCH_DAYS[0], _EPOCH_DAYS[1] + 1)
 
 
 def _timestamp(_rules: FieldRules, source: pl.Series) -> Reading:
@@ -323,7 +323,7 @@ def _timestamp_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
     values = _matching(source, _PLAIN_TIMESTAMP)
     spaced = values.str.replace("T", " ", literal=True)
     reading = Reading(spaced.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False))
-    return _doubt_year_zero(reading, _EPOCH_DAYS[0] * _DAY_US)
+    return _doubt_beyond_calendar(reading, _EPOCH_DAYS[0] * _DAY_US, (_EPOCH_DAYS[1] + 1) * _DAY_US)
 
 
 def _instant_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
@@ -331,7 +331,8 @@ def _instant_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
     spaced = values.str.replace("T", " ", literal=True).str.replace("Z", "+00:00", literal=True)
     parsed = spaced.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
     reading = Reading(parsed)
-    return _doubt_year_zero(reading, (_EPOCH_DAYS[0] + 1) * _DAY_US)
+    # A day at either end is left to pydantic: a zone may have moved the instant over the calendar's edge.
+    return _doubt_beyond_calendar(reading, (_EPOCH_DAYS[0] + 1) * _DAY_US, _EPOCH_DAYS[1] * _DAY_US)
 
 
 def _time(_rules: FieldRules, source: pl.Series) -> Reading:
@@ -397,12 +398,14 @@ def _refuse_outside(reading: Reading, ticks: pl.Series, limits: tuple[int, int])
         reading.refused.append((outside.fill_null(value=False), "is outside the years 1 to 9999"))
 
 
-def _doubt_year_zero(reading: Reading, first_tick: int) -> Reading:
+def _doubt_beyond_calendar(reading: Reading, first_tick: int, end_tick: int) -> Reading:
     ticks = reading.values.to_physical()
-    if ticks.null_count() < len(ticks) and ticks.min() < first_tick:  # type: ignore[operator]
-        early = (ticks < first_tick).fill_null(value=False)
-        reading.doubt(early)
-        reading.values = blank(reading.values, early)  # not even a minimum could be taken of them
+    if ticks.null_count() == len(ticks):
+        return reading
+    if ticks.min() < first_tick or ticks.max() >= end_tick:  # type: ignore[operator]
+        beyond = ((ticks < first_tick) | (ticks >= end_tick)).fill_null(value=False)
+        reading.doubt(beyond)
+        reading.values = blank(reading.values, beyond)  # not even a minimum could be taken of them
     return reading
 
 

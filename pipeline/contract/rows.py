@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.drift import field_column
-from pipeline.contract.explain import conversion_inside, names_in, place_of, silent_conversion, words_of
+from pipeline.contract.explain import constants_in, conversion_made, names_in, place_of, silent_conversion, words_of
 from pipeline.contract.read import Reading, is_native, require_readable
 from pipeline.contract.refusals import Refusals
 from pipeline.contract.rules import FieldRules, Kind
@@ -48,9 +48,9 @@ def check_rows(
         cells_of_row = {key: value for key, value in zip(keys, values, strict=True) if value is not _ABSENT}
         validated.append(_validated(model, cells_of_row, number, explain))
     for rule, column in zip(rules, cells, strict=True):
-        if rule.kind is Kind.JSON:
+        if rule.kind is Kind.JSON or rule.alternatives:
             for number, found in enumerate(validated):
-                inside = None if found is None else conversion_inside(rule, column[number], found.get(rule.field))
+                inside = None if found is None else conversion_made(rule, column[number], found.get(rule.field))
                 if inside is not None:
                     refusals.add(number, rule.name, inside)
     return [_column(rule, targets[rule.name], validated, refusals) for rule in rules]
@@ -95,19 +95,26 @@ class _Explainer:
     """Turns what pydantic says of a row into reasons, one a column."""
 
     def __init__(self, model: type[BaseModel], rules: Sequence[FieldRules], refusals: Refusals) -> None:
-        self._names = names_in(model.__pydantic_core_schema__)
+        self._schema = model.__pydantic_core_schema__
+        self._names = names_in(self._schema)
+        self._constants: frozenset[str] | None = None
         self._columns = {rule.field: rule.name for rule in rules}
         self._columns |= {source: rule.name for rule in rules for source in rule.sources}
         self._refusals = refusals
 
     def of_error(self, row: int, error: ValidationError) -> None:
         known = {column for column in self._columns.values() if self._refusals.has(row, column)}
-        for loc, words in words_of(error):
+        for loc, words in words_of(error, self._words):
             column = self._columns.get(str(loc[0])) if loc else None
             if column is not None and column in known:
                 continue  # refused already, and what pydantic got instead says nothing
             place = place_of(loc if column is None else loc[1:], self._names)
             self._refusals.add(row, column, f"{place}: {words}" if place else words)
+
+    def _words(self) -> frozenset[str]:
+        if self._constants is None:
+            self._constants = constants_in(self._schema)
+        return self._constants
 
     def of_row(self, row: int, reason: str) -> None:
         self._refusals.add(row, None, reason)
@@ -165,7 +172,7 @@ def _read_at_once(rules: FieldRules, target: ColumnType, values: list[Any]) -> R
         return None
     try:
         reading = Reading(pl.Series(values, dtype=dtype, strict=True))
-    except (OverflowError, TypeError, pl.exceptions.PolarsError):
+    except (OverflowError, TypeError, ValueError, pl.exceptions.PolarsError):
         return None
     reading.values = fit_column(reading, target)
     if rules.kind is Kind.TEXT and (nul := doubt_nul(reading.values)) is not None:

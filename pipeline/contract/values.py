@@ -5,8 +5,10 @@ Every value that has been validated by itself comes through here, whichever way 
 
 # ruff: noqa: ANN401, what a value may be is for the row model to say
 
+import json
 import math
 import re
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -31,7 +33,6 @@ NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
 SURROGATE_REASON = "has half a surrogate pair, which is no character"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_NOT_FINITE = re.compile('"?(NaN|Infinity)')  # as a model's own settings may have them written
 _EXACT_INTEGER = 2**53
 
 # Python's types as each column takes them: without a conversion that pydantic has not made.
@@ -111,7 +112,10 @@ def _fit_scalar(valid: Any, target: ColumnType) -> Verdict:
         valid = float(valid)
     elif target.name is TypeName.NUMERIC:
         valid = Decimal(valid)
-    converted = as_frame_value(valid, target)
+    try:
+        converted = as_frame_value(valid, target)
+    except OverflowError:  # an instant whose own zone alone keeps it within what Python holds
+        return Verdict(reason="is outside the years 1 to 9999 in UTC")
     reason = misfit(converted, target)
     return Verdict(value=converted) if reason is None else Verdict(reason=reason)
 
@@ -137,27 +141,24 @@ def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
         text = rules.adapter.dump_json(valid, warnings=False).decode()
     except (PydanticSerializationError, ValueError):
         return Verdict(reason="cannot be written as JSON")
-    if (
-        "null" in text
-        and not _NOT_FINITE.search(text)
-        and _holds_not_finite(rules.adapter.dump_python(valid, warnings=False))
-    ):
+    if "null" in text and _lost_not_finite(rules.adapter.dump_python(valid, warnings=False), json.loads(text)):
         return Verdict(reason="holds NaN or an infinity, which would become null in JSON")
     if target.name is TypeName.JSONB and "\\u0000" in text and _NUL_ESCAPE.search(text):
         return Verdict(reason=NUL_REASON)
     return Verdict(value=text)
 
 
-def _holds_not_finite(value: Any) -> bool:
-    match value:
-        case float():
-            return not math.isfinite(value)
-        case dict():
-            return any(map(_holds_not_finite, value.values()))
-        case list() | tuple() | set() | frozenset():
-            return any(map(_holds_not_finite, value))
-        case _:
-            return False
+def _lost_not_finite(value: Any, written: Any) -> bool:
+    """Whether NaN or an infinity became null; a model's own settings may have them written as numbers or texts."""
+    if isinstance(value, float):
+        return written is None and not math.isfinite(value)
+    if isinstance(value, dict):
+        value, written = value.values(), written.values() if isinstance(written, dict) else ()
+    elif isinstance(value, str | bytes | bytearray) or not isinstance(value, Collection):
+        return False
+    if not isinstance(written, Collection) or len(value) != len(written):
+        written = (None,) * len(value)  # a serializer of its own made something else of it
+    return any(_lost_not_finite(item, made) for item, made in zip(value, written, strict=True))
 
 
 def _is_held(value: Any, target: ColumnType) -> bool:

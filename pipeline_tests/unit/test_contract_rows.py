@@ -4,6 +4,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any
 
 import polars as pl
@@ -191,6 +192,25 @@ def test_reasons_have_a_validator_s_own_words_and_none_of_the_row() -> None:
     assert reasons["custom"] == "v: … is no word of … [no_word]"
     assert reasons["broken"] == "validating it raised KeyError"
     assert reasons["_asserting"].startswith("v: Assertion failed, another word is wanted")
+
+
+def _shouted(value: str) -> str:
+    raise PydanticCustomError("shouted", f"odd value {value.upper()}")  # type: ignore[arg-type]
+
+
+def _named_as_pydantic_s_own(value: str) -> str:
+    raise PydanticCustomError("int_type", f"odd value {value[::-1]}")  # type: ignore[arg-type]
+
+
+def _named_as_an_exception(value: str) -> str:
+    raise PydanticCustomError("value_error", f"odd value {value.title()}")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("function", [_shouted, _named_as_pydantic_s_own, _named_as_an_exception])
+def test_an_error_of_a_validator_s_own_type_says_no_more_of_the_row_than_its_code(function: Any) -> None:
+    for validator in (function, partial(function)):
+        (letter,) = check_one(Annotated[str, AfterValidator(validator)], ["zqcanary"]).rejected
+        assert letter.reason.startswith("v: odd value … [")
 
 
 def test_a_key_of_a_mapping_is_a_value_of_the_row() -> None:

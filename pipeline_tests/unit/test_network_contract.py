@@ -144,3 +144,14 @@ def test_a_duration_in_another_unit_is_exact_or_refused(unit: Any) -> None:
         us, rest = divmod(ticks_of_row * ticks, 1_000)
         assert (row in good_rows) is (rest == 0 and abs(us) < 2**63)
     assert all(str(2**62) not in letter.reason for letter in checked.rejected)
+
+
+@pytest.mark.parametrize("annotation", [IPv4Address, IPvAnyAddress, IPv6Interface, IPvAnyNetwork])
+@pytest.mark.parametrize("text", ["a", " ", "value", "zqcanary"])
+def test_reasons_are_readable_whatever_letters_the_value_has(annotation: Any, text: str) -> None:
+    contract = Contract.of(create_model("Row", v=(annotation, ...)))
+
+    (letter,) = contract.check(pl.DataFrame({"v": [text]})).rejected
+
+    assert "is not a valid IPv" in letter.reason
+    assert "…" not in letter.reason

@@ -1,0 +1,117 @@
+"""Values that a lax reading would change unseen, at any depth and on both ways through a contract: refused, never stored."""
+
+from dataclasses import replace
+from datetime import date, datetime, time
+from typing import Annotated, Any
+
+import polars as pl
+import pytest
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, create_model
+
+from pipeline.contract.check import Checked, Contract
+from pipeline.model.source import DYNAMIC
+
+BEYOND_DOUBLE = "is beyond what double precision holds"
+NOT_FINITE = "holds NaN or an infinity, which would become null in JSON"
+INSTANT = "an instant is not taken for a date, which would lose its zone"
+OUT_OF_YEARS = "is outside the years 1 to 9999 in UTC"
+
+
+class Measure(BaseModel):
+    number: float | None = None
+    note: str = "none"
+
+
+class Day(BaseModel):
+    day: date
+
+
+class AsText(BaseModel):
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+    number: float | None
+    note: str | None = None
+
+
+def as_json(*texts: str) -> pl.Series:
+    """Values as a source of mixed JSON gives them."""
+    return pl.Series([{DYNAMIC.fields[0].name: text} for text in texts], dtype=DYNAMIC)
+
+
+def both_ways(annotation: Any, values: Any) -> list[Checked]:
+    """In columns, and row by row."""
+    series = values if isinstance(values, pl.Series) else pl.Series(values)
+    contract = Contract.of(create_model("Row", v=(annotation, ...)))
+    frame = pl.DataFrame([series.alias("v")])
+    return [contract.check(frame), replace(contract, row_by_row="the test asks for it").check(frame)]
+
+
+def assert_refused(annotation: Any, values: Any, reason: str) -> None:
+    for checked in both_ways(annotation, values):
+        assert checked.good.height == 0
+        assert all(reason in letter.reason for letter in checked.rejected)
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1E+400", " 1e-400", "2e-324", "9" * 400, "0." + "0" * 400 + "1"])
+@pytest.mark.parametrize(
+    "annotation", [float, float | None, list[float], float | int, Annotated[float, AfterValidator(abs)]]
+)
+def test_text_beyond_double_precision_is_neither_an_infinity_nor_zero(annotation: Any, text: str) -> None:
+    assert_refused(annotation, [[text]] if annotation == list[float] else [text], BEYOND_DOUBLE)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "json_text"),
+    [
+        (float, "1e400"), (float, "-1e-400"), (list[float], "[1, 1e400]"), (dict[str, float], '{"a": "1e-400"}'),
+        (Measure, '{"number": 1e400}'), (list[Measure], '[{"number": "1e400"}]'), (dict[str, float], '{"a": 1e400}'),
+    ],
+)  # fmt: skip
+def test_json_beyond_double_precision_is_refused_at_any_depth(annotation: Any, json_text: str) -> None:
+    assert_refused(annotation, as_json(json_text), BEYOND_DOUBLE)
+
+
+def test_texts_that_name_an_infinity_or_a_zero_are_what_they_say() -> None:
+    for checked in both_ways(float, ["inf", "-Infinity", "0e-500", "0.000", "1e308", "5e-324"]):
+        assert checked.good["v"].to_list() == [float("inf"), -float("inf"), 0.0, 0.0, 1e308, 5e-324]
+
+
+@pytest.mark.parametrize("note", ["NaN", "Infinity", '"NaN', "null"])
+def test_no_text_beside_it_hides_a_number_that_would_become_null(note: str) -> None:
+    assert_refused(Measure, [{"number": float("nan"), "note": note}], NOT_FINITE)
+    assert_refused(dict[str, Any], [{"number": float("inf"), "note": note}], NOT_FINITE)
+
+
+def test_a_model_that_writes_infinities_as_text_keeps_them() -> None:
+    for checked in both_ways(AsText, as_json('{"number": "inf", "note": null}')):
+        assert checked.good["v"].to_list() == ['{"number":"Infinity","note":null}']
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024-03-01T00:00:00+05:00", "2024-03-01T00:00:00Z", "2024-03-01 00:00-0500", "2024-03-01t00:00:00\u22120500"],
+)
+def test_an_instant_is_no_date(text: str) -> None:
+    assert_refused(date, [text], INSTANT)
+    assert_refused(list[date], [[text]], INSTANT)
+    assert_refused(Day, [{"day": text}], INSTANT)
+    assert_refused(dict[str, date], as_json(f'{{"a": "{text}"}}'), INSTANT)
+
+
+def test_a_midnight_without_a_zone_is_a_date() -> None:
+    for checked in both_ways(date, ["2024-03-01T00:00:00", "2024-03-01 00:00", "2024-03-01"]):
+        assert checked.good["v"].to_list() == [date(2024, 3, 1)] * 3
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_an_instant_that_only_its_zone_keeps_within_the_calendar_is_refused_by_itself(text: str) -> None:
+    for checked in both_ways(AwareDatetime, [text, "2024-03-01T00:00:00Z"]):
+        assert [(letter.row_no, letter.reason) for letter in checked.rejected] == [(0, f"v: {OUT_OF_YEARS}")]
+    assert_refused(list[AwareDatetime], [[text]], OUT_OF_YEARS)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"), [(date, "01.03.2024"), (date, "2024.03.01"), (datetime, "1.3.24"), (time, "12.30.00")]
+)
+def test_digits_between_dots_are_not_called_a_number(annotation: Any, text: str) -> None:
+    assert_refused(annotation, [text], "Input should be")
+    assert_refused(annotation, ["1.5", "-.5", "12.", "1e3"], "a bare number is not taken for")
