@@ -223,7 +223,8 @@ class _Writing:
                 units = [unit for unit in units if unit.letter_id not in taken.letter_ids]
                 undone = True
             except (asyncpg.PostgresError, _NotStored) as error:
-                if isinstance(error, asyncpg.PostgresError) and sort_error(error) is not Verdict.ISOLATE:
+                is_the_servers = isinstance(error, asyncpg.PostgresError)
+                if is_the_servers and sort_error(error, writes_rows=True) is not Verdict.ISOLATE:
                     raise
                 if len(attempted) == 1:
                     self._refused[attempted[0].letter_id] = _refusal(attempted[0].letter_id, error)

@@ -216,6 +216,7 @@ def test_a_row_without_its_parent_is_found_among_its_neighbours(database: str, t
         ("before", "return null;", "a trigger of the table keeps the row out"),
         ("before", "new.label := 'changed'; return new;", "a trigger of the table changes its values"),
         ("before", "raise exception 'not %', new.label using errcode = '23514';", "check violation (SQLSTATE 23514)"),
+        ("before", "raise exception 'not %', new.label;", "refused by the server: raise (SQLSTATE P0001)"),
         ("after", "delete from depot.parcels where parcel_id = 3;", "a trigger of the table keeps the row out"),
         (
             "after",
