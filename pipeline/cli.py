@@ -16,6 +16,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "status": ("pipeline.commands.status:status", "What was enqueued, written and dead-lettered, a line a partition."),
     "verify": ("pipeline.commands.status:verify", "Compare published partitions with the ledger."),
+    "forget": ("pipeline.commands.status:forget", "Stop answering for published rows; an append adds them again."),
     "dead-letters": (
         "pipeline.commands.dead_letters:dead_letters",
         "Rows that were refused, and how they are brought back.",

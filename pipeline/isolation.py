@@ -128,7 +128,7 @@ class _Copying:
                 on_sent=self._on_sent,
             )
         except asyncpg.PostgresError as error:
-            if sort_error(error) is not Verdict.ISOLATE:
+            if sort_error(error, writes_rows=True) is not Verdict.ISOLATE:
                 raise
             # Released too: thousands of nested savepoints would use up the server's lock table.
             await self._connection.execute("rollback to savepoint rows_sent; release savepoint rows_sent")

@@ -154,6 +154,7 @@ class _Writing:
         self._handle = LoadHandle(job.load_id, 0)
         self._staging = quoted(LEDGER_SCHEMA, self._handle.staging_table)
         self._position = quote_identifier(_POSITION.name)
+        self._has_triggers = False
         self._chosen = f"{self._position} = any ($1::integer[])"
 
     async def run(self, letters: Sequence[ReplayLetter]) -> None:
@@ -161,9 +162,9 @@ class _Writing:
         written: list[_Unit] = []
         if self._units(letters):
             await self._stage()
-            if (
-                self._load.write_mode is WriteMode.UPSERT
-            ):  # nobody else writes meanwhile, so that updates can be counted
+            self._has_triggers = await self._connection.fetchval(query("has_triggers_or_rules"), self._target.oid)
+            if self._load.write_mode is WriteMode.UPSERT or self._has_triggers:
+                # Nobody else writes meanwhile, so that updates, and what triggers do, can be counted.
                 await lock_target_against_writers(self._connection, self._target)
             written = await self._insert_isolating(self._units(letters))
             await drop_staging(self._connection, self._handle.staging_table)
@@ -222,7 +223,8 @@ class _Writing:
                 units = [unit for unit in units if unit.letter_id not in taken.letter_ids]
                 undone = True
             except (asyncpg.PostgresError, _NotStored) as error:
-                if isinstance(error, asyncpg.PostgresError) and sort_error(error) is not Verdict.ISOLATE:
+                is_the_servers = isinstance(error, asyncpg.PostgresError)
+                if is_the_servers and sort_error(error, writes_rows=True) is not Verdict.ISOLATE:
                     raise
                 if len(attempted) == 1:
                     self._refused[attempted[0].letter_id] = _refusal(attempted[0].letter_id, error)
@@ -255,18 +257,37 @@ class _Writing:
             updated_rows, replaced = await self._measure(self._rows_to_update_sql(), positions)
         elif self._spec.key:
             await self._require_free_keys(positions)
+        before = await self._measure_scope() if self._has_triggers else None
         stored_rows, stored = await self._measure(self._insert_sql(), positions)
         if stored_rows != rows.height:
             raise _NotStored("a trigger of the table keeps the row out")
         if fingerprint_frame(rows.select(self._names), self._columns).differences(stored):
             raise _NotStored("a trigger of the table changes its values")
+        if before is not None:
+            # RETURNING has a row as it was before AFTER triggers.
+            found_rows, found = await self._measure_scope()
+            if found_rows != before[0] + stored_rows - updated_rows:
+                raise _NotStored("a trigger of the table keeps the row out, or writes other ones")
+            if (before[1] + stored - replaced).differences(found):
+                raise _NotStored("a trigger of the table changes its values, or other rows")
         self._updated_rows += updated_rows
         self._replaced += replaced
 
-    async def _measure(self, rows_sql: str, positions: Sequence[int]) -> tuple[int, Fingerprint]:
-        """How many rows the statement gives for the staged ones at these positions ($1), and their fingerprint."""
+    async def _measure_scope(self) -> tuple[int, Fingerprint]:
+        """What the table has of the partition, or as a whole where an update may take a row from one to another."""
+        may_move = self._load.write_mode is WriteMode.UPSERT and not self._has_partition_in_key
+        predicate = None if may_move else partition_predicate(self._target, self._job.partition)
+        names = ", ".join(quote_identifier(name) for name in self._names)
+        return await self._measure(f"select {names} from {self._target.sql} where {predicate or 'true'}")  # noqa: S608
+
+    @property
+    def _has_partition_in_key(self) -> bool:
+        return set(self._spec.partitions.columns) <= set(self._spec.key)
+
+    async def _measure(self, rows_sql: str, *arguments: Sequence[int]) -> tuple[int, Fingerprint]:
+        """How many rows the statement gives, mostly for the staged ones at some positions ($1), and their fingerprint."""
         totals = ", ".join(["count(*)", *fingerprint_sql(self._columns, quote_identifier)])
-        row = await self._connection.fetchrow(f"with rows as ({rows_sql}) select {totals} from rows", positions)  # noqa: S608
+        row = await self._connection.fetchrow(f"with rows as ({rows_sql}) select {totals} from rows", *arguments)  # noqa: S608
         return row[0], fingerprint_from_row(self._columns, row[0], tuple(row)[1:])
 
     async def _require_distinct_keys(self, units: Sequence[_Unit], positions: Sequence[int]) -> None:
@@ -286,9 +307,7 @@ class _Writing:
     async def _require_free_keys(self, positions: Sequence[int]) -> None:
         """Raise _KeyTaken for keys that the table has already, which it may have no index to tell."""
         # A key that says which partition it is in needs no look into the others; a replaced partition has keys of its own.
-        is_narrow = self._load.write_mode is WriteMode.REPLACE or set(self._spec.partitions.columns) <= set(
-            self._spec.key
-        )
+        is_narrow = self._load.write_mode is WriteMode.REPLACE or self._has_partition_in_key
         predicate = (partition_predicate(self._target, self._job.partition) if is_narrow else None) or "true"
         taken = await self._connection.fetch(
             f"select {self._position} as position from {self._staging} as staged where {self._chosen} and exists ("  # noqa: S608

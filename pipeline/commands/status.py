@@ -12,13 +12,14 @@ from rich.table import Table
 
 from pipeline.errors import DiscrepancyFound
 from pipeline.model.report import PartitionStatus
+from pipeline.operations.forget import run_forget
 from pipeline.operations.status import KeptIncident, read_incidents, read_status
 from pipeline.operations.verify import run_verify
 from pipeline.postgres.database import target_url
 from pipeline.tables import all_tables
 from pipeline.tables import table as table_named
 
-__all__ = ["balance_table", "incident_table", "incidents", "status", "verify"]
+__all__ = ["balance_table", "forget", "incident_table", "incidents", "status", "verify"]
 
 _PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 
@@ -61,6 +62,24 @@ def verify(*, table_name: str | None, partitions: Sequence[str]) -> None:
             click.echo(f"table {spec.name}: {len(results)} published partitions are what was loaded")
     if differing:
         raise DiscrepancyFound(f"{', '.join(differing)} differ from the ledger")
+
+
+@click.command(short_help="Stop answering for published rows; an append adds them again.")
+@click.option("--table", "table_name", required=True)
+@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(*, table_name: str, partitions: Sequence[str], yes: bool) -> None:
+    """Forget published loads whose rows somebody has truncated, dropped or changed on purpose.
+
+    The table is left as it is. The next load takes what it finds there for given, and an append adds rows that it has added
+    before. Where partitions cannot be told apart in the table, all loads of the table are forgotten.
+    """
+    spec, url = table_named(table_name), target_url()
+    if not yes:
+        of = f"partitions {', '.join(partitions)} of table" if partitions else "table"
+        click.confirm(f"Forget the published loads of {of} {table_name}?", abort=True)
+    forgotten = run_forget(spec, url=url, partition_keys=partitions or None)
+    click.echo(f"{len(forgotten)} published loads of table {table_name} are forgotten")
 
 
 @click.command(short_help="Workers that died, with pid, cause and chunk.")

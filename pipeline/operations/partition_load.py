@@ -121,7 +121,8 @@ class PartitionLoad:
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
         await self._settle_columns([chunk.descriptor for chunk in manifest.chunks])
-        if (repeated := await find_repeated(self._run.control, self._spec, self._partition, manifest)) is not None:
+        repeated = await find_repeated(self._run.control, self._spec, self._target, self._partition, manifest)
+        if repeated is not None:
             self._say(f"{self._name}: {repeated.note}")
             self._tally.set(repeated.totals)
             return repeated

@@ -23,6 +23,7 @@ from pipeline.operations.verify import verify_published
 from pipeline.operations.write_modes import FinishedLoad, publish_rows, read_repeated_load
 from pipeline.postgres.catalogue import (
     LEDGER_SCHEMA,
+    Target,
     drop_staging,
     has_key,
     partition_predicate,
@@ -30,6 +31,7 @@ from pipeline.postgres.catalogue import (
 )
 from pipeline.postgres.evolution import align_staging
 from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_chunk_totals, read_pending_chunks
+from pipeline.postgres.publication import lock_target_against_writers
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import may_retry
 from pipeline.postgres.sqlstate import summarize
@@ -70,14 +72,16 @@ async def finish_load(
     return verdict
 
 
-async def find_repeated(control: Control, spec: TableSpec, partition: Partition, manifest: Manifest) -> Verdict | None:
+async def find_repeated(
+    control: Control, spec: TableSpec, target: Target, partition: Partition, manifest: Manifest
+) -> Verdict | None:
     """The verdict on rows that an earlier load has appended, before they are read a second time; None for any others."""
     if spec.write_mode is not WriteMode.APPEND:
         return None
 
     async def look(connection: asyncpg.Connection) -> Verdict | None:
         earlier = await read_repeated_load(connection, spec, partition, manifest)
-        return None if earlier is None else await _repeated(connection, spec, earlier)
+        return None if earlier is None else await _repeated(connection, spec, target, partition, earlier)
 
     return await control.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
 
@@ -161,29 +165,46 @@ def _explain(error: asyncpg.PostgresError) -> str:
 
 async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> Verdict:
     """The rows are in the table: nothing is added, and the dead letters are those of the load that has brought them."""
-    verdict = await _repeated(connection, load.spec, earlier)
+    verdict = await _repeated(connection, load.spec, load.target, load.partition, earlier)
     await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)
     await drop_staging(connection, load.handle.staging_table)
     await end_load(connection, load.handle, LoadState.REPEATED, verdict.note)
     return verdict
 
 
-async def _repeated(connection: asyncpg.Connection, spec: TableSpec, earlier: int) -> Verdict:
-    """The verdict on rows that an earlier load has appended: that load's own figures.
+async def _repeated(
+    connection: asyncpg.Connection, spec: TableSpec, target: Target, partition: Partition, earlier: int
+) -> Verdict:
+    """The verdict on rows that an earlier load has appended: that load's own figures, and whether the table still has them.
 
-    Whether they are still in the table is for `verify` to say: old rows of a table that grows may have been deleted for good.
+    A table that was truncated, dropped or restored since is not called loaded.
     """
     note = f"already appended by load {earlier}; nothing was added"
     totals = await read_chunk_totals(connection, earlier)
-    balance = Check(
-        CheckName.ROW_BALANCE,
-        passed=not totals.unbalanced,
-        summary=f"{totals.enqueued_rows} enqueued, {totals.written_rows} written; {note}",
-        details={"appended by load": earlier},
-    )
-    fingerprint = Check(CheckName.FINGERPRINT, passed=True, summary=f"compared when load {earlier} was published")
+    (verification,) = await verify_published(connection, spec, target, [partition.key])
+    if not verification.passed:
+        # Another load may have been published between the ledger's figures and the table's: now nobody writes meanwhile.
+        await lock_target_against_writers(connection, target)
+        (verification,) = await verify_published(connection, spec, target, [partition.key])
     budget = budget_check(spec, totals.enqueued_rows, totals.dead_lettered_rows)
-    return Verdict(totals, (balance, fingerprint, budget), None, note)
+    own = f"{totals.enqueued_rows} enqueued, {totals.written_rows} written; {note}"
+    checks = [
+        replace(check, summary=f"{own}; {check.summary}", details={**check.details, "appended by load": earlier})
+        if check.name is CheckName.ROW_BALANCE
+        else check
+        for check in verification.checks
+    ]
+    if all(check.name is not CheckName.FINGERPRINT for check in checks):
+        summary = f"compared when load {earlier} was published"
+        checks.append(Check(CheckName.FINGERPRINT, passed=True, summary=summary))
+    error = None
+    if failed := "; ".join(check.summary for check in verification.checks if not check.passed):
+        error = DiscrepancyFound(
+            f"table {spec.name}, partition {partition.key}: {note}, but the table is not what its loads add up to: {failed}. "
+            "Restore its rows; or, if what is there is meant to be there, have these rows appended again: "
+            f"rowledger forget --table {spec.name} --partition {partition.key}, then rerun"
+        )
+    return Verdict(totals, (*checks, budget), error, note)
 
 
 def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int]) -> tuple[Check, ...]:
@@ -221,7 +242,8 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             )
         case LoadState.REPEATED:
             earlier = await read_repeated_load(connection, load.spec, load.partition, load.manifest)
-            return await _repeated(connection, load.spec, load.handle.load_id if earlier is None else earlier)
+            repeated = load.handle.load_id if earlier is None else earlier
+            return await _repeated(connection, load.spec, load.target, load.partition, repeated)
         case LoadState.PUBLISHED:  # the table has other loads' rows too
             totals = await read_chunk_totals(connection, load.handle.load_id)
             (verification,) = await verify_published(connection, load.spec, load.target, [load.partition.key])

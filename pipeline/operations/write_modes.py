@@ -15,7 +15,7 @@ from pipeline.model.manifest import Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.table import TableSpec, WriteMode
 from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
-from pipeline.operations.sums import Base, ensure_base, scope_of
+from pipeline.operations.sums import Base, Scope, ensure_base, scope_of
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, drop_staging, partition_predicate, quoted
 from pipeline.postgres.ledger import ChunkTotals, LoadHandle
 from pipeline.postgres.publication import (
@@ -78,8 +78,7 @@ async def publish_rows(
             published = await _append(connection, load, totals, settings)
         case WriteMode.UPSERT:
             published = await _upsert(connection, load, totals, settings)
-    # What a deferrable constraint has to say is heard now, while it can be told from a failed COMMIT.
-    await connection.execute("set constraints all immediate")
+    await _hear_deferred(connection)
     return published
 
 
@@ -132,10 +131,13 @@ async def _append(
         if await _in_turns(connection, settings, lambda: _attach(connection, load, replaces=False)):
             return Published(totals.written_rows, 0)
         await ensure_partition(connection, load.target, load.partition)
+    before = await _measure_for_triggers(connection, load, scope, base, settings)
     stored = await _store(
         connection, load, insert_statement(load.target, load.handle), fingerprint=settings.fingerprint
     )
     await _require_stored(connection, load, totals, stored, "inserted")
+    if before is not None:
+        await _require_kept(connection, load, scope, before, stored, None)
     return Published(stored.rows, 0)
 
 
@@ -163,9 +165,12 @@ async def _upsert(
     )
     await _record(connection, load, base=base, replaced=replaced)
     await ensure_partition(connection, target, load.partition)
+    before = await _measure_for_triggers(connection, load, scope, base, settings)
     statement = insert_statement(target, handle, upsert_on=spec.key)
     stored = await _store(connection, load, statement, fingerprint=settings.fingerprint)
     await _require_stored(connection, load, totals, stored, "inserted or updated")
+    if before is not None:
+        await _require_kept(connection, load, scope, before, stored, replaced)
     return Published(stored.rows - replaced.rows, replaced.rows)
 
 
@@ -224,6 +229,7 @@ async def _replace_by_insert(
     """Delete and insert, then count and compare what is there."""
     target, written_rows = load.target, totals.written_rows
     inserted_rows = await publish_by_insert(connection, target, load.handle, load.partition)
+    await _hear_deferred(connection)
     found = await measure_relation(
         connection,
         target.sql,
@@ -239,6 +245,60 @@ async def _replace_by_insert(
     await _require_same(connection, load, totals, found.fingerprint, problems)
 
 
+async def _hear_deferred(connection: asyncpg.Connection) -> None:
+    """What deferrable constraints and their triggers have to say and to do, while it can be told from a failed COMMIT."""
+    await connection.execute("set constraints all immediate")
+
+
+async def _measure_for_triggers(
+    connection: asyncpg.Connection, load: FinishedLoad, scope: Scope, base: Base, settings: WriterSettings
+) -> Measured | None:
+    """The scope's rows before an INSERT whose triggers may change what it has stored; None where there are none.
+
+    RETURNING has a row as it was before AFTER triggers.
+    """
+    target = load.target
+    if not await connection.fetchval(query("has_triggers_or_rules"), target.oid):
+        return None
+    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target))
+    return base.found or await measure_relation(
+        connection, target.sql, target.columns, predicate=scope.predicate, fingerprint=settings.fingerprint
+    )
+
+
+async def _require_kept(
+    connection: asyncpg.Connection,
+    load: FinishedLoad,
+    scope: Scope,
+    before: Measured,
+    stored: Measured,
+    replaced: Measured | None,
+) -> None:
+    """Raise DiscrepancyFound unless the table has the rows that it had, and those that the INSERT has stored."""
+    target = load.target
+    found = await measure_relation(
+        connection,
+        target.sql,
+        target.columns,
+        predicate=scope.predicate,
+        fingerprint=before.fingerprint is not None,
+    )
+    gone = replaced or Measured(0, None)
+    expected_rows = before.rows + stored.rows - gone.rows
+    problems = []
+    if found.rows != expected_rows:
+        problems.append(
+            f"{found.rows} rows found in {load.spec.target}, {expected_rows} were there or have been stored"
+        )
+    if before.fingerprint is not None and stored.fingerprint is not None and found.fingerprint is not None:
+        expected = before.fingerprint + stored.fingerprint
+        if gone.fingerprint is not None:
+            expected -= gone.fingerprint
+        check = fingerprint_check(expected, found.fingerprint)
+        problems += [] if check.passed else [check.summary]
+    await _raise_for(connection, load, problems)
+
+
 async def _store(connection: asyncpg.Connection, load: FinishedLoad, statement: str, *, fingerprint: bool) -> Measured:
     """Run an INSERT, and measure the rows as the table has stored them."""
     columns = load.target.columns
@@ -247,6 +307,7 @@ async def _store(connection: asyncpg.Connection, load: FinishedLoad, statement: 
     row = await connection.fetchrow(
         f"with stored as ({statement} returning {names}) select {', '.join(['count(*)', *expressions])} from stored"  # noqa: S608 - identifiers are quoted
     )
+    await _hear_deferred(connection)
     await drop_staging(connection, load.handle.staging_table)
     return Measured(row[0], fingerprint_from_row(columns, row[0], tuple(row)[1:]) if fingerprint else None)
 
@@ -272,6 +333,10 @@ async def _require_same(
         expected = await read_ledger_fingerprint(connection, load.handle.load_id, totals, load.target.columns)
         check = fingerprint_check(expected, found)
         problems += [] if check.passed else [check.summary]
+    await _raise_for(connection, load, problems)
+
+
+async def _raise_for(connection: asyncpg.Connection, load: FinishedLoad, problems: list[str]) -> None:
     if problems:
         acting = [row[0] for row in await connection.fetch(query("triggers_and_rules"), load.target.oid)]
         raise DiscrepancyFound(

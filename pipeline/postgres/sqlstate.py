@@ -42,6 +42,13 @@ _ISOLATE_CLASSES = ("22", "23")
 # check may raise. Outside a value, the same codes mean that a statement is wrong.
 _CODES_OF_A_VALUE = frozenset({"42601", "42602", "42704", "42883", "42P01", "P0001", "XX000"})
 
+# The classes that PostgreSQL has. A code of any other is the invention of a trigger or of a function in a CHECK, as are those
+# of PL/pgSQL: raise_exception, assert_failure, and a query that finds no row or too many.
+_CLASSES = (
+    "00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 "
+    "F0 HV XX"
+)
+
 # Classes whose messages hold no row values: they speak of connections, rights, objects, resources, transactions.
 _VALUELESS_CLASSES = ("08", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58")
 
@@ -69,8 +76,8 @@ def sqlstate_of(error: BaseException) -> str | None:
     return error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
 
 
-def sort_error(error: BaseException) -> Verdict:
-    """Retry, isolate or stop.
+def sort_error(error: BaseException, *, writes_rows: bool = False) -> Verdict:
+    """Retry, isolate or stop. Where the statement `writes_rows`, what somebody has RAISEd is about one of them.
 
     A lost connection surfaces under many names, masked ones too (asyncpg: InterfaceError from the transaction's exit,
     AttributeError on a closed transport), so callers that know the connection is gone treat any error as RETRY.
@@ -80,7 +87,10 @@ def sort_error(error: BaseException) -> Verdict:
         return Verdict.RETRY if _is_client_side_loss(error) else Verdict.STOP
     if code in _RETRY_CODES or code.startswith("08"):
         return Verdict.RETRY
-    return Verdict.ISOLATE if code.startswith(_ISOLATE_CLASSES) or _is_about_a_value(error) else Verdict.STOP
+    is_raised = writes_rows and code[:2] not in _CLASSES
+    return (
+        Verdict.ISOLATE if is_raised or code.startswith(_ISOLATE_CLASSES) or _is_about_a_value(error) else Verdict.STOP
+    )
 
 
 def _is_about_a_value(error: BaseException) -> bool:

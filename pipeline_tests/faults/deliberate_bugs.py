@@ -904,7 +904,7 @@ where load_id = $1;
             ),
         ),
         test=f"{_REPLAY_TESTS}::test_what_a_trigger_does_to_a_row_is_noticed"
-        "[new.label := 'changed'; return new;-a trigger of the table changes its values]",
+        "[before-new.label := 'changed'; return new;-a trigger of the table changes its values]",
         noticed="{3: 'written'",
     ),
     Bug(

@@ -265,6 +265,41 @@ def test_a_trigger_that_swallows_or_changes_rows_is_named_and_nothing_is_publish
     assert _ids(database) == list(range(9))
 
 
+_AFTERWARDS = {
+    "deletes": "delete from depot.parcels where parcel_id = new.parcel_id and parcel_id = 5; return null;",
+    "changes": "update depot.parcels set label = 'changed' where parcel_id = new.parcel_id and parcel_id = 5; return null;",
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "act", "kind", "when"),
+    [
+        (WriteMode.APPEND, "deletes", "", ""),
+        (WriteMode.APPEND, "changes", "constraint ", "deferrable initially deferred "),
+        (WriteMode.UPSERT, "changes", "", ""),
+        (WriteMode.UPSERT, "deletes", "constraint ", "deferrable initially deferred "),
+        (WriteMode.REPLACE, "deletes", "constraint ", "deferrable initially deferred "),
+    ],
+)
+def test_what_a_trigger_does_behind_the_insert_is_no_silent_change(
+    database: str, tmp_path: Path, mode: WriteMode, act: str, kind: str, when: str
+) -> None:
+    """RETURNING shows the row as it was before."""
+    _target(
+        database,
+        f"create function depot.act() returns trigger language plpgsql as $$ begin {_AFTERWARDS[act]} end $$",
+    )
+    assert _load(database, PARCELS[mode], tmp_path, parcels(5)).error is None
+    fetch(
+        database,
+        f"create {kind}trigger act after insert on depot.parcels {when}for each row execute function depot.act()",
+    )
+    report = _load(database, PARCELS[mode], tmp_path, parcels(9, first=2 if mode is WriteMode.UPSERT else 5))
+    assert isinstance(report.error, DiscrepancyFound)
+    assert "trigger act" in str(report.error)
+    assert _ids(database) == list(range(5))
+
+
 @pytest.mark.parametrize("mode", WriteMode)
 def test_a_trigger_that_only_takes_note_sees_every_row(database: str, tmp_path: Path, mode: WriteMode) -> None:
     _target(

@@ -52,6 +52,25 @@ def test_a_check_that_raises_leaves_the_search_to_go_row_by_row(database: str, t
     ]
 
 
+def test_a_check_whose_function_raises_refuses_its_row_alone(database: str, tmp_path: Path) -> None:
+    fetch(database, "create schema depot")
+    fetch(
+        database,
+        """create function depot.sweet(label text) returns boolean language plpgsql as
+        $$ begin if label = 'bitter' then raise exception '% is bad', label; end if; return true; end $$""",
+    )
+    fetch(
+        database,
+        "create table depot.parcels (day date, parcel_id integer, label text not null check (depot.sweet(label)))",
+    )
+    rows = changed(parcels(50), {7: {"label": "bitter"}, 31: {"label": "bitter"}})
+    write_source(tmp_path, "parcels", DAY, rows)
+    assert load_one(database, PARCELS, tmp_path, DAY).error is None
+    assert_accounted(database, PARCELS, rows)
+    reason = "refused by the server: raise (SQLSTATE P0001)"
+    assert [tuple(row) for row in fetch(database, _LETTERS)] == [(n, "P0001", None, reason) for n in (7, 31)]
+
+
 def test_a_role_that_may_make_no_temporary_table_loads_all_the_same(database: str, tmp_path: Path) -> None:
     # The owner of a database has every right to it, so the rows are loaded by another role.
     name = urlsplit(database).path.removeprefix("/")

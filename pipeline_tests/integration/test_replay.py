@@ -211,14 +211,23 @@ def test_a_row_without_its_parent_is_found_among_its_neighbours(database: str, t
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
+    ("when", "body", "reason"),
     [
-        ("return null;", "a trigger of the table keeps the row out"),
-        ("new.label := 'changed'; return new;", "a trigger of the table changes its values"),
-        ("raise exception 'not %', new.label using errcode = '23514';", "check violation (SQLSTATE 23514)"),
+        ("before", "return null;", "a trigger of the table keeps the row out"),
+        ("before", "new.label := 'changed'; return new;", "a trigger of the table changes its values"),
+        ("before", "raise exception 'not %', new.label using errcode = '23514';", "check violation (SQLSTATE 23514)"),
+        ("before", "raise exception 'not %', new.label;", "refused by the server: raise (SQLSTATE P0001)"),
+        ("after", "delete from depot.parcels where parcel_id = 3;", "a trigger of the table keeps the row out"),
+        (
+            "after",
+            "update depot.parcels set label = 'x' where parcel_id = 3;",
+            "a trigger of the table changes its values",
+        ),
     ],
 )
-def test_what_a_trigger_does_to_a_row_is_noticed(database: str, tmp_path: Path, body: str, reason: str) -> None:
+def test_what_a_trigger_does_to_a_row_is_noticed(
+    database: str, tmp_path: Path, when: str, body: str, reason: str
+) -> None:
     _make_parcels(database)
     _load_parcels(database, tmp_path, changed(parcels(20), {n: {"parcel_id": 2**40} for n in (3, 9)}))
     fetch(
@@ -226,7 +235,9 @@ def test_what_a_trigger_does_to_a_row_is_noticed(database: str, tmp_path: Path, 
         "create function depot.meddle() returns trigger language plpgsql as "
         f"$$ begin if new.parcel_id = 3 then {body} end if; return new; end $$",
     )
-    fetch(database, "create trigger meddle before insert on depot.parcels for each row execute function depot.meddle()")
+    fetch(
+        database, f"create trigger meddle {when} insert on depot.parcels for each row execute function depot.meddle()"
+    )
     edit(database, PARCELS, tmp_path, {n: {"parcel_id": n} for n in (3, 9)})
 
     report = replay(database, PARCELS)

@@ -8,12 +8,13 @@ import asyncpg
 import pytest
 from pydantic import ValidationError
 
-from pipeline.errors import SpecError, TargetMismatch
+from pipeline.errors import DiscrepancyFound, SpecError, TargetMismatch
 from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.model.dead_letters import LetterResult
 from pipeline.model.partition import StaticPartitions
 from pipeline.model.report import CheckName, PartitionReport, Stage
 from pipeline.model.table import QualifiedName, TableSpec, WriteMode
+from pipeline.operations.forget import run_forget
 from pipeline.operations.verify import run_verify
 from pipeline.postgres.catalogue import Target, create_staging
 from pipeline.postgres.ledger import LoadHandle
@@ -33,6 +34,7 @@ from pipeline_tests.tables_of_modes import (
     APPENDED,
     APPENDED_KEYLESS,
     DAY,
+    KEYLESS_SPOOLED,
     MOVING,
     NARROW_SALES,
     NEXT_DAY,
@@ -180,6 +182,23 @@ def test_the_same_rows_are_appended_once_however_they_are_cut(database: str, tmp
     assert states == ["published"]
     assert [tuple(row) for row in fetch(database, "select load_id, row_no from rowledger.dead_letter")] == [(1, 30)]
     assert_verified(database, APPENDED)
+
+
+@pytest.mark.parametrize("spec", [APPENDED_KEYLESS, KEYLESS_SPOOLED, PATHS], ids=lambda spec: spec.name)
+def test_rows_that_are_gone_are_not_called_appended_and_come_again_once_their_load_is_forgotten(
+    database: str, tmp_path: Path, spec: TableSpec
+) -> None:
+    key = "a" if spec is PATHS else DAY
+    assert load_version(database, spec, tmp_path, FIRST, key).error is None
+    fetch(database, f"truncate {spec.name}")
+    report = load_version(database, spec, tmp_path, FIRST, key)
+    assert isinstance(report.error, DiscrepancyFound)
+    assert "already appended by load 1; nothing was added, but" in str(report.error)
+    assert f"rowledger forget --table {spec.name} --partition {key}, then rerun" in str(report.error)
+    assert [load_id for load_id, _ in run_forget(spec, url=database, partition_keys=[key])] == [1]
+    assert load_version(database, spec, tmp_path, FIRST, key).error is None
+    assert table_rows(database, spec) == source_rows(FIRST)
+    assert_verified(database, spec)
 
 
 def test_two_runs_cannot_append_the_same_rows_side_by_side(database: str, tmp_path: Path) -> None:

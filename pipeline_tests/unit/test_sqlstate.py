@@ -44,6 +44,19 @@ def test_the_sqlstate_decides(sqlstate: str, verdict: Verdict) -> None:
     assert sort_error(_server_error(sqlstate)) is verdict
 
 
+@pytest.mark.parametrize("sqlstate", ["P0001", "P0002", "P0004", "U0001", "ZZ9AB", "AB123"])
+def test_what_a_trigger_or_a_check_raises_is_about_the_row_that_is_written_and_not_quoted(sqlstate: str) -> None:
+    error = _server_error(sqlstate, "canary is bad")
+    assert sort_error(error, writes_rows=True) is Verdict.ISOLATE
+    assert sort_error(error) is Verdict.STOP
+    assert "canary" not in summarize(error)
+
+
+@pytest.mark.parametrize("sqlstate", ["42P01", "0A000", "53100", "XX000", "57014", "08006"])
+def test_what_the_server_says_of_itself_is_about_no_row(sqlstate: str) -> None:
+    assert sort_error(_server_error(sqlstate), writes_rows=True) is sort_error(_server_error(sqlstate))
+
+
 @pytest.mark.parametrize("sqlstate", ["42601", "42P01", "P0001", "XX000"])
 def test_an_input_function_that_dislikes_a_value_blames_its_row_and_is_not_quoted(sqlstate: str) -> None:
     context = 'COPY staging_7, line 3, column v: "canary"'

@@ -82,6 +82,14 @@ where tgrelid = $1 and not tgisinternal and tgenabled <> 'D' and tgtype & 12 <> 
 union all
 select format('rule %s', rulename) from pg_rewrite where ev_class = $1 and ev_type in ('3', '4') and ev_enabled <> 'D';
 
+-- name: has_triggers_or_rules
+-- Whether anything of the table's own, or of its partitions, acts on rows that are written to it.
+select exists (
+    select from pg_trigger
+    where (tgrelid = $1 or tgrelid in (select relid from pg_partition_tree($1::oid::regclass)))
+        and not tgisinternal and tgenabled <> 'D' and tgtype & 28 <> 0
+) or exists (select from pg_rewrite where ev_class = $1 and ev_type in ('2', '3', '4') and ev_enabled <> 'D');
+
 -- name: is_referenced
 -- Whether rows of other tables refer to this table's.
 select exists (select from pg_constraint where confrelid = $1 and contype = 'f');

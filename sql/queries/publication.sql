@@ -22,3 +22,18 @@ where load_id = $1;
 -- name: forget_all_dead_letters
 -- Of a load that has added nothing: those of the load that it repeats stand for them.
 delete from rowledger.dead_letter where load_id = $1;
+
+-- name: is_being_loaded
+-- Whether a run is at work on the target.
+select exists (
+    select from rowledger.lease
+    join rowledger.load using (load_id)
+    join pg_stat_activity as activity on activity.pid = lease.backend_pid and activity.backend_start = lease.backend_start
+    where load.target = $1
+);
+
+-- name: forget_loads
+-- The published loads of a target, or of some partitions ($2), answer for nothing any more. Their rows stay in the table.
+update rowledger.load set state = 'replaced', ended_at = clock_timestamp(), verdict = 'forgotten by hand'
+where target = $1 and ($2::text[] is null or partition_key = any ($2)) and state = 'published'
+returning load_id, partition_key;

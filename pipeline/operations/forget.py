@@ -1,0 +1,47 @@
+"""Forget published loads: the ledger stops answering for their rows. They stay as they are, and may be appended again."""
+
+import asyncio
+from collections.abc import Sequence
+
+from pipeline.contract.check import Contract
+from pipeline.errors import PartitionBusy
+from pipeline.model.table import TableSpec
+from pipeline.operations.sums import scope_of
+from pipeline.postgres.catalogue import ensure_target
+from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.queries import query
+from pipeline.postgres.session import check_server, connect
+from pipeline.settings import WriterSettings
+
+__all__ = ["run_forget"]
+
+
+def run_forget(spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None) -> list[tuple[int, str]]:
+    """Forget the published loads of a table, or of some partitions; returns each load's id and partition.
+
+    Where the rows of a partition cannot be told from others', all loads of the table are forgotten: they add up together.
+    Raises PartitionBusy while a run loads the table.
+    """
+    return asyncio.run(_forget(spec, url, partition_keys))
+
+
+async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | None) -> list[tuple[int, str]]:
+    limits = WriterSettings()
+    session = await connect(url, application_name="rowledger forget", timeout_s=limits.connect_timeout_s)
+    try:
+        async with asyncio.timeout(limits.statement_timeout_s):
+            await check_server(session)
+            await ensure_ledger(session.connection)
+            keys = list(partition_keys) if partition_keys else None
+            if keys is not None:
+                target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
+                partitions = [spec.partitions.partition(key) for key in keys]
+                scopes = [scope_of(spec, target, partition, spec.write_mode) for partition in partitions]
+                keys = None if any(scope.partition_key is None for scope in scopes) else keys
+            async with session.connection.transaction():
+                if await session.connection.fetchval(query("is_being_loaded"), str(spec.target)):
+                    raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")
+                forgotten = await session.connection.fetch(query("forget_loads"), str(spec.target), keys)
+        return sorted((row["load_id"], row["partition_key"]) for row in forgotten)
+    finally:
+        await session.close()
