@@ -16,6 +16,7 @@ class ChunkDescriptor(BaseModel):
 
     Rows `row_offset` to `row_offset + rows - 1` of the file at `path`, counted from 0. `file_digest` is that of the file
     as planned; `file_bytes` and `file_mtime_ns` let a worker notice cheaply that the file is another one by now.
+    `rows_digest` is that of the partition's rows up to the chunk's last, however they were cut, where rows were spooled.
 
     `origin` and `origin_row` say to a person where the first row came from: a file, an address or a query, and the row's
     number in it, counted from 0. They differ from `path` and `row_offset` where rows were spooled.
@@ -29,6 +30,7 @@ class ChunkDescriptor(BaseModel):
     file_digest: str
     row_offset: int = Field(ge=0)
     rows: int = Field(ge=0)
+    rows_digest: str = ""
     origin: str = ""
     origin_row: int = Field(default=0, ge=0)
 
@@ -84,10 +86,12 @@ class Manifest:
 
     @cached_property
     def content_digest(self) -> str:
-        """SHA-256 over content alone: the same for the same rows of the same files, however they were cut.
+        """Digest over content alone: the same for the same rows of the same files, however they were cut.
 
-        A source that is spooled has the cut in its files, so there another chunk size makes another digest.
+        A source that is spooled has the cut in its files; there the rows themselves count.
         """
+        if self.chunks and (rows_digest := self.chunks[-1].descriptor.rows_digest):
+            return rows_digest
         runs: list[tuple[str, int, int, int]] = []  # digest, bytes, first row, row behind the last
         for chunk in self.chunks:
             d = chunk.descriptor

@@ -1,7 +1,8 @@
 """Run a user's transform over rows, and find by splitting those it raises for."""
 
+import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,18 +80,24 @@ def transform_rows(
     """The same for a function over instances of the row model; the rows of `source` have passed the contract."""
     # Only a table whose spec has such a transform needs these in its workers.
     from pipeline.contract.rows import python_rows  # noqa: PLC0415
-    from pipeline.source.values import frame_of_rows  # noqa: PLC0415
+    from pipeline.source.values import FrameBuilder  # noqa: PLC0415
 
+    builder = FrameBuilder((), columns_max=sys.maxsize)
     pieces = _Pieces()
-    given: list[dict[str, Any]] = []
+    given: list[Any] = []
     positions: list[int] = []
     for position, values in enumerate(python_rows(source)):
         if len(pieces.refused) > refusals_max:
             break
         pieces.tried_rows += 1
         try:
-            made = _as_rows(transform.function(contract.model.model_validate(values)), adds_rows=transform.adds_rows)
-            given += [{rule.sources[0]: getattr(row, rule.field) for rule in contract.rules} for row in made]
+            made = [
+                # At once: the function may use the row, or a list in it, again.
+                builder.take({rule.sources[0]: getattr(row, rule.field) for rule in contract.rules})
+                for row in _as_rows(
+                    transform.function(contract.model.model_validate(values)), adds_rows=transform.adds_rows
+                )
+            ]
         except TransformFailed:
             raise
         except BaseException as error:
@@ -98,31 +105,30 @@ def transform_rows(
                 raise
             pieces.refuse(position, error)
         else:
+            given += made
             positions += [position] * len(made)
     if given:
-        frame = frame_of_rows(given)
+        frame = builder.frame(given)
         if FAULT in frame.columns:
             raise TransformFailed("the transform gave a row with values that no column can hold")
         pieces.frames.append(frame.with_columns(pl.Series(ROW, positions, dtype=pl.Int64)))
     return _joined(pieces, source)
 
 
-def _as_rows(given: Any, *, adds_rows: bool) -> list[BaseModel]:  # noqa: ANN401 - a user's function may give anything
-    match given:
-        case None:
-            return []
-        case BaseModel():
-            return [given]
-        case Iterable() if adds_rows:
-            rows = list(given)
-            if all(isinstance(item, BaseModel) for item in rows):
-                return rows
-        case _:
-            pass
-    wanted = (
-        "an instance of the row model, a list of them or None" if adds_rows else "an instance of the row model or None"
-    )
-    raise TransformFailed(f"the transform gave a {type(given).__name__}; it must give {wanted}")
+def _as_rows(given: Any, *, adds_rows: bool) -> Iterator[BaseModel]:  # noqa: ANN401 - a user's function may give anything
+    """The rows that a function gave for one, each as it comes; raises TransformFailed."""
+    if given is None:
+        return
+    rows = given if adds_rows and isinstance(given, Iterable) and not isinstance(given, BaseModel) else (given,)
+    for row in rows:
+        if not isinstance(row, BaseModel):
+            wanted = (
+                "an instance of the row model, a list of them or None"
+                if adds_rows
+                else "an instance of the row model or None"
+            )
+            raise TransformFailed(f"the transform gave a {type(given).__name__}; it must give {wanted}")
+        yield row
 
 
 def _in_source_order(given: object, start: int, stop: int, *, adds_rows: bool) -> pl.DataFrame:

@@ -237,7 +237,9 @@ class SqliteDatabase(Database):
             rows = self._cursor.fetchmany(_FETCH_ROWS)
         except sqlite3.Error as error:
             raise QueryRefused(_told_by_sqlite(error)) from None
-        return self._builder.frame([dict(zip(self._names, row, strict=True)) for row in rows]) if rows else None
+        if not rows:
+            return None
+        return self._builder.frame([self._builder.take(dict(zip(self._names, row, strict=True))) for row in rows])
 
     def cancel(self) -> None:
         if self._connection is not None:

@@ -4,6 +4,7 @@ Neither pandas nor pyarrow is imported unless the code has given something of th
 """
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -42,7 +43,7 @@ def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN
             frame = next(frames, None)
             if frame is None:
                 return
-            made = pl.DataFrame([_spoolable(frame[name], origin) for name in frame.columns], height=frame.height)
+            made = _own(pl.DataFrame([_spoolable(frame[name], origin) for name in frame.columns], height=frame.height))
         except SourceError:
             raise
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a lazy frame or a stream runs foreign code
@@ -63,6 +64,18 @@ def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN40
         yield _of_pandas(item, pandas, origin)
     else:
         yield from _of_arrow(item, origin)
+
+
+def _own(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame in memory of its own: the code that gave it may write other rows into its arrays before these are spooled."""
+    if not frame.width or not frame.height:
+        return frame
+    content = io.BytesIO()
+    frame.write_ipc_stream(content)  # nothing else copies nested columns and the characters of texts
+    content.seek(0)
+    copy = pl.read_ipc_stream(content, use_pyarrow=False)
+    copy.columns = frame.columns
+    return copy
 
 
 def _spoolable(column: pl.Series, origin: str) -> pl.Series:

@@ -79,9 +79,6 @@ class _JsonFrames(FrameBuilder):
         super().__init__(columns, columns_max=columns_max)
         self._exact = exact
 
-    def _row_or_fault(self, item: object) -> dict[str, Any] | Fault:
-        return item  # type: ignore[return-value]
-
     def _column(self, name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
         return super()._column(name, _as_one_kind_of_number(values, exact=self._exact), dtype)
 

@@ -8,7 +8,7 @@ import contextlib
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import BaseModel, Field
@@ -19,7 +19,7 @@ from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
 from pipeline.source.frames import frames_of, holds_many
 from pipeline.source.spool import Spool, SpooledSource
-from pipeline.source.values import FrameBuilder, Unfit, frame_of_rows
+from pipeline.source.values import Fault, FrameBuilder, Unfit, frame_of_rows
 
 __all__ = ["PythonRows", "frame_of_rows"]
 
@@ -82,14 +82,14 @@ class _Frames:
 
     def until_overdue(self) -> Iterator[pl.DataFrame]:
         """The next frames, until a chunk is overdue or there are no more; raises SourceError."""
-        batch: list[object] = []
+        batch: list[dict[str, Any] | Fault] = []
         batch_bytes = 0
         while (item := self._next(len(batch))) is not _END:
             is_overdue = monotonic() >= self._overdue_at
             if not holds_many(item):
-                batch.append(item)
+                batch.append(row := self._builder.take(item))  # at once: the function may use the item again
                 if len(batch) % _LOOK_ROWS == 0:
-                    batch_bytes += _LOOK_ROWS * _content_bytes(item)
+                    batch_bytes += _LOOK_ROWS * _content_bytes(row)
                 if len(batch) < _BATCH_ROWS and batch_bytes < _BATCH_BYTES and not is_overdue:
                     continue
             if batch:
@@ -120,7 +120,7 @@ class _Frames:
             source_traceback="".join(frames),
         )
 
-    def _frame(self, batch: list[object]) -> pl.DataFrame:
+    def _frame(self, batch: list[dict[str, Any] | Fault]) -> pl.DataFrame:
         try:
             frame = self._builder.frame(batch)
         except Unfit as unfit:
@@ -168,7 +168,7 @@ def _synchronous(items: AsyncIterator[object], runner: asyncio.Runner) -> Genera
             runner.run(items.aclose())
 
 
-def _content_bytes(item: object) -> int:
+def _content_bytes(row: dict[str, Any] | Fault) -> int:
     """About how large a row is; what is nested counts little."""
-    values = item.values() if isinstance(item, dict) else getattr(item, "__dict__", {}).values()
+    values = row.values() if isinstance(row, dict) else (row.line,)
     return sum(len(value) if isinstance(value, str | bytes) else 8 for value in values)

@@ -22,6 +22,7 @@ from pipeline.model.source import ABSENT_PREFIX, RESERVED_PREFIX, Scope, Source
 from pipeline.source.canonical import canonical
 from pipeline.source.durable import durable_file
 from pipeline.source.planned import file_status, require_as_planned
+from pipeline.source.rows_digest import RowsDigest
 
 __all__ = ["Spool", "SpooledSource", "read_spooled", "spooled_schema"]
 
@@ -51,6 +52,7 @@ class Spool:
         self._scope = scope
         self._chunk_bytes_max = chunk_bytes_max
         self._files = 0
+        self._rows_digest = RowsDigest()
 
     def write(self, frames: Iterable[pl.DataFrame | pa.Table], *, origin: str) -> Iterator[ChunkDescriptor]:
         """A descriptor for each chunk of the frames, all of which come from `origin`, as soon as it is durable.
@@ -110,6 +112,7 @@ class Spool:
                 ) from None
             raise SourceError(f"{file}: {error.strerror} while spooling; mend that folder and rerun") from None
         self._files += 1
+        self._rows_digest.add(batch)
         size, mtime_ns = file_status(file)
         return ChunkDescriptor(
             path=str(file),
@@ -118,6 +121,7 @@ class Spool:
             file_digest=hashed.digest.hexdigest(),
             row_offset=0,
             rows=table.num_rows,
+            rows_digest=self._rows_digest.hexdigest(),
             origin=origin,
             origin_row=origin_row,
         )

@@ -45,12 +45,23 @@ class FrameBuilder:
         self._types: dict[str, pl.DataType] = dict.fromkeys(columns, pl.Null())
         self._columns_max = columns_max
 
-    def frame(self, items: Sequence[object]) -> pl.DataFrame:
-        """A row for each item, in their order; raises Unfit when they have more columns than are allowed.
+    def take(self, item: object) -> _Row | Fault:
+        """The item as a row of plain values, or why it is none; what becomes of the item afterwards changes nothing of it."""
+        try:
+            row = dict(item) if type(item) is dict else _row_of(item)
+            if not row.keys() <= self._types.keys():
+                _require_names(row)
+            return row if set(map(type, row.values())) <= PLAIN_TYPES else _plain_row(row)
+        except Unfit as unfit:
+            return _fault(str(unfit), item)
+        except Exception as error:  # noqa: BLE001 - what an item of any class does when it is looked at
+            return _fault(f"cannot be read: it raised {type(error).__qualname__}", item)
 
-        An item that is no row, or holds what no column can hold, has its reason in `FAULT` and what it is like in `LINE`.
+    def frame(self, rows: Sequence[_Row | Fault]) -> pl.DataFrame:
+        """A row for each that was taken, in their order; raises Unfit when they have more columns than are allowed.
+
+        What is no row, or holds what no column can hold, has its reason in `FAULT` and what it is like in `LINE`.
         """
-        rows = [self._row_or_fault(item) for item in items]
         try:
             return self._frame(rows)
         except UnicodeEncodeError:  # looked for in each value only where there is one
@@ -76,18 +87,6 @@ class FrameBuilder:
             columns.append(pl.Series(LINE, [fault and fault.line for fault in faults], dtype=pl.Binary))
         return pl.DataFrame({column.name: column for column in columns}, height=len(rows))  # a list would rename ""
 
-    def _row_or_fault(self, item: object) -> _Row | Fault:
-        """The item as a row of plain values, or why it is none."""
-        try:
-            row = item if type(item) is dict else _row_of(item)
-            if not row.keys() <= self._types.keys():
-                _require_names(row)
-            return row if set(map(type, row.values())) <= PLAIN_TYPES else _plain_row(row)
-        except Unfit as unfit:
-            return _fault(str(unfit), item)
-        except Exception as error:  # noqa: BLE001 - what an item of any class does when it is looked at
-            return _fault(f"cannot be read: it raised {type(error).__qualname__}", item)
-
     def _meet_columns(self, rows: Sequence[_Row]) -> None:
         for row in rows:
             for name in row:
@@ -107,7 +106,8 @@ class FrameBuilder:
 
 def frame_of_rows(rows: Sequence[object]) -> pl.DataFrame:
     """All these rows as one frame, in their order."""
-    return FrameBuilder((), columns_max=sys.maxsize).frame(rows)
+    builder = FrameBuilder((), columns_max=sys.maxsize)
+    return builder.frame([builder.take(row) for row in rows])
 
 
 def _row_of(item: object) -> _Row:

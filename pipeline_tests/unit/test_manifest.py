@@ -57,6 +57,19 @@ def test_the_same_rows_have_the_same_content_however_they_are_cut() -> None:
     assert len({whole, *others}) == len(others) + 1
 
 
+def test_spooled_rows_have_the_content_of_the_rows_whatever_their_files_are() -> None:
+    whole = Manifest.of([descriptor(file_digest="a", rows=9, rows_digest="x")])
+    cut = Manifest.of(
+        [
+            descriptor(file_digest="b", rows=4, rows_digest="y"),
+            descriptor(file_digest="c", rows=5, rows_digest="x"),
+        ]
+    )
+    other = Manifest.of([descriptor(file_digest="a", rows=9, rows_digest="z")])
+
+    assert whole.content_digest == cut.content_digest != other.content_digest
+
+
 def test_no_rows_make_an_empty_manifest() -> None:
     assert Manifest.of([]).enqueued_rows == 0
     assert Manifest.of([]).digest != Manifest.of([descriptor()]).digest

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -94,6 +95,38 @@ def test_rows_come_as_they_are_whatever_they_are_given_in(tmp_path: Path, name: 
 
 def test_the_function_gets_the_partition(tmp_path: Path) -> None:
     assert rows_of(tmp_path, lambda partition: [{"key": partition.key}]) == [{"key": "2024-03-01"}]
+
+
+def test_a_row_that_the_function_uses_again_is_what_it_was_when_it_was_given(tmp_path: Path) -> None:
+    def rows(_partition: Partition) -> Iterator[object]:
+        row: dict[str, object] = {}
+        for n in range(30):
+            row["n"] = n
+            yield row
+
+    assert rows_of(tmp_path, rows) == [{"n": n} for n in range(30)]
+
+
+_MAKERS: dict[str, Callable[[np.ndarray], object]] = {
+    "polars": lambda values: pl.DataFrame({"n": values}),
+    "polars, lazily": lambda values: pl.DataFrame({"n": values}).lazy(),
+    "pandas": lambda values: pd.DataFrame({"n": values}, copy=False),
+    "Arrow": lambda values: pa.table({"n": values}),
+    "an Arrow batch": lambda values: pa.record_batch({"n": values}),
+}
+
+
+@pytest.mark.parametrize("name", _MAKERS)
+def test_a_frame_over_memory_that_the_function_uses_again_is_what_it_was_when_it_was_given(
+    tmp_path: Path, name: str
+) -> None:
+    def frames(_partition: Partition) -> Iterator[object]:
+        values = np.zeros(4)
+        for first in range(0, 20, 4):
+            values[:] = range(first, first + 4)
+            yield _MAKERS[name](values)
+
+    assert rows_of(tmp_path, frames) == [{"n": float(n)} for n in range(20)]
 
 
 def test_no_rows_are_no_chunks(tmp_path: Path) -> None:

@@ -158,6 +158,75 @@ def test_another_value_anywhere_has_another_digest(tmp_path: Path, column: str, 
     assert first.file_digest != second.file_digest
 
 
+def _rows_digest(folder: Path, frames: list[pl.DataFrame], chunk_rows_max: int = 100) -> str:
+    return spool(folder, frames, chunk_rows_max)[-1].rows_digest
+
+
+_RARE = pl.DataFrame({"a": ["x", "y"], ABSENT_PREFIX + "text": [True, False], FAULT: ["why", None]})
+
+
+@pytest.mark.parametrize("chunk_rows_max", [1, 3, 7, 9])
+def test_the_same_rows_have_one_digest_however_they_are_cut(tmp_path: Path, chunk_rows_max: int) -> None:
+    frames = [
+        EVERY_KIND,
+        EVERY_KIND,
+        EVERY_KIND[2:],
+        pl.concat([EVERY_KIND[:2].drop("text"), _RARE.drop("a")], how="horizontal"),
+    ]
+    rows = [frame[n] for frame in frames for n in range(frame.height)]
+
+    whole = _rows_digest(tmp_path, frames)
+
+    assert _rows_digest(tmp_path, frames, chunk_rows_max) == whole
+    assert _rows_digest(tmp_path, rows) == whole
+
+
+def test_a_column_has_no_digest_before_its_first_value_and_a_decimal_one_for_every_scale(tmp_path: Path) -> None:
+    late = pl.DataFrame({"a": [1, 2], "b": [None, 5], "c": [Decimal("1.5"), Decimal("1.25")], "l": [[], [1]]})
+    first = late[:1].cast({"b": pl.Null(), "c": pl.Decimal(38, 1), "l": pl.List(pl.Null())})
+
+    assert _rows_digest(tmp_path, [first, late[1:]]) == _rows_digest(tmp_path, [late])
+
+
+def test_other_rows_have_other_digests(tmp_path: Path) -> None:
+    def texts(*values: str | None) -> pl.DataFrame:
+        return pl.DataFrame({"a": values}, schema={"a": pl.String()})
+
+    def lists(*values: list[int | None] | None) -> pl.DataFrame:
+        return pl.DataFrame({"a": values}, schema={"a": pl.List(pl.Int64())})
+
+    def numbers(*values: int | None, dtype: pl.DataType | None = None) -> pl.DataFrame:
+        return pl.DataFrame({"a": values}, schema={"a": dtype or pl.Int64()})
+
+    others: list[list[pl.DataFrame]] = [
+        [texts("x", "y")],
+        [texts("y", "x")],
+        [texts("xy", "")],
+        [texts("x", "y", None)],
+        [texts(None, "x", "y")],
+        [texts("x", None, "y")],
+        [texts("x", "y").rename({"a": "b"})],
+        [texts("x", "y").cast(pl.Binary())],
+        [lists([1], [2])],
+        [lists([1, 2], [])],
+        [lists([1, 2], None)],
+        [lists([1, None], [2])],
+        [lists([None, 1], [2])],
+        [numbers(1, 2)],
+        [numbers(2, 1)],
+        [numbers(1, 2, dtype=pl.Int32())],
+        [numbers(1, 2, dtype=pl.Decimal(38, 0))],
+        [numbers(1), texts("x")],
+        [texts("x"), numbers(1)],
+        [numbers(1, 2).select(a=pl.struct("a"))],
+        [_RARE],
+        [_RARE[::-1]],
+        [_RARE.drop(FAULT)],
+    ]
+
+    assert len({_rows_digest(tmp_path, frames) for frames in others}) == len(others)
+
+
 def test_frames_of_other_columns_or_types_begin_a_chunk_of_their_own(tmp_path: Path) -> None:
     frames = [pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [2]}), pl.DataFrame({"a": ["3"]}), pl.DataFrame({"b": [4]})]
 

@@ -271,7 +271,8 @@ def test_values_of_common_libraries_become_plain_ones(value: object, plain: obje
 
 
 def frame(*items: object, columns: tuple[str, ...] = ()) -> pl.DataFrame:
-    return FrameBuilder(columns, columns_max=100).frame(items)
+    builder = FrameBuilder(columns, columns_max=100)
+    return builder.frame([builder.take(item) for item in items])
 
 
 def test_a_key_that_a_row_lacks_is_absent_and_not_null() -> None:
@@ -401,6 +402,21 @@ def test_too_many_columns_are_an_error() -> None:
 
     with pytest.raises(Unfit, match="more than 9 columns"):
         builder.frame([{f"user {n}": n} for n in range(10)])
+
+
+def test_what_was_taken_stays_though_the_item_and_what_is_in_it_changes() -> None:
+    builder = FrameBuilder((), columns_max=9)
+    tags, bytes_, record = [1], bytearray(b"x"), Inner(odd_name=1)
+    item = {"n": 1, "tags": tags, "bytes": bytes_, "nested": {"deep": tags}, "array": np.array([1]), "record": record}
+    plain = {"n": 1}
+    taken = [builder.take(item), builder.take(plain), builder.take(record)]
+
+    tags.append(2)
+    bytes_[:] = b"yy"
+    item["array"][0] = record.odd_name = item["n"] = plain["n"] = 2  # type: ignore[index]
+
+    assert builder.frame(taken[:1]).row(0) == (1, [1], b"x", {"deep": [1]}, [1], {"odd name": 1})
+    assert taken[1:] == [{"n": 1}, {"odd name": 1}]
 
 
 def test_no_rows_are_an_empty_frame() -> None:
