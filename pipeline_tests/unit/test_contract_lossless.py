@@ -73,6 +73,13 @@ def test_json_beyond_double_precision_is_refused_at_any_depth(annotation: Any, j
     assert_refused(annotation, as_json(json_text), BEYOND_DOUBLE)
 
 
+def test_a_reason_is_given_once_whichever_way_it_was_found() -> None:
+    for checked in both_ways(list[dict[str, float]], as_json('[{"a": "1e400"}]')):
+        assert checked.rejected[0].reason.count(BEYOND_DOUBLE) == 1
+    for checked in both_ways(list[Measure], as_json('[{"number": 1e400}]')):
+        assert checked.rejected[0].reason.count(BEYOND_DOUBLE) == 1
+
+
 def test_texts_that_name_an_infinity_or_a_zero_are_what_they_say() -> None:
     for checked in both_ways(float, ["inf", "-Infinity", "0e-500", "0.000", "1e308", "5e-324"]):
         assert checked.good["v"].to_list() == [float("inf"), -float("inf"), 0.0, 0.0, 1e308, 5e-324]
