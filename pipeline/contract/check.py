@@ -26,7 +26,7 @@ from pipeline.contract.refusals import Refusals
 from pipeline.contract.rows import check_rows
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.signature import signature_of
-from pipeline.contract.target import accepts, as_frame_value, fit_column
+from pipeline.contract.target import accepts, as_frame_value, doubt_undeclared_digits, fit_column
 from pipeline.contract.values import NULL_REASON, Verdict, doubt_nul, fit_value, writes_json
 from pipeline.contract.violations import doubt_violations
 from pipeline.errors import SourceError, TargetMismatch
@@ -277,6 +277,7 @@ def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
     elif not rules.by_value and source.dtype != DYNAMIC:
         reading = read_column(rules, source)
         doubt_violations(rules, reading)
+        doubt_undeclared_digits(rules, reading, target)
         reading.values = fit_column(reading, target)
         if rules.kind is Kind.TEXT and (nul := doubt_nul(reading.values)) is not None:
             reading.doubt(nul)

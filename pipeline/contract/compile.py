@@ -175,6 +175,8 @@ def _compiled(draft: Draft, kind: Kind, column_type: ColumnType, adapter: TypeAd
         members = _members(draft)
         if members is None:
             draft.go_by_value("a JSON document")
+    if kind is Kind.DECIMAL and not _declares_digits(column_type, constraints):
+        draft.go_by_value("digits that the column's type does not have")
     if draft.item is not None or kind in {Kind.JSON, Kind.ANY} or draft.by_value:
         # What a column of its form could be held against; pydantic alone sees to the rest.
         usable = {"min_length", "max_length", "is_strict"} if element is not None else {"is_strict"}
@@ -187,6 +189,13 @@ def _compiled(draft: Draft, kind: Kind, column_type: ColumnType, adapter: TypeAd
         alternatives=tuple(kind_and_type(member)[0] for member in draft.alternatives),
         is_taken_charge_of=draft.is_taken_charge_of, **constraints,
     )  # fmt: skip
+
+
+def _declares_digits(column_type: ColumnType, constraints: dict[str, Any]) -> bool:
+    """Whether what fits the column's type fits the field's digits as well."""
+    digits, places = constraints.get("max_digits"), constraints.get("decimal_places")
+    declared = column_type.precision, column_type.scale
+    return (digits is None or declared[0] == digits) and (places is None or declared[1] == places)
 
 
 def _inner(draft: Draft, annotation: Any) -> FieldRules | None:

@@ -13,7 +13,7 @@ from pipeline.contract.cells import flattened, rows_of
 from pipeline.contract.payloads import dynamic_texts
 from pipeline.contract.read import Reading, is_readable, read_column
 from pipeline.contract.rules import FieldRules, Kind
-from pipeline.contract.target import fit_column
+from pipeline.contract.target import doubt_undeclared_digits, fit_column
 from pipeline.contract.values import doubt_nul
 from pipeline.contract.violations import doubt_violations
 from pipeline.model.column import ColumnType
@@ -21,6 +21,7 @@ from pipeline.model.source import DYNAMIC
 
 __all__ = ["read_document", "read_list"]
 
+_REFUSED_ESCAPE = r"\\u(?:0000|[dD][89a-fA-F])"
 # Leaves that polars writes as JSON exactly as pydantic does.
 _PLAIN_LEAVES = {
     pl.Boolean, pl.String, pl.Float64, pl.Null, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32,
@@ -39,7 +40,7 @@ def read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
     if is_anything and source.dtype == DYNAMIC:
         reading = Reading(dynamic_texts(source))
         reading.doubt(reading.values.str.contains("NaN|Infinity").fill_null(value=False))  # jsonb knows no such numbers
-        return _without_nul(reading)
+        return _without_odd_escapes(reading)
     whole = Reading(source) if is_anything else _read(rules, source, None)
     if whole is None or not _is_plain(whole.values.dtype):
         return None
@@ -48,7 +49,7 @@ def read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
         whole.doubt(whole.values.str.contains("null", literal=True))  # which may stand for NaN
     if source.null_count():
         whole.values = pl.select(pl.when(source.is_not_null()).then(whole.values)).to_series()
-    return _without_nul(whole)
+    return _without_odd_escapes(whole)
 
 
 def _takes_anything(rules: FieldRules) -> bool:
@@ -57,9 +58,9 @@ def _takes_anything(rules: FieldRules) -> bool:
     return bool(inner["type"] == "any")
 
 
-def _without_nul(reading: Reading) -> Reading:
-    """Documents that may hold an escaped NUL character, which jsonb refuses, are looked at one by one."""
-    reading.doubt(reading.values.str.contains("\\u0000", literal=True).fill_null(value=False))
+def _without_odd_escapes(reading: Reading) -> Reading:
+    """Documents that may hold an escaped NUL character or surrogate, which jsonb refuses, are looked at one by one."""
+    reading.doubt(reading.values.str.contains(_REFUSED_ESCAPE).fill_null(value=False))
     return reading
 
 
@@ -106,6 +107,7 @@ def _read(rules: FieldRules, source: pl.Series, target: ColumnType | None) -> Re
         reading.doubt(mask)
     doubt_violations(rules, reading)
     fitted_type = target or rules.column.type
+    doubt_undeclared_digits(rules, reading, fitted_type)
     reading.values = fit_column(reading, fitted_type)
     if target is not None and reading.values.dtype == pl.String and (nul := doubt_nul(reading.values)) is not None:
         reading.doubt(nul)

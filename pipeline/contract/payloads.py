@@ -29,6 +29,7 @@ __all__ = [
     "holds_times",
     "parse_dynamic",
     "row_payloads",
+    "sorted_json",
 ]
 
 _CALENDAR_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31
@@ -126,6 +127,23 @@ def parse_dynamic(text: str, *, exact: bool) -> Any:
         except (binascii.Error, TypeError, ValueError):
             return value
     return value
+
+
+def sorted_json(text: str) -> str:
+    """A JSON text in a form that two texts share when jsonb keeps the same of them: all digits, each key once, in order."""
+
+    def written(value: Any) -> str:
+        match value:
+            case Decimal():
+                return format(value or value.copy_abs(), "f")
+            case list():
+                return "[" + ", ".join(map(written, value)) + "]"
+            case dict():
+                return "{" + ", ".join(f"{json.dumps(name)}: {written(value[name])}" for name in sorted(value)) + "}"
+            case _:
+                return json.dumps(value)
+
+    return written(json.loads(text, parse_float=Decimal, parse_int=Decimal))
 
 
 def _double_if_exact(text: str) -> float | Decimal:

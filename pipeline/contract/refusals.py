@@ -20,9 +20,12 @@ class Refusals:
         self._reasons: dict[int, dict[str | None, str]] = {}
 
     def add(self, row: int, column: str | None, reason: str) -> None:
-        """Refuse a row; of several reasons for one column all are kept."""
+        """Refuse a row; of several reasons for one column all are kept, each once."""
         reasons = self._reasons.setdefault(row, {})
-        reasons[column] = f"{reasons[column]}; {reason}" if column in reasons else reason
+        if column not in reasons:
+            reasons[column] = reason
+        elif reason not in reasons[column].split("; "):
+            reasons[column] += f"; {reason}"
 
     def add_mask(self, mask: pl.Series, column: str, reason: str) -> None:
         for row in mask.arg_true():

@@ -18,10 +18,10 @@ import polars as pl
 
 from pipeline.contract.networks import network_bytes
 from pipeline.contract.read import Reading
-from pipeline.contract.rules import Kind
+from pipeline.contract.rules import FieldRules, Kind
 from pipeline.model.column import ColumnType, TypeName
 
-__all__ = ["accepts", "as_frame_value", "fit_column", "misfit"]
+__all__ = ["accepts", "as_frame_value", "doubt_undeclared_digits", "fit_column", "misfit"]
 
 _INTEGERS = {TypeName.SMALLINT: 2**15, TypeName.INTEGER: 2**31, TypeName.BIGINT: 2**63}
 _WRITABLE: dict[Kind, set[TypeName]] = {
@@ -81,6 +81,16 @@ def fit_column(reading: Reading, target: ColumnType) -> pl.Series:
     if target.name is TypeName.REAL:
         reading.doubt((fitted.cast(pl.Float64) != values) & values.is_not_null() & values.is_not_nan())
     return fitted
+
+
+def doubt_undeclared_digits(rules: FieldRules, reading: Reading, target: ColumnType) -> None:
+    """Mark decimals of more digits than the field declares, which a wider column of the table would take."""
+    declared = rules.column.type
+    if rules.kind is Kind.DECIMAL and declared.precision is not None and declared != target:
+        probe = Reading(reading.values, written=reading.written)
+        fit_column(probe, declared)
+        if probe.suspect is not None:
+            reading.doubt(probe.suspect)
 
 
 def _doubt_long(reading: Reading, target: ColumnType) -> None:

@@ -92,4 +92,7 @@ SmallInt = Annotated[int, Ge(-(2**15)), Le(2**15 - 1), SqlType(ColumnType(TypeNa
 Integer = Annotated[int, Ge(-(2**31)), Le(2**31 - 1), SqlType(ColumnType(TypeName.INTEGER))]
 BigInt = Annotated[int, Ge(-(2**63)), Le(2**63 - 1), SqlType(ColumnType(TypeName.BIGINT))]
 Real = Annotated[float, SqlType(ColumnType(TypeName.REAL))]
-"""A `real` column: takes only values that 4 bytes hold exactly."""
+"""A `real` column: takes only values that 4 bytes hold exactly.
+
+0.5 is one, 0.1 is none, be it a number or text: its nearest value in 4 bytes is another than in 8. `float` takes both.
+"""

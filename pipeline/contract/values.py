@@ -33,6 +33,7 @@ NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
 SURROGATE_REASON = "has half a surrogate pair, which is no character"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_REPLACEMENT = "\ufffd"  # which pydantic writes in a key for half a surrogate pair, without a word
 _EXACT_INTEGER = 2**53
 
 # Python's types as each column takes them: without a conversion that pydantic has not made.
@@ -140,12 +141,26 @@ def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
     try:
         text = rules.adapter.dump_json(valid, warnings=False).decode()
     except (PydanticSerializationError, ValueError):
-        return Verdict(reason="cannot be written as JSON")
+        return Verdict(reason=SURROGATE_REASON if _holds_surrogate(valid) else "cannot be written as JSON")
+    if _REPLACEMENT in text and _holds_surrogate(rules.adapter.dump_python(valid, warnings=False)):
+        return Verdict(reason=SURROGATE_REASON)
     if "null" in text and _lost_not_finite(rules.adapter.dump_python(valid, warnings=False), json.loads(text)):
         return Verdict(reason="holds NaN or an infinity, which would become null in JSON")
     if target.name is TypeName.JSONB and "\\u0000" in text and _NUL_ESCAPE.search(text):
         return Verdict(reason=NUL_REASON)
     return Verdict(value=text)
+
+
+def _holds_surrogate(value: Any) -> bool:
+    match value:
+        case str():
+            return _SURROGATE.search(value) is not None
+        case dict():
+            return any(map(_holds_surrogate, (*value, *value.values())))
+        case list() | tuple() | AbstractSet():
+            return any(map(_holds_surrogate, value))
+        case _:
+            return False
 
 
 def _lost_not_finite(value: Any, written: Any) -> bool:

@@ -14,8 +14,10 @@ import asyncpg
 import polars as pl
 
 from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
+from pipeline.contract.payloads import sorted_json
 from pipeline.contract.target import as_frame_value
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced
+from pipeline.model.column import ColumnType, TypeName
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import DeadLetter, Stage
@@ -40,6 +42,7 @@ _CHUNK_NO = f"{RESERVED_PREFIX}chunk_no"
 _LETTER = f"{RESERVED_PREFIX}letter"
 _KEPT_ROW_NO = f"{RESERVED_PREFIX}kept_row_no"
 _KEPT_PART = f"{RESERVED_PREFIX}kept_part"
+_MATCHED = f"{RESERVED_PREFIX}matched_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,11 @@ class Finding:
     keeps_first: bool = False
     sqlstate: str | None = None
     constraint: str | None = None
+
+    @property
+    def matched(self) -> list[str]:
+        """Columns with the values of `columns` in a form in which the server's and the source's are the same."""
+        return [_MATCHED + name for name in self.columns]
 
     @property
     def column(self) -> str | None:
@@ -130,7 +138,7 @@ async def set_rows_aside(
             f"table {spec.name}, partition {partition.key}: {found_rows} rows in staging {finding.what}, "
             f"the source has {again.rows.height} with these values"
         )
-    rows = again.rows.join(values, on=finding.columns, how="left", nulls_equal=True, maintain_order="left")
+    rows = again.rows.join(values, on=finding.matched, how="left", nulls_equal=True, maintain_order="left")
     kept = rows.unique(subset=GROUP, keep="first", maintain_order=True) if finding.keeps_first else rows.clear()
     surplus = rows.join(
         kept.select(GROUP, pl.col(_ROW_NO).alias(_KEPT_ROW_NO), pl.col(_PART).alias(_KEPT_PART)),
@@ -163,13 +171,24 @@ async def _read_values(connection: asyncpg.Connection, finding: Finding, target:
     ]
     selected = ", ".join([*columns, quote_identifier(GROUP)])
     rows = await connection.fetch(f"select distinct {selected} from ({finding.rows_sql}) as found")  # noqa: S608 - all quoted
-    types = {name: target.column_types[name].frame_type for name in finding.columns}
+    types = {_MATCHED + name: target.column_types[name].frame_type for name in finding.columns}
     column_types = [target.column_types[name] for name in finding.columns]
     values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]
     frame = pl.DataFrame(values, schema={**types, GROUP: pl.Int64()}, orient="row")
-    if frame.select(finding.columns).is_duplicated().any():
+    frame = frame.with_columns(
+        _comparable(frame[_MATCHED + name], target.column_types[name]) for name in finding.columns
+    )
+    if frame.select(finding.matched).is_duplicated().any():
         raise DiscrepancyFound(f"rows {finding.what}, and cannot be told apart by what the source has of them")
     return frame
+
+
+def _comparable(values: pl.Series, column_type: ColumnType) -> pl.Series:
+    """The values as both sides have them: of the documents that jsonb keeps the server prints a form of its own."""
+    if column_type.name is not TypeName.JSONB or column_type.array:
+        return values
+    texts = [None if text is None else sorted_json(text) for text in values.to_list()]
+    return pl.Series(values.name, texts, dtype=pl.String)
 
 
 async def _read_refused(connection: asyncpg.Connection, handle: LoadHandle) -> _Refused:
@@ -215,8 +234,12 @@ def _read_again(
                 pl.Series(_ROW_NO, prepared.row_nos, dtype=pl.Int64),
                 pl.lit(parts, dtype=pl.Int64).alias(_PART),
                 pl.int_range(pl.len()).alias(_LETTER),
+                *(
+                    _comparable(prepared.good[name], target.column_types[name]).alias(_MATCHED + name)
+                    for name in finding.columns
+                ),
             )
-            .join(values, on=finding.columns, how="semi", nulls_equal=True, maintain_order="left")
+            .join(values, on=finding.matched, how="semi", nulls_equal=True, maintain_order="left")
             .join(refused.parts, on=[_ROW_NO, _PART], how="anti", maintain_order="left")
         )
         offsets = matching[_LETTER].to_list()

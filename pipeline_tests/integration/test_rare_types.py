@@ -311,6 +311,7 @@ class Keyed(BaseModel):
     amount: Decimal
     span: Annotated[str, pg_type("int4range")]
     code: Annotated[str, char(4)]
+    document: Annotated[str, pg_type("jsonb")]
     number: Integer
 
 
@@ -324,8 +325,8 @@ def keyed(*key: str) -> TableSpec:
     )
 
 
-BY_EMAIL, BY_AMOUNT, BY_SPAN, BY_CODE, BY_ALL = (
-    keyed("email"), keyed("amount"), keyed("span"), keyed("code"), keyed("code", "amount", "email", "span"),
+BY_EMAIL, BY_AMOUNT, BY_SPAN, BY_CODE, BY_DOCUMENT, BY_ALL = (
+    keyed("email"), keyed("amount"), keyed("span"), keyed("code"), keyed("document"), keyed("code", "amount", "email", "span"),
 )  # fmt: skip
 
 
@@ -336,6 +337,12 @@ BY_EMAIL, BY_AMOUNT, BY_SPAN, BY_CODE, BY_ALL = (
         (BY_AMOUNT, "amount", ["1.5", "2", "1.50", "1.500", "15e-1"], {2, 3, 4}),
         (BY_SPAN, "span", ["[1,5)", "[2,5)", "[1,5)", "empty", "[3,)"], {2}),
         (BY_CODE, "code", ["a", "b", "a  ", "c", "d"], {2}),
+        (
+            BY_DOCUMENT,
+            "document",
+            ['{"b":1.50,"a":"é"}', "1", '{"a": "\\u00e9", "b": 1.5}', '{"a":0, "b":15e-1,"a":"é"}', "-0", "10e-1", "0"],
+            {2, 3, 5, 6},
+        ),
         (BY_ALL, "email", ["a@x", "b@x", "A@X", "c@x", "d@x"], {2}),
     ],
 )
@@ -343,7 +350,7 @@ def test_rows_share_a_key_when_the_server_says_so(
     database: str, tmp_path: Path, spec: TableSpec, field: str, values: list[str], surplus: set[int]
 ) -> None:
     fetch(database, "create extension citext")
-    row = {"email": "x@x", "amount": "7", "span": "[1,2)", "code": "x", "number": 0}
+    row = {"email": "x@x", "amount": "7", "span": "[1,2)", "code": "x", "document": "7", "number": 0}
     write(tmp_path, [{**row, field: value, "number": number} for number, value in enumerate(values)])
 
     report = load_one(database, spec, tmp_path, "all")

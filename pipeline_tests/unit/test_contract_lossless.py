@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Annotated, Any
 
 import polars as pl
 import pytest
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, create_model
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
 from pipeline.contract.check import Checked, Contract
+from pipeline.contract.types import pg_type
+from pipeline.model.column import ColumnType, TypeName
 from pipeline.model.source import DYNAMIC
 
 BEYOND_DOUBLE = "is beyond what double precision holds"
@@ -70,6 +73,13 @@ def test_json_beyond_double_precision_is_refused_at_any_depth(annotation: Any, j
     assert_refused(annotation, as_json(json_text), BEYOND_DOUBLE)
 
 
+def test_a_reason_is_given_once_whichever_way_it_was_found() -> None:
+    for checked in both_ways(list[dict[str, float]], as_json('[{"a": "1e400"}]')):
+        assert checked.rejected[0].reason.count(BEYOND_DOUBLE) == 1
+    for checked in both_ways(list[Measure], as_json('[{"number": 1e400}]')):
+        assert checked.rejected[0].reason.count(BEYOND_DOUBLE) == 1
+
+
 def test_texts_that_name_an_infinity_or_a_zero_are_what_they_say() -> None:
     for checked in both_ways(float, ["inf", "-Infinity", "0e-500", "0.000", "1e308", "5e-324"]):
         assert checked.good["v"].to_list() == [float("inf"), -float("inf"), 0.0, 0.0, 1e308, 5e-324]
@@ -115,3 +125,38 @@ def test_an_instant_that_only_its_zone_keeps_within_the_calendar_is_refused_by_i
 def test_digits_between_dots_are_not_called_a_number(annotation: Any, text: str) -> None:
     assert_refused(annotation, [text], "Input should be")
     assert_refused(annotation, ["1.5", "-.5", "12.", "1e3"], "a bare number is not taken for")
+
+
+@pytest.mark.parametrize(
+    "annotation", [str, Any, list[str], list[Any], dict[str, Any], dict[str, str], dict[str, int], list[dict[str, str]]]
+)
+def test_half_a_surrogate_pair_is_stored_nowhere(annotation: Any) -> None:
+    for json_text in (r'"\ud800"', r'["a\uDFFF"]', r'{"\ud800": "1"}', r'{"a": "\ud83d"}', r'[{"\ud800x": "1"}]'):
+        for checked in both_ways(annotation, as_json(json_text)):
+            assert [letter.row_no for letter in checked.rejected] == [0]
+    for checked in both_ways(dict[str, Any], as_json(r'{"\ud83d\ude00": "\ud83d\ude00\ufffd"}')):
+        assert checked.good["v"].to_list() == ['{"😀":"😀\ufffd"}']
+
+
+WIDE = ColumnType(TypeName.NUMERIC, precision=30, scale=10)
+FIVE_DIGITS = Annotated[Decimal, Field(max_digits=5, decimal_places=2)]
+
+
+@pytest.mark.parametrize("target", [WIDE, ColumnType(TypeName.NUMERIC), None])
+@pytest.mark.parametrize(
+    ("annotation", "values"),
+    [
+        (FIVE_DIGITS, [Decimal("1234.5678")]), (FIVE_DIGITS, [Decimal("1.234")]), (FIVE_DIGITS, [1234567]),
+        (FIVE_DIGITS, ["12345.6"]), (FIVE_DIGITS, [12345.5]), (list[FIVE_DIGITS], [[Decimal("1.234")]]),
+        (Annotated[Decimal, Field(max_digits=5)], ["123456"]), (list[Annotated[Decimal, Field(max_digits=5)]], [["1.23456"]]),
+        (Annotated[FIVE_DIGITS, pg_type("numeric")], [Decimal("1.234")]),
+    ],
+)  # fmt: skip
+def test_declared_digits_count_whatever_the_column_would_take(annotation: Any, values: Any, target: Any) -> None:
+    if target is not None and isinstance(values[0], list):
+        target = replace(target, array=True)
+    contract = Contract.of(create_model("Row", v=(annotation, ...)))
+    for way in (contract, replace(contract, row_by_row="the test asks for it")):
+        checked = way.check(pl.DataFrame({"v": values}), types={} if target is None else {"v": target})
+        assert checked.good.height == 0
+        assert "Decimal input should have no more than" in checked.rejected[0].reason
