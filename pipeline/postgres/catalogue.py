@@ -150,10 +150,16 @@ async def create_staging(
     beside = await connection.fetchrow(query("beside_like"), name)
     if beside["own_bounds"]:
         checks += f", constraint {OWN_BOUNDS_CONSTRAINT} check ({beside['own_bounds']})"
-    await connection.execute(
-        f"create table {staging} (like {name}"
-        f" including all excluding indexes excluding identity excluding statistics{checks})"
-    )
+    try:
+        await connection.execute(
+            f"create table {staging} (like {name}"
+            f" including all excluding indexes excluding identity excluding statistics{checks})"
+        )
+    except asyncpg.FeatureNotSupportedError:
+        raise TargetMismatch(
+            f"target {target.name} cannot be copied as a staging table: one of its CHECK constraints speaks of the whole row "
+            f"({target.name.table} or {target.name.table}.*); let it name the columns, then rerun"
+        ) from None
     for column in beside["identities"]:
         if column not in target.column_types:
             fill = (

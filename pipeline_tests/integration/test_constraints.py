@@ -228,6 +228,13 @@ def test_a_table_that_others_refer_to_is_replaced_row_by_row(database: str, tmp_
     assert _ids(database) == list(range(9))
 
 
+def test_a_check_of_the_whole_row_is_refused_with_the_remedy(database: str, tmp_path: Path) -> None:
+    _target(database, "alter table depot.parcels add check (parcels is not null)")
+    report = _load(database, PARCELS_REPLACED, tmp_path, parcels(3))
+    assert isinstance(report.error, TargetMismatch)
+    assert "one of its CHECK constraints speaks of the whole row" in str(report.error)
+
+
 def test_a_deferred_constraint_is_heard_before_the_commit(database: str, tmp_path: Path) -> None:
     _target(
         database,
