@@ -58,14 +58,25 @@ def duplicates(index: UniqueIndex, target: Target, handle: LoadHandle) -> Findin
 def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: Partition) -> list[Finding]:
     """Rows that cannot be added, because the table has rows with their key or with what an index keeps unique.
 
-    An upsert takes the place of rows with its keys, so only what others have is taken.
+    An upsert takes the place of rows with its keys, and a replacement that of its partition's rows, so only what others have
+    is taken.
     """
-    if spec.write_mode is WriteMode.REPLACE:
-        return []
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     found: list[Finding] = []
     stays = "true"
-    if spec.write_mode is WriteMode.UPSERT:
+    indexes = unique_indexes(target)
+    if spec.write_mode is WriteMode.REPLACE:
+        predicate = partition_predicate(target, partition)
+        if predicate is None:
+            return []
+        stays = f"({predicate}) is not true"
+        # What says which partition it is cannot be the same in another.
+        indexes = [
+            index
+            for index in (*target.key_indexes, *indexes)
+            if not (index.is_plain and set(spec.partitions.columns) <= set(index.columns))
+        ]
+    elif spec.write_mode is WriteMode.UPSERT:
         stays = f"not exists (select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})"
     elif spec.key:
         key = ", ".join(quote_identifier(name) for name in spec.key)
@@ -82,7 +93,7 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
                 stage=Stage.KEY,
             )
         )
-    for index in unique_indexes(target):
+    for index in indexes:
         columns = _known(index.columns, target)
         expressions = ", ".join(index.expressions)
         there = (

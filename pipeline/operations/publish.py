@@ -40,6 +40,13 @@ from pipeline.settings import WriterSettings
 __all__ = ["FinishedLoad", "Verdict", "find_repeated", "finish_load", "reject_load"]
 
 
+_ATTEMPTS_MAX = 3  # at rows of which others have added some meanwhile
+
+
+class _Collided(TargetMismatch):
+    """Others have added rows, since they were looked for, that share a key or another unique index with these."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How a load was judged. `error` is None when its rows are in the table; `note` says what else there is to say of it."""
@@ -58,15 +65,22 @@ async def finish_load(
     Returns what is still to be done, chunks that are pending, instead of a verdict: chunks commit without waiting for the disk,
     so a crash of the server may have undone what was reported.
     """
-    if pending := await fit_to_others(control, load, settings, say):
-        return pending
-    await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
-    verdict = await control.transaction(
-        f"{load.name}: reconcile and publish",
-        lambda connection: _judge(connection, load, settings),
-        durable=True,
-        lock_timeout_s=settings.publish_lock_timeout_s,
-    )
+    for attempt in range(1, _ATTEMPTS_MAX + 1):
+        if pending := await fit_to_others(control, load, settings, say):
+            return pending
+        await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
+        try:
+            verdict = await control.transaction(
+                f"{load.name}: reconcile and publish",
+                lambda connection: _judge(connection, load, settings),
+                durable=True,
+                lock_timeout_s=settings.publish_lock_timeout_s,
+            )
+            break
+        except _Collided as collided:
+            if attempt == _ATTEMPTS_MAX:
+                raise TargetMismatch(str(collided)) from None
+            say(f"{load.name}: others have added rows like these meanwhile; looking for them again")
     if isinstance(verdict, Verdict) and verdict.note:
         say(f"{load.name}: {verdict.note}")
     return verdict
@@ -142,9 +156,10 @@ async def _publish(
     except asyncpg.PostgresError as error:
         if may_retry(error):
             raise
-        raise TargetMismatch(  # without its cause, whose text may quote a row
+        kind = _Collided if isinstance(error, asyncpg.UniqueViolationError) else TargetMismatch
+        raise kind(  # without its cause, whose text may quote a row
             f"{load.name}: target {load.spec.target} does not take the rows: "
-            f"{_explain(error)}. Alter the table or the row model; nothing was published, a rerun resumes here."
+            f"{_explain(error)}. Alter the table or the row model; nothing was published; then rerun."
         ) from None
     await async_failpoint(Place.IN_PUBLISH, **load.facts)
     await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")

@@ -51,7 +51,8 @@ class Target:
 
     `columns` are those that Rowledger writes, in the contract's order with the table's types. `strategy` is `r`, `l` or `h`
     for a table partitioned by range, list or hash; `partitioned_by` is its column where it is a single one.
-    `unique_indexes` are those beside the spec's key. `identities` are columns that the server numbers, with their sequences.
+    `key_indexes` are unique indexes on the spec's key, `unique_indexes` all others. `identities` are columns that the server
+    numbers, with their sequences.
     """
 
     oid: int
@@ -60,6 +61,7 @@ class Target:
     strategy: str | None = None
     partitioned_by: str | None = None
     unique_indexes: tuple[UniqueIndex, ...] = ()
+    key_indexes: tuple[UniqueIndex, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     identities: Mapping[str, str] = field(default_factory=dict)
 
@@ -126,6 +128,7 @@ async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contrac
         strategy=found["strategy"],
         partitioned_by=found["key_column"] if found["key_columns"] == 1 else None,
         unique_indexes=tuple(index for index in unique_indexes if index not in of_key),
+        key_indexes=tuple(of_key),
         foreign_keys=await read_foreign_keys(connection, found["oid"]),
         identities={row[0]: row[1] for row in await connection.fetch(query("identity_columns"), found["oid"])},
     )
@@ -150,10 +153,16 @@ async def create_staging(
     beside = await connection.fetchrow(query("beside_like"), name)
     if beside["own_bounds"]:
         checks += f", constraint {OWN_BOUNDS_CONSTRAINT} check ({beside['own_bounds']})"
-    await connection.execute(
-        f"create table {staging} (like {name}"
-        f" including all excluding indexes excluding identity excluding statistics{checks})"
-    )
+    try:
+        await connection.execute(
+            f"create table {staging} (like {name}"
+            f" including all excluding indexes excluding identity excluding statistics{checks})"
+        )
+    except asyncpg.FeatureNotSupportedError:
+        raise TargetMismatch(
+            f"target {target.name} cannot be copied as a staging table: one of its CHECK constraints speaks of the whole row "
+            f"({target.name.table} or {target.name.table}.*); let it name the columns, then rerun"
+        ) from None
     for column in beside["identities"]:
         if column not in target.column_types:
             fill = (
