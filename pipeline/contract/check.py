@@ -17,7 +17,15 @@ from pydantic_core import PydanticUndefined
 
 from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.compile import compile_model
-from pipeline.contract.drift import DriftVerdict, columns_for, drift_of, evolved_rules, field_column, has_value
+from pipeline.contract.drift import (
+    DriftVerdict,
+    columns_for,
+    drift_of,
+    evolved_rules,
+    field_column,
+    has_value,
+    require_names,
+)
 from pipeline.contract.explain import judge
 from pipeline.contract.inferred import with_values_apart
 from pipeline.contract.nested import read_document, read_list
@@ -108,6 +116,7 @@ class Contract:
         found = self.drift_of(schema)
         if drift is not Drift.FREEZE:
             return
+        require_names(found.unknown)
         if found.unknown:
             raise SourceError(
                 f"the source has columns that {self.name} does not know: {list(found.unknown)}; add them to the row model, "

@@ -15,10 +15,11 @@ from pipeline.contract.compile import compile_model
 from pipeline.contract.payloads import as_dynamic, dynamic_texts
 from pipeline.contract.rules import FieldRules
 from pipeline.contract.types import SqlType
+from pipeline.errors import SourceError
 from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
 
-__all__ = ["DriftVerdict", "columns_for", "drift_of", "evolved_rules", "field_column", "has_value"]
+__all__ = ["DriftVerdict", "columns_for", "drift_of", "evolved_rules", "field_column", "has_value", "require_names"]
 
 _DECIMAL_DIGITS_MAX = 38
 _SIMPLE: dict[type[pl.DataType], TypeName] = {
@@ -58,8 +59,18 @@ def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> 
 
 
 def columns_for(unknown: Mapping[str, pl.DataType]) -> list[Column]:
-    """The nullable columns that unknown source columns would become."""
+    """The nullable columns that unknown source columns would become; raises SourceError for one without a name."""
+    require_names(unknown)
     return [Column(name, _column_type(dtype), nullable=True) for name, dtype in unknown.items()]
+
+
+def require_names(unknown: Mapping[str, pl.DataType]) -> None:
+    """Raise SourceError where a column has no name, as the index that pandas writes into a CSV file."""
+    if "" in unknown:
+        raise SourceError(
+            "the source has a column without a name, which no field and no column of a table can have; name the columns "
+            "with columns=(…) of a source of CSV files, or write the source again with names"
+        )
 
 
 def _column_type(dtype: pl.DataType) -> ColumnType:

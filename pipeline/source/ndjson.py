@@ -21,6 +21,7 @@ __all__ = ["NdjsonFiles"]
 
 _EXACT_IN_A_DOUBLE = 2**53
 _PLACE = re.compile(r" at line \d+ column (\d+)$")
+_WANTED = "; wanted is one object a line"
 _SPACE = b" \t\r"
 _KINDS = {
     list: "a list",
@@ -122,7 +123,7 @@ class _Objects:
                 line, _reason(str(error)) if is_utf8(line) else f"has bytes that are no {self._encoding}"
             )
         if type(value) is not dict:
-            return self._fault(line, f"is {_KINDS[type(value)]} and no object")
+            return self._fault(line, f"is {_KINDS[type(value)]} and no object{_WANTED}")
         if not value.keys() <= self._sound_names:
             if any(name.startswith(RESERVED_PREFIX) or "\0" in name for name in value):
                 return self._fault(line, f"has a key that begins with {RESERVED_PREFIX!r} or has a NUL in it")
@@ -141,4 +142,5 @@ def _reason(message: str) -> str:
         return f"has a key twice{where}"
     if what.startswith("recursion limit"):
         return f"is nested too deep{where}"
-    return f"is no JSON: {what}{where}"
+    # What ends too early may be the first line of an object, or of a list of them, that is written over several.
+    return f"is no JSON: {what}{where}{_WANTED if what.startswith('EOF') else ''}"

@@ -198,11 +198,23 @@ def _fault(reason: str, item: object) -> Fault:
 def _likeness(item: object) -> str:
     """What an item that is no row is like: its JSON, with the types' names for what has none."""
     try:
-        if isinstance(item, Mapping):
-            item = {name if isinstance(name, str) else f"<{type_name(name)}>": value for name, value in item.items()}
-        return json_text(plain_value(item, unfit=lambda value: f"<{type_name(value)}>"))
+        return json_text(plain_value(item, unfit=_like))
     except Exception:  # noqa: BLE001 - what an item of any class does when it is looked at
         return json.dumps(f"<{type_name(item)}>")
+
+
+def _like(value: object) -> object:
+    """What stands for a value that JSON does not have: a mapping keeps its values, under keys made texts."""
+    if not isinstance(value, Mapping):
+        return f"<{type_name(value)}>"
+    made: _Row = {name: plain_value(item, unfit=_like) for name, item in value.items() if isinstance(name, str)}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            name = json_text(plain_value(key, unfit=_like))
+            while name in made:
+                name += f" <{type_name(key)}>"
+            made[name] = plain_value(item, unfit=_like)
+    return made
 
 
 # ---- types --------------------------------------------------------------------------------------------------------------

@@ -89,6 +89,16 @@ def test_unknown_columns_can_become_the_table_s(contract: Contract) -> None:
     assert checked.good.rows() == [(1, "x", 0.5, 7, None), (2, None, 0.5, None, None), (3, "z", 0.5, 9, "e")]
 
 
+def test_a_column_without_a_name_is_told_with_the_remedy_where_it_cannot_stay_unnamed(contract: Contract) -> None:
+    unnamed = SOURCE.with_columns(pl.lit("1").alias(""))
+
+    with pytest.raises(SourceError, match=r"column without a name.*name the columns with columns=\(…\)"):
+        contract.check(unnamed)
+    with pytest.raises(SourceError, match=r"column without a name.*name the columns with columns=\(…\)"):
+        contract.columns_for(unnamed.schema)
+    assert contract.check(unnamed, drift=Drift.DISCARD_VALUE).discarded_values == 3
+
+
 def test_an_evolved_column_that_a_source_lacks_is_null(contract: Contract) -> None:
     evolved = contract.columns_for(WIDER.schema)
 

@@ -149,7 +149,9 @@ def test_odd_keys_are_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"a":1', "is no JSON: EOF while parsing an object at byte 6"),
+        (b'{"a":1', "is no JSON: EOF while parsing an object at byte 6; wanted is one object a line"),
+        (b"{", "is no JSON: EOF while parsing an object at byte 1; wanted is one object a line"),
+        (b"[", "is no JSON: EOF while parsing a list at byte 1; wanted is one object a line"),
         (b'{"a":1}x', "is no JSON: trailing characters at byte 8"),
         (b'{"a":1}{"a":2}', "is no JSON: trailing characters at byte 8"),
         (b'{"a":NaN}', "is no JSON: expected value at byte 6"),
@@ -164,7 +166,7 @@ def test_odd_keys_are_columns(tmp_path: Path) -> None:
         (b'{"a":1' + b"0" * 5000 + b"}", "is no JSON: number out of range"),
         (b'{"a":"\xff"}', "has bytes that are no utf-8"),
         (b'{"a":"\xed\xa0\x80"}', "has bytes that are no utf-8"),
-        (b"[1]", "is a list and no object"),
+        (b"[1]", "is a list and no object; wanted is one object a line"),
         (b'"canary"', "is a text and no object"),
         (b"1", "is a number and no object"),
         (b"1.5", "is a number and no object"),

@@ -195,6 +195,25 @@ def test_rows_that_come_slowly_are_given_without_waiting_for_a_full_chunk(
     assert [n for frame in read(found) for n in frame["n"].to_list()] == list(range(100))
 
 
+def test_rows_that_come_slowly_have_the_digest_of_those_that_come_fast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, step_s = [0.0], [0.0]
+    monkeypatch.setattr("pipeline.source.python.monotonic", lambda: clock[0])
+
+    def rows(_partition: Partition) -> Iterator[object]:
+        for n in range(90):
+            clock[0] += step_s[0]
+            yield {"n": n, "price": Decimal(n) / 4, "note": None if n < 40 else "x", "tags": [] if n < 20 else [str(n)]}
+
+    fast = list(chunks(tmp_path, rows))
+    step_s[0] = 25.0
+    slow = list(chunks(tmp_path, rows))
+
+    assert len(fast) < len(slow)
+    assert fast[-1].rows_digest == slow[-1].rows_digest
+
+
 def test_a_batch_of_wide_rows_is_not_collected_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.source.python._BATCH_BYTES", 64_000)
     given: list[int] = []

@@ -275,6 +275,17 @@ def frame(*items: object, columns: tuple[str, ...] = ()) -> pl.DataFrame:
     return builder.frame([builder.take(item) for item in items])
 
 
+def test_the_likeness_of_an_item_keeps_every_value_whatever_its_key() -> None:
+    keys = {1: "a", "1": "b", None: "c", (1, "x"): "d", object(): "e"}
+    made = frame({"n": {2: {3: "deep"}, "t": 1}}, {1.5: "x", **{str(key): value for key, value in keys.items()}}, keys)
+
+    assert [json.loads(line) for line in made[LINE].to_list()] == [
+        {"n": {"t": 1, "2": {"3": "deep"}}},
+        {"1.5": "x", **{str(key): value for key, value in keys.items()}},
+        {"1": "b", "1 <int>": "a", "null": "c", '[1, "x"]': "d", '"<object>"': "e"},
+    ]
+
+
 def test_a_key_that_a_row_lacks_is_absent_and_not_null() -> None:
     made = frame({"a": 1}, {"a": None, "b": 2}, columns=("a", "b", "c"))
 
@@ -322,7 +333,7 @@ def test_what_is_no_row_has_its_reason_and_its_likeness_and_its_neighbours_stay(
         "[1, 2]",
         "null",
         '"<object>"',
-        '{"<int>": 2}',
+        '{"1": 2}',
         '{"rowledger x": 1}',
         '{"a": 1, "b": "<object>"}',
         '{"b": [{"c": "<complex>"}]}',
@@ -368,7 +379,7 @@ def test_a_surplus_field_of_a_csv_reader_is_told_with_all_fields() -> None:
 
     assert made["a"].to_list() == ["1", None]
     assert made[FAULT].to_list() == [None, "has a column whose name is of type NoneType"]
-    assert made[LINE].to_list() == [None, b'{"a": "3", "b": "4", "<NoneType>": ["5"]}']
+    assert made[LINE].to_list() == [None, b'{"a": "3", "b": "4", "null": ["5"]}']
 
 
 def test_a_row_that_holds_itself_is_no_row() -> None:
