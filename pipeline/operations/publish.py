@@ -257,8 +257,9 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             )
         case LoadState.REPEATED:
             earlier = await read_repeated_load(connection, load.spec, load.partition, load.manifest)
-            repeated = load.handle.load_id if earlier is None else earlier
-            return await _repeated(connection, load.spec, load.target, load.partition, repeated)
+            if earlier is None:
+                raise DiscrepancyFound(f"{load.name}: the load that had appended these rows is forgotten; rerun")
+            return await _repeated(connection, load.spec, load.target, load.partition, earlier)
         case LoadState.PUBLISHED:  # the table has other loads' rows too
             totals = await read_chunk_totals(connection, load.handle.load_id)
             (verification,) = await verify_published(connection, load.spec, load.target, [load.partition.key])

@@ -49,6 +49,7 @@ def _load(database: str, landing: Path, spec: TableSpec, rows: list[Row], key: s
         (APPENDED, DAY, f"{_NUMBERED} partition by range (day)"),
         (APPENDED_KEYLESS, DAY, ""),
         (UPSERTED, DAY, ""),
+        (UPSERTED, DAY, _NUMBERED),
         (MOVING, DAY, ""),
         (WHOLE_APPENDED, "all", _NUMBERED),
         (WHOLE_UPSERTED, "all", ""),

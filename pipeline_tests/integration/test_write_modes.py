@@ -6,15 +6,17 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from click.testing import CliRunner
 from pydantic import ValidationError
 
+from pipeline.cli import cli
+from pipeline.commands import status
 from pipeline.errors import DiscrepancyFound, SpecError, TargetMismatch
 from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.model.dead_letters import LetterResult
 from pipeline.model.partition import StaticPartitions
 from pipeline.model.report import CheckName, PartitionReport, Stage
 from pipeline.model.table import QualifiedName, TableSpec, WriteMode
-from pipeline.operations.forget import run_forget
 from pipeline.operations.verify import run_verify
 from pipeline.postgres.catalogue import Target, create_staging
 from pipeline.postgres.ledger import LoadHandle
@@ -186,8 +188,10 @@ def test_the_same_rows_are_appended_once_however_they_are_cut(database: str, tmp
 
 @pytest.mark.parametrize("spec", [APPENDED_KEYLESS, KEYLESS_SPOOLED, PATHS], ids=lambda spec: spec.name)
 def test_rows_that_are_gone_are_not_called_appended_and_come_again_once_their_load_is_forgotten(
-    database: str, tmp_path: Path, spec: TableSpec
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: TableSpec
 ) -> None:
+    monkeypatch.setattr(status, "table_named", {spec.name: spec}.__getitem__)
+    monkeypatch.setattr(status, "target_url", lambda: database)
     key = "a" if spec is PATHS else DAY
     assert load_version(database, spec, tmp_path, FIRST, key).error is None
     fetch(database, f"truncate {spec.name}")
@@ -195,7 +199,10 @@ def test_rows_that_are_gone_are_not_called_appended_and_come_again_once_their_lo
     assert isinstance(report.error, DiscrepancyFound)
     assert "already appended by load 1; nothing was added, but" in str(report.error)
     assert f"rowledger forget --table {spec.name} --partition {key}, then rerun" in str(report.error)
-    assert [load_id for load_id, _ in run_forget(spec, url=database, partition_keys=[key])] == [1]
+    command = ["forget", "--table", spec.name, "--partition", key]
+    assert CliRunner().invoke(cli, command, input="n\n").exit_code == 1
+    told = CliRunner().invoke(cli, [*command, "--yes"])
+    assert told.output == f"1 published loads of table {spec.name} are forgotten\n"
     assert load_version(database, spec, tmp_path, FIRST, key).error is None
     assert table_rows(database, spec) == source_rows(FIRST)
     assert_verified(database, spec)
