@@ -44,6 +44,15 @@ _IN_SUPERVISOR = [
     Place.BEFORE_PUBLISH,
     Place.AFTER_PUBLISH,
 ]
+_ELSEWHERE = [  # of other ways than a planned replacement's, each with faults of its own
+    Place.IN_SPOOLING,  # test_streaming
+    Place.BEFORE_SEAL,
+    Place.IN_PUBLISH,  # test_write_mode_faults
+    Place.BEFORE_REPLAY,  # test_replay_faults
+    Place.IN_REPLAY,
+    Place.BEFORE_REPLAY_COMMIT,
+    Place.AFTER_REPLAY_COMMIT,
+]
 _DEADLY = {"sigkill": -signal.SIGKILL, "sigsegv": -signal.SIGSEGV, "exit0": 0, "exit1": 1}
 _FREEZING = ["sigstop", "sleep"]
 _RAISING = ["raise", "raise_hostile"]
@@ -52,7 +61,7 @@ _DAYS = dict(zip(_IN_WORKER, EVENTS.partitions.keys(), strict=False))  # each pl
 
 
 def test_the_sweep_leaves_no_place_and_no_action_out() -> None:
-    assert {*_IN_WORKER, *_IN_SUPERVISOR, Place.IN_HEARTBEAT} == set(Place)
+    assert {*_IN_WORKER, *_IN_SUPERVISOR, *_ELSEWHERE, Place.IN_HEARTBEAT} == set(Place)
     assert {*_DEADLY, *_FREEZING, *_RAISING, _GREEDY} == set(_ACTIONS)
 
 
