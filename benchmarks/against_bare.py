@@ -6,6 +6,7 @@ seconds are shown apart: on a machine that is busy with something else they are 
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import multiprocessing
 import resource
@@ -227,7 +228,10 @@ def _server_cpu_s(url: str) -> float:
     """CPU seconds of the server and all its processes, dead ones included; it has to run on this machine."""
     pid = asyncio.run(_fetch(url, "select pg_backend_pid()", parent=True))
     postmaster = psutil.Process(pid)
-    times = [postmaster.cpu_times(), *(child.cpu_times() for child in postmaster.children())]
+    times = [postmaster.cpu_times()]
+    for child in postmaster.children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a backend that ends just now counts with its parent next time
+            times.append(child.cpu_times())
     return sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system
 
 
