@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import asyncpg
-import polars as pl
 
 from pipeline.chunk_transaction import ChunkJob
 from pipeline.contract.check import Contract
@@ -248,13 +247,12 @@ class PartitionLoad:
         contract = Contract.of(self._spec.row)
         new: dict[str, Column] = {}
         for schema, origin in schemas.items():
-            if self._spec.drift is Drift.FREEZE:
-                try:
-                    contract.check(pl.DataFrame(schema=pl.Schema(schema)))
-                except SourceError as error:
-                    raise SourceError(f"{origin}: {error}") from None
+            try:
+                contract.require_columns(dict(schema), drift=self._spec.drift)
+            except SourceError as error:
+                raise SourceError(f"{origin}: {error}") from None
             if self._spec.drift is Drift.EVOLVE:
-                new |= {column.name: column for column in contract.columns_for(pl.Schema(schema))}
+                new |= {column.name: column for column in contract.columns_for(dict(schema))}
         brought = [column for name, column in new.items() if name not in self._target.column_types]
         if not brought:
             return False
