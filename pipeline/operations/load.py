@@ -123,7 +123,9 @@ class _Run:
             url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
         )
         hello = Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex)
-        self._supervisor = Supervisor(hello, gate=gate, notice=self._upkeep.notice, log=observer.log)
+        self._supervisor = Supervisor(
+            hello, gate=gate, notice=self._upkeep.notice, log=observer.log, chunks_expected=len(partitions)
+        )
         self._context = RunContext(
             spec=spec,
             target=preflight.target,
