@@ -16,7 +16,9 @@ from pipeline.workers.slot import Notice, Pool, Slot
 
 __all__ = ["Supervisor"]
 
-_Request = tuple[ChunkJob, "asyncio.Future[ChunkOutcome]"] | None  # None: start your worker, there will be something to do
+_Request = (
+    tuple[ChunkJob, "asyncio.Future[ChunkOutcome]"] | None
+)  # None: start your worker, there will be something to do
 
 
 class Supervisor:
