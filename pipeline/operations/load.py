@@ -16,8 +16,9 @@ from pipeline.model.report import Observer, PartitionReport
 from pipeline.model.table import TableSpec
 from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
-from pipeline.operations.partition_load import PartitionLoad, RunContext
+from pipeline.operations.partition_load import PartitionLoad
 from pipeline.operations.preflight import Preflight, check_before_loading
+from pipeline.operations.run_context import RunContext
 from pipeline.operations.spool_folder import spool_folder
 from pipeline.operations.upkeep import Tally, Upkeep
 from pipeline.operations.watching import UnbreakableObserver
