@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ console = Console(width=128, highlight=False)
 def main() -> None:
     """Ask the questions, print the answers, write the JSON."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # through all `finally`, as Ctrl-C does
     url = target_url()
     with _folder() as folder:
         bench = _bench(options, url, folder)

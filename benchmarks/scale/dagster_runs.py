@@ -39,9 +39,8 @@ class Instance:
 
     def materialize(self, selection: Sequence[str], *partitions: str) -> Materialized:
         """Run the command; raises SystemExit with the end of its log when it fails."""
-        last_id = server.fetch_value(self.url, "select to_regclass('dagster.event_logs')")
-        if last_id is not None:
-            last_id = server.fetch_value(self.url, "select max(id) from dagster.event_logs")
+        has_events = server.fetch_value(self.url, "select to_regclass('dagster.event_logs') is not null")
+        last_id = server.fetch_value(self.url, "select max(id) from dagster.event_logs") if has_events else 0
         command = ["-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions"]
         command += ["--select", ",".join(selection), *partitions]
         log = self.home / "dagster.log"
@@ -60,7 +59,7 @@ class Instance:
         if ended.returncode != 0:
             tail = log.read_text(encoding="utf-8", errors="replace")[-4_000:]
             raise SystemExit(f"error: dagster ended with exit code {ended.returncode}:\n{tail}")
-        return Materialized(process_s, self._phases(last_id or 0, began, began + process_s))
+        return Materialized(process_s, self._phases(last_id, began, began + process_s))
 
     def _environment(self) -> dict[str, str]:
         return child_environment(
