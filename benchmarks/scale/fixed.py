@@ -57,7 +57,10 @@ def ask(bench: Bench) -> Answer:
             "one_partition_more_ms": more_ms,
         },
         targets=[at_most(f"one small partition more ({len(few)} against {len(many)})", more_ms, _TARGET_MS, "ms")],
-        notes=[] if by_dagster else ["through Dagster: skipped, this role may not create a database"],
+        notes=[
+            *_cpu_notes(runs),
+            *([] if by_dagster else ["through Dagster: skipped, this role may not create a database"]),
+        ],
     )
 
 
@@ -95,11 +98,25 @@ def _by_dagster(bench: Bench) -> dict[str, list[Materialized]]:
 
 
 def _further_ms(runs: dict[int, list[Measured]]) -> float | None:
-    (few, some), (many, all_of_them) = runs.items() if len(runs) > 1 else ((0, []), (0, []))
-    if few == many:
+    if len(runs) == 1:
         return None
+    (few, some), (many, all_of_them) = runs.items()
     further = [(b.run_s - a.run_s) / (many - few) * 1000 for a, b in zip(some, all_of_them, strict=True)]
     return statistics.median(further)
+
+
+def _cpu_notes(runs: dict[int, list[Measured]]) -> list[str]:
+    """What a partition more costs in CPU: on a machine that is busy with something else the steadier figure."""
+    if len(runs) == 1:
+        return []
+    (few, some), (many, all_of_them) = runs.items()
+    client_ms, server_ms = (
+        statistics.median((cpu_s(b) - cpu_s(a)) / (many - few) * 1000 for a, b in zip(some, all_of_them, strict=True))
+        for cpu_s in (lambda one: one.client_cpu_s, lambda one: one.server_cpu_s or 0)
+    )
+    return [
+        f"of CPU, one small partition more costs {client_ms:.0f} ms of the client and {server_ms:.0f} ms of the server"
+    ]
 
 
 def _core_row(name: str, found: Sequence[Measured]) -> tuple[str, ...]:

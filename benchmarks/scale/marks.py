@@ -6,6 +6,7 @@ The clock is CLOCK_MONOTONIC, which all processes of a machine share. Nothing is
 import os
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,29 @@ import asyncpg
 VARIABLE = "ROWLEDGER_BENCH_MARKS"
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment of a process: by the machine's clock, and by the CPU time that the process had taken until then."""
+
+    pid: int
+    at_ns: int
+    cpu_ns: int
+    moment: str
+
+
 def mark(moment: str) -> None:
-    """Append a line: pid, nanoseconds, moment."""
+    """Append a line: pid, clock, CPU time, moment."""
     if file := os.environ.get(VARIABLE):
-        line = f"{os.getpid()} {time.monotonic_ns()} {moment}\n".encode()
+        line = f"{os.getpid()} {time.monotonic_ns()} {time.process_time_ns()} {moment}\n".encode()
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.write(descriptor, line)  # one write, so that lines of several processes do not mix
         os.close(descriptor)
 
 
-def read_marks(file: Path) -> list[tuple[int, int, str]]:
-    """Pid, nanoseconds and moment of each mark, in the order in which they were made."""
-    lines = (line.split(" ", 2) for line in file.read_text(encoding="utf-8").splitlines())
-    return [(int(pid), int(at_ns), moment) for pid, at_ns, moment in lines]
+def read_marks(file: Path) -> list[Mark]:
+    """All marks, in the order in which they were made."""
+    lines = (line.split(" ", 3) for line in file.read_text(encoding="utf-8").splitlines())
+    return [Mark(int(pid), int(at_ns), int(cpu_ns), moment) for pid, at_ns, cpu_ns, moment in lines]
 
 
 def watch_connection() -> None:

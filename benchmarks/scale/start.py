@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -22,6 +23,14 @@ _MOMENTS = ("spec imported", "connected", "COPY asked for", "first byte of COPY"
 _IMPORT = "import time; began = time.perf_counter(); import {0}; print(time.perf_counter() - began)"
 
 
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """At each of the moments: seconds since the supervisor's call, and the worker's own CPU seconds."""
+
+    since_spawn_s: list[float]
+    cpu_s: list[float]
+
+
 def expected_s(bench: Bench) -> float:
     """About how long it takes."""
     return bench.repeats * 8.0
@@ -36,25 +45,30 @@ def ask(bench: Bench) -> Answer:
         f"a day of {rows:,} flights": (Job(spec="DAYS", keys=(str(_DAY),), landing=day, writer={"workers": 1}), rows),
         "a full chunk of lineitem": (Job(spec="SCALED", landing=landing, writer={"workers": 1}), full_rows),
     }
-    stages: dict[str, list[list[float]]] = {name: [] for name in jobs}
+    stages: dict[str, list[Stages]] = {name: [] for name in jobs}
     for _ in range(bench.repeats):
         for name, (job, count) in jobs.items():
             stages[name].append(_stages(bench, job, count, bench.folder / "marks"))
     imports = {name: _import_s(bench.repeats, name) for name in ("sys", "polars", "pipeline.workers.process")}
-    first_s = {name: statistics.median(one[-1] for one in found) for name, found in stages.items()}
+    first_s = {name: statistics.median(one.since_spawn_s[-1] for one in found) for name, found in stages.items()}
     small_s, full_s = first_s.values()
     return Answer(
         title="start: seconds since a worker's process was started (medians)",
-        columns=("first chunk", "imported", "connected", "COPY asked for", "first byte", "slowest"),
+        columns=("first chunk", "imported", "connected", "COPY asked for", "first byte", "slowest", "CPU s"),
         rows=[
             (
                 name,
-                *(seconds(statistics.median(one[n] for one in found)) for n in range(len(_MOMENTS))),
-                seconds(max(one[-1] for one in found)),
+                *(seconds(statistics.median(one.since_spawn_s[n] for one in found)) for n in range(len(_MOMENTS))),
+                seconds(max(one.since_spawn_s[-1] for one in found)),
+                seconds(statistics.median(one.cpu_s[-1] for one in found)),
             )
             for name, found in stages.items()
         ],
-        figures={"moments": _MOMENTS, "since_spawn_s": stages, "import_s": imports},
+        figures={
+            "moments": _MOMENTS,
+            "stages": {name: [asdict(one) for one in found] for name, found in stages.items()},
+            "import_s": imports,
+        },
         targets=[
             at_most("a worker's start to its first COPY", small_s, _TARGET_S, "s"),
             at_most("… with a full chunk to read, check and encode first", full_s, _TARGET_S, "s"),
@@ -63,18 +77,20 @@ def ask(bench: Bench) -> Answer:
     )
 
 
-def _stages(bench: Bench, job: Job, rows: int, file: Path) -> list[float]:
-    """Seconds from the supervisor's call to each of the moments."""
+def _stages(bench: Bench, job: Job, rows: int, file: Path) -> Stages:
     file.unlink(missing_ok=True)
     bench.measure(job, rows, **{marks.VARIABLE: str(file)})
     made = marks.read_marks(file)
-    spawned_ns = next(at for _, at, moment in made if moment == "spawn")
-    worker = next(pid for pid, _, moment in made if moment == "first byte of COPY")
-    first: dict[str, int] = {}
-    for pid, at, moment in made:
-        if pid == worker:
-            first.setdefault(moment, at)
-    return [(first[moment] - spawned_ns) / 1e9 for moment in _MOMENTS]
+    spawned_ns = next(one.at_ns for one in made if one.moment == "spawn")
+    worker = next(one.pid for one in made if one.moment == _MOMENTS[-1])
+    first: dict[str, marks.Mark] = {}
+    for one in made:
+        if one.pid == worker:
+            first.setdefault(one.moment, one)
+    return Stages(
+        since_spawn_s=[(first[moment].at_ns - spawned_ns) / 1e9 for moment in _MOMENTS],
+        cpu_s=[first[moment].cpu_ns / 1e9 for moment in _MOMENTS],
+    )
 
 
 def _import_s(repeats: int, module: str) -> Sequence[float]:
