@@ -69,17 +69,19 @@ def _row(one: Measured) -> tuple[str, ...]:
 
 
 def _targets(runs: dict[float, list[Measured]], best: dict[float, Measured]) -> list[Target]:
-    """The largest size against the one before it; memory over all sizes. The sizes are named, since they are options."""
-    peak = max((one.worker_rss_bytes for found in runs.values() for one in found), default=None)
-    targets = [at_most("largest worker", None if peak is None else peak / 2**20, 250, "MiB")]
+    """The largest size against the one before it, memory over all sizes; they are named, since the sizes are options."""
+    peak = max((one.worker_rss_bytes / 2**20 for found in runs.values() for one in found), default=None)
+    rate, growth = "rate at the largest size / rate at the one before", "supervisor's growth over the sizes"
+    ratio = grown_mib = None
     if len(best) > 1:
-        *_, before, last = best.values()
-        first = next(iter(best.values()))
+        first, *_, last = best.values()
+        before = list(best.values())[-2]
+        rate = f"rate at {last.rows:,} rows / rate at {before.rows:,}"
+        growth = f"supervisor's growth from {first.rows:,} to {last.rows:,} rows"
         ratio = last.rows_per_s / before.rows_per_s
-        grown = (last.supervisor_rss_bytes - first.supervisor_rss_bytes) / 2**20
-        targets = [
-            at_least(f"rate at {last.rows:,} rows / rate at {before.rows:,}", ratio, 0.95),
-            *targets,
-            at_most(f"supervisor's growth from {first.rows:,} to {last.rows:,} rows", grown, 20, "MiB"),
-        ]
-    return targets
+        grown_mib = (last.supervisor_rss_bytes - first.supervisor_rss_bytes) / 2**20
+    return [
+        at_least(rate, ratio, 0.95),
+        at_most("largest worker", peak, 250, "MiB"),
+        at_most(growth, grown_mib, 20, "MiB"),
+    ]
