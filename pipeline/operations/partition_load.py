@@ -40,14 +40,9 @@ from pipeline.operations.streaming import iterate_in_thread
 from pipeline.operations.threads import in_thread
 from pipeline.operations.upkeep import Tally, Upkeep
 from pipeline.postgres.catalogue import Target
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.evolution import add_columns, align_staging
-from pipeline.postgres.ledger import (
-    Holder,
-    LoadHandle,
-    read_chunk_totals,
-    record_spooled_chunk,
-    seal_load,
-)
+from pipeline.postgres.ledger import Holder, read_chunk_totals, record_spooled_chunk, seal_load
 from pipeline.postgres.queries import query
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings, settings

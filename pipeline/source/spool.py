@@ -16,8 +16,8 @@ import xxhash
 
 from pipeline.errors import NotEnoughSpace, SourceError
 from pipeline.free_space import require_free_space
+from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
 from pipeline.model.source import ABSENT_PREFIX, RESERVED_PREFIX, Scope, Source
 from pipeline.source.canonical import canonical
 from pipeline.source.durable import durable_file

@@ -15,8 +15,8 @@ from typing import Any, Self
 import psutil
 
 from pipeline.chunk_transaction import ChunkJob
-from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import ChunkOutcome, IncidentKind
+from pipeline.model.replay_job import ReplayJob
 from pipeline.postgres.session import SessionIdentity
 from pipeline.settings import WriterSettings, child_environment
 from pipeline.workers.cgroup import read_oom_kills

@@ -23,8 +23,8 @@ import psutil
 from pipeline.chunk_transaction import ChunkJob, commit_chunk, prepare_chunk
 from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError
 from pipeline.failpoints import Place, failpoint
-from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
+from pipeline.model.replay_job import ReplayJob
 from pipeline.model.table import TableSpec
 from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
 from pipeline.postgres.session import DeadlineExpired, Session, connect, deadline, session_name
