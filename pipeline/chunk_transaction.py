@@ -12,20 +12,17 @@ from typing import NoReturn
 import asyncpg
 import polars as pl
 
-from pipeline.contract.explain import row_payloads
 from pipeline.contract.fingerprint import fingerprint_frame
-from pipeline.contract.row_types import write_row_types
 from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from pipeline.failpoints import Place, failpoint
 from pipeline.isolation import copy_isolating
 from pipeline.model.column import Column
+from pipeline.model.division import Partition
+from pipeline.model.letter import DeadLetter, Stage
 from pipeline.model.manifest import ChunkPlan
 from pipeline.model.outcome import AlreadyCommitted, Committed, Probed
-from pipeline.model.partition import Partition
-from pipeline.model.report import DeadLetter, Stage
 from pipeline.model.table import TableSpec
-from pipeline.postgres.copy import EncodedRows, encode_rows
-from pipeline.postgres.ledger import (
+from pipeline.postgres.chunk_ledger import (
     LoadHandle,
     claim_chunk,
     fence_load,
@@ -34,8 +31,9 @@ from pipeline.postgres.ledger import (
     record_chunk,
     record_dead_letters,
 )
+from pipeline.postgres.copy import EncodedRows, encode_rows
 from pipeline.postgres.session import Session
-from pipeline.preparation.rows import PreparedRows, prepare_rows
+from pipeline.preparation.rows import PreparedRows, payloads_of, prepare_rows
 from pipeline.settings import WriterSettings
 
 __all__ = ["ChunkJob", "PreparedChunk", "SetAside", "commit_chunk", "prepare_chunk"]
@@ -140,7 +138,7 @@ def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Seq
 
 
 def _crash_letters(source: pl.DataFrame, job: ChunkJob) -> list[DeadLetter]:
-    payloads = row_payloads(source[[row.row_no - job.chunk.first_row for row in job.set_aside]])
+    payloads = payloads_of(source[[row.row_no - job.chunk.first_row for row in job.set_aside]])
     return [
         DeadLetter(row_no=row.row_no, stage=Stage.CRASH, reason=row.reason, payload=payload)
         for row, payload in zip(job.set_aside, payloads, strict=True)
@@ -216,7 +214,11 @@ async def commit_chunk(
         discarded_values=prepared.rows.discarded_values,
         check_s=prepared.check_s,
     )
-    row_types = write_row_types(prepared.source_types) if letters else None
+    row_types = None
+    if letters:
+        from pipeline.contract.row_types import write_row_types  # noqa: PLC0415, a clean chunk has no dead letter
+
+        row_types = write_row_types(prepared.source_types)
     if not await record_chunk(
         connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
     ):

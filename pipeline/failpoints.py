@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.errors import RowledgerError
-from pipeline.settings import settings
+from pipeline.settings import failpoint_rules
 
 __all__ = ["FailpointError", "Place", "active_failpoints", "async_failpoint", "failpoint"]
 
@@ -113,14 +113,14 @@ def _holds(fact: object, value: str) -> bool:
 
 def failpoint(place: Place, **facts: object) -> None:
     """Act if a rule names this place and its conditions hold for the facts (partition, chunk, attempt, row, letter)."""
-    for rule in _rules(settings().failpoints):
+    for rule in _rules(failpoint_rules()):
         if rule.matches(place, facts):
             _ACTIONS[rule.action]()
 
 
 async def async_failpoint(place: Place, **facts: object) -> None:
     """The same for code of an event loop that has more to do: there a sleep is something that never answers."""
-    for rule in _rules(settings().failpoints):
+    for rule in _rules(failpoint_rules()):
         if rule.matches(place, facts):
             if rule.action == _SLEEP:
                 await asyncio.sleep(_SLEEP_S)
@@ -130,7 +130,7 @@ async def async_failpoint(place: Place, **facts: object) -> None:
 
 def active_failpoints() -> str:
     """The rules in force, for the log; empty when there are none."""
-    return "; ".join(f"{rule.place}={rule.action}" for rule in _rules(settings().failpoints))
+    return "; ".join(f"{rule.place}={rule.action}" for rule in _rules(failpoint_rules()))
 
 
 @functools.cache

@@ -12,10 +12,9 @@ import numpy as np
 import polars as pl
 
 from pipeline.model.column import Column
-from pipeline.model.report import Stage
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, quoted
+from pipeline.model.letter import Stage
 from pipeline.postgres.copy import EncodedRows, copy_rows, encode_rows
-from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 from pipeline.postgres.sqlstate import Verdict, copy_location, sort_error, summarize
 from pipeline.preparation.rows import Refusal
 

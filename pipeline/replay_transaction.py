@@ -16,9 +16,9 @@ from pipeline.errors import DiscrepancyFound
 from pipeline.failpoints import Place, failpoint
 from pipeline.isolation import copy_isolating
 from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.model.dead_letters import ReplayJob
+from pipeline.model.letter import Stage
 from pipeline.model.outcome import Replayed
-from pipeline.model.report import Stage
+from pipeline.model.replay_job import ReplayJob
 from pipeline.model.table import TableSpec, WriteMode
 from pipeline.postgres.catalogue import (
     LEDGER_SCHEMA,
@@ -29,6 +29,7 @@ from pipeline.postgres.catalogue import (
     partition_predicate,
     quoted,
 )
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.copy import encode_rows
 from pipeline.postgres.dead_letters import (
     ChunkChange,
@@ -43,7 +44,6 @@ from pipeline.postgres.dead_letters import (
     record_decisions,
     record_updated_rows,
 )
-from pipeline.postgres.ledger import LoadHandle
 from pipeline.postgres.publication import insert_statement, lock_target_against_writers, same_key
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.session import Session

@@ -1,53 +1,40 @@
 """All settings: from the environment for the installation, from the launchpad for one run.
 
-This is the only module that reads environment variables. Names end in their unit.
+This module and `installation`, which it calls upon, are the only ones that read environment variables. Names end in their
+unit.
 """
 
 import os
 import sys
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["Settings", "WriterSettings", "child_environment", "s3_endpoint", "secret_from_environment", "settings"]
+if TYPE_CHECKING:
+    from pipeline.installation import Settings
 
-
-class Settings(BaseSettings):
-    """The installation: which server, which folder. Read once from `ROWLEDGER_*` variables."""
-
-    model_config = SettingsConfigDict(env_prefix="ROWLEDGER_", frozen=True, env_ignore_empty=True)
-
-    database_url: SecretStr | None = Field(
-        default=None, description="PostgreSQL 14 or newer, as postgresql://…; unset: an embedded server is used."
-    )
-    dagster_database_url: SecretStr | None = Field(
-        default=None, description="Where Dagster keeps its own storage; unset: schema `dagster` of the target database."
-    )
-    home: Path = Field(default=Path(".rowledger"), description="Folder for the embedded server and landed files.")
-    failpoints: str = Field(default="", description="Deliberate faults, for tests and the demo; empty means off.")
-    disk_free_min_bytes: int = Field(
-        default=256 * 2**20,
-        ge=0,
-        description="Bytes that must be free on the disk of `home` before anything is written.",
-    )
-
-    @property
-    def landing_dir(self) -> Path:
-        """Where landing assets write the partitioned source files."""
-        return self.home.absolute() / "landing"
-
-    @property
-    def spool_dir(self) -> Path:
-        """Where runs keep rows that cannot be read a second time, for as long as they last."""
-        return self.home.absolute() / "spool"
+__all__ = [
+    "WriterSettings",
+    "child_environment",
+    "failpoint_rules",
+    "s3_endpoint",
+    "secret_from_environment",
+    "settings",
+]
 
 
 @cache
-def settings() -> Settings:
-    """The settings of this process."""
+def settings() -> "Settings":
+    """The settings of this installation."""
+    from pipeline.installation import Settings  # noqa: PLC0415, workers never ask for them
+
     return Settings()
+
+
+def failpoint_rules() -> str:
+    """Deliberate faults, for tests and the demo; empty means off."""
+    return os.environ.get("ROWLEDGER_FAILPOINTS", "")
 
 
 def s3_endpoint() -> str | None:

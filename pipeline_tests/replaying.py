@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.contract.types import Integer, varchar
-from pipeline.model.dead_letters import Actor, LetterSelection, ReplayReport
+from pipeline.model.dead_letters import LetterSelection, ReplayReport
+from pipeline.model.replay_job import Actor
 from pipeline.model.table import TableSpec
 from pipeline.operations.dead_letters import export_letters, import_letters
 from pipeline.operations.replay import run_replay

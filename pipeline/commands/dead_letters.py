@@ -16,7 +16,7 @@ from rich.table import Table
 
 from pipeline.errors import RowledgerError
 from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection, ReplayReport
-from pipeline.model.report import Stage
+from pipeline.model.letter import Stage
 from pipeline.model.states import LetterState
 from pipeline.operations.dead_letters import (
     Shown,

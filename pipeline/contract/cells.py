@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.contract.payloads import dynamic_texts, holds_times, parse_dynamic
+from pipeline.contract.dynamic import dynamic_texts
+from pipeline.contract.payloads import holds_times, parse_dynamic
 from pipeline.contract.read import unheld
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.model.source import DYNAMIC

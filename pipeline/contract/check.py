@@ -5,17 +5,15 @@ a column breaks a rule. Marked values go to pydantic, whose verdict counts. A mo
 pydantic row by row instead, in `rows`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
 from pipeline.contract.compile import compile_model
 from pipeline.contract.drift import (
     DriftVerdict,
@@ -26,21 +24,17 @@ from pipeline.contract.drift import (
     has_value,
     require_names,
 )
-from pipeline.contract.explain import judge
-from pipeline.contract.inferred import with_values_apart
-from pipeline.contract.nested import read_document, read_list
 from pipeline.contract.read import Reading, read_column
 from pipeline.contract.refusals import Refusals
-from pipeline.contract.rows import check_rows
 from pipeline.contract.rules import FieldRules, Kind
-from pipeline.contract.signature import signature_of
 from pipeline.contract.target import accepts, as_frame_value, doubt_undeclared_digits, fit_column
-from pipeline.contract.values import NULL_REASON, Verdict, doubt_nul, fit_value, writes_json
+from pipeline.contract.values import NULL_REASON, doubt_nul, fit_value, writes_json
 from pipeline.contract.violations import doubt_violations
 from pipeline.errors import SourceError, TargetMismatch
 from pipeline.model.column import Column, ColumnType
-from pipeline.model.partition import Equals, Partition, Window
-from pipeline.model.report import DeadLetter
+from pipeline.model.condition import Equals, Window
+from pipeline.model.division import Partition
+from pipeline.model.letter import DeadLetter
 from pipeline.model.source import DYNAMIC
 from pipeline.model.table import Drift
 
@@ -88,6 +82,8 @@ class Contract:
     @cached_property
     def signature(self) -> str:
         """A digest that changes with the model's rules and code."""
+        from pipeline.contract.signature import signature_of  # noqa: PLC0415, only the supervisor asks for it
+
         return signature_of(self.model)
 
     @property
@@ -161,6 +157,8 @@ class Contract:
         types = types or {}
         self.require_writable(types)
         if types_inferred:
+            from pipeline.contract.inferred import with_values_apart  # noqa: PLC0415, only sources without types of their own
+
             frame = with_values_apart(self.rules, frame)
         refusals = Refusals()
         extra = evolved_rules(tuple(evolved))
@@ -169,6 +167,8 @@ class Contract:
         in_columns: Sequence[FieldRules] = extra
         columns: list[pl.Series] = []
         if self.row_by_row is not None:
+            from pipeline.contract.rows import check_rows  # noqa: PLC0415, few models have code of their own
+
             columns = check_rows(self.model, self.rules, frame, targets, refusals)
         else:
             in_columns = (*self.rules, *extra)
@@ -260,17 +260,9 @@ def _check_column(
     suspects = reading.suspect & source.is_not_null()
     for mask, _ in reading.refused:
         suspects = suspects & ~mask
-    replaced: list[tuple[int, Any]] = []
-    for row, verdict in zip(suspects.arg_true(), _verdicts(rules, target, source.filter(suspects)), strict=True):
-        if verdict.reason is None:
-            replaced.append((row, verdict.value))
-        else:
-            refusals.add(row, rules.name, verdict.reason)
-    values = reading.values
-    if replaced:
-        patch = pl.Series([value for _, value in replaced], dtype=target.frame_type)
-        values = _patched(values, [row for row, _ in replaced], patch)
-    return values.alias(rules.name)
+    from pipeline.contract.suspects import settle  # noqa: PLC0415, a clean column has none
+
+    return settle(rules, target, source, suspects, reading.values, refusals).alias(rules.name)
 
 
 def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
@@ -280,8 +272,12 @@ def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
         return Reading(nothing)
     reading: Reading | None = None
     if writes_json(rules, target):
+        from pipeline.contract.nested import read_document  # noqa: PLC0415, few tables hold documents
+
         reading = read_document(rules, source)
     elif target.array:
+        from pipeline.contract.nested import read_list  # noqa: PLC0415, or lists
+
         reading = None if rules.by_value else read_list(rules, target, source)
     elif not rules.by_value and source.dtype != DYNAMIC:
         reading = read_column(rules, source)
@@ -297,23 +293,10 @@ def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
     if reading is None:
         reading = Reading(nothing, source.is_not_null())
     if source.dtype.is_nested() or rules.by_value:
+        from pipeline.contract.cells import unheld_cells  # noqa: PLC0415, as above
+
         reading.refused += unheld_cells(source)
     return reading
-
-
-def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[Verdict]:
-    """Pydantic's verdict of each value; equal ones are judged once."""
-    values = python_values(suspects, exact=holds_decimals(rules))
-    if suspects.dtype.is_nested() and suspects.dtype != DYNAMIC:
-        yield from (judge(rules, target, value) for value in values)
-        return
-    verdicts: dict[Any, Verdict] = {}
-    for value in values:
-        # repr tells -0.0 from 0.0 and finds NaN again, which a float as a key does not; and 1 from True, where types mix.
-        key = value if isinstance(value, str) else (repr(value),)
-        if (verdict := verdicts.get(key)) is None:
-            verdict = verdicts[key] = judge(rules, target, value)
-        yield verdict
 
 
 def _default_column(rules: FieldRules, target: ColumnType, absent: pl.Series, refusals: Refusals) -> pl.Series:
@@ -328,14 +311,6 @@ def _default_column(rules: FieldRules, target: ColumnType, absent: pl.Series, re
             f"column {rules.name!r}: the default {rules.default!r} {verdict.reason}; alter the table or the row model"
         )
     return pl.Series(rules.name, [verdict.value], dtype=target.frame_type).new_from_index(0, len(absent))
-
-
-def _patched(values: pl.Series, rows: list[int], patch: pl.Series) -> pl.Series:
-    """The values with those at `rows` replaced, whatever their type."""
-    take = np.arange(len(values))
-    take[rows] = np.arange(len(values), len(values) + len(patch))
-    extended: pl.Series = pl.concat([values.alias(""), patch.alias("")])
-    return extended.gather(take)
 
 
 def _check_conditions(

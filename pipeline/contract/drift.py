@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field, create_model
 from pydantic_core import PydanticUndefined
 
 from pipeline.contract.compile import compile_model
-from pipeline.contract.payloads import as_dynamic, dynamic_texts
+from pipeline.contract.dynamic import as_dynamic, dynamic_texts
 from pipeline.contract.rules import FieldRules
 from pipeline.contract.types import SqlType
 from pipeline.errors import SourceError

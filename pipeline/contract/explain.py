@@ -19,7 +19,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticKnownError, PydanticSerializationError, core_schema
 
-from pipeline.contract.payloads import Unreadable, row_payloads
+from pipeline.contract.payloads import Unreadable
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.values import Verdict, fit_value
 from pipeline.model.column import ColumnType
@@ -32,7 +32,6 @@ __all__ = [
     "judge",
     "names_in",
     "place_of",
-    "row_payloads",
     "silent_conversion",
     "words_of",
 ]

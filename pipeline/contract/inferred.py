@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from pipeline.contract.payloads import as_dynamic
+from pipeline.contract.dynamic import as_dynamic
 from pipeline.contract.read import is_readable
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.model.source import DYNAMIC

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.contract.cells import flattened, rows_of
-from pipeline.contract.payloads import dynamic_texts
+from pipeline.contract.dynamic import dynamic_texts
 from pipeline.contract.read import Reading, is_readable, read_column
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import doubt_undeclared_digits, fit_column

@@ -18,15 +18,15 @@ from typing import Any, Self
 
 import polars as pl
 
+from pipeline.contract.dynamic import dynamic_texts
 from pipeline.errors import SourceError
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
 
 __all__ = [
     "Unreadable",
-    "as_dynamic",
-    "dynamic_texts",
     "frame_of_payloads",
     "holds_times",
+    "json_texts",
     "parse_dynamic",
     "row_payloads",
     "sorted_json",
@@ -59,7 +59,7 @@ def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
     texts NaN, Infinity and -Infinity, bytes are {"base64": "…"}. Other values of a DYNAMIC column stand as they were.
     """
     names = [name for name in rows.columns if not name.startswith(RESERVED_PREFIX)]
-    written = [_json_texts(rows[name]) for name in names]
+    written = [json_texts(rows[name]) for name in names]
     for index, name in enumerate(names):
         if (absent := ABSENT_PREFIX + name) in rows.columns:
             written[index] = [
@@ -91,21 +91,6 @@ def frame_of_payloads(payloads: Sequence[str], schema: Mapping[str, pl.DataType]
         if any(absent):
             columns.append(pl.Series(ABSENT_PREFIX + name, absent, dtype=pl.Boolean))
     return pl.DataFrame(columns)
-
-
-def dynamic_texts(values: pl.Series) -> pl.Series:
-    """The JSON text of each value of a DYNAMIC column; null where the value is null in either way."""
-    texts = values.struct[0]
-    is_null = texts.is_null() | values.is_null() | (texts.str.strip_chars() == "null").fill_null(value=True)
-    return pl.select(pl.when(~is_null).then(texts).alias(values.name)).to_series()
-
-
-def as_dynamic(values: pl.Series) -> pl.Series:
-    """Any column as a DYNAMIC one, its values as a payload would have them."""
-    if values.dtype == DYNAMIC:
-        return values
-    texts = pl.Series(_json_texts(values), dtype=pl.String)
-    return pl.select(pl.struct(texts.alias(DYNAMIC.fields[0].name))).to_series().alias(values.name)
 
 
 class Unreadable:
@@ -152,7 +137,8 @@ def _double_if_exact(text: str) -> float | Decimal:
     return double if math.isfinite(double) and Decimal(repr(double)) == exact else exact
 
 
-def _json_texts(values: pl.Series) -> list[str | None]:
+def json_texts(values: pl.Series) -> list[str | None]:
+    """The JSON text of each value as `row_payloads` writes it; that of a null is null."""
     if values.dtype == DYNAMIC:
         return ["null" if text is None else _quoted_specials(text) for text in dynamic_texts(values).to_list()]
     exact = (
@@ -278,7 +264,7 @@ def _series(values: list[Any], dtype: pl.DataType | None) -> pl.Series:
         try:
             cells = [None if value is None else _cell(value, dtype) for value in values]
             series = pl.Series(cells, dtype=_wire_type(dtype), strict=True).cast(dtype)
-            if _json_texts(series) == [_dumps(value, dtype) for value in values]:
+            if json_texts(series) == [_dumps(value, dtype) for value in values]:
                 return series
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, pl.exceptions.PolarsError):
             pass

@@ -12,7 +12,6 @@ from typing import Any, Literal, cast
 import polars as pl
 from pydantic import ValidationError
 
-from pipeline.contract.networks import addresses_from_text
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.errors import SourceError
 
@@ -379,6 +378,8 @@ def _duration_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
 
 def _address_from_text(rules: FieldRules, source: pl.Series) -> Reading:
     """Addresses of the versions that the field takes, which its own validator says."""
+    from pipeline.contract.networks import addresses_from_text  # noqa: PLC0415, few tables hold addresses
+
     v4, v6 = (_takes(rules, address) for address in ("0.0.0.0", "::"))  # noqa: S104 - no server listens here
     return Reading(addresses_from_text(source, v4=v4, v6=v6))
 

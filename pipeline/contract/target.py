@@ -16,7 +16,6 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
-from pipeline.contract.networks import network_bytes
 from pipeline.contract.read import Reading
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.model.column import ColumnType, TypeName
@@ -145,6 +144,8 @@ def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one
         case datetime(tzinfo=zone) if zone is not None:
             return value.astimezone(UTC)
         case IPv4Address() | IPv6Address() | IPv4Network() | IPv6Network():  # an interface is an address
+            from pipeline.contract.networks import network_bytes  # noqa: PLC0415, few tables hold addresses
+
             return network_bytes(value) or value
         case str() if target.name is TypeName.CHAR:
             return value.rstrip(" ")

@@ -12,9 +12,10 @@ from pipeline.defs.metadata import CRASHED_WORKERS, SECONDS, WRITTEN_ROWS, Metad
 from pipeline.defs.observer import LogObserver
 from pipeline.defs.resources import GuardedWriter
 from pipeline.errors import RowledgerError, SpecError
-from pipeline.model.dead_letters import Actor, LetterOutcome, LetterResult, LetterSelection, ReplayReport
+from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection, ReplayReport
+from pipeline.model.letter import Stage
 from pipeline.model.partition import Unpartitioned
-from pipeline.model.report import Stage
+from pipeline.model.replay_job import Actor
 from pipeline.model.states import LetterState
 from pipeline.model.table import TableSpec
 from pipeline.operations.dead_letters import read_waiting

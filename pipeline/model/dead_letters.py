@@ -1,4 +1,4 @@
-"""Dead letters after their load: which of them are meant, what a replay is asked to do, and what it tells."""
+"""Dead letters after their load: which of them are meant, and what a replay of them tells."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.model.column import Column
-from pipeline.model.partition import Partition
-from pipeline.model.report import Stage
+from pipeline.model.letter import Stage
 from pipeline.model.states import LetterState
 
-__all__ = ["Actor", "LetterOutcome", "LetterResult", "LetterSelection", "ReplayJob", "ReplayReport"]
+__all__ = ["LetterOutcome", "LetterResult", "LetterSelection", "ReplayReport"]
 
 
 class LetterSelection(BaseModel):
@@ -33,41 +31,6 @@ class LetterSelection(BaseModel):
     every_load: bool = False
     older_than_s: float | None = Field(default=None, ge=0)
     limit: int | None = Field(default=None, ge=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who changes dead letters, and why: a person at a terminal or a run of Dagster."""
-
-    name: str
-    note: str = ""
-    run_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayJob:
-    """Dead letters of one load that a worker is to try in one transaction.
-
-    All jobs of one command or run share `replay`: it decides on a letter once, however often a job is tried.
-    """
-
-    load_id: int
-    partition: Partition
-    columns: tuple[Column, ...]  # with the target table's types
-    replay: UUID
-    letter_ids: tuple[int, ...]
-    actor: Actor
-    attempt: int = 1
-
-    @property
-    def name(self) -> str:
-        """For the log."""
-        return f"partition {self.partition.key}, replay of {len(self.letter_ids)} dead letter(s)"
-
-    @property
-    def facts(self) -> dict[str, object]:
-        """What failpoints can ask for."""
-        return {"partition": self.partition.key, "attempt": self.attempt, "letter": self.letter_ids}
 
 
 class LetterResult(StrEnum):

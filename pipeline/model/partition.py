@@ -1,18 +1,18 @@
-"""How a table is divided: partition keys, and the rows that each of them covers, told by the values of columns."""
+"""How a spec can divide a table: by windows of time, by keys, or by both; told by the values of columns."""
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from pipeline.errors import SpecError, UnknownPartition
 from pipeline.model.column import TypeName
 from pipeline.model.condition import KEY_TYPES, Condition, Equals, Window
+from pipeline.model.division import Partition, Partitions, Unpartitioned
 
 __all__ = [
     "Condition",
@@ -34,103 +34,6 @@ __all__ = [
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _HOUR = timedelta(hours=1)
 _LOOK_AHEAD_DAYS = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Partition:
-    """One slice of a table, as the loader sees it: the rows for which every condition holds.
-
-    No condition means all rows, or, where `Partitions.identifies_rows` is false, that its rows cannot be told from others.
-    `dimensions` are the names and keys that a key of several is made of.
-    """
-
-    key: str
-    conditions: tuple[Condition, ...] = ()
-    dimensions: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def placeholders(self) -> dict[str, str]:
-        """What a template of paths or queries may name of a partition: `partition_key`, and its dimensions by name."""
-        return {**dict(self.dimensions), "partition_key": self.key}
-
-    @property
-    def window(self) -> Window | None:
-        """The window of time that it covers, where it has exactly one."""
-        windows = [condition for condition in self.conditions if isinstance(condition, Window)]
-        return windows[0] if len(windows) == 1 else None
-
-    @property
-    def lower(self) -> datetime | None:
-        """First instant of its window, included."""
-        return self.window.lower if self.window else None
-
-    @property
-    def upper(self) -> datetime | None:
-        """Last instant of its window, excluded."""
-        return self.window.upper if self.window else None
-
-    @property
-    def timezone(self) -> str:
-        """IANA name of the zone whose clock bounds its window; UTC where it has none."""
-        return self.window.timezone if self.window else "UTC"
-
-    def conditions_on(self, column: str) -> tuple[Condition, ...]:
-        """What it asks of one column."""
-        return tuple(condition for condition in self.conditions if condition.column == column)
-
-
-class Partitions(BaseModel, ABC):
-    """A declared division of a table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @abstractmethod
-    def partition(self, key: str) -> Partition:
-        """The partition of that key; raises UnknownPartition."""
-
-    @abstractmethod
-    def keys(self) -> list[str]:
-        """All keys that are known beforehand, oldest first."""
-
-    @property
-    @abstractmethod
-    def columns(self) -> tuple[str, ...]:
-        """The columns whose values say to which partition a row belongs."""
-
-    @property
-    def identifies_rows(self) -> bool:
-        """Whether a partition's rows can be told from those of others."""
-        return bool(self.columns)
-
-    @property
-    def placeholders(self) -> tuple[str, ...]:
-        """The names of `Partition.placeholders`."""
-        return ("partition_key",)
-
-    def require_types(self, types: dict[str, TypeName]) -> None:
-        """Raise SpecError where a column's type cannot tell partitions apart."""
-
-
-class Unpartitioned(Partitions):
-    """The table is loaded whole, as one partition with the key `all`."""
-
-    kind: Literal["unpartitioned"] = "unpartitioned"
-
-    def partition(self, key: str) -> Partition:
-        if key != "all":
-            raise UnknownPartition(key, "this table is not partitioned; its only key is 'all'")
-        return Partition(key="all")
-
-    def keys(self) -> list[str]:
-        return ["all"]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def identifies_rows(self) -> bool:
-        return True
 
 
 class TimeWindowPartitions(Partitions, ABC):

@@ -9,8 +9,8 @@ from typing import ClassVar
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
 
 __all__ = ["ABSENT_PREFIX", "DYNAMIC", "FAULT", "LINE", "RESERVED_PREFIX", "Scope", "Source"]
 

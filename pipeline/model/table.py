@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
 from pipeline.errors import SpecError
-from pipeline.model.partition import Partitions, Unpartitioned
+from pipeline.model.division import Partitions, Unpartitioned
 from pipeline.model.source import Source
 from pipeline.model.transform import FrameTransform, RowTransform
 

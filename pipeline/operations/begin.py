@@ -18,10 +18,10 @@ from pipeline.model.states import LoadState
 from pipeline.model.table import TableSpec
 from pipeline.operations.control import Control
 from pipeline.postgres.catalogue import Target, create_staging, drop_staging
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.ledger import (
     Holder,
     Lease,
-    LoadHandle,
     LoadingLoad,
     end_load,
     find_loading_load,

@@ -22,7 +22,7 @@ from pipeline.model.outcome import Failed, FailureKind, Probed, Replayed
 from pipeline.model.partition import Partition
 from pipeline.model.transform import RowTransform
 from pipeline.operations.run_context import RunContext
-from pipeline.postgres.ledger import LoadHandle
+from pipeline.postgres.chunk_ledger import LoadHandle
 
 __all__ = ["ChunkCommits", "Committing"]
 

@@ -13,7 +13,8 @@ from typing import TypeVar
 import asyncpg
 
 from pipeline.errors import DatabaseUnavailable, RowledgerError
-from pipeline.model.dead_letters import Actor, LetterSelection
+from pipeline.model.dead_letters import LetterSelection
+from pipeline.model.replay_job import Actor
 from pipeline.model.states import LetterState, LoadState
 from pipeline.model.table import TableSpec
 from pipeline.operations.letter_files import (

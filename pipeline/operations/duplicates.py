@@ -18,15 +18,15 @@ from pipeline.contract.payloads import sorted_json
 from pipeline.contract.target import as_frame_value
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced
 from pipeline.model.column import ColumnType, TypeName
+from pipeline.model.letter import DeadLetter, Stage
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
-from pipeline.model.report import DeadLetter, Stage
 from pipeline.model.source import RESERVED_PREFIX
 from pipeline.model.table import TableSpec
 from pipeline.operations.threads import in_thread
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
+from pipeline.postgres.chunk_ledger import LoadHandle, record_dead_letters
 from pipeline.postgres.copy import copy_rows, encode_rows
-from pipeline.postgres.ledger import LoadHandle, record_dead_letters
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.preparation.rows import Refusal, prepare_rows
 from pipeline.settings import WriterSettings

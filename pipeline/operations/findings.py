@@ -6,13 +6,13 @@ foreign key has no parent.
 
 from collections.abc import Iterable, Sequence
 
+from pipeline.model.letter import Stage
 from pipeline.model.partition import Partition
-from pipeline.model.report import Stage
 from pipeline.model.table import TableSpec, WriteMode
 from pipeline.operations.duplicates import GROUP, Finding
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, partition_predicate, quoted
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.constraints import ForeignKey, UniqueIndex
-from pipeline.postgres.ledger import LoadHandle
 from pipeline.postgres.publication import same_key
 from pipeline.postgres.queries import quote_identifier
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import LetterFileRefused, RowledgerError
-from pipeline.model.report import PayloadOf
+from pipeline.model.letter import PayloadOf
 from pipeline.model.states import LetterState, LoadState
 from pipeline.model.table import TableSpec, column_names
 from pipeline.operations.letter_rows import (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from pipeline.model.report import PayloadOf
+from pipeline.model.letter import PayloadOf
 from pipeline.model.table import TableSpec, column_names
 
 __all__ = ["REDACTED", "hidden_columns", "is_same_row", "json_members", "redact_row", "restore_hidden"]

@@ -29,13 +29,9 @@ from pipeline.operations.run_context import RunContext
 from pipeline.operations.source_columns import SourceColumns
 from pipeline.operations.streaming import iterate_in_thread
 from pipeline.operations.threads import in_thread
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.evolution import align_staging
-from pipeline.postgres.ledger import (
-    LoadHandle,
-    read_chunk_totals,
-    record_spooled_chunk,
-    seal_load,
-)
+from pipeline.postgres.ledger import read_chunk_totals, record_spooled_chunk, seal_load
 from pipeline.postgres.queries import query
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import settings

@@ -29,8 +29,9 @@ from pipeline.postgres.catalogue import (
     partition_predicate,
     quoted,
 )
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.evolution import align_staging
-from pipeline.postgres.ledger import ChunkTotals, LoadHandle, end_load, read_chunk_totals, read_pending_chunks
+from pipeline.postgres.ledger import ChunkTotals, end_load, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.publication import lock_target_against_writers
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import may_retry

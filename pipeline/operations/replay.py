@@ -28,9 +28,11 @@ from pipeline.errors import (
 )
 from pipeline.failpoints import active_failpoints
 from pipeline.model.column import Column
-from pipeline.model.dead_letters import Actor, LetterOutcome, LetterResult, LetterSelection, ReplayJob, ReplayReport
+from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection, ReplayReport
+from pipeline.model.letter import Stage
 from pipeline.model.outcome import Failed, FailureKind
-from pipeline.model.report import Incident, Stage
+from pipeline.model.replay_job import Actor, ReplayJob
+from pipeline.model.report import Incident
 from pipeline.model.states import LetterState, LoadState
 from pipeline.model.table import Drift, TableSpec
 from pipeline.operations.control import Control

@@ -17,7 +17,8 @@ from pipeline.model.table import TableSpec, WriteMode
 from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
 from pipeline.operations.sums import Base, Scope, ensure_base, scope_of
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, drop_staging, partition_predicate, quoted
-from pipeline.postgres.ledger import ChunkTotals, LoadHandle
+from pipeline.postgres.chunk_ledger import LoadHandle
+from pipeline.postgres.ledger import ChunkTotals
 from pipeline.postgres.publication import (
     ensure_partition,
     insert_statement,

@@ -9,18 +9,13 @@ import asyncpg
 
 from pipeline.errors import TargetMismatch
 from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.model.partition import (
-    DynamicPartitions,
-    Equals,
-    Partition,
-    StaticPartitions,
-    TimeWindowPartitions,
-    Window,
-)
+from pipeline.model.condition import Equals, Window
+from pipeline.model.division import Partition
+from pipeline.model.partition import DynamicPartitions, StaticPartitions, TimeWindowPartitions
 from pipeline.model.table import QualifiedName, TableSpec, WriteMode
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.constraints import ForeignKey, UniqueIndex, read_foreign_keys, read_unique_indexes
-from pipeline.postgres.ledger import LoadHandle
-from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 
 __all__ = [
     "BOUNDS_CONSTRAINT",
@@ -40,7 +35,6 @@ __all__ = [
     "read_ended_staging_tables",
 ]
 
-LEDGER_SCHEMA = "rowledger"
 BOUNDS_CONSTRAINT = "rowledger_bounds"
 OWN_BOUNDS_CONSTRAINT = "rowledger_own_bounds"
 
@@ -89,11 +83,6 @@ class Target:
                 return self.strategy == "l" and self.partitioned_by == column
             case _:
                 return False
-
-
-def quoted(schema_name: str, table_name: str) -> str:
-    """`"schema"."table"`."""
-    return f"{quote_identifier(schema_name)}.{quote_identifier(table_name)}"
 
 
 async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> Target:

@@ -1,11 +1,14 @@
 """Which server this installation uses: the one in ROWLEDGER_DATABASE_URL, or the embedded one, started on demand."""
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pipeline.errors import DatabaseUnavailable
-from pipeline.postgres.embedded import EmbeddedServer
 from pipeline.settings import settings
+
+if TYPE_CHECKING:
+    from pipeline.postgres.embedded import EmbeddedServer
 
 __all__ = ["check_url_shape", "dagster_url", "embedded_server", "redact", "split_password", "target_url"]
 
@@ -40,8 +43,10 @@ def dagster_url() -> str:
     return _joined(parts, query)
 
 
-def embedded_server() -> EmbeddedServer:
+def embedded_server() -> "EmbeddedServer":
     """The embedded server of this installation, running or not."""
+    from pipeline.postgres.embedded import EmbeddedServer  # noqa: PLC0415, a server of one's own is not to wait for it
+
     return EmbeddedServer(settings().home / "postgres")
 
 

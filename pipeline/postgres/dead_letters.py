@@ -7,8 +7,9 @@ from uuid import UUID
 
 import asyncpg
 
-from pipeline.model.dead_letters import Actor, LetterOutcome, LetterResult, LetterSelection
-from pipeline.model.report import Stage
+from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection
+from pipeline.model.letter import Stage
+from pipeline.model.replay_job import Actor
 from pipeline.model.states import LetterState, LoadState
 from pipeline.model.table import WriteMode
 from pipeline.postgres.queries import query

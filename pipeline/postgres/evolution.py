@@ -8,7 +8,7 @@ import asyncpg
 from pipeline.errors import TargetMismatch
 from pipeline.model.column import Column
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, column_type_of, quoted
-from pipeline.postgres.ledger import LoadHandle
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.queries import query, quote_identifier
 
 __all__ = ["add_columns", "align_staging", "with_columns"]

@@ -1,4 +1,7 @@
-"""Reading and writing the ledger. Every function takes a connection, runs inside its caller's transaction, never commits."""
+"""Reading and writing the ledger, beside what `chunk_ledger` does for workers.
+
+Every function takes a connection, runs inside its caller's transaction, never commits.
+"""
 
 import os
 import socket
@@ -10,33 +13,26 @@ import asyncpg
 
 from pipeline.errors import Fenced
 from pipeline.model.manifest import ChunkPlan, Manifest
-from pipeline.model.outcome import AlreadyCommitted, Committed
-from pipeline.model.report import DeadLetter, Incident, PartitionStatus
+from pipeline.model.report import Incident, PartitionStatus
 from pipeline.model.states import ChunkState, LoadState
 from pipeline.model.table import TableSpec
+from pipeline.postgres.chunk_ledger import LoadHandle, fence_load
 from pipeline.postgres.queries import query
 
 __all__ = [
     "ChunkTotals",
     "Holder",
     "Lease",
-    "LoadHandle",
     "LoadingLoad",
-    "claim_chunk",
     "end_load",
-    "fence_load",
     "find_loading_load",
-    "forget_dead_letters",
     "hold_lease",
     "insert_load",
     "is_plan_of",
     "read_chunk_fingerprints",
     "read_chunk_totals",
-    "read_committed_chunk",
     "read_pending_chunks",
     "read_status",
-    "record_chunk",
-    "record_dead_letters",
     "record_incident",
     "record_spooled_chunk",
     "reopen_load",
@@ -57,19 +53,6 @@ class Holder:
     @classmethod
     def this_process(cls) -> "Holder":
         return cls(uuid.uuid4(), os.getpid(), socket.gethostname())
-
-
-@dataclass(frozen=True, slots=True)
-class LoadHandle:
-    """A load and the epoch under which the holder of this handle may write to it."""
-
-    load_id: int
-    epoch: int
-
-    @property
-    def staging_table(self) -> str:
-        """Name of the staging table, in schema `rowledger`."""
-        return f"staging_{self.load_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,93 +211,6 @@ async def take_over_load(connection: asyncpg.Connection, handle: LoadHandle, run
 async def hold_lease(connection: asyncpg.Connection, handle: LoadHandle, holder: Holder, lease_s: float) -> None:
     """Tell other runs that somebody is at work on the load."""
     await connection.execute(query("hold_lease"), handle.load_id, holder.token, holder.pid, holder.host, lease_s)
-
-
-async def fence_load(connection: asyncpg.Connection, handle: LoadHandle) -> bool:
-    """Whether the load is still ours; if so, it stays ours until this transaction ends."""
-    return await connection.fetchval(query("fence_load"), handle.load_id, handle.epoch) is not None
-
-
-async def claim_chunk(
-    connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int, attempt: int, worker_pid: int
-) -> int | None:
-    """Rows enqueued in the chunk, now claimed by this transaction; None when an earlier attempt has committed it."""
-    claimed: int | None = await connection.fetchval(query("claim_chunk"), handle.load_id, chunk_no, attempt, worker_pid)
-    return claimed
-
-
-async def record_chunk(
-    connection: asyncpg.Connection,
-    handle: LoadHandle,
-    chunk_no: int,
-    counts: Committed,
-    *,
-    fingerprint: str | None,
-    row_types: bytes | None,
-) -> bool:
-    """Set the claimed chunk's counts; False when they do not add up to what was enqueued.
-
-    `row_types` tells a replay how to read the chunk's dead letters.
-    """
-    row = await connection.fetchval(
-        query("record_chunk_counts"),
-        handle.load_id,
-        chunk_no,
-        counts.written_rows,
-        counts.dead_lettered_rows,
-        counts.filtered_rows,
-        counts.added_rows,
-        counts.discarded_values,
-        fingerprint,
-        row_types,
-    )
-    return row is not None
-
-
-async def forget_dead_letters(connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int) -> None:
-    """Take back what an attempt kept that spent the budget: the chunk is written anew, or refused anew."""
-    await connection.execute(query("forget_dead_letters"), handle.load_id, chunk_no)
-
-
-async def record_dead_letters(
-    connection: asyncpg.Connection,
-    handle: LoadHandle,
-    chunk: ChunkPlan,
-    letters: Sequence[DeadLetter],
-    *,
-    attempt: int,
-    worker_pid: int,
-) -> None:
-    """Keep refused rows of one chunk, in the same transaction as their neighbours."""
-    if not letters:
-        return
-    await connection.execute(
-        query("insert_dead_letters"),
-        handle.load_id,
-        chunk.chunk_no,
-        attempt,
-        worker_pid,
-        chunk.descriptor.origin,
-        chunk.descriptor.origin_row - chunk.first_row,
-        [letter.row_no for letter in letters],
-        [letter.stage for letter in letters],
-        [letter.reason for letter in letters],
-        [letter.sqlstate for letter in letters],
-        [letter.constraint for letter in letters],
-        [letter.column for letter in letters],
-        [letter.payload for letter in letters],
-        [letter.part for letter in letters],
-        [letter.payload_of for letter in letters],
-        [letter.traceback for letter in letters],
-    )
-
-
-async def read_committed_chunk(
-    connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int
-) -> AlreadyCommitted | None:
-    """The counts of a chunk that has committed."""
-    row = await connection.fetchrow(query("committed_chunk"), handle.load_id, chunk_no)
-    return AlreadyCommitted(**dict(row)) if row else None
 
 
 async def read_pending_chunks(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from pipeline.errors import TargetMismatch
-from pipeline.model.partition import Partition
+from pipeline.model.division import Partition
 from pipeline.model.table import QualifiedName
 from pipeline.postgres.catalogue import (
     BOUNDS_CONSTRAINT,
@@ -24,7 +24,7 @@ from pipeline.postgres.catalogue import (
     partition_predicate,
     quoted,
 )
-from pipeline.postgres.ledger import LoadHandle
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.session import transaction
 

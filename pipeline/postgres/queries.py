@@ -10,7 +10,18 @@ from pathlib import Path
 
 from pipeline.errors import TargetMismatch
 
-__all__ = ["Migration", "migrations", "parse_queries", "query", "quote_identifier", "read_migrations"]
+__all__ = [
+    "LEDGER_SCHEMA",
+    "Migration",
+    "migrations",
+    "parse_queries",
+    "query",
+    "quote_identifier",
+    "quoted",
+    "read_migrations",
+]
+
+LEDGER_SCHEMA = "rowledger"
 
 _NAME_BYTES_MAX = 63
 _NAME_LINE = re.compile(r"^-- name:[ \t]*(?P<name>.*?)[ \t]*$", re.MULTILINE)
@@ -54,6 +65,11 @@ def quote_identifier(name: str) -> str:
             "read its column of the source by validation_alias)"
         )
     return '"' + name.replace('"', '""') + '"'
+
+
+def quoted(schema_name: str, table_name: str) -> str:
+    """`"schema"."table"`."""
+    return f"{quote_identifier(schema_name)}.{quote_identifier(table_name)}"
 
 
 def parse_queries(paths: list[Path]) -> dict[str, str]:

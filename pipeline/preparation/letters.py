@@ -9,8 +9,8 @@ from pipeline.contract.check import Contract
 from pipeline.contract.payloads import frame_of_payloads
 from pipeline.contract.row_types import read_row_types
 from pipeline.errors import DiscrepancyFound, RowledgerError, SourceError
-from pipeline.model.dead_letters import ReplayJob
-from pipeline.model.report import PayloadOf, Stage
+from pipeline.model.letter import PayloadOf, Stage
+from pipeline.model.replay_job import ReplayJob
 from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.postgres.dead_letters import Decision, ReplayLetter
 from pipeline.preparation.rows import prepare_rows

@@ -5,22 +5,24 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from pipeline.contract.check import Contract
-from pipeline.contract.explain import row_payloads
 from pipeline.model.column import Column
-from pipeline.model.partition import Partition
-from pipeline.model.report import DeadLetter, PayloadOf, Stage
+from pipeline.model.division import Partition
+from pipeline.model.letter import DeadLetter, PayloadOf, Stage
 from pipeline.model.source import FAULT, LINE
 from pipeline.model.table import TableSpec
 from pipeline.model.transform import FrameTransform, RowTransform
-from pipeline.preparation.transform import Transformed, transform_frame, transform_rows
 
-__all__ = ["PreparedRows", "Refusal", "prepare_rows"]
+if TYPE_CHECKING:
+    from pipeline.preparation.transform import Transformed
+
+__all__ = ["PreparedRows", "Refusal", "payloads_of", "prepare_rows"]
 
 Positions = npt.NDArray[np.int64]
 
@@ -58,7 +60,7 @@ class PreparedRows:
 
     def refusals(self, offsets: Sequence[int], causes: Iterable[Refusal]) -> list[DeadLetter]:
         """A dead letter for each `good[offset]`, with its place in the source, its payload and its cause."""
-        payloads = row_payloads(self.shown[self.shown_at[list(offsets)]])
+        payloads = payloads_of(self.shown[self.shown_at[list(offsets)]])
         return [
             DeadLetter(
                 row_no=self.row_nos[offset],
@@ -121,6 +123,8 @@ class _Preparation:
         payload_of = PayloadOf.TRANSFORMED if is_transformed else PayloadOf.SOURCE
         rows = _Rows(self._source)
         transform = None if is_transformed else self._spec.transform
+        if transform is not None:
+            from pipeline.preparation.transform import transform_frame, transform_rows  # noqa: PLC0415, most specs have none
         if isinstance(transform, FrameTransform):
             rows = self._follow(rows, transform_frame(transform, rows.frame, refusals_max=self._refusals_left))
         if isinstance(transform, RowTransform):
@@ -182,7 +186,7 @@ class _Preparation:
             self._row_nos = self._numbers(kept)
         self._source = self._source.filter(~is_fault).drop(FAULT, LINE)
 
-    def _follow(self, rows: _Rows, outcome: Transformed) -> _Rows:
+    def _follow(self, rows: _Rows, outcome: "Transformed") -> _Rows:
         """The rows behind a transform, those it refused set aside."""
         origins = rows.origins_of(np.array([position for position, _, _ in outcome.refused], dtype=np.int64))
         self._rejected += [
@@ -194,7 +198,7 @@ class _Preparation:
                 traceback=traceback,
             )
             for origin, payload, (_, reason, traceback) in zip(
-                origins, row_payloads(self._source[origins]), outcome.refused, strict=True
+                origins, payloads_of(self._source[origins]), outcome.refused, strict=True
             )
         ]
         self._filtered_rows += outcome.filtered_rows
@@ -221,7 +225,7 @@ class _Preparation:
         origins, parts = rows.origins_of(refused), rows.parts_of(refused)
         payloads: Iterable[str] = (letter.payload for letter in checked.rejected)
         if payload_of is PayloadOf.SOURCE and rows.origins is not None:
-            payloads = row_payloads(self._source[origins])
+            payloads = payloads_of(self._source[origins])
         self._rejected += [
             replace(letter, row_no=self._row_nos[origin], part=int(part), payload=payload, payload_of=payload_of)
             for letter, origin, part, payload in zip(
@@ -230,6 +234,15 @@ class _Preparation:
         ]
         positions = None if checked.good_rows is None else checked.good_rows.to_numpy()
         return checked.good, positions
+
+
+def payloads_of(rows: pl.DataFrame) -> Iterable[str]:
+    """What dead letters keep of these rows, as `payloads.row_payloads` has it, which is imported for the first of them."""
+    if rows.is_empty():
+        return ()
+    from pipeline.contract.payloads import row_payloads  # noqa: PLC0415, a clean chunk has no dead letter
+
+    return row_payloads(rows)
 
 
 def prepare_rows(

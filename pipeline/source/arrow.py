@@ -7,7 +7,6 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.errors import SourceError
 from pipeline.model.source import DYNAMIC
@@ -16,9 +15,8 @@ from pipeline.source.plain import json_text, plain_value
 __all__ = ["frame_of", "frame_schema_of"]
 
 _Array = Any
-"""A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind, which the stubs know too narrowly, as they know these:"""
+"""A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind, which the stubs know too narrowly, as they know this:"""
 _pa: Any = pa
-_pc: Any = pc
 _POLARS_DIGITS_MAX = 38
 
 
@@ -107,7 +105,10 @@ def _as_plain(column: _Array, kind: pa.DataType) -> _Array:
         case pa.MapType():
             return _json_column([None if pairs is None else _json_of_map(pairs) for pairs in column.to_pylist()])
         case pa.RunEndEncodedType():
-            return _as_plain(_by_chunk(_pc.run_end_decode, column, kind.value_type), kind.value_type)
+            import pyarrow.compute as pc  # noqa: PLC0415, rarely needed, and a worker's start is measured
+
+            decode = pc.run_end_decode  # type: ignore[attr-defined]  # the stubs do not know it
+            return _as_plain(_by_chunk(decode, column, kind.value_type), kind.value_type)
         case pa.ListViewType() | pa.LargeListViewType():
             lists = pa.large_list(kind.value_type)
             return _as_plain(_by_chunk(_without_views, column, lists), lists).cast(plain)
@@ -130,8 +131,10 @@ def _by_chunk(convert: Callable[[_Array], _Array], column: _Array, kind: pa.Data
 
 def _without_views(lists: _Array) -> _Array:
     """The lists one behind the other. Not by a cast, with which pyarrow 26 makes an empty list of the last one."""
-    lengths = _pc.list_value_length(lists).fill_null(0).cast(pa.int64())
-    ends = _pc.cumulative_sum(lengths)
+    import pyarrow.compute as pc  # noqa: PLC0415, as above
+
+    lengths = pc.list_value_length(lists).fill_null(0).cast(pa.int64())
+    ends = pc.cumulative_sum(lengths)
     offsets = _pa.concat_arrays([pa.array([0], pa.int64()), ends])
     return _pa.LargeListArray.from_arrays(offsets, lists.flatten(), mask=lists.is_null())
 

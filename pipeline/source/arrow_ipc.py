@@ -11,8 +11,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.errors import SourceError
+from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
 from pipeline.source.arrow import frame_of, frame_schema_of
 from pipeline.source.arrow_messages import Kind, Message, NotArrowError, read_messages

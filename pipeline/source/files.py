@@ -13,7 +13,7 @@ from string import Formatter
 from pydantic import ConfigDict, Field, field_validator
 
 from pipeline.errors import SourceError, SpecError
-from pipeline.model.partition import Partition
+from pipeline.model.division import Partition
 from pipeline.model.source import Scope, Source
 
 __all__ = ["WEB", "WILDCARD", "FileSource", "SourceFile"]

@@ -15,10 +15,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.errors import SourceError
+from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
-from pipeline.source.arrow import frame_of, frame_schema_of
 from pipeline.source.cuts import CHUNK_BYTES_MAX, FilePart, cut_into_chunks, require_plausible_rows
 from pipeline.source.files import FileSource, SourceFile
 from pipeline.source.planned import file_digest, file_status, require_as_planned
@@ -227,6 +226,8 @@ def _unclamped(file: Path, frame: pl.DataFrame, names: Sequence[str], offset: in
 def _read_by_arrow(file: Path, offset: int, rows: int) -> pl.DataFrame:
     import pyarrow.parquet as pq  # noqa: PLC0415, rarely needed, and a worker's start is measured
 
+    from pipeline.source.arrow import frame_of  # noqa: PLC0415, as above
+
     try:
         with pq.ParquetFile(file, coerce_int96_timestamp_unit="us", pre_buffer=False) as parquet:
             footer = parquet.metadata
@@ -253,6 +254,8 @@ def _read_by_arrow(file: Path, offset: int, rows: int) -> pl.DataFrame:
 
 def _schema_by_arrow(file: Path) -> pl.Schema:
     import pyarrow.parquet as pq  # noqa: PLC0415, as above
+
+    from pipeline.source.arrow import frame_schema_of  # noqa: PLC0415, as above
 
     try:
         return frame_schema_of(pq.read_schema(file), origin=str(file))

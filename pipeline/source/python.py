@@ -14,8 +14,8 @@ import polars as pl
 from pydantic import BaseModel, Field
 
 from pipeline.errors import RowledgerError, SourceError
+from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
 from pipeline.source.frames import frames_of, holds_many
 from pipeline.source.spool import Spool, SpooledSource

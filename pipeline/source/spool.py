@@ -16,13 +16,11 @@ import xxhash
 
 from pipeline.errors import NotEnoughSpace, SourceError
 from pipeline.free_space import require_free_space
+from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
 from pipeline.model.source import ABSENT_PREFIX, RESERVED_PREFIX, Scope, Source
-from pipeline.source.canonical import canonical
 from pipeline.source.durable import durable_file
 from pipeline.source.planned import file_status, require_as_planned
-from pipeline.source.rows_digest import RowsDigest
 
 __all__ = ["Spool", "SpooledSource", "read_spooled", "spooled_schema"]
 
@@ -49,6 +47,8 @@ class Spool:
     """Writes the chunks of one partition into `scope.spool_dir`."""
 
     def __init__(self, scope: Scope, *, chunk_bytes_max: int = _CHUNK_BYTES_MAX) -> None:
+        from pipeline.source.rows_digest import RowsDigest  # noqa: PLC0415, workers, which import this module, only read
+
         self._scope = scope
         self._chunk_bytes_max = chunk_bytes_max
         self._files = 0
@@ -228,6 +228,8 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
 
 
 def _canonical_batch(table: pa.Table) -> pa.RecordBatch:
+    from pipeline.source.canonical import canonical  # noqa: PLC0415, as above
+
     columns = []
     for field, column in zip(table.schema, table.columns, strict=True):
         array = column.combine_chunks()

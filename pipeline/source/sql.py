@@ -16,8 +16,8 @@ import polars as pl
 from pydantic import Field
 
 from pipeline.errors import RowledgerError, SourceError
+from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
 from pipeline.settings import secret_from_environment
 from pipeline.source.databases import Database, PostgresDatabase, QueryRefused, SqliteDatabase

@@ -19,8 +19,8 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from pipeline.errors import SourceError, SpecError
+from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
 from pipeline.model.source import Scope
 from pipeline.source.files import FileSource, SourceFile
 from pipeline.source.planned import file_status

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import psutil
+from pydantic.plugin import _loader as pydantic_plugins
 
 from pipeline.chunk_transaction import ChunkJob
-from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import ChunkOutcome, IncidentKind
+from pipeline.model.replay_job import ReplayJob
 from pipeline.postgres.session import SessionIdentity
 from pipeline.settings import WriterSettings, child_environment
 from pipeline.workers.cgroup import read_oom_kills
@@ -104,7 +105,7 @@ class WorkerHandle:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT,
-                    env=child_environment(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1", **_MALLOC),
+                    env=child_environment(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1", **_MALLOC, **_spared_search()),
                 )
             except BaseException:
                 writer.close()
@@ -269,3 +270,8 @@ class WorkerHandle:
         if self._job is None:
             return f"worker {self.pid}"
         return f"worker {self.pid}, {self._job.name}"
+
+
+def _spared_search() -> dict[str, str]:
+    """Pydantic looks for plugins in all packages that are installed; a worker need not where we have found none."""
+    return {"PYDANTIC_DISABLE_PLUGINS": "1"} if getattr(pydantic_plugins, "_plugins", None) == {} else {}

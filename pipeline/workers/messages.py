@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
 from pipeline.chunk_transaction import ChunkJob
-from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import ChunkOutcome
+from pipeline.model.replay_job import ReplayJob
 from pipeline.settings import WriterSettings
 
 __all__ = [

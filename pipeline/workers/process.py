@@ -4,7 +4,13 @@ Started as `python -m pipeline.workers.process FD PARENT`: FD is its end of a so
 ends with its supervisor: by the end of that socket, by PR_SET_PDEATHSIG where there is one, by a look at its parent.
 """
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # until all is imported: of that nothing is garbage, and to look for some is a tenth of a worker's start
+
 import asyncio
+import atexit
 import contextlib
 import ctypes
 import importlib
@@ -14,6 +20,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import AsyncIterator
@@ -23,8 +30,8 @@ import psutil
 from pipeline.chunk_transaction import ChunkJob, commit_chunk, prepare_chunk
 from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError
 from pipeline.failpoints import Place, failpoint
-from pipeline.model.dead_letters import ReplayJob
 from pipeline.model.outcome import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
+from pipeline.model.replay_job import ReplayJob
 from pipeline.model.table import TableSpec
 from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
 from pipeline.postgres.session import DeadlineExpired, Session, connect, deadline, session_name
@@ -227,6 +234,8 @@ async def _main(channel: socket.socket) -> None:
     beating = asyncio.create_task(worker.heartbeats())
     beating.add_done_callback(_die_without_a_pulse)
     listening = asyncio.create_task(_listen(reader))
+    gc.freeze()  # what is imported by now, the spec's module too, stays: no collection need look at it again
+    gc.enable()
     with contextlib.suppress(DatabaseUnavailable):
         await worker.open()  # before the first chunk comes; if it fails, the chunk's own retries deal with it
     try:
@@ -274,6 +283,18 @@ def _die_with(parent_pid: int) -> None:
         os._exit(1)
 
 
+def _end() -> None:
+    """End as Python's own child processes end: with what was registered for it, but without taking the interpreter apart.
+
+    That frees memory object by object which the kernel takes back at once, and the run waits for it.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does it; there is no other way
+    atexit._run_exitfuncs()  # noqa: SLF001 - as above
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 def main() -> None:
     """Entry point of the process."""
     channel_fd, parent_pid = map(int, sys.argv[1:3])
@@ -281,6 +302,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; ending us is the supervisor's part
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     asyncio.run(_main(socket.socket(fileno=channel_fd)))
+    _end()
 
 
 if __name__ == "__main__":

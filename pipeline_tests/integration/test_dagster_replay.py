@@ -14,7 +14,7 @@ from pipeline.defs.replay import ReplayConfig, replay_job_and_sensor
 from pipeline.defs.resources import GuardedWriter
 from pipeline.errors import DatabaseUnavailable, SpecError
 from pipeline.model.dead_letters import LetterSelection
-from pipeline.model.report import Stage
+from pipeline.model.letter import Stage
 from pipeline.model.states import LetterState
 from pipeline.operations.dead_letters import decide
 from pipeline_tests.loading import FAST, fetch_value, load_one

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import PoolBroken, ReplayFailed, TargetMismatch
 from pipeline.model.dead_letters import LetterResult
-from pipeline.model.report import Stage
+from pipeline.model.letter import Stage
 from pipeline.model.states import LetterState
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one, set_failpoints
 from pipeline_tests.replaying import ACTOR, STRICT_PARCELS, assert_verified, edit, replay, results, states

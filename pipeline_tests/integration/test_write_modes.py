@@ -14,12 +14,13 @@ from pipeline.commands import status
 from pipeline.errors import DiscrepancyFound, SpecError, TargetMismatch
 from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.model.dead_letters import LetterResult
+from pipeline.model.letter import Stage
 from pipeline.model.partition import StaticPartitions
-from pipeline.model.report import CheckName, PartitionReport, Stage
+from pipeline.model.report import CheckName, PartitionReport
 from pipeline.model.table import QualifiedName, TableSpec, WriteMode
 from pipeline.operations.verify import run_verify
 from pipeline.postgres.catalogue import Target, create_staging
-from pipeline.postgres.ledger import LoadHandle
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.publication import publish_by_attach
 from pipeline_tests.loading import (
     Recorder,

@@ -21,8 +21,8 @@ from pipeline.contract.check import Checked, Contract
 from pipeline.contract.types import Integer, SmallInt, varchar
 from pipeline.errors import SourceError, TargetMismatch
 from pipeline.model.column import ColumnType, TypeName
+from pipeline.model.letter import Stage
 from pipeline.model.partition import DailyPartitions
-from pipeline.model.report import Stage
 
 
 class Reading(BaseModel):
@@ -364,7 +364,7 @@ def test_good_rows_are_never_handed_to_python(monkeypatch: pytest.MonkeyPatch) -
     def judged(*_: Any) -> Callable[..., Any]:
         raise AssertionError("a clean value went to pydantic")
 
-    monkeypatch.setattr("pipeline.contract.check.judge", judged)
+    monkeypatch.setattr("pipeline.contract.suspects.judge", judged)
     rows = 1_000
     source = frame(station=["ABC"] * rows, level=["7"] * rows, note=[None] * rows)
 

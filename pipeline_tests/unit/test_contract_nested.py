@@ -145,7 +145,7 @@ def test_good_documents_and_lists_are_never_handed_to_python(monkeypatch: pytest
     def judged(*_: Any) -> None:
         raise AssertionError("a clean value went to pydantic")
 
-    monkeypatch.setattr("pipeline.contract.check.judge", judged)
+    monkeypatch.setattr("pipeline.contract.suspects.judge", judged)
     model = create_model("Row", d=(Place, ...), l=(list[Place], ...), t=(list[str], ...), a=(Any, ...))
     rows = pl.DataFrame({"d": [HERE] * 50, "l": [[HERE]] * 50, "t": [["a", "b"]] * 50, "a": [{"x": [1, 2]}] * 50})
 

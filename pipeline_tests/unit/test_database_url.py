@@ -32,7 +32,9 @@ def test_without_a_given_url_the_embedded_server_of_the_home_folder_is_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ROWLEDGER_HOME", str(tmp_path))
-    monkeypatch.setattr(database.EmbeddedServer, "ensure_running", lambda server: f"embedded in {server.home}")
+    monkeypatch.setattr(
+        "pipeline.postgres.embedded.EmbeddedServer.ensure_running", lambda server: f"embedded in {server.home}"
+    )
     settings.cache_clear()
     assert target_url() == f"embedded in {tmp_path / 'postgres'}"
 

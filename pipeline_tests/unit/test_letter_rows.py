@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from pipeline.model.report import PayloadOf
+from pipeline.model.letter import PayloadOf
 from pipeline.model.table import TableSpec
 from pipeline.operations.letter_rows import (
     REDACTED,

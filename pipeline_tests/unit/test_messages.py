@@ -10,7 +10,7 @@ from pipeline.chunk_transaction import ChunkJob
 from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.model.manifest import ChunkDescriptor, ChunkPlan
 from pipeline.model.outcome import AlreadyCommitted, Committed, Failed, FailureKind
-from pipeline.postgres.ledger import LoadHandle
+from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.settings import WriterSettings
 from pipeline.workers.messages import (
     Assign,

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline.contract.payloads import dynamic_texts, frame_of_payloads, parse_dynamic, row_payloads
+from pipeline.contract.dynamic import dynamic_texts
+from pipeline.contract.payloads import frame_of_payloads, parse_dynamic, row_payloads
 from pipeline.errors import SourceError
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
 

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from pipeline.settings import Settings, WriterSettings, settings
+from pipeline.installation import Settings
+from pipeline.settings import WriterSettings, settings
 
 
 def test_the_defaults_are_within_their_bounds() -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.model.report import Stage
+from pipeline.model.letter import Stage
 from pipeline.model.states import (
     CHUNK_TRANSITIONS,
     LETTER_TRANSITIONS,

@@ -1,0 +1,46 @@
+"""A dead letter as a load writes it: a row that could not be written, and why."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["DeadLetter", "PayloadOf", "Stage"]
+
+
+class Stage(StrEnum):
+    """Where a row was refused."""
+
+    SOURCE = "source"  # by its own format: a line that is no row
+    TRANSFORM = "transform"  # by the spec's transform, which raised
+    CONTRACT = "contract"  # by the row model
+    COPY = "copy"  # by the server, while it was copied
+    KEY = "key"  # by the key: a row before it in the source has the same one
+    CRASH = "crash"  # by nobody: every worker that took the row died
+
+
+class PayloadOf(StrEnum):
+    """What a dead letter's payload holds."""
+
+    SOURCE = "source"  # the row as the source has it
+    LINE = "line"  # a line of the source that is no row
+    TRANSFORMED = "transformed"  # one of several rows that a transform made of one
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A row that could not be written, and why.
+
+    `row_no` counts from 0 in the partition's source as a whole; `part` counts the rows that a transform made of it. `payload`
+    is the row as JSON text with its exact values. `reason` may quote the row model's rules but never the row's values, so that
+    it may be logged; `traceback` may quote anything, and stays in the database.
+    """
+
+    row_no: int
+    stage: Stage
+    reason: str
+    payload: str
+    column: str | None = None
+    sqlstate: str | None = None
+    constraint: str | None = None
+    part: int = 0
+    payload_of: PayloadOf = PayloadOf.SOURCE
+    traceback: str = ""

@@ -1,0 +1,91 @@
+"""How a worker comes up and ends: with little, and leaving nothing undone."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import WriterSettings, child_environment
+from pipeline.workers import handle
+from pipeline.workers.messages import Hello, Stop, encode
+
+_SPEC = """
+import atexit, gc
+from pipeline.tables.flights import FLIGHTS as SPEC
+
+atexit.register(lambda: print("collects garbage" if gc.isenabled() else "lets garbage lie", end=""))
+"""
+_NOT_FOR_A_CLEAN_CHUNK = {
+    "dagster",
+    "filelock",
+    "pipeline.contract.cells",
+    "pipeline.contract.explain",
+    "pipeline.contract.nested",
+    "pipeline.contract.networks",
+    "pipeline.contract.payloads",
+    "pipeline.contract.rows",
+    "pipeline.contract.signature",
+    "pipeline.contract.suspects",
+    "pipeline.installation",
+    "pipeline.model.dead_letters",
+    "pipeline.model.partition",
+    "pipeline.model.report",
+    "pipeline.postgres.catalogue",
+    "pipeline.postgres.dead_letters",
+    "pipeline.postgres.embedded",
+    "pipeline.postgres.ledger",
+    "pipeline.preparation.letters",
+    "pipeline.preparation.transform",
+    "pipeline.replay_transaction",
+    "pipeline.source.arrow",
+    "pipeline.source.canonical",
+    "pipeline.source.rows_digest",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "pydantic_settings",
+    "sqlalchemy",
+}
+
+
+@pytest.mark.parametrize("source", ["parquet", "arrow_ipc", "csv", "ndjson", "python", "sql"])
+def test_a_worker_imports_nothing_that_a_clean_chunk_does_not_need(source: str) -> None:
+    code = f"import sys, pipeline.workers.process, pipeline.source.{source}; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True, check=True
+    )
+    excused = {"pipeline.source.arrow"} if source == "arrow_ipc" else set()
+    assert set(found.stdout.split()) & _NOT_FOR_A_CLEAN_CHUNK == excused
+
+
+def test_a_worker_collects_garbage_again_once_it_is_up_and_ends_as_a_process_does(tmp_path: Path) -> None:
+    (tmp_path / "spec_of_this_test.py").write_text(_SPEC)
+    hello = Hello(
+        url="postgresql://127.0.0.1:1/nowhere",
+        table="spec_of_this_test:SPEC",
+        settings=WriterSettings(connect_timeout_s=5),
+        holder="0" * 32,
+    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(encode(hello) + encode(Stop()))
+        ended = subprocess.run(
+            [sys.executable, "-m", "pipeline.workers.process", str(theirs.fileno()), str(os.getpid())],
+            pass_fds=[theirs.fileno()],
+            env=child_environment(PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, sys.path)])),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "collects garbage", "")
+
+
+@pytest.mark.parametrize(("found", "is_spared"), [({}, True), ({"a plugin": object()}, False), (None, False)])
+def test_only_where_pydantic_has_no_plugins_are_workers_told_not_to_look_for_any(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, object] | None, *, is_spared: bool
+) -> None:
+    monkeypatch.setattr("pydantic.plugin._loader._plugins", found)
+    assert ("PYDANTIC_DISABLE_PLUGINS" in handle._spared_search()) is is_spared
