@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= 3000
 SCALE ?= 1
 ROUNDS ?= 3
+ONLY ?=
 ROWS ?= 15193596
 CUTS ?= 3
 SECONDS ?= 600
@@ -46,10 +47,12 @@ format: $(STAMP) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-bench: $(STAMP) ## Measure against bare processes on TPC-H lineitem (make bench SCALE=0.1 ROUNDS=1 for a quick one)
+bench: $(STAMP) ## Race the peers on TPC-H lineitem (make bench SCALE=0.1 ROUNDS=1 for a quick one; ONLY=bare,rowledger)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
-	ROWLEDGER_HOME=.rowledger/bench $(BIN)/python -m benchmarks.against_bare --scale $(SCALE) --rounds $(ROUNDS)
-	ROWLEDGER_HOME=.rowledger/bench $(BIN)/rowledger db destroy --yes
+	export ROWLEDGER_HOME=.rowledger/bench; \
+	ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db destroy --yes >/dev/null; \
+	$(BIN)/python -m benchmarks.race --scale $(SCALE) --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)); status=$$?; \
+	ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db destroy --yes >/dev/null; exit $$status
 
 incident: $(STAMP) ## Replay the loss of the 198 rows (make incident ROWS=1000000 for a quick one; SEED=…, CUTS=…)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
