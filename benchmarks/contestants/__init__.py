@@ -51,7 +51,7 @@ CONTESTANTS = (
     ),
     Contestant(
         name="bare",
-        title="bare: polars → pgpq → asyncpg, 2 processes",
+        title="bare: polars, pgpq, asyncpg; two processes",
         entry="benchmarks.contestants.bare:load",
         packages=_BARE_PACKAGES,
         processes=2,
@@ -73,7 +73,7 @@ CONTESTANTS = (
     ),
     Contestant(
         name="rowledger-keyed",
-        title="Rowledger in full, primary key",
+        title="Rowledger in full, with primary key",
         entry="benchmarks.contestants.rowledger:load_keyed",
         packages=("rowledger",),
         table=KEYED_TABLE,
@@ -81,7 +81,7 @@ CONTESTANTS = (
     ),
     Contestant(
         name="bare-keyed",
-        title="bare, then ADD PRIMARY KEY and count",
+        title="bare, then primary key and count",
         entry="benchmarks.contestants.bare:load",
         after="benchmarks.contestants.bare:add_key_and_count",
         packages=_BARE_PACKAGES,
@@ -90,7 +90,7 @@ CONTESTANTS = (
     ),
     Contestant(
         name="adbc",
-        title="ADBC, 2 processes",
+        title="ADBC, two processes",
         entry="benchmarks.contestants.adbc:load",
         packages=("adbc-driver-postgresql", "polars", "pyarrow"),
         processes=2,
@@ -104,7 +104,7 @@ CONTESTANTS = (
     ),
     Contestant(
         name="psycopg",
-        title="psycopg 3, copy.write_row, 2 processes",
+        title="psycopg 3, write_row; two processes",
         entry="benchmarks.contestants.psycopg_rows:load",
         packages=("psycopg", "psycopg-binary", "polars"),
         processes=2,
@@ -118,7 +118,7 @@ CONTESTANTS = (
     ),
     Contestant(
         name="incident",
-        title="the incident's way: pydantic row by row, 2 processes",
+        title="the incident's way: pydantic row by row",
         entry="benchmarks.contestants.row_by_row:load",
         packages=("asyncpg", "polars", "pydantic"),
         processes=2,

@@ -11,7 +11,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import asyncpg
 from rich.console import Console
@@ -25,7 +27,7 @@ from benchmarks.race.server import Server
 from benchmarks.race.source import Source, differences, ensure_file, prepare
 from benchmarks.tables import LINEITEM
 from pipeline.contract.check import Contract
-from pipeline.postgres.database import target_url
+from pipeline.postgres.database import split_password, target_url
 from pipeline.settings import child_environment, settings
 
 _ROWS_PER_S_MIN = 3_000  # who is slower is taken to hang
@@ -77,6 +79,8 @@ def hold_race(chosen: Sequence[Contestant], url: str, landing: Path, *, rounds: 
             # Rotated, so that nobody always comes after the same neighbour.
             turn = number % max(len(runners), 1)
             for entrant in (*runners[turn:], *runners[:turn]):
+                if entrant.wrong:  # it has no figures any more
+                    continue
                 entrant.turns.append(_take_turn(server, source, entrant.contestant, number, scratch))
                 _report_progress(entrant, number, rounds, source.rows)
     return Race(
@@ -153,6 +157,7 @@ def _take_turn(server: Server, source: Source, contestant: Contestant, number: i
         log=scratch / f"{contestant.name}.log",
         deadline_s=_PATIENCE_S + source.rows / _ROWS_PER_S_MIN,
     )
+    measured = replace(measured, output=_without_password(measured.output, server.url))
     server_cpu_s = None if cpu_s is None else (server.cpu_s() or cpu_s) - cpu_s
     shutil.rmtree(folder)
     wrong = None
@@ -167,6 +172,14 @@ def _take_turn(server: Server, source: Source, contestant: Contestant, number: i
         except asyncpg.PostgresError as error:
             wrong = str(error)
     return Turn(number, measured, server_cpu_s, wrong)
+
+
+def _without_password(text: str, url: str) -> str:
+    """What a contestant has printed, for figures that go anywhere: some quote the URL they cannot reach."""
+    password = split_password(url)[1]
+    for form in (password, quote(password or "", safe="")):
+        text = text.replace(form, "***") if form else text
+    return text
 
 
 def _report_progress(entrant: Entrant, number: int, rounds: int, rows: int) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import threading
 import time
@@ -56,6 +55,13 @@ class _Sampler:
         self._stop.set()
         self._thread.join()
 
+    def kill(self) -> None:
+        """End the whole tree, the youngest first."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (*reversed(self._root.children(recursive=True)), self._root):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+
     def _run(self) -> None:
         tree: list[psutil.Process] = []
         looked = -_LOOK_FOR_CHILDREN_S
@@ -69,9 +75,7 @@ class _Sampler:
             self.rss_tree_bytes = max(self.rss_tree_bytes, sum(sizes))
             if time.monotonic() > self._deadline and not self.expired:
                 self.expired = True
-                for process in reversed(tree):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.send_signal(signal.SIGKILL)
+                self.kill()
 
 
 def measure(command: Sequence[str], *, environment: Mapping[str, str], log: Path, deadline_s: float) -> Measured:
@@ -83,7 +87,11 @@ def measure(command: Sequence[str], *, environment: Mapping[str, str], log: Path
         )
         with _Sampler(process.pid, deadline_s) as sampler:
             # The kernel's own account of this child and all that it has waited for; other children of ours are not in it.
-            _, status, usage = os.wait4(process.pid, 0)
+            try:
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:  # Ctrl-C
+                sampler.kill()
+                raise
             wall_s = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)  # so that nobody waits for it again
     return Measured(

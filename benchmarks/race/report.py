@@ -125,7 +125,8 @@ class Race:
     @property
     def title(self) -> str:
         """One line above table and chart."""
-        return f"TPC-H lineitem, {self.rows:,} rows, {self.rounds} rounds, medians"
+        rounds = "one round" if self.rounds == 1 else f"medians of {self.rounds} rounds"
+        return f"TPC-H lineitem, {self.rows:,} rows, {rounds}"
 
     def rate_krows_per_s(self, entrant: Entrant) -> float:
         """Median rate."""

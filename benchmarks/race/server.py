@@ -1,7 +1,6 @@
 """The server as the harness sees it: tables of the benchmark's own schema, checkpoints, CPU seconds, what a table holds."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,6 +19,7 @@ T = TypeVar("T")
 
 _STATEMENT_TIMEOUT_S = 1_800
 _CLOCKS_DIFFER_S = 2.0  # psutil knows a process's start to the tick, the server its own a moment later
+_MARK = "made by make bench, which drops it"
 _NO_ROWS_BINARY = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
 
 
@@ -57,12 +57,23 @@ class Server:
         return self._postmaster is not None
 
     def empty_schema(self) -> None:
-        """Drop everything in our schema: nobody's table is to be vacuumed while the next contestant is measured."""
-        self._execute("set client_min_messages = warning", f"drop schema if exists {SCHEMA} cascade")
-        self._execute(f"create schema {SCHEMA}")
+        """Drop everything in our schema: nobody's table is to be vacuumed while the next contestant is measured.
+
+        Raises SystemExit if somebody else has made a schema of that name.
+        """
+        self.drop_schema()
+        self._execute(f"create schema {SCHEMA}; comment on schema {SCHEMA} is '{_MARK}'")
 
     def drop_schema(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind. Raises SystemExit as `empty_schema` does."""
+        mark = self._fetch(
+            f"select coalesce((select coalesce(obj_description(oid, 'pg_namespace'), '') from pg_namespace"  # noqa: S608
+            f" where nspname = '{SCHEMA}'), '{_MARK}')"
+        )
+        if mark != _MARK:
+            raise SystemExit(
+                f"the database has a schema {SCHEMA} that this benchmark has not made; it would be dropped"
+            )
         self._execute("set client_min_messages = warning", f"drop schema if exists {SCHEMA} cascade")
 
     def create_table(self, name: str) -> None:
@@ -79,14 +90,16 @@ class Server:
         """CPU seconds of the server and all its processes, dead ones included; None if it runs elsewhere."""
         if self._postmaster is None:
             return None
-        times = [self._postmaster.cpu_times()]
-        for child in self._postmaster.children():
-            with contextlib.suppress(
-                psutil.NoSuchProcess
-            ):  # a backend that ends just now counts with its parent next time
-                times.append(child.cpu_times())
-        ended = times[0].children_user + times[0].children_system
-        return float(sum(one.user + one.system for one in times) + ended)
+        while True:
+            own = self._postmaster.cpu_times()
+            try:
+                times = [own, *(child.cpu_times() for child in self._postmaster.children())]
+            except psutil.NoSuchProcess:
+                continue
+            after = self._postmaster.cpu_times()
+            # A backend that ends between two looks would be counted by neither: then look again.
+            if (after.children_user, after.children_system) == (own.children_user, own.children_system):
+                return float(sum(one.user + one.system for one in times) + own.children_user + own.children_system)
 
     def contents(self, table: str) -> Contents:
         """Rows and digest; raises asyncpg's error if there is no such table.
