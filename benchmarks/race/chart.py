@@ -10,6 +10,8 @@ from benchmarks.race.report import Race
 
 _PAPER, _INK, _FAINT, _OURS, _OTHERS = "#ffffff", "#1f2328", "#59636e", "#0969da", "#b6c2cf"
 
+_PEERS = ("polars", "pgpq", "asyncpg", "adbc-driver-postgresql", "duckdb", "psycopg", "dlt", "pydantic")
+
 
 def draw(path: Path, race: Race) -> None:
     """Write the chart in the format of the path's suffix, on a ground of its own, so that it can be read on a dark page too."""
@@ -19,7 +21,7 @@ def draw(path: Path, race: Race) -> None:
     colours = [_OURS if one.contestant.name.startswith("rowledger") else _OTHERS for one in shown]
     # Outlines instead of text, so that it looks the same everywhere; a fixed salt, so that the same result is the same file.
     with mpl.rc_context({"font.size": 10, "svg.hashsalt": "race", "svg.fonttype": "path"}):
-        figure = Figure(figsize=(10.4, 1.5 + 0.36 * len(shown)), facecolor=_PAPER, layout="constrained")
+        figure = Figure(figsize=(10.4, 1.7 + 0.36 * len(shown)), facecolor=_PAPER, layout="constrained")
         figure.suptitle(race.title, color=_INK, fontsize=13, x=0.014, ha="left")
         rates, seconds = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
         _bars(rates, titles, [race.rate_krows_per_s(one) for one in shown], colours, "{:,.0f}")
@@ -44,4 +46,5 @@ def _bars(axes: Axes, titles: list[str], values: list[float], colours: list[str]
 def _where(race: Race) -> str:
     machine, server = race.machine, race.server
     place = "the same" if server["is_local"] else "another"
-    return f"{machine['cpu']}, {machine['cores']:g} cores; PostgreSQL {server['version']} on {place} machine"
+    peers = ", ".join(f"{name} {race.versions[name]}" for name in _PEERS if name in race.versions)
+    return f"{machine['cpu']}, {machine['cores']:g} cores; PostgreSQL {server['version']} on {place} machine\n{peers}"

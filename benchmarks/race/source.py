@@ -46,7 +46,15 @@ def ensure_file(landing: Path, scale: float) -> Path:
         tool = Path(sys.executable).with_name("tpchgen-cli")
         if not tool.exists():
             raise SystemExit("tpchgen-cli is missing; install it with the extra: pip install '.[bench]'")
-        command = [tool, "parquet", "-s", f"{scale:g}", "--tables=lineitem", f"--output-dir={folder}", "--overwrite"]
+        command: list[str | Path] = [
+            tool,
+            "parquet",
+            "-s",
+            f"{scale:g}",
+            "--tables=lineitem",
+            f"--output-dir={folder}",
+            "--overwrite",
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own arguments
         marker.touch()
     return file

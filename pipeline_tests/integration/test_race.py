@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import uuid
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import polars as pl
@@ -76,6 +78,17 @@ def _schemas(url: str) -> list[str]:
     return asyncio.run(read())
 
 
+def _execute(url: str, statements: str) -> None:
+    async def execute() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(statements)
+        finally:
+            await connection.close()
+
+    asyncio.run(execute())
+
+
 def test_all_contestants_load_the_same_rows_and_every_figure_is_there(empty_database: str, landing: Path) -> None:
     race = _race(empty_database, landing, *(one for one in CONTESTANTS if one.name in _HONEST))
 
@@ -128,14 +141,29 @@ def test_who_is_not_installed_is_left_out_with_the_reason(empty_database: str, l
 
 
 def test_somebody_elses_schema_of_that_name_is_left_alone(empty_database: str, landing: Path) -> None:
-    async def create() -> None:
-        connection = await asyncpg.connect(empty_database)
-        await connection.execute(f"create schema {SCHEMA}")
-        await connection.close()
-
-    asyncio.run(create())
+    _execute(empty_database, f"create schema {SCHEMA}")
 
     with pytest.raises(SystemExit, match="has not made"):
         _race(empty_database, landing, _cheat("load_nothing"))
 
     assert SCHEMA in _schemas(empty_database)
+
+
+def test_a_role_that_may_little_gets_a_race_without_checkpoints_and_ceiling(empty_database: str, landing: Path) -> None:
+    parts = urlsplit(empty_database)
+    role = f"rowledger_racer_{uuid.uuid4().hex[:12]}"
+    _execute(
+        empty_database,
+        f"create role {role} login password 'racing'; grant create on database {parts.path[1:]} to {role}",
+    )
+    try:
+        url = urlunsplit(parts._replace(netloc=f"{role}:racing@{parts.netloc.rpartition('@')[2]}"))
+        race = _race(url, landing, *(one for one in CONTESTANTS if one.name in {"ceiling", "bare"}))
+    finally:
+        _execute(empty_database, f"drop owned by {role}; drop role {role}")
+
+    ceiling, bare = race.entrants
+    assert not race.failed
+    assert (ceiling.skipped or "").startswith("the server cannot read files of this machine: ")
+    assert bare.ran
+    assert any("checkpoint" in note for note in race.notes)
