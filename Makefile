@@ -48,10 +48,12 @@ format: $(STAMP) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-bench: $(STAMP) ## Measure against bare processes on TPC-H lineitem (make bench SCALE=0.1 ROUNDS=1 for a quick one)
+bench: $(STAMP) ## Race the peers on TPC-H lineitem (make bench SCALE=0.1 ROUNDS=1 for a quick one; ONLY=bare,rowledger)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
-	ROWLEDGER_HOME=.rowledger/bench $(BIN)/python -m benchmarks.against_bare --scale $(SCALE) --rounds $(ROUNDS)
-	ROWLEDGER_HOME=.rowledger/bench $(BIN)/rowledger db destroy --yes
+	export ROWLEDGER_HOME=.rowledger/bench; \
+	ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db destroy --yes >/dev/null; \
+	$(BIN)/python -m benchmarks.race --scale $(SCALE) --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)); status=$$?; \
+	ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db destroy --yes >/dev/null; exit $$status
 
 bench-scale: $(STAMP) ## Measure how loads scale and what each part costs (make bench-scale SCALE=0.1 SIZES=0.05,0.2 ONLY=size,start)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'

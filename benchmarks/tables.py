@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from benchmarks.contestants.task import KEY, KEYED_TABLE, SCHEMA, TABLE
 from pipeline.contract.types import Integer, varchar
 from pipeline.model.table import TableSpec
 from pipeline.source.parquet import ParquetFiles
@@ -36,4 +37,6 @@ class Lineitem(BaseModel):
 
 _SOURCE = ParquetFiles(path="{landing}/lineitem/lineitem.parquet")
 LINEITEM = TableSpec(name="lineitem", row=Lineitem, source=_SOURCE)
-LINEITEM_KEYED = TableSpec(name="lineitem_keyed", row=Lineitem, source=_SOURCE, key=("l_orderkey", "l_linenumber"))
+LINEITEM_KEYED = TableSpec(name="lineitem_keyed", row=Lineitem, source=_SOURCE, key=KEY)
+RACE = TableSpec(name="race", target=f"{SCHEMA}.{TABLE}", row=Lineitem, source=_SOURCE)
+RACE_KEYED = TableSpec(name="race_keyed", target=f"{SCHEMA}.{KEYED_TABLE}", row=Lineitem, source=_SOURCE, key=KEY)

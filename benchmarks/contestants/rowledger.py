@@ -1,0 +1,46 @@
+"""Rowledger itself: contract, ledger, guards, reconcile and publish, with its default settings."""
+
+import logging
+import sys
+
+from benchmarks.contestants.task import Task
+from benchmarks.tables import RACE, RACE_KEYED
+from pipeline.model.report import PartitionReport, Progress
+from pipeline.model.table import TableSpec
+from pipeline.operations.load import run_load
+from pipeline.settings import WriterSettings
+
+
+class _ErrorsOnly:
+    """An observer for whom a run that goes well says nothing."""
+
+    def log(self, level: int, message: str) -> None:
+        if level >= logging.ERROR:
+            print(message, file=sys.stderr)
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def finished(self, report: PartitionReport) -> None: ...
+
+
+def load(task: Task) -> None:
+    """In full, no key."""
+    _load(task, RACE, WriterSettings())
+
+
+def load_without_fingerprint(task: Task) -> None:
+    """The same, with counts alone compared before publishing."""
+    _load(task, RACE, WriterSettings(fingerprint=False))
+
+
+def load_keyed(task: Task) -> None:
+    """In full, with the primary key of the contract."""
+    _load(task, RACE_KEYED, WriterSettings())
+
+
+def _load(task: Task, spec: TableSpec, writer: WriterSettings) -> None:
+    (report,) = run_load(
+        spec, ["all"], url=task.url, landing_dir=task.landing, writer=writer, run_id=None, observer=_ErrorsOnly()
+    )
+    if report.error is not None:
+        raise report.error
