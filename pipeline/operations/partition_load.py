@@ -1,74 +1,45 @@
 """The load of one partition: plan, begin, commit its chunks, reconcile, publish; and the report of how it went."""
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import asyncpg
 
-from pipeline.chunk_transaction import ChunkJob
-from pipeline.contract.check import Contract
 from pipeline.errors import (
-    ChunkFailed,
     DatabaseUnavailable,
     DeadLetterBudgetSpent,
     DiscrepancyFound,
-    Fenced,
-    RowledgerError,
     SourceError,
     TargetMismatch,
 )
 from pipeline.failpoints import Place, async_failpoint, failpoint
-from pipeline.model.column import Column, TypeName
+from pipeline.model.column import TypeName
 from pipeline.model.manifest import ChunkDescriptor, ChunkPlan, Manifest
-from pipeline.model.outcome import Failed, FailureKind, IncidentKind, Probed, Replayed
+from pipeline.model.outcome import IncidentKind
 from pipeline.model.partition import Partition
-from pipeline.model.report import Observer, PartitionReport
+from pipeline.model.report import PartitionReport
 from pipeline.model.source import Scope
 from pipeline.model.states import ChunkState
-from pipeline.model.table import Drift, TableSpec
-from pipeline.model.transform import FrameTransform, RowTransform
 from pipeline.operations.begin import Beginning, BegunLoad
-from pipeline.operations.control import Control
+from pipeline.operations.committing import ChunkCommits, Committing
 from pipeline.operations.publish import FinishedLoad, Verdict, find_repeated, finish_load, reject_load
+from pipeline.operations.run_context import RunContext
+from pipeline.operations.source_columns import SourceColumns
 from pipeline.operations.streaming import iterate_in_thread
 from pipeline.operations.threads import in_thread
-from pipeline.operations.upkeep import Tally, Upkeep
-from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
-from pipeline.postgres.evolution import add_columns, align_staging
-from pipeline.postgres.ledger import Holder, read_chunk_totals, record_spooled_chunk, seal_load
+from pipeline.postgres.evolution import align_staging
+from pipeline.postgres.ledger import read_chunk_totals, record_spooled_chunk, seal_load
 from pipeline.postgres.queries import query
 from pipeline.postgres.sqlstate import summarize
-from pipeline.settings import WriterSettings, settings
-from pipeline.workers.supervisor import Supervisor
+from pipeline.settings import settings
 
-__all__ = ["PartitionLoad", "RunContext"]
+__all__ = ["PartitionLoad"]
 
 _ROUNDS_MAX = 3  # of committing what a crash of the server has undone
 _EXACT_NUMBERS = {TypeName.NUMERIC, TypeName.JSONB}  # hold more digits than a double does
-
-
-@dataclass(frozen=True, slots=True)
-class RunContext:
-    """What all partitions of a run share."""
-
-    spec: TableSpec
-    target: Target
-    landing_dir: Path
-    writer: WriterSettings
-    holder: Holder
-    run_id: str | None
-    control: Control
-    supervisor: Supervisor
-    upkeep: Upkeep
-    observer: Observer
-    tallies: Mapping[str, Tally]
 
 
 class PartitionLoad:
@@ -83,7 +54,8 @@ class PartitionLoad:
         self._spool_dir = spool_dir
         self._begun: BegunLoad | None = None
         self._verdict: Verdict | None = None
-        self._settled: set[str] = set()  # paths whose columns were held against the contract
+        self._source_columns = SourceColumns(run, partition)
+        self._commits = ChunkCommits(run, partition)
 
     async def run(self) -> PartitionReport:
         """Load the partition, and say how it went."""
@@ -114,7 +86,7 @@ class PartitionLoad:
         if self._spec.source.spools:
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
-        await self._settle_columns([chunk.descriptor for chunk in manifest.chunks])
+        self._target = await self._source_columns.settle([chunk.descriptor for chunk in manifest.chunks], self._target)
         repeated = await find_repeated(self._run.control, self._spec, self._target, self._partition, manifest)
         if repeated is not None:
             self._say(f"{self._name}: {repeated.note}")
@@ -153,9 +125,11 @@ class PartitionLoad:
             self._produce, item_timeout_s=limits.planning_timeout_s, close_timeout_s=limits.close_timeout_s
         )
         allowed = self._spec.dead_letters.rows_max  # of a share nobody knows yet how many rows it is
-        async with coming as descriptors, _Committing() as committing:
+        async with coming as descriptors, Committing() as committing:
             while (descriptor := await self._next(descriptors)) is not None:
-                if await self._settle_columns([descriptor]):
+                target = await self._source_columns.settle([descriptor], self._target)
+                if target is not self._target:
+                    self._target = target
                     await self._align_staging(begun)
                 chunk = ChunkPlan(len(chunks), self._tally.enqueued_rows, descriptor)
                 chunks.append(chunk)
@@ -163,21 +137,24 @@ class PartitionLoad:
                 self._tally.chunks += 1
                 match await self._record(begun, chunk):
                     case ChunkState.PENDING:
-                        committing.start(self._commit_chunk(begun.handle, chunk, allowed))
+                        committing.start(self._commit(begun, chunk, allowed))
                     case ChunkState.COMMITTED:
                         pass
                     case None:
                         await committing.cancel()
                         begun = await self._start_over(begun, chunks)
                         for again in chunks:
-                            committing.start(self._commit_chunk(begun.handle, again, allowed))
+                            committing.start(self._commit(begun, again, allowed))
         manifest = Manifest(tuple(chunks))
         await async_failpoint(Place.BEFORE_SEAL, partition=self._partition.key)
         if not await self._seal(begun, manifest):
             begun = await self._start_over(begun, chunks)
-            await self._commit_all(begun.handle, chunks, allowed)
+            await self._commits.commit_all(begun.handle, chunks, self._target.columns, allowed)
             await self._seal(begun, manifest)
         return manifest
+
+    async def _commit(self, begun: BegunLoad, chunk: ChunkPlan, allowed: int) -> None:
+        await self._commits.commit(begun.handle, chunk, self._target.columns, allowed)
 
     def _produce(self) -> Iterator[ChunkDescriptor]:
         """The source's chunks; in the producer's thread."""
@@ -221,44 +198,6 @@ class PartitionLoad:
         return again
 
     # ---- both
-
-    async def _settle_columns(self, descriptors: Sequence[ChunkDescriptor]) -> bool:
-        """Hold the columns that the source has against the contract, before its rows are; raises SourceError.
-
-        Under `Drift.EVOLVE` the target gets the columns that it lacks; says whether the target has other columns now. Behind
-        a transform of frames the source's columns say nothing: there it is each chunk's check that judges.
-        """
-        if isinstance(self._spec.transform, FrameTransform):
-            return False
-        by_path = {descriptor.path: descriptor for descriptor in descriptors if descriptor.path not in self._settled}
-        source, timeout_s = self._spec.source, self._run.writer.planning_timeout_s
-        schemas = await in_thread(
-            lambda: {
-                tuple(source.frame_schema(descriptor).items()): descriptor.origin for descriptor in by_path.values()
-            },
-            timeout_s=timeout_s,
-        )
-        self._settled |= set(by_path)
-        contract = Contract.of(self._spec.row)
-        new: dict[str, Column] = {}
-        for schema, origin in schemas.items():
-            try:
-                contract.require_columns(dict(schema), drift=self._spec.drift)
-            except SourceError as error:
-                raise SourceError(f"{origin}: {error}") from None
-            if self._spec.drift is Drift.EVOLVE:
-                new |= {column.name: column for column in contract.columns_for(dict(schema))}
-        brought = [column for name, column in new.items() if name not in self._target.column_types]
-        if not brought:
-            return False
-        names = ", ".join(column.name for column in brought)
-        self._say(f"{self._name}: the source has columns that are not in the contract ({names}); the table gets them")
-        self._target = await self._run.control.transaction(
-            f"{self._name}: add columns",
-            lambda connection: add_columns(connection, self._target, brought),
-            lock_timeout_s=self._run.writer.publish_lock_timeout_s,
-        )
-        return True
 
     async def _align_staging(self, begun: BegunLoad) -> None:
         await self._run.control.transaction(
@@ -310,7 +249,7 @@ class PartitionLoad:
         assert begun is not None  # noqa: S101 - what has not begun cannot finish
         load = FinishedLoad(self._spec, self._target, self._partition, manifest, begun.handle)
         for _ in range(_ROUNDS_MAX):
-            await self._commit_all(begun.handle, pending, allowed)
+            await self._commits.commit_all(begun.handle, pending, self._target.columns, allowed)
             finished = await finish_load(self._run.control, load, self._run.writer, self._say)
             if isinstance(finished, Verdict):
                 self._tally.set(finished.totals)
@@ -322,40 +261,6 @@ class PartitionLoad:
             f"{self._name}: {len(pending)} chunks are pending in the ledger though they were reported as committed, or the "
             f"staging table's key is gone, {_ROUNDS_MAX} times over"
         )
-
-    async def _commit_all(self, handle: LoadHandle, chunks: Sequence[ChunkPlan], allowed: int) -> None:
-        """Have these chunks committed; the first failure calls the others off."""
-        async with _Committing() as committing:
-            for chunk in chunks:
-                committing.start(self._commit_chunk(handle, chunk, allowed))
-
-    async def _commit_chunk(self, handle: LoadHandle, chunk: ChunkPlan, allowed: int) -> None:
-        key = self._partition.key
-        job = ChunkJob(handle, self._partition, chunk, self._target.columns, attempt=1, dead_letters_max=allowed)
-        outcome = await self._run.supervisor.commit(job)
-        self._tally.retries += outcome.retries
-        if isinstance(outcome, Failed):
-            if outcome.failure is FailureKind.FATAL and outcome.traceback:
-                self._run.observer.log(logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}")
-            error = _as_error(outcome, self._spec.name, key, chunk.chunk_no)
-            raise (
-                DeadLetterBudgetSpent(f"{error}: {self._budget}") if isinstance(error, DeadLetterBudgetSpent) else error
-            )
-        assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
-        self._tally.add(outcome)
-        self._say_rate(chunk, outcome.check_s)
-        if self._tally.dead_lettered_rows > allowed:
-            raise DeadLetterBudgetSpent(
-                f"{self._name}: {self._tally.dead_lettered_rows} rows refused so far, the budget is {self._budget}"
-            )
-
-    def _say_rate(self, chunk: ChunkPlan, check_s: float) -> None:
-        """How fast rows are checked where that is done one by one."""
-        slowly = Contract.of(self._spec.row).row_by_row is not None or isinstance(self._spec.transform, RowTransform)
-        if slowly and check_s > 0:
-            self._say(
-                f"{self._name}, chunk {chunk.chunk_no}: {chunk.rows / check_s:,.0f} rows/s through Python, a worker"
-            )
 
     def _scope(self) -> Scope:
         columns = self._target.columns
@@ -391,71 +296,8 @@ class PartitionLoad:
         )
 
     @property
-    def _budget(self) -> str:
-        """Of a source that still produces nobody knows yet what the share comes to."""
-        budget = self._spec.dead_letters
-        return f"rows_max {budget.rows_max}" if self._spec.source.spools else budget.told(self._tally.enqueued_rows)
-
-    @property
     def _name(self) -> str:
         return f"table {self._spec.name}, partition {self._partition.key}"
 
     def _say(self, message: str) -> None:
         self._run.observer.log(logging.INFO, message)
-
-
-class _Committing:
-    """Chunks being committed. The first that fails calls off the others, and whoever is in the block."""
-
-    def __init__(self) -> None:
-        self._group = asyncio.TaskGroup()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self, committing: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(self._group.create_task(committing))
-
-    async def cancel(self) -> None:
-        """Call off what was started so far; the block goes on."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
-    ) -> None:
-        try:
-            await self._group.__aexit__(kind, error, frames)
-        except BaseExceptionGroup as group:
-            raise _first(group) from None
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that came first; the others are its consequences, or will be met again by the rerun."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _as_error(outcome: Failed, table: str, partition_key: str, chunk_no: int) -> RowledgerError:
-    """A worker's failure as the error its reader acts on."""
-    text = f"table {table}, partition {partition_key}, chunk {chunk_no}: {outcome.summary}"
-    match outcome.failure:
-        case FailureKind.FENCED:
-            return Fenced(text)
-        case FailureKind.SOURCE:
-            return SourceError(text)
-        case FailureKind.BUDGET:
-            return DeadLetterBudgetSpent(text)
-        case FailureKind.TRANSIENT | FailureKind.CONNECTION_LOST | FailureKind.TIMED_OUT:
-            return DatabaseUnavailable(f"{text} (after {outcome.retries} retries); a rerun resumes at this chunk")
-        case FailureKind.FATAL:
-            return ChunkFailed(
-                f"{text}; a rerun resumes at this chunk",
-                partition_key=partition_key,
-                chunk_no=chunk_no,
-                worker_traceback=outcome.traceback,
-            )

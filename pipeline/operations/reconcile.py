@@ -37,7 +37,8 @@ async def measure_relation(
 ) -> Measured:
     """Count the rows, and sum their columns in the same scan. `relation` is a quoted name."""
     expressions = fingerprint_sql(columns, quote_identifier) if fingerprint else []
-    row = await connection.fetchrow(
+    # Not fetchrow: it asks for one row at most, and the server runs a query with such a limit without parallel workers.
+    (row,) = await connection.fetch(
         f"select {', '.join(['count(*)', *expressions])} from {relation} where {predicate}"  # noqa: S608 - all quoted
     )
     return Measured(row[0], fingerprint_from_row(columns, row[0], tuple(row)[1:]) if fingerprint else None)

@@ -47,7 +47,6 @@ max_connections = 200
 shared_buffers = 256MB
 max_wal_size = 4GB
 checkpoint_timeout = 15min
-wal_compression = on
 fsync = on
 jit = off
 timezone = 'UTC'

@@ -107,6 +107,10 @@ class Slot:
         self._worker: WorkerHandle | None = None
         self._attempts = 0  # at the chunk in hand
 
+    async def start(self) -> None:
+        """Start the worker before there is a chunk for it; raises PoolBroken."""
+        await self._living_worker()
+
     async def serve(self, job: ChunkJob) -> ChunkOutcome:
         """Have the chunk committed, with one worker after another, without the rows that kill them if need be.
 

@@ -1,12 +1,13 @@
 """The supervisor: hands chunks to slots, and gives up loudly when too many workers die."""
 
 import asyncio
+import contextlib
 import logging
 from types import TracebackType
 from typing import Self
 
 from pipeline.chunk_transaction import ChunkJob
-from pipeline.errors import WriterClosed
+from pipeline.errors import PoolBroken, WriterClosed
 from pipeline.model.outcome import ChunkOutcome
 from pipeline.postgres.outage import OutageGate
 from pipeline.workers.handle import LogSink
@@ -15,14 +16,23 @@ from pipeline.workers.slot import Notice, Pool, Slot
 
 __all__ = ["Supervisor"]
 
-_Request = tuple[ChunkJob, "asyncio.Future[ChunkOutcome]"]
+_Request = (
+    tuple[ChunkJob, "asyncio.Future[ChunkOutcome]"] | None
+)  # None: start your worker, there will be something to do
 
 
 class Supervisor:
-    """A pool of workers for one run: an async context manager. `hello.settings.workers` says how many."""
+    """A pool of workers for one run: an async context manager. `hello.settings.workers` says how many.
 
-    def __init__(self, hello: Hello, *, gate: OutageGate, notice: Notice, log: LogSink) -> None:
+    A worker is started when its slot gets a first chunk; for `chunks_expected` of them at once, so that they come up while the
+    run still plans.
+    """
+
+    def __init__(
+        self, hello: Hello, *, gate: OutageGate, notice: Notice, log: LogSink, chunks_expected: int = 0
+    ) -> None:
         self._pool = Pool(hello, gate, notice, log)
+        self._chunks_expected = chunks_expected
         self._requests: asyncio.Queue[_Request] = asyncio.Queue()
         self._slots: list[asyncio.Task[None]] = []
         self._closed = True
@@ -37,6 +47,8 @@ class Supervisor:
         self._closed = False
         count = self._pool.limits.workers
         self._slots = [asyncio.create_task(self._run_slot(), name=f"slot {n}") for n in range(count)]
+        for _ in range(min(count, self._chunks_expected)):
+            self._requests.put_nowait(None)
         self._pool.log(logging.INFO, f"pool of {count} workers open")
         return self
 
@@ -49,8 +61,8 @@ class Supervisor:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
         while not self._requests.empty():
-            _, future = self._requests.get_nowait()
-            future.cancel()
+            if (request := self._requests.get_nowait()) is not None:
+                request[1].cancel()
         workers = list(self._pool.workers)
         ending = (worker.discard() if kind is not None else self._pool.retire(worker) for worker in workers)
         await asyncio.gather(*ending, return_exceptions=True)
@@ -68,7 +80,12 @@ class Supervisor:
     async def _run_slot(self) -> None:
         slot = Slot(self._pool)
         while True:
-            job, future = await self._requests.get()
+            request = await self._requests.get()
+            if request is None:
+                with contextlib.suppress(PoolBroken):  # whoever has a chunk will be told
+                    await slot.start()
+                continue
+            job, future = request
             if future.done():  # its load has failed or was cancelled meanwhile
                 continue
             try:

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError, create_model
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, create_model
 
 from pipeline.contract.check import Contract
 from pipeline.contract.types import Integer, Real, SmallInt, varchar
@@ -128,9 +128,10 @@ CASES: list[tuple[Any, list[tuple[Any, Any]]]] = [
 ]  # fmt: skip
 
 REFUSED = object()
+INSTANT = TypeAdapter(datetime)
 
 
-def declared_refusal(kind: Any, value: Any) -> bool:
+def declared_refusal(kind: Any, value: Any) -> bool:  # noqa: PLR0911, one line a conversion
     """The conversions that pydantic makes and Rowledger refuses."""
     temporal = kind in (date, datetime, time, AwareDatetime)
     match value:
@@ -140,12 +141,31 @@ def declared_refusal(kind: Any, value: Any) -> bool:
             return abs(value) > 2**53
         case Decimal() if kind is float:
             return Decimal(repr(float(value))) != value
+        case str() if kind is float:
+            return _is_beyond_double(value)
+        case str() if kind is date and _is_instant(value):
+            return True
         case str() if temporal:
             return bool(
                 re.fullmatch(r"\s*[-+]?[0-9._]+([eE][-+]?[0-9]+)?\s*", value) or re.search(r"\.\d{6}\d*[1-9]", value)
             )
         case _:
             return False
+
+
+def _is_beyond_double(text: str) -> bool:
+    try:
+        exact, double = Decimal(text.strip()), float(text)
+    except (ArithmeticError, ValueError):
+        return False
+    return exact.is_finite() and (math.isinf(double) or (double == 0 and exact != 0))
+
+
+def _is_instant(text: str) -> bool:
+    try:
+        return INSTANT.validate_python(text).tzinfo is not None
+    except ValidationError:
+        return False
 
 
 def expected(model: type[BaseModel], kind: Any, column: Any, value: Any) -> Any:  # noqa: PLR0911, one line a type

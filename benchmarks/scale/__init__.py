@@ -1,0 +1,1 @@
+"""How Rowledger behaves as loads grow: `python -m benchmarks.scale`, one module a question."""

@@ -1,0 +1,115 @@
+"""The target server as the benchmark sees it: its CPU, its free disk, and a schema and a database that are gone in the end."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import psutil
+
+from benchmarks.scale.tables import SCHEMA
+
+DATABASE = SCHEMA
+_STATEMENT_TIMEOUT_S = 3_600
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements, each in a transaction of its own."""
+
+    async def run(connection: asyncpg.Connection) -> None:
+        for statement in statements:
+            await connection.execute(statement, timeout=_STATEMENT_TIMEOUT_S)
+
+    asyncio.run(_connected(url, run))
+
+
+def fetch(url: str, sql: str, *parameters: object) -> list[asyncpg.Record]:
+    """The rows of a query."""
+    return list(asyncio.run(_connected(url, lambda connection: connection.fetch(sql, *parameters))))
+
+
+def fetch_value(url: str, sql: str, *parameters: object) -> Any:  # noqa: ANN401 - whatever the query gives
+    """The first value of a query's first row."""
+    return fetch(url, sql, *parameters)[0][0]
+
+
+def clear(url: str) -> None:
+    """Nobody's table stays: autovacuum would work on it while the next load is measured."""
+    execute(url, f"drop schema if exists {SCHEMA} cascade")
+    with contextlib.suppress(asyncpg.InsufficientPrivilegeError):  # a server of the user's choice: then it is left out
+        execute(url, "checkpoint")
+
+
+def leave_nothing(url: str) -> None:
+    """Drop the tables, and what the ledger has of them, staging tables of killed loads included."""
+    execute(url, f"drop schema if exists {SCHEMA} cascade")
+    if fetch_value(url, "select to_regclass('rowledger.load') is null"):
+        return
+    loads = [row[0] for row in fetch(url, "select load_id from rowledger.load where target like $1", f"{SCHEMA}.%")]
+    execute(url, *(f"drop table if exists rowledger.staging_{load_id}" for load_id in loads))
+    asyncio.run(
+        _connected(
+            url,
+            lambda connection: connection.execute(
+                "delete from rowledger.load where load_id = any($1::bigint[])", loads
+            ),
+        )
+    )
+
+
+@contextlib.contextmanager
+def own_database(url: str) -> Iterator[str | None]:
+    """The URL of a fresh database beside the target's, for what goes to fixed tables; None where we may not make one."""
+    try:
+        execute(url, f"drop database if exists {DATABASE} with (force)", f"create database {DATABASE}")
+    except asyncpg.InsufficientPrivilegeError:
+        yield None
+        return
+    try:
+        yield urlunsplit(urlsplit(url)._replace(path=f"/{DATABASE}"))
+    finally:
+        execute(url, f"drop database if exists {DATABASE} with (force)")
+
+
+def cpu_s(url: str) -> float | None:
+    """CPU seconds of the server and all its processes, ended ones included; None if it does not run on this machine."""
+
+    async def read(connection: asyncpg.Connection) -> float | None:
+        backend_pid = await connection.fetchval("select pg_backend_pid()")
+        try:
+            backend = psutil.Process(backend_pid)
+            postmaster = backend.parent()
+            if postmaster is None or "postgres" not in backend.name():
+                return None
+            times = [postmaster.cpu_times()]
+            children = postmaster.children()
+        except psutil.Error:
+            return None
+        for child in children:
+            with contextlib.suppress(
+                psutil.NoSuchProcess
+            ):  # a backend that ends just now counts with its parent next time
+                times.append(child.cpu_times())
+        return float(sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system)
+
+    return asyncio.run(_connected(url, read))
+
+
+def disk_free_bytes(url: str, folder: Path) -> int:
+    """Free bytes where our files go; of the server's own disk where it can be seen from here, if that is less."""
+    free = shutil.disk_usage(folder).free
+    with contextlib.suppress(asyncpg.PostgresError, OSError):  # not shown to everybody, or on another machine
+        free = min(free, shutil.disk_usage(fetch_value(url, "show data_directory")).free)
+    return free
+
+
+async def _connected(url: str, use: Any) -> Any:  # noqa: ANN401 - a coroutine function of a connection, and its result
+    connection = await asyncpg.connect(url, timeout=30)
+    try:
+        return await use(connection)
+    finally:
+        await connection.close()

@@ -1,0 +1,58 @@
+"""The specs that the questions load, importable by worker processes; all targets stand in one schema, which goes in the end."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from benchmarks.scale import marks
+from benchmarks.tables import LINEITEM, Lineitem
+from pipeline.contract.types import Integer, varchar
+from pipeline.model.table import QualifiedName, TableSpec
+from pipeline.tables.flights import FLIGHTS, Flight
+
+SCHEMA = "rowledger_bench_scale"
+
+marks.mark("spec imported")  # the last import of a worker before it connects
+marks.watch_connection()
+
+BareMoney = Annotated[
+    Decimal, Field(max_digits=15, decimal_places=2)
+]  # the bounds make it numeric(15, 2), as in the other
+
+
+class OwnLineitem(Lineitem):
+    """The same contract in a module of its own: worker processes look for the spec beside its row model."""
+
+
+class BareLineitem(BaseModel):
+    """The same columns in the same types of the table, without a single rule: what is left of the contract are the casts."""
+
+    l_orderkey: int
+    l_partkey: int
+    l_suppkey: int
+    l_linenumber: Integer
+    l_quantity: BareMoney
+    l_extendedprice: BareMoney
+    l_discount: BareMoney
+    l_tax: BareMoney
+    l_returnflag: str
+    l_linestatus: str
+    l_shipdate: date
+    l_commitdate: date
+    l_receiptdate: date
+    l_shipinstruct: Annotated[str, varchar(25)]
+    l_shipmode: Annotated[str, varchar(10)]
+    l_comment: Annotated[str, varchar(44)]
+
+
+class OwnFlight(Flight):
+    """The same contract, for the same reason."""
+
+
+SCALED = TableSpec(name="lineitem", target=f"{SCHEMA}.lineitem", row=OwnLineitem, source=LINEITEM.source)
+WITHOUT_RULES = TableSpec(name="lineitem", target=f"{SCHEMA}.lineitem", row=BareLineitem, source=LINEITEM.source)
+DAYS = FLIGHTS.model_copy(
+    update={"target": QualifiedName(schema_name=SCHEMA, table="flights"), "row": OwnFlight, "upstream": ()}
+)

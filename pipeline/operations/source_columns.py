@@ -1,0 +1,66 @@
+"""The columns that a source has, held against the contract before any of its rows is."""
+
+import logging
+from collections.abc import Sequence
+
+from pipeline.contract.check import Contract
+from pipeline.errors import SourceError
+from pipeline.model.column import Column
+from pipeline.model.manifest import ChunkDescriptor
+from pipeline.model.partition import Partition
+from pipeline.model.table import Drift
+from pipeline.model.transform import FrameTransform
+from pipeline.operations.run_context import RunContext
+from pipeline.operations.threads import in_thread
+from pipeline.postgres.catalogue import Target
+from pipeline.postgres.evolution import add_columns
+
+__all__ = ["SourceColumns"]
+
+
+class SourceColumns:
+    """The columns of one partition's files, each file looked at once."""
+
+    def __init__(self, run: RunContext, partition: Partition) -> None:
+        self._run = run
+        self._spec = run.spec
+        self._name = f"table {run.spec.name}, partition {partition.key}"
+        self._settled: set[str] = set()  # paths whose columns were held against the contract
+
+    async def settle(self, descriptors: Sequence[ChunkDescriptor], target: Target) -> Target:
+        """Hold the columns that the source has against the contract, before its rows are; raises SourceError.
+
+        Under `Drift.EVOLVE` the target gets the columns that it lacks; returns the target as it is now. Behind a transform of
+        frames the source's columns say nothing: there it is each chunk's check that judges.
+        """
+        if isinstance(self._spec.transform, FrameTransform):
+            return target
+        by_path = {descriptor.path: descriptor for descriptor in descriptors if descriptor.path not in self._settled}
+        source, timeout_s = self._spec.source, self._run.writer.planning_timeout_s
+        schemas = await in_thread(
+            lambda: {
+                tuple(source.frame_schema(descriptor).items()): descriptor.origin for descriptor in by_path.values()
+            },
+            timeout_s=timeout_s,
+        )
+        self._settled |= set(by_path)
+        contract = Contract.of(self._spec.row)
+        new: dict[str, Column] = {}
+        for schema, origin in schemas.items():
+            try:
+                contract.require_columns(dict(schema), drift=self._spec.drift)
+            except SourceError as error:
+                raise SourceError(f"{origin}: {error}") from None
+            if self._spec.drift is Drift.EVOLVE:
+                new |= {column.name: column for column in contract.columns_for(dict(schema))}
+        brought = [column for name, column in new.items() if name not in target.column_types]
+        if not brought:
+            return target
+        names = ", ".join(column.name for column in brought)
+        told = f"the source has columns that are not in the contract ({names}); the table gets them"
+        self._run.observer.log(logging.INFO, f"{self._name}: {told}")
+        return await self._run.control.transaction(
+            f"{self._name}: add columns",
+            lambda connection: add_columns(connection, target, brought),
+            lock_timeout_s=self._run.writer.publish_lock_timeout_s,
+        )
