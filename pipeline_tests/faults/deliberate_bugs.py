@@ -666,12 +666,12 @@ predicate=predicate, fingerprint=fingerprint)
             Change(
                 "pipeline/operations/publish.py",
                 """\
-    await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
+        await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
 """,
                 """\
-    target = quoted(load.target.name.schema_name, load.target.name.table)
-    await control.transaction(name, lambda connection: connection.execute(f"truncate {target}"))
-    await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
+        target = quoted(load.target.name.schema_name, load.target.name.table)
+        await control.transaction(load.name, lambda connection: connection.execute(f"truncate {target}"))
+        await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
 """,
             ),
         ),
