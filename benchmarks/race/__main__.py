@@ -19,8 +19,8 @@ import asyncpg
 from rich.console import Console
 
 from benchmarks.contestants import CONTESTANTS, Contestant
+from benchmarks.machine import describe_machine, versions
 from benchmarks.race import run
-from benchmarks.race.machine import describe_machine, versions
 from benchmarks.race.measure import measure
 from benchmarks.race.report import Entrant, Race, Turn
 from benchmarks.race.server import Server

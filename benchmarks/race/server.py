@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
-import psutil
 
 from benchmarks.contestants.task import SCHEMA
+from benchmarks.postmaster import find_postmaster, server_cpu_s
 from pipeline.model.column import Column, TypeName
 
 __all__ = ["Contents", "Server"]
@@ -18,7 +18,6 @@ __all__ = ["Contents", "Server"]
 T = TypeVar("T")
 
 _STATEMENT_TIMEOUT_S = 1_800
-_CLOCKS_DIFFER_S = 2.0  # psutil knows a process's start to the tick, the server its own a moment later
 _MARK = "made by make bench, which drops it"
 _NO_ROWS_BINARY = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
 
@@ -37,7 +36,7 @@ class Server:
     def __init__(self, url: str, columns: Sequence[Column]) -> None:
         self.url = url
         self._columns = columns
-        self._postmaster = self._find_postmaster()
+        self._postmaster = self._on_connection(find_postmaster)
         self.may_checkpoint = self._try_checkpoint()
 
     @property
@@ -87,19 +86,8 @@ class Server:
             self._execute("checkpoint")
 
     def cpu_s(self) -> float | None:
-        """CPU seconds of the server and all its processes, dead ones included; None if it runs elsewhere."""
-        if self._postmaster is None:
-            return None
-        while True:
-            own = self._postmaster.cpu_times()
-            try:
-                times = [own, *(child.cpu_times() for child in self._postmaster.children())]
-            except psutil.NoSuchProcess:
-                continue
-            after = self._postmaster.cpu_times()
-            # A backend that ends between two looks would be counted by neither: then look again.
-            if (after.children_user, after.children_system) == (own.children_user, own.children_system):
-                return float(sum(one.user + one.system for one in times) + own.children_user + own.children_system)
+        """CPU seconds of the server and all its processes, ended ones included; None if it runs elsewhere."""
+        return None if self._postmaster is None else server_cpu_s(self._postmaster)
 
     def contents(self, table: str) -> Contents:
         """Rows and digest; raises asyncpg's error if there is no such table.
@@ -146,19 +134,6 @@ class Server:
             finally:
                 probe.unlink(missing_ok=True)
         raise OSError("; ".join(dict.fromkeys(reasons)))
-
-    def _find_postmaster(self) -> psutil.Process | None:
-        """The server's first process, if the one with its number on this machine is really it."""
-
-        async def look(connection: asyncpg.Connection) -> psutil.Process | None:
-            started = (await connection.fetchval("select pg_postmaster_start_time()")).timestamp()
-            try:
-                postmaster = psutil.Process(psutil.Process(await connection.fetchval("select pg_backend_pid()")).ppid())
-                return postmaster if abs(postmaster.create_time() - started) < _CLOCKS_DIFFER_S else None
-            except psutil.Error:
-                return None
-
-        return self._on_connection(look)
 
     def _try_checkpoint(self) -> bool:
         try:

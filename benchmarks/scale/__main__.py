@@ -6,10 +6,7 @@ Exit code 0 unless a count is wrong: a missed target is shown as missed.
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
-import os
-import platform
 import shutil
 import signal
 import sys
@@ -20,9 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import psutil
 from rich.console import Console
 
+from benchmarks.machine import describe_machine, versions
 from benchmarks.scale import chunks, costs, fixed, resume, server, size, start, workers, year
 from benchmarks.scale.bench import Bench
 from benchmarks.scale.verdict import Answer
@@ -126,17 +123,8 @@ def _folder() -> Iterator[Path]:
 
 def _results(bench: Bench, answers: dict[str, Answer], wall_s: float) -> dict[str, Any]:
     return {
-        "machine": {
-            "processor": _processor(),
-            "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "memory_bytes": psutil.virtual_memory().total,
-            "system": platform.platform(),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "postgresql": server.fetch_value(bench.url, "show server_version"),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
+        "machine": describe_machine(),
+        "versions": {"postgresql": server.fetch_value(bench.url, "show server_version"), **versions(_PACKAGES)},
         "options": {
             name: getattr(bench, name)
             for name in ("sizes", "scale", "workers", "chunk_rows", "batch_rows", "days", "rounds", "repeats")
@@ -144,15 +132,6 @@ def _results(bench: Bench, answers: dict[str, Answer], wall_s: float) -> dict[st
         "wall_s": wall_s,
         "questions": {name: answer.as_json() for name, answer in answers.items()},
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

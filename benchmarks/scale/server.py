@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import psutil
 
+from benchmarks.postmaster import find_postmaster, server_cpu_s
 from benchmarks.scale.tables import SCHEMA
 
 DATABASE = SCHEMA
@@ -77,26 +77,8 @@ def own_database(url: str) -> Iterator[str | None]:
 
 def cpu_s(url: str) -> float | None:
     """CPU seconds of the server and all its processes, ended ones included; None if it does not run on this machine."""
-
-    async def read(connection: asyncpg.Connection) -> float | None:
-        backend_pid = await connection.fetchval("select pg_backend_pid()")
-        try:
-            backend = psutil.Process(backend_pid)
-            postmaster = backend.parent()
-            if postmaster is None or "postgres" not in backend.name():
-                return None
-            times = [postmaster.cpu_times()]
-            children = postmaster.children()
-        except psutil.Error:
-            return None
-        for child in children:
-            with contextlib.suppress(
-                psutil.NoSuchProcess
-            ):  # a backend that ends just now counts with its parent next time
-                times.append(child.cpu_times())
-        return float(sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system)
-
-    return asyncio.run(_connected(url, read))
+    postmaster = asyncio.run(_connected(url, find_postmaster))
+    return None if postmaster is None else server_cpu_s(postmaster)
 
 
 def disk_free_bytes(url: str, folder: Path) -> int:
