@@ -37,6 +37,5 @@ class Lineitem(BaseModel):
 
 _SOURCE = ParquetFiles(path="{landing}/lineitem/lineitem.parquet")
 LINEITEM = TableSpec(name="lineitem", row=Lineitem, source=_SOURCE)
-LINEITEM_KEYED = TableSpec(name="lineitem_keyed", row=Lineitem, source=_SOURCE, key=KEY)
 RACE = TableSpec(name="race", target=f"{SCHEMA}.{TABLE}", row=Lineitem, source=_SOURCE)
 RACE_KEYED = TableSpec(name="race_keyed", target=f"{SCHEMA}.{KEYED_TABLE}", row=Lineitem, source=_SOURCE, key=KEY)

@@ -152,9 +152,8 @@ def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one
         case int() | Decimal() if target.name is TypeName.NUMERIC and not isinstance(target.frame_type, pl.Decimal):
             return _numeric_text(Decimal(value))
         case Decimal() if target.name is TypeName.NUMERIC and value == 0:
-            return Decimal(
-                0
-            )  # polars takes no zero with an exponent such as 0E+100, and the server has no negative one
+            # Polars takes no zero with an exponent such as 0E+100, and the server has no negative one.
+            return Decimal(0)
         case list() | tuple() if target.array:
             return [as_frame_value(item, target.element) for item in value]
         case _:

@@ -85,6 +85,12 @@ def test_texts_that_name_an_infinity_or_a_zero_are_what_they_say() -> None:
         assert checked.good["v"].to_list() == [float("inf"), -float("inf"), 0.0, 0.0, 1e308, 5e-324]
 
 
+def test_a_zero_is_a_zero_whatever_its_exponent() -> None:
+    annotation = Annotated[Decimal, Field(max_digits=7, decimal_places=2)]
+    for checked in both_ways(annotation, ["0E100", "-0", "0.00"]):
+        assert checked.good["v"].to_list() == [Decimal(0), Decimal(0), Decimal(0)]
+
+
 @pytest.mark.parametrize("note", ["NaN", "Infinity", '"NaN', "null"])
 def test_no_text_beside_it_hides_a_number_that_would_become_null(note: str) -> None:
     assert_refused(Measure, [{"number": float("nan"), "note": note}], NOT_FINITE)
