@@ -1,7 +1,6 @@
 """Arrow IPC as a source: files and streams, read again batch by batch."""
 
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -19,6 +18,7 @@ from pipeline.source.arrow_messages import Kind, Message, NotArrowError, read_me
 from pipeline.source.cuts import FilePart, cut_into_chunks, require_plausible_rows
 from pipeline.source.files import FileSource
 from pipeline.source.planned import file_digest, file_status, require_as_planned
+from pipeline.source.system_refusal import system_refusal
 
 __all__ = ["ArrowFiles"]
 
@@ -161,9 +161,7 @@ def _bytes_of(stream: BinaryIO, message: Message) -> bytes:
 
 def _unreadable(error: BaseException) -> str:
     """A library's text may quote what it read, so only the kind of error is passed on."""
-    if isinstance(error, PermissionError):
-        return "permission denied; make it readable for this user"
-    if isinstance(error, FileNotFoundError):
-        return f"{os.strerror(error.errno or 0)}; write it again and rerun"
+    if refusal := system_refusal(error):
+        return refusal
     why = str(error) if isinstance(error, NotArrowError) else type(error).__name__
     return f"not a readable Arrow file or stream ({why}); write it again"

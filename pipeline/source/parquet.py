@@ -21,6 +21,7 @@ from pipeline.model.source import Scope
 from pipeline.source.cuts import CHUNK_BYTES_MAX, FilePart, cut_into_chunks, require_plausible_rows
 from pipeline.source.files import FileSource, SourceFile
 from pipeline.source.planned import file_digest, file_status, require_as_planned
+from pipeline.source.system_refusal import system_refusal
 
 __all__ = ["ParquetFiles"]
 
@@ -151,8 +152,8 @@ def _hive_parts(origin: str, names: Sequence[str]) -> list[str]:
 
 def _unreadable(error: BaseException) -> str:
     """A library's text may quote what it read, so only the kind of error is passed on."""
-    if isinstance(error, PermissionError):
-        return "permission denied; make it readable for this user"
+    if refusal := system_refusal(error):
+        return refusal
     if "crypt" in str(error):  # pyarrow says "encrypted", "decrypt" or "decryption"
         return "is encrypted, and no key is known here; write it in the clear"
     if "Compression" in str(error):

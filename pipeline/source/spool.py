@@ -21,10 +21,12 @@ from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.source import ABSENT_PREFIX, RESERVED_PREFIX, Scope, Source
 from pipeline.source.durable import durable_file
 from pipeline.source.planned import file_status, require_as_planned
+from pipeline.source.system_refusal import system_refusal
 
 __all__ = ["Spool", "SpooledSource", "read_spooled", "spooled_schema"]
 
 _FORMAT: dict[bytes | str, bytes | str] = {b"rowledger.spool": b"1"}
+_REMEDY = "rerun to spool it anew"
 _CHUNK_BYTES_MAX = 64 * 2**20  # a worker holds a few times that while it checks and encodes a chunk
 
 
@@ -176,12 +178,10 @@ def _read(file: Path, *, rows: bool) -> pl.DataFrame:
                 frame = pl.DataFrame(table.replace_schema_metadata(None))
                 frame.columns = table.column_names  # polars gives an empty name another one
                 return frame
-    except PermissionError:
-        raise SourceError(f"{file}: permission denied; make it readable for this user") from None
     except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise SourceError(
-            f"{file}: not a readable file of the spool ({type(error).__name__}); rerun to spool it anew"
-        ) from None
+        damaged = f"not a readable file of the spool ({type(error).__name__}); {_REMEDY}"
+        why = system_refusal(error, when_missing=_REMEDY) or damaged
+        raise SourceError(f"{file}: {why}") from None
     raise SourceError(f"{file}: not a file of this version's spool; rerun to spool it anew")
 
 

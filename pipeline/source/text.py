@@ -25,6 +25,7 @@ from pipeline.model.source import Scope
 from pipeline.source.files import FileSource, SourceFile
 from pipeline.source.planned import file_status
 from pipeline.source.spool import Spool, SpooledSource
+from pipeline.source.system_refusal import system_refusal
 
 __all__ = ["Compression", "TextFiles", "is_utf8", "source_bytes", "undecodable"]
 
@@ -251,8 +252,6 @@ def _first_wrong(text: bytes | memoryview) -> int | None:
 
 def _unreadable(error: OSError) -> str:
     """A library's text may quote what it read, so only the kind of error is passed on."""
-    if isinstance(error, PermissionError):
-        return "permission denied; make it readable for this user"
-    if error.errno is not None:
-        return f"{error.strerror} while reading it"
-    return "cannot be decompressed: truncated, damaged or compressed in another way; write it again"
+    return system_refusal(error) or (
+        "cannot be decompressed: truncated, damaged or compressed in another way; write it again"
+    )

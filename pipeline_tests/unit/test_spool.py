@@ -346,7 +346,7 @@ def test_a_missing_file_and_another_number_of_rows_are_noticed(tmp_path: Path) -
     Path(descriptor.path).unlink()
     with pytest.raises(SourceError, match="No such file"):
         read_spooled(descriptor)
-    with pytest.raises(SourceError, match="not a readable file of the spool"):
+    with pytest.raises(SourceError, match="No such file or directory; rerun to spool it anew"):
         spooled_schema(descriptor)
 
 
