@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.cgroup import read_oom_kills
 from pipeline.failpoints import Place, failpoint
 from pipeline.settings import WriterSettings
 from pipeline.source.planned import file_digest
-from pipeline.workers.cgroup import read_oom_kills
 from pipeline.workers.guards import Vitals, overrun
 from pipeline.workers.handle import _WATCH_INTERVAL_S
 from pipeline.workers.messages import Heartbeat, decode_from_worker, encode

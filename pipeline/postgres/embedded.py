@@ -21,12 +21,13 @@ import psutil
 
 from pipeline.errors import EmbeddedServerError
 from pipeline.postgres import embedded_host as host
+from pipeline.postgres.embedded_configuration import configuration
 
 __all__ = ["EmbeddedServer"]
 
-LOCK_TIMEOUT_S = 150.0  # longer than one start, so that a waiter outlasts the command it waits for
+LOCK_TIMEOUT_S = 270.0  # longer than one start, so that a waiter outlasts the command it waits for
 INIT_TIMEOUT_S = 60.0
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0  # after a crash the server first reads its WAL again
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.02
 PORTS = range(20_000, 30_000)  # below the ephemeral ports, which outgoing connections take at any time
@@ -37,25 +38,6 @@ INITDB_OPTIONS = (
     *("--username", host.NAME, "--auth", "scram-sha-256", "--no-instructions"),
     *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
 )
-
-CONFIGURATION = """\
-# Written at each start of the server; change it in pipeline/postgres/embedded.py.
-listen_addresses = '{host}'
-port = {port}
-unix_socket_directories = ''
-max_connections = 200
-shared_buffers = 256MB
-max_wal_size = 4GB
-checkpoint_timeout = 15min
-fsync = on
-jit = off
-timezone = 'UTC'
-log_timezone = 'UTC'
-lc_messages = 'C'
-log_checkpoints = off
-log_error_verbosity = terse
-log_min_error_statement = panic
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +258,7 @@ class EmbeddedServer:
         for _ in range(3):
             port = self._choose_port()
             host.write_file(self._port_file, f"{port}\n", 0o644)
-            host.write_file(self._conf_file, CONFIGURATION.format(host=host.HOST, port=port), 0o644)
+            host.write_file(self._conf_file, configuration(host.HOST, port, data_dir=self.data_dir), 0o644)
             self._prepare_log()
             # pg_ctl makes the server the leader of a session of its own: a Ctrl-C in our terminal does not reach it.
             try:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import psutil
 
+from pipeline.cgroup import available_memory_bytes, granted_cpus
 from pipeline.model.outcome import IncidentKind
 from pipeline.settings import WriterSettings
-from pipeline.workers.cgroup import available_memory_bytes, granted_cpus
 
 __all__ = ["Vitals", "classify_exit", "default_workers", "overrun", "replacement_due", "workers_in_memory"]
 

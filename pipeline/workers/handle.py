@@ -15,12 +15,12 @@ from typing import Any, Self
 import psutil
 from pydantic.plugin import _loader as pydantic_plugins
 
+from pipeline.cgroup import read_oom_kills
 from pipeline.chunk_transaction import ChunkJob
 from pipeline.model.outcome import ChunkOutcome, IncidentKind
 from pipeline.model.replay_job import ReplayJob
 from pipeline.postgres.session import SessionIdentity
 from pipeline.settings import WriterSettings, child_environment
-from pipeline.workers.cgroup import read_oom_kills
 from pipeline.workers.guards import Vitals, classify_exit, overrun, replacement_due
 from pipeline.workers.messages import (
     LINE_BYTES_MAX,

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cgroup import _own_group
 from pipeline.errors import SourceError
 from pipeline.model.outcome import IncidentKind
 from pipeline.model.report import PartitionReport, Progress
 from pipeline.source.nycflights import land_flights
-from pipeline.workers.cgroup import _own_group
 from pipeline_tests.loading import (
     Recorder,
     assert_accounted,
