@@ -1,18 +1,22 @@
 """Reconcile and verify: whatever differs between manifest, ledger, staging table, dead letters and target is found."""
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 import psycopg2.errors
 import pytest
 
 from pipeline.chunk_transaction import ChunkJob
+from pipeline.contract.check import Contract
 from pipeline.errors import DiscrepancyFound
 from pipeline.failpoints import Place
 from pipeline.model.outcome import ChunkOutcome, Committed
 from pipeline.model.report import CheckName
+from pipeline.operations.reconcile import Measured, measure_relation
 from pipeline.operations.verify import run_verify
 from pipeline.workers.supervisor import Supervisor
 from pipeline_tests.loading import (
@@ -335,3 +339,31 @@ def test_chunks_whose_commit_a_crash_has_undone_are_committed_again_by_the_same_
     assert undone == [0, 1]
     assert (report.written_rows, report.dead_lettered_rows) == (250, 50)
     assert_accounted(database, EVENTS, rows)
+
+
+def test_the_scan_may_run_in_parallel(database: str) -> None:
+    """A query fetched as a single row would be run by one process, in twice the time."""
+    if fetch_value(database, "select current_setting('server_version_num')::integer") < 180_000:
+        pytest.skip("before PostgreSQL 18 nobody counts parallel workers")
+    columns = Contract.of(EVENTS.row).columns
+
+    async def measure() -> tuple[Measured, int]:
+        connection = await asyncpg.connect(database)
+        try:
+            await connection.execute("create table measured as select 7 as event_id from generate_series(1, 500)")
+            await connection.execute("set debug_parallel_query = on")
+            id_column = [column for column in columns if column.name == "event_id"]
+            measured = await measure_relation(connection, "measured", id_column, fingerprint=True)
+            await connection.execute("reset debug_parallel_query")
+            await connection.execute("select pg_stat_force_next_flush()")
+            launched = await connection.fetchval(
+                "select parallel_workers_launched from pg_stat_database where datname = current_database()"
+            )
+        finally:
+            await connection.close()
+        return measured, launched
+
+    measured, launched = asyncio.run(measure())
+
+    assert measured.rows == 500
+    assert launched >= 1

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.settings import WriterSettings, child_environment
+from pipeline.source.cuts import FilePart
+from pipeline.source.files import SourceFile
+from pipeline.source.parquet import ParquetFiles
 from pipeline.workers import handle
 from pipeline.workers.messages import Hello, Stop, encode
+from pipeline_tests.loading import assert_accounted, load_one, wait_until, worker_pids
+from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
 
 _SPEC = """
 import atexit, gc
@@ -48,6 +53,25 @@ _NOT_FOR_A_CLEAN_CHUNK = {
     "pydantic_settings",
     "sqlalchemy",
 }
+
+
+def test_workers_come_up_while_the_run_still_plans(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(20)
+    write_source(tmp_path, "events", DAY, rows)
+    planned = ParquetFiles._row_groups
+
+    def planned_late(source: ParquetFiles, file: SourceFile, file_bytes: int) -> list[FilePart]:
+        wait_until(worker_pids, "a worker runs before its first chunk is known")
+        return planned(source, file, file_bytes)
+
+    monkeypatch.setattr(ParquetFiles, "_row_groups", planned_late)
+
+    report = load_one(database, EVENTS, tmp_path, DAY)
+
+    assert report.error is None
+    assert_accounted(database, EVENTS, rows)
 
 
 @pytest.mark.parametrize("source", ["parquet", "arrow_ipc", "csv", "ndjson", "python", "sql"])
