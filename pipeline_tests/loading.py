@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline.model.report import PartitionReport, Progress
-from pipeline.model.table import TableSpec
+from pipeline.model.table import TableSpec, WriteMode
 from pipeline.operations.load import run_load
 from pipeline.settings import WriterSettings, settings
 from pipeline_tests.tables_for_tests import SOUR_TABLES, Row
@@ -151,12 +151,21 @@ def source_rows(rows: Sequence[Row]) -> collections.Counter[tuple[str, ...]]:
 
 
 def dead_rows(database: str, spec: TableSpec) -> collections.Counter[tuple[str, ...]]:
-    """The same form of the dead letters of all published loads that were not replayed since."""
+    """The same form of the dead letters of all published loads that were not replayed since.
+
+    Of an upserted table those of each partition's last load: the same source, upserted again, has the same rows refused again.
+    """
+    superseded = (
+        "exists (select from rowledger.load as later where later.state = 'published' and later.target = load.target "
+        "and later.partition_key = load.partition_key and later.load_id > load.load_id)"
+    )
     letters = fetch(
         database,
         "select payload::text from rowledger.dead_letter join rowledger.load using (load_id) "
-        "where load.state = 'published' and dead_letter.state <> 'replayed' and target = $1",
+        "where load.state = 'published' and dead_letter.state <> 'replayed' and target = $1 "
+        f"and not ($2 and {superseded})",
         str(spec.target),
+        spec.write_mode is WriteMode.UPSERT,
     )
     return collections.Counter(
         tuple(_canonical(_typed(name, json.loads(row[0])[name])) for name in spec.row.model_fields) for row in letters

@@ -15,7 +15,7 @@ from pipeline.errors import SourceError
 from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import DailyPartitions, Partition
 from pipeline.model.source import Scope
-from pipeline.model.table import DeadLetterBudget, Drift, TableSpec
+from pipeline.model.table import DeadLetterBudget, Drift, TableSpec, WriteMode
 from pipeline.model.transform import FrameTransform
 from pipeline.source.parquet import ParquetFiles
 from pipeline.source.spool import Spool, SpooledSource
@@ -151,6 +151,32 @@ class TrickledFiles(SpooledSource):
                 case ".wait":
                     while file.exists():
                         time.sleep(0.01)
+
+
+class SpooledFiles(SpooledSource):
+    """Parquet files that are spooled a few hundred rows at a time, as if they could not be counted beforehand."""
+
+    path: str
+
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+        file = Path(self.path.format(landing=scope.landing_dir, partition_key=partition.key))
+        yield from Spool(scope).write(pl.read_parquet(file).iter_slices(500), origin=file.name)
+
+
+def _spooled(spec: TableSpec) -> TableSpec:
+    source = SpooledFiles(path=f"{{landing}}/{spec.name}/{{partition_key}}.parquet")
+    return spec.model_copy(update={"source": source})
+
+
+SPOOLED_EVENTS, SPOOLED_READINGS = _spooled(EVENTS), _spooled(READINGS)
+SPOOLED_ORDERS, SPOOLED_PARCELS = _spooled(ORDERS), _spooled(PARCELS)
+
+_APPEND = {"write_mode": WriteMode.APPEND}
+APPENDED_EVENTS, APPENDED_READINGS = EVENTS.model_copy(update=_APPEND), READINGS.model_copy(update=_APPEND)
+APPENDED_ORDERS, APPENDED_PARCELS = ORDERS.model_copy(update=_APPEND), PARCELS.model_copy(update=_APPEND)
+
+_UPSERT = {"write_mode": WriteMode.UPSERT}
+UPSERTED_EVENTS, UPSERTED_ORDERS = EVENTS.model_copy(update=_UPSERT), ORDERS.model_copy(update=_UPSERT)
 
 
 TRICKLE = TableSpec(

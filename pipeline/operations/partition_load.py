@@ -38,7 +38,7 @@ from pipeline.settings import settings
 
 __all__ = ["PartitionLoad"]
 
-_ROUNDS_MAX = 3  # of committing what a crash of the server has undone
+_ROUNDS_MAX = 3  # in a row that bring nothing: of committing what a crash of the server has undone
 _EXACT_NUMBERS = {TypeName.NUMERIC, TypeName.JSONB}  # hold more digits than a double does
 
 
@@ -248,18 +248,20 @@ class PartitionLoad:
         begun = self._begun
         assert begun is not None  # noqa: S101 - what has not begun cannot finish
         load = FinishedLoad(self._spec, self._target, self._partition, manifest, begun.handle)
-        for _ in range(_ROUNDS_MAX):
+        fewest, in_vain = len(pending) + 1, 0
+        while in_vain < _ROUNDS_MAX:
             await self._commits.commit_all(begun.handle, pending, self._target.columns, allowed)
             finished = await finish_load(self._run.control, load, self._run.writer, self._say)
             if isinstance(finished, Verdict):
                 self._tally.set(finished.totals)
                 return finished
             pending = finished
+            fewest, in_vain = (len(pending), 0) if len(pending) < fewest else (fewest, in_vain + 1)
             self._say(f"{self._name}: a crash or somebody's hand left {len(pending)} chunks to write; again")
             await self._recount(begun.handle)
         raise DiscrepancyFound(
             f"{self._name}: {len(pending)} chunks are pending in the ledger though they were reported as committed, or the "
-            f"staging table's key is gone, {_ROUNDS_MAX} times over"
+            f"staging table's key is gone, {_ROUNDS_MAX} times over and no fewer than before"
         )
 
     def _scope(self) -> Scope:

@@ -341,6 +341,45 @@ def test_chunks_whose_commit_a_crash_has_undone_are_committed_again_by_the_same_
     assert_accounted(database, EVENTS, rows)
 
 
+@pytest.mark.parametrize(
+    ("undone_from", "error"),
+    [
+        ([1, 2, 3, 4, 5], None),  # so often did the server crash, and each time fewer chunks were lost with it
+        ([4, 4, 4, 4], "2 chunks are pending in the ledger though they were reported as committed"),
+    ],
+)
+def test_chunks_that_crashes_undo_are_written_again_as_long_as_there_are_fewer_each_time(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undone_from: list[int], error: str | None
+) -> None:
+    rows = events(120)
+    write_source(tmp_path, "events", DAY, rows)
+    crashes = iter(undone_from)
+
+    def crash() -> None:
+        if (first := next(crashes, None)) is not None:
+            _tamper(database, DAY, f"delete from {{staging}} where event_id >= {first * 20}")
+            _tamper(
+                database, DAY, f"update rowledger.chunk set state = 'pending' where {{load}} and chunk_no >= {first}"
+            )
+
+    async def reached(place: Place, *, partition: str) -> None:  # noqa: ARG001 - as it is called
+        if place is Place.BEFORE_RECONCILE:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(crash).result()
+
+    monkeypatch.setattr("pipeline.operations.publish.async_failpoint", reached)
+
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_rows_max=20)
+
+    assert next(crashes, None) is None
+    if error is None:
+        assert report.error is None
+        assert_accounted(database, EVENTS, rows)
+    else:
+        assert isinstance(report.error, DiscrepancyFound)
+        assert error in str(report.error)
+
+
 def test_the_scan_may_run_in_parallel(database: str) -> None:
     """A query fetched as a single row would be run by one process, in twice the time."""
     if fetch_value(database, "select current_setting('server_version_num')::integer") < 180_000:

@@ -10,6 +10,7 @@ from pipeline_tests.faults.nemesis.plan import (
     PROXY_FAULTS,
     TABLES,
     Fault,
+    Manner,
     PartitionPlan,
     RoundPlan,
     Sign,
@@ -34,7 +35,8 @@ def test_every_fault_moment_and_table_comes_up() -> None:
     strikes = [strike for _, strike in _strikes(_PLANS)]
     assert {strike.fault for strike in strikes} == set(Fault)
     assert {strike.moment.sign for strike in strikes} == set(Sign)
-    assert {plan.table for plan in _PLANS} == set(TABLES) == set(SPECS)
+    assert {(plan.manner, plan.table) for plan in _PLANS} == {(way, table) for way in SPECS for table in SPECS[way]}
+    assert set(SPECS) == set(Manner)
     assert {len(phase.runs) for plan in _PLANS for phase in plan.phases} == {1, 2}
     assert {len(phase.partitions) for plan in _PLANS for phase in plan.phases} == {1, 2, 3, 4}
 
@@ -81,4 +83,11 @@ def test_a_version_has_as_many_bad_rows_as_planned_and_shares_no_row_with_anothe
 
 @pytest.mark.parametrize("table", TABLES)
 def test_the_reader_knows_the_columns_of_its_table(table: str) -> None:
-    assert list(COLUMN_TYPES[table]) == [column.name for column in Contract.of(SPECS[table].row).columns]
+    assert list(COLUMN_TYPES[table]) == [
+        column.name for column in Contract.of(SPECS[Manner.REPLACED][table].row).columns
+    ]
+
+
+def test_what_is_appended_or_upserted_has_one_version() -> None:
+    assert {len(plan.phases) for plan in _PLANS if plan.manner in {Manner.APPENDED, Manner.UPSERTED}} == {1}
+    assert {len(plan.phases) for plan in _PLANS if plan.manner is Manner.SPOOLED} == {1, 2, 3}

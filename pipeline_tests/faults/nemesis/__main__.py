@@ -91,7 +91,8 @@ def _play(
     total.add(tally)
     plan = round_.plan
     print(
-        f"round {number}, seed {seed}: {plan.table}, {len(plan.phases[0].partitions)} partitions, {tally.runs} runs, "
+        f"round {number}, seed {seed}: {plan.table} {plan.manner}, {len(plan.phases[0].partitions)} partitions, "
+        f"{tally.runs} runs, "
         f"{tally.kills} kills, {tally.rows} rows, {tally.committed + tally.aborted} in doubt, {tally.reads} reads, "
         f"{time.monotonic() - started:.1f} s; {', '.join(f'{count} {name}' for name, count in tally.exits.items())}"
         f"{' FAILED' if tally.findings else ''}",

@@ -11,9 +11,21 @@ from enum import StrEnum
 
 from pipeline.failpoints import Place
 
-__all__ = ["Fault", "Moment", "PartitionPlan", "PhasePlan", "RoundPlan", "RunPlan", "Sign", "Strike", "plan_round"]
+__all__ = [
+    "Fault",
+    "Manner",
+    "Moment",
+    "PartitionPlan",
+    "PhasePlan",
+    "RoundPlan",
+    "RunPlan",
+    "Sign",
+    "Strike",
+    "plan_round",
+]
 
 TABLES = ("events", "readings", "orders", "parcels")
+KEYED_TABLES = ("events", "orders")
 DAYS = ("2024-03-01", "2024-03-02", "2024-03-03", "2024-03-04")
 
 _ROWS_MIN, _ROWS_MAX = 300, 20_000
@@ -21,6 +33,18 @@ _PHASE_ROWS_MAX = 24_000
 _BAD_ROWS_MAX = 60  # of a partition; well within the budget of the tests' tables
 _CHUNKS_MIN, _CHUNKS_MAX = 6, 90  # of a partition
 _STALL_TIMEOUTS_S = (6.0, 10.0)  # a worker may take seconds to come up on a busy machine
+
+
+class Manner(StrEnum):
+    """How the rows come and how they are written."""
+
+    REPLACED = "replaced"
+    SPOOLED = "spooled"  # they cannot be counted beforehand; replaced as well
+    APPENDED = "appended"
+    UPSERTED = "upserted"
+
+
+_MANNERS = {Manner.REPLACED: 4, Manner.SPOOLED: 3, Manner.APPENDED: 2, Manner.UPSERTED: 1}
 
 
 class Fault(StrEnum):
@@ -172,6 +196,7 @@ class RoundPlan:
 
     seed: int
     table: str
+    manner: Manner
     through_proxy: bool
     phases: tuple[PhasePlan, ...] = field(repr=False)
 
@@ -187,10 +212,15 @@ def plan_round(seed: int) -> RoundPlan:
     """The round of this seed."""
     chance = random.Random(seed)
     table = chance.choice(TABLES)
+    manner = chance.choices(list(_MANNERS), list(_MANNERS.values()))[0]
+    if manner is Manner.UPSERTED:
+        table = chance.choice(KEYED_TABLES)
     through_proxy = chance.random() < 0.6
     keys = ("all",) if table == "readings" else DAYS[: chance.randint(1, len(DAYS))]
-    phases = [_phase(chance, table, keys, through_proxy=through_proxy) for _ in range(chance.choice((1, 1, 2, 3)))]
-    return RoundPlan(seed, table, through_proxy, tuple(phases))
+    # What is appended or upserted stays: what a table holds after several versions depends on which of them came through.
+    versions = chance.choice((1, 1, 2, 3)) if manner in {Manner.REPLACED, Manner.SPOOLED} else 1
+    phases = [_phase(chance, table, keys, through_proxy=through_proxy) for _ in range(versions)]
+    return RoundPlan(seed, table, manner, through_proxy, tuple(phases))
 
 
 def _phase(chance: random.Random, table: str, keys: tuple[str, ...], *, through_proxy: bool) -> PhasePlan:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.model.table import TableSpec
 from pipeline_tests import run_for_tests
 from pipeline_tests.faults.nemesis.plan import RunPlan
-from pipeline_tests.faults.nemesis.sources import SPECS
 from pipeline_tests.loading import worker_pids
 
 __all__ = ["MARK", "Death", "Run", "marked_processes"]
@@ -49,7 +49,7 @@ class Death:
 class Run:
     """A load as a process of its own."""
 
-    def __init__(self, name: str, url: str, table: str, landing: Path, keys: Sequence[str], plan: RunPlan) -> None:
+    def __init__(self, name: str, url: str, spec: TableSpec, landing: Path, keys: Sequence[str], plan: RunPlan) -> None:
         self.name = name
         self.started_at = time.monotonic()
         self.ended_at: float | None = None
@@ -60,7 +60,7 @@ class Run:
         self.lines: list[tuple[float, str]] = []
         self.process = run_for_tests.start(
             url,
-            SPECS[table],
+            spec,
             landing,
             list(keys),
             failpoints=plan.failpoints,

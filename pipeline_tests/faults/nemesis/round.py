@@ -82,7 +82,7 @@ class Round:
         self._server = server
         self._folder = folder
         self._mark = mark
-        self._spec = SPECS[plan.table]
+        self._spec = SPECS[plan.manner][plan.table]
         self._keys = [partition.key for partition in plan.phases[0].partitions]
         self._started = time.monotonic()
         self._doubts: list[CommitInDoubt] = []
@@ -179,7 +179,7 @@ class Round:
         self._measure(striker, ledger)
 
     def _start(self, url: str, landing: Path, plan: RunPlan) -> Run:
-        run = Run(f"run {len(self.runs) + 1}", url, self.plan.table, landing, self._keys, plan)
+        run = Run(f"run {len(self.runs) + 1}", url, self._spec, landing, self._keys, plan)
         self.runs.append(run)
         self.tally.runs += 1
         self._say(f"{run.name} starts, process {run.pid}")

@@ -6,13 +6,23 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from pipeline.model.table import TableSpec
-from pipeline_tests.faults.nemesis.plan import DAYS, PartitionPlan
+from pipeline_tests.faults.nemesis.plan import DAYS, Manner, PartitionPlan
 from pipeline_tests.tables_for_tests import (
+    APPENDED_EVENTS,
+    APPENDED_ORDERS,
+    APPENDED_PARCELS,
+    APPENDED_READINGS,
     EVENTS,
     ORDERS,
     PARCELS,
     READINGS,
     SOUR,
+    SPOOLED_EVENTS,
+    SPOOLED_ORDERS,
+    SPOOLED_PARCELS,
+    SPOOLED_READINGS,
+    UPSERTED_EVENTS,
+    UPSERTED_ORDERS,
     Row,
     events,
     orders,
@@ -23,7 +33,17 @@ from pipeline_tests.tables_for_tests import (
 
 __all__ = ["COLUMN_TYPES", "SPECS", "SourceVersion", "make_version", "partition_predicate"]
 
-SPECS: dict[str, TableSpec] = {"events": EVENTS, "readings": READINGS, "orders": ORDERS, "parcels": PARCELS}
+
+def _by_name(*specs: TableSpec) -> dict[str, TableSpec]:
+    return {spec.name: spec for spec in specs}
+
+
+SPECS: dict[Manner, dict[str, TableSpec]] = {
+    Manner.REPLACED: _by_name(EVENTS, READINGS, ORDERS, PARCELS),
+    Manner.SPOOLED: _by_name(SPOOLED_EVENTS, SPOOLED_READINGS, SPOOLED_ORDERS, SPOOLED_PARCELS),
+    Manner.APPENDED: _by_name(APPENDED_EVENTS, APPENDED_READINGS, APPENDED_ORDERS, APPENDED_PARCELS),
+    Manner.UPSERTED: _by_name(UPSERTED_EVENTS, UPSERTED_ORDERS),
+}
 
 COLUMN_TYPES: dict[str, dict[str, str]] = {
     "events": {

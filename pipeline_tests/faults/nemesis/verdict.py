@@ -5,9 +5,18 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.model.table import TableSpec
+from pipeline.model.table import TableSpec, WriteMode
+from pipeline.operations.verify import run_verify
 from pipeline_tests.faults.nemesis.sources import SourceVersion
-from pipeline_tests.loading import assert_accounted, dead_rows, fetch, fetch_value, source_rows, table_rows
+from pipeline_tests.loading import (
+    assert_accounted,
+    assert_nothing_left_over,
+    dead_rows,
+    fetch,
+    fetch_value,
+    source_rows,
+    table_rows,
+)
 
 __all__ = ["Balance", "compare", "judge_leftovers", "judge_rows"]
 
@@ -63,10 +72,13 @@ def judge_rows(database: str, spec: TableSpec, versions: Sequence[SourceVersion]
 
 
 def judge_leftovers(database: str, spec: TableSpec, versions: Sequence[SourceVersion]) -> list[str]:
-    """The assertion that every load test ends with, and no staging table at all: every load has ended."""
+    """The assertion that every load test ends with, no staging table since every load has ended, and a green `verify`."""
     findings = []
     try:
-        assert_accounted(database, spec, [row for version in versions for row in version.rows])
+        if spec.write_mode is WriteMode.UPSERT:  # where every load of a partition counts, not the last one alone
+            assert_nothing_left_over(database)
+        else:
+            assert_accounted(database, spec, [row for version in versions for row in version.rows])
     except AssertionError:
         findings.append(f"not accounted for: {traceback.format_exc(limit=-1)[-2_000:]}")
     staging = fetch(
@@ -74,6 +86,8 @@ def judge_leftovers(database: str, spec: TableSpec, versions: Sequence[SourceVer
     )
     if staging:
         findings.append(f"staging tables left: {[row[0] for row in staging]}")
+    for verification in run_verify(spec, url=database):
+        findings += [f"verify: {check.summary}" for check in verification.checks if not check.passed]
     return findings
 
 
