@@ -248,7 +248,7 @@ class PartitionLoad:
         begun = self._begun
         assert begun is not None  # noqa: S101 - what has not begun cannot finish
         load = FinishedLoad(self._spec, self._target, self._partition, manifest, begun.handle)
-        fewest, in_vain = len(pending) + 1, 0
+        fewest, in_vain = len(manifest.chunks), 0
         while in_vain < _ROUNDS_MAX:
             await self._commits.commit_all(begun.handle, pending, self._target.columns, allowed)
             finished = await finish_load(self._run.control, load, self._run.writer, self._say)
@@ -256,7 +256,8 @@ class PartitionLoad:
                 self._tally.set(finished.totals)
                 return finished
             pending = finished
-            fewest, in_vain = (len(pending), 0) if len(pending) < fewest else (fewest, in_vain + 1)
+            in_vain = 0 if len(pending) < fewest else in_vain + 1
+            fewest = min(fewest, len(pending))
             self._say(f"{self._name}: a crash or somebody's hand left {len(pending)} chunks to write; again")
             await self._recount(begun.handle)
         raise DiscrepancyFound(

@@ -5,6 +5,8 @@ import os
 import re
 from typing import Final
 
+__all__ = ["system_refusal"]
+
 _ERRNO: Final = re.compile(r"\(os error (\d+)\)|\[errno (\d+)\]")
 """How polars and pyarrow write it into their texts, where they leave the error's own attribute empty."""
 

@@ -16,6 +16,7 @@ from pipeline.errors import DiscrepancyFound
 from pipeline.failpoints import Place
 from pipeline.model.outcome import ChunkOutcome, Committed
 from pipeline.model.report import CheckName
+from pipeline.model.table import TableSpec
 from pipeline.operations.reconcile import Measured, measure_relation
 from pipeline.operations.verify import run_verify
 from pipeline.workers.supervisor import Supervisor
@@ -35,6 +36,7 @@ from pipeline_tests.tables_for_tests import (
     EVENTS,
     ORDERS,
     READINGS,
+    SPOOLED_EVENTS,
     changed,
     events,
     orders,
@@ -341,6 +343,7 @@ def test_chunks_whose_commit_a_crash_has_undone_are_committed_again_by_the_same_
     assert_accounted(database, EVENTS, rows)
 
 
+@pytest.mark.parametrize("spec", [EVENTS, SPOOLED_EVENTS], ids=["planned", "spooled"])
 @pytest.mark.parametrize(
     ("undone_from", "error"),
     [
@@ -349,7 +352,12 @@ def test_chunks_whose_commit_a_crash_has_undone_are_committed_again_by_the_same_
     ],
 )
 def test_chunks_that_crashes_undo_are_written_again_as_long_as_there_are_fewer_each_time(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undone_from: list[int], error: str | None
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spec: TableSpec,
+    undone_from: list[int],
+    error: str | None,
 ) -> None:
     rows = events(120)
     write_source(tmp_path, "events", DAY, rows)
@@ -369,12 +377,12 @@ def test_chunks_that_crashes_undo_are_written_again_as_long_as_there_are_fewer_e
 
     monkeypatch.setattr("pipeline.operations.publish.async_failpoint", reached)
 
-    report = load_one(database, EVENTS, tmp_path, DAY, chunk_rows_max=20)
+    report = load_one(database, spec, tmp_path, DAY, chunk_rows_max=20)
 
     assert next(crashes, None) is None
     if error is None:
         assert report.error is None
-        assert_accounted(database, EVENTS, rows)
+        assert_accounted(database, spec, rows)
     else:
         assert isinstance(report.error, DiscrepancyFound)
         assert error in str(report.error)
