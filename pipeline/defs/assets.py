@@ -1,13 +1,13 @@
 """From a table spec to its asset: one step that plans, loads, reconciles and publishes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
 from pipeline.defs.checks import in_step_check_specs
 from pipeline.defs.metadata import check_results, failure_of, load_failure, load_metadata, table_metadata
 from pipeline.defs.observer import observing
-from pipeline.defs.partitions import partition_keys, partitions_definition
+from pipeline.defs.partitions import dagster_key, partition_keys, partitions_definition
 from pipeline.defs.resources import GuardedWriter
 from pipeline.errors import RowledgerError
 from pipeline.model.partition import Unpartitioned
@@ -54,11 +54,13 @@ def _load(context: dg.AssetExecutionContext, spec: TableSpec, writer: GuardedWri
         raise failure_of(spec.name, error) from None
 
 
-def _record_published(context: dg.AssetExecutionContext, spec: TableSpec, reports: list[PartitionReport]) -> None:
+def _record_published(context: dg.AssetExecutionContext, spec: TableSpec, reports: Iterable[PartitionReport]) -> None:
+    """Record what Dagster does not record by itself: partitions of a step that will raise, or that it does not know of."""
     for report in reports:
         if report.published:
+            partition = dagster_key(spec.partitions, report.partition_key)
             context.log_event(
-                dg.AssetMaterialization(spec.name, partition=report.partition_key, metadata=load_metadata(spec, report))
+                dg.AssetMaterialization(spec.name, partition=partition, metadata=load_metadata(spec, report))
             )
 
 
@@ -67,6 +69,9 @@ def _materialization(
 ) -> dg.MaterializeResult[None]:
     if isinstance(spec.partitions, Unpartitioned):
         return dg.MaterializeResult(metadata=load_metadata(spec, reports[0]))
+    known = {str(key) for key in context.partition_keys}  # the others: see `partition_keys`
     for report in reports:
-        context.add_asset_metadata(load_metadata(spec, report), partition_key=report.partition_key)
+        if report.partition_key in known:
+            context.add_asset_metadata(load_metadata(spec, report), partition_key=report.partition_key)
+    _record_published(context, spec, (report for report in reports if report.partition_key not in known))
     return dg.MaterializeResult()

@@ -1,5 +1,6 @@
 """The partitions of a spec, as Dagster knows them."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -18,7 +19,11 @@ from pipeline.model.partition import (
     WeeklyPartitions,
 )
 
-__all__ = ["partition_keys", "partitions_definition"]
+__all__ = ["dagster_key", "partition_keys", "partitions_definition"]
+
+# The tags of a run over a range; written by Dagster, and documented for whoever starts runs by its API.
+_RANGE_START = "dagster/asset_partition_range_start"
+_RANGE_END = "dagster/asset_partition_range_end"
 
 _SUNDAY_FIRST = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 
@@ -44,9 +49,48 @@ def partitions_definition(partitions: Partitions) -> dg.PartitionsDefinition | N
 def partition_keys(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, partitions: Partitions
 ) -> list[str]:
-    """The keys this run is about."""
+    """The keys this run is about: those of its range where it has one, otherwise its own."""
+    match partitions:
+        case Unpartitioned():
+            return ["all"]
+        case MultiPartitions() if _RANGE_START in context.run.tags:
+            keys = _keys_in_range(context, partitions)
+        case _:
+            keys = context.partition_keys
     # A key of two dimensions is a string with more to it; the core wants the plain one.
-    return ["all"] if isinstance(partitions, Unpartitioned) else [str(key) for key in context.partition_keys]
+    return [str(key) for key in keys]
+
+
+def dagster_key(partitions: Partitions, key: str) -> str | None:
+    """The key as an event of that partition carries it; None for a table that is loaded whole.
+
+    A key of two dimensions carries its dimensions along, which become tags of the event.
+    """
+    match partitions:
+        case Unpartitioned():
+            return None
+        case MultiPartitions():
+            return _multi_definition(partitions).get_partition_key_from_str(key)
+        case _:
+            return key
+
+
+def _multi_definition(partitions: MultiPartitions) -> dg.MultiPartitionsDefinition:
+    definition = partitions_definition(partitions)
+    assert isinstance(definition, dg.MultiPartitionsDefinition)  # noqa: S101 - two dimensions have no other counterpart
+    return definition
+
+
+def _keys_in_range(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, partitions: MultiPartitions
+) -> Sequence[str]:
+    """The keys of two dimensions between the ends that the run's tags name.
+
+    `context.partition_keys` gives one key only where the run has tags of single dimensions as well, as a backfill from a job's
+    page has (dagster#28861, read in 1.13.27).
+    """
+    ends = dg.PartitionKeyRange(context.run.tags[_RANGE_START], context.run.tags[_RANGE_END])
+    return _multi_definition(partitions).get_partition_keys_in_range(ends, dynamic_partitions_store=context.instance)
 
 
 def _time_windows(partitions: TimeWindowPartitions) -> dg.TimeWindowPartitionsDefinition:

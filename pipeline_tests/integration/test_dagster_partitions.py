@@ -1,13 +1,13 @@
 """Each kind of partitions as Dagster sees it: keys, jobs, schedules, and what a run of one key loads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from pipeline.defs import resources
+from pipeline.defs import checks, resources
 from pipeline.defs.assets import table_asset
 from pipeline.defs.checks import verify_check
 from pipeline.defs.jobs import jobs_and_schedule
@@ -141,6 +141,57 @@ def test_a_run_of_a_key_of_two_dimensions_loads_what_belongs_to_both(
         loaded.append(rows)
     assert table_rows(database, BY_DAY_AND_REGION) == source_rows([row for rows in loaded[1:] for row in rows])
     assert {check.passed for check in run_verify(BY_DAY_AND_REGION, url=database)} == {True}
+
+
+def _tags(record: dg.EventLogRecord) -> Mapping[str, str]:
+    assert record.asset_materialization is not None
+    return record.asset_materialization.tags or {}
+
+
+def test_a_backfill_of_two_dimensions_from_a_job_loads_every_key_of_its_range(
+    database: str, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "target_url", lambda: database)
+    monkeypatch.setattr(checks, "target_url", lambda: database)
+    keys = [f"{day}|{region}" for day in (DAY, NEXT_DAY) for region in ("north", "south")]
+    rows = {key: sales(range(3 + number), key[:10], region=key[11:]) for number, key in enumerate(keys)}
+    for key in keys:
+        write_sales(tmp_path / "home" / "landing", f"{key[11:]}/{key[:10]}", rows[key])
+    spec = BY_DAY_AND_REGION
+
+    def run(start: str, end: str) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [table_asset(spec), verify_check(spec)],
+            instance=instance,
+            resources={"writer": GuardedWriter(**FAST)},
+            tags={
+                "dagster/asset_partition_range_start": start,
+                "dagster/asset_partition_range_end": end,
+                # The first key's dimensions stay behind where such a backfill strips its key.
+                "dagster/partition/day": start[:10],
+                "dagster/partition/region": start[11:],
+            },
+            raise_on_error=False,
+        )
+
+    result = run(keys[0], keys[-1])
+
+    assert result.success
+    assert table_rows(database, spec) == source_rows([row for of_key in rows.values() for row in of_key])
+    assert set(instance.get_materialized_partitions(dg.AssetKey(spec.name))) == set(keys)
+    (verified,) = [
+        found for found in result.get_asset_check_evaluations() if found.check_name == "published_rows_unchanged"
+    ]
+    assert verified.metadata["partitions"].value == len(keys)
+
+    (tmp_path / "home" / "landing" / "sales" / f"{keys[1][11:]}/{keys[1][:10]}.parquet").unlink()
+    result = run(keys[0], keys[-1])
+    assert not result.success
+    records = instance.fetch_materializations(dg.AssetKey(spec.name), limit=len(keys) - 1).records
+    assert {record.run_id for record in records} == {result.run_id}
+    assert {record.partition_key for record in records} == set(keys) - {keys[1]}
+    dimensions = {(tags["dagster/partition/day"], tags["dagster/partition/region"]) for tags in map(_tags, records)}
+    assert dimensions == {tuple(key.split("|")) for key in keys if key != keys[1]}
 
 
 def test_static_keys_make_a_table_partitioned_by_list(database: str, tmp_path: Path) -> None:
