@@ -7,7 +7,7 @@ import dagster as dg
 from pipeline.defs.checks import in_step_check_specs
 from pipeline.defs.metadata import check_results, failure_of, load_failure, load_metadata, table_metadata
 from pipeline.defs.observer import observing
-from pipeline.defs.partitions import dagster_key, partition_keys, partitions_definition
+from pipeline.defs.partitions import dimension_tags, partition_keys, partitions_definition
 from pipeline.defs.resources import GuardedWriter
 from pipeline.errors import RowledgerError
 from pipeline.model.partition import Unpartitioned
@@ -58,9 +58,13 @@ def _record_published(context: dg.AssetExecutionContext, spec: TableSpec, report
     """Record what Dagster does not record by itself: partitions of a step that will raise, or that it does not know of."""
     for report in reports:
         if report.published:
-            partition = dagster_key(spec.partitions, report.partition_key)
             context.log_event(
-                dg.AssetMaterialization(spec.name, partition=partition, metadata=load_metadata(spec, report))
+                dg.AssetMaterialization(
+                    spec.name,
+                    partition=report.partition_key,
+                    metadata=load_metadata(spec, report),
+                    tags=dimension_tags(spec.partitions, report.partition_key),
+                )
             )
 
 

@@ -19,11 +19,12 @@ from pipeline.model.partition import (
     WeeklyPartitions,
 )
 
-__all__ = ["dagster_key", "partition_keys", "partitions_definition"]
+__all__ = ["dimension_tags", "partition_keys", "partitions_definition"]
 
 # The tags of a run over a range; written by Dagster, and documented for whoever starts runs by its API.
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
+_DIMENSION = "dagster/partition/"
 
 _SUNDAY_FIRST = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 
@@ -61,18 +62,12 @@ def partition_keys(
     return [str(key) for key in keys]
 
 
-def dagster_key(partitions: Partitions, key: str) -> str | None:
-    """The key as an event of that partition carries it; None for a table that is loaded whole.
-
-    A key of two dimensions carries its dimensions along, which become tags of the event.
-    """
-    match partitions:
-        case Unpartitioned():
-            return None
-        case MultiPartitions():
-            return _multi_definition(partitions).get_partition_key_from_str(key)
-        case _:
-            return key
+def dimension_tags(partitions: Partitions, key: str) -> dict[str, str]:
+    """The tags by which an event names the dimensions of its partition's key; empty where the key has one."""
+    if not isinstance(partitions, MultiPartitions):
+        return {}
+    dimensions = _multi_definition(partitions).get_partition_key_from_str(key).keys_by_dimension
+    return {f"{_DIMENSION}{name}": own for name, own in dimensions.items()}
 
 
 def _multi_definition(partitions: MultiPartitions) -> dg.MultiPartitionsDefinition:
