@@ -11,9 +11,15 @@ from typing import Any
 import dagster as dg
 
 from pipeline.contract.check import Contract
-from pipeline.errors import DatabaseUnavailable, PartitionBusy, RowledgerError
+from pipeline.errors import (
+    DatabaseUnavailable,
+    DeadLetterBudgetSpent,
+    DiscrepancyFound,
+    PartitionBusy,
+    RowledgerError,
+)
 from pipeline.model.partition import Unpartitioned
-from pipeline.model.report import CheckName, Incident, PartitionReport
+from pipeline.model.report import Check, CheckName, Incident, PartitionReport
 from pipeline.model.table import TableSpec
 
 __all__ = [
@@ -59,6 +65,7 @@ COLUMN_SCHEMA = "dagster/column_schema"
 LINE_LENGTH_MAX = 400
 NAMED_PARTITIONS_MAX = 20  # so that a message about 365 bad days can still be read
 RETRYABLE = (DatabaseUnavailable, PartitionBusy)  # the step may be run again without anybody's help
+_NOT_LOADED = "not loaded; the failure of the step says why"
 
 Metadata = dict[str, Any]
 
@@ -97,18 +104,30 @@ def load_metadata(spec: TableSpec, report: PartitionReport) -> Metadata:
 
 
 def check_results(spec: TableSpec, reports: Sequence[PartitionReport]) -> Iterator[dg.AssetCheckResult]:
-    """One result a check for all partitions of the run; it passes only if every partition has passed it."""
+    """A result for each check that was made, over all partitions of the run; it passes only if every one has passed it.
+
+    A check that was not reached in any partition has no result: the step's failure says why. Where other partitions of the run
+    are published, those that nothing has judged fail the balance, because "re-execute from failure" leaves out an asset that
+    was materialized in the run, unless one of its blocking checks has failed.
+    """
+    some_published = any(report.published for report in reports)
     for name in CheckName:
-        verdicts = {report.partition_key: _verdict(report, name) for report in reports}
-        failed = {key: summary for key, (passed, summary, _) in verdicts.items() if not passed}
+        verdicts = {report.partition_key: check for report in reports if (check := _verdict(report, name)) is not None}
+        failed = {key: check.summary for key, check in verdicts.items() if not check.passed}
+        if name is CheckName.ROW_BALANCE and some_published:
+            failed |= {report.partition_key: _NOT_LOADED for report in reports if _is_unjudged(report)}
+        if not verdicts and not failed:
+            continue
         metadata: Metadata = {PARTITIONS: len(reports), FAILED_PARTITIONS: len(failed)}
         if name is CheckName.ROW_BALANCE:
             metadata |= _balance(reports)
         if len(reports) == 1:
-            metadata |= _verdict(reports[0], name)[2]
+            metadata |= next(iter(verdicts.values())).details
         if failed:
             metadata[DISCREPANCIES] = dg.MetadataValue.json(dict(named(failed)))
-        passed_text = _verdict(reports[0], name)[1] if len(reports) == 1 else f"{len(reports)} partitions passed"
+        passed_text = (
+            next(iter(verdicts.values())).summary if len(reports) == 1 else f"{len(verdicts)} partitions passed"
+        )
         yield dg.AssetCheckResult(
             passed=not failed,
             asset_key=spec.name,
@@ -173,12 +192,26 @@ def _remedy(error: Exception) -> str:
     return (inspect.getdoc(type(error)) or "").partition("\n\n")[0] if isinstance(error, RowledgerError) else ""
 
 
-def _verdict(report: PartitionReport, name: CheckName) -> tuple[bool, str, Mapping[str, int | str]]:
+def _verdict(report: PartitionReport, name: CheckName) -> Check | None:
+    """What was found of a partition; None where the load ended before this was looked at."""
     for check in report.checks:
         if check.name is name:
-            return check.passed, check.summary, check.details
-    reason = describe_error(report.error) if report.error is not None else "no verdict was given"
-    return False, f"not reached: {reason}", {}
+            return check
+    match report.error:
+        case None:  # a load that passed without being looked at would be green for no reason
+            return Check(name, passed=False, summary="no verdict was given")
+        case DeadLetterBudgetSpent() if name is CheckName.DEAD_LETTER_BUDGET:
+            return Check(name, passed=False, summary=str(report.error))
+        case DiscrepancyFound() if name is CheckName.ROW_BALANCE and all(check.passed for check in report.checks):
+            return Check(name, passed=False, summary=str(report.error))
+        case _:
+            return None
+
+
+def _is_unjudged(report: PartitionReport) -> bool:
+    """Whether a partition was not published for another reason than a check that has failed."""
+    verdicts = [_verdict(report, name) for name in CheckName]
+    return not report.published and all(check is None or check.passed for check in verdicts)
 
 
 def _balance(reports: Sequence[PartitionReport]) -> Metadata:

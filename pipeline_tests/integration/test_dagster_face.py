@@ -20,7 +20,14 @@ from pipeline.defs.jobs import jobs_and_schedule
 from pipeline.defs.metadata import load_failure
 from pipeline.defs.observer import LogObserver
 from pipeline.defs.resources import GuardedWriter, InvalidWriterConfig
-from pipeline.errors import DatabaseUnavailable, DiscrepancyFound, PartitionBusy, RowledgerError
+from pipeline.errors import (
+    DatabaseUnavailable,
+    DeadLetterBudgetSpent,
+    DiscrepancyFound,
+    PartitionBusy,
+    RowledgerError,
+    SourceError,
+)
 from pipeline.model.outcome import IncidentKind
 from pipeline.model.report import Check, CheckName, Incident, PartitionReport, Progress
 from pipeline.model.table import TableSpec
@@ -249,12 +256,48 @@ def test_a_range_of_good_days_has_metadata_a_day_and_each_check_once(load: Playe
     assert balance.metadata["enqueued_rows"].value == 3 * 842
 
 
-def test_a_partition_that_never_reached_its_checks_fails_them(load: PlayedLoad) -> None:
-    load.reports[DAYS[0]] = replace(rejected(DAYS[0]), load_id=None, checks=())
+@pytest.mark.parametrize(
+    ("error", "red"),
+    [
+        (DeadLetterBudgetSpent("flights: 25 rows were refused"), {CheckName.DEAD_LETTER_BUDGET}),
+        (DiscrepancyFound("flights: 842 rows staged, 841 stored"), {CheckName.ROW_BALANCE}),
+        (SourceError("flights: no file"), set()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_load_that_ended_early_has_a_verdict_only_on_what_ended_it(
+    load: PlayedLoad, error: RowledgerError, red: set[CheckName]
+) -> None:
+    load.reports[DAYS[0]] = replace(rejected(DAYS[0], error), load_id=None, checks=())
+
+    result = load.run(days=DAYS[:1])
+
+    assert not result.success
+    assert {evaluation.check_name: evaluation.passed for evaluation in result.checks} == dict.fromkeys(red, False)
+    assert [e.description for e in result.checks] == [f"{DAYS[0]}: {error}" for _ in red]
+    assert str(error) in result.failure
+
+
+def test_a_day_that_was_not_loaded_beside_good_ones_is_not_accounted_for(load: PlayedLoad) -> None:
+    load.reports[DAYS[1]] = replace(rejected(DAYS[1], SourceError("flights: no file")), load_id=None, checks=())
+
+    result = load.run(days=DAYS)
+
+    assert not result.success
+    assert {evaluation.check_name: evaluation.passed for evaluation in result.checks} == {
+        name.value: name is not CheckName.ROW_BALANCE for name in CheckName
+    }
+    balance = next(e for e in result.checks if e.check_name == CheckName.ROW_BALANCE)
+    assert balance.description == f"{DAYS[1]}: not loaded; the failure of the step says why"
+
+
+def test_a_published_load_that_nothing_has_judged_fails_its_checks(load: PlayedLoad) -> None:
+    load.reports[DAYS[0]] = replace(published(DAYS[0]), checks=())
 
     result = load.run(days=DAYS[:1])
 
     assert not any(evaluation.passed for evaluation in result.checks)
+    assert len(result.checks) == len(CheckName)
 
 
 def test_an_error_of_the_whole_run_is_told_in_its_own_words_with_the_remedy(load: PlayedLoad) -> None:
