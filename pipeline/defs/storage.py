@@ -5,10 +5,12 @@ The embedded server starts on demand, here, because Dagster opens its storage be
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Self
 
 import click
+import dagster as dg
 import psycopg2
 from dagster._config import UserConfigSchema
 from dagster._core.events.log import EventLogEntry
@@ -29,6 +31,7 @@ CONNECT_TIMEOUT_S = 10
 SETUP_LOCK_KEY = 0x726F776C64676572  # "rowldger"; one installation at a time creates Dagster's tables in a database
 SETUP_LOCK_TIMEOUT_S = 60
 EVENT_BATCH_SIZE = 1_000
+_LISTED_EVENTS = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
 
 REMEDY = "check ROWLEDGER_DATABASE_URL or ROWLEDGER_DAGSTER_DATABASE_URL, and that the server runs"
 
@@ -48,6 +51,7 @@ class RowledgerStorage(DagsterPostgresStorage):
             with _setup_lock(url):
                 super().__init__(postgres_url=_sqlalchemy_url(url), inst_data=inst_data)
             self._event_log_storage = PooledEventLog(self.postgres_url)
+        _remove_empty_homes()
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
@@ -71,8 +75,27 @@ class PooledEventLog(PostgresEventLogStorage):
         self._engine = create_engine(
             postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=8, pool_pre_ping=True
         )
+        self._last_ms = 0
+
+    def store_event(self, event: EventLogEntry) -> None:
+        super().store_event(self._at_a_time_of_its_own(event))
+
+    def _at_a_time_of_its_own(self, event: EventLogEntry) -> EventLogEntry:
+        """The event, moved to the next free millisecond where it is one that an asset's page lists.
+
+        That page asks for events before a millisecond, so of those that share one it would show a few only.
+        """
+        if not event.is_dagster_event or event.dagster_event_type not in _LISTED_EVENTS:
+            return event
+        at_ms = int(event.timestamp * 1000)
+        if at_ms <= self._last_ms:
+            at_ms = self._last_ms + 1
+            event = event._replace(timestamp=(at_ms + 0.5) / 1000)  # in its middle, where no rounding moves it
+        self._last_ms = at_ms
+        return event
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        events = [self._at_a_time_of_its_own(event) for event in events]
         announcements = [event for event in events if event.get_dagster_event().is_asset_materialization_planned]
         if not announcements:
             super().store_event_batch(events)
@@ -88,6 +111,17 @@ class PooledEventLog(PostgresEventLogStorage):
         for event in events:
             if not event.get_dagster_event().is_asset_materialization_planned:
                 self.store_event(event)
+
+
+def _remove_empty_homes() -> None:
+    """Remove the folders that Dagster's commands make in the working directory where DAGSTER_HOME is not set.
+
+    Nothing is stored in them, since dagster.yaml names another place for everything; a command that is killed would leave its
+    own for ever. Dagster does not miss it at its end, and a folder with something in it stays.
+    """
+    for folder in Path().glob(".tmp_dagster_home_*"):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager

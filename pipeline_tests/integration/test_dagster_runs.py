@@ -270,6 +270,7 @@ def test_a_step_that_loses_its_run_worker_cancels_itself(installation: Installat
     started = time.monotonic()
     run_worker.kill()
     run_worker.wait(30)
+    assert not list(installation.folder.glob(".tmp_dagster_home_*"))
     wait_until(lambda: _everything_is_gone(installation, below))
     assert time.monotonic() - started < _GONE_S
     _assert_a_rerun_resumes(installation)
