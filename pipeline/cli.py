@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from pipeline.errors import RowledgerError
+from pipeline.version import version
 
 __all__ = ["cli", "main"]
 
@@ -53,9 +54,17 @@ class _LazyGroup(click.Group):
             ctx.exit(1)
 
 
+def _say_version(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    if value and not ctx.resilient_parsing:
+        click.echo(f"rowledger, version {version()}")
+        ctx.exit()
+
+
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
-@click.version_option(package_name="rowledger", prog_name="rowledger")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version, help="Show the version."
+)
 def cli(*, traceback: bool) -> None:
     """Load partitioned data into PostgreSQL and account for every row."""
 

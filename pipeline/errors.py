@@ -4,6 +4,8 @@ Messages name table, partition, chunk, limit and unit. They never carry a passwo
 pickling, with their attributes: an executor may hand them from one process to another.
 """
 
+from collections.abc import Sequence
+
 __all__ = [
     "ChunkFailed",
     "ChunkTimedOut",
@@ -14,8 +16,12 @@ __all__ = [
     "DiscrepancyFound",
     "EmbeddedServerError",
     "Fenced",
+    "LedgerBusy",
+    "LedgerMismatch",
+    "LedgerMissing",
     "LetterFileRefused",
     "LoadCancelled",
+    "MissingPrivilege",
     "NotEnoughSpace",
     "PartitionBusy",
     "PoolBroken",
@@ -89,6 +95,29 @@ class DatabaseOutage(DatabaseUnavailable):
 
 class UnsupportedServer(RowledgerError):
     """The server lacks what a guarantee stands on (version 14, UTF-8). Use another server or database."""
+
+
+class LedgerMismatch(UnsupportedServer):
+    """The ledger is of another version than this Rowledger, or one of its migrations was edited. The message says which."""
+
+
+class LedgerMissing(RowledgerError):
+    """The database has no ledger: nothing was ever loaded into it. The first load makes one, as does `rowledger db migrate`."""
+
+
+class LedgerBusy(RowledgerError):
+    """The ledger has to be upgraded, and a run is still loading with it. Wait for that run or cancel it, then rerun."""
+
+
+class MissingPrivilege(RowledgerError):
+    """The role may not do what the operation needs; nothing was done. Have the statements in the message run, then rerun.
+
+    `statements` are those SQL statements, for the owner of the objects or a superuser.
+    """
+
+    def __init__(self, message: str, *, statements: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.statements = tuple(statements)
 
 
 class EmbeddedServerError(RowledgerError):

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import asyncpg
 
+from pipeline.errors import LedgerMissing
 from pipeline.model.report import PartitionStatus
 from pipeline.model.table import TableSpec
 from pipeline.postgres.catalogue import quoted
 from pipeline.postgres.ledger import read_status as read_ledger_status
-from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.ledger_reader import ledger_reader
 from pipeline.postgres.queries import query
-from pipeline.postgres.session import check_server, connect
 from pipeline.settings import WriterSettings
 
 __all__ = ["KeptIncident", "count_rows", "read_incidents", "read_status"]
@@ -37,18 +37,24 @@ class KeptIncident:
 
 
 def read_status(url: str, table: str | None = None) -> list[PartitionStatus]:
-    """The latest load of each partition, of one table or of all; raises DatabaseUnavailable."""
-    return asyncio.run(_read(url, lambda connection: read_ledger_status(connection, table)))
+    """The latest load of each partition, of one table or of all; raises what `ledger_reader` does."""
+    try:
+        return asyncio.run(_read(url, lambda connection: read_ledger_status(connection, table)))
+    except LedgerMissing:
+        return []
 
 
 def read_incidents(url: str, table: str, *, partition: str | None = None) -> list[KeptIncident]:
-    """Worker deaths, oldest first; raises DatabaseUnavailable."""
+    """Worker deaths, oldest first; raises what `ledger_reader` does."""
 
     async def read(connection: asyncpg.Connection) -> list[KeptIncident]:
         rows = await connection.fetch(query("list_incidents"), table, partition)
         return [KeptIncident(**row) for row in rows]
 
-    return asyncio.run(_read(url, read))
+    try:
+        return asyncio.run(_read(url, read))
+    except LedgerMissing:
+        return []
 
 
 async def count_rows(url: str, spec: TableSpec, condition: str) -> int:
@@ -62,12 +68,5 @@ async def count_rows(url: str, spec: TableSpec, condition: str) -> int:
 
 
 async def _read(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    limits = WriterSettings()
-    session = await connect(url, application_name="rowledger status", timeout_s=limits.connect_timeout_s)
-    try:
-        async with asyncio.timeout(limits.statement_timeout_s):
-            await check_server(session)
-            await ensure_ledger(session.connection)
-            return await work(session.connection)
-    finally:
-        await session.close()
+    async with ledger_reader(url, purpose="status", limits=WriterSettings()) as connection:
+        return await work(connection)

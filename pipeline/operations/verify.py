@@ -9,17 +9,17 @@ import asyncpg
 
 from pipeline.contract.check import Contract
 from pipeline.contract.fingerprint import Fingerprint
+from pipeline.errors import LedgerMissing, TargetMismatch
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
 from pipeline.operations.sums import read_expected, scope_of
-from pipeline.postgres.catalogue import Target, ensure_target, partition_predicate, quoted
+from pipeline.postgres.catalogue import Target, partition_predicate, read_target
 from pipeline.postgres.evolution import with_columns
 from pipeline.postgres.ledger import ChunkTotals, read_chunk_totals
-from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.ledger_reader import ledger_reader
 from pipeline.postgres.queries import query
-from pipeline.postgres.session import check_server, connect
 from pipeline.settings import WriterSettings
 
 __all__ = ["PartitionVerification", "run_verify", "verify_partitions", "verify_published"]
@@ -48,24 +48,18 @@ async def verify_partitions(
     spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None
 ) -> list[PartitionVerification]:
     """`run_verify` for callers that have an event loop of their own."""
-    limits = WriterSettings()
-    session = await connect(url, application_name="rowledger verify", timeout_s=limits.connect_timeout_s)
     try:
-        async with asyncio.timeout(limits.statement_timeout_s):
-            await check_server(session)
-            await ensure_ledger(session.connection)
-            if not await session.connection.fetch(query("published_loads"), str(spec.target), None):
-                return []  # and nothing to create a table for
-            target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
-            # One snapshot: a partition that is published meanwhile is seen in the ledger and in the table, or in neither. The
-            # lock comes before the snapshot, because a partition that is swapped in shows its rows to older snapshots too.
-            async with session.connection.transaction(isolation="repeatable_read", readonly=True):
-                name = quoted(target.name.schema_name, target.name.table)
-                await session.connection.execute(f"lock table {name} in access share mode")
-                keys = list(partition_keys) if partition_keys is not None else None
-                return await verify_published(session.connection, spec, target, keys)
-    finally:
-        await session.close()
+        async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
+            if not await connection.fetch(query("published_loads"), str(spec.target), None):
+                return []
+            # One snapshot: a partition that is published meanwhile is seen in the ledger and in the table, or in neither.
+            target = await read_target(connection, spec, Contract.of(spec.row).columns)
+            if target is None:
+                raise TargetMismatch(f"table {spec.target} is missing, though the ledger has published loads of it")
+            keys = list(partition_keys) if partition_keys is not None else None
+            return await verify_published(connection, spec, target, keys)
+    except LedgerMissing:
+        return []
 
 
 async def verify_published(

@@ -33,6 +33,7 @@ __all__ = [
     "partition_predicate",
     "quoted",
     "read_ended_staging_tables",
+    "read_target",
 ]
 
 BOUNDS_CONSTRAINT = "rowledger_bounds"
@@ -90,15 +91,24 @@ async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contrac
 
     Whether each column's type can hold what the contract lets through is the contract's to say.
     """
-    found = await connection.fetchrow(query("find_relation"), spec.target.schema_name, spec.target.table)
-    if found is None:
+    target = await read_target(connection, spec, contract)
+    if target is None:
         # Two runs may see it missing: the lock lets the second find what the first has made.
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {spec.target}")
-            found = await connection.fetchrow(query("find_relation"), spec.target.schema_name, spec.target.table)
-            if found is None:
+            target = await read_target(connection, spec, contract)
+            if target is None:
                 await _create_target(connection, spec, contract)
-                found = await connection.fetchrow(query("find_relation"), spec.target.schema_name, spec.target.table)
+                target = await read_target(connection, spec, contract)
+    assert target is not None  # noqa: S101 - it was made
+    return target
+
+
+async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> Target | None:
+    """The target table, None where it is missing; raises TargetMismatch as `ensure_target` does. Writes nothing."""
+    found = await connection.fetchrow(query("find_relation"), spec.target.schema_name, spec.target.table)
+    if found is None:
+        return None
     if found["kind"] not in ("r", "p"):
         raise TargetMismatch(f"target {spec.target} is not a table; name another target in the table spec")
     columns = await _matching_columns(connection, spec, contract, found["oid"])

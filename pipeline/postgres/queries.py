@@ -3,6 +3,7 @@
 Python holds the names only. The folder stands at the top of a checkout, and inside the package in a wheel.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +37,11 @@ class Migration:
     version: int
     name: str
     sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of its text, with line ends as in a checkout on Linux: what `sha256sum` says of the file."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 def query(name: str) -> str:

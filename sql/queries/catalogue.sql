@@ -3,14 +3,6 @@
 select current_setting('server_version_num')::integer as version_num, current_setting('server_encoding') as encoding,
     current_setting('server_version') as version;
 
--- name: schema_version
--- The ledger's version; fails with 42P01 where there is no ledger yet.
-select coalesce(max(version), 0) from rowledger.schema_version;
-
--- name: record_schema_version
--- One migration done.
-insert into rowledger.schema_version (version, name) values ($1, $2);
-
 -- name: find_relation
 -- A table by its unquoted name, and how it is partitioned where it is.
 select
