@@ -33,6 +33,7 @@ __all__ = [
     "TransformFailed",
     "UnknownPartition",
     "UnsupportedServer",
+    "ValuesAltered",
     "WorkerTerminated",
     "WriterClosed",
 ]
@@ -79,6 +80,10 @@ class SourceError(RowledgerError):
     def __init__(self, message: str, *, source_traceback: str = "") -> None:
         super().__init__(message)
         self.source_traceback = source_traceback
+
+
+class ValuesAltered(SourceError):
+    """A library has made nulls or another type of values that were handed to it; nothing was published. Convert the column."""
 
 
 class TransformFailed(RowledgerError):

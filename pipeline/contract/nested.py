@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from pipeline.border import polars_series
 from pipeline.contract.cells import flattened, rows_of
 from pipeline.contract.dynamic import dynamic_texts
 from pipeline.contract.read import Reading, is_readable, read_column
@@ -131,7 +132,7 @@ def _read_lists(rules: FieldRules, source: pl.Series, target: ColumnType | None)
         inner.values.to_arrow(),
         mask=pa.array(nulls.to_numpy()) if nulls.any() else None,
     )
-    values = pl.Series(source.name, pl.from_arrow(lists))
+    values = polars_series(source.name, lists)
     if values.dtype != pl.List(inner.values.dtype):
         values = values.cast(pl.List(inner.values.dtype))
     reading = Reading(values)

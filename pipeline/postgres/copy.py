@@ -15,6 +15,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from pgpq import encoders as pgpq_encoders
 from pgpq import schema as pgpq_schema
 
+from pipeline.border import arrow_table
 from pipeline.errors import ChunkFailed
 from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.postgres.copy_numeric import numeric_fields
@@ -71,7 +72,7 @@ def encode_rows(
 def _binary_pieces(frame: pl.DataFrame, columns: Sequence[Column], batch_rows: int) -> Iterator[tuple[bytes, int]]:
     fields = [numeric_fields(frame[column.name]) for column in columns if _is_numeric_text(column.type)]
     frame = frame.with_columns(fields) if fields else frame
-    table = _with_encodable_types(frame.to_arrow(compat_level=pl.CompatLevel.newest()))
+    table = _with_encodable_types(arrow_table(frame, compat_level=pl.CompatLevel.newest()))
     encoder = _encoder(table.schema, columns)
     yield encoder.write_header(), 0
     for batch in table.to_batches(max_chunksize=batch_rows):

@@ -1,16 +1,20 @@
 """Arrow data as polars frames, value for value: types that polars lacks, or takes wrongly, are put into ones that it has."""
 
+import itertools
 import zoneinfo
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline.errors import SourceError
-from pipeline.model.source import DYNAMIC
+from pipeline.border import frame_type, polars_series
+from pipeline.errors import SourceError, ValuesAltered
+from pipeline.model.source import DYNAMIC, FAULT, LINE, RESERVED_PREFIX
 from pipeline.source.plain import json_text, plain_value
+from pipeline.source.unheld import as_stored, line_of, unheld_rows
 
 __all__ = ["frame_of", "frame_schema_of"]
 
@@ -23,22 +27,82 @@ _POLARS_DIGITS_MAX = 38
 def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
     """The table as a frame; raises SourceError that names `origin` and a column of a type that no frame can hold.
 
+    Every table that comes from outside passes here: of pyarrow, pandas, an ADBC driver, the Parquet reader of Arrow. Nulls are
+    counted and types compared before and after. A row with a value that polars would lose (a time of 24:00, text that is no
+    UTF-8) is one that cannot be read: it has the reason in `FAULT`, and what it is like in `LINE`, from which it becomes a
+    dead letter with stage `source`; those two columns are there only if there is such a row.
+
     Dictionaries and runs are written out, extension types are what they are stored as. Decimals of more digits than polars
     has, and intervals of months, become text; a map becomes JSON, an object where its keys are texts.
     """
+    _require_names(table.column_names, origin)
+    faults: dict[int, str] = {}
     columns = []
     for field, column in zip(table.schema, table.columns, strict=True):
-        try:
-            columns.append(_as_plain(column, field.type))
-        except (pa.ArrowException, NotImplementedError) as error:
-            raise SourceError(_unfit(origin, field, type(error).__name__)) from None
-    fields = [pa.field(name, column.type) for name, column in zip(table.column_names, columns, strict=True)]
+        columns.append(_series(column, field, faults, origin))
+    if faults:
+        reasons = [faults.get(row) for row in range(table.num_rows)]
+        lines = [None if reason is None else line_of(table, row) for row, reason in enumerate(reasons)]
+        columns += [pl.Series(FAULT, reasons, dtype=pl.String), pl.Series(LINE, lines, dtype=pl.Binary)]
+    return pl.DataFrame({column.name: column for column in columns}, height=table.num_rows)  # a list would rename ""
+
+
+def _require_names(names: list[str], origin: str) -> None:
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceError(f"{origin}: has several columns of the names {double}; name them apart")
+    if reserved := [name for name in names if name.startswith(RESERVED_PREFIX)]:
+        raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; rename them")
+
+
+def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], origin: str) -> pl.Series:
+    """The column; null where its row is at fault, which is noted in `faults`."""
+    plain = _plain_type(field.type)
+    if not isinstance(field.type, pa.MapType) and frame_type(plain) is None:
+        raise SourceError(
+            f"{origin}: column {field.name!r} is {field.type}, which no column of a frame holds; convert it"
+        )
     try:
-        # Without the fields' metadata, by which polars would make extension types of them again.
-        return pl.DataFrame(pa.table(columns, schema=pa.schema(fields)), nan_to_null=False)
-    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
-        kinds = ", ".join(f"{field.name!r} {field.type}" for field in table.schema)
-        raise SourceError(f"{origin}: {type(error).__name__} with the columns {kinds}; convert them") from None
+        if unheld := unheld_rows(column):
+            for row, reason in unheld:
+                faults.setdefault(row, f"column {field.name!r} {reason}")
+            column = _without_rows(column, [row for row, _ in unheld])
+        return polars_series(field.name, _as_plain(column, column.type))
+    except ValuesAltered as altered:
+        raise ValuesAltered(f"{origin}: {altered}") from None
+    except (
+        pa.ArrowException,
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        NotImplementedError,
+        ValueError,
+    ) as error:
+        raise SourceError(_unfit(origin, field, type(error).__name__)) from None
+
+
+def _without_rows(column: _Array, rows: list[int]) -> _Array:
+    """The column with nulls in place of these rows; no frame gets to see their values."""
+    match column.type:
+        case pa.RunEndEncodedType():
+            import pyarrow.compute as pc  # noqa: PLC0415, as below
+
+            column = _by_chunk(pc.run_end_decode, column, column.type.value_type)  # type: ignore[attr-defined]
+        case pa.DictionaryType() if column.type.value_type == pa.string_view():
+            column = _by_chunk(_written_out, column, pa.large_string())
+    kept = np.ones(len(column), dtype=np.bool_)
+    kept[rows] = False
+    try:
+        return column.take(pa.array(np.arange(len(column)), mask=~kept))
+    except pa.ArrowNotImplementedError:  # pyarrow 26 takes no views
+        null = pa.nulls(1, column.type)
+        ends = [-1, *rows, len(column)]
+        parts = [[*column.slice(a + 1, b - a - 1).chunks, null] for a, b in itertools.pairwise(ends)]
+        return _pa.chunked_array([chunk for part in parts for chunk in part][:-1], type=column.type)
+
+
+def _written_out(texts: _Array) -> _Array:
+    """A dictionary of views, which pyarrow does not write out, as its texts, without what is no UTF-8 in them."""
+    values = [text and text.decode(errors="ignore") for text in as_stored(texts.dictionary).to_pylist()]
+    return pa.array(values, pa.large_string()).take(texts.indices)
 
 
 def frame_schema_of(schema: pa.Schema, *, origin: str) -> pl.Schema:

@@ -19,6 +19,7 @@ from pipeline.source.cuts import FilePart, cut_into_chunks, require_plausible_ro
 from pipeline.source.files import FileSource
 from pipeline.source.planned import file_digest, file_status, require_as_planned
 from pipeline.source.system_refusal import system_refusal
+from pipeline.source.unheld import as_stored
 
 __all__ = ["ArrowFiles"]
 
@@ -119,10 +120,23 @@ def _read_table(file: Path, offset: int, rows: int) -> pa.Table:
         with file.open("rb") as stream:
             content = _schema_message(stream) + b"".join(_bytes_of(stream, message) for message in needed)
         table = pa.ipc.open_stream(pa.py_buffer(content + _END_OF_STREAM)).read_all()
-        table.validate(full=True)  # damaged offsets would end whoever follows them
+        _require_sound(table)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise SourceError(f"{file}: {_unreadable(error)}") from None
     return table.slice(offset - first, rows)
+
+
+def _require_sound(table: pa.Table) -> None:
+    """Raise ArrowInvalid for damaged offsets or indices, which would end the process that follows them.
+
+    A value that is at fault by itself (text that is no UTF-8, a time of 24:00) is left to `frame_of`: it costs its row.
+    """
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid:
+        for column in table.columns:
+            for chunk in column.chunks:
+                as_stored(chunk).validate(full=True)
 
 
 def _needed(messages: Sequence[Message], offset: int, rows: int) -> tuple[list[Message], int]:

@@ -49,17 +49,16 @@ def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a lazy frame or a stream runs foreign code
             problem = f"{type(error).__qualname__} while reading an item of type {type_name(item)}"
             break
-        if reserved := [name for name in made.columns if name.startswith(RESERVED_PREFIX)]:
-            raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; call them otherwise")
         yield made
-    raise SourceError(f"{origin}: {problem}; mend it and rerun")
+    raise SourceError(f"{origin}: {problem}; fix it and rerun")
 
 
 def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
-    if isinstance(item, pl.LazyFrame):
-        yield item.collect()
-    elif isinstance(item, pl.DataFrame):
-        yield item
+    if isinstance(item, pl.LazyFrame | pl.DataFrame):
+        frame = item.collect() if isinstance(item, pl.LazyFrame) else item
+        if reserved := [name for name in frame.columns if name.startswith(RESERVED_PREFIX)]:
+            raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; rename them")
+        yield frame
     elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
         yield _of_pandas(item, pandas, origin)
     else:
@@ -109,17 +108,19 @@ def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: A
     names = list(frame.columns)
     if unfit := [name for name in names if not isinstance(name, str) or names.count(name) > 1]:
         raise SourceError(f"{origin}: a frame has columns whose names are twice there or no text: {unfit}; rename them")
-    columns = []
+    columns: dict[str, Any] = {}
     for name in names:
         values = frame[name]
         # Of objects pyarrow makes one type where it can, of periods and intervals numbers.
         if values.dtype != object and not isinstance(values.dtype, pandas.PeriodDtype | pandas.IntervalDtype):
             with contextlib.suppress(pa.ArrowException):  # sparse columns, complex numbers …
-                columns.append(frame_of(pa.table({name: pa.Array.from_pandas(values)}), origin=origin)[name])
+                columns[name] = pa.Array.from_pandas(values)
                 continue
         present = [None if lacks else value for value, lacks in zip(values, values.isna(), strict=True)]
-        columns.append(_by_value(name, present, origin))
-    return pl.DataFrame(columns, height=len(frame))
+        columns[name] = _by_value(name, present, origin).to_arrow(compat_level=pl.CompatLevel.newest())
+    if not columns:
+        return pl.DataFrame(height=len(frame))
+    return frame_of(pa.table(columns), origin=origin)
 
 
 def _by_value(name: str, values: list[Any], origin: str) -> pl.Series:

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
+from pipeline.border import arrow_table, polars_series
 from pipeline.errors import NotEnoughSpace, SourceError
 from pipeline.free_space import require_free_space
 from pipeline.model.division import Partition
@@ -175,9 +176,9 @@ def _read(file: Path, *, rows: bool) -> pl.DataFrame:
             version = reader.schema.metadata
             if version == _FORMAT:
                 table = reader.read_all() if rows else reader.schema.empty_table()
-                frame = pl.DataFrame(table.replace_schema_metadata(None))
-                frame.columns = table.column_names  # polars gives an empty name another one
-                return frame
+                columns = zip(table.column_names, table.columns, strict=True)
+                series = {name: polars_series(name, column) for name, column in columns}
+                return pl.DataFrame(series, height=table.num_rows)
     except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         damaged = f"not a readable file of the spool ({type(error).__name__}); {_REMEDY}"
         why = system_refusal(error, when_missing=_REMEDY) or damaged
@@ -194,7 +195,7 @@ def _as_table(frame: pl.DataFrame) -> pa.Table:
         casts: dict[Any, Any] = {
             name: plain for name, dtype in frame.schema.items() if (plain := _plain(dtype)) != dtype
         }
-        return frame.cast(casts).to_arrow(compat_level=pl.CompatLevel.oldest())
+        return arrow_table(frame.cast(casts), compat_level=pl.CompatLevel.oldest())
     except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, NotImplementedError) as error:
         kinds = ", ".join(sorted({str(dtype) for dtype in frame.dtypes}))
         raise SourceError(

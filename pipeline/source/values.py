@@ -15,6 +15,8 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel
 
+from pipeline.border import python_series
+from pipeline.errors import ValuesAltered
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, RESERVED_PREFIX
 from pipeline.source.plain import PLAIN_TYPES, Unfit, json_text, model_values, plain_value, type_name
 
@@ -130,16 +132,17 @@ def column_of(name: str, values: _Values) -> pl.Series:
 
     Raises UnicodeEncodeError for a text that has half a surrogate pair.
     """
-    dtype = _common_type([value for value in values if value is not None])
+    present = [value for value in values if value is not None]
+    dtype = _common_type(present)
     if dtype is not None:
         try:
             if isinstance(dtype, pl.Decimal):  # by their digits: three times as fast as by their values
                 digits = [None if value is None else format(value, "f") for value in values]
                 return pl.Series(name, digits, dtype=pl.String).cast(dtype)
-            return pl.Series(name, values, dtype=dtype, strict=True)
+            return python_series(name, values, dtype, nulls=len(values) - len(present))
         except UnicodeEncodeError:
             raise
-        except (ValueError, TypeError, OverflowError, pl.exceptions.PolarsError):
+        except (ValueError, TypeError, OverflowError, ValuesAltered, pl.exceptions.PolarsError):
             pass  # a duration of a million years: its JSON text still is exact
     [field] = DYNAMIC.fields
     texts = [None if value is None else {field.name: json_text(value)} for value in values]

@@ -158,13 +158,11 @@ def test_runs_are_written_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "why"),
     [
-        (pa.array([2**62], pa.timestamp("s")), "ArrowInvalid"),  # polars would make 1970 of it
-        (pa.array([2**62], pa.duration("s")), "ArrowInvalid"),
         # A cast by pyarrow 26 would lose the last item.
         (pa.array([[[1]], [[2], [3]]], pa.list_(pa.list_view(pa.int64()))), "NotImplementedError"),
         (
             pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])]),
-            "ComputeError",
+            "no column of a frame holds",
         ),
     ],
     ids=lambda given: str(getattr(given, "type", ""))[:20],
