@@ -1,7 +1,9 @@
 """COPY all rows but those that the server refuses, at a cost in proportion to the refusals.
 
 Binary COPY names the row it failed at: the rows before it are copied again, it is set aside, and we go on behind it. Where the
-reason was a CHECK constraint, and there may be thousands, the server first names all rows that break one, in one query.
+reason was a CHECK constraint, and there may be thousands, the server first names all rows that break one, in one query. Where
+no row is named, or the wrong one (rows are written in batches, and some errors come with the last row of theirs), the rows are
+halved.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,15 +17,26 @@ from pipeline.model.column import Column
 from pipeline.model.letter import Stage
 from pipeline.postgres.copy import EncodedRows, copy_rows, encode_rows
 from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
-from pipeline.postgres.sqlstate import Verdict, copy_location, sort_error, summarize
+from pipeline.postgres.sqlstate import (
+    Verdict,
+    copy_location,
+    explain_refusal,
+    identifiers,
+    is_about_rows_for_sure,
+    is_raised,
+    server_text,
+    sort_error,
+)
 from pipeline.preparation.rows import Refusal
 
 __all__ = ["Copied", "copy_isolating"]
 
 _WINDOW_ROWS_MIN = 16
+_ROWS_TO_BLAME = 16  # until an error that may be of any row's is taken for the table's
 _SIEVE = "rowledger_sieve"
 _SIEVE_NO = "rowledger no"
 _CHECK_VIOLATION = "23514"
+_TOO_LARGE = "54000"  # for a page, an index, a jsonb document
 
 
 @dataclass(slots=True)
@@ -52,7 +65,7 @@ async def copy_isolating(
     """COPY the rows, which are `encoded` as a whole already, into a staging table; runs in the caller's transaction.
 
     Stops early, with more than `refusals_max` refusals and some of the rows not copied: the caller writes none of them then.
-    Raises what is nobody's fault but the server's or the connection's.
+    Raises what no row is to blame for.
     """
     copying = _Copying(connection, rows, staging_table, columns, batch_rows, on_sent)
     return await copying.run(encoded, refusals_max)
@@ -78,12 +91,14 @@ class _Copying:
         self._batch_rows = batch_rows
         self._on_sent = on_sent
         self._copied = Copied()
+        self._is_possible = False  # that the table takes anything at all
+        self._has_taken = False  # a row
 
     async def run(self, encoded: EncodedRows, refusals_max: int) -> Copied:
         error = await self._copy(encoded) if refusals_max >= 0 else None
         if error is None:
             return self._copied
-        if error.sqlstate == _CHECK_VIOLATION and await self._sieve(error):
+        if error.sqlstate == _CHECK_VIOLATION and await self._sieve():
             error = None
         await self._copy_piecewise(refusals_max, error)
         return self._copied
@@ -93,29 +108,52 @@ class _Copying:
         position, window = 0, self._rows.height
         bad, refusal = self._rows.height, None  # the row that is known to be refused, and why
         error, stop = first, self._rows.height
+        blind = False  # whether the server has named a row while one before it was refused
         while position < self._rows.height and len(self._copied.refused) <= refusals_max:
             if refusal is not None and position == bad:
-                self._copied.refuse(int(self._offsets[position]), _cause(refusal, self._columns))
+                self._refuse(position, refusal, refusals_max + 1)
                 position, bad, refusal = position + 1, self._rows.height, None
                 continue
             if error is None:
                 stop = min(self._rows.height, position + window, bad)
                 error = await self._copy(encode_rows(self._rows[position:stop], self._columns, self._batch_rows))
             if error is None:
+                self._has_taken = True
                 position, window = stop, window * 4
                 continue
-            line = copy_location(error).line
+            if refusal is not None and stop == bad:
+                blind, bad, refusal = True, self._rows.height, None
+            line = None if blind else copy_location(error).line
             if line is not None and 1 <= line <= stop - position:
                 bad, refusal = position + line - 1, error
                 window = max(_WINDOW_ROWS_MIN, 2 * line)
             elif stop - position == 1:
-                bad, refusal = position, error
+                bad, refusal, blind = position, error, False
             else:
-                window = (stop - position) // 2  # no line number: halve until one row is left
+                window = (stop - position) // 2
             error = None
+
+    def _refuse(self, position: int, error: asyncpg.PostgresError, most: int) -> None:
+        """Set a row aside; raises the error where it seems to be met by any row, as where a right is missing."""
+        cause = _cause(error, self._columns)
+        self._copied.refuse(int(self._offsets[position]), cause)
+        if self._has_taken or cause.column is not None or is_about_rows_for_sure(error) or is_raised(error):
+            return
+        if error.sqlstate != _TOO_LARGE and len(self._copied.refused) >= min(_ROWS_TO_BLAME, self._rows.height, most):
+            raise error
 
     async def _copy(self, encoded: EncodedRows) -> asyncpg.PostgresError | None:
         """COPY in a savepoint; what the server has against a row, or None when it took all."""
+        error = await self._try(encoded)
+        if error is None or is_about_rows_for_sure(error) or self._is_possible:
+            return error
+        without_rows = await self._try(encode_rows(self._rows[:0], self._columns, self._batch_rows))
+        if without_rows is not None:
+            raise without_rows
+        self._is_possible = True
+        return error
+
+    async def _try(self, encoded: EncodedRows) -> asyncpg.PostgresError | None:
         await self._connection.execute("savepoint rows_sent")
         try:
             await copy_rows(
@@ -135,7 +173,7 @@ class _Copying:
         await self._connection.execute("release savepoint rows_sent")
         return None
 
-    async def _sieve(self, error: asyncpg.PostgresError) -> bool:
+    async def _sieve(self) -> bool:
         """Whether the rows that break a CHECK could be named all at once; if so, they are refused and out of the way."""
         connection, staging = self._connection, quoted(LEDGER_SCHEMA, self._staging_table)
         checks = [tuple(row) for row in await connection.fetch(query("check_constraints"), staging)]
@@ -169,11 +207,10 @@ class _Copying:
         finally:
             if not connection.is_closed():
                 await connection.execute("rollback to savepoint sieve; release savepoint sieve")
-        told = summarize(error).removesuffix(f", constraint {error.constraint_name}")
         for position, number in found:
             name = checks[number][0]
-            reason = f"refused by the server: {told}, constraint {name}"
-            cause = Refusal(Stage.COPY, reason, sqlstate=error.sqlstate, constraint=name)
+            reason = f"refused by the server: check violation (SQLSTATE {_CHECK_VIOLATION}), constraint {name}"
+            cause = Refusal(Stage.COPY, reason, sqlstate=_CHECK_VIOLATION, constraint=name)
             self._copied.refuse(int(self._offsets[position]), cause)
         keep = np.ones(self._rows.height, dtype=np.bool_)
         keep[[row["position"] for row in found]] = False
@@ -183,10 +220,13 @@ class _Copying:
 
 def _cause(error: asyncpg.PostgresError, columns: Sequence[Column]) -> Refusal:
     """Why the server refused a row, without what the row holds."""
+    names = [column.name for column in columns]
+    column, constraint = identifiers(error, names)
     return Refusal(
         stage=Stage.COPY,
-        reason=f"refused by the server: {summarize(error)}",
-        column=copy_location(error, [column.name for column in columns]).column or getattr(error, "column_name", None),
+        reason=f"refused by the server: {explain_refusal(error, names)}",
+        column=copy_location(error, names).column or column,
         sqlstate=error.sqlstate,
-        constraint=getattr(error, "constraint_name", None),
+        constraint=constraint,
+        server_text=server_text(error),
     )

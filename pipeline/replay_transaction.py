@@ -47,7 +47,14 @@ from pipeline.postgres.dead_letters import (
 from pipeline.postgres.publication import insert_statement, lock_target_against_writers, same_key
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.session import Session
-from pipeline.postgres.sqlstate import Verdict, sort_error, summarize
+from pipeline.postgres.sqlstate import (
+    Verdict,
+    explain_refusal,
+    identifiers,
+    is_about_rows_for_sure,
+    server_text,
+    sort_error,
+)
 from pipeline.preparation.letters import PreparedLetters, prepare_letters
 from pipeline.settings import WriterSettings
 
@@ -206,6 +213,7 @@ class _Writing:
                 sqlstate=cause.sqlstate,
                 constraint=cause.constraint,
                 column=cause.column,
+                traceback=cause.server_text,
             )
 
     async def _insert_isolating(self, units: list[_Unit]) -> list[_Unit]:
@@ -226,6 +234,9 @@ class _Writing:
                 is_the_servers = isinstance(error, asyncpg.PostgresError)
                 if is_the_servers and sort_error(error, writes_rows=True) is not Verdict.ISOLATE:
                     raise
+                if is_the_servers and not is_about_rows_for_sure(error):
+                    await self._connection.execute("rollback to savepoint rows_sent")
+                    await self._measure(self._insert_sql(), [])  # what fails without rows too is about no row
                 if len(attempted) == 1:
                     self._refused[attempted[0].letter_id] = _refusal(attempted[0].letter_id, error)
                     units, window = units[1:], _WINDOW_AFTER_REFUSAL
@@ -395,12 +406,14 @@ def _refusal(letter_id: int, error: Exception) -> Decision:
     if not isinstance(error, asyncpg.PostgresError):
         return Decision(letter_id, stage=Stage.COPY, reason=str(error))
     is_key = isinstance(error, asyncpg.UniqueViolationError)
+    column, constraint = identifiers(error)
     told = "a row of the table has the same value in a unique index" if is_key else "refused by the server"
     return Decision(
         letter_id,
         stage=Stage.KEY if is_key else Stage.COPY,
-        reason=f"{told}: {summarize(error)}",
+        reason=f"{told}: {explain_refusal(error)}",
         sqlstate=error.sqlstate,
-        constraint=getattr(error, "constraint_name", None),
-        column=getattr(error, "column_name", None),
+        constraint=constraint,
+        column=column,
+        traceback=server_text(error),
     )

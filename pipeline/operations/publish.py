@@ -173,10 +173,9 @@ async def _publish(
 
 def _explain(error: asyncpg.PostgresError) -> str:
     """The error without row values, and what the server says only in the words that it leaves out."""
-    text = summarize(error)
-    if isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name:
-        return f"{text}, the table has no partition for some of them"
-    return text
+    if error.server_source_function == "ExecFindPartition":
+        return f"{summarize(error)}, the table has no partition for some of them"
+    return summarize(error)
 
 
 async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> Verdict:

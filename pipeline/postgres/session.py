@@ -18,6 +18,7 @@ from pipeline.errors import DatabaseUnavailable, UnsupportedServer
 from pipeline.postgres.database import redact
 from pipeline.postgres.queries import query
 from pipeline.postgres.sqlstate import summarize
+from pipeline.postgres.statements import NamingConnection
 
 __all__ = [
     "DeadlineExpired",
@@ -81,6 +82,7 @@ async def connect(url: str, *, application_name: str, timeout_s: float) -> Sessi
             connection = await asyncpg.connect(
                 url,
                 timeout=timeout_s,
+                connection_class=NamingConnection,
                 server_settings={
                     "application_name": application_name,
                     "TimeZone": "UTC",

@@ -1,7 +1,7 @@
 """The one place where an error of the server or of its connection is sorted: retry, isolate the row, or stop.
 
-Classes and codes: PostgreSQL manual, appendix A. Messages of classes 22 and 23 quote row values, so `summarize` never
-passes them on.
+Classes and codes: PostgreSQL manual, appendix A. The server's messages may quote row values whatever their class is, since
+functions of the database raise what they like, so nothing here passes them on to a log.
 """
 
 import re
@@ -11,7 +11,26 @@ from enum import StrEnum
 
 import asyncpg
 
-__all__ = ["CopyLocation", "Verdict", "copy_location", "is_connection_loss", "sort_error", "sqlstate_of", "summarize"]
+from pipeline.postgres.statements import statement_of
+
+__all__ = [
+    "CopyLocation",
+    "Verdict",
+    "copy_location",
+    "explain_refusal",
+    "identifiers",
+    "is_about_rows_for_sure",
+    "is_connection_loss",
+    "is_raised",
+    "server_text",
+    "sort_error",
+    "sqlstate_of",
+    "summarize",
+]
+
+_SERVER_TEXT_CHARS_MAX = 8_000
+# Exceptions whose text is the system's or asyncpg's own. Among asyncpg's, those of a ValueError quote an argument.
+_SPEAKING = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Verdict(StrEnum):
@@ -38,29 +57,50 @@ _RETRY_CODES = frozenset(
 _CONNECTION_LOSS_CODES = frozenset({"57P01", "57P02", "57P03", "53300"})
 _ISOLATE_CLASSES = ("22", "23")
 
-# What some input functions say of the text of a value (tsvector, jsonpath, hstore; regclass; PostGIS), and what a domain's
-# check may raise. Outside a value, the same codes mean that a statement is wrong.
-_CODES_OF_A_VALUE = frozenset({"42601", "42602", "42704", "42883", "42P01", "P0001", "XX000"})
+# What no row is to blame for: connections, transactions, rights to log in, resources, operators, the system, damaged storage.
+# All else may be about a row while rows are written: too large for a page or an index (54), a value that an input function
+# does not like (42, XX), what a function in a CHECK has to say (any).
+_CLASSES_OF_NO_ROW = ("08", "25", "28", "2D", "3D", "40", "53", "57", "58", "72", "F0")
+_CODES_OF_NO_ROW = frozenset({"55P03", "XX001", "XX002"})
 
-# The classes that PostgreSQL has. A code of any other is the invention of a trigger or of a function in a CHECK, as are those
-# of PL/pgSQL: raise_exception, assert_failure, and a query that finds no row or too many.
-_CLASSES = (
-    "00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 "
-    "F0 HV XX"
+# Procedural languages, by the source file that an error of theirs comes from: what a function of the database raises, or runs
+# into, has any SQLSTATE that its author likes, and names of columns and constraints that may be values.
+_LANGUAGES = frozenset({"pl_exec.c", "plpy_elog.c", "plpy_plpymodule.c", "plpy_spi.c", "plperl.c", "pltcl.c"})
+
+# Where the server itself says which column or constraint it was: from there the names are those of the catalogue.
+_NAMING_FILES = frozenset(
+    {
+        "domains.c",
+        "execExprInterp.c",
+        "execIndexing.c",
+        "execMain.c",
+        "execPartition.c",
+        "nbtinsert.c",
+        "ri_triggers.c",
+        "tablecmds.c",
+        "tuplesort.c",
+        "tuplesortvariants.c",
+    }
 )
 
-# Classes whose messages hold no row values: they speak of connections, rights, objects, resources, transactions.
-_VALUELESS_CLASSES = ("08", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58")
-
-# What the server runs short of, and what its operator does about it.
+# What a person does about it: never the server's own words, which may quote a row whatever the SQLSTATE is.
 _REMEDIES = {
+    "25006": "the server is read-only: a standby, or default_transaction_read_only",
+    "28000": "the server does not let this role in: see pg_hba.conf, and whether the role exists and may log in",
+    "28P01": "check user and password",
+    "3D000": "there is no such database: create it, or name another",
+    "3F000": "a schema is missing: create it, or name another",
+    "42501": "grant it to the role of the database URL",
     "53100": "make room on the server's disk",
     "53200": "give the server more memory, or its sessions less work_mem",
     "53300": "end idle sessions, or raise the limit of connections (server, database or role)",
 }
 
-# `COPY staging_7, line 778, column v`, in the server's language: only COPY, the commas and the digits are fixed.
-_COPY_CONTEXT = re.compile(r"\bCOPY\b[^,\n]*,\D*(?P<line>\d+)(?:,\s*\S+\s(?P<column>.+))?", re.DOTALL)
+# The context of a failed COPY in the languages that PostgreSQL is translated into: `COPY staging_7, line 778, column v`, or
+# `staging_7のCOPY、行 778、列 v`, or `staging_7 복사, 778번째 줄, v 열`.
+_COPY_CONTEXT = re.compile(
+    r"^(?:COPY [^,\n]*,|[^,、\n]+のCOPY、|[^,\n]+ 복사,)[^\d\n]*(?P<line>\d+)(?P<rest>.*)", re.DOTALL | re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +117,34 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 
 def sort_error(error: BaseException, *, writes_rows: bool = False) -> Verdict:
-    """Retry, isolate or stop. Where the statement `writes_rows`, what somebody has RAISEd is about one of them.
+    """Retry, isolate or stop. Where the statement `writes_rows`, ISOLATE says that one of them may be the cause.
 
-    A lost connection surfaces under many names, masked ones too (asyncpg: InterfaceError from the transaction's exit,
-    AttributeError on a closed transport), so callers that know the connection is gone treat any error as RETRY.
+    Whether it is, says the same statement without rows: what fails then too is about the statement. A lost connection surfaces
+    under many names, masked ones too (asyncpg: InterfaceError from the transaction's exit, AttributeError on a closed
+    transport), so callers that know the connection is gone treat any error as RETRY.
     """
     code = sqlstate_of(error)
     if code is None:
         return Verdict.RETRY if _is_client_side_loss(error) else Verdict.STOP
+    if code.startswith(_ISOLATE_CLASSES):
+        return Verdict.ISOLATE
+    if is_raised(error):
+        return Verdict.ISOLATE if writes_rows else Verdict.STOP
     if code in _RETRY_CODES or code.startswith("08"):
         return Verdict.RETRY
-    is_raised = writes_rows and code[:2] not in _CLASSES
-    return (
-        Verdict.ISOLATE if is_raised or code.startswith(_ISOLATE_CLASSES) or _is_about_a_value(error) else Verdict.STOP
-    )
+    if writes_rows and not code.startswith(_CLASSES_OF_NO_ROW) and code not in _CODES_OF_NO_ROW:
+        return Verdict.ISOLATE
+    return Verdict.STOP
 
 
-def _is_about_a_value(error: BaseException) -> bool:
-    """Whether COPY was reading the value of a column, and did not like it."""
-    return (
-        isinstance(error, asyncpg.PostgresError)
-        and error.sqlstate in _CODES_OF_A_VALUE
-        and copy_location(error).column is not None
-    )
+def is_raised(error: BaseException) -> bool:
+    """Whether a function of the database has raised it: then its SQLSTATE means what the function's author has meant."""
+    return isinstance(error, asyncpg.PostgresError) and error.server_source_filename in _LANGUAGES
+
+
+def is_about_rows_for_sure(error: asyncpg.PostgresError) -> bool:
+    """Whether no statement without rows could have met it: a value, or a constraint."""
+    return (error.sqlstate or "").startswith(_ISOLATE_CLASSES)
 
 
 def is_connection_loss(error: BaseException) -> bool:
@@ -107,6 +152,8 @@ def is_connection_loss(error: BaseException) -> bool:
     code = sqlstate_of(error)
     if code is None:
         return _is_client_side_loss(error)
+    if is_raised(error):
+        return False
     return code in _CONNECTION_LOSS_CODES or code.startswith("08")
 
 
@@ -121,38 +168,73 @@ def _is_client_side_loss(error: BaseException) -> bool:
 
 
 def copy_location(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -> CopyLocation:
-    """The row and column a COPY failed at, from the error's context.
+    """The row and column a COPY failed at, from the error's context: a hint, for a trigger may write a context of its own.
 
-    Behind the column's name may stand a colon and the value: only `columns` tell the name apart that holds a colon itself.
+    Of the column's name, behind which the value may stand, only one of `columns` is believed.
     """
-    match = _COPY_CONTEXT.search(getattr(error, "context", None) or "")
-    if match is None:
+    matches = list(_COPY_CONTEXT.finditer(getattr(error, "context", None) or ""))
+    if not matches:
         return CopyLocation(None, None)
-    rest = match["column"]
-    if rest is None:
-        return CopyLocation(int(match["line"]), None)
-    named = [name for name in columns if rest == name or rest.startswith((f"{name}: ", f"{name}\n"))]
-    return CopyLocation(int(match["line"]), max(named, key=len, default=re.split(r"[\n:]", rest, maxsplit=1)[0]))
+    line, rest = matches[-1]["line"], matches[-1]["rest"]
+    named = [
+        name
+        for name in columns
+        if re.match(rf"[^,、]*[,、]\s*(?:[^\s,]+ )?{re.escape(name)}(?: 열)?(?:\s?:|\n|$)", rest, re.DOTALL)
+    ]
+    return CopyLocation(int(line), max(named, key=len, default=None))
+
+
+def identifiers(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -> tuple[str | None, str | None]:
+    """The column and the constraint that the error names; what a function has raised may name anything.
+
+    Columns are believed too if they are among `columns`.
+    """
+    column, constraint = error.column_name, error.constraint_name
+    if error.server_source_filename in _NAMING_FILES:
+        return column, constraint
+    return (column if column in columns else None), None
+
+
+def explain_refusal(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -> str:
+    """What the server has against a row, in words that hold no value of it: condition, SQLSTATE, column, constraint."""
+    column, constraint = identifiers(error, columns)
+    # The table would be a staging table, which says nothing to a reader.
+    named = [f"column {column}"] if column else []
+    named += [f"constraint {constraint}"] if constraint else []
+    return ", ".join([f"{_condition(error)} (SQLSTATE {error.sqlstate})", *named])
 
 
 def summarize(error: BaseException) -> str:
-    """One line that names the error, and the remedy where the server runs short; it holds no row value or secret."""
+    """One line that names the error, the statement that met it, and the remedy; it holds no row value or secret.
+
+    Nothing of it is the server's text, nor that of a library, which may quote what it was given.
+    """
     if isinstance(error, asyncpg.PostgresError):
-        parts = [f"{_condition(error)} (SQLSTATE {error.sqlstate})"]
-        # The table would be a staging table, which says nothing to a reader.
-        labels = ("column_name", "constraint_name")
-        parts += [
-            f"{label.removesuffix('_name')} {getattr(error, label)}" for label in labels if getattr(error, label, None)
-        ]
-        if (error.sqlstate or "").startswith(_VALUELESS_CLASSES) and not _is_about_a_value(error):
-            parts.append(str(error).splitlines()[0])
-        if remedy := _REMEDIES.get(error.sqlstate or ""):
+        statement = statement_of(error)
+        parts = [f"{explain_refusal(error)}{f' in {statement}' if statement else ''}"]
+        if (remedy := _REMEDIES.get(error.sqlstate or "")) and not is_raised(error):
             parts.append(remedy)
         return ", ".join(parts)
-    text = str(error).splitlines()
+    text = str(error).splitlines() if isinstance(error, _SPEAKING) and not isinstance(error, ValueError) else []
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def server_text(error: asyncpg.PostgresError) -> str:
+    """All that the server says, for the dead letter alone: it may quote any value."""
+    fields = {
+        "message": error.args[0] if error.args else None,
+        "detail": error.detail,
+        "hint": error.hint,
+        "context": error.context,
+        "column": error.column_name,
+        "constraint": error.constraint_name,
+    }
+    said = "\n".join(f"{name}: {text}" for name, text in fields.items() if text)
+    return said.replace("\0", "")[:_SERVER_TEXT_CHARS_MAX]
 
 
 def _condition(error: asyncpg.PostgresError) -> str:
     """The condition's name as appendix A has it, in words: `UniqueViolationError` is `unique violation`."""
+    if type(error).sqlstate is None:  # a code of no condition
+        return "an error of the database's own"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower()

@@ -29,13 +29,14 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a row that had passed the contract was refused later."""
+    """Why a row that had passed the contract was refused later. `server_text` may quote any value of it."""
 
     stage: Stage
     reason: str
     column: str | None = None
     sqlstate: str | None = None
     constraint: str | None = None
+    server_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class PreparedRows:
                 column=cause.column,
                 sqlstate=cause.sqlstate,
                 constraint=cause.constraint,
+                traceback=cause.server_text,
             )
             for offset, cause, payload in zip(offsets, causes, payloads, strict=True)
         ]
