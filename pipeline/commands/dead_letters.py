@@ -1,6 +1,8 @@
 """`rowledger dead-letters`: rows that were refused, why, and how they are brought back."""
 
 import dataclasses
+import importlib
+import importlib.util
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -18,6 +20,7 @@ from pipeline.errors import RowledgerError
 from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection, ReplayReport
 from pipeline.model.letter import Stage
 from pipeline.model.states import LetterState
+from pipeline.model.table import TableSpec
 from pipeline.operations.dead_letters import (
     Shown,
     decide,
@@ -196,18 +199,31 @@ def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: s
     Without --state and --id those that are open or mended. Exit code 0 only if all of them were written (or are left out by the
     transform); what is refused again stays where it was, with its new reason.
     """
+    spec, url = table_named(table_name), target_url()
     report = run_replay(
-        table_named(table_name),
+        spec,
         _selection(options, limit=limit),
-        url=target_url(),
+        url=url,
         writer=WriterSettings(),
         actor=person(note),
         log=_log,
         on_outcome=_print_outcome,
     )
     click.echo(_summary(report))
+    if report.written_rows and (reason := _tell_dagster(spec, report, url)) is not None:
+        click.echo(f"Dagster was not told of it: {reason}", err=True)
     if not report.succeeded:
         ctx.exit(1)
+
+
+def _tell_dagster(spec: TableSpec, report: ReplayReport, url: str) -> str | None:
+    """Have the replayed rows counted in Dagster's UI too, where Dagster is installed; returns why it was not told."""
+    if importlib.util.find_spec("dagster") is None:
+        return None
+    # Its import takes a second or two, which only a replay that has written something is to wait for.
+    replay_events = importlib.import_module("pipeline.defs.replay_events")
+    reason: str | None = replay_events.tell_dagster(spec, report, url)
+    return reason
 
 
 @dead_letters.command()

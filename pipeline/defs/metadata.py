@@ -19,7 +19,7 @@ from pipeline.errors import (
     RowledgerError,
 )
 from pipeline.model.partition import Unpartitioned
-from pipeline.model.report import Check, CheckName, Incident, PartitionReport
+from pipeline.model.report import Check, CheckName, Incident, PartitionReport, RowCounts
 from pipeline.model.table import TableSpec
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "PARTITIONS",
     "Metadata",
     "check_results",
+    "counts_metadata",
     "describe_error",
     "failure_of",
     "lines",
@@ -101,6 +102,20 @@ def load_metadata(spec: TableSpec, report: PartitionReport) -> Metadata:
         ROW_COUNT if whole else PARTITION_ROW_COUNT: report.written_rows,
     }
     return metadata if report.load_id is None else {**metadata, LOAD_ID: report.load_id}
+
+
+def counts_metadata(spec: TableSpec, counts: RowCounts) -> Metadata:
+    """What is published of a partition, for the materialization of a replay; under the same keys as a load's."""
+    whole = isinstance(spec.partitions, Unpartitioned)
+    more = {FILTERED_ROWS: counts.filtered_rows, ADDED_ROWS: counts.added_rows}
+    return {
+        ENQUEUED_ROWS: counts.enqueued_rows,
+        WRITTEN_ROWS: counts.written_rows,
+        DEAD_LETTERED_ROWS: counts.dead_lettered_rows,
+        **{name: total for name, total in more.items() if total},
+        TABLE_NAME: str(spec.target),
+        ROW_COUNT if whole else PARTITION_ROW_COUNT: counts.written_rows,
+    }
 
 
 def check_results(spec: TableSpec, reports: Sequence[PartitionReport]) -> Iterator[dg.AssetCheckResult]:

@@ -1,20 +1,18 @@
 """Replay of dead letters in Dagster: a job with a form in the launchpad, and a sensor that starts it for mended letters."""
 
 import logging
-from collections import Counter
-from collections.abc import Iterable
 from contextlib import closing
 
 import dagster as dg
 from pydantic import Field, ValidationError
 
-from pipeline.defs.metadata import CRASHED_WORKERS, SECONDS, WRITTEN_ROWS, Metadata, failure_of
+from pipeline.defs.metadata import Metadata, failure_of
 from pipeline.defs.observer import LogObserver
+from pipeline.defs.replay_events import replay_events, replay_metadata, replay_reasons
 from pipeline.defs.resources import GuardedWriter
 from pipeline.errors import RowledgerError, SpecError
-from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection, ReplayReport
+from pipeline.model.dead_letters import LetterResult, LetterSelection, ReplayReport
 from pipeline.model.letter import Stage
-from pipeline.model.partition import Unpartitioned
 from pipeline.model.replay_job import Actor
 from pipeline.model.states import LetterState
 from pipeline.model.table import TableSpec
@@ -24,12 +22,7 @@ from pipeline.postgres.database import target_url
 
 __all__ = ["ReplayConfig", "replay_job_and_sensor"]
 
-LETTERS = "dead_letters"
-REFUSED_BY_REASON = "refused_by_reason"
-REPLAY = "replay"
-
 POLL_INTERVAL_S = 30
-REASONS_MAX = 20  # so that metadata of a thousand refusals can still be read
 
 
 class ReplayConfig(dg.Config):
@@ -62,16 +55,17 @@ def replay_job_and_sensor(spec: TableSpec) -> dg.Definitions:
     )
     def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig, writer: GuardedWriter) -> None:
         report = _replay(context, spec, config, writer)
-        context.add_output_metadata(_metadata(report, report.outcomes))
-        for key in dict.fromkeys(outcome.partition_key for outcome in report.outcomes):
-            partition = None if isinstance(spec.partitions, Unpartitioned) else key
-            metadata = _metadata(report, report.of_partition(key))
-            context.log_event(dg.AssetObservation(spec.name, partition=partition, metadata=metadata))
+        for event in replay_events(spec, report, target_url()):
+            context.log_event(event)
+        metadata = replay_metadata(report, report.outcomes)
+        if not report.succeeded:
+            raise _not_written(spec, report, metadata)
+        context.add_output_metadata(metadata)
 
     @dg.job(
         name=f"{spec.name}_replay",
-        description=f"Replay dead letters of {spec.target}: each row through the current row model, once. Green with "
-        "figures in its metadata, whether or not rows were refused again; red when the replay itself could not go on.",
+        description=f"Replay dead letters of {spec.target}: each row through the current row model, once. Green if "
+        "all that were selected are written, or left out by the transform; red if one was refused again.",
     )
     def replay() -> None:
         replay_dead_letters()
@@ -112,28 +106,18 @@ def _replay(
             )
         except RowledgerError as error:
             raise failure_of(spec.name, error) from None
-        for reason, count in _reasons(report.outcomes):
+        for reason, count in replay_reasons(report.outcomes):
             message = f"{count} not written: {reason}"
             log.log(logging.WARNING, message)
     return report
 
 
-def _metadata(report: ReplayReport, outcomes: Iterable[LetterOutcome]) -> Metadata:
-    """Figures of a replay, or of its part in one partition; reasons hold no row values."""
-    outcomes = list(outcomes)
-    found = Counter(outcome.result for outcome in outcomes)
-    return {
-        LETTERS: len(outcomes),
-        **{f"{result}_letters": found[result] for result in LetterResult},
-        WRITTEN_ROWS: sum(outcome.written_rows for outcome in outcomes),
-        REFUSED_BY_REASON: dg.MetadataValue.json(dict(_reasons(outcomes))),
-        CRASHED_WORKERS: report.worker_deaths,
-        SECONDS: round(report.seconds, 3),
-        REPLAY: str(report.replay),
-    }
-
-
-def _reasons(outcomes: Iterable[LetterOutcome]) -> list[tuple[str, int]]:
-    """The most frequent reasons why letters are none the less dead, and how often each was given."""
-    failed = (LetterResult.REFUSED, LetterResult.SKIPPED)
-    return Counter(outcome.reason for outcome in outcomes if outcome.result in failed).most_common(REASONS_MAX)
+def _not_written(spec: TableSpec, report: ReplayReport, metadata: Metadata) -> dg.Failure:
+    """Names the reasons; the letters that were written stay written, and a retry would find the others as they are."""
+    left = report.count(LetterResult.REFUSED, LetterResult.SKIPPED)
+    text = (
+        f"{spec.name}: {left} of {len(report.outcomes)} dead letters were not written; see them by "
+        f"`rowledger dead-letters list --table {spec.name}`"
+    )
+    reasons = [f"{count} times: {reason}" for reason, count in replay_reasons(report.outcomes)]
+    return dg.Failure("\n".join([text, *reasons]), metadata=metadata, allow_retries=False)

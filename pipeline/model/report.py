@@ -17,6 +17,7 @@ __all__ = [
     "PartitionReport",
     "PartitionStatus",
     "Progress",
+    "RowCounts",
 ]
 
 
@@ -100,6 +101,17 @@ class PartitionReport:
     @property
     def rows_per_second(self) -> float:
         return self.written_rows / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """What became of rows; `enqueued + added = written + dead_lettered + filtered` where none is missing."""
+
+    enqueued_rows: int
+    written_rows: int
+    dead_lettered_rows: int
+    filtered_rows: int
+    added_rows: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import asyncpg
 from pipeline.errors import DatabaseUnavailable, RowledgerError
 from pipeline.model.dead_letters import LetterSelection
 from pipeline.model.replay_job import Actor
+from pipeline.model.report import RowCounts
 from pipeline.model.states import LetterState, LoadState
 from pipeline.model.table import TableSpec
 from pipeline.operations.letter_files import (
@@ -40,6 +41,7 @@ from pipeline.postgres.dead_letters import (
     read_waiting_mended,
 )
 from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.queries import query
 from pipeline.postgres.retry import may_retry
 from pipeline.postgres.session import check_server, connect, transaction
 from pipeline.postgres.sqlstate import summarize
@@ -54,6 +56,7 @@ __all__ = [
     "is_purgeable",
     "list_letters",
     "purge",
+    "read_published_counts",
     "read_rows",
     "read_waiting",
     "show_letter",
@@ -215,6 +218,16 @@ def purge(url: str, letters: Sequence[KeptDeadLetter]) -> list[int]:
 def read_waiting(url: str, table: str) -> tuple[int, int | None]:
     """How many letters were mended and wait for a replay, and the number of the newest step that made one so."""
     return asyncio.run(_in_transaction(url, lambda connection: read_waiting_mended(connection, table)))
+
+
+def read_published_counts(url: str, table: str, partition_keys: Sequence[str]) -> dict[str, RowCounts]:
+    """What the published loads of each of these partitions account for now, replays included."""
+
+    async def read(connection: asyncpg.Connection) -> dict[str, RowCounts]:
+        rows = await connection.fetch(query("published_counts"), table, list(partition_keys))
+        return {key: RowCounts(*counts) for key, *counts in rows}
+
+    return asyncio.run(_in_transaction(url, read))
 
 
 def _require_changeable(spec: TableSpec, letters: Sequence[KeptDeadLetter]) -> None:

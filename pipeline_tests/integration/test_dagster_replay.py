@@ -6,7 +6,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
+from dagster._core.execution.plan.objects import UserFailureData
 
+from pipeline.cli import cli
+from pipeline.commands import dead_letters as dead_letter_commands
 from pipeline.definitions import defs as own_defs
 from pipeline.defs import replay as replay_defs
 from pipeline.defs.checks import VERIFY_CHECK, verify_check
@@ -56,33 +60,120 @@ def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in output.step_output_data.metadata.items()}
 
 
-def test_a_replay_is_green_with_its_figures_whether_or_not_rows_are_refused_again(
+def _failure(result: dg.ExecuteInProcessResult) -> UserFailureData:
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    data = failure.step_failure_data.user_failure_data
+    assert data is not None
+    return data
+
+
+def _events(instance: dg.DagsterInstance) -> list[dg.AssetMaterialization | dg.AssetObservation]:
+    """What Dagster was told of the table, newest first."""
+    key = dg.AssetKey("events")
+    found = [record.asset_materialization for record in instance.fetch_materializations(key, limit=10).records]
+    found += [record.asset_observation for record in instance.fetch_observations(key, limit=10).records]
+    return [event for event in found if event is not None]
+
+
+def test_a_replay_that_wrote_all_that_it_was_asked_for_is_green_and_materializes_the_new_counts(
     database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     edit(database, EVENTS, tmp_path, {3: {"event_id": 3}, 7: {"event_id": 7}})
 
-    result = _run(definitions, instance, note="ticket 12")
+    result = _run(definitions, instance, states=["mended"], note="ticket 12")
 
     assert result.success
     metadata = _metadata(result)
-    figures = {"dead_letters": 3, "written_letters": 2, "refused_letters": 1, "skipped_letters": 0, "written_rows": 2}
+    figures = {"dead_letters": 2, "written_letters": 2, "refused_letters": 0, "skipped_letters": 0, "written_rows": 2}
     assert {name: metadata[name] for name in figures} == figures
-    assert metadata["refused_by_reason"] == {
-        "event_id: Input should be greater than or equal to 0 [greater_than_equal]": 1
+    (materialization,) = _events(instance)
+    assert isinstance(materialization, dg.AssetMaterialization)
+    assert materialization.partition == DAY
+    counts = {
+        "enqueued_rows": 20,
+        "written_rows": 19,
+        "dead_lettered_rows": 1,
+        "dagster/partition_row_count": 19,
+        "replayed_rows": 2,
     }
-    (observation,) = instance.fetch_observations(dg.AssetKey("events"), limit=10).records
-    assert observation.asset_observation is not None
-    assert observation.asset_observation.partition == DAY
-    assert observation.asset_observation.metadata["written_rows"].value == 2
+    assert {name: materialization.metadata[name].value for name in counts} == counts
     assert states(database) == {3: "replayed", 7: "replayed", 9: "open"}
     told = "select max(actor || ': ' || note) from rowledger.letter_event where run_id = $1"
     assert fetch_value(database, told, result.run_id) == "job events_replay: ticket 12"
 
 
+def test_a_replay_of_which_a_row_is_refused_again_is_red_and_the_others_are_written(
+    database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}, 7: {"event_id": 7}})
+
+    result = _run(definitions, instance)
+
+    assert not result.success
+    reason = "event_id: Input should be greater than or equal to 0 [greater_than_equal]"
+    failure = _failure(result)
+    assert (failure.description or "").splitlines() == [
+        "events: 1 of 3 dead letters were not written; see them by `rowledger dead-letters list --table events`",
+        f"1 times: {reason}",
+    ]
+    figures = {"dead_letters": 3, "written_letters": 2, "refused_letters": 1, "refused_by_reason": {reason: 1}}
+    assert {name: failure.metadata[name].value for name in figures} == figures
+    assert [type(event) for event in _events(instance)] == [dg.AssetMaterialization]
+    assert states(database) == {3: "replayed", 7: "replayed", 9: "open"}
+
+
+def test_a_replay_that_writes_nothing_is_red_and_materializes_nothing(
+    definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    assert not _run(definitions, instance).success
+    (observation,) = _events(instance)
+    assert isinstance(observation, dg.AssetObservation)
+    assert (observation.partition, observation.metadata["refused_letters"].value) == (DAY, 3)
+
+
+def test_a_replay_from_the_command_line_is_told_to_the_instance_of_its_folder(
+    database: str, tmp_path: Path, definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert definitions
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setattr(dead_letter_commands, "table_named", {"events": EVENTS}.__getitem__)
+    monkeypatch.setattr(dead_letter_commands, "target_url", lambda: database)
+    command = ["dead-letters", "replay", "--table", "events", "--state", "mended"]
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+
+    done = CliRunner().invoke(cli, command)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        (materialization,) = _events(instance)
+    assert materialization.metadata["written_rows"].value == 18
+    assert materialization.partition == DAY
+
+
+def test_a_replay_from_a_folder_without_an_instance_says_that_dagster_was_not_told(
+    database: str, tmp_path: Path, definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert definitions
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setattr(dead_letter_commands, "table_named", {"events": EVENTS}.__getitem__)
+    monkeypatch.setattr(dead_letter_commands, "target_url", lambda: database)
+
+    done = CliRunner().invoke(cli, ["dead-letters", "replay", "--table", "events", "--state", "mended"])
+
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "Dagster was not told of it: DAGSTER_HOME is not set, and there is no dagster.yaml in this folder\n"
+    )
+
+
 def test_the_form_chooses_letters(database: str, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
     assert _metadata(_run(definitions, instance, partitions=["2024-03-09"]))["dead_letters"] == 0
     assert _metadata(_run(definitions, instance, stages=["copy"]))["dead_letters"] == 0
-    assert _metadata(_run(definitions, instance, limit=2))["dead_letters"] == 2
+    assert _failure(_run(definitions, instance, limit=2)).metadata["dead_letters"].value == 2
     assert set(states(database).values()) == {"open"}
 
 
@@ -99,9 +190,7 @@ def test_what_ends_a_replay_is_red_and_says_what_to_do(
     ):
         result = _run(definitions, instance, **config)
         assert not result.success
-        (failure,) = [event for event in result.all_events if event.is_step_failure]
-        assert failure.step_failure_data.user_failure_data is not None
-        assert text in (failure.step_failure_data.user_failure_data.description or "")
+        assert text in (_failure(result).description or "")
 
 
 def test_the_form_says_what_each_field_means() -> None:
@@ -119,7 +208,7 @@ def test_the_published_rows_are_still_what_the_ledger_says(
     database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
-    assert _run(definitions, instance).success
+    assert _run(definitions, instance, states=["mended"]).success
     checks = dg.Definitions.merge(
         definitions,
         dg.Definitions(
@@ -159,8 +248,8 @@ def test_what_was_mended_once_starts_one_run(
     assert isinstance(more, dg.RunRequest)
     assert more.run_key != first.run_key
     job = definitions.resolve_job_def("events_replay")
-    result = job.execute_in_process(instance=instance, run_config=more.run_config)
-    assert _metadata(result)["dead_letters"] == 3
+    result = job.execute_in_process(instance=instance, run_config=more.run_config, raise_on_error=False)
+    assert _failure(result).metadata["dead_letters"].value == 3
     assert isinstance(tick(), dg.SkipReason), "what was refused again is open, and waits for another mend"
 
 

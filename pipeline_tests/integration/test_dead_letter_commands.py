@@ -35,9 +35,10 @@ TABLES = {spec.name: spec for spec in (EVENTS, SECRET_EVENTS, STRICT_READINGS)}
 
 
 @pytest.fixture
-def run(database: str, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run `rowledger dead-letters …` on this test's database, whose tables are those of the tests."""
+def run(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `rowledger dead-letters …` on this test's database, whose tables are those of the tests; no Dagster is here."""
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dead_letters, "table_named", TABLES.__getitem__)
     monkeypatch.setattr(dead_letters, "target_url", lambda: database)
 

@@ -227,3 +227,17 @@ from rowledger.dead_letter as letter
 join rowledger.load using (load_id)
 join rowledger.letter_event as event using (dead_letter_id)
 where load.table_name = $1 and load.state = 'published' and letter.state = 'mended' and event.state = 'mended';
+
+-- name: published_counts
+-- What the published loads of a table account for, a row a partition.
+select
+    load.partition_key,
+    sum(chunk.enqueued_rows)::bigint as enqueued_rows,
+    sum(chunk.written_rows)::bigint as written_rows,
+    sum(chunk.dead_lettered_rows)::bigint as dead_lettered_rows,
+    sum(chunk.filtered_rows)::bigint as filtered_rows,
+    sum(chunk.added_rows)::bigint as added_rows
+from rowledger.load
+join rowledger.chunk using (load_id)
+where load.table_name = $1 and load.state = 'published' and load.partition_key = any ($2)
+group by load.partition_key;
