@@ -99,6 +99,13 @@ class Contract:
             for rule in self.rules
         }
 
+    @property
+    def documents(self) -> frozenset[str]:
+        """The source's columns that become JSON documents as they are, which JSON texts do not."""
+        return frozenset(
+            name for rule in self.rules if rule.kind is Kind.JSON and rule.by_value != "Json" for name in rule.sources
+        )
+
     def drift_of(self, schema: Mapping[str, pl.DataType]) -> DriftVerdict:
         """Columns of a source that the contract does not know, and columns that it lacks; by their names alone."""
         return drift_of(self.rules, schema)

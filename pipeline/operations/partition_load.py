@@ -7,6 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
+from pipeline.contract.check import Contract
 from pipeline.errors import (
     DatabaseUnavailable,
     DeadLetterBudgetSpent,
@@ -267,12 +268,14 @@ class PartitionLoad:
 
     def _scope(self) -> Scope:
         columns = self._target.columns
+        documents = frozenset[str]() if self._spec.transform else Contract.of(self._spec.row).documents
         return Scope(
             landing_dir=self._run.landing_dir,
             spool_dir=self._spool_dir,
             chunk_rows_max=self._run.writer.chunk_rows_max,
             columns=tuple(column.name for column in columns),
             exact_numbers=any(column.type.name in _EXACT_NUMBERS for column in columns),
+            documents=documents,
             disk_free_min_bytes=settings().disk_free_min_bytes,
         )
 

@@ -14,7 +14,16 @@ import polars as pl
 from pydantic import SecretStr
 
 from pipeline.errors import SourceError
-from pipeline.model.source import DYNAMIC
+from pipeline.source.postgres_values import (
+    ARRAY_BASES,
+    UNKNOWN_ARRAY,
+    client_encoding,
+    exact_frame,
+    exact_query,
+    is_json,
+    quoted,
+    session_settings,
+)
 from pipeline.source.values import FrameBuilder
 
 __all__ = ["Database", "PostgresDatabase", "QueryRefused", "SqliteDatabase"]
@@ -30,10 +39,21 @@ class QueryRefused(Exception):
 class Database(ABC):
     """One connection and one query, used by one thread; only `cancel` is called from another one."""
 
-    def __init__(self, url: SecretStr, *, timezone: str, connect_timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: SecretStr,
+        *,
+        timezone: str,
+        connect_timeout_s: float,
+        row_security: bool = False,
+        documents: frozenset[str] = frozenset(),
+    ) -> None:
+        """`documents` are the columns whose numbers with a fraction shall be told from texts."""
         self._url = url
         self._timezone = timezone
         self._connect_timeout_s = connect_timeout_s
+        self._row_security = row_security
+        self._documents = documents
 
     @abstractmethod
     def connect(self) -> None: ...
@@ -64,17 +84,15 @@ _LINK = {
 }
 _BATCH_BYTES_OPTION = "adbc.postgresql.batch_size_hint_bytes"
 _BATCH_BYTES = 4 * 2**20
-_AS_THEY_ARE = {
-    *("bool", "int2", "int4", "int8", "float4", "float8", "numeric"),
-    *("text", "varchar", "bpchar", "name", "bytea", "uuid", "date", "time", "timestamp", "timestamptz"),
-}
-"""Types whose values ADBC gives exactly. Of others it gives the bytes on the wire, or flattens them, or drops their point."""
 _TYPE = b"POSTGRESQL:type"
 _SPEAKABLE = re.compile(  # parts of messages that quote neither a row nor a secret
     r"Connection refused|authentication failed|timeout expired|could not translate host name|no pg_hba\.conf entry|"
     r"(?:database|role) \"[^\"]*\" does not exist|too many clients|division by zero|"
-    r"cannot execute [A-Z ]+ in a read-only transaction|(?:canceling|terminating) [a-z]+ due to [a-z ]+"
+    r"cannot execute [A-Z ]+ in a read-only transaction|(?:canceling|terminating) [a-z]+ due to [a-z -]+|"
+    r"has no equivalent in encoding \"\w+\"|invalid byte sequence for encoding \"\w+\"|unsupported XML feature"
 )
+_TIMEOUT = re.compile(r"due to (statement|lock|transaction|idle-in-transaction|idle-session) timeout")
+_ROW_SECURITY = "row-level security"
 _SYNTAX_CLASS = "42"  # syntax, names and rights: said before a row was read, so it quotes none
 
 
@@ -97,17 +115,28 @@ class PostgresDatabase(Database):
                 "a query of PostgreSQL needs the package adbc-driver-postgresql; install rowledger[sql]"
             ) from None
         with _without_values():
-            self._connection = driver.connect(self._address())
-            self._cursor = self._connection.cursor(adbc_stmt_kwargs={_BATCH_BYTES_OPTION: str(_BATCH_BYTES)})
+            self._open(driver.connect(self._address()))
+            self._cursor.execute("select current_setting('quote_all_identifiers')")
+            if self._cursor.fetchone()[0] != "off":
+                # The driver looks for the types by names that nobody quotes, once, as it connects.
+                self.close()
+                self._open(driver.connect(self._address("-c quote_all_identifiers=off")))
+
+    def _open(self, connection: Any) -> None:  # noqa: ANN401, of an optional dependency
+        self._connection = connection
+        self._cursor = connection.cursor(adbc_stmt_kwargs={_BATCH_BYTES_OPTION: str(_BATCH_BYTES)})
 
     def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
-        settings = {"timezone": self._timezone, "intervalstyle": "iso_8601", "datestyle": "ISO"}
+        settings = session_settings(self._timezone, row_security=self._row_security)
         for number, (name, value) in enumerate(parameters.items()):
             kind = "timestamptz" if name in _BOUNDS else "text"
             settings[f"rowledger.parameter_{number}"] = value
             query = query.replace(f"{{{name}}}", f"current_setting('rowledger.parameter_{number}')::{kind}")
         with _without_values():
-            self._cursor.execute("set transaction read only")
+            self._connection.rollback()  # the transaction begins with the query
+            self._cursor.execute("set transaction isolation level repeatable read, read only")
+            self._cursor.execute("select current_setting('server_encoding')")
+            settings["client_encoding"] = client_encoding(self._cursor.fetchone()[0])
             for name, value in settings.items():
                 self._cursor.execute("select set_config($1, $2, true)", [name, value])
                 self._cursor.fetchall()
@@ -116,27 +145,27 @@ class PostgresDatabase(Database):
             kinds = [(field.metadata or {}).get(_TYPE, b"").decode() for field in schema]
             self._columns = dict(zip(names, kinds, strict=True))
             if len(self._columns) == len(names):
-                self._cursor.execute(_as_exact_query(query, self._columns))
+                self._resolve_arrays(query)
+                self._cursor.execute(exact_query(query, self._columns))
                 self._batches = self._cursor.fetch_record_batch()
         return names
 
     def fetch(self) -> pl.DataFrame | None:
-        import pyarrow as pa  # noqa: PLC0415, a worker, which imports this module, reads the spool alone
-
-        from pipeline.source.arrow import frame_of  # noqa: PLC0415, as above
-
         with _without_values():
             try:
                 batch = self._batches.read_next_batch()
             except StopIteration:
                 return None
-        frame = frame_of(pa.Table.from_batches([batch]), origin="the query")
-        [json_field] = DYNAMIC.fields
-        return frame.with_columns(
-            pl.when(pl.col(name).is_not_null()).then(pl.struct(pl.col(name).alias(json_field.name))).alias(name)
-            for name, kind in self._columns.items()
-            if _is_json(kind)
-        )
+            return exact_frame(batch, self._columns, self._documents)
+
+    def _resolve_arrays(self, query: str) -> None:
+        """Ask what arrays of domains, composites and other types of the database's own are made of."""
+        for name, kind in self._columns.items():
+            if is_json(kind) and kind.removeprefix("_") not in ARRAY_BASES:
+                value = f"select {quoted(name)} from (\n{query}\n) as source_query limit 0"  # noqa: S608, the user's own
+                self._cursor.execute(UNKNOWN_ARRAY.format(value=value))
+                [(element,)] = self._cursor.fetchall()
+                self._columns[name] = f"_{element}"
 
     def cancel(self) -> None:
         if self._cursor is not None:
@@ -148,30 +177,14 @@ class PostgresDatabase(Database):
                 if opened is not None:
                     opened.close()
 
-    def _address(self) -> str:
+    def _address(self, options: str = "") -> str:
+        """The URL with what we want of every connection; `options` go behind those that it has."""
         parts = urlsplit(self._url.get_secret_value())
         wanted = {"connect_timeout": str(max(int(self._connect_timeout_s), 2)), **_LINK}
         given = dict(parse_qsl(parts.query))
+        if options:
+            given["options"] = f"{given.get('options', '')} {options}".lstrip()
         return urlunsplit(parts._replace(scheme="postgresql", query=urlencode({**wanted, **given}, quote_via=quote)))
-
-
-def _is_json(kind: str) -> bool:
-    """Whether values of the type are asked for as JSON: arrays, of which ADBC does not tell the dimensions, and records."""
-    return kind == "record" or kind.startswith("_")
-
-
-def _as_exact_query(query: str, kinds: Mapping[str, str]) -> str:
-    """The query, with its odd columns as text or JSON."""
-    if _AS_THEY_ARE.issuperset(kinds.values()):
-        return query
-    columns = []
-    for name, kind in kinds.items():
-        column = '"' + name.replace('"', '""') + '"'
-        if _is_json(kind):
-            columns.append(f"to_json({column})::text as {column}")
-        else:
-            columns.append(column if kind in _AS_THEY_ARE else f"{column}::text as {column}")
-    return f"select {', '.join(columns)} from (\n{query}\n) as source_query"  # noqa: S608, it is the user's own query
 
 
 @contextlib.contextmanager
@@ -192,7 +205,10 @@ def _told(error: Exception) -> str:
     sqlstate = getattr(error, "sqlstate", None) or ""
     text = str(error)
     if sqlstate.startswith(_SYNTAX_CLASS) and (message := re.search(r"ERROR:\s*(.+)", text)):
-        return f"{message[1]} (SQLSTATE {sqlstate})"
+        hint = "; row_security=True reads the rows that the policies show" if _ROW_SECURITY in message[1] else ""
+        return f"{message[1]} (SQLSTATE {sqlstate}){hint}"
+    if _TIMEOUT.search(text):
+        return f"{_SPEAKABLE.search(text)[0]}, a setting of the server, the database or the role"  # type: ignore[index]
     if cause := _SPEAKABLE.search(text):
         return cause[0]
     return f"{type(error).__name__}, SQLSTATE {sqlstate}" if sqlstate else type(error).__name__

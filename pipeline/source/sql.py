@@ -54,10 +54,14 @@ class SqlQuery(SpooledSource):
     fetch_timeout_s: float = Field(
         default=300, gt=0, le=86_400, description="Seconds to wait for the first rows, and for the next ones each time."
     )
+    row_security: bool = Field(
+        default=False,
+        description="Whether row security policies of a PostgreSQL source may leave rows out; otherwise the query fails there.",
+    )
 
     def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
         parameters = self._parameters(partition)
-        database = self._database(partition)
+        database = self._database(partition, scope)
         with contextlib.closing(_Session(database, self.url_variable)) as session:
             session.run(database.connect, self.connect_timeout_s, "connecting")
             frames = self._frames(session, database, parameters)
@@ -84,7 +88,7 @@ class SqlQuery(SpooledSource):
             raise SourceError(f"the query has {bounds}, but partition {partition.key!r} is no one window of time")
         return {name: value for name, value in values.items() if f"{{{name}}}" in self.query}
 
-    def _database(self, partition: Partition) -> Database:
+    def _database(self, partition: Partition, scope: Scope) -> Database:
         secret = secret_from_environment(self.url_variable)
         if secret is None:
             raise SourceError(f"the environment variable {self.url_variable} is not set; it holds the database's URL")
@@ -94,7 +98,13 @@ class SqlQuery(SpooledSource):
                 f"{self.url_variable} holds no URL of a known kind; it begins with postgresql:// or sqlite:///"
             )
         timezone = partition.window.timezone if partition.window else "UTC"
-        return kind(secret, timezone=timezone, connect_timeout_s=self.connect_timeout_s)
+        return kind(
+            secret,
+            timezone=timezone,
+            connect_timeout_s=self.connect_timeout_s,
+            row_security=self.row_security,
+            documents=scope.documents,
+        )
 
 
 class _Session:

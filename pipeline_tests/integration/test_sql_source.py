@@ -3,11 +3,14 @@
 import math
 import sqlite3
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -15,7 +18,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.model.partition import DailyPartitions, Partition
-from pipeline.model.source import DYNAMIC, Scope
+from pipeline.model.source import DYNAMIC, FAULT, LINE, Scope
 from pipeline.source.sql import SqlQuery
 from pipeline_tests.elsewhere_for_tests import QUERIED
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one, wait_until
@@ -72,6 +75,13 @@ def rows_of(folder: Path, query: str, partition: Partition = WHOLE) -> list[tupl
         ("'\\x00ff'::bytea", b"\x00\xff"),
         ("date '2024-02-29'", date(2024, 2, 29)),
         ("time '23:59:59.999999'", time(23, 59, 59, 999999)),
+        ("'61626364-6566-6768-696a-6b6c6d6e6f70'::uuid", "61626364-6566-6768-696a-6b6c6d6e6f70"),
+        ("date 'infinity'", "infinity"),
+        ("date '-infinity'", "-infinity"),
+        ("timestamp 'infinity'", "infinity"),
+        ("timestamp '-infinity'", "-infinity"),
+        ("timestamptz 'infinity'", "infinity"),
+        ("timestamp '294276-12-31 23:59:59.999999'", "9224318015999999999 us since 1970-01-01"),
         ("timestamp '2024-03-01 12:00:00.123456'", datetime(2024, 3, 1, 12, 0, 0, 123456)),  # noqa: DTZ001, a local time
         ("timestamptz '2024-03-01 12:00:00+01'", datetime(2024, 3, 1, 11, tzinfo=UTC)),
         ("interval '1 year -3 days 1.5 seconds'", "P1Y-3DT1.5S"),
@@ -93,21 +103,82 @@ def test_values_of_every_type_are_exact(tmp_path: Path, expression: str, value: 
 
 @pytest.mark.usefixtures("any_shop")
 @pytest.mark.parametrize(
-    ("expression", "text"),
+    ("expression", "value"),
     [
-        ("array[1, 2, null]", "[1,2,null]"),
-        ("array[array[1, 2], array[3, 4]]", "[[1,2],[3,4]]"),
-        ("array[1.50::numeric]", "[1.50]"),
-        ("array['a \"quoted\" text']", '["a \\"quoted\\" text"]'),
-        ("row(1, 'x')", '{"f1":1,"f2":"x"}'),
+        ("array[1, 2, null]", [1, 2, None]),
+        ("array[array[1, 2], array[3, 4]]", [[1, 2], [3, 4]]),
+        ("'[0:1]={1,2}'::int[]", [1, 2]),
+        ("'{}'::int[]", []),
+        ("array[1.50, 2::numeric]", [Decimal("1.50"), Decimal("2.00")]),
+        ("array['a \"quoted\", text{', null, 'NULL']", ['a "quoted", text{', None, "NULL"]),
+        ("array['\\x00ff'::bytea, null, '\\x']", [b"\x00\xff", None, b""]),
+        ("array[array['\\x01'::bytea]]", [[b"\x01"]]),
+        ("array[0.1, 1, 'infinity']::float4[]", [0.10000000149011612, 1.0, math.inf]),
+        ("array[0.1, 1e300]::float8[]", [0.1, 1e300]),
+        ("array['61626364-6566-6768-696a-6b6c6d6e6f70'::uuid]", ["61626364-6566-6768-696a-6b6c6d6e6f70"]),
+        ("array[date '2024-02-29', 'infinity']", ["2024-02-29", "infinity"]),
+        ("array[interval '1 year 2.5 s']", ["P1YT2.5S"]),
+        ("array[timestamptz '1890-01-01 00:00 Europe/Paris']", [datetime(1889, 12, 31, 23, 50, 39, tzinfo=UTC)]),
         ("null::int[]", None),
     ],
+)  # fmt: skip
+def test_arrays_are_lists_of_their_elements_values(tmp_path: Path, expression: str, value: object) -> None:
+    assert rows_of(tmp_path, f"select 1 as n, {expression} as v") == [(1, value)]
+
+
+@pytest.mark.usefixtures("any_shop")
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("row(1, 'x')", '{"f1":1,"f2":"x"}'),
+        ("array[row(1)]", '[{"f1":1}]'),
+        ("array['NaN', 1.5]::numeric[]", "[NaN, 1.5]"),
+        ("""array['{"k": 3.10000000000000000001}'::jsonb]""", '[{"k": 3.10000000000000000001}]'),
+        ("null::record", None),
+    ],
 )
-def test_nested_values_are_their_json_text(tmp_path: Path, expression: str, text: str | None) -> None:
+def test_records_and_what_no_list_holds_are_their_json_text(tmp_path: Path, expression: str, text: str | None) -> None:
     (frame,) = frames_of(tmp_path, f"select 1 as n, {expression} as v")
 
     assert frame["v"].dtype == DYNAMIC
     assert frame["v"].struct[0].to_list() == [text]
+
+
+@pytest.mark.usefixtures("any_shop")
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        (
+            "row('\\x6162'::bytea)",
+            "is a record with bytea in it, or a text that looks like it; select its fields as columns",
+        ),
+        ("""array['{"k": 1, "k": 2}'::json]""", "has a key twice, or is nested too deeply"),
+        ("time '24:00'", "is a time of day outside of 00:00 to 23:59:59.999999999"),
+    ],
+)
+def test_a_value_that_no_column_holds_is_a_fault(tmp_path: Path, expression: str, reason: str) -> None:
+    (frame,) = frames_of(tmp_path, f"select n, case when n = 2 then {expression} end as v from generate_series(1, 3) n")
+
+    assert frame[FAULT].to_list() == [None, f"column 'v' {reason}", None]
+
+
+def test_arrays_of_the_database_s_own_types_are_read_as_what_they_are_made_of(shop: str, tmp_path: Path) -> None:
+    fetch(shop, "create domain raw as bytea")
+    fetch(shop, "create domain tiny as float4")
+    fetch(shop, "create type mood as enum ('ok', 'not ok')")
+    query = "select array['\\x41']::raw[] as r, array[0.1]::tiny[] as t, array['not ok']::mood[] as m"
+
+    assert rows_of(tmp_path, query) == [([b"A"], [0.10000000149011612], ["not ok"])]
+
+
+@pytest.mark.usefixtures("any_shop")
+def test_a_numeric_is_a_number_where_it_becomes_a_document(tmp_path: Path) -> None:
+    source = SqlQuery(query="select 12345678901234567890.50 as v, 1.50 as w", url_variable="SHOP_URL")
+    (descriptor,) = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000, documents=frozenset({"v"})))
+
+    frame = source.read(descriptor)
+
+    assert (frame["v"].struct[0].to_list(), frame["w"].to_list()) == (["12345678901234567890.50"], ["1.50"])
 
 
 def test_enums_and_columns_of_odd_names_are_read(shop: str, tmp_path: Path) -> None:
@@ -152,6 +223,124 @@ def _source_sessions(url: str) -> int:
     return found
 
 
+# ---- PostgreSQL: what the server, the database and the role have set ---------------------------------------------------
+
+
+@pytest.fixture
+def encoded_shop(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Makes a database of another encoding, which queries are asked of from then on."""
+    names: list[str] = []
+
+    def make(encoding: str) -> str:
+        names.append(f"rowledger_shop_{uuid.uuid4().hex[:12]}")
+        fetch(server, f"create database {names[-1]} encoding '{encoding}' locale 'C' template template0")
+        url = urlunsplit(urlsplit(server)._replace(path=f"/{names[-1]}"))
+        monkeypatch.setenv("SHOP_URL", url)
+        return url
+
+    yield make
+    for name in names:
+        fetch(server, f"drop database {name} with (force)")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "texts"), [("LATIN1", ["Ã©", "é"]), ("WIN1251", ["Ж"]), ("EUC_JP", ["日本"]), ("SQL_ASCII", ["Ã©é"])]
+)
+def test_texts_are_what_they_are_in_a_database_of_any_encoding(
+    encoded_shop: Callable[[str], str], tmp_path: Path, encoding: str, texts: list[str]
+) -> None:
+    url = encoded_shop(encoding)
+    fetch(url, "create table t (v text, w text[])")
+    for text in texts:
+        fetch(url, "insert into t values ($1, array[$1])", text)
+
+    rows = rows_of(tmp_path, f"select v, w, v = '{texts[0]}' from t")
+
+    assert rows == [(text, [text], text == texts[0]) for text in texts]
+
+
+def test_a_text_that_is_no_utf8_is_a_fault(encoded_shop: Callable[[str], str], tmp_path: Path) -> None:
+    url = encoded_shop("SQL_ASCII")
+    fetch(url, "create table t (v text, w text[])")
+    fetch(url, "insert into t values ('a', '{a}'), (convert_from('\\xff', 'sql_ascii'), null)")
+    fetch(url, "insert into t values ('b', array[convert_from('\\xff', 'sql_ascii')])")
+
+    (frame,) = frames_of(tmp_path, "select v, w from t")
+
+    assert frame["v"].to_list() == ["a", None, "b"]
+    not_utf8 = "has a text that is not valid UTF-8"
+    assert frame[FAULT].to_list() == [None, f"column 'v' {not_utf8}", f"column 'w' {not_utf8}"]
+    assert frame[LINE][1] == b'{"v": {"base64": "/w=="}, "w": null}'
+
+
+def test_settings_of_the_role_change_no_value(shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {
+        "client_encoding": "LATIN1", "datestyle": "German, DMY", "intervalstyle": "sql_standard", "timezone": "Asia/Tokyo",
+        "bytea_output": "escape", "xmlbinary": "hex", "extra_float_digits": "-15", "array_nulls": "off",
+        "standard_conforming_strings": "off", "quote_all_identifiers": "on", "default_transaction_isolation": "serializable",
+        "default_transaction_deferrable": "on", "backslash_quote": "on", "lc_monetary": "C", "escape_string_warning": "off",
+    }  # fmt: skip
+    with role_of(shop, settings) as url:
+        monkeypatch.setenv("SHOP_URL", url)
+        query = (
+            "select 'ä' as a, '\\x00ff'::bytea as b, array['\\x00ff'::bytea] as c, interval '1 day 2 hours' as d, "
+            "array[timestamptz '2024-01-01 00:00Z'] as e, '{1,NULL}'::int[] as f, 0.1::float8::text as g, "
+            "'pg_class'::regclass as h, (timestamptz '2024-01-01 00:00Z')::text as i"
+        )
+        rows = rows_of(tmp_path, query)
+
+    new_year = datetime(2024, 1, 1, tzinfo=UTC)
+    assert rows == [
+        ("ä", b"\x00\xff", [b"\x00\xff"], "P1DT2H", [new_year], [1, None], "0.1", "pg_class", "2024-01-01 00:00:00+00")
+    ]
+
+
+@contextmanager
+def role_of(shop: str, settings: Mapping[str, str]) -> Iterator[str]:
+    """The URL of the shop for a role that has these settings and may read all tables."""
+    role = f"reader_{uuid.uuid4().hex[:12]}"
+    fetch(shop, f"create role {role} login password 'secret'")
+    fetch(shop, f"grant pg_read_all_data to {role}")
+    for name, value in settings.items():
+        fetch(shop, f"alter role {role} set {name} = {value!r}")
+    try:
+        parts = urlsplit(shop)
+        yield urlunsplit(parts._replace(netloc=f"{role}:secret@{parts.hostname}:{parts.port}"))
+    finally:
+        fetch(shop, f"drop role {role}")
+
+
+def test_rows_that_a_policy_hides_are_an_error_unless_they_are_meant(
+    shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(shop, "create table secrets (n int)")
+    fetch(shop, "insert into secrets values (1), (2)")
+    fetch(shop, "alter table secrets enable row level security")
+    fetch(shop, "create policy odd on secrets using (n % 2 = 1)")
+    with role_of(shop, {"row_security": "on"}) as url:
+        monkeypatch.setenv("SHOP_URL", url)
+        with pytest.raises(
+            SourceError, match=r'policy for table "secrets" \(SQLSTATE 42501\); row_security=True reads'
+        ):
+            frames_of(tmp_path, "select n from secrets")
+        (frame,) = frames_of(tmp_path, "select n from secrets", row_security=True)
+
+    assert frame.rows() == [(1,)]
+
+
+@pytest.mark.parametrize("setting", ["statement_timeout", "transaction_timeout"])
+def test_a_timeout_of_the_role_is_named(
+    shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    if setting == "transaction_timeout" and fetch_value(shop, "show server_version_num") < "170000":
+        pytest.skip("the server does not have it")
+    with role_of(shop, {setting: "300ms"}) as url:
+        monkeypatch.setenv("SHOP_URL", url)
+        words = setting.replace("_", " ")
+        with pytest.raises(SourceError, match=f"due to {words}, a setting of the server, the database or the role"):
+            frames_of(tmp_path, "select pg_sleep(0.1)::text, n from generate_series(1, 100) n")
+
+
 # ---- PostgreSQL: parameters ---------------------------------------------------------------------------------------------
 
 
@@ -174,7 +363,7 @@ def test_a_key_is_bound_and_never_part_of_the_query(tmp_path: Path) -> None:
 
     rows = rows_of(tmp_path, "select {partition_key} as key, '{a,b}'::text[] as other, '{}' as braces", hostile)
 
-    assert rows == [(hostile.key, {"rowledger json": '["a","b"]'}, "{}")]
+    assert rows == [(hostile.key, ["a", "b"], "{}")]
 
 
 @pytest.mark.usefixtures("any_shop")
