@@ -16,7 +16,14 @@ import asyncpg
 
 from pipeline.errors import DatabaseUnavailable, UnsupportedServer
 from pipeline.postgres.database import redact
+from pipeline.postgres.pooler import (
+    TRANSACTION_POOLING,
+    comes_of_transaction_pooling,
+    refuses_startup_settings,
+    require_session_pooling,
+)
 from pipeline.postgres.queries import query
+from pipeline.postgres.session_settings import AT_STARTUP, WANTED, pin
 from pipeline.postgres.sqlstate import summarize
 from pipeline.postgres.statements import NamingConnection
 
@@ -35,6 +42,11 @@ _OLDEST_SERVER = 140_000
 _ORPHAN_CHECK_S = 2
 _DEAD_PEER_S = 15  # how long either side waits for a peer that has gone silent
 _UNSENT_BYTES_MAX = 512 * 2**10  # measured: no slower than 4 MiB, which is what the kernel would take
+
+_ROLE_CANNOT_SEE_ITS_SESSIONS = (
+    "this role acts as another one (its setting `role`), which may not see its sessions; connect as that other role, or grant "
+    "it pg_read_all_stats and pg_signal_backend"
+)
 
 
 class DeadlineExpired(TimeoutError):
@@ -73,42 +85,61 @@ def session_name(role: str, holder: str, *, pid: int | None = None) -> str:
 
 
 async def connect(url: str, *, application_name: str, timeout_s: float) -> Session:
-    """Open a session that speaks UTC and notices a dead peer; raises DatabaseUnavailable.
+    """Open a session that has our settings and notices a dead peer; raises DatabaseUnavailable, UnsupportedServer.
 
     Errors that a later attempt may not meet are chained as `__cause__`, so that a retry can sort them.
     """
     try:
         async with asyncio.timeout(timeout_s):
-            connection = await asyncpg.connect(
-                url,
-                timeout=timeout_s,
-                connection_class=NamingConnection,
-                server_settings={
-                    "application_name": application_name,
-                    "TimeZone": "UTC",
-                    "DateStyle": "ISO",
-                    "jit": "off",  # compiling costs more than our short statements do
-                    "tcp_keepalives_idle": str(_DEAD_PEER_S // 2),
-                    "tcp_keepalives_interval": "2",
-                    "tcp_keepalives_count": "3",
-                    "tcp_user_timeout": str(_DEAD_PEER_S * 1000),
-                },
-            )
+            connection, is_pooled = await _open(url, application_name, timeout_s)
             try:
                 _guard_socket(connection)
                 # A backend that computes (an index, a count) does not look at its socket, and would outlive a killed client.
                 # Servers on systems that cannot watch a socket refuse the setting; there such a statement runs to its end.
-                with contextlib.suppress(asyncpg.PostgresError):
+                with contextlib.suppress(asyncpg.CantChangeRuntimeParamError, asyncpg.InvalidParameterValueError):
                     await connection.execute(f"set client_connection_check_interval = '{_ORPHAN_CHECK_S}s'")
-                row = await connection.fetchrow(query("own_backend"))
+                row = await connection.fetchrow(query("own_backend"), list(WANTED), list(WANTED.values()))
+                if is_pooled or row["pid"] != connection.get_server_pid():
+                    await require_session_pooling(url, connection, timeout_s)
+                await pin(connection, row)
             except BaseException:  # a cancel too: nobody else knows of this connection yet
                 connection.terminate()
                 raise
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        if comes_of_transaction_pooling(error):
+            raise UnsupportedServer(TRANSACTION_POOLING) from None
         raise DatabaseUnavailable(
             f"cannot connect to {redact(url)}: {summarize(error)}; check ROWLEDGER_DATABASE_URL and that the server runs"
         ) from error
+    if row["backend_start"] is None:
+        connection.terminate()
+        raise UnsupportedServer(_ROLE_CANNOT_SEE_ITS_SESSIONS)
     return Session(connection, SessionIdentity(row["pid"], row["backend_start"]))
+
+
+async def _open(url: str, application_name: str, timeout_s: float) -> tuple[asyncpg.Connection, bool]:
+    """A connection with the settings that can be sent at its start, and whether a pooler has refused them."""
+    name = {"application_name": application_name}
+    server_settings = {
+        **name,
+        **AT_STARTUP,
+        "tcp_keepalives_idle": str(_DEAD_PEER_S // 2),
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": str(_DEAD_PEER_S * 1000),
+    }
+    try:
+        return await _connection(url, server_settings, timeout_s), False
+    except asyncpg.ProtocolViolationError as error:
+        if not refuses_startup_settings(error):
+            raise
+    return await _connection(url, name, timeout_s), True
+
+
+async def _connection(url: str, server_settings: dict[str, str], timeout_s: float) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        url, timeout=timeout_s, connection_class=NamingConnection, server_settings=server_settings
+    )
 
 
 async def check_server(session: Session) -> str:

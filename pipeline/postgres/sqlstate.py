@@ -85,7 +85,9 @@ _NAMING_FILES = frozenset(
 
 # What a person does about it: never the server's own words, which may quote a row whatever the SQLSTATE is.
 _REMEDIES = {
+    "08P01": "if a connection pooler is between, it does not pass on what the URL sets at the start of a session",
     "25006": "the server is read-only: a standby, or default_transaction_read_only",
+    "25P04": "reset transaction_timeout of the server, the database or the role",
     "28000": "the server does not let this role in: see pg_hba.conf, and whether the role exists and may log in",
     "28P01": "check user and password",
     "3D000": "there is no such database: create it, or name another",

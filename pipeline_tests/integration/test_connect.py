@@ -27,7 +27,7 @@ async def _until(database: str, count: int) -> None:
 def test_a_connection_whose_first_questions_are_not_answered_in_time_is_closed(
     database: str, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    monkeypatch.setattr(session, "query", lambda _name: "select pg_sleep(60)")
+    monkeypatch.setattr(session, "query", lambda _name: "select pg_sleep(60), $1::text[], $2::text[]")
 
     async def give_up() -> None:
         opening = asyncio.create_task(

@@ -104,8 +104,24 @@ where namespace.nspname = 'rowledger' and class.relkind = 'r' and class.relname 
 select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2;
 
 -- name: own_backend
--- What identifies this session to others.
-select pid, backend_start from pg_stat_activity where pid = pg_backend_pid();
+-- What identifies this session to others, and where its settings are not those wanted: $1 names, $2 values. It runs before the
+-- search path is set, so each name of the server is qualified.
+select
+    activity.pid, activity.backend_start,
+    array(
+        select wanted.name
+        from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) as wanted (name, value)
+        where pg_catalog.current_setting(wanted.name, true) operator(pg_catalog.<>) wanted.value
+    ) as differing,
+    pg_catalog.current_setting('session_replication_role') as replication_role,
+    pg_catalog.current_schemas(false)::pg_catalog.text[] as schemas
+from pg_catalog.pg_stat_activity as activity
+where activity.pid operator(pg_catalog.=) pg_catalog.pg_backend_pid();
+
+-- name: pin_settings
+-- Set the session's settings $1 to $2.
+select pg_catalog.set_config(wanted.name, wanted.value, false)
+from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) as wanted (name, value);
 
 -- name: has_primary_key
 -- Whether the table (a quoted name) has a primary key.
@@ -215,14 +231,14 @@ select least(
     (
         select nullif(rolconnlimit, -1) - (select count(*) from pg_stat_activity as activity where activity.usesysid = oid)
         from pg_roles
-        where rolname = current_user
+        where rolname = session_user
     )
 )::integer;
 
 -- name: terminate_sessions
 -- End what a run has open, but for ourselves: its name ends in its holder.
 select count(pg_terminate_backend(pid)) from pg_stat_activity
-where application_name like 'rowledger % of ' || $1 and usename = current_user and pid <> pg_backend_pid();
+where application_name like 'rowledger % of ' || $1 and usename = session_user and pid <> pg_backend_pid();
 
 -- name: check_constraints
 -- The CHECK constraints of a table (a quoted name), in the order in which the server applies them.
