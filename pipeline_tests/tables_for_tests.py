@@ -132,6 +132,28 @@ LEAKY_READINGS = TableSpec(
 )
 
 
+class ForkingFiles(ParquetFiles):
+    """Parquet files whose first reader leaves a child behind, which holds all that the worker has open; its pid is kept."""
+
+    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        frame = super().read(descriptor)
+        kept = Path(f"{descriptor.origin}.child")
+        if not kept.exists():
+            child = os.fork()
+            if child == 0:
+                time.sleep(120)
+                os._exit(0)
+            kept.write_text(str(child))
+        return frame
+
+
+FORKING_READINGS = TableSpec(
+    name="forking_readings",
+    row=Reading,
+    source=ForkingFiles(path="{landing}/readings/{partition_key}.parquet"),
+)
+
+
 class TrickledFiles(SpooledSource):
     """What a folder's files hold, spooled file by file: `N.parquet` has rows, `N.wait` lasts until it is
     deleted, `N.fail` fails.

@@ -225,3 +225,30 @@ def write_parcels(landing: Path, rows: Iterable[Row], key: str = DAY) -> None:
     path = landing / "parcels" / f"{key}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(list(rows), schema=_PARCEL_SCHEMA, orient="row").write_parquet(path, row_group_size=10)
+
+
+class Tag(BaseModel):
+    """A row whose key is a text."""
+
+    name: str
+    day: date
+    note: str | None
+
+
+TAGS = TableSpec(
+    name="tags",
+    row=Tag,
+    source=ParquetFiles(path="{landing}/tags/{partition_key}.parquet"),
+    partitions=DAYS,
+    key=("name", "day"),
+    dead_letters=DeadLetterBudget(rows_max=100, share_max=0.6),
+)
+
+
+def write_tags(landing: Path, rows: Iterable[Row], key: str = DAY) -> None:
+    path = landing / "tags" / f"{key}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame = pl.DataFrame(
+        list(rows), schema={"name": pl.String(), "day": pl.String(), "note": pl.String()}, orient="row"
+    )
+    frame.with_columns(pl.col("day").str.to_date()).write_parquet(path, row_group_size=100)

@@ -7,8 +7,8 @@ whatever order the workers had, and how each of them looked.
 
 import bisect
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 import polars as pl
@@ -50,8 +50,9 @@ class Finding:
     """Rows of a staging table that cannot all be published, and what their dead letters say.
 
     `rows_sql` selects of each such row its `ctid`, the `columns` by whose values it is found again in the source, and a number
-    as `GROUP`. Of the rows with one number the first in source order stays, if `keeps_first`; otherwise all go. `what` ends a
-    sentence that begins with "rows", `reason` one that begins with the row; it may name the row that stays as `{kept}`.
+    as `GROUP`. Of the rows with one number the first in source order stays, if `keeps_first`; the last ones go, if `going` says
+    how many; otherwise all go. `what` ends a sentence that begins with "rows", `reason` one that begins with the row; it may
+    name the row that stays as `{kept}`. Where each number has a cause of its own, `refusals` has them.
     """
 
     rows_sql: str
@@ -62,6 +63,8 @@ class Finding:
     keeps_first: bool = False
     sqlstate: str | None = None
     constraint: str | None = None
+    refusals: Mapping[int, Refusal] = field(default_factory=dict)
+    going: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def matched(self) -> list[str]:
@@ -120,7 +123,7 @@ async def set_rows_aside(
     )
     if not found_rows:
         return 0
-    surplus_rows = found_rows - groups if finding.keeps_first else found_rows
+    surplus_rows = sum(finding.going.values()) or (found_rows - groups if finding.keeps_first else found_rows)
     refused = await _read_refused(connection, handle)
     allowed = spec.dead_letters.allowed_rows(manifest.enqueued_rows)
     if refused.rows + surplus_rows > allowed:
@@ -139,6 +142,24 @@ async def set_rows_aside(
             f"the source has {again.rows.height} with these values"
         )
     rows = again.rows.join(values, on=finding.matched, how="left", nulls_equal=True, maintain_order="left")
+    kept, surplus = _divide(rows, finding)
+    await _replace_rows(connection, target, handle, finding, kept, expected=found_rows, settings=settings)
+    places = _Places(manifest)
+    letters = [
+        _letter(again.letters[index], finding, group, "" if kept_row_no is None else places.of(kept_row_no))
+        for index, group, kept_row_no in surplus.select(_LETTER, GROUP, _KEPT_ROW_NO).iter_rows()
+    ]
+    await _record(connection, target, handle, surplus, letters, manifest, settings=settings, worker_pid=worker_pid)
+    return surplus.height
+
+
+def _divide(rows: pl.DataFrame, finding: Finding) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that stay and those that go, which know the row that stays in their place, if one does."""
+    if finding.going:
+        goes = pl.col(GROUP).replace_strict(dict(finding.going), return_dtype=pl.Int64)
+        is_kept = pl.int_range(pl.len()).over(GROUP) < pl.len().over(GROUP) - goes
+        surplus = rows.filter(~is_kept).with_columns(pl.lit(None, dtype=pl.Int64).alias(_KEPT_ROW_NO))
+        return rows.filter(is_kept), surplus
     kept = rows.unique(subset=GROUP, keep="first", maintain_order=True) if finding.keeps_first else rows.clear()
     surplus = rows.join(
         kept.select(GROUP, pl.col(_ROW_NO).alias(_KEPT_ROW_NO), pl.col(_PART).alias(_KEPT_PART)),
@@ -150,17 +171,21 @@ async def set_rows_aside(
         | (pl.col(_ROW_NO) != pl.col(_KEPT_ROW_NO))
         | (pl.col(_PART) != pl.col(_KEPT_PART))
     )
-    await _replace_rows(connection, target, handle, finding, kept, expected=found_rows, settings=settings)
-    places = _Places(manifest)
-    letters = [
-        replace(
-            again.letters[index],
-            reason=finding.reason.replace("{kept}", "" if kept_row_no is None else places.of(kept_row_no)),
-        )
-        for index, kept_row_no in surplus.select(_LETTER, _KEPT_ROW_NO).iter_rows()
-    ]
-    await _record(connection, target, handle, surplus, letters, manifest, settings=settings, worker_pid=worker_pid)
-    return surplus.height
+    return kept, surplus
+
+
+def _letter(letter: DeadLetter, finding: Finding, group: int, kept: str) -> DeadLetter:
+    if (refusal := finding.refusals.get(group)) is None:
+        return replace(letter, reason=finding.reason.replace("{kept}", kept))
+    return replace(
+        letter,
+        stage=refusal.stage,
+        reason=refusal.reason,
+        column=refusal.column,
+        sqlstate=refusal.sqlstate,
+        constraint=refusal.constraint,
+        traceback=refusal.server_text,
+    )
 
 
 async def _read_values(connection: asyncpg.Connection, finding: Finding, target: Target) -> pl.DataFrame:
@@ -170,7 +195,8 @@ async def _read_values(connection: asyncpg.Connection, finding: Finding, target:
         for name in finding.columns
     ]
     selected = ", ".join([*columns, quote_identifier(GROUP)])
-    rows = await connection.fetch(f"select distinct {selected} from ({finding.rows_sql}) as found")  # noqa: S608 - all quoted
+    # Not DISTINCT: values that are equal to the server, as under a collation that ignores case, need not be the same.
+    rows = await connection.fetch(f"select {selected} from ({finding.rows_sql}) as found")  # noqa: S608 - all quoted
     types = {_MATCHED + name: target.column_types[name].frame_type for name in finding.columns}
     column_types = [target.column_types[name] for name in finding.columns]
     values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]
@@ -178,6 +204,9 @@ async def _read_values(connection: asyncpg.Connection, finding: Finding, target:
     frame = frame.with_columns(
         _comparable(frame[_MATCHED + name], target.column_types[name]) for name in finding.columns
     )
+    # Where all rows go, it does not matter whose cause one of several equal ones gets.
+    same = [*finding.matched, GROUP] if finding.keeps_first or finding.going else finding.matched
+    frame = frame.unique(subset=same, keep="first", maintain_order=True)
     if frame.select(finding.matched).is_duplicated().any():
         raise DiscrepancyFound(f"rows {finding.what}, and cannot be told apart by what the source has of them")
     return frame

@@ -9,14 +9,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 
+from pipeline.errors import TargetMismatch
 from pipeline.model.manifest import ChunkPlan
 from pipeline.operations.control import Control
 from pipeline.operations.duplicates import Finding, set_rows_aside
 from pipeline.operations.findings import collisions, duplicate_keys, duplicates, orphans, unique_indexes
+from pipeline.operations.rehearsal import may_be_about_rows, set_unindexable_aside
 from pipeline.operations.write_modes import FinishedLoad, read_repeated_load
 from pipeline.postgres.catalogue import add_key, add_unique_index, has_key
 from pipeline.postgres.constraints import UniqueIndex
 from pipeline.postgres.ledger import read_pending_chunks
+from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 
 __all__ = ["fit_to_others"]
@@ -26,6 +29,34 @@ async def fit_to_others(
     control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
 ) -> tuple[ChunkPlan, ...]:
     """Set aside the rows that others keep from being published; returns chunks that are found to be pending.
+
+    A row that an index cannot hold at all, as one with a key of 9,000 characters, is set aside too.
+    """
+    try:
+        return await _fit(control, load, settings, say)
+    except asyncpg.PostgresError as error:
+        if not may_be_about_rows(error):
+            raise
+        rehearsed = await control.transaction(
+            f"{load.name}: look for rows that no index holds",
+            lambda connection: set_unindexable_aside(connection, load, settings),
+            durable=True,
+        )
+        if rehearsed.pending:
+            return rehearsed.pending
+        if not rehearsed.rows:
+            raise TargetMismatch(
+                f"{load.name}: the rows cannot be indexed as target {load.spec.target} asks: {summarize(error)}; alter the "
+                "table, or the key in the table spec; nothing was published; then rerun"
+            ) from None
+    say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
+    return await _fit(control, load, settings, say)
+
+
+async def _fit(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> tuple[ChunkPlan, ...]:
+    """Set aside the rows that other rows keep from being published.
 
     First those that no row of this load can bring back: without a parent, or in the table already. Of those that share a key
     one stays, and is not to be one of them.

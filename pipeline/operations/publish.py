@@ -19,6 +19,7 @@ from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.operations.control import Control
 from pipeline.operations.fit import fit_to_others
 from pipeline.operations.reconcile import budget_check, reconcile
+from pipeline.operations.rehearsal import may_be_about_rows, set_refused_aside
 from pipeline.operations.verify import verify_published
 from pipeline.operations.write_modes import FinishedLoad, publish_rows, read_repeated_load
 from pipeline.postgres.catalogue import (
@@ -44,7 +45,11 @@ __all__ = ["FinishedLoad", "Verdict", "find_repeated", "finish_load", "reject_lo
 _ATTEMPTS_MAX = 3  # at rows of which others have added some meanwhile
 
 
-class _Collided(TargetMismatch):
+class _RowsRefused(TargetMismatch):
+    """The target takes no rows together with one of these, which is not known yet."""
+
+
+class _Collided(_RowsRefused):
     """Others have added rows, since they were looked for, that share a key or another unique index with these."""
 
 
@@ -78,10 +83,24 @@ async def finish_load(
                 lock_timeout_s=settings.publish_lock_timeout_s,
             )
             break
-        except _Collided as collided:
+        except _RowsRefused as refusal:
             if attempt == _ATTEMPTS_MAX:
-                raise TargetMismatch(str(collided)) from None
-            say(f"{load.name}: others have added rows like these meanwhile; looking for them again")
+                raise TargetMismatch(str(refusal)) from None
+            if isinstance(refusal, _Collided) and attempt == 1:
+                say(f"{load.name}: others have added rows like these meanwhile; looking for them again")
+                continue
+            say(f"{load.name}: the target refuses some of the rows; looking for them")
+            rehearsed = await control.transaction(
+                f"{load.name}: look for rows that the target refuses",
+                lambda connection: set_refused_aside(connection, load, settings),
+                durable=True,
+            )
+            if rehearsed.pending:
+                return rehearsed.pending
+            if rehearsed.rows:
+                say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
+            elif not isinstance(refusal, _Collided):
+                raise TargetMismatch(str(refusal)) from None
     if isinstance(verdict, Verdict) and verdict.note:
         say(f"{load.name}: {verdict.note}")
     return verdict
@@ -157,10 +176,11 @@ async def _publish(
     except asyncpg.PostgresError as error:
         if may_retry(error):
             raise
-        kind = _Collided if isinstance(error, asyncpg.UniqueViolationError) else TargetMismatch
+        refused = _RowsRefused if may_be_about_rows(error) else TargetMismatch
+        kind = _Collided if isinstance(error, asyncpg.UniqueViolationError) else refused
         raise kind(  # without its cause, whose text may quote a row
             f"{load.name}: target {load.spec.target} does not take the rows: "
-            f"{_explain(error)}. Alter the table or the row model; nothing was published; then rerun."
+            f"{summarize(error)}. Alter the table or the row model; nothing was published; then rerun."
         ) from None
     await async_failpoint(Place.IN_PUBLISH, **load.facts)
     await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")
@@ -169,13 +189,6 @@ async def _publish(
     counts = {"rows inserted": published.inserted_rows, "rows updated": published.updated_rows}
     note = f"{published.inserted_rows} rows inserted, {published.updated_rows} updated"
     return Verdict(totals, _balance_with(checks, note, counts), None, note)
-
-
-def _explain(error: asyncpg.PostgresError) -> str:
-    """The error without row values, and what the server says only in the words that it leaves out."""
-    if error.server_source_function == "ExecFindPartition":
-        return f"{summarize(error)}, the table has no partition for some of them"
-    return summarize(error)
 
 
 async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> Verdict:

@@ -21,7 +21,6 @@ from pydantic import SecretStr
 from pipeline.contract.check import Contract
 from pipeline.errors import (
     DatabaseUnavailable,
-    PoolBroken,
     ReplayFailed,
     TargetMismatch,
     UnknownPartition,
@@ -30,13 +29,12 @@ from pipeline.failpoints import active_failpoints
 from pipeline.model.column import Column
 from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection, ReplayReport
 from pipeline.model.letter import Stage
-from pipeline.model.outcome import Failed, FailureKind
 from pipeline.model.replay_job import Actor, ReplayJob
-from pipeline.model.report import Incident
 from pipeline.model.states import LetterState, LoadState
 from pipeline.model.table import Drift, TableSpec
 from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
+from pipeline.operations.replay_worker import ReplayWorker
 from pipeline.postgres.catalogue import ensure_target
 from pipeline.postgres.dead_letters import (
     Decision,
@@ -50,14 +48,14 @@ from pipeline.postgres.dead_letters import (
     record_decisions,
 )
 from pipeline.postgres.evolution import with_columns
-from pipeline.postgres.ledger import Holder, record_incident
+from pipeline.postgres.ledger import Holder
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.outage import OutageGate
-from pipeline.postgres.queries import query
 from pipeline.postgres.session import check_server, connect
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
-from pipeline.workers.handle import WorkerDied, WorkerHandle
+from pipeline.workers.crash_search import A_ROW_MAY_DO_IT, DEATHS_OF_ONE_ROW, find_crashing_rows
+from pipeline.workers.handle import WorkerDied
 from pipeline.workers.messages import Hello
 
 __all__ = ["REPLAYABLE", "person", "replay_selected", "run_replay"]
@@ -66,7 +64,7 @@ REPLAYABLE = (LetterState.OPEN, LetterState.MENDED)
 
 _BATCH_LETTERS_MAX = 1_000
 _BATCH_BYTES_MAX = 32 * 2**20
-_TRIES_MAX = 10  # of a batch whose connection is lost again and again, or whose letters somebody keeps changing
+_TRIES_MAX = 10  # of a batch whose letters are changed by others again and again
 
 Log = Callable[[int, str], None]
 
@@ -175,9 +173,13 @@ class _Batch:
     job: ReplayJob
     is_known_to_kill: bool
 
-    def again(self, ids: Sequence[int]) -> "_Batch":
-        """Another attempt at some of its letters."""
-        return replace(self, job=replace(self.job, letter_ids=tuple(ids), attempt=self.job.attempt + 1))
+    def of(self, ids: Sequence[int]) -> "_Batch":
+        """Some of its letters."""
+        return replace(self, job=replace(self.job, letter_ids=tuple(ids)))
+
+    def again(self) -> "_Batch":
+        """One attempt more."""
+        return replace(self, job=replace(self.job, attempt=self.job.attempt + 1))
 
 
 class _Replay:
@@ -195,18 +197,28 @@ class _Replay:
     ) -> None:
         self.replay = uuid.uuid4()
         self.outcomes: list[LetterOutcome] = []
-        self.deaths = 0
         self._spec = spec
         self._columns = columns
         self._writer = writer
         self._actor = actor
         self._log = log
         self._on_outcome = on_outcome
-        self._holder = holder = Holder.this_process()
+        holder = Holder.this_process()
         self._gate = gate = OutageGate(url, writer, log=log, ended=lambda _told: None)
         self._control = Control(url, writer, size=1, holder=holder, gate=gate, log=log)
-        self._worker: WorkerHandle | None = None
-        self._hello = Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex)
+        self._worker = ReplayWorker(
+            Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex),
+            table=spec.name,
+            gate=gate,
+            control=self._control,
+            host=holder.host,
+            run_id=actor.run_id,
+            log=log,
+        )
+
+    @property
+    def deaths(self) -> int:
+        return self._worker.deaths
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -214,8 +226,7 @@ class _Replay:
         try:
             yield
         finally:
-            if self._worker is not None:
-                await self._worker.discard()
+            await self._worker.discard()
             await self._control.close()
             await self._gate.close()
 
@@ -272,7 +283,8 @@ class _Replay:
 
     def _batch(self, letter: KeptDeadLetter, ids: Sequence[int], *, is_known_to_kill: bool = False) -> _Batch:
         partition = self._spec.partitions.partition(letter.partition_key)
-        job = ReplayJob(letter.load_id, partition, self._columns, self.replay, tuple(ids), self._actor)
+        # Attempts are counted from 1, each when it is made.
+        job = ReplayJob(letter.load_id, partition, self._columns, self.replay, tuple(ids), self._actor, attempt=0)
         return _Batch(job, is_known_to_kill)
 
     def _tell(self, outcomes: Iterator[LetterOutcome] | Sequence[LetterOutcome]) -> None:
@@ -283,24 +295,11 @@ class _Replay:
     async def _settle(self, batch: _Batch) -> list[LetterOutcome]:
         """Have every letter of the batch decided on, whatever it costs within bounds, and read what the ledger says."""
         ids = list(batch.job.letter_ids)
-        pending = [batch]
         for _ in range(_TRIES_MAX + len(ids)):
-            if not pending:
+            left = await self._undecided(ids)  # all, or those that were changed while they were prepared
+            if not left:
                 break
-            part = pending.pop(0)
-            try:
-                await self._attempt(part.job)
-            except WorkerDied as death:
-                await self._bury(death, part)
-                left = await self._undecided(part.job.letter_ids)
-                if len(part.job.letter_ids) == 1:
-                    if left:
-                        await self._refuse(part.job, death)
-                else:  # one of them has done it: each on its own
-                    pending = [part.again([number]) for number in left] + pending
-            else:
-                if left := await self._undecided(part.job.letter_ids):  # changed while they were prepared
-                    pending.insert(0, part.again(left))
+            batch = await self._try(batch.of(left))
         outcomes = await self._read(ids)
         if undecided := sum(outcome is None for outcome in outcomes):
             raise ReplayFailed(
@@ -309,76 +308,60 @@ class _Replay:
             )
         return [outcome for outcome in outcomes if outcome is not None]
 
-    async def _attempt(self, job: ReplayJob) -> None:
-        """Have a worker try the job, again after each lost connection; raises WorkerDied, ReplayFailed, DatabaseUnavailable."""
-        lost = 0
-        while True:
-            await self._gate.passed()
-            worker = await self._living_worker()
-            outcome = await worker.attempt(replace(job, attempt=job.attempt + lost))
-            if not isinstance(outcome, Failed):
-                return
-            told = f"table {self._spec.name}, {job.name}: {outcome.summary}"
-            if outcome.failure is not FailureKind.CONNECTION_LOST:
-                if outcome.traceback and outcome.failure is FailureKind.FATAL:
-                    self._log(logging.ERROR, f"{job.name}:\n{outcome.traceback}")
-                if outcome.failure in (FailureKind.TRANSIENT, FailureKind.TIMED_OUT):
-                    raise DatabaseUnavailable(
-                        f"{told} (after {outcome.retries} retries); replay again, which goes on behind it"
-                    )
-                raise ReplayFailed(told)
-            lost += 1
-            if lost >= _TRIES_MAX:
-                raise DatabaseUnavailable(f"{told}; the connection was lost {lost} times; replay again when it holds")
-            self._log(logging.WARNING, f"{job.name}: the connection was lost ({outcome.summary}); trying again")
-            await self._gate.recover()
+    async def _try(self, batch: _Batch) -> _Batch:
+        """Try the batch with one worker after another, as often as a chunk is; then look for the letters that kill them.
 
-    async def _living_worker(self) -> WorkerHandle:
-        if self._worker is not None and not self._worker.is_running:
-            await self._worker.discard()
-            self._worker = None
-        if self._worker is None:
+        A letter that is alone is known after as many deaths as a row of a chunk. Returns the batch with its attempts counted.
+        """
+        is_single = len(batch.job.letter_ids) == 1
+        for spent in itertools.count(1):
+            batch = batch.again()
             try:
-                self._worker = await WorkerHandle.start(self._hello, self._log)
-            except OSError as error:
-                raise PoolBroken(
-                    f"a worker could not be started ({type(error).__name__}: {error.strerror}); raise the limit "
-                    "(ulimit -n, ulimit -u), then replay again"
-                ) from error
-        return self._worker
+                await self._worker.attempt(batch.job)
+            except WorkerDied as death:
+                await self._worker.bury(death, batch.job, charged=not batch.is_known_to_kill)
+                if spent < (DEATHS_OF_ONE_ROW if is_single else self._writer.chunk_attempts_max):
+                    continue
+                if death.kind not in A_ROW_MAY_DO_IT:
+                    raise self._failed(batch.job, death) from death
+                if not is_single:
+                    return await self._search(batch, death)
+                if await self._undecided(batch.job.letter_ids):
+                    await self._refuse(batch.job, death)
+            return batch
+        raise AssertionError("the last attempt returns or raises")
 
-    async def _bury(self, death: WorkerDied, batch: _Batch) -> None:
-        """End what the worker left on the server, record its death, and see whether further ones are to be had."""
-        worker, self._worker = self._worker, None
-        assert worker is not None  # noqa: S101 - called only after an attempt with it
-        await worker.discard()
-        self.deaths += 1
-        job = batch.job
-        self._log(logging.ERROR, f"worker {worker.pid} died ({job.name}): {death.kind}: {death.summary}")
-        incident = Incident(
-            kind=death.kind,
-            pid=worker.pid,
-            exit_code=death.exit_code,
-            partition_key=job.partition.key,
-            chunk_no=None,
-            attempt=job.attempt,
-            summary=f"while dead letters were replayed: {death.summary}",
-            stderr_tail=death.stderr_tail,
+    async def _search(self, batch: _Batch, death: WorkerDied) -> _Batch:
+        """Refuse the letters that kill their worker, alone and every time; their neighbours are decided on by the way."""
+        ids = batch.job.letter_ids
+        self._log(logging.WARNING, f"{batch.job.name}: looking for the dead letter that kills its workers")
+
+        async def survives(first: int, stop: int) -> bool:
+            nonlocal batch, death
+            batch = batch.again()
+            job = replace(batch.job, letter_ids=ids[first:stop])
+            try:
+                await self._worker.attempt(job)
+            except WorkerDied as died:
+                death = died
+                await self._worker.bury(death, job, charged=False)
+                if death.kind not in A_ROW_MAY_DO_IT:
+                    raise self._failed(job, death) from death
+                return False
+            return True
+
+        found = await find_crashing_rows(survives, 0, len(ids), rows_max=max(1, self._writer.crash_rows_max))
+        if found is None:
+            raise self._failed(batch.job, death)
+        for index in found:
+            await self._refuse(replace(batch.job, letter_ids=ids[index : index + 1]), death)
+        return batch
+
+    def _failed(self, job: ReplayJob, death: WorkerDied) -> ReplayFailed:
+        return ReplayFailed(
+            f"table {self._spec.name}, {job.name}: worker after worker ended, the last one {death.summary}. Look at "
+            "`rowledger incidents`, fix the cause, replay again"
         )
-
-        async def record(connection: asyncpg.Connection) -> None:
-            if worker.session is not None:
-                await connection.fetchval(query("terminate_backend"), worker.session.pid, worker.session.started_at)
-            await record_incident(
-                connection, incident, load_id=job.load_id, host=self._holder.host, run_id=self._actor.run_id
-            )
-
-        await self._control.transaction("record a worker's death", record)
-        if self.deaths > self._writer.respawns_max and not batch.is_known_to_kill:
-            raise PoolBroken(
-                f"{self.deaths} workers died in this replay, the respawn budget is {self._writer.respawns_max}; the last one "
-                f"{death.summary}. Look at `rowledger incidents`, mend the cause, replay again"
-            )
 
     async def _undecided(self, ids: Sequence[int]) -> list[int]:
         """Letters that are still to be tried."""
@@ -391,7 +374,7 @@ class _Replay:
 
     async def _refuse(self, job: ReplayJob, death: WorkerDied) -> None:
         """Keep the letter of a job of one that has killed its worker where it was, and say so."""
-        reason = f"the worker that took this row alone died: {death.summary}"
+        reason = f"every worker that took this row alone died, the last one {death.summary}"
 
         async def record(connection: asyncpg.Connection) -> None:
             letters = await read_replay_letters(connection, job.letter_ids, self.replay)

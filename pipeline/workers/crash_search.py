@@ -1,10 +1,19 @@
-"""Find the rows of a chunk that kill whoever takes them, by halving."""
+"""Find the rows of a chunk, or the letters of a replay, that kill whoever takes them, by halving."""
 
 from collections.abc import Awaitable, Callable
 
-__all__ = ["find_crashing_rows"]
+from pipeline.model.outcome import IncidentKind
 
-_DEATHS_OF_ONE_ROW = 3  # alone: workers may die of something else meanwhile, and no innocent row shall pay for it
+__all__ = ["A_ROW_MAY_DO_IT", "DEATHS_OF_ONE_ROW", "find_crashing_rows"]
+
+DEATHS_OF_ONE_ROW = 3  # alone: workers may die of something else meanwhile, and no innocent row shall pay for it
+A_ROW_MAY_DO_IT = (  # a stall may as well be somebody's lock, and no row shall pay for that
+    IncidentKind.CRASH,
+    IncidentKind.SIGNAL,
+    IncidentKind.OUT_OF_MEMORY,
+    IncidentKind.EXIT_WITHOUT_REPORT,
+    IncidentKind.MEMORY_LIMIT,
+)
 
 
 async def find_crashing_rows(
@@ -16,9 +25,7 @@ async def find_crashing_rows(
     that even none of its rows does (in reading the chunk, say). The search ends, empty-handed, when it has cost more workers
     than finding that many rows can cost: then it is not a matter of single rows.
     """
-    search = _Search(
-        survives, rows_max, deaths_left=(rows_max + 1) * ((stop - first).bit_length() + _DEATHS_OF_ONE_ROW)
-    )
+    search = _Search(survives, rows_max, deaths_left=(rows_max + 1) * ((stop - first).bit_length() + DEATHS_OF_ONE_ROW))
     if await search.kills(first, first):
         return None
     await search.look_into(first, stop)
@@ -57,7 +64,7 @@ class _Search:
             await self.look_into(middle, stop)
 
     async def _kills_every_time(self, row: int) -> bool:
-        for _ in range(_DEATHS_OF_ONE_ROW):
+        for _ in range(DEATHS_OF_ONE_ROW):
             if not await self.kills(row, row + 1):
                 return False
         return True

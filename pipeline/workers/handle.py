@@ -5,6 +5,7 @@ import collections
 import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -45,7 +46,33 @@ _STDERR_LINES_KEPT = 40
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(64 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 _WATCH_INTERVAL_S = 0.1
 _LATE_S = 1.0  # by which a look must be late before it counts as missed
-_LAST_WORDS_S = 1.0  # a dead process's pipes are at their end; this only bounds a descendant that holds them open
+_LAST_WORDS_S = 1.0  # for what a dead process has left in its pipes
+_DRAIN_POLL_S = 0.02
+_PRINTED_LINE_BYTES_MAX = 2**16
+
+
+class _ExitHeard(asyncio.subprocess.SubprocessStreamProtocol):
+    """Hears of the process's end when it ends.
+
+    `Process.wait` hears of it when its pipes have ended too (Python 3.11 and 3.12), and a descendant may hold them for hours.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(limit=_PRINTED_LINE_BYTES_MAX, loop=loop)
+        self.exit_code: asyncio.Future[int] = loop.create_future()
+        self.subprocess: asyncio.SubprocessTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.SubprocessTransport)  # noqa: S101 - of a subprocess
+        self.subprocess = transport
+        super().connection_made(transport)
+
+    def process_exited(self) -> None:
+        assert self.subprocess is not None  # noqa: S101 - made before it exits
+        if not self.exit_code.done() and (code := self.subprocess.get_returncode()) is not None:
+            self.exit_code.set_result(code)
+        super().process_exited()
 
 
 class WorkerDied(Exception):
@@ -64,13 +91,15 @@ class WorkerHandle:
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        transport: asyncio.SubprocessTransport,
+        process: _ExitHeard,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         limits: WriterSettings,
         log: LogSink,
     ) -> None:
         now = time.monotonic()
+        self._transport = transport
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -84,7 +113,7 @@ class WorkerHandle:
         self._forced: tuple[IncidentKind, str] | None = None  # the limit it was killed for
         self.peak_rss_bytes = 0
         self.session: SessionIdentity | None = None
-        self._exited = asyncio.create_task(process.wait())
+        self._exited = process.exit_code
         self._listeners = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay_stderr())]
 
     @classmethod
@@ -95,7 +124,8 @@ class WorkerHandle:
             # The channel first: between the process's start and its handle nothing may await, or a cancel would orphan it.
             reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
             try:
-                process = await asyncio.create_subprocess_exec(
+                transport, process = await asyncio.get_running_loop().subprocess_exec(
+                    _ExitHeard,
                     sys.executable,
                     "-m",
                     "pipeline.workers.process",
@@ -110,13 +140,13 @@ class WorkerHandle:
             except BaseException:
                 writer.close()
                 raise
-        worker = cls(process, reader, writer, hello.settings, log)
+        worker = cls(transport, process, reader, writer, hello.settings, log)
         writer.write(encode(hello))
         return worker
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._transport.get_pid()
 
     @property
     def is_running(self) -> bool:
@@ -182,15 +212,13 @@ class WorkerHandle:
         """End the worker at once, and everything that listens to it."""
         self.kill()
         await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
-        await asyncio.wait(self._listeners, timeout=_LAST_WORDS_S)
+        await self._hear_out()
         for listener in self._listeners:
             listener.cancel()
         self._writer.close()
         if self.is_running:  # nobody waits for it any more; when it ends at last, there is nothing to be told
-            self._exited.cancel()
-            transport = self._process._transport  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio offers no other way
-            transport.get_extra_info("subprocess").returncode = -signal.SIGKILL
-            transport.close()
+            self._transport.get_extra_info("subprocess").returncode = -signal.SIGKILL
+        self._transport.close()
 
     def kill(self) -> None:
         """SIGKILL: also ends a stopped process, and needs nothing of it."""
@@ -214,10 +242,31 @@ class WorkerHandle:
     async def _last_words(self) -> ChunkOutcome:
         """What a worker sent before it died still counts: read its channel to the end before calling it dead."""
         await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
-        await asyncio.wait(self._listeners, timeout=_LAST_WORDS_S)
+        await self._hear_out()
         if self._outcome is not None and self._outcome.done():
             return self._outcome.result()
         raise self.death()
+
+    async def _hear_out(self) -> None:
+        """Read what a dead process has left in its pipes: to their end, or until they are empty and a descendant holds them."""
+        give_up_at = time.monotonic() + _LAST_WORDS_S
+        was_empty = False  # at the look before: what has been read since is taken in by now
+        while time.monotonic() < give_up_at:
+            _, listening = await asyncio.wait(self._listeners, timeout=_DRAIN_POLL_S)
+            is_empty = self._exited.done() and not select.select(self._open_pipes(), [], [], 0)[0]
+            if not listening or (is_empty and was_empty):
+                return
+            was_empty = is_empty
+
+    def _open_pipes(self) -> list[Any]:
+        """The pipes that are still listened to."""
+        printed = self._transport.get_pipe_transport(1)
+        ends = [(self._writer.transport, "socket"), (printed, "pipe")]
+        return [
+            end.get_extra_info(kind)
+            for listener, (end, kind) in zip(self._listeners, ends, strict=True)
+            if end is not None and not listener.done() and not end.is_closing()
+        ]
 
     async def _listen(self) -> None:
         """Take in messages until the channel ends."""

@@ -19,7 +19,7 @@ from pipeline.model.report import Incident
 from pipeline.postgres.outage import OutageGate
 from pipeline.postgres.session import SessionIdentity
 from pipeline.settings import WriterSettings
-from pipeline.workers.crash_search import find_crashing_rows
+from pipeline.workers.crash_search import A_ROW_MAY_DO_IT, find_crashing_rows
 from pipeline.workers.handle import LogSink, WorkerDied, WorkerHandle
 from pipeline.workers.messages import Hello
 
@@ -29,13 +29,6 @@ Notice = Callable[[Incident, ChunkJob | None, SessionIdentity | None], Awaitable
 """Called for each incident, before the chunk is tried again: record it, and end what the worker left on the server."""
 
 _TOO_SLOW = (IncidentKind.STALL, IncidentKind.DEADLINE)
-_A_ROW_MAY_DO_IT = (  # a stall may as well be somebody's lock, and no row shall pay for that
-    IncidentKind.CRASH,
-    IncidentKind.SIGNAL,
-    IncidentKind.OUT_OF_MEMORY,
-    IncidentKind.EXIT_WITHOUT_REPORT,
-    IncidentKind.MEMORY_LIMIT,
-)
 
 
 @dataclass
@@ -121,7 +114,7 @@ class Slot:
         try:
             outcome = await self._attempt_until_spent(job)
         except WorkerTerminated as spent:
-            if self._pool.limits.crash_rows_max == 0 or spent.cause not in _A_ROW_MAY_DO_IT:
+            if self._pool.limits.crash_rows_max == 0 or spent.cause not in A_ROW_MAY_DO_IT:
                 raise
             mended = await self._without_crashing_rows(job, spent)
             # Without a row to set aside there is little hope, except that something outside has killed the workers.
@@ -197,7 +190,7 @@ class Slot:
                 outcome, _ = await self._attempt(probe)
             except WorkerDied as death:
                 await pool.record_death(self._take_worker(), death, probe, charged=False)
-                if death.kind not in _A_ROW_MAY_DO_IT:
+                if death.kind not in A_ROW_MAY_DO_IT:
                     raise spent from death
                 return False
             if isinstance(outcome, Failed):  # the deadline, a conflict: nothing that would tell of the rows

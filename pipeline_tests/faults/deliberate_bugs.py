@@ -686,10 +686,10 @@ predicate=predicate, fingerprint=fingerprint)
                 "pipeline/operations/publish.py",
                 """\
         durable=True,
-""",
+                lock_timeout_s=""",
                 """\
         durable=False,
-""",
+                lock_timeout_s=""",
             ),
         ),
         test=f"{_OUTAGE_TESTS}::test_what_was_published_survives_a_crash_of_the_server_right_behind_it",

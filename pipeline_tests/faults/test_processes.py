@@ -31,7 +31,15 @@ from pipeline_tests.loading import (
     wait_until,
     worker_pids,
 )
-from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY, events, write_source
+from pipeline_tests.tables_for_tests import (
+    DAY,
+    EVENTS,
+    FORKING_READINGS,
+    NEXT_DAY,
+    events,
+    readings,
+    write_source,
+)
 
 _COMMITTED = "select count(*) from rowledger.chunk where state = 'committed'"
 
@@ -318,3 +326,27 @@ def test_failpoints_of_the_supervisor_can_be_set_for_this_process_alone(
     assert report.resumed
     set_failpoints(monkeypatch, "")
     assert_accounted(database, EVENTS, events(50))
+
+
+def test_a_worker_s_death_is_noticed_while_a_child_of_it_holds_its_pipes(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(tmp_path, "readings", "all", readings(20))
+    child = tmp_path / "readings" / "all.parquet.child"
+    noticed_at: list[float] = []
+
+    class Watch(Recorder):
+        def log(self, level: int, message: str) -> None:
+            super().log(level, message)
+            if "died" in message:
+                noticed_at.append(time.time())
+
+    set_failpoints(monkeypatch, "while_encoding=sigkill@attempt=1")
+    try:
+        assert load_one(database, FORKING_READINGS, tmp_path, "all", observer=Watch(), stall_timeout_s=60).error is None
+        assert psutil.pid_exists(int(child.read_text())), "the child was to outlive its worker"
+    finally:
+        os.kill(int(child.read_text()), signal.SIGKILL)
+    (at,) = noticed_at
+    assert at - child.stat().st_mtime < 1
+    assert fetch_value(database, "select count(*) from forking_readings") == 20

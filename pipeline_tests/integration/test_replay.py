@@ -446,19 +446,41 @@ def test_a_row_that_kills_its_worker_costs_no_other(
     set_failpoints(monkeypatch, "while_encoding=sigsegv@row=4")
     observer = Recorder()
 
-    report = replay(database, READINGS, observer=observer)
+    report = replay(database, READINGS, observer=observer, writer={"chunk_attempts_max": 2})
 
     assert results(report) == {3: "written", 4: "refused", 5: "written"}
     assert report.outcomes[1].stage is Stage.CRASH
     assert "SIGSEGV" in report.outcomes[1].reason
-    assert report.worker_deaths == 2, "of the batch, and of the row alone"
+    assert report.worker_deaths == 2 + 1 + 3, "of the batch twice, of a part of it, and of the row alone"
     assert "died" in observer.text
-    assert fetch_value(database, "select count(*) from rowledger.incident where kind = 'signal'") == 2
+    assert fetch_value(database, "select count(*) from rowledger.incident where kind = 'signal'") == 6
     assert_verified(database, READINGS)
-    # A letter known to kill goes alone, and costs one worker.
-    assert replay(database, READINGS).worker_deaths == 1
+    # A letter known to kill goes alone.
+    assert replay(database, READINGS).worker_deaths == 3
     set_failpoints(monkeypatch, "")
     assert results(replay(database, READINGS, stages=(Stage.CRASH,))) == {4: "written"}
+    assert_accounted(database, READINGS, changed(rows, mended))
+
+
+@pytest.mark.parametrize("numbers", [(3,), (3, 4, 5)], ids=["one", "several"])
+@pytest.mark.parametrize("action", ["sigkill", "eat_memory", "exit0"])
+def test_a_letter_whose_worker_is_killed_from_outside_is_tried_again(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...], action: str
+) -> None:
+    rows = changed(readings(20), {n: {"sensor": 2**40} for n in numbers})
+    write_source(tmp_path, "readings", "all", rows)
+    assert load_one(database, READINGS, tmp_path, "all").error is None
+    mended = {n: {"sensor": n} for n in numbers}
+    edit(database, READINGS, tmp_path, mended)
+    kills = 2 if action == "sigkill" else 1
+    limit = 500 * 2**20
+    set_failpoints(monkeypatch, ";".join(f"in_replay={action}@attempt={1 + attempt}" for attempt in range(kills)))
+
+    report = replay(database, READINGS, writer={"rss_soft_limit_bytes": limit, "rss_hard_limit_bytes": limit})
+
+    assert results(report) == dict.fromkeys(numbers, "written")
+    assert report.worker_deaths == kills
+    assert_verified(database, READINGS)
     assert_accounted(database, READINGS, changed(rows, mended))
 
 
