@@ -92,6 +92,16 @@ class WriterSettings(BaseModel):
         le=60,
         description="Seconds one publish attempt may queue for the target's lock, holding up readers.",
     )
+    publish_snapshot_wait_s: float = Field(
+        default=10,
+        ge=0,
+        le=3_600,
+        description="Seconds a publish waits for readers whose snapshot is older than its rows, before it inserts the rows.",
+    )
+    publish_by_moving: bool = Field(
+        default=True,
+        description="Attach or swap the staging table where that is possible; false: always delete and insert.",
+    )
     planning_timeout_s: float = Field(
         default=300, gt=0, le=86_400, description="Seconds that planning one partition may take: a source may hang."
     )

@@ -25,6 +25,7 @@ from pipeline.operations.watching import UnbreakableObserver
 from pipeline.postgres.catalogue import Target
 from pipeline.postgres.copy import describe_format
 from pipeline.postgres.ledger import Holder
+from pipeline.postgres.snapshots import OldSnapshots
 from pipeline.settings import WriterSettings, settings
 from pipeline.workers.messages import Hello
 from pipeline.workers.supervisor import Supervisor
@@ -139,6 +140,7 @@ class _Run:
             upkeep=self._upkeep,
             observer=observer,
             tallies=self._tallies,
+            old_snapshots=OldSnapshots(writer.publish_snapshot_wait_s),
         )
 
     @contextlib.asynccontextmanager

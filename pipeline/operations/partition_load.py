@@ -248,7 +248,7 @@ class PartitionLoad:
         allowed = self._spec.dead_letters.allowed_rows(manifest.enqueued_rows)
         begun = self._begun
         assert begun is not None  # noqa: S101 - what has not begun cannot finish
-        load = FinishedLoad(self._spec, self._target, self._partition, manifest, begun.handle)
+        load = FinishedLoad(self._spec, self._target, self._partition, manifest, begun.handle, self._run.old_snapshots)
         fewest, in_vain = len(manifest.chunks), 0
         while in_vain < _ROUNDS_MAX:
             await self._commits.commit_all(begun.handle, pending, self._target.columns, allowed)

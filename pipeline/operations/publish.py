@@ -185,7 +185,7 @@ async def _publish(
     await async_failpoint(Place.IN_PUBLISH, **load.facts)
     await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")
     if load.spec.write_mode is not WriteMode.UPSERT:
-        return Verdict(totals, checks, None)
+        return Verdict(totals, checks, None, published.note)
     counts = {"rows inserted": published.inserted_rows, "rows updated": published.updated_rows}
     note = f"{published.inserted_rows} rows inserted, {published.updated_rows} updated"
     return Verdict(totals, _balance_with(checks, note, counts), None, note)

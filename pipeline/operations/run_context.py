@@ -10,6 +10,7 @@ from pipeline.operations.control import Control
 from pipeline.operations.upkeep import Tally, Upkeep
 from pipeline.postgres.catalogue import Target
 from pipeline.postgres.ledger import Holder
+from pipeline.postgres.snapshots import OldSnapshots
 from pipeline.settings import WriterSettings
 from pipeline.workers.supervisor import Supervisor
 
@@ -31,3 +32,4 @@ class RunContext:
     upkeep: Upkeep
     observer: Observer
     tallies: Mapping[str, Tally]
+    old_snapshots: OldSnapshots

@@ -6,6 +6,7 @@ All of it runs in the transaction that reconciles and publishes.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import asyncpg
 
@@ -22,20 +23,22 @@ from pipeline.postgres.ledger import ChunkTotals
 from pipeline.postgres.publication import (
     ensure_partition,
     insert_statement,
-    lock_target,
     lock_target_against_writers,
     publish_by_attach,
     publish_by_insert,
     publish_by_swap,
-    read_swap_obstacles,
     same_key,
 )
 from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.replacement import read_attach_obstacle, read_swap_obstacle
 from pipeline.postgres.retry import retrying
 from pipeline.postgres.session import transaction
+from pipeline.postgres.snapshots import OldSnapshots
 from pipeline.settings import WriterSettings
 
 __all__ = ["FinishedLoad", "Published", "publish_rows", "read_repeated_load"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class FinishedLoad:
     partition: Partition
     manifest: Manifest
     handle: LoadHandle
+    old_snapshots: OldSnapshots
 
     @property
     def facts(self) -> dict[str, object]:
@@ -61,10 +65,14 @@ class FinishedLoad:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What became of the rows written: added to the table, or put in the place of others with their key."""
+    """What became of the rows written: added to the table, or put in the place of others with their key.
+
+    `note` says why the staging table was not attached or swapped, where that was to be expected.
+    """
 
     inserted_rows: int
     updated_rows: int
+    note: str = ""
 
 
 async def publish_rows(
@@ -73,8 +81,7 @@ async def publish_rows(
     """Make the rows visible when the transaction commits; raises DiscrepancyFound where the target has stored others."""
     match load.spec.write_mode:
         case WriteMode.REPLACE:
-            await _replace(connection, load, totals, settings)
-            published = Published(totals.written_rows, 0)
+            published = await _replace(connection, load, totals, settings)
         case WriteMode.APPEND:
             published = await _append(connection, load, totals, settings)
         case WriteMode.UPSERT:
@@ -96,19 +103,18 @@ async def read_repeated_load(
 
 async def _replace(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
-) -> None:
+) -> Published:
     """Without moving a row where the target allows it, otherwise by deleting and inserting."""
     await connection.execute(
         query("replace_published_load"), str(load.spec.target), load.partition.key, not load.partition.conditions
     )
     await _record(connection, load)
-    if load.target.takes_partitions_of(load.partition):
-        if await _in_turns(connection, settings, lambda: _attach(connection, load, replaces=True)):
-            return
-        await ensure_partition(connection, load.target, load.partition)
-    if not load.partition.conditions and await _in_turns(connection, settings, lambda: _swap(connection, load)):
-        return
+    obstacle = await _move(connection, load, settings, replaces=True)
+    if obstacle is None:
+        return Published(totals.written_rows, 0)
     await _replace_by_insert(connection, load, totals, settings)
+    note = f"the rows were deleted and inserted instead of moved with their table, since {obstacle}" if obstacle else ""
+    return Published(totals.written_rows, 0, note)
 
 
 async def _append(
@@ -128,10 +134,9 @@ async def _append(
         fingerprint=settings.fingerprint,
     )
     await _record(connection, load, base=base)
-    if load.target.takes_partitions_of(load.partition):
-        if await _in_turns(connection, settings, lambda: _attach(connection, load, replaces=False)):
-            return Published(totals.written_rows, 0)
-        await ensure_partition(connection, load.target, load.partition)
+    if await _move(connection, load, settings, replaces=False) is None:
+        return Published(totals.written_rows, 0)
+    await ensure_partition(connection, load.target, load.partition)
     before = await _measure_for_triggers(connection, load, scope, base, settings)
     stored = await _store(
         connection, load, insert_statement(load.target, load.handle), fingerprint=settings.fingerprint
@@ -150,9 +155,7 @@ async def _upsert(
     await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target))
     scope = scope_of(spec, target, load.partition, WriteMode.UPSERT)
     base = await ensure_base(connection, spec, target, scope, load_id=handle.load_id, fingerprint=settings.fingerprint)
-    if target.takes_partitions_of(load.partition) and await _in_turns(
-        connection, settings, lambda: _attach(connection, load, replaces=False)
-    ):
+    if await _move(connection, load, settings, replaces=False) is None:
         await _record(connection, load, base=base)
         return Published(totals.written_rows, 0)
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
@@ -193,9 +196,7 @@ async def _record(
     )
 
 
-async def _in_turns(
-    connection: asyncpg.Connection, settings: WriterSettings, work: Callable[[], Awaitable[bool | None]]
-) -> bool | None:
+async def _in_turns(connection: asyncpg.Connection, settings: WriterSettings, work: Callable[[], Awaitable[T]]) -> T:
     """The work, which locks the target: the lock is waited for in short turns, so that readers do not pile up behind us."""
     turns = retrying(settings, retry_if=lambda error: isinstance(error, asyncpg.LockNotAvailableError))
     async for turn in turns:
@@ -205,23 +206,35 @@ async def _in_turns(
     raise AssertionError("the last turn returns or raises")
 
 
-async def _attach(connection: asyncpg.Connection, load: FinishedLoad, *, replaces: bool) -> bool:
-    return await publish_by_attach(connection, load.target, load.handle, load.partition, replaces=replaces)
+async def _move(
+    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings, *, replaces: bool
+) -> str | None:
+    """Make the staging table the partition, or the table that is loaded whole; None when it is done, otherwise why not.
 
-
-async def _swap(connection: asyncpg.Connection, load: FinishedLoad) -> bool:
-    """Whether the staging table has taken the target's place; what stands against it is looked for again under the lock."""
-    if await read_swap_obstacles(connection, load.target, load.handle):
-        return False
-    await lock_target(connection, load.target)
-    if await read_swap_obstacles(connection, load.target, load.handle):
-        return False
-    try:
-        async with transaction(connection):
-            await publish_by_swap(connection, load.target, load.handle)
-    except asyncpg.DependentObjectsStillExistError:  # something hangs on it that the look for obstacles does not know
-        return False
-    return True
+    The empty text where it could not have been expected. Every obstacle is looked for before the target is locked.
+    """
+    target, handle, partition = load.target, load.handle, load.partition
+    is_partition = target.takes_partitions_of(partition)
+    if not is_partition and (partition.conditions or not replaces):
+        return ""
+    if not settings.publish_by_moving:
+        return "publish_by_moving is off"
+    if is_partition:
+        obstacle = await read_attach_obstacle(connection, target, handle, partition, replaces=replaces)
+    else:
+        obstacle = await read_swap_obstacle(connection, target, handle)
+    if obstacle is not None:
+        return obstacle
+    if readers := await load.old_snapshots.wait_for_end(connection, handle):
+        return (
+            f"{readers} session(s) of this database have a snapshot older than these rows, and would see a part of them "
+            f"(waited for {settings.publish_snapshot_wait_s:g} s, publish_snapshot_wait_s)"
+        )
+    if is_partition:
+        return await _in_turns(
+            connection, settings, lambda: publish_by_attach(connection, target, handle, partition, replaces=replaces)
+        )
+    return await _in_turns(connection, settings, lambda: publish_by_swap(connection, target, handle))
 
 
 async def _replace_by_insert(

@@ -6,6 +6,7 @@ into instead, which costs the rows twice but leaves it the table it was. No func
 
 import contextlib
 import hashlib
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -26,17 +27,17 @@ from pipeline.postgres.catalogue import (
 )
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.replacement import read_attach_obstacle, read_attached, read_grants, read_swap_obstacle
 from pipeline.postgres.session import transaction
+from pipeline.postgres.sqlstate import summarize
 
 __all__ = [
     "ensure_partition",
     "insert_statement",
-    "lock_target",
     "lock_target_against_writers",
     "publish_by_attach",
     "publish_by_insert",
     "publish_by_swap",
-    "read_swap_obstacles",
     "same_key",
 ]
 
@@ -46,69 +47,90 @@ _KEY_CHARACTERS_MAX = 30  # of a partition's name
 
 async def publish_by_attach(
     connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition, *, replaces: bool
-) -> bool:
-    """Make the staging table the partition, in place of the one that is there now if it `replaces`.
+) -> str | None:
+    """Make the staging table the partition, in place of the one that is there now if it `replaces`; None when it is done.
 
-    False, and nothing is changed, where that would leave something out: triggers that are to see the rows, a partition of other
-    bounds or divided further, rows of others. The caller sets lock_timeout: where a partition is replaced, the parent is locked
-    against readers from the first statement to the commit.
+    The caller has found no obstacle. Where there is one by now, nothing is changed or locked, and the answer names it. The
+    caller sets lock_timeout: where a partition is replaced, the parent is locked against readers from here to the commit.
     """
-    if await connection.fetch(query("triggers_and_rules"), target.oid):
-        return False
-    parent = quoted(target.name.schema_name, target.name.table)
-    bounds = partition_bounds(target, partition)
-    attached = await connection.fetch(query("attached_partitions"), target.oid, bounds)
-    old = next((found for found in attached if not found["is_default"]), None)
-    if old is not None and not (replaces and old["is_plain"]):
-        return False
-    statements = []
-    if old is not None:
-        old_name = quoted(old["schema_name"], old["table_name"])
-        # Parent first, as readers do: the other order would deadlock with them.
-        statements.append(f"lock table {parent} in access exclusive mode")
-        statements.append(f"alter table {parent} detach partition {old_name}")
-        statements.append(f"drop table {old_name}")
-    if replaces and len(attached) > (old is not None):  # rows of this partition may have gone to the one for all others
-        statements.append(f"delete from {parent} where {partition_predicate(target, partition)}")  # noqa: S608 - quoted
-    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    child = _child_name(target.name, partition)
-    renamed = quoted(LEDGER_SCHEMA, child)
-    moved = quoted(target.name.schema_name, child)
-    statements += [
-        f"alter table {staging} alter column {quote_identifier(name)} drop default" for name in target.sequences
-    ]
-    statements += [
-        f"alter table {staging} rename to {quote_identifier(child)}",
-        f"alter table {renamed} set schema {quote_identifier(target.name.schema_name)}",
-        f"alter table {parent} attach partition {moved} {bounds}",
-        f"alter table {moved} drop constraint {BOUNDS_CONSTRAINT}",
-        f"alter table {moved} drop constraint if exists {OWN_BOUNDS_CONSTRAINT}",
-    ]
+    old, _ = await read_attached(connection, target, partition)
     try:
         async with transaction(connection):
-            await connection.execute(";\n".join(statements))
+            if old is not None:
+                # Parent first, as readers do: the other order would deadlock with them. Only the parent: the locks of all
+                # partitions may be more than the server has room for.
+                await connection.execute(
+                    f"lock table only {quoted(target.name.schema_name, target.name.table)} in access exclusive mode;"
+                    f"lock table {quoted(old['schema_name'], old['table_name'])} in access exclusive mode"
+                )
+                _require_none(await read_attach_obstacle(connection, target, handle, partition, replaces=replaces))
+            await _attach(connection, target, handle, partition, old)
+    except _NotMoved as refusal:
+        return str(refusal)
     except (
         asyncpg.InvalidObjectDefinitionError,  # other partitions overlap
         asyncpg.DependentObjectsStillExistError,  # something hangs on the partition that would be dropped
         asyncpg.IntegrityConstraintViolationError,  # rows of others refer to it, or stand in the one for all others
-    ):
-        return False
-    return True
+    ) as error:
+        return summarize(error)
+    return None
+
+
+async def _attach(
+    connection: asyncpg.Connection,
+    target: Target,
+    handle: LoadHandle,
+    partition: Partition,
+    old: asyncpg.Record | None,
+) -> None:
+    parent = quoted(target.name.schema_name, target.name.table)
+    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    statements = []
+    if old is None:
+        schema, child = target.name.schema_name, await _free_child_name(connection, target.name, partition)
+    else:
+        schema, child = old["schema_name"], old["table_name"]  # what asks for it by name finds the new rows
+        statements += await read_grants(connection, old["oid"], staging)
+        statements.append(f"alter table {parent} detach partition {quoted(schema, child)}")
+        statements.append(f"drop table {quoted(schema, child)}")
+    statements += [
+        f"alter table {staging} alter column {quote_identifier(name)} drop default" for name in target.sequences
+    ]
+    moved = quoted(schema, child)
+    statements += [
+        *_moves(handle, schema, child),
+        f"alter table {parent} attach partition {moved} {partition_bounds(target, partition)}",
+        f"alter table {moved} drop constraint {BOUNDS_CONSTRAINT}",
+        f"alter table {moved} drop constraint if exists {OWN_BOUNDS_CONSTRAINT}",
+    ]
+    await connection.execute(";\n".join(statements))
 
 
 async def ensure_partition(connection: asyncpg.Connection, target: Target, partition: Partition) -> None:
-    """An empty partition for the rows, where the table is divided as they are and has no place for them yet."""
+    """An empty partition for the rows, where the table is divided as they are and has no place for them yet.
+
+    It is attached, rather than created as a partition, which would wait for every reader of the table to end.
+    """
     if not target.takes_partitions_of(partition):
         return
-    bounds = partition_bounds(target, partition)
-    if await connection.fetch(query("attached_partitions"), target.oid, bounds):
+    old, default = await read_attached(connection, target, partition)
+    if old is not None:
         return
-    child = quoted(target.name.schema_name, _child_name(target.name, partition))
+    child = quoted(target.name.schema_name, await _free_child_name(connection, target.name, partition))
     parent = quoted(target.name.schema_name, target.name.table)
-    # A partition of other bounds takes the rows, or the one for all others has some of them.
-    with contextlib.suppress(asyncpg.InvalidObjectDefinitionError, asyncpg.CheckViolationError):
+    taken: tuple[type[Exception], ...] = (
+        asyncpg.InvalidObjectDefinitionError,  # a partition of other bounds takes the rows
+        asyncpg.CheckViolationError,  # the one for all others has some of them
+    )
+    if default is not None:
+        taken = (*taken, asyncpg.LockNotAvailableError)  # somebody reads that one, and it takes the rows
+    with contextlib.suppress(*taken):
         async with transaction(connection):
-            await connection.execute(f"create table {child} partition of {parent} {bounds}")
+            await connection.execute(
+                f"create table {child} "
+                f"(like {parent} including all excluding indexes excluding identity excluding statistics);"
+                f"alter table {parent} attach partition {child} {partition_bounds(target, partition)}"
+            )
 
 
 async def publish_by_insert(
@@ -127,11 +149,14 @@ async def publish_by_insert(
                 f"target {target.name}: replacing its rows would delete or change rows that refer to them (foreign key "
                 f"{', '.join(along)}); choose write mode upsert, or make the foreign key ON DELETE NO ACTION"
             )
+        await ensure_partition(connection, target, partition)
         # In one statement: a row that comes back may be referred to all the while.
         insert = f"{insert_statement(target, handle)} where (select count(*) from gone) >= 0"  # noqa: S608 - quoted
         inserted = await connection.execute(f"with gone as ({delete} returning 1) {insert}")
     else:
         await connection.execute(delete)
+        # Now that the partition for all other rows has none of them left.
+        await ensure_partition(connection, target, partition)
         inserted = await connection.execute(insert_statement(target, handle))
     await drop_staging(connection, handle.staging_table)
     return int(inserted.split()[-1])
@@ -170,45 +195,61 @@ def same_key(key: Sequence[str], one: str, other: str) -> str:
     return " and ".join(f"{one}.{column} = {other}.{column}" for column in columns)
 
 
-async def read_swap_obstacles(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> list[str]:
-    """What keeps the staging table from taking the target's place; empty when nothing does."""
-    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    name = quoted(target.name.schema_name, target.name.table)
-    rows = await connection.fetch(query("swap_obstacles"), target.oid, staging, name)
-    return [row["obstacle"] for row in rows]
+async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> str | None:
+    """Put the staging table in the place of a table that is loaded whole and that nothing hangs on; None when it is done.
 
-
-async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> None:
-    """Put the staging table in the place of a table that is loaded whole and that nothing hangs on.
-
-    The caller has locked the target and found no obstacle.
+    Otherwise nothing is changed or locked, and the answer says why.
     """
-    name, staging = quoted(target.name.schema_name, target.name.table), quoted(LEDGER_SCHEMA, handle.staging_table)
-    for grant in await connection.fetch(query("grant_statements"), target.oid, staging):
-        await connection.execute(grant["statement"])
-    # A name that neither the ledger's schema nor the target's has: the ledger has a table `load`, a user may have another.
-    passing = f"rowledger_{handle.staging_table}"
-    await connection.execute(
-        f"drop table {name};"
-        f"alter table {staging} rename to {quote_identifier(passing)};"
-        f"alter table {quoted(LEDGER_SCHEMA, passing)} set schema {quote_identifier(target.name.schema_name)};"
-        f"alter table {quoted(target.name.schema_name, passing)} rename to {quote_identifier(target.name.table)}"
-    )
-    if await connection.fetchval(query("has_primary_key"), name):
-        # The name people expect; if something else has it, the key keeps the staging table's.
-        with contextlib.suppress(asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
-            async with transaction(connection):
-                await connection.execute(
+    name, staging = _sql_name(target), quoted(LEDGER_SCHEMA, handle.staging_table)
+    try:
+        async with transaction(connection):
+            await connection.execute(f"lock table only {name} in access exclusive mode")
+            _require_none(await read_swap_obstacle(connection, target, handle))
+            key = await connection.fetchval(query("primary_key_constraint"), target.oid)
+            statements = [
+                *await read_grants(connection, target.oid, staging),
+                f"drop table {name}",
+                *_moves(handle, target.name.schema_name, target.name.table),
+            ]
+            if key is not None:
+                statements.append(
                     f"alter table {name} rename constraint {quote_identifier(f'{handle.staging_table}_pkey')} "
-                    f"to {quote_identifier(f'{target.name.table}_pkey')}"
+                    f"to {quote_identifier(key)}"
                 )
+            await connection.execute(";\n".join(statements))
+    except _NotMoved as refusal:
+        return str(refusal)
+    except (
+        asyncpg.DependentObjectsStillExistError
+    ) as error:  # something hangs on it that the catalogue query does not know
+        return summarize(error)
+    return None
 
 
-async def lock_target(connection: asyncpg.Connection, target: Target) -> None:
-    """Keep everybody else off the target until the transaction ends."""
-    await connection.execute(
-        f"lock table {quoted(target.name.schema_name, target.name.table)} in access exclusive mode"
-    )
+class _NotMoved(Exception):
+    """The staging table cannot take the place of what is there."""
+
+
+def _require_none(obstacle: str | None) -> None:
+    if obstacle is not None:
+        raise _NotMoved(obstacle)
+
+
+def _sql_name(target: Target) -> str:
+    return quoted(target.name.schema_name, target.name.table)
+
+
+def _moves(handle: LoadHandle, schema_name: str, table: str) -> list[str]:
+    """Statements that take the staging table to this schema, under this name.
+
+    On its way it has a name that neither schema has: the ledger has a table `load`, a user may have another.
+    """
+    passing = f"rowledger_{handle.staging_table}"
+    return [
+        f"alter table {quoted(LEDGER_SCHEMA, handle.staging_table)} rename to {quote_identifier(passing)}",
+        f"alter table {quoted(LEDGER_SCHEMA, passing)} set schema {quote_identifier(schema_name)}",
+        f"alter table {quoted(schema_name, passing)} rename to {quote_identifier(table)}",
+    ]
 
 
 async def lock_target_against_writers(connection: asyncpg.Connection, target: Target) -> None:
@@ -218,12 +259,21 @@ async def lock_target_against_writers(connection: asyncpg.Connection, target: Ta
     )
 
 
-def _child_name(target: QualifiedName, partition: Partition) -> str:
-    """`flights_2013_01_01`, within the 63 bytes of an identifier."""
+async def _free_child_name(connection: asyncpg.Connection, target: QualifiedName, partition: Partition) -> str:
+    """The partition's name, with a number behind it where another table has the name, such as one that was detached."""
+    for number in itertools.count(1):
+        name = _child_name(target, partition, "" if number == 1 else f"_{number}")
+        if await connection.fetchval("select to_regclass($1) is null", quoted(target.schema_name, name)):
+            return name
+    raise AssertionError("numbers do not end")
+
+
+def _child_name(target: QualifiedName, partition: Partition, ending: str) -> str:
+    """`flights_2013_01_01` and the ending, within the 63 bytes of an identifier."""
     key = re.sub(r"\W", "_", partition.key, flags=re.ASCII)
     if partition.window is None and (key != partition.key or len(key) > _KEY_CHARACTERS_MAX):
         # Two keys may become the same name.
         key = f"{key[:_KEY_CHARACTERS_MAX]}_{hashlib.sha256(partition.key.encode()).hexdigest()[:8]}"
-    suffix = f"_{key}"
+    suffix = f"_{key}{ending}"
     prefix = target.table.encode()[: _IDENTIFIER_BYTES_MAX - len(suffix.encode())].decode(errors="ignore")
     return prefix + suffix

@@ -67,9 +67,11 @@ def test_an_existing_partitioned_table_gets_its_partition_swapped(database: str,
     )
     rows = parcels(120)
     write_source(tmp_path, "parcels", DAY, rows)
+    before = fetch_value(database, "select 'depot.old_part'::regclass::oid")
     assert load_one(database, PARCELS, tmp_path, DAY).error is None
     assert_accounted(database, PARCELS, rows)
-    assert fetch_value(database, "select to_regclass('depot.old_part')") is None
+    assert fetch_value(database, "select 'depot.old_part'::regclass::oid") != before
+    assert fetch_value(database, "select count(*) from depot.old_part") == 120
     assert fetch_value(database, "select count(*) from pg_inherits where inhparent = 'depot.parcels'::regclass") == 1
 
 

@@ -378,7 +378,7 @@ def test_the_partition_of_a_listed_key_is_found_again_whatever_the_key(database:
                     await create_staging(connection, target, handle, partition)
                     value = partition.conditions[0].value(column_type.name)  # type: ignore[union-attr]
                     await connection.execute(f"insert into rowledger.staging_{number} values ($1, {number})", value)
-                    assert await publish_by_attach(connection, target, handle, partition, replaces=True)
+                    assert await publish_by_attach(connection, target, handle, partition, replaces=True) is None
             assert await connection.fetchval("select count(*) from places") == len(_KEYS[sql_type])
             assert await connection.fetchval("select min(version) from places") == len(_KEYS[sql_type]) + 1
         finally:
