@@ -3,8 +3,10 @@
 The embedded server starts on demand, here, because Dagster opens its storage before anything else of ours runs.
 """
 
+import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -18,12 +20,14 @@ from dagster._core.storage.event_log import SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import DagsterPostgresException
+from psycopg2 import errorcodes
 from psycopg2.sql import SQL, Identifier
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import RowledgerError
-from pipeline.postgres.database import dagster_url, redact
+from pipeline.postgres.database import dagster_url
+from pipeline.postgres.session import connect
 
 __all__ = ["RowledgerStorage"]
 
@@ -153,8 +157,32 @@ def _one_line_errors() -> Iterator[None]:
     except RowledgerError as error:
         raise click.ClickException(str(error)) from None
     except (psycopg2.Error, SQLAlchemyError, DagsterPostgresException) as error:
-        reason = " ".join(redact(str(error)).split())
-        raise click.ClickException(f"Dagster's storage cannot be opened: {reason}; {REMEDY}") from None
+        raise click.ClickException(f"Dagster's storage cannot be opened: {_why(error)}; {REMEDY}") from None
+
+
+def _why(error: Exception) -> str:
+    """The condition's name and SQLSTATE: the server's text goes into no log. Of a refused connection psycopg2 has only that."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    code = getattr(cause, "pgcode", None)
+    if code is not None:
+        condition = errorcodes.lookup(code) if code in vars(errorcodes).values() else "an error of the database's own"
+        return f"{condition.lower().replace('_', ' ')} (SQLSTATE {code})"
+    if isinstance(cause, psycopg2.OperationalError):
+        with ThreadPoolExecutor(max_workers=1) as thread:  # the caller's may have an event loop
+            refusal = thread.submit(asyncio.run, _knock()).result()
+        if refusal:
+            return refusal
+    return type(cause).__name__
+
+
+async def _knock() -> str:
+    """What a connection of Rowledger's own meets on the same server."""
+    try:
+        session = await connect(dagster_url(), application_name="rowledger storage", timeout_s=CONNECT_TIMEOUT_S)
+    except RowledgerError as refusal:
+        return str(refusal).partition("; ")[0]
+    await session.close()
+    return ""
 
 
 def _sqlalchemy_url(url: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 from pipeline.errors import LoadCancelled
+from pipeline.loop_errors import tell_without_text
 
 __all__ = ["run_interruptible"]
 
@@ -34,6 +35,7 @@ def run_interruptible(load: Coroutine[Any, Any, T]) -> T:
     async def guarded() -> T:
         task = asyncio.ensure_future(load)
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(tell_without_text)
 
         def interrupt(number: int) -> None:
             if not received:  # cleaning up is bounded in time; a second Ctrl-C must not cut it short

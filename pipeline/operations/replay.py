@@ -114,8 +114,11 @@ async def replay_selected(
     letters, columns = await _look(spec, selection, url, writer)
     replaying = _Replay(spec, columns, url, writer, actor, log, on_outcome)
     if letters:
-        async with replaying.open():
-            await replaying.run(letters)
+        try:
+            async with replaying.open():
+                await replaying.run(letters)
+        except asyncpg.PostgresError as error:
+            raise ReplayFailed(f"table {spec.name}: the ledger refuses: {summarize(error)}") from None
     return ReplayReport(
         table=spec.name,
         replay=replaying.replay,

@@ -30,6 +30,7 @@ import psutil
 from pipeline.chunk_transaction import ChunkJob, commit_chunk, prepare_chunk
 from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError
 from pipeline.failpoints import Place, failpoint
+from pipeline.loop_errors import tell_without_text
 from pipeline.model.outcome import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
 from pipeline.model.replay_job import ReplayJob
 from pipeline.model.table import TableSpec
@@ -224,6 +225,7 @@ class _ChannelHandler(logging.Handler):
 
 
 async def _main(channel: socket.socket) -> None:
+    asyncio.get_running_loop().set_exception_handler(tell_without_text)
     reader, writer = await asyncio.open_connection(sock=channel, limit=LINE_BYTES_MAX)
     hello = decode_to_worker(await reader.readline())
     assert isinstance(hello, Hello)  # noqa: S101 - the protocol's first message
@@ -265,7 +267,8 @@ async def _main(channel: socket.socket) -> None:
 def _die_without_a_pulse(beating: asyncio.Task[None]) -> None:
     """A worker that can no longer show that it lives is dead; it should not have to stall before that is noticed."""
     if not beating.cancelled() and (error := beating.exception()) is not None:
-        traceback.print_exception(error)
+        traceback.print_tb(error.__traceback__)
+        print(summarize(error), file=sys.stderr, flush=True)  # noqa: T201 - the supervisor reads it
         os._exit(1)
 
 
