@@ -9,6 +9,8 @@ ROWS ?= 15193596
 CUTS ?= 3
 SECONDS ?= 600
 SEED ?=
+TESTS ?= pipeline_tests
+ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +18,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test faults bench bench-scale incident check format lock stop clean
+.PHONY: help demo ui test faults matrix bench bench-scale incident check format lock stop clean
 .SILENT:
 
 help: ## List the targets
@@ -32,11 +34,15 @@ ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:3000 (ma
 	PYTHONWARNINGS=ignore $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(STAMP) ## Run all tests but the slow ones of `make faults`
-	$(BIN)/pytest pipeline_tests -m 'not matrix' --numprocesses 2 --dist worksteal
+	$(BIN)/pytest $(TESTS) -m 'not matrix' --numprocesses 2 --dist worksteal
 
 faults: $(STAMP) ## Run the slow fault tests, then random faults on random loads (make faults SECONDS=60 SEED=7 for other ones)
 	$(BIN)/pytest pipeline_tests -m matrix --numprocesses 2 --dist worksteal
 	$(BIN)/python -m pipeline_tests.faults.nemesis --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+matrix: $(STAMP) ## Run check and test on every Python and PostgreSQL found here (make matrix ARGS='--python 3.13 --server 14')
+	$(BIN)/pip install --quiet uv
+	$(BIN)/python -m pipeline_tests.matrix $(ARGS)
 
 check: $(STAMP) ## Check format, lint, types and import layers
 	$(BIN)/ruff format --check --quiet .

@@ -38,6 +38,7 @@ INITDB_OPTIONS = (
     *("--username", host.NAME, "--auth", "scram-sha-256", "--no-instructions"),
     *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
 )
+SINGLE_USER_OPTIONS = ("-c", "exit_on_error=on", "-c", "log_checkpoints=off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,20 +211,31 @@ class EmbeddedServer:
         readable = self._base / "password.new"  # initdb runs as another user, who may not read ours
         host.write_file(readable, password, 0o600)
         self._give_away(readable)
-        try:
-            self._run(["initdb", "--pgdata", new, "--pwfile", readable, *INITDB_OPTIONS], timeout_s=INIT_TIMEOUT_S)
-        finally:
-            readable.unlink()
-        self._run(
-            ["postgres", "--single", "-D", new, "-c", "exit_on_error=on", "-c", "log_checkpoints=off", "template1"],
-            timeout_s=INIT_TIMEOUT_S,
-            # The role is named as the ledger's schema is, which would otherwise come first in its search path.
-            stdin=f"create database {host.NAME}\nalter role {host.NAME} set search_path = public\n",
-        )
+        with self._setup_programs() as bin_dir:
+            try:
+                initdb = [bin_dir / "initdb", "--pgdata", new, "--pwfile", readable, *INITDB_OPTIONS]
+                self._run(initdb, timeout_s=INIT_TIMEOUT_S)
+            finally:
+                readable.unlink()
+            self._run(
+                [bin_dir / "postgres", "--single", "-D", new, *SINGLE_USER_OPTIONS, "template1"],
+                timeout_s=INIT_TIMEOUT_S,
+                # The role is named as the ledger's schema is, which would otherwise come first in its search path.
+                stdin=f"create database {host.NAME}\nalter role {host.NAME} set search_path = public\n",
+            )
         # Relative to the file that includes it. Ours stands outside PGDATA: root writes nothing where another user could
         # have laid a link.
         self._run(["/bin/sh", "-c", 'echo "include \'../rowledger.conf\'" >> "$1"', "sh", new / "postgresql.conf"])
         new.rename(self.data_dir)
+
+    @contextmanager
+    def _setup_programs(self) -> Iterator[Path]:
+        """The folder of the programs that set a cluster up: those of the server, or copies for a user without a name."""
+        if not host.is_nameless():
+            yield self._bin_dir
+            return
+        with host.programs_for_the_nameless(self._bin_dir, self._base) as bin_dir:
+            yield bin_dir
 
     def _settled(self) -> bool:
         """Wait until the server, if there is one, has come up, recovered or gone; say whether it accepts connections."""

@@ -3,6 +3,7 @@
 `pipeline.postgres.embedded` starts and stops the server on it.
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -11,6 +12,7 @@ import shutil
 import socket
 import struct
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ __all__ = [
     "copied_wheel",
     "ensure_open_dir",
     "is_free",
+    "is_nameless",
+    "programs_for_the_nameless",
     "service_account",
     "wheel_dir",
     "write_file",
@@ -93,6 +97,40 @@ def copied_wheel() -> Path:
                 if not target.exists():  # otherwise someone else was faster, and theirs is as good
                     raise
     return target / package.name
+
+
+@contextlib.contextmanager
+def programs_for_the_nameless(bin_dir: Path, scratch_dir: Path) -> Iterator[Path]:
+    """A folder of programs that set a cluster up as a user without a name, as a container with a bare uid has.
+
+    initdb and the server in single-user mode look their user up, for a default that is not used: --username names the
+    superuser. So copies of them ask the C library for the first user of all (getpwent), not their own (getpwuid). They lie
+    in a layout like the wheel's, because they look for libraries and templates beside themselves.
+    """
+    package = bin_dir.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")
+    with tempfile.TemporaryDirectory(dir=scratch_dir) as scratch:
+        copied = Path(scratch) / package.name / bin_dir.relative_to(package)
+        copied.mkdir(parents=True)
+        if libraries.exists():
+            (Path(scratch) / libraries.name).symlink_to(libraries)
+        for folder in bin_dir.parent.iterdir():
+            if folder != bin_dir:
+                (copied.parent / folder.name).symlink_to(folder)
+        for name in ("initdb", "postgres"):
+            program = copied / name
+            program.write_bytes((bin_dir / name).read_bytes().replace(b"\0getpwuid\0", b"\0getpwent\0"))
+            program.chmod(0o700)
+        yield copied
+
+
+def is_nameless() -> bool:
+    """Whether the caller's uid has no entry among the system's users."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return True
+    return False
 
 
 def ensure_open_dir(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -333,3 +334,42 @@ def test_destroy_leaves_nothing_but_the_lock(home: Path) -> None:
     server.destroy()
     assert [path.name for path in home.iterdir()] == ["lock"]
     assert not _processes_of(server)
+
+
+# What is imported lies where that user may not look.
+AS_A_USER_WITHOUT_A_NAME = """
+import encodings.idna, os, pathlib, pwd, sys
+from pipeline.postgres.embedded import EmbeddedServer
+uid = int(sys.argv[2])
+os.setgroups([])
+os.setgid(uid)
+os.setuid(uid)
+server = EmbeddedServer(pathlib.Path(sys.argv[1]))
+print(server.ensure_running(), flush=True)
+server.stop()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_user_without_a_name_has_a_server_too(open_folder: Path) -> None:
+    uid = 54_321
+    with pytest.raises(KeyError):
+        pwd.getpwuid(uid)
+    home = open_folder / "postgres"
+    home.mkdir()
+    os.chown(home, uid, uid)
+
+    done = subprocess.run(
+        [sys.executable, "-c", AS_A_USER_WITHOUT_A_NAME, str(home), str(uid)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("postgresql://rowledger:")
+    assert (home / "data").stat().st_uid == uid
+    assert [path.name for path in home.iterdir() if path.is_dir()] == ["data"], "the copied programs are gone"

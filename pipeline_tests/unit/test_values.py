@@ -250,7 +250,7 @@ class Point:
         (np.datetime64("2024-03-01T12:30:15.123456"), LOCAL),
         (np.datetime64("2024-03-01T12:30:15.123456000"), LOCAL),
         (np.datetime64("2024-03-01T12:30:15.123456789"), "2024-03-01T12:30:15.123456789"),
-        (np.datetime64("NaT"), None),
+        (np.datetime64("NaT", "s"), None),  # without a unit numpy warns from 2.4 on
         (np.array(["2024-03-01"], dtype="M8[ns]"), [datetime(2024, 3, 1)]),  # noqa: DTZ001, a local time
         (np.timedelta64(5, "s"), timedelta(seconds=5)),
         (pd.Timestamp(LOCAL), LOCAL),
