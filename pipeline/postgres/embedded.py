@@ -213,7 +213,7 @@ class EmbeddedServer:
         self._give_away(readable)
         with self._setup_programs() as bin_dir:
             try:
-                initdb = [bin_dir / "initdb", "--pgdata", new, "--pwfile", readable, *INITDB_OPTIONS]
+                initdb: list[str | Path] = [bin_dir / "initdb", "--pgdata", new, "--pwfile", readable, *INITDB_OPTIONS]
                 self._run(initdb, timeout_s=INIT_TIMEOUT_S)
             finally:
                 readable.unlink()
