@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.errors import ValuesAltered
 
-__all__ = ["arrow_table", "frame_type", "null_counts", "polars_series", "python_series"]
+__all__ = ["arrow_table", "frame_type", "is_same_type", "null_counts", "polars_series", "python_series"]
 
 _Array = Any
 """A `pyarrow.Array` or `pyarrow.ChunkedArray` of any kind, which the stubs know too narrowly."""
@@ -61,7 +61,7 @@ def python_series(name: str, values: list[Any], dtype: pl.DataType, *, nulls: in
 
 def require_unchanged(name: str, column: _Array, series: pl.Series) -> None:
     """Raise ValuesAltered unless the column and the series have the same nulls, and types that are each other's."""
-    if not _is_same_type(frame_type(column.type), series.dtype):
+    if not is_same_type(frame_type(column.type), series.dtype):
         raise ValuesAltered(
             f"column {name!r}: {column.type} of Arrow and {series.dtype} of polars are not the same type"
         )
@@ -136,18 +136,19 @@ def _null_counts_of_series(series: pl.Series, column: _Array) -> tuple[int, ...]
     return null_counts(series.to_arrow(compat_level=pl.CompatLevel.newest()))
 
 
-def _is_same_type(wanted: pl.DataType | None, given: pl.DataType) -> bool:
+def is_same_type(wanted: pl.DataType | None, given: pl.DataType) -> bool:
+    """Whether a type that `frame_type` gave is the other one; names of categories do not matter."""
     match wanted, given:
         case pl.Categorical(), pl.Categorical() | pl.Enum():
             return True
         case pl.List(), pl.List():
-            return _is_same_type(wanted.inner, given.inner)  # type: ignore[arg-type]
+            return is_same_type(wanted.inner, given.inner)  # type: ignore[arg-type]
         case pl.Array(), pl.Array():
-            return wanted.size == given.size and _is_same_type(wanted.inner, given.inner)  # type: ignore[arg-type]
+            return wanted.size == given.size and is_same_type(wanted.inner, given.inner)  # type: ignore[arg-type]
         case pl.Struct(), pl.Struct():
             pairs = list(zip(wanted.fields, given.fields, strict=False))
             return len(wanted.fields) == len(given.fields) and all(
-                a.name == b.name and _is_same_type(a.dtype, b.dtype)  # type: ignore[arg-type]
+                a.name == b.name and is_same_type(a.dtype, b.dtype)  # type: ignore[arg-type]
                 for a, b in pairs
             )
     return wanted == given

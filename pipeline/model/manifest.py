@@ -20,6 +20,8 @@ class ChunkDescriptor(BaseModel):
 
     `origin` and `origin_row` say to a person where the first row came from: a file, an address or a query, and the row's
     number in it, counted from 0. They differ from `path` and `row_offset` where rows were spooled.
+
+    `column_readers` says by a column's name how it is read where the source's usual reader would not give it exactly.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +35,7 @@ class ChunkDescriptor(BaseModel):
     rows_digest: str = ""
     origin: str = ""
     origin_row: int = Field(default=0, ge=0)
+    column_readers: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

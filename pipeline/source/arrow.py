@@ -2,7 +2,7 @@
 
 import itertools
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from pipeline.model.source import DYNAMIC, FAULT, LINE, RESERVED_PREFIX
 from pipeline.source.plain import json_text, plain_value
 from pipeline.source.unheld import as_stored, line_of, unheld_rows
 
-__all__ = ["frame_of", "frame_schema_of"]
+__all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of"]
 
 _Array = Any
 """A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind, which the stubs know too narrowly, as they know this:"""
@@ -35,16 +35,23 @@ def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
     Dictionaries and runs are written out, extension types are what they are stored as. Decimals of more digits than polars
     has, and intervals of months, become text; a map becomes JSON, an object where its keys are texts.
     """
-    _require_names(table.column_names, origin)
     faults: dict[int, str] = {}
-    columns = []
-    for field, column in zip(table.schema, table.columns, strict=True):
-        columns.append(_series(column, field, faults, origin))
-    if faults:
-        reasons = [faults.get(row) for row in range(table.num_rows)]
-        lines = [None if reason is None else line_of(table, row) for row, reason in enumerate(reasons)]
-        columns += [pl.Series(FAULT, reasons, dtype=pl.String), pl.Series(LINE, lines, dtype=pl.Binary)]
-    return pl.DataFrame({column.name: column for column in columns}, height=table.num_rows)  # a list would rename ""
+    columns = series_of(table, faults, origin=origin)
+    frame = pl.DataFrame({column.name: column for column in columns}, height=table.num_rows)  # a list would rename ""
+    return faults_marked(frame, faults, table) if faults else frame
+
+
+def series_of(table: pa.Table, faults: dict[int, str], *, origin: str) -> list[pl.Series]:
+    """The columns of `frame_of`; a row at fault is null there, and `faults` gets its number and the reason."""
+    _require_names(table.column_names, origin)
+    return [_series(column, field, faults, origin) for field, column in zip(table.schema, table.columns, strict=True)]
+
+
+def faults_marked(frame: pl.DataFrame, faults: Mapping[int, str], table: pa.Table) -> pl.DataFrame:
+    """The frame with its faults in `FAULT`, and in `LINE` what the rows at fault are like in the table that it was made of."""
+    reasons = [faults.get(row) for row in range(frame.height)]
+    lines = [None if reason is None else line_of(table, row) for row, reason in enumerate(reasons)]
+    return frame.with_columns(pl.Series(FAULT, reasons, dtype=pl.String), pl.Series(LINE, lines, dtype=pl.Binary))
 
 
 def _require_names(names: list[str], origin: str) -> None:
@@ -56,7 +63,7 @@ def _require_names(names: list[str], origin: str) -> None:
 
 def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], origin: str) -> pl.Series:
     """The column; null where its row is at fault, which is noted in `faults`."""
-    plain = _plain_type(field.type)
+    plain = plain_type(field.type)
     if not isinstance(field.type, pa.MapType) and frame_type(plain) is None:
         raise SourceError(
             f"{origin}: column {field.name!r} is {field.type}, which no column of a frame holds; convert it"
@@ -110,26 +117,26 @@ def frame_schema_of(schema: pa.Schema, *, origin: str) -> pl.Schema:
     return frame_of(schema.empty_table(), origin=origin).schema
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one line a type
+def plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one line a type
     """The type that values of this one are put into before polars takes them; mostly the same."""
     match kind:
         case pa.BaseExtensionType():
-            return _plain_type(kind.storage_type)
+            return plain_type(kind.storage_type)
         case pa.DictionaryType() if kind.value_type == pa.string_view():
             return kind  # as polars writes a Categorical, which it reads again, and pyarrow cannot write out
         case pa.DictionaryType() | pa.RunEndEncodedType():
-            return _plain_type(kind.value_type)
+            return plain_type(kind.value_type)
         case pa.MapType():  # inside of another type; there may be several of one key
-            entry = [pa.field("key", _plain_type(kind.key_type)), pa.field("value", _plain_type(kind.item_type))]
+            entry = [pa.field("key", plain_type(kind.key_type)), pa.field("value", plain_type(kind.item_type))]
             return pa.list_(pa.struct(entry))
         case pa.FixedSizeListType():
-            return pa.list_(_plain_type(kind.value_type), kind.list_size)
+            return pa.list_(plain_type(kind.value_type), kind.list_size)
         case pa.ListType() | pa.ListViewType():
-            return pa.list_(_plain_type(kind.value_type))
+            return pa.list_(plain_type(kind.value_type))
         case pa.LargeListType() | pa.LargeListViewType():
-            return pa.large_list(_plain_type(kind.value_type))
+            return pa.large_list(plain_type(kind.value_type))
         case pa.StructType():
-            return pa.struct([pa.field(field.name, _plain_type(field.type)) for field in kind])
+            return pa.struct([pa.field(field.name, plain_type(field.type)) for field in kind])
         case pa.TimestampType():
             # polars knows no seconds and wraps around where it makes milliseconds of them; a cast by pyarrow is checked.
             return pa.timestamp(
@@ -162,7 +169,7 @@ def _known_zone(name: str) -> str:
 
 
 def _as_plain(column: _Array, kind: pa.DataType) -> _Array:
-    plain = _plain_type(kind)
+    plain = plain_type(kind)
     if plain == kind:
         return column
     match kind:

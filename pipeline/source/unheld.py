@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.source.plain import json_text, plain_value
 
-__all__ = ["as_stored", "line_of", "unheld_rows"]
+__all__ = ["as_stored", "leaves", "line_of", "unheld_rows"]
 
 _Array = Any
 _pa: Any = pa
@@ -37,17 +37,15 @@ _OUT_OF_YEARS = "is outside the years 1 to 9999"
 _TOO_LONG = "is longer than 292 million years"
 
 
-def unheld_rows(column: "pa.ChunkedArray[Any]") -> list[tuple[int, str]]:
+def unheld_rows(column: _Array) -> list[tuple[int, str]]:
     """The numbers of the rows that hold such a value at any depth, in order, each with one reason."""
     if not _may_be_unheld(column.type):
         return []
     found: dict[int, str] = {}
-    first = 0
-    for chunk in column.chunks:
-        for rows, reason in _search(chunk, np.arange(first, first + len(chunk))):
-            for row in rows.tolist():
+    for leaf, rows in leaves(column):
+        for at_fault, reason in _search(leaf, rows):
+            for row in at_fault.tolist():
                 found.setdefault(row, reason)
-        first += len(chunk)
     return sorted(found.items())
 
 
@@ -64,33 +62,47 @@ def _may_be_unheld(kind: Any) -> bool:  # noqa: ANN401, the stubs know too littl
     return kind in _BYTES_OF_TEXT or pa.types.is_time(kind) or pa.types.is_decimal(kind)
 
 
-def _search(array: _Array, rows: _Rows) -> Iterator[tuple[_Rows, str]]:  # noqa: C901, one branch a type
+def _search(leaf: _Array, rows: _Rows) -> Iterator[tuple[_Rows, str]]:
     """Rows with values that are not held: value `i` of the array belongs to row `rows[i]`."""
-    kind = array.type
-    match kind:
-        case _ if not _may_be_unheld(kind):
+    match leaf.type:
+        case kind if not _may_be_unheld(kind):
             pass
-        case pa.BaseExtensionType():
-            yield from _search(array.storage, rows)
         case pa.DictionaryType():
-            for positions, reason in _search(array.dictionary, np.arange(len(array.dictionary))):
-                indices = np.asarray(array.indices.fill_null(-1) if array.null_count else array.indices)
+            indices = np.asarray(leaf.indices.fill_null(-1) if leaf.null_count else leaf.indices)
+            for positions, reason in _search(leaf.dictionary, np.arange(len(leaf.dictionary))):
                 yield rows[np.isin(indices, positions)], reason
         case pa.RunEndEncodedType():
             import pyarrow.compute as pc  # noqa: PLC0415, rarely needed, and a worker's start is measured
 
-            yield from _search(pc.run_end_decode(array), rows)  # type: ignore[attr-defined]  # the stubs do not know it
-        case pa.MapType():
-            yield from _search(array.view(_entries_type(kind)), rows)
-        case _ if isinstance(kind, _LISTS):
-            yield from _search(array.flatten(), np.repeat(rows, _lengths(array)))
-        case pa.StructType():
-            for child in array.flatten():
-                yield from _search(child, rows)
+            yield from _search(pc.run_end_decode(leaf), rows)  # type: ignore[attr-defined]  # the stubs do not know it
         case _:
-            mask, reason = _unheld_values(array)
+            mask, reason = _unheld_values(leaf)
             if mask is not None and mask.any():
                 yield rows[mask], reason
+
+
+def leaves(column: _Array) -> Iterator[tuple[_Array, _Rows]]:
+    """The values of a column at any depth, in arrays that are not nested: value `i` of one belongs to row `rows[i]`."""
+    first = 0
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        yield from _leaves(chunk, np.arange(first, first + len(chunk)))
+        first += len(chunk)
+
+
+def _leaves(array: _Array, rows: _Rows) -> Iterator[tuple[_Array, _Rows]]:
+    kind = array.type
+    match kind:
+        case pa.BaseExtensionType():
+            yield from _leaves(array.storage, rows)
+        case pa.MapType():
+            yield from _leaves(array.view(_entries_type(kind)), rows)
+        case _ if isinstance(kind, _LISTS):
+            yield from _leaves(array.flatten(), np.repeat(rows, _lengths(array)))
+        case pa.StructType():
+            for child in array.flatten():
+                yield from _leaves(child, rows)
+        case _:
+            yield array, rows
 
 
 def _entries_type(kind: Any) -> pa.DataType:  # noqa: ANN401, as above

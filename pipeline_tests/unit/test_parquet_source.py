@@ -3,6 +3,7 @@
 import base64
 import os
 import random
+import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -22,10 +23,10 @@ from pydantic import BaseModel
 from pipeline.errors import SourceError
 from pipeline.model.manifest import Manifest
 from pipeline.model.partition import Partition
-from pipeline.model.source import DYNAMIC, Scope
+from pipeline.model.source import DYNAMIC, FAULT, LINE, Scope
 from pipeline.model.table import TableSpec
 from pipeline.source.nycflights import land_flights
-from pipeline.source.parquet import ParquetFiles, _unclamped
+from pipeline.source.parquet import ParquetFiles
 
 ONE = ParquetFiles(path="{landing}/t/{partition_key}.parquet")
 DAY = Partition(key="2013-01-01")
@@ -390,23 +391,6 @@ def test_timestamps_of_96_bits_keep_years_that_nanoseconds_do_not_reach(tmp_path
     assert ONE.read(chunk.descriptor)["c"].to_list() == moments
 
 
-def test_timestamps_of_96_bits_that_no_one_type_holds_are_an_error(tmp_path: Path) -> None:
-    fine = pa.array([1], pa.timestamp("ns"))
-    far = pa.array([LAST], pa.timestamp("us"))
-    file = write(tmp_path)
-    options = {"use_deprecated_int96_timestamps": True, "store_schema": False}
-    with pq.ParquetWriter(file, pa.schema([("c", pa.timestamp("us"))]), **options) as writer:
-        writer.write_table(pa.table({"c": far}))
-    near = tmp_path / "near.parquet"
-    pq.write_table(pa.table({"c": fine}), near, **options)
-    (chunk,) = plan(tmp_path).chunks
-    frame = pl.concat([pl.read_parquet(file), pl.read_parquet(near)])
-
-    with pytest.raises(SourceError, match=r"column 'c' has timestamps beyond what nanoseconds reach, and others with"):
-        _unclamped(file, frame, ["c"], 0)
-    assert ONE.read(chunk.descriptor)["c"].to_list() == [LAST]
-
-
 def test_files_of_one_partition_may_have_different_columns(tmp_path: Path) -> None:
     source = ParquetFiles(path="{landing}/t/{partition_key}-*.parquet")
     write(tmp_path, 2, name="2013-01-01-a.parquet")
@@ -493,6 +477,198 @@ def test_a_codec_that_nobody_here_knows_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match=r"parquet: is compressed in a way that is not known here"):
         read_all(plan(tmp_path))
+
+
+# ---- columns that one reader alone gives exactly -------------------------------------------------------------------------
+
+_JULIAN_1970 = 2_440_588
+_Wrap = Callable[[pa.Array], pa.Array]
+_WRAPS: dict[str, _Wrap] = {
+    "flat": lambda values: values,
+    "list": lambda values: pa.ListArray.from_arrays(range(len(values) + 1), values),
+    "struct": lambda values: pa.StructArray.from_arrays([values], ["v"]),
+    "list of structs": lambda values: pa.ListArray.from_arrays(
+        range(len(values) + 1), pa.StructArray.from_arrays([values], ["v"])
+    ),
+}
+
+
+def write_int96(
+    folder: Path, pairs: list[tuple[int, int]], beside: dict[str, pa.Array] | None = None, wrap: _Wrap = _WRAPS["flat"]
+) -> Path:
+    """A file with a column `t` of these days, counted as Parquet does, and nanoseconds of the day, which may be below zero."""
+    marks = [datetime(2001, 2, 3, 4, 5, 6) + timedelta(seconds=n) for n in range(len(pairs))]  # noqa: DTZ001
+    file = write(folder)
+    table = pa.table({"n": range(len(pairs)), "t": wrap(pa.array(marks, pa.timestamp("us"))), **(beside or {})})
+    pq.write_table(
+        table, file, use_deprecated_int96_timestamps=True, use_dictionary=False, compression="none", store_schema=False
+    )
+    content = file.read_bytes()
+    for mark, (day, nanos) in zip(marks, pairs, strict=True):
+        of_day = mark - datetime(2001, 2, 3)  # noqa: DTZ001
+        written = struct.pack("<qi", of_day // timedelta(microseconds=1) * 1_000, _JULIAN_1970 + 11_356)
+        content = content.replace(written, struct.pack("<qi", nanos, day))
+    file.write_bytes(content)
+    return file
+
+
+BESIDE: dict[str, pa.Array] = {
+    "map": pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int64())),
+    "decimal of 50 digits": pa.array([Decimal("1.50")] * 3, pa.decimal256(50, 2)),
+    "time": pa.array([DAY_ONE.time()] * 3),
+    "text that is no UTF-8": pa.array([b"a", b"a", b"a"], pa.binary()).view(pa.string()),
+    "nothing": pa.nulls(3),
+}
+BEFORE = datetime(1969, 12, 31, 23, 59, 59, 999999)  # noqa: DTZ001, a local time
+_NEAR = [(_JULIAN_1970, -1_000), (_JULIAN_1970, 0), (_JULIAN_1970 + 19_783, 1_000)]
+_FAR = [(_JULIAN_1970, -1_000), (_JULIAN_1970 - 719_162, 0), (_JULIAN_1970 + 2_932_896, 86_399_999_999_000)]
+_FAR_BELOW = [(_JULIAN_1970 - 300_000, -1_000), (_JULIAN_1970 - 500_000, -1_000), (_JULIAN_1970 + 300_000, -1_000)]
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001, as above
+
+
+def moment(day: int, nanos: int) -> datetime:
+    return EPOCH + timedelta(days=day - _JULIAN_1970, microseconds=nanos // 1_000)
+
+
+@pytest.mark.parametrize("wrap", _WRAPS)
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("pairs", [_NEAR, _FAR, _FAR_BELOW], ids=["near", "far", "far and below"])
+def test_timestamps_of_96_bits_are_exact_whatever_stands_beside_them(
+    tmp_path: Path, pairs: list[tuple[int, int]], beside: str, wrap: str
+) -> None:
+    write_int96(tmp_path, pairs, {"beside": BESIDE[beside]}, _WRAPS[wrap])
+    (chunk,) = plan(tmp_path).chunks
+
+    made = ONE.read(chunk.descriptor)["t"]
+
+    while isinstance(made.dtype, pl.List | pl.Struct):
+        made = made.explode(empty_as_null=False) if isinstance(made.dtype, pl.List) else made.struct[0]
+    assert made.to_list() == [moment(*pair) for pair in pairs]
+    assert moment(*_NEAR[0]) == BEFORE
+
+
+def test_timestamps_of_96_bits_in_a_map_are_exact_or_their_row_is_at_fault(tmp_path: Path) -> None:
+    def as_map(values: pa.Array) -> pa.Array:
+        return pa.MapArray.from_arrays(range(4), pa.array(["a", "b", "c"]), values)
+
+    write_int96(tmp_path, [_NEAR[0], _FAR[1], _NEAR[2]], wrap=as_map)
+    (chunk,) = plan(tmp_path).chunks
+
+    frame = ONE.read(chunk.descriptor)
+
+    assert frame["t"].struct[0].to_list()[0] == '{"a": "1969-12-31T23:59:59.999999"}'
+    assert frame[FAULT].to_list() == [
+        None,
+        "column 't' has a timestamp of 96 bits in a map that nanoseconds do not reach",
+        None,
+    ]
+    assert frame[LINE][1].startswith(b'{"n": 1, ')
+
+
+def test_nanoseconds_beside_timestamps_that_nanoseconds_do_not_reach_cost_their_row(tmp_path: Path) -> None:
+    write_int96(tmp_path, [_FAR[2], (_JULIAN_1970, 1_500), (_JULIAN_1970 + 2_932_896, 86_399_999_999_999)])
+    (chunk,) = plan(tmp_path).chunks
+
+    frame = ONE.read(chunk.descriptor)
+
+    assert frame["t"][0] == datetime.max  # noqa: DTZ901, as above
+    assert [bool(fault) for fault in frame[FAULT]] == [False, True, True]
+    assert "column 't' has a timestamp of 96 bits that is not a whole number of microseconds" in frame[FAULT][1]
+
+
+def test_one_text_that_is_no_utf8_costs_its_row_alone(tmp_path: Path) -> None:
+    texts = pa.array([b"a", b"\xff", None, "ä".encode()], pa.binary()).view(pa.string())
+    table = pa.table({"n": [1, 2, 3, 4], "s": texts, "l": pa.ListArray.from_arrays([0, 1, 1, 1, 1], texts.slice(3))})
+    pq.write_table(table, write(tmp_path), row_group_size=2)
+    frames = [ONE.read(chunk.descriptor) for chunk in plan(tmp_path, 2).chunks]
+
+    assert frames[0][FAULT].to_list() == [None, "column 's' has a text that is not valid UTF-8"]
+    assert frames[0][LINE][1] == b'{"n": 2, "s": {"base64": "/w=="}, "l": []}'
+    assert [list(frame["s"]) for frame in frames] == [["a", None], [None, "ä"]]
+    assert frames[0]["l"].to_list() == [["ä"], []]
+    assert FAULT not in frames[1].columns
+
+
+@pytest.mark.parametrize("wrap", _WRAPS)
+@pytest.mark.parametrize("kind", [pa.time64("us"), pa.time64("ns"), pa.time32("ms")], ids=str)
+def test_a_time_of_24_hours_costs_its_row_and_is_no_null(tmp_path: Path, kind: pa.DataType, wrap: str) -> None:
+    a_day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+    whole = pa.int32() if kind.bit_width == 32 else pa.int64()
+    write_column(tmp_path, _WRAPS[wrap](pa.array([1, a_day, a_day - 1], whole).view(kind)))
+    (chunk,) = plan(tmp_path).chunks
+
+    frame = ONE.read(chunk.descriptor)
+
+    assert frame[FAULT].to_list() == [None, "column 'c' is a time of day outside of 00:00 to 23:59:59.999999999", None]
+    assert b"24:00:00" in frame[LINE][1]
+    assert frame["c"].is_null().to_list() == [False, True, False]
+
+
+def annotated(file: Path, annotation: bytes) -> None:
+    """Give the 12 fixed bytes of column `c` a converted or logical type, as Thrift's compact protocol writes it."""
+    element = bytes.fromhex("150e15181502180163")
+    _with_footer(file, lambda footer: footer.replace(element + b"\0", element + annotation + b"\0"))
+
+
+def test_an_interval_of_parquet_is_named_with_its_column(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    pq.write_table(pa.table({"c": pa.array([bytes(12)], pa.binary(12))}), file, store_schema=False)
+    annotated(file, b"\x25\x2a")
+
+    with pytest.raises(SourceError, match=r"2013-01-01\.parquet: column 'c' is an INTERVAL of Parquet"):
+        plan(tmp_path)
+
+
+@pytest.mark.parametrize("logical", [16, 17, 18, 30], ids=["variant", "geometry", "geography", "one of the future"])
+def test_a_logical_type_that_polars_does_not_know_is_read_as_it_is_stored(tmp_path: Path, logical: int) -> None:
+    file = write(tmp_path)
+    table = pa.table(
+        {"c": pa.array([b"abcdefghijkl", None], pa.binary(12)), "d": [Decimal("1.5"), None], "t": ["ä", "b"]}
+    )
+    pq.write_table(table, file, store_schema=False)
+    annotated(file, bytes([0x6C, 0x0C, 2 * logical, 0, 0]))
+
+    (chunk,) = plan(tmp_path).chunks
+    frame = ONE.read(chunk.descriptor)
+
+    assert frame.schema == ONE.frame_schema(chunk.descriptor)
+    assert frame.rows() == [(b"abcdefghijkl", Decimal("1.5"), "ä"), (None, None, "b")]
+
+
+@pytest.mark.parametrize("store_schema", [False, True])
+@pytest.mark.parametrize("wrap", _WRAPS)
+def test_decimals_of_50_digits_are_exact_text(tmp_path: Path, wrap: str, *, store_schema: bool) -> None:
+    digits = "9" * 48 + ".25"
+    write_column(
+        tmp_path, _WRAPS[wrap](pa.array([Decimal(digits), None], pa.decimal256(50, 2))), store_schema=store_schema
+    )
+
+    made = read_column(tmp_path)
+
+    while isinstance(made.dtype, pl.List | pl.Struct):
+        made = made.explode(empty_as_null=False) if isinstance(made.dtype, pl.List) else made.struct[0]
+    assert made.to_list() == [digits, None]
+
+
+def test_documents_are_text_with_and_without_arrows_own_schema(tmp_path: Path) -> None:
+    for store_schema in (False, True):
+        documents = pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a": 1}', None]))
+        write_column(tmp_path, documents, store_schema=store_schema)
+
+        assert read_column(tmp_path).to_list() == ['{"a": 1}', None]
+
+
+def test_columns_that_polars_reads_exactly_are_left_to_it(tmp_path: Path) -> None:
+    """A column more by Arrow than needed costs time in every chunk."""
+    by_arrow = {}
+    for name, (kind, values) in _COLUMNS.items():
+        if not isinstance(kind, pa.BaseExtensionType):
+            write_column(tmp_path, pa.array(values, kind))
+            by_arrow[name] = plan(tmp_path).chunks[0].descriptor.column_readers
+
+    assert {name for name, readers in by_arrow.items() if readers} == {
+        *("time", "list view", "timestamp with an offset", "timestamp with a zone nobody knows")
+    }
 
 
 class _NoSecret(pe.KmsClient):
