@@ -15,7 +15,7 @@ class ChunkDescriptor(BaseModel):
     """Where a chunk's rows are found again: enough for any worker, on any machine that sees the source.
 
     Rows `row_offset` to `row_offset + rows - 1` of the file at `path`, counted from 0. `file_digest` is that of the file
-    as planned; `file_bytes` and `file_mtime_ns` let a worker notice cheaply that the file is another one by now.
+    as planned; size, times of modification and of change, and inode let a worker notice cheaply that the file is another one.
     `rows_digest` is that of the partition's rows up to the chunk's last, however they were cut, where rows were spooled.
 
     `origin` and `origin_row` say to a person where the first row came from: a file, an address or a query, and the row's
@@ -29,6 +29,8 @@ class ChunkDescriptor(BaseModel):
     path: str
     file_bytes: int = Field(ge=0)
     file_mtime_ns: int
+    file_ctime_ns: int = 0
+    file_inode: int = 0
     file_digest: str
     row_offset: int = Field(ge=0)
     rows: int = Field(ge=0)

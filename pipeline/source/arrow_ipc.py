@@ -48,7 +48,7 @@ class ArrowFiles(FileSource):
             file = found.path
             status = file_status(file)
             batches = self._batches(file, found.origin)
-            require_plausible_rows(found.origin, status[0], batches)
+            require_plausible_rows(found.origin, status.size, batches)
             digest = file_digest(file)
             if (after := file_status(file)) != status:
                 raise SourceError(
@@ -57,8 +57,10 @@ class ArrowFiles(FileSource):
             for offset, rows in cut_into_chunks(batches, scope.chunk_rows_max):
                 yield ChunkDescriptor(
                     path=str(file),
-                    file_bytes=status[0],
-                    file_mtime_ns=status[1],
+                    file_bytes=status.size,
+                    file_mtime_ns=status.mtime_ns,
+                    file_ctime_ns=status.ctime_ns,
+                    file_inode=status.inode,
                     file_digest=digest,
                     row_offset=offset,
                     rows=rows,

@@ -49,7 +49,7 @@ class ParquetFiles(FileSource):
         for found in self.files(partition, scope):
             file = found.path
             status = file_status(file)
-            row_groups, readers = self._row_groups(found, status[0])
+            row_groups, readers = self._row_groups(found, status.size)
             digest = " ".join([file_digest(file), *_hive_parts(found.origin, self.hive)])
             if (after := file_status(file)) != status:
                 raise SourceError(
@@ -58,8 +58,10 @@ class ParquetFiles(FileSource):
             for offset, rows in cut_into_chunks(row_groups, scope.chunk_rows_max, CHUNK_BYTES_MAX):
                 yield ChunkDescriptor(
                     path=str(file),
-                    file_bytes=status[0],
-                    file_mtime_ns=status[1],
+                    file_bytes=status.size,
+                    file_mtime_ns=status.mtime_ns,
+                    file_ctime_ns=status.ctime_ns,
+                    file_inode=status.inode,
                     file_digest=digest,
                     row_offset=offset,
                     rows=rows,

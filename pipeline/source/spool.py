@@ -116,11 +116,13 @@ class Spool:
             raise SourceError(f"{file}: {error.strerror} while spooling; mend that folder and rerun") from None
         self._files += 1
         self._rows_digest.add(batch)
-        size, mtime_ns = file_status(file)
+        status = file_status(file)
         return ChunkDescriptor(
             path=str(file),
-            file_bytes=size,
-            file_mtime_ns=mtime_ns,
+            file_bytes=status.size,
+            file_mtime_ns=status.mtime_ns,
+            file_ctime_ns=status.ctime_ns,
+            file_inode=status.inode,
             file_digest=hashed.digest.hexdigest(),
             row_offset=0,
             rows=table.num_rows,

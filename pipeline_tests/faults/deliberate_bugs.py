@@ -488,10 +488,10 @@ returning enqueued_rows;""",
             Change(
                 "pipeline/source/planned.py",
                 """\
-    if mtime_ns != descriptor.file_mtime_ns and file_digest(file) != descriptor.file_digest:
+    if now != planned and file_digest(file) != descriptor.file_digest:
 """,
                 """\
-    if mtime_ns < descriptor.file_mtime_ns:
+    if now.mtime_ns < planned.mtime_ns:
 """,
             ),
         ),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import SourceError
@@ -81,10 +82,16 @@ def test_a_damaged_file_is_named_or_loaded_as_it_reads(database: str, tmp_path: 
     for day in set(DAYS) - published:
         assert "SourceError" in told[day] or "DeadLetterBudgetSpent" in told[day], told[day]
         assert f"{day}.parquet" in told[day] or "DeadLetterBudgetSpent" in told[day], told[day]
-    as_read = [
-        row for day in sorted(published) for row in pl.read_parquet(tmp_path / f"events/{day}.parquet").to_dicts()
-    ]
+    as_read = [row for day in sorted(published) for row in _read_by_others(tmp_path / f"events/{day}.parquet")]
     assert_accounted(database, EVENTS, as_read)
+
+
+def _read_by_others(file: Path) -> list[dict[str, Any]]:
+    """The rows as one of the two libraries has them: some damage makes a logical type unknown to polars alone."""
+    try:
+        return pl.read_parquet(file).to_dicts()
+    except pl.exceptions.PolarsError:
+        return pq.read_table(file).to_pylist()
 
 
 def _directory(file: Path) -> None:

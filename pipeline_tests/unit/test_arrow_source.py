@@ -178,6 +178,19 @@ def test_a_column_that_no_frame_can_hold_is_an_error_with_its_type(tmp_path: Pat
 # ---- files that are not what they should be -----------------------------------------------------------------------------
 
 
+def test_another_file_of_the_same_size_and_time_is_noticed(tmp_path: Path) -> None:
+    file = write(tmp_path, pa.table({"n": [1, 2]}))
+    manifest, before = plan(tmp_path), file.stat()
+    (tmp_path / "elsewhere").mkdir()
+    other = write(tmp_path / "elsewhere", pa.table({"n": [3, 4]}))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(file)
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+    with pytest.raises(SourceError, match="content changed since it was planned"):
+        read_all(manifest)
+
+
 def _no_mark(content: bytes) -> bytes:
     return content[:-8]
 

@@ -156,6 +156,33 @@ def test_other_content_of_the_same_size_is_noticed(tmp_path: Path) -> None:
         read_all(manifest)
 
 
+@pytest.mark.parametrize("way", ["renamed into place", "overwritten in place"])
+def test_other_content_of_the_same_size_and_time_is_noticed(tmp_path: Path, way: str) -> None:
+    file = write(tmp_path, first=100)
+    manifest = plan(tmp_path)
+    before = file.stat()
+    other = write(tmp_path, first=200, name="other.parquet")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if way == "renamed into place":
+        other.replace(file)
+    else:
+        wait_until_the_clock_of_files_is_past(tmp_path, before.st_ctime_ns)
+        file.write_bytes(other.read_bytes())
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+    with pytest.raises(SourceError, match="content changed since it was planned"):
+        read_all(manifest)
+
+
+def wait_until_the_clock_of_files_is_past(folder: Path, ctime_ns: int) -> None:
+    """File systems keep time in ticks of some milliseconds."""
+    probe = folder / "probe"
+    probe.touch()
+    while probe.stat().st_ctime_ns <= ctime_ns:
+        probe.touch()
+
+
 def test_another_size_is_noticed(tmp_path: Path) -> None:
     write(tmp_path)
     manifest = plan(tmp_path)
