@@ -82,7 +82,7 @@ class FileSource(Source):
         There is at least one.
         """
         values = partition.placeholders
-        for key in values.values():
+        for key in (value for name, value in values.items() if name in self.placeholders):
             if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
                 raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
         if _ADDRESS.match(self.path):

@@ -7,6 +7,7 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterator
+from decimal import InvalidOperation
 from typing import Any
 
 import polars as pl
@@ -14,7 +15,7 @@ import polars as pl
 from pipeline.errors import SourceError
 from pipeline.model.source import RESERVED_PREFIX
 from pipeline.source.plain import Unfit, plain_value, type_name
-from pipeline.source.values import column_of
+from pipeline.source.values import UnheldValue, column_of, frame_of_rows
 
 __all__ = ["frames_of", "holds_many"]
 
@@ -43,7 +44,7 @@ def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN
             frame = next(frames, None)
             if frame is None:
                 return
-            made = _own(pl.DataFrame([_spoolable(frame[name], origin) for name in frame.columns], height=frame.height))
+            made = _own(_all_spoolable(frame, origin))
         except SourceError:
             raise
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a lazy frame or a stream runs foreign code
@@ -60,9 +61,21 @@ def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN40
             raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; rename them")
         yield frame
     elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
-        yield _of_pandas(item, pandas, origin)
+        try:
+            made = _of_pandas(item, pandas, origin)
+        except (UnicodeEncodeError, UnheldValue, InvalidOperation):  # one of the objects, which costs its row
+            columns = [[_or_none(value, pandas) for value in item[name]] for name in item.columns]
+            made = frame_of_rows([dict(zip(item.columns, row, strict=True)) for row in zip(*columns, strict=True)])
+        yield made
     else:
         yield from _of_arrow(item, origin)
+
+
+def _all_spoolable(frame: pl.DataFrame, origin: str) -> pl.DataFrame:
+    try:
+        return pl.DataFrame([_spoolable(frame[name], origin) for name in frame.columns], height=frame.height)
+    except (UnicodeEncodeError, UnheldValue):  # in a column of objects: it costs its row
+        return frame_of_rows(list(frame.iter_rows(named=True)))
 
 
 def _own(frame: pl.DataFrame) -> pl.DataFrame:
@@ -121,6 +134,14 @@ def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: A
     if not columns:
         return pl.DataFrame(height=len(frame))
     return frame_of(pa.table(columns), origin=origin)
+
+
+def _or_none(value: Any, pandas: Any) -> Any:  # noqa: ANN401, as above
+    """The value; None for what pandas takes as missing."""
+    try:
+        return None if pandas.api.types.is_scalar(value) and pandas.isna(value) else value
+    except InvalidOperation:  # pandas compares it, which a signaling NaN does not allow
+        return value
 
 
 def _by_value(name: str, values: list[Any], origin: str) -> pl.Series:

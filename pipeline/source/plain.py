@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
-__all__ = ["PLAIN_TYPES", "Unfit", "json_text", "model_values", "plain_value", "type_name"]
+__all__ = ["PLAIN_TYPES", "Unfit", "holds_signaling_nan", "json_text", "model_values", "plain_value", "type_name"]
 
 _WRITTEN_BITS_MAX = 14_000  # of longer integers Python neither writes nor reads the decimal digits
 _AS_TEXT = (
@@ -135,6 +135,8 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
             return float.__repr__(value)
         case Decimal() if value.is_finite():
             return str(value)
+        case Decimal() if value.is_snan():
+            return '"sNaN"'  # for people to see; `holds_signaling_nan` keeps it out of columns
         case float() | Decimal():
             return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
         case bytes():
@@ -148,6 +150,18 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
         case dict():
             return "{" + ", ".join(f"{json_text(name)}: {json_text(item)}" for name, item in value.items()) + "}"
     raise TypeError(f"not a plain value: {type_name(value)}")
+
+
+def holds_signaling_nan(value: object) -> bool:
+    """Whether a plain value is or holds Decimal("sNaN"), which equals nothing and which neither JSON nor PostgreSQL has."""
+    match value:
+        case Decimal():
+            return value.is_snan()
+        case list():
+            return any(map(holds_signaling_nan, value))
+        case dict():
+            return any(map(holds_signaling_nan, value.values()))
+    return False
 
 
 def _iso_duration(value: timedelta) -> str:

@@ -18,9 +18,17 @@ from pydantic import BaseModel
 from pipeline.border import python_series
 from pipeline.errors import ValuesAltered
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, RESERVED_PREFIX
-from pipeline.source.plain import PLAIN_TYPES, Unfit, json_text, model_values, plain_value, type_name
+from pipeline.source.plain import (
+    PLAIN_TYPES,
+    Unfit,
+    holds_signaling_nan,
+    json_text,
+    model_values,
+    plain_value,
+    type_name,
+)
 
-__all__ = ["Fault", "FrameBuilder", "Unfit", "column_of", "frame_of_rows"]
+__all__ = ["Fault", "FrameBuilder", "Unfit", "UnheldValue", "column_of", "frame_of_rows"]
 
 _Row = dict[str, Any]
 _Values = list[Any]
@@ -37,6 +45,10 @@ class Fault:
 
     reason: str
     line: bytes
+
+
+class UnheldValue(Exception):
+    """A value that no column holds, in whichever form."""
 
 
 class FrameBuilder:
@@ -66,8 +78,8 @@ class FrameBuilder:
         """
         try:
             return self._frame(rows)
-        except UnicodeEncodeError:  # looked for in each value only where there is one
-            return self._frame([_without_half_characters(row) for row in rows])
+        except (UnicodeEncodeError, UnheldValue):  # looked for in each value only where there is one
+            return self._frame([_without_unheld_values(row) for row in rows])
 
     def _frame(self, rows: Sequence[_Row | Fault]) -> pl.DataFrame:
         given = [row for row in rows if type(row) is dict]
@@ -130,7 +142,7 @@ def _row_of(item: object) -> _Row:
 def column_of(name: str, values: _Values) -> pl.Series:
     """The values, each of them plain, in the one type that they all have; otherwise DYNAMIC.
 
-    Raises UnicodeEncodeError for a text that has half a surrogate pair.
+    Raises UnicodeEncodeError for a text that has half a surrogate pair, and UnheldValue for a number that is sNaN.
     """
     present = [value for value in values if value is not None]
     dtype = _common_type(present)
@@ -144,6 +156,8 @@ def column_of(name: str, values: _Values) -> pl.Series:
             raise
         except (ValueError, TypeError, OverflowError, ValuesAltered, pl.exceptions.PolarsError):
             pass  # a duration of a million years: its JSON text still is exact
+    if any(map(holds_signaling_nan, present)):
+        raise UnheldValue
     [field] = DYNAMIC.fields
     texts = [None if value is None else {field.name: json_text(value)} for value in values]
     return pl.Series(name, texts, dtype=DYNAMIC)
@@ -182,10 +196,12 @@ def _are_alike(rows: Sequence[_Row]) -> bool:
     return bool(rows) and all(map(rows[0].keys().__eq__, map(dict.keys, rows)))
 
 
-def _without_half_characters(row: _Row | Fault) -> _Row | Fault:
-    """The row, or a fault where a text in it has half a surrogate pair: there is no such text in UTF-8."""
+def _without_unheld_values(row: _Row | Fault) -> _Row | Fault:
+    """The row, or a fault where a text in it has half a surrogate pair, which UTF-8 does not have, or a number is sNaN."""
     if type(row) is dict:
         for name, value in row.items():
+            if holds_signaling_nan(value):
+                return _fault(f"column {name!r} holds a signaling NaN (sNaN), which is not a number", row)
             try:
                 json_text(value).encode()
             except UnicodeEncodeError:

@@ -96,6 +96,15 @@ def test_wildcards_in_folder_or_key_are_plain_characters(tmp_path: Path) -> None
     assert manifest.enqueued_rows == 2
 
 
+def test_a_key_that_the_path_does_not_name_may_have_any_characters(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    source = ParquetFiles(path="{landing}/t/2013-01-01.parquet")
+
+    (chunk,) = source.chunks(Partition(key="a/b"), Scope(tmp_path, tmp_path, 9))
+
+    assert chunk.rows == 3
+
+
 @pytest.mark.parametrize("key", ["../secret", "a/b", "..", ".", "", "a\x00b", "a\\b", "/etc/passwd", "a/"])
 def test_a_key_does_not_leave_its_folder(tmp_path: Path, key: str) -> None:
     with pytest.raises(SourceError, match="would leave its folder"):

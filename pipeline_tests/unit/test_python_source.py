@@ -473,3 +473,43 @@ def test_a_function_whose_end_fails_does_not_hide_why_it_was_ended(tmp_path: Pat
     next(coming)
 
     coming.close()  # type: ignore[attr-defined] # it is a generator
+
+
+# ---- values that no column holds ------------------------------------------------------------------------------------------
+
+_SNAN = Decimal("sNaN")
+
+
+@pytest.mark.parametrize("value", [_SNAN, [Decimal(1), _SNAN], {"a": _SNAN}, [{"a": [_SNAN]}]], ids=repr)
+def test_a_signaling_nan_costs_its_row_at_any_depth(tmp_path: Path, value: object) -> None:
+    rows = rows_of(tmp_path, lambda _: iter([{"n": 1, "d": Decimal("1.5")}, {"n": 2, "d": value}, {"n": 3, "d": None}]))
+
+    assert [row[FAULT] for row in rows] == [
+        None,
+        "column 'd' holds a signaling NaN (sNaN), which is not a number",
+        None,
+    ]
+    assert [(row["n"], row["d"]) for row in rows] == [(1, Decimal("1.5")), (None, None), (3, None)]
+    assert b"sNaN" in rows[1][LINE]
+
+
+@pytest.mark.parametrize("value", [_SNAN, "\ud800"], ids=["sNaN", "half a surrogate"])
+def test_a_value_in_a_frame_of_objects_that_no_column_holds_costs_its_row(tmp_path: Path, value: object) -> None:
+    frames = [
+        pd.DataFrame({"n": [1, 2], "o": pd.Series([Decimal(1), value], dtype=object)}),
+        pl.DataFrame({"n": [1, 2], "o": pl.Series([Decimal(1), value], dtype=pl.Object)}),
+    ]
+
+    for number, frame in enumerate(frames):
+        (tmp_path / str(number)).mkdir()
+        rows = rows_of(tmp_path / str(number), lambda _, frame=frame: frame)
+
+        assert [bool(row[FAULT]) for row in rows] == [False, True]
+        assert (rows[0]["n"], rows[0]["o"]) == (1, Decimal(1))
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_other_decimals_that_are_not_finite_are_what_they_were(tmp_path: Path, value: str) -> None:
+    rows = rows_of(tmp_path, lambda _: iter([{"d": Decimal("1.5")}, {"d": Decimal(value)}]))
+
+    assert rows == [{"d": {"rowledger json": "1.5"}}, {"d": {"rowledger json": value}}]
