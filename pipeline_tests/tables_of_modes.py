@@ -46,6 +46,15 @@ class SpooledSales(SpooledSource):
         yield from Spool(scope).write([pl.read_parquet(file)], origin=file.name)
 
 
+class OneFile(SpooledSource):
+    """The same file for whatever key."""
+
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:  # noqa: ARG002
+        yield from Spool(scope).write(
+            [pl.read_parquet(scope.landing_dir / "sales" / "one.parquet")], origin="one.parquet"
+        )
+
+
 class Sale(BaseModel):
     """A row that can be divided by day and by region."""
 
@@ -137,6 +146,9 @@ TICKS = TableSpec(
 WEEKLY = _sales(
     "weekly", WriteMode.REPLACE, (), WeeklyPartitions(column="day", start=date(2024, 3, 1), end=date(2024, 3, 31))
 )
+ANY_KEY = _sales(
+    "any_key", WriteMode.REPLACE, (), DynamicPartitions(name="any", column="region", pattern=r"(?s).+")
+).model_copy(update={"source": OneFile()})
 MONTHLY = _sales("monthly", WriteMode.REPLACE, (), MonthlyPartitions(column="day", start=date(2024, 1, 1)))
 
 

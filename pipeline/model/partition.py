@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_KEY_BYTES_MAX = (
+    1_000  # an entry of an index of the ledger's, or of Dagster's, has 2,704 bytes; two dimensions share it
+)
+_KEY_SHOWN = 40
 _HOUR = timedelta(hours=1)
 _LOOK_AHEAD_DAYS = 400
 
@@ -364,6 +368,8 @@ def _of_key(key: str, column: str | None) -> Partition:
 
 
 def _require_usable(key: str) -> None:
-    """What Dagster cannot write on its command line, or a person cannot see."""
+    """What Dagster cannot write on its command line, a person cannot see, or an index cannot hold."""
+    if (length := len(key.encode(errors="replace"))) > _KEY_BYTES_MAX:
+        raise SpecError(f"partition key {key[:_KEY_SHOWN]!r}… has {length} bytes; at most {_KEY_BYTES_MAX} are allowed")
     if not key or key != key.strip() or not key.isprintable() or "..." in key or "," in key:
         raise SpecError(f"partition key {key!r} must not be empty, hold ',' or '...', or begin or end with a blank")

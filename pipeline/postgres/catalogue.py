@@ -1,8 +1,8 @@
 """The target table and the staging tables: read, create, compare. No function commits."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import Any
 
 import asyncpg
@@ -15,7 +15,7 @@ from pipeline.model.partition import DynamicPartitions, StaticPartitions, TimeWi
 from pipeline.model.table import QualifiedName, TableSpec, WriteMode
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.constraints import ForeignKey, UniqueIndex, read_foreign_keys, read_unique_indexes
-from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quote_literal, quoted
 
 __all__ = [
     "BOUNDS_CONSTRAINT",
@@ -31,6 +31,7 @@ __all__ = [
     "has_key",
     "partition_bounds",
     "partition_predicate",
+    "printed_bounds",
     "quoted",
     "read_ended_staging_tables",
     "read_target",
@@ -165,7 +166,7 @@ async def create_staging(
     for column in beside["identities"]:
         if column not in target.column_types:
             fill = (
-                f"set default nextval({_literal(target.identities[column])}::regclass)"
+                f"set default nextval({quote_literal(target.identities[column])}::regclass)"
                 if target.takes_partitions_of(partition)
                 else "drop not null"
             )
@@ -205,40 +206,63 @@ def partition_predicate(target: Target, partition: Partition) -> str | None:
     """SQL that is true for exactly the partition's rows; None for a table that is loaded whole."""
     terms = []
     for condition in partition.conditions:
-        column, type_sql = quote_identifier(condition.column), target.column_types[condition.column].sql
-        bounds = _bound_texts(target, condition)
+        column = quote_identifier(condition.column)
+        # Without its length: a cast to varchar(3) would cut a longer key short, and so ask for the rows of another one.
+        type_sql = replace(target.column_types[condition.column], length=None).sql
+        bounds = [_constant(value, quote_literal) for value in _bound_values(target, condition)]
         for operator, bound in zip((">=", "<") if len(bounds) > 1 else ("=",), bounds, strict=True):
             terms.append(f"{column} {operator} {bound}::{type_sql}")
     return " and ".join(terms) or None
 
 
 def partition_bounds(target: Target, partition: Partition) -> str:
-    """The bounds of a partition that the target takes, as ATTACH wants them and as pg_get_expr prints them."""
+    """The bounds of a partition that the target takes, as SQL for ATTACH."""
+    return _bounds(target, partition, quote_literal)
+
+
+def printed_bounds(target: Target, partition: Partition) -> str:
+    """The same bounds as pg_get_expr prints them in a session of ours: to compare with, and never to be run."""
+    return _bounds(target, partition, lambda text: "'" + text.replace("'", "''") + "'")
+
+
+def _bounds(target: Target, partition: Partition, quote: Callable[[str], str]) -> str:
     (condition,) = partition.conditions
-    bounds = _bound_texts(target, condition)
+    bounds = [_constant(value, quote) for value in _bound_values(target, condition)]
     return f"FOR VALUES FROM ({bounds[0]}) TO ({bounds[1]})" if len(bounds) > 1 else f"FOR VALUES IN ({bounds[0]})"
 
 
-def _bound_texts(target: Target, condition: Window | Equals) -> list[str]:
-    """The bounds of a window, or the one value, as literals that PostgreSQL prints in the same way, in UTC with ISO dates."""
-    type_name = target.column_types[condition.column].name
-    values = condition.bounds(type_name) if isinstance(condition, Window) else [condition.value(type_name)]
-    return [_literal(value, is_plain=type_name is TypeName.INTEGER) for value in values]
+def _bound_values(target: Target, condition: Window | Equals) -> list[object]:
+    """The two bounds of a window, or the one value; raises TargetMismatch for a key that the column cannot hold.
+
+    An integer is one only where PostgreSQL prints it without quotes: if it is not negative, and of the type integer.
+    """
+    column_type = target.column_types[condition.column]
+    if isinstance(condition, Window):
+        return list(condition.bounds(column_type.name))
+    value = condition.value(column_type.name)
+    too_long = isinstance(value, str) and column_type.length is not None and len(value) > column_type.length
+    if too_long or (column_type.name is TypeName.ENUM and value not in column_type.labels):
+        raise TargetMismatch(
+            f"target {target.name}: its column {condition.column} is {column_type.sql} and cannot hold the partition key "
+            f"{condition.text!r}; alter the column or the key"
+        )
+    is_bare = isinstance(value, bool) or (
+        isinstance(value, int) and value >= 0 and column_type.name is TypeName.INTEGER
+    )
+    return [value if is_bare or isinstance(value, date) else str(value)]
 
 
-def _literal(value: object, *, is_plain: bool = False) -> str:
-    """`is_plain` is what PostgreSQL prints without quotes: of all numbers only those of the type integer."""
+def _constant(value: object, quote: Callable[[str], str]) -> str:
     match value:
         case bool():
             return "true" if value else "false"
-        case int() if is_plain and value >= 0:
+        case int():
             return str(value)
         case datetime():
             text = value.isoformat(" ")
-            text = text.removesuffix(":00") if text.endswith("+00:00") else text
+            return quote(text.removesuffix(":00") if text.endswith("+00:00") else text)
         case _:
-            text = str(value)
-    return "'" + text.replace("'", "''") + "'"
+            return quote(str(value))
 
 
 async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:

@@ -1,4 +1,4 @@
-"""The SQL of `sql/`: named queries and migrations, read once; and the one place that quotes identifiers.
+"""The SQL of `sql/`: named queries and migrations, read once; and the one place that quotes identifiers and literals.
 
 Python holds the names only. The folder stands at the top of a checkout, and inside the package in a wheel.
 """
@@ -18,6 +18,7 @@ __all__ = [
     "parse_queries",
     "query",
     "quote_identifier",
+    "quote_literal",
     "quoted",
     "read_migrations",
 ]
@@ -64,13 +65,26 @@ def quote_identifier(name: str) -> str:
     Raises TargetMismatch for a name that the server would cut short, and so take for another.
     """
     if not name or "\0" in name:
-        raise ValueError(f"{name!r} cannot be an SQL identifier")
+        raise TargetMismatch(f"the name {name!r} is empty or contains a NUL character; PostgreSQL has no such name")
     if (length := len(name.encode())) > _NAME_BYTES_MAX:
         raise TargetMismatch(
             f"the name {name!r} has {length} bytes, and PostgreSQL keeps {_NAME_BYTES_MAX}; choose a shorter one (a field may "
             "read its column of the source by validation_alias)"
         )
     return '"' + name.replace('"', '""') + '"'
+
+
+def quote_literal(text: str) -> str:
+    """The text as a string constant, where DDL takes no parameter; it means the same under every setting of the session.
+
+    Without a backslash a plain constant does; with one only the escape form, since standard_conforming_strings may be off.
+    """
+    if "\0" in text:
+        raise TargetMismatch(f"the text {text!r} contains a NUL character, which PostgreSQL cannot store")
+    quotes_doubled = text.replace("'", "''")
+    if "\\" not in text:
+        return f"'{quotes_doubled}'"
+    return "E'" + quotes_doubled.replace("\\", "\\\\") + "'"
 
 
 def quoted(schema_name: str, table_name: str) -> str:

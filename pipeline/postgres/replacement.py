@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from pipeline.model.division import Partition
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, partition_bounds, partition_predicate, quoted
+from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, partition_predicate, printed_bounds, quoted
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.queries import query
 
@@ -106,7 +106,7 @@ async def read_attached(
         f"explain (verbose, costs off, format json) select from {target.sql} where {predicate}"
     )
     leaves = [quoted(*name) for name in _scanned(json.loads(explained)[0]["Plan"])]
-    rows = await connection.fetch(query("attached_partitions"), target.oid, partition_bounds(target, partition), leaves)
+    rows = await connection.fetch(query("attached_partitions"), target.oid, printed_bounds(target, partition), leaves)
     old = next((row for row in rows if not row["is_default"]), None)
     default = next((row for row in rows if row["is_default"]), None)
     return old, default

@@ -286,3 +286,10 @@ def test_rows_are_told_apart_only_where_every_dimension_has_a_column() -> None:
     assert DAY_AND_AIRPORT.identifies_rows
     assert not _PLAIN.identifies_rows
     assert not MultiPartitions(dimensions={"a": _PLAIN, "b": AIRPORTS}).identifies_rows
+
+
+def test_a_key_that_no_index_could_hold_is_refused() -> None:
+    keys = DynamicPartitions(name="any", column="k", pattern=r".+")
+    assert keys.partition("k" * 1_000).key == "k" * 1_000
+    with pytest.raises(UnknownPartition, match="has 1002 bytes; at most 1000 are allowed"):
+        keys.partition("é" * 501)
