@@ -44,7 +44,7 @@ HOSTILE = {
     "idle_session_timeout": "20ms",
     "jit": "on",
     "session_replication_role": "replica",
-    "transaction_timeout": "1s",
+    "transaction_timeout": "10s",  # the server counts from before the first statement
     "enable_seqscan": "off",
     "synchronous_commit": "off",
 }
@@ -77,8 +77,9 @@ def hostile_settings(database: str) -> Iterator[None]:
     )
     try:
         yield
-    finally:
-        execute(database, f"alter role current_user in database {name} reset all")
+    finally:  # by way of another database, where they do not hold
+        elsewhere = urlsplit(database)._replace(path="/postgres").geturl()
+        execute(elsewhere, f"alter role current_user in database {name} reset all")
 
 
 def _settings_of_a_session(url: str, *names: str) -> dict[str, str]:
