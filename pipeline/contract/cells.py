@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.contract.documents import marked
 from pipeline.contract.dynamic import dynamic_texts
 from pipeline.contract.payloads import holds_times, parse_dynamic
 from pipeline.contract.read import unheld
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.model.source import DYNAMIC
 
-__all__ = ["flattened", "holds_decimals", "python_values", "rows_of", "unheld_cells"]
+__all__ = ["field_values", "flattened", "holds_decimals", "python_values", "rows_of", "unheld_cells"]
 
 
 def holds_decimals(rules: FieldRules) -> bool:
@@ -28,6 +29,14 @@ def python_values(source: pl.Series, *, exact: bool = False) -> list[Any]:
     if isinstance(source.dtype, pl.Categorical | pl.Enum):
         source = source.cast(pl.String)
     return source.to_list()
+
+
+def field_values(rules: FieldRules, source: pl.Series) -> list[Any]:
+    """The cells as Python values for that field; where it may take anything, decimals are ExactNumber."""
+    values = python_values(source, exact=holds_decimals(rules))
+    if rules.kind in {Kind.JSON, Kind.ANY} and not rules.is_taken_charge_of:
+        return [marked(value) for value in values]
+    return values
 
 
 def unheld_cells(source: pl.Series) -> list[tuple[pl.Series, str]]:

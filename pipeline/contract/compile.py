@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined, SchemaError
 
 from pipeline.contract.annotations import Draft, gather, kind_and_type, unwrap
 from pipeline.contract.defaults import constant_of, refuse_volatile
+from pipeline.contract.documents import reads_json_text
 from pipeline.contract.rules import Bound, FieldRules, Kind
 from pipeline.errors import ContractError
 from pipeline.model.column import Column, ColumnType
@@ -252,6 +253,10 @@ def _adapter(draft: Draft, annotation: Any) -> TypeAdapter[Any]:
             # A dataclass or a TypedDict that is a field follows the model's config, which pydantic takes for no root type.
             adapter = TypeAdapter(cast("type[Any]", annotation | None), config=cast("ConfigDict", config))
         refuse_volatile(draft.where, adapter.core_schema)
+        if reads_json_text(adapter.core_schema):
+            from pipeline.contract.json_texts import lossless_validator  # noqa: PLC0415, few models have such fields
+
+            adapter.validator = lossless_validator(adapter.core_schema, config)
     except (PydanticSchemaGenerationError, PydanticUserError, SchemaError, TypeError) as error:
         raise ContractError(f"{draft.where}: pydantic refuses the declaration: {error}") from None
     return adapter

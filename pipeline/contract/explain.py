@@ -25,9 +25,11 @@ from pipeline.contract.values import Verdict, fit_value
 from pipeline.model.column import ColumnType
 
 __all__ = [
+    "JSON_TEXT_ERROR",
     "Verdict",
     "constants_in",
     "conversion_made",
+    "converted",
     "field_names",
     "judge",
     "names_in",
@@ -55,6 +57,8 @@ _QUOTING_ERRORS = (
     "timezone_offset", "json_invalid", "url_syntax_violation",
 )  # fmt: skip
 _PYDANTICS_OWN = frozenset(get_args(core_schema.ErrorType))
+JSON_TEXT_ERROR = "rowledger_json_text"
+"""The type of our own errors about JSON that came as text; their messages are constants."""
 _USERS_OWN = {"value_error": "Value error", "assertion_error": "Assertion failed"}
 _HIDDEN = "…"
 _PIECE_LENGTH_MIN = 3
@@ -97,12 +101,13 @@ def _conversion_inside(rules: FieldRules, value: Any, valid: Any) -> str | None:
     if rules.is_taken_charge_of or rules.members is not None:
         return None
     try:
-        return _converted(value, rules.adapter.dump_python(valid, warnings=False))
+        return converted(value, rules.adapter.dump_python(valid, warnings=False))
     except (PydanticSerializationError, ValueError):
         return None  # it cannot be written either, which is found in a moment
 
 
-def _converted(value: Any, made: Any) -> str | None:
+def converted(value: Any, made: Any) -> str | None:
+    """The first silent conversion, at any depth, between a value as it came and what pydantic made of it."""
     if isinstance(made, Enum):
         made = made.value
     match value, made:
@@ -115,13 +120,13 @@ def _converted(value: Any, made: Any) -> str | None:
         case _:
             kind = _KIND_OF.get(type(made))
             return None if kind is None else _conversion(kind, value)
-    return next(filter(None, (_converted(*pair) for pair in inside)), None)
+    return next(filter(None, (converted(*pair) for pair in inside)), None)
 
 
 def silent_conversion(rules: FieldRules, value: Any) -> str | None:
     """A conversion that pydantic's lax mode makes, and that would change a value or its meaning unseen."""
     if isinstance(value, Unreadable):
-        return "is JSON that cannot be read: it is nested too deeply, or has a number of too many digits"
+        return value.reason
     if rules.is_taken_charge_of or value is None:
         return None
     if rules.alternatives:
@@ -246,6 +251,8 @@ def _message(detail: Any, constants: Callable[[], Collection[str]]) -> str:
         message = f"{_USERS_OWN[kind]}, {_constant_words(str(error), _constants(error.__traceback__))}"
     elif kind == "union_tag_invalid":
         message = f"Input tag does not match any of the expected tags: {detail['ctx']['expected_tags']}"
+    elif kind == JSON_TEXT_ERROR:
+        return message
     elif not _is_pydantics_own(detail):
         message = _constant_words(message, constants())
     elif kind.endswith(_QUOTING_ERRORS):

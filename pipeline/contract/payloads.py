@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from pipeline.contract.documents import RepeatedKey, parse_json
 from pipeline.contract.dynamic import dynamic_texts
 from pipeline.errors import SourceError
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
@@ -94,7 +95,10 @@ def frame_of_payloads(payloads: Sequence[str], schema: Mapping[str, pl.DataType]
 
 
 class Unreadable:
-    """In place of a value whose JSON Python does not read: nested too deeply, or with a number of thousands of digits."""
+    """In place of a value whose JSON cannot be read without loss, and why."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 def parse_dynamic(text: str, *, exact: bool) -> Any:
@@ -103,9 +107,11 @@ def parse_dynamic(text: str, *, exact: bool) -> Any:
     Fractions are Decimal where `exact`, and wherever a double would lose digits of them.
     """
     try:
-        value = json.loads(text, parse_float=Decimal if exact else _double_if_exact)
+        value = parse_json(text, exact=exact)
+    except RepeatedKey:
+        return Unreadable("is JSON that has a key twice")
     except (ValueError, RecursionError):
-        return Unreadable()
+        return Unreadable("is JSON that cannot be read: it is nested too deeply, or has a number of too many digits")
     if isinstance(value, dict) and value.keys() == {"base64"}:
         try:
             return base64.b64decode(value["base64"], validate=True)
@@ -129,12 +135,6 @@ def sorted_json(text: str) -> str:
                 return json.dumps(value)
 
     return written(json.loads(text, parse_float=Decimal, parse_int=Decimal))
-
-
-def _double_if_exact(text: str) -> float | Decimal:
-    double = float(text)
-    exact = Decimal(text)
-    return double if math.isfinite(double) and Decimal(repr(double)) == exact else exact
 
 
 def json_texts(values: pl.Series) -> list[str | None]:

@@ -3,13 +3,14 @@
 The same verdicts and values as the columns' way, at a fraction of its speed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from pipeline.contract.cells import holds_decimals, python_values, unheld_cells
+from pipeline.contract.cells import field_values, python_values, unheld_cells
+from pipeline.contract.documents import reads_json_text
 from pipeline.contract.drift import field_column
 from pipeline.contract.explain import constants_in, conversion_made, names_in, place_of, silent_conversion, words_of
 from pipeline.contract.read import Reading, is_native, require_readable
@@ -43,10 +44,11 @@ def check_rows(
     keys = [rule.sources[0] for rule in rules]
     validated: list[dict[str, Any] | None] = []
     explain = _Explainer(model, rules, refusals)
+    validate = _validator_of(model)
     for number in range(frame.height):
         values = (column[number] for column in cells)
         cells_of_row = {key: value for key, value in zip(keys, values, strict=True) if value is not _ABSENT}
-        validated.append(_validated(model, cells_of_row, number, explain))
+        validated.append(_validated(model, validate, cells_of_row, number, explain))
     for rule, column in zip(rules, cells, strict=True):
         if rule.kind is Kind.JSON or rule.alternatives:
             for number, found in enumerate(validated):
@@ -68,7 +70,7 @@ def _cells(rules: FieldRules, frame: pl.DataFrame, refusals: Refusals) -> Sequen
     for mask, unheld in unheld_cells(source):
         refusals.add_mask(mask, rules.name, unheld)
         source = pl.select(pl.when(~mask).then(source)).to_series()
-    values = python_values(source, exact=holds_decimals(rules))
+    values = field_values(rules, source)
     if not (scalar and is_native(rules, source.dtype)):
         for row, value in enumerate(values):
             if value is not None and (reason := silent_conversion(rules, value)) is not None:
@@ -120,10 +122,20 @@ class _Explainer:
         self._refusals.add(row, None, reason)
 
 
-def _validated(model: type[BaseModel], row: dict[str, Any], number: int, explain: _Explainer) -> dict[str, Any] | None:
+def _validator_of(model: type[BaseModel]) -> Callable[[Any], Any]:
+    if not reads_json_text(model.__pydantic_core_schema__):
+        return model.model_validate
+    from pipeline.contract.json_texts import model_validator  # noqa: PLC0415, few models have such fields
+
+    return model_validator(model).validate_python
+
+
+def _validated(
+    model: type[BaseModel], validate: Callable[[Any], Any], row: dict[str, Any], number: int, explain: _Explainer
+) -> dict[str, Any] | None:
     """The validated row's fields; None where pydantic refuses it."""
     try:
-        instance = model.model_validate(row)
+        instance = validate(row)
     except ValidationError as error:
         explain.of_error(number, error)
         return None

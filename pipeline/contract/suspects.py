@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipeline.contract.cells import holds_decimals, python_values
+from pipeline.contract.cells import field_values
 from pipeline.contract.explain import judge
 from pipeline.contract.refusals import Refusals
 from pipeline.contract.rules import FieldRules
@@ -41,7 +41,7 @@ def settle(
 
 def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[Verdict]:
     """Pydantic's verdict of each value; equal ones are judged once."""
-    values = python_values(suspects, exact=holds_decimals(rules))
+    values = field_values(rules, suspects)
     if suspects.dtype.is_nested() and suspects.dtype != DYNAMIC:
         yield from (judge(rules, target, value) for value in values)
         return

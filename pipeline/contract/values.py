@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 from pydantic_core import PydanticSerializationError
 
+from pipeline.contract.documents import may_have_exact_numbers, with_exact_numbers
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import as_frame_value, misfit
 from pipeline.model.column import ColumnType, TypeName
@@ -153,6 +154,11 @@ def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
         return Verdict(reason=SURROGATE_REASON)
     if "null" in text and _lost_not_finite(rules.adapter.dump_python(valid, warnings=False), json.loads(text)):
         return Verdict(reason="holds NaN or an infinity, which would become null in JSON")
+    if may_have_exact_numbers(text):
+        exact = with_exact_numbers(text, rules.adapter.dump_python(valid, warnings=False))
+        if exact is None:
+            return Verdict(reason="holds NaN or an infinity, which JSON does not have")
+        text = exact
     if target.name is TypeName.JSONB and "\\u0000" in text and _NUL_ESCAPE.search(text):
         return Verdict(reason=NUL_REASON)
     return Verdict(value=text)

@@ -1,0 +1,142 @@
+"""Numbers of JSON documents with all their digits: how they are read, kept among Python values, and written.
+
+JSON's numbers have any number of digits, a double has 17. Where the row model says what a number is (a Decimal, a float), that
+counts; where it takes anything, the number stays what it was.
+"""
+
+# ruff: noqa: ANN401, a document may be anything
+
+import json
+import math
+import re
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+__all__ = [
+    "ExactNumber",
+    "RepeatedKey",
+    "double_if_exact",
+    "holds_exact",
+    "marked",
+    "may_have_exact_numbers",
+    "parse_json",
+    "reads_json_text",
+    "with_exact_numbers",
+]
+
+_MAY_BE_EXACT = re.compile(r'"(?:-?[0-9][0-9.eE+-]*|-?s?NaN[0-9]*|-?Infinity)"')
+
+
+class ExactNumber(Decimal):
+    """A document's number. Pydantic makes a Decimal of it for a Decimal field, and lets it be for one that takes anything."""
+
+    __slots__ = ()
+
+
+class RepeatedKey(ValueError):
+    """An object has a key twice: of its values all but the last would be dropped."""
+
+
+def parse_json(text: str, *, exact: bool = False) -> Any:
+    """The value of a JSON text; fractions are Decimal where `exact`, otherwise ExactNumber where a double would lose digits.
+
+    Raises ValueError, of which RepeatedKey is one, and RecursionError.
+    """
+    return json.loads(text, parse_float=Decimal if exact else double_if_exact, object_pairs_hook=_unique)
+
+
+def double_if_exact(text: str) -> float | ExactNumber:
+    """The number as a double if that has all its digits."""
+    double = float(text)
+    if math.isfinite(double) and (repr(double) == text or Decimal(repr(double)) == Decimal(text)):
+        return double
+    return ExactNumber(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise RepeatedKey
+    return made
+
+
+def marked(value: Any) -> Any:
+    """The value with its Decimals, at any depth, as ExactNumber; the value itself where it has none."""
+    match value:
+        case ExactNumber():
+            return value
+        case Decimal():
+            return ExactNumber(value)
+        case dict():
+            items = {key: marked(item) for key, item in value.items()}
+            return items if any(items[key] is not value[key] for key in items) else value
+        case list():
+            listed = [marked(item) for item in value]
+            return listed if any(made is not item for made, item in zip(listed, value, strict=True)) else value
+        case _:
+            return value
+
+
+def may_have_exact_numbers(text: str) -> bool:
+    """Whether a JSON text that pydantic wrote has a text in it that may have been an exact number."""
+    return _MAY_BE_EXACT.search(text) is not None
+
+
+def with_exact_numbers(text: str, value: Any) -> str | None:
+    """The JSON `text` that pydantic wrote of `value`, with its exact numbers as numbers: pydantic writes them as texts.
+
+    None where one of them is NaN or an infinity, which JSON does not have.
+    """
+    if not holds_exact(value):
+        return text
+    try:
+        return _written(value, json.loads(text))
+    except _NotFinite:
+        return None
+
+
+class _NotFinite(Exception):
+    pass
+
+
+def holds_exact(value: Any) -> bool:
+    """Whether there is an ExactNumber in it, at any depth."""
+    match value:
+        case ExactNumber():
+            return True
+        case dict():
+            return any(map(holds_exact, value.values()))
+        case list() | tuple() | set() | frozenset():
+            return any(map(holds_exact, value))
+        case _:
+            return False
+
+
+_dumps = partial(json.dumps, ensure_ascii=False)
+
+
+def _written(value: Any, made: Any) -> str:
+    match value, made:
+        case ExactNumber(), str():
+            if not value.is_finite():
+                raise _NotFinite
+            return str(value)
+        case dict(), dict() if len(value) == len(made):
+            pairs = zip(made.items(), value.values(), strict=True)
+            return "{" + ", ".join(f"{_dumps(key)}: {_written(item, part)}" for (key, part), item in pairs) + "}"
+        case ((list() | tuple() | set() | frozenset()), list()) if len(value) == len(made):
+            return "[" + ", ".join(_written(*pair) for pair in zip(value, made, strict=True)) + "]"
+        case _:
+            return _dumps(made)
+
+
+def reads_json_text(schema: Any) -> bool:
+    """Whether one of pydantic's own schemas has a `Json` in it, at any depth."""
+    match schema:
+        case dict():
+            return schema.get("type") == "json" or any(map(reads_json_text, schema.values()))
+        case list() | tuple():
+            return any(map(reads_json_text, schema))
+        case _:
+            return False
