@@ -328,7 +328,8 @@ def _show(shown: Shown) -> None:
         if value not in ("", None):
             click.echo(f"{name:<{width}}  {value}")
     if shown.traceback:
-        click.echo(f"\ntraceback\n{shown.traceback.rstrip()}")
+        title = "the server's words" if letter.stage in (Stage.COPY, Stage.KEY) else "traceback"
+        click.echo(f"\n{title}\n{shown.traceback.rstrip()}")
     if shown.events:
         click.echo("\nhistory")
     for event in shown.events:

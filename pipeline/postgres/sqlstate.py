@@ -203,6 +203,8 @@ def explain_refusal(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -
     # The table would be a staging table, which says nothing to a reader.
     named = [f"column {column}"] if column else []
     named += [f"constraint {constraint}"] if constraint else []
+    if is_raised(error) and not (error.sqlstate or "").startswith("P0"):  # whose names say so already
+        named.append("raised by a function of the database")
     if error.server_source_function == "ExecFindPartition":
         named.append("the table has no partition for it")
     return ", ".join([f"{_condition(error)} (SQLSTATE {error.sqlstate})", *named])
