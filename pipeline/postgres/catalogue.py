@@ -16,6 +16,7 @@ from pipeline.model.table import QualifiedName, TableSpec, WriteMode
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.constraints import ForeignKey, UniqueIndex, read_foreign_keys, read_unique_indexes
 from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quote_literal, quoted
+from pipeline.postgres.row_security import require_all_rows
 
 __all__ = [
     "BOUNDS_CONSTRAINT",
@@ -90,6 +91,8 @@ class Target:
 async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> Target:
     """The target table, created from the contract where it is missing; raises TargetMismatch where columns differ.
 
+    Raises MissingPrivilege where row security could hide rows of it.
+
     Whether each column's type can hold what the contract lets through is the contract's to say.
     """
     target = await read_target(connection, spec, contract)
@@ -106,12 +109,13 @@ async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contrac
 
 
 async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> Target | None:
-    """The target table, None where it is missing; raises TargetMismatch as `ensure_target` does. Writes nothing."""
+    """The target table, None where it is missing; raises as `ensure_target` does. Writes nothing."""
     found = await connection.fetchrow(query("find_relation"), spec.target.schema_name, spec.target.table)
     if found is None:
         return None
     if found["kind"] not in ("r", "p"):
         raise TargetMismatch(f"target {spec.target} is not a table; name another target in the table spec")
+    await require_all_rows(connection, found["oid"])
     columns = await _matching_columns(connection, spec, contract, found["oid"])
     unique_indexes = await read_unique_indexes(connection, found["oid"])
     of_key = [index for index in unique_indexes if index.is_on(spec.key)]

@@ -23,6 +23,7 @@ from pipeline.postgres.pooler import (
     require_session_pooling,
 )
 from pipeline.postgres.queries import query
+from pipeline.postgres.row_security import require_all_rows
 from pipeline.postgres.session_settings import AT_STARTUP, WANTED, pin
 from pipeline.postgres.sqlstate import summarize
 from pipeline.postgres.statements import NamingConnection
@@ -143,7 +144,7 @@ async def _connection(url: str, server_settings: dict[str, str], timeout_s: floa
 
 
 async def check_server(session: Session) -> str:
-    """The server's version; raises UnsupportedServer where a guarantee would not hold."""
+    """The server's version; raises UnsupportedServer where a guarantee would not hold, MissingPrivilege for a hidden ledger."""
     facts = await session.connection.fetchrow(query("server_facts"))
     if facts["version_num"] < _OLDEST_SERVER:
         raise UnsupportedServer(f"the server is PostgreSQL {facts['version']}; Rowledger needs 14 or newer")
@@ -151,6 +152,7 @@ async def check_server(session: Session) -> str:
         raise UnsupportedServer(
             f"the database's encoding is {facts['encoding']}; Rowledger needs UTF8 (create database … encoding 'UTF8')"
         )
+    await require_all_rows(session.connection)
     return str(facts["version"])
 
 

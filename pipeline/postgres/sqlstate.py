@@ -218,7 +218,10 @@ def summarize(error: BaseException) -> str:
     if isinstance(error, asyncpg.PostgresError):
         statement = statement_of(error)
         parts = [f"{explain_refusal(error)}{f' in {statement}' if statement else ''}"]
-        if (remedy := _REMEDIES.get(error.sqlstate or "")) and not is_raised(error):
+        is_hidden = error.server_source_filename == "rls.c"  # row_security is off: an error instead of rows left out
+        if is_hidden:
+            parts.append("row security applies to this role on a table: give the role BYPASSRLS")
+        elif (remedy := _REMEDIES.get(error.sqlstate or "")) and not is_raised(error):
             parts.append(remedy)
         return ", ".join(parts)
     text = str(error).splitlines() if isinstance(error, _SPEAKING) and not isinstance(error, ValueError) else []

@@ -146,3 +146,18 @@ select conname::text as name, pg_get_expr(conbin, conrelid) as expression
 from pg_constraint
 where conrelid = to_regclass($1) and contype = 'c'
 order by conname;
+
+-- name: row_security
+-- Tables on which row security applies to this role: the target ($1) and the parents of its foreign keys, or else the ledger's.
+select namespace.nspname::text as schema_name, class.relname::text as table_name,
+    pg_has_role(class.relowner, 'usage') as is_owner
+from pg_class as class
+join pg_namespace as namespace on namespace.oid = class.relnamespace
+where class.relrowsecurity and row_security_active(class.oid)
+    and case
+        when $1::oid is null then namespace.nspname = 'rowledger' and class.relname !~ '^staging_[0-9]+$'
+        else class.oid = $1 or class.oid in (
+            select confrelid from pg_constraint where conrelid = $1 and contype = 'f'
+        )
+    end
+order by 1, 2;
