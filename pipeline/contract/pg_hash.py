@@ -28,7 +28,7 @@ def hash_byte_strings(content: npt.NDArray[np.uint8], offsets: npt.NDArray[np.in
     # A value's last block is read as 12 bytes, so the last value's may reach beyond the content.
     padded = np.zeros(content.size + _BLOCK_BYTES, dtype=np.uint8)
     padded[: content.size] = content
-    blocks = np.ndarray((content.size + 1,), dtype="V12", buffer=padded, strides=(1,))
+    blocks: npt.NDArray[np.void] = np.ndarray((content.size + 1,), dtype="V12", buffer=padded, strides=(1,))
     hashes = np.empty(len(offsets) - 1, dtype=np.uint32)
     for start in range(0, len(hashes), _BATCH):
         bounds = offsets[start : start + _BATCH + 1]
