@@ -44,10 +44,12 @@ matrix: $(STAMP) ## Run check and test on every Python and PostgreSQL found here
 	$(BIN)/pip install --quiet uv
 	$(BIN)/python -m pipeline_tests.matrix $(ARGS)
 
-check: $(STAMP) ## Check format, lint, types and import layers
+check: $(STAMP) ## Check format, lint, types, migrations and import layers
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
+	cd sql/migrations && { sha256sum --check --quiet SHA256SUMS || shasum -a 256 --check SHA256SUMS; } >/dev/null 2>&1 || { \
+		echo "error: a migration was edited; restore it and write a new one, or list the new one in SHA256SUMS" >&2; exit 1; }
 	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 
 format: $(STAMP) ## Format the code and mend what the linter can mend

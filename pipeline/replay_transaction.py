@@ -44,6 +44,7 @@ from pipeline.postgres.dead_letters import (
     record_decisions,
     record_updated_rows,
 )
+from pipeline.postgres.entries import is_entry_as_written, note_entries
 from pipeline.postgres.publication import insert_statement, lock_target_against_writers, same_key
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.session import Session
@@ -116,6 +117,11 @@ async def replay_letters(
     if load is None:
         await connection.execute("rollback")
         return Replayed()
+    if not await is_entry_as_written(connection, job.load_id):
+        raise DiscrepancyFound(
+            f"load {job.load_id}: its entry in the ledger was changed by hand since Rowledger wrote it, so no dead "
+            "letter of it is replayed; look at `rowledger verify`, and load the partition again"
+        )
     # What a lost attempt of this very replay has settled, or somebody has changed meanwhile, is not what was prepared.
     unchanged = await lock_letters(connection, letters)
     letters = [letter for letter in letters if letter.dead_letter_id in unchanged]
@@ -377,6 +383,7 @@ class _Writing:
 
         if self._updated_rows:
             await self._record_updates()
+        await note_entries(self._connection, [self._job.load_id])
 
     async def _record_updates(self) -> None:
         """What was overwritten counts against what was written, when the table is held against the ledger."""

@@ -196,6 +196,18 @@ def assert_nothing_left_over(database: str, *, parent: int | None = None) -> Non
     wait_until(lambda: not sessions(database), "sessions are gone", timeout_s=10)
     assert fetch(database, "select * from rowledger.lease") == []
     assert staging_tables(database, "published") == []
+    assert edited_loads(database) == []
+
+
+def edited_loads(database: str) -> list[int]:
+    """Ended loads whose entries do not have the digests that Rowledger notes."""
+    rows = fetch(
+        database,
+        "select load_id from rowledger.load as entry where state <> 'loading' and ("
+        "entry_digest is distinct from rowledger.digest_of_entry(entry) or "
+        "chunks_digest is distinct from rowledger.digest_of_chunks(load_id))",
+    )
+    return [row[0] for row in rows]
 
 
 def sessions(database: str) -> list[str]:

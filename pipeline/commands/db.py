@@ -1,11 +1,14 @@
 """`rowledger db`: the embedded server by hand, and psql on whichever server is in use."""
 
 import os
+from collections.abc import Sequence
 
 import click
 
 from pipeline.errors import RowledgerError
+from pipeline.operations.migrate import run_migrate
 from pipeline.postgres.database import embedded_server, split_password, target_url
+from pipeline.postgres.ledger_script import ledger_script
 from pipeline.settings import settings
 
 __all__ = ["db"]
@@ -66,6 +69,40 @@ def psql(arguments: tuple[str, ...]) -> None:
         )
     except OSError as error:
         raise RowledgerError(f"cannot run {program}: {error.strerror}") from error
+
+
+@db.command()
+@click.option(
+    "--print-sql", is_flag=True, help="Print the SQL for an admin instead, complete and for psql; connects to nothing."
+)
+@click.option(
+    "--grant-to", "writers", multiple=True, metavar="ROLE", help="A role that is to load; may be given again."
+)
+@click.option(
+    "--grant-read-to", "readers", multiple=True, metavar="ROLE", help="A role that is to read the ledger alone."
+)
+def migrate(*, print_sql: bool, writers: Sequence[str], readers: Sequence[str]) -> None:
+    """Make the ledger, or upgrade it to this version of Rowledger.
+
+    A load does the same where its role may. Runs that are at work on an older ledger are waited for. As the owner of the ledger
+    this also drops the staging tables that ended loads of any role have left.
+    """
+    if not all(name and "\0" not in name for name in (*writers, *readers)):
+        raise click.UsageError("a role's name is empty or holds NUL")
+    if print_sql:
+        click.echo(ledger_script(writers, readers), nl=False)
+        return
+    done = run_migrate(target_url(), writers=writers, readers=readers)
+    if done.before == done.after:
+        click.echo(f"the ledger is at version {done.after} already")
+    else:
+        click.echo(
+            f"the ledger is at version {done.after} now, and was {f'at {done.before}' if done.before else 'missing'}"
+        )
+    for role in (*writers, *readers):
+        click.echo(f"role {role} was granted what it needs of the ledger")
+    for note in done.notes:
+        click.echo(note)
 
 
 @db.command()

@@ -25,8 +25,9 @@ from psycopg2.sql import SQL, Identifier
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import RowledgerError
+from pipeline.errors import MissingPrivilege, RowledgerError
 from pipeline.postgres.database import dagster_url
+from pipeline.postgres.queries import quote_identifier
 from pipeline.postgres.session import connect
 
 __all__ = ["RowledgerStorage"]
@@ -143,11 +144,25 @@ def _setup_lock(url: str) -> Iterator[None]:
 
 
 def _create_schema(url: str, name: str) -> None:
-    """Create the schema at once, for the storage's own connections to see it."""
+    """Create the schema at once, for the storage's own connections to see it; raises MissingPrivilege."""
     with closing(psycopg2.connect(url, connect_timeout=CONNECT_TIMEOUT_S)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(SQL("create schema if not exists {}").format(Identifier(name)))
+            cursor.execute("select current_user, exists (select from pg_namespace where nspname = %s)", (name,))
+            role, is_there = cursor.fetchone() or ("", False)
+            if is_there:  # and not on our path: it may not be used
+                raise MissingPrivilege(
+                    f"role {role} may not use schema {name}, where Dagster's storage is; as its owner run: "
+                    f"grant usage, create on schema {quote_identifier(name)} to {quote_identifier(role)}"
+                )
+            try:
+                cursor.execute(SQL("create schema {}").format(Identifier(name)))
+            except psycopg2.errors.InsufficientPrivilege:
+                raise MissingPrivilege(
+                    f"role {role} may not create schema {name} for Dagster's storage; as the owner of the database run: "
+                    f"create schema {quote_identifier(name)} authorization {quote_identifier(role)}; or set "
+                    "ROWLEDGER_DAGSTER_DATABASE_URL to another database"
+                ) from None
 
 
 @contextmanager

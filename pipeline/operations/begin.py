@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -17,7 +17,7 @@ from pipeline.model.partition import Partition
 from pipeline.model.states import LoadState
 from pipeline.model.table import TableSpec
 from pipeline.operations.control import Control
-from pipeline.postgres.catalogue import Target, create_staging, drop_staging
+from pipeline.postgres.catalogue import Target, create_staging
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.ledger import (
     Holder,
@@ -33,6 +33,9 @@ from pipeline.postgres.ledger import (
     take_over_load,
     terminate_sessions,
 )
+from pipeline.postgres.leftovers import discard_staging
+from pipeline.postgres.locks import brief_locks
+from pipeline.postgres.migrate import require_current_ledger
 from pipeline.postgres.session import transaction
 from pipeline.settings import WriterSettings
 
@@ -40,7 +43,8 @@ __all__ = ["Beginning", "BegunLoad"]
 
 _BUSY_POLL_S = 0.5
 _FASTER = "another run that was faster"
-_CHANGED = "source, contract, plan or staging table have changed"
+_CHANGED = "source, contract, plan or staging table have changed, or another role has staged it"
+_FROZEN_LOCK_TIMEOUT_S = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class Beginning:
 
         async def attempt(connection: asyncpg.Connection) -> BegunLoad | str:
             await end_load(connection, handle, LoadState.ABANDONED, _CHANGED)
-            await drop_staging(connection, handle.staging_table)
+            await discard_staging(connection, handle.staging_table)
             return await self._begin_anew(connection)
 
         begun = await control.transaction(f"partition {self._partition.key}: start over", attempt, durable=True)
@@ -127,7 +131,8 @@ class Beginning:
         return begun
 
     async def _attempt(self, connection: asyncpg.Connection) -> BegunLoad | str:
-        """The load, or the name of whoever is at work on it."""
+        """The load, or who is at work on it."""
+        await require_current_ledger(connection)
         found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
         if found is None:
             return await self._begin_anew(connection)
@@ -135,11 +140,34 @@ class Beginning:
         if lease is not None and lease.token != self._holder.token:
             if self._watch.is_live(lease):
                 return lease.holder
-            await terminate_sessions(connection, lease.token)
+            if left := await terminate_sessions(connection, lease.token):
+                return await self._take_over_beside(connection, found, lease, left)
         return await self._take_over(connection, found)
 
+    async def _take_over_beside(
+        self, connection: asyncpg.Connection, found: LoadingLoad, lease: Lease, left: Sequence[str]
+    ) -> BegunLoad | str:
+        """Take the load over from a dead or frozen run of another role, whose sessions this one may not end.
+
+        The epoch fences them all the same; only one in the middle of a chunk holds the load's row, and is not waited for long.
+        """
+        try:
+            async with brief_locks(connection, _FROZEN_LOCK_TIMEOUT_S):
+                mine = await take_over_load(connection, found.handle, self._run_id)
+        except asyncpg.LockNotAvailableError:
+            return (
+                f"{lease.holder}, which does not answer but has {', '.join(left)} in the middle of a chunk; this role may not "
+                "end that: its own role may, or one that is granted pg_signal_backend, by select pg_terminate_backend(…)"
+            )
+        return await self._go_on(connection, found, mine)
+
     async def _take_over(self, connection: asyncpg.Connection, found: LoadingLoad) -> BegunLoad | str:
-        mine = await take_over_load(connection, found.handle, self._run_id)
+        return await self._go_on(connection, found, await take_over_load(connection, found.handle, self._run_id))
+
+    async def _go_on(
+        self, connection: asyncpg.Connection, found: LoadingLoad, mine: LoadHandle | None
+    ) -> BegunLoad | str:
+        """With the load that is ours now, or with a new one in its place."""
         if mine is None:
             return _FASTER
         if await self._can_resume(connection, found):
@@ -149,7 +177,7 @@ class Beginning:
                 return BegunLoad(mine, (), resumed=True)
             return BegunLoad(mine, await read_pending_chunks(connection, mine, self._manifest), resumed=True)
         await end_load(connection, mine, LoadState.ABANDONED, _CHANGED)
-        await drop_staging(connection, mine.staging_table)
+        await discard_staging(connection, mine.staging_table)
         return await self._begin_anew(connection)
 
     async def _can_resume(self, connection: asyncpg.Connection, found: LoadingLoad) -> bool:

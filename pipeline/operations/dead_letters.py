@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from pipeline.errors import DatabaseUnavailable, RowledgerError
+from pipeline.errors import DatabaseUnavailable, LedgerMissing, RowledgerError
 from pipeline.model.dead_letters import LetterSelection
 from pipeline.model.replay_job import Actor
 from pipeline.model.report import RowCounts
@@ -28,6 +28,7 @@ from pipeline.operations.letter_files import (
     why_unchangeable,
     write_all,
 )
+from pipeline.operations.privileges import require_to_write_ledger
 from pipeline.postgres.dead_letters import (
     KeptDeadLetter,
     LetterEvent,
@@ -40,6 +41,7 @@ from pipeline.postgres.dead_letters import (
     read_table_of_letter,
     read_waiting_mended,
 )
+from pipeline.postgres.ledger_reader import ledger_reader
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import may_retry
@@ -89,13 +91,18 @@ class Imported:
 
 
 def list_letters(url: str, table: str, selection: LetterSelection) -> tuple[list[KeptDeadLetter], int]:
-    """Letters in source order, and how many there are without the selection's limit; raises DatabaseUnavailable."""
-    return asyncio.run(_in_transaction(url, lambda connection: find_letters(connection, table, selection)))
+    """Letters in source order, and how many there are without the selection's limit; raises what `ledger_reader` does."""
+    try:
+        return asyncio.run(_reading(url, lambda connection: find_letters(connection, table, selection)))
+    except LedgerMissing:
+        return [], 0
 
 
 def read_rows(url: str, spec: TableSpec, ids: Sequence[int], *, reveal: bool) -> dict[int, str]:
     """The rows of letters as JSON texts, as a replay would take them; sensitive values only where they are to be revealed."""
-    payloads = asyncio.run(_in_transaction(url, lambda connection: read_payloads(connection, ids)))
+    if not ids:
+        return {}
+    payloads = asyncio.run(_reading(url, lambda connection: read_payloads(connection, ids)))
     return {
         number: visible_row(spec, payload, payload.current, reveal=reveal)[0] for number, payload in payloads.items()
     }
@@ -103,7 +110,7 @@ def read_rows(url: str, spec: TableSpec, ids: Sequence[int], *, reveal: bool) ->
 
 def table_of_letter(url: str, dead_letter_id: int) -> str:
     """The name of the table that a letter belongs to; raises RowledgerError where there is none of that number."""
-    name = asyncio.run(_in_transaction(url, lambda connection: read_table_of_letter(connection, dead_letter_id)))
+    name = asyncio.run(_reading(url, lambda connection: read_table_of_letter(connection, dead_letter_id)))
     if name is None:
         raise RowledgerError(
             f"there is no dead letter {dead_letter_id}; `rowledger dead-letters list` shows those there are"
@@ -129,7 +136,7 @@ def show_letter(url: str, spec: TableSpec, dead_letter_id: int, *, reveal: bool)
             events=await read_letter_events(connection, dead_letter_id),
         )
 
-    return asyncio.run(_in_transaction(url, read))
+    return asyncio.run(_reading(url, read))
 
 
 def export_letters(url: str, spec: TableSpec, selection: LetterSelection, path: Path, *, reveal: bool) -> int:
@@ -146,7 +153,7 @@ def export_letters(url: str, spec: TableSpec, selection: LetterSelection, path: 
             os.fsync(descriptor)
         return len(letters)
 
-    return asyncio.run(_in_transaction(url, write))
+    return asyncio.run(_reading(url, write))
 
 
 def import_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> Imported:
@@ -217,7 +224,10 @@ def purge(url: str, letters: Sequence[KeptDeadLetter]) -> list[int]:
 
 def read_waiting(url: str, table: str) -> tuple[int, int | None]:
     """How many letters were mended and wait for a replay, and the number of the newest step that made one so."""
-    return asyncio.run(_in_transaction(url, lambda connection: read_waiting_mended(connection, table)))
+    try:
+        return asyncio.run(_reading(url, lambda connection: read_waiting_mended(connection, table)))
+    except LedgerMissing:
+        return 0, None
 
 
 def read_published_counts(url: str, table: str, partition_keys: Sequence[str]) -> dict[str, RowCounts]:
@@ -245,6 +255,11 @@ def _require_all_changed(spec: TableSpec, wanted: dict[int, int], changed: Seque
         )
 
 
+async def _reading(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    async with ledger_reader(url, purpose="dead-letters", limits=WriterSettings()) as connection:
+        return await work(connection)
+
+
 async def _in_transaction(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     """One transaction on a session of its own; raises DatabaseUnavailable, of which a second call finds what the first did."""
     limits = WriterSettings()
@@ -252,6 +267,7 @@ async def _in_transaction(url: str, work: Callable[[asyncpg.Connection], Awaitab
     try:
         async with asyncio.timeout(limits.statement_timeout_s):
             await check_server(session)
+            await require_to_write_ledger(session.connection, "deciding on dead letters")
             await ensure_ledger(session.connection)
             async with transaction(session.connection):
                 await session.connection.execute(f"set local lock_timeout = '{int(limits.lock_timeout_s)}s'")

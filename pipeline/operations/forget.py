@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pipeline.contract.check import Contract
 from pipeline.errors import PartitionBusy
 from pipeline.model.table import TableSpec
+from pipeline.operations.privileges import require_to_write_ledger
 from pipeline.operations.sums import scope_of
 from pipeline.postgres.catalogue import ensure_target
+from pipeline.postgres.entries import note_entries, read_changed_entries
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.session import check_server, connect
@@ -31,6 +33,7 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
     try:
         async with asyncio.timeout(limits.statement_timeout_s):
             await check_server(session)
+            await require_to_write_ledger(session.connection, "rowledger forget")
             await ensure_ledger(session.connection)
             keys = list(partition_keys) if partition_keys else None
             if keys is not None:
@@ -42,6 +45,9 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
                 if await session.connection.fetchval(query("is_being_loaded"), str(spec.target)):
                     raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")
                 forgotten = await session.connection.fetch(query("forget_loads"), str(spec.target), keys)
+                # Entries that were changed by hand are answered for no more either.
+                changed = [entry.load_id for entry in await read_changed_entries(session.connection, spec)]
+                await note_entries(session.connection, [*(row["load_id"] for row in forgotten), *changed])
         return sorted((row["load_id"], row["partition_key"]) for row in forgotten)
     finally:
         await session.close()

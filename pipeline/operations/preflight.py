@@ -1,6 +1,5 @@
 """What a run looks at before it begins: the server, the ledger, the target, and whether there is room for its workers."""
 
-import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +8,16 @@ from pathlib import Path
 import asyncpg
 
 from pipeline.contract.check import Contract
-from pipeline.errors import DatabaseUnavailable, NotEnoughSpace, TargetMismatch
+from pipeline.errors import DatabaseUnavailable, DiscrepancyFound, NotEnoughSpace, TargetMismatch
 from pipeline.free_space import require_free_space
 from pipeline.model.outcome import IncidentKind
 from pipeline.model.report import Incident
-from pipeline.model.table import TableSpec
-from pipeline.postgres.catalogue import Target, drop_staging, ensure_target, read_ended_staging_tables
+from pipeline.model.table import TableSpec, WriteMode
+from pipeline.operations.privileges import require_to_load
+from pipeline.postgres.catalogue import Target, ensure_target
+from pipeline.postgres.entries import read_changed_entries
 from pipeline.postgres.ledger import record_incident
+from pipeline.postgres.leftovers import sweep_staging
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
@@ -26,7 +28,7 @@ from pipeline.workers.guards import default_workers, workers_in_memory
 
 __all__ = ["Preflight", "check_before_loading"]
 
-_SWEEP_LOCK_TIMEOUT_S = 1
+_ENTRIES_NAMED = 5
 _OWN_SESSIONS = 1  # for leases and incidents
 _COMES_BY_ITSELF = ("53300", "57P03")  # too_many_connections, cannot_connect_now
 
@@ -58,10 +60,13 @@ async def check_before_loading(
         try:
             async with deadline(session, writer.statement_timeout_s):
                 await check_server(session)
-                await ensure_ledger(session.connection)
+                await require_to_load(session.connection, spec, list(contract.columns))
+                await ensure_ledger(session.connection, wait_s=writer.busy_wait_s)
+                await _require_entries_as_written(session.connection, spec)
                 await _require_space(session.connection, home, run_id)
                 target = await ensure_target(session.connection, spec, contract.columns)
-                await _sweep(session.connection)
+                for told in await sweep_staging(session.connection):
+                    say(told)
                 fitted, limited = await _fit(session, writer)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise DatabaseUnavailable(
@@ -96,6 +101,21 @@ class _NoConnectionLeft(DatabaseUnavailable):
     """The server answers, but has no room for a worker beside those who are there."""
 
 
+async def _require_entries_as_written(connection: asyncpg.Connection, spec: TableSpec) -> None:
+    """What an append or an upsert goes by: which rows an earlier load has brought, and what its loads add up to."""
+    if spec.write_mode is WriteMode.REPLACE:
+        return  # goes by nothing of the loads that it replaces
+    if changed := await read_changed_entries(connection, spec):
+        named = ", ".join(map(str, changed[:_ENTRIES_NAMED]))
+        more = f" and {len(changed) - _ENTRIES_NAMED} more" if len(changed) > _ENTRIES_NAMED else ""
+        raise DiscrepancyFound(
+            f"table {spec.name}: the ledger's entries of {named}{more} were changed by hand since Rowledger wrote "
+            f"them, and write mode {spec.write_mode} goes by them; nothing was written. Restore them; or, if the "
+            "table's rows are meant to be as they are, let the ledger answer for them no more: "
+            f"rowledger forget --table {spec.name}, after which an append adds rows that it has added before"
+        )
+
+
 async def _require_space(connection: asyncpg.Connection, home: Path, run_id: str | None) -> None:
     """The run's log, and what it spools, go to the local disk."""
     try:
@@ -104,14 +124,6 @@ async def _require_space(connection: asyncpg.Connection, home: Path, run_id: str
         incident = Incident.of_run(IncidentKind.FREE_DISK, str(shortage))
         await record_incident(connection, incident, load_id=None, host=socket.gethostname(), run_id=run_id)
         raise
-
-
-async def _sweep(connection: asyncpg.Connection) -> None:
-    """Drop staging tables of loads that have ended."""
-    await connection.execute(f"set lock_timeout = '{_SWEEP_LOCK_TIMEOUT_S}s'")
-    for staging in await read_ended_staging_tables(connection):
-        with contextlib.suppress(asyncpg.LockNotAvailableError):  # somebody reads it: a later run drops it
-            await drop_staging(connection, staging)
 
 
 async def _fit(session: Session, writer: WriterSettings) -> tuple[WriterSettings, tuple[tuple[IncidentKind, str], ...]]:

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, RowledgerError, TargetMismatch
+from pipeline.errors import (
+    DeadLetterBudgetSpent,
+    DiscrepancyFound,
+    Fenced,
+    MissingPrivilege,
+    RowledgerError,
+    TargetMismatch,
+)
 from pipeline.failpoints import Place, async_failpoint
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
@@ -33,7 +40,7 @@ from pipeline.postgres.catalogue import (
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.evolution import align_staging
 from pipeline.postgres.ledger import ChunkTotals, end_load, read_chunk_totals, read_pending_chunks
-from pipeline.postgres.publication import lock_target_against_writers
+from pipeline.postgres.publication import create_partition_statement, lock_target_against_writers
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import may_retry
 from pipeline.postgres.sqlstate import summarize
@@ -115,7 +122,7 @@ async def find_repeated(
 
     async def look(connection: asyncpg.Connection) -> Verdict | None:
         earlier = await read_repeated_load(connection, spec, partition, manifest)
-        return None if earlier is None else await _repeated(connection, spec, target, partition, earlier)
+        return None if earlier is None else await _repeated(connection, spec, target, partition, manifest, earlier)
 
     return await control.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
 
@@ -176,6 +183,14 @@ async def _publish(
     except asyncpg.PostgresError as error:
         if may_retry(error):
             raise
+        if isinstance(error, asyncpg.InsufficientPrivilegeError):
+            raise MissingPrivilege(
+                f"{load.name}: this role lacks a privilege that publishing into {load.spec.target} takes ({summarize(error)}); "
+                "nothing was published. It was revoked since the run began, or a trigger or function of the table needs it: "
+                "grant it, then rerun"
+            ) from None
+        if error.server_source_function == "ExecFindPartition" and not load.target.is_ours:
+            _require_partition(load)
         refused = _RowsRefused if may_be_about_rows(error) else TargetMismatch
         kind = _Collided if isinstance(error, asyncpg.UniqueViolationError) else refused
         raise kind(  # without its cause, whose text may quote a row
@@ -191,9 +206,21 @@ async def _publish(
     return Verdict(totals, _balance_with(checks, note, counts), None, note)
 
 
+def _require_partition(load: FinishedLoad) -> None:
+    """Raise MissingPrivilege where the table has no partition for these rows, and belongs to another role."""
+    target = load.target
+    if target.is_divided_like(load.partition):
+        statement = create_partition_statement(target, load.partition)
+        raise MissingPrivilege(
+            f"{load.name}: target {target.name} has no partition for these rows, and this role may not create one; nothing was "
+            f"published. As the owner run: {statement}; then rerun",
+            statements=[statement],
+        ) from None
+
+
 async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> Verdict:
     """The rows are in the table: nothing is added, and the dead letters are those of the load that has brought them."""
-    verdict = await _repeated(connection, load.spec, load.target, load.partition, earlier)
+    verdict = await _repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
     await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)
     await drop_staging(connection, load.handle.staging_table)
     await end_load(connection, load.handle, LoadState.REPEATED, verdict.note)
@@ -201,7 +228,12 @@ async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, e
 
 
 async def _repeated(
-    connection: asyncpg.Connection, spec: TableSpec, target: Target, partition: Partition, earlier: int
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    target: Target,
+    partition: Partition,
+    manifest: Manifest,
+    earlier: int,
 ) -> Verdict:
     """The verdict on rows that an earlier load has appended: that load's own figures, and whether the table still has them.
 
@@ -209,8 +241,15 @@ async def _repeated(
     """
     note = f"already appended by load {earlier}; nothing was added"
     totals = await read_chunk_totals(connection, earlier)
+    if totals.enqueued_rows != manifest.enqueued_rows:
+        raise DiscrepancyFound(
+            f"table {spec.name}, partition {partition.key}: the ledger says that load {earlier} has appended these "
+            f"rows, but it enqueued {totals.enqueued_rows} and the source has {manifest.enqueued_rows}: the ledger was "
+            "changed by hand. Restore the load's entry, or let the ledger answer for it no more: "
+            f"rowledger forget --table {spec.name}"
+        )
     (verification,) = await verify_published(connection, spec, target, [partition.key])
-    if not verification.passed:
+    if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *_parts(target)):
         # Another load may have been published between the ledger's figures and the table's: now nobody writes meanwhile.
         await lock_target_against_writers(connection, target)
         (verification,) = await verify_published(connection, spec, target, [partition.key])
@@ -233,6 +272,10 @@ async def _repeated(
             f"rowledger forget --table {spec.name} --partition {partition.key}, then rerun"
         )
     return Verdict(totals, (*checks, budget), error, note)
+
+
+def _parts(target: Target) -> tuple[str, str]:
+    return target.name.schema_name, target.name.table
 
 
 def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int]) -> tuple[Check, ...]:
@@ -272,7 +315,7 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             earlier = await read_repeated_load(connection, load.spec, load.partition, load.manifest)
             if earlier is None:
                 raise DiscrepancyFound(f"{load.name}: the load that had appended these rows is forgotten; rerun")
-            return await _repeated(connection, load.spec, load.target, load.partition, earlier)
+            return await _repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
         case LoadState.PUBLISHED:  # the table has other loads' rows too
             totals = await read_chunk_totals(connection, load.handle.load_id)
             (verification,) = await verify_published(connection, load.spec, load.target, [load.partition.key])

@@ -34,6 +34,7 @@ from pipeline.model.states import LetterState, LoadState
 from pipeline.model.table import Drift, TableSpec
 from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
+from pipeline.operations.privileges import require_to_load
 from pipeline.operations.replay_worker import ReplayWorker
 from pipeline.postgres.catalogue import ensure_target
 from pipeline.postgres.dead_letters import (
@@ -138,6 +139,7 @@ async def _look(
     try:
         async with asyncio.timeout(writer.statement_timeout_s):
             await check_server(session)
+            await require_to_load(session.connection, spec, list(Contract.of(spec.row).columns))
             await ensure_ledger(session.connection)
             letters, _ = await find_letters(session.connection, spec.name, selection)
             _require_found(spec, selection, letters)

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -16,6 +16,7 @@ from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
 from pipeline.operations.sums import read_expected, scope_of
 from pipeline.postgres.catalogue import Target, partition_predicate, read_target
+from pipeline.postgres.entries import read_changed_entries
 from pipeline.postgres.evolution import with_columns
 from pipeline.postgres.ledger import ChunkTotals, read_chunk_totals
 from pipeline.postgres.ledger_reader import ledger_reader
@@ -71,9 +72,10 @@ async def verify_published(
         names = await connection.fetch(query("published_columns"), str(spec.target))
         target = await with_columns(connection, target, [row["name"] for row in names])
     comparing = _Comparing(connection, spec, target)
+    changed = {entry.load_id for entry in await read_changed_entries(connection, spec, published=True)}
     verifications = []
     for key, own in itertools.groupby(loads, key=lambda load: str(load["partition_key"])):
-        verifications.append(await _verify(connection, comparing, key, list(own)))
+        verifications.append(await _verify(connection, comparing, key, list(own), changed))
     return verifications
 
 
@@ -139,9 +141,17 @@ class _Comparing:
 
 
 async def _verify(
-    connection: asyncpg.Connection, comparing: _Comparing, partition_key: str, loads: Sequence[asyncpg.Record]
+    connection: asyncpg.Connection,
+    comparing: _Comparing,
+    partition_key: str,
+    loads: Sequence[asyncpg.Record],
+    changed: Collection[int],
 ) -> PartitionVerification:
-    problems: list[str] = []
+    problems = [
+        f"the ledger's entry of load {load['load_id']} was changed by hand since Rowledger wrote it"
+        for load in loads
+        if load["load_id"] in changed
+    ]
     enqueued_rows = written_rows = dead_letters = 0
     for load in loads:
         totals = await read_chunk_totals(connection, load["load_id"])

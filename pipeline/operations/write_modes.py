@@ -19,6 +19,7 @@ from pipeline.operations.reconcile import Measured, fingerprint_check, measure_r
 from pipeline.operations.sums import Base, Scope, ensure_base, scope_of
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, drop_staging, partition_predicate, quoted
 from pipeline.postgres.chunk_ledger import LoadHandle
+from pipeline.postgres.entries import note_entries
 from pipeline.postgres.ledger import ChunkTotals
 from pipeline.postgres.publication import (
     ensure_partition,
@@ -105,9 +106,10 @@ async def _replace(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
 ) -> Published:
     """Without moving a row where the target allows it, otherwise by deleting and inserting."""
-    await connection.execute(
+    replaced = await connection.fetch(
         query("replace_published_load"), str(load.spec.target), load.partition.key, not load.partition.conditions
     )
+    await note_entries(connection, [row["load_id"] for row in replaced])
     await _record(connection, load)
     obstacle = await _move(connection, load, settings, replaces=True)
     if obstacle is None:

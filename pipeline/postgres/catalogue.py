@@ -34,7 +34,6 @@ __all__ = [
     "partition_predicate",
     "printed_bounds",
     "quoted",
-    "read_ended_staging_tables",
     "read_target",
 ]
 
@@ -49,7 +48,8 @@ class Target:
     `columns` are those that Rowledger writes, in the contract's order with the table's types. `strategy` is `r`, `l` or `h`
     for a table partitioned by range, list or hash; `partitioned_by` is its column where it is a single one.
     `key_indexes` are unique indexes on the spec's key, `unique_indexes` all others. `identities` are columns that the server
-    numbers, with their sequences.
+    numbers, with their sequences. `is_ours`: this role owns the table and may make tables in its schema, as attaching and
+    swapping need; in a table of others it inserts, updates and deletes.
     """
 
     oid: int
@@ -61,6 +61,7 @@ class Target:
     key_indexes: tuple[UniqueIndex, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     identities: Mapping[str, str] = field(default_factory=dict)
+    is_ours: bool = True
 
     @property
     def column_types(self) -> dict[str, ColumnType]:
@@ -78,7 +79,11 @@ class Target:
         return {name: sequence for name, sequence in self.identities.items() if name not in self.column_types}
 
     def takes_partitions_of(self, partition: Partition) -> bool:
-        """Whether the table is divided in the same way, so that a staging table can be attached as this partition."""
+        """Whether a staging table can be attached as this partition: the table is divided in the same way, and is ours."""
+        return self.is_ours and self.is_divided_like(partition)
+
+    def is_divided_like(self, partition: Partition) -> bool:
+        """Whether the table is partitioned by the one column that holds the partition."""
         match partition.conditions:
             case (Window(column=column),):
                 return self.strategy == "r" and self.partitioned_by == column
@@ -135,6 +140,7 @@ async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract:
         key_indexes=tuple(of_key),
         foreign_keys=await read_foreign_keys(connection, found["oid"]),
         identities={row[0]: row[1] for row in await connection.fetch(query("identity_columns"), found["oid"])},
+        is_ours=found["is_ours"],
     )
 
 
@@ -180,11 +186,6 @@ async def create_staging(
 async def drop_staging(connection: asyncpg.Connection, staging_table: str) -> None:
     """Drop a staging table, if it is still there."""
     await connection.execute(f"drop table if exists {quoted(LEDGER_SCHEMA, staging_table)}")
-
-
-async def read_ended_staging_tables(connection: asyncpg.Connection) -> list[str]:
-    """Staging tables of loads that have ended."""
-    return [row["name"] for row in await connection.fetch(query("staging_tables"))]
 
 
 async def has_key(connection: asyncpg.Connection, handle: LoadHandle) -> bool:
@@ -270,7 +271,9 @@ def _constant(value: object, quote: Callable[[str], str]) -> str:
 
 
 async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:
-    await connection.execute(f"create schema if not exists {quote_identifier(spec.target.schema_name)}")
+    # CREATE SCHEMA IF NOT EXISTS asks for the privilege first, also where the schema is there.
+    if not await connection.fetchval(query("schema_exists"), spec.target.schema_name):
+        await connection.execute(f"create schema {quote_identifier(spec.target.schema_name)}")
     for enum in {column.type.element for column in contract if column.type.name is TypeName.ENUM}:
         await _ensure_enum(connection, enum)
     lines = [

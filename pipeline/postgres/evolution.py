@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import asyncpg
 
-from pipeline.errors import TargetMismatch
+from pipeline.errors import MissingPrivilege, TargetMismatch
 from pipeline.model.column import Column
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, column_type_of, quoted
 from pipeline.postgres.chunk_ledger import LoadHandle
@@ -55,6 +55,14 @@ async def _add_missing(connection: asyncpg.Connection, table: str, oid: int, col
     for column in columns:
         if column.name not in has:
             # `if not exists`, for a neighbour may be adding it right now.
-            await connection.execute(
+            statement = (
                 f"alter table {table} add column if not exists {quote_identifier(column.name)} {column.type.sql}"
             )
+            try:
+                await connection.execute(statement)
+            except asyncpg.InsufficientPrivilegeError:
+                raise MissingPrivilege(
+                    f"target table {table} lacks column {column.name}, which the source has, and this role does not own the "
+                    f"table; nothing was written. Its owner runs: {statement}; then rerun",
+                    statements=[statement],
+                ) from None

@@ -17,7 +17,9 @@ from pipeline.model.report import Incident, PartitionStatus
 from pipeline.model.states import ChunkState, LoadState
 from pipeline.model.table import TableSpec
 from pipeline.postgres.chunk_ledger import LoadHandle, fence_load
+from pipeline.postgres.entries import note_entries
 from pipeline.postgres.queries import query
+from pipeline.version import version
 
 __all__ = [
     "ChunkTotals",
@@ -135,6 +137,7 @@ async def insert_load(
         run_id,
         contract_digest,
         manifest is not None,
+        version(),
     )
     handle = LoadHandle(row["load_id"], row["epoch"])
     if manifest is not None:
@@ -197,14 +200,18 @@ async def seal_load(connection: asyncpg.Connection, handle: LoadHandle, manifest
     return True
 
 
-async def terminate_sessions(connection: asyncpg.Connection, holder: uuid.UUID) -> int:
-    """End what a former holder still has open: a frozen process keeps its locks for as long as its sessions live."""
-    return int(await connection.fetchval(query("terminate_sessions"), holder.hex))
+async def terminate_sessions(connection: asyncpg.Connection, holder: uuid.UUID) -> list[str]:
+    """End what a former holder still has open: a frozen process keeps its locks for as long as its sessions live.
+
+    Returns the sessions that this role may not end, `server process 4711 of role etl`.
+    """
+    rows = await connection.fetch(query("terminate_sessions"), holder.hex)
+    return [f"server process {row['pid']} of role {row['role']}" for row in rows if not row["may_end"]]
 
 
 async def take_over_load(connection: asyncpg.Connection, handle: LoadHandle, run_id: str | None) -> LoadHandle | None:
     """Raise the epoch, which fences every earlier holder; None when a rival was faster."""
-    epoch = await connection.fetchval(query("take_over_load"), handle.load_id, handle.epoch, run_id)
+    epoch = await connection.fetchval(query("take_over_load"), handle.load_id, handle.epoch, run_id, version())
     return LoadHandle(handle.load_id, epoch) if epoch is not None else None
 
 
@@ -246,6 +253,7 @@ async def end_load(connection: asyncpg.Connection, handle: LoadHandle, state: Lo
     """Give the load its final state and its lease back; False when it is not ours any more."""
     ended = await connection.fetchval(query("end_load"), handle.load_id, handle.epoch, state, verdict)
     if ended is not None:
+        await note_entries(connection, [handle.load_id])
         await connection.execute(query("release_lease"), handle.load_id)
     return ended is not None
 

@@ -12,9 +12,17 @@ from pipeline.postgres.privileges import Grant, require
 from pipeline.postgres.queries import LEDGER_SCHEMA, Migration, migrations, query, quote_identifier
 from pipeline.version import version
 
-__all__ = ["LedgerFacts", "check_ledger", "ensure_ledger", "missing_on_ledger", "read_ledger_facts"]
+__all__ = [
+    "LedgerFacts",
+    "check_ledger",
+    "ensure_ledger",
+    "missing_on_ledger",
+    "read_ledger_facts",
+    "read_ledger_version",
+    "require_current_ledger",
+]
 
-_MIGRATION_LOCK = 0x726F776C
+MIGRATION_LOCK = 0x726F776C
 """Any constant serves, as long as every Rowledger uses the same one."""
 
 _LOCK_TIMEOUT_S = 5  # a running load queues behind a migration that waits for its locks
@@ -63,6 +71,14 @@ async def missing_on_ledger(connection: asyncpg.Connection, *, writes: bool) -> 
     return missing + [Grant(lacks, f"table {', '.join(tables)}") for lacks, tables in by_privileges.items()]
 
 
+async def read_ledger_version(connection: asyncpg.Connection) -> int:
+    """The newest migration that the ledger has had, 0 where there is no ledger or none that this role may read."""
+    facts = await read_ledger_facts(connection)
+    if not (facts.has_ledger and facts.may_use_schema and facts.may_read_version):
+        return 0
+    return int(await connection.fetchval(query("newest_migration")) or 0)
+
+
 async def check_ledger(connection: asyncpg.Connection) -> None:
     """See that this session can read a ledger of this version; changes nothing.
 
@@ -103,6 +119,20 @@ async def ensure_ledger(connection: asyncpg.Connection, *, wait_s: float = 30) -
         await asyncio.sleep(_POLL_S)
 
 
+async def require_current_ledger(connection: asyncpg.Connection) -> None:
+    """Hold off migrations until this transaction ends; raises LedgerMismatch where one came before it.
+
+    A migration waits for runs that it sees at work, and a run is not seen before it has begun its first load.
+    """
+    await connection.execute("lock table rowledger.load in row exclusive mode")
+    found = await connection.fetchval(query("newest_migration"))
+    if found != (known := migrations()[-1].version):
+        raise LedgerMismatch(
+            f"the ledger was brought to version {found} since this run began, and Rowledger {version()} knows version {known}; "
+            "rerun with the Rowledger that upgraded it"
+        )
+
+
 def _require_owner(facts: LedgerFacts) -> None:
     """Raise MissingPrivilege where the role can neither make nor alter the ledger."""
     if facts.has_ledger:
@@ -127,7 +157,7 @@ async def _migrate(connection: asyncpg.Connection) -> str | None:
     # A snapshot that is older than the lock would not show what a rival has just made.
     async with connection.transaction(isolation="read_committed"):
         await connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT_S}s'")
-        await connection.execute("select pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         facts = await read_ledger_facts(connection)
         if not facts.has_schema:
             await connection.execute(f"create schema {quote_identifier(LEDGER_SCHEMA)}")

@@ -32,6 +32,7 @@ from pipeline.postgres.session import transaction
 from pipeline.postgres.sqlstate import summarize
 
 __all__ = [
+    "create_partition_statement",
     "ensure_partition",
     "insert_statement",
     "lock_target_against_writers",
@@ -70,6 +71,7 @@ async def publish_by_attach(
     except (
         asyncpg.InvalidObjectDefinitionError,  # other partitions overlap
         asyncpg.DependentObjectsStillExistError,  # something hangs on the partition that would be dropped
+        asyncpg.InsufficientPrivilegeError,  # a part of the table belongs to another role
         asyncpg.IntegrityConstraintViolationError,  # rows of others refer to it, or stand in the one for all others
     ) as error:
         return summarize(error)
@@ -131,6 +133,13 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
                 f"(like {parent} including all excluding indexes excluding identity excluding statistics);"
                 f"alter table {parent} attach partition {child} {partition_bounds(target, partition)}"
             )
+
+
+def create_partition_statement(target: Target, partition: Partition) -> str:
+    """CREATE TABLE of an empty partition for the rows, for the owner of a table that is divided as they are."""
+    child = quoted(target.name.schema_name, _child_name(target.name, partition, ""))
+    parent = quoted(target.name.schema_name, target.name.table)
+    return f"create table {child} partition of {parent} {partition_bounds(target, partition)}"
 
 
 async def publish_by_insert(

@@ -59,6 +59,8 @@ async def _read_obstacle_of(
 
 async def read_swap_obstacle(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> str | None:
     """Why the staging table cannot take the target's place without taking something from others; None where it can."""
+    if not target.is_ours:
+        return f"{target.name} belongs to another role, or its schema takes no tables of this one"
     if await connection.fetchval(
         query("has_taken_its_place"), target.oid, quoted(target.name.schema_name, target.name.table)
     ):

@@ -1,5 +1,6 @@
 """Named SQL, migrations and identifiers."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 def test_the_projects_own_files_parse() -> None:
     assert query("server_facts").startswith("select")
     assert migrations()[0].version == 1
+
+
+def test_every_migration_is_the_one_that_was_committed() -> None:
+    """An edited migration differs from its line: change the ledger by a new one."""
+    folder = Path(__file__).parents[2] / "sql" / "migrations"
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    listed = {name: checksum for checksum, name in (line.split("  ") for line in lines)}
+    assert listed == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.sql")}
 
 
 def test_migrations_come_in_order(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ select current_setting('server_version_num')::integer as version_num, current_se
     current_setting('server_version') as version;
 
 -- name: find_relation
--- A table by its unquoted name, and how it is partitioned where it is.
+-- A table by its unquoted name, how it is partitioned where it is, and whether this role may attach and replace parts of it.
 select
     class.oid, class.relkind::text as kind, partitioned.partstrat::text as strategy,
+    pg_has_role(class.relowner, 'usage') and has_schema_privilege(namespace.oid, 'create') as is_ours,
     partitioned.partnatts as key_columns,
     (
         select attribute.attname from pg_attribute as attribute
@@ -79,15 +80,17 @@ from pg_attribute as attribute
 where attribute.attrelid = $1 and attribute.attidentity <> '' and not attribute.attisdropped;
 
 -- name: staging_tables
--- Staging tables whose load has ended, left behind by a process that died.
-select class.relname::text as name
+-- Staging tables whose load has ended, left behind by a process that died, and whether this role may drop them.
+select class.relname::text as name, pg_get_userbyid(class.relowner)::text as owner,
+    pg_has_role(class.relowner, 'usage') or pg_has_role(namespace.nspowner, 'usage') as is_ours
 from pg_class as class
 join pg_namespace as namespace on namespace.oid = class.relnamespace
-where namespace.nspname = 'rowledger' and class.relkind = 'r' and class.relname ~ '^staging_[0-9]+$'
+where namespace.nspname = 'rowledger' and class.relkind = 'r' and class.relname ~ '^staging_[0-9]{1,18}$'
     and not exists (
         select from rowledger.load
         where load.load_id = substring(class.relname from 9)::bigint and load.state = 'loading'
-    );
+    )
+order by class.relname;
 
 -- name: terminate_backend
 -- End one session and no other: a pid alone may have been given to somebody else by now.
@@ -136,9 +139,16 @@ select least(
 )::integer;
 
 -- name: terminate_sessions
--- End what a run has open, but for ourselves: its name ends in its holder.
-select count(pg_terminate_backend(pid)) from pg_stat_activity
-where application_name like 'rowledger % of ' || $1 and usename = session_user and pid <> pg_backend_pid();
+-- End what a run has open, but for ourselves: its name ends in its holder. A role may end the sessions of some roles only.
+with found as (
+    select activity.pid, role.rolname::text as role,
+        (pg_has_role(role.oid, 'usage') or pg_has_role('pg_signal_backend', 'usage'))
+            and (not role.rolsuper or current_setting('is_superuser') = 'on') as may_end
+    from pg_stat_activity as activity
+    join pg_roles as role on role.oid = activity.usesysid
+    where activity.application_name like 'rowledger % of ' || $1 and activity.pid <> pg_backend_pid()
+)
+select pid, role, may_end, case when may_end then pg_terminate_backend(pid) end as is_ended from found order by pid;
 
 -- name: check_constraints
 -- The CHECK constraints of a table (a quoted name), in the order in which the server applies them.

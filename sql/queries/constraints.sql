@@ -65,7 +65,8 @@ where constr.conrelid = $1 and constr.contype = 'f'
         select from pg_constraint as whole where whole.oid = constr.conparentid and whole.conrelid = constr.conrelid
     )
     and coalesce((to_jsonb(constr) ->> 'conenforced')::boolean, true)
-    and has_table_privilege(constr.confrelid, 'select') and not row_security_active(constr.confrelid)
+    and has_schema_privilege(parent.relnamespace, 'usage') and has_table_privilege(constr.confrelid, 'select')
+    and not row_security_active(constr.confrelid)
 order by constr.conname;
 
 -- name: dependants_deleted_along

@@ -1,5 +1,5 @@
 -- name: find_loading_load
--- The unfinished load of a partition, and whether somebody is at work on it.
+-- The unfinished load of a partition, whether it has a staging table that is ours, and whether a run is at work on it.
 select
     load.load_id,
     load.epoch,
@@ -9,12 +9,22 @@ select
     lease.holder,
     lease.holder_pid,
     lease.holder_host,
-    to_regclass('rowledger.staging_' || load.load_id) is not null as has_staging,
+    coalesce(
+        (
+            -- What another role has staged cannot be given a key, nor be attached.
+            select pg_has_role(staging.relowner, 'usage')
+            from pg_class as staging
+            join pg_namespace as namespace on namespace.oid = staging.relnamespace
+            where namespace.nspname = 'rowledger' and staging.relname = 'staging_' || load.load_id
+        ),
+        false
+    ) as has_staging,
     lease.renewals,
     lease.lease_s,
     exists (
         select from pg_stat_activity as activity
-        where activity.pid = lease.backend_pid and activity.backend_start = lease.backend_start
+        -- The start of another role's session is hidden from those without pg_read_all_stats.
+        where activity.pid = lease.backend_pid and coalesce(activity.backend_start, lease.backend_start) = lease.backend_start
             or activity.application_name like 'rowledger % of ' || replace(lease.holder::text, '-', '')
     ) as has_session
 from rowledger.load
@@ -24,9 +34,10 @@ where load.target = $1 and load.partition_key = $2 and load.state = 'loading';
 -- name: insert_load
 -- A new load; at most one of a partition can be loading.
 insert into rowledger.load (
-    table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id, contract_digest, sealed
+    table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id, contract_digest, sealed,
+    rowledger_version
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 returning load_id, epoch;
 
 -- name: insert_chunks
@@ -52,7 +63,7 @@ update rowledger.load set sealed = true, manifest_digest = $2, enqueued_rows = $
 
 -- name: take_over_load
 -- Raise the epoch: from this commit on no chunk transaction of the earlier holder can commit. One of two rivals wins.
-update rowledger.load set epoch = epoch + 1, run_id = $3
+update rowledger.load set epoch = epoch + 1, run_id = $3, rowledger_version = $4
 where load_id = $1 and epoch = $2 and state = 'loading'
 returning epoch;
 
@@ -187,7 +198,8 @@ select
 -- name: replace_published_load
 -- The partition's former load gives way; where the table is loaded whole ($3), every load of it does.
 update rowledger.load set state = 'replaced', ended_at = clock_timestamp()
-where target = $1 and (partition_key = $2 or $3) and state = 'published';
+where target = $1 and (partition_key = $2 or $3) and state = 'published'
+returning load_id;
 
 -- name: end_load
 -- The load's verdict; only a loading load of this epoch can get one.

@@ -4,6 +4,10 @@ select applied.version, applied.name, to_jsonb(applied) ->> 'checksum' as checks
 from rowledger.schema_version as applied
 order by applied.version;
 
+-- name: newest_migration
+-- The ledger's version.
+select max(version) from rowledger.schema_version;
+
 -- name: record_schema_version
 -- One migration done.
 insert into rowledger.schema_version (version, name) values ($1, $2);
@@ -33,7 +37,7 @@ left join pg_class as recorded on recorded.relnamespace = namespace.oid and reco
 
 -- name: living_runs
 -- Runs that are at work on this ledger, by the sessions that carry their names and by their leases.
-select distinct on (holder)
+select distinct on (named.holder)
     coalesce(activity.usename::text, '?') as role, activity.pid as backend_pid,
     load.table_name, load.partition_key, load.run_id, lease.holder_pid, lease.holder_host
 from pg_stat_activity as activity

@@ -52,10 +52,11 @@ join pg_attribute as attribute on attribute.attrelid = class.oid and attribute.a
 join pg_attrdef as fill on fill.adrelid = class.oid and fill.adnum = attribute.attnum
 join pg_depend as depends on depends.classid = 'pg_attrdef'::regclass and depends.objid = fill.oid
     and depends.refclassid = 'pg_class'::regclass
-join pg_class as sequence on sequence.oid = depends.refobjid and sequence.relkind = 'S'
+join pg_class as sequence on sequence.oid = depends.refobjid
 join pg_namespace as sequence_namespace on sequence_namespace.oid = sequence.relnamespace
 where namespace.nspname = $1 and class.relname = $2 and attribute.attname <> all ($3::text[])
-    and not has_sequence_privilege(sequence.oid, 'usage');
+    -- The function raises for what is no sequence, and the server chooses the order of conditions.
+    and case when sequence.relkind = 'S' then not has_sequence_privilege(sequence.oid, 'usage, update') else false end;
 
 -- name: relation_exists
 -- Whether there is a relation of that schema and name. Needs no privilege.
@@ -64,3 +65,28 @@ select exists (
     join pg_namespace as namespace on namespace.oid = class.relnamespace
     where namespace.nspname = $1 and class.relname = $2
 );
+
+-- name: schema_exists
+-- Whether there is a schema of that name. Needs no privilege.
+select exists (select from pg_namespace where nspname = $1);
+
+-- name: may_lock_against_writers
+-- Whether this role may lock a table against other writers, which takes one of these privileges. Needs no privilege.
+select has_table_privilege(class.oid, 'update, delete, truncate')
+from pg_class as class
+join pg_namespace as namespace on namespace.oid = class.relnamespace
+where namespace.nspname = $1 and class.relname = $2;
+
+-- name: oid_of_table
+-- A table's oid, by its schema and name; none where it is missing. Needs no privilege.
+select class.oid
+from pg_class as class
+join pg_namespace as namespace on namespace.oid = class.relnamespace
+where namespace.nspname = $1 and class.relname = $2;
+
+-- name: may_drop
+-- Whether a table is there and this role may drop it. Needs no privilege.
+select pg_has_role(class.relowner, 'usage') or pg_has_role(namespace.nspowner, 'usage')
+from pg_class as class
+join pg_namespace as namespace on namespace.oid = class.relnamespace
+where namespace.nspname = $1 and class.relname = $2;

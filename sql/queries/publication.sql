@@ -28,7 +28,9 @@ delete from rowledger.dead_letter where load_id = $1;
 select exists (
     select from rowledger.lease
     join rowledger.load using (load_id)
-    join pg_stat_activity as activity on activity.pid = lease.backend_pid and activity.backend_start = lease.backend_start
+    -- The start of another role's session is hidden from those without pg_read_all_stats.
+    join pg_stat_activity as activity on activity.pid = lease.backend_pid
+        and coalesce(activity.backend_start, lease.backend_start) = lease.backend_start
     where load.target = $1
 );
 

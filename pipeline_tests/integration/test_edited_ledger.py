@@ -1,0 +1,133 @@
+"""An ended load whose ledger entry was edited by hand makes red what would go by it; what Rowledger itself wrote does not."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DiscrepancyFound, RowledgerError
+from pipeline.model.dead_letters import LetterSelection
+from pipeline.model.manifest import Manifest
+from pipeline.model.source import Scope
+from pipeline.operations.forget import run_forget
+from pipeline.operations.verify import run_verify
+from pipeline_tests.loading import edited_loads, fetch, fetch_value, load_one, table_rows
+from pipeline_tests.replaying import replay
+from pipeline_tests.tables_of_modes import APPENDED, DAY, REPLACED, UPSERTED, sales, write_sales
+
+OTHER = sales(range(100, 250))
+EDITS = {
+    "another source's digest": "update rowledger.load set content_digest = $1 where load_id = 1",
+    "a digest of nothing": "update rowledger.load set content_digest = left('x' || $1, 8) where load_id = 1",
+    "replaced": "update rowledger.load set state = 'replaced' where load_id = 1 and $1 <> ''",
+    "abandoned": "update rowledger.load set state = 'abandoned' where load_id = 1 and $1 <> ''",
+    "another partition": "update rowledger.load set partition_key = '2024-03-09' where load_id = 1 and $1 <> ''",
+    "another write mode": "update rowledger.load set write_mode = 'upsert' where load_id = 1 and $1 <> ''",
+    "another base": "update rowledger.load set base_load_id = null where load_id = 1 and $1 <> ''",
+    "found rows": "update rowledger.load set found_rows = 7 where load_id = 1 and $1 <> ''",
+    "another manifest": "update rowledger.load set manifest_digest = left('x' || $1, 8) where load_id = 1",
+    "an epoch": "update rowledger.load set epoch = 9 where load_id = 1 and $1 <> ''",
+    "enqueued rows": "update rowledger.load set enqueued_rows = 150 where load_id = 1 and $1 <> ''",
+}
+CHUNK_EDITS = {
+    "counts that balance": "update rowledger.chunk set enqueued_rows = enqueued_rows + 50, written_rows = written_rows + 50 "
+    "where load_id = 1",
+    "filtered and added": "update rowledger.chunk set filtered_rows = 3, added_rows = 3 where load_id = 1",
+    "a fingerprint": "update rowledger.chunk set fingerprint = '{}' where load_id = 1",
+    "a chunk's digest": "update rowledger.chunk set digest = 'x' where load_id = 1",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+@pytest.mark.parametrize("again", ["the same source", "another source"])
+def test_an_append_goes_by_no_entry_that_was_edited(database: str, tmp_path: Path, edit: str, again: str) -> None:
+    write_sales(tmp_path, DAY, sales(range(100)))
+    assert load_one(database, APPENDED, tmp_path, DAY).error is None
+    before = table_rows(database, APPENDED)
+    write_sales(tmp_path, DAY, OTHER)
+    other = Manifest.of(
+        list(APPENDED.source.chunks(APPENDED.partitions.partition(DAY), Scope(tmp_path, tmp_path, 100)))
+    )
+    if again == "the same source":
+        write_sales(tmp_path, DAY, sales(range(100)))
+    fetch(database, edit, other.content_digest)
+    with pytest.raises(DiscrepancyFound, match=r"the ledger's entries of load 1 .*changed by hand.*rowledger forget"):
+        load_one(database, APPENDED, tmp_path, DAY)
+    assert table_rows(database, APPENDED) == before
+
+
+@pytest.mark.parametrize("edit", CHUNK_EDITS.values(), ids=CHUNK_EDITS)
+def test_a_repeated_append_is_confirmed_by_entries_that_are_as_written(
+    database: str, tmp_path: Path, edit: str
+) -> None:
+    write_sales(tmp_path, DAY, sales(range(100)))
+    assert load_one(database, APPENDED, tmp_path, DAY).error is None
+    fetch(database, edit)
+    (verification,) = run_verify(APPENDED, url=database)
+    assert not verification.passed
+    assert "the ledger's entry of load 1 was changed by hand" in verification.checks[0].summary
+    report = load_one(database, APPENDED, tmp_path, DAY)
+    assert isinstance(report.error, DiscrepancyFound)
+
+
+def test_a_repeated_append_must_have_enqueued_what_the_source_has(database: str, tmp_path: Path) -> None:
+    """Even where the digest of the entry was edited along."""
+    write_sales(tmp_path, DAY, sales(range(100)))
+    assert load_one(database, APPENDED, tmp_path, DAY).error is None
+    write_sales(tmp_path, DAY, OTHER)
+    other = Manifest.of(
+        list(APPENDED.source.chunks(APPENDED.partitions.partition(DAY), Scope(tmp_path, tmp_path, 100)))
+    )
+    fetch(database, EDITS["another source's digest"], other.content_digest)
+    fetch(database, "update rowledger.load as entry set entry_digest = rowledger.digest_of_entry(entry)")
+    error = load_one(database, APPENDED, tmp_path, DAY).error
+    assert isinstance(error, DiscrepancyFound)
+    assert "it enqueued 100 and the source has 150" in str(error)
+
+
+def test_an_upsert_goes_by_no_entry_that_was_edited(database: str, tmp_path: Path) -> None:
+    write_sales(tmp_path, DAY, sales(range(30)))
+    assert load_one(database, UPSERTED, tmp_path, DAY).error is None
+    fetch(database, "update rowledger.load set updated_rows = 5")
+    with pytest.raises(DiscrepancyFound, match="changed by hand"):
+        load_one(database, UPSERTED, tmp_path, DAY)
+
+
+def test_a_replay_does_not_write_over_an_edit(database: str, tmp_path: Path) -> None:
+    write_sales(tmp_path, DAY, [*sales(range(30)), *sales(range(1))])  # a key that comes twice is a dead letter
+    assert load_one(database, REPLACED, tmp_path, DAY).error is None
+    fetch(database, "delete from public.replaced where sale_id = 0")
+    fetch(
+        database, "update rowledger.chunk set enqueued_rows = enqueued_rows + 1, filtered_rows = 1 where chunk_no = 0"
+    )
+    with pytest.raises(RowledgerError, match="changed by hand"):
+        replay(database, REPLACED, LetterSelection())
+    (verification,) = run_verify(REPLACED, url=database)
+    assert "changed by hand" in verification.checks[0].summary
+
+
+def test_a_replaced_partition_needs_no_entry_of_the_load_before_it(database: str, tmp_path: Path) -> None:
+    write_sales(tmp_path, DAY, sales(range(30)))
+    assert load_one(database, REPLACED, tmp_path, DAY).error is None
+    fetch(database, "update rowledger.load set enqueued_rows = 7")
+    assert load_one(database, REPLACED, tmp_path, DAY).error is None
+    assert all(result.passed for result in run_verify(REPLACED, url=database))
+
+
+def test_forgetting_ends_the_alarm(database: str, tmp_path: Path) -> None:
+    write_sales(tmp_path, DAY, sales(range(30)))
+    assert load_one(database, APPENDED, tmp_path, DAY).error is None
+    fetch(database, "update rowledger.load set state = 'replaced'")
+    run_forget(APPENDED, url=database)
+    fetch(database, "truncate public.appended")
+    assert load_one(database, APPENDED, tmp_path, DAY).error is None
+    assert fetch_value(database, "select count(*) from public.appended") == 30
+
+
+def test_a_history_by_the_rules_is_as_it_was_written(database: str, tmp_path: Path) -> None:
+    for spec in (APPENDED, UPSERTED, REPLACED):
+        for rows in (sales(range(30)), sales(range(30)), [*sales(range(40, 60)), *sales(range(40, 41))]):
+            write_sales(tmp_path, DAY, rows)
+            assert load_one(database, spec, tmp_path, DAY).error is None
+    fetch(database, "delete from public.replaced where sale_id = 40")
+    replay(database, REPLACED, LetterSelection())
+    assert edited_loads(database) == []

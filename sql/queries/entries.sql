@@ -1,0 +1,26 @@
+-- name: digest_chunks_of_loads
+-- The first of two statements that note how loads stand in the ledger, after a change by the rules.
+update rowledger.load set chunks_digest = rowledger.digest_of_chunks(load_id) where load_id = any ($1::bigint[]);
+
+-- name: digest_loads
+-- The second: its digest is over the first's too.
+update rowledger.load as entry set entry_digest = rowledger.digest_of_entry(entry) where load_id = any ($1::bigint[]);
+
+-- name: entries_changed_by_hand
+-- Ended loads of a target ($1) or of a table spec ($2) whose entries are not as they were written; with $3 only published ones,
+-- and their chunks too.
+select entry.load_id, entry.partition_key, entry.state
+from rowledger.load as entry
+where (entry.target = $1 or entry.table_name = $2) and entry.state <> 'loading' and (not $3 or entry.state = 'published')
+    and (
+        entry.entry_digest is distinct from rowledger.digest_of_entry(entry)
+        or $3 and entry.chunks_digest is distinct from rowledger.digest_of_chunks(entry.load_id)
+    )
+order by entry.load_id;
+
+-- name: is_entry_as_written
+-- Whether a load's entry and its chunks are as they were written.
+select entry.entry_digest is not distinct from rowledger.digest_of_entry(entry)
+    and entry.chunks_digest is not distinct from rowledger.digest_of_chunks(entry.load_id)
+from rowledger.load as entry
+where entry.load_id = $1;
