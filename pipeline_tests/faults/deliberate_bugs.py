@@ -198,10 +198,10 @@ BUGS = [
             Change(
                 "sql/queries/ledger.sql",
                 """\
-update rowledger.load set epoch = epoch + 1, run_id = $3
+update rowledger.load set epoch = epoch + 1, run_id = $3, rowledger_version = $4
 """,
                 """\
-update rowledger.load set run_id = $3
+update rowledger.load set run_id = $3, rowledger_version = $4
 """,
             ),
         ),

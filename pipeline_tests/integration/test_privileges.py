@@ -44,16 +44,15 @@ def test_a_role_that_owns_one_schema_loads_with_a_ledger_schema_made_for_it(
 
 
 @pytest.mark.parametrize(
-    ("spec", "minimum"),
+    ("spec", "minimum", "divided"),
     [
-        (REPLACED, {"SELECT", "INSERT", "DELETE"}),
-        (APPENDED, {"SELECT", "INSERT"}),
-        (UPSERTED, {"SELECT", "INSERT", "UPDATE"}),
-        (PATHS, {"SELECT", "INSERT", "UPDATE"}),
+        pytest.param(REPLACED, {"SELECT", "INSERT", "DELETE"}, True, id="replace"),
+        pytest.param(REPLACED, {"SELECT", "INSERT", "DELETE"}, False, id="replace in a plain table"),
+        pytest.param(APPENDED, {"SELECT", "INSERT"}, True, id="append"),
+        pytest.param(UPSERTED, {"SELECT", "INSERT", "UPDATE"}, True, id="upsert"),
+        pytest.param(PATHS, {"SELECT", "INSERT", "UPDATE"}, False, id="append to rows that are counted together"),
     ],
-    ids=lambda value: value.name if isinstance(value, TableSpec) else "",
 )
-@pytest.mark.parametrize("divided", [False, True], ids=["plain", "partitioned"])
 def test_what_the_message_names_is_enough_and_no_more(
     database: str, role: Role, tmp_path: Path, spec: TableSpec, minimum: set[str], *, divided: bool
 ) -> None:
