@@ -1,17 +1,28 @@
-"""Composition root for Dagster: every table in `pipeline/tables/` with its asset, checks, jobs, schedule and sensor."""
+"""Composition root for Dagster: every table in `pipeline/tables/` with its asset, checks, jobs, schedule and sensor.
+
+A table whose file has a mistake does not stand in the way of the others: its asset fails with the mistake.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from pipeline.defs.assets import table_asset
+from pipeline.defs.broken import broken_table
 from pipeline.defs.checks import verify_check
 from pipeline.defs.jobs import jobs_and_schedule
-from pipeline.defs.landing import LANDING
+from pipeline.defs.landing import landing_assets
 from pipeline.defs.replay import replay_job_and_sensor
 from pipeline.defs.resources import GuardedWriter
+from pipeline.errors import SpecError
 from pipeline.model.table import TableSpec
-from pipeline.tables import all_tables
+from pipeline.tables import BrokenTable, Tables, read_tables
 
-__all__ = ["defs"]
+__all__ = ["definitions_of", "defs"]
+
+_log = logging.getLogger("rowledger")
 
 # Steps start from a fork server that has dagster loaded already: 0.3 s instead of 1.5 s a step. Nothing of ours is
 # loaded there, because polars does not survive a fork.
@@ -20,12 +31,38 @@ _executor = dg.multiprocess_executor.configured(
 )
 
 
-def _table(spec: TableSpec) -> dg.Definitions:
+def definitions_of(tables: Tables) -> dg.Definitions:
+    """Dagster's definitions of these tables, and of those that cannot be used."""
+    landing = landing_assets(tables)
+    broken = list(tables.broken)
+    usable: list[dg.Definitions] = []
+    taken = {asset.key.to_user_string() for asset in landing}
+    for spec in tables.specs.values():
+        try:
+            usable.append(_table(spec, landing))
+            taken.add(spec.name)
+        except (SpecError, dg.DagsterError) as error:
+            broken.append(BrokenTable(spec.name, f"table {spec.name}: {' '.join(str(error).split())}"))
+    return dg.Definitions.merge(
+        dg.Definitions(assets=landing, resources={"writer": GuardedWriter()}, executor=_executor),
+        *usable,
+        *_broken(broken, taken),
+    )
+
+
+def _table(spec: TableSpec, landing: Sequence[dg.AssetsDefinition]) -> dg.Definitions:
     own = dg.Definitions(assets=[table_asset(spec)], asset_checks=[verify_check(spec)])
-    return dg.Definitions.merge(own, jobs_and_schedule(spec, LANDING), replay_job_and_sensor(spec))
+    return dg.Definitions.merge(own, jobs_and_schedule(spec, landing), replay_job_and_sensor(spec))
 
 
-defs = dg.Definitions.merge(
-    dg.Definitions(assets=LANDING, resources={"writer": GuardedWriter()}, executor=_executor),
-    *(_table(spec) for spec in all_tables().values()),
-)
+def _broken(tables: Sequence[BrokenTable], taken: set[str]) -> Iterator[dg.Definitions]:
+    """Each name once, and none that a table which can be used has."""
+    for table in tables:
+        _log.warning("table %s cannot be used: %s", table.name, table.message)
+        name = re.sub(r"\W", "_", table.name, flags=re.ASCII)
+        if name not in taken:
+            taken.add(name)
+            yield broken_table(name, table.message)
+
+
+defs = definitions_of(read_tables())

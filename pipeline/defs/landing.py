@@ -5,36 +5,47 @@ from datetime import date
 
 import dagster as dg
 
+from pipeline.defs.broken import broken_asset
 from pipeline.defs.metadata import failure_of
 from pipeline.defs.partitions import partitions_definition
 from pipeline.errors import RowledgerError
 from pipeline.free_space import require_free_space
+from pipeline.model.partition import Partitions
 from pipeline.settings import settings
 from pipeline.source.nycflights import land_flights
-from pipeline.tables.flights import FLIGHTS
+from pipeline.tables import Tables
 
-__all__ = ["LANDING", "flights_landing"]
-
-
-@dg.asset(
-    group_name="landing",
-    kinds={"parquet"},
-    description="Flights that left New York's airports in 2013, a Parquet file a day.",
-    partitions_def=partitions_definition(FLIGHTS.partitions),
-    backfill_policy=dg.BackfillPolicy.single_run(),
-)
-def flights_landing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-    """Write the days of this run; a day that was landed before is written anew."""
-    days = [date.fromisoformat(key) for key in context.partition_keys]
-    try:
-        folder = settings().landing_dir / "flights"
-        require_free_space(folder, settings().disk_free_min_bytes)
-        rows = land_flights(days, folder)
-    except RowledgerError as error:
-        raise failure_of("flights_landing", error) from None
-    for key in context.partition_keys:
-        context.add_asset_metadata({"dagster/partition_row_count": rows[key]}, partition_key=key)
-    yield dg.MaterializeResult()
+__all__ = ["landing_assets"]
 
 
-LANDING = (flights_landing,)
+def landing_assets(tables: Tables) -> tuple[dg.AssetsDefinition, ...]:
+    """The landing assets of the tables that there are; one whose table cannot be used fails with that table's mistake."""
+    if (flights := tables.specs.get("flights")) is not None:
+        return (_flights_landing(flights.partitions),)
+    messages = [broken.message for broken in tables.broken if broken.name == "flights"]
+    return tuple(broken_asset("flights_landing", message, group_name="landing") for message in messages[:1])
+
+
+def _flights_landing(partitions: Partitions) -> dg.AssetsDefinition:
+    @dg.asset(
+        name="flights_landing",
+        group_name="landing",
+        kinds={"parquet"},
+        description="Flights that left New York's airports in 2013, a Parquet file a day.",
+        partitions_def=partitions_definition(partitions),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def flights_landing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        """Write the days of this run; a day that was landed before is written anew."""
+        days = [date.fromisoformat(key) for key in context.partition_keys]
+        try:
+            folder = settings().landing_dir / "flights"
+            require_free_space(folder, settings().disk_free_min_bytes)
+            rows = land_flights(days, folder)
+        except RowledgerError as error:
+            raise failure_of("flights_landing", error) from None
+        for key in context.partition_keys:
+            context.add_asset_metadata({"dagster/partition_row_count": rows[key]}, partition_key=key)
+        yield dg.MaterializeResult()
+
+    return flights_landing

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import pipeline.tables
+from pipeline.cli import cli
 from pipeline.errors import SpecError
-from pipeline.tables import all_tables, table
+from pipeline.tables import all_tables, read_tables, table
 
 HEAD = """
 from datetime import date
@@ -89,7 +91,9 @@ def test_two_tables_cannot_have_one_target(write_table: WriteTable) -> None:
     write_table("one_target", 'S = TableSpec(name="one", row=R, source=SOURCE, target="shop.things")')
     write_table("same_target", 'S = TableSpec(name="two", row=R, source=SOURCE, target="shop.things")')
 
-    with pytest.raises(SpecError, match=r"same_target.py: target shop.things is already declared in .*one_target.py"):
+    with pytest.raises(
+        SpecError, match=r"same_target.py: line 11: target shop.things is already declared in .*one_target.py"
+    ):
         all_tables()
 
 
@@ -98,3 +102,61 @@ def test_an_unknown_table_is_answered_with_the_known_ones(write_table: WriteTabl
 
     with pytest.raises(SpecError, match="known tables: known"):
         table("unknown")
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "line"),
+    [
+        ('S = TableSpec(name="broken", row=R, source=SOURCE, keys=("a",))', "broken", 11),
+        ('S = TableSpec(name="broken", row=R, source=SOURCE, key=("c",))', "broken", 11),
+        ('S = TableSpec(name="broken", row=R, source=SOURCE, key=("b",))', "broken", 11),
+        ('import nothing_of_this_name\nS = TableSpec(name="broken", row=R, source=SOURCE)', "broken", 11),
+        ('S = TableSpec(name="broken", row=R, source=SOURCE)\nraise SystemExit(3)', "broken", 12),
+        ('S = TableSpec(name="broken", row=R, source=SOURCE\n', "broken", 11),
+        (
+            'def late() -> None:\n    1 / 0\n\n\nS = TableSpec(name="broken", row=R, source=SOURCE)\nlate()',
+            "broken",
+            12,
+        ),
+        ("def broken(", "mistaken", 11),
+    ],
+)
+def test_a_file_with_a_mistake_is_named_with_its_line_and_leaves_the_others_alone(
+    write_table: WriteTable, body: str, name: str, line: int
+) -> None:
+    write_table("good", 'SPEC = TableSpec(name="good", row=R, source=SOURCE, key=("a",))')
+    write_table("mistaken", body)
+
+    tables = read_tables()
+
+    assert set(tables.specs) == {"good"}
+    (broken,) = tables.broken
+    assert broken.name == name
+    assert broken.message.startswith(f"pipeline/tables/mistaken.py: line {line}: ")
+    assert "\n" not in broken.message
+    assert table("good").name == "good"
+    with pytest.raises(SpecError, match=f"mistaken.py: line {line}: "):
+        table(name)
+
+
+def test_of_two_tables_in_a_file_only_the_one_with_the_mistake_is_unusable(write_table: WriteTable) -> None:
+    good = 'GOOD = TableSpec(name="good", row=R, source=SOURCE)'
+    write_table("both", f'{good}\nBAD = TableSpec(name="bad", row=R, source=SOURCE, key=("b",))')
+
+    tables = read_tables()
+
+    assert (set(tables.specs), [broken.name for broken in tables.broken]) == ({"good"}, ["bad"])
+
+
+def test_the_command_check_names_each_file_with_a_mistake(write_table: WriteTable) -> None:
+    write_table("good", 'SPEC = TableSpec(name="good", row=R, source=SOURCE, key=("a",))')
+    assert CliRunner().invoke(cli, ["check"]).exit_code == 0
+    write_table("first", "import nothing_of_this_name")
+    write_table("second", "def broken(")
+
+    told = CliRunner().invoke(cli, ["check"])
+
+    assert told.exit_code == 1
+    assert "table good: its file can be used" in told.output
+    assert "first.py: line 11: ModuleNotFoundError" in told.output
+    assert "second.py: line 11: SyntaxError" in told.output
