@@ -223,7 +223,7 @@ async def commit_chunk(
         connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
     ):
         raise ChunkFailed(
-            f"chunk {job.chunk.chunk_no}: {enqueued} rows enqueued and {committed.added_rows} added, but {written.height} "
+            f"{enqueued} rows enqueued and {committed.added_rows} added, but {written.height} "
             f"written, {len(letters)} dead-lettered and {committed.filtered_rows} filtered"
         )
     failpoint(Place.BEFORE_COMMIT, **job.facts)
@@ -243,10 +243,7 @@ async def _keep_what_was_learned(
             connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid
         )
     await connection.execute("commit")
-    raise DeadLetterBudgetSpent(
-        f"partition {job.partition.key}, chunk {job.chunk.chunk_no}: {len(letters)} rows refused so far, "
-        f"the partition's budget is {job.dead_letters_max}"
-    )
+    raise DeadLetterBudgetSpent(f"{len(letters)} rows refused, the partition may have {job.dead_letters_max}")
 
 
 def _without(frame: pl.DataFrame, offsets: Sequence[int]) -> pl.DataFrame:

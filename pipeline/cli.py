@@ -15,14 +15,15 @@ __all__ = ["cli", "main"]
 
 # Command → where it is defined, and the line `rowledger --help` shows for it.
 COMMANDS = {
-    "status": ("pipeline.commands.status:status", "What was enqueued, written and dead-lettered, a line a partition."),
-    "verify": ("pipeline.commands.status:verify", "Compare published partitions with the ledger."),
-    "forget": ("pipeline.commands.status:forget", "Stop answering for published rows; an append adds them again."),
+    "status": ("pipeline.commands.status:status", "What readers see of each partition, and the latest attempt at it."),
+    "verify": ("pipeline.commands.verify:verify", "Compare published partitions with the ledger."),
+    "forget": ("pipeline.commands.verify:forget", "Stop answering for published rows; an append adds them again."),
     "dead-letters": (
         "pipeline.commands.dead_letters:dead_letters",
         "Rows that were refused, and how they are brought back.",
     ),
     "incidents": ("pipeline.commands.status:incidents", "Workers that died, with pid, cause and chunk."),
+    "check": ("pipeline.commands.check:check", "Read every table's file, and say what is wrong with it."),
     "db": ("pipeline.commands.db:db", "Start, stop and reach the database."),
 }
 

@@ -23,6 +23,8 @@ __all__ = [
     "LoadCancelled",
     "MissingPrivilege",
     "NotEnoughSpace",
+    "NothingPublished",
+    "NothingRecorded",
     "PartitionBusy",
     "PoolBroken",
     "ReplayFailed",
@@ -210,12 +212,30 @@ class NotEnoughSpace(RowledgerError):
     """A disk has less room than `disk_free_min_bytes` asks for. Make room in the folder that the message names, then rerun."""
 
 
+class NothingPublished(RowledgerError, LookupError):
+    """The ledger has no published load of what was asked for: nothing to verify or forget. See `rowledger status`."""
+
+
+class NothingRecorded(RowledgerError, LookupError):
+    """The ledger knows nothing of the table, partition or dead letter that was asked for. Check its name, and the database."""
+
+
 class DiscrepancyFound(RowledgerError):
     """The database does not confirm the load. Nothing was published; the message names each figure that differs."""
 
 
 class DeadLetterBudgetSpent(RowledgerError):
-    """More rows were refused than the table's budget allows. Look at `rowledger dead-letters list`; nothing was published."""
+    """More rows were refused than the table's budget allows; nothing was published. Fix the source, the row model or the budget
+    of the table spec, then load the partition again.
+
+    `refused_rows` counts those of the whole partition, where they are known; `detail` says more of them, `command` shows them.
+    """  # noqa: D205 - one sentence says what happened, the next what to do, and both are shown to the reader
+
+    def __init__(self, message: str, *, refused_rows: int | None = None, detail: str = "", command: str = "") -> None:
+        super().__init__(message)
+        self.refused_rows = refused_rows
+        self.detail = detail
+        self.command = command
 
 
 class ReplayFailed(RowledgerError):

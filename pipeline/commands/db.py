@@ -7,7 +7,7 @@ import click
 
 from pipeline.errors import RowledgerError
 from pipeline.operations.migrate import run_migrate
-from pipeline.postgres.database import embedded_server, split_password, target_url
+from pipeline.postgres.database import embedded_server, existing_url, split_password, target_url
 from pipeline.postgres.ledger_script import ledger_script
 from pipeline.settings import settings
 
@@ -22,13 +22,14 @@ NOT_OURS = (
 def db() -> None:
     """Start, stop and reach the database.
 
-    Without ROWLEDGER_DATABASE_URL that is the embedded server, which every command starts when it needs one.
+    Without ROWLEDGER_DATABASE_URL that is the embedded server of ROWLEDGER_HOME, which every command starts when it needs one.
+    Loads create it, and so does `rowledger db start`; the other commands never do.
     """
 
 
 @db.command()
 def start() -> None:
-    """Start the embedded server unless it runs."""
+    """Start the embedded server unless it runs, creating it if there is none."""
     if settings().database_url:
         click.echo(NOT_OURS.format(action="start"), err=True)  # no failure: there is a server to work with
         return
@@ -50,15 +51,15 @@ def stop() -> None:
 
 @db.command()
 def url() -> None:
-    """Print the URL of the database with its password, starting the embedded server if need be."""
-    click.echo(target_url())
+    """Print the URL of the database with its password, starting the embedded server if it is stopped."""
+    click.echo(existing_url())
 
 
 @db.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
     """Open psql on the database; ARGUMENTS after -- go to psql."""
-    url, password = split_password(target_url())
+    url, password = split_password(existing_url())
     environment = dict(os.environ)
     if password is not None:
         environment["PGPASSWORD"] = password  # an argument could be read by everyone on this machine

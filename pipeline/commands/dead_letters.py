@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +16,9 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from pipeline.errors import RowledgerError
+from pipeline.errors import RowledgerError, SpecError
 from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection, ReplayReport
 from pipeline.model.letter import Stage
 from pipeline.model.states import LetterState
@@ -34,7 +36,7 @@ from pipeline.operations.dead_letters import (
     table_of_letter,
 )
 from pipeline.operations.replay import REPLAYABLE, person, run_replay
-from pipeline.postgres.database import target_url
+from pipeline.postgres.database import existing_url
 from pipeline.postgres.dead_letters import KeptDeadLetter
 from pipeline.settings import WriterSettings
 from pipeline.tables import table as table_named
@@ -101,12 +103,13 @@ def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool,
 
     Without --state and --id all but those that were replayed, whose rows are in the table.
     """
-    spec, url = table_named(table_name), target_url()
+    url = existing_url()
     is_narrowed = _narrows(options)
     if not options["states"] and not options["ids"]:
         options["states"] = _STILL_DEAD
     letters, found = list_letters(url, table_name, _selection(options, limit=limit, every_load=all_loads))
     if as_json:
+        spec = _readable_spec(table_name, reveal=reveal)
         rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
         shown = [{**_fields(letter), "payload": json.loads(rows[letter.dead_letter_id])} for letter in letters]
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=_plain))
@@ -125,8 +128,9 @@ def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool,
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
 def show(*, dead_letter_id: int, as_json: bool, reveal: bool) -> None:
     """Show everything about one dead letter: its row, its reason, its history."""
-    url = target_url()
-    shown = show_letter(url, table_named(table_of_letter(url, dead_letter_id)), dead_letter_id, reveal=reveal)
+    url = existing_url()
+    table = table_of_letter(url, dead_letter_id)
+    shown = show_letter(url, table, _readable_spec(table, reveal=reveal), dead_letter_id, reveal=reveal)
     if as_json:
         facts = {
             **_fields(shown.letter),
@@ -152,10 +156,10 @@ def export_command(*, table_name: str, output: Path, reveal: bool, **options: An
     Without --state those that are open or mended. The file can be read by its owner alone.
     """
     options["states"] = options["states"] or REPLAYABLE
-    count = export_letters(target_url(), table_named(table_name), _selection(options), output, reveal=reveal)
+    count = export_letters(existing_url(), table_named(table_name), _selection(options), output, reveal=reveal)
     click.echo(
-        f"{count} dead letters written to {output}; edit the payloads, then: "
-        f"rowledger dead-letters import --table {table_name} {output}"
+        f"{_counted(count)} written to {output}; edit the payloads, then: "
+        f"rowledger dead-letters import --table {table_name} {shlex.quote(str(output))}"
     )
 
 
@@ -165,8 +169,10 @@ def export_command(*, table_name: str, output: Path, reveal: bool, **options: An
 @click.option("--note", default="", help="Why, for the record.")
 def import_command(*, file: Path, table_name: str, note: str) -> None:
     """Take back an edited export. Rows that were changed are kept beside the originals and wait for a replay."""
-    imported = import_letters(target_url(), table_named(table_name), file, person(note))
-    click.echo(f"{len(imported.mended)} dead letters mended, {len(imported.unchanged)} lines without a change")
+    imported = import_letters(existing_url(), table_named(table_name), file, person(note))
+    unchanged = len(imported.unchanged)
+    lines = "1 line" if unchanged == 1 else f"{unchanged} lines"
+    click.echo(f"{_counted(len(imported.mended))} mended, {lines} without a change")
     if imported.mended:
         click.echo(f"then: rowledger dead-letters replay --table {table_name} --state mended")
 
@@ -184,8 +190,8 @@ def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> No
         raise click.UsageError("say --mended or --open")
     if not _narrows(options):
         options["states"] = (LetterState.OPEN,) if state == LetterState.MENDED else (LetterState.MENDED,)
-    changed = decide(target_url(), table_named(table_name), _selection(options), LetterState(state), person(note))
-    click.echo(f"{len(changed)} dead letters are {state} now")
+    changed = decide(existing_url(), table_named(table_name), _selection(options), LetterState(state), person(note))
+    click.echo(f"{_counted(len(changed))} {_are(changed)} {state} now")
 
 
 @dead_letters.command()
@@ -199,7 +205,7 @@ def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: s
     Without --state and --id those that are open or mended. Exit code 0 only if all of them were written (or are left out by the
     transform); what is refused again stays where it was, with its new reason.
     """
-    spec, url = table_named(table_name), target_url()
+    spec, url = table_named(table_name), existing_url()
     report = run_replay(
         spec,
         _selection(options, limit=limit),
@@ -235,12 +241,12 @@ def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  
     if not _narrows(options):
         raise click.UsageError("say which: --partition, --stage, --state, --constraint, --column or --id")
     options["states"] = options["states"] or REPLAYABLE
-    spec, url, selection = table_named(table_name), target_url(), _selection(options)
+    spec, url, selection = table_named(table_name), existing_url(), _selection(options)
     if not yes:
         _, found = list_letters(url, table_name, selection)
-        click.confirm(f"Give up {found} rows of table {table_name}?", abort=True)
+        click.confirm(f"Give up {'1 row' if found == 1 else f'{found} rows'} of table {table_name}?", abort=True)
     changed = decide(url, spec, selection, LetterState.DISCARDED, person(note))
-    click.echo(f"{len(changed)} dead letters are discarded now")
+    click.echo(f"{_counted(len(changed))} {_are(changed)} discarded now")
 
 
 @dead_letters.command(name="purge")
@@ -255,15 +261,14 @@ def purge_command(*, table_name: str, days: float | None, yes: bool, **options: 
     """
     if not _narrows(options) and days is None:
         raise click.UsageError("say which: --state, --older-than, --partition, --stage, --constraint, --column or --id")
-    table_named(table_name)
-    url = target_url()
+    url = existing_url()
     older_than_s = None if days is None else days * _DAY_S
     letters, _ = list_letters(url, table_name, _selection(options, every_load=True, older_than_s=older_than_s))
     deletable = [letter for letter in letters if is_purgeable(letter)]
     if deletable and not yes:
-        click.confirm(f"Delete {len(deletable)} dead letters of table {table_name} for good?", abort=True)
+        click.confirm(f"Delete {_counted(len(deletable))} of table {table_name} for good?", abort=True)
     deleted = purge(url, deletable)
-    click.echo(f"{len(deleted)} dead letters deleted")
+    click.echo(f"{_counted(len(deleted))} deleted")
     if kept := len(letters) - len(deleted):
         click.echo(f"{kept} kept: the balance of a published or unfinished load counts them")
 
@@ -287,7 +292,7 @@ def letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
     alike = {name: texts[0] for name, texts in columns.items() if name in optional and len(set(texts)) == 1}
     told = ", ".join(text for name in ("partition", "source", "state") if (text := alike.get(name)))
     shown = Table(
-        title=f"dead letters: {told}" if told else "dead letters",
+        title=Text(f"dead letters: {told}" if told else "dead letters"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -297,7 +302,7 @@ def letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
     for name in named:
         shown.add_column(name, no_wrap=name not in {"source", "reason"}, overflow="fold")
     for texts in zip(*named.values(), strict=True):
-        shown.add_row(*texts)
+        shown.add_row(*map(Text, texts))  # a text of its own: brackets and colons in it are no markup
     return shown
 
 
@@ -350,13 +355,32 @@ def _summary(report: ReplayReport) -> str:
         return f"table {report.table} has no dead letters to replay that fit"
     counts = {result: report.count(result) for result in LetterResult}
     parts = [f"{count} {result}" for result, count in counts.items() if count or result is LetterResult.WRITTEN]
-    deaths = f"; {report.worker_deaths} workers died" if report.worker_deaths else ""
-    return f"{len(report.outcomes)} dead letters: {', '.join(parts)}, in {report.seconds:.1f} s{deaths}"
+    died = "1 worker" if report.worker_deaths == 1 else f"{report.worker_deaths} workers"
+    deaths = f"; {died} died" if report.worker_deaths else ""
+    return f"{_counted(len(report.outcomes))}: {', '.join(parts)}, in {report.seconds:.1f} s{deaths}"
 
 
 def _log(level: int, message: str) -> None:
     if level >= logging.WARNING:
         click.echo(message, err=True)
+
+
+def _readable_spec(table: str, *, reveal: bool) -> TableSpec | None:
+    """The spec, which says what is sensitive; without one all values are hidden, and a line says so."""
+    try:
+        return table_named(table)
+    except SpecError as error:
+        if not reveal:
+            click.echo(f"every value is hidden, because the table's spec cannot be read: {error}", err=True)
+        return None
+
+
+def _counted(letters: int) -> str:
+    return "1 dead letter" if letters == 1 else f"{letters:,} dead letters"
+
+
+def _are(letters: Sequence[int]) -> str:
+    return "is" if len(letters) == 1 else "are"
 
 
 def _narrows(options: dict[str, Any]) -> bool:

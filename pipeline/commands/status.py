@@ -1,4 +1,4 @@
-"""`rowledger status`, `rowledger verify` and `rowledger incidents`: what the ledger says."""
+"""`rowledger status` and `rowledger incidents`: what the ledger says. Neither needs the tables' specs."""
 
 import dataclasses
 import json
@@ -9,77 +9,54 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from pipeline.errors import DiscrepancyFound
-from pipeline.model.report import PartitionStatus
-from pipeline.operations.forget import run_forget
+from pipeline.model.status import Attempt, AttemptState, PartitionStatus
 from pipeline.operations.status import KeptIncident, read_incidents, read_status
-from pipeline.operations.verify import run_verify
-from pipeline.postgres.database import target_url
-from pipeline.tables import all_tables
-from pipeline.tables import table as table_named
+from pipeline.postgres.database import existing_url
 
-__all__ = ["balance_table", "forget", "incident_table", "incidents", "status", "verify"]
+__all__ = ["balance_table", "incident_table", "incidents", "status"]
 
 _PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+_RUN_CHARACTERS = 8  # of a run's id, as Dagster's own pages shorten it
+_SUMMED = ("enqueued_rows", "written_rows", "dead_lettered_rows", "filtered_rows", "added_rows", "missing_rows")
 
 
-@click.command(short_help="What was enqueued, written and dead-lettered, a line a partition.")
+@click.command(short_help="What readers see of each partition, and the latest attempt at it.")
 @click.option("--table", "table_name", help="Only this table.")
+@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@click.option("--failed", is_flag=True, help="Only partitions that are not published, or whose latest attempt failed.")
+@click.option("--exit-code", "use_exit_code", is_flag=True, help="End with exit code 1 if there is such a partition.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with totals.")
-def status(*, table_name: str | None, as_json: bool) -> None:
-    """Show the latest load of each partition."""
-    if table_name is not None:
-        table_named(table_name)
-    rows = read_status(target_url(), table_name)
-    if as_json:
-        click.echo(json.dumps(_as_json(rows), indent=2, default=_plain))
-        return
-    if not rows:
-        click.echo(f"nothing has been loaded yet; tables: {', '.join(sorted(all_tables()))}")
-        return
-    _console().print(balance_table(rows))
+@click.pass_context
+def status(
+    ctx: click.Context,
+    /,
+    *,
+    table_name: str | None,
+    partitions: Sequence[str],
+    failed: bool,
+    use_exit_code: bool,
+    as_json: bool,
+) -> None:
+    """Show what readers see of each partition, and where it is not what the latest attempt wanted, why.
 
-
-@click.command(short_help="Compare published partitions with the ledger; exit code 1 when one differs.")
-@click.option("--table", "table_name", help="Only this table.")
-@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
-def verify(*, table_name: str | None, partitions: Sequence[str]) -> None:
-    """Count and fingerprint the published partitions, and compare them with what was loaded."""
-    specs = all_tables().values() if table_name is None else [table_named(table_name)]
-    url = target_url()
-    differing: list[str] = []
-    for spec in specs:
-        results = run_verify(spec, url=url, partition_keys=partitions or None)
-        bad = [result for result in results if not result.passed]
-        for result in bad:
-            for check in result.checks:
-                if not check.passed:
-                    click.echo(f"{spec.name} {result.partition_key}: {check.name}: {check.summary}", err=True)
-        if bad:
-            differing.append(f"table {spec.name}: {len(bad)} of {len(results)} published partitions")
-        else:
-            click.echo(f"table {spec.name}: {len(results)} published partitions are what was loaded")
-    if differing:
-        raise DiscrepancyFound(f"{', '.join(differing)} differ from the ledger")
-
-
-@click.command(short_help="Stop answering for published rows; an append adds them again.")
-@click.option("--table", "table_name", required=True)
-@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def forget(*, table_name: str, partitions: Sequence[str], yes: bool) -> None:
-    """Forget published loads whose rows somebody has truncated, dropped or changed on purpose.
-
-    The table is left as it is. The next load takes what it finds there for given, and an append adds rows that it has added
-    before. Where partitions cannot be told apart in the table, all loads of the table are forgotten.
+    Rows are those of the published load, or of all published loads where they add up. An attempt that failed has written
+    nothing that readers see.
     """
-    spec, url = table_named(table_name), target_url()
-    if not yes:
-        of = f"partitions {', '.join(partitions)} of table" if partitions else "table"
-        click.confirm(f"Forget the published loads of {of} {table_name}?", abort=True)
-    forgotten = run_forget(spec, url=url, partition_keys=partitions or None)
-    click.echo(f"{len(forgotten)} published loads of table {table_name} are forgotten")
+    rows = read_status(existing_url(), table_name, partitions)
+    bad = [row for row in rows if not row.is_well]
+    shown = bad if failed else rows
+    if as_json:
+        click.echo(json.dumps(_as_json(shown), indent=2, default=_plain))
+    elif shown:
+        _console().print(balance_table(shown))
+        for line in attempt_lines(shown):
+            click.echo(line)
+    else:
+        click.echo(f"{len(rows)} partitions, all published by their latest attempt")
+    if use_exit_code and bad:
+        ctx.exit(1)
 
 
 @click.command(short_help="Workers that died, with pid, cause and chunk.")
@@ -87,17 +64,17 @@ def forget(*, table_name: str, partitions: Sequence[str], yes: bool) -> None:
 @click.option("--partition", help="Only this partition.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def incidents(*, table_name: str, partition: str | None, as_json: bool) -> None:
-    """List the worker deaths of the latest load of each partition."""
-    table_named(table_name)
-    found = read_incidents(target_url(), table_name, partition=partition)
+    """List what guards noticed during the latest load of each partition, mostly deaths of workers."""
+    found = read_incidents(existing_url(), table_name, partition=partition)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(incident) for incident in found], indent=2, default=_plain))
         return
-    _console().print(incident_table(found) if found else f"no worker of table {table_name} has died")
+    of = f"table {table_name}" if partition is None else f"table {table_name}, partition {partition}"
+    _console().print(incident_table(found) if found else f"{of}: the latest loads have no incidents")
 
 
 def balance_table(rows: Sequence[PartitionStatus]) -> Table:
-    """Each partition's balance, and the sum; as wide as a terminal of 80 columns."""
+    """What readers see of each partition, and the sum; partitions that are not published have no figures."""
     tables = sorted({row.table for row in rows})
     shown = Table(
         title=f"table {', '.join(tables)}",
@@ -107,60 +84,106 @@ def balance_table(rows: Sequence[PartitionStatus]) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    leading = {"partition": [row.partition_key for row in rows], "state": [str(row.state) for row in rows]}
+    leading = {"partition": [row.partition_key for row in rows]}
     if len(tables) > 1:
         leading = {"table": [row.table for row in rows], **leading}
+    published = [row.published for row in rows]
     numbers = {
-        "enqueued": [row.enqueued_rows for row in rows],
-        "written": [row.written_rows for row in rows],
-        "dead letters": [row.dead_lettered_rows for row in rows],
-        **({"added": [row.added_rows for row in rows]} if any(row.added_rows for row in rows) else {}),
-        **({"filtered": [row.filtered_rows for row in rows]} if any(row.filtered_rows for row in rows) else {}),
-        "missing": [row.missing_rows for row in rows],
-        "worker deaths": [row.incidents for row in rows],
+        name: [None if found is None else int(getattr(found, attribute)) for found in published]
+        for name, attribute in (
+            ("enqueued", "enqueued_rows"),
+            ("written", "written_rows"),
+            ("dead letters", "dead_lettered_rows"),
+            ("added", "added_rows"),
+            ("filtered", "filtered_rows"),
+            ("missing", "missing_rows"),
+        )
     }
+    numbers["worker deaths"] = [row.latest.incidents for row in rows]
+    optional = ("added", "filtered", "worker deaths")
+    numbers = {name: values for name, values in numbers.items() if name not in optional or any(values)}
     for name in leading:
         shown.add_column(name, no_wrap=True)
+    shown.add_column("published (UTC)", min_width=10)
     for name, values in numbers.items():
-        shown.add_column(name, f"{sum(values):,}", justify="right", min_width=6)
-    shown.add_column("run", no_wrap=True, min_width=8)
+        shown.add_column(name, f"{sum(value or 0 for value in values):,}", justify="right", min_width=6)
+    shown.add_column("run", no_wrap=True, min_width=_RUN_CHARACTERS)
+    shown.add_column("latest attempt", min_width=9)
     for index, row in enumerate(rows):
+        figures = ["-" if (value := values[index]) is None else f"{value:,}" for values in numbers.values()]
+        when, run = ("-", "-") if row.published is None else (_minute(row.published.published_at), row.published.run_id)
         texts = [values[index] for values in leading.values()]
-        figures = [f"{values[index]:,}" for values in numbers.values()]
-        shown.add_row(*texts, *figures, (row.run_id or "")[:8])
+        cells = (*texts, when, *figures, _short(run), str(row.latest.state))
+        shown.add_row(*map(Text, cells))  # a text of its own: brackets and colons in it are no markup
     return shown
 
 
+def attempt_lines(rows: Sequence[PartitionStatus]) -> list[str]:
+    """The latest attempts that readers do not see: which run, how far it came, why it failed. Commands stand unbroken."""
+    told: list[str] = []
+    for row in rows:
+        if row.latest.state is AttemptState.PUBLISHED:
+            continue
+        seen = (
+            "readers see nothing of it"
+            if row.published is None
+            else (f"readers see {row.published.written_rows:,} rows of {_minute(row.published.published_at)}")
+        )
+        told.append(f"{row.table} {row.partition_key}: {_attempt(row.latest)}; {seen}")
+        if row.latest.reason:
+            told.append(f"  {row.latest.reason.removeprefix(f'table {row.table}, partition {row.partition_key}: ')}")
+    return told
+
+
+def _attempt(latest: Attempt) -> str:
+    by = f" by run {_short(latest.run_id)}" if latest.run_id else ""
+    if latest.load_id is None:
+        return f"{latest.state} at {_minute(latest.at)}{by}, before a load was begun"
+    return (
+        f"{latest.state} at {_minute(latest.at)}{by}, load {latest.load_id}: "
+        f"{latest.chunks_committed} of {latest.chunks} chunks, {latest.staged_rows:,} rows staged, "
+        f"{latest.dead_lettered_rows:,} dead letters"
+    )
+
+
 def incident_table(incidents: Sequence[KeptIncident]) -> Table:
-    """Workers that died."""
+    """What guards noticed."""
     columns = ("partition", "pid", "kind", "exit code", "chunk", "attempt", "what happened")
     shown = Table(*columns, title="incidents", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for incident in incidents:
-        shown.add_row(
-            incident.partition_key,
-            str(incident.pid),
-            incident.kind,
-            str(incident.exit_code),
-            str(incident.chunk_no),
-            str(incident.attempt),
-            incident.summary,
-        )
+        facts = (incident.pid, incident.kind, incident.exit_code, incident.chunk_no, incident.attempt or None)
+        cells = (incident.partition_key, *("-" if fact is None else str(fact) for fact in facts), incident.summary)
+        shown.add_row(*map(Text, cells))
     return shown
 
 
 def _as_json(rows: Sequence[PartitionStatus]) -> dict[str, object]:
+    published = [row.published for row in rows if row.published is not None]
     return {
-        "partitions": [dataclasses.asdict(row) for row in rows],
+        "partitions": [
+            {
+                **dataclasses.asdict(row),
+                "missing_rows": None if row.published is None else row.published.missing_rows,
+                "is_well": row.is_well,
+            }
+            for row in rows
+        ],
         "totals": {
             "partitions": len(rows),
-            "enqueued_rows": sum(row.enqueued_rows for row in rows),
-            "written_rows": sum(row.written_rows for row in rows),
-            "dead_lettered_rows": sum(row.dead_lettered_rows for row in rows),
-            "filtered_rows": sum(row.filtered_rows for row in rows),
-            "added_rows": sum(row.added_rows for row in rows),
-            "incidents": sum(row.incidents for row in rows),
+            "published_partitions": len(published),
+            "failed_partitions": sum(not row.is_well for row in rows),
+            **{name: sum(getattr(found, name) for found in published) for name in _SUMMED},
+            "incidents": sum(row.latest.incidents for row in rows),
         },
     }
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"
+
+
+def _short(run_id: str | None) -> str:
+    return (run_id or "-")[:_RUN_CHARACTERS]
 
 
 def _console() -> Console:

@@ -58,7 +58,7 @@ def _verify(spec: TableSpec, keys: list[str] | None) -> dg.AssetCheckResult:
     except RowledgerError as error:
         raise failure_of(spec.name, error) from None
     failed = {
-        verification.partition_key: "; ".join(check.summary for check in verification.checks if not check.passed)
+        verification.partition_key: "; ".join(verification.problems)
         for verification in verifications
         if not verification.passed
     }

@@ -58,12 +58,13 @@ RESUMED = "resumed"
 PARTITIONS = "partitions"
 FAILED_PARTITIONS = "failed_partitions"
 DISCREPANCIES = "discrepancies"
+REFUSED_BY_REASON = "refused_by_reason"
 ROW_COUNT = "dagster/row_count"
 PARTITION_ROW_COUNT = "dagster/partition_row_count"
 TABLE_NAME = "dagster/table_name"
 COLUMN_SCHEMA = "dagster/column_schema"
 
-LINE_LENGTH_MAX = 400
+LINE_LENGTH_MAX = 800  # so that a command at its end is whole
 NAMED_PARTITIONS_MAX = 20  # so that a message about 365 bad days can still be read
 RETRYABLE = (DatabaseUnavailable, PartitionBusy)  # the step may be run again without anybody's help
 _NOT_LOADED = "not loaded; the failure of the step says why"
@@ -161,7 +162,8 @@ def load_failure(spec: TableSpec, reports: Sequence[PartitionReport]) -> dg.Fail
     head = f"{spec.name}: {len(failed)} of {len(reports)} partitions not published"
     if len(reports) == 1:
         head = f"{spec.name}: {'not' if isinstance(spec.partitions, Unpartitioned) else 'partition not'} published"
-    texts = {key: describe_error(error) for key, error in errors.items()}
+    texts = {key: describe_error(error, table=spec.name, partition_key=key) for key, error in errors.items()}
+    causes = {report.partition_key: [str(cause) for cause in report.refusals] for report in failed if report.refusals}
     return dg.Failure(
         "\n".join([head, lines(texts), *(f"What to do: {remedy}" for remedy in remedies if remedy)]),
         metadata={
@@ -169,6 +171,7 @@ def load_failure(spec: TableSpec, reports: Sequence[PartitionReport]) -> dg.Fail
             FAILED_PARTITIONS: len(failed),
             **_balance(failed),
             "errors": dg.MetadataValue.json(dict(named(texts))),
+            **({REFUSED_BY_REASON: dg.MetadataValue.json(causes)} if causes else {}),
         },
         allow_retries=all(isinstance(error, RETRYABLE) for error in errors.values()),
     )
@@ -182,10 +185,17 @@ def failure_of(subject: str, error: RowledgerError) -> dg.Failure:
     return dg.Failure(text, allow_retries=isinstance(error, RETRYABLE))
 
 
-def describe_error(error: Exception) -> str:
-    """Rowledger's errors in their own words; of any other only the kind, since its text may quote a row."""
+def describe_error(error: Exception, *, table: str = "", partition_key: str = "") -> str:
+    """Rowledger's errors in their own words; of any other only the kind, since its text may quote a row.
+
+    A table and a partition that the reader is told beside it are not named a second time.
+    """
     if isinstance(error, RowledgerError):
-        return f"{type(error).__name__}: {error}"
+        text = str(error)
+        place = f"table {table}, partition {partition_key}"
+        if partition_key and text.startswith((f"{place}: ", f"{place}, ")):
+            text = text[len(place) + 2 :]
+        return f"{type(error).__name__}: {text}"
     sqlstate = getattr(error, "sqlstate", None)
     return f"{type(error).__name__}{f' ({sqlstate})' if sqlstate else ''}; see the run's log"
 

@@ -72,7 +72,8 @@ class LogObserver:
         if report.error is not None:
             self.log(
                 logging.ERROR,
-                f"{report.table} {report.partition_key} not published: {describe_error(report.error)}",
+                f"{report.table} {report.partition_key} not published: "
+                f"{describe_error(report.error, table=report.table, partition_key=report.partition_key)}",
             )
 
 

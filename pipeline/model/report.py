@@ -2,12 +2,10 @@
 
 import os
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from pipeline.model.outcome import IncidentKind
-from pipeline.model.states import LoadState
 
 __all__ = [
     "Check",
@@ -15,8 +13,8 @@ __all__ = [
     "Incident",
     "Observer",
     "PartitionReport",
-    "PartitionStatus",
     "Progress",
+    "Refusals",
     "RowCounts",
 ]
 
@@ -63,12 +61,36 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusals:
+    """Rows that were refused for one cause. `first_rows` are the numbers of a few of them in `source`; no row values."""
+
+    rows: int
+    stage: str
+    column: str | None
+    constraint: str | None
+    sqlstate: str | None
+    reason: str
+    source: str
+    first_rows: tuple[int, ...]
+
+    def __str__(self) -> str:
+        cause = self.reason
+        if self.column is not None and not cause.startswith(f"{self.column}:"):
+            cause = f"{self.column}: {cause}"
+        numbers = ", ".join(map(str, self.first_rows))
+        more = ", …" if self.rows > len(self.first_rows) else ""
+        where = f" of {self.source}" if self.source else ""
+        rows = "1 row, number" if self.rows == 1 else f"{self.rows} rows, numbers"
+        return f"{cause} ({rows} {numbers}{more}{where})"
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionReport:
     """How the load of one partition ended.
 
     `error` is None for a published load. Row counts are the ledger's, `seconds` are wall-clock from plan to publish.
     `filtered_rows` and `added_rows` are those that a transform left out and made; `discarded_values` those of columns that the
-    contract does not know.
+    contract does not know. `refusals` are the most frequent causes of dead letters, where these were too many.
     """
 
     table: str
@@ -88,6 +110,7 @@ class PartitionReport:
     filtered_rows: int = 0
     added_rows: int = 0
     discarded_values: int = 0
+    refusals: tuple[Refusals, ...] = ()
 
     @property
     def published(self) -> bool:
@@ -112,32 +135,6 @@ class RowCounts:
     dead_lettered_rows: int
     filtered_rows: int
     added_rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionStatus:
-    """The latest load of one partition, as the ledger has it."""
-
-    table: str
-    partition_key: str
-    load_id: int
-    state: LoadState
-    enqueued_rows: int
-    written_rows: int
-    dead_lettered_rows: int
-    chunks: int
-    chunks_committed: int
-    incidents: int
-    run_id: str | None
-    started_at: datetime
-    published_at: datetime | None
-    filtered_rows: int = 0
-    added_rows: int = 0
-
-    @property
-    def missing_rows(self) -> int:
-        """Rows that are neither in the table, nor among the dead letters, nor filtered."""
-        return self.enqueued_rows + self.added_rows - self.written_rows - self.dead_lettered_rows - self.filtered_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,16 +56,13 @@ class ChunkCommits:
         if isinstance(outcome, Failed):
             if outcome.failure is FailureKind.FATAL and outcome.traceback:
                 self._run.observer.log(logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}")
-            error = _as_error(outcome, self._spec.name, key, chunk.chunk_no)
-            raise (
-                DeadLetterBudgetSpent(f"{error}: {self._budget}") if isinstance(error, DeadLetterBudgetSpent) else error
-            )
+            raise _as_error(outcome, self._spec.name, key, chunk.chunk_no)
         assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
         self._tally.add(outcome)
         self._say_rate(chunk, outcome.check_s)
         if self._tally.dead_lettered_rows > allowed:
             raise DeadLetterBudgetSpent(
-                f"{self._name}: {self._tally.dead_lettered_rows} rows refused so far, the budget is {self._budget}"
+                f"{self._name}: {self._tally.dead_lettered_rows} rows refused, the partition may have {allowed}"
             )
 
     def _say_rate(self, chunk: ChunkPlan, check_s: float) -> None:
@@ -74,12 +71,6 @@ class ChunkCommits:
         if slowly and check_s > 0:
             rate = f"{chunk.rows / check_s:,.0f} rows/s through Python, a worker"
             self._run.observer.log(logging.INFO, f"{self._name}, chunk {chunk.chunk_no}: {rate}")
-
-    @property
-    def _budget(self) -> str:
-        """Of a source that still produces nobody knows yet what the share comes to."""
-        budget = self._spec.dead_letters
-        return f"rows_max {budget.rows_max}" if self._spec.source.spools else budget.told(self._tally.enqueued_rows)
 
     @property
     def _name(self) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from pipeline.errors import DatabaseUnavailable, LedgerMissing, RowledgerError
+from pipeline.errors import DatabaseUnavailable, LedgerMissing, NothingRecorded, RowledgerError
 from pipeline.model.dead_letters import LetterSelection
 from pipeline.model.replay_job import Actor
 from pipeline.model.report import RowCounts
@@ -29,6 +29,7 @@ from pipeline.operations.letter_files import (
     write_all,
 )
 from pipeline.operations.privileges import require_to_write_ledger
+from pipeline.operations.status import require_recorded
 from pipeline.postgres.dead_letters import (
     KeptDeadLetter,
     LetterEvent,
@@ -42,7 +43,7 @@ from pipeline.postgres.dead_letters import (
     read_waiting_mended,
 )
 from pipeline.postgres.ledger_reader import ledger_reader
-from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.migrate import check_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import may_retry
 from pipeline.postgres.session import check_server, connect, transaction
@@ -54,6 +55,7 @@ __all__ = [
     "Shown",
     "decide",
     "export_letters",
+    "find_known_letters",
     "import_letters",
     "is_purgeable",
     "list_letters",
@@ -91,14 +93,28 @@ class Imported:
 
 
 def list_letters(url: str, table: str, selection: LetterSelection) -> tuple[list[KeptDeadLetter], int]:
-    """Letters in source order, and how many there are without the selection's limit; raises what `ledger_reader` does."""
-    try:
-        return asyncio.run(_reading(url, lambda connection: find_letters(connection, table, selection)))
-    except LedgerMissing:
-        return [], 0
+    """Letters in source order, and how many there are without the limit; raises NothingRecorded, DatabaseUnavailable."""
+    return asyncio.run(_reading(url, lambda connection: find_known_letters(connection, table, selection)))
 
 
-def read_rows(url: str, spec: TableSpec, ids: Sequence[int], *, reveal: bool) -> dict[int, str]:
+async def find_known_letters(
+    connection: asyncpg.Connection, table: str, selection: LetterSelection
+) -> tuple[list[KeptDeadLetter], int]:
+    """`find_letters`, where what is named exists: the table, each partition, each letter.
+
+    Raises NothingRecorded otherwise, so that nothing is said or done about less than was asked for.
+    """
+    await require_recorded(connection, table, selection.partitions or ())
+    letters, found = await find_letters(connection, table, selection)
+    asked = set(selection.ids or ())
+    if found < len(asked):
+        missing = sorted(asked - {letter.dead_letter_id for letter in letters})
+        named = ", ".join(map(str, missing)) if found == len(letters) else f"for {len(asked) - found} of these numbers"
+        raise NothingRecorded(f"table {table} has no dead letter {named} that fits")
+    return letters, found
+
+
+def read_rows(url: str, spec: TableSpec | None, ids: Sequence[int], *, reveal: bool) -> dict[int, str]:
     """The rows of letters as JSON texts, as a replay would take them; sensitive values only where they are to be revealed."""
     if not ids:
         return {}
@@ -112,19 +128,17 @@ def table_of_letter(url: str, dead_letter_id: int) -> str:
     """The name of the table that a letter belongs to; raises RowledgerError where there is none of that number."""
     name = asyncio.run(_reading(url, lambda connection: read_table_of_letter(connection, dead_letter_id)))
     if name is None:
-        raise RowledgerError(
-            f"there is no dead letter {dead_letter_id}; `rowledger dead-letters list` shows those there are"
+        raise NothingRecorded(
+            f"there is no dead letter {dead_letter_id}; `rowledger dead-letters list --table TABLE` shows those of a table"
         )
     return name
 
 
-def show_letter(url: str, spec: TableSpec, dead_letter_id: int, *, reveal: bool) -> Shown:
-    """One dead letter with its row, its traceback and its history."""
+def show_letter(url: str, table: str, spec: TableSpec | None, dead_letter_id: int, *, reveal: bool) -> Shown:
+    """One dead letter of the table with its row, its traceback and its history; without its spec every value is hidden."""
 
     async def read(connection: asyncpg.Connection) -> Shown:
-        letters, _ = await find_letters(connection, spec.name, LetterSelection(ids=(dead_letter_id,)))
-        if not letters:
-            raise RowledgerError(f"table {spec.name} has no dead letter {dead_letter_id}")
+        letters, _ = await find_known_letters(connection, table, LetterSelection(ids=(dead_letter_id,)))
         row = (await read_payloads(connection, [dead_letter_id]))[dead_letter_id]
         mended = row.mended_payload
         return Shown(
@@ -132,7 +146,7 @@ def show_letter(url: str, spec: TableSpec, dead_letter_id: int, *, reveal: bool)
             payload=visible_row(spec, row, row.payload, reveal=reveal)[0],
             mended_payload=None if mended is None else visible_row(spec, row, mended, reveal=reveal)[0],
             # An exception's own text may quote the row.
-            traceback=row.traceback if reveal or not spec.sensitive else "",
+            traceback=row.traceback if reveal or (spec is not None and not spec.sensitive) else "",
             events=await read_letter_events(connection, dead_letter_id),
         )
 
@@ -143,7 +157,9 @@ def export_letters(url: str, spec: TableSpec, selection: LetterSelection, path: 
     """Write the letters to a new file that only its owner can read, a JSON object a line, and return their number."""
 
     async def write(connection: asyncpg.Connection) -> int:
-        letters, _ = await find_letters(connection, spec.name, selection)
+        letters, _ = await find_known_letters(connection, spec.name, selection)
+        if not letters:
+            raise NothingRecorded(f"table {spec.name} has no dead letters that fit; no file was written")
         with new_private_file(path) as descriptor:
             for start in range(0, len(letters), _PAGE_LETTERS):
                 page = letters[start : start + _PAGE_LETTERS]
@@ -196,7 +212,7 @@ def decide(url: str, spec: TableSpec, selection: LetterSelection, state: LetterS
     """
 
     async def change(connection: asyncpg.Connection) -> list[int]:
-        letters, _ = await find_letters(connection, spec.name, selection)
+        letters, _ = await find_known_letters(connection, spec.name, selection)
         letters = [letter for letter in letters if letter.state != state or state is LetterState.MENDED]
         _require_changeable(spec, letters)
         revisions = {letter.dead_letter_id: letter.revision for letter in letters}
@@ -237,7 +253,7 @@ def read_published_counts(url: str, table: str, partition_keys: Sequence[str]) -
         rows = await connection.fetch(query("published_counts"), table, list(partition_keys))
         return {key: RowCounts(*counts) for key, *counts in rows}
 
-    return asyncio.run(_in_transaction(url, read))
+    return asyncio.run(_reading(url, read))
 
 
 def _require_changeable(spec: TableSpec, letters: Sequence[KeptDeadLetter]) -> None:
@@ -256,6 +272,7 @@ def _require_all_changed(spec: TableSpec, wanted: dict[int, int], changed: Seque
 
 
 async def _reading(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    """What only looks: no migration, SELECT alone; raises what `ledger_reader` does."""
     async with ledger_reader(url, purpose="dead-letters", limits=WriterSettings()) as connection:
         return await work(connection)
 
@@ -268,7 +285,7 @@ async def _in_transaction(url: str, work: Callable[[asyncpg.Connection], Awaitab
         async with asyncio.timeout(limits.statement_timeout_s):
             await check_server(session)
             await require_to_write_ledger(session.connection, "deciding on dead letters")
-            await ensure_ledger(session.connection)
+            await check_ledger(session.connection)
             async with transaction(session.connection):
                 await session.connection.execute(f"set local lock_timeout = '{int(limits.lock_timeout_s)}s'")
                 return await work(session.connection)

@@ -16,7 +16,7 @@ import polars as pl
 from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
 from pipeline.contract.payloads import sorted_json
 from pipeline.contract.target import as_frame_value
-from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced
+from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, SourceError
 from pipeline.model.column import ColumnType, TypeName
 from pipeline.model.letter import DeadLetter, Stage
 from pipeline.model.manifest import ChunkPlan, Manifest
@@ -31,7 +31,7 @@ from pipeline.postgres.queries import query, quote_identifier
 from pipeline.preparation.rows import Refusal, prepare_rows
 from pipeline.settings import WriterSettings
 
-__all__ = ["GROUP", "Finding", "set_rows_aside"]
+__all__ = ["GROUP", "Finding", "TooManySetAside", "set_rows_aside"]
 
 GROUP = f"{RESERVED_PREFIX}group"
 
@@ -43,6 +43,30 @@ _LETTER = f"{RESERVED_PREFIX}letter"
 _KEPT_ROW_NO = f"{RESERVED_PREFIX}kept_row_no"
 _KEPT_PART = f"{RESERVED_PREFIX}kept_part"
 _MATCHED = f"{RESERVED_PREFIX}matched_"
+
+_EXAMPLES_MIN = 20  # dead letters kept of rows beyond the budget, however small it is
+
+
+class TooManySetAside(DeadLetterBudgetSpent):
+    """More rows cannot be published than the budget allows. `letters` are some of them, chunk by chunk, with their values."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        refused_rows: int,
+        detail: str,
+        letters: Sequence[tuple[ChunkPlan, list[DeadLetter]]],
+        worker_pid: int,
+    ) -> None:
+        super().__init__(message, refused_rows=refused_rows, detail=detail)
+        self.letters = letters
+        self.worker_pid = worker_pid
+
+    async def record(self, connection: asyncpg.Connection, handle: LoadHandle) -> None:
+        """Keep them; the transaction that found them has been rolled back."""
+        for chunk, letters in self.letters:
+            await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=self.worker_pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +137,8 @@ async def set_rows_aside(
 ) -> int:
     """Move the surplus rows to the dead letters and return their number. Runs in the caller's transaction.
 
-    Raises DeadLetterBudgetSpent before it reads anything when they are too many, Fenced, or DiscrepancyFound when the source
-    does not have the rows that the staging table has.
+    Raises TooManySetAside with some of them when they are more than the budget allows, Fenced, or DiscrepancyFound when the
+    source does not have the rows that the staging table has.
     """
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
         raise Fenced(f"load {handle.load_id}: another run has taken it over")
@@ -127,9 +151,24 @@ async def set_rows_aside(
     refused = await _read_refused(connection, handle)
     allowed = spec.dead_letters.allowed_rows(manifest.enqueued_rows)
     if refused.rows + surplus_rows > allowed:
-        raise DeadLetterBudgetSpent(
+        examples = await _examples(
+            connection,
+            finding,
+            spec,
+            target,
+            partition,
+            settings,
+            manifest=manifest,
+            refused=refused,
+            letters_max=min(surplus_rows, max(allowed - refused.rows, _EXAMPLES_MIN)),
+        )
+        raise TooManySetAside(
             f"table {spec.name}, partition {partition.key}: {surplus_rows} rows {finding.what} "
-            f"and {refused.rows} were refused before; the budget is {spec.dead_letters.told(manifest.enqueued_rows)}"
+            f"and {refused.rows} were refused before; the budget is {spec.dead_letters.told(manifest.enqueued_rows)}",
+            refused_rows=surplus_rows + refused.rows,
+            detail=f"{surplus_rows} rows {finding.what}" + (" of rows before them" if finding.keeps_first else ""),
+            letters=examples,
+            worker_pid=worker_pid,
         )
     values = await _read_values(connection, finding, target)
     again = await in_thread(
@@ -141,16 +180,61 @@ async def set_rows_aside(
             f"table {spec.name}, partition {partition.key}: {found_rows} rows in staging {finding.what}, "
             f"the source has {again.rows.height} with these values"
         )
-    rows = again.rows.join(values, on=finding.matched, how="left", nulls_equal=True, maintain_order="left")
-    kept, surplus = _divide(rows, finding)
+    kept, surplus = _divide(_grouped(again, finding, values), finding)
     await _replace_rows(connection, target, handle, finding, kept, expected=found_rows, settings=settings)
-    places = _Places(manifest)
-    letters = [
-        _letter(again.letters[index], finding, group, "" if kept_row_no is None else places.of(kept_row_no))
-        for index, group, kept_row_no in surplus.select(_LETTER, GROUP, _KEPT_ROW_NO).iter_rows()
-    ]
+    letters = _letters(again, finding, surplus, manifest)
     await _record(connection, target, handle, surplus, letters, manifest, settings=settings, worker_pid=worker_pid)
     return surplus.height
+
+
+async def _examples(
+    connection: asyncpg.Connection,
+    finding: Finding,
+    spec: TableSpec,
+    target: Target,
+    partition: Partition,
+    settings: WriterSettings,
+    *,
+    manifest: Manifest,
+    refused: _Refused,
+    letters_max: int,
+) -> list[tuple[ChunkPlan, list[DeadLetter]]]:
+    """The first of the rows that are too many, chunk by chunk; none where the source does not give them in time.
+
+    Some values alone are looked for, and no longer than until enough rows with these are found.
+    """
+    # Which of a group's rows go is told from all of them where it is not the first that stays.
+    rows_max = None if finding.going else letters_max
+    try:
+        values = await _read_values(connection, finding, target, values_max=rows_max)
+        again = await in_thread(
+            lambda: _read_again(
+                spec,
+                target,
+                partition,
+                manifest.chunks,
+                finding,
+                values,
+                refused,
+                rows_max=rows_max and rows_max + values[GROUP].n_unique(),
+            ),
+            timeout_s=settings.chunk_deadline_s,
+        )
+    except (DiscrepancyFound, SourceError, TimeoutError):
+        return []  # the verdict is that there are too many, whatever else is wrong
+    _, surplus = _divide(_grouped(again, finding, values), finding)
+    surplus = surplus.head(letters_max)
+    letters = _letters(again, finding, surplus, manifest)
+    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(_LETTER))
+    return [
+        (manifest.chunks[int(number)], [letters[index] for index in rows[_LETTER]])
+        for (number,), rows in numbered.group_by(_CHUNK_NO, maintain_order=True)
+    ]
+
+
+def _grouped(again: _Candidates, finding: Finding, values: pl.DataFrame) -> pl.DataFrame:
+    """The rows found, each with the number of its group."""
+    return again.rows.join(values, on=finding.matched, how="left", nulls_equal=True, maintain_order="left")
 
 
 def _divide(rows: pl.DataFrame, finding: Finding) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -188,15 +272,32 @@ def _letter(letter: DeadLetter, finding: Finding, group: int, kept: str) -> Dead
     )
 
 
-async def _read_values(connection: asyncpg.Connection, finding: Finding, target: Target) -> pl.DataFrame:
-    """The values by which the rows are found again, and the number of the group that each belongs to."""
+def _letters(again: _Candidates, finding: Finding, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:
+    """The dead letters of surplus rows, with their reasons."""
+    places = _Places(manifest)
+    return [
+        _letter(again.letters[index], finding, group, "" if kept_row_no is None else places.of(kept_row_no))
+        for index, group, kept_row_no in surplus.select(_LETTER, GROUP, _KEPT_ROW_NO).iter_rows()
+    ]
+
+
+async def _read_values(
+    connection: asyncpg.Connection, finding: Finding, target: Target, *, values_max: int | None = None
+) -> pl.DataFrame:
+    """The values by which the rows are found again, and the number of the group that each belongs to; all, or so many."""
     columns = [
         f"{quote_identifier(name)}::text" if target.column_types[name].is_loose else quote_identifier(name)
         for name in finding.columns
     ]
     selected = ", ".join([*columns, quote_identifier(GROUP)])
-    # Not DISTINCT: values that are equal to the server, as under a collation that ignores case, need not be the same.
-    rows = await connection.fetch(f"select {selected} from ({finding.rows_sql}) as found")  # noqa: S608 - all quoted
+    # By their texts: values that are equal to the server, as under a collation that ignores case, need not be the same.
+    group, texts = quote_identifier(GROUP), f"row({', '.join(columns)})::text"
+    some = f"distinct on ({group}, {texts})" if values_max is not None else ""
+    order = f"order by {group}, {texts}" if values_max is not None else ""
+    rows = await connection.fetch(
+        f"select {some} {selected} from ({finding.rows_sql}) as found {order} limit $1",  # noqa: S608 - all quoted
+        values_max,
+    )
     types = {_MATCHED + name: target.column_types[name].frame_type for name in finding.columns}
     column_types = [target.column_types[name] for name in finding.columns]
     values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]
@@ -240,11 +341,15 @@ def _read_again(
     finding: Finding,
     values: pl.DataFrame,
     refused: _Refused,
+    *,
+    rows_max: int | None = None,
 ) -> _Candidates:
-    """The rows with these values, in source order."""
+    """The rows with these values, in source order; with `rows_max` no chunk is read once so many are found."""
     found: list[pl.DataFrame] = []
     letters: list[DeadLetter] = []
     for chunk in chunks:
+        if rows_max is not None and len(letters) >= rows_max:
+            break
         source = spec.source.read(chunk.descriptor)
         row_nos = pl.int_range(chunk.first_row, chunk.first_row + source.height, eager=True)
         # Refused rows go before anything looks at them: among them may be one that kills whoever does.
@@ -271,6 +376,8 @@ def _read_again(
             .join(values, on=finding.matched, how="semi", nulls_equal=True, maintain_order="left")
             .join(refused.parts, on=[_ROW_NO, _PART], how="anti", maintain_order="left")
         )
+        if rows_max is not None:
+            matching = matching.head(rows_max - len(letters))
         offsets = matching[_LETTER].to_list()
         found.append(
             matching.with_columns(

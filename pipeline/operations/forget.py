@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 from pipeline.contract.check import Contract
-from pipeline.errors import PartitionBusy
+from pipeline.errors import NothingPublished, PartitionBusy
 from pipeline.model.table import TableSpec
 from pipeline.operations.privileges import require_to_write_ledger
 from pipeline.operations.sums import scope_of
 from pipeline.postgres.catalogue import ensure_target
 from pipeline.postgres.entries import note_entries, read_changed_entries
-from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.migrate import check_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.session import check_server, connect
 from pipeline.settings import WriterSettings
@@ -22,7 +22,7 @@ def run_forget(spec: TableSpec, *, url: str, partition_keys: Sequence[str] | Non
     """Forget the published loads of a table, or of some partitions; returns each load's id and partition.
 
     Where the rows of a partition cannot be told from others', all loads of the table are forgotten: they add up together.
-    Raises PartitionBusy while a run loads the table.
+    Raises PartitionBusy while a run loads the table, UnknownPartition, and NothingPublished where there is nothing to forget.
     """
     return asyncio.run(_forget(spec, url, partition_keys))
 
@@ -34,8 +34,19 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
         async with asyncio.timeout(limits.statement_timeout_s):
             await check_server(session)
             await require_to_write_ledger(session.connection, "rowledger forget")
-            await ensure_ledger(session.connection)
-            keys = list(partition_keys) if partition_keys else None
+            await check_ledger(session.connection)
+            keys = list(dict.fromkeys(partition_keys)) if partition_keys else None
+            loads = await session.connection.fetch(query("published_loads"), str(spec.target), keys)
+            published = {load["partition_key"] for load in loads}
+            if missing := [key for key in keys or () if key not in published]:
+                for key in missing:
+                    spec.partitions.partition(key)
+                raise NothingPublished(
+                    f"table {spec.name}: no published load of partition {', '.join(missing)} is in the ledger; "
+                    "nothing was forgotten"
+                )
+            if not published:
+                raise NothingPublished(f"table {spec.name}: the ledger has no published load; nothing was forgotten")
             if keys is not None:
                 target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
                 partitions = [spec.partitions.partition(key) for key in keys]

@@ -50,7 +50,7 @@ class LetterLine:
     hidden: tuple[str, ...]
 
 
-def visible_row(spec: TableSpec, payload: KeptPayload, text: str, *, reveal: bool) -> tuple[str, list[str]]:
+def visible_row(spec: TableSpec | None, payload: KeptPayload, text: str, *, reveal: bool) -> tuple[str, list[str]]:
     """A row as it may be shown, and which of its columns are hidden."""
     members = json_members(text)
     payload_of = PayloadOf.SOURCE if payload.mended_payload == text else payload.payload_of

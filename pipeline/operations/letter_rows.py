@@ -41,12 +41,14 @@ def json_members(text: str) -> dict[str, str]:
     return members
 
 
-def hidden_columns(spec: TableSpec, names: Sequence[str], payload_of: str) -> list[str]:
-    """Which of a row's columns may not be shown.
+def hidden_columns(spec: TableSpec | None, names: Sequence[str], payload_of: str) -> list[str]:
+    """Which of a row's columns may not be shown; all where the spec is not known, which says what is sensitive.
 
     Where a spec has sensitive columns, one that the contract does not know is hidden too: a transform or an alias may make a
     sensitive one of it, and so is a line that is no row.
     """
+    if spec is None:
+        return list(names)
     if not spec.sensitive:
         return []
     if payload_of == PayloadOf.LINE:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from pipeline.contract.check import Contract
+from pipeline.errors import RowledgerError
 from pipeline.failpoints import active_failpoints
 from pipeline.model.partition import Partition
 from pipeline.model.report import Observer, PartitionReport
@@ -18,6 +19,7 @@ from pipeline.operations.control import Control
 from pipeline.operations.interrupt import run_interruptible
 from pipeline.operations.partition_load import PartitionLoad
 from pipeline.operations.preflight import Preflight, check_before_loading
+from pipeline.operations.rejection import record_failed_run
 from pipeline.operations.run_context import RunContext
 from pipeline.operations.spool_folder import spool_folder
 from pipeline.operations.upkeep import Tally, Upkeep
@@ -78,9 +80,15 @@ async def load_partitions(
     partitions = [
         spec.partitions.partition(key) for key in dict.fromkeys(partition_keys)
     ]  # a key named twice is loaded once
-    preflight = await check_before_loading(
-        spec, url, writer, landing_dir, run_id, say=lambda text: observer.log(logging.WARNING, text)
-    )
+    try:
+        preflight = await check_before_loading(
+            spec, url, writer, landing_dir, run_id, say=lambda text: observer.log(logging.WARNING, text)
+        )
+    except RowledgerError as error:
+        await record_failed_run(
+            spec, [partition.key for partition in partitions], url, writer, run_id=run_id, error=error
+        )
+        raise
     with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
         _say_how(spec, preflight.target, observer)
         run = _Run(spec, preflight, url, landing_dir, spool_dir, run_id, observer, partitions)

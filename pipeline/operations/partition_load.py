@@ -12,6 +12,7 @@ from pipeline.errors import (
     DatabaseUnavailable,
     DeadLetterBudgetSpent,
     DiscrepancyFound,
+    RowledgerError,
     SourceError,
     TargetMismatch,
 )
@@ -20,12 +21,14 @@ from pipeline.model.column import TypeName
 from pipeline.model.manifest import ChunkDescriptor, ChunkPlan, Manifest
 from pipeline.model.outcome import IncidentKind
 from pipeline.model.partition import Partition
-from pipeline.model.report import PartitionReport
+from pipeline.model.report import PartitionReport, Refusals
 from pipeline.model.source import Scope
 from pipeline.model.states import ChunkState
+from pipeline.model.table import WriteMode
 from pipeline.operations.begin import Beginning, BegunLoad
 from pipeline.operations.committing import ChunkCommits, Committing
-from pipeline.operations.publish import FinishedLoad, Verdict, find_repeated, finish_load, reject_load
+from pipeline.operations.publish import FinishedLoad, Verdict, find_repeated, finish_load
+from pipeline.operations.rejection import forget_failures, record_failure, reject_load
 from pipeline.operations.run_context import RunContext
 from pipeline.operations.source_columns import SourceColumns
 from pipeline.operations.streaming import iterate_in_thread
@@ -33,7 +36,6 @@ from pipeline.operations.threads import in_thread
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.evolution import align_staging
 from pipeline.postgres.ledger import read_chunk_totals, record_spooled_chunk, seal_load
-from pipeline.postgres.queries import query
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import settings
 
@@ -55,6 +57,7 @@ class PartitionLoad:
         self._spool_dir = spool_dir
         self._begun: BegunLoad | None = None
         self._verdict: Verdict | None = None
+        self._refusals: tuple[Refusals, ...] = ()
         self._source_columns = SourceColumns(run, partition)
         self._commits = ChunkCommits(run, partition)
 
@@ -68,19 +71,44 @@ class PartitionLoad:
                 error = self._verdict.error
                 await async_failpoint(Place.AFTER_PUBLISH, partition=self._partition.key)
             except (DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch) as refusal:
-                if self._begun is not None:
-                    await reject_load(self._run.control, self._begun.handle, str(refusal))
-                    await self._count_letters(self._begun.handle)
                 error = refusal
-            if isinstance(error, DeadLetterBudgetSpent):
-                await self._run.upkeep.notice_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(error))
+            if isinstance(error, DeadLetterBudgetSpent | DiscrepancyFound | TargetMismatch):
+                error = await self._reject(error)
         except asyncpg.PostgresError as refusal:  # its own text may quote a row
             error = DatabaseUnavailable(f"partition {self._partition.key}: the server refused: {summarize(refusal)}")
         except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
             error = failure
         if isinstance(error, SourceError) and error.source_traceback:
             self._run.observer.log(logging.ERROR, f"{self._name}:\n{error.source_traceback}")
+        await self._record(error)
         return self._report(error, time.monotonic() - started)
+
+    async def _reject(self, refusal: RowledgerError) -> RowledgerError:
+        """Have the ledger keep the refusal, and dead letters of chunks that were not written: they are what was learned."""
+        if self._begun is None:
+            return refusal
+        told, self._refusals, kept = await reject_load(
+            self._run.control, self._spec, self._partition.key, self._begun.handle, refusal
+        )
+        self._tally.dead_lettered_rows = kept
+        if isinstance(told, DeadLetterBudgetSpent):
+            await self._run.upkeep.notice_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(told))
+            for cause in self._refusals:
+                self._run.observer.log(logging.ERROR, f"{self._name}: refused ({cause.stage}): {cause}")
+        return told
+
+    async def _record(self, error: Exception | None) -> None:
+        """Have the ledger keep how the attempt ended, where no load tells it."""
+        run, spec, key = self._run, self._spec, self._partition.key
+        handle = self._begun.handle if self._begun else None
+        if error is not None:
+            told = await record_failure(run.control, spec, key, handle, run_id=run.run_id, error=error)
+        elif spec.write_mode is WriteMode.APPEND:
+            told = await forget_failures(run.control, spec, key)
+        else:
+            return
+        if told is not None:
+            run.observer.log(logging.WARNING, f"{self._name}: {told}")
 
     async def _load(self) -> Verdict:
         self._spool_dir.mkdir(mode=0o700)
@@ -136,7 +164,7 @@ class PartitionLoad:
                 chunks.append(chunk)
                 self._tally.enqueued_rows += chunk.rows
                 self._tally.chunks += 1
-                match await self._record(begun, chunk):
+                match await self._record_chunk(begun, chunk):
                     case ChunkState.PENDING:
                         committing.start(self._commit(begun, chunk, allowed))
                     case ChunkState.COMMITTED:
@@ -174,7 +202,7 @@ class PartitionLoad:
                 "then rerun"
             ) from None
 
-    async def _record(self, begun: BegunLoad, chunk: ChunkPlan) -> ChunkState | None:
+    async def _record_chunk(self, begun: BegunLoad, chunk: ChunkPlan) -> ChunkState | None:
         """The chunk's state in the ledger, where it is recorded now if it was not; None if another one has its number."""
         return await self._run.control.transaction(
             f"{self._name}: record chunk {chunk.chunk_no}",
@@ -195,7 +223,7 @@ class PartitionLoad:
         self._begun = again = await self._beginning(None).start_over(self._run.control, begun.handle)
         self._tally.reset()
         for chunk in chunks:
-            await self._record(again, chunk)
+            await self._record_chunk(again, chunk)
         return again
 
     # ---- both
@@ -234,14 +262,6 @@ class PartitionLoad:
             "read progress", lambda connection: read_chunk_totals(connection, handle.load_id)
         )
         self._tally.set(totals)
-
-    async def _count_letters(self, handle: LoadHandle) -> None:
-        """Dead letters of chunks that were not written count too: they are what was learned."""
-        letters = await self._run.control.transaction(
-            "count dead letters",
-            lambda connection: connection.fetchval(query("dead_letters_kept"), handle.load_id),
-        )
-        self._tally.dead_lettered_rows = letters
 
     async def _finish(self, manifest: Manifest, pending: Sequence[ChunkPlan]) -> Verdict:
         """Have every pending chunk committed, those too whose commit a crash of the server has undone; then publish."""
@@ -299,6 +319,7 @@ class PartitionLoad:
             checks=self._verdict.checks if self._verdict else (),
             incidents=tuple(tally.incidents),
             error=error,
+            refusals=self._refusals,
         )
 
     @property

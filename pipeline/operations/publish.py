@@ -37,7 +37,6 @@ from pipeline.postgres.catalogue import (
     partition_predicate,
     quoted,
 )
-from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.evolution import align_staging
 from pipeline.postgres.ledger import ChunkTotals, end_load, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.publication import create_partition_statement, lock_target_against_writers
@@ -46,7 +45,7 @@ from pipeline.postgres.retry import may_retry
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 
-__all__ = ["FinishedLoad", "Verdict", "find_repeated", "finish_load", "reject_load"]
+__all__ = ["FinishedLoad", "Verdict", "find_repeated", "finish_load"]
 
 
 _ATTEMPTS_MAX = 3  # at rows of which others have added some meanwhile
@@ -125,13 +124,6 @@ async def find_repeated(
         return None if earlier is None else await _repeated(connection, spec, target, partition, manifest, earlier)
 
     return await control.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
-
-
-async def reject_load(control: Control, handle: LoadHandle, reason: str) -> None:
-    """End a load that must not be published or resumed."""
-    await control.transaction(
-        f"load {handle.load_id}: reject", lambda connection: end_load(connection, handle, LoadState.REJECTED, reason)
-    )
 
 
 async def _judge(

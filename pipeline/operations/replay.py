@@ -33,6 +33,7 @@ from pipeline.model.replay_job import Actor, ReplayJob
 from pipeline.model.states import LetterState, LoadState
 from pipeline.model.table import Drift, TableSpec
 from pipeline.operations.control import Control
+from pipeline.operations.dead_letters import find_known_letters
 from pipeline.operations.interrupt import run_interruptible
 from pipeline.operations.privileges import require_to_load
 from pipeline.operations.replay_worker import ReplayWorker
@@ -40,7 +41,6 @@ from pipeline.postgres.catalogue import ensure_target
 from pipeline.postgres.dead_letters import (
     Decision,
     KeptDeadLetter,
-    find_letters,
     lock_letters,
     lock_published_load,
     read_columns_written,
@@ -50,7 +50,7 @@ from pipeline.postgres.dead_letters import (
 )
 from pipeline.postgres.evolution import with_columns
 from pipeline.postgres.ledger import Holder
-from pipeline.postgres.migrate import ensure_ledger
+from pipeline.postgres.migrate import check_ledger
 from pipeline.postgres.outage import OutageGate
 from pipeline.postgres.session import check_server, connect
 from pipeline.postgres.sqlstate import summarize
@@ -140,9 +140,8 @@ async def _look(
         async with asyncio.timeout(writer.statement_timeout_s):
             await check_server(session)
             await require_to_load(session.connection, spec, list(Contract.of(spec.row).columns))
-            await ensure_ledger(session.connection)
-            letters, _ = await find_letters(session.connection, spec.name, selection)
-            _require_found(spec, selection, letters)
+            await check_ledger(session.connection)
+            letters, _ = await find_known_letters(session.connection, spec.name, selection)
             if not letters:
                 return [], ()
             contract = Contract.of(spec.row)
@@ -161,14 +160,6 @@ async def _look(
     except TargetMismatch as mismatch:
         raise TargetMismatch(f"target table {spec.target}: {mismatch}") from None
     return letters, target.columns
-
-
-def _require_found(spec: TableSpec, selection: LetterSelection, letters: Sequence[KeptDeadLetter]) -> None:
-    """Letters that are named one by one must be there, and be such as can be replayed."""
-    if selection.ids is None:
-        return
-    if missing := sorted(set(selection.ids) - {letter.dead_letter_id for letter in letters}):
-        raise ReplayFailed(f"table {spec.name} has no dead letter {', '.join(map(str, missing))} that fits")
 
 
 @dataclass(frozen=True, slots=True)

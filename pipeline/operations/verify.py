@@ -9,7 +9,7 @@ import asyncpg
 
 from pipeline.contract.check import Contract
 from pipeline.contract.fingerprint import Fingerprint
-from pipeline.errors import LedgerMissing, TargetMismatch
+from pipeline.errors import NothingPublished, TargetMismatch, UnknownPartition
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.table import Drift, TableSpec, WriteMode
@@ -28,20 +28,30 @@ __all__ = ["PartitionVerification", "run_verify", "verify_partitions", "verify_p
 
 @dataclass(frozen=True, slots=True)
 class PartitionVerification:
-    """Whether one published partition still is what was published."""
+    """Whether one published partition still is what was published; `why_not` says why it could not be compared at all."""
 
     partition_key: str
     checks: tuple[Check, ...]
+    why_not: str = ""
 
     @property
     def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
+        return bool(self.checks) and not self.problems
+
+    @property
+    def problems(self) -> list[str]:
+        """What differs, or why nothing was compared."""
+        failed = [f"{check.name}: {check.summary}" for check in self.checks if not check.passed]
+        return [self.why_not, *failed] if self.why_not else failed
 
 
 def run_verify(
     spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None
 ) -> list[PartitionVerification]:
-    """Verify the published partitions of a table, or some of them; partitions without a published load are left out."""
+    """Verify the published partitions of a table, or those that are named: one that is not published does not pass.
+
+    Raises UnknownPartition for a key that the table cannot have, NothingPublished where no partition of the table is published.
+    """
     return asyncio.run(verify_partitions(spec, url=url, partition_keys=partition_keys))
 
 
@@ -49,18 +59,32 @@ async def verify_partitions(
     spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None
 ) -> list[PartitionVerification]:
     """`run_verify` for callers that have an event loop of their own."""
-    try:
-        async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
-            if not await connection.fetch(query("published_loads"), str(spec.target), None):
-                return []
-            # One snapshot: a partition that is published meanwhile is seen in the ledger and in the table, or in neither.
-            target = await read_target(connection, spec, Contract.of(spec.row).columns)
-            if target is None:
-                raise TargetMismatch(f"table {spec.target} is missing, though the ledger has published loads of it")
-            keys = list(partition_keys) if partition_keys is not None else None
-            return await verify_published(connection, spec, target, keys)
-    except LedgerMissing:
-        return []
+    keys = list(dict.fromkeys(partition_keys)) if partition_keys is not None else None
+    async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
+        published = await connection.fetch(query("published_loads"), str(spec.target), None)
+        _require_known(spec, keys, {str(load["partition_key"]) for load in published})
+        if not published:
+            raise NothingPublished(
+                f"table {spec.name}: the ledger has no published partition of {spec.target}, so nothing was verified"
+            )
+        # One snapshot: a partition that is published meanwhile is seen in the ledger and in the table, or in neither.
+        target = await read_target(connection, spec, Contract.of(spec.row).columns)
+        if target is None:
+            raise TargetMismatch(f"table {spec.target} is missing, though the ledger has published loads of it")
+        verified = await verify_published(connection, spec, target, keys)
+    found = {verification.partition_key for verification in verified}
+    return verified + [
+        PartitionVerification(key, (), "the ledger has no published load of this partition")
+        for key in keys or ()
+        if key not in found
+    ]
+
+
+def _require_known(spec: TableSpec, keys: Sequence[str] | None, published: Collection[str]) -> None:
+    """Raise UnknownPartition for a key that is neither published nor one of the table's."""
+    for key in keys or ():
+        if key not in published:
+            spec.partitions.partition(key)
 
 
 async def verify_published(
@@ -75,7 +99,11 @@ async def verify_published(
     changed = {entry.load_id for entry in await read_changed_entries(connection, spec, published=True)}
     verifications = []
     for key, own in itertools.groupby(loads, key=lambda load: str(load["partition_key"])):
-        verifications.append(await _verify(connection, comparing, key, list(own), changed))
+        try:
+            verifications.append(await _verify(connection, comparing, key, list(own), changed))
+        except UnknownPartition as unknown:  # the spec has changed since it was published
+            why_not = f"published, but the table spec has no such partition now: {unknown.known}"
+            verifications.append(PartitionVerification(key, (), why_not))
     return verifications
 
 

@@ -10,7 +10,15 @@ from pipeline.settings import settings
 if TYPE_CHECKING:
     from pipeline.postgres.embedded import EmbeddedServer
 
-__all__ = ["check_url_shape", "dagster_url", "embedded_server", "redact", "split_password", "target_url"]
+__all__ = [
+    "check_url_shape",
+    "dagster_url",
+    "embedded_server",
+    "existing_url",
+    "redact",
+    "split_password",
+    "target_url",
+]
 
 DAGSTER_SCHEMA = "dagster"
 SCHEMES = ("postgresql", "postgres")
@@ -20,11 +28,23 @@ _QUERY_PASSWORD = re.compile(r"(?i)(?<=[?&])((?:ssl)?password)=[^&#]*")
 
 
 def target_url() -> str:
-    """The URL of the target database, password included; raises DatabaseUnavailable or EmbeddedServerError."""
+    """The URL of the target database, password included; raises DatabaseUnavailable or EmbeddedServerError.
+
+    For loads: an embedded server that is missing is created.
+    """
+    return _given_url() or embedded_server().ensure_running()
+
+
+def existing_url() -> str:
+    """The same for commands that look at what was loaded: an embedded server that is missing is an error."""
+    return _given_url() or embedded_server().ensure_started()
+
+
+def _given_url() -> str | None:
     if given := settings().database_url:
         check_url_shape(given.get_secret_value(), variable="ROWLEDGER_DATABASE_URL")
         return given.get_secret_value()
-    return embedded_server().ensure_running()
+    return None
 
 
 def dagster_url() -> str:

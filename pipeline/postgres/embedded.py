@@ -72,6 +72,16 @@ class EmbeddedServer:
                 self._start()
         return self.url()
 
+    def ensure_started(self) -> str:
+        """Start the server unless it runs, but never create one; return its URL. For commands that only look."""
+        if not self.data_dir.exists():
+            raise EmbeddedServerError(
+                f"there is no embedded server in {self.home}, and ROWLEDGER_DATABASE_URL is not set: nothing was loaded from "
+                "here. Run this in the project's folder, set ROWLEDGER_HOME to the project's folder .rowledger, or set "
+                "ROWLEDGER_DATABASE_URL to the server that was loaded into; `rowledger db start` creates a new, empty server"
+            )
+        return self.ensure_running()
+
     def running(self) -> bool:
         """Whether the server accepts connections now. Costs one connection attempt and no subprocess."""
         postmaster = self._postmaster()

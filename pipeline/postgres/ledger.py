@@ -13,7 +13,7 @@ import asyncpg
 
 from pipeline.errors import Fenced
 from pipeline.model.manifest import ChunkPlan, Manifest
-from pipeline.model.report import Incident, PartitionStatus
+from pipeline.model.report import Incident
 from pipeline.model.states import ChunkState, LoadState
 from pipeline.model.table import TableSpec
 from pipeline.postgres.chunk_ledger import LoadHandle, fence_load
@@ -34,7 +34,6 @@ __all__ = [
     "read_chunk_fingerprints",
     "read_chunk_totals",
     "read_pending_chunks",
-    "read_status",
     "record_incident",
     "record_spooled_chunk",
     "reopen_load",
@@ -275,27 +274,3 @@ async def record_incident(
         incident.stderr_tail,
         run_id,
     )
-
-
-async def read_status(connection: asyncpg.Connection, table: str | None) -> list[PartitionStatus]:
-    """The latest load of each partition of one table, or of all."""
-    return [
-        PartitionStatus(
-            table=row["table_name"],
-            partition_key=row["partition_key"],
-            load_id=row["load_id"],
-            state=LoadState(row["state"]),
-            enqueued_rows=row["enqueued_rows"],
-            written_rows=row["written_rows"],
-            dead_lettered_rows=row["dead_lettered_rows"],
-            chunks=row["chunks"],
-            chunks_committed=row["committed"],
-            incidents=row["incidents"],
-            filtered_rows=row["filtered_rows"],
-            added_rows=row["added_rows"],
-            run_id=row["run_id"],
-            started_at=row["started_at"],
-            published_at=row["published_at"],
-        )
-        for row in await connection.fetch(query("partition_status"), table)
-    ]

@@ -47,12 +47,41 @@ def test_start_url_psql_stop(rowledger: Run, home: Path) -> None:
     assert "does not run" in rowledger("db", "stop").stdout
 
 
-def test_url_starts_the_server_that_it_names(rowledger: Run, home: Path) -> None:
+def test_url_starts_a_server_that_was_stopped(rowledger: Run, home: Path) -> None:
+    rowledger("db", "start")
+    rowledger("db", "stop")
     rowledger("db", "url")
     assert EmbeddedServer(home / "postgres").running()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["verify"],
+        ["incidents", "--table", "flights"],
+        ["dead-letters", "list", "--table", "flights"],
+        ["dead-letters", "show", "1"],
+        ["dead-letters", "replay", "--table", "flights"],
+        ["forget", "--table", "flights", "--yes"],
+        ["db", "url"],
+        ["db", "psql"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_looks_creates_no_server_and_says_where_it_looked(
+    rowledger: Run, home: Path, command: list[str]
+) -> None:
+    answer = rowledger(*command)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.startswith(f"error: there is no embedded server in {home / 'postgres'}")
+    assert "ROWLEDGER_HOME" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert not home.exists()
+
+
 def test_psql_ends_with_its_own_exit_code(rowledger: Run) -> None:
+    rowledger("db", "start")
     answer = rowledger("db", "psql", "--", "-X", "-c", "select nonsense")
     assert answer.returncode == 1
     assert 'column "nonsense" does not exist' in answer.stderr

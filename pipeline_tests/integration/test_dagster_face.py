@@ -405,7 +405,8 @@ def test_verification_on_demand_is_red_for_a_changed_table(
     ) -> list[PartitionVerification]:
         asked.append((url, partition_keys))
         changed = Check(CheckName.ROW_BALANCE, passed=False, summary="843 rows, 842 were published")
-        return [PartitionVerification(DAYS[0], (changed,)), PartitionVerification(DAYS[1], ())]
+        same = Check(CheckName.ROW_BALANCE, passed=True, summary="842 rows")
+        return [PartitionVerification(DAYS[0], (changed,)), PartitionVerification(DAYS[1], (same,))]
 
     monkeypatch.setattr(checks, "run_verify", verify)
     monkeypatch.setattr(checks, "target_url", lambda: "postgresql://nowhere/db")
@@ -415,7 +416,10 @@ def test_verification_on_demand_is_red_for_a_changed_table(
     assert not result.success
     assert asked == [("postgresql://nowhere/db", None)]
     (evaluation,) = result.get_asset_check_evaluations()
-    assert (evaluation.check_name, evaluation.description) == (VERIFY_CHECK, f"{DAYS[0]}: 843 rows, 842 were published")
+    assert (evaluation.check_name, evaluation.description) == (
+        VERIFY_CHECK,
+        f"{DAYS[0]}: every_row_accounted_for: 843 rows, 842 were published",
+    )
 
 
 def test_the_load_job_lands_and_loads_and_leaves_verification_out() -> None:

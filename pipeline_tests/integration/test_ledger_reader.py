@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import LedgerMismatch, MissingPrivilege
+from pipeline.errors import LedgerMismatch, LedgerMissing, MissingPrivilege
 from pipeline.operations.status import read_status
 from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import fetch, fetch_value, load_one
@@ -25,7 +25,7 @@ def test_status_needs_select_alone_and_names_the_grant(database: str, reader: Ro
         read_status(reader.url)
     assert "\n" not in str(refused.value)
     execute(database, ";".join(refused.value.statements))
-    assert [row.written_rows for row in read_status(reader.url)] == [30]
+    assert [row.published and row.published.written_rows for row in read_status(reader.url)] == [30]
 
 
 def test_verify_names_the_grant_on_the_target(database: str, reader: Role, tmp_path: Path) -> None:
@@ -39,8 +39,10 @@ def test_verify_names_the_grant_on_the_target(database: str, reader: Role, tmp_p
 
 
 def test_reading_makes_no_ledger(empty_database: str) -> None:
-    assert read_status(empty_database) == []
-    assert run_verify(EVENTS, url=empty_database) == []
+    with pytest.raises(LedgerMissing, match="has no ledger: nothing has been loaded into it"):
+        read_status(empty_database)
+    with pytest.raises(LedgerMissing):
+        run_verify(EVENTS, url=empty_database)
     assert fetch_value(empty_database, "select to_regnamespace('rowledger')") is None
 
 

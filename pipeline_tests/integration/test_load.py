@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import SourceError, UnknownPartition, UnsupportedServer
 from pipeline.model.report import CheckName
-from pipeline.model.states import LoadState
+from pipeline.model.status import AttemptState
 from pipeline.operations.status import read_status
 from pipeline_tests.loading import (
     Recorder,
@@ -230,12 +230,17 @@ def test_status_tells_the_latest_load_of_each_partition(database: str, tmp_path:
     found = {(status.table, status.partition_key): status for status in read_status(database)}
     assert set(found) == {("events", DAY), ("events", NEXT_DAY), ("orders", DAY)}
     day = found["events", DAY]
-    assert (day.state, day.enqueued_rows, day.written_rows, day.dead_lettered_rows) == (LoadState.PUBLISHED, 20, 19, 1)
-    assert (day.run_id, day.chunks, day.chunks_committed, day.incidents) == ("second", 1, 1, 0)
-    assert day.published_at is not None
-    assert day.published_at > day.started_at
-    assert found["events", NEXT_DAY].state is LoadState.REJECTED
-    assert found["events", NEXT_DAY].published_at is None
+    seen = day.published
+    assert seen is not None
+    assert (seen.enqueued_rows, seen.written_rows, seen.dead_lettered_rows, seen.missing_rows) == (20, 19, 1, 0)
+    assert (seen.run_id, seen.loads) == ("second", 1)
+    assert day.is_well
+    assert (day.latest.state, day.latest.load_id, day.latest.incidents) == (AttemptState.PUBLISHED, seen.load_id, 0)
+    assert (day.latest.chunks, day.latest.chunks_committed) == (1, 1)
+    refused = found["events", NEXT_DAY]
+    assert refused.published is None
+    assert refused.latest.state is AttemptState.REJECTED
+    assert not refused.is_well
     assert [status.table for status in read_status(database, "orders")] == ["orders"]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.chunk_transaction import ChunkJob
 from pipeline.contract.check import Contract
-from pipeline.errors import DiscrepancyFound
+from pipeline.errors import DiscrepancyFound, NothingPublished
 from pipeline.failpoints import Place
 from pipeline.model.outcome import ChunkOutcome, Committed
 from pipeline.model.report import CheckName
@@ -294,10 +294,11 @@ def test_verify_finds_a_changed_ledger(database: str, tmp_path: Path) -> None:
             fetch(database, back)
 
 
-def test_verify_says_nothing_of_partitions_that_were_never_published(database: str, tmp_path: Path) -> None:
+def test_verify_of_a_table_without_published_partitions_is_an_error(database: str, tmp_path: Path) -> None:
     write_source(tmp_path, "readings", "all", readings(30))
     load_one(database, READINGS, tmp_path, "all")
-    assert run_verify(EVENTS, url=database) == []
+    with pytest.raises(NothingPublished, match=r"no published partition of public\.events, so nothing was verified"):
+        run_verify(EVENTS, url=database)
     assert [result.passed for result in run_verify(READINGS, url=database)] == [True]
     fetch(database, "update public.readings set value = value + 0.25 where sensor = 3")
     assert [result.passed for result in run_verify(READINGS, url=database)] == [False]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PoolBroken, ReplayFailed, TargetMismatch
+from pipeline.errors import NothingRecorded, PoolBroken, TargetMismatch
 from pipeline.model.dead_letters import LetterResult
 from pipeline.model.letter import Stage
 from pipeline.model.states import LetterState
@@ -327,7 +327,7 @@ def test_letters_of_a_load_into_another_table_stay_where_they_are(database: str,
 def test_a_letter_that_is_not_there_is_an_error(database: str, tmp_path: Path) -> None:
     write_source(tmp_path, "events", DAY, events(20))
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
-    with pytest.raises(ReplayFailed, match="table events has no dead letter 77"):
+    with pytest.raises(NothingRecorded, match="table events has no dead letter 77"):
         replay(database, EVENTS, ids=(77,))
 
 

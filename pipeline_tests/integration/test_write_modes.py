@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from pipeline.cli import cli
-from pipeline.commands import status
+from pipeline.commands import verify
 from pipeline.errors import DiscrepancyFound, SpecError, TargetMismatch
 from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.model.dead_letters import LetterResult
@@ -191,8 +191,8 @@ def test_the_same_rows_are_appended_once_however_they_are_cut(database: str, tmp
 def test_rows_that_are_gone_are_not_called_appended_and_come_again_once_their_load_is_forgotten(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: TableSpec
 ) -> None:
-    monkeypatch.setattr(status, "table_named", {spec.name: spec}.__getitem__)
-    monkeypatch.setattr(status, "target_url", lambda: database)
+    monkeypatch.setattr(verify, "table_named", {spec.name: spec}.__getitem__)
+    monkeypatch.setattr(verify, "existing_url", lambda: database)
     key = "a" if spec is PATHS else DAY
     assert load_version(database, spec, tmp_path, FIRST, key).error is None
     fetch(database, f"truncate {spec.name}")
@@ -203,7 +203,7 @@ def test_rows_that_are_gone_are_not_called_appended_and_come_again_once_their_lo
     command = ["forget", "--table", spec.name, "--partition", key]
     assert CliRunner().invoke(cli, command, input="n\n").exit_code == 1
     told = CliRunner().invoke(cli, [*command, "--yes"])
-    assert told.output == f"1 published loads of table {spec.name} are forgotten\n"
+    assert told.output == f"1 published load of table {spec.name} is forgotten\n"
     assert load_version(database, spec, tmp_path, FIRST, key).error is None
     assert table_rows(database, spec) == source_rows(FIRST)
     assert_verified(database, spec)

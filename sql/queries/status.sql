@@ -1,30 +1,110 @@
 -- name: partition_status
--- The latest load of each partition, but for those that had nothing to add; an argument that is null asks for all.
-select distinct on (load.target, load.partition_key)
-    load.table_name, load.partition_key, load.load_id, load.state, load.enqueued_rows, load.chunks, load.run_id,
-    load.started_at,
-    case when load.state = 'published' then load.ended_at end as published_at,
-    counted.written_rows, counted.committed, counted.filtered_rows, counted.added_rows,
-    -- A rejected load keeps dead letters of chunks that never committed.
-    case
-        when load.state = 'rejected'
-            then (select count(*) from rowledger.dead_letter where dead_letter.load_id = load.load_id)
-        else counted.dead_lettered_rows
-    end as dead_lettered_rows,
-    (select count(*) from rowledger.incident where incident.load_id = load.load_id) as incidents
-from rowledger.load
+-- What readers see of each partition, its latest load, and its latest attempt that failed; an argument that is null asks for all.
+-- A load that had nothing to add is no attempt that matters here.
+with latest_load as (
+    select distinct on (load.target, load.partition_key) load.*
+    from rowledger.load
+    where ($1::text is null or load.table_name = $1) and ($2::text[] is null or load.partition_key = any ($2))
+        and load.state <> 'repeated'
+    order by load.target, load.partition_key, load.load_id desc
+),
+latest_failure as (
+    select distinct on (failed.target, failed.partition_key) failed.*
+    from rowledger.failed_attempt as failed
+    where ($1::text is null or failed.table_name = $1) and ($2::text[] is null or failed.partition_key = any ($2))
+    order by failed.target, failed.partition_key, failed.attempt_id desc
+),
+published as (
+    select
+        load.target, load.partition_key, count(*) as loads, max(load.load_id) as load_id,
+        max(load.ended_at) as published_at,
+        (array_agg(load.run_id order by load.load_id desc))[1] as run_id,
+        sum(load.enqueued_rows)::bigint as enqueued_rows,
+        sum(counted.written_rows)::bigint as written_rows,
+        sum(counted.dead_lettered_rows)::bigint as dead_lettered_rows,
+        sum(counted.filtered_rows)::bigint as filtered_rows,
+        sum(counted.added_rows)::bigint as added_rows,
+        sum(load.updated_rows)::bigint as updated_rows
+    from rowledger.load
+    cross join lateral (
+        select
+            coalesce(sum(written_rows), 0) as written_rows,
+            coalesce(sum(dead_lettered_rows), 0) as dead_lettered_rows,
+            coalesce(sum(filtered_rows), 0) as filtered_rows,
+            coalesce(sum(added_rows), 0) as added_rows
+        from rowledger.chunk
+        where chunk.load_id = load.load_id
+    ) as counted
+    where ($1::text is null or load.table_name = $1) and ($2::text[] is null or load.partition_key = any ($2))
+        and load.state = 'published'
+    group by load.target, load.partition_key
+)
+select
+    coalesce(latest_load.table_name, latest_failure.table_name) as table_name, target, partition_key,
+    latest_load.load_id, latest_load.state, latest_load.enqueued_rows, latest_load.chunks, latest_load.run_id,
+    latest_load.started_at, latest_load.ended_at, latest_load.verdict, latest_load.epoch, latest_load.sealed,
+    counted.staged_rows, counted.chunks_committed,
+    -- What was learned of chunks that were never written counts too.
+    (
+        select count(*) from rowledger.dead_letter
+        where dead_letter.load_id = latest_load.load_id and dead_letter.state <> 'replayed'
+    ) as dead_lettered_rows,
+    (select count(*) from rowledger.incident where incident.load_id = latest_load.load_id) as incidents,
+    exists (
+        select from rowledger.lease
+        join pg_stat_activity as activity
+            on activity.application_name like 'rowledger % of ' || replace(lease.holder::text, '-', '')
+                or activity.pid = lease.backend_pid and activity.backend_start = lease.backend_start
+        where lease.load_id = latest_load.load_id
+    ) as is_worked_on,
+    published.loads as published_loads, published.load_id as published_load_id, published.published_at,
+    published.run_id as published_run_id, published.enqueued_rows as published_enqueued_rows,
+    published.written_rows as published_written_rows, published.dead_lettered_rows as published_dead_lettered_rows,
+    published.filtered_rows as published_filtered_rows, published.added_rows as published_added_rows,
+    published.updated_rows as published_updated_rows,
+    latest_failure.load_id as failed_load_id, latest_failure.epoch as failed_epoch, latest_failure.kind as failed_kind,
+    latest_failure.reason as failed_reason, latest_failure.failed_at, latest_failure.run_id as failed_run_id
+from latest_load
+full join latest_failure using (target, partition_key)
+left join published using (target, partition_key)
 cross join lateral (
     select
-        coalesce(sum(written_rows), 0)::bigint as written_rows,
-        coalesce(sum(dead_lettered_rows), 0)::bigint as dead_lettered_rows,
-        coalesce(sum(filtered_rows), 0)::bigint as filtered_rows,
-        coalesce(sum(added_rows), 0)::bigint as added_rows,
-        count(*) filter (where state = 'committed') as committed
+        coalesce(sum(written_rows), 0)::bigint as staged_rows,
+        count(*) filter (where state = 'committed') as chunks_committed
     from rowledger.chunk
-    where chunk.load_id = load.load_id
+    where chunk.load_id = latest_load.load_id
 ) as counted
-where ($1::text is null or load.table_name = $1) and load.state <> 'repeated'
-order by load.target, load.partition_key, load.load_id desc;
+order by table_name, target, partition_key;
+
+-- name: tables_known
+-- Tables that the ledger knows: their names, their targets, how many partitions of each are published.
+select table_name, target, count(distinct partition_key) filter (where state = 'published') as published_partitions
+from (
+    select table_name, target, partition_key, state from rowledger.load
+    union all
+    select table_name, target, partition_key, 'failed' from rowledger.failed_attempt
+) as known
+group by table_name, target
+order by table_name, target;
+
+-- name: partitions_unknown
+-- Of these keys, those of which the ledger knows no attempt under the table's name.
+select asked.key
+from unnest($2::text[]) with ordinality as asked (key, position)
+where not exists (select from rowledger.load where load.table_name = $1 and load.partition_key = asked.key)
+    and not exists (
+        select from rowledger.failed_attempt as failed where failed.table_name = $1 and failed.partition_key = asked.key
+    )
+order by asked.position;
+
+-- name: insert_failed_attempt
+-- How an attempt at a partition failed.
+insert into rowledger.failed_attempt (table_name, target, partition_key, load_id, epoch, run_id, kind, reason)
+values ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: forget_failed_attempts
+-- An attempt that had nothing to add leaves no load behind which would come after these.
+delete from rowledger.failed_attempt where target = $1 and partition_key = $2;
 
 -- name: published_loads
 -- What should be in the target now.
@@ -56,3 +136,17 @@ join rowledger.chunk using (load_id)
 cross join lateral jsonb_object_keys(coalesce(chunk.fingerprint, '{}')) as column_name
 where load.target = $1 and load.state = 'published'
 order by name;
+
+-- name: refusals_of_load
+-- Why rows of a load were refused, the most frequent cause first, and where the first few rows of each stand in the source.
+-- Reasons that name another row or a process differ from row to row: one of them stands for all.
+select
+    stage, column_name, constraint_name, sqlstate, count(*) as rows,
+    (array_agg(reason order by row_no, part))[1] as reason,
+    (array_agg(source order by row_no, part))[1] as source,
+    (array_agg(coalesce(source_row, row_no) order by row_no, part))[1:5] as first_rows
+from rowledger.dead_letter
+where load_id = $1
+group by stage, column_name, constraint_name, sqlstate, case when stage in ('key', 'crash') then '' else reason end
+order by rows desc, stage, column_name
+limit $2;

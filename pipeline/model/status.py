@@ -1,0 +1,80 @@
+"""What the ledger says of a partition: what readers see of it now, and how the latest attempt at it went."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+__all__ = ["Attempt", "AttemptState", "PartitionStatus", "PublishedRows"]
+
+
+class AttemptState(StrEnum):
+    """How the latest attempt at a partition stands."""
+
+    PUBLISHED = "published"
+    LOADING = "loading"  # a run is at work on it
+    FAILED = "failed"  # a run gave up; a load that it had begun can be resumed
+    INTERRUPTED = "interrupted"  # the run was killed or cancelled; a rerun resumes
+    REJECTED = "rejected"  # reconcile or a budget refused it
+    ABANDONED = "abandoned"  # the source changed before it was finished
+    FORGOTTEN = "forgotten"  # published, and forgotten by hand since
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRows:
+    """What readers see: sums over the partition's published loads, of which there are several where loads add up.
+
+    `load_id`, `published_at` and `run_id` are those of the last one.
+    """
+
+    loads: int
+    load_id: int
+    published_at: datetime
+    run_id: str | None
+    enqueued_rows: int
+    written_rows: int
+    dead_lettered_rows: int
+    filtered_rows: int
+    added_rows: int
+    updated_rows: int
+
+    @property
+    def missing_rows(self) -> int:
+        """Rows that are neither in the table, nor among the dead letters, nor filtered."""
+        return self.enqueued_rows + self.added_rows - self.written_rows - self.dead_lettered_rows - self.filtered_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The latest attempt: a load, or a run that failed before it began one (`load_id` is None, counts are 0).
+
+    `staged_rows` have committed to the staging table; readers see them once the attempt is published. `reason` is empty for an
+    attempt that was published or is at work.
+    """
+
+    state: AttemptState
+    load_id: int | None
+    run_id: str | None
+    at: datetime
+    enqueued_rows: int
+    staged_rows: int
+    dead_lettered_rows: int
+    chunks: int
+    chunks_committed: int
+    incidents: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition, as the ledger has it. `published` is None where readers see nothing of it."""
+
+    table: str
+    target: str
+    partition_key: str
+    published: PublishedRows | None
+    latest: Attempt
+
+    @property
+    def is_well(self) -> bool:
+        """Whether readers see the partition, and no attempt has failed since it was published."""
+        return self.published is not None and self.latest.state in (AttemptState.PUBLISHED, AttemptState.LOADING)
