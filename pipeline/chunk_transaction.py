@@ -236,7 +236,7 @@ async def _keep_what_was_learned(
     connection: asyncpg.Connection, job: ChunkJob, letters: Sequence[DeadLetter], worker_pid: int
 ) -> NoReturn:
     """The budget is spent and the load will be rejected: write none of the chunk's rows, but keep why they were refused."""
-    await connection.execute("rollback; begin")
+    await connection.execute("rollback; begin; set local synchronous_commit = off")
     if await fence_load(connection, job.handle):
         await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
         await record_dead_letters(

@@ -31,6 +31,7 @@ __all__ = [
     "RowledgerError",
     "SourceError",
     "SpecError",
+    "StandbyMissing",
     "TargetMismatch",
     "TransformFailed",
     "UnknownPartition",
@@ -94,6 +95,10 @@ class TransformFailed(RowledgerError):
 
 class DatabaseUnavailable(RowledgerError):
     """The server cannot be reached, or refuses us. Check ROWLEDGER_DATABASE_URL and that the server runs, then rerun."""
+
+
+class StandbyMissing(DatabaseUnavailable):
+    """A COMMIT waits for a synchronous standby that does not answer. Bring it back, or change the setting, then rerun."""
 
 
 class DatabaseOutage(DatabaseUnavailable):

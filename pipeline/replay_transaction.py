@@ -48,6 +48,7 @@ from pipeline.postgres.entries import is_entry_as_written, note_entries
 from pipeline.postgres.publication import insert_statement, lock_target_against_writers, same_key
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.session import Session
+from pipeline.postgres.session_settings import DURABLE
 from pipeline.postgres.sqlstate import (
     Verdict,
     explain_refusal,
@@ -110,7 +111,7 @@ async def replay_letters(
         f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
         f"set local lock_timeout = '{int(settings.lock_timeout_s * 1000)}ms';"
         f"set local idle_in_transaction_session_timeout = '{int(settings.stall_timeout_s * 1000)}ms';"
-        "set local synchronous_commit = on;"
+        f"{DURABLE};"
         "set constraints all immediate"  # what a deferred one would say at COMMIT could not be told of a row
     )
     load = await lock_published_load(connection, job.load_id)

@@ -13,7 +13,9 @@ from pipeline.postgres.ledger import Holder
 from pipeline.postgres.outage import OutageGate
 from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
 from pipeline.postgres.session import Session, connect, deadline, session_name, transaction
+from pipeline.postgres.session_settings import DURABLE
 from pipeline.postgres.sqlstate import summarize
+from pipeline.postgres.standby import commit_in_time
 from pipeline.settings import WriterSettings
 
 __all__ = ["Control"]
@@ -64,18 +66,22 @@ class Control:
             f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
             f"set local lock_timeout = '{int((lock_timeout_s or settings.lock_timeout_s) * 1000)}ms';"
             f"set local idle_in_transaction_session_timeout = '{int(settings.statement_timeout_s * 2000)}ms';"
-            f"set local synchronous_commit = {'on' if durable else 'off'}"
+            f"{DURABLE if durable else 'set local synchronous_commit = off'}"
         )
 
         async def attempt() -> T:
             await self._gate.passed()
             async with (
                 self._session() as session,
+                commit_in_time(self._url, session, settings.outage_budget_s) as commit_begins,
                 deadline(session, settings.statement_timeout_s * 2),
                 transaction(session.connection),
             ):
                 await session.connection.execute(begin)
-                return await work(session.connection)
+                result = await work(session.connection)
+                if durable:
+                    commit_begins.set()
+                return result
 
         async def before_retry(error: BaseException) -> None:
             self._log(logging.WARNING, f"{purpose}: {summarize(root_cause(error))}; trying again")

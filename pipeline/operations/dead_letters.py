@@ -48,6 +48,7 @@ from pipeline.postgres.queries import query
 from pipeline.postgres.retry import may_retry
 from pipeline.postgres.session import check_server, connect, transaction
 from pipeline.postgres.sqlstate import summarize
+from pipeline.postgres.standby import commit_in_time, require_standby
 from pipeline.settings import WriterSettings
 
 __all__ = [
@@ -286,9 +287,15 @@ async def _in_transaction(url: str, work: Callable[[asyncpg.Connection], Awaitab
             await check_server(session)
             await require_to_write_ledger(session.connection, "deciding on dead letters")
             await check_ledger(session.connection)
-            async with transaction(session.connection):
+            await require_standby(session.connection)
+            async with (
+                commit_in_time(url, session, limits.outage_budget_s) as commit_begins,
+                transaction(session.connection),
+            ):
                 await session.connection.execute(f"set local lock_timeout = '{int(limits.lock_timeout_s)}s'")
-                return await work(session.connection)
+                result = await work(session.connection)
+                commit_begins.set()
+                return result
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if isinstance(error, asyncpg.PostgresError) and not may_retry(error):
             raise RowledgerError(f"the ledger refuses: {summarize(error)}") from None

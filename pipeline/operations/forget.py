@@ -13,6 +13,7 @@ from pipeline.postgres.entries import note_entries, read_changed_entries
 from pipeline.postgres.migrate import check_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.session import check_server, connect
+from pipeline.postgres.standby import commit_in_time, require_standby
 from pipeline.settings import WriterSettings
 
 __all__ = ["run_forget"]
@@ -35,6 +36,7 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
             await check_server(session)
             await require_to_write_ledger(session.connection, "rowledger forget")
             await check_ledger(session.connection)
+            await require_standby(session.connection)
             keys = list(dict.fromkeys(partition_keys)) if partition_keys else None
             loads = await session.connection.fetch(query("published_loads"), str(spec.target), keys)
             published = {load["partition_key"] for load in loads}
@@ -52,13 +54,17 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
                 partitions = [spec.partitions.partition(key) for key in keys]
                 scopes = [scope_of(spec, target, partition, spec.write_mode) for partition in partitions]
                 keys = None if any(scope.partition_key is None for scope in scopes) else keys
-            async with session.connection.transaction():
+            async with (
+                commit_in_time(url, session, limits.outage_budget_s) as commit_begins,
+                session.connection.transaction(),
+            ):
                 if await session.connection.fetchval(query("is_being_loaded"), str(spec.target)):
                     raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")
                 forgotten = await session.connection.fetch(query("forget_loads"), str(spec.target), keys)
                 # Entries that were changed by hand are answered for no more either.
                 changed = [entry.load_id for entry in await read_changed_entries(session.connection, spec)]
                 await note_entries(session.connection, [*(row["load_id"] for row in forgotten), *changed])
+                commit_begins.set()
         return sorted((row["load_id"], row["partition_key"]) for row in forgotten)
     finally:
         await session.close()

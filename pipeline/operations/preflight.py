@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 
 from pipeline.contract.check import Contract
-from pipeline.errors import DatabaseUnavailable, DiscrepancyFound, NotEnoughSpace, TargetMismatch
+from pipeline.errors import DatabaseUnavailable, DiscrepancyFound, NotEnoughSpace, StandbyMissing, TargetMismatch
 from pipeline.free_space import require_free_space
 from pipeline.model.outcome import IncidentKind
 from pipeline.model.report import Incident
@@ -48,7 +48,7 @@ async def check_before_loading(
     """Make ledger and target where they are missing, drop staging tables of ended loads, fit the pool to its surroundings.
 
     Raises NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable: at once for a server that is not there
-    or refuses us, after `retry_budget_s` for one that is starting up or has no connection left.
+    or refuses us, after `retry_budget_s` for one that is starting up, has no connection left or lacks its synchronous standby.
     """
     contract = Contract.of(spec.row)
     reached = False
@@ -63,6 +63,8 @@ async def check_before_loading(
                 await require_to_load(session.connection, spec, list(contract.columns))
                 await ensure_ledger(session.connection, wait_s=writer.busy_wait_s)
                 await _require_entries_as_written(session.connection, spec)
+                # What is made from here on is confirmed with the load that begins next, durably.
+                await session.connection.execute("set synchronous_commit = off")
                 await _require_space(session.connection, home, run_id)
                 target = await ensure_target(session.connection, spec, contract.columns)
                 for told in await sweep_staging(session.connection):
@@ -92,7 +94,7 @@ async def check_before_loading(
 
 def _comes_by_itself(error: BaseException) -> bool:
     """Whether a server that is there will do later what it did not now."""
-    if isinstance(error, _NoConnectionLeft) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF:
+    if isinstance(error, _NoConnectionLeft | StandbyMissing) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF:
         return True
     return may_retry(error) and not is_connection_lost(error)
 

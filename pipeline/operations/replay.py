@@ -54,6 +54,7 @@ from pipeline.postgres.migrate import check_ledger
 from pipeline.postgres.outage import OutageGate
 from pipeline.postgres.session import check_server, connect
 from pipeline.postgres.sqlstate import summarize
+from pipeline.postgres.standby import require_standby
 from pipeline.settings import WriterSettings
 from pipeline.workers.crash_search import A_ROW_MAY_DO_IT, DEATHS_OF_ONE_ROW, find_crashing_rows
 from pipeline.workers.handle import WorkerDied
@@ -141,6 +142,7 @@ async def _look(
             await check_server(session)
             await require_to_load(session.connection, spec, list(Contract.of(spec.row).columns))
             await check_ledger(session.connection)
+            await require_standby(session.connection)
             letters, _ = await find_known_letters(session.connection, spec.name, selection)
             if not letters:
                 return [], ()

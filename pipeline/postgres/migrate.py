@@ -10,6 +10,7 @@ import asyncpg
 from pipeline.errors import LedgerBusy, LedgerMismatch, LedgerMissing, MissingPrivilege
 from pipeline.postgres.privileges import Grant, require
 from pipeline.postgres.queries import LEDGER_SCHEMA, Migration, migrations, query, quote_identifier
+from pipeline.postgres.standby import require_standby
 from pipeline.version import version
 
 __all__ = [
@@ -103,8 +104,10 @@ async def ensure_ledger(connection: asyncpg.Connection, *, wait_s: float = 30) -
     """Make the ledger where it is missing, and apply the migrations that it lacks; may be called by many runs at once.
 
     An upgrade waits up to `wait_s` for runs that are at work on the ledger, since they know its former shape alone. Raises
-    LedgerBusy for those that go on, LedgerMismatch, and MissingPrivilege where this role cannot make or alter the ledger.
+    StandbyMissing, LedgerBusy for those that go on, LedgerMismatch, and MissingPrivilege where this role cannot make or alter
+    the ledger.
     """
+    await require_standby(connection)
     facts = await read_ledger_facts(connection)
     if facts.has_ledger:
         if not (facts.may_use_schema and facts.may_read_version):

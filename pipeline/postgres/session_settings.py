@@ -13,7 +13,12 @@ import asyncpg
 from pipeline.errors import UnsupportedServer
 from pipeline.postgres.queries import query, quote_identifier
 
-__all__ = ["AT_STARTUP", "WANTED", "pin"]
+__all__ = ["AT_STARTUP", "DURABLE", "WANTED", "pin"]
+
+DURABLE = (
+    "select pg_catalog.set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off'"
+)
+"""For a transaction whose COMMIT waits for the disk at least, and for standbys as the role's setting says."""
 
 AT_STARTUP: dict[str, str] = {
     # What the text of a statement means. No value stands in one unescaped; these keep it so if one ever did.

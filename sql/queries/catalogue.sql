@@ -171,3 +171,16 @@ where class.relrowsecurity and row_security_active(class.oid)
         )
     end
 order by 1, 2;
+
+-- name: missing_standby
+-- The setting, where a COMMIT of this session would wait for a standby and none is connected; a role that may not see what kind
+-- of standby there is takes any for one.
+select current_setting('synchronous_standby_names')
+where current_setting('synchronous_standby_names') <> '' and current_setting('synchronous_commit') not in ('off', 'local')
+    and not exists (select from pg_stat_replication where coalesce(sync_state, 'sync') in ('sync', 'quorum'));
+
+-- name: end_commit_in_wait
+-- End a session whose COMMIT waits for a standby, and no other; the setting that it waits for, if it was so.
+select current_setting('synchronous_standby_names')
+from pg_stat_activity
+where pid = $1 and backend_start = $2 and wait_event = 'SyncRep' and pg_terminate_backend(pid);
