@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 
-from pipeline.errors import TargetMismatch
 from pipeline.model.manifest import ChunkPlan
 from pipeline.operations.control import Control
 from pipeline.operations.duplicates import Finding, set_rows_aside
@@ -19,7 +18,6 @@ from pipeline.operations.write_modes import FinishedLoad, read_repeated_load
 from pipeline.postgres.catalogue import add_key, add_unique_index, has_key
 from pipeline.postgres.constraints import UniqueIndex
 from pipeline.postgres.ledger import read_pending_chunks
-from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
 
 __all__ = ["fit_to_others"]
@@ -45,10 +43,7 @@ async def fit_to_others(
         if rehearsed.pending:
             return rehearsed.pending
         if not rehearsed.rows:
-            raise TargetMismatch(
-                f"{load.name}: the rows cannot be indexed as target {load.spec.target} asks: {summarize(error)}; alter the "
-                "table, or the key in the table spec; nothing was published; then rerun"
-            ) from None
+            raise
     say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
     return await _fit(control, load, settings, say)
 
