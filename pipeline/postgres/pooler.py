@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from pipeline.errors import UnsupportedServer
+from pipeline.postgres.statements import said_by_server
 
 __all__ = [
     "TRANSACTION_POOLING",
@@ -26,14 +27,18 @@ TRANSACTION_POOLING = (
 
 def refuses_startup_settings(error: asyncpg.PostgresError) -> bool:
     """Whether a pooler does not pass on settings at the start of a session, as PgBouncer says it; a server never says so."""
-    return error.sqlstate == "08P01" and "unsupported startup parameter" in str(error)
+    return error.sqlstate == "08P01" and "unsupported startup parameter" in _message(error)
 
 
 def comes_of_transaction_pooling(error: BaseException) -> bool:
     """Whether a new session has failed since its statements, or the parts of one, met different backends."""
     if isinstance(error, asyncpg.InvalidSQLStatementNameError | asyncpg.DuplicatePreparedStatementError):
         return True
-    return isinstance(error, asyncpg.PostgresError) and "in statement pooling mode" in str(error)
+    return isinstance(error, asyncpg.PostgresError) and "in statement pooling mode" in _message(error)
+
+
+def _message(error: asyncpg.PostgresError) -> str:
+    return said_by_server(error)["message"] or ""
 
 
 async def require_session_pooling(url: str, connection: asyncpg.Connection, timeout_s: float) -> None:

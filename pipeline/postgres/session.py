@@ -26,7 +26,7 @@ from pipeline.postgres.queries import query
 from pipeline.postgres.row_security import require_all_rows
 from pipeline.postgres.session_settings import AT_STARTUP, WANTED, pin
 from pipeline.postgres.sqlstate import summarize
-from pipeline.postgres.statements import NamingConnection
+from pipeline.postgres.statements import NamingConnection, hush
 
 __all__ = [
     "DeadlineExpired",
@@ -138,9 +138,13 @@ async def _open(url: str, application_name: str, timeout_s: float) -> tuple[asyn
 
 
 async def _connection(url: str, server_settings: dict[str, str], timeout_s: float) -> asyncpg.Connection:
-    return await asyncpg.connect(
-        url, timeout=timeout_s, connection_class=NamingConnection, server_settings=server_settings
-    )
+    try:
+        return await asyncpg.connect(
+            url, timeout=timeout_s, connection_class=NamingConnection, server_settings=server_settings
+        )
+    except asyncpg.PostgresError as error:
+        hush(error)
+        raise
 
 
 async def check_server(session: Session) -> str:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import asyncpg
 
-from pipeline.postgres.statements import statement_of
+from pipeline.postgres.statements import said_by_server, statement_of
 
 __all__ = [
     "CopyLocation",
@@ -231,9 +231,7 @@ def summarize(error: BaseException) -> str:
 def server_text(error: asyncpg.PostgresError) -> str:
     """All that the server says, for the dead letter alone: it may quote any value."""
     fields = {
-        "message": error.args[0] if error.args else None,
-        "detail": error.detail,
-        "hint": error.hint,
+        **said_by_server(error),
         "context": error.context,
         "column": error.column_name,
         "constraint": error.constraint_name,

@@ -1,6 +1,7 @@
-"""Name the statement that an error of the server belongs to: its verb and its table, without any literal.
+"""Keep the server's own words out of its errors, and name the statement instead: its verb and its table, without any literal.
 
-The server's own words do not go into logs, so these say what was being done.
+The words may quote a row whatever the SQLSTATE is, and an exception is printed in more places than one can watch: tracebacks,
+chains of causes, event loops, other people's logs.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-__all__ = ["NamingConnection", "name_statement", "statement_of"]
+__all__ = ["NamingConnection", "hush", "name_statement", "said_by_server", "statement_of"]
 
 _NAMED_MAX = 3  # of the statements of a script
 
@@ -58,7 +59,27 @@ def _naming(statement: str) -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         error.rowledger_statement = name_statement(statement)
+        hush(error)
         raise
+
+
+def hush(error: asyncpg.PostgresError) -> asyncpg.PostgresError:
+    """The error with its SQLSTATE for a text; what it said is left to `said_by_server`."""
+    if not hasattr(error, "rowledger_said"):
+        error.rowledger_said = {
+            "message": error.args[0] if error.args else "",
+            "detail": error.detail,
+            "hint": error.hint,
+        }
+        error.args = (f"SQLSTATE {error.sqlstate}",)
+        error.detail = error.hint = None
+    return error
+
+
+def said_by_server(error: asyncpg.PostgresError) -> dict[str, str | None]:
+    """Message, detail and hint: for a dead letter, or for a look at who speaks, but for no log."""
+    said: dict[str, str | None] = getattr(error, "rowledger_said", {})
+    return said or {"message": error.args[0] if error.args else "", "detail": error.detail, "hint": error.hint}
 
 
 def statement_of(error: BaseException) -> str | None:

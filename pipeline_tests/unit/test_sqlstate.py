@@ -1,5 +1,7 @@
 """Sorting of server errors, and what is passed on of them."""
 
+import traceback
+
 import asyncpg
 import pytest
 
@@ -13,7 +15,7 @@ from pipeline.postgres.sqlstate import (
     sort_error,
     summarize,
 )
-from pipeline.postgres.statements import name_statement
+from pipeline.postgres.statements import hush, name_statement
 
 
 def _server_error(sqlstate: str, message: str = "it failed", **fields: str) -> asyncpg.PostgresError:
@@ -231,3 +233,13 @@ def test_a_summary_is_one_line() -> None:
 )
 def test_a_statement_is_named_without_its_literals(sql: str, name: str) -> None:
     assert name_statement(sql) == name
+
+
+def test_an_error_is_hushed_wherever_it_is_printed_and_its_text_is_kept() -> None:
+    error = _server_error("23514", "canary", detail="canary 2", hint="canary 3", context="COPY t, line 1")
+    said = server_text(error)
+    hush(hush(error))
+    printed = "".join(traceback.format_exception(error)) + repr(error)
+    assert "CheckViolationError: SQLSTATE 23514" in printed
+    assert "canary" not in printed
+    assert server_text(error) == said == "message: canary\ndetail: canary 2\nhint: canary 3\ncontext: COPY t, line 1"
