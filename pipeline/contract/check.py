@@ -28,6 +28,7 @@ from pipeline.contract.read import Reading, read_column
 from pipeline.contract.refusals import Refusals
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import accepts, as_frame_value, doubt_undeclared_digits, fit_column
+from pipeline.contract.uuids import for_fields
 from pipeline.contract.values import NULL_REASON, doubt_nul, fit_value, writes_json
 from pipeline.contract.violations import doubt_violations
 from pipeline.errors import SourceError, TargetMismatch
@@ -161,14 +162,15 @@ class Contract:
         of a type that never fits, unless `types_inferred` says that
         they were named by their values, and where `drift` freezes for unknown and missing ones; and TargetMismatch.
         """
-        types = types or {}
+        types, given = types or {}, frame
         self.require_writable(types)
+        extra = evolved_rules(tuple(evolved))
+        frame = for_fields(frame, (*self.rules, *extra))
         if types_inferred:
             from pipeline.contract.inferred import with_values_apart  # noqa: PLC0415, only sources without types of their own
 
             frame = with_values_apart(self.rules, frame)
         refusals = Refusals()
-        extra = evolved_rules(tuple(evolved))
         discarded_values = self._see_to_drift(frame, drift, extra, refusals)
         targets = {rule.name: types.get(rule.name, rule.column.type) for rule in (*self.rules, *extra)}
         in_columns: Sequence[FieldRules] = extra
@@ -189,7 +191,7 @@ class Contract:
         keep = np.ones(frame.height, dtype=np.bool_)
         keep[refusals.rows()] = False
         good_rows = pl.Series("row_no", np.flatnonzero(keep) + first_row, dtype=pl.Int64)
-        letters = refusals.dead_letters(frame, first_row, targets)
+        letters = refusals.dead_letters(given, first_row, targets)
         return Checked(good.filter(pl.Series(keep)), good_rows, letters, discarded_values)
 
     def _see_to_drift(

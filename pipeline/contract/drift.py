@@ -1,5 +1,6 @@
 """Which of a source's columns are whose: fields by their names and aliases, and columns that no field knows."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -17,7 +18,7 @@ from pipeline.contract.rules import FieldRules
 from pipeline.contract.types import SqlType
 from pipeline.errors import SourceError
 from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
+from pipeline.model.source import ABSENT_PREFIX, BYTES_16, DYNAMIC, RESERVED_PREFIX, UUID
 
 __all__ = ["DriftVerdict", "columns_for", "drift_of", "evolved_rules", "field_column", "has_value", "require_names"]
 
@@ -31,7 +32,7 @@ _ANNOTATIONS: dict[TypeName, Any] = {
     TypeName.BOOLEAN: bool, TypeName.SMALLINT: int, TypeName.INTEGER: int, TypeName.BIGINT: int, TypeName.REAL: float,
     TypeName.DOUBLE: float, TypeName.NUMERIC: Decimal, TypeName.BYTEA: bytes, TypeName.DATE: date, TypeName.TIME: time,
     TypeName.TIMESTAMP: datetime, TypeName.TIMESTAMPTZ: AwareDatetime, TypeName.INTERVAL: timedelta,
-    TypeName.JSON: Any, TypeName.JSONB: Any,
+    TypeName.UUID: uuid.UUID, TypeName.JSON: Any, TypeName.JSONB: Any,
 }  # fmt: skip
 
 
@@ -73,8 +74,12 @@ def require_names(unknown: Mapping[str, pl.DataType]) -> None:
         )
 
 
-def _column_type(dtype: pl.DataType) -> ColumnType:
+def _column_type(dtype: pl.DataType) -> ColumnType:  # noqa: PLR0911, one line a type
     match dtype:
+        case _ if dtype == UUID:
+            return ColumnType(TypeName.UUID)
+        case _ if dtype == BYTES_16:
+            return ColumnType(TypeName.BYTEA)
         case pl.UInt64():
             return ColumnType(TypeName.NUMERIC, precision=20, scale=0)
         case pl.Int128() | pl.UInt128():

@@ -10,6 +10,7 @@ import binascii
 import json
 import math
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -20,8 +21,9 @@ import polars as pl
 
 from pipeline.contract.documents import RepeatedKey, parse_json
 from pipeline.contract.dynamic import dynamic_texts
+from pipeline.contract.uuids import for_people, holds_uuids
 from pipeline.errors import SourceError
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
+from pipeline.model.source import ABSENT_PREFIX, BYTES_16, DYNAMIC, RESERVED_PREFIX, UUID
 
 __all__ = [
     "Unreadable",
@@ -139,6 +141,8 @@ def sorted_json(text: str) -> str:
 
 def json_texts(values: pl.Series) -> list[str | None]:
     """The JSON text of each value as `row_payloads` writes it; that of a null is null."""
+    if holds_uuids(values.dtype):
+        values = for_people(values.to_frame("v")).to_series()
     if values.dtype == DYNAMIC:
         return ["null" if text is None else _quoted_specials(text) for text in dynamic_texts(values).to_list()]
     exact = (
@@ -293,6 +297,8 @@ def _common_type(values: list[Any]) -> pl.DataType:
 def _wire_type(dtype: pl.DataType) -> pl.DataType:
     """The type that `_cell` gives its values in: dates and times as ticks."""
     match dtype:
+        case _ if dtype in (UUID, BYTES_16):
+            return dtype
         case pl.List() | pl.Array():
             return pl.List(_wire_type(dtype.inner))  # type: ignore[arg-type]
         case pl.Struct():
@@ -303,11 +309,15 @@ def _wire_type(dtype: pl.DataType) -> pl.DataType:
             return pl.Int64() if dtype.is_temporal() else dtype
 
 
-def _cell(value: Any, dtype: pl.DataType) -> Any:  # noqa: PLR0911, C901, one line a type
+def _cell(value: Any, dtype: pl.DataType) -> Any:  # noqa: PLR0911, PLR0912, C901, one line a type
     """One JSON value for `_wire_type`; raises ValueError, or gives something else than was meant, for what is none of it."""
     if value is None:
         return None
     match dtype:
+        case _ if dtype == UUID:
+            return {UUID.fields[0].name: uuid.UUID(value).bytes}
+        case _ if dtype == BYTES_16:
+            return {BYTES_16.fields[0].name: base64.b64decode(value["base64"], validate=True)}
         case pl.List() | pl.Array():
             return [_cell(item, dtype.inner) for item in value]  # type: ignore[arg-type]
         case pl.Struct():

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
 
-__all__ = ["ABSENT_PREFIX", "DYNAMIC", "FAULT", "LINE", "RESERVED_PREFIX", "Scope", "Source"]
+__all__ = ["ABSENT_PREFIX", "BYTES_16", "DYNAMIC", "FAULT", "LINE", "RESERVED_PREFIX", "UUID", "Scope", "Source"]
 
 # Columns of a source frame that are about its rows and are no part of them; no contract column may be named so.
 RESERVED_PREFIX = "rowledger "
@@ -25,6 +25,11 @@ ABSENT_PREFIX = f"{RESERVED_PREFIX}absent "
 
 DYNAMIC = pl.Struct({f"{RESERVED_PREFIX}json": pl.String()})
 """The type of a column whose values are of several types: the JSON text of each. It is checked value by value."""
+
+UUID = pl.Struct({f"{RESERVED_PREFIX}uuid": pl.Binary()})
+"""The type of a column of UUIDs, also inside of lists and structs: their 16 bytes."""
+BYTES_16 = pl.Struct({f"{RESERVED_PREFIX}16 bytes": pl.Binary()})
+"""The same of 16 fixed bytes that the source does not call a UUID. A field of text takes them for one."""
 
 
 @dataclass(frozen=True, slots=True)

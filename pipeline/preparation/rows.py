@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline.contract.check import Contract
+from pipeline.contract.uuids import for_people
 from pipeline.model.column import Column
 from pipeline.model.division import Partition
 from pipeline.model.letter import DeadLetter, PayloadOf, Stage
@@ -128,7 +129,9 @@ class _Preparation:
         if transform is not None:
             from pipeline.preparation.transform import transform_frame, transform_rows  # noqa: PLC0415, most specs have none
         if isinstance(transform, FrameTransform):
-            rows = self._follow(rows, transform_frame(transform, rows.frame, refusals_max=self._refusals_left))
+            rows = self._follow(
+                rows, transform_frame(transform, for_people(rows.frame), refusals_max=self._refusals_left)
+            )
         if isinstance(transform, RowTransform):
             _, positions = self._check(rows, PayloadOf.SOURCE)
             rows = rows if positions is None else _Rows(rows.frame[positions], rows.origins_of(positions))

@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from pipeline.contract.check import Contract
+from pipeline.contract.uuids import for_fields
 from pipeline.errors import TransformFailed
 from pipeline.model.source import ABSENT_PREFIX, FAULT
 from pipeline.model.transform import ROW, FrameTransform, RowTransform
@@ -86,7 +87,7 @@ def transform_rows(
     pieces = _Pieces()
     given: list[Any] = []
     positions: list[int] = []
-    for position, values in enumerate(python_rows(source)):
+    for position, values in enumerate(python_rows(for_fields(source, contract.rules))):
         if len(pieces.refused) > refusals_max:
             break
         pieces.tried_rows += 1

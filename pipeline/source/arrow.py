@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from pipeline.border import frame_type, polars_series
 from pipeline.errors import SourceError, ValuesAltered
-from pipeline.model.source import DYNAMIC, FAULT, LINE, RESERVED_PREFIX
+from pipeline.model.source import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
 from pipeline.source.plain import json_text, plain_value
 from pipeline.source.unheld import as_stored, line_of, unheld_rows
 
-__all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of"]
+__all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of", "with_uuids_marked"]
 
 _Array = Any
 """A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind, which the stubs know too narrowly, as they know this:"""
@@ -73,7 +73,7 @@ def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], orig
             for row, reason in unheld:
                 faults.setdefault(row, f"column {field.name!r} {reason}")
             column = _without_rows(column, [row for row, _ in unheld])
-        return polars_series(field.name, _as_plain(column, column.type))
+        series = polars_series(field.name, _as_plain(column, column.type))
     except ValuesAltered as altered:
         raise ValuesAltered(f"{origin}: {altered}") from None
     except (
@@ -84,6 +84,44 @@ def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], orig
         ValueError,
     ) as error:
         raise SourceError(_unfit(origin, field, type(error).__name__)) from None
+    return series if isinstance(field.type, pa.MapType) else with_uuids_marked(series, field.type)
+
+
+def with_uuids_marked(series: pl.Series, kind: pa.DataType) -> pl.Series:
+    """The series of an Arrow column of that type, its values of 16 fixed bytes as UUID or BYTES_16 has them, at any depth."""
+    marked = _marked(pl.col("v"), kind)
+    return series if marked is None else series.to_frame("v").select(marked.alias(series.name)).to_series()
+
+
+def _marked(expr: pl.Expr, kind: Any) -> pl.Expr | None:  # noqa: ANN401, PLR0911, one line a type
+    """None where there is nothing to mark."""
+    match kind:
+        case pa.UuidType():
+            return _as_field(expr, UUID)
+        case pa.BaseExtensionType():
+            return _marked(expr, kind.storage_type)
+        case pa.DictionaryType() | pa.RunEndEncodedType():
+            return _marked(expr, kind.value_type)
+        case pa.MapType():
+            inner = _marked(pl.element(), pa.struct([("key", kind.key_type), ("value", kind.item_type)]))
+            return None if inner is None else expr.list.eval(inner)
+        case pa.FixedSizeListType():
+            inner = _marked(pl.element(), kind.value_type)
+            return None if inner is None else expr.arr.to_list().list.eval(inner)
+        case pa.ListType() | pa.LargeListType() | pa.ListViewType() | pa.LargeListViewType():
+            inner = _marked(pl.element(), kind.value_type)
+            return None if inner is None else expr.list.eval(inner)
+        case pa.StructType():
+            parts = {field.name: _marked(expr.struct.field(field.name), field.type) for field in kind}
+            if all(part is None for part in parts.values()):
+                return None
+            fields = [(expr.struct.field(name) if p is None else p).alias(name) for name, p in parts.items()]
+            return pl.when(expr.is_not_null()).then(pl.struct(fields))
+    return _as_field(expr, BYTES_16) if kind == pa.binary(16) else None
+
+
+def _as_field(expr: pl.Expr, mark: pl.Struct) -> pl.Expr:
+    return pl.when(expr.is_not_null()).then(pl.struct(expr.alias(mark.fields[0].name)))
 
 
 def _without_rows(column: _Array, rows: list[int]) -> _Array:
@@ -114,12 +152,14 @@ def _written_out(texts: _Array) -> _Array:
 
 def frame_schema_of(schema: pa.Schema, *, origin: str) -> pl.Schema:
     """Names and types of the columns that `frame_of` gives for a table of this schema; raises SourceError."""
-    return frame_of(schema.empty_table(), origin=origin).schema
+    return frame_of(pa.Table.from_batches([], schema), origin=origin).schema  # `empty_table` knows no nested extensions
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one line a type
     """The type that values of this one are put into before polars takes them; mostly the same."""
     match kind:
+        case pa.Bool8Type():
+            return pa.bool_()
         case pa.BaseExtensionType():
             return plain_type(kind.storage_type)
         case pa.DictionaryType() if kind.value_type == pa.string_view():

@@ -20,14 +20,16 @@ from pipeline.source.arrow import plain_type
 
 __all__ = ["Reader", "column_readers"]
 
+_UUID_BYTES = 16
+
 
 class Reader(StrEnum):
     """How a column is read that polars alone would not give exactly."""
 
     ARROW = "arrow"  # polars has no such type, or loses values of it (24:00), or calls it something else
-    INT96 = (
-        "int96"  # timestamps of 96 bits: polars moves those beyond the reach of nanoseconds, Arrow those before 1970
-    )
+    INT96 = "int96"  # timestamps of 96 bits: polars is wrong beyond the reach of nanoseconds, Arrow before 1970
+    UUID = "uuid"  # polars, which has bytes for it, marked as a UUID
+    BYTES_16 = "bytes_16"  # the same for 16 fixed bytes that are not called a UUID
 
 
 def column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[str, str]:
@@ -52,6 +54,11 @@ def column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[str
             readers[field.name] = Reader.INT96
         elif native is None or not _is_exact(native, field.type):
             readers[field.name] = Reader.ARROW
+        elif native == pl.Binary() and any(leaf.length == _UUID_BYTES for leaf in own):
+            is_uuid = isinstance(field.type, pa.UuidType) or str(own[0].logical_type) == "UUID"
+            readers[field.name] = Reader.UUID if is_uuid else Reader.BYTES_16
+        elif _holds_bytes(field.type):
+            readers[field.name] = Reader.ARROW  # inside of lists and structs, where Arrow's type says which they are
     return readers
 
 
@@ -70,6 +77,13 @@ def _leaf_count(kind: Any) -> int:  # noqa: ANN401, the stubs know too little of
     if isinstance(kind, pa.DictionaryType):
         return 1
     return sum(_leaf_count(kind.field(number).type) for number in range(kind.num_fields)) or 1
+
+
+def _holds_bytes(kind: Any) -> bool:  # noqa: ANN401, as above
+    if isinstance(kind, pa.BaseExtensionType):
+        return _holds_bytes(kind.storage_type)
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    return kind == pa.binary(_UUID_BYTES) or any(map(_holds_bytes, inner))
 
 
 def _is_exact(native: pl.DataType, kind: pa.DataType) -> bool:

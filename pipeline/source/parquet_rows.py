@@ -20,7 +20,7 @@ from pipeline.source.system_refusal import system_refusal
 __all__ = ["RowRange", "read_rows", "schema_of", "unreadable"]
 
 _BATCH_ROWS = 16_384
-_ARROW, _INT96 = "arrow", "int96"
+_ARROW, _INT96, _UUID, _BYTES_16 = "arrow", "int96", "uuid", "bytes_16"
 _TICKS_OUT_OF_RANGE = 2**63 - 1
 _FAILED_IN_POLARS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _FAILED_IN_ARROW = (OSError, pa.ArrowException, NotImplementedError, ValueError)
@@ -119,10 +119,13 @@ def _column_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFra
 
 def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> pl.DataFrame:
     """One frame of the columns that polars has read, and of the others, which Arrow reads, in the file's order."""
-    from pipeline.source.arrow import faults_marked, series_of  # noqa: PLC0415, rarely needed; a worker's start is measured
+    from pipeline.source.arrow import faults_marked, series_of, with_uuids_marked  # noqa: PLC0415, rarely needed; a worker's start is measured
 
     origin, faults = str(part.file), dict[int, str]()
     frame = _with_exact_timestamps(part, frame, faults)
+    for kind, mark in ((pa.uuid(), _UUID), (pa.binary(16), _BYTES_16)):
+        found = [name for name in part.names(mark) if name in frame.columns]
+        frame = frame.with_columns(with_uuids_marked(frame[name], kind) for name in found)
     maps = frame.select([name for name, dtype in frame.schema.items() if _holds_map(dtype)]).to_arrow()
     by_arrow = [name for name in names if name not in frame.columns]
     tables = [maps, _by_arrow(part, by_arrow)] if by_arrow else [maps]
