@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
 from enum import Enum
 from functools import cache, partial
 from types import CodeType, FunctionType, MethodType, TracebackType
@@ -43,6 +43,9 @@ _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
 _CALENDAR_UNITS = re.compile(r"P[^T]*[YM]")  # of an ISO 8601 duration
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt _].*(?:[Zz]|[-+\u2212][0-9]{2}:?(?:[0-9]{2})?)\s*")
 _EXACT_INTEGER = 2**53
+_WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9_]+\s*")
+_ALL_DIGITS = Context(prec=2_000)  # a double has 1,075 at most
+_BEYOND_INTEGERS = "an integer beyond 2^53 is not exact in double precision"
 _BEYOND_DOUBLE = "is beyond what double precision holds"
 _KIND_OF = {
     bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT, Decimal: Kind.DECIMAL, date: Kind.DATE, datetime: Kind.TIMESTAMP,
@@ -94,7 +97,7 @@ def conversion_made(rules: FieldRules, value: Any, valid: Any) -> str | None:
     if rules.kind is Kind.JSON:
         return _conversion_inside(rules, value, valid)
     is_union = bool(rules.alternatives) and not rules.is_taken_charge_of
-    return _conversion(Kind.FLOAT, value) if is_union and type(valid) is float and _is_beyond_double(value) else None
+    return _loss_as_double(value) if is_union and type(valid) is float and isinstance(value, str | Decimal) else None
 
 
 def _conversion_inside(rules: FieldRules, value: Any, valid: Any) -> str | None:
@@ -140,7 +143,7 @@ def silent_conversion(rules: FieldRules, value: Any) -> str | None:
     return _conversion(rules.kind, value)
 
 
-def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, PLR0912, one line a conversion
+def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, one line a conversion
     if isinstance(value, bytes) and (kind in _TEMPORAL or kind is Kind.FLOAT):
         value = value.decode(errors="replace")  # pydantic reads them as it reads text
     match value:
@@ -149,11 +152,9 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, P
         case bool() if kind is not Kind.BOOL:
             return f"a boolean is not taken for a {kind}"
         case int() if kind is Kind.FLOAT and abs(value) > _EXACT_INTEGER:
-            return "an integer beyond 2^53 is not exact in double precision"
-        case str() | Decimal() if kind is Kind.FLOAT and _is_beyond_double(value):
-            return _BEYOND_DOUBLE
-        case Decimal() if kind is Kind.FLOAT and Decimal(repr(float(value))) != value:
-            return "a decimal with more digits than double precision holds"
+            return _BEYOND_INTEGERS
+        case str() | Decimal() if kind is Kind.FLOAT:
+            return _loss_as_double(value)
         case int() | float() | Decimal() if kind in _TEMPORAL:
             return f"a number is not taken for a {kind}"
         case str() if kind in _TEMPORAL and _NUMBER.fullmatch(value):
@@ -168,6 +169,31 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, P
             return f"has digits below the microsecond, which a {kind} would lose"
         case _:
             return None
+
+
+def _loss_as_double(value: str | Decimal) -> str | None:
+    """What a number with digits, or its text, loses in double precision; None if it is one of those that name a double.
+
+    Such are the shortest digits of a double, and any further ones of its own, as programs print them.
+    """
+    if _is_beyond_double(value):
+        return _BEYOND_DOUBLE
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None  # no number, or none as Python writes it: pydantic decides
+    if not number.is_finite():
+        return None
+    if isinstance(value, str) and abs(number) > _EXACT_INTEGER and _WHOLE_NUMBER.fullmatch(value):
+        return _BEYOND_INTEGERS
+    double = float(number)
+    if Decimal(repr(double)) == number:
+        return None
+    try:
+        is_of_a_double = _ALL_DIGITS.quantize(Decimal(double), number) == number
+    except InvalidOperation:
+        is_of_a_double = False
+    return None if is_of_a_double else "a decimal with more digits than double precision holds"
 
 
 def _is_beyond_double(value: Any) -> bool:

@@ -18,7 +18,7 @@ from pipeline.errors import SourceError
 __all__ = ["Reading", "blank", "is_native", "is_readable", "read_column", "require_readable", "unheld"]
 
 _PLAIN_INTEGER = r"^-?[0-9]{1,18}$"
-_PLAIN_FLOAT = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
+_PLAIN_FLOAT = r"^-?[0-9]{1,17}(\.[0-9]{1,25})?$"
 _PLAIN_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _PLAIN_TIME = r"^[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?$"
 _PLAIN_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?$"
@@ -207,8 +207,15 @@ def _float_from_decimal(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _float_from_text(rules: FieldRules, source: pl.Series) -> Reading:
+    """Texts of up to 15 digits, and those that are the shortest of their double; the others may lose digits."""
     values = _matching(source, _PLAIN_FLOAT)
-    return _float(rules, values.cast(pl.Float64, strict=False))
+    doubles = values.cast(pl.Float64, strict=False)
+    reading = _float(rules, doubles)
+    longest = values.str.len_bytes().max()
+    if longest is not None and longest > _DOUBLE_DIGITS:  # type: ignore[operator]
+        is_long = values.str.len_bytes() > _DOUBLE_DIGITS
+        reading.doubt((is_long & (doubles.cast(pl.String) != values)).fill_null(value=False))
+    return reading
 
 
 def _decimal_from_int(_rules: FieldRules, source: pl.Series) -> Reading:

@@ -3,7 +3,6 @@
 Nothing is read as something else: a missing key is no null, true is no 1, and numbers keep their digits.
 """
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -20,6 +19,7 @@ from pipeline.source.values import Fault, FrameBuilder, Unfit
 __all__ = ["NdjsonFiles"]
 
 _EXACT_IN_A_DOUBLE = 2**53
+_DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
 _PLACE = re.compile(r" at line \d+ column (\d+)$")
 _WANTED = "; wanted is one object a line"
 _SPACE = b" \t\r"
@@ -87,7 +87,7 @@ class _JsonFrames(FrameBuilder):
 def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:
     """Numbers with fractions as doubles, or exactly where that is wanted, and integers among them likewise.
 
-    Unchanged where something would be lost that is not beyond a double's digits.
+    Exactly too where a double would lose something.
     """
     kinds = set(map(type, values))
     if Decimal not in kinds or not kinds <= {int, Decimal, type(None)}:
@@ -96,8 +96,15 @@ def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:
         return [Decimal(value) if type(value) is int else value for value in values]
     if any(type(value) is int and abs(value) > _EXACT_IN_A_DOUBLE for value in values):
         return values
-    doubles = [None if value is None else float(value) for value in values]
-    return values if any(value is not None and math.isinf(value) for value in doubles) else doubles
+    texts = pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+    doubles = texts.cast(pl.Float64, strict=False)
+    if doubles.is_infinite().any() or doubles.null_count() > texts.null_count():
+        return values
+    is_long = texts.str.len_bytes() > _DOUBLE_DIGITS
+    for row in (is_long & (doubles.cast(pl.String) != texts)).arg_true():
+        if Decimal(repr(doubles[row])) != values[row]:
+            return [Decimal(value) if type(value) is int else value for value in values]
+    return doubles.to_list()
 
 
 class _Objects:

@@ -142,7 +142,7 @@ def declared_refusal(kind: Any, value: Any) -> bool:  # noqa: PLR0911, one line 
         case Decimal() if kind is float:
             return Decimal(repr(float(value))) != value
         case str() if kind is float:
-            return _is_beyond_double(value)
+            return _is_beyond_double(value) or _loses_digits(value)
         case str() if kind is date and _is_instant(value):
             return True
         case str() if temporal:
@@ -159,6 +159,17 @@ def _is_beyond_double(text: str) -> bool:
     except (ArithmeticError, ValueError):
         return False
     return exact.is_finite() and (math.isinf(double) or (double == 0 and exact != 0))
+
+
+def _loses_digits(text: str) -> bool:
+    try:
+        exact = Decimal(text.strip())
+    except ArithmeticError:
+        return False
+    if not exact.is_finite():
+        return False
+    is_large_integer = abs(exact) > 2**53 and text.strip().lstrip("+-").isdigit()
+    return is_large_integer or Decimal(repr(float(exact))) != exact
 
 
 def _is_instant(text: str) -> bool:
