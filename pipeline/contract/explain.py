@@ -174,7 +174,7 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, o
 def _loss_as_double(value: str | Decimal) -> str | None:
     """What a number with digits, or its text, loses in double precision; None if it is one of those that name a double.
 
-    Such are the shortest digits of a double, and any further ones of its own, as programs print them.
+    Such are the shortest digits of a double, and, up to 2^53, any further ones of its own, as programs print them.
     """
     if _is_beyond_double(value):
         return _BEYOND_DOUBLE
@@ -190,7 +190,7 @@ def _loss_as_double(value: str | Decimal) -> str | None:
     if Decimal(repr(double)) == number:
         return None
     try:
-        is_of_a_double = _ALL_DIGITS.quantize(Decimal(double), number) == number
+        is_of_a_double = abs(number) <= _EXACT_INTEGER and _ALL_DIGITS.quantize(Decimal(double), number) == number
     except InvalidOperation:
         is_of_a_double = False
     return None if is_of_a_double else "a decimal with more digits than double precision holds"

@@ -5,7 +5,7 @@
 import math
 import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import Enum, IntEnum
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -140,7 +140,7 @@ def declared_refusal(kind: Any, value: Any) -> bool:  # noqa: PLR0911, one line 
         case int() if kind is float:
             return abs(value) > 2**53
         case Decimal() if kind is float:
-            return Decimal(repr(float(value))) != value
+            return _names_no_double(value)
         case str() if kind is float:
             return _is_beyond_double(value) or _loses_digits(value)
         case str() if kind is date and _is_instant(value):
@@ -169,7 +169,15 @@ def _loses_digits(text: str) -> bool:
     if not exact.is_finite():
         return False
     is_large_integer = abs(exact) > 2**53 and text.strip().lstrip("+-").isdigit()
-    return is_large_integer or Decimal(repr(float(exact))) != exact
+    return is_large_integer or _names_no_double(exact)
+
+
+def _names_no_double(exact: Decimal) -> bool:
+    """Whether it has neither the shortest digits of a double nor, up to 2^53, further ones of it."""
+    double = float(exact)
+    if Decimal(repr(double)) == exact:
+        return False
+    return abs(exact) > 2**53 or Decimal(double).quantize(exact, context=Context(prec=2_000)) != exact
 
 
 def _is_instant(text: str) -> bool:
