@@ -17,16 +17,19 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import SourceError, SpecError
 from pipeline.model.source import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, Scope
+from pipeline.source.csv_escapes import BadEscape, EscapeReading
 from pipeline.source.csv_fields import Dialect, fields_of
 from pipeline.source.csv_records import Records, split
 from pipeline.source.files import SourceFile
-from pipeline.source.text import TextFiles, source_bytes, undecodable
+from pipeline.source.text import TextFiles, is_utf8, source_bytes, undecodable
 
 __all__ = ["CsvFiles"]
 
 _Positions = npt.NDArray[np.int64]
 _FIRST_NOT_ASCII = 128
 _FIRST_LINE_BYTES_MAX = 2**20
+_END_MARK = re.compile(rb"(?:\A|(?<=[\r\n]))\\\.(?:\r\n|\r|\n)?\Z")
+_END_MARK_BYTES = 5  # with the line ends around it
 _LINE_END = re.compile(rb"\r\n?|\n")
 
 
@@ -41,6 +44,11 @@ class CsvFiles(TextFiles):
     quote: str | None = Field(default='"', description="One ASCII character around fields; doubled it is itself.")
     escape: str | None = Field(
         default=None, description="One ASCII character that takes the meaning from the one behind it, such as \\."
+    )
+    escapes: Literal["auto", "literal", "postgresql", "mysql"] = Field(
+        default="auto",
+        description="How an escape and what is behind it are read: as that character (literal), or as PostgreSQL or MySQL do: "
+        "\\t as a tab; auto: as either of these with escape \\ and no quote, otherwise literal.",
     )
     header: bool = Field(default=True, description="Whether the first record has the columns' names.")
     columns: tuple[str, ...] = Field(
@@ -60,19 +68,33 @@ class CsvFiles(TextFiles):
             raise SpecError("delimiter, quote and escape are one ASCII character each, and no line end")
         if len(set(special)) != len(special):
             raise SpecError("delimiter, quote and escape are three different characters")
+        if self.escapes in {"postgresql", "mysql"} and self.escape is None:
+            raise SpecError(f"escapes={self.escapes!r} needs an escape; declare escape='\\\\'")
+        if self.delimiter.isalnum() and self._reading != "literal":
+            raise SpecError("a letter or digit behind an escape has a meaning of its own; choose another delimiter")
         if len(set(self.columns)) != len(self.columns):
             raise SpecError(f"columns {list(self.columns)} name a column twice")
         return self
 
-    def _dialect(self, line_end: bytes) -> Dialect:
-        """How records are written in a file whose first line ends so."""
+    @property
+    def _reading(self) -> EscapeReading:
+        if self.escapes == "auto":
+            return "either" if self.escape == "\\" and self.quote is None else "literal"
+        return self.escapes
+
+    def _dialect(self, line_end: bytes, codec: str) -> Dialect:
+        """How records are written in a file of that encoding whose first line ends so."""
         quote, escape = (None if c is None else ord(c) for c in (self.quote, self.escape))
-        return Dialect(ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r")
+        return Dialect(
+            ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r", reading=self._reading, codec=codec
+        )
 
     def _frames(self, file: SourceFile, scope: Scope) -> Iterator[pl.DataFrame | pa.Table]:
         codec, blocks = self._text(file)
+        if self._reading in {"either", "postgresql"}:
+            blocks = _without_end_mark(blocks)
         text, first_line_end = _with_a_line_end(blocks)
-        dialect = self._dialect(first_line_end)
+        dialect = self._dialect(first_line_end, codec)
         reader = _Reader(self, file.origin, codec, dialect)
         if not self.header:
             reader.name_columns(self.columns or scope.columns)
@@ -92,6 +114,16 @@ class CsvFiles(TextFiles):
             text = text[records.consumed :]
         if not reader.columns:
             raise SourceError(f"{file.origin}: has no header; write it again, or declare header=False")
+
+
+def _without_end_mark(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks without the line by which PostgreSQL marks the end of the data, where that is the last one."""
+    held = b""
+    for block in blocks:
+        text = held + block
+        yield text[:-_END_MARK_BYTES]
+        held = text[-_END_MARK_BYTES:]
+    yield _END_MARK.sub(b"", held)
 
 
 def _with_a_line_end(blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
@@ -168,7 +200,7 @@ class _Reader:
             raise SourceError(f"{self._origin}: the header {reason}; mend it, or skip it and declare the columns")
         try:
             names = [(name or b"").decode() for name in fields_of(record, self._dialect, frozenset())]
-        except UnicodeDecodeError:
+        except (UnicodeDecodeError, BadEscape):
             raise SourceError(
                 f"{self._origin}: the header does not decode as {self._spec.encoding}; declare the encoding"
             ) from None
@@ -270,12 +302,25 @@ class _Reader:
 
     def _place(self, rows: _Rows, number: int, record: bytes) -> None:
         """Put a record among those by hand, or among the faults for its number of fields."""
-        fields = fields_of(record, self._dialect, self._nulls)
-        if len(fields) == len(self.columns) or (self._spec.ragged == "fill" and len(fields) < len(self.columns)):
+        if self._is_end_mark(record):
+            rows.faults[number] = "is PostgreSQL's mark of the end of the data, and rows follow it"
+            return
+        try:
+            fields = fields_of(record, self._dialect, self._nulls)
+        except BadEscape as bad:
+            rows.faults[number] = str(bad)
+            return
+        if self._dialect.reading != "literal" and not all(field is None or is_utf8(field) for field in fields):
+            rows.faults[number] = f"has bytes in octal or hexadecimal digits that are not {self._spec.encoding}"
+        elif len(fields) == len(self.columns) or (self._spec.ragged == "fill" and len(fields) < len(self.columns)):
             rows.by_hand[number] = fields
         else:
             expected = "the header has" if self._spec.header and not self._spec.columns else "declared are"
             rows.faults[number] = f"has {len(fields)} field{'s' * (len(fields) != 1)}, {expected} {len(self.columns)}"
+
+    def _is_end_mark(self, record: bytes) -> bool:
+        escapes = self._dialect.escapes
+        return escapes is not None and escapes.has_end_mark and record == bytes([escapes.escape]) + b"."
 
     def _no_rows(self) -> pa.Table:
         return pa.table({name: pa.array([], pa.string()) for name in self.columns})
