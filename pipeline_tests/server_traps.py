@@ -49,6 +49,22 @@ def wait_until_held(database: str) -> None:
     wait_until(lambda: fetch_value(database, at_gate), "somebody stands at the gate", timeout_s=60)
 
 
+@contextmanager
+def standby_asked_for(server: str, names: str = "nowhere") -> Iterator[None]:
+    """Let the server's COMMITs wait for a synchronous standby that there is not, while the block runs."""
+
+    def set_to(wanted: str) -> None:
+        fetch(server, f"alter system set synchronous_standby_names = '{wanted}'")
+        fetch(server, "select pg_reload_conf()")
+        wait_until(lambda: fetch_value(server, "show synchronous_standby_names") == wanted, "the server has reloaded")
+
+    set_to(names)
+    try:
+        yield
+    finally:
+        set_to("")
+
+
 def go_on(database: str) -> None:
     """Open the gate for good."""
     fetch(database, "delete from public.gate")

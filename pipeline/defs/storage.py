@@ -5,6 +5,7 @@ The embedded server starts on demand, here, because Dagster opens its storage be
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -26,15 +27,18 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import MissingPrivilege, RowledgerError
-from pipeline.postgres.database import dagster_url
-from pipeline.postgres.queries import quote_identifier
+from pipeline.postgres.database import dagster_url, with_hosts_in_query
+from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.session import connect
+from pipeline.postgres.standby import no_standby
 
 __all__ = ["RowledgerStorage"]
 
 CONNECT_TIMEOUT_S = 10
 SETUP_LOCK_KEY = 0x726F776C64676572  # "rowldger"; one installation at a time creates Dagster's tables in a database
 SETUP_LOCK_TIMEOUT_S = 60
+STANDBY_WAIT_S = 20
+STANDBY_POLL_S = 0.5
 EVENT_BATCH_SIZE = 1_000
 _LISTED_EVENTS = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
 
@@ -138,9 +142,25 @@ def _setup_lock(url: str) -> Iterator[None]:
         cursor.execute("select pg_advisory_xact_lock(%s)", (SETUP_LOCK_KEY,))
         cursor.execute("select current_schema(), current_setting('search_path')")
         schema, search_path = cursor.fetchone() or (None, "")
+        _require_standby(cursor)
         if schema is None:
             _create_schema(url, search_path.split(",")[0].strip().strip('"'))
         yield
+
+
+def _require_standby(cursor: psycopg2.extensions.cursor) -> None:
+    """Wait a while for the synchronous standby that each COMMIT of the storage would wait for without an end.
+
+    Raises StandbyMissing.
+    """
+    give_up_at = time.monotonic() + STANDBY_WAIT_S
+    while True:
+        cursor.execute(query("missing_standby"))
+        if (found := cursor.fetchone()) is None:
+            return
+        if time.monotonic() >= give_up_at:
+            raise no_standby(found[0])
+        time.sleep(STANDBY_POLL_S)
 
 
 def _create_schema(url: str, name: str) -> None:
@@ -201,5 +221,6 @@ async def _knock() -> str:
 
 
 def _sqlalchemy_url(url: str) -> str:
-    """SQLAlchemy knows only the long name of the scheme."""
+    """SQLAlchemy knows only the long name of the scheme, and several hosts only as parameters."""
+    url = with_hosts_in_query(url)
     return f"postgresql://{url.removeprefix('postgres://')}" if url.startswith("postgres://") else url

@@ -18,11 +18,14 @@ __all__ = [
     "redact",
     "split_password",
     "target_url",
+    "with_hosts_in_query",
 ]
 
 DAGSTER_SCHEMA = "dagster"
 SCHEMES = ("postgresql", "postgres")
 
+_DEFAULT_PORT = "5432"
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d*))?")
 _USERINFO_PASSWORD = re.compile(r"(?<=://)([^/?#]*?):.*@(?=[^@]*$)")
 _QUERY_PASSWORD = re.compile(r"(?i)(?<=[?&])((?:ssl)?password)=[^&#]*")
 
@@ -61,6 +64,22 @@ def dagster_url() -> str:
     options = " ".join([*(value for name, value in query if name == "options"), search_path])
     query = [*((name, value) for name, value in query if name != "options"), ("options", options)]
     return _joined(parts, query)
+
+
+def with_hosts_in_query(url: str) -> str:
+    """The URL with its hosts, where it names several, as parameters: a URL's own parser knows a single host and port."""
+    parts = urlsplit(url)
+    userinfo, at, hosts = parts.netloc.rpartition("@")
+    found = [_HOST_AND_PORT.fullmatch(host) for host in hosts.split(",")]
+    if len(found) == 1 or None in found:
+        return url
+    pairs = [(match[1].strip("[]"), match[2] or _DEFAULT_PORT) for match in found if match is not None]
+    query = [
+        *parse_qsl(parts.query, keep_blank_values=True),
+        ("host", ",".join(host for host, _ in pairs)),
+        ("port", ",".join(port for _, port in pairs)),
+    ]
+    return _joined(parts._replace(netloc=f"{userinfo}{at}"), query)
 
 
 def embedded_server() -> "EmbeddedServer":

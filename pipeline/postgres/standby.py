@@ -15,7 +15,7 @@ from pipeline.errors import StandbyMissing
 from pipeline.postgres.queries import query
 from pipeline.postgres.session import Session, connect
 
-__all__ = ["commit_in_time", "require_standby"]
+__all__ = ["commit_in_time", "no_standby", "require_standby"]
 
 _POLL_S = 1.0
 _END_S = 2.0  # what a cancel may take to end the backend of a COMMIT
@@ -29,10 +29,15 @@ _REMEDY = (
 async def require_standby(connection: asyncpg.Connection) -> None:
     """Raise StandbyMissing where a COMMIT would wait for a standby that is not connected."""
     if (names := await connection.fetchval(query("missing_standby"))) is not None:
-        raise StandbyMissing(
-            f"no synchronous standby is connected (synchronous_standby_names = {names!r}), so no COMMIT would end; nothing was "
-            f"done; {_REMEDY}"
-        )
+        raise no_standby(names)
+
+
+def no_standby(names: str) -> StandbyMissing:
+    """The error of an operation that does not begin, since `synchronous_standby_names` asks for what is not connected."""
+    return StandbyMissing(
+        f"no synchronous standby is connected (synchronous_standby_names = {names!r}), so no COMMIT would end; nothing was "
+        f"done; {_REMEDY}"
+    )
 
 
 @contextlib.asynccontextmanager

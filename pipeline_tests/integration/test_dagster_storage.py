@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import click
 import dagster as dg
 import pytest
 from dagster._core.events import StepMaterializationData
 
+from pipeline.defs import storage as storage_module
 from pipeline.defs.storage import RowledgerStorage
 from pipeline.settings import settings
+from pipeline_tests.loading import fetch_value
+from pipeline_tests.server_traps import standby_asked_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `owners`")
 
@@ -46,6 +50,29 @@ def test_events_that_happened_in_one_millisecond_are_stored_in_their_order_a_mil
     assert [record.partition_key for record in records] == [*map(str, range(23)), "later"]
     assert len({int(record.timestamp * 1000) for record in records}) == len(records)
     assert [records[0].timestamp, records[-1].timestamp] == [MOMENT_S, MOMENT_S + 60]
+
+
+def test_a_url_of_several_hosts_opens_the_storage_too(
+    database: str, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, _, address = database.rpartition("@")
+    several = f"{credentials}@127.0.0.1:{unused_port},{address}"
+    monkeypatch.setenv("ROWLEDGER_DATABASE_URL", several)
+    settings.cache_clear()
+    log = RowledgerStorage().event_log_storage
+    log.store_event(materialized("first", at_s=MOMENT_S))
+    assert [record.partition_key for record in log.fetch_materializations(KEY, limit=10).records] == ["first"]
+    assert fetch_value(several, "select count(*) from dagster.event_logs") == 1
+
+
+def test_a_storage_whose_commits_would_wait_for_a_missing_standby_is_not_opened(
+    server: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROWLEDGER_DATABASE_URL", database)
+    monkeypatch.setattr(storage_module, "STANDBY_WAIT_S", 0.5)
+    settings.cache_clear()
+    with standby_asked_for(server), pytest.raises(click.ClickException, match="synchronous_standby_names = 'nowhere'"):
+        RowledgerStorage()
 
 
 @pytest.mark.usefixtures("storage")
