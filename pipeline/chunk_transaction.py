@@ -122,7 +122,15 @@ def prepare_chunk(
     tried, row_nos = _rows_to_try(source, job)
     failpoint(Place.WHILE_ENCODING, **job.facts, row=row_nos)
     started = time.perf_counter()
-    rows = prepare_rows(spec, job.columns, tried, row_nos, job.partition, dead_letters_max=job.dead_letters_max)
+    rows = prepare_rows(
+        spec,
+        job.columns,
+        tried,
+        row_nos,
+        job.partition,
+        dead_letters_max=job.dead_letters_max,
+        on_progress=on_progress,
+    )
     check_s = time.perf_counter() - started
     encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
     return PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema, check_s)
@@ -198,7 +206,7 @@ async def commit_chunk(
         on_sent=on_sent,
     )
     written = _without(prepared.good, copied.refused)
-    fingerprint = fingerprint_frame(written, job.columns).to_json() if settings.fingerprint else None
+    fingerprint = fingerprint_frame(written, job.columns, on_progress).to_json() if settings.fingerprint else None
     if job.probe is not None:
         await connection.execute("rollback")
         return Probed()

@@ -11,7 +11,8 @@ import asyncpg
 import polars as pl
 
 from pipeline.contract.check import Contract
-from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame, fingerprint_from_row, fingerprint_sql
+from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
+from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
 from pipeline.errors import DiscrepancyFound
 from pipeline.failpoints import Place, failpoint
 from pipeline.isolation import copy_isolating
@@ -304,9 +305,9 @@ class _Writing:
 
     async def _measure(self, rows_sql: str, *arguments: Sequence[int]) -> tuple[int, Fingerprint]:
         """How many rows the statement gives, mostly for the staged ones at some positions ($1), and their fingerprint."""
-        totals = ", ".join(["count(*)", *fingerprint_sql(self._columns, quote_identifier)])
-        row = await self._connection.fetchrow(f"with rows as ({rows_sql}) select {totals} from rows", *arguments)  # noqa: S608
-        return row[0], fingerprint_from_row(self._columns, row[0], tuple(row)[1:])
+        measuring = fingerprint_query(self._columns, quote_identifier, "rows")
+        found = await self._connection.fetch(f"with rows as ({rows_sql}) {measuring}", *arguments)
+        return read_fingerprint(self._columns, found)
 
     async def _require_distinct_keys(self, units: Sequence[_Unit], positions: Sequence[int]) -> None:
         """Raise _NotStored where letters share a key: the first goes in before the others are looked at, one by one."""

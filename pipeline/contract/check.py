@@ -5,7 +5,7 @@ a column breaks a rule. Marked values go to pydantic, whose verdict counts. A mo
 pydantic row by row instead, in `rows`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -153,12 +153,14 @@ class Contract:
         drift: Drift = Drift.FREEZE,
         evolved: Sequence[Column] = (),
         types_inferred: bool = False,
+        on_progress: Callable[[int], None] = lambda _: None,
     ) -> Checked:
         """Tell the good rows, cast to the target's types, from the refused ones.
 
         `types` are the table's actual column types by name, by default the contract's own. Rows that a condition of `bounds`
         leaves out are refused. `first_row` is the row_no of the frame's first row. `drift` says what becomes of source
-        columns that the contract does not know; `evolved` are those that the table has by now. Raises SourceError for columns
+        columns that the contract does not know; `evolved` are those that the table has by now.
+        `on_progress` is told of rows and columns that are done. Raises SourceError for columns
         of a type that never fits, unless `types_inferred` says that
         they were named by their values, and where `drift` freezes for unknown and missing ones; and TargetMismatch.
         """
@@ -178,10 +180,12 @@ class Contract:
         if self.row_by_row is not None:
             from pipeline.contract.rows import check_rows  # noqa: PLC0415, few models have code of their own
 
-            columns = check_rows(self.model, self.rules, frame, targets, refusals)
+            columns = check_rows(self.model, self.rules, frame, targets, refusals, on_progress)
         else:
             in_columns = (*self.rules, *extra)
-        columns += [_check_field(rule, targets[rule.name], frame, refusals) for rule in in_columns]
+        for rule in in_columns:
+            columns.append(_check_field(rule, targets[rule.name], frame, refusals))
+            on_progress(1)
         if bounds is not None:
             for rule, column in zip(self.rules, columns, strict=False):
                 _check_conditions(rule, column, targets[rule.name], bounds, refusals)
@@ -204,11 +208,13 @@ class Contract:
         )
         unknown = [name for name in self.drift_of(frame.schema).unknown if name not in known_by_now]
         match drift:
-            case Drift.EVOLVE if unknown:
-                raise SourceError(
-                    f"the source has columns that neither {self.name} nor its table has: {unknown}; they came up after the "
-                    "load had begun: rerun it"
-                )
+            case Drift.EVOLVE:
+                # One without any value, of which no type is known yet, is not in the table.
+                if brought := [name for name in unknown if has_value(frame[name]).any()]:
+                    raise SourceError(
+                        f"the source has columns that neither {self.name} nor its table has: {brought}; they came up after "
+                        "the load had begun: rerun it"
+                    )
             case Drift.DISCARD_VALUE:
                 return sum(int(has_value(frame[name]).sum()) for name in unknown)
             case Drift.DISCARD_ROW:

@@ -5,10 +5,15 @@ sum of PostgreSQL's own 32-bit hash for everything else (measured: a hash costs 
 value that changed, went missing or came twice moves the total; what cannot be seen is a change that keeps a sum, such as two
 integers swapped between rows, and a hash that collides, one in four billion.
 
-Weak spot: jsonb, and types that are written as text which only the server reads (ranges, money, composite types …), are
+Weak spot: jsonb, and types that are written as text which only the server reads (ranges, composite types …), are
 counted only: the server keeps such a value in its own form, which the client would have to guess.
+
+The hash takes a value's bytes one after the other, which costs the client a fifth of a second a megabyte where it cannot do
+thousands of values at once. So a long value is hashed by its SHA-256, which both sides compute at the speed of memory. The
+server's half is `fingerprint_sql`.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,16 +29,43 @@ import pyarrow as pa
 from pipeline.contract.pg_hash import hash_arrays, hash_byte_strings, hash_doubles, hash_int64s
 from pipeline.model.column import Column, ColumnType, TypeName
 
-__all__ = ["Fingerprint", "fingerprint_frame", "fingerprint_from_row", "fingerprint_sql"]
+__all__ = [
+    "COUNTED",
+    "ELEMENT_END",
+    "ELEMENT_NULL",
+    "HASHED_AS_TEXT",
+    "LONG_ELEMENT_BYTES",
+    "LONG_VALUE_BYTES",
+    "SPECIALS",
+    "Fingerprint",
+    "Total",
+    "fingerprint_frame",
+    "normalised",
+]
 
 Total = int | Decimal
 
-_EXACT = Context(prec=1000)  # Python's default of 28 digits would round long totals
+COUNTED = {TypeName.JSONB, TypeName.OTHER}
+HASHED_AS_TEXT = {
+    TypeName.CITEXT,
+    TypeName.ENUM,
+    TypeName.JSON,
+}  # arrays: the elements' own hash is another's, or there is none
+ELEMENT_END, ELEMENT_NULL = "\x1f", "\x1e"  # control characters, which keep elements apart
+SPECIALS: dict[str, int] = {"NaN": 1_000_003, "Infinity": 1_000_033, "-Infinity": 1_000_037}
+
+# A longer value is hashed by its SHA-256. The hash itself takes up to 20 ms for a value of this length, 0.3 s for an element.
+LONG_VALUE_BYTES = 2**16
+LONG_ELEMENT_BYTES = 2**20
+
+# Python's default of 28 digits would round long totals; a numeric has up to 147,455 of them, a sum of many some more.
+_EXACT = Context(prec=200_000)
 _PG_EPOCH_DAYS = 10_957  # 2000-01-01, from which PostgreSQL counts, in days since 1970-01-01
 _PG_EPOCH_US = _PG_EPOCH_DAYS * 86_400_000_000
 
 _DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
 _SAMPLE_ROWS = 1_024
+_SHORT_DIGITS_MAX = _DECIMAL_DIGITS_MAX // 2  # on either side of the point
 _COMPARED_MAX = 8  # distinct strings: to compare with each is cheaper than to count them all
 
 
@@ -106,7 +138,9 @@ class Fingerprint(Mapping[str, tuple[int, Total]]):
 
     @classmethod
     def from_json(cls, text: str) -> "Fingerprint":
-        return cls({name: (int(count), _number(total)) for name, (count, total) in json.loads(text).items()})
+        return cls(
+            {name: (int(count), normalised(Decimal(total))) for name, (count, total) in json.loads(text).items()}
+        )
 
 
 def _add(a: Total, b: Total) -> Total:
@@ -114,113 +148,20 @@ def _add(a: Total, b: Total) -> Total:
 
 
 def _plain(total: Total) -> str:
-    return str(total) if isinstance(total, int) else format(total, "f")
+    return format(Decimal(total), "f")  # Python writes and reads no int of more than 4,300 digits
 
 
-def _number(text: str) -> Total:
-    return Decimal(text) if not text.lstrip("-").isdigit() else int(text)
-
-
-def fingerprint_sql(columns: Sequence[Column], quote: Callable[[str], str]) -> list[str]:
-    """A total for each column, after a count of values for each that may be null; in the order of the columns.
-
-    The others' counts are the row count, which the same query has anyway: an aggregate spared is a fifth of a column's cost.
-    """
-    expressions: list[str] = []
-    for column in columns:
-        name = quote(column.name)
-        if column.nullable:
-            expressions.append(f"count({name})")
-        expressions.append(f"coalesce({_total_sql(column.type, name)}, 0)")
-    return expressions
-
-
-def _total_sql(column_type: ColumnType, name: str) -> str:
-    """`name` stands quoted wherever a template has braces; it may hold braces itself."""
-    if column_type.name is TypeName.NUMERIC:
-        total = "sum({})" if isinstance(column_type.element.frame_type, pl.Decimal) else _SUM_WITH_SPECIALS_SQL
-        if column_type.array:
-            total = f"sum((select {total.replace('{}', 'element')} from unnest({{}}) as element))"  # noqa: S608 - no value
-    elif column_type.name in _COUNTED:
-        total = "0"
-    elif not column_type.array:
-        total = _TOTALS_SQL[column_type.name]
-    elif column_type.name in _HASHED_AS_TEXT:
-        total = f"sum(hashtext(array_to_string({{}}, '{_ELEMENT_END}', '{_ELEMENT_NULL}') collate \"C\"))"
-    else:
-        total = f"sum(hash_array({{}}{_COLLATED if column_type.name in _TEXTS else ''}))"
-    return total.replace("{}", name)
-
-
-_COLLATED = ' collate "C"'
-_TEXTS = {TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR}
-_HASHED_AS_TEXT = {TypeName.CITEXT, TypeName.ENUM, TypeName.JSON}  # their own hash is another's, or there is none
-_COUNTED = {TypeName.JSONB, TypeName.OTHER}
-_ELEMENT_END, _ELEMENT_NULL = "\x1f", "\x1e"  # control characters, which keep elements apart
-
-# A sum of the server's 4-byte integers is one of 8 bytes: room for four billion hashes, and cheaper than to widen each.
-_TEXT_SQL = f"sum(hashtext({{}}::text{_COLLATED}))"
-_TOTALS_SQL: dict[TypeName, str] = {
-    TypeName.BOOLEAN: "count(*) filter (where {})",
-    TypeName.SMALLINT: "sum({})",
-    TypeName.INTEGER: "sum({})",
-    TypeName.BIGINT: "sum({})",
-    TypeName.REAL: "sum(hashfloat4({}))",
-    TypeName.DOUBLE: "sum(hashfloat8({}))",
-    TypeName.TEXT: 'sum(hashtext({} collate "C"))',
-    TypeName.VARCHAR: 'sum(hashtext({} collate "C"))',
-    TypeName.CHAR: _TEXT_SQL,  # without the padding
-    TypeName.CITEXT: _TEXT_SQL,
-    TypeName.ENUM: _TEXT_SQL,
-    TypeName.JSON: _TEXT_SQL,
-    # No hash function of bytea can be called by name before PostgreSQL 18.
-    TypeName.BYTEA: "sum(hashtext(encode({}, 'hex') collate \"C\"))",
-    TypeName.UUID: "sum(uuid_hash({}))",
-    TypeName.DATE: "sum({} - date '2000-01-01')",
-    # extract(epoch …) is exact too, and ten times dearer.
-    TypeName.TIME: "sum(time_hash({}))",
-    TypeName.TIMESTAMP: "sum(timestamp_hash({}))",
-    # timestamptz_hash came with PostgreSQL 18 only; an instant as UTC clock time has the same bits.
-    TypeName.TIMESTAMPTZ: "sum(timestamp_hash({} at time zone 'UTC'))",
-    TypeName.INTERVAL: "sum(interval_hash({}))",
-    TypeName.INET: "sum(hashinet({}))",
-    TypeName.CIDR: "sum(hashinet({}))",
-}
-
-# What is no finite number stands for a number in the sum: one NaN would make everything NaN.
-_SPECIALS: dict[str, int] = {"NaN": 1_000_003, "Infinity": 1_000_033, "-Infinity": 1_000_037}
-_SUM_WITH_SPECIALS_SQL = (
-    "sum(case when {} > '-Infinity' and {} < 'Infinity' then {} "
-    + " ".join(f"when {{}} = '{special}' then {number}" for special, number in _SPECIALS.items())
-    + " end)"
-)
-
-
-def fingerprint_from_row(columns: Sequence[Column], rows: int, figures: Sequence[object]) -> Fingerprint:
-    """The result of `fingerprint_sql` over so many rows as a fingerprint."""
-    entries: dict[str, tuple[int, Total]] = {}
-    remaining = iter(figures)
-    for column in columns:
-        count = int(cast("int", next(remaining))) if column.nullable else rows
-        entries[column.name] = (count, _normalised(cast("Total", next(remaining))))
-    return Fingerprint(entries)
-
-
-def _normalised(total: Total) -> Total:
-    """Whole totals as int, whatever the server's type for them is."""
-    if isinstance(total, Decimal) and total.is_finite() and total == total.to_integral_value(context=_EXACT):
-        return int(total)
-    return total
-
-
-def fingerprint_frame(frame: pl.DataFrame, columns: Sequence[Column]) -> Fingerprint:
-    """The same figures from a frame in the columns' frame types."""
+def fingerprint_frame(
+    frame: pl.DataFrame, columns: Sequence[Column], on_progress: Callable[[int], None] = lambda _: None
+) -> Fingerprint:
+    """The same figures from a frame in the columns' frame types; `on_progress` is told of each column."""
     entries: dict[str, tuple[int, Total]] = {}
     for column in columns:
         values = frame[column.name]
         if nulls := values.null_count():
             values = values.drop_nulls()
         entries[column.name] = (frame.height - nulls, _total(values, column.type) if len(values) else 0)
+        on_progress(1)
     return Fingerprint(entries)
 
 
@@ -237,11 +178,11 @@ def _total(values: pl.Series, column_type: ColumnType) -> Total:  # noqa: PLR091
         case TypeName.DATE:
             return int(values.to_physical().cast(pl.Int64).sum()) - _PG_EPOCH_DAYS * len(values)
         case TypeName.BYTEA:
-            return _sum_string_hashes(values.bin.encode("hex"))
+            return _sum_string_hashes(_with_digests(values, LONG_VALUE_BYTES).bin.encode("hex"))
         case TypeName.JSONB | TypeName.OTHER:
             return 0
         case _ if isinstance(values.dtype, pl.String | pl.Binary):
-            return _sum_string_hashes(_hashed_strings(values, column_type))
+            return _sum_string_hashes(_with_digests(_hashed_strings(values, column_type), LONG_VALUE_BYTES))
         case _:
             return _sum_hashes(_hash_numbers(values, column_type))
 
@@ -273,12 +214,24 @@ def _hashed_strings(values: pl.Series, column_type: ColumnType) -> pl.Series:
             return values
 
 
+def _with_digests(values: pl.Series, long_bytes: int) -> pl.Series:
+    """With the SHA-256 in place of each longer value: in hexadecimal of a text, as it is of bytes."""
+    octets = values.cast(pl.Binary)
+    sizes = octets.bin.size()
+    if (sizes.max() or 0) <= long_bytes:  # type: ignore[operator]
+        return values
+    positions = (sizes > long_bytes).arg_true()
+    digests = (hashlib.sha256(octets[position]) for position in positions)
+    is_text = values.dtype == pl.String
+    return values.scatter(positions, [digest.hexdigest() if is_text else digest.digest() for digest in digests])
+
+
 def _total_of_arrays(values: pl.Series, element_type: ColumnType) -> Total:
-    if element_type.name in _COUNTED:
+    if element_type.name in COUNTED:
         return 0
-    if element_type.name in _HASHED_AS_TEXT:
-        joined = values.list.eval(pl.element().fill_null(_ELEMENT_NULL)).list.join(_ELEMENT_END)
-        return _sum_string_hashes(joined)
+    if element_type.name in HASHED_AS_TEXT:
+        joined = values.list.eval(pl.element().fill_null(ELEMENT_NULL)).list.join(ELEMENT_END)
+        return _sum_string_hashes(_with_digests(joined, LONG_ELEMENT_BYTES))
     lengths = values.list.len().to_numpy().astype(np.int64)
     elements = values.filter(values.list.len() > 0).explode()
     present = elements.drop_nulls()
@@ -287,7 +240,7 @@ def _total_of_arrays(values: pl.Series, element_type: ColumnType) -> Total:
     hashes = np.zeros(len(elements), dtype=np.int32)  # a null among the elements hashes to 0
     if len(present):
         hashes[elements.is_not_null().to_numpy()] = (
-            _hash_strings(_hashed_strings(present, element_type))
+            _hash_strings(_with_digests(_hashed_strings(present, element_type), LONG_ELEMENT_BYTES))
             if isinstance(present.dtype, pl.String | pl.Binary)
             else _hash_numbers(present, element_type)
         )
@@ -297,18 +250,33 @@ def _total_of_arrays(values: pl.Series, element_type: ColumnType) -> Total:
 def _sum_numeric_texts(values: pl.Series) -> Total:
     """The exact sum of decimal texts; those that are no finite number stand for a number each, as on the server."""
     total: Total = 0
-    for special, number in _SPECIALS.items():
+    for special, number in SPECIALS.items():
         found = values == special
         if found.any():
             total += number * int(found.sum())
             values = values.filter(~found)
     points = values.str.find(".", literal=True).fill_null(values.str.len_bytes())
-    digits_before, decimals = points.max(), (values.str.len_bytes() - points).max()
-    if isinstance(digits_before, int) and isinstance(decimals, int) and digits_before + decimals <= _DECIMAL_DIGITS_MAX:
-        return _add(total, _sum_decimals(values.cast(pl.Decimal(_DECIMAL_DIGITS_MAX, max(decimals - 1, 0)))))
-    for value in values:
-        total = _add(total, Decimal(value))
-    return _normalised(total)
+    decimals = values.str.len_bytes() - points  # with the point
+    digits_before, digits_behind = points.max(), decimals.max()
+    if not (isinstance(digits_before, int) and isinstance(digits_behind, int)):
+        return total
+    if digits_before + digits_behind > _DECIMAL_DIGITS_MAX:
+        # One value of many digits must not keep the others from being added up as a column.
+        is_short = (points <= _SHORT_DIGITS_MAX) & (decimals <= _SHORT_DIGITS_MAX)
+        total = _add(total, _sum_numeric_texts(values.filter(is_short)))
+        for value in sorted(
+            values.filter(~is_short), key=len
+        ):  # the longest last: each addition costs what the sum is long
+            total = _add(total, Decimal(value))
+        return normalised(total)
+    return _add(total, _sum_decimals(values.cast(pl.Decimal(_DECIMAL_DIGITS_MAX, max(digits_behind - 1, 0)))))
+
+
+def normalised(total: Total) -> Total:
+    """Whole totals as int, whatever the server's type for them is."""
+    if isinstance(total, Decimal) and total.is_finite() and total == total.to_integral_value(context=_EXACT):
+        return int(total)
+    return total
 
 
 def _sum_hashes(hashes: npt.NDArray[np.int32]) -> int:
@@ -329,7 +297,7 @@ def _sum_decimals(values: pl.Series) -> Total:
     ]
     low, high = halves[0::2].view("<u8"), halves[1::2]
     unsigned = (int((low >> np.uint64(32)).sum()) << 32) + int((low & np.uint64(0xFFFFFFFF)).sum())
-    return _normalised(Decimal((_sum_int64s(high) << 64) + unsigned).scaleb(-scale, _EXACT))
+    return normalised(Decimal((_sum_int64s(high) << 64) + unsigned).scaleb(-scale, _EXACT))
 
 
 def _sum_string_hashes(values: pl.Series) -> int:

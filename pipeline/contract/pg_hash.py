@@ -3,8 +3,11 @@
 hashtext, uuid_hash, hashfloat4, hashfloat8 and timestamp_hash all end in one function over bytes, a variant of Bob Jenkins'
 lookup3: three 32-bit words of state, seeded with the length, take in 12 bytes at a time and are stirred in between
 (PostgreSQL's src/common/hashfn.c; the same from version 8.4 on). Operators and partitioned hash keys rest on it, so it does not
-change within a major version, and none of 14 to 18 changed it. Here each step runs over thousands of values at once.
+change within a major version, and none of 14 to 18 changed it. Here each step runs over thousands of values at once, and value
+by value where only a few are as long.
 """
+
+import struct
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,8 @@ Words = npt.NDArray[np.uint32]
 
 _BLOCK_BYTES = 12
 _SEED = 0x9E3779B9 + 3923095
+_WORD_MAX = 0xFFFFFFFF
+_FEW = 16  # values for which a step in Python costs less than one of numpy
 _BATCH = 16_384  # values at once: state and scratch stay in the second-level cache
 
 # By bytes left (0 to 11): which of the next 12 bytes belong to the value, as three little-endian words.
@@ -47,7 +52,9 @@ def _hash_batch(blocks: npt.NDArray[np.void], begins: npt.NDArray[np.int64], len
         begins, lengths, whole, left = begins[order], lengths[order], whole[order], left[order]
     a = lengths + np.uint32(_SEED & 0xFFFFFFFF)
     b, c = a.copy(), a.copy()
-    for step in range(most):
+    # The steps that all but a few values take; the longest of them must not cost a step of numpy for each of its blocks.
+    common = int(whole[-_FEW]) if len(whole) >= _FEW else 0
+    for step in range(common):
         first = int(np.searchsorted(whole, step, side="right")) if step >= fewest else 0
         words = _words(blocks, begins[first:] + step * _BLOCK_BYTES)
         x, y, z = a[first:], b[first:], c[first:]
@@ -55,6 +62,11 @@ def _hash_batch(blocks: npt.NDArray[np.void], begins: npt.NDArray[np.int64], len
         y += words[1]
         z += words[2]
         _mix(x, y, z)
+    for one in range(max(len(whole) - _FEW, 0), len(whole)):
+        if (blocks_left := int(whole[one]) - common) > 0:
+            begin = int(begins[one]) + common * _BLOCK_BYTES
+            content = blocks[begin : begin + blocks_left * _BLOCK_BYTES : _BLOCK_BYTES].tobytes()
+            a[one], b[one], c[one] = _mix_blocks(content, int(a[one]), int(b[one]), int(c[one]))
     words = _words(blocks, begins + whole * np.uint32(_BLOCK_BYTES))
     a += words[0] & _TAIL_MASKS[0].take(left)
     b += words[1] & _TAIL_MASKS[1].take(left)
@@ -133,6 +145,27 @@ def _mix(a: Words, b: Words, c: Words) -> None:
         np.subtract(x, z, out=x)
         np.bitwise_xor(x, rotated, out=x)
         np.add(z, y, out=z)
+
+
+def _mix_blocks(content: bytes, a: int, b: int, c: int) -> tuple[int, int, int]:
+    """The state after these blocks of one value: what `_mix` does, in Python's own integers."""
+    limit = _WORD_MAX
+    for x, y, z in struct.iter_unpack("<3I", content):
+        c = c + z & limit
+        a = (a + x - c & limit) ^ (c << 4 & limit | c >> 28)
+        b = b + y & limit
+        c = c + b & limit
+        b = (b - a & limit) ^ (a << 6 & limit | a >> 26)
+        a = a + c & limit
+        c = (c - b & limit) ^ (b << 8 & limit | b >> 24)
+        b = b + a & limit
+        a = (a - c & limit) ^ (c << 16 & limit | c >> 16)
+        c = c + b & limit
+        b = (b - a & limit) ^ (a << 19 & limit | a >> 13)
+        a = a + c & limit
+        c = (c - b & limit) ^ (b << 4 & limit | b >> 28)
+        b = b + a & limit
+    return a, b, c
 
 
 def _finish(a: Words, b: Words, c: Words) -> None:

@@ -38,6 +38,7 @@ def check_rows(
     frame: pl.DataFrame,
     targets: Mapping[str, ColumnType],
     refusals: Refusals,
+    on_progress: Callable[[int], None],
 ) -> list[pl.Series]:
     """The columns of the validated rows in the targets' frame types; a row that is refused has any values."""
     cells = [_cells(rule, frame, refusals) for rule in rules]
@@ -49,6 +50,7 @@ def check_rows(
         values = (column[number] for column in cells)
         cells_of_row = {key: value for key, value in zip(keys, values, strict=True) if value is not _ABSENT}
         validated.append(_validated(model, validate, cells_of_row, number, explain))
+        on_progress(1)
     for rule, column in zip(rules, cells, strict=True):
         if rule.kind is Kind.JSON or rule.alternatives:
             for number, found in enumerate(validated):

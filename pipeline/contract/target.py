@@ -40,7 +40,7 @@ _WRITABLE: dict[Kind, set[TypeName]] = {
     Kind.IP_NETWORK: {TypeName.CIDR, TypeName.INET},
 }
 _ODD_DECIMAL = r"^-?0[0-9]|^-0(\.0+)?$"
-_EXACT = Context(prec=1000)
+_EXACT = Context(prec=200_000)  # more than a numeric has digits: nothing is rounded
 _MICROSECOND = timedelta(microseconds=1)
 _TICKS_A_US = {TypeName.TIME: 1000}  # polars keeps times of day in ns, everything else of ours in µs
 _NUMERIC_DECIMALS_MAX = 16_383

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from pipeline.contract.fingerprint import Fingerprint, fingerprint_from_row, fingerprint_sql
+from pipeline.contract.fingerprint import Fingerprint
+from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
 from pipeline.model.column import Column
 from pipeline.model.manifest import Manifest
 from pipeline.model.report import Check, CheckName
@@ -36,12 +37,11 @@ async def measure_relation(
     fingerprint: bool,
 ) -> Measured:
     """Count the rows, and sum their columns in the same scan. `relation` is a quoted name."""
-    expressions = fingerprint_sql(columns, quote_identifier) if fingerprint else []
+    if not fingerprint:
+        return Measured(await connection.fetchval(f"select count(*) from {relation} where {predicate}"), None)  # noqa: S608
     # Not fetchrow: it asks for one row at most, and the server runs a query with such a limit without parallel workers.
-    (row,) = await connection.fetch(
-        f"select {', '.join(['count(*)', *expressions])} from {relation} where {predicate}"  # noqa: S608 - all quoted
-    )
-    return Measured(row[0], fingerprint_from_row(columns, row[0], tuple(row)[1:]) if fingerprint else None)
+    found = await connection.fetch(fingerprint_query(columns, quote_identifier, relation, predicate=predicate))
+    return Measured(*read_fingerprint(columns, found))
 
 
 async def read_ledger_fingerprint(

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import asyncpg
 
-from pipeline.contract.fingerprint import Fingerprint, fingerprint_from_row, fingerprint_sql
+from pipeline.contract.fingerprint import Fingerprint
+from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
 from pipeline.errors import DiscrepancyFound
 from pipeline.model.manifest import Manifest
 from pipeline.model.partition import Partition
@@ -319,13 +320,13 @@ async def _store(connection: asyncpg.Connection, load: FinishedLoad, statement: 
     """Run an INSERT, and measure the rows as the table has stored them."""
     columns = load.target.columns
     names = ", ".join(quote_identifier(column.name) for column in columns)
-    expressions = fingerprint_sql(columns, quote_identifier) if fingerprint else []
-    row = await connection.fetchrow(
-        f"with stored as ({statement} returning {names}) select {', '.join(['count(*)', *expressions])} from stored"  # noqa: S608 - identifiers are quoted
+    measuring = (
+        fingerprint_query(columns, quote_identifier, "stored") if fingerprint else "select 0, count(*) from stored"
     )
+    found = await connection.fetch(f"with stored as ({statement} returning {names}) {measuring}")
     await _hear_deferred(connection)
     await drop_staging(connection, load.handle.staging_table)
-    return Measured(row[0], fingerprint_from_row(columns, row[0], tuple(row)[1:]) if fingerprint else None)
+    return Measured(*read_fingerprint(columns, found)) if fingerprint else Measured(found[0][1], None)
 
 
 async def _require_stored(

@@ -3,7 +3,7 @@
 Every function takes a connection, runs inside its caller's transaction, never commits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -22,6 +22,8 @@ __all__ = [
     "record_chunk",
     "record_dead_letters",
 ]
+
+_PAYLOAD_CHARACTERS_MAX = 64 * 2**20  # of the dead letters in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,31 @@ async def record_dead_letters(
     worker_pid: int,
 ) -> None:
     """Keep refused rows of one chunk, in the same transaction as their neighbours."""
-    if not letters:
-        return
+    for batch in _in_batches(letters):
+        await _insert_dead_letters(connection, handle, chunk, batch, attempt=attempt, worker_pid=worker_pid)
+
+
+def _in_batches(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
+    """The letters in statements far below the 1 GB that the server takes in one."""
+    start = size = 0
+    for number, letter in enumerate(letters):
+        size += len(letter.payload)
+        if size > _PAYLOAD_CHARACTERS_MAX and number > start:
+            yield letters[start:number]
+            start, size = number, len(letter.payload)
+    if letters:
+        yield letters[start:]
+
+
+async def _insert_dead_letters(
+    connection: asyncpg.Connection,
+    handle: LoadHandle,
+    chunk: ChunkPlan,
+    letters: Sequence[DeadLetter],
+    *,
+    attempt: int,
+    worker_pid: int,
+) -> None:
     await connection.execute(
         query("insert_dead_letters"),
         handle.load_id,

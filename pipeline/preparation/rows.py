@@ -3,7 +3,7 @@
 import base64
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -112,11 +112,13 @@ class _Preparation:
         row_nos: Sequence[int],
         partition: Partition,
         dead_letters_max: int,
+        on_progress: Callable[[int], None],
     ) -> None:
         self._spec = spec
         self._columns = columns
         self._partition = partition
         self._dead_letters_max = dead_letters_max
+        self._on_progress = on_progress
         self._rejected: list[DeadLetter] = []
         self._filtered_rows = self._added_rows = self._discarded_values = 0
         self._source, self._row_nos = source, row_nos
@@ -129,14 +131,22 @@ class _Preparation:
         if transform is not None:
             from pipeline.preparation.transform import transform_frame, transform_rows  # noqa: PLC0415, most specs have none
         if isinstance(transform, FrameTransform):
-            rows = self._follow(
-                rows, transform_frame(transform, for_people(rows.frame), refusals_max=self._refusals_left)
+            outcome = transform_frame(
+                transform,
+                for_people(rows.frame),
+                refusals_max=self._refusals_left,
+                on_progress=self._on_progress,
             )
+            rows = self._follow(rows, outcome)
         if isinstance(transform, RowTransform):
             _, positions = self._check(rows, PayloadOf.SOURCE)
             rows = rows if positions is None else _Rows(rows.frame[positions], rows.origins_of(positions))
             outcome = transform_rows(
-                transform, Contract.of(self._spec.row), rows.frame, refusals_max=self._refusals_left
+                transform,
+                Contract.of(self._spec.row),
+                rows.frame,
+                refusals_max=self._refusals_left,
+                on_progress=self._on_progress,
             )
             rows = self._follow(rows, outcome)
         if transform is not None and transform.adds_rows:
@@ -223,6 +233,7 @@ class _Preparation:
             bounds=self._partition,
             drift=self._spec.drift,
             types_inferred=self._spec.source.spools,
+            on_progress=self._on_progress,
             evolved=[column for column in self._columns if column.name not in own],
         )
         self._discarded_values += checked.discarded_values
@@ -259,15 +270,16 @@ def prepare_rows(
     *,
     dead_letters_max: int,
     is_transformed: bool = False,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> PreparedRows:
     """Sort the rows of a source frame; `row_nos[i]` is the number in the partition of `source[i]`.
 
     As soon as a transform refuses more than `dead_letters_max` rows, those behind are left untried: the load will be rejected
     anyway, and a function that fails for every row is tried on two rows for each it refuses. Rows that are transformed
-    already, from the dead letters of a transform that adds rows, do not run through it again. Raises SourceError,
-    TransformFailed, TargetMismatch.
+    already, from the dead letters of a transform that adds rows, do not run through it again. `on_progress` is told of
+    rows and columns that are done. Raises SourceError, TransformFailed, TargetMismatch.
     """
-    preparation = _Preparation(spec, columns, source, row_nos, partition, dead_letters_max)
+    preparation = _Preparation(spec, columns, source, row_nos, partition, dead_letters_max, on_progress)
     return preparation.run(is_transformed=is_transformed)
 
 

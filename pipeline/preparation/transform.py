@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,20 @@ class _Pieces:
         self.refused.append((position, _reason(error), _traceback(error)))
 
 
-def transform_frame(transform: FrameTransform, source: pl.DataFrame, *, refusals_max: int) -> Transformed:
+def transform_frame(
+    transform: FrameTransform,
+    source: pl.DataFrame,
+    *,
+    refusals_max: int,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Transformed:
     """The frame behind the function. Stops trying once more than `refusals_max` rows are refused; raises TransformFailed."""
     numbered = source.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW))
     pieces = _Pieces()
     spans = [(0, numbered.height)] if numbered.height else []
     while spans and len(pieces.refused) <= refusals_max:
         start, stop = spans.pop()
+        on_progress(1)
         try:
             given = transform.function(numbered[start:stop])
         except BaseException as error:
@@ -76,7 +83,12 @@ def transform_frame(transform: FrameTransform, source: pl.DataFrame, *, refusals
 
 
 def transform_rows(
-    transform: RowTransform, contract: Contract, source: pl.DataFrame, *, refusals_max: int
+    transform: RowTransform,
+    contract: Contract,
+    source: pl.DataFrame,
+    *,
+    refusals_max: int,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> Transformed:
     """The same for a function over instances of the row model; the rows of `source` have passed the contract."""
     # Only a table whose spec has such a transform needs these in its workers.
@@ -91,6 +103,7 @@ def transform_rows(
         if len(pieces.refused) > refusals_max:
             break
         pieces.tried_rows += 1
+        on_progress(1)
         try:
             made = [
                 # At once: the function may use the row, or a list in it, again.

@@ -63,7 +63,7 @@ class TextFiles(FileSource, SpooledSource):
         default="auto", description="gzip or zstd; auto: by the file's ending (.gz, .zst) or its first bytes."
     )
     record_bytes_max: int = Field(
-        default=16 * 2**20, ge=1024, le=2**30, description="Bytes that one line or record may have, decompressed."
+        default=64 * 2**20, ge=1024, le=2**30, description="Bytes that one line or record may have, decompressed."
     )
     expansion_max: int = Field(
         default=200,

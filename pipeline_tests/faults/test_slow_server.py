@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipeline.model.report import PartitionReport
@@ -15,6 +16,7 @@ from pipeline_tests.faults.gate import Where, gate
 from pipeline_tests.faults.proxy import Proxy
 from pipeline_tests.loading import assert_accounted, fetch_value, load_one, wait_until
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, wide_events, write_source
+from pipeline_tests.tables_of_shapes import SLOW
 
 _STALL_TIMEOUT_S = 4
 _BYTES_PER_S = 600_000
@@ -86,3 +88,13 @@ def _unsent_bytes(port: int) -> int:
         if int(local.rpartition(":")[2], 16) == port:
             return int(queues.partition(":")[0], 16)
     return 0
+
+
+def test_rows_that_take_their_time_to_validate_are_no_stall_though_all_of_them_take_longer(
+    database: str, tmp_path: Path
+) -> None:
+    pl.DataFrame({"number": range(300)}).write_parquet(tmp_path / "slow.parquet")
+    report = load_one(database, SLOW, tmp_path, "all", stall_timeout_s=4, chunk_rows_max=1_000, chunk_attempts_max=1)
+    assert report.error is None
+    assert (report.written_rows, list(report.incidents)) == (300, [])
+    assert report.seconds > 4

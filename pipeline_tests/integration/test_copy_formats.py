@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pipeline.contract.fingerprint import fingerprint_frame, fingerprint_from_row, fingerprint_sql
+from pipeline.contract.fingerprint import fingerprint_frame
+from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
 from pipeline.contract.target import as_frame_value
 from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.postgres.copy import EncodedRows, copy_rows, describe_format, encode_rows
@@ -165,7 +166,7 @@ def round_trip(tables: Any, table: str, columns: tuple[Column, ...], rows: list[
         )
         return (
             await connection.fetch(f"select {names} from {table}"),
-            await connection.fetchrow(f"select {', '.join(fingerprint_sql(columns, quote_identifier))} from {table}"),
+            await connection.fetch(fingerprint_query(columns, quote_identifier, table)),
         )
 
     found, figures = runner.run(there_and_back())
@@ -175,8 +176,10 @@ def round_trip(tables: Any, table: str, columns: tuple[Column, ...], rows: list[
         for column, back, value in zip(columns, got.values(), values, strict=True):
             read = _frame_value(back, column.type)
             assert same(read, value, column.type), (column.name, read, value)
-    assert fingerprint_from_row(columns, len(rows), list(figures)).differences(fingerprint_frame(frame, columns)) == []
-    assert fingerprint_from_row(columns, len(rows), list(figures)) == fingerprint_frame(frame, columns)
+    counted, stored = read_fingerprint(columns, figures)
+    assert counted == len(rows)
+    assert stored.differences(fingerprint_frame(frame, columns)) == []
+    assert stored == fingerprint_frame(frame, columns)
 
 
 ON_THE_SERVER = settings(

@@ -5,7 +5,7 @@
 import asyncio
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.contract.fingerprint import fingerprint_frame, fingerprint_from_row, fingerprint_sql
+from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
+from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
 from pipeline.model.column import Column, ColumnType, TypeName
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40) | st.integers(0, 200).map(
@@ -89,17 +90,83 @@ def test_server_and_client_agree_on_every_type(
     runner, connection = table
     frame = pl.DataFrame(rows, schema={column.name: column.type.frame_type for column in COLUMNS}, orient="row")
 
-    async def server_side() -> asyncpg.Record:
+    async def server_side() -> tuple[int, Fingerprint]:
         await connection.execute("truncate every_type")
         await connection.copy_records_to_table("every_type", records=[record(row) for row in rows], timeout=30)
-        return await connection.fetchrow(
-            f"select {', '.join(fingerprint_sql(COLUMNS, quote))} from every_type", timeout=30
-        )
+        return await measured(connection, COLUMNS, "every_type")
 
-    from_server = fingerprint_from_row(COLUMNS, len(rows), list(runner.run(server_side())))
+    counted, from_server = runner.run(server_side())
 
+    assert counted == len(rows)
     assert from_server.differences(fingerprint_frame(frame, COLUMNS)) == []
     assert from_server == fingerprint_frame(frame, COLUMNS)
+
+
+async def measured(connection: asyncpg.Connection, columns: Sequence[Column], relation: str) -> tuple[int, Fingerprint]:
+    return read_fingerprint(columns, await connection.fetch(fingerprint_query(columns, quote, relation), timeout=30))
+
+
+# Each text is longer than the limit from which on a value is hashed by its SHA-256, some compress to next to nothing.
+LONG = ["x" * 2_000_000, "é" * 40_000, "abc" * 30_000]
+LONG_VALUES: dict[str, list[Any]] = {
+    "text": ["short", *LONG],
+    "character varying": ["short", *LONG],
+    "character varying(16384)": ["short", "€" * 16_384],
+    "character(70000)": ["short", "y" * 70_000],
+    "json": ["{}", *(f'"{text}"' for text in LONG)],
+    "bytea": [b"short", *(text.encode() for text in LONG)],
+    "text[]": [["a", None, "b"], [*LONG, None, "c"], []],
+    "bytea[]": [[b"a", None], [*(text.encode() for text in LONG), b"c"]],
+    "json[]": [["{}"], [f'"{text}"' for text in LONG]],
+    "numeric": ["1.5", "9" * 100_000 + "." + "3" * 16_000, "-" + "7" * 5_000, "NaN"],
+    "numeric(1000,3)": ["1.500", "8" * 900 + ".125"],
+}
+
+
+@pytest.mark.parametrize("sql", LONG_VALUES)
+def test_server_and_client_agree_on_long_values_among_short_ones(
+    table: tuple[asyncio.Runner, asyncpg.Connection], sql: str
+) -> None:
+    runner, connection = table
+    column = column_of(sql, 0)
+    values = [*LONG_VALUES[sql], *LONG_VALUES[sql][:1] * 2_000]
+    table_name = f"long {sql}"  # asyncpg remembers a table's types by its name
+
+    async def there() -> tuple[int, Fingerprint]:
+        await connection.execute(f"create temporary table {quote(table_name)} ({quote(column.name)} {sql})")
+        records = [(Decimal(value),) if sql.startswith("numeric") else (value,) for value in values]
+        await connection.copy_records_to_table(table_name, records=records, timeout=30)
+        return await measured(connection, [column], quote(table_name))
+
+    frame = pl.DataFrame({column.name: pl.Series(values, dtype=column.type.frame_type)})
+    mine = fingerprint_frame(frame, [column])
+
+    assert runner.run(there()) == (len(values), mine)
+    assert Fingerprint.from_json(mine.to_json()) == mine
+
+
+@pytest.mark.parametrize("columns_max", [1_600])
+def test_a_table_as_wide_as_tables_can_be_is_measured_in_one_statement(
+    table: tuple[asyncio.Runner, asyncpg.Connection], columns_max: int
+) -> None:
+    runner, connection = table
+    columns = [Column(f"c{number}", ColumnType(TypeName.SMALLINT), nullable=True) for number in range(columns_max)]
+
+    async def there() -> tuple[int, Fingerprint]:
+        declared = ", ".join(f"{column.name} smallint" for column in columns)
+        await connection.execute(f"drop table if exists wide; create temporary table wide ({declared})")
+        await connection.execute("insert into wide (c0, c799, c800, c1599) values (1, 2, 3, 4), (10, null, 30, 40)")
+        return await measured(connection, columns, "wide")
+
+    rows, fingerprint = runner.run(there())
+
+    assert rows == 2
+    assert {name: entry for name, entry in fingerprint.items() if entry != (0, 0)} == {
+        "c0": (2, 11),
+        "c799": (1, 2),
+        "c800": (2, 33),
+        "c1599": (2, 44),
+    }
 
 
 CHANGES = {
@@ -129,13 +196,10 @@ CHANGES = {
 def test_one_changed_value_shows(table: tuple[asyncio.Runner, asyncpg.Connection], sql: str) -> None:
     runner, connection = table
     column = column_of(sql, 0)
-    aggregates = ", ".join(fingerprint_sql([column], quote))
 
     def of(value: str) -> Any:
-        row = runner.run(
-            connection.fetchrow(f'select {aggregates} from (select {value}::{sql}) as t ("{column.name}")')
-        )
-        return fingerprint_from_row([column], 1, list(row))
+        relation = f'(select {value}::{sql}) as t ("{column.name}")'
+        return runner.run(measured(connection, [column], relation))[1]
 
     before, after = CHANGES[sql]
     assert of(before) != of(after)

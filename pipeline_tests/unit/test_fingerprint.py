@@ -1,7 +1,7 @@
 """Fingerprints: exact, additive, and faithful to the hash functions they imitate."""
 
 import random
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import numpy as np
 import polars as pl
@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from pipeline.contract.fingerprint import (
     Fingerprint,
     fingerprint_frame,
-    fingerprint_from_row,
-    fingerprint_sql,
 )
+from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
 from pipeline.contract.pg_hash import hash_byte_strings, hash_doubles, hash_int64s
 from pipeline.model.column import Column, ColumnType, TypeName
 
@@ -107,12 +106,12 @@ def test_fingerprints_of_other_columns_do_not_add_up() -> None:
         Fingerprint.empty(COLUMNS) + Fingerprint.empty(COLUMNS[:2])
 
 
-def test_a_result_row_is_read_by_position_and_whole_decimals_equal_ints() -> None:
-    row = [2, Decimal(3), 1, Decimal("2.50"), 1, 7, 1, 0]
+def test_a_result_is_read_by_position_and_whole_decimals_equal_ints() -> None:
+    figures = [2, Decimal(3), 1, Decimal("2.50"), 1, 7, 1, 0]
 
-    got = fingerprint_from_row(COLUMNS, 2, row)
+    rows, got = read_fingerprint(COLUMNS, [(0, 2, figures)])
 
-    assert len(fingerprint_sql(COLUMNS, lambda name: f'"{name}"')) == len(row)
+    assert rows == 2
     assert got == Fingerprint({"n": (2, 3), "d": (1, Decimal("2.5")), "t": (1, 7), "flag": (1, 0)})
     assert all(isinstance(got[name][1], int) for name in ("n", "t", "flag"))
 
@@ -120,8 +119,19 @@ def test_a_result_row_is_read_by_position_and_whole_decimals_equal_ints() -> Non
 def test_columns_that_cannot_be_null_count_as_many_values_as_there_are_rows() -> None:
     columns = (Column("n", ColumnType(TypeName.BIGINT), nullable=False), COLUMNS[2])
 
-    assert len(fingerprint_sql(columns, lambda name: name)) == 3
-    assert fingerprint_from_row(columns, 5, [40, 2, 7]) == Fingerprint({"n": (5, 40), "t": (2, 7)})
+    assert "count(n)" not in fingerprint_query(columns, lambda name: name, "t")
+    assert read_fingerprint(columns, [(0, 5, [40, 2, 7])]) == (5, Fingerprint({"n": (5, 40), "t": (2, 7)}))
+
+
+def test_the_figures_of_a_wide_table_come_in_several_rows_in_any_order() -> None:
+    columns = [Column(f"c{number}", ColumnType(TypeName.BIGINT), nullable=True) for number in range(801)]
+    figures = list(range(1_602))
+
+    rows, got = read_fingerprint(columns, [(1_600, 9, figures[1_600:]), (0, 9, figures[:1_600])])
+
+    assert fingerprint_query(columns, lambda name: name, "t").count("union all") == 1
+    assert rows == 9
+    assert (got["c0"], got["c799"], got["c800"]) == ((0, 1), (1_598, 1_599), (1_600, 1_601))
 
 
 def test_few_distinct_strings_have_the_same_total_as_if_each_were_hashed() -> None:
@@ -136,6 +146,26 @@ def test_few_distinct_strings_have_the_same_total_as_if_each_were_hashed() -> No
 @given(st.lists(st.binary(max_size=70), min_size=1, max_size=30))
 def test_a_string_hashes_alike_alone_and_among_others(strings: list[bytes]) -> None:
     assert hashes(*strings) == [hashes(string)[0] for string in strings]
+
+
+def test_a_few_long_strings_hash_alike_alone_and_among_many() -> None:
+    long = [bytes(range(256)) * count for count in (5, 40, 333, 334)]
+    strings = [b"ab", *long, *(b"short one" for _ in range(100)), b"x" * 4_000]
+
+    assert hashes(*strings) == [hashes(string)[0] for string in strings]
+    assert hashes(*long * 5) == [hashes(string)[0] for string in long] * 5
+
+
+def test_one_value_of_many_digits_keeps_all_of_them_in_the_sum() -> None:
+    columns = (Column("n", ColumnType(TypeName.NUMERIC), nullable=False),)
+    values = ["0.1", "7" * 100_000 + "." + "3" * 16_000, "2.25", "-5", "Infinity"]
+
+    fingerprint = fingerprint_frame(pl.DataFrame({"n": values}), columns)
+
+    expected = Decimal("7" * 100_000 + "." + "3" * 16_000)
+    with localcontext(prec=150_000):
+        assert fingerprint["n"] == (5, expected + Decimal("0.1") + Decimal("2.25") - 5 + 1_000_033)
+    assert Fingerprint.from_json(fingerprint.to_json()) == fingerprint
 
 
 def test_hashes_are_those_that_postgresql_18_gave() -> None:
