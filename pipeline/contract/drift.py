@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
@@ -17,17 +17,27 @@ from pipeline.contract.dynamic import as_dynamic, dynamic_texts
 from pipeline.contract.rules import FieldRules
 from pipeline.contract.types import SqlType
 from pipeline.errors import SourceError
-from pipeline.model.column import Column, ColumnType, TypeName
+from pipeline.model.column import Column, ColumnType, TypeName, name_problem
 from pipeline.model.source import ABSENT_PREFIX, BYTES_16, DYNAMIC, RESERVED_PREFIX, UUID
 
-__all__ = ["DriftVerdict", "columns_for", "drift_of", "evolved_rules", "field_column", "has_value", "require_names"]
+__all__ = [
+    "DriftVerdict",
+    "columns_for",
+    "common_column",
+    "drift_of",
+    "evolved_rules",
+    "field_column",
+    "has_value",
+    "require_names",
+]
 
 _DECIMAL_DIGITS_MAX = 38
 _SIMPLE: dict[type[pl.DataType], TypeName] = {
-    pl.Boolean: TypeName.BOOLEAN, pl.Float32: TypeName.DOUBLE, pl.Float64: TypeName.DOUBLE, pl.Binary: TypeName.BYTEA,
-    pl.Date: TypeName.DATE, pl.Time: TypeName.TIME, pl.List: TypeName.JSONB, pl.Array: TypeName.JSONB,
-    pl.Struct: TypeName.JSONB, pl.Duration: TypeName.INTERVAL,
+    pl.Boolean: TypeName.BOOLEAN, pl.Binary: TypeName.BYTEA, pl.Date: TypeName.DATE, pl.Time: TypeName.TIME,
+    pl.List: TypeName.JSONB, pl.Array: TypeName.JSONB, pl.Struct: TypeName.JSONB, pl.Duration: TypeName.INTERVAL,
+    pl.String: TypeName.TEXT, pl.Categorical: TypeName.TEXT, pl.Enum: TypeName.TEXT,
 }  # fmt: skip
+_NUMBERS = {TypeName.BIGINT, TypeName.DOUBLE, TypeName.NUMERIC}
 _ANNOTATIONS: dict[TypeName, Any] = {
     TypeName.BOOLEAN: bool, TypeName.SMALLINT: int, TypeName.INTEGER: int, TypeName.BIGINT: int, TypeName.REAL: float,
     TypeName.DOUBLE: float, TypeName.NUMERIC: Decimal, TypeName.BYTEA: bytes, TypeName.DATE: date, TypeName.TIME: time,
@@ -60,9 +70,35 @@ def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> 
 
 
 def columns_for(unknown: Mapping[str, pl.DataType]) -> list[Column]:
-    """The nullable columns that unknown source columns would become; raises SourceError for one without a name."""
+    """The nullable columns that unknown source columns would become; raises SourceError for one that cannot become one.
+
+    A column without any value that its source gives no type becomes none yet: a later source says of which type it is.
+    """
     require_names(unknown)
-    return [Column(name, _column_type(dtype), nullable=True) for name, dtype in unknown.items()]
+    columns: list[Column] = []
+    for name, dtype in unknown.items():
+        if dtype == pl.Null():
+            continue
+        column_type = _column_type(dtype)
+        if column_type is None:
+            raise SourceError(
+                f"the source's column {name!r} is of type {dtype}, for which the table can be given no column; add the column "
+                "to the table and to the row model, or leave it out of the source"
+            )
+        if problem := name_problem(name):
+            raise SourceError(f"the source's column {name!r} cannot become a column of the table: {problem}; rename it")
+        columns.append(Column(name, column_type, nullable=True))
+    return columns
+
+
+def common_column(one: Column, other: Column) -> Column | None:
+    """The column that holds what both do, of one name that two files give in two types; None where there is none."""
+    if one == other:
+        return one
+    names = {one.type.name, other.type.name}
+    if not names <= _NUMBERS:
+        return None
+    return replace(one, type=ColumnType(TypeName.NUMERIC if TypeName.NUMERIC in names else TypeName.DOUBLE))
 
 
 def require_names(unknown: Mapping[str, pl.DataType]) -> None:
@@ -74,7 +110,7 @@ def require_names(unknown: Mapping[str, pl.DataType]) -> None:
         )
 
 
-def _column_type(dtype: pl.DataType) -> ColumnType:  # noqa: PLR0911, one line a type
+def _column_type(dtype: pl.DataType) -> ColumnType | None:  # noqa: PLR0911, one line a type
     match dtype:
         case _ if dtype == UUID:
             return ColumnType(TypeName.UUID)
@@ -88,10 +124,11 @@ def _column_type(dtype: pl.DataType) -> ColumnType:  # noqa: PLR0911, one line a
             return ColumnType(TypeName.NUMERIC, precision=dtype.precision, scale=dtype.scale)
         case pl.Datetime():
             return ColumnType(TypeName.TIMESTAMP if dtype.time_zone is None else TypeName.TIMESTAMPTZ)
-        case _ if dtype.is_integer():
-            return ColumnType(TypeName.BIGINT)
+        case _ if dtype.is_integer() or dtype.is_float():
+            return ColumnType(TypeName.BIGINT if dtype.is_integer() else TypeName.DOUBLE)
         case _:
-            return ColumnType(_SIMPLE.get(type(dtype), TypeName.TEXT))
+            simple = _SIMPLE.get(type(dtype))
+            return None if simple is None else ColumnType(simple)
 
 
 @cache

@@ -11,7 +11,24 @@ from enum import StrEnum
 
 import polars as pl
 
-__all__ = ["Column", "ColumnType", "TypeName"]
+__all__ = ["TABLE_COLUMNS_MAX", "Column", "ColumnType", "TypeName", "name_problem"]
+
+TABLE_COLUMNS_MAX = 1_600
+_NAME_BYTES_MAX = 63
+_SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
+
+
+def name_problem(name: str) -> str | None:
+    """Why PostgreSQL takes no column of this name, or would give it another; None where it is as it should be."""
+    if name in _SYSTEM_COLUMNS:
+        return "every table has a system column of this name"
+    if not name:
+        return "it is empty"
+    if "\0" in name:
+        return "it has a NUL character"
+    if (size := len(name.encode(errors="surrogatepass"))) > _NAME_BYTES_MAX:
+        return f"it has {size} bytes in UTF-8, of which PostgreSQL keeps {_NAME_BYTES_MAX}"
+    return None
 
 
 class TypeName(StrEnum):

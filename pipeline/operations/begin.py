@@ -19,6 +19,7 @@ from pipeline.model.table import TableSpec
 from pipeline.operations.control import Control
 from pipeline.postgres.catalogue import Target, create_staging
 from pipeline.postgres.chunk_ledger import LoadHandle
+from pipeline.postgres.evolution import align_staging
 from pipeline.postgres.ledger import (
     Holder,
     Lease,
@@ -208,6 +209,8 @@ class Beginning:
                 return _FASTER
             return await self._take_over(connection, found)
         await create_staging(connection, self._target, handle, self._partition)
+        if self._target.added:
+            await align_staging(connection, self._target, handle)
         await hold_lease(connection, handle, self._holder, self._lease_s)
         return BegunLoad(handle, self._manifest.chunks if self._manifest else (), resumed=False)
 

@@ -37,7 +37,7 @@ from pipeline.postgres.catalogue import (
     partition_predicate,
     quoted,
 )
-from pipeline.postgres.evolution import align_staging
+from pipeline.postgres.evolution import add_columns
 from pipeline.postgres.ledger import ChunkTotals, end_load, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.publication import create_partition_statement, lock_target_against_writers
 from pipeline.postgres.queries import query
@@ -170,7 +170,7 @@ async def _publish(
         return await _end_as_repeated(connection, load, earlier)
     try:
         if load.spec.drift is Drift.EVOLVE:
-            await align_staging(connection, load.target, load.handle)
+            await add_columns(connection, load.target, load.handle)
         published = await publish_rows(connection, load, totals, settings)
     except asyncpg.PostgresError as error:
         if may_retry(error):
@@ -240,6 +240,7 @@ async def _repeated(
             "changed by hand. Restore the load's entry, or let the ledger answer for it no more: "
             f"rowledger forget --table {spec.name}"
         )
+    target = target.as_found
     (verification,) = await verify_published(connection, spec, target, [partition.key])
     if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *_parts(target)):
         # Another load may have been published between the ledger's figures and the table's: now nobody writes meanwhile.

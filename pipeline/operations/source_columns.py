@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from pipeline.contract.check import Contract
+from pipeline.contract.drift import common_column
 from pipeline.errors import SourceError
 from pipeline.model.column import Column
 from pipeline.model.manifest import ChunkDescriptor
@@ -13,7 +14,7 @@ from pipeline.model.transform import FrameTransform
 from pipeline.operations.run_context import RunContext
 from pipeline.operations.threads import in_thread
 from pipeline.postgres.catalogue import Target
-from pipeline.postgres.evolution import add_columns
+from pipeline.postgres.evolution import plan_columns
 
 __all__ = ["SourceColumns"]
 
@@ -30,8 +31,8 @@ class SourceColumns:
     async def settle(self, descriptors: Sequence[ChunkDescriptor], target: Target) -> Target:
         """Hold the columns that the source has against the contract, before its rows are; raises SourceError.
 
-        Under `Drift.EVOLVE` the target gets the columns that it lacks; returns the target as it is now. Behind a transform of
-        frames the source's columns say nothing: there it is each chunk's check that judges.
+        Under `Drift.EVOLVE` the target is returned with the columns that it lacks, which it gets when the load is published.
+        Behind a transform of frames the source's columns say nothing: there it is each chunk's check that judges.
         """
         if isinstance(self._spec.transform, FrameTransform):
             return target
@@ -46,21 +47,31 @@ class SourceColumns:
         self._settled |= set(by_path)
         contract = Contract.of(self._spec.row)
         new: dict[str, Column] = {}
+        clashes: dict[str, str] = {}
         for schema, origin in schemas.items():
             try:
                 contract.require_columns(dict(schema), drift=self._spec.drift)
+                columns = contract.columns_for(dict(schema)) if self._spec.drift is Drift.EVOLVE else []
             except SourceError as error:
                 raise SourceError(f"{origin}: {error}") from None
-            if self._spec.drift is Drift.EVOLVE:
-                new |= {column.name: column for column in contract.columns_for(dict(schema))}
+            for column in columns:
+                other = new.get(column.name, column)
+                common = common_column(other, column)
+                if common is None:
+                    clashes[column.name] = f"{column.type.sql} in {origin} and {other.type.sql} in another file"
+                new[column.name] = common or other
         brought = [column for name, column in new.items() if name not in target.column_types]
         if not brought:
             return target
-        names = ", ".join(column.name for column in brought)
-        told = f"the source has columns that are not in the contract ({names}); the table gets them"
-        self._run.observer.log(logging.INFO, f"{self._name}: {told}")
-        return await self._run.control.transaction(
-            f"{self._name}: add columns",
-            lambda connection: add_columns(connection, target, brought),
-            lock_timeout_s=self._run.writer.publish_lock_timeout_s,
+        planned = await self._run.control.transaction(
+            f"{self._name}: look for the columns", lambda connection: plan_columns(connection, target, brought)
         )
+        if odd := [f"{column.name} is {clashes[column.name]}" for column in planned.added if column.name in clashes]:
+            raise SourceError(
+                f"{self._name}: column {'; '.join(odd)}, so that the table cannot be given one for both; write the files with "
+                "one type, or add the column to the row model"
+            )
+        names = ", ".join(column.name for column in brought)
+        told = f"the source has columns that are not in the contract ({names}); the table has them, or gets them"
+        self._run.observer.log(logging.INFO, f"{self._name}: {told}")
+        return planned

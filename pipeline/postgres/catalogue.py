@@ -47,6 +47,7 @@ class Target:
 
     `columns` are those that Rowledger writes, in the contract's order with the table's types. `strategy` is `r`, `l` or `h`
     for a table partitioned by range, list or hash; `partitioned_by` is its column where it is a single one.
+    `added` are those of them that the table gets only when the load is published; until then its staging table has them.
     `key_indexes` are unique indexes on the spec's key, `unique_indexes` all others. `identities` are columns that the server
     numbers, with their sequences. `is_ours`: this role owns the table and may make tables in its schema, as attaching and
     swapping need; in a table of others it inserts, updates and deletes.
@@ -62,6 +63,12 @@ class Target:
     foreign_keys: tuple[ForeignKey, ...] = ()
     identities: Mapping[str, str] = field(default_factory=dict)
     is_ours: bool = True
+    added: tuple[Column, ...] = ()
+
+    @property
+    def as_found(self) -> "Target":
+        """With the columns that the table has already."""
+        return replace(self, columns=tuple(c for c in self.columns if c not in self.added), added=())
 
     @property
     def column_types(self) -> dict[str, ColumnType]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from pipeline.contract.check import Contract
+from pipeline.contract.drift import has_value
 from pipeline.contract.payloads import frame_of_payloads
 from pipeline.contract.row_types import read_row_types
 from pipeline.errors import DiscrepancyFound, RowledgerError, SourceError
@@ -114,7 +115,11 @@ def _prepare_group(
 def _require_known_columns(spec: TableSpec, job: ReplayJob, frame: pl.DataFrame) -> None:
     """Raise SourceError for columns that the table lacks, where these are not left out: a name was mistyped, say."""
     own = {column.name for column in job.columns}
-    unknown = [name for name in Contract.of(spec.row).drift_of(frame.schema).unknown if name not in own]
+    unknown = [
+        name
+        for name in Contract.of(spec.row).drift_of(frame.schema).unknown
+        if name not in own and (spec.drift is not Drift.EVOLVE or has_value(frame[name]).any())
+    ]
     if unknown and spec.drift in (Drift.FREEZE, Drift.EVOLVE):
         raise SourceError(
             f"the row has columns that the table does not have: {unknown}; mend their names, or take them out"

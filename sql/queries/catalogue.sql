@@ -184,3 +184,7 @@ where current_setting('synchronous_standby_names') <> '' and current_setting('sy
 select current_setting('synchronous_standby_names')
 from pg_stat_activity
 where pid = $1 and backend_start = $2 and wait_event = 'SyncRep' and pg_terminate_backend(pid);
+
+-- name: is_owner
+-- Whether this role may alter a table: its owner, a member of it, a superuser.
+select pg_has_role(relowner, 'usage') from pg_class where oid = $1;
