@@ -17,6 +17,7 @@ from pipeline.model.column import Column
 from pipeline.model.letter import Stage
 from pipeline.postgres.copy import EncodedRows, copy_rows, encode_rows
 from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
+from pipeline.postgres.round_trip import find_rewritten, rewritable
 from pipeline.postgres.sqlstate import (
     Verdict,
     copy_location,
@@ -68,7 +69,21 @@ async def copy_isolating(
     Raises what no row is to blame for.
     """
     copying = _Copying(connection, rows, staging_table, columns, batch_rows, on_sent)
-    return await copying.run(encoded, refusals_max)
+    if not (read_by_the_server := rewritable(columns)):
+        return await copying.run(encoded, refusals_max)
+    await connection.execute("savepoint before_rows")
+    copied = await copying.run(encoded, refusals_max)
+    if len(copied.refused) <= refusals_max:
+        rewritten = await find_rewritten(connection, rows, read_by_the_server, leaving_out=copied.refused)
+        for offset, column in rewritten.items():
+            copied.refuse(offset, _rewriting(column))
+        if rewritten:
+            await connection.execute("rollback to savepoint before_rows")
+        if rewritten and len(copied.refused) <= refusals_max:
+            keep = pl.repeat(True, rows.height, eager=True).scatter(copied.refused, False)  # noqa: FBT003 - polars' signature
+            await copying.copy_again(rows.filter(keep))
+    await connection.execute("release savepoint before_rows")
+    return copied
 
 
 class _Copying:
@@ -102,6 +117,11 @@ class _Copying:
             error = None
         await self._copy_piecewise(refusals_max, error)
         return self._copied
+
+    async def copy_again(self, rows: pl.DataFrame) -> None:
+        """COPY rows that the table has taken before."""
+        if (error := await self._try(encode_rows(rows, self._columns, self._batch_rows))) is not None:
+            raise error
 
     async def _copy_piecewise(self, refusals_max: int, first: asyncpg.PostgresError | None) -> None:
         """Copy window by window; `first` is the error that COPY of all of them has met, if it was tried."""
@@ -216,6 +236,16 @@ class _Copying:
         keep[[row["position"] for row in found]] = False
         self._rows, self._offsets = self._rows.filter(pl.Series(keep)), self._offsets[keep]
         return True
+
+
+def _rewriting(column: Column) -> Refusal:
+    """Why a row is refused of which the server would make another value than its text says."""
+    return Refusal(
+        Stage.COPY,
+        f"is not a {column.type.sql} as the server writes it: it would be stored rounded, or as something else; write it as "
+        "the server prints it, or declare the field with a Python type",
+        column=column.name,
+    )
 
 
 def _cause(error: asyncpg.PostgresError, columns: Sequence[Column]) -> Refusal:

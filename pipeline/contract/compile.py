@@ -28,7 +28,7 @@ from pipeline.contract.defaults import constant_of, refuse_volatile
 from pipeline.contract.documents import reads_json_text
 from pipeline.contract.rules import Bound, FieldRules, Kind
 from pipeline.errors import ContractError
-from pipeline.model.column import Column, ColumnType
+from pipeline.model.column import TABLE_COLUMNS_MAX, Column, ColumnType, name_problem
 from pipeline.model.source import RESERVED_PREFIX
 
 __all__ = ["compile_model"]
@@ -78,6 +78,11 @@ def compile_model(row: type[BaseModel]) -> tuple[tuple[FieldRules, ...], str | N
         validators += [f"{found} of {name}" for found in dict.fromkeys(draft.validators)]
     if not rules:
         raise ContractError(f"{row.__name__}: a row model needs at least one field")
+    if len(rules) > TABLE_COLUMNS_MAX:
+        raise ContractError(
+            f"{row.__name__}: {len(rules):,} fields, but a PostgreSQL table has at most {TABLE_COLUMNS_MAX:,} columns; put "
+            "some of them into a nested model, which is one jsonb column, or into another table"
+        )
     names = [rule.name for rule in rules]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ContractError(f"{row.__name__}: two fields name the same column {doubled}; give them distinct aliases")
@@ -144,6 +149,11 @@ def _field_rules(draft: Draft, row: type[BaseModel], name: str, info: FieldInfo)
     adapter = _adapter(draft, _annotation(info))
     kind, column_type = kind_and_type(draft)
     column = info.alias or name
+    if problem := name_problem(column):
+        raise ContractError(
+            f"{draft.where}: no column can be named {column!r}: {problem}; name the field otherwise, and give the "
+            "source's name as its validation_alias"
+        )
     if column.startswith(RESERVED_PREFIX):
         raise ContractError(f"{draft.where}: names that begin with {RESERVED_PREFIX!r} are reserved")
     rules = _compiled(draft, kind, column_type, adapter)

@@ -9,6 +9,7 @@ counts; where it takes anything, the number stays what it was.
 import json
 import math
 import re
+import sys
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -43,7 +44,14 @@ def parse_json(text: str, *, exact: bool = False) -> Any:
 
     Raises ValueError, of which RepeatedKey is one, and RecursionError.
     """
-    return json.loads(text, parse_float=Decimal if exact else double_if_exact, object_pairs_hook=_unique)
+    if exact:
+        return json.loads(text, parse_float=Decimal, parse_int=_integer, object_pairs_hook=_unique)
+    return json.loads(text, parse_float=double_if_exact, object_pairs_hook=_unique)
+
+
+def _integer(text: str) -> int | Decimal:
+    """The number; as a Decimal where it has more digits than Python reads into an int."""
+    return int(text) if len(text) <= sys.int_info.default_max_str_digits else Decimal(text)
 
 
 def double_if_exact(text: str) -> float | ExactNumber:

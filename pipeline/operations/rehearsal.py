@@ -16,6 +16,7 @@ from pipeline.model.table import WriteMode
 from pipeline.operations.duplicates import GROUP, Finding, set_rows_aside
 from pipeline.operations.write_modes import FinishedLoad, read_repeated_load
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, partition_predicate, quoted
+from pipeline.postgres.evolution import add_columns
 from pipeline.postgres.ledger import read_pending_chunks
 from pipeline.postgres.publication import ensure_partition, insert_statement
 from pipeline.postgres.queries import query, quote_identifier
@@ -64,6 +65,8 @@ async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad, 
     upsert_on = load.spec.key if load.spec.write_mode is WriteMode.UPSERT else ()
 
     async def prepare() -> None:
+        if target.added:
+            await add_columns(connection, target, load.handle)
         await ensure_partition(connection, target, load.partition)
         if load.spec.write_mode is WriteMode.REPLACE:
             predicate = partition_predicate(target, load.partition) or "true"

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.model.table import TableSpec, WriteMode
 from pipeline.operations.verify import run_verify
-from pipeline_tests.loading import assert_nothing_left_over, fetch, fetch_value, load_one
+from pipeline_tests.loading import assert_nothing_left_over, fetch, load_one
 from pipeline_tests.tables_of_shapes import LONG, LONG_TEXT, WIDE, WIDE_NAMES
 
 _WHOLE = "all"
@@ -50,16 +50,14 @@ def test_a_row_with_millions_of_bytes_in_each_column_loads_among_short_ones(data
     assert str(row["amount"]) == "9" * 100_000 + ".5"
     assert json.loads(row["document"]) == {"a": LONG_TEXT}
     assert all(verification.passed for verification in run_verify(LONG, url=database))
-    for change in (
-        "text = 'b' || text",
-        r"octets = octets || '\x00'",
-        "texts[2] = texts[2] || 'b'",
-        "amount = amount + 1",
-    ):
-        fetch(
-            database,
-            f"create table kept as select * from public.long; update public.long set {change} where number = 1000",
-        )
+    changes = {
+        "text = 'b' || text": "text = substr(text, 2)",
+        r"octets = octets || '\x00'": "octets = substr(octets, 1, length(octets) - 1)",
+        "texts[2] = texts[2] || 'b'": "texts[2] = left(texts[2], -1)",
+        "amount = amount + 1": "amount = amount - 1",
+    }
+    for change, undoing in changes.items():
+        fetch(database, f"update public.long set {change} where number = 1000")
         assert not all(verification.passed for verification in run_verify(LONG, url=database)), change
-        fetch(database, "truncate public.long; insert into public.long select * from kept; drop table kept")
-    assert fetch_value(database, "select count(*) from public.long") == 1_001
+        fetch(database, f"update public.long set {undoing} where number = 1000")
+    assert all(verification.passed for verification in run_verify(LONG, url=database))

@@ -360,3 +360,96 @@ def test_rows_share_a_key_when_the_server_says_so(
     assert {tuple(letter) for letter in letters} == {(row_no, "key") for row_no in surplus}
     kept = {found[0] for found in fetch(database, "select number from keyed")}
     assert kept == set(range(len(values))) - surplus
+
+
+class Rewritten(BaseModel):
+    """Texts of which the server's input functions may make another value."""
+
+    number: Integer
+    price: Annotated[str, pg_type("numeric(5,2)")]
+    rate: Annotated[str, pg_type("real")]
+    at: Annotated[str, pg_type("timestamptz")]
+    clock: Annotated[str, pg_type("time(1)")]
+    during: Annotated[str, pg_type("tstzrange")]
+    days: Annotated[str, pg_type("daterange")]
+    words: Annotated[str, pg_type("tsvector")]
+    prices: Annotated[str, pg_type("numeric(5,2)[]")]
+    amount: Annotated[str | None, pg_type("money")]
+    letter: Annotated[str, pg_type('"char"')]
+    numbers: Annotated[str, pg_type("int4range")]
+
+
+REWRITTEN = TableSpec(
+    name="rewritten", row=Rewritten, source=ParquetFiles(path="{landing}/rows.parquet"), dead_letters=_TOLERANT
+)
+REWRITTEN_ROW: dict[str, Any] = {
+    "number": 0,
+    "price": "1.5",
+    "rate": "0.1",
+    "at": "2024-03-10 02:30:00+00",
+    "clock": "12:30:00.5",
+    "during": '["2024-03-10 02:30:00+00",)',
+    "days": "[2024-03-10,2024-03-12)",
+    "words": "'a' 'b'",
+    "prices": "{1.50,NULL}",
+    "amount": None,
+    "letter": "a",
+    "numbers": "[1,3]",
+}
+REWRITES = [
+    ("price", "1.239"),
+    ("rate", "0.123456789"),
+    ("at", "now"),
+    ("at", "2024-03-10 02:30:00+05:45"),
+    ("clock", "12:30:00.55"),
+    ("during", "[now,)"),
+    ("days", "[today,infinity)"),
+    ("words", "b a a"),
+    ("prices", "{1.239}"),
+    ("amount", "1.239"),
+    ("letter", "abc"),
+]
+
+
+def test_a_text_of_which_the_server_would_make_another_value_is_a_dead_letter(database: str, tmp_path: Path) -> None:
+    rows = [REWRITTEN_ROW]
+    for number, (name, text) in enumerate(REWRITES, start=1):
+        rows += [{**REWRITTEN_ROW, "number": number, name: text}, {**REWRITTEN_ROW, "number": 100 + number}]
+    rows.append({**REWRITTEN_ROW, "number": 200, "price": "no number"})
+    pl.DataFrame(rows, schema_overrides={"amount": pl.String}).write_parquet(tmp_path / "rows.parquet")
+    report = load_one(database, REWRITTEN, tmp_path, "all")
+    assert report.error is None
+    assert (report.written_rows, report.dead_lettered_rows) == (1 + len(REWRITES), len(REWRITES) + 1)
+    letters = fetch(database, "select row_no, stage, column_name, reason from rowledger.dead_letter order by row_no")
+    assert [(row["stage"], row["column_name"]) for row in letters] == [
+        *(("copy", name) for name, _ in REWRITES),
+        ("copy", "price"),
+    ]
+    assert all("as the server writes it" in row["reason"] for row in letters[:-1])
+    stored = texts_of(database, "public.rewritten")
+    assert {row["price"] for row in stored} == {"1.50"}
+    assert {row["numbers"] for row in stored} == {"[1,4)"}
+    assert {row["at"] for row in stored} == {"2024-03-10 02:30:00+00"}
+    assert {row["words"] for row in stored} == {"'a' 'b'"}
+
+
+def test_a_domain_over_a_type_that_rounds_rounds_nothing(database: str, tmp_path: Path) -> None:
+    fetch(database, "create domain price as numeric(5,2)")
+    fetch(database, "create table public.priced (number integer not null, price price)")
+    pl.DataFrame({"number": [1, 2], "price": ["1.2", "1.239"]}).write_parquet(tmp_path / "rows.parquet")
+    report = load_one(database, PRICED, tmp_path, "all")
+    assert report.error is None
+    assert (report.written_rows, report.dead_lettered_rows) == (1, 1)
+    assert texts_of(database, "public.priced") == [{"number": "1", "price": "1.20"}]
+
+
+class Priced(BaseModel):
+    """A text in a domain."""
+
+    number: Integer
+    price: Annotated[str | None, pg_type("price")]
+
+
+PRICED = TableSpec(
+    name="priced", row=Priced, source=ParquetFiles(path="{landing}/rows.parquet"), dead_letters=_TOLERANT
+)

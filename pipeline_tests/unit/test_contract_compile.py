@@ -442,3 +442,19 @@ def test_a_contract_is_compiled_once() -> None:
     model = create_model("Row", v=(int, ...))
 
     assert Contract.of(model) is Contract.of(model)
+
+
+@pytest.mark.parametrize("name", ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "x" * 64, "é" * 32])
+def test_a_field_or_an_alias_that_no_column_can_be_named_after_is_refused(name: str) -> None:
+    for model in (
+        create_model("Odd", **{name: (int, ...)}),
+        create_model("Odd", value=(int, Field(alias=name))),
+    ):
+        with pytest.raises(ContractError, match=f"no column can be named '{name}'"):
+            Contract.of(model)
+
+
+def test_a_row_model_of_more_fields_than_a_table_has_columns_is_refused() -> None:
+    fields = {f"c{number}": (int, ...) for number in range(1_601)}
+    with pytest.raises(ContractError, match="1,601 fields, but a PostgreSQL table has at most 1,600 columns"):
+        Contract.of(create_model("Wide", **fields))
