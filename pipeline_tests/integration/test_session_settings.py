@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -115,6 +116,20 @@ def test_every_operation_works_whatever_the_database_s_settings(database: str, t
     assert table_rows(database, EVENTS) == source_rows(rows + others)
     with hostile_settings(database):
         assert len(run_forget(EVENTS, url=database, partition_keys=[DAY])) == 1
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_the_first_two_runs_at_once_work_under_a_stricter_isolation(
+    empty_database: str, tmp_path: Path, level: str
+) -> None:
+    name = urlsplit(empty_database).path.removeprefix("/")
+    execute(empty_database, f"alter role current_user in database {name} set default_transaction_isolation = '{level}'")
+    write_source(tmp_path, "events", DAY, events(120))
+    write_source(tmp_path, "events", NEXT_DAY, events(50, NEXT_DAY, first=1000))
+    with ThreadPoolExecutor(2) as threads:
+        runs = [threads.submit(load_one, empty_database, EVENTS, tmp_path, day) for day in (DAY, NEXT_DAY)]
+        assert [run.result(timeout=120).error for run in runs] == [None, None]
+    assert_accounted(empty_database, EVENTS, events(120) + events(50, NEXT_DAY, first=1000))
 
 
 def test_names_of_the_server_are_not_taken_from_schemas_of_the_search_path(database: str, tmp_path: Path) -> None:
