@@ -4,6 +4,7 @@ Reconciling and publishing are one transaction. Nobody can change the staging ta
 only by the last statements of it.
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -262,7 +263,7 @@ async def _repeated(
         error = DiscrepancyFound(
             f"table {spec.name}, partition {partition.key}: {note}, but the table is not what its loads add up to: {failed}. "
             "Restore its rows; or, if what is there is meant to be there, have these rows appended again: "
-            f"rowledger forget --table {spec.name} --partition {partition.key}, then rerun"
+            f"rowledger forget --table {spec.name} --partition {shlex.quote(partition.key)}, then rerun"
         )
     return Verdict(totals, (*checks, budget), error, note)
 

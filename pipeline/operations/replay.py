@@ -358,7 +358,7 @@ class _Replay:
     def _failed(self, job: ReplayJob, death: WorkerDied) -> ReplayFailed:
         return ReplayFailed(
             f"table {self._spec.name}, {job.name}: worker after worker ended, the last one {death.summary}. Look at "
-            "`rowledger incidents`, fix the cause, replay again"
+            f"`rowledger incidents --table {self._spec.name}`, fix the cause, replay again"
         )
 
     async def _undecided(self, ids: Sequence[int]) -> list[int]:

@@ -100,7 +100,7 @@ class ReplayWorker:
         if self._charged_deaths > respawns_max:
             raise PoolBroken(
                 f"{self.deaths} workers died in this replay, the respawn budget is {respawns_max}; the last one "
-                f"{death.summary}. Look at `rowledger incidents`, fix the cause, replay again"
+                f"{death.summary}. Look at `rowledger incidents --table TABLE`, fix the cause, replay again"
             )
 
     async def discard(self) -> None:
