@@ -6,43 +6,44 @@ whatever order the workers had, and how each of them looked.
 """
 
 import bisect
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import asyncpg
 import polars as pl
 
 from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
-from pipeline.contract.payloads import sorted_json
-from pipeline.contract.target import as_frame_value
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, SourceError
-from pipeline.model.column import ColumnType, TypeName
-from pipeline.model.letter import DeadLetter, Stage
+from pipeline.model.letter import DeadLetter
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.source import RESERVED_PREFIX
 from pipeline.model.table import TableSpec
+from pipeline.operations.source_rows import (
+    CHUNK_NO,
+    GROUP,
+    LETTER,
+    PART,
+    ROW_NO,
+    Candidates,
+    Finding,
+    Refused,
+    read_again,
+    read_refused,
+    read_values,
+)
 from pipeline.operations.threads import in_thread
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
 from pipeline.postgres.chunk_ledger import LoadHandle, record_dead_letters
 from pipeline.postgres.copy import copy_rows, encode_rows
-from pipeline.postgres.queries import query, quote_identifier
-from pipeline.preparation.rows import Refusal, prepare_rows
+from pipeline.postgres.queries import query
 from pipeline.settings import WriterSettings
 
-__all__ = ["GROUP", "Finding", "TooManySetAside", "set_rows_aside"]
+__all__ = ["TooManySetAside", "set_rows_aside"]
 
-GROUP = f"{RESERVED_PREFIX}group"
-
-# Beside the target's columns.
-_ROW_NO = f"{RESERVED_PREFIX}row_no"
-_PART = f"{RESERVED_PREFIX}part"
-_CHUNK_NO = f"{RESERVED_PREFIX}chunk_no"
-_LETTER = f"{RESERVED_PREFIX}letter"
+# Beside the target's columns and those of `source_rows`.
 _KEPT_ROW_NO = f"{RESERVED_PREFIX}kept_row_no"
 _KEPT_PART = f"{RESERVED_PREFIX}kept_part"
-_MATCHED = f"{RESERVED_PREFIX}matched_"
 
 _EXAMPLES_MIN = 20  # dead letters kept of rows beyond the budget, however small it is
 
@@ -67,60 +68,6 @@ class TooManySetAside(DeadLetterBudgetSpent):
         """Keep them; the transaction that found them has been rolled back."""
         for chunk, letters in self.letters:
             await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=self.worker_pid)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Rows of a staging table that cannot all be published, and what their dead letters say.
-
-    `rows_sql` selects of each such row its `ctid`, the `columns` by whose values it is found again in the source, and a number
-    as `GROUP`. Of the rows with one number the first in source order stays, if `keeps_first`; the last ones go, if `going` says
-    how many; otherwise all go. `what` ends a sentence that begins with "rows", `reason` one that begins with the row; it may
-    name the row that stays as `{kept}`. Where each number has a cause of its own, `refusals` has them.
-    """
-
-    rows_sql: str
-    columns: tuple[str, ...]
-    what: str
-    reason: str
-    stage: Stage
-    keeps_first: bool = False
-    sqlstate: str | None = None
-    constraint: str | None = None
-    refusals: Mapping[int, Refusal] = field(default_factory=dict)
-    going: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def matched(self) -> list[str]:
-        """Columns with the values of `columns` in a form in which the server's and the source's are the same."""
-        return [_MATCHED + name for name in self.columns]
-
-    @property
-    def column(self) -> str | None:
-        return self.columns[0] if len(self.columns) == 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """Rows that are dead letters already: whole source rows, and single parts of those that a transform multiplied."""
-
-    whole: pl.Series
-    parts: pl.DataFrame
-
-    @property
-    def rows(self) -> int:
-        return len(self.whole) + self.parts.height
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """The rows found, as the source has them: target columns, place, and the index of each one's letter.
-
-    The letters lack their reason: which row stays is not known before all are found.
-    """
-
-    rows: pl.DataFrame
-    letters: list[DeadLetter]
 
 
 async def set_rows_aside(
@@ -148,7 +95,7 @@ async def set_rows_aside(
     if not found_rows:
         return 0
     surplus_rows = sum(finding.going.values()) or (found_rows - groups if finding.keeps_first else found_rows)
-    refused = await _read_refused(connection, handle)
+    refused = await read_refused(connection, handle)
     allowed = spec.dead_letters.allowed_rows(manifest.enqueued_rows)
     if refused.rows + surplus_rows > allowed:
         examples = await _examples(
@@ -170,9 +117,9 @@ async def set_rows_aside(
             letters=examples,
             worker_pid=worker_pid,
         )
-    values = await _read_values(connection, finding, target)
+    values = await read_values(connection, finding, target)
     again = await in_thread(
-        lambda: _read_again(spec, target, partition, manifest.chunks, finding, values, refused),
+        lambda: read_again(spec, target, partition, manifest.chunks, finding, values, refused),
         timeout_s=settings.chunk_deadline_s,
     )
     if again.rows.height != found_rows:
@@ -196,7 +143,7 @@ async def _examples(
     settings: WriterSettings,
     *,
     manifest: Manifest,
-    refused: _Refused,
+    refused: Refused,
     letters_max: int,
 ) -> list[tuple[ChunkPlan, list[DeadLetter]]]:
     """The first of the rows that are too many, chunk by chunk; none where the source does not give them in time.
@@ -206,9 +153,9 @@ async def _examples(
     # Which of a group's rows go is told from all of them where it is not the first that stays.
     rows_max = None if finding.going else letters_max
     try:
-        values = await _read_values(connection, finding, target, values_max=rows_max)
+        values = await read_values(connection, finding, target, values_max=rows_max)
         again = await in_thread(
-            lambda: _read_again(
+            lambda: read_again(
                 spec,
                 target,
                 partition,
@@ -225,14 +172,14 @@ async def _examples(
     _, surplus = _divide(_grouped(again, finding, values), finding)
     surplus = surplus.head(letters_max)
     letters = _letters(again, finding, surplus, manifest)
-    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(_LETTER))
+    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
     return [
-        (manifest.chunks[int(number)], [letters[index] for index in rows[_LETTER]])
-        for (number,), rows in numbered.group_by(_CHUNK_NO, maintain_order=True)
+        (manifest.chunks[int(number)], [letters[index] for index in rows[LETTER]])
+        for (number,), rows in numbered.group_by(CHUNK_NO, maintain_order=True)
     ]
 
 
-def _grouped(again: _Candidates, finding: Finding, values: pl.DataFrame) -> pl.DataFrame:
+def _grouped(again: Candidates, finding: Finding, values: pl.DataFrame) -> pl.DataFrame:
     """The rows found, each with the number of its group."""
     return again.rows.join(values, on=finding.matched, how="left", nulls_equal=True, maintain_order="left")
 
@@ -246,14 +193,12 @@ def _divide(rows: pl.DataFrame, finding: Finding) -> tuple[pl.DataFrame, pl.Data
         return rows.filter(is_kept), surplus
     kept = rows.unique(subset=GROUP, keep="first", maintain_order=True) if finding.keeps_first else rows.clear()
     surplus = rows.join(
-        kept.select(GROUP, pl.col(_ROW_NO).alias(_KEPT_ROW_NO), pl.col(_PART).alias(_KEPT_PART)),
+        kept.select(GROUP, pl.col(ROW_NO).alias(_KEPT_ROW_NO), pl.col(PART).alias(_KEPT_PART)),
         on=GROUP,
         how="left",
         maintain_order="left",
     ).filter(
-        pl.col(_KEPT_ROW_NO).is_null()
-        | (pl.col(_ROW_NO) != pl.col(_KEPT_ROW_NO))
-        | (pl.col(_PART) != pl.col(_KEPT_PART))
+        pl.col(_KEPT_ROW_NO).is_null() | (pl.col(ROW_NO) != pl.col(_KEPT_ROW_NO)) | (pl.col(PART) != pl.col(_KEPT_PART))
     )
     return kept, surplus
 
@@ -272,124 +217,13 @@ def _letter(letter: DeadLetter, finding: Finding, group: int, kept: str) -> Dead
     )
 
 
-def _letters(again: _Candidates, finding: Finding, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:
+def _letters(again: Candidates, finding: Finding, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:
     """The dead letters of surplus rows, with their reasons."""
     places = _Places(manifest)
     return [
         _letter(again.letters[index], finding, group, "" if kept_row_no is None else places.of(kept_row_no))
-        for index, group, kept_row_no in surplus.select(_LETTER, GROUP, _KEPT_ROW_NO).iter_rows()
+        for index, group, kept_row_no in surplus.select(LETTER, GROUP, _KEPT_ROW_NO).iter_rows()
     ]
-
-
-async def _read_values(
-    connection: asyncpg.Connection, finding: Finding, target: Target, *, values_max: int | None = None
-) -> pl.DataFrame:
-    """The values by which the rows are found again, and the number of the group that each belongs to; all, or so many."""
-    columns = [
-        f"{quote_identifier(name)}::text" if target.column_types[name].is_loose else quote_identifier(name)
-        for name in finding.columns
-    ]
-    selected = ", ".join([*columns, quote_identifier(GROUP)])
-    # By their texts: values that are equal to the server, as under a collation that ignores case, need not be the same.
-    group, texts = quote_identifier(GROUP), f"row({', '.join(columns)})::text"
-    some = f"distinct on ({group}, {texts})" if values_max is not None else ""
-    order = f"order by {group}, {texts}" if values_max is not None else ""
-    rows = await connection.fetch(
-        f"select {some} {selected} from ({finding.rows_sql}) as found {order} limit $1",  # noqa: S608 - all quoted
-        values_max,
-    )
-    types = {_MATCHED + name: target.column_types[name].frame_type for name in finding.columns}
-    column_types = [target.column_types[name] for name in finding.columns]
-    values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]
-    frame = pl.DataFrame(values, schema={**types, GROUP: pl.Int64()}, orient="row")
-    frame = frame.with_columns(
-        _comparable(frame[_MATCHED + name], target.column_types[name]) for name in finding.columns
-    )
-    # Where all rows go, it does not matter whose cause one of several equal ones gets.
-    same = [*finding.matched, GROUP] if finding.keeps_first or finding.going else finding.matched
-    frame = frame.unique(subset=same, keep="first", maintain_order=True)
-    if frame.select(finding.matched).is_duplicated().any():
-        raise DiscrepancyFound(f"rows {finding.what}, and cannot be told apart by what the source has of them")
-    return frame
-
-
-def _comparable(values: pl.Series, column_type: ColumnType) -> pl.Series:
-    """The values as both sides have them: of the documents that jsonb keeps the server prints a form of its own."""
-    if column_type.name is not TypeName.JSONB or column_type.array:
-        return values
-    texts = [None if text is None else sorted_json(text) for text in values.to_list()]
-    return pl.Series(values.name, texts, dtype=pl.String)
-
-
-async def _read_refused(connection: asyncpg.Connection, handle: LoadHandle) -> _Refused:
-    found = await connection.fetch(query("refused_rows"), handle.load_id)
-    return _Refused(
-        whole=pl.Series([row["row_no"] for row in found if not row["is_part"]], dtype=pl.Int64),
-        parts=pl.DataFrame(
-            [(row["row_no"], row["part"]) for row in found if row["is_part"]],
-            schema={_ROW_NO: pl.Int64, _PART: pl.Int64},
-            orient="row",
-        ),
-    )
-
-
-def _read_again(
-    spec: TableSpec,
-    target: Target,
-    partition: Partition,
-    chunks: Sequence[ChunkPlan],
-    finding: Finding,
-    values: pl.DataFrame,
-    refused: _Refused,
-    *,
-    rows_max: int | None = None,
-) -> _Candidates:
-    """The rows with these values, in source order; with `rows_max` no chunk is read once so many are found."""
-    found: list[pl.DataFrame] = []
-    letters: list[DeadLetter] = []
-    for chunk in chunks:
-        if rows_max is not None and len(letters) >= rows_max:
-            break
-        source = spec.source.read(chunk.descriptor)
-        row_nos = pl.int_range(chunk.first_row, chunk.first_row + source.height, eager=True)
-        # Refused rows go before anything looks at them: among them may be one that kills whoever does.
-        keep = ~row_nos.is_in(refused.whole.implode())
-        prepared = prepare_rows(
-            spec,
-            target.columns,
-            source.filter(keep),
-            row_nos.filter(keep).to_list(),
-            partition,
-            dead_letters_max=source.height,
-        )
-        parts = 0 if prepared.parts is None else pl.Series(prepared.parts)
-        matching = (
-            prepared.good.with_columns(
-                pl.Series(_ROW_NO, prepared.row_nos, dtype=pl.Int64),
-                pl.lit(parts, dtype=pl.Int64).alias(_PART),
-                pl.int_range(pl.len()).alias(_LETTER),
-                *(
-                    _comparable(prepared.good[name], target.column_types[name]).alias(_MATCHED + name)
-                    for name in finding.columns
-                ),
-            )
-            .join(values, on=finding.matched, how="semi", nulls_equal=True, maintain_order="left")
-            .join(refused.parts, on=[_ROW_NO, _PART], how="anti", maintain_order="left")
-        )
-        if rows_max is not None:
-            matching = matching.head(rows_max - len(letters))
-        offsets = matching[_LETTER].to_list()
-        found.append(
-            matching.with_columns(
-                pl.lit(chunk.chunk_no, dtype=pl.Int32).alias(_CHUNK_NO),
-                pl.int_range(len(letters), len(letters) + matching.height).alias(_LETTER),
-            )
-        )
-        refusal = Refusal(
-            finding.stage, "", column=finding.column, sqlstate=finding.sqlstate, constraint=finding.constraint
-        )
-        letters += prepared.refusals(offsets, itertools.repeat(refusal, len(offsets)))
-    return _Candidates(pl.concat(found).sort(_ROW_NO, _PART), letters)
 
 
 async def _replace_rows(
@@ -449,10 +283,10 @@ async def _record(
 ) -> None:
     """Dead letters for the surplus rows, and their chunks' counts and fingerprints without them."""
     names = [column.name for column in target.columns]
-    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(_LETTER))
-    for (number,), rows in numbered.group_by(_CHUNK_NO, maintain_order=True):
+    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
+    for (number,), rows in numbered.group_by(CHUNK_NO, maintain_order=True):
         chunk = manifest.chunks[int(number)]
-        own = [letters[index] for index in rows[_LETTER]]
+        own = [letters[index] for index in rows[LETTER]]
         await record_dead_letters(connection, handle, chunk, own, attempt=0, worker_pid=worker_pid)
         fingerprint = None
         if settings.fingerprint:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pipeline.model.letter import Stage
 from pipeline.model.partition import Partition
 from pipeline.model.table import TableSpec, WriteMode
-from pipeline.operations.duplicates import GROUP, Finding
+from pipeline.operations.source_rows import GROUP, Finding
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, partition_predicate, quoted
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.constraints import ForeignKey, UniqueIndex

@@ -11,9 +11,10 @@ import asyncpg
 
 from pipeline.model.manifest import ChunkPlan
 from pipeline.operations.control import Control
-from pipeline.operations.duplicates import Finding, set_rows_aside
+from pipeline.operations.duplicates import set_rows_aside
 from pipeline.operations.findings import collisions, duplicate_keys, duplicates, orphans, unique_indexes
 from pipeline.operations.rehearsal import may_be_about_rows, set_unindexable_aside
+from pipeline.operations.source_rows import Finding
 from pipeline.operations.write_modes import FinishedLoad, read_repeated_load
 from pipeline.postgres.catalogue import add_key, add_unique_index, has_key
 from pipeline.postgres.constraints import UniqueIndex

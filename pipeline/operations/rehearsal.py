@@ -13,7 +13,8 @@ import asyncpg
 from pipeline.model.letter import Stage
 from pipeline.model.manifest import ChunkPlan
 from pipeline.model.table import WriteMode
-from pipeline.operations.duplicates import GROUP, Finding, set_rows_aside
+from pipeline.operations.duplicates import set_rows_aside
+from pipeline.operations.source_rows import GROUP, Finding
 from pipeline.operations.write_modes import FinishedLoad, read_repeated_load
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, partition_predicate, quoted
 from pipeline.postgres.evolution import add_columns
