@@ -4,10 +4,12 @@ The function runs in the test's own process, so a test says here what it shall g
 """
 
 from collections.abc import Callable, Iterator
+from datetime import time
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, Json
 
-from pipeline.contract.types import Integer
+from pipeline.contract.types import Integer, Real
 from pipeline.model.partition import Partition
 from pipeline.model.table import DeadLetterBudget, TableSpec
 from pipeline.source.parquet import ParquetFiles
@@ -48,4 +50,28 @@ QUERIED = TableSpec(
     row=SensorReading,
     source=SqlQuery(query="select sensor, value from shop_readings order by 1", url_variable="SHOP_URL"),
     dead_letters=DeadLetterBudget(rows_max=10, share_max=0.5),
+)
+
+
+class Sample(BaseModel):
+    """A row of types that a database has, and Arrow or polars have not."""
+
+    n: Integer
+    label: str
+    opens: time
+    since: AwareDatetime
+    parts: list[bytes]
+    scales: list[Real]
+    key: str
+    anything: Any
+    amount: Any
+    document: Json[dict[str, Any]]
+    ratio: float
+
+
+SAMPLED = TableSpec(
+    name="sampled",
+    row=Sample,
+    source=SqlQuery(query="select * from samples order by n", url_variable="SHOP_URL"),
+    dead_letters=DeadLetterBudget(rows_max=10, share_max=1),
 )

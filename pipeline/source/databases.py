@@ -107,20 +107,25 @@ class PostgresDatabase(Database):
     _batches: Any = None
     _columns: dict[str, str]
 
-    def connect(self) -> None:
+    def __init__(self, url: SecretStr, **options: Any) -> None:  # noqa: ANN401, those of the base class
+        super().__init__(url, **options)
         try:
+            # Here, for on a busy machine it takes longer than a connection may take.
             import adbc_driver_postgresql.dbapi as driver  # noqa: PLC0415, an optional dependency
         except ImportError:
             raise SourceError(
                 "a query of PostgreSQL needs the package adbc-driver-postgresql; install rowledger[sql]"
             ) from None
+        self._driver: Any = driver
+
+    def connect(self) -> None:
         with _without_values():
-            self._open(driver.connect(self._address()))
+            self._open(self._driver.connect(self._address()))
             self._cursor.execute("select current_setting('quote_all_identifiers')")
             if self._cursor.fetchone()[0] != "off":
                 # The driver looks for the types by names that nobody quotes, once, as it connects.
                 self.close()
-                self._open(driver.connect(self._address("-c quote_all_identifiers=off")))
+                self._open(self._driver.connect(self._address("-c quote_all_identifiers=off")))
 
     def _open(self, connection: Any) -> None:  # noqa: ANN401, of an optional dependency
         self._connection = connection

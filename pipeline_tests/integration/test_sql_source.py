@@ -20,7 +20,7 @@ from pipeline.errors import SourceError
 from pipeline.model.partition import DailyPartitions, Partition
 from pipeline.model.source import DYNAMIC, FAULT, LINE, Scope
 from pipeline.source.sql import SqlQuery
-from pipeline_tests.elsewhere_for_tests import QUERIED
+from pipeline_tests.elsewhere_for_tests import QUERIED, SAMPLED
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one, wait_until
 
 WHOLE = Partition(key="all")
@@ -582,3 +582,44 @@ def test_a_table_is_loaded_from_a_query_and_nothing_tells_the_password(shop: str
     assert "query of SHOP_URL" in told
     assert (urlsplit(shop).password or "no password") not in told + observer.text
     assert_nothing_left_over(shop)
+
+
+def test_every_value_of_a_query_is_in_the_table_as_it_was_or_a_dead_letter(
+    database: str, encoded_shop: Callable[[str], str], tmp_path: Path
+) -> None:
+    shop = encoded_shop("LATIN1")
+    fetch(
+        shop,
+        "create table samples (n int, label text, opens time, since timestamptz, parts bytea[], scales real[], key uuid, "
+        "anything uuid, amount numeric, document json, ratio numeric)",
+    )
+    sound = (
+        "'Ã©', '12:00', '2024-01-01 00:00Z', array['\\x5c00ff'::bytea], array[0.1, 1e30], "
+        "'61626364-6566-6768-696a-6b6c6d6e6f70', '61626364-6566-6768-696a-6b6c6d6e6f70', 12345678901234567890.50, "
+        """'{"k": 12345678901234567890.5}', 0.5"""
+    )
+    for n, changes in enumerate(
+        ["", "opens = '24:00'", "since = '-infinity'", """document = '{"k": 1, "k": 2}'""", "ratio = 9007199254740993"]
+    ):
+        fetch(shop, f"insert into samples values ({n}, {sound})")
+        if changes:
+            fetch(shop, f"update samples set {changes} where n = {n}")
+
+    report = load_one(database, SAMPLED, tmp_path, "all")
+
+    assert report.error is None
+    assert (report.enqueued_rows, report.written_rows, report.dead_lettered_rows) == (5, 1, 4)
+    (row,) = fetch(
+        database,
+        "select label, parts, scales::text, key, anything::text, jsonb_typeof(amount), amount::text, document::text, ratio "
+        "from sampled",
+    )
+    uuid_text = "61626364-6566-6768-696a-6b6c6d6e6f70"
+    assert tuple(row) == (
+        "Ã©", [b"\\\x00\xff"], "{0.1,1e+30}", uuid_text, f'"{uuid_text}"', "number", "12345678901234567890.50",
+        '{"k": 12345678901234567890.5}', 0.5,
+    )  # fmt: skip
+    letters = fetch(database, "select reason, payload::text from rowledger.dead_letter order by row_no")
+    assert [letter["reason"].partition(":")[0] for letter in letters[1:]] == ["since", "document", "ratio"]
+    assert '"since": "-infinity"' in letters[1]["payload"]
+    assert "24:00:00" in str(tuple(letters[0]))
