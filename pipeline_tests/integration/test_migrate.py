@@ -16,11 +16,12 @@ from pipeline.cli import cli
 from pipeline.errors import LedgerBusy, LedgerMismatch, MissingPrivilege
 from pipeline.operations.migrate import run_migrate
 from pipeline.operations.status import read_status
+from pipeline.operations.verify import run_verify
 from pipeline.postgres.embedded import EmbeddedServer
 from pipeline.postgres.ledger_script import ledger_script
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import migrations
-from pipeline_tests.loading import fetch, fetch_value, load_one
+from pipeline_tests.loading import edited_loads, fetch, fetch_value, load_one
 from pipeline_tests.roles import Role, new_role
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
 
@@ -198,3 +199,22 @@ def _psql(url: str, script: str, *, expected: int = 0) -> str:
     )
     assert done.returncode == expected, done.stderr
     return done.stderr
+
+
+def test_a_ledger_in_a_restored_dump_is_as_it_was(database: str, empty_database: str, tmp_path: Path) -> None:
+    write_source(tmp_path, "events", DAY, events(30))
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    program = EmbeddedServer(Path("unused")).psql_path.with_name("pg_dump")
+    dump = subprocess.run([program, f"--dbname={database}"], capture_output=True, text=True, timeout=60, check=True)
+    # An older server does not know each setting that a newer pg_dump sets.
+    subprocess.run(
+        [program.with_name("psql"), "--no-psqlrc", "--quiet", f"--dbname={empty_database}"],
+        input=dump.stdout,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert edited_loads(empty_database) == []
+    assert all(result.passed for result in run_verify(EVENTS, url=empty_database))
+    assert load_one(empty_database, EVENTS, tmp_path, DAY).error is None
