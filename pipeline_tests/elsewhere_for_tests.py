@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import time
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, Json
+from pydantic import AwareDatetime, BaseModel, Json, NaiveDatetime
 
 from pipeline.contract.types import Integer, Real
 from pipeline.model.partition import Partition
@@ -15,6 +15,17 @@ from pipeline.model.table import DeadLetterBudget, TableSpec
 from pipeline.source.parquet import ParquetFiles
 from pipeline.source.python import PythonRows
 from pipeline.source.sql import SqlQuery
+
+
+class Border(BaseModel):
+    """A row of values that one library or another loses."""
+
+    n: Integer
+    at: NaiveDatetime
+    clock: time
+    word: str
+    pairs: dict[str, int]
+    id: str
 
 
 class SensorReading(BaseModel):
@@ -73,5 +84,10 @@ SAMPLED = TableSpec(
     name="sampled",
     row=Sample,
     source=SqlQuery(query="select * from samples order by n", url_variable="SHOP_URL"),
+
+BORDERS = TableSpec(
+    name="borders",
+    row=Border,
+    source=ParquetFiles(path="{landing}/borders.parquet"),
     dead_letters=DeadLetterBudget(rows_max=10, share_max=1),
 )

@@ -188,6 +188,33 @@ def test_a_file_changed_in_mid_run_fails_the_load_and_the_next_run_loads_it_as_i
     assert_accounted(database, EVENTS, CHANGES[change])
 
 
+@pytest.mark.parametrize("source_change", ["renamed into place", "overwritten in place"])
+def test_a_file_replaced_in_mid_run_within_the_same_size_and_time_fails_the_load(
+    database: str, tmp_path: Path, held_load: Future[PartitionReport], source_change: str
+) -> None:
+    file = tmp_path / "events" / f"{DAY}.parquet"
+    before, other = file.stat(), tmp_path / "other.parquet"
+    rows = changed(events(250), {n: {"name": "other", "note": None} for n in range(250)})
+    content = write_source(tmp_path / "aside", "events", DAY, rows).read_bytes()
+    footer_at = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    filling = bytes(before.st_size - len(content))  # between data and footer, which no reader looks at
+    other.write_bytes(content[:footer_at] + filling + content[footer_at:])
+    if source_change == "renamed into place":
+        os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+        other.replace(file)
+    else:
+        file.write_bytes(other.read_bytes())
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    go_on(database)
+
+    report = held_load.result()
+
+    assert isinstance(report.error, SourceError)
+    assert f"{file}: its content changed since it was planned" in str(report.error)
+    assert fetch_value(database, "select count(*) from events") == 0
+
+
 def test_a_file_deleted_in_mid_run_fails_the_load_which_resumes_when_it_is_back(
     database: str, tmp_path: Path, held_load: Future[PartitionReport]
 ) -> None:
