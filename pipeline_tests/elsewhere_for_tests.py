@@ -84,6 +84,8 @@ SAMPLED = TableSpec(
     name="sampled",
     row=Sample,
     source=SqlQuery(query="select * from samples order by n", url_variable="SHOP_URL"),
+    dead_letters=DeadLetterBudget(rows_max=10, share_max=1),
+)
 
 BORDERS = TableSpec(
     name="borders",
