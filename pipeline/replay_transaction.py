@@ -180,7 +180,8 @@ class _Writing:
             self._has_triggers = await self._connection.fetchval(query("has_triggers_or_rules"), self._target.oid)
             if self._load.write_mode is WriteMode.UPSERT or self._has_triggers:
                 # Nobody else writes meanwhile, so that updates, and what triggers do, can be counted.
-                await lock_target_against_writers(self._connection, self._target)
+                partition = None if self._may_move else self._job.partition
+                await lock_target_against_writers(self._connection, self._target, partition)
             written = await self._insert_isolating(self._units(letters))
             await drop_staging(self._connection, self._handle.staging_table)
         failpoint(Place.IN_REPLAY, **self._job.facts)
@@ -294,10 +295,14 @@ class _Writing:
 
     async def _measure_scope(self) -> tuple[int, Fingerprint]:
         """What the table has of the partition, or as a whole where an update may take a row from one to another."""
-        may_move = self._load.write_mode is WriteMode.UPSERT and not self._has_partition_in_key
-        predicate = None if may_move else partition_predicate(self._target, self._job.partition)
+        predicate = None if self._may_move else partition_predicate(self._target, self._job.partition)
         names = ", ".join(quote_identifier(name) for name in self._names)
         return await self._measure(f"select {names} from {self._target.sql} where {predicate or 'true'}")  # noqa: S608
+
+    @property
+    def _may_move(self) -> bool:
+        """Whether an update may take a row from one partition to another."""
+        return self._load.write_mode is WriteMode.UPSERT and not self._has_partition_in_key
 
     @property
     def _has_partition_in_key(self) -> bool:

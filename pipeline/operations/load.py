@@ -165,18 +165,21 @@ class _Run:
 
     async def load_all(self) -> list[PartitionReport]:
         """Load all partitions, a few at a time."""
-        places = asyncio.Semaphore(self._writer.partitions_in_flight)
+        coming = iter(enumerate(self._partitions))
+        reports: dict[int, PartitionReport] = {}
 
-        async def load_in_turn(number: int, partition: Partition) -> PartitionReport:
-            async with places:
+        async def load_in_turn() -> None:
+            for number, partition in coming:
                 report = await PartitionLoad(self._context, partition, self._spool_dir / str(number)).run()
                 self._tallies[partition.key].done = True
                 self._observer.finished(report)
-                return report
+                reports[number] = report
 
-        tasks = [asyncio.create_task(load_in_turn(*numbered)) for numbered in enumerate(self._partitions)]
+        lanes = min(self._writer.partitions_in_flight, len(self._partitions))
+        tasks = [asyncio.create_task(load_in_turn()) for _ in range(lanes)]
         try:
-            return list(await asyncio.gather(*tasks))
+            await asyncio.gather(*tasks)
+            return [reports[number] for number in sorted(reports)]
         finally:
             for task in tasks:
                 task.cancel()

@@ -25,6 +25,8 @@ from pipeline.settings import WriterSettings
 
 __all__ = ["PartitionVerification", "run_verify", "verify_partitions", "verify_published"]
 
+_SHARE_OF_LOCKS = 8  # one part of so many of the locks of the server is what a transaction of ours may take
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionVerification:
@@ -71,7 +73,13 @@ async def verify_partitions(
         target = await read_target(connection, spec, Contract.of(spec.row).columns)
         if target is None:
             raise TargetMismatch(f"table {spec.target} is missing, though the ledger has published loads of it")
-        verified = await verify_published(connection, spec, target, keys)
+        wanted = [load for load in published if keys is None or str(load["partition_key"]) in keys]
+        waves = await _waves(connection, spec, target, wanted)
+        verified = await verify_published(connection, spec, target, waves[0]) if len(waves) == 1 else []
+    if len(waves) > 1:
+        for wave in waves:
+            async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
+                verified += await verify_published(connection, spec, target, wave)
     found = {verification.partition_key for verification in verified}
     return verified + [
         PartitionVerification(key, (), "the ledger has no published load of this partition")
@@ -85,6 +93,30 @@ def _require_known(spec: TableSpec, keys: Sequence[str] | None, published: Colle
     for key in keys or ():
         if key not in published:
             spec.partitions.partition(key)
+
+
+async def _waves(
+    connection: asyncpg.Connection, spec: TableSpec, target: Target, loads: Sequence[asyncpg.Record]
+) -> list[list[str]]:
+    """The partition keys of these loads, as many at a time as one transaction can read.
+
+    It keeps a lock on each partition and index that it has read, and the server has room for so many. Where the loads are
+    compared with the whole table, that is read at once in any case.
+    """
+    keys = list(dict.fromkeys(str(load["partition_key"]) for load in loads))
+    is_whole = any(
+        load["base_load_id"] is not None
+        and scope_of(
+            spec, target, spec.partitions.partition(load["partition_key"]), WriteMode(load["write_mode"])
+        ).partition_key
+        is None
+        for load in loads
+    )
+    if target.strategy is None or is_whole:
+        return [keys]
+    room = await connection.fetchrow(query("lock_room"), target.oid)
+    size = max(1, room["locks"] // _SHARE_OF_LOCKS // room["locks_of_partition"])
+    return [keys[first : first + size] for first in range(0, len(keys), size)]
 
 
 async def verify_published(

@@ -155,8 +155,9 @@ async def _upsert(
 ) -> Published:
     """Update the rows whose key is there, and add the others; nobody else writes meanwhile, so both can be counted."""
     spec, target, handle = load.spec, load.target, load.handle
-    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target))
     scope = scope_of(spec, target, load.partition, WriteMode.UPSERT)
+    partition = None if scope.partition_key is None else load.partition
+    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target, partition))
     base = await ensure_base(connection, spec, target, scope, load_id=handle.load_id, fingerprint=settings.fingerprint)
     if await _move(connection, load, settings, replaces=False) is None:
         await _record(connection, load, base=base)
@@ -277,7 +278,8 @@ async def _measure_for_triggers(
     target = load.target
     if not await connection.fetchval(query("has_triggers_or_rules"), target.oid):
         return None
-    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target))
+    partition = None if scope.partition_key is None else load.partition
+    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target, partition))
     return base.found or await measure_relation(
         connection, target.sql, target.columns, predicate=scope.predicate, fingerprint=settings.fingerprint
     )

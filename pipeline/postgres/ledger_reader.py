@@ -38,7 +38,7 @@ async def ledger_reader(
             has_target = target is not None and await _is_readable(connection, target, purpose)
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 if target is not None and has_target:
-                    await connection.execute(f"lock table {quoted(*_parts(target))} in access share mode")
+                    await connection.execute(f"lock table only {quoted(*_parts(target))} in access share mode")
                 yield connection
     except asyncpg.InsufficientPrivilegeError as error:
         raise MissingPrivilege(

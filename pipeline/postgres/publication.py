@@ -261,11 +261,21 @@ def _moves(handle: LoadHandle, schema_name: str, table: str) -> list[str]:
     ]
 
 
-async def lock_target_against_writers(connection: asyncpg.Connection, target: Target) -> None:
-    """Let others read the target, but not write to it, until the transaction ends."""
-    await connection.execute(
-        f"lock table {quoted(target.name.schema_name, target.name.table)} in share row exclusive mode"
-    )
+async def lock_target_against_writers(
+    connection: asyncpg.Connection, target: Target, partition: Partition | None = None
+) -> None:
+    """Let others read the target, but not write to it, until the transaction ends.
+
+    Where only a partition's rows are written, and the table is divided as they are, the table, that partition and the one for
+    all other rows are locked. Otherwise all partitions are, which takes the server a lock for each.
+    """
+    only = partition is not None and target.takes_partitions_of(partition)
+    await connection.execute(f"lock table {'only ' if only else ''}{_sql_name(target)} in share row exclusive mode")
+    if partition is not None and only:
+        for attached in await read_attached(connection, target, partition):
+            if attached is not None:
+                name = quoted(attached["schema_name"], attached["table_name"])
+                await connection.execute(f"lock table {name} in share row exclusive mode")
 
 
 async def _free_child_name(connection: asyncpg.Connection, target: QualifiedName, partition: Partition) -> str:

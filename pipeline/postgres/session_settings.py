@@ -41,6 +41,8 @@ AT_STARTUP: dict[str, str] = {
     "default_transaction_deferrable": "off",
     "row_security": "off",  # an error where a policy would leave out rows
     "gin_fuzzy_search_limit": "0",
+    # Which tables a statement locks: only the partitions that can have its rows.
+    "enable_partition_pruning": "on",
     # What ends a statement or a session: each transaction sets limits of ours.
     "exit_on_error": "off",  # a refused row is set aside in the same session
     "statement_timeout": "0",

@@ -94,7 +94,8 @@ _REMEDIES = {
     "3F000": "a schema is missing: create it, or name another",
     "42501": "grant it to the role of the database URL",
     "53100": "make room on the server's disk",
-    "53200": "give the server more memory, or its sessions less work_mem",
+    "53200": "raise max_locks_per_transaction where one statement reads many partitions; otherwise give the server more "
+    "memory, or its sessions less work_mem",
     "53300": "end idle sessions, or raise the limit of connections (server, database or role)",
 }
 

@@ -247,6 +247,23 @@ def test_a_whole_table_keeps_the_name_of_its_key_when_it_is_swapped(database: st
     assert asyncio.run(run()) == (None, True, "one_a_place")
 
 
+def test_an_index_that_a_load_has_built_for_the_parents_key_is_no_obstacle_to_the_next(
+    database: str, tmp_path: Path
+) -> None:
+    fetch(database, "create schema depot")
+    fetch(
+        database,
+        "create table depot.parcels (day date, parcel_id integer, label text, primary key (day, parcel_id)) "
+        "partition by range (day)",
+    )
+    for count in (40, 60):
+        write_source(tmp_path, "parcels", DAY, parcels(count))
+        recorder = Recorder()
+        assert load_one(database, PARCELS, tmp_path, DAY, observer=recorder).error is None
+        assert "deleted and inserted" not in recorder.text
+    assert_accounted(database, PARCELS, parcels(60))
+
+
 def test_a_table_that_has_the_name_of_a_partition_does_not_stop_a_load(database: str, tmp_path: Path) -> None:
     rows = parcels(50)
     write_source(tmp_path, "parcels", DAY, rows)

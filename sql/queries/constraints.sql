@@ -84,13 +84,21 @@ union all
 select format('rule %s', rulename) from pg_rewrite where ev_class = $1 and ev_type in ('3', '4') and ev_enabled <> 'D';
 
 -- name: has_triggers_or_rules
--- Whether anything of the table's own, or of its partitions, acts on rows that are written to it.
+-- Whether anything of the table's own, or of its partitions, acts on rows that are written to it. What a partition has from its
+-- parent is the parent's; one that is disabled may be enabled on a partition.
 select exists (
     select from pg_trigger
-    where (tgrelid = $1 or tgrelid in (select relid from pg_partition_tree($1::oid::regclass)))
-        and not tgisinternal and tgenabled <> 'D' and tgtype & 28 <> 0
+    where not tgisinternal and tgparentid = 0 and tgtype & 28 <> 0
+        and (tgrelid = $1 or $1 in (select relid from pg_partition_ancestors(tgrelid) as ancestor (relid)))
 ) or exists (select from pg_rewrite where ev_class = $1 and ev_type in ('2', '3', '4') and ev_enabled <> 'D');
 
 -- name: is_referenced
 -- Whether rows of other tables refer to this table's.
 select exists (select from pg_constraint where confrelid = $1 and contype = 'f');
+
+-- name: lock_room
+-- How many locks all transactions of the server can have at once, and how many one takes to read a partition of a table ($1).
+select
+    current_setting('max_locks_per_transaction')::bigint
+    * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint) as locks,
+    1 + (select count(*) from pg_index where indrelid = $1) as locks_of_partition;

@@ -166,8 +166,8 @@ where own.indrelid = $1 and case
             and (parents.reloptions is distinct from own.reloptions or parents.reltablespace <> own.reltablespace)
     )
     else own.is_set
-        -- A key that a load has built is built again.
-        or not own.indisprimary or $3 and own.relname !~ '^staging_[0-9]+_'
+        -- The indexes that a load has built are built again.
+        or case when $3 then own.relname !~ '^staging_[0-9]+_' else not own.indisprimary end
         or not exists (select from index_of as other where other.indrelid <> $1 and other.definition = own.definition)
 end
 union all
