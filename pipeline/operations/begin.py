@@ -37,6 +37,7 @@ from pipeline.postgres.ledger import (
 from pipeline.postgres.leftovers import discard_staging
 from pipeline.postgres.locks import brief_locks
 from pipeline.postgres.migrate import require_current_ledger
+from pipeline.postgres.replacement import read_staging_changes
 from pipeline.postgres.session import transaction
 from pipeline.settings import WriterSettings
 
@@ -184,6 +185,8 @@ class Beginning:
     async def _can_resume(self, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
         """Whether what the load has staged is part of what this run wants to stage."""
         if not found.has_staging or found.contract_digest != self._contract_digest:
+            return False
+        if await read_staging_changes(connection, self._target, found.handle, self._partition):
             return False
         if self._manifest is None:
             return True  # chunk by chunk, as they come, each is held against the one that the ledger has

@@ -42,6 +42,7 @@ from pipeline.postgres.evolution import add_columns
 from pipeline.postgres.ledger import ChunkTotals, end_load, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.publication import create_partition_statement, lock_target_against_writers
 from pipeline.postgres.queries import query
+from pipeline.postgres.replacement import read_staging_changes
 from pipeline.postgres.retry import may_retry
 from pipeline.postgres.sqlstate import summarize
 from pipeline.settings import WriterSettings
@@ -139,6 +140,11 @@ async def _judge(
     await connection.execute(f"lock table {staging} in share mode")
     if spec.key and not await has_key(connection, handle):
         return ()  # taken away since it was built: built again, or never published
+    if changes := await read_staging_changes(connection, load.target, handle, load.partition):
+        raise DiscrepancyFound(
+            f"{load.name}: the staging table is not what this load has made ({changes}); something else alters tables of "
+            f"schema {LEDGER_SCHEMA}. Nothing was published; rerun, which begins a new load"
+        )
     await async_failpoint(Place.IN_RECONCILE, **load.facts)
     totals, checks = await reconcile(
         connection,

@@ -11,11 +11,18 @@ from typing import Any
 import asyncpg
 
 from pipeline.model.division import Partition
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, partition_predicate, printed_bounds, quoted
+from pipeline.postgres.catalogue import (
+    BOUNDS_CONSTRAINT,
+    LEDGER_SCHEMA,
+    Target,
+    partition_predicate,
+    printed_bounds,
+    quoted,
+)
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.queries import query
 
-__all__ = ["read_attach_obstacle", "read_attached", "read_grants", "read_swap_obstacle"]
+__all__ = ["read_attach_obstacle", "read_attached", "read_grants", "read_staging_changes", "read_swap_obstacle"]
 
 _NAMED_MAX = 5
 _PUBLICATIONS_OF_SCHEMAS_SINCE = 15  # the major version of PostgreSQL
@@ -42,6 +49,20 @@ async def read_attach_obstacle(
     if replaces and default is not None and await _has_rows(connection, target, default, partition):
         return f"partition {default['table_name']}, for all other rows, has rows of it"
     return None
+
+
+async def read_staging_changes(
+    connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition
+) -> str:
+    """What has been done to the staging table by hand since it was made, listed; empty for nothing."""
+    rows = await connection.fetch(
+        query("staging_changes"),
+        quoted(LEDGER_SCHEMA, handle.staging_table),
+        target.oid,
+        list(target.column_types),
+        BOUNDS_CONSTRAINT if partition.conditions else None,
+    )
+    return _listed(rows)
 
 
 async def _read_obstacle_of(

@@ -415,3 +415,33 @@ def test_the_scan_may_run_in_parallel(database: str) -> None:
 
     assert measured.rows == 500
     assert launched >= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("alter table {t} set unlogged", "its persistence"),
+        ("alter table {t} set (autovacuum_enabled = off)", "storage parameters"),
+        ("alter table {t} enable row level security", "row security"),
+        ("alter table {t} drop constraint rowledger_bounds", "its bounds"),
+        ("alter table {t} drop column note", "column note"),
+        ("alter table {t} alter name drop not null", "column name"),
+        ("alter table {t} alter note set default 'none'", "column note"),
+        ("alter table {t} alter code type text", "column code"),
+        ("create table public.heir () inherits ({t})", "inheritance"),
+        ("create rule kept as on delete to {t} do instead nothing", "a rule"),
+    ],
+)
+def test_a_staging_table_that_was_altered_by_hand_is_not_published(
+    database: str, tmp_path: Path, before_reconcile: Hook, change: str, named: str
+) -> None:
+    write_source(tmp_path, "events", DAY, events(50))
+    staging = "rowledger.staging_1"
+    before_reconcile({DAY: lambda: fetch(database, change.format(t=staging))})
+    error = load_one(database, EVENTS, tmp_path, DAY).error
+    assert isinstance(error, DiscrepancyFound)
+    assert f"the staging table is not what this load has made ({named})" in str(error)
+    assert fetch_value(database, "select count(*) from events") == 0
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert fetch_value(database, "select count(*) from pg_class where relpersistence = 'u' and relkind = 'r'") == 0
+    assert_accounted(database, EVENTS, events(50))

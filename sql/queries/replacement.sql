@@ -82,6 +82,7 @@ cross join lateral (
         'a comment',
         obj_description(old.oid, 'pg_class') is not null
         and obj_description(old.oid, 'pg_class') is distinct from obj_description(new.oid, 'pg_class')
+        and obj_description(old.oid, 'pg_class') !~ '^made by Rowledger '
     ),
     (
         'inheritance',
@@ -282,3 +283,51 @@ where activity.datname = current_database() and activity.usesysid is not null an
     and activity.pid <> pg_backend_pid() and coalesce(activity.application_name, '') not like 'rowledger %'
     and age(activity.backend_xmin) >= (select min(age(chunk.xmin)) from rowledger.chunk where chunk.load_id = $1)
     and activity.pid not in (select pid from pg_stat_progress_vacuum);
+
+-- name: staging_changes
+-- What of a staging table ($1, a quoted name) is not as a load makes it from its target ($2): with the contract's columns ($3),
+-- and the constraint by which it takes only rows of its partition ($4, null where the table is loaded whole).
+with staging as (select * from pg_class where oid = to_regclass($1)),
+had as (
+    select attribute.*, pg_get_expr(adbin, adrelid) as default_sql
+    from pg_attribute as attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
+    where attrelid = $2 and attnum > 0 and not attisdropped
+),
+has as (
+    select attribute.*, pg_get_expr(adbin, adrelid) as default_sql
+    from staging join pg_attribute as attribute on attrelid = staging.oid
+    left join pg_attrdef on adrelid = attrelid and adnum = attnum
+    where attnum > 0 and not attisdropped
+)
+select listed.change
+from staging
+cross join lateral (
+    values
+    ('its persistence', staging.relpersistence <> 'p'),
+    ('its kind of table', staging.relkind <> 'r' or staging.relispartition or staging.reloftype <> 0),
+    ('its owner', pg_get_userbyid(staging.relowner) <> current_user),
+    ('storage parameters', staging.reloptions is not null),
+    ('a replica identity', staging.relreplident <> 'd'),
+    ('row security', staging.relrowsecurity or staging.relforcerowsecurity),
+    ('inheritance', exists (select from pg_inherits where staging.oid in (inhrelid, inhparent))),
+    ('a rule', exists (select from pg_rewrite where ev_class = staging.oid)),
+    ('a policy', exists (select from pg_policy where polrelid = staging.oid)),
+    (
+        'its bounds',
+        $4::text is not null and not exists (
+            select from pg_constraint where conrelid = staging.oid and conname = $4::text and contype = 'c' and convalidated
+        )
+    )
+) as listed (change, is_so)
+where listed.is_so
+union all
+select format('column %s', wanted.name)
+from unnest($3::text[]) as wanted (name)
+left join had on had.attname = wanted.name
+left join has on has.attname = wanted.name
+where has.attname is null or had.attname is not null and (
+    row(has.atttypid, has.atttypmod, has.attcollation, has.attgenerated)
+    <> row(had.atttypid, had.atttypmod, had.attcollation, had.attgenerated)
+    or had.attnotnull and not has.attnotnull and had.attidentity = ''
+    or had.attidentity = '' and had.default_sql is distinct from has.default_sql
+);
