@@ -98,6 +98,17 @@ PARCELS = TableSpec(
     dead_letters=_TOLERANT,
 )
 
+
+class ParcelWithoutLabel(BaseModel):
+    """The same row, once it is known that a label may be missing."""
+
+    day: date
+    parcel_id: Integer
+    label: str | None
+
+
+CORRECTED_PARCELS = PARCELS.model_copy(update={"name": "corrected_parcels", "row": ParcelWithoutLabel})
+
 PATIENT_PARCELS = TableSpec(
     name="patient_parcels",
     target="depot.parcels",

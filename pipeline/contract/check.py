@@ -132,6 +132,10 @@ class Contract:
                 "nulls) or mend the source"
             )
 
+    def misfits(self, types: Mapping[str, ColumnType]) -> list[Column]:
+        """The columns, with the contract's types, whose type in the target can never hold them."""
+        return [rule.column for rule in self.rules if rule.name in types and not _takes(rule, types[rule.name])]
+
     def require_writable(self, types: Mapping[str, ColumnType]) -> None:
         """Raise TargetMismatch that lists every column whose type in the target can never hold it."""
         problems = [

@@ -15,7 +15,7 @@ from pipeline.errors import Fenced, PartitionBusy
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.states import LoadState
-from pipeline.model.table import TableSpec
+from pipeline.model.table import TableSpec, column_names
 from pipeline.operations.control import Control
 from pipeline.postgres.catalogue import Target, create_staging
 from pipeline.postgres.chunk_ledger import LoadHandle
@@ -186,7 +186,9 @@ class Beginning:
         """Whether what the load has staged is part of what this run wants to stage."""
         if not found.has_staging or found.contract_digest != self._contract_digest:
             return False
-        if await read_staging_changes(connection, self._target, found.handle, self._partition):
+        if await read_staging_changes(
+            connection, self._target, found.handle, self._partition, column_names(self._spec.row)
+        ):
             return False
         if self._manifest is None:
             return True  # chunk by chunk, as they come, each is held against the one that the ledger has

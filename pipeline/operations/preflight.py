@@ -18,6 +18,7 @@ from pipeline.postgres.catalogue import Target, ensure_target
 from pipeline.postgres.entries import read_changed_entries
 from pipeline.postgres.ledger import record_incident
 from pipeline.postgres.leftovers import sweep_staging
+from pipeline.postgres.matching import remedy, type_change
 from pipeline.postgres.migrate import ensure_ledger
 from pipeline.postgres.queries import query
 from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
@@ -85,10 +86,12 @@ async def check_before_loading(
         retry_if=lambda error: _comes_by_itself(error) or (reached and may_retry(error)),
     )
     preflight: Preflight = await policy(look)
+    types = preflight.target.column_types
     try:
-        contract.require_writable(preflight.target.column_types)
+        contract.require_writable(types)
     except TargetMismatch as mismatch:
-        raise TargetMismatch(f"target table {spec.target}: {mismatch}") from None
+        changes = [type_change(column, types[column.name]) for column in contract.misfits(types)]
+        raise TargetMismatch(f"target table {spec.target}: {mismatch}. {remedy(spec.target, changes)}") from None
     return preflight
 
 

@@ -23,7 +23,7 @@ from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.states import LoadState
-from pipeline.model.table import Drift, TableSpec, WriteMode
+from pipeline.model.table import Drift, TableSpec, WriteMode, column_names
 from pipeline.operations.control import Control
 from pipeline.operations.fit import fit_to_others
 from pipeline.operations.reconcile import budget_check, reconcile
@@ -140,7 +140,7 @@ async def _judge(
     await connection.execute(f"lock table {staging} in share mode")
     if spec.key and not await has_key(connection, handle):
         return ()  # taken away since it was built: built again, or never published
-    if changes := await read_staging_changes(connection, load.target, handle, load.partition):
+    if changes := await read_staging_changes(connection, load.target, handle, load.partition, column_names(spec.row)):
         raise DiscrepancyFound(
             f"{load.name}: the staging table is not what this load has made ({changes}); something else alters tables of "
             f"schema {LEDGER_SCHEMA}. Nothing was published; rerun, which begins a new load"

@@ -1,9 +1,9 @@
 """The target table and the staging tables: read, create, compare. No function commits."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
 
 import asyncpg
 
@@ -15,6 +15,7 @@ from pipeline.model.partition import DynamicPartitions, StaticPartitions, TimeWi
 from pipeline.model.table import QualifiedName, TableSpec, WriteMode
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.constraints import ForeignKey, UniqueIndex, read_foreign_keys, read_unique_indexes
+from pipeline.postgres.matching import match_columns
 from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quote_literal, quoted
 from pipeline.postgres.row_security import require_all_rows
 
@@ -25,7 +26,6 @@ __all__ = [
     "Target",
     "add_key",
     "add_unique_index",
-    "column_type_of",
     "create_staging",
     "drop_staging",
     "ensure_target",
@@ -107,6 +107,7 @@ async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contrac
 
     Whether each column's type can hold what the contract lets through is the contract's to say.
     """
+    await _drop_outdated(connection, spec, contract)
     target = await read_target(connection, spec, contract)
     if target is None:
         # Two runs may see it missing: the lock lets the second find what the first has made.
@@ -128,14 +129,15 @@ async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract:
     if found["kind"] not in ("r", "p"):
         raise TargetMismatch(f"target {spec.target} is not a table; name another target in the table spec")
     await require_all_rows(connection, found["oid"])
-    columns = await _matching_columns(connection, spec, contract, found["oid"])
+    columns = await match_columns(connection, spec, contract, found["oid"])
     unique_indexes = await read_unique_indexes(connection, found["oid"])
     of_key = [index for index in unique_indexes if index.is_on(spec.key)]
     if spec.write_mode is WriteMode.UPSERT and not (of_key and all(index.immediate for index in of_key)):
         key = ", ".join(quote_identifier(name) for name in spec.key)
         raise TargetMismatch(
-            f"target {spec.target} has no unique index on the key, which upsert needs to find the row to update; "
-            f"create unique index on {quoted(spec.target.schema_name, spec.target.table)} ({key}), not a deferrable one"
+            f"target {spec.target} has no unique index on the key, which upsert needs to find the row to update (and not a "
+            f"deferrable one). Nothing was written. Change the key of the spec, or run:\n  create unique index on "
+            f"{quoted(spec.target.schema_name, spec.target.table)} ({key});  -- refused where two rows have the same key"
         )
     return Target(
         oid=found["oid"],
@@ -283,6 +285,34 @@ async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contra
         await connection.execute(f"create schema {quote_identifier(spec.target.schema_name)}")
     for enum in {column.type.element for column in contract if column.type.name is TypeName.ENUM}:
         await _ensure_enum(connection, enum)
+    statement = _creation_sql(spec, contract)
+    name = quoted(spec.target.schema_name, spec.target.table)
+    await connection.execute(f"{statement}; comment on table {name} is '{_made_by(statement)}'")
+
+
+def _made_by(statement: str) -> str:
+    """The comment on a table that says by which statement a run has made it."""
+    return f"made by Rowledger ({hashlib.sha256(statement.encode()).hexdigest()[:16]})"
+
+
+async def _drop_outdated(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:
+    """Drop a table that a run has made for another row model, key or division, and that nothing has come into since.
+
+    Nothing was ever published into it, no load is at work on it, it is empty, and others have made nothing of it.
+    """
+    made_by = _made_by(_creation_sql(spec, contract))
+    name = quoted(spec.target.schema_name, spec.target.table)
+    if not await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
+        return
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {spec.target}")
+        if await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
+            await connection.execute(f"lock table {name} in access exclusive mode")
+            if not await connection.fetchval(f"select exists (select from {name})"):  # noqa: S608 - quoted
+                await connection.execute(f"drop table {name}")
+
+
+def _creation_sql(spec: TableSpec, contract: Sequence[Column]) -> str:
     lines = [
         f"{quote_identifier(column.name)} {column.type.sql}{'' if column.nullable else ' not null'}"
         for column in contract
@@ -299,7 +329,7 @@ async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contra
     # A primary key of a partitioned table must hold the partition column; without it the table stays a plain one.
     is_partitioned = column is not None and (not spec.key or column in spec.key)
     suffix = f" partition by {strategy} ({quote_identifier(column)})" if column and is_partitioned else ""
-    await connection.execute(
+    return (
         f"create table {quoted(spec.target.schema_name, spec.target.table)} (\n  "
         + ",\n  ".join(lines)
         + f"\n){suffix}"
@@ -313,45 +343,3 @@ async def _ensure_enum(connection: asyncpg.Connection, enum: ColumnType) -> None
             await connection.fetchval("select array_agg(quote_literal(l)) from unnest($1::text[]) l", enum.labels)
         )
         await connection.execute(f"create type {enum.element_sql} as enum ({labels})")
-
-
-def column_type_of(row: Mapping[str, Any]) -> ColumnType | None:
-    """The type of a table's column, a row of `relation_columns`; None for one that would cut values short."""
-    labels = row["labels"]
-    return ColumnType.parse(row["type"], labels=tuple(labels) if labels else None, is_citext=row["is_citext"])
-
-
-async def _matching_columns(
-    connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column], oid: int
-) -> tuple[Column, ...]:
-    """The contract's columns with the table's types; raises TargetMismatch that lists every difference."""
-    found = {row["name"]: row for row in await connection.fetch(query("relation_columns"), oid)}
-    columns: list[Column] = []
-    problems: list[str] = []
-    for wanted in contract:
-        row = found.pop(wanted.name, None)
-        if row is None:
-            problems.append(f"column {wanted.name} ({wanted.type.sql}) is missing")
-            continue
-        actual = column_type_of(row)
-        if actual is not None and wanted.type.name is TypeName.OTHER and not actual.takes_text:
-            actual = ColumnType(TypeName.OTHER, of=row["type"])  # the contract has its text form
-        if row["generated"]:
-            problems.append(f"column {wanted.name} is generated by the table and cannot be written")
-        elif actual is None:
-            problems.append(f"column {wanted.name} is {row['declared_type']}, which would cut values short unseen")
-        elif wanted.nullable and row["not_null"]:
-            problems.append(f"column {wanted.name} is not null, the contract allows null")
-        else:
-            columns.append(Column(wanted.name, actual, nullable=not row["not_null"]))
-    problems += [
-        f"column {name} ({row['declared_type']}) is not null, has no default and is not in the contract"
-        for name, row in found.items()
-        if row["not_null"] and not row["has_default"] and not row["generated"]
-    ]
-    if problems:
-        raise TargetMismatch(
-            f"target table {spec.target} does not fit the row model {spec.row.__name__}: {'; '.join(problems)}. "
-            "Alter the table or the row model; nothing was written."
-        )
-    return tuple(columns)

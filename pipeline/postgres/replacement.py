@@ -52,14 +52,17 @@ async def read_attach_obstacle(
 
 
 async def read_staging_changes(
-    connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition
+    connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition, names: Sequence[str]
 ) -> str:
-    """What has been done to the staging table by hand since it was made, listed; empty for nothing."""
+    """What has been done to the staging table by hand since it was made, listed; empty for nothing.
+
+    `names` are the contract's columns: others may come while the load is at work.
+    """
     rows = await connection.fetch(
         query("staging_changes"),
         quoted(LEDGER_SCHEMA, handle.staging_table),
         target.oid,
-        list(target.column_types),
+        names,
         BOUNDS_CONSTRAINT if partition.conditions else None,
     )
     return _listed(rows)

@@ -50,6 +50,7 @@ select
     format_type(declared.atttypid, declared.atttypmod) as declared_type,
     format_type(step.type_id, step.modifier) || case when step.is_array then '[]' else '' end as type,
     declared.attnotnull or step.not_null as not_null,
+    declared.attnotnull as column_not_null,
     declared.has_default or step.has_default as has_default,
     declared.generated,
     type.typname = 'citext' as is_citext,
@@ -188,3 +189,40 @@ where pid = $1 and backend_start = $2 and wait_event = 'SyncRep' and pg_terminat
 -- name: is_owner
 -- Whether this role may alter a table: its owner, a member of it, a superuser.
 select pg_has_role(relowner, 'usage') from pg_class where oid = $1;
+
+-- name: is_outdated
+-- Whether a table ($1, a quoted name; $2 as the ledger names it) was made by a run with another statement than now ($3), and
+-- neither loads nor others have made anything of it since.
+select exists (
+    select from pg_class as class
+    where class.oid = to_regclass($1)
+        and obj_description(class.oid, 'pg_class') ~ '^made by Rowledger \([0-9a-f]+\)$'
+        and obj_description(class.oid, 'pg_class') <> $3
+        and pg_has_role(class.relowner, 'usage')
+        and not exists (
+            select from rowledger.load left join rowledger.lease using (load_id)
+            where load.target = $2 and (load.state in ('published', 'replaced', 'repeated') or lease.load_id is not null)
+        )
+        and class.relacl is null and class.reloptions is null and not class.relrowsecurity and not class.relhasrules
+        and class.relpersistence = 'p' and class.relreplident = 'd'
+        and not exists (select from pg_inherits where class.oid in (inhrelid, inhparent))
+        and not exists (select from pg_trigger where tgrelid = class.oid)
+        and not exists (select from pg_policy where polrelid = class.oid)
+        and not exists (select from pg_publication_rel where prrelid = class.oid)
+        and not exists (select from pg_statistic_ext where stxrelid = class.oid)
+        and not exists (select from pg_index where indrelid = class.oid and not indisprimary)
+        and not exists (
+            select from pg_constraint
+            where contype = 'f' and class.oid in (conrelid, confrelid) or contype = 'c' and conrelid = class.oid
+        )
+        and not exists (select from pg_attrdef where adrelid = class.oid)
+        and not exists (select from pg_attribute where attrelid = class.oid and (attacl is not null or attoptions is not null))
+        and not exists (
+            select from pg_description where classoid = 'pg_class'::regclass and objoid = class.oid and objsubid <> 0
+        )
+        and not exists (
+            select from pg_depend
+            where refclassid = 'pg_class'::regclass and refobjid = class.oid and deptype = 'n'
+                or refclassid = 'pg_type'::regclass and refobjid = class.reltype and deptype = 'n'
+        )
+);
