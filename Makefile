@@ -34,10 +34,10 @@ ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:3000 (ma
 	PYTHONWARNINGS=ignore $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(STAMP) ## Run all tests but the slow ones of `make faults`
-	$(BIN)/pytest $(TESTS) -m 'not matrix' --numprocesses 2 --dist worksteal
+	$(BIN)/pytest $(TESTS) -m 'not slow' --numprocesses 2 --dist worksteal
 
 faults: $(STAMP) ## Run the slow fault tests, then random faults on random loads (make faults SECONDS=60 SEED=7 for other ones)
-	$(BIN)/pytest pipeline_tests -m matrix --numprocesses 2 --dist worksteal
+	$(BIN)/pytest pipeline_tests -m slow --numprocesses 2 --dist worksteal
 	$(BIN)/python -m pipeline_tests.faults.nemesis --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 matrix: $(STAMP) ## Run check and test on every Python and PostgreSQL found here (make matrix ARGS='--python 3.13 --server 14')

@@ -78,7 +78,7 @@ def _outlast_the_hole(
     assert_accounted(near, EVENTS, rows)
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 @pytest.mark.parametrize("mended", [True, False])
 def test_a_copy_into_a_black_hole_ends_on_both_sides(
     served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, mended: bool
@@ -96,7 +96,7 @@ def test_a_copy_into_a_black_hole_ends_on_both_sides(
     _outlast_the_hole(near, net, process, tmp_path, rows, mended=mended)
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 @pytest.mark.parametrize("mended", [True, False])
 def test_a_commit_whose_reply_vanishes_is_not_made_twice(
     served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, mended: bool
@@ -114,7 +114,7 @@ def test_a_commit_whose_reply_vanishes_is_not_made_twice(
     assert fetch_value(near, committed) == writer
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 @pytest.mark.parametrize("mended", [True, False])
 def test_a_connection_that_died_while_it_was_idle_is_noticed_when_it_is_used(
     served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, mended: bool

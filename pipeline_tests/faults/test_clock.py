@@ -120,7 +120,7 @@ def _assert_green(process: subprocess.Popen[str], database: str) -> None:
     assert fetch_value(database, "select max(epoch) from rowledger.load") <= 2
 
 
-JUMPS = [HOURS_S, pytest.param(-HOURS_S, marks=pytest.mark.matrix)]
+JUMPS = [HOURS_S, pytest.param(-HOURS_S, marks=pytest.mark.slow)]
 
 
 def test_the_clock_is_set_for_those_alone_who_are_meant(clock: Clock) -> None:
@@ -217,7 +217,7 @@ def test_a_run_whose_server_s_clock_is_set_goes_on_and_keeps_its_partition(
     assert_accounted(clocked, EVENTS, events(250))
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_a_lease_that_a_clock_set_back_makes_last_for_hours_ends_with_its_run(
     clocked: str, tmp_path: Path, clock: Clock, start: Start, held: Session
 ) -> None:
@@ -232,7 +232,7 @@ def test_a_lease_that_a_clock_set_back_makes_last_for_hours_ends_with_its_run(
     assert_accounted(clocked, EVENTS, events(250))
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_a_clock_set_forward_does_not_make_a_live_run_s_lease_lapse(
     clocked: str, tmp_path: Path, clock: Clock, start: Start, held: Session
 ) -> None:

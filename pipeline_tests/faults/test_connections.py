@@ -15,7 +15,7 @@ from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY, events, write
 _CUTS = 25
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.matrix) for seed in range(2, 8))])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 def test_connections_cut_at_any_byte_lose_and_double_nothing(
     database: str, tmp_path: Path, proxy: Proxy, seed: int
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline_tests.faults.deliberate_bugs import BUGS, Bug
 
-pytestmark = pytest.mark.matrix
+pytestmark = pytest.mark.slow
 
 _CHECKOUT = Path(__file__).parents[2]
 _TEST_TIMEOUT_S = 100  # pytest-timeout's: a hang fails the test, in words that only a bug that should hang expects

@@ -70,7 +70,7 @@ def test_a_commit_without_a_reply_neither_loses_nor_doubles_a_row(
     assert_accounted(database, EVENTS, rows)
 
 
-_FROZEN = [Fate.FROZEN, pytest.param(Fate.REPLY_FROZEN, marks=pytest.mark.matrix)]
+_FROZEN = [Fate.FROZEN, pytest.param(Fate.REPLY_FROZEN, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("fate", _FROZEN)
@@ -89,7 +89,7 @@ def test_a_chunk_s_frozen_commit_ends_at_its_deadline(database: str, tmp_path: P
     assert_accounted(database, EVENTS, rows)
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 @pytest.mark.parametrize("fate", [Fate.FROZEN, Fate.REPLY_FROZEN])
 def test_a_publish_s_frozen_commit_ends_at_its_deadline(
     database: str, tmp_path: Path, proxy: Proxy, fate: Fate

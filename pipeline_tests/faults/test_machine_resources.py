@@ -50,7 +50,7 @@ def _after(shell_code: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    "descriptors", [14, *(pytest.param(n, marks=pytest.mark.matrix) for n in (6, 8, 10, 12, 16, 18, 20, 24, 32))]
+    "descriptors", [14, *(pytest.param(n, marks=pytest.mark.slow) for n in (6, 8, 10, 12, 16, 18, 20, 24, 32))]
 )
 def test_a_run_short_of_descriptors_ends_green_or_says_so_and_never_hangs(
     database: str, tmp_path: Path, start: Start, descriptors: int
@@ -138,7 +138,7 @@ class _FullLog(Recorder):
         super().finished(report)
 
 
-@pytest.mark.parametrize("action", ["sigkill", pytest.param("raise", marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("action", ["sigkill", pytest.param("raise", marks=pytest.mark.slow)])
 def test_a_log_that_cannot_be_written_changes_no_verdict(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
@@ -164,7 +164,7 @@ def test_a_log_that_has_room_again_says_how_much_it_lost(database: str, tmp_path
     assert_accounted(database, EVENTS, rows)
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 @pytest.mark.parametrize("buffered", [False, True])
 def test_dagster_s_exit_code_is_right_though_nobody_can_read_its_output(
     database: str, tmp_path: Path, *, buffered: bool

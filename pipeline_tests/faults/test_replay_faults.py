@@ -64,8 +64,8 @@ def _assert_replayed_once(database: str, rows: list[Row]) -> None:
     [
         ("sigkill", IncidentKind.SIGNAL),
         ("exit0", IncidentKind.EXIT_WITHOUT_REPORT),
-        pytest.param("sigstop", IncidentKind.STALL, marks=pytest.mark.matrix),
-        pytest.param("sleep", IncidentKind.STALL, marks=pytest.mark.matrix),
+        pytest.param("sigstop", IncidentKind.STALL, marks=pytest.mark.slow),
+        pytest.param("sleep", IncidentKind.STALL, marks=pytest.mark.slow),
     ],
 )
 def test_a_worker_s_death_costs_no_row_wherever_it_dies(
@@ -177,7 +177,7 @@ def test_a_replay_that_comes_while_the_partition_is_replaced_writes_nothing(
     assert_accounted(database, EVENTS, events(60))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_replay_that_is_killed_leaves_its_letters_as_they_were(
     database: str, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -39,7 +39,7 @@ def _stopped_workers(process: subprocess.Popen[str]) -> list[int]:
     return [pid for pid in worker_pids(process.pid) if _is_stopped(pid)]
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_runs_that_race_for_a_partition_take_turns(database: str, tmp_path: Path, start: Start) -> None:
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
@@ -55,12 +55,12 @@ def test_runs_that_race_for_a_partition_take_turns(database: str, tmp_path: Path
     "place",
     [
         "before_commit",
-        pytest.param("before_begin", marks=pytest.mark.matrix),
+        pytest.param("before_begin", marks=pytest.mark.slow),
         pytest.param(
             "mid_copy",
-            marks=pytest.mark.matrix,
+            marks=pytest.mark.slow,
         ),
-        pytest.param("after_commit", marks=pytest.mark.matrix),
+        pytest.param("after_commit", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_sleeps_over_its_lease_is_taken_over_and_writes_nothing_when_it_wakes_up(

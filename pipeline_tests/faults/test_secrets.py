@@ -210,7 +210,7 @@ def test_no_load_tells_a_password_or_a_value(guarded: str, empty_database: str, 
     _assert_clean(_server_log(empty_database))
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_no_run_of_dagster_tells_a_password_or_a_value(guarded: str, empty_database: str, tmp_path: Path) -> None:
     """Its events, metadata, snapshots, compute logs and artifacts too."""
     for name in ("dagster.yaml", "workspace.yaml"):

@@ -180,7 +180,7 @@ def test_a_load_without_connections_waits_for_them_and_goes_on(
     assert_accounted(empty_database, EVENTS, rows)
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_a_load_that_gets_no_connection_fails_within_its_budget_and_a_rerun_converges(
     limited: str, empty_database: str, tmp_path: Path
 ) -> None:
@@ -233,7 +233,7 @@ def test_a_statement_over_its_timeout_is_tried_again(
     assert_accounted(database, EVENTS, rows)
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_a_statement_that_always_times_out_fails_the_load_within_its_budget(database: str, tmp_path: Path) -> None:
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
@@ -260,8 +260,8 @@ LOCKS = {
     "held",
     [
         "the staging table",
-        pytest.param("the chunk's ledger entry", marks=pytest.mark.matrix),
-        pytest.param("the load's ledger entry", marks=pytest.mark.matrix),
+        pytest.param("the chunk's ledger entry", marks=pytest.mark.slow),
+        pytest.param("the load's ledger entry", marks=pytest.mark.slow),
     ],
 )
 def test_a_lock_in_somebody_else_s_hands_is_waited_for(
@@ -334,14 +334,14 @@ def test_the_victim_of_a_deadlock_tries_again(database: str, tmp_path: Path, beg
     [
         ("chunk", "new.chunk_no = 1"),
         ("load", "new.state = 'published'"),
-        pytest.param("chunk", "new.fingerprint is not null", marks=pytest.mark.matrix),
+        pytest.param("chunk", "new.fingerprint is not null", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize(
     "sqlstate",
     [
         "40001",
-        *(pytest.param(code, marks=pytest.mark.matrix) for code in ("40P01", "55P03", "57014")),
+        *(pytest.param(code, marks=pytest.mark.slow) for code in ("40P01", "55P03", "57014")),
     ],
 )
 def test_a_conflict_that_passes_costs_retries_and_no_row(
@@ -362,7 +362,7 @@ def test_a_conflict_that_passes_costs_retries_and_no_row(
 @pytest.mark.parametrize(
     ("table", "when"),
     [
-        pytest.param("chunk", "new.chunk_no = 1", marks=pytest.mark.matrix),
+        pytest.param("chunk", "new.chunk_no = 1", marks=pytest.mark.slow),
         ("load", "new.state = 'published'"),
     ],
 )
@@ -403,7 +403,7 @@ def test_a_commit_that_the_server_refuses_is_nothing_to_report(database: str, tm
     assert_accounted(database, EVENTS, rows)
 
 
-@pytest.mark.parametrize("level", ["serializable", pytest.param("repeatable read", marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("level", ["serializable", pytest.param("repeatable read", marks=pytest.mark.slow)])
 def test_a_database_with_another_isolation_level_is_loaded_as_well(database: str, tmp_path: Path, level: str) -> None:
     """Under these a claim that waited for another transaction fails with 40001 instead of seeing how that ended."""
     rows = events(600)
@@ -438,7 +438,7 @@ def test_a_worker_that_beats_but_does_not_get_on_is_replaced(
     assert_accounted(database, EVENTS, rows)
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_a_run_frozen_as_a_whole_loses_its_open_transaction_and_goes_on_when_it_wakes_up(
     database: str, tmp_path: Path
 ) -> None:

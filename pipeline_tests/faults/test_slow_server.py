@@ -22,7 +22,7 @@ _STALL_TIMEOUT_S = 4
 _BYTES_PER_S = 600_000
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_a_slow_server_is_no_stall_as_long_as_bytes_move(database: str, tmp_path: Path, proxy: Proxy) -> None:
     # A small chunk first: a worker's start belongs to its first chunk, and takes what a busy machine makes of it.
     rows = [*events(1000), *wide_events(1000, first=1000)]

@@ -31,8 +31,8 @@ RUN_S = 240
 
 
 def _quick(names: Iterable[str], *quick: str) -> list[Any]:
-    """The names as parameters; all but the quick ones belong to the matrix."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.matrix) for name in names]
+    """The names as parameters; all but the quick ones are slow tests."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 # ---- damaged files ------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def _damage(content: bytes, chance: random.Random) -> bytes:
     return bytes(damaged)
 
 
-@pytest.mark.parametrize("sweep", [0, *(pytest.param(n, marks=pytest.mark.matrix) for n in range(1, 8))])
+@pytest.mark.parametrize("sweep", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 8))])
 def test_a_damaged_file_is_named_or_loaded_as_it_reads(database: str, tmp_path: Path, sweep: int) -> None:
     """A day a seed, all in one run, which is a process of its own: nothing that a file does may end it."""
     for number, day in enumerate(DAYS):
@@ -241,7 +241,7 @@ def _written_again(file: Path) -> None:
     copy.replace(file)
 
 
-@pytest.mark.parametrize("touch", [_touched, pytest.param(_written_again, marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("touch", [_touched, pytest.param(_written_again, marks=pytest.mark.slow)])
 def test_a_file_touched_or_written_again_with_the_same_bytes_is_the_same_file(
     database: str, tmp_path: Path, held_load: Future[PartitionReport], touch: Callable[[Path], None]
 ) -> None:
@@ -280,8 +280,8 @@ def test_a_load_resumes_from_where_its_files_stand_now(database: str, half_loade
     "descriptor",
     [
         """jsonb_set(descriptor, '{row_offset}', '0')""",
-        pytest.param("""jsonb_set(descriptor, '{path}', '"/etc/passwd"')""", marks=pytest.mark.matrix),
-        pytest.param("""'{}'""", marks=pytest.mark.matrix),
+        pytest.param("""jsonb_set(descriptor, '{path}', '"/etc/passwd"')""", marks=pytest.mark.slow),
+        pytest.param("""'{}'""", marks=pytest.mark.slow),
     ],
 )
 def test_descriptors_changed_in_the_ledger_are_not_believed(database: str, half_loaded: Path, descriptor: str) -> None:
@@ -295,10 +295,10 @@ def test_descriptors_changed_in_the_ledger_are_not_believed(database: str, half_
 @pytest.mark.parametrize(
     "tamper",
     [
-        pytest.param("delete from rowledger.chunk where chunk_no = 2", marks=pytest.mark.matrix),
+        pytest.param("delete from rowledger.chunk where chunk_no = 2", marks=pytest.mark.slow),
         "update rowledger.chunk set enqueued_rows = 40 where chunk_no = 2",
         "update rowledger.chunk set state = 'committed', written_rows = enqueued_rows where chunk_no = 2",
-        pytest.param("update rowledger.chunk set state = 'pending' where chunk_no = 0", marks=pytest.mark.matrix),
+        pytest.param("update rowledger.chunk set state = 'pending' where chunk_no = 0", marks=pytest.mark.slow),
     ],
 )
 def test_a_plan_changed_in_the_ledger_is_never_published(database: str, half_loaded: Path, tamper: str) -> None:

@@ -112,7 +112,7 @@ def test_a_static_key_and_one_of_two_dimensions_are_loaded_from_the_command_line
     assert installation.query(materialized) == [("north",), (f"{DAY}|south",)]
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["exit0", "sigkill"])
 def test_a_step_that_ends_before_it_has_published_is_red_whatever_its_exit_code(
     installation: Installation, action: str
@@ -225,7 +225,7 @@ def _assert_a_rerun_resumes(installation: Installation) -> None:
     assert installation.query("select state, epoch from rowledger.load") == [("published", 2)]
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_a_run_terminated_by_the_api_is_gone_soon_with_its_workers_and_backends(installation: Installation) -> None:
     assert installation.materialize("flights_landing", "--partition", FIRST).returncode == 0
     installation.failpoints = "mid_copy=sleep"
@@ -252,7 +252,7 @@ def test_a_run_terminated_by_the_api_is_gone_soon_with_its_workers_and_backends(
     _assert_a_rerun_resumes(installation)
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_a_step_that_loses_its_run_worker_cancels_itself(installation: Installation) -> None:
     assert installation.materialize("flights_landing", "--partition", FIRST).returncode == 0
     installation.failpoints = "mid_copy=sleep"

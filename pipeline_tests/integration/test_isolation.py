@@ -94,7 +94,7 @@ def test_a_role_that_may_make_no_temporary_table_loads_all_the_same(database: st
     assert [letter[:3] for letter in letters] == [(7, "23514", "label_is_sweet")]
 
 
-@pytest.mark.matrix
+@pytest.mark.slow
 def test_thousands_of_refusals_in_one_transaction_do_not_use_up_the_server_s_locks(
     database: str, tmp_path: Path
 ) -> None:
