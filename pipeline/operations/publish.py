@@ -44,7 +44,7 @@ from pipeline.postgres.publication import create_partition_statement, lock_targe
 from pipeline.postgres.queries import query
 from pipeline.postgres.replacement import read_staging_changes
 from pipeline.postgres.retry import may_retry
-from pipeline.postgres.sqlstate import summarize
+from pipeline.postgres.sqlstate import is_raised, summarize
 from pipeline.settings import WriterSettings
 
 __all__ = ["FinishedLoad", "Verdict", "find_repeated", "finish_load"]
@@ -182,7 +182,7 @@ async def _publish(
     except asyncpg.PostgresError as error:
         if may_retry(error):
             raise
-        if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        if isinstance(error, asyncpg.InsufficientPrivilegeError) and not is_raised(error):
             raise MissingPrivilege(
                 f"{load.name}: this role lacks a privilege that publishing into {load.spec.target} takes ({summarize(error)}); "
                 "nothing was published. It was revoked since the run began, or a trigger or function of the table needs it: "
