@@ -6,6 +6,7 @@ whatever order the workers had, and how each of them looked.
 """
 
 import bisect
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,9 +17,8 @@ from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, SourceError
 from pipeline.model.letter import DeadLetter
 from pipeline.model.manifest import ChunkPlan, Manifest
-from pipeline.model.partition import Partition
 from pipeline.model.source import RESERVED_PREFIX
-from pipeline.model.table import TableSpec
+from pipeline.operations.finished_load import FinishedLoad
 from pipeline.operations.source_rows import (
     CHUNK_NO,
     GROUP,
@@ -33,7 +33,7 @@ from pipeline.operations.source_rows import (
     read_values,
 )
 from pipeline.operations.threads import in_thread
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
+from pipeline.postgres.catalogue import LEDGER_SCHEMA, quoted
 from pipeline.postgres.chunk_ledger import LoadHandle, record_dead_letters
 from pipeline.postgres.copy import copy_rows, encode_rows
 from pipeline.postgres.queries import query
@@ -58,35 +58,25 @@ class TooManySetAside(DeadLetterBudgetSpent):
         refused_rows: int,
         detail: str,
         letters: Sequence[tuple[ChunkPlan, list[DeadLetter]]],
-        worker_pid: int,
     ) -> None:
         super().__init__(message, refused_rows=refused_rows, detail=detail)
         self.letters = letters
-        self.worker_pid = worker_pid
 
     async def record(self, connection: asyncpg.Connection, handle: LoadHandle) -> None:
         """Keep them; the transaction that found them has been rolled back."""
         for chunk, letters in self.letters:
-            await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=self.worker_pid)
+            await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=os.getpid())
 
 
 async def set_rows_aside(
-    connection: asyncpg.Connection,
-    finding: Finding,
-    spec: TableSpec,
-    target: Target,
-    handle: LoadHandle,
-    partition: Partition,
-    settings: WriterSettings,
-    *,
-    manifest: Manifest,
-    worker_pid: int,
+    connection: asyncpg.Connection, finding: Finding, load: FinishedLoad, settings: WriterSettings
 ) -> int:
     """Move the surplus rows to the dead letters and return their number. Runs in the caller's transaction.
 
     Raises TooManySetAside with some of them when they are more than the budget allows, Fenced, or DiscrepancyFound when the
     source does not have the rows that the staging table has.
     """
+    manifest, handle = load.manifest, load.handle
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
         raise Fenced(f"load {handle.load_id}: another run has taken it over")
     found_rows, groups = await connection.fetchrow(
@@ -96,53 +86,37 @@ async def set_rows_aside(
         return 0
     surplus_rows = sum(finding.going.values()) or (found_rows - groups if finding.keeps_first else found_rows)
     refused = await read_refused(connection, handle)
-    allowed = spec.dead_letters.allowed_rows(manifest.enqueued_rows)
+    allowed = load.spec.dead_letters.allowed_rows(manifest.enqueued_rows)
     if refused.rows + surplus_rows > allowed:
-        examples = await _examples(
-            connection,
-            finding,
-            spec,
-            target,
-            partition,
-            settings,
-            manifest=manifest,
-            refused=refused,
-            letters_max=min(surplus_rows, max(allowed - refused.rows, _EXAMPLES_MIN)),
-        )
+        letters_max = min(surplus_rows, max(allowed - refused.rows, _EXAMPLES_MIN))
         raise TooManySetAside(
-            f"table {spec.name}, partition {partition.key}: {surplus_rows} rows {finding.what} "
-            f"and {refused.rows} were refused before; the budget is {spec.dead_letters.told(manifest.enqueued_rows)}",
+            f"{load.name}: {surplus_rows} rows {finding.what} "
+            f"and {refused.rows} were refused before; the budget is {load.spec.dead_letters.told(manifest.enqueued_rows)}",
             refused_rows=surplus_rows + refused.rows,
             detail=f"{surplus_rows} rows {finding.what}" + (" of rows before them" if finding.keeps_first else ""),
-            letters=examples,
-            worker_pid=worker_pid,
+            letters=await _examples(connection, finding, load, settings, refused=refused, letters_max=letters_max),
         )
-    values = await read_values(connection, finding, target)
+    values = await read_values(connection, finding, load.target)
     again = await in_thread(
-        lambda: read_again(spec, target, partition, manifest.chunks, finding, values, refused),
+        lambda: read_again(load.spec, load.target, load.partition, manifest.chunks, finding, values, refused),
         timeout_s=settings.chunk_deadline_s,
     )
     if again.rows.height != found_rows:
         raise DiscrepancyFound(
-            f"table {spec.name}, partition {partition.key}: {found_rows} rows in staging {finding.what}, "
-            f"the source has {again.rows.height} with these values"
+            f"{load.name}: {found_rows} rows in staging {finding.what}, the source has {again.rows.height} with these values"
         )
     kept, surplus = _divide(_grouped(again, finding, values), finding)
-    await _replace_rows(connection, target, handle, finding, kept, expected=found_rows, settings=settings)
-    letters = _letters(again, finding, surplus, manifest)
-    await _record(connection, target, handle, surplus, letters, manifest, settings=settings, worker_pid=worker_pid)
+    await _replace_rows(connection, load, finding, kept, expected=found_rows, settings=settings)
+    await _record(connection, load, surplus, _letters(again, finding, surplus, manifest), settings)
     return surplus.height
 
 
 async def _examples(
     connection: asyncpg.Connection,
     finding: Finding,
-    spec: TableSpec,
-    target: Target,
-    partition: Partition,
+    load: FinishedLoad,
     settings: WriterSettings,
     *,
-    manifest: Manifest,
     refused: Refused,
     letters_max: int,
 ) -> list[tuple[ChunkPlan, list[DeadLetter]]]:
@@ -153,13 +127,13 @@ async def _examples(
     # Which of a group's rows go is told from all of them where it is not the first that stays.
     rows_max = None if finding.going else letters_max
     try:
-        values = await read_values(connection, finding, target, values_max=rows_max)
+        values = await read_values(connection, finding, load.target, values_max=rows_max)
         again = await in_thread(
             lambda: read_again(
-                spec,
-                target,
-                partition,
-                manifest.chunks,
+                load.spec,
+                load.target,
+                load.partition,
+                load.manifest.chunks,
                 finding,
                 values,
                 refused,
@@ -171,10 +145,10 @@ async def _examples(
         return []  # the verdict is that there are too many, whatever else is wrong
     _, surplus = _divide(_grouped(again, finding, values), finding)
     surplus = surplus.head(letters_max)
-    letters = _letters(again, finding, surplus, manifest)
+    letters = _letters(again, finding, surplus, load.manifest)
     numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
     return [
-        (manifest.chunks[int(number)], [letters[index] for index in rows[LETTER]])
+        (load.manifest.chunks[int(number)], [letters[index] for index in rows[LETTER]])
         for (number,), rows in numbered.group_by(CHUNK_NO, maintain_order=True)
     ]
 
@@ -228,8 +202,7 @@ def _letters(again: Candidates, finding: Finding, surplus: pl.DataFrame, manifes
 
 async def _replace_rows(
     connection: asyncpg.Connection,
-    target: Target,
-    handle: LoadHandle,
+    load: FinishedLoad,
     finding: Finding,
     kept: pl.DataFrame,
     *,
@@ -237,7 +210,8 @@ async def _replace_rows(
     settings: WriterSettings,
 ) -> None:
     """Take every row found out of staging, and put back those that stay."""
-    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    target, staging_table = load.target, load.handle.staging_table
+    staging = quoted(LEDGER_SCHEMA, staging_table)
     tag = await connection.execute(
         f"delete from {staging} where ctid in (select ctid from ({finding.rows_sql}) as found)"  # noqa: S608 - all quoted
     )
@@ -250,7 +224,7 @@ async def _replace_rows(
         connection,
         encode_rows(kept.select(names), target.columns, settings.batch_rows),
         schema_name=LEDGER_SCHEMA,
-        table_name=handle.staging_table,
+        table_name=staging_table,
         columns=target.columns,
         on_sent=lambda _sent_bytes: None,
     )
@@ -272,22 +246,19 @@ class _Places:
 
 async def _record(
     connection: asyncpg.Connection,
-    target: Target,
-    handle: LoadHandle,
+    load: FinishedLoad,
     surplus: pl.DataFrame,
     letters: Sequence[DeadLetter],
-    manifest: Manifest,
-    *,
     settings: WriterSettings,
-    worker_pid: int,
 ) -> None:
     """Dead letters for the surplus rows, and their chunks' counts and fingerprints without them."""
+    target, handle = load.target, load.handle
     names = [column.name for column in target.columns]
     numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
     for (number,), rows in numbered.group_by(CHUNK_NO, maintain_order=True):
-        chunk = manifest.chunks[int(number)]
+        chunk = load.manifest.chunks[int(number)]
         own = [letters[index] for index in rows[LETTER]]
-        await record_dead_letters(connection, handle, chunk, own, attempt=0, worker_pid=worker_pid)
+        await record_dead_letters(connection, handle, chunk, own, attempt=0, worker_pid=os.getpid())
         fingerprint = None
         if settings.fingerprint:
             before = Fingerprint.from_json(

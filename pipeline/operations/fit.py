@@ -4,7 +4,6 @@ Rows without a parent, rows that an append would add a second time, all but the 
 unique index keeps unique. What is left can be published, as far as one can know beforehand.
 """
 
-import os
 from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
@@ -13,9 +12,9 @@ from pipeline.model.manifest import ChunkPlan
 from pipeline.operations.control import Control
 from pipeline.operations.duplicates import set_rows_aside
 from pipeline.operations.findings import collisions, duplicate_keys, duplicates, orphans, unique_indexes
+from pipeline.operations.finished_load import FinishedLoad, read_repeated_load
 from pipeline.operations.rehearsal import may_be_about_rows, set_unindexable_aside
 from pipeline.operations.source_rows import Finding
-from pipeline.operations.write_modes import FinishedLoad, read_repeated_load
 from pipeline.postgres.catalogue import add_key, add_unique_index, has_key
 from pipeline.postgres.constraints import UniqueIndex
 from pipeline.postgres.ledger import read_pending_chunks
@@ -90,7 +89,7 @@ async def _set_aside(
         if await read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
             return (), gone  # its rows are all in the table already, and are not to be blamed for that
         while found := {
-            finding.what: await _set_found_aside(connection, load, finding, settings) for finding in findings
+            finding.what: await set_rows_aside(connection, finding, load, settings) for finding in findings
         }:
             if not any(found.values()):
                 break
@@ -102,22 +101,6 @@ async def _set_aside(
         if rows:
             say(f"{load.name}: {rows} row(s) {what} and become dead letters")
     return pending
-
-
-async def _set_found_aside(
-    connection: asyncpg.Connection, load: FinishedLoad, finding: Finding, settings: WriterSettings
-) -> int:
-    return await set_rows_aside(
-        connection,
-        finding,
-        load.spec,
-        load.target,
-        load.handle,
-        load.partition,
-        settings,
-        manifest=load.manifest,
-        worker_pid=os.getpid(),
-    )
 
 
 async def _build_key(
@@ -167,7 +150,7 @@ async def _build_or_set_aside(
     async def set_aside_and_build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
         if pending := await read_pending_chunks(connection, load.handle, load.manifest):
             return pending
-        surplus = await _set_found_aside(connection, load, finding, settings)
+        surplus = await set_rows_aside(connection, finding, load, settings)
         say(f"{load.name}: {surplus} row(s) {finding.what} of rows before them and become dead letters")
         return await build(connection)
 

@@ -27,7 +27,8 @@ from pipeline.model.states import ChunkState
 from pipeline.model.table import WriteMode
 from pipeline.operations.begin import Beginning, BegunLoad
 from pipeline.operations.committing import ChunkCommits, Committing
-from pipeline.operations.publish import FinishedLoad, Verdict, find_repeated, finish_load
+from pipeline.operations.finished_load import FinishedLoad
+from pipeline.operations.publish import Verdict, find_repeated, finish_load
 from pipeline.operations.rejection import forget_failures, record_failure, reject_load
 from pipeline.operations.run_context import RunContext
 from pipeline.operations.source_columns import SourceColumns

@@ -25,11 +25,12 @@ from pipeline.model.report import Check, CheckName
 from pipeline.model.states import LoadState
 from pipeline.model.table import Drift, TableSpec, WriteMode, column_names
 from pipeline.operations.control import Control
+from pipeline.operations.finished_load import FinishedLoad, read_repeated_load
 from pipeline.operations.fit import fit_to_others
 from pipeline.operations.reconcile import budget_check, reconcile
 from pipeline.operations.rehearsal import may_be_about_rows, set_refused_aside
 from pipeline.operations.verify import verify_published
-from pipeline.operations.write_modes import FinishedLoad, publish_rows, read_repeated_load
+from pipeline.operations.write_modes import publish_rows
 from pipeline.postgres.catalogue import (
     LEDGER_SCHEMA,
     Target,
@@ -47,7 +48,7 @@ from pipeline.postgres.retry import may_retry
 from pipeline.postgres.sqlstate import is_raised, summarize
 from pipeline.settings import WriterSettings
 
-__all__ = ["FinishedLoad", "Verdict", "find_repeated", "finish_load"]
+__all__ = ["Verdict", "find_repeated", "finish_load"]
 
 
 _ATTEMPTS_MAX = 3  # at rows of which others have added some meanwhile

@@ -4,7 +4,6 @@ Triggers, exclusion constraints, the limits of an index or a page, indexes on ex
 it comes into the target, or into an index, names no row. Neither the server's language nor the order of its words matters here.
 """
 
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +13,8 @@ from pipeline.model.letter import Stage
 from pipeline.model.manifest import ChunkPlan
 from pipeline.model.table import WriteMode
 from pipeline.operations.duplicates import set_rows_aside
+from pipeline.operations.finished_load import FinishedLoad, read_repeated_load
 from pipeline.operations.source_rows import GROUP, Finding
-from pipeline.operations.write_modes import FinishedLoad, read_repeated_load
 from pipeline.postgres.catalogue import LEDGER_SCHEMA, partition_predicate, quoted
 from pipeline.postgres.evolution import add_columns
 from pipeline.postgres.ledger import read_pending_chunks
@@ -117,18 +116,7 @@ async def _set_aside(
     if not refused:
         return Rehearsed()
     finding = await _finding(connection, load, refused)
-    rows = await set_rows_aside(
-        connection,
-        finding,
-        load.spec,
-        load.target,
-        load.handle,
-        load.partition,
-        settings,
-        manifest=load.manifest,
-        worker_pid=os.getpid(),
-    )
-    return Rehearsed(rows=rows, why=finding.what)
+    return Rehearsed(rows=await set_rows_aside(connection, finding, load, settings), why=finding.what)
 
 
 async def _finding(connection: asyncpg.Connection, load: FinishedLoad, refused: dict[Place, Refusal]) -> Finding:

@@ -1,6 +1,5 @@
-"""Bring a reconciled load's rows into the target, as its write mode says, and count what the target has really stored.
+"""Bring a reconciled load's rows into the target, as its write mode says.
 
-Triggers and rules of the target may have a say in what becomes of a row, so it is not enough that a statement raised nothing.
 All of it runs in the transaction that reconciles and publishes.
 """
 
@@ -11,15 +10,12 @@ from typing import TypeVar
 import asyncpg
 
 from pipeline.contract.fingerprint import Fingerprint
-from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
-from pipeline.errors import DiscrepancyFound
-from pipeline.model.manifest import Manifest
-from pipeline.model.partition import Partition
-from pipeline.model.table import TableSpec, WriteMode
-from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
+from pipeline.model.table import WriteMode
+from pipeline.operations.finished_load import FinishedLoad
+from pipeline.operations.reconcile import Measured, measure_relation
+from pipeline.operations.stored_rows import hear_deferred, require_kept, require_same, require_stored, store_rows
 from pipeline.operations.sums import Base, Scope, ensure_base, scope_of
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, drop_staging, partition_predicate, quoted
-from pipeline.postgres.chunk_ledger import LoadHandle
+from pipeline.postgres.catalogue import LEDGER_SCHEMA, partition_predicate, quoted
 from pipeline.postgres.entries import note_entries
 from pipeline.postgres.ledger import ChunkTotals
 from pipeline.postgres.publication import (
@@ -31,38 +27,15 @@ from pipeline.postgres.publication import (
     publish_by_swap,
     same_key,
 )
-from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.queries import query
 from pipeline.postgres.replacement import read_attach_obstacle, read_swap_obstacle
 from pipeline.postgres.retry import retrying
 from pipeline.postgres.session import transaction
-from pipeline.postgres.snapshots import OldSnapshots
 from pipeline.settings import WriterSettings
 
-__all__ = ["FinishedLoad", "Published", "publish_rows", "read_repeated_load"]
+__all__ = ["Published", "publish_rows"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedLoad:
-    """What finishing needs to know of a load whose chunks have all committed."""
-
-    spec: TableSpec
-    target: Target
-    partition: Partition
-    manifest: Manifest
-    handle: LoadHandle
-    old_snapshots: OldSnapshots
-
-    @property
-    def facts(self) -> dict[str, object]:
-        """What failpoints can ask for."""
-        return {"partition": self.partition.key}
-
-    @property
-    def name(self) -> str:
-        """Table and partition, for messages."""
-        return f"table {self.spec.name}, partition {self.partition.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +61,8 @@ async def publish_rows(
             published = await _append(connection, load, totals, settings)
         case WriteMode.UPSERT:
             published = await _upsert(connection, load, totals, settings)
-    await _hear_deferred(connection)
+    await hear_deferred(connection)
     return published
-
-
-async def read_repeated_load(
-    connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest
-) -> int | None:
-    """The load that has appended these very rows of the source to this partition; None in other write modes."""
-    if spec.write_mode is not WriteMode.APPEND:
-        return None
-    arguments = (str(spec.target), partition.key, manifest.content_digest)
-    found: int | None = await connection.fetchval(query("published_content"), *arguments)
-    return found
 
 
 async def _replace(
@@ -141,12 +103,12 @@ async def _append(
         return Published(totals.written_rows, 0)
     await ensure_partition(connection, load.target, load.partition)
     before = await _measure_for_triggers(connection, load, scope, base, settings)
-    stored = await _store(
+    stored = await store_rows(
         connection, load, insert_statement(load.target, load.handle), fingerprint=settings.fingerprint
     )
-    await _require_stored(connection, load, totals, stored, "inserted")
+    await require_stored(connection, load, totals, stored, "inserted")
     if before is not None:
-        await _require_kept(connection, load, scope, before, stored, None)
+        await require_kept(connection, load, scope, before, stored, None)
     return Published(stored.rows, 0)
 
 
@@ -175,10 +137,10 @@ async def _upsert(
     await ensure_partition(connection, target, load.partition)
     before = await _measure_for_triggers(connection, load, scope, base, settings)
     statement = insert_statement(target, handle, upsert_on=spec.key)
-    stored = await _store(connection, load, statement, fingerprint=settings.fingerprint)
-    await _require_stored(connection, load, totals, stored, "inserted or updated")
+    stored = await store_rows(connection, load, statement, fingerprint=settings.fingerprint)
+    await require_stored(connection, load, totals, stored, "inserted or updated")
     if before is not None:
-        await _require_kept(connection, load, scope, before, stored, replaced)
+        await require_kept(connection, load, scope, before, stored, replaced)
     return Published(stored.rows - replaced.rows, replaced.rows)
 
 
@@ -247,7 +209,7 @@ async def _replace_by_insert(
     """Delete and insert, then count and compare what is there."""
     target, written_rows = load.target, totals.written_rows
     inserted_rows = await publish_by_insert(connection, target, load.handle, load.partition)
-    await _hear_deferred(connection)
+    await hear_deferred(connection)
     found = await measure_relation(
         connection,
         target.sql,
@@ -260,12 +222,7 @@ async def _replace_by_insert(
         problems.append(
             f"{written_rows} rows staged, {inserted_rows} inserted, {found.rows} found in {load.spec.target}"
         )
-    await _require_same(connection, load, totals, found.fingerprint, problems)
-
-
-async def _hear_deferred(connection: asyncpg.Connection) -> None:
-    """What deferrable constraints and their triggers have to say and to do, while it can be told from a failed COMMIT."""
-    await connection.execute("set constraints all immediate")
+    await require_same(connection, load, totals, found.fingerprint, problems)
 
 
 async def _measure_for_triggers(
@@ -283,85 +240,6 @@ async def _measure_for_triggers(
     return base.found or await measure_relation(
         connection, target.sql, target.columns, predicate=scope.predicate, fingerprint=settings.fingerprint
     )
-
-
-async def _require_kept(
-    connection: asyncpg.Connection,
-    load: FinishedLoad,
-    scope: Scope,
-    before: Measured,
-    stored: Measured,
-    replaced: Measured | None,
-) -> None:
-    """Raise DiscrepancyFound unless the table has the rows that it had, and those that the INSERT has stored."""
-    target = load.target
-    found = await measure_relation(
-        connection,
-        target.sql,
-        target.columns,
-        predicate=scope.predicate,
-        fingerprint=before.fingerprint is not None,
-    )
-    gone = replaced or Measured(0, None)
-    expected_rows = before.rows + stored.rows - gone.rows
-    problems = []
-    if found.rows != expected_rows:
-        problems.append(
-            f"{found.rows} rows found in {load.spec.target}, {expected_rows} were there or have been stored"
-        )
-    if before.fingerprint is not None and stored.fingerprint is not None and found.fingerprint is not None:
-        expected = before.fingerprint + stored.fingerprint
-        if gone.fingerprint is not None:
-            expected -= gone.fingerprint
-        check = fingerprint_check(expected, found.fingerprint)
-        problems += [] if check.passed else [check.summary]
-    await _raise_for(connection, load, problems)
-
-
-async def _store(connection: asyncpg.Connection, load: FinishedLoad, statement: str, *, fingerprint: bool) -> Measured:
-    """Run an INSERT, and measure the rows as the table has stored them."""
-    columns = load.target.columns
-    names = ", ".join(quote_identifier(column.name) for column in columns)
-    measuring = (
-        fingerprint_query(columns, quote_identifier, "stored") if fingerprint else "select 0, count(*) from stored"
-    )
-    found = await connection.fetch(f"with stored as ({statement} returning {names}) {measuring}")
-    await _hear_deferred(connection)
-    await drop_staging(connection, load.handle.staging_table)
-    return Measured(*read_fingerprint(columns, found)) if fingerprint else Measured(found[0][1], None)
-
-
-async def _require_stored(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, stored: Measured, done: str
-) -> None:
-    problems = []
-    if stored.rows != totals.written_rows:
-        problems.append(f"{totals.written_rows} rows staged, {stored.rows} {done} in {load.spec.target}")
-    await _require_same(connection, load, totals, stored.fingerprint, problems)
-
-
-async def _require_same(
-    connection: asyncpg.Connection,
-    load: FinishedLoad,
-    totals: ChunkTotals,
-    found: Fingerprint | None,
-    problems: list[str],
-) -> None:
-    """Raise DiscrepancyFound for these problems, and where the values stored are not those that were read."""
-    if found is not None:
-        expected = await read_ledger_fingerprint(connection, load.handle.load_id, totals, load.target.columns)
-        check = fingerprint_check(expected, found)
-        problems += [] if check.passed else [check.summary]
-    await _raise_for(connection, load, problems)
-
-
-async def _raise_for(connection: asyncpg.Connection, load: FinishedLoad, problems: list[str]) -> None:
-    if problems:
-        acting = [row[0] for row in await connection.fetch(query("triggers_and_rules"), load.target.oid)]
-        raise DiscrepancyFound(
-            f"{load.name}: {'; '.join(problems)}; look for triggers or rules on the target"
-            + (f" ({', '.join(acting)})" if acting else "")
-        )
 
 
 def _as_json(fingerprint: Fingerprint | None) -> str | None:

@@ -714,7 +714,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="INSERT raised nothing, so the table has the rows.",
         changes=(
             Change(
-                "pipeline/operations/write_modes.py",
+                "pipeline/operations/stored_rows.py",
                 """\
     if stored.rows != totals.written_rows:
 """,
