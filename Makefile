@@ -52,7 +52,7 @@ check: $(STAMP) ## Check format, lint, types, migrations and import layers
 		echo "error: a migration was edited; restore it and write a new one, or list the new one in SHA256SUMS" >&2; exit 1; }
 	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 
-format: $(STAMP) ## Format the code and mend what the linter can mend
+format: $(STAMP) ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 

@@ -74,7 +74,7 @@ def require_unchanged(name: str, column: _Array, series: pl.Series) -> None:
 
 
 def frame_type(kind: pa.DataType) -> pl.DataType | None:  # noqa: PLR0911, one line a type
-    """The type that polars has for columns of this one; None for one that it makes nothing of, or something else."""
+    """The type that polars has for columns of this one; None for one that it does not read, or reads as another."""
     match kind:
         case pa.FixedSizeBinaryType() if not pa.types.is_decimal(kind):
             return pl.Binary()

@@ -41,7 +41,7 @@ __all__ = ["ChunkJob", "PreparedChunk", "SetAside", "commit_chunk", "prepare_chu
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A row that nobody may touch any more, since it kills its worker; `row_no` counts in the partition."""
+    """A row that no worker may touch any more, since it kills them; `row_no` counts in the partition."""
 
     row_no: int
     reason: str
@@ -166,7 +166,7 @@ async def commit_chunk(
 
     A probe goes the same way, up to where it would write counts, and rolls back.
 
-    Whoever calls sees to the deadline and to the connection: after any error it is of no more use.
+    The caller sees to the deadline and to the connection: after any error it is of no more use.
     """
     connection = session.connection
     failpoint(Place.BEFORE_BEGIN, **job.facts)

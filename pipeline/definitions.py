@@ -1,6 +1,6 @@
 """Composition root for Dagster: every table in `pipeline/tables/` with its asset, checks, jobs, schedule and sensor.
 
-A table whose file has a mistake does not stand in the way of the others: its asset fails with the mistake.
+A table whose file has a mistake does not keep the others from being used: its asset fails with the mistake.
 """
 
 import logging

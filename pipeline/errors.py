@@ -57,11 +57,11 @@ def _rebuild(kind: type[RowledgerError], args: tuple[object, ...], attributes: d
 
 
 class SpecError(RowledgerError, ValueError):
-    """A table spec contradicts itself. Mend the file in `pipeline/tables/` that the message names."""
+    """A table spec contradicts itself. Fix the file in `pipeline/tables/` that the message names."""
 
 
 class ContractError(RowledgerError):
-    """A row model uses something that has no PostgreSQL column or no column rule. Mend the model."""
+    """A row model uses something that has no PostgreSQL column or no column rule. Fix the model."""
 
 
 class UnknownPartition(RowledgerError, LookupError):
@@ -74,7 +74,7 @@ class UnknownPartition(RowledgerError, LookupError):
 
 
 class SourceError(RowledgerError):
-    """A source cannot be loaded as it is; nothing of it was published. Mend it or write it again, then rerun.
+    """A source cannot be loaded as it is; none of it was published. Fix it or write it again, then rerun.
 
     `source_traceback` is the call stack of a user's function that was the source and raised; not what it said, for that may
     quote a row.
@@ -90,7 +90,7 @@ class ValuesAltered(SourceError):
 
 
 class TransformFailed(RowledgerError):
-    """A table's transform does not keep to its rules. Mend the function that the spec names; a rerun resumes."""
+    """A table's transform does not keep to its rules. Fix the function that the spec names; a rerun resumes."""
 
 
 class DatabaseUnavailable(RowledgerError):
@@ -149,7 +149,7 @@ class Fenced(RowledgerError):
 
 
 class ChunkFailed(RowledgerError):
-    """A chunk could not be committed. Mend the cause in the message; a rerun resumes at this chunk.
+    """A chunk could not be committed. Fix the cause in the message; a rerun resumes at this chunk.
 
     `worker_traceback` is the worker's call stack, where an exception of its code was the cause.
     """
@@ -169,7 +169,7 @@ class ChunkFailed(RowledgerError):
 
 
 class WorkerTerminated(ChunkFailed):
-    """A chunk cost as many workers as it may. Read the incidents and the workers' last output, mend the cause, rerun.
+    """A chunk cost as many workers as it may. Read the incidents and the workers' last output, fix the cause, rerun.
 
     `pid`, `exit_code` (minus the signal's number where a signal ended it), `cause` (an incident kind) and `summary` are the
     last worker's.
@@ -206,7 +206,7 @@ class ChunkTimedOut(WorkerTerminated):
 
 
 class PoolBroken(RowledgerError):
-    """Workers died more often than the respawn budget allows. Read the incidents, mend the cause, rerun."""
+    """Workers died more often than the respawn budget allows. Read the incidents, fix the cause, rerun."""
 
 
 class WriterClosed(RowledgerError):
@@ -222,7 +222,7 @@ class NothingPublished(RowledgerError, LookupError):
 
 
 class NothingRecorded(RowledgerError, LookupError):
-    """The ledger knows nothing of the table, partition or dead letter that was asked for. Check its name, and the database."""
+    """The ledger has no entry of the table, partition or dead letter that was asked for. Check its name, and the database."""
 
 
 class DiscrepancyFound(RowledgerError):
@@ -244,11 +244,11 @@ class DeadLetterBudgetSpent(RowledgerError):
 
 
 class ReplayFailed(RowledgerError):
-    """A replay could not go on. What it had committed stays; mend the cause in the message, then replay again."""
+    """A replay could not go on. What it had committed stays; fix the cause in the message, then replay again."""
 
 
 class LetterFileRefused(RowledgerError):
-    """A file of dead letters cannot be taken as it is; nothing was imported. Mend the lines that are named, then again."""
+    """A file of dead letters cannot be imported; nothing was. Fix the lines that are named, then import it again."""
 
 
 class LoadCancelled(RowledgerError):

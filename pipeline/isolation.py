@@ -1,9 +1,9 @@
 """COPY all rows but those that the server refuses, at a cost in proportion to the refusals.
 
-Binary COPY names the row it failed at: the rows before it are copied again, it is set aside, and we go on behind it. Where the
-reason was a CHECK constraint, and there may be thousands, the server first names all rows that break one, in one query. Where
-no row is named, or the wrong one (rows are written in batches, and some errors come with the last row of theirs), the rows are
-halved.
+Binary COPY names the row at which it failed: the rows before it are copied again, it is set aside, and COPY continues after it.
+Where the reason was a CHECK constraint, and there may be thousands, the server first names all that break one, in one query.
+Where no row is named, or the wrong one (rows are written in batches, and some errors come with the last row of theirs), the
+rows are halved.
 """
 
 from collections.abc import Callable, Sequence

@@ -95,10 +95,10 @@ async def replay_letters(
     *,
     on_progress: Callable[[int], None],
 ) -> Replayed:
-    """Try the letters of the job on which its replay has not decided yet. What was decided stands in the ledger.
+    """Try the letters of the job on which its replay has not decided yet. The ledger records what was decided.
 
     A lost COMMIT reply does no harm: the load's row is locked first, so an earlier attempt in doubt has ended by then, and the
-    letters that it has settled are left out. Whoever calls sees to the deadline and to the connection.
+    letters that it has settled are left out. The caller sees to the deadline and to the connection.
     """
     connection = session.connection
     letters = await read_replay_letters(connection, job.letter_ids, job.replay)
@@ -124,7 +124,7 @@ async def replay_letters(
             f"load {job.load_id}: its entry in the ledger was changed by hand since Rowledger wrote it, so no dead "
             "letter of it is replayed; look at `rowledger verify`, and load the partition again"
         )
-    # What a lost attempt of this very replay has settled, or somebody has changed meanwhile, is not what was prepared.
+    # What a lost attempt of this very replay has settled, or another process has changed meanwhile, is not what was prepared.
     unchanged = await lock_letters(connection, letters)
     letters = [letter for letter in letters if letter.dead_letter_id in unchanged]
     if letters:
@@ -179,7 +179,7 @@ class _Writing:
             await self._stage()
             self._has_triggers = await self._connection.fetchval(query("has_triggers_or_rules"), self._target.oid)
             if self._load.write_mode is WriteMode.UPSERT or self._has_triggers:
-                # Nobody else writes meanwhile, so that updates, and what triggers do, can be counted.
+                # No other session writes meanwhile, so that updates, and what triggers do, can be counted.
                 partition = None if self._may_move else self._job.partition
                 await lock_target_against_writers(self._connection, self._target, partition)
             written = await self._insert_isolating(self._units(letters))

@@ -87,7 +87,7 @@ def _selection(options: dict[str, Any], **more: Any) -> LetterSelection:  # noqa
 def dead_letters() -> None:
     """Rows that could not be written, kept with their reasons, and how they are brought back.
 
-    A row that was refused is mended in one of two ways: mend the cause (the row model, the table, a missing parent row) and
+    There are two ways to bring a refused row back: fix the cause (the row model, the table, a missing parent row) and
     replay; or export the letters, edit their payloads, import the file, and replay.
     """
 

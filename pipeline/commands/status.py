@@ -125,7 +125,7 @@ def attempt_lines(rows: Sequence[PartitionStatus]) -> list[str]:
         if row.latest.state is AttemptState.PUBLISHED:
             continue
         seen = (
-            "readers see nothing of it"
+            "readers see no rows of it"
             if row.published is None
             else (f"readers see {row.published.written_rows:,} rows of {_minute(row.published.published_at)}")
         )

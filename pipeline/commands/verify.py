@@ -1,4 +1,4 @@
-"""`rowledger verify` and `rowledger forget`: whether the tables still are what was loaded, and not to be asked any more."""
+"""`rowledger verify` and `rowledger forget`: whether the tables still are what was loaded, and for which loads not to ask."""
 
 import dataclasses
 import json
@@ -135,9 +135,9 @@ def _as_json(
 @click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(*, table_name: str, partitions: Sequence[str], yes: bool) -> None:
-    """Forget published loads whose rows somebody has truncated, dropped or changed on purpose.
+    """Forget published loads whose rows were truncated, dropped or changed on purpose.
 
-    The table is left as it is. The next load takes what it finds there for given, and an append adds rows that it has added
+    The table is left as it is. The next load takes what it finds there as given, and an append adds rows that it has added
     before. Where partitions cannot be told apart in the table, all loads of the table are forgotten.
     """
     spec, url = table_named(table_name), existing_url()

@@ -129,7 +129,7 @@ class Contract:
         if found.missing:
             raise SourceError(
                 f"the source lacks columns of {self.name}: {list(found.missing)}; give their fields a default (= None takes "
-                "nulls) or mend the source"
+                "nulls) or fix the source"
             )
 
     def misfits(self, types: Mapping[str, ColumnType]) -> list[Column]:

@@ -198,7 +198,7 @@ def _float_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _float_from_decimal(_rules: FieldRules, source: pl.Series) -> Reading:
-    """Up to 15 digits a decimal and the nearest double name each other; beyond that somebody has to look."""
+    """Up to 15 digits a decimal and the nearest double name each other; beyond that each value is looked at."""
     values = source.cast(pl.Float64)
     scale = source.dtype.scale  # type: ignore[attr-defined]
     reading = Reading(values)

@@ -18,7 +18,7 @@ def broken_table(name: str, message: str) -> dg.Definitions:
 
 
 def broken_asset(name: str, message: str, *, group_name: str = "tables") -> dg.AssetsDefinition:
-    """An asset that fails with the message; without partitions, which nobody knows now."""
+    """An asset that fails with the message; without partitions, which are not known."""
 
     @dg.asset(name=name, group_name=group_name, description=f"Cannot be used. {message}")
     def broken() -> None:

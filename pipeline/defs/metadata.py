@@ -155,7 +155,7 @@ def check_results(spec: TableSpec, reports: Sequence[PartitionReport]) -> Iterat
 
 
 def load_failure(spec: TableSpec, reports: Sequence[PartitionReport]) -> dg.Failure:
-    """Names each partition that was not published, why, and what to do; retried only if that can mend all of them."""
+    """Names each partition that was not published, why, and what to do; retried only if that can fix all of them."""
     errors = {report.partition_key: report.error for report in reports if report.error is not None}
     failed = [report for report in reports if report.error is not None]
     remedies = dict.fromkeys(_remedy(error) for error in errors.values())

@@ -21,7 +21,7 @@ from pipeline.model.partition import (
 
 __all__ = ["dimension_tags", "partition_keys", "partitions_definition"]
 
-# The tags of a run over a range; written by Dagster, and documented for whoever starts runs by its API.
+# The tags of a run over a range; written by Dagster, and documented for programs that start runs by its API.
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
 _DIMENSION = "dagster/partition/"

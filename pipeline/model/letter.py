@@ -9,7 +9,7 @@ __all__ = ["DeadLetter", "PayloadOf", "Stage"]
 class Stage(StrEnum):
     """Where a row was refused."""
 
-    SOURCE = "source"  # by its own format: a line that is no row
+    SOURCE = "source"  # by its own format: a line that is not a row
     TRANSFORM = "transform"  # by the spec's transform, which raised
     CONTRACT = "contract"  # by the row model
     COPY = "copy"  # by the server, while it was copied
@@ -21,7 +21,7 @@ class PayloadOf(StrEnum):
     """What a dead letter's payload holds."""
 
     SOURCE = "source"  # the row as the source has it
-    LINE = "line"  # a line of the source that is no row
+    LINE = "line"  # a line of the source that is not a row
     TRANSFORMED = "transformed"  # one of several rows that a transform made of one
 
 

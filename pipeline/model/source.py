@@ -17,7 +17,7 @@ __all__ = ["ABSENT_PREFIX", "BYTES_16", "DYNAMIC", "FAULT", "LINE", "RESERVED_PR
 # Columns of a source frame that are about its rows and are no part of them; no contract column may be named so.
 RESERVED_PREFIX = "rowledger "
 FAULT = f"{RESERVED_PREFIX}fault"
-"""Text: why this is no row at all (a line with a field too many, broken JSON); null for a row that was read well."""
+"""Text: why this is not a row at all (a line with a field too many, broken JSON); null for a row that was read well."""
 LINE = f"{RESERVED_PREFIX}line"
 """Binary: the bytes that are no row, as the source has them; null for a row that was read well."""
 ABSENT_PREFIX = f"{RESERVED_PREFIX}absent "

@@ -66,7 +66,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One partition, as the ledger has it. `published` is None where readers see nothing of it."""
+    """One partition, as the ledger has it. `published` is None where readers see no rows of it."""
 
     table: str
     target: str

@@ -268,7 +268,7 @@ def _require_changeable(spec: TableSpec, letters: Sequence[KeptDeadLetter]) -> N
 def _require_all_changed(spec: TableSpec, wanted: dict[int, int], changed: Sequence[int]) -> None:
     if missing := len(wanted) - len(changed):
         raise RowledgerError(
-            f"table {spec.name}: somebody else changed {missing} of these dead letters just now; nothing was done"
+            f"table {spec.name}: another process changed {missing} of these dead letters just now; nothing was done"
         )
 
 

@@ -61,7 +61,7 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
                 if await session.connection.fetchval(query("is_being_loaded"), str(spec.target)):
                     raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")
                 forgotten = await session.connection.fetch(query("forget_loads"), str(spec.target), keys)
-                # Entries that were changed by hand are answered for no more either.
+                # The ledger no longer answers for entries that were changed by hand either.
                 changed = [entry.load_id for entry in await read_changed_entries(session.connection, spec)]
                 await note_entries(session.connection, [*(row["load_id"] for row in forgotten), *changed])
                 commit_begins.set()

@@ -153,12 +153,12 @@ def edited_row(
 
 
 def why_unchangeable(letter: KeptDeadLetter) -> str | None:
-    """Why nobody may mend, reopen or discard a letter; None when one may."""
+    """Why a letter may not be edited, reopened or discarded; None when it may."""
     if letter.state == LetterState.REPLAYED:
         return "was replayed; its row is in the table"
     if letter.load_state != LoadState.PUBLISHED:
         return (
-            f"belongs to load {letter.load_id} of {letter.partition_key}, which is {letter.load_state}, not in the table: mend "
+            f"belongs to load {letter.load_id} of {letter.partition_key}, which is {letter.load_state}, not in the table: fix "
             "the source or the table spec, and load the partition again"
         )
     return None

@@ -45,7 +45,7 @@ def hidden_columns(spec: TableSpec | None, names: Sequence[str], payload_of: str
     """Which of a row's columns may not be shown; all where the spec is not known, which says what is sensitive.
 
     Where a spec has sensitive columns, one that the contract does not know is hidden too: a transform or an alias may make a
-    sensitive one of it, and so is a line that is no row.
+    sensitive one of it, and so is a line that is not a row.
     """
     if spec is None:
         return list(names)

@@ -154,7 +154,7 @@ class PartitionLoad:
         coming = iterate_in_thread(
             self._produce, item_timeout_s=limits.planning_timeout_s, close_timeout_s=limits.close_timeout_s
         )
-        allowed = self._spec.dead_letters.rows_max  # of a share nobody knows yet how many rows it is
+        allowed = self._spec.dead_letters.rows_max  # how many rows a share is, is not known yet
         async with coming as descriptors, Committing() as committing:
             while (descriptor := await self._next(descriptors)) is not None:
                 target = await self._source_columns.settle([descriptor], self._target)

@@ -109,14 +109,14 @@ class _NoConnectionLeft(DatabaseUnavailable):
 async def _require_entries_as_written(connection: asyncpg.Connection, spec: TableSpec) -> None:
     """What an append or an upsert goes by: which rows an earlier load has brought, and what its loads add up to."""
     if spec.write_mode is WriteMode.REPLACE:
-        return  # goes by nothing of the loads that it replaces
+        return  # does not go by the loads that it replaces
     if changed := await read_changed_entries(connection, spec):
         named = ", ".join(map(str, changed[:_ENTRIES_NAMED]))
         more = f" and {len(changed) - _ENTRIES_NAMED} more" if len(changed) > _ENTRIES_NAMED else ""
         raise DiscrepancyFound(
             f"table {spec.name}: the ledger's entries of {named}{more} were changed by hand since Rowledger wrote "
             f"them, and write mode {spec.write_mode} goes by them; nothing was written. Restore them; or, if the "
-            "table's rows are meant to be as they are, let the ledger answer for them no more: "
+            "table's rows are meant to be as they are, have the ledger no longer answer for them: "
             f"rowledger forget --table {spec.name}, after which an append adds rows that it has added before"
         )
 

@@ -1,6 +1,6 @@
 """Finish a load: set aside what cannot be published, build the key, reconcile, and make the rows visible, or reject them.
 
-Reconciling and publishing are one transaction. Nobody can change the staging table between the two, and the target is locked
+Reconciling and publishing are one transaction. The staging table cannot change between the two, and the target is locked
 only by the last statements of it.
 """
 
@@ -245,13 +245,13 @@ async def _repeated(
         raise DiscrepancyFound(
             f"table {spec.name}, partition {partition.key}: the ledger says that load {earlier} has appended these "
             f"rows, but it enqueued {totals.enqueued_rows} and the source has {manifest.enqueued_rows}: the ledger was "
-            "changed by hand. Restore the load's entry, or let the ledger answer for it no more: "
+            "changed by hand. Restore the load's entry, or have the ledger no longer answer for it: "
             f"rowledger forget --table {spec.name}"
         )
     target = target.as_found
     (verification,) = await verify_published(connection, spec, target, [partition.key])
     if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *_parts(target)):
-        # Another load may have been published between the ledger's figures and the table's: now nobody writes meanwhile.
+        # Another load may have been published between the ledger's figures and the table's: now there are no other writers.
         await lock_target_against_writers(connection, target)
         (verification,) = await verify_published(connection, spec, target, [partition.key])
     budget = budget_check(spec, totals.enqueued_rows, totals.dead_lettered_rows)

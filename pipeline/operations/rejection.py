@@ -45,7 +45,7 @@ async def reject_load(
         if isinstance(refusal, DeadLetterBudgetSpent):
             plan = await connection.fetchrow(query("recorded_plan"), handle.load_id)
             causes = await read_refusals(connection, handle.load_id)
-            # Of a source that was still producing nobody knows what the share comes to.
+            # How many rows the share allows is not known while a source still produces.
             rows_max = f"rows_max {spec.dead_letters.rows_max}"
             budget = spec.dead_letters.told(plan["enqueued_rows"]) if plan and plan["sealed"] else rows_max
             told = explain_budget(spec, partition_key, refusal, causes, kept=kept, budget=budget)
@@ -75,7 +75,7 @@ async def record_failure(
 ) -> str | None:
     """Keep in the ledger why an attempt failed. Returns what went wrong with that, if anything did: the run goes on."""
     if isinstance(error, Fenced):
-        return None  # the partition is another run's, and so is what there is to tell of it
+        return None  # the partition is another run's, which keeps the reason of its own attempt
 
     async def record(connection: asyncpg.Connection) -> None:
         await record_failed_attempt(

@@ -1,7 +1,7 @@
 """Replay dead letters: each row through the current transform and contract, and into the table its load was published to.
 
-A worker process does it, a batch in a transaction, because a row may kill whoever reads it. As with chunks its messages are
-hints: what became of each letter is read from the ledger, which a batch that was cut off left as it was.
+A worker process does it, a batch in a transaction, because a row may kill the process that reads it. As with chunks its
+messages are hints: what became of each letter is read from the ledger, which a batch that was cut off left as it was.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ Log = Callable[[int, str], None]
 
 
 def person(note: str = "") -> Actor:
-    """Whoever runs this process."""
+    """The user who runs this process."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
@@ -92,7 +92,7 @@ def run_replay(
 ) -> ReplayReport:
     """Replay the selected letters that are open or mended; `on_outcome` is called for each, in source order.
 
-    Raises RowledgerError for what concerns them all; what had committed by then stays, and a further replay goes on behind it.
+    Raises RowledgerError for what concerns them all; what had committed by then stays, and a further replay continues after it.
     """
     return run_interruptible(
         replay_selected(spec, selection, url=url, writer=writer, actor=actor, log=log, on_outcome=on_outcome)
@@ -252,7 +252,7 @@ class _Replay:
             case LoadState.REPLACED:
                 return f"{where} was replaced by a later one, which has dead letters of its own"
             case state:
-                return f"{where} is {state}, not in the table: mend the source or the table spec, and load it again"
+                return f"{where} is {state}, not in the table: fix the source or the table spec, and load it again"
         if letter.target != str(self._spec.target):
             return f"{where} is in {letter.target}, but the table spec names {self._spec.target} now"
         try:
@@ -302,7 +302,7 @@ class _Replay:
         if undecided := sum(outcome is None for outcome in outcomes):
             raise ReplayFailed(
                 f"table {self._spec.name}, partition {batch.job.partition.key}: {undecided} dead letters were changed by "
-                "somebody else as often as they were tried; replay again when that has ended"
+                "another process each time that they were tried; replay again when that has ended"
             )
         return [outcome for outcome in outcomes if outcome is not None]
 

@@ -171,7 +171,7 @@ def read_again(
             break
         source = spec.source.read(chunk.descriptor)
         row_nos = pl.int_range(chunk.first_row, chunk.first_row + source.height, eager=True)
-        # Refused rows go before anything looks at them: among them may be one that kills whoever does.
+        # Refused rows are left out before anything reads them: one of them may kill the process that does.
         keep = ~row_nos.is_in(refused.whole.implode())
         prepared = prepare_rows(
             spec,

@@ -115,7 +115,7 @@ async def _append(
 async def _upsert(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
 ) -> Published:
-    """Update the rows whose key is there, and add the others; nobody else writes meanwhile, so both can be counted."""
+    """Update the rows whose key is there, and add the others; there are no other writers meanwhile, so both can be counted."""
     spec, target, handle = load.spec, load.target, load.handle
     scope = scope_of(spec, target, load.partition, WriteMode.UPSERT)
     partition = None if scope.partition_key is None else load.partition

@@ -298,7 +298,7 @@ def _made_by(statement: str) -> str:
 async def _drop_outdated(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:
     """Drop a table that a run has made for another row model, key or division, and that nothing has come into since.
 
-    Nothing was ever published into it, no load is at work on it, it is empty, and others have made nothing of it.
+    Nothing was ever published into it, no load is at work on it, it is empty, and no other object depends on it.
     """
     made_by = _made_by(_creation_sql(spec, contract))
     name = quoted(spec.target.schema_name, spec.target.table)

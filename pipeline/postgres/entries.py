@@ -1,4 +1,4 @@
-"""Whether ended loads stand in the ledger as they were written there, and not as an edit by hand has left them.
+"""Whether the ledger's entries of ended loads are as they were written, or were edited by hand.
 
 A later append, upsert, replay or verification goes by entries of earlier loads: by their content digests, states, sums. Each
 change by the rules notes the entry's digest anew, in its own transaction. No function commits.
@@ -28,7 +28,7 @@ class ChangedEntry:
 
 
 async def note_entries(connection: asyncpg.Connection, load_ids: Sequence[int]) -> None:
-    """Note how these loads stand in the ledger now: the last statements of a transaction that ends or changes them."""
+    """Note these loads' entries as they are now: the last statements of a transaction that ends or changes them."""
     if load_ids:
         await connection.execute(query("digest_chunks_of_loads"), list(load_ids))
         await connection.execute(query("digest_loads"), list(load_ids))

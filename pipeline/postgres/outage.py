@@ -19,9 +19,9 @@ __all__ = ["OutageGate"]
 class OutageGate:
     """The server's availability, as one run sees it.
 
-    Whoever loses a connection comes to `recover`. A server that answers at once lets it through: one lost connection is no
-    outage. Otherwise the gate closes for all, until the server answers or `outage_budget_s` is spent; `ended` is then told in a
-    sentence.
+    A worker that loses a connection comes to `recover`. A server that answers at once lets it through: one lost connection is
+    no outage. Otherwise the gate closes for all, until the server answers or `outage_budget_s` is spent; `ended` is then told
+    in a sentence.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class OutageGate:
         self._knocking: asyncio.Task[None] | None = None
         self._given_up: DatabaseUnavailable | None = None
         self.paused_s = 0.0
-        """Seconds that this run has waited for its server so far: nobody's retry budget is charged with them."""
+        """Seconds that this run has waited for its server so far: no retry budget is charged with them."""
         self.outages = 0
         """How often the server was away."""
 
@@ -52,7 +52,7 @@ class OutageGate:
         await self.passed()
 
     async def close(self) -> None:
-        """End the knocking; whoever still waits is on its way out too."""
+        """End the knocking; all that still wait are on their way out too."""
         if self._knocking is not None:
             self._knocking.cancel()
             await asyncio.gather(self._knocking, return_exceptions=True)

@@ -122,10 +122,10 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
     parent = quoted(target.name.schema_name, target.name.table)
     taken: tuple[type[Exception], ...] = (
         asyncpg.InvalidObjectDefinitionError,  # a partition of other bounds takes the rows
-        asyncpg.CheckViolationError,  # the one for all others has some of them
+        asyncpg.CheckViolationError,  # the DEFAULT partition has some of them
     )
     if default is not None:
-        taken = (*taken, asyncpg.LockNotAvailableError)  # somebody reads that one, and it takes the rows
+        taken = (*taken, asyncpg.LockNotAvailableError)  # another session reads the DEFAULT one, which takes the rows
     with contextlib.suppress(*taken):
         async with transaction(connection):
             await connection.execute(

@@ -2,7 +2,7 @@
 
 An input function may round (`1.239` as numeric(5,2)), read a word by the clock (`now`), leave out what comes twice (tsvector)
 or look a name up (regclass), and no count tells. So the server is asked to print each text again: what is not printed as it was
-written is another value, or may be one. Types that lose nothing of a value, in whichever way it is written, are not asked.
+written is another value, or may be one. Types that keep all of a value, in whichever way it is written, are not asked.
 """
 
 import re

@@ -214,7 +214,7 @@ def explain_refusal(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -
 def summarize(error: BaseException) -> str:
     """One line that names the error, the statement that met it, and the remedy; it holds no row value or secret.
 
-    Nothing of it is the server's text, nor that of a library, which may quote what it was given.
+    It holds no text of the server or of a library, which may quote what it was given.
     """
     if isinstance(error, asyncpg.PostgresError):
         statement = statement_of(error)

@@ -21,7 +21,7 @@ __all__ = ["PreparedLetters", "prepare_letters"]
 _OVERWRITES = (
     "a row before it in the source has the same key and stays; this one would overwrite it: edit it, or discard it"
 )
-_NO_ROW = "a line that is no row cannot be written: export it, make it a JSON object of columns, import it"
+_NO_ROW = "a line that is not a row cannot be written: export it, make it a JSON object of columns, import it"
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ def _require_known_columns(spec: TableSpec, job: ReplayJob, frame: pl.DataFrame)
     ]
     if unknown and spec.drift in (Drift.FREEZE, Drift.EVOLVE):
         raise SourceError(
-            f"the row has columns that the table does not have: {unknown}; mend their names, or take them out"
+            f"the row has columns that the table does not have: {unknown}; fix their names, or take them out"
         )
 
 

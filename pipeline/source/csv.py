@@ -197,7 +197,7 @@ class _Reader:
         start, end = int(records.starts[number]), int(records.ends[number])
         record = text[start:end]
         if (reason := records.damaged.get(start)) is not None:
-            raise SourceError(f"{self._origin}: the header {reason}; mend it, or skip it and declare the columns")
+            raise SourceError(f"{self._origin}: the header {reason}; fix it, or skip it and declare the columns")
         try:
             names = [(name or b"").decode() for name in fields_of(record, self._dialect, frozenset())]
         except (UnicodeDecodeError, BadEscape):
@@ -214,7 +214,7 @@ class _Reader:
         """Take these names, or raise SourceError for those that cannot be columns."""
         if len(names) > self._spec.columns_max:
             raise SourceError(
-                f"{self._origin}: {len(names):,} columns, {self._spec.columns_max:,} are allowed; mend the file's delimiters, "
+                f"{self._origin}: {len(names):,} columns, {self._spec.columns_max:,} are allowed; fix the file's delimiters, "
                 "or raise the source's columns_max"
             )
         places: dict[str, list[int]] = {}

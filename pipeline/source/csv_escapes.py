@@ -28,7 +28,7 @@ _FIRST_NOT_ASCII = 128
 
 
 class BadEscape(Exception):
-    """Why the escapes of a record cannot be read; quotes nothing of it."""
+    """Why the escapes of a record cannot be read; quotes none of it."""
 
 
 @dataclass(frozen=True)

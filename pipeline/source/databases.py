@@ -123,7 +123,7 @@ class PostgresDatabase(Database):
             self._open(self._driver.connect(self._address()))
             self._cursor.execute("select current_setting('quote_all_identifiers')")
             if self._cursor.fetchone()[0] != "off":
-                # The driver looks for the types by names that nobody quotes, once, as it connects.
+                # The driver looks for the types by unquoted names, once, as it connects.
                 self.close()
                 self._open(self._driver.connect(self._address("-c quote_all_identifiers=off")))
 

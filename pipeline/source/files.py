@@ -102,7 +102,7 @@ class FileSource(Source):
             # Said without the wildcards' escapes, as a person would write it.
             plain = self.path.format(landing=landing_dir, **values)
             raise SourceError(
-                f"no file {plain}; write it first (materialize the landing asset), or mend the spec's path"
+                f"no file {plain}; write it first (materialize the landing asset), or fix the spec's path"
             )
         if (variable := _VARIABLE.search(self.path)) is not None:
             folder, slash, _ = self.path[: variable.start()].rpartition("/")
@@ -124,7 +124,7 @@ def _require_inside(files: list[Path], root: Path) -> None:
     for file in files:
         if not file.resolve().is_relative_to(true_root):
             raise SourceError(
-                f"{file} is a link that leads out of {root}; put the file itself there, or mend the spec's path"
+                f"{file} is a link that leads out of {root}; put the file itself there, or fix the spec's path"
             )
 
 

@@ -59,7 +59,7 @@ class NdjsonFiles(TextFiles):
                 yield builder.frame([objects.of(line) for line in lines])
             except Unfit as unfit:
                 raise SourceError(
-                    f"{file.origin}: {unfit}, from row {row} on; mend the file, or raise the source's columns_max"
+                    f"{file.origin}: {unfit}, from row {row} on; fix the file, or raise the source's columns_max"
                 ) from None
             row += len(lines)
 

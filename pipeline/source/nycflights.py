@@ -59,7 +59,7 @@ def land_flights(days: Sequence[date], folder: Path) -> dict[str, int]:
             rows[day.isoformat()] = flown.height
     except OSError as error:
         raise SourceError(
-            f"{folder}: {error.strerror} after {len(rows)} of {len(days)} days; mend that (room, rights, ROWLEDGER_HOME) "
+            f"{folder}: {error.strerror} after {len(rows)} of {len(days)} days; fix that (room, rights, ROWLEDGER_HOME) "
             "and land them again"
         ) from None
     return rows

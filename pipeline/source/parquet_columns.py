@@ -96,7 +96,7 @@ def _is_exact(native: pl.DataType, kind: pa.DataType) -> bool:
 
 
 def _is_lossy(leaf: pl.DataType) -> bool:
-    """Whether polars makes nulls of values of the type, or nothing of it."""
+    """Whether polars makes nulls of values of the type, or does not read it."""
     return isinstance(leaf, pl.BaseExtension | pl.Time) or (
         isinstance(leaf, pl.Decimal) and leaf.precision > pl.Decimal(None).precision
     )

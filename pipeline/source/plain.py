@@ -27,7 +27,7 @@ PLAIN_TYPES = {type(None), bool, int, float, str, bytes, Decimal, date, datetime
 
 
 class Unfit(Exception):
-    """Why something is no row, or no value of one; its text quotes no value."""
+    """Why something is not a row, or no value of one; its text quotes no value."""
 
 
 def _refuse(value: object) -> object:

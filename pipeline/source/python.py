@@ -35,7 +35,7 @@ class PythonRows(SpooledSource):
 
     It is a generator, a generator of asyncio, or returns an iterable or one frame. Many rows are a list of such rows, a polars
     or pandas frame, an Arrow table or record batch, or any object that exports an Arrow stream; they may be mixed. Of a pandas
-    frame a named index becomes columns, and its missing values are nulls. An item that is no row becomes a dead letter.
+    frame a named index becomes columns, and its missing values are nulls. An item that is not a row becomes a dead letter.
 
     The same rows again make a rerun go on where an earlier one ended.
     """
@@ -116,7 +116,7 @@ class _Frames:
             kind, frames = type(error), traceback.format_tb(error.__traceback__)
         raise SourceError(
             f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self.rows + waiting_rows} rows; "
-            "the run's log has where; mend it and rerun",
+            "the run's log has where; fix it and rerun",
             source_traceback="".join(frames),
         )
 

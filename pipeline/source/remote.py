@@ -64,7 +64,7 @@ def files(template: str, values: Mapping[str, str], scope: Scope) -> Iterator[So
     paths = _found(store, f"{bucket}/", below, values, scheme)
     if not paths:
         raise SourceError(
-            f"no file {template.format(**values)}; write it first (materialize the landing asset), or mend the "
+            f"no file {template.format(**values)}; write it first (materialize the landing asset), or fix the "
             "spec's path"
         )
     for path in paths:

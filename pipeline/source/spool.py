@@ -113,7 +113,7 @@ class Spool:
                 raise NotEnoughSpace(
                     f"{file}: {error.strerror} while spooling {batch.nbytes:,} bytes; make room on that disk and rerun"
                 ) from None
-            raise SourceError(f"{file}: {error.strerror} while spooling; mend that folder and rerun") from None
+            raise SourceError(f"{file}: {error.strerror} while spooling; fix that folder and rerun") from None
         self._files += 1
         self._rows_digest.add(batch)
         status = file_status(file)

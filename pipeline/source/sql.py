@@ -130,7 +130,7 @@ class _Session:
             problem = f"failed: {refusal}"
         except Exception as error:  # noqa: BLE001 - of a driver; its text may quote rows or the URL
             problem = f"failed ({type(error).__name__})"
-        raise SourceError(f"{self._name}: {doing} {problem}; see to the database or mend the query, then rerun")
+        raise SourceError(f"{self._name}: {doing} {problem}; see to the database or fix the query, then rerun")
 
     def close(self) -> None:
         """Stop what is going on and close the connection, in bounded time; raises nothing."""
@@ -151,7 +151,7 @@ class _Session:
         def answer() -> None:
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
                 future.set_exception(error)
             else:
                 future.set_result(result)

@@ -25,4 +25,4 @@ def system_refusal(error: BaseException, *, when_missing: str = "write it again 
         return None
     if number == errno.ENOENT:
         return f"{os.strerror(number)}; {when_missing}"
-    return f"{os.strerror(number)} while reading it; the file itself may be sound: mend the cause and rerun"
+    return f"{os.strerror(number)} while reading it; the file itself may be sound: fix the cause and rerun"

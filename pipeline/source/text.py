@@ -109,7 +109,7 @@ class TextFiles(FileSource, SpooledSource):
         """Raise SourceError for a record of so many bytes that are too many."""
         if size > self.record_bytes_max:
             raise SourceError(
-                f"{file.origin}: a record of {size:,} bytes or more, {self.record_bytes_max:,} are allowed; mend the file's "
+                f"{file.origin}: a record of {size:,} bytes or more, {self.record_bytes_max:,} are allowed; fix the file's "
                 "line ends and quotes, or raise the source's record_bytes_max"
             )
 

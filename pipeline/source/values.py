@@ -41,7 +41,7 @@ _LINE_BYTES_MAX = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is no row: why, and the bytes that people shall see of it."""
+    """Something that is not a row: why, and the bytes that people shall see of it."""
 
     reason: str
     line: bytes
@@ -74,7 +74,7 @@ class FrameBuilder:
     def frame(self, rows: Sequence[_Row | Fault]) -> pl.DataFrame:
         """A row for each that was taken, in their order; raises Unfit when they have more columns than are allowed.
 
-        What is no row, or holds what no column can hold, has its reason in `FAULT` and what it is like in `LINE`.
+        What is not a row, or holds what no column can hold, has its reason in `FAULT` and what it is like in `LINE`.
         """
         try:
             return self._frame(rows)
@@ -136,7 +136,7 @@ def _row_of(item: object) -> _Row:
         case tuple() if hasattr(item, "_asdict"):
             return dict(item._asdict())
         case _:
-            raise Unfit(f"is no row: an item of type {type_name(item)}")
+            raise Unfit(f"is not a row: an item of type {type_name(item)}")
 
 
 def column_of(name: str, values: _Values) -> pl.Series:
@@ -215,7 +215,7 @@ def _fault(reason: str, item: object) -> Fault:
 
 
 def _likeness(item: object) -> str:
-    """What an item that is no row is like: its JSON, with the types' names for what has none."""
+    """What an item that is not a row is like: its JSON, with the types' names for what has none."""
     try:
         return json_text(plain_value(item, unfit=_like))
     except Exception:  # noqa: BLE001 - what an item of any class does when it is looked at

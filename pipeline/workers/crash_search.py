@@ -1,4 +1,4 @@
-"""Find the rows of a chunk, or the letters of a replay, that kill whoever takes them, by halving."""
+"""Find the rows of a chunk, or the letters of a replay, that kill their worker, by halving."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,7 +7,7 @@ from pipeline.model.outcome import IncidentKind
 __all__ = ["A_ROW_MAY_DO_IT", "DEATHS_OF_ONE_ROW", "find_crashing_rows"]
 
 DEATHS_OF_ONE_ROW = 3  # alone: workers may die of something else meanwhile, and no innocent row shall pay for it
-A_ROW_MAY_DO_IT = (  # a stall may as well be somebody's lock, and no row shall pay for that
+A_ROW_MAY_DO_IT = (  # a stall may as well come from another session's lock, and no row shall pay for that
     IncidentKind.CRASH,
     IncidentKind.SIGNAL,
     IncidentKind.OUT_OF_MEMORY,

@@ -75,7 +75,7 @@ class Pool:
         if self.deaths > self.limits.respawns_max and self.broken is None:
             self.broken = PoolBroken(
                 f"{self.deaths} workers died in this run, the respawn budget is {self.limits.respawns_max}; "
-                f"the last one {death.summary}. Read the incidents, mend the cause, rerun"
+                f"the last one {death.summary}. Read the incidents, fix the cause, rerun"
             )
             told = incident_of(IncidentKind.RESPAWN_BUDGET, os.getpid(), str(self.broken), job)
             await self.notice(told, job, None)

@@ -249,7 +249,7 @@ def test_what_was_mended_once_starts_one_run(
     job = definitions.resolve_job_def("events_replay")
     result = job.execute_in_process(instance=instance, run_config=more.run_config, raise_on_error=False)
     assert _failure(result).metadata["dead_letters"].value == 3
-    assert isinstance(tick(), dg.SkipReason), "what was refused again is open, and waits for another mend"
+    assert isinstance(tick(), dg.SkipReason), "what was refused again is open, and waits for another edit"
 
 
 def test_each_table_has_its_job_and_its_sensor() -> None:

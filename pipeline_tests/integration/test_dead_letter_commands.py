@@ -259,7 +259,7 @@ def test_letters_of_a_load_that_is_not_in_the_table_are_looked_at_and_no_more(
     marked = run("mark", "--table", "strict_readings", "--mended")
     assert marked.exit_code == 1
     assert (
-        "which is rejected, not in the table: mend the source or the table spec, and load the partition again"
+        "which is rejected, not in the table: fix the source or the table spec, and load the partition again"
         in marked.output
     )
     assert run("replay", "--table", "strict_readings").exit_code == 1

@@ -63,7 +63,7 @@ def test_good_rows_of_every_kind_are_loaded_and_the_others_are_dead_letters_with
         {"line": '{"sensor": 4, "value": "<object>"}'},
     ]
     assert [row["reason"] for row in letters[3:]] == [
-        "is no row: an item of type str",
+        "is not a row: an item of type str",
         "column 'value' holds a value of type object, which no column can hold",
     ]
     assert_nothing_left_over(database)

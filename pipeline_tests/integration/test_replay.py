@@ -294,7 +294,7 @@ def test_only_a_published_load_takes_rows_back(database: str, tmp_path: Path) ->
     report = replay(database, STRICT_READINGS)
 
     assert {outcome.result for outcome in report.outcomes} == {LetterResult.SKIPPED}
-    assert "is rejected, not in the table: mend the source" in report.outcomes[0].reason
+    assert "is rejected, not in the table: fix the source" in report.outcomes[0].reason
     assert set(states(database).values()) == {"open"}
 
 

@@ -86,7 +86,7 @@ def test_what_readers_see_stands_beside_the_attempt_that_failed(database: str, r
     assert f"events {DAY}: rejected at" in told.output
     assert "readers see 19 rows of" in told.output
     assert f"events {NEXT_DAY}: failed at" in told.output
-    assert "before a load was begun; readers see nothing of it" in told.output
+    assert "before a load was begun; readers see no rows of it" in told.output
     assert run("status").exit_code == 0
     assert run("status", "--partition", DAY).output.count(NEXT_DAY) == 0
 

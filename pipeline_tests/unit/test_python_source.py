@@ -230,7 +230,7 @@ def test_a_batch_of_wide_rows_is_not_collected_to_the_end(tmp_path: Path, monkey
     assert sum(chunk.rows for chunk in coming) == 256 - 64
 
 
-# ---- what is missing, and what is no row ----------------------------------------------------------------------------------
+# ---- what is missing, and what is not a row ----------------------------------------------------------------------------------
 
 
 def test_a_column_that_a_row_lacks_is_absent_however_the_rows_are_cut(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_what_is_no_row_is_one_with_a_reason_that_quotes_nothing(tmp_path: Path)
     assert [row["a"] for row in rows] == [1, None, None]
     assert [row[FAULT] for row in rows] == [
         None,
-        "is no row: an item of type str",
+        "is not a row: an item of type str",
         "column 'a' holds a value of type object, which no column can hold",
     ]
     assert [row[LINE] for row in rows] == [None, b'"a secret"', b'{"a": "<object>"}']
@@ -318,7 +318,7 @@ def test_pandas_columns_that_pyarrow_does_not_take_are_taken_value_by_value(tmp_
 def test_a_single_column_is_no_row_and_no_frame(tmp_path: Path, column: object) -> None:
     (row,) = rows_of(tmp_path, lambda _: iter([column]))
 
-    assert str(row[FAULT]).startswith("is no row: an item of type")
+    assert str(row[FAULT]).startswith("is not a row: an item of type")
 
 
 def test_a_lazy_frame_that_fails_is_named_without_its_text(tmp_path: Path) -> None:

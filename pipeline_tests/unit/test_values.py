@@ -315,11 +315,11 @@ def test_what_is_no_row_has_its_reason_and_its_likeness_and_its_neighbours_stay(
     assert made["a"].to_list() == [1, *[None] * len(unfit), 2]
     assert made[FAULT].to_list() == [
         None,
-        "is no row: an item of type int",
-        "is no row: an item of type str",
-        "is no row: an item of type tuple",
-        "is no row: an item of type NoneType",
-        "is no row: an item of type object",
+        "is not a row: an item of type int",
+        "is not a row: an item of type str",
+        "is not a row: an item of type tuple",
+        "is not a row: an item of type NoneType",
+        "is not a row: an item of type object",
         "has a column whose name is of type int",
         "has a column whose name begins with 'rowledger ', which is reserved",
         "column 'b' holds a value of type object, which no column can hold",

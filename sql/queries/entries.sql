@@ -1,5 +1,5 @@
 -- name: digest_chunks_of_loads
--- The first of two statements that note how loads stand in the ledger, after a change by the rules.
+-- The first of two statements that note a load's entry as it is now, after a change by the rules.
 update rowledger.load set chunks_digest = rowledger.digest_of_chunks(load_id) where load_id = any ($1::bigint[]);
 
 -- name: digest_loads

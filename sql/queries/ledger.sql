@@ -125,7 +125,7 @@ select written_rows, dead_lettered_rows, filtered_rows, added_rows, discarded_va
 where load_id = $1 and chunk_no = $2 and state = 'committed';
 
 -- name: forget_dead_letters
--- What an attempt that committed no rows had learned of a chunk; whoever writes the chunk learns it anew.
+-- What an attempt that committed no rows had learned of a chunk; the attempt that writes the chunk learns it anew.
 delete from rowledger.dead_letter where load_id = $1 and chunk_no = $2;
 
 -- name: insert_dead_letters
