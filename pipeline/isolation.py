@@ -19,12 +19,14 @@ from pipeline.postgres.copy import EncodedRows, copy_rows, encode_rows
 from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 from pipeline.postgres.round_trip import find_rewritten, rewritable
 from pipeline.postgres.sqlstate import (
+    ROWS_TO_BLAME,
     Verdict,
     copy_location,
     explain_refusal,
     identifiers,
     is_about_rows_for_sure,
-    is_raised,
+    is_of_its_row,
+    may_be_about_rows,
     server_text,
     sort_error,
 )
@@ -33,11 +35,9 @@ from pipeline.preparation.rows import Refusal
 __all__ = ["Copied", "copy_isolating"]
 
 _WINDOW_ROWS_MIN = 16
-_ROWS_TO_BLAME = 16  # until an error that may be of any row's is taken for the table's
 _SIEVE = "rowledger_sieve"
 _SIEVE_NO = "rowledger no"
 _CHECK_VIOLATION = "23514"
-_TOO_LARGE = "54000"  # for a page, an index, a jsonb document
 
 
 @dataclass(slots=True)
@@ -157,9 +157,9 @@ class _Copying:
         """Set a row aside; raises the error where it seems to be met by any row, as where a right is missing."""
         cause = _cause(error, self._columns)
         self._copied.refuse(int(self._offsets[position]), cause)
-        if self._has_taken or cause.column is not None or is_about_rows_for_sure(error) or is_raised(error):
+        if self._has_taken or cause.column is not None or is_of_its_row(error):
             return
-        if error.sqlstate != _TOO_LARGE and len(self._copied.refused) >= min(_ROWS_TO_BLAME, self._rows.height, most):
+        if len(self._copied.refused) >= min(ROWS_TO_BLAME, self._rows.height, most):
             raise error
 
     async def _copy(self, encoded: EncodedRows) -> asyncpg.PostgresError | None:
@@ -185,7 +185,7 @@ class _Copying:
                 on_sent=self._on_sent,
             )
         except asyncpg.PostgresError as error:
-            if sort_error(error, writes_rows=True) is not Verdict.ISOLATE:
+            if not may_be_about_rows(error):
                 raise
             # Released too: thousands of nested savepoints would use up the server's lock table.
             await self._connection.execute("rollback to savepoint rows_sent; release savepoint rows_sent")

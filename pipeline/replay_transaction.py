@@ -51,12 +51,11 @@ from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.session import Session
 from pipeline.postgres.session_settings import DURABLE
 from pipeline.postgres.sqlstate import (
-    Verdict,
     explain_refusal,
     identifiers,
     is_about_rows_for_sure,
+    may_be_about_rows,
     server_text,
-    sort_error,
 )
 from pipeline.preparation.letters import PreparedLetters, prepare_letters
 from pipeline.settings import WriterSettings
@@ -241,7 +240,7 @@ class _Writing:
                 undone = True
             except (asyncpg.PostgresError, _NotStored) as error:
                 is_the_servers = isinstance(error, asyncpg.PostgresError)
-                if is_the_servers and sort_error(error, writes_rows=True) is not Verdict.ISOLATE:
+                if is_the_servers and not may_be_about_rows(error):
                     raise
                 if is_the_servers and not is_about_rows_for_sure(error):
                     await self._connection.execute("rollback to savepoint rows_sent")

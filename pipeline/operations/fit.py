@@ -13,11 +13,12 @@ from pipeline.operations.control import Control
 from pipeline.operations.duplicates import set_rows_aside
 from pipeline.operations.findings import collisions, duplicate_keys, duplicates, orphans, unique_indexes
 from pipeline.operations.finished_load import FinishedLoad, read_repeated_load
-from pipeline.operations.rehearsal import may_be_about_rows, set_unindexable_aside
+from pipeline.operations.rehearsal import set_unindexable_aside
 from pipeline.operations.source_rows import Finding
 from pipeline.postgres.catalogue import add_key, add_unique_index, has_key
 from pipeline.postgres.constraints import UniqueIndex
 from pipeline.postgres.ledger import read_pending_chunks
+from pipeline.postgres.sqlstate import may_be_about_rows
 from pipeline.settings import WriterSettings
 
 __all__ = ["fit_to_others"]

@@ -28,7 +28,7 @@ from pipeline.operations.control import Control
 from pipeline.operations.finished_load import FinishedLoad, read_repeated_load
 from pipeline.operations.fit import fit_to_others
 from pipeline.operations.reconcile import budget_check, reconcile
-from pipeline.operations.rehearsal import may_be_about_rows, set_refused_aside
+from pipeline.operations.rehearsal import set_refused_aside
 from pipeline.operations.verify import verify_published
 from pipeline.operations.write_modes import publish_rows
 from pipeline.postgres.catalogue import (
@@ -45,7 +45,7 @@ from pipeline.postgres.publication import create_partition_statement, lock_targe
 from pipeline.postgres.queries import query
 from pipeline.postgres.replacement import read_staging_changes
 from pipeline.postgres.retry import may_retry
-from pipeline.postgres.sqlstate import is_raised, summarize
+from pipeline.postgres.sqlstate import is_raised, may_be_about_rows, summarize
 from pipeline.settings import WriterSettings
 
 __all__ = ["Verdict", "find_repeated", "finish_load"]

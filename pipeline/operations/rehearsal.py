@@ -21,21 +21,20 @@ from pipeline.postgres.ledger import read_pending_chunks
 from pipeline.postgres.publication import ensure_partition, insert_statement
 from pipeline.postgres.queries import query, quote_identifier
 from pipeline.postgres.sqlstate import (
+    ROWS_TO_BLAME,
     Verdict,
     explain_refusal,
     identifiers,
-    is_about_rows_for_sure,
-    is_raised,
+    is_of_its_row,
+    may_be_about_rows,
     server_text,
     sort_error,
 )
 from pipeline.preparation.rows import Refusal
 from pipeline.settings import WriterSettings
 
-__all__ = ["Rehearsed", "may_be_about_rows", "set_refused_aside", "set_unindexable_aside"]
+__all__ = ["Rehearsed", "set_refused_aside", "set_unindexable_aside"]
 
-_ROWS_TO_BLAME = 16  # until an error that may be of any row's is taken for the table's
-_TOO_LARGE = "54000"  # for a page or an index
 _REASONS_TOLD_MAX = 3
 
 Place = tuple[int, int]
@@ -49,11 +48,6 @@ class Rehearsed:
     pending: tuple[ChunkPlan, ...] = ()
     rows: int = 0
     why: str = ""
-
-
-def may_be_about_rows(error: BaseException) -> bool:
-    """Whether single rows may be to blame for what a statement that writes them has met."""
-    return isinstance(error, asyncpg.PostgresError) and sort_error(error, writes_rows=True) is Verdict.ISOLATE
 
 
 async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Rehearsed:
@@ -256,9 +250,9 @@ class _Rehearsal:
     def _blame(self, place: Place, error: asyncpg.PostgresError) -> None:
         """Take a row for refused; raises the error where it seems to be met by any row, as where a right is missing."""
         self._refused[place] = error
-        if self._has_taken or is_about_rows_for_sure(error) or is_raised(error) or error.sqlstate == _TOO_LARGE:
+        if self._has_taken or is_of_its_row(error):
             return
-        if len(self._refused) >= min(_ROWS_TO_BLAME, self._rows_max):
+        if len(self._refused) >= min(ROWS_TO_BLAME, self._rows_max):
             raise error
 
     async def _why_not(self, condition: str) -> asyncpg.PostgresError | None:
@@ -267,7 +261,7 @@ class _Rehearsal:
         try:
             await self._connection.execute(self._statement(condition))
         except asyncpg.PostgresError as error:
-            if sort_error(error, writes_rows=True) is not Verdict.ISOLATE:
+            if not may_be_about_rows(error):
                 raise
             await self._connection.execute("rollback to savepoint rehearsed; release savepoint rehearsed")
             return error

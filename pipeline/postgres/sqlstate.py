@@ -14,6 +14,7 @@ import asyncpg
 from pipeline.postgres.statements import said_by_server, statement_of
 
 __all__ = [
+    "ROWS_TO_BLAME",
     "CopyLocation",
     "Verdict",
     "copy_location",
@@ -21,12 +22,17 @@ __all__ = [
     "identifiers",
     "is_about_rows_for_sure",
     "is_connection_loss",
+    "is_of_its_row",
     "is_raised",
+    "may_be_about_rows",
     "server_text",
     "sort_error",
     "sqlstate_of",
     "summarize",
 ]
+
+ROWS_TO_BLAME = 16
+"""Rows refused, none taken, until an error that is not `is_of_its_row` is held to be met by any row."""
 
 _SERVER_TEXT_CHARS_MAX = 8_000
 # Exceptions whose text is the system's or asyncpg's own. Among asyncpg's, those of a ValueError quote an argument.
@@ -62,6 +68,7 @@ _ISOLATE_CLASSES = ("22", "23")
 # does not like (42, XX), what a function in a CHECK has to say (any).
 _CLASSES_OF_NO_ROW = ("08", "25", "28", "2D", "3D", "40", "53", "57", "58", "72", "F0")
 _CODES_OF_NO_ROW = frozenset({"55P03", "XX001", "XX002"})
+_TOO_LARGE = "54000"  # for a page, an index, a jsonb document
 
 # Procedural languages, by the source file that an error of theirs comes from: what a function of the database raises, or runs
 # into, has any SQLSTATE that its author likes, and names of columns and constraints that may be values.
@@ -148,6 +155,16 @@ def is_raised(error: BaseException) -> bool:
 def is_about_rows_for_sure(error: asyncpg.PostgresError) -> bool:
     """Whether no statement without rows could have met it: a value, or a constraint."""
     return (error.sqlstate or "").startswith(_ISOLATE_CLASSES)
+
+
+def may_be_about_rows(error: BaseException) -> bool:
+    """Whether single rows may be to blame for what a statement that writes them has met."""
+    return sort_error(error, writes_rows=True) is Verdict.ISOLATE
+
+
+def is_of_its_row(error: asyncpg.PostgresError) -> bool:
+    """Whether the one row that was written is to blame: for a value, a constraint, its size, or what a function raised."""
+    return is_about_rows_for_sure(error) or is_raised(error) or error.sqlstate == _TOO_LARGE
 
 
 def is_connection_loss(error: BaseException) -> bool:
