@@ -21,15 +21,8 @@ from pipeline.model.letter import Stage
 from pipeline.model.outcome import Replayed
 from pipeline.model.replay_job import ReplayJob
 from pipeline.model.table import TableSpec, WriteMode
-from pipeline.postgres.catalogue import (
-    LEDGER_SCHEMA,
-    Target,
-    create_staging,
-    drop_staging,
-    ensure_target,
-    partition_predicate,
-    quoted,
-)
+from pipeline.postgres.bounds import partition_predicate
+from pipeline.postgres.catalogue import Target, ensure_target
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.copy import encode_rows
 from pipeline.postgres.dead_letters import (
@@ -47,7 +40,7 @@ from pipeline.postgres.dead_letters import (
 )
 from pipeline.postgres.entries import is_entry_as_written, note_entries
 from pipeline.postgres.publication import insert_statement, lock_target_against_writers, same_key
-from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 from pipeline.postgres.session import Session
 from pipeline.postgres.session_settings import DURABLE
 from pipeline.postgres.sqlstate import (
@@ -57,6 +50,7 @@ from pipeline.postgres.sqlstate import (
     may_be_about_rows,
     server_text,
 )
+from pipeline.postgres.staging import create_staging, drop_staging
 from pipeline.preparation.letters import PreparedLetters, prepare_letters
 from pipeline.settings import WriterSettings
 

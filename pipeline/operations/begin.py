@@ -17,7 +17,7 @@ from pipeline.model.partition import Partition
 from pipeline.model.states import LoadState
 from pipeline.model.table import TableSpec, column_names
 from pipeline.operations.control import Control
-from pipeline.postgres.catalogue import Target, create_staging
+from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.evolution import align_staging
 from pipeline.postgres.ledger import (
@@ -39,6 +39,7 @@ from pipeline.postgres.locks import brief_locks
 from pipeline.postgres.migrate import require_current_ledger
 from pipeline.postgres.replacement import read_staging_changes
 from pipeline.postgres.session import transaction
+from pipeline.postgres.staging import create_staging
 from pipeline.settings import WriterSettings
 
 __all__ = ["Beginning", "BegunLoad"]

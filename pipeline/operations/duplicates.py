@@ -33,10 +33,9 @@ from pipeline.operations.source_rows import (
     read_values,
 )
 from pipeline.operations.threads import in_thread
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, quoted
 from pipeline.postgres.chunk_ledger import LoadHandle, record_dead_letters
 from pipeline.postgres.copy import copy_rows, encode_rows
-from pipeline.postgres.queries import query
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quoted
 from pipeline.settings import WriterSettings
 
 __all__ = ["TooManySetAside", "set_rows_aside"]

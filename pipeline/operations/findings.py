@@ -10,11 +10,12 @@ from pipeline.model.letter import Stage
 from pipeline.model.partition import Partition
 from pipeline.model.table import TableSpec, WriteMode
 from pipeline.operations.source_rows import GROUP, Finding
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, partition_predicate, quoted
+from pipeline.postgres.bounds import partition_predicate
+from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.constraints import ForeignKey, UniqueIndex
 from pipeline.postgres.publication import same_key
-from pipeline.postgres.queries import quote_identifier
+from pipeline.postgres.queries import LEDGER_SCHEMA, quote_identifier, quoted
 
 __all__ = ["collisions", "duplicate_keys", "duplicates", "orphans", "unique_indexes"]
 

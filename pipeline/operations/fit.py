@@ -15,10 +15,10 @@ from pipeline.operations.findings import collisions, duplicate_keys, duplicates,
 from pipeline.operations.finished_load import FinishedLoad, read_repeated_load
 from pipeline.operations.rehearsal import set_unindexable_aside
 from pipeline.operations.source_rows import Finding
-from pipeline.postgres.catalogue import add_key, add_unique_index, has_key
 from pipeline.postgres.constraints import UniqueIndex
 from pipeline.postgres.ledger import read_pending_chunks
 from pipeline.postgres.sqlstate import may_be_about_rows
+from pipeline.postgres.staging import add_key, add_unique_index, has_key
 from pipeline.settings import WriterSettings
 
 __all__ = ["fit_to_others"]

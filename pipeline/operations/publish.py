@@ -31,21 +31,16 @@ from pipeline.operations.reconcile import budget_check, reconcile
 from pipeline.operations.rehearsal import set_refused_aside
 from pipeline.operations.verify import verify_published
 from pipeline.operations.write_modes import publish_rows
-from pipeline.postgres.catalogue import (
-    LEDGER_SCHEMA,
-    Target,
-    drop_staging,
-    has_key,
-    partition_predicate,
-    quoted,
-)
+from pipeline.postgres.bounds import partition_predicate
+from pipeline.postgres.catalogue import Target
 from pipeline.postgres.evolution import add_columns
 from pipeline.postgres.ledger import ChunkTotals, end_load, read_chunk_totals, read_pending_chunks
 from pipeline.postgres.publication import create_partition_statement, lock_target_against_writers
-from pipeline.postgres.queries import query
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quoted
 from pipeline.postgres.replacement import read_staging_changes
 from pipeline.postgres.retry import may_retry
 from pipeline.postgres.sqlstate import is_raised, may_be_about_rows, summarize
+from pipeline.postgres.staging import drop_staging, has_key
 from pipeline.settings import WriterSettings
 
 __all__ = ["Verdict", "find_repeated", "finish_load"]

@@ -15,11 +15,11 @@ from pipeline.model.table import WriteMode
 from pipeline.operations.duplicates import set_rows_aside
 from pipeline.operations.finished_load import FinishedLoad, read_repeated_load
 from pipeline.operations.source_rows import GROUP, Finding
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, partition_predicate, quoted
+from pipeline.postgres.bounds import partition_predicate
 from pipeline.postgres.evolution import add_columns
 from pipeline.postgres.ledger import read_pending_chunks
 from pipeline.postgres.publication import ensure_partition, insert_statement
-from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 from pipeline.postgres.sqlstate import (
     ROWS_TO_BLAME,
     Verdict,

@@ -14,9 +14,8 @@ from pipeline.model.table import TableSpec
 from pipeline.postgres.attempts import KnownTable, read_unknown_partitions
 from pipeline.postgres.attempts import read_known_tables as read_ledger_tables
 from pipeline.postgres.attempts import read_status as read_ledger_status
-from pipeline.postgres.catalogue import quoted
 from pipeline.postgres.ledger_reader import ledger_reader
-from pipeline.postgres.queries import query
+from pipeline.postgres.queries import query, quoted
 from pipeline.settings import WriterSettings
 
 __all__ = ["KeptIncident", "count_rows", "read_incidents", "read_known_tables", "read_status", "require_recorded"]

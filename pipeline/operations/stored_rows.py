@@ -11,9 +11,9 @@ from pipeline.errors import DiscrepancyFound
 from pipeline.operations.finished_load import FinishedLoad
 from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
 from pipeline.operations.sums import Scope
-from pipeline.postgres.catalogue import drop_staging
 from pipeline.postgres.ledger import ChunkTotals
 from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.staging import drop_staging
 
 __all__ = ["hear_deferred", "require_kept", "require_same", "require_stored", "store_rows"]
 

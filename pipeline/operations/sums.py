@@ -14,7 +14,8 @@ from pipeline.contract.fingerprint import Fingerprint
 from pipeline.model.partition import Partition
 from pipeline.model.table import TableSpec, WriteMode
 from pipeline.operations.reconcile import Measured, measure_relation
-from pipeline.postgres.catalogue import Target, partition_predicate
+from pipeline.postgres.bounds import partition_predicate
+from pipeline.postgres.catalogue import Target
 from pipeline.postgres.ledger import read_chunk_fingerprints, read_chunk_totals
 from pipeline.postgres.queries import query
 

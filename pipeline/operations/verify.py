@@ -15,7 +15,8 @@ from pipeline.model.report import Check, CheckName
 from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
 from pipeline.operations.sums import read_expected, scope_of
-from pipeline.postgres.catalogue import Target, partition_predicate, read_target
+from pipeline.postgres.bounds import partition_predicate
+from pipeline.postgres.catalogue import Target, read_target
 from pipeline.postgres.entries import read_changed_entries
 from pipeline.postgres.evolution import with_columns
 from pipeline.postgres.ledger import ChunkTotals, read_chunk_totals

@@ -15,7 +15,7 @@ from pipeline.operations.finished_load import FinishedLoad
 from pipeline.operations.reconcile import Measured, measure_relation
 from pipeline.operations.stored_rows import hear_deferred, require_kept, require_same, require_stored, store_rows
 from pipeline.operations.sums import Base, Scope, ensure_base, scope_of
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, partition_predicate, quoted
+from pipeline.postgres.bounds import partition_predicate
 from pipeline.postgres.entries import note_entries
 from pipeline.postgres.ledger import ChunkTotals
 from pipeline.postgres.publication import (
@@ -27,7 +27,7 @@ from pipeline.postgres.publication import (
     publish_by_swap,
     same_key,
 )
-from pipeline.postgres.queries import query
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quoted
 from pipeline.postgres.replacement import read_attach_obstacle, read_swap_obstacle
 from pipeline.postgres.retry import retrying
 from pipeline.postgres.session import transaction

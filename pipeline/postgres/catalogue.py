@@ -1,9 +1,8 @@
-"""The target table and the staging tables: read, create, compare. No function commits."""
+"""The target table: read, created from the contract, compared with it. No function commits."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
 
 import asyncpg
 
@@ -13,32 +12,16 @@ from pipeline.model.condition import Equals, Window
 from pipeline.model.division import Partition
 from pipeline.model.partition import DynamicPartitions, StaticPartitions, TimeWindowPartitions
 from pipeline.model.table import QualifiedName, TableSpec, WriteMode
-from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.constraints import ForeignKey, UniqueIndex, read_foreign_keys, read_unique_indexes
 from pipeline.postgres.matching import match_columns
-from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quote_literal, quoted
+from pipeline.postgres.queries import query, quote_identifier, quoted
 from pipeline.postgres.row_security import require_all_rows
 
 __all__ = [
-    "BOUNDS_CONSTRAINT",
-    "LEDGER_SCHEMA",
-    "OWN_BOUNDS_CONSTRAINT",
     "Target",
-    "add_key",
-    "add_unique_index",
-    "create_staging",
-    "drop_staging",
     "ensure_target",
-    "has_key",
-    "partition_bounds",
-    "partition_predicate",
-    "printed_bounds",
-    "quoted",
     "read_target",
 ]
-
-BOUNDS_CONSTRAINT = "rowledger_bounds"
-OWN_BOUNDS_CONSTRAINT = "rowledger_own_bounds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,132 +134,6 @@ async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract:
         identities={row[0]: row[1] for row in await connection.fetch(query("identity_columns"), found["oid"])},
         is_ours=found["is_ours"],
     )
-
-
-async def create_staging(
-    connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition
-) -> None:
-    """A logged table of the target's shape without indexes, which takes only rows of this partition.
-
-    An identity column that the contract does not have is filled from the target's own sequence where the staging table may
-    be attached; elsewhere the insert into the target fills it.
-    """
-    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    checks = ""
-    if predicate := partition_predicate(target, partition):
-        present = "".join(
-            f"{quote_identifier(condition.column)} is not null and " for condition in partition.conditions
-        )
-        checks = f", constraint {BOUNDS_CONSTRAINT} check ({present}{predicate})"
-    name = quoted(target.name.schema_name, target.name.table)
-    beside = await connection.fetchrow(query("beside_like"), name)
-    if beside["own_bounds"]:
-        checks += f", constraint {OWN_BOUNDS_CONSTRAINT} check ({beside['own_bounds']})"
-    try:
-        await connection.execute(
-            f"create table {staging} (like {name}"
-            f" including all excluding indexes excluding identity excluding statistics{checks})"
-        )
-    except asyncpg.FeatureNotSupportedError:
-        raise TargetMismatch(
-            f"target {target.name} cannot be copied as a staging table: one of its CHECK constraints speaks of the whole row "
-            f"({target.name.table} or {target.name.table}.*); let it name the columns, then rerun"
-        ) from None
-    for column in beside["identities"]:
-        if column not in target.column_types:
-            fill = (
-                f"set default nextval({quote_literal(target.identities[column])}::regclass)"
-                if target.takes_partitions_of(partition)
-                else "drop not null"
-            )
-            await connection.execute(f"alter table {staging} alter column {quote_identifier(column)} {fill}")
-
-
-async def drop_staging(connection: asyncpg.Connection, staging_table: str) -> None:
-    """Drop a staging table, if it is still there."""
-    await connection.execute(f"drop table if exists {quoted(LEDGER_SCHEMA, staging_table)}")
-
-
-async def has_key(connection: asyncpg.Connection, handle: LoadHandle) -> bool:
-    """Whether the staging table has its primary key already."""
-    return bool(await connection.fetchval(query("has_primary_key"), quoted(LEDGER_SCHEMA, handle.staging_table)))
-
-
-async def add_key(connection: asyncpg.Connection, handle: LoadHandle, key: Sequence[str]) -> None:
-    """Make the key columns the staging table's primary key; raises UniqueViolationError when two rows share one."""
-    columns = ", ".join(quote_identifier(name) for name in key)
-    await connection.execute(f"alter table {quoted(LEDGER_SCHEMA, handle.staging_table)} add primary key ({columns})")
-
-
-async def add_unique_index(connection: asyncpg.Connection, handle: LoadHandle, number: int, index: UniqueIndex) -> None:
-    """The target's unique index, on the staging table; raises UniqueViolationError when two rows share what it keeps unique."""
-    await connection.execute(
-        f"create unique index if not exists {quote_identifier(f'{handle.staging_table}_unique_{number}')} "
-        f"on {quoted(LEDGER_SCHEMA, handle.staging_table)} using {index.definition}"
-    )
-
-
-def partition_predicate(target: Target, partition: Partition) -> str | None:
-    """SQL that is true for exactly the partition's rows; None for a table that is loaded whole."""
-    terms = []
-    for condition in partition.conditions:
-        column = quote_identifier(condition.column)
-        # Without its length: a cast to varchar(3) would cut a longer key short, and so ask for the rows of another one.
-        type_sql = replace(target.column_types[condition.column], length=None).sql
-        bounds = [_constant(value, quote_literal) for value in _bound_values(target, condition)]
-        for operator, bound in zip((">=", "<") if len(bounds) > 1 else ("=",), bounds, strict=True):
-            terms.append(f"{column} {operator} {bound}::{type_sql}")
-    return " and ".join(terms) or None
-
-
-def partition_bounds(target: Target, partition: Partition) -> str:
-    """The bounds of a partition that the target takes, as SQL for ATTACH."""
-    return _bounds(target, partition, quote_literal)
-
-
-def printed_bounds(target: Target, partition: Partition) -> str:
-    """The same bounds as pg_get_expr prints them in a session of ours: to compare with, and never to be run."""
-    return _bounds(target, partition, lambda text: "'" + text.replace("'", "''") + "'")
-
-
-def _bounds(target: Target, partition: Partition, quote: Callable[[str], str]) -> str:
-    (condition,) = partition.conditions
-    bounds = [_constant(value, quote) for value in _bound_values(target, condition)]
-    return f"FOR VALUES FROM ({bounds[0]}) TO ({bounds[1]})" if len(bounds) > 1 else f"FOR VALUES IN ({bounds[0]})"
-
-
-def _bound_values(target: Target, condition: Window | Equals) -> list[object]:
-    """The two bounds of a window, or the one value; raises TargetMismatch for a key that the column cannot hold.
-
-    An integer is one only where PostgreSQL prints it without quotes: if it is not negative, and of the type integer.
-    """
-    column_type = target.column_types[condition.column]
-    if isinstance(condition, Window):
-        return list(condition.bounds(column_type.name))
-    value = condition.value(column_type.name)
-    too_long = isinstance(value, str) and column_type.length is not None and len(value) > column_type.length
-    if too_long or (column_type.name is TypeName.ENUM and value not in column_type.labels):
-        raise TargetMismatch(
-            f"target {target.name}: its column {condition.column} is {column_type.sql} and cannot hold the partition key "
-            f"{condition.text!r}; alter the column or the key"
-        )
-    is_bare = isinstance(value, bool) or (
-        isinstance(value, int) and value >= 0 and column_type.name is TypeName.INTEGER
-    )
-    return [value if is_bare or isinstance(value, date) else str(value)]
-
-
-def _constant(value: object, quote: Callable[[str], str]) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case datetime():
-            text = value.isoformat(" ")
-            return quote(text.removesuffix(":00") if text.endswith("+00:00") else text)
-        case _:
-            return quote(str(value))
 
 
 async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:

@@ -11,10 +11,10 @@ import asyncpg
 
 from pipeline.errors import MissingPrivilege, SourceError, TargetMismatch
 from pipeline.model.column import TABLE_COLUMNS_MAX, Column
-from pipeline.postgres.catalogue import LEDGER_SCHEMA, Target, quoted
+from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.matching import column_type_of
-from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 
 __all__ = ["add_columns", "align_staging", "plan_columns", "with_columns"]
 

@@ -4,9 +4,9 @@ import contextlib
 
 import asyncpg
 
-from pipeline.postgres.catalogue import drop_staging
 from pipeline.postgres.locks import brief_locks
 from pipeline.postgres.queries import LEDGER_SCHEMA, query, quoted
+from pipeline.postgres.staging import drop_staging
 
 __all__ = ["discard_staging", "sweep_staging"]
 

@@ -15,21 +15,14 @@ import asyncpg
 from pipeline.errors import TargetMismatch
 from pipeline.model.division import Partition
 from pipeline.model.table import QualifiedName
-from pipeline.postgres.catalogue import (
-    BOUNDS_CONSTRAINT,
-    LEDGER_SCHEMA,
-    OWN_BOUNDS_CONSTRAINT,
-    Target,
-    drop_staging,
-    partition_bounds,
-    partition_predicate,
-    quoted,
-)
+from pipeline.postgres.bounds import partition_bounds, partition_predicate
+from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
-from pipeline.postgres.queries import query, quote_identifier
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 from pipeline.postgres.replacement import read_attach_obstacle, read_attached, read_grants, read_swap_obstacle
 from pipeline.postgres.session import transaction
 from pipeline.postgres.sqlstate import summarize
+from pipeline.postgres.staging import BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT, drop_staging
 
 __all__ = [
     "create_partition_statement",

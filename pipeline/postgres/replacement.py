@@ -11,16 +11,11 @@ from typing import Any
 import asyncpg
 
 from pipeline.model.division import Partition
-from pipeline.postgres.catalogue import (
-    BOUNDS_CONSTRAINT,
-    LEDGER_SCHEMA,
-    Target,
-    partition_predicate,
-    printed_bounds,
-    quoted,
-)
+from pipeline.postgres.bounds import partition_predicate, printed_bounds
+from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
-from pipeline.postgres.queries import query
+from pipeline.postgres.queries import LEDGER_SCHEMA, query, quoted
+from pipeline.postgres.staging import BOUNDS_CONSTRAINT
 
 __all__ = ["read_attach_obstacle", "read_attached", "read_grants", "read_staging_changes", "read_swap_obstacle"]
 

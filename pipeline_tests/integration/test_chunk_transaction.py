@@ -16,9 +16,10 @@ from pipeline.failpoints import FailpointError
 from pipeline.model.manifest import Manifest
 from pipeline.model.outcome import AlreadyCommitted, Committed
 from pipeline.model.source import Scope
-from pipeline.postgres.catalogue import Target, create_staging, ensure_target
+from pipeline.postgres.catalogue import Target, ensure_target
 from pipeline.postgres.ledger import insert_load, take_over_load
 from pipeline.postgres.session import Session, connect
+from pipeline.postgres.staging import create_staging
 from pipeline.settings import WriterSettings
 from pipeline_tests.loading import fetch, fetch_value, set_failpoints, wait_until
 from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, write_source

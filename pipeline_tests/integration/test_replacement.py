@@ -11,10 +11,11 @@ from pipeline.model.column import Column, ColumnType, TypeName
 from pipeline.model.division import Partition
 from pipeline.model.partition import StaticPartitions
 from pipeline.model.table import QualifiedName
-from pipeline.postgres.catalogue import Target, add_key, create_staging
+from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.publication import publish_by_attach, publish_by_swap
 from pipeline.postgres.replacement import read_attach_obstacle, read_swap_obstacle
+from pipeline.postgres.staging import add_key, create_staging
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
 from pipeline_tests.tables_for_tests import (
     DAY,

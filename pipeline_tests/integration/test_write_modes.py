@@ -19,9 +19,10 @@ from pipeline.model.partition import StaticPartitions
 from pipeline.model.report import CheckName, PartitionReport
 from pipeline.model.table import QualifiedName, TableSpec, WriteMode
 from pipeline.operations.verify import run_verify
-from pipeline.postgres.catalogue import Target, create_staging
+from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.publication import publish_by_attach
+from pipeline.postgres.staging import create_staging
 from pipeline_tests.loading import (
     Recorder,
     assert_nothing_left_over,
