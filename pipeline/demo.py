@@ -7,6 +7,7 @@ and loaded while a worker is killed in the middle of its COPY. At last its dead 
 import asyncio
 import json
 import re
+import shlex
 import subprocess
 import sys
 from datetime import date
@@ -17,7 +18,7 @@ import polars as pl
 from rich.console import Console
 
 from pipeline.commands.dead_letters import letter_table
-from pipeline.commands.status import balance_table, incident_table
+from pipeline.commands.status import incident_table, print_balance
 from pipeline.errors import DiscrepancyFound, RowledgerError
 from pipeline.model.dead_letters import LetterSelection
 from pipeline.operations.dead_letters import list_letters
@@ -63,7 +64,7 @@ def _load_january() -> None:
     _materialize("flights_landing,flights", "--partition-range", JANUARY)
     url = target_url()
     rows = [row for row in read_status(url, "flights") if row.partition_key.startswith("2013-01-")]
-    console.print(balance_table(rows))
+    print_balance(rows)
     published = [row.published for row in rows if row.published is not None]
     enqueued = sum(found.enqueued_rows for found in published)
     written = sum(found.written_rows for found in published)
@@ -82,7 +83,8 @@ def _load_damaged_day() -> None:
     (status,) = read_status(url, "flights", [key])
     letters, _ = list_letters(url, "flights", LetterSelection(partitions=(key,)))
     incidents = read_incidents(url, "flights", partition=key)
-    console.print(balance_table([status]), letter_table(letters), incident_table(incidents))
+    print_balance([status])
+    console.print(letter_table(letters), incident_table(incidents))
     published = status.published
     if (
         published is None
@@ -108,7 +110,7 @@ def _mend_damaged_day() -> None:
     _rowledger("replay", "--table", "flights", "--partition", key, "--state", "mended")
     url = target_url()
     (status,) = read_status(url, "flights", [key])
-    console.print(balance_table([status]))
+    print_balance([status])
     published = status.published
     if published is None or (published.missing_rows, published.dead_lettered_rows) != (0, 1):
         raise DiscrepancyFound(f"1 of {DAMAGED_ROWS} dead letters should be left; the ledger has: {published}")
@@ -135,7 +137,7 @@ def _mend(file: Path) -> None:
 def _rowledger(*arguments: str) -> None:
     """Run one of the commands for dead letters."""
     command = ["-m", "pipeline", "dead-letters", *arguments]
-    click.echo(f"$ rowledger {' '.join(command[2:])}")
+    click.echo(f"$ rowledger {shlex.join(command[2:])}")
     subprocess.run([sys.executable, *command], env=child_environment(), check=False)  # noqa: S603 - our own command
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import click
 from rich import box
@@ -15,9 +15,10 @@ from pipeline.model.status import Attempt, AttemptState, PartitionStatus
 from pipeline.operations.status import KeptIncident, read_incidents, read_status
 from pipeline.postgres.database import existing_url
 
-__all__ = ["balance_table", "incident_table", "incidents", "status"]
+__all__ = ["incident_table", "incidents", "print_balance", "status"]
 
 _PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+_WIDTH_MAX = 10_000  # columns, of a terminal on which any table fits
 _RUN_CHARACTERS = 8  # of a run's id, as Dagster's own pages shorten it
 _SUMMED = ("enqueued_rows", "written_rows", "dead_lettered_rows", "filtered_rows", "added_rows", "missing_rows")
 
@@ -50,7 +51,7 @@ def status(
     if as_json:
         click.echo(json.dumps(_as_json(shown), indent=2, default=_plain))
     elif shown:
-        _console().print(balance_table(shown))
+        print_balance(shown)
         for line in attempt_lines(shown):
             click.echo(line)
     else:
@@ -73,14 +74,30 @@ def incidents(*, table_name: str, partition: str | None, as_json: bool) -> None:
     _console().print(incident_table(found) if found else f"{of}: the latest loads have no incidents")
 
 
-def balance_table(rows: Sequence[PartitionStatus]) -> Table:
-    """What readers see of each partition, and the sum; partitions that are not published have no figures."""
+def print_balance(rows: Sequence[PartitionStatus]) -> None:
+    """Print what readers see of each partition, and the sum; partitions that are not published have no figures.
+
+    A terminal that is too narrow for it gets shorter headings and times, and no runs, which the lines of failed attempts name.
+    One that is too narrow even so wraps the lines itself: nothing is cut off.
+    """
+    console = _console()
+    wide = console.width >= _width(table := _balance_table(rows, narrow=False))
+    shown = table if wide else _balance_table(rows, narrow=True)
+    Console(width=max(console.width, _width(shown))).print(shown)
+
+
+def _width(table: Table) -> int:
+    return Console(width=_WIDTH_MAX).measure(table).maximum
+
+
+def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
     tables = sorted({row.table for row in rows})
     shown = Table(
         title=f"table {', '.join(tables)}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_footer=True,
+        show_edge=False,
         pad_edge=False,
         collapse_padding=True,
     )
@@ -102,18 +119,22 @@ def balance_table(rows: Sequence[PartitionStatus]) -> Table:
     numbers["worker deaths"] = [row.latest.incidents for row in rows]
     optional = ("added", "filtered", "worker deaths")
     numbers = {name: values for name, values in numbers.items() if name not in optional or any(values)}
+    break_ = "\n" if narrow else " "
     for name in leading:
         shown.add_column(name, no_wrap=True)
-    shown.add_column("published (UTC)", min_width=10)
+    shown.add_column(f"published{break_}(UTC)", no_wrap=True)
     for name, values in numbers.items():
-        shown.add_column(name, f"{sum(value or 0 for value in values):,}", justify="right", min_width=6)
-    shown.add_column("run", no_wrap=True, min_width=_RUN_CHARACTERS)
-    shown.add_column("latest attempt", min_width=9)
+        total = f"{sum(value or 0 for value in values):,}"
+        shown.add_column(name.replace(" ", break_), total, justify="right", no_wrap=True)
+    if not narrow:
+        shown.add_column("run", no_wrap=True)
+    shown.add_column(f"latest{break_}attempt", no_wrap=True)
+    time_of = _short_time if narrow else _minute
     for index, row in enumerate(rows):
         figures = ["-" if (value := values[index]) is None else f"{value:,}" for values in numbers.values()]
-        when, run = ("-", "-") if row.published is None else (_minute(row.published.published_at), row.published.run_id)
+        when, run = ("-", "-") if row.published is None else (time_of(row.published.published_at), row.published.run_id)
         texts = [values[index] for values in leading.values()]
-        cells = (*texts, when, *figures, _short(run), str(row.latest.state))
+        cells = (*texts, when, *figures, *(() if narrow else (_short(run),)), str(row.latest.state))
         shown.add_row(*map(Text, cells))  # a text of its own: brackets and colons in it are no markup
     return shown
 
@@ -180,6 +201,10 @@ def _as_json(rows: Sequence[PartitionStatus]) -> dict[str, object]:
 
 def _minute(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M}"
+
+
+def _short_time(at: datetime) -> str:
+    return f"{at:%m-%d %H:%M}" if at.year == datetime.now(UTC).year else f"{at:%Y-%m-%d}"
 
 
 def _short(run_id: str | None) -> str:

@@ -67,8 +67,10 @@ def _verify(spec: TableSpec, keys: list[str] | None) -> dg.AssetCheckResult:
         metadata[DISCREPANCIES] = dg.MetadataValue.json(dict(named(failed)))
     return dg.AssetCheckResult(
         passed=not failed,
-        description=lines(failed)
-        if failed
-        else f"{len(verifications)} published partitions are as the ledger has them",
+        description=lines(failed) if failed else f"{_published(len(verifications))} as the ledger has them",
         metadata=metadata,
     )
+
+
+def _published(partitions: int) -> str:
+    return "1 published partition is" if partitions == 1 else f"{partitions:,} published partitions are"

@@ -214,7 +214,8 @@ def lines(texts: Mapping[str, str]) -> str:
 
 def _remedy(error: Exception) -> str:
     """What the docstring of our own errors begins with, and which by their convention says what the reader does next."""
-    return (inspect.getdoc(type(error)) or "").partition("\n\n")[0] if isinstance(error, RowledgerError) else ""
+    first = (inspect.getdoc(type(error)) or "").partition("\n\n")[0] if isinstance(error, RowledgerError) else ""
+    return " ".join(first.split())  # on one line, as log readers and the UI wrap it themselves
 
 
 def _verdict(report: PartitionReport, name: CheckName) -> Check | None:

@@ -170,9 +170,8 @@ def require_none(path: Path, problems: Sequence[str]) -> None:
         shown = list(problems[:_ERRORS_SHOWN_MAX])
         if more := len(problems) - len(shown):
             shown.append(f"and {more} more")
-        raise LetterFileRefused(
-            "\n".join([f"{path}: {len(problems)} lines cannot be taken; nothing was imported", *shown])
-        )
+        lines = "1 line" if len(problems) == 1 else f"{len(problems)} lines"
+        raise LetterFileRefused("\n".join([f"{path}: {lines} cannot be taken; nothing was imported", *shown]))
 
 
 @contextlib.contextmanager

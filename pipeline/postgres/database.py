@@ -27,6 +27,7 @@ SCHEMES = ("postgresql", "postgres")
 _DEFAULT_PORT = "5432"
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d*))?")
 _USERINFO_PASSWORD = re.compile(r"(?<=://)([^/?#]*?):.*@(?=[^@]*$)")
+_UNTIL_HOST = re.compile(r"^(?![^:/@]*://).*@")  # of a URL without ://, in which a password could stand anywhere
 _QUERY_PASSWORD = re.compile(r"(?i)(?<=[?&])((?:ssl)?password)=[^&#]*")
 
 
@@ -91,7 +92,7 @@ def embedded_server() -> "EmbeddedServer":
 
 def redact(url: str) -> str:
     """The URL for messages: every password in it replaced, even where the URL is malformed."""
-    return _QUERY_PASSWORD.sub(r"\1=***", _USERINFO_PASSWORD.sub(r"\1:***@", url))
+    return _QUERY_PASSWORD.sub(r"\1=***", _USERINFO_PASSWORD.sub(r"\1:***@", _UNTIL_HOST.sub("***@", url)))
 
 
 def split_password(url: str) -> tuple[str, str | None]:
@@ -118,6 +119,8 @@ def check_url_shape(url: str, *, variable: str = "the database URL") -> None:
         raise DatabaseUnavailable(f"{variable} is not a URL: {_without_secrets(error)}; {_EXPECTED}") from None
     if parts.scheme not in SCHEMES:
         raise DatabaseUnavailable(f"{variable} starts with {parts.scheme or 'no scheme'!r}; {_EXPECTED}")
+    if not url.startswith(f"{url[: len(parts.scheme)]}://"):
+        raise DatabaseUnavailable(f"{variable} has no '://' after {parts.scheme!r}; {_EXPECTED}")
     if bad_port is not None:
         # The tail of an unescaped password can end up here, so the piece itself is not shown.
         raise DatabaseUnavailable(

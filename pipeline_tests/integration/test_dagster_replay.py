@@ -220,7 +220,7 @@ def test_the_published_rows_are_still_what_the_ledger_says(
     )
     result = checks.resolve_job_def("verify").execute_in_process(instance=instance, raise_on_error=False)
     (evaluation,) = result.get_asset_check_evaluations()
-    assert (evaluation.passed, evaluation.description) == (True, "1 published partitions are as the ledger has them")
+    assert (evaluation.passed, evaluation.description) == (True, "1 published partition is as the ledger has them")
 
 
 def test_what_was_mended_once_starts_one_run(

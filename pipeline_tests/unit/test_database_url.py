@@ -68,6 +68,9 @@ def test_a_second_variable_gives_dagster_a_database_of_its_own(monkeypatch: pyte
         "mysql://user:secret@host/db",
         "postgresql+asyncpg://user:secret@host/db",
         "user:secret@host/db",
+        "postgresql:user:secret@host/db",
+        "postgresql:/user:secret@host/db",
+        "postgresql:5432//user:secret@host/db",
         "secret",
         "postgresql://user:secret@host:port/db",
         "postgresql://user:secret@host:99999/db",
@@ -115,6 +118,11 @@ def test_no_encoded_password_survives_redaction(password: str) -> None:
 @pytest.mark.parametrize("password", ["p@ss", "a/b", "a:b", "a?b", "a#b", "a@b/c@d"])
 def test_a_password_that_should_have_been_encoded_is_redacted_all_the_same(password: str) -> None:
     assert redact(f"postgresql://user:{password}@host/db") == "postgresql://user:***@host/db"
+
+
+@pytest.mark.parametrize("start", ["postgresql:", "postgresql:/", "postgresql:5432//", "", "//"])
+def test_a_url_whose_slashes_are_misplaced_is_shown_from_its_host_on(start: str) -> None:
+    assert redact(f"{start}user:p@ss@host/db") == "***@host/db"
 
 
 def test_a_url_without_password_is_left_alone() -> None:
