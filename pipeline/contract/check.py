@@ -29,7 +29,7 @@ from pipeline.contract.refusals import Refusals
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import accepts, as_frame_value, doubt_undeclared_digits, fit_column
 from pipeline.contract.uuids import for_fields
-from pipeline.contract.values import NULL_REASON, doubt_nul, fit_value, writes_json
+from pipeline.contract.values import NULL_REASON, doubt_texts, fit_value, writes_json
 from pipeline.contract.violations import doubt_violations
 from pipeline.errors import SourceError, TargetMismatch
 from pipeline.model.column import Column, ColumnType
@@ -304,11 +304,9 @@ def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
         doubt_undeclared_digits(rules, reading, target)
         reading.values = fit_column(reading, target)
         # One of a few allowed texts has no NUL; the others are doubted already.
-        may_have_nul = rules.kind is Kind.TEXT and (
-            rules.allowed is None or any("\0" in text for text in rules.allowed)
-        )
-        if may_have_nul and (nul := doubt_nul(reading.values)) is not None:
-            reading.doubt(nul)
+        is_any_text = rules.kind is Kind.TEXT and (rules.allowed is None or any("\0" in text for text in rules.allowed))
+        if is_any_text and (unheld := doubt_texts(reading.values, target)) is not None:
+            reading.doubt(unheld)
     if reading is None:
         reading = Reading(nothing, source.is_not_null())
     if source.dtype.is_nested() or rules.by_value:

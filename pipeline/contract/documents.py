@@ -14,10 +14,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from jiter import from_json
+
 __all__ = [
     "ExactNumber",
     "RepeatedKey",
     "double_if_exact",
+    "has_repeated_key",
     "holds_exact",
     "marked",
     "may_have_exact_numbers",
@@ -27,6 +30,7 @@ __all__ = [
 ]
 
 _MAY_BE_EXACT = re.compile(r'"(?:-?[0-9][0-9.eE+-]*|-?s?NaN[0-9]*|-?Infinity)"')
+_KEYS_TWICE = 2  # colons that a text with a key twice has at least
 
 
 class ExactNumber(Decimal):
@@ -60,6 +64,27 @@ def double_if_exact(text: str) -> float | ExactNumber:
     if math.isfinite(double) and (repr(double) == text or Decimal(repr(double)) == Decimal(text)):
         return double
     return ExactNumber(text)
+
+
+def has_repeated_key(text: str) -> bool:
+    """Whether a JSON text has an object with a key twice, of which jsonb keeps the last value alone.
+
+    False for a text that is no JSON, which the server refuses; raises RecursionError for one that is nested too deeply.
+    """
+    if text.count(":") < _KEYS_TWICE:
+        return False
+    try:
+        from_json(text.encode(), catch_duplicate_keys=True)
+    except UnicodeEncodeError:
+        return False
+    except ValueError:
+        try:
+            parse_json(text)
+        except RepeatedKey:
+            return True
+        except ValueError:
+            return False
+    return False
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

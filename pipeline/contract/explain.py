@@ -143,7 +143,7 @@ def silent_conversion(rules: FieldRules, value: Any) -> str | None:
     return _conversion(rules.kind, value)
 
 
-def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, one line a conversion
+def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, PLR0912, one line a conversion
     if isinstance(value, bytes) and (kind in _TEMPORAL or kind is Kind.FLOAT):
         value = value.decode(errors="replace")  # pydantic reads them as it reads text
     match value:
@@ -151,6 +151,8 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, o
             return None
         case bool() if kind is not Kind.BOOL:
             return f"a boolean is not taken for a {kind}"
+        case Decimal() if kind is Kind.BOOL and value not in (0, 1):
+            return "a decimal other than 0 and 1 is not taken for a boolean"  # pydantic makes a double of it first
         case int() if kind is Kind.FLOAT and abs(value) > _EXACT_INTEGER:
             return _BEYOND_INTEGERS
         case str() | Decimal() if kind is Kind.FLOAT:

@@ -17,7 +17,7 @@ from pipeline.contract.read import Reading, is_native, require_readable
 from pipeline.contract.refusals import Refusals
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import fit_column
-from pipeline.contract.values import NULL_REASON, doubt_nul, fit_value
+from pipeline.contract.values import NULL_REASON, doubt_texts, fit_value
 from pipeline.model.column import ColumnType
 from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
 
@@ -189,6 +189,6 @@ def _read_at_once(rules: FieldRules, target: ColumnType, values: list[Any]) -> R
     except (OverflowError, TypeError, ValueError, pl.exceptions.PolarsError):
         return None
     reading.values = fit_column(reading, target)
-    if rules.kind is Kind.TEXT and (nul := doubt_nul(reading.values)) is not None:
-        reading.doubt(nul)
+    if rules.kind is Kind.TEXT and (unheld := doubt_texts(reading.values, target)) is not None:
+        reading.doubt(unheld)
     return reading

@@ -22,12 +22,12 @@ import numpy as np
 import polars as pl
 from pydantic_core import PydanticSerializationError
 
-from pipeline.contract.documents import may_have_exact_numbers, with_exact_numbers
+from pipeline.contract.documents import has_repeated_key, may_have_exact_numbers, with_exact_numbers
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import as_frame_value, misfit
 from pipeline.model.column import ColumnType, TypeName
 
-__all__ = ["NULL_REASON", "Verdict", "doubt_nul", "fit_value", "writes_json"]
+__all__ = ["NULL_REASON", "Verdict", "doubt_nul", "doubt_texts", "fit_value", "writes_json"]
 
 NULL_REASON = "is null, but the column is not nullable"
 NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
@@ -107,14 +107,37 @@ def doubt_nul(values: pl.Series) -> pl.Series | None:
     return found.fill_null(value=False) if found.any() else None
 
 
+def doubt_texts(values: pl.Series, target: ColumnType) -> pl.Series | None:
+    """Which texts the column cannot hold whole; None when there is none."""
+    doubted = doubt_nul(values)
+    if target.name is TypeName.JSONB:
+        repeated = pl.Series([text is not None and _repeated_key(text) is not None for text in values.to_list()])
+        doubted = repeated if doubted is None else doubted | repeated
+    return doubted
+
+
+def _unheld_text(text: str, target: ColumnType) -> str | None:
+    if "\0" in text:
+        return NUL_REASON
+    if _SURROGATE.search(text):
+        return SURROGATE_REASON
+    return _repeated_key(text) if target.name is TypeName.JSONB else None
+
+
+def _repeated_key(text: str) -> str | None:
+    """Why jsonb would not keep all values of a JSON text."""
+    try:
+        return "is JSON that has a key twice" if has_repeated_key(text) else None
+    except RecursionError:
+        return "is JSON that is nested too deeply to be looked through for a key that comes twice"
+
+
 def _fit_scalar(valid: Any, target: ColumnType) -> Verdict:
     if isinstance(valid, datetime | time) and (valid.tzinfo is not None) != (target.name is TypeName.TIMESTAMPTZ):
         negation = "" if target.name is TypeName.TIMESTAMPTZ else "not "
         return Verdict(reason=f"Input should {negation}have a time zone for a {target.sql}")
-    if isinstance(valid, str) and "\0" in valid:
-        return Verdict(reason=NUL_REASON)
-    if isinstance(valid, str) and _SURROGATE.search(valid):
-        return Verdict(reason=SURROGATE_REASON)
+    if isinstance(valid, str) and (reason := _unheld_text(valid, target)) is not None:
+        return Verdict(reason=reason)
     if target.name in {TypeName.REAL, TypeName.DOUBLE} and isinstance(valid, int):
         if abs(valid) > _EXACT_INTEGER:
             return Verdict(reason="an integer beyond 2^53 is not exact in double precision")

@@ -54,6 +54,25 @@ def assert_refused(annotation: Any, values: Any, reason: str) -> None:
         assert all(reason in letter.reason for letter in checked.rejected)
 
 
+@pytest.mark.parametrize("text", ["1.00000000000000000001", "1e-400", "0.9999999999999999999999"])
+def test_a_decimal_is_true_or_false_only_if_it_is_1_or_0(text: str) -> None:
+    assert_refused(bool, as_json(text), "a decimal other than 0 and 1 is not taken for a boolean")
+    for checked in both_ways(bool, as_json("1.0", "0")):
+        assert checked.good["v"].to_list() == [True, False]
+
+
+@pytest.mark.parametrize("wrapped", ["%s", '{"a": [%s]}', "[" * 300 + "%s" + "]" * 300])
+def test_a_text_for_jsonb_with_a_key_that_comes_twice_is_refused(wrapped: str) -> None:
+    twice, once = wrapped % '{"k": 1, "l": 2, "k": 3}', wrapped % '{"k": 1, "l": {"k": 3}}'
+    for more in (Field(), AfterValidator(str)):
+        field = Annotated[str, pg_type("jsonb"), more]
+        assert_refused(field, [twice], "is JSON that has a key twice")
+        for checked in both_ways(field, [once]):
+            assert checked.good["v"].to_list() == [once]
+    for checked in both_ways(Annotated[str, pg_type("json")], [twice]):
+        assert checked.good["v"].to_list() == [twice]
+
+
 @pytest.mark.parametrize("text", ["1e400", "-1E+400", " 1e-400", "2e-324", "9" * 400, "0." + "0" * 400 + "1"])
 @pytest.mark.parametrize(
     "annotation", [float, float | None, list[float], float | int, Annotated[float, AfterValidator(abs)]]
