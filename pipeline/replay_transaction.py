@@ -26,19 +26,15 @@ from pipeline.postgres.catalogue import Target, ensure_target
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.copy import encode_rows
 from pipeline.postgres.dead_letters import (
-    ChunkChange,
     Decision,
     LockedLoad,
     ReplayLetter,
     lock_letters,
     lock_published_load,
-    move_from_dead_letters,
     read_replay_letters,
     read_row_types_of_chunks,
-    record_decisions,
-    record_updated_rows,
 )
-from pipeline.postgres.entries import is_entry_as_written, note_entries
+from pipeline.postgres.entries import is_entry_as_written
 from pipeline.postgres.publication import insert_statement, lock_target_against_writers, same_key
 from pipeline.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 from pipeline.postgres.session import Session
@@ -52,6 +48,7 @@ from pipeline.postgres.sqlstate import (
 )
 from pipeline.postgres.staging import create_staging, drop_staging
 from pipeline.preparation.letters import PreparedLetters, prepare_letters
+from pipeline.replay_settlement import Stored, settle_letters
 from pipeline.settings import WriterSettings
 
 __all__ = ["replay_letters"]
@@ -178,7 +175,9 @@ class _Writing:
             written = await self._insert_isolating(self._units(letters))
             await drop_staging(self._connection, self._handle.staging_table)
         failpoint(Place.IN_REPLAY, **self._job.facts)
-        await self._record(letters, written)
+        rows_of = {unit.letter_id: unit.rows for unit in written}
+        stored = Stored(self._good, rows_of, self._updated_rows, self._replaced)
+        await settle_letters(self._connection, self._job, self._load, letters, self._refused, stored)
 
     def _units(self, letters: Sequence[ReplayLetter]) -> list[_Unit]:
         """The letters with rows to write, in source order. A letter of which one row is refused is refused as a whole."""
@@ -350,62 +349,6 @@ class _Writing:
         upsert_on = self._spec.key if self._load.write_mode is WriteMode.UPSERT else ()
         insert = insert_statement(self._target, self._handle, upsert_on=upsert_on, where=self._chosen)
         return f"{insert} returning {names}"
-
-    async def _record(self, letters: Sequence[ReplayLetter], written: Sequence[_Unit]) -> None:
-        """Settle the letters, and move those that are none any more into their chunks' other counts."""
-        rows_of = {unit.letter_id: unit.rows for unit in written}
-        decisions = [
-            self._refused.get(letter.dead_letter_id)
-            or Decision(letter.dead_letter_id, written_rows=len(rows_of.get(letter.dead_letter_id, ())))
-            for letter in letters
-        ]
-        if not await record_decisions(self._connection, decisions, self._job.replay, self._job.actor):
-            raise DiscrepancyFound(f"load {self._job.load_id}: dead letters changed though they were locked")
-        by_chunk: dict[int, list[int]] = {}
-        for letter in letters:
-            if letter.dead_letter_id not in self._refused:
-                by_chunk.setdefault(letter.chunk_no, []).append(letter.dead_letter_id)
-        for chunk_no, ids in sorted(by_chunk.items()):
-            counts = [len(rows_of.get(number, ())) for number in ids]
-            rows = self._good[[row for number in ids for row in rows_of.get(number, ())]]
-            change = ChunkChange(
-                written_rows=sum(counts),
-                letters=len(ids),
-                filtered_rows=counts.count(0),
-                added_rows=sum(count - 1 for count in counts if count),
-                fingerprint=await self._fingerprint_with(chunk_no, rows),
-            )
-            if not await move_from_dead_letters(self._connection, self._job.load_id, chunk_no, change):
-                raise DiscrepancyFound(
-                    f"load {self._job.load_id}, chunk {chunk_no}: its counts in the ledger do not add up, so no dead letter of "
-                    "it is replayed; look at `rowledger verify`, and load the partition again"
-                )
-
-        if self._updated_rows:
-            await self._record_updates()
-        await note_entries(self._connection, [self._job.load_id])
-
-    async def _record_updates(self) -> None:
-        """What was overwritten counts against what was written, when the table is held against the ledger."""
-        before = self._load.replaced_fingerprint
-        total: str | None = None
-        if before is not None or not self._load.updated_rows:
-            total = _sum(Fingerprint.from_json(before or "{}"), self._replaced).to_json()
-        await record_updated_rows(self._connection, self._job.load_id, self._updated_rows, total)
-
-    async def _fingerprint_with(self, chunk_no: int, rows: pl.DataFrame) -> str | None:
-        """The chunk's fingerprint with these rows; None where it has none."""
-        text = await self._connection.fetchval(query("chunk_fingerprint"), self._job.load_id, chunk_no)
-        if text is None:
-            return None
-        return _sum(Fingerprint.from_json(text), fingerprint_frame(rows.select(self._names), self._columns)).to_json()
-
-
-def _sum(before: Fingerprint, more: Fingerprint) -> Fingerprint:
-    """Of both; a column that came or went since the load is null in the rows that were there before, or now."""
-    names = dict.fromkeys([*before, *more])
-    first, second = (Fingerprint({name: side.columns.get(name, (0, 0)) for name in names}) for side in (before, more))
-    return first + second
 
 
 def _refusal(letter_id: int, error: Exception) -> Decision:

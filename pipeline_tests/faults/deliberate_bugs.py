@@ -912,12 +912,12 @@ where load_id = $1;
         mistake="The counts say enough.",
         changes=(
             Change(
-                "pipeline/replay_transaction.py",
+                "pipeline/replay_settlement.py",
                 """\
-                fingerprint=await self._fingerprint_with(chunk_no, rows),
+            fingerprint=await _fingerprint_with(connection, job, chunk_no, rows),
 """,
                 """\
-                fingerprint=None,
+            fingerprint=None,
 """,
             ),
         ),
