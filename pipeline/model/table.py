@@ -46,6 +46,11 @@ class QualifiedName(BaseModel):
     def __str__(self) -> str:
         return f"{self.schema_name}.{self.table}"
 
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Schema and name, as `quoted` and queries take them."""
+        return self.schema_name, self.table
+
 
 def _named(text: str) -> QualifiedName:
     """`flights` is `public.flights`; a name that holds a dot itself is given as a QualifiedName."""

@@ -245,7 +245,7 @@ async def _repeated(
         )
     target = target.as_found
     (verification,) = await verify_published(connection, spec, target, [partition.key])
-    if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *_parts(target)):
+    if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *target.name.parts):
         # Another load may have been published between the ledger's figures and the table's: now there are no other writers.
         await lock_target_against_writers(connection, target)
         (verification,) = await verify_published(connection, spec, target, [partition.key])
@@ -268,10 +268,6 @@ async def _repeated(
             f"rowledger forget --table {spec.name} --partition {shlex.quote(partition.key)}, then rerun"
         )
     return Verdict(totals, (*checks, budget), error, note)
-
-
-def _parts(target: Target) -> tuple[str, str]:
-    return target.name.schema_name, target.name.table
 
 
 def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int]) -> tuple[Check, ...]:

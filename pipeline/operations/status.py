@@ -89,7 +89,7 @@ def read_incidents(url: str, table: str, *, partition: str | None = None) -> lis
 
 async def count_rows(url: str, spec: TableSpec, condition: str) -> int:
     """Rows of the target table for which the SQL condition, written by the caller and never by a user, holds."""
-    name = quoted(spec.target.schema_name, spec.target.table)
+    name = quoted(*spec.target.parts)
 
     async def count(connection: asyncpg.Connection) -> int:
         return int(await connection.fetchval(f"select count(*) from {name} where {condition}"))  # noqa: S608

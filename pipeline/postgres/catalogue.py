@@ -60,7 +60,7 @@ class Target:
     @property
     def sql(self) -> str:
         """The quoted name for FROM, DELETE and INSERT: rows of tables that inherit from it are theirs, not its own."""
-        name = quoted(self.name.schema_name, self.name.table)
+        name = quoted(*self.name.parts)
         return name if self.strategy else f"only {name}"
 
     @property
@@ -120,7 +120,7 @@ async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract:
         raise TargetMismatch(
             f"target {spec.target} has no unique index on the key, which upsert needs to find the row to update (and not a "
             f"deferrable one). Nothing was written. Change the key of the spec, or run:\n  create unique index on "
-            f"{quoted(spec.target.schema_name, spec.target.table)} ({key});  -- refused where two rows have the same key"
+            f"{quoted(*spec.target.parts)} ({key});  -- refused where two rows have the same key"
         )
     return Target(
         oid=found["oid"],
@@ -143,7 +143,7 @@ async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contra
     for enum in {column.type.element for column in contract if column.type.name is TypeName.ENUM}:
         await _ensure_enum(connection, enum)
     statement = _creation_sql(spec, contract)
-    name = quoted(spec.target.schema_name, spec.target.table)
+    name = quoted(*spec.target.parts)
     await connection.execute(f"{statement}; comment on table {name} is '{_made_by(statement)}'")
 
 
@@ -158,7 +158,7 @@ async def _drop_outdated(connection: asyncpg.Connection, spec: TableSpec, contra
     Nothing was ever published into it, no load is at work on it, it is empty, and no other object depends on it.
     """
     made_by = _made_by(_creation_sql(spec, contract))
-    name = quoted(spec.target.schema_name, spec.target.table)
+    name = quoted(*spec.target.parts)
     if not await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
         return
     async with connection.transaction():
@@ -186,11 +186,7 @@ def _creation_sql(spec: TableSpec, contract: Sequence[Column]) -> str:
     # A primary key of a partitioned table must hold the partition column; without it the table stays a plain one.
     is_partitioned = column is not None and (not spec.key or column in spec.key)
     suffix = f" partition by {strategy} ({quote_identifier(column)})" if column and is_partitioned else ""
-    return (
-        f"create table {quoted(spec.target.schema_name, spec.target.table)} (\n  "
-        + ",\n  ".join(lines)
-        + f"\n){suffix}"
-    )
+    return f"create table {quoted(*spec.target.parts)} (\n  " + ",\n  ".join(lines) + f"\n){suffix}"
 
 
 async def _ensure_enum(connection: asyncpg.Connection, enum: ColumnType) -> None:

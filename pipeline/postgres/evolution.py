@@ -99,7 +99,7 @@ async def add_columns(connection: asyncpg.Connection, target: Target, handle: Lo
 def _statement(target: Target, columns: Sequence[Column]) -> str:
     # `if not exists`: a neighbour may have brought it.
     added = (f"add column if not exists {quote_identifier(column.name)} {column.type.sql}" for column in columns)
-    return f"alter table {quoted(target.name.schema_name, target.name.table)} {', '.join(added)}"
+    return f"alter table {quoted(*target.name.parts)} {', '.join(added)}"
 
 
 def _not_the_owner(target: Target, columns: Sequence[Column]) -> MissingPrivilege:

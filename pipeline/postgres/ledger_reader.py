@@ -38,7 +38,7 @@ async def ledger_reader(
             has_target = target is not None and await _is_readable(connection, target, purpose)
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 if target is not None and has_target:
-                    await connection.execute(f"lock table only {quoted(*_parts(target))} in access share mode")
+                    await connection.execute(f"lock table only {quoted(*target.parts)} in access share mode")
                 yield connection
     except asyncpg.InsufficientPrivilegeError as error:
         raise MissingPrivilege(
@@ -53,13 +53,9 @@ async def ledger_reader(
 
 async def _is_readable(connection: asyncpg.Connection, target: QualifiedName, purpose: str) -> bool:
     """Whether the table is there; raises MissingPrivilege where this role may not read it."""
-    if not await connection.fetchval(query("relation_exists"), *_parts(target)):
+    if not await connection.fetchval(query("relation_exists"), *target.parts):
         return False
     missing = await missing_on_schema(connection, target.schema_name, ("usage",))
-    missing += await missing_on_table(connection, *_parts(target), ("select",))
+    missing += await missing_on_table(connection, *target.parts, ("select",))
     require(missing, role=await role_of(connection), purpose=f"rowledger {purpose}")
     return True
-
-
-def _parts(name: QualifiedName) -> tuple[str, str]:
-    return name.schema_name, name.table

@@ -1,7 +1,7 @@
 """Make a staging table's rows visible: attached as a partition, swapped for the whole table, or written into it.
 
-Attaching and swapping move no row. A table that others hang on (views, foreign keys, triggers, indexes of its own) is written
-into instead, which costs the rows twice but leaves it the table it was. No function commits.
+Attaching and swapping move no row. A table on which others depend (views, foreign keys, triggers, indexes of its own) is
+written into instead, which costs the rows twice but leaves it the table it was. No function commits.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ async def publish_by_attach(
                 # Parent first, as readers do: the other order would deadlock with them. Only the parent: the locks of all
                 # partitions may be more than the server has room for.
                 await connection.execute(
-                    f"lock table only {quoted(target.name.schema_name, target.name.table)} in access exclusive mode;"
+                    f"lock table only {quoted(*target.name.parts)} in access exclusive mode;"
                     f"lock table {quoted(old['schema_name'], old['table_name'])} in access exclusive mode"
                 )
                 _require_none(await read_attach_obstacle(connection, target, handle, partition, replaces=replaces))
@@ -63,9 +63,9 @@ async def publish_by_attach(
         return str(refusal)
     except (
         asyncpg.InvalidObjectDefinitionError,  # other partitions overlap
-        asyncpg.DependentObjectsStillExistError,  # something hangs on the partition that would be dropped
+        asyncpg.DependentObjectsStillExistError,  # something depends on the partition that would be dropped
         asyncpg.InsufficientPrivilegeError,  # a part of the table belongs to another role
-        asyncpg.IntegrityConstraintViolationError,  # rows of others refer to it, or stand in the one for all others
+        asyncpg.IntegrityConstraintViolationError,  # rows of others refer to it, or are in the DEFAULT partition
     ) as error:
         return summarize(error)
     return None
@@ -78,7 +78,7 @@ async def _attach(
     partition: Partition,
     old: asyncpg.Record | None,
 ) -> None:
-    parent = quoted(target.name.schema_name, target.name.table)
+    parent = quoted(*target.name.parts)
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     statements = []
     if old is None:
@@ -112,7 +112,7 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
     if old is not None:
         return
     child = quoted(target.name.schema_name, await _free_child_name(connection, target.name, partition))
-    parent = quoted(target.name.schema_name, target.name.table)
+    parent = quoted(*target.name.parts)
     taken: tuple[type[Exception], ...] = (
         asyncpg.InvalidObjectDefinitionError,  # a partition of other bounds takes the rows
         asyncpg.CheckViolationError,  # the DEFAULT partition has some of them
@@ -131,7 +131,7 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
 def create_partition_statement(target: Target, partition: Partition) -> str:
     """CREATE TABLE of an empty partition for the rows, for the owner of a table that is divided as they are."""
     child = quoted(target.name.schema_name, _child_name(target.name, partition, ""))
-    parent = quoted(target.name.schema_name, target.name.table)
+    parent = quoted(*target.name.parts)
     return f"create table {child} partition of {parent} {partition_bounds(target, partition)}"
 
 
@@ -157,7 +157,7 @@ async def publish_by_insert(
         inserted = await connection.execute(f"with gone as ({delete} returning 1) {insert}")
     else:
         await connection.execute(delete)
-        # Now that the partition for all other rows has none of them left.
+        # Now that the DEFAULT partition has none of them left.
         await ensure_partition(connection, target, partition)
         inserted = await connection.execute(insert_statement(target, handle))
     await drop_staging(connection, handle.staging_table)
@@ -171,7 +171,7 @@ def insert_statement(
 
     A row whose key is there already is updated where `upsert_on` names the key.
     """
-    name = quoted(target.name.schema_name, target.name.table)
+    name = quoted(*target.name.parts)
     names = [quote_identifier(column.name) for column in target.columns]
     columns = ", ".join(names)
     statement = (
@@ -198,11 +198,11 @@ def same_key(key: Sequence[str], one: str, other: str) -> str:
 
 
 async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> str | None:
-    """Put the staging table in the place of a table that is loaded whole and that nothing hangs on; None when it is done.
+    """Put the staging table in the place of a table that is loaded whole and on which nothing depends; None when it is done.
 
     Otherwise nothing is changed or locked, and the answer says why.
     """
-    name, staging = _sql_name(target), quoted(LEDGER_SCHEMA, handle.staging_table)
+    name, staging = quoted(*target.name.parts), quoted(LEDGER_SCHEMA, handle.staging_table)
     try:
         async with transaction(connection):
             await connection.execute(f"lock table only {name} in access exclusive mode")
@@ -221,9 +221,7 @@ async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle
             await connection.execute(";\n".join(statements))
     except _NotMoved as refusal:
         return str(refusal)
-    except (
-        asyncpg.DependentObjectsStillExistError
-    ) as error:  # something hangs on it that the catalogue query does not know
+    except asyncpg.DependentObjectsStillExistError as error:  # which the catalogue query does not know
         return summarize(error)
     return None
 
@@ -235,10 +233,6 @@ class _NotMoved(Exception):
 def _require_none(obstacle: str | None) -> None:
     if obstacle is not None:
         raise _NotMoved(obstacle)
-
-
-def _sql_name(target: Target) -> str:
-    return quoted(target.name.schema_name, target.name.table)
 
 
 def _moves(handle: LoadHandle, schema_name: str, table: str) -> list[str]:
@@ -259,11 +253,13 @@ async def lock_target_against_writers(
 ) -> None:
     """Let others read the target, but not write to it, until the transaction ends.
 
-    Where only a partition's rows are written, and the table is divided as they are, the table, that partition and the one for
-    all other rows are locked. Otherwise all partitions are, which takes the server a lock for each.
+    Where only a partition's rows are written, and the table is divided as they are, the table, that partition and the DEFAULT
+    partition are locked. Otherwise all partitions are, which takes the server a lock for each.
     """
     only = partition is not None and target.takes_partitions_of(partition)
-    await connection.execute(f"lock table {'only ' if only else ''}{_sql_name(target)} in share row exclusive mode")
+    await connection.execute(
+        f"lock table {'only ' if only else ''}{quoted(*target.name.parts)} in share row exclusive mode"
+    )
     if partition is not None and only:
         for attached in await read_attached(connection, target, partition):
             if attached is not None:
@@ -272,7 +268,7 @@ async def lock_target_against_writers(
 
 
 async def _free_child_name(connection: asyncpg.Connection, target: QualifiedName, partition: Partition) -> str:
-    """The partition's name, with a number behind it where another table has the name, such as one that was detached."""
+    """The partition's name, with a number after it where another table has the name, such as one that was detached."""
     for number in itertools.count(1):
         name = _child_name(target, partition, "" if number == 1 else f"_{number}")
         if await connection.fetchval("select to_regclass($1) is null", quoted(target.schema_name, name)):

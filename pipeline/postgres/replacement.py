@@ -28,9 +28,9 @@ async def read_attach_obstacle(
 ) -> str | None:
     """Why the staging table cannot be attached as the partition without taking something from others; None where it can.
 
-    Triggers that are to see the rows, subscribers that are sent what is written, rows of this partition in the one for all
-    others, whatever hangs on the partition that it would take the place of. The empty text means that there is a partition,
-    and that nothing of it is to go.
+    Triggers that are to see the rows, subscribers that are sent what is written, rows of this partition in the
+    DEFAULT partition, whatever depends on the partition that it would replace. The empty text means that there is a partition,
+    and that its rows stay.
     """
     if found := await connection.fetch(query("triggers_and_rules"), target.oid):
         return f"{target.name} has {_listed(found)}"
@@ -42,7 +42,7 @@ async def read_attach_obstacle(
     if old is not None and (obstacle := await _read_obstacle_of(connection, old, handle)) is not None:
         return f"partition {old['table_name']} {obstacle}"
     if replaces and default is not None and await _has_rows(connection, target, default, partition):
-        return f"partition {default['table_name']}, for all other rows, has rows of it"
+        return f"the DEFAULT partition {default['table_name']} has rows of this partition"
     return None
 
 
@@ -80,9 +80,7 @@ async def read_swap_obstacle(connection: asyncpg.Connection, target: Target, han
     """Why the staging table cannot take the target's place without taking something from others; None where it can."""
     if not target.is_ours:
         return f"{target.name} belongs to another role, or its schema takes no tables of this one"
-    if await connection.fetchval(
-        query("has_taken_its_place"), target.oid, quoted(target.name.schema_name, target.name.table)
-    ):
+    if await connection.fetchval(query("has_taken_its_place"), target.oid, quoted(*target.name.parts)):
         return "another table has taken its place"
     if publications := await _read_publications(connection, target.oid):
         return f"{target.name} is in publication {_listed(publications)}"
@@ -117,7 +115,7 @@ async def _read_publications(connection: asyncpg.Connection, oid: int) -> list[a
 async def read_attached(
     connection: asyncpg.Connection, target: Target, partition: Partition
 ) -> tuple[asyncpg.Record | None, asyncpg.Record | None]:
-    """The partition of these very bounds, and the one for all other rows, where they are there.
+    """The partition of these very bounds, and the DEFAULT partition, where they are there.
 
     Which partitions may have the rows is asked of the planner, which finds them among tens of thousands without reading
     the bounds of each.
@@ -144,7 +142,7 @@ def _scanned(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 async def _has_rows(
     connection: asyncpg.Connection, target: Target, default: asyncpg.Record, partition: Partition
 ) -> bool:
-    """Whether the partition for all other rows has some of this partition's."""
+    """Whether the DEFAULT partition has some of this partition's rows."""
     predicate = partition_predicate(target, partition) or "true"
     relation = quoted(default["schema_name"], default["table_name"])
     return bool(await connection.fetchval(f"select exists (select from {relation} where {predicate})"))  # noqa: S608

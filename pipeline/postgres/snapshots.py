@@ -57,8 +57,7 @@ class OldSnapshots:
 
 async def _read(connection: asyncpg.Connection, handle: LoadHandle) -> dict[str, str]:
     """The transactions with an old snapshot, by their virtual ids, each with the oldest transaction that it may not see."""
-    await connection.execute(
-        "select pg_stat_clear_snapshot()"
-    )  # within a transaction the first answer would be repeated
+    # Within a transaction the first answer would be repeated.
+    await connection.execute("select pg_stat_clear_snapshot()")
     rows = await connection.fetch(query("old_snapshots"), handle.load_id)
     return {row["transaction"]: row["oldest"] for row in rows if row["transaction"] is not None}

@@ -41,7 +41,7 @@ async def create_staging(
             f"{quote_identifier(condition.column)} is not null and " for condition in partition.conditions
         )
         checks = f", constraint {BOUNDS_CONSTRAINT} check ({present}{predicate})"
-    name = quoted(target.name.schema_name, target.name.table)
+    name = quoted(*target.name.parts)
     beside = await connection.fetchrow(query("beside_like"), name)
     if beside["own_bounds"]:
         checks += f", constraint {OWN_BOUNDS_CONSTRAINT} check ({beside['own_bounds']})"

@@ -1,6 +1,6 @@
 -- name: attached_partitions
 -- Of the partitions of a table ($1) that may hold some rows ($3, quoted names): the one of exactly these bounds ($2), and the
--- one for all other rows. The bounds of all partitions are not read, since there may be tens of thousands.
+-- DEFAULT partition. The bounds of all partitions are not read, since there may be tens of thousands.
 select
     class.oid, namespace.nspname::text as schema_name, class.relname::text as table_name,
     class.oid = partitioned.partdefid as is_default, class.relkind = 'r' as is_plain
