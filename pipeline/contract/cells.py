@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.contract.documents import marked
+from pipeline.contract.documents import has_type, marked
 from pipeline.contract.dynamic import dynamic_texts
-from pipeline.contract.payloads import holds_times, parse_dynamic
+from pipeline.contract.payloads import holds_times, parse_dynamic, with_bytes
 from pipeline.contract.read import unheld
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.model.source import DYNAMIC
@@ -34,6 +34,8 @@ def python_values(source: pl.Series, *, exact: bool = False) -> list[Any]:
 def field_values(rules: FieldRules, source: pl.Series) -> list[Any]:
     """The cells as Python values for that field; where it may take anything, decimals are ExactNumber."""
     values = python_values(source, exact=holds_decimals(rules))
+    if source.dtype == DYNAMIC and has_type(rules.adapter.core_schema, {"bytes"}):
+        values = [with_bytes(value) for value in values]
     if rules.kind in {Kind.JSON, Kind.ANY} and not rules.is_taken_charge_of:
         return [marked(value) for value in values]
     return values

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Collection
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = [
     "RepeatedKey",
     "double_if_exact",
     "has_repeated_key",
+    "has_type",
     "holds_exact",
     "marked",
     "may_have_exact_numbers",
@@ -166,10 +168,15 @@ def _written(value: Any, made: Any) -> str:
 
 def reads_json_text(schema: Any) -> bool:
     """Whether one of pydantic's own schemas has a `Json` in it, at any depth."""
+    return has_type(schema, {"json"})
+
+
+def has_type(schema: Any, types: Collection[str]) -> bool:
+    """Whether one of pydantic's own schemas has one of these types in it, at any depth."""
     match schema:
         case dict():
-            return schema.get("type") == "json" or any(map(reads_json_text, schema.values()))
+            return schema.get("type") in types or any(has_type(part, types) for part in schema.values())
         case list() | tuple():
-            return any(map(reads_json_text, schema))
+            return any(has_type(part, types) for part in schema)
         case _:
             return False

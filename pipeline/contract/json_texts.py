@@ -17,7 +17,7 @@ from jiter import from_json
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError, PydanticSerializationError, SchemaSerializer, SchemaValidator
 
-from pipeline.contract.documents import RepeatedKey, holds_exact, parse_json
+from pipeline.contract.documents import RepeatedKey, has_type, holds_exact, parse_json
 from pipeline.contract.explain import JSON_TEXT_ERROR, converted
 
 __all__ = ["lossless_validator", "model_validator"]
@@ -142,7 +142,7 @@ class _Reader:
     @cached_property
     def _is_temporal(self) -> bool:
         """Whether a number or a text may become a date or a time in it."""
-        return _has_type(self._whole(self._inner), {"date", "datetime", "time", "timedelta"})
+        return has_type(self._whole(self._inner), {"date", "datetime", "time", "timedelta"})
 
     @cached_property
     def _of_value(self) -> SchemaValidator:
@@ -155,13 +155,3 @@ class _Reader:
     @cached_property
     def _serializer(self) -> SchemaSerializer:
         return SchemaSerializer(self._whole(self._inner), dict(self._config))  # type: ignore[arg-type]
-
-
-def _has_type(schema: Any, types: set[str]) -> bool:
-    match schema:
-        case dict():
-            return schema.get("type") in types or any(_has_type(part, types) for part in schema.values())
-        case list() | tuple():
-            return any(_has_type(part, types) for part in schema)
-        case _:
-            return False

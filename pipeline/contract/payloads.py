@@ -33,6 +33,7 @@ __all__ = [
     "parse_dynamic",
     "row_payloads",
     "sorted_json",
+    "with_bytes",
 ]
 
 _CALENDAR_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31
@@ -114,12 +115,29 @@ def parse_dynamic(text: str, *, exact: bool) -> Any:
         return Unreadable("is JSON that has a key twice")
     except (ValueError, RecursionError):
         return Unreadable("is JSON that cannot be read: it is nested too deeply, or has a number of too many digits")
-    if isinstance(value, dict) and value.keys() == {"base64"}:
-        try:
-            return base64.b64decode(value["base64"], validate=True)
-        except (binascii.Error, TypeError, ValueError):
+    return _bytes_of(value) if isinstance(value, dict) else value
+
+
+def with_bytes(value: Any) -> Any:
+    """The value of a JSON text with bytes, at any depth, where it has the form in which payloads keep them."""
+    match value:
+        case dict() if isinstance(made := _bytes_of(value), bytes):
+            return made
+        case dict():
+            return {name: with_bytes(item) for name, item in value.items()}
+        case list():
+            return [with_bytes(item) for item in value]
+        case _:
             return value
-    return value
+
+
+def _bytes_of(value: dict[str, Any]) -> Any:
+    if value.keys() != {"base64"}:
+        return value
+    try:
+        return base64.b64decode(value["base64"], validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        return value
 
 
 def sorted_json(text: str) -> str:

@@ -61,6 +61,23 @@ def test_a_decimal_is_true_or_false_only_if_it_is_1_or_0(text: str) -> None:
         assert checked.good["v"].to_list() == [True, False]
 
 
+class Attached(BaseModel):
+    content: bytes | None = None
+
+
+def test_bytes_inside_of_values_of_several_types_are_bytes_for_the_fields_that_take_them() -> None:
+    for annotation, text, expected in (
+        (list[bytes], '[{"base64": "/w=="}, {"base64": ""}]', [b"\xff", b""]),
+        (dict[str, bytes], '{"k": {"base64": "YQ=="}}', '{"k":"a"}'),
+        (Attached, '{"content": {"base64": "YQ=="}}', '{"content":"a"}'),
+        (list[Attached], '[{"content": {"base64": "YQ=="}}, {}]', '[{"content":"a"},{"content":null}]'),
+        (dict[str, Any], '{"k": {"base64": "YQ=="}}', '{"k":{"base64":"YQ=="}}'),  # as the document has it
+    ):
+        for checked in both_ways(annotation, as_json(text)):
+            assert checked.rejected == []
+            assert checked.good["v"].to_list() == [expected]
+
+
 @pytest.mark.parametrize("wrapped", ["%s", '{"a": [%s]}', "[" * 300 + "%s" + "]" * 300])
 def test_a_text_for_jsonb_with_a_key_that_comes_twice_is_refused(wrapped: str) -> None:
     twice, once = wrapped % '{"k": 1, "l": 2, "k": 3}', wrapped % '{"k": 1, "l": {"k": 3}}'
