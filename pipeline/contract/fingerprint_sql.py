@@ -2,6 +2,8 @@
 
 A result has at most 1,664 columns, and so has what a parallel worker hands on; a table may have 1,600 columns, each with a
 count and a total. So the figures come as an array, and those of a wide table in several rows of one statement: one snapshot.
+
+Rowledger 0.1.0 hashed long values as a whole, not by their SHA-256: `is_former` asks for its totals.
 """
 
 import itertools
@@ -24,7 +26,7 @@ from pipeline.contract.fingerprint import (
 )
 from pipeline.model.column import Column, ColumnType, TypeName
 
-__all__ = ["fingerprint_query", "read_fingerprint"]
+__all__ = ["fingerprint_query", "may_be_digested", "read_fingerprint"]
 
 _FIGURES_MAX = 1_600  # aggregates of one SELECT
 _UTF8_BYTES_MAX = 4  # a character
@@ -33,13 +35,18 @@ _ARRAY_BYTES = LONG_ELEMENT_BYTES // 512
 
 
 def fingerprint_query(
-    columns: Sequence[Column], quote: Callable[[str], str], relation: str, *, predicate: str = "true"
+    columns: Sequence[Column],
+    quote: Callable[[str], str],
+    relation: str,
+    *,
+    predicate: str = "true",
+    is_former: bool = False,
 ) -> str:
     """A query that counts the relation's rows and sums their columns, for `read_fingerprint`.
 
     `relation` stands behind FROM, `predicate` behind WHERE.
     """
-    figures = [f"({figure})::numeric" for figure in _figures(columns, quote)]
+    figures = [f"({figure})::numeric" for figure in _figures(columns, quote, is_former=is_former)]
     return " union all ".join(
         f"select {start}, count(*), array[{', '.join(figures[start : start + _FIGURES_MAX])}] "  # noqa: S608 - all quoted
         f"from {relation} where {predicate}"
@@ -59,7 +66,12 @@ def read_fingerprint(columns: Sequence[Column], found: Sequence[Sequence[object]
     return rows, Fingerprint(entries)
 
 
-def _figures(columns: Sequence[Column], quote: Callable[[str], str]) -> list[str]:
+def may_be_digested(column_type: ColumnType) -> bool:
+    """Whether a value of the type can be so long that its SHA-256 is hashed in its place."""
+    return column_type.element.name not in {TypeName.NUMERIC, *COUNTED, *_TOTALS_SQL}
+
+
+def _figures(columns: Sequence[Column], quote: Callable[[str], str], *, is_former: bool) -> list[str]:
     """A total for each column, after a count of values for each that may be null; in the order of the columns.
 
     The others' counts are the row count, which the same query has anyway: an aggregate spared is a fifth of a column's cost.
@@ -69,12 +81,16 @@ def _figures(columns: Sequence[Column], quote: Callable[[str], str]) -> list[str
         name = quote(column.name)
         if column.nullable:
             expressions.append(f"count({name})")
-        expressions.append(f"coalesce({_total_sql(column.type, name)}, 0)")
+        template = (
+            _former_total_sql(column.type) if is_former and may_be_digested(column.type) else _total_sql(column.type)
+        )
+        # The name may hold braces itself.
+        expressions.append(f"coalesce({template.replace('{}', name)}, 0)")
     return expressions
 
 
-def _total_sql(column_type: ColumnType, name: str) -> str:
-    """`name` stands quoted wherever a template has braces; it may hold braces itself."""
+def _total_sql(column_type: ColumnType) -> str:
+    """A template: the column's quoted name stands wherever it has braces."""
     if column_type.name is TypeName.NUMERIC:
         total = "sum({})" if isinstance(column_type.element.frame_type, pl.Decimal) else _SUM_WITH_SPECIALS_SQL
         if column_type.array:
@@ -91,7 +107,17 @@ def _total_sql(column_type: ColumnType, name: str) -> str:
         total = f"sum(hashtext({hexadecimal}{_COLLATED}))"
     else:
         total = f"sum(hashtext({_digested_text(column_type)}{_COLLATED}))"
-    return total.replace("{}", name)
+    return total
+
+
+def _former_total_sql(column_type: ColumnType) -> str:
+    """The template of Rowledger 0.1.0, which hashed values of every length as a whole."""
+    if column_type.array and column_type.name in HASHED_AS_TEXT:
+        return f"sum(hashtext(array_to_string({{}}, '{ELEMENT_END}', '{ELEMENT_NULL}'){_COLLATED}))"
+    if column_type.array:
+        return f"sum(hash_array({{}}{_COLLATED if column_type.name in _TEXTS else ''}))"
+    value = "encode({}, 'hex')" if column_type.name is TypeName.BYTEA else "{}::text"
+    return f"sum(hashtext({value}{_COLLATED}))"
 
 
 def _digested_text(column_type: ColumnType) -> str:

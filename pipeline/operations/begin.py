@@ -17,6 +17,7 @@ from pipeline.model.partition import Partition
 from pipeline.model.states import LoadState
 from pipeline.model.table import TableSpec, column_names
 from pipeline.operations.control import Control
+from pipeline.operations.former_loads import has_long_values
 from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.evolution import align_staging
@@ -37,6 +38,7 @@ from pipeline.postgres.ledger import (
 from pipeline.postgres.leftovers import discard_staging
 from pipeline.postgres.locks import brief_locks
 from pipeline.postgres.migrate import require_current_ledger
+from pipeline.postgres.queries import LEDGER_SCHEMA, quoted
 from pipeline.postgres.replacement import read_staging_changes
 from pipeline.postgres.session import transaction
 from pipeline.postgres.staging import create_staging
@@ -191,6 +193,10 @@ class Beginning:
             connection, self._target, found.handle, self._partition, column_names(self._spec.row)
         ):
             return False
+        if found.is_former and await has_long_values(
+            connection, quoted(LEDGER_SCHEMA, found.handle.staging_table), self._target.as_found.columns
+        ):
+            return False  # the sums of its chunks would not agree with those of the table
         if self._manifest is None:
             return True  # chunk by chunk, as they come, each is held against the one that the ledger has
         return found.manifest_digest == self._manifest.digest and await is_plan_of(

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
@@ -13,6 +13,7 @@ from pipeline.errors import NothingPublished, TargetMismatch, UnknownPartition
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.table import Drift, TableSpec, WriteMode
+from pipeline.operations.former_loads import adapt_expected
 from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
 from pipeline.operations.sums import read_expected, scope_of
 from pipeline.postgres.bounds import partition_predicate
@@ -148,6 +149,7 @@ class _Comparison:
     expected: Fingerprint | None
     found: Measured
     is_whole: bool = False
+    note: str = ""
 
 
 class _Comparing:
@@ -174,10 +176,11 @@ class _Comparing:
         counted = await self._connection.fetch(query("published_in_scope"), str(self._spec.target), scope.partition_key)
         if any((load["base_load_id"] or load["load_id"]) > base for load in counted if load["base_load_id"] != base):
             return None
-        expected_rows, expected = await read_expected(
-            self._connection, [load for load in counted if load["base_load_id"] == base]
-        )
-        comparison = await self._compare(scope.predicate, expected_rows, expected, is_whole=scope.partition_key is None)
+        added_up = [load for load in counted if load["base_load_id"] == base]
+        expected_rows, expected = await read_expected(self._connection, added_up)
+        load_ids = [load["load_id"] for load in added_up]
+        is_whole = scope.partition_key is None
+        comparison = await self._compare(scope.predicate, load_ids, expected_rows, expected, is_whole=is_whole)
         if comparison.is_whole:
             self._whole[base] = comparison
         return comparison
@@ -186,19 +189,29 @@ class _Comparing:
         totals = await read_chunk_totals(self._connection, load_id)
         expected = await read_ledger_fingerprint(self._connection, load_id, totals, self._target.columns)
         predicate = partition_predicate(self._target, partition) or "true"
-        return await self._compare(predicate, totals.written_rows, expected, is_whole=False)
+        return await self._compare(predicate, [load_id], totals.written_rows, expected, is_whole=False)
 
     async def _compare(
-        self, predicate: str, expected_rows: int, expected: Fingerprint | None, *, is_whole: bool
+        self,
+        predicate: str,
+        load_ids: Sequence[int],
+        expected_rows: int,
+        expected: Fingerprint | None,
+        *,
+        is_whole: bool,
     ) -> _Comparison:
         columns = self._target.columns
         found = await measure_relation(
             self._connection, self._target.sql, columns, predicate=predicate, fingerprint=expected is not None
         )
-        if expected is not None:
+        note = ""
+        if expected is not None and found.fingerprint is not None:
             # A column that the contract has got since is null in older rows; one that it has lost is not looked at any more.
             expected = Fingerprint({column.name: expected.get(column.name, (0, 0)) for column in columns})
-        return _Comparison(expected_rows, expected, found, is_whole)
+            expected, note = await adapt_expected(
+                self._connection, self._target.sql, columns, predicate, load_ids, expected, found.fingerprint
+            )
+        return _Comparison(expected_rows, expected, found, is_whole, note)
 
 
 async def _verify(
@@ -240,7 +253,8 @@ async def _verify(
         Check(CheckName.ROW_BALANCE, passed=not problems, summary="; ".join(problems) or summary, details=details)
     ]
     if comparison is not None and comparison.expected is not None:
-        checks.append(fingerprint_check(comparison.expected, comparison.found.fingerprint))
+        check = fingerprint_check(comparison.expected, comparison.found.fingerprint)
+        checks.append(replace(check, summary=f"{check.summary}; {comparison.note}") if comparison.note else check)
     return PartitionVerification(partition_key, tuple(checks))
 
 

@@ -58,12 +58,13 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class LoadingLoad:
-    """The unfinished load of a partition, as found."""
+    """The unfinished load of a partition, as found. `is_former`: Rowledger 0.1.0 began it, and no later one took it over."""
 
     handle: LoadHandle
     manifest_digest: str
     contract_digest: str
     has_staging: bool
+    is_former: bool
     lease: "Lease | None"
 
 
@@ -103,6 +104,7 @@ async def find_loading_load(connection: asyncpg.Connection, target: str, partiti
         manifest_digest=row["manifest_digest"],
         contract_digest=row["contract_digest"],
         has_staging=row["has_staging"],
+        is_former=row["is_former"],
         lease=Lease(
             token=row["holder"],
             holder=f"run {row['run_id'] or '-'}, pid {row['holder_pid']} on {row['holder_host']}",

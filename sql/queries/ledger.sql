@@ -6,6 +6,7 @@ select
     load.manifest_digest,
     load.contract_digest,
     load.run_id,
+    load.rowledger_version = '' as is_former,
     lease.holder,
     lease.holder_pid,
     lease.holder_host,

@@ -6,6 +6,17 @@ from rowledger.load
 where target = $1 and state = 'published' and ($2::text is null or partition_key = $2)
 order by load_id;
 
+-- name: former_loads
+-- How many of these loads ($1) were written by Rowledger 0.1.0, and whether anything of them comes from a later one.
+select
+    count(*) filter (where load.rowledger_version = '') as former,
+    coalesce(bool_or(
+        load.rowledger_version <> ''
+        or exists (select from rowledger.dead_letter as letter where letter.load_id = load.load_id and letter.state = 'replayed')
+    ), false) as has_later
+from rowledger.load
+where load.load_id = any ($1::bigint[]);
+
 -- name: published_content
 -- The published load of a partition that has brought these very rows.
 select load_id from rowledger.load
