@@ -385,29 +385,6 @@ def test_a_target_that_is_a_partition_itself_takes_the_rows_that_it_may_have(dat
     assert [(letter[0], letter[2]) for letter in _letters(database)] == [(7, "23514"), (8, "23514")]
 
 
-def test_row_security_that_hides_or_refuses_rows_is_no_silent_loss(database: str, tmp_path: Path) -> None:
-    _target(
-        database,
-        "create role depot_loader login password 'x'",
-        "grant all on schema public, depot to depot_loader",
-        "grant all on depot.parcels to depot_loader",
-        "alter table depot.parcels enable row level security",
-        "create policy few on depot.parcels using (parcel_id < 5) with check (true)",
-    )
-    fetch(database, "drop schema rowledger cascade")
-    fetch(database, f'grant create on database "{database.rpartition("/")[2]}" to depot_loader')
-    user, host = database.rpartition("@")[0], database.rpartition("@")[2]
-    assert user
-    try:
-        report = _load(f"postgresql://depot_loader:x@{host}", PARCELS_REPLACED, tmp_path, parcels(9))
-        assert isinstance(report.error, DiscrepancyFound)
-        assert "9 rows staged, 9 inserted, 5 found" in str(report.error)
-        assert _ids(database) == []
-    finally:
-        fetch(database, "drop owned by depot_loader cascade")
-        fetch(database, "drop role depot_loader")
-
-
 def test_rows_that_another_has_added_meanwhile_are_looked_for_again_and_set_aside(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
