@@ -89,6 +89,11 @@ class Manifest:
             digest.update(f"{chunk.chunk_no}|{d.file_digest}|{d.file_bytes}|{d.row_offset}|{d.rows}\n".encode())
         return digest.hexdigest()
 
+    @property
+    def content_is_of_rows(self) -> bool:
+        """Whether the content digest is one of rows as they were read, and not of files."""
+        return bool(self.chunks and self.chunks[-1].descriptor.rows_digest)
+
     @cached_property
     def content_digest(self) -> str:
         """Digest over content alone: the same for the same rows of the same files, however they were cut.

@@ -4,16 +4,21 @@ The ledger has sums alone. So rows of former loads are compared by the former su
 and of later loads are added up together is compared by its count.
 """
 
+import shlex
 from collections.abc import Sequence
 
 import asyncpg
 
 from pipeline.contract.fingerprint import Fingerprint
 from pipeline.contract.fingerprint_sql import fingerprint_query, may_be_digested, read_fingerprint
+from pipeline.errors import DiscrepancyFound
 from pipeline.model.column import Column
+from pipeline.model.manifest import Manifest
+from pipeline.model.partition import Partition
+from pipeline.model.table import TableSpec
 from pipeline.postgres.queries import query, quote_identifier
 
-__all__ = ["adapt_expected", "has_long_values"]
+__all__ = ["adapt_expected", "has_long_values", "require_not_appended_before"]
 
 
 async def has_long_values(connection: asyncpg.Connection, relation: str, columns: Sequence[Column]) -> bool:
@@ -59,6 +64,25 @@ async def adapt_expected(
         "which it added up in another way, and later loads have added to them"
     )
     return Fingerprint(adapted), note if by_count else ""
+
+
+async def require_not_appended_before(
+    connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest, load_id: int
+) -> None:
+    """Raise DiscrepancyFound where a former load seems to have appended the rows that this load has staged.
+
+    Of a spooled source the rows are digested as they are read, and Rowledger 0.1.0 read UUIDs and arrays of a query otherwise:
+    the digest of the same rows is another one now. The sums are the same, but do not prove that the rows are.
+    """
+    if not manifest.content_is_of_rows:
+        return
+    former = await connection.fetchval(query("former_load_of_same_sums"), str(spec.target), partition.key, load_id)
+    if former is not None:
+        raise DiscrepancyFound(
+            f"table {spec.name}, partition {partition.key}: as many rows with the same sums were appended by load {former} of "
+            "Rowledger 0.1.0, which digested rows in another way; nothing was added. If these are other rows, or are to be "
+            f"added again: rowledger forget --table {spec.name} --partition {shlex.quote(partition.key)}, then rerun"
+        )
 
 
 async def _measure(

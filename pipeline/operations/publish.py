@@ -27,6 +27,7 @@ from pipeline.model.table import Drift, TableSpec, WriteMode, column_names
 from pipeline.operations.control import Control
 from pipeline.operations.finished_load import FinishedLoad, read_repeated_load
 from pipeline.operations.fit import fit_to_others
+from pipeline.operations.former_loads import require_not_appended_before
 from pipeline.operations.reconcile import budget_check, reconcile
 from pipeline.operations.rehearsal import set_refused_aside
 from pipeline.operations.verify import verify_published
@@ -171,6 +172,8 @@ async def _publish(
 ) -> Verdict:
     if (earlier := await read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
         return await _end_as_repeated(connection, load, earlier)
+    if load.spec.write_mode is WriteMode.APPEND:
+        await require_not_appended_before(connection, load.spec, load.partition, load.manifest, load.handle.load_id)
     try:
         if load.spec.drift is Drift.EVOLVE:
             await add_columns(connection, load.target, load.handle)

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import DiscrepancyFound
 from pipeline.model.table import TableSpec
 from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import edited_loads, fetch, fetch_value, load_one, set_failpoints
 from pipeline_tests.tables_for_tests import APPENDED_EVENTS, DAY, EVENTS, UPSERTED_EVENTS, Row, events, write_source
+from pipeline_tests.tables_of_modes import DAY as DAY_OF_SALES
+from pipeline_tests.tables_of_modes import KEYLESS_SPOOLED, sales, write_sales
 
 LONG = "é" * 50_000
 SUMS = 'select count({0}), sum(hashtext({0} collate "C")) from {1}'
@@ -97,3 +100,22 @@ def test_a_former_load_that_was_killed_is_resumed_or_begun_anew(
     states = [row[0] for row in fetch(database, "select state from rowledger.load order by load_id")]
     assert states == (["abandoned", "published"] if is_long else ["published"])
     assert _verified(database)[0]
+
+
+def test_a_query_that_was_appended_before_is_not_appended_again_under_another_digest(
+    database: str, tmp_path: Path
+) -> None:
+    write_sales(tmp_path, DAY_OF_SALES, sales(range(30)))
+    assert load_one(database, KEYLESS_SPOOLED, tmp_path, DAY_OF_SALES).error is None
+    for statement in (
+        "update rowledger.load set rowledger_version = '', content_digest = 'former'",
+        "update rowledger.load as entry set entry_digest = rowledger.digest_of_entry(entry)",
+    ):
+        fetch(database, statement)
+    error = load_one(database, KEYLESS_SPOOLED, tmp_path, DAY_OF_SALES).error
+    assert isinstance(error, DiscrepancyFound)
+    assert "appended by load 1 of Rowledger 0.1.0" in str(error)
+    assert fetch_value(database, "select count(*) from public.spooled") == 30
+    write_sales(tmp_path, DAY_OF_SALES, sales(range(30, 60)))
+    assert load_one(database, KEYLESS_SPOOLED, tmp_path, DAY_OF_SALES).error is None
+    assert _verified(database, KEYLESS_SPOOLED)[0]

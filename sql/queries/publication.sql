@@ -17,6 +17,33 @@ select
 from rowledger.load
 where load.load_id = any ($1::bigint[]);
 
+-- name: former_load_of_same_sums
+-- A published load of the partition that Rowledger 0.1.0 wrote, and that has as many rows as load $3 and the same sums.
+with figures as (
+    select chunk.load_id, field.key as name, sum((field.value ->> 0)::numeric) as values_counted,
+        sum((field.value ->> 1)::numeric) as total
+    from rowledger.chunk
+    cross join lateral jsonb_each(chunk.fingerprint) as field
+    where chunk.load_id = $3 or chunk.load_id in (
+        select load_id from rowledger.load
+        where target = $1 and partition_key = $2 and state = 'published' and rowledger_version = ''
+    )
+    group by chunk.load_id, field.key
+),
+sums as (
+    select load_id, jsonb_object_agg(name, array[trim_scale(values_counted), trim_scale(total)]) as fingerprint
+    from figures
+    group by load_id
+)
+select former.load_id
+from rowledger.load as former
+join rowledger.load as own on own.load_id = $3 and own.enqueued_rows = former.enqueued_rows
+join sums as of_former on of_former.load_id = former.load_id
+join sums as of_own on of_own.load_id = own.load_id and of_own.fingerprint = of_former.fingerprint
+where former.load_id <> own.load_id and exists (select from rowledger.chunk where load_id = own.load_id and written_rows > 0)
+order by former.load_id
+limit 1;
+
 -- name: published_content
 -- The published load of a partition that has brought these very rows.
 select load_id from rowledger.load
