@@ -114,7 +114,9 @@ def exact_query(query: str, kinds: Mapping[str, str]) -> str:
         elif is_json(kind):
             columns.append(f"to_json({column})::text as {column}")
         else:
-            columns.append(column if kind in _AS_THEY_ARE else f"{column}::text as {column}")
+            # As the type's output function writes it: a cast to text may be another function (inet's adds /32 to a host).
+            written = f"case when {column} is not null then format('%s', {column}) end as {column}"
+            columns.append(column if kind in _AS_THEY_ARE else written)
     return f"select {', '.join(columns)} from (\n{query}\n) as source_query"  # noqa: S608, it is the user's own query
 
 
