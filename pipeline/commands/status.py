@@ -145,11 +145,12 @@ def attempt_lines(rows: Sequence[PartitionStatus]) -> list[str]:
     for row in rows:
         if row.latest.state is AttemptState.PUBLISHED:
             continue
-        seen = (
-            "readers see no rows of it"
-            if row.published is None
-            else (f"readers see {row.published.written_rows:,} rows of {_minute(row.published.published_at)}")
-        )
+        if row.published is not None:
+            seen = f"readers see {row.published.written_rows:,} rows of {_minute(row.published.published_at)}"
+        elif row.latest.state is AttemptState.FORGOTTEN:
+            seen = "rows of it that are still in the table are not accounted for until it is loaded again"
+        else:
+            seen = "readers see no rows of it"
         told.append(f"{row.table} {row.partition_key}: {_attempt(row.latest)}; {seen}")
         if row.latest.reason:
             told.append(f"  {row.latest.reason.removeprefix(f'table {row.table}, partition {row.partition_key}: ')}")
@@ -157,6 +158,8 @@ def attempt_lines(rows: Sequence[PartitionStatus]) -> list[str]:
 
 
 def _attempt(latest: Attempt) -> str:
+    if latest.state is AttemptState.FORGOTTEN:  # the run is the one that had loaded it
+        return f"{latest.state}: load {latest.load_id} of run {_short(latest.run_id)}, {latest.staged_rows:,} rows"
     by = f" by run {_short(latest.run_id)}" if latest.run_id else ""
     if latest.load_id is None:
         return f"{latest.state} at {_minute(latest.at)}{by}, before a load was begun"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 
 import click
@@ -92,7 +93,16 @@ def _may_have(spec: TableSpec, key: str) -> bool:
 
 def _differing(verified: Mapping[str, Sequence[PartitionVerification]]) -> list[str]:
     counts = {name: (sum(not found.passed for found in results), len(results)) for name, results in verified.items()}
-    return [f"table {name}: {bad} of {of} partitions did not pass" for name, (bad, of) in counts.items() if bad]
+    return [
+        f"table {name}: {bad} of {of} partitions did not pass; load them again, or where their rows were taken out on purpose: "
+        f"rowledger forget --table {shlex.quote(name)} --partition {_example(verified[name])}"
+        for name, (bad, of) in counts.items()
+        if bad
+    ]
+
+
+def _example(results: Sequence[PartitionVerification]) -> str:
+    return shlex.quote(next(found.partition_key for found in results if not found.passed))
 
 
 def _tell(verified: Mapping[str, Sequence[PartitionVerification]]) -> None:

@@ -119,5 +119,5 @@ def _not_written(spec: TableSpec, report: ReplayReport, metadata: Metadata) -> d
         f"{spec.name}: {left} of {len(report.outcomes)} dead letters were not written; see them by "
         f"`rowledger dead-letters list --table {spec.name}`"
     )
-    reasons = [f"{count} times: {reason}" for reason, count in replay_reasons(report.outcomes)]
+    reasons = [f"{count} not written: {reason}" for reason, count in replay_reasons(report.outcomes)]
     return dg.Failure("\n".join([text, *reasons]), metadata=metadata, allow_retries=False)

@@ -36,18 +36,20 @@ def replay_events(
 ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
     """An event for each partition of the replay: a materialization where rows were written, otherwise an observation.
 
-    The materialization has the counts that the ledger now has of the partition; raises DatabaseUnavailable.
+    Each has the counts that the ledger now has of the partition, even an observation: Dagster shows its figures instead of
+    those of the materialization before it. Raises DatabaseUnavailable.
     """
     keys = list(dict.fromkeys(outcome.partition_key for outcome in report.outcomes))
-    counts = read_published_counts(url, spec.name, keys) if report.written_rows else {}
+    counts = read_published_counts(url, spec.name, keys)
     for key in keys:
         outcomes = report.of_partition(key)
         partition = None if isinstance(spec.partitions, Unpartitioned) else key
         tags = dimension_tags(spec.partitions, key)
         metadata = replay_metadata(report, outcomes)
         written = sum(outcome.written_rows for outcome in outcomes)
-        if written and key in counts:
+        if key in counts:
             metadata |= {REPLAYED_ROWS: written, **counts_metadata(spec, counts[key])}
+        if written and key in counts:
             yield dg.AssetMaterialization(spec.name, partition=partition, metadata=metadata, tags=tags)
         else:
             yield dg.AssetObservation(spec.name, partition=partition, metadata=metadata, tags=tags)

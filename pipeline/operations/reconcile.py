@@ -19,6 +19,8 @@ from pipeline.postgres.queries import query, quote_identifier
 
 __all__ = ["Measured", "budget_check", "fingerprint_check", "measure_relation", "read_ledger_fingerprint", "reconcile"]
 
+_COLUMNS_SHOWN_MAX = 5  # of those that differ: where a row is missing, all do
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -144,10 +146,13 @@ def fingerprint_check(expected: Fingerprint | None, found: Fingerprint | None) -
             CheckName.FINGERPRINT, passed=False, summary="a committed chunk has no fingerprint to compare with"
         )
     differences = expected.differences(found)
+    shown = differences[:_COLUMNS_SHOWN_MAX]
+    if more := len(differences) - len(shown):
+        shown.append(f"and {more} more column{'s' if more > 1 else ''}")
     return Check(
         CheckName.FINGERPRINT,
         passed=not differences,
-        summary="; ".join(differences) or "every column's fingerprint is the same in the source and in the table",
+        summary="; ".join(shown) or "every column's fingerprint is the same in the source and in the table",
         details={"columns that differ": len(differences)},
     )
 

@@ -114,7 +114,7 @@ def test_a_replay_of_which_a_row_is_refused_again_is_red_and_the_others_are_writ
     failure = _failure(result)
     assert (failure.description or "").splitlines() == [
         "events: 1 of 3 dead letters were not written; see them by `rowledger dead-letters list --table events`",
-        f"1 times: {reason}",
+        f"1 not written: {reason}",
     ]
     figures = {"dead_letters": 3, "written_letters": 2, "refused_letters": 1, "refused_by_reason": {reason: 1}}
     assert {name: failure.metadata[name].value for name in figures} == figures
@@ -128,6 +128,17 @@ def test_a_replay_that_writes_nothing_is_red_and_materializes_nothing(
     assert not _run(definitions, instance).success
     (observation,) = _events(instance)
     assert isinstance(observation, dg.AssetObservation)
+    counts = {
+        "enqueued_rows": 20,
+        "written_rows": 17,
+        "dead_lettered_rows": 3,
+        "dagster/partition_row_count": 17,
+        "replayed_rows": 0,
+        "refused_letters": 3,
+    }
+    assert {name: observation.metadata[name].value for name in counts} == counts, (
+        "Dagster shows these on the asset's page"
+    )
     assert (observation.partition, observation.metadata["refused_letters"].value) == (DAY, 3)
 
 
@@ -139,7 +150,7 @@ def test_a_replay_from_the_command_line_is_told_to_the_instance_of_its_folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setattr(dead_letter_commands, "table_named", {"events": EVENTS}.__getitem__)
-    monkeypatch.setattr(dead_letter_commands, "target_url", lambda: database)
+    monkeypatch.setattr(dead_letter_commands, "existing_url", lambda: database)
     command = ["dead-letters", "replay", "--table", "events", "--state", "mended"]
     (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
 
@@ -160,7 +171,7 @@ def test_a_replay_from_a_folder_without_an_instance_says_that_dagster_was_not_to
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setattr(dead_letter_commands, "table_named", {"events": EVENTS}.__getitem__)
-    monkeypatch.setattr(dead_letter_commands, "target_url", lambda: database)
+    monkeypatch.setattr(dead_letter_commands, "existing_url", lambda: database)
 
     done = CliRunner().invoke(cli, ["dead-letters", "replay", "--table", "events", "--state", "mended"])
 

@@ -1,8 +1,9 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.commands.status import print_balance
+from pipeline.commands.status import attempt_lines, print_balance
 from pipeline.model.status import Attempt, AttemptState, PartitionStatus, PublishedRows
 
 
@@ -67,3 +68,11 @@ def test_80_columns_take_a_table_of_a_line_a_partition(
     assert f"{now:%m-%d %H:%M}" in found[0]
     assert f"2020-{now:%m}-01" in found[1], "a time without its year would be taken for one of this year"
     assert all(len(line.rstrip()) <= 80 for line in found)
+
+
+def test_a_forgotten_load_is_told_as_what_the_table_may_still_have() -> None:
+    row = replace(_row(AttemptState.FORGOTTEN, datetime.now(UTC)), published=None)
+    assert attempt_lines([row])[0] == (
+        "flights 2013-02-01: forgotten: load 7 of run a575a680, 1,560 rows; rows of it that are still in the table are not "
+        "accounted for until it is loaded again"
+    )
