@@ -17,7 +17,7 @@ import click
 import polars as pl
 from rich.console import Console
 
-from pipeline.commands.dead_letters import letter_table
+from pipeline.commands.dead_letter_texts import letter_table
 from pipeline.commands.status import incident_table, print_balance
 from pipeline.errors import DiscrepancyFound, RowledgerError
 from pipeline.model.dead_letters import LetterSelection

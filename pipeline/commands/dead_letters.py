@@ -7,24 +7,26 @@ import json
 import logging
 import shlex
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID
 
 import click
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from pipeline.errors import RowledgerError, SpecError
-from pipeline.model.dead_letters import LetterOutcome, LetterResult, LetterSelection, ReplayReport
+from pipeline.commands.dead_letter_texts import (
+    counted,
+    letter_table,
+    plain,
+    print_letter,
+    print_outcome,
+    told_of_replay,
+)
+from pipeline.errors import SpecError
+from pipeline.model.dead_letters import LetterSelection, ReplayReport
 from pipeline.model.letter import Stage
 from pipeline.model.states import LetterState
 from pipeline.model.table import TableSpec
 from pipeline.operations.dead_letters import (
-    Shown,
     decide,
     export_letters,
     import_letters,
@@ -41,7 +43,7 @@ from pipeline.postgres.dead_letters import KeptDeadLetter
 from pipeline.settings import WriterSettings
 from pipeline.tables import table as table_named
 
-__all__ = ["dead_letters", "letter_table"]
+__all__ = ["dead_letters"]
 
 _PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 _DAY_S = 86_400.0
@@ -112,7 +114,7 @@ def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool,
         spec = _readable_spec(table_name, reveal=reveal)
         rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
         shown = [{**_fields(letter), "payload": json.loads(rows[letter.dead_letter_id])} for letter in letters]
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=_plain))
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=plain))
         return
     if not letters:
         click.echo(f"table {table_name} has no dead letters{' that fit' if is_narrowed else ''}")
@@ -139,9 +141,9 @@ def show(*, dead_letter_id: int, as_json: bool, reveal: bool) -> None:
             "traceback": shown.traceback,
             "events": [dataclasses.asdict(event) for event in shown.events],
         }
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=_plain))
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=plain))
         return
-    _show(shown)
+    print_letter(shown)
 
 
 @dead_letters.command(name="export")
@@ -158,7 +160,7 @@ def export_command(*, table_name: str, output: Path, reveal: bool, **options: An
     options["states"] = options["states"] or REPLAYABLE
     count = export_letters(existing_url(), table_named(table_name), _selection(options), output, reveal=reveal)
     click.echo(
-        f"{_counted(count)} written to {output}; edit the payloads, then: "
+        f"{counted(count)} written to {output}; edit the payloads, then: "
         f"rowledger dead-letters import --table {table_name} {shlex.quote(str(output))}"
     )
 
@@ -172,7 +174,7 @@ def import_command(*, file: Path, table_name: str, note: str) -> None:
     imported = import_letters(existing_url(), table_named(table_name), file, person(note))
     unchanged = len(imported.unchanged)
     lines = "1 line" if unchanged == 1 else f"{unchanged} lines"
-    click.echo(f"{_counted(len(imported.mended))} mended, {lines} without a change")
+    click.echo(f"{counted(len(imported.mended))} mended, {lines} without a change")
     if imported.mended:
         click.echo(f"then: rowledger dead-letters replay --table {table_name} --state mended")
 
@@ -191,7 +193,7 @@ def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> No
     if not _narrows(options):
         options["states"] = (LetterState.OPEN,) if state == LetterState.MENDED else (LetterState.MENDED,)
     changed = decide(existing_url(), table_named(table_name), _selection(options), LetterState(state), person(note))
-    click.echo(f"{_counted(len(changed))} {_are(changed)} {state} now")
+    click.echo(f"{counted(len(changed))} {_are(changed)} {state} now")
 
 
 @dead_letters.command()
@@ -213,9 +215,9 @@ def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: s
         writer=WriterSettings(),
         actor=person(note),
         log=_log,
-        on_outcome=_print_outcome,
+        on_outcome=print_outcome,
     )
-    click.echo(_summary(report))
+    click.echo(told_of_replay(report))
     if report.written_rows and (reason := _tell_dagster(spec, report, url)) is not None:
         click.echo(f"Dagster was not told of it: {reason}", err=True)
     if not report.succeeded:
@@ -246,7 +248,7 @@ def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  
         _, found = list_letters(url, table_name, selection)
         click.confirm(f"Give up {'1 row' if found == 1 else f'{found} rows'} of table {table_name}?", abort=True)
     changed = decide(url, spec, selection, LetterState.DISCARDED, person(note))
-    click.echo(f"{_counted(len(changed))} {_are(changed)} discarded now")
+    click.echo(f"{counted(len(changed))} {_are(changed)} discarded now")
 
 
 @dead_letters.command(name="purge")
@@ -266,98 +268,11 @@ def purge_command(*, table_name: str, days: float | None, yes: bool, **options: 
     letters, _ = list_letters(url, table_name, _selection(options, every_load=True, older_than_s=older_than_s))
     deletable = [letter for letter in letters if is_purgeable(letter)]
     if deletable and not yes:
-        click.confirm(f"Delete {_counted(len(deletable))} of table {table_name} for good?", abort=True)
+        click.confirm(f"Delete {counted(len(deletable))} of table {table_name} for good?", abort=True)
     deleted = purge(url, deletable)
-    click.echo(f"{_counted(len(deleted))} deleted")
+    click.echo(f"{counted(len(deleted))} deleted")
     if kept := len(letters) - len(deleted):
         click.echo(f"{kept} kept: the balance of a published or unfinished load counts them")
-
-
-def letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
-    """Dead letters with their reasons, without their rows' values. What is the same for all of them stands in the title."""
-    columns = {
-        "id": [str(letter.dead_letter_id) for letter in letters],
-        "partition": [letter.partition_key for letter in letters],
-        "row": [f"{letter.row_no}.{letter.part}" if letter.part else str(letter.row_no) for letter in letters],
-        "source": [_place(letter) for letter in letters],
-        "state": [str(letter.state) for letter in letters],
-        "stage": [str(letter.stage) for letter in letters],
-        "column": [letter.column_name or "" for letter in letters],
-        "SQLSTATE": [letter.sqlstate or "" for letter in letters],
-        "reason": [letter.reason for letter in letters],
-    }
-    if len({letter.source for letter in letters}) == 1:
-        columns["source"] = [letters[0].source.rpartition("/")[2]] * len(letters)  # the row's number says the rest
-    optional = {"partition", "source", "state", "column", "SQLSTATE"}
-    alike = {name: texts[0] for name, texts in columns.items() if name in optional and len(set(texts)) == 1}
-    told = ", ".join(text for name in ("partition", "source", "state") if (text := alike.get(name)))
-    shown = Table(
-        title=Text(f"dead letters: {told}" if told else "dead letters"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    named = {name: texts for name, texts in columns.items() if name not in alike}
-    for name in named:
-        shown.add_column(name, no_wrap=name not in {"source", "reason"}, overflow="fold")
-    for texts in zip(*named.values(), strict=True):
-        shown.add_row(*map(Text, texts))  # a text of its own: brackets and colons in it are no markup
-    return shown
-
-
-def _place(letter: KeptDeadLetter) -> str:
-    file = letter.source.rpartition("/")[2]
-    return file if letter.source_row is None else f"{file}:{letter.source_row}"
-
-
-def _show(shown: Shown) -> None:
-    letter = shown.letter
-    facts: dict[str, object] = {
-        "dead letter": f"{letter.dead_letter_id}, {letter.state}, revision {letter.revision}",
-        "load": f"{letter.load_id} of {letter.partition_key}, {letter.load_state}",
-        "row": f"{letter.row_no}{f', part {letter.part}' if letter.part else ''}",
-        "source": f"{letter.source}, row {letter.source_row}" if letter.source else "",
-        "stage": letter.stage,
-        "reason": letter.reason,
-        "column": letter.column_name,
-        "SQLSTATE": letter.sqlstate,
-        "constraint": letter.constraint_name,
-        "refused": f"{_plain(letter.recorded_at)}, attempt {letter.attempt}, worker {letter.worker_pid}",
-        "replays": letter.replays,
-        f"payload ({letter.payload_of})": shown.payload,
-        "edited": shown.mended_payload,
-    }
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        if value not in ("", None):
-            click.echo(f"{name:<{width}}  {value}")
-    if shown.traceback:
-        title = "the server's words" if letter.stage in (Stage.COPY, Stage.KEY) else "traceback"
-        click.echo(f"\n{title}\n{shown.traceback.rstrip()}")
-    if shown.events:
-        click.echo("\nhistory")
-    for event in shown.events:
-        by = f"by {event.actor}{f', run {event.run_id}' if event.run_id else ''}"
-        why = "; ".join(text for text in (event.reason, event.note) if text)
-        click.echo(f"  {_plain(event.happened_at)}  {event.state:<9}  {by}{f': {why}' if why else ''}")
-
-
-def _print_outcome(outcome: LetterOutcome) -> None:
-    where = f"{outcome.dead_letter_id}  {outcome.partition_key} row {outcome.row_no}"
-    stage = f" ({outcome.stage})" if outcome.stage else ""
-    rows = f" as {outcome.written_rows} rows" if outcome.written_rows > 1 else ""
-    click.echo(f"{where}  {outcome.result}{rows}{stage}{f': {outcome.reason}' if outcome.reason else ''}")
-
-
-def _summary(report: ReplayReport) -> str:
-    if not report.outcomes:
-        return f"table {report.table} has no dead letters to replay that fit"
-    counts = {result: report.count(result) for result in LetterResult}
-    parts = [f"{count} {result}" for result, count in counts.items() if count or result is LetterResult.WRITTEN]
-    died = "1 worker" if report.worker_deaths == 1 else f"{report.worker_deaths} workers"
-    deaths = f"; {died} died" if report.worker_deaths else ""
-    return f"{_counted(len(report.outcomes))}: {', '.join(parts)}, in {report.seconds:.1f} s{deaths}"
 
 
 def _log(level: int, message: str) -> None:
@@ -373,10 +288,6 @@ def _readable_spec(table: str, *, reveal: bool) -> TableSpec | None:
         if not reveal:
             click.echo(f"every value is hidden, because the table's spec cannot be read: {error}", err=True)
         return None
-
-
-def _counted(letters: int) -> str:
-    return "1 dead letter" if letters == 1 else f"{letters:,} dead letters"
 
 
 def _are(letters: Sequence[int]) -> str:
@@ -395,13 +306,3 @@ def _fields(letter: KeptDeadLetter) -> dict[str, object]:
 def _console() -> Console:
     console = Console()
     return console if console.is_terminal else Console(width=_PLAIN_WIDTH)
-
-
-def _plain(value: object) -> str:
-    match value:
-        case datetime():
-            return value.isoformat(timespec="seconds")
-        case UUID():
-            return str(value)
-        case _:
-            raise RowledgerError(f"a {type(value).__name__} cannot be shown as JSON")
