@@ -46,7 +46,7 @@ def _validator(schema: Any, config: Mapping[str, Any]) -> SchemaValidator:
     try:
         # Pydantic would take the validators that nested models have already.
         return SchemaValidator(schema, dict(config), _use_prebuilt=False)  # type: ignore[arg-type]
-    except TypeError:  # pydantic below 2.12
+    except TypeError:  # pydantic-core 2.41 has no such argument
         return SchemaValidator(schema, dict(config))  # type: ignore[arg-type]
 
 
