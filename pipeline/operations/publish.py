@@ -179,7 +179,7 @@ async def _publish(
             await add_columns(connection, load.target, load.handle)
         published = await publish_rows(connection, load, totals, settings)
     except asyncpg.PostgresError as error:
-        if may_retry(error):
+        if may_retry(error) and not is_raised(error):
             raise
         if isinstance(error, asyncpg.InsufficientPrivilegeError) and not is_raised(error):
             raise MissingPrivilege(

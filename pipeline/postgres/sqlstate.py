@@ -138,7 +138,7 @@ def sort_error(error: BaseException, *, writes_rows: bool = False) -> Verdict:
         return Verdict.RETRY if _is_client_side_loss(error) else Verdict.STOP
     if code.startswith(_ISOLATE_CLASSES):
         return Verdict.ISOLATE
-    if is_raised(error):
+    if is_raised(error) and (writes_rows or code not in _RETRY_CODES):
         return Verdict.ISOLATE if writes_rows else Verdict.STOP
     if code in _RETRY_CODES or code.startswith("08"):
         return Verdict.RETRY

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import DiscrepancyFound, SourceError
+from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, SourceError
 from pipeline.model.report import PartitionReport
 from pipeline.operations.partition_load import PartitionLoad
 from pipeline.settings import settings
@@ -153,7 +153,8 @@ def test_the_share_of_dead_letters_is_judged_when_all_rows_have_come(database: s
     _write(tmp_path, 1, bad[:60])
     _write(tmp_path, 2, bad[60:])
     report = load_one(database, TRICKLE, tmp_path, DAY)
-    assert "dead_letters_within_budget" in str(report.error)
+    assert isinstance(report.error, DeadLetterBudgetSpent)
+    assert "60 rows were refused, the budget is 50" in str(report.error)
     assert "60" in str(report.error)
 
 
