@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import asyncpg
 
+from pipeline.errors import RowledgerError
 from pipeline.postgres.statements import said_by_server, statement_of
 
 __all__ = [
@@ -242,7 +243,8 @@ def summarize(error: BaseException) -> str:
         elif (remedy := _REMEDIES.get(error.sqlstate or "")) and not is_raised(error):
             parts.append(remedy)
         return ", ".join(parts)
-    text = str(error).splitlines() if isinstance(error, _SPEAKING) and not isinstance(error, ValueError) else []
+    speaks = isinstance(error, _SPEAKING) and not isinstance(error, ValueError)
+    text = str(error).splitlines() if speaks or isinstance(error, RowledgerError) else []
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 

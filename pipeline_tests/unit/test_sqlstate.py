@@ -5,6 +5,7 @@ import traceback
 import asyncpg
 import pytest
 
+from pipeline.errors import DatabaseUnavailable
 from pipeline.postgres.sqlstate import (
     Verdict,
     copy_location,
@@ -244,3 +245,7 @@ def test_an_error_is_hushed_wherever_it_is_printed_and_its_text_is_kept() -> Non
     assert "CheckViolationError: SQLSTATE 23514" in printed
     assert "canary" not in printed
     assert server_text(error) == said == "message: canary\ndetail: canary 2\nhint: canary 3\ncontext: COPY t, line 1"
+
+
+def test_an_error_of_our_own_speaks_for_itself() -> None:
+    assert summarize(DatabaseUnavailable("1 connections are left")) == "DatabaseUnavailable: 1 connections are left"
