@@ -113,7 +113,7 @@ def fetch_value(database: str, statement: str, *arguments: object) -> Any:
     return rows[0][0] if rows else None
 
 
-def wait_until(condition: Callable[[], Any], what: str, *, timeout_s: float = 15.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, *, timeout_s: float = 60.0) -> Any:
     """Poll until the condition gives something true, and return that."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
