@@ -62,7 +62,7 @@ class ReplayWorker:
                     self._log(logging.ERROR, f"{job.name}:\n{outcome.traceback}")
                 if outcome.failure in (FailureKind.TRANSIENT, FailureKind.TIMED_OUT):
                     raise DatabaseUnavailable(
-                        f"{told} (after {outcome.retries} retries); replay again, which goes on behind it"
+                        f"{told} (after {outcome.retries} retries); replay again, which continues after it"
                     )
                 raise ReplayFailed(told)
             lost += 1
