@@ -39,15 +39,16 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
             await require_standby(session.connection)
             keys = list(dict.fromkeys(partition_keys)) if partition_keys else None
             loads = await session.connection.fetch(query("published_loads"), str(spec.target), keys)
-            published = {load["partition_key"] for load in loads}
-            if missing := [key for key in keys or () if key not in published]:
+            edited = await read_changed_entries(session.connection, spec)
+            known = {*(load["partition_key"] for load in loads), *(entry.partition_key for entry in edited)}
+            if missing := [key for key in keys or () if key not in known]:
                 for key in missing:
                     spec.partitions.partition(key)
                 raise NothingPublished(
                     f"table {spec.name}: no published load of partition {', '.join(missing)} is in the ledger; "
                     "nothing was forgotten"
                 )
-            if not published:
+            if not known:
                 raise NothingPublished(f"table {spec.name}: the ledger has no published load; nothing was forgotten")
             if keys is not None:
                 target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
