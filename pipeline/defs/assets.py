@@ -46,8 +46,8 @@ def table_asset(spec: TableSpec) -> dg.AssetsDefinition:
 
 
 def _load(context: dg.AssetExecutionContext, spec: TableSpec, writer: GuardedWriter) -> list[PartitionReport]:
-    keys = partition_keys(context, spec.partitions)
     try:
+        keys = partition_keys(context, spec.partitions)
         with observing(context) as observer:
             return writer.load(spec, keys, run_id=context.run.run_id, observer=observer)
     except RowledgerError as error:

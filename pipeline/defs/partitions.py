@@ -1,11 +1,12 @@
 """The partitions of a spec, as Dagster knows them."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import dagster as dg
 
-from pipeline.errors import SpecError
+from pipeline.errors import SpecError, UnknownPartition
 from pipeline.model.partition import (
     DailyPartitions,
     DynamicPartitions,
@@ -24,7 +25,8 @@ __all__ = ["dimension_tags", "partition_keys", "partitions_definition"]
 # The tags of a run over a range; written by Dagster, and documented for programs that start runs by its API.
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
-_DIMENSION = "dagster/partition/"
+_KEY = "dagster/partition"
+_DIMENSION = f"{_KEY}/"
 
 _SUNDAY_FIRST = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 
@@ -50,16 +52,30 @@ def partitions_definition(partitions: Partitions) -> dg.PartitionsDefinition | N
 def partition_keys(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, partitions: Partitions
 ) -> list[str]:
-    """The keys this run is about: those of its range where it has one, otherwise its own."""
-    match partitions:
-        case Unpartitioned():
-            return ["all"]
-        case MultiPartitions() if _RANGE_START in context.run.tags:
-            keys = _keys_in_range(context, partitions)
-        case _:
-            keys = context.partition_keys
-    # A key of two dimensions is a string with more to it; the core wants the plain one.
-    return [str(key) for key in keys]
+    """The keys this run is about: those of its range where it has one, otherwise its own.
+
+    They are read from the run's tags, because `context.partition_keys` ignores the range of a run that has tags of single
+    dimensions as well, as a backfill from a job's page has (dagster#28861, read in 1.13.27).
+
+    Raises UnknownPartition for a key that does not exist, for a range that ends before it begins, for tags that do not agree.
+    """
+    definition = partitions_definition(partitions)
+    if definition is None:
+        return ["all"]
+    tags = context.run.tags
+    own = _own_key(tags, definition)
+    if _RANGE_START in tags:
+        start, end = tags[_RANGE_START], tags.get(_RANGE_END, "")
+        for key in (start, end):
+            partitions.partition(key)
+        keys = _keys_in_range(definition, start, end, store=context.instance)
+    elif own is not None:
+        keys = [partitions.partition(own).key]
+    else:
+        raise UnknownPartition("", "the run names none; start it for a partition or for a range of them")
+    if own is not None and own not in keys:
+        raise UnknownPartition(own, f"the run's tags also name the partitions {keys[0]} to {keys[-1]}")
+    return keys
 
 
 def dimension_tags(partitions: Partitions, key: str) -> dict[str, str]:
@@ -76,16 +92,45 @@ def _multi_definition(partitions: MultiPartitions) -> dg.MultiPartitionsDefiniti
     return definition
 
 
-def _keys_in_range(
-    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, partitions: MultiPartitions
-) -> Sequence[str]:
-    """The keys of two dimensions between the ends that the run's tags name.
+def _own_key(tags: Mapping[str, str], definition: dg.PartitionsDefinition) -> str | None:
+    """The single key that the tags of a run name, whole or by its dimensions; Dagster records the run for that key."""
+    key = tags.get(_KEY)
+    own = {tag.removeprefix(_DIMENSION): value for tag, value in tags.items() if tag.startswith(_DIMENSION)}
+    if not own:
+        return key
+    if isinstance(definition, dg.MultiPartitionsDefinition) and set(own) != set(definition.partition_dimension_names):
+        raise UnknownPartition("|".join(own.values()), f"the run has tags of {', '.join(own)} alone")
+    by_dimension = str(dg.MultiPartitionKey(own))
+    if key not in (None, by_dimension):
+        raise UnknownPartition(by_dimension, f"the run's tag {_KEY} names the partition {key}")
+    return by_dimension
 
-    `context.partition_keys` gives one key only where the run has tags of single dimensions as well, as a backfill from a job's
-    page has (dagster#28861, read in 1.13.27).
-    """
-    ends = dg.PartitionKeyRange(context.run.tags[_RANGE_START], context.run.tags[_RANGE_END])
-    return _multi_definition(partitions).get_partition_keys_in_range(ends, dynamic_partitions_store=context.instance)
+
+def _keys_in_range(
+    definition: dg.PartitionsDefinition, start: str, end: str, *, store: dg.DagsterInstance
+) -> list[str]:
+    """The keys from start to end; of two dimensions all pairs of those of each."""
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        first, last = map(definition.get_partition_key_from_str, (start, end))
+        names = definition.partition_dimension_names
+        of_each = [
+            _keys_in_range(
+                definition.get_partitions_def_for_dimension(name),
+                first.keys_by_dimension[name],
+                last.keys_by_dimension[name],
+                store=store,
+            )
+            for name in names
+        ]
+        return [str(dg.MultiPartitionKey(dict(zip(names, pair, strict=True)))) for pair in itertools.product(*of_each)]
+    keys = definition.get_partition_keys(dynamic_partitions_store=store)
+    for key in (start, end):
+        if key not in keys:
+            raise UnknownPartition(key, f"Dagster knows {len(keys)} keys of these partitions, and not this one")
+    found = keys[keys.index(start) : keys.index(end) + 1]
+    if not found:
+        raise UnknownPartition(f"{start}...{end}", "the range's end comes before its start")
+    return [str(key) for key in found]
 
 
 def _time_windows(partitions: TimeWindowPartitions) -> dg.TimeWindowPartitionsDefinition:

@@ -1,6 +1,6 @@
 """Each kind of partitions as Dagster sees it: keys, jobs, schedules, and what a run of one key loads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pipeline.defs.assets import table_asset
 from pipeline.defs.checks import verify_check
 from pipeline.defs.jobs import jobs_and_schedule
 from pipeline.defs.resources import GuardedWriter
+from pipeline.model.report import Check, CheckName, PartitionReport
 from pipeline.model.table import TableSpec
 from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import FAST, load, load_one, source_rows, table_rows
@@ -192,6 +193,118 @@ def test_a_backfill_of_two_dimensions_from_a_job_loads_every_key_of_its_range(
     assert {record.partition_key for record in records} == set(keys) - {keys[1]}
     dimensions = {(tags["dagster/partition/day"], tags["dagster/partition/region"]) for tags in map(_tags, records)}
     assert dimensions == {tuple(key.split("|")) for key in keys if key != keys[1]}
+
+
+_START, _END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_HOURS = TICKS.partitions.keys()
+_NOT_A_DATE = "2024-03-19"  # of a week
+
+
+@pytest.fixture
+def loaded_keys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys that a run would load; each is published in the place of the load."""
+    keys: list[str] = []
+
+    def played(spec: TableSpec, partition_keys: Sequence[str], **_rest: object) -> list[PartitionReport]:
+        keys.extend(partition_keys)
+        checks = tuple(Check(name, passed=True, summary="fine") for name in CheckName)
+        counts = {"enqueued_rows": 1, "written_rows": 1, "dead_lettered_rows": 0, "chunks": 1, "retries": 0}
+        more = {"seconds": 0.1, "peak_rss_bytes": 1, "resumed": False, "checks": checks, "incidents": (), "error": None}
+        return [
+            PartitionReport(table=spec.name, partition_key=key, load_id=1, **counts, **more) for key in partition_keys
+        ]
+
+    monkeypatch.setattr(resources, "run_load", played)
+    monkeypatch.setattr(resources, "target_url", lambda: "postgresql://nowhere/db")
+    return keys
+
+
+def _run_with(instance: dg.DagsterInstance, spec: TableSpec, tags: Mapping[str, str]) -> dg.ExecuteInProcessResult:
+    instance.add_dynamic_partitions("regions", ["west", "east"])
+    return dg.materialize(
+        [table_asset(spec)],
+        instance=instance,
+        resources={"writer": GuardedWriter(**FAST)},
+        tags=tags,
+        raise_on_error=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "tags", "keys"),
+    [
+        (TICKS, {_START: _HOURS[0], _END: _HOURS[4]}, _HOURS[:5]),
+        (WEEKLY, {_START: "2024-03-04", _END: "2024-03-18"}, ["2024-03-04", "2024-03-11", "2024-03-18"]),
+        (MONTHLY, {_START: "2024-01-01", _END: "2024-02-01"}, ["2024-01-01", "2024-02-01"]),
+        (BY_REGION, {_START: "north", _END: "south"}, ["north", "south"]),
+        (BY_NEW_REGION, {_START: "west", _END: "east"}, ["west", "east"]),
+        # A tag of one's own that looks like a dimension's.
+        (
+            WEEKLY,
+            {_START: "2024-03-04", _END: "2024-03-11", "dagster/partition/x": "2024-03-11"},
+            ["2024-03-04", "2024-03-11"],
+        ),
+    ],
+    ids=["hours", "weeks", "months", "static", "dynamic", "a tag of a dimension"],
+)
+def test_a_run_over_a_range_loads_every_key_of_it(
+    instance: dg.DagsterInstance, loaded_keys: list[str], spec: TableSpec, tags: dict[str, str], keys: Sequence[str]
+) -> None:
+    assert _run_with(instance, spec, tags).success
+    assert loaded_keys == list(keys)
+    assert set(instance.get_materialized_partitions(dg.AssetKey(spec.name))) == set(keys)
+
+
+@pytest.mark.parametrize(
+    ("spec", "tags", "reason"),
+    [
+        (TICKS, {_START: _HOURS[3], _END: _HOURS[0]}, "the range's end comes before its start"),
+        (BY_REGION, {_START: "south", _END: "north"}, "the range's end comes before its start"),
+        (
+            BY_DAY_AND_REGION,
+            {_START: f"{DAY}|south", _END: f"{NEXT_DAY}|north"},
+            "the range's end comes before its start",
+        ),
+        (WEEKLY, {_START: "2024-03-04", _END: _NOT_A_DATE}, "weekly keys run from 2024-03-04 to 2024-03-25"),
+        (WEEKLY, {"dagster/partition": _NOT_A_DATE}, "weekly keys run from 2024-03-04 to 2024-03-25"),
+        (BY_DAY_AND_REGION, {"dagster/partition/day": DAY}, "the run has tags of day alone"),
+        (
+            BY_DAY_AND_REGION,
+            {
+                "dagster/partition": f"{DAY}|north",
+                "dagster/partition/day": NEXT_DAY,
+                "dagster/partition/region": "north",
+            },
+            f"the run's tag dagster/partition names the partition {DAY}|north",
+        ),
+        (
+            WEEKLY,
+            {_START: "2024-03-04", _END: "2024-03-11", "dagster/partition/x": "2024-03-18"},
+            "the run's tags also name the partitions 2024-03-04 to 2024-03-11",
+        ),
+    ],
+    ids=[
+        "backwards",
+        "backwards static",
+        "backwards in one",
+        "no week",
+        "one of no week",
+        "one dimension",
+        "two keys",
+        "key and range",
+    ],
+)
+def test_a_run_whose_tags_name_no_partitions_is_red_and_loads_and_materializes_nothing(
+    instance: dg.DagsterInstance, loaded_keys: list[str], spec: TableSpec, tags: dict[str, str], reason: str
+) -> None:
+    result = _run_with(instance, spec, tags)
+
+    assert not result.success
+    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert reason in (failure.user_failure_data.description or "")
+    assert not [event for event in result.all_events if event.is_step_materialization]
+    assert loaded_keys == []
 
 
 def test_static_keys_make_a_table_partitioned_by_list(database: str, tmp_path: Path) -> None:
