@@ -21,7 +21,7 @@ from pipeline.commands.dead_letter_texts import (
     print_outcome,
     told_of_replay,
 )
-from pipeline.errors import SpecError
+from pipeline.errors import RowledgerError, SpecError
 from pipeline.model.dead_letters import LetterSelection, ReplayReport
 from pipeline.model.letter import Stage
 from pipeline.model.states import LetterState
@@ -38,6 +38,7 @@ from pipeline.operations.dead_letters import (
     table_of_letter,
 )
 from pipeline.operations.replay import REPLAYABLE, person, run_replay
+from pipeline.operations.verify import PartitionVerification, run_verify
 from pipeline.postgres.database import existing_url
 from pipeline.postgres.dead_letters import KeptDeadLetter
 from pipeline.settings import WriterSettings
@@ -205,7 +206,8 @@ def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: s
     """Run dead letters through the current transform and row model, and write them into the table.
 
     Without --state and --id those that are open or mended. Exit code 0 only if all of them were written (or are left out by the
-    transform); what is refused again stays where it was, with its new reason.
+    transform), and the partitions that rows were written to are then what the ledger says. What is refused again stays where
+    it was, with its new reason.
     """
     spec, url = table_named(table_name), existing_url()
     report = run_replay(
@@ -218,19 +220,39 @@ def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: s
         on_outcome=print_outcome,
     )
     click.echo(told_of_replay(report))
-    if report.written_rows and (reason := _tell_dagster(spec, report, url)) is not None:
-        click.echo(f"Dagster was not told of it: {reason}", err=True)
+    if report.changed_partitions:
+        verifications = _verify(spec, report, url)
+        if (reason := _tell_dagster(spec, report, verifications, url)) is not None:
+            click.echo(f"Dagster was not told of it: {reason}", err=True)
+        if not all(verification.passed for verification in verifications):
+            ctx.exit(1)
     if not report.succeeded:
         ctx.exit(1)
 
 
-def _tell_dagster(spec: TableSpec, report: ReplayReport, url: str) -> str | None:
+def _verify(spec: TableSpec, report: ReplayReport, url: str) -> list[PartitionVerification]:
+    """Compare the partitions that were changed with the ledger, and print what differs; none where that cannot be done now."""
+    again = f"rowledger verify --table {shlex.quote(spec.name)}"
+    try:
+        verifications = run_verify(spec, url=url, partition_keys=report.changed_partitions)
+    except RowledgerError as error:
+        click.echo(f"the partitions that were changed are not verified: {error}; later: {again}", err=True)
+        return []
+    for verification in verifications:
+        for problem in verification.problems:
+            click.echo(f"{spec.name} {verification.partition_key}: {problem}; load the partition again", err=True)
+    return verifications
+
+
+def _tell_dagster(
+    spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
+) -> str | None:
     """Have the replayed rows counted in Dagster's UI too, where Dagster is installed; returns why it was not told."""
     if importlib.util.find_spec("dagster") is None:
         return None
-    # Its import takes a second or two, which only a replay that has written something is to wait for.
+    # Its import takes a second or two, which only a replay that has changed something is to wait for.
     replay_events = importlib.import_module("pipeline.defs.replay_events")
-    reason: str | None = replay_events.tell_dagster(spec, report, url)
+    reason: str | None = replay_events.tell_dagster(spec, report, verifications, url)
     return reason
 
 

@@ -1,5 +1,7 @@
 """Asset checks: those of every load, which run inside its step, and the one that looks at the published rows again."""
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import dagster as dg
 
 from pipeline.defs.metadata import DISCREPANCIES, FAILED_PARTITIONS, PARTITIONS, Metadata, failure_of, lines, named
@@ -8,10 +10,10 @@ from pipeline.errors import RowledgerError
 from pipeline.model.partition import Unpartitioned
 from pipeline.model.report import CheckName
 from pipeline.model.table import TableSpec
-from pipeline.operations.verify import run_verify
+from pipeline.operations.verify import PartitionVerification, run_verify
 from pipeline.postgres.database import target_url
 
-__all__ = ["VERIFY_CHECK", "in_step_check_specs", "verify_check"]
+__all__ = ["VERIFY_CHECK", "in_step_check_specs", "verification_events", "verify_check"]
 
 VERIFY_CHECK = "published_rows_unchanged"
 
@@ -40,7 +42,7 @@ def verify_check(spec: TableSpec) -> dg.AssetChecksDefinition:
         description="The published rows are still those that the ledger recorded when they were published.",
     )
     def published_rows_unchanged(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        return _verify(spec, _keys_of_run(context, spec))
+        return _verify(context, spec)
 
     return published_rows_unchanged
 
@@ -52,24 +54,65 @@ def _keys_of_run(context: dg.AssetCheckExecutionContext, spec: TableSpec) -> lis
     return partition_keys(context, spec.partitions)
 
 
-def _verify(spec: TableSpec, keys: list[str] | None) -> dg.AssetCheckResult:
+def _verify(context: dg.AssetCheckExecutionContext, spec: TableSpec) -> dg.AssetCheckResult:
     try:
-        verifications = run_verify(spec, url=target_url(), partition_keys=keys)
+        verifications = run_verify(spec, url=target_url(), partition_keys=_keys_of_run(context, spec))
     except RowledgerError as error:
         raise failure_of(spec.name, error) from None
-    failed = {
-        verification.partition_key: "; ".join(verification.problems)
-        for verification in verifications
-        if not verification.passed
-    }
-    metadata: Metadata = {PARTITIONS: len(verifications), FAILED_PARTITIONS: len(failed)}
+    failed = _problems(verifications)
+    return dg.AssetCheckResult(
+        passed=not failed, description=_told(verifications), metadata=_metadata(len(verifications), failed)
+    )
+
+
+def verification_events(
+    spec: TableSpec, verifications: Sequence[PartitionVerification]
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """What a verification outside of a load's step has judged: of the load's own checks those that it made, and its own."""
+    if not verifications:
+        return
+    for name in CheckName:
+        found = {
+            verification.partition_key: check
+            for verification in verifications
+            for check in (*verification.checks, verification.budget)
+            if check is not None and check.name is name
+        }
+        failed = {key: check.summary for key, check in found.items() if not check.passed}
+        if not found:
+            continue
+        passed_text = next(iter(found.values())).summary if len(found) == 1 else f"{len(found)} partitions passed"
+        yield _evaluation(spec, name.value, len(found), failed, lines(failed) if failed else passed_text)
+    yield _evaluation(spec, VERIFY_CHECK, len(verifications), _problems(verifications), _told(verifications))
+
+
+def _evaluation(
+    spec: TableSpec, name: str, partitions: int, failed: Mapping[str, str], description: str
+) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(spec.name),
+        check_name=name,
+        passed=not failed,
+        description=description,
+        metadata=_metadata(partitions, failed),
+        blocking=True,
+    )
+
+
+def _problems(verifications: Sequence[PartitionVerification]) -> dict[str, str]:
+    return {found.partition_key: "; ".join(found.problems) for found in verifications if not found.passed}
+
+
+def _told(verifications: Sequence[PartitionVerification]) -> str:
+    failed = _problems(verifications)
+    return lines(failed) if failed else f"{_published(len(verifications))} as the ledger has them"
+
+
+def _metadata(partitions: int, failed: Mapping[str, str]) -> Metadata:
+    metadata: Metadata = {PARTITIONS: partitions, FAILED_PARTITIONS: len(failed)}
     if failed:
         metadata[DISCREPANCIES] = dg.MetadataValue.json(dict(named(failed)))
-    return dg.AssetCheckResult(
-        passed=not failed,
-        description=lines(failed) if failed else f"{_published(len(verifications))} as the ledger has them",
-        metadata=metadata,
-    )
+    return metadata
 
 
 def _published(partitions: int) -> str:

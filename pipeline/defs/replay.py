@@ -1,12 +1,13 @@
 """Replay of dead letters in Dagster: a job with a form in the launchpad, and a sensor that starts it for mended letters."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import closing
 
 import dagster as dg
 from pydantic import Field, ValidationError
 
-from pipeline.defs.metadata import Metadata, failure_of
+from pipeline.defs.metadata import describe_error, failure_of, lines
 from pipeline.defs.observer import LogObserver
 from pipeline.defs.replay_events import replay_events, replay_metadata, replay_reasons
 from pipeline.defs.resources import GuardedWriter
@@ -18,6 +19,7 @@ from pipeline.model.states import LetterState
 from pipeline.model.table import TableSpec
 from pipeline.operations.dead_letters import read_waiting
 from pipeline.operations.replay import run_replay
+from pipeline.operations.verify import PartitionVerification, run_verify
 from pipeline.postgres.database import target_url
 
 __all__ = ["ReplayConfig", "replay_job_and_sensor"]
@@ -55,17 +57,20 @@ def replay_job_and_sensor(spec: TableSpec) -> dg.Definitions:
     )
     def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig, writer: GuardedWriter) -> None:
         report = _replay(context, spec, config, writer)
-        for event in replay_events(spec, report, target_url()):
-            context.log_event(event)
+        verifications = _verify(context, spec, report)
+        for event in replay_events(spec, report, verifications, target_url()):
+            context.log_event(event)  # type: ignore[arg-type] # it takes checks too, as its code says
         metadata = replay_metadata(report, report.outcomes)
-        if not report.succeeded:
-            raise _not_written(spec, report, metadata)
+        if told := [*_not_written(spec, report), *_not_as_published(spec, verifications)]:
+            # A retry would find the letters that are left as they are.
+            raise dg.Failure("\n".join(told), metadata=metadata, allow_retries=False)
         context.add_output_metadata(metadata)
 
     @dg.job(
         name=f"{spec.name}_replay",
         description=f"Replay dead letters of {spec.target}: each row through the current row model, once. Green if "
-        "all that were selected are written, or left out by the transform; red if one was refused again.",
+        "all that were selected are written, or left out by the transform; red if one was refused again, or if a partition "
+        "that rows were written to is not what the ledger says.",
     )
     def replay() -> None:
         replay_dead_letters()
@@ -112,12 +117,37 @@ def _replay(
     return report
 
 
-def _not_written(spec: TableSpec, report: ReplayReport, metadata: Metadata) -> dg.Failure:
-    """Names the reasons; the letters that were written stay written, and a retry would find the others as they are."""
+def _verify(context: dg.OpExecutionContext, spec: TableSpec, report: ReplayReport) -> list[PartitionVerification]:
+    """Compare the partitions that the replay has changed with the ledger; none where that cannot be done now."""
+    if not report.changed_partitions:
+        return []
+    try:
+        return run_verify(spec, url=target_url(), partition_keys=report.changed_partitions)
+    except RowledgerError as error:
+        message = f"{spec.name}: the partitions that were changed are not verified: {describe_error(error)}"
+        context.log.warning(f"{message}; later: rowledger verify --table {spec.name}")  # noqa: G004 - Dagster's log
+        return []
+
+
+def _not_written(spec: TableSpec, report: ReplayReport) -> list[str]:
+    """How many letters were not written, and why; those that were written stay written."""
+    if report.succeeded:
+        return []
     left = report.count(LetterResult.REFUSED, LetterResult.SKIPPED)
     text = (
         f"{spec.name}: {left} of {len(report.outcomes)} dead letters were not written; see them by "
         f"`rowledger dead-letters list --table {spec.name}`"
     )
-    reasons = [f"{count} not written: {reason}" for reason, count in replay_reasons(report.outcomes)]
-    return dg.Failure("\n".join([text, *reasons]), metadata=metadata, allow_retries=False)
+    return [text, *(f"{count} not written: {reason}" for reason, count in replay_reasons(report.outcomes))]
+
+
+def _not_as_published(spec: TableSpec, verifications: Sequence[PartitionVerification]) -> list[str]:
+    """Which partitions are not what the ledger says, though the replay has written its rows."""
+    problems = {found.partition_key: "; ".join(found.problems) for found in verifications if not found.passed}
+    if not problems:
+        return []
+    return [
+        f"{spec.name}: {len(problems)} of {len(verifications)} partitions with replayed rows are not what the ledger says:",
+        lines(problems),
+        "What to do: load them again",
+    ]

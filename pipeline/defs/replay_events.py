@@ -2,11 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
 
+from pipeline.defs.checks import verification_events
 from pipeline.defs.metadata import (
     CRASHED_WORKERS,
     SECONDS,
@@ -20,6 +21,7 @@ from pipeline.model.dead_letters import LetterOutcome, LetterResult, ReplayRepor
 from pipeline.model.partition import Unpartitioned
 from pipeline.model.table import TableSpec
 from pipeline.operations.dead_letters import read_published_counts
+from pipeline.operations.verify import PartitionVerification
 
 __all__ = ["replay_events", "replay_metadata", "replay_reasons", "tell_dagster"]
 
@@ -32,9 +34,11 @@ REASONS_MAX = 20  # so that metadata of a thousand refusals can still be read
 
 
 def replay_events(
-    spec: TableSpec, report: ReplayReport, url: str
-) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
+    spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
+) -> Iterator[dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation]:
     """An event for each partition of the replay: a materialization where rows were written, otherwise an observation.
+
+    After them the checks of the partitions that were verified, since Dagster shows only those that follow the materialization.
 
     Each has the counts that the ledger now has of the partition, even an observation: Dagster shows its figures instead of
     those of the materialization before it. Raises DatabaseUnavailable.
@@ -53,6 +57,7 @@ def replay_events(
             yield dg.AssetMaterialization(spec.name, partition=partition, metadata=metadata, tags=tags)
         else:
             yield dg.AssetObservation(spec.name, partition=partition, metadata=metadata, tags=tags)
+    yield from verification_events(spec, verifications)
 
 
 def replay_metadata(report: ReplayReport, outcomes: Iterable[LetterOutcome]) -> Metadata:
@@ -76,7 +81,9 @@ def replay_reasons(outcomes: Iterable[LetterOutcome]) -> list[tuple[str, int]]:
     return Counter(outcome.reason for outcome in outcomes if outcome.result in failed).most_common(REASONS_MAX)
 
 
-def tell_dagster(spec: TableSpec, report: ReplayReport, url: str) -> str | None:
+def tell_dagster(
+    spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
+) -> str | None:
     """Record the events of a replay that no run of Dagster made; returns why they were not recorded, or None.
 
     The rows are written by then, so whatever Dagster says to it fails nothing.
@@ -86,7 +93,7 @@ def tell_dagster(spec: TableSpec, report: ReplayReport, url: str) -> str | None:
         if instance is None:
             return "DAGSTER_HOME is not set, and there is no dagster.yaml in this folder"
         with instance:
-            for event in replay_events(spec, report, url):
+            for event in replay_events(spec, report, verifications, url):
                 instance.report_runless_asset_event(event)
     except Exception as error:  # noqa: BLE001 - any storage may be configured, each with errors of its own
         return describe_error(error)

@@ -81,6 +81,12 @@ class ReplayReport:
         """Whether every row that was selected is in the table, or left out by the transform."""
         return not self.count(LetterResult.REFUSED, LetterResult.SKIPPED)
 
+    @property
+    def changed_partitions(self) -> list[str]:
+        """Partitions whose counts the replay has changed: those of letters that were written, or left out by the transform."""
+        done = (LetterResult.WRITTEN, LetterResult.FILTERED)
+        return list(dict.fromkeys(outcome.partition_key for outcome in self.outcomes if outcome.result in done))
+
     def of_partition(self, key: str) -> Sequence[LetterOutcome]:
         """The outcomes in one partition."""
         return [outcome for outcome in self.outcomes if outcome.partition_key == key]

@@ -14,7 +14,13 @@ from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.table import Drift, TableSpec, WriteMode
 from pipeline.operations.former_loads import adapt_expected
-from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
+from pipeline.operations.reconcile import (
+    Measured,
+    budget_check,
+    fingerprint_check,
+    measure_relation,
+    read_ledger_fingerprint,
+)
 from pipeline.operations.sums import read_expected, scope_of
 from pipeline.postgres.bounds import partition_predicate
 from pipeline.postgres.catalogue import Target, read_target
@@ -32,11 +38,15 @@ _SHARE_OF_LOCKS = 8  # one part of so many of the locks of the server is what a 
 
 @dataclass(frozen=True, slots=True)
 class PartitionVerification:
-    """Whether one published partition still is what was published; `why_not` says why it could not be compared at all."""
+    """Whether one published partition still is what was published; `why_not` says why it could not be compared at all.
+
+    `budget` holds its dead letters against what the spec allows now, which is no part of the verdict.
+    """
 
     partition_key: str
     checks: tuple[Check, ...]
     why_not: str = ""
+    budget: Check | None = None
 
     @property
     def passed(self) -> bool:
@@ -157,23 +167,23 @@ class _Comparing:
 
     def __init__(self, connection: asyncpg.Connection, spec: TableSpec, target: Target) -> None:
         self._connection = connection
-        self._spec = spec
+        self.spec = spec
         self._target = target
         self._whole: dict[int, _Comparison] = {}
 
     async def of(self, partition_key: str, loads: Sequence[asyncpg.Record]) -> _Comparison | None:
         """None where loads of several write modes have changed the same rows, so that nothing adds up to what is there."""
-        partition = self._spec.partitions.partition(partition_key)
+        partition = self.spec.partitions.partition(partition_key)
         bases = {
             load["base_load_id"]: WriteMode(load["write_mode"]) for load in loads if load["base_load_id"] is not None
         }
         if not bases:
             return await self._of_one(partition, loads[-1]["load_id"])
         base = max(bases)
-        scope = scope_of(self._spec, self._target, partition, bases[base])
+        scope = scope_of(self.spec, self._target, partition, bases[base])
         if base in self._whole:
             return self._whole[base]
-        counted = await self._connection.fetch(query("published_in_scope"), str(self._spec.target), scope.partition_key)
+        counted = await self._connection.fetch(query("published_in_scope"), str(self.spec.target), scope.partition_key)
         if any((load["base_load_id"] or load["load_id"]) > base for load in counted if load["base_load_id"] != base):
             return None
         added_up = [load for load in counted if load["base_load_id"] == base]
@@ -227,6 +237,7 @@ async def _verify(
         if load["load_id"] in changed
     ]
     enqueued_rows = written_rows = dead_letters = 0
+    budgets: list[Check] = []
     for load in loads:
         totals = await read_chunk_totals(connection, load["load_id"])
         letters = await connection.fetchrow(query("dead_letter_totals"), load["load_id"])
@@ -234,6 +245,7 @@ async def _verify(
         enqueued_rows += totals.enqueued_rows
         written_rows += totals.written_rows
         dead_letters += letters["dead_letters"]
+        budgets.append(budget_check(comparing.spec, totals.enqueued_rows, letters["dead_letters"]))
     comparison = await comparing.of(partition_key, loads)
     summary = f"{enqueued_rows} enqueued, {written_rows} written, {dead_letters} dead-lettered"
     details: dict[str, int | str] = {"rows written": written_rows}
@@ -255,7 +267,8 @@ async def _verify(
     if comparison is not None and comparison.expected is not None:
         check = fingerprint_check(comparison.expected, comparison.found.fingerprint)
         checks.append(replace(check, summary=f"{check.summary}; {comparison.note}") if comparison.note else check)
-    return PartitionVerification(partition_key, tuple(checks))
+    budget = next((budget for budget in budgets if not budget.passed), budgets[-1])
+    return PartitionVerification(partition_key, tuple(checks), budget=budget)
 
 
 def _ledger_problems(enqueued_rows: int, totals: ChunkTotals, letters: asyncpg.Record) -> list[str]:

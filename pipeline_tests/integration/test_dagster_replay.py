@@ -1,5 +1,6 @@
 """Replay in Dagster: the job and its form, and the sensor that starts it for what was mended."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 from dagster._core.execution.plan.objects import UserFailureData
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from pipeline.cli import cli
 from pipeline.commands import dead_letters as dead_letter_commands
@@ -19,9 +22,10 @@ from pipeline.defs.resources import GuardedWriter
 from pipeline.errors import DatabaseUnavailable, SpecError
 from pipeline.model.dead_letters import LetterSelection
 from pipeline.model.letter import Stage
+from pipeline.model.report import CheckName
 from pipeline.model.states import LetterState
 from pipeline.operations.dead_letters import decide
-from pipeline_tests.loading import FAST, fetch_value, load_one
+from pipeline_tests.loading import FAST, fetch, fetch_value, load_one
 from pipeline_tests.replaying import ACTOR, edit, states
 from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, write_source
 
@@ -75,6 +79,22 @@ def _events(instance: dg.DagsterInstance) -> list[dg.AssetMaterialization | dg.A
     return [event for event in found if event is not None]
 
 
+def _shown_checks(instance: dg.DagsterInstance) -> dict[str, tuple[bool, str | None]]:
+    """The verdicts that Dagster shows beside the latest materialization of the table."""
+    keys = [dg.AssetCheckKey(dg.AssetKey("events"), name) for name in [*CheckName, VERIFY_CHECK]]
+
+    async def look() -> dict[str, tuple[bool, str | None]]:
+        loading = LoadingContextForTest(instance)
+        found = {}
+        for key in keys:
+            record = await AssetCheckExecutionRecord.gen(loading, key)
+            if record and record.evaluation and await record.targets_latest_materialization(loading):
+                found[str(key.name)] = (record.evaluation.passed, record.evaluation.description)
+        return found
+
+    return asyncio.run(look())
+
+
 def test_a_replay_that_wrote_all_that_it_was_asked_for_is_green_and_materializes_the_new_counts(
     database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
@@ -100,6 +120,56 @@ def test_a_replay_that_wrote_all_that_it_was_asked_for_is_green_and_materializes
     assert states(database) == {3: "replayed", 7: "replayed", 9: "open"}
     told = "select max(actor || ': ' || note) from rowledger.letter_event where run_id = $1"
     assert fetch_value(database, told, result.run_id) == "job events_replay: ticket 12"
+    assert _shown_checks(instance) == {
+        "every_row_accounted_for": (
+            True,
+            "20 enqueued, 19 written, 1 dead-lettered; 19 rows in the table, as it should be",
+        ),
+        "values_unchanged": (True, "every column's fingerprint is the same in the source and in the table"),
+        "dead_letters_within_budget": (True, "1 dead letters, 10 allowed (at most 200 rows and 50.00% of 20)"),
+        "published_rows_unchanged": (True, "1 published partition is as the ledger has them"),
+    }
+
+
+def test_a_replay_into_a_partition_that_is_not_what_the_ledger_says_is_red(
+    database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
+    fetch(database, "delete from events where event_id = 5")
+
+    result = _run(definitions, instance, states=["mended"])
+
+    assert not result.success
+    problem = "every_row_accounted_for: 17 rows in the table, 18 were written"
+    told = (_failure(result).description or "").splitlines()
+    assert told[0] == "events: 1 of 1 partitions with replayed rows are not what the ledger says:"
+    assert told[1].startswith(f"{DAY}: {problem}")
+    passed = {name: passed for name, (passed, _) in _shown_checks(instance).items()}
+    assert passed == {
+        "every_row_accounted_for": False,
+        "values_unchanged": False,
+        "dead_letters_within_budget": True,
+        "published_rows_unchanged": False,
+    }
+    assert states(database) == {3: "replayed", 7: "open", 9: "open"}
+
+
+def test_a_replay_whose_partitions_cannot_be_verified_judges_no_check(
+    database: str,
+    tmp_path: Path,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
+
+    def away(*_arguments: object, **_more: object) -> None:
+        raise DatabaseUnavailable("the server at db:5432 refuses connections")
+
+    monkeypatch.setattr(replay_defs, "run_verify", away)
+    assert _run(definitions, instance, states=["mended"]).success
+    assert [type(event) for event in _events(instance)] == [dg.AssetMaterialization]
+    assert _shown_checks(instance) == {}
 
 
 def test_a_replay_of_which_a_row_is_refused_again_is_red_and_the_others_are_written(
@@ -159,8 +229,30 @@ def test_a_replay_from_the_command_line_is_told_to_the_instance_of_its_folder(
     assert (done.exit_code, done.stderr) == (0, "")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         (materialization,) = _events(instance)
+        checks = _shown_checks(instance)
     assert materialization.metadata["written_rows"].value == 18
     assert materialization.partition == DAY
+    assert {name: passed for name, (passed, _) in checks.items()} == dict.fromkeys([*CheckName, VERIFY_CHECK], True)
+
+
+def test_a_replay_from_the_command_line_into_a_changed_partition_ends_with_exit_code_1(
+    database: str, tmp_path: Path, definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert definitions
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
+    fetch(database, "delete from events where event_id = 5")
+    monkeypatch.setattr(dead_letter_commands, "table_named", {"events": EVENTS}.__getitem__)
+    monkeypatch.setattr(dead_letter_commands, "existing_url", lambda: database)
+    monkeypatch.setattr(dead_letter_commands, "_tell_dagster", lambda *_told: None)
+
+    done = CliRunner().invoke(cli, ["dead-letters", "replay", "--table", "events", "--state", "mended"])
+
+    assert done.exit_code == 1
+    assert "1 dead letter: 1 written" in done.stdout
+    first = done.stderr.splitlines()[0]
+    assert first == (
+        f"events {DAY}: every_row_accounted_for: 17 rows in the table, 18 were written; load the partition again"
+    )
 
 
 def test_a_replay_from_a_folder_without_an_instance_says_that_dagster_was_not_told(
