@@ -10,7 +10,7 @@ from pipeline.defs.observer import observing
 from pipeline.defs.partitions import dimension_tags, partition_keys, partitions_definition
 from pipeline.defs.resources import GuardedWriter
 from pipeline.errors import RowledgerError
-from pipeline.model.partition import Unpartitioned
+from pipeline.model.partition import MultiPartitions, Unpartitioned
 from pipeline.model.report import PartitionReport
 from pipeline.model.table import TableSpec
 
@@ -30,6 +30,7 @@ def table_asset(spec: TableSpec) -> dg.AssetsDefinition:
         partitions_def=partitions_definition(spec.partitions),
         backfill_policy=None if isinstance(spec.partitions, Unpartitioned) else dg.BackfillPolicy.single_run(),
         check_specs=in_step_check_specs(spec),
+        output_required=not isinstance(spec.partitions, MultiPartitions),  # see `_materialization`
     )
     def load(
         context: dg.AssetExecutionContext, writer: GuardedWriter
@@ -40,7 +41,7 @@ def table_asset(spec: TableSpec) -> dg.AssetsDefinition:
             # Without a MaterializeResult the partitions of this run stay failed, except those that are recorded here.
             _record_published(context, spec, reports)
             raise load_failure(spec, reports)
-        yield _materialization(context, spec, reports)
+        yield from _materialization(context, spec, reports)
 
     return load
 
@@ -70,12 +71,20 @@ def _record_published(context: dg.AssetExecutionContext, spec: TableSpec, report
 
 def _materialization(
     context: dg.AssetExecutionContext, spec: TableSpec, reports: list[PartitionReport]
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[None]]:
+    """The output of the step, from which Dagster makes the materializations of the partitions that it knows of.
+
+    It knows of one alone where a run over a range has tags of single dimensions (see `partition_keys`). That one need not be in
+    the range: each run of a backfill from a job's page has the tags of the backfill's first key. Then there is no output,
+    since Dagster would record a partition that this run has not loaded.
+    """
     if isinstance(spec.partitions, Unpartitioned):
-        return dg.MaterializeResult(metadata=load_metadata(spec, reports[0]))
-    known = {str(key) for key in context.partition_keys}  # the others: see `partition_keys`
+        yield dg.MaterializeResult(metadata=load_metadata(spec, reports[0]))
+        return
+    known = {str(key) for key in context.partition_keys}
     for report in reports:
         if report.partition_key in known:
             context.add_asset_metadata(load_metadata(spec, report), partition_key=report.partition_key)
     _record_published(context, spec, (report for report in reports if report.partition_key not in known))
-    return dg.MaterializeResult()
+    if known <= {report.partition_key for report in reports}:
+        yield dg.MaterializeResult()

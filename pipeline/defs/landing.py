@@ -7,7 +7,7 @@ import dagster as dg
 
 from pipeline.defs.broken import broken_asset
 from pipeline.defs.metadata import failure_of
-from pipeline.defs.partitions import partitions_definition
+from pipeline.defs.partitions import partition_keys, partitions_definition
 from pipeline.errors import RowledgerError
 from pipeline.free_space import require_free_space
 from pipeline.model.partition import Partitions
@@ -37,8 +37,8 @@ def _flights_landing(partitions: Partitions) -> dg.AssetsDefinition:
     )
     def flights_landing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         """Write the days of this run; a day that was landed before is written anew."""
-        days = [date.fromisoformat(key) for key in context.partition_keys]
         try:
+            days = [date.fromisoformat(key) for key in partition_keys(context, partitions)]
             folder = settings().landing_dir / "flights"
             require_free_space(folder, settings().disk_free_min_bytes)
             rows = land_flights(days, folder)

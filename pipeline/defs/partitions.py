@@ -55,7 +55,8 @@ def partition_keys(
     """The keys this run is about: those of its range where it has one, otherwise its own.
 
     They are read from the run's tags, because `context.partition_keys` ignores the range of a run that has tags of single
-    dimensions as well, as a backfill from a job's page has (dagster#28861, read in 1.13.27).
+    dimensions as well. Each run of a backfill from a job's page has those of the backfill's first key, which may be a key of
+    another run (dagster#28861, read in 1.13.27).
 
     Raises UnknownPartition for a key that does not exist, for a range that ends before it begins, for tags that do not agree.
     """
@@ -73,7 +74,7 @@ def partition_keys(
         keys = [partitions.partition(own).key]
     else:
         raise UnknownPartition("", "the run names none; start it for a partition or for a range of them")
-    if own is not None and own not in keys:
+    if own is not None and own not in keys and not isinstance(partitions, MultiPartitions):
         raise UnknownPartition(own, f"the run's tags also name the partitions {keys[0]} to {keys[-1]}")
     return keys
 

@@ -238,6 +238,17 @@ def _run_with(instance: dg.DagsterInstance, spec: TableSpec, tags: Mapping[str, 
         (MONTHLY, {_START: "2024-01-01", _END: "2024-02-01"}, ["2024-01-01", "2024-02-01"]),
         (BY_REGION, {_START: "north", _END: "south"}, ["north", "south"]),
         (BY_NEW_REGION, {_START: "west", _END: "east"}, ["west", "east"]),
+        # Of a backfill from a job's page each run has the dimensions of the first run's first key.
+        (
+            BY_DAY_AND_REGION,
+            {
+                _START: f"{NEXT_DAY}|north",
+                _END: f"{NEXT_DAY}|south",
+                "dagster/partition/day": DAY,
+                "dagster/partition/region": "north",
+            },
+            [f"{NEXT_DAY}|north", f"{NEXT_DAY}|south"],
+        ),
         # A tag of one's own that looks like a dimension's.
         (
             WEEKLY,
@@ -245,7 +256,7 @@ def _run_with(instance: dg.DagsterInstance, spec: TableSpec, tags: Mapping[str, 
             ["2024-03-04", "2024-03-11"],
         ),
     ],
-    ids=["hours", "weeks", "months", "static", "dynamic", "a tag of a dimension"],
+    ids=["hours", "weeks", "months", "static", "dynamic", "tags of another run", "a tag of a dimension"],
 )
 def test_a_run_over_a_range_loads_every_key_of_it(
     instance: dg.DagsterInstance, loaded_keys: list[str], spec: TableSpec, tags: dict[str, str], keys: Sequence[str]
