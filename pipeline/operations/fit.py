@@ -4,7 +4,8 @@ Rows without a parent, rows that an append would add a second time, all but the 
 unique index keeps unique. What is left can be published, as far as one can know beforehand.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import asyncpg
 
@@ -17,11 +18,19 @@ from pipeline.operations.rehearsal import set_unindexable_aside
 from pipeline.operations.source_rows import Finding
 from pipeline.postgres.constraints import UniqueIndex
 from pipeline.postgres.ledger import read_pending_chunks
-from pipeline.postgres.sqlstate import may_be_about_rows
+from pipeline.postgres.sqlstate import is_raised, may_be_about_rows
 from pipeline.postgres.staging import add_key, add_unique_index, has_key
 from pipeline.settings import WriterSettings
 
 __all__ = ["fit_to_others"]
+
+
+class _FunctionRaised(Exception):
+    """A function of the database has raised `error`, such as that of an index on an expression."""
+
+    def __init__(self, error: asyncpg.PostgresError) -> None:
+        super().__init__()
+        self.error = error
 
 
 async def fit_to_others(
@@ -33,7 +42,8 @@ async def fit_to_others(
     """
     try:
         return await _fit(control, load, settings, say)
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, _FunctionRaised) as failure:
+        error = failure.error if isinstance(failure, _FunctionRaised) else failure
         if not may_be_about_rows(error):
             raise
         rehearsed = await control.transaction(
@@ -44,9 +54,23 @@ async def fit_to_others(
         if rehearsed.pending:
             return rehearsed.pending
         if not rehearsed.rows:
-            raise
+            raise error from None
     say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
-    return await _fit(control, load, settings, say)
+    try:
+        return await _fit(control, load, settings, say)
+    except _FunctionRaised as failure:
+        raise failure.error from None
+
+
+@contextlib.contextmanager
+def _retrying_no_function() -> Iterator[None]:
+    """Let no SQLSTATE that a function's author has chosen mean that the transaction is to be tried again."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if is_raised(error):
+            raise _FunctionRaised(error) from None
+        raise
 
 
 async def _fit(
@@ -89,12 +113,13 @@ async def _set_aside(
             return pending, gone
         if await read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
             return (), gone  # its rows are all in the table already, and are not to be blamed for that
-        while found := {
-            finding.what: await set_rows_aside(connection, finding, load, settings) for finding in findings
-        }:
-            if not any(found.values()):
-                break
-            gone = {what: gone.get(what, 0) + rows for what, rows in found.items()}
+        with _retrying_no_function():
+            while found := {
+                finding.what: await set_rows_aside(connection, finding, load, settings) for finding in findings
+            }:
+                if not any(found.values()):
+                    break
+                gone = {what: gone.get(what, 0) + rows for what, rows in found.items()}
         return (), gone
 
     pending, gone = await control.transaction(f"{load.name}: look for rows to set aside", look, durable=True)
@@ -116,7 +141,8 @@ async def _build_key(
     async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
         pending = await read_pending_chunks(connection, load.handle, load.manifest)
         if not pending and not await has_key(connection, load.handle):
-            await add_key(connection, load.handle, load.spec.key)
+            with _retrying_no_function():
+                await add_key(connection, load.handle, load.spec.key)
         return pending
 
     return await _build_or_set_aside(control, load, build, duplicate_keys(load.spec, load.handle), settings, say)
@@ -134,7 +160,8 @@ async def _build_unique_index(
 
     async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
         if not (pending := await read_pending_chunks(connection, load.handle, load.manifest)):
-            await add_unique_index(connection, load.handle, number, index)
+            with _retrying_no_function():
+                await add_unique_index(connection, load.handle, number, index)
         return pending
 
     return await _build_or_set_aside(control, load, build, duplicates(index, load.target, load.handle), settings, say)

@@ -76,7 +76,7 @@ class PartitionLoad:
             if isinstance(error, DeadLetterBudgetSpent | DiscrepancyFound | TargetMismatch):
                 error = await self._reject(error)
         except asyncpg.PostgresError as refusal:  # its own text may quote a row
-            error = DatabaseUnavailable(f"partition {self._partition.key}: the server refused: {summarize(refusal)}")
+            error = DatabaseUnavailable(f"{self._name}: the server refused: {summarize(refusal)}")
         except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
             error = failure
         if isinstance(error, SourceError) and error.source_traceback:

@@ -5,7 +5,7 @@ only by the last statements of it.
 """
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import asyncpg
@@ -50,7 +50,19 @@ __all__ = ["Verdict", "find_repeated", "finish_load"]
 _ATTEMPTS_MAX = 3  # at rows of which others have added some meanwhile
 
 
-class _RowsRefused(TargetMismatch):
+class _NotTaken(TargetMismatch):
+    """The target does not take the rows. `acting` are triggers and rules that act on rows that are written to it."""
+
+    def __init__(self, load: FinishedLoad, why: str, acting: Sequence[str] = ()) -> None:
+        told = f" (triggers and rules on its rows: {', '.join(acting)})" if acting else ""
+        super().__init__(
+            f"{load.name}: target {load.spec.target} does not take the rows: {why}{told}. Alter the table or the row model; "
+            "nothing was published; then rerun."
+        )
+        self.why = why
+
+
+class _RowsRefused(_NotTaken):
     """The target takes no rows together with one of these, which is not known yet."""
 
 
@@ -76,6 +88,19 @@ async def finish_load(
     Returns what is still to be done, chunks that are pending, instead of a verdict: chunks commit without waiting for the disk,
     so a crash of the server may have undone what was reported.
     """
+    try:
+        return await _finish(control, load, settings, say)
+    except _NotTaken as refusal:
+        acting = await control.transaction(
+            f"{load.name}: look for triggers and rules",
+            lambda connection: connection.fetch(query("acts_on_rows"), load.target.oid),
+        )
+        raise TargetMismatch(str(_NotTaken(load, refusal.why, [row[0] for row in acting]))) from None
+
+
+async def _finish(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> Verdict | tuple[ChunkPlan, ...]:
     for attempt in range(1, _ATTEMPTS_MAX + 1):
         if pending := await fit_to_others(control, load, settings, say):
             return pending
@@ -90,7 +115,7 @@ async def finish_load(
             break
         except _RowsRefused as refusal:
             if attempt == _ATTEMPTS_MAX:
-                raise TargetMismatch(str(refusal)) from None
+                raise
             if isinstance(refusal, _Collided) and attempt == 1:
                 say(f"{load.name}: others have added rows like these meanwhile; looking for them again")
                 continue
@@ -105,7 +130,7 @@ async def finish_load(
             if rehearsed.rows:
                 say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
             elif not isinstance(refusal, _Collided):
-                raise TargetMismatch(str(refusal)) from None
+                raise
     if isinstance(verdict, Verdict) and verdict.note:
         say(f"{load.name}: {verdict.note}")
     return verdict
@@ -189,12 +214,9 @@ async def _publish(
             ) from None
         if error.server_source_function == "ExecFindPartition" and not load.target.is_ours:
             _require_partition(load)
-        refused = _RowsRefused if may_be_about_rows(error) else TargetMismatch
+        refused = _RowsRefused if may_be_about_rows(error) else _NotTaken
         kind = _Collided if isinstance(error, asyncpg.UniqueViolationError) else refused
-        raise kind(  # without its cause, whose text may quote a row
-            f"{load.name}: target {load.spec.target} does not take the rows: "
-            f"{summarize(error)}. Alter the table or the row model; nothing was published; then rerun."
-        ) from None
+        raise kind(load, summarize(error)) from None  # without its cause, whose text may quote a row
     await async_failpoint(Place.IN_PUBLISH, **load.facts)
     await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")
     if load.spec.write_mode is not WriteMode.UPSERT:

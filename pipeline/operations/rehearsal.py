@@ -30,6 +30,7 @@ from pipeline.postgres.sqlstate import (
     server_text,
     sort_error,
 )
+from pipeline.postgres.staging import rewrite_staging
 from pipeline.preparation.rows import Refusal
 from pipeline.settings import WriterSettings
 
@@ -110,7 +111,9 @@ async def _set_aside(
     if not refused:
         return Rehearsed()
     finding = await _finding(connection, load, refused)
-    return Rehearsed(rows=await set_rows_aside(connection, finding, load, settings), why=finding.what)
+    rows = await set_rows_aside(connection, finding, load, settings)
+    await rewrite_staging(connection, load.handle.staging_table)  # an index that is built next would meet them again
+    return Rehearsed(rows=rows, why=finding.what)
 
 
 async def _finding(connection: asyncpg.Connection, load: FinishedLoad, refused: dict[Place, Refusal]) -> Finding:

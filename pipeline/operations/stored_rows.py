@@ -98,7 +98,7 @@ async def require_same(
 
 async def _raise_for(connection: asyncpg.Connection, load: FinishedLoad, problems: list[str]) -> None:
     if problems:
-        acting = [row[0] for row in await connection.fetch(query("triggers_and_rules"), load.target.oid)]
+        acting = [row[0] for row in await connection.fetch(query("acts_on_rows"), load.target.oid)]
         raise DiscrepancyFound(
             f"{load.name}: {'; '.join(problems)}; look for triggers or rules on the target"
             + (f" ({', '.join(acting)})" if acting else "")

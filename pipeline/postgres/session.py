@@ -202,7 +202,7 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # 
             raise asyncio.CancelledError from error
         if connection.is_closed() and not isinstance(error, asyncpg.PostgresError):
             # Masked: asyncpg fails with whatever it stumbles over on a transport that is gone.
-            raise ConnectionResetError(f"the connection is gone ({summarize(error)})") from error
+            raise ConnectionResetError("the server closed the connection") from error
         raise
     finally:
         left = True

@@ -91,6 +91,8 @@ _NAMING_FILES = frozenset(
     }
 )
 
+_DDL = ("create ", "alter ", "drop ")  # as `statement_of` names it
+
 # What a person does about it: never the server's own words, which may quote a row whatever the SQLSTATE is.
 _REMEDIES = {
     "08P01": "if a connection pooler is between, it does not pass on what the URL sets at the start of a session",
@@ -104,6 +106,7 @@ _REMEDIES = {
     "53100": "make room on the server's disk",
     "53200": "raise max_locks_per_transaction where one statement reads many partitions; otherwise give the server more "
     "memory, or its sessions less work_mem",
+    "57014": "the statement took longer than statement_timeout_s, or an operator cancelled it",
     "53300": "end idle sessions, or raise the limit of connections (server, database or role)",
 }
 
@@ -240,6 +243,8 @@ def summarize(error: BaseException) -> str:
         is_hidden = error.server_source_filename == "rls.c"  # row_security is off: an error instead of rows left out
         if is_hidden:
             parts.append("row security applies to this role on a table: give the role BYPASSRLS")
+        elif is_raised(error) and (statement or "").startswith(_DDL):
+            parts.append("raised by an event trigger, or by a function of an index or a constraint")
         elif (remedy := _REMEDIES.get(error.sqlstate or "")) and not is_raised(error):
             parts.append(remedy)
         return ", ".join(parts)

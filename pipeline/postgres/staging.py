@@ -20,6 +20,7 @@ __all__ = [
     "create_staging",
     "drop_staging",
     "has_key",
+    "rewrite_staging",
 ]
 
 BOUNDS_CONSTRAINT = "rowledger_bounds"
@@ -68,6 +69,16 @@ async def create_staging(
 async def drop_staging(connection: asyncpg.Connection, staging_table: str) -> None:
     """Drop a staging table, if it is still there."""
     await connection.execute(f"drop table if exists {quoted(LEDGER_SCHEMA, staging_table)}")
+
+
+async def rewrite_staging(connection: asyncpg.Connection, staging_table: str) -> None:
+    """Write the rows into a new file, without those that were deleted.
+
+    CREATE INDEX evaluates a deleted row too, for as long as any session has a snapshot that still sees it. Changing the
+    persistence and back copies what is there now alone.
+    """
+    staging = quoted(LEDGER_SCHEMA, staging_table)
+    await connection.execute(f"alter table {staging} set unlogged; alter table {staging} set logged")
 
 
 async def has_key(connection: asyncpg.Connection, handle: LoadHandle) -> bool:

@@ -1,12 +1,15 @@
 """Rows that only the target refuses, when they come into it: each a dead letter, in every write mode and in any language."""
 
 import random
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import asyncpg
+import psycopg2
 import pytest
 
-from pipeline.errors import DeadLetterBudgetSpent, TargetMismatch
+from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch
 from pipeline.model.report import PartitionReport
 from pipeline.model.table import TableSpec, WriteMode
 from pipeline.operations.verify import run_verify
@@ -133,6 +136,72 @@ def test_a_key_too_long_for_its_index_is_a_dead_letter(database: str, tmp_path: 
     report = _load(database, TAGS, tmp_path, rows)
     _assert_taken(database, TAGS, report, 250, [7, 120, 200, 201])
     assert [letter[1:3] for letter in _letters(database)] == [("copy", "54000")] * 3 + [("key", None)]
+
+
+@contextmanager
+def _old_snapshot(database: str) -> Iterator[None]:
+    """A reader that goes on seeing rows which others delete."""
+    with closing(psycopg2.connect(database, connect_timeout=20)) as reader, reader.cursor() as cursor:
+        reader.set_session(isolation_level="REPEATABLE READ")
+        cursor.execute("select from pg_class")
+        yield
+
+
+def test_a_key_too_long_for_its_index_is_a_dead_letter_while_an_old_snapshot_is_kept(
+    database: str, tmp_path: Path
+) -> None:
+    rows: list[Row] = [{"name": f"tag {n}", "day": DAY, "note": None} for n in range(250)]
+    rows[7]["name"] = _incompressible(9_000)
+    write_tags(tmp_path, rows)
+    with _old_snapshot(database):
+        report = load_one(database, TAGS, tmp_path, DAY, publish_snapshot_wait_s=0.1)
+    _assert_taken(database, TAGS, report, 250, [7])
+
+
+@pytest.mark.parametrize(
+    ("mode", "sqlstate"), [(WriteMode.REPLACE, "57014"), (WriteMode.APPEND, "40001"), (WriteMode.UPSERT, "P0001")]
+)
+def test_a_row_that_a_unique_index_raises_for_is_a_dead_letter_whatever_the_sqlstate_and_snapshots(
+    database: str, tmp_path: Path, mode: WriteMode, sqlstate: str
+) -> None:
+    _target(
+        database,
+        "create function depot.kind_of(label text) returns text immutable language plpgsql as $$ begin "
+        f"if label like 'canary%' then raise exception '%', label using errcode = '{sqlstate}'; end if; return 'x'; end $$",
+        "create unique index by_kind on depot.parcels (depot.kind_of(label), parcel_id)",
+    )
+    write_parcels(tmp_path, parcels(120, {50: {"label": "canary 1"}, 60: {"label": "canary 2"}}))
+    observer = Recorder()
+    with _old_snapshot(database):
+        report = load_one(
+            database, PARCELS[mode], tmp_path, DAY, observer=observer, publish_snapshot_wait_s=0.1, retry_budget_s=1
+        )
+    _assert_taken(database, PARCELS[mode], report, 120, [50, 60])
+    assert {letter[1:3] for letter in _letters(database)} == {("copy", sqlstate)}
+    assert "canary" not in observer.text + fetch_value(database, _EVERYWHERE)
+
+
+@pytest.mark.parametrize(
+    ("mode", "trigger", "does", "acting"),
+    [
+        (WriteMode.APPEND, "depot.parcels for each statement", "raise exception 'closed';", "trigger refusing)"),
+        (WriteMode.UPSERT, "depot.first for each row", "return null;", "trigger refusing of depot.first)"),
+    ],
+)
+def test_what_no_row_is_to_blame_for_names_the_triggers_of_the_table_and_its_partitions(
+    database: str, tmp_path: Path, mode: WriteMode, trigger: str, does: str, acting: str
+) -> None:
+    _target(
+        database,
+        "create table depot.first partition of depot.parcels for values from ('2024-03-01') to ('2024-03-02')",
+        f"create function depot.refuse() returns trigger language plpgsql as $$ begin {does} end $$",
+        f"create trigger refusing before insert on {trigger} execute function depot.refuse()",
+        table=_BY_RANGE,
+    )
+    report = _load(database, PARCELS[mode], tmp_path, parcels(50))
+    assert type(report.error) in (TargetMismatch, DiscrepancyFound)
+    assert acting in str(report.error)
+    assert fetch_value(database, "select count(*) from rowledger.dead_letter") == 0
 
 
 @pytest.mark.parametrize("table", [_PLAIN, _BY_RANGE], ids=["plain", "by range"])

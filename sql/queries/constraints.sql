@@ -83,6 +83,17 @@ where tgrelid = $1 and not tgisinternal and tgenabled <> 'D' and tgtype & 12 <> 
 union all
 select format('rule %s', rulename) from pg_rewrite where ev_class = $1 and ev_type in ('3', '4') and ev_enabled <> 'D';
 
+-- name: acts_on_rows
+-- The first of a table's ($1) triggers and rules that act on rows which are written or deleted, and triggers of its partitions.
+select format('trigger %s', tgname) || case when tgrelid <> $1 then format(' of %s', tgrelid::regclass) else '' end
+from pg_trigger
+where not tgisinternal and tgparentid = 0 and tgenabled <> 'D' and tgtype & 28 <> 0
+    and (tgrelid = $1 or $1 in (select relid from pg_partition_ancestors(tgrelid) as ancestor (relid)))
+union all
+select format('rule %s', rulename) from pg_rewrite
+where ev_class = $1 and ev_type in ('2', '3', '4') and ev_enabled <> 'D'
+limit 5;
+
 -- name: has_triggers_or_rules
 -- Whether anything of the table's own, or of its partitions, acts on rows that are written to it. What a partition has from its
 -- parent is the parent's; one that is disabled may be enabled on a partition.
