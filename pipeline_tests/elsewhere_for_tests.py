@@ -5,13 +5,14 @@ The function runs in the test's own process, so a test says here what it shall g
 
 from collections.abc import Callable, Iterator
 from datetime import time
+from decimal import Decimal
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, Json, NaiveDatetime
 
 from pipeline.contract.types import Integer, Real
 from pipeline.model.partition import Partition
-from pipeline.model.table import DeadLetterBudget, TableSpec
+from pipeline.model.table import DeadLetterBudget, TableSpec, WriteMode
 from pipeline.source.parquet import ParquetFiles
 from pipeline.source.python import PythonRows
 from pipeline.source.sql import SqlQuery
@@ -93,3 +94,22 @@ BORDERS = TableSpec(
     source=ParquetFiles(path="{landing}/borders.parquet"),
     dead_letters=DeadLetterBudget(rows_max=10, share_max=1),
 )
+
+
+class Priced(BaseModel):
+    """A row of decimals of whichever scale."""
+
+    n: Integer
+    amount: Decimal | None
+    amounts: list[Decimal]
+    document: dict[str, Any]
+
+
+PRICED = TableSpec(
+    name="priced",
+    row=Priced,
+    source=PythonRows(function=readings_as_given),
+    dead_letters=DeadLetterBudget(rows_max=10, share_max=1),
+)
+
+APPENDED_PRICES = PRICED.model_copy(update={"name": "appended_prices", "write_mode": WriteMode.APPEND})

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.contract.decimal_texts import python_cells
 from pipeline.contract.documents import has_type, marked
 from pipeline.contract.dynamic import dynamic_texts
 from pipeline.contract.payloads import holds_times, parse_dynamic, with_bytes
@@ -17,9 +18,10 @@ __all__ = ["field_values", "flattened", "holds_decimals", "python_values", "rows
 
 
 def holds_decimals(rules: FieldRules) -> bool:
-    """Whether a number with a fraction has to keep all its digits for the field."""
+    """Whether a number with a fraction has to keep all its digits, and the zeros at its end, for the field."""
     element = {rules.element.kind} if rules.element is not None else set()
-    return Kind.DECIMAL in {rules.kind, *rules.alternatives} | element
+    is_decimal = Kind.DECIMAL in {rules.kind, *rules.alternatives} | element
+    return is_decimal or has_type(rules.adapter.core_schema, {"decimal"})
 
 
 def python_values(source: pl.Series, *, exact: bool = False) -> list[Any]:
@@ -28,7 +30,7 @@ def python_values(source: pl.Series, *, exact: bool = False) -> list[Any]:
         return [None if text is None else parse_dynamic(text, exact=exact) for text in dynamic_texts(source)]
     if isinstance(source.dtype, pl.Categorical | pl.Enum):
         source = source.cast(pl.String)
-    return source.to_list()
+    return python_cells(source)
 
 
 def field_values(rules: FieldRules, source: pl.Series) -> list[Any]:

@@ -18,7 +18,7 @@ from pipeline.contract.rules import FieldRules
 from pipeline.contract.types import SqlType
 from pipeline.errors import SourceError
 from pipeline.model.column import Column, ColumnType, TypeName, name_problem
-from pipeline.model.source import ABSENT_PREFIX, BYTES_16, DYNAMIC, RESERVED_PREFIX, UUID
+from pipeline.model.source import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
 
 __all__ = [
     "DriftVerdict",
@@ -116,6 +116,8 @@ def _column_type(dtype: pl.DataType) -> ColumnType | None:  # noqa: PLR0911, one
             return ColumnType(TypeName.UUID)
         case _ if dtype == BYTES_16:
             return ColumnType(TypeName.BYTEA)
+        case _ if dtype == DECIMAL_TEXT:
+            return ColumnType(TypeName.NUMERIC)
         case pl.UInt64():
             return ColumnType(TypeName.NUMERIC, precision=20, scale=0)
         case pl.Int128() | pl.UInt128():

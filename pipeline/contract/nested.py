@@ -18,7 +18,7 @@ from pipeline.contract.target import doubt_undeclared_digits, fit_column
 from pipeline.contract.values import doubt_nul
 from pipeline.contract.violations import doubt_violations
 from pipeline.model.column import ColumnType
-from pipeline.model.source import DYNAMIC
+from pipeline.model.source import DECIMAL_TEXT, DYNAMIC
 
 __all__ = ["read_document", "read_list"]
 
@@ -89,7 +89,7 @@ def _is_plain(dtype: pl.DataType) -> bool:
         case pl.List():
             return _is_plain(dtype.inner)  # type: ignore[arg-type]
         case pl.Struct():
-            return all(_is_plain(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
+            return dtype != DECIMAL_TEXT and all(_is_plain(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
         case _:
             return type(dtype) in _PLAIN_LEAVES
 
@@ -147,7 +147,7 @@ def _read_lists(rules: FieldRules, source: pl.Series, target: ColumnType | None)
 
 
 def _read_struct(rules: FieldRules, source: pl.Series) -> Reading | None:
-    if rules.members is None or not isinstance(source.dtype, pl.Struct) or source.dtype == DYNAMIC:
+    if rules.members is None or not isinstance(source.dtype, pl.Struct) or source.dtype in (DECIMAL_TEXT, DYNAMIC):
         return None
     parts = {field.name: field for field in source.struct.unnest().get_columns()}
     nulls = source.is_null()

@@ -19,11 +19,12 @@ from typing import Any, Self
 
 import polars as pl
 
+from pipeline.contract.decimal_texts import digits_of, python_cells
 from pipeline.contract.documents import RepeatedKey, parse_json
 from pipeline.contract.dynamic import dynamic_texts
 from pipeline.contract.uuids import for_people, holds_uuids
 from pipeline.errors import SourceError
-from pipeline.model.source import ABSENT_PREFIX, BYTES_16, DYNAMIC, RESERVED_PREFIX, UUID
+from pipeline.model.source import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
 
 __all__ = [
     "Unreadable",
@@ -168,8 +169,10 @@ def json_texts(values: pl.Series) -> list[str | None]:
         if holds_times(values.dtype)
         else values
     )
+    if exact.dtype == DECIMAL_TEXT:
+        exact = digits_of(exact)
     written = _writer(exact.dtype)
-    return ["null" if value is None else written(value) for value in exact.to_list()]
+    return ["null" if value is None else written(value) for value in python_cells(exact)]
 
 
 def _quoted_specials(text: str) -> str:
@@ -315,7 +318,7 @@ def _common_type(values: list[Any]) -> pl.DataType:
 def _wire_type(dtype: pl.DataType) -> pl.DataType:
     """The type that `_cell` gives its values in: dates and times as ticks."""
     match dtype:
-        case _ if dtype in (UUID, BYTES_16):
+        case _ if dtype in (UUID, BYTES_16, DECIMAL_TEXT):
             return dtype
         case pl.List() | pl.Array():
             return pl.List(_wire_type(dtype.inner))  # type: ignore[arg-type]
@@ -336,6 +339,8 @@ def _cell(value: Any, dtype: pl.DataType) -> Any:  # noqa: PLR0911, PLR0912, C90
             return {UUID.fields[0].name: uuid.UUID(value).bytes}
         case _ if dtype == BYTES_16:
             return {BYTES_16.fields[0].name: base64.b64decode(value["base64"], validate=True)}
+        case _ if dtype == DECIMAL_TEXT:
+            return {DECIMAL_TEXT.fields[0].name: format(Decimal(value), "f")}
         case pl.List() | pl.Array():
             return [_cell(item, dtype.inner) for item in value]  # type: ignore[arg-type]
         case pl.Struct():

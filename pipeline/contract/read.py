@@ -12,8 +12,10 @@ from typing import Any, Literal, cast
 import polars as pl
 from pydantic import ValidationError
 
+from pipeline.contract.decimal_texts import decimals_of, digits_of
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.errors import SourceError
+from pipeline.model.source import DECIMAL_TEXT
 
 __all__ = ["Reading", "blank", "is_native", "is_readable", "read_column", "require_readable", "unheld"]
 
@@ -48,6 +50,8 @@ _FAMILIES: dict[type[pl.DataType], _Family] = {
 def _family(dtype: pl.DataType) -> _Family | None:
     if isinstance(dtype, pl.Datetime):
         return "naive" if dtype.time_zone is None else "aware"
+    if dtype == DECIMAL_TEXT:
+        return "decimal"
     if dtype.is_integer():
         return "integer"
     return "float" if dtype.is_float() else _FAMILIES.get(type(dtype))
@@ -58,7 +62,7 @@ class Reading:
     """A column as read: its values, which of them pydantic must look at, and which are refused already.
 
     `suspect` is a mask, or None when there are no suspects; `refused` holds masks with the reason each stands for. `written`
-    has decimals with as many zeros as the source shows, where it is text.
+    has decimals with as many zeros as the source shows, where it keeps them as text.
     """
 
     values: pl.Series
@@ -106,13 +110,19 @@ def read_column(rules: FieldRules, source: pl.Series) -> Reading:
         return Reading(pl.Series(source.name, [None] * len(source), dtype=_natural(rules)))
     if dtype == pl.Float16:
         source, dtype = source.cast(pl.Float32), pl.Float32()
+    given, digits = source, None
+    if dtype == DECIMAL_TEXT:
+        digits = digits_of(source)
+        source = decimals_of(digits)
     reader = _reader(rules, dtype)
     if reader is None or ((rules.allowed is not None or rules.is_strict) and not is_native(rules, dtype)):
         # Literal, Enum and strict fields compare without conversion: only pydantic knows what else they take.
-        return _all_doubtful(rules, source)
+        return _all_doubtful(rules, given)
     reading = reader(rules, source)
-    if reading.values.null_count() != source.null_count():
-        reading.doubt(reading.values.is_null() & source.is_not_null())
+    if rules.kind is Kind.DECIMAL and digits is not None:
+        reading.written = digits
+    if reading.values.null_count() != given.null_count():
+        reading.doubt(reading.values.is_null() & given.is_not_null())
     for mask, _ in reading.refused:
         reading.values = blank(reading.values, mask)
     return reading

@@ -15,7 +15,7 @@ from pipeline.contract.refusals import Refusals
 from pipeline.contract.rules import FieldRules
 from pipeline.contract.values import Verdict
 from pipeline.model.column import ColumnType
-from pipeline.model.source import DYNAMIC
+from pipeline.model.source import DECIMAL_TEXT, DYNAMIC
 
 __all__ = ["settle"]
 
@@ -42,7 +42,7 @@ def settle(
 def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[Verdict]:
     """Pydantic's verdict of each value; equal ones are judged once."""
     values = field_values(rules, suspects)
-    if suspects.dtype.is_nested() and suspects.dtype != DYNAMIC:
+    if suspects.dtype.is_nested() and suspects.dtype not in (DECIMAL_TEXT, DYNAMIC):
         yield from (judge(rules, target, value) for value in values)
         return
     verdicts: dict[Any, Verdict] = {}

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +12,19 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
 
-__all__ = ["ABSENT_PREFIX", "BYTES_16", "DYNAMIC", "FAULT", "LINE", "RESERVED_PREFIX", "UUID", "Scope", "Source"]
+__all__ = [
+    "ABSENT_PREFIX",
+    "BYTES_16",
+    "DECIMAL_TEXT",
+    "DYNAMIC",
+    "FAULT",
+    "LINE",
+    "RESERVED_PREFIX",
+    "UUID",
+    "Scope",
+    "Source",
+    "holds_decimal_texts",
+]
 
 # Columns of a source frame that are about its rows and are no part of them; no contract column may be named so.
 RESERVED_PREFIX = "rowledger "
@@ -30,6 +42,21 @@ UUID = pl.Struct({f"{RESERVED_PREFIX}uuid": pl.Binary()})
 """The type of a column of UUIDs, also inside of lists and structs: their 16 bytes."""
 BYTES_16 = pl.Struct({f"{RESERVED_PREFIX}16 bytes": pl.Binary()})
 """The same of 16 fixed bytes that the source does not call a UUID. A field of text takes them for one."""
+DECIMAL_TEXT = pl.Struct({f"{RESERVED_PREFIX}decimal": pl.String()})
+"""The type of a column of decimals of several scales, also inside of lists and structs: the digits of each (1, 1.500).
+
+A column of `pl.Decimal` has one scale, which would make 1.000 of 1.
+"""
+
+
+def holds_decimal_texts(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
+    """Whether there is DECIMAL_TEXT in it, at any depth."""
+    match dtype:
+        case pl.List() | pl.Array():
+            return holds_decimal_texts(dtype.inner)
+        case pl.Struct():
+            return dtype == DECIMAL_TEXT or any(holds_decimal_texts(field.dtype) for field in dtype.fields)
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from pipeline.contract.check import Contract
+from pipeline.contract.decimal_texts import for_calculation, with_scales_kept
 from pipeline.contract.uuids import for_fields
 from pipeline.errors import TransformFailed
 from pipeline.model.source import ABSENT_PREFIX, FAULT
@@ -60,13 +61,14 @@ def transform_frame(
 ) -> Transformed:
     """The frame behind the function. Stops trying once more than `refusals_max` rows are refused; raises TransformFailed."""
     numbered = source.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW))
+    calculable = for_calculation(numbered)
     pieces = _Pieces()
     spans = [(0, numbered.height)] if numbered.height else []
     while spans and len(pieces.refused) <= refusals_max:
         start, stop = spans.pop()
         on_progress(1)
         try:
-            given = transform.function(numbered[start:stop])
+            given = transform.function(calculable[start:stop])
         except BaseException as error:
             if isinstance(error, MemoryError | KeyboardInterrupt):
                 raise
@@ -78,7 +80,8 @@ def transform_frame(
                 spans += [(middle, stop), (start, middle)]
         else:
             pieces.tried_rows += stop - start
-            pieces.frames.append(_in_source_order(given, start, stop, adds_rows=transform.adds_rows))
+            made = _in_source_order(given, start, stop, adds_rows=transform.adds_rows)
+            pieces.frames.append(with_scales_kept(made, numbered, calculable))
     return _joined(pieces, source)
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from pipeline.model.source import ABSENT_PREFIX
+from pipeline.model.source import ABSENT_PREFIX, DECIMAL_TEXT
 from pipeline.source.canonical import Array, canonical
 
 __all__ = ["RowsDigest"]
@@ -56,6 +56,9 @@ class RowsDigest:
             places = places[np.asarray(array.is_valid())]
             array = array.drop_null()
         path = (*path, _kind(kind))
+        if _is_decimal_text(kind):
+            [array] = array.flatten()
+            kind = array.type
         self._feed((*path, "places"), places)
         count = self._counts.get(path, 0)
         self._counts[path] = count + len(array)
@@ -68,13 +71,13 @@ class RowsDigest:
             items_path = (*path, "items")
             self._add(items_path, items, self._counts.get(items_path, 0))
             self._counts[items_path] = self._counts.get(items_path, 0) + len(items)
-        elif _kind(kind) in {"text", "bytes"}:
+        elif path[-1] in {"text", "bytes"}:
             self._feed((*path, "lengths"), np.asarray(pc.binary_length(array), dtype=np.int64))
             self._feed(path, canonical(array).buffers()[2])
         elif pa.types.is_boolean(kind):
             self._feed(path, array.to_numpy(zero_copy_only=False))
         else:
-            array = array.cast(_EVERY_DECIMAL) if pa.types.is_decimal(kind) else array
+            array = array.cast(_EVERY_DECIMAL) if path[-1] == "decimal" else array
             self._feed(path, canonical(array).buffers()[1])
 
     def _feed(self, path: _Path, content: Any) -> None:  # noqa: ANN401, whatever has a buffer
@@ -86,6 +89,8 @@ class RowsDigest:
 
 def _kind(kind: pa.DataType) -> str:
     """What values of the type are compared as."""
+    if _is_decimal_text(kind):
+        return "decimal"
     if pa.types.is_struct(kind):
         return "struct"
     if pa.types.is_large_list(kind):
@@ -95,3 +100,7 @@ def _kind(kind: pa.DataType) -> str:
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return "bytes"
     return "decimal" if pa.types.is_decimal(kind) else str(kind)
+
+
+def _is_decimal_text(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and [field.name for field in kind] == [DECIMAL_TEXT.fields[0].name]

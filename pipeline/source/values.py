@@ -1,6 +1,7 @@
 """Frames of rows of Python values: each column in the one type that all its values have, or as the JSON text of each.
 
 Nothing is converted into anything that is not equal to it: True is no 1, 1 is no 1.0, a key that a row lacks is no null.
+Decimals keep the zeros at their end too: those of several scales are one column of DECIMAL_TEXT.
 """
 
 import dataclasses
@@ -12,12 +13,22 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 from pydantic import BaseModel
 
-from pipeline.border import python_series
+from pipeline.border import polars_series, python_series
 from pipeline.errors import ValuesAltered
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, RESERVED_PREFIX
+from pipeline.model.source import (
+    ABSENT_PREFIX,
+    DECIMAL_TEXT,
+    DYNAMIC,
+    FAULT,
+    LINE,
+    RESERVED_PREFIX,
+    holds_decimal_texts,
+)
 from pipeline.source.plain import (
     PLAIN_TYPES,
     Unfit,
@@ -110,8 +121,8 @@ class FrameBuilder:
             raise Unfit(f"the rows have more than {self._columns_max} columns, the limit (columns_max)")
 
     def _column(self, name: str, values: _Values, dtype: pl.DataType) -> pl.Series:
-        """The column; of the type that it had before where it is all null now."""
-        series = column_of(name, values)
+        """The column; of the type that it had before where it is all null now, and with decimals as it had them before."""
+        series = column_of(name, values, keeps_scales=holds_decimal_texts(dtype))
         if series.dtype == pl.Null():
             return pl.Series(name, values, dtype=dtype)
         self._types[name] = series.dtype
@@ -139,18 +150,20 @@ def _row_of(item: object) -> _Row:
             raise Unfit(f"is not a row: an item of type {type_name(item)}")
 
 
-def column_of(name: str, values: _Values) -> pl.Series:
+def column_of(name: str, values: _Values, *, keeps_scales: bool = False) -> pl.Series:
     """The values, each of them plain, in the one type that they all have; otherwise DYNAMIC.
 
+    Decimals are DECIMAL_TEXT where their scales differ, or where `keeps_scales`: the batches of a column have one type.
     Raises UnicodeEncodeError for a text that has half a surrogate pair, and UnheldValue for a number that is sNaN.
     """
     present = [value for value in values if value is not None]
-    dtype = _common_type(present)
+    dtype = _common_type(present, keeps_scales=keeps_scales)
     if dtype is not None:
         try:
-            if isinstance(dtype, pl.Decimal):  # by their digits: three times as fast as by their values
-                digits = [None if value is None else format(value, "f") for value in values]
-                return pl.Series(name, digits, dtype=pl.String).cast(dtype)
+            if isinstance(dtype, pl.Decimal):
+                return _digits(name, values).cast(dtype)
+            if holds_decimal_texts(dtype):
+                return _with_decimal_texts(name, values, dtype)
             return python_series(name, values, dtype, nulls=len(values) - len(present))
         except UnicodeEncodeError:
             raise
@@ -158,9 +171,35 @@ def column_of(name: str, values: _Values) -> pl.Series:
             pass  # a duration of a million years: its JSON text still is exact
     if any(map(holds_signaling_nan, present)):
         raise UnheldValue
-    [field] = DYNAMIC.fields
-    texts = [None if value is None else {field.name: json_text(value)} for value in values]
-    return pl.Series(name, texts, dtype=DYNAMIC)
+    texts = pl.Series(name, [None if value is None else json_text(value) for value in values], dtype=pl.String)
+    return _marked(texts, DYNAMIC)
+
+
+def _digits(name: str, values: _Values) -> pl.Series:
+    """Decimals as texts, which polars reads three times as fast as it looks at their values."""
+    return pl.Series(name, [None if value is None else format(value, "f") for value in values], dtype=pl.String)
+
+
+def _with_decimal_texts(name: str, values: _Values, dtype: Any) -> pl.Series:  # noqa: ANN401, polars' stubs know too little of it
+    """A column that has DECIMAL_TEXT in it; raises what polars raises, and ValuesAltered."""
+    if dtype == DECIMAL_TEXT:
+        return _marked(_digits(name, values), DECIMAL_TEXT)
+    if not holds_decimal_texts(dtype):
+        return python_series(name, values, dtype, nulls=values.count(None))
+    is_null = [value is None for value in values]
+    if isinstance(dtype, pl.Struct):
+        fields = [_with_decimal_texts(f.name, [v and v[f.name] for v in values], f.dtype) for f in dtype.fields]
+        rows = pl.struct(fields)
+        return pl.select(pl.when(~pl.Series(is_null)).then(rows).alias(name)).to_series()
+    items = _with_decimal_texts("", [item for value in values for item in value or ()], dtype.inner)
+    offsets = np.cumsum([0, *(len(value or ()) for value in values)])
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), items.to_arrow(), mask=pa.array(is_null))
+    return polars_series(name, lists)
+
+
+def _marked(texts: pl.Series, mark: pl.Struct) -> pl.Series:
+    marked = pl.struct(texts.alias(mark.fields[0].name))
+    return pl.select(pl.when(texts.is_not_null()).then(marked).alias(texts.name)).to_series()
 
 
 # ---- rows ---------------------------------------------------------------------------------------------------------------
@@ -239,7 +278,7 @@ def _like(value: object) -> object:
 # ---- types --------------------------------------------------------------------------------------------------------------
 
 
-def _common_type(values: _Values) -> pl.DataType | None:  # noqa: PLR0911, one line a type
+def _common_type(values: _Values, *, keeps_scales: bool) -> pl.DataType | None:  # noqa: PLR0911, one line a type
     """The type of which all values, none of them null, are exactly; None if there is no such type."""
     types = set(map(type, values))
     if not types:
@@ -251,17 +290,18 @@ def _common_type(values: _Values) -> pl.DataType | None:  # noqa: PLR0911, one l
         low, high = min(values), max(values)
         return next((t for t, r in ((pl.Int64(), _INT64), (pl.UInt64(), _UINT64)) if low in r and high in r), None)
     if kind is Decimal:
-        return _decimal_type(values)
+        return _decimal_type(values, keeps_scales=keeps_scales)
     if kind is datetime:
         are_aware = {value.utcoffset() is not None for value in values}
         return None if len(are_aware) > 1 else pl.Datetime("us", "UTC" if are_aware.pop() else None)
     if kind is time:
         return pl.Time() if all(value.tzinfo is None for value in values) else None
     if kind is list:
-        inner = _common_type([item for value in values for item in value if item is not None])
+        items = [item for value in values for item in value if item is not None]
+        inner = _common_type(items, keeps_scales=keeps_scales)
         return None if inner is None else pl.List(inner)
     if kind is dict:
-        return _struct_type(values)
+        return _struct_type(values, keeps_scales=keeps_scales)
     return _SIMPLE_TYPES.get(kind)
 
 
@@ -275,21 +315,26 @@ _SIMPLE_TYPES: dict[type, pl.DataType] = {
 }
 
 
-def _decimal_type(values: Sequence[Decimal]) -> pl.DataType | None:
+def _decimal_type(values: Sequence[Decimal], *, keeps_scales: bool) -> pl.DataType | None:
     exponents = {value.as_tuple().exponent for value in values}
     scales = [-exponent for exponent in exponents if isinstance(exponent, int)]
     if len(scales) < len(exponents):
         return None  # NaN, Infinity
-    scale = max(0, *scales)
+    least, scale = max(0, min(scales)), max(0, *scales)
     whole = max(0, max(map(Decimal.adjusted, values)) + 1)
-    return pl.Decimal(_DECIMAL_DIGITS_MAX, scale) if whole + scale <= _DECIMAL_DIGITS_MAX else None
+    if whole + scale > _DECIMAL_DIGITS_MAX:
+        return None
+    return DECIMAL_TEXT if keeps_scales or least < scale else pl.Decimal(_DECIMAL_DIGITS_MAX, scale)
 
 
-def _struct_type(values: Sequence[_Row]) -> pl.DataType | None:
+def _struct_type(values: Sequence[_Row], *, keeps_scales: bool) -> pl.DataType | None:
     names = values[0].keys()
     if not names or any(value.keys() != names for value in values):
         return None  # a key that is missing is no null
     if any(name.startswith(RESERVED_PREFIX) or "\0" in name for name in names):
         return None  # it would pass for one of ours, or end in the middle of its name
-    fields = {name: _common_type([value[name] for value in values if value[name] is not None]) for name in names}
+    fields = {
+        name: _common_type([v[name] for v in values if v[name] is not None], keeps_scales=keeps_scales)
+        for name in names
+    }
     return None if None in fields.values() else pl.Struct(fields)  # type: ignore[arg-type]

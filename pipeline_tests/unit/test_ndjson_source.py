@@ -12,10 +12,20 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.contract.decimal_texts import python_cells
 from pipeline.errors import SourceError
 from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.partition import Partition
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, Scope
+from pipeline.model.source import (
+    ABSENT_PREFIX,
+    DECIMAL_TEXT,
+    DYNAMIC,
+    FAULT,
+    LINE,
+    RESERVED_PREFIX,
+    Scope,
+    holds_decimal_texts,
+)
 from pipeline.source import text as text_files
 from pipeline.source.ndjson import NdjsonFiles
 
@@ -64,6 +74,8 @@ def objects(frame: pl.DataFrame) -> list[dict[str, Any] | tuple[str, bytes]]:
 
 
 def _value(value: Any, dtype: pl.DataType) -> Any:
+    if holds_decimal_texts(dtype):
+        [value] = python_cells(pl.Series([value], dtype=dtype))
     if dtype == DYNAMIC and value is not None:
         return json.loads(value[JSON], parse_float=Decimal)
     return value
@@ -80,7 +92,8 @@ def _value(value: Any, dtype: pl.DataType) -> Any:
         ('"a" null ""', pl.String()),
         ("true false null", pl.Boolean()),
         ("null null", pl.Null()),
-        ("1.50 2 -0.001", pl.Decimal(38, 3)),
+        ("1.50 2.00 -0.01", pl.Decimal(38, 2)),
+        ("1.50 2 -0.001", DECIMAL_TEXT),
         ("[1] [] null", pl.List(pl.Int64())),
         ('{"x":1,"y":"a"} {"y":null,"x":2} null', pl.Struct({"x": pl.Int64(), "y": pl.String()})),
         ("1 true", DYNAMIC),
@@ -134,7 +147,7 @@ def test_all_digits_of_a_number_are_kept_where_they_are_wanted(tmp_path: Path) -
 
     frame = read(tmp_path, "".join(f'{{"a":{text}}}\n' for text in texts))
 
-    assert frame["a"].to_list() == [Decimal(text) for text in texts]
+    assert [row["a"] for row in objects(frame)] == [Decimal(text) for text in texts]  # type: ignore[call-overload]
 
 
 def test_odd_keys_are_columns(tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ def dynamic(*values: object) -> list[str | None]:
         ([time(23, 59, 59, 999999)], pl.Time()),
         ([LOCAL, datetime.min, datetime.max], pl.Datetime("us")),  # noqa: DTZ901, local times
         ([timedelta(days=-3, microseconds=1), timedelta(days=100_000_000)], pl.Duration("us")),
-        ([Decimal("1.10"), Decimal("-0.001"), Decimal("1E+3")], pl.Decimal(38, 3)),
+        ([Decimal("1.100"), Decimal("-0.001"), None], pl.Decimal(38, 3)),
+        ([Decimal(7), Decimal("1E+3")], pl.Decimal(38, 0)),
         ([Decimal("9" * 38), None], pl.Decimal(38, 0)),
         ([[1, None], [], None], pl.List(pl.Int64())),
         ([[], None], pl.List(pl.Null())),
