@@ -12,9 +12,10 @@ from pipeline.contract.dynamic import dynamic_texts
 from pipeline.contract.payloads import holds_times, parse_dynamic, with_bytes
 from pipeline.contract.read import unheld
 from pipeline.contract.rules import FieldRules, Kind
+from pipeline.model.column import ColumnType, TypeName
 from pipeline.model.source import DYNAMIC
 
-__all__ = ["field_values", "flattened", "holds_decimals", "python_values", "rows_of", "unheld_cells"]
+__all__ = ["field_values", "flattened", "holds_decimals", "python_values", "row_values", "rows_of", "unheld_cells"]
 
 
 def holds_decimals(rules: FieldRules) -> bool:
@@ -33,14 +34,30 @@ def python_values(source: pl.Series, *, exact: bool = False) -> list[Any]:
     return python_cells(source)
 
 
-def field_values(rules: FieldRules, source: pl.Series) -> list[Any]:
+def field_values(rules: FieldRules, target: ColumnType, source: pl.Series) -> list[Any]:
     """The cells as Python values for that field; where it may take anything, decimals are ExactNumber."""
-    values = python_values(source, exact=holds_decimals(rules))
-    if source.dtype == DYNAMIC and has_type(rules.adapter.core_schema, {"bytes"}):
-        values = [with_bytes(value) for value in values]
+    values = _values_for(rules, target, source)
     if rules.kind in {Kind.JSON, Kind.ANY} and not rules.is_taken_charge_of:
         return [marked(value) for value in values]
     return values
+
+
+def row_values(rules: FieldRules | None, source: pl.Series) -> list[Any]:
+    """The cells as Python values for a field of a row model's instance, or for none of its fields."""
+    return python_values(source) if rules is None else _values_for(rules, rules.column.type, source)
+
+
+def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series) -> list[Any]:
+    values = python_values(source, exact=holds_decimals(rules))
+    if source.dtype == DYNAMIC and _takes_bytes(rules, target):
+        return [with_bytes(value) for value in values]
+    return values
+
+
+def _takes_bytes(rules: FieldRules, target: ColumnType) -> bool:
+    """Whether bytes are taken as such: a payload's object is bytes then, which elsewhere may be an object of the source."""
+    is_bytea = target.element.name is TypeName.BYTEA if target.array else target.name is TypeName.BYTEA
+    return is_bytea or has_type(rules.adapter.core_schema, {"bytes", "uuid"})
 
 
 def unheld_cells(source: pl.Series) -> list[tuple[pl.Series, str]]:

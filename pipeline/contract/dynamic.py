@@ -2,9 +2,12 @@
 
 import polars as pl
 
-from pipeline.model.source import DYNAMIC
+from pipeline.model.source import BYTES_KEY, DYNAMIC
 
-__all__ = ["as_dynamic", "dynamic_texts"]
+__all__ = ["BYTES_FOR_PEOPLE", "as_dynamic", "dynamic_texts"]
+
+BYTES_FOR_PEOPLE = (f'{{"{BYTES_KEY}": ', '{"base64": ')
+"""What is replaced in a JSON text, and by what, to have its bytes as payloads have them. Within a text quotes are escaped."""
 
 
 def dynamic_texts(values: pl.Series) -> pl.Series:
@@ -20,5 +23,5 @@ def as_dynamic(values: pl.Series) -> pl.Series:
         return values
     from pipeline.contract.payloads import json_texts  # noqa: PLC0415, a chunk without such a column needs none of it
 
-    texts = pl.Series(json_texts(values), dtype=pl.String)
+    texts = pl.Series(json_texts(values, bytes_key=BYTES_KEY), dtype=pl.String)
     return pl.select(pl.struct(texts.alias(DYNAMIC.fields[0].name))).to_series().alias(values.name)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.border import polars_series
 from pipeline.contract.cells import flattened, rows_of
-from pipeline.contract.dynamic import dynamic_texts
+from pipeline.contract.dynamic import BYTES_FOR_PEOPLE, dynamic_texts
 from pipeline.contract.read import Reading, is_readable, read_column
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import doubt_undeclared_digits, fit_column
@@ -39,7 +39,7 @@ def read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
     """Nested values as JSON text; None when each has to go to pydantic."""
     is_anything = _takes_anything(rules)
     if is_anything and source.dtype == DYNAMIC:
-        reading = Reading(dynamic_texts(source))
+        reading = Reading(dynamic_texts(source).str.replace_all(*BYTES_FOR_PEOPLE, literal=True))
         reading.doubt(reading.values.str.contains("NaN|Infinity").fill_null(value=False))  # jsonb knows no such numbers
         return _without_odd_escapes(reading)
     whole = Reading(source) if is_anything else _read(rules, source, None)

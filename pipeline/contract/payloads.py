@@ -21,10 +21,10 @@ import polars as pl
 
 from pipeline.contract.decimal_texts import digits_of, python_cells
 from pipeline.contract.documents import RepeatedKey, parse_json
-from pipeline.contract.dynamic import dynamic_texts
+from pipeline.contract.dynamic import BYTES_FOR_PEOPLE, dynamic_texts
 from pipeline.contract.uuids import for_people, holds_uuids
 from pipeline.errors import SourceError
-from pipeline.model.source import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
+from pipeline.model.source import ABSENT_PREFIX, BYTES_16, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
 
 __all__ = [
     "Unreadable",
@@ -51,6 +51,7 @@ _DURATION = re.compile(
     r"(?P<sign>-?)P(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+)(?:\.(?P<f>\d{1,9}))?S)?)?"
 )
 _TICKS = re.compile(r"(?P<ticks>-?\d+) (?:d|ms|us|ns) since 1970-01-01")
+_BYTES_KEY = "base64"
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _TEXT_OR_SPECIAL = re.compile(r'("(?:[^"\\]|\\.)*")|(NaN|-?Infinity)')
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -106,7 +107,7 @@ class Unreadable:
 
 
 def parse_dynamic(text: str, *, exact: bool) -> Any:
-    """The value of a JSON text; bytes where it has the form in which payloads keep them.
+    """The value of a JSON text of a DYNAMIC column, with its bytes.
 
     Fractions are Decimal where `exact`, and wherever a double would lose digits of them.
     """
@@ -116,27 +117,27 @@ def parse_dynamic(text: str, *, exact: bool) -> Any:
         return Unreadable("is JSON that has a key twice")
     except (ValueError, RecursionError):
         return Unreadable("is JSON that cannot be read: it is nested too deeply, or has a number of too many digits")
-    return _bytes_of(value) if isinstance(value, dict) else value
+    return with_bytes(value, key=BYTES_KEY) if BYTES_KEY in text else value
 
 
-def with_bytes(value: Any) -> Any:
+def with_bytes(value: Any, *, key: str = _BYTES_KEY) -> Any:
     """The value of a JSON text with bytes, at any depth, where it has the form in which payloads keep them."""
     match value:
-        case dict() if isinstance(made := _bytes_of(value), bytes):
+        case dict() if isinstance(made := _bytes_of(value, key), bytes):
             return made
         case dict():
-            return {name: with_bytes(item) for name, item in value.items()}
+            return {name: with_bytes(item, key=key) for name, item in value.items()}
         case list():
-            return [with_bytes(item) for item in value]
+            return [with_bytes(item, key=key) for item in value]
         case _:
             return value
 
 
-def _bytes_of(value: dict[str, Any]) -> Any:
-    if value.keys() != {"base64"}:
+def _bytes_of(value: dict[str, Any], key: str) -> Any:
+    if value.keys() != {key}:
         return value
     try:
-        return base64.b64decode(value["base64"], validate=True)
+        return base64.b64decode(value[key], validate=True)
     except (binascii.Error, TypeError, ValueError):
         return value
 
@@ -158,12 +159,12 @@ def sorted_json(text: str) -> str:
     return written(json.loads(text, parse_float=Decimal, parse_int=Decimal))
 
 
-def json_texts(values: pl.Series) -> list[str | None]:
-    """The JSON text of each value as `row_payloads` writes it; that of a null is null."""
+def json_texts(values: pl.Series, *, bytes_key: str = _BYTES_KEY) -> list[str | None]:
+    """The JSON text of each value as `row_payloads` writes it, bytes under that key; that of a null is null."""
     if holds_uuids(values.dtype):
         values = for_people(values.to_frame("v")).to_series()
     if values.dtype == DYNAMIC:
-        return ["null" if text is None else _quoted_specials(text) for text in dynamic_texts(values).to_list()]
+        return ["null" if text is None else _for_people(text) for text in dynamic_texts(values).to_list()]
     exact = (
         values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series()
         if holds_times(values.dtype)
@@ -171,18 +172,20 @@ def json_texts(values: pl.Series) -> list[str | None]:
     )
     if exact.dtype == DECIMAL_TEXT:
         exact = digits_of(exact)
-    written = _writer(exact.dtype)
+    written = _writer(exact.dtype, bytes_key)
     return ["null" if value is None else written(value) for value in python_cells(exact)]
 
 
-def _quoted_specials(text: str) -> str:
-    """The JSON text with NaN and infinities, which JSON has not and Python reads and writes, as texts."""
+def _for_people(text: str) -> str:
+    """The JSON text of a DYNAMIC column, with NaN and infinities, which JSON has not and Python reads and writes, as texts."""
+    if BYTES_KEY in text:
+        text = text.replace(*BYTES_FOR_PEOPLE)
     if "NaN" not in text and "Infinity" not in text:
         return text
     return _TEXT_OR_SPECIAL.sub(lambda found: found[1] or f'"{found[2]}"', text)
 
 
-def _writer(dtype: pl.DataType) -> Callable[[Any], str]:
+def _writer(dtype: pl.DataType, bytes_key: str) -> Callable[[Any], str]:
     """What writes a value of that type as JSON, the common types without a detour."""
     match dtype:
         case pl.String() | pl.Categorical() | pl.Enum():
@@ -192,7 +195,7 @@ def _writer(dtype: pl.DataType) -> Callable[[Any], str]:
         case _ if dtype.is_integer():
             return str
         case _:
-            return lambda value: _ENCODER.encode(_json_value(value))
+            return lambda value: _ENCODER.encode(_json_value(value, bytes_key))
 
 
 def holds_times(dtype: pl.DataType) -> bool:
@@ -242,18 +245,18 @@ def _calendar_text(values: pl.Expr, unit: str, first: int, last: int) -> pl.Expr
     )
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: Any, bytes_key: str) -> Any:
     match value:
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
         case Decimal():
             return format(value, "f")
         case bytes():
-            return {"base64": base64.b64encode(value).decode("ascii")}
+            return {bytes_key: base64.b64encode(value).decode("ascii")}
         case list():
-            return [_json_value(item) for item in value]
+            return [_json_value(item, bytes_key) for item in value]
         case dict():
-            return {str(name): _json_value(item) for name, item in value.items()}
+            return {str(name): _json_value(item, bytes_key) for name, item in value.items()}
         case _:
             return value
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from pipeline.contract.cells import field_values, python_values, unheld_cells
+from pipeline.contract.cells import field_values, row_values, unheld_cells
 from pipeline.contract.documents import reads_json_text
 from pipeline.contract.drift import field_column
 from pipeline.contract.explain import constants_in, conversion_made, names_in, place_of, silent_conversion, words_of
@@ -41,7 +41,7 @@ def check_rows(
     on_progress: Callable[[int], None],
 ) -> list[pl.Series]:
     """The columns of the validated rows in the targets' frame types; a row that is refused has any values."""
-    cells = [_cells(rule, frame, refusals) for rule in rules]
+    cells = [_cells(rule, targets[rule.name], frame, refusals) for rule in rules]
     keys = [rule.sources[0] for rule in rules]
     validated: list[dict[str, Any] | None] = []
     explain = _Explainer(model, rules, refusals)
@@ -60,7 +60,7 @@ def check_rows(
     return [_column(rule, targets[rule.name], validated, refusals) for rule in rules]
 
 
-def _cells(rules: FieldRules, frame: pl.DataFrame, refusals: Refusals) -> Sequence[Any]:
+def _cells(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals: Refusals) -> Sequence[Any]:
     """The field's cells as pydantic gets them; what would be converted silently, or cannot be held, is refused here."""
     found = field_column(rules, frame)
     if found is None:
@@ -72,7 +72,7 @@ def _cells(rules: FieldRules, frame: pl.DataFrame, refusals: Refusals) -> Sequen
     for mask, unheld in unheld_cells(source):
         refusals.add_mask(mask, rules.name, unheld)
         source = pl.select(pl.when(~mask).then(source)).to_series()
-    values = field_values(rules, source)
+    values = field_values(rules, target, source)
     if not (scalar and is_native(rules, source.dtype)):
         for row, value in enumerate(values):
             if value is not None and (reason := silent_conversion(rules, value)) is not None:
@@ -82,10 +82,11 @@ def _cells(rules: FieldRules, frame: pl.DataFrame, refusals: Refusals) -> Sequen
     return values
 
 
-def python_rows(source: pl.DataFrame) -> Iterator[dict[str, Any]]:
+def python_rows(source: pl.DataFrame, rules: Sequence[FieldRules]) -> Iterator[dict[str, Any]]:
     """Each row as pydantic takes it: without reserved columns, and without fields that the row does not have."""
+    fields = {name: rule for rule in rules for name in rule.sources}
     names = [name for name in source.columns if not name.startswith(RESERVED_PREFIX)]
-    cells = [python_values(source[name]) for name in names]
+    cells = [row_values(fields.get(name), source[name]) for name in names]
     for index, name in enumerate(names):
         if (mask := ABSENT_PREFIX + name) in source.columns:
             cells[index] = [

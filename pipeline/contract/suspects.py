@@ -41,7 +41,7 @@ def settle(
 
 def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[Verdict]:
     """Pydantic's verdict of each value; equal ones are judged once."""
-    values = field_values(rules, suspects)
+    values = field_values(rules, target, suspects)
     if suspects.dtype.is_nested() and suspects.dtype not in (DECIMAL_TEXT, DYNAMIC):
         yield from (judge(rules, target, value) for value in values)
         return

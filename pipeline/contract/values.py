@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 from pydantic_core import PydanticSerializationError
 
+from pipeline.contract.document_bytes import takes_bytes_as_anything, with_base64
 from pipeline.contract.documents import has_repeated_key, may_have_exact_numbers, with_exact_numbers
 from pipeline.contract.rules import FieldRules, Kind
 from pipeline.contract.target import as_frame_value, misfit
@@ -169,6 +170,8 @@ def _fit_items(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
 
 
 def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+    if takes_bytes_as_anything(rules.adapter):
+        valid = with_base64(valid)
     try:
         text = rules.adapter.dump_json(valid, warnings=False).decode()
     except (PydanticSerializationError, ValueError):

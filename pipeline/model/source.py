@@ -15,6 +15,7 @@ from pipeline.model.manifest import ChunkDescriptor
 __all__ = [
     "ABSENT_PREFIX",
     "BYTES_16",
+    "BYTES_KEY",
     "DECIMAL_TEXT",
     "DYNAMIC",
     "FAULT",
@@ -37,6 +38,8 @@ ABSENT_PREFIX = f"{RESERVED_PREFIX}absent "
 
 DYNAMIC = pl.Struct({f"{RESERVED_PREFIX}json": pl.String()})
 """The type of a column whose values are of several types: the JSON text of each. It is checked value by value."""
+BYTES_KEY = f"{RESERVED_PREFIX}base64"
+"""The only key of an object that is bytes in such a text: {"base64": …}, as people see them, may be an object of the source."""
 
 UUID = pl.Struct({f"{RESERVED_PREFIX}uuid": pl.Binary()})
 """The type of a column of UUIDs, also inside of lists and structs: their 16 bytes."""

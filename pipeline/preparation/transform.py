@@ -102,7 +102,7 @@ def transform_rows(
     pieces = _Pieces()
     given: list[Any] = []
     positions: list[int] = []
-    for position, values in enumerate(python_rows(for_fields(source, contract.rules))):
+    for position, values in enumerate(python_rows(for_fields(source, contract.rules), contract.rules)):
         if len(pieces.refused) > refusals_max:
             break
         pieces.tried_rows += 1

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.border import frame_type, polars_series
 from pipeline.errors import SourceError, ValuesAltered
 from pipeline.model.source import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
-from pipeline.source.plain import json_text, plain_value
+from pipeline.source.plain import dynamic_text, plain_value
 from pipeline.source.unheld import as_stored, line_of, unheld_rows
 
 __all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of", "with_uuids_marked"]
@@ -254,7 +254,7 @@ def _json_of_map(pairs: list[tuple[Any, Any]]) -> str:
     """An object where each key is a text of its own, otherwise a list of pairs: an object would lose some."""
     plain = [(plain_value(key), plain_value(value)) for key, value in pairs]
     keys = {key for key, _ in plain if isinstance(key, str)}
-    return json_text(dict(plain) if len(keys) == len(plain) else [list(pair) for pair in plain])
+    return dynamic_text(dict(plain) if len(keys) == len(plain) else [list(pair) for pair in plain])
 
 
 def _json_column(texts: list[str | None]) -> _Array:

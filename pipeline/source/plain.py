@@ -15,7 +15,18 @@ from uuid import UUID
 
 from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
-__all__ = ["PLAIN_TYPES", "Unfit", "holds_signaling_nan", "json_text", "model_values", "plain_value", "type_name"]
+from pipeline.model.source import BYTES_KEY
+
+__all__ = [
+    "PLAIN_TYPES",
+    "Unfit",
+    "dynamic_text",
+    "holds_signaling_nan",
+    "json_text",
+    "model_values",
+    "plain_value",
+    "type_name",
+]
 
 _WRITTEN_BITS_MAX = 14_000  # of longer integers Python neither writes nor reads the decimal digits
 _AS_TEXT = (
@@ -150,6 +161,23 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
         case dict():
             return "{" + ", ".join(f"{json_text(name)}: {json_text(item)}" for name, item in value.items()) + "}"
     raise TypeError(f"not a plain value: {type_name(value)}")
+
+
+def dynamic_text(value: object) -> str:
+    """The same for a column of DYNAMIC, in which bytes are told from an object that looks like them."""
+    return json_text(_with_marked_bytes(value))
+
+
+def _with_marked_bytes(value: object) -> object:
+    match value:
+        case bytes():
+            return {BYTES_KEY: base64.b64encode(value).decode("ascii")}
+        case list():
+            return [_with_marked_bytes(item) for item in value]
+        case dict():
+            return {name: _with_marked_bytes(item) for name, item in value.items()}
+        case _:
+            return value
 
 
 def holds_signaling_nan(value: object) -> bool:

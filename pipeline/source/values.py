@@ -32,6 +32,7 @@ from pipeline.model.source import (
 from pipeline.source.plain import (
     PLAIN_TYPES,
     Unfit,
+    dynamic_text,
     holds_signaling_nan,
     json_text,
     model_values,
@@ -171,7 +172,7 @@ def column_of(name: str, values: _Values, *, keeps_scales: bool = False) -> pl.S
             pass  # a duration of a million years: its JSON text still is exact
     if any(map(holds_signaling_nan, present)):
         raise UnheldValue
-    texts = pl.Series(name, [None if value is None else json_text(value) for value in values], dtype=pl.String)
+    texts = pl.Series(name, [None if value is None else dynamic_text(value) for value in values], dtype=pl.String)
     return _marked(texts, DYNAMIC)
 
 

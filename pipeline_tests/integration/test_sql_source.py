@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.model.partition import DailyPartitions, Partition
-from pipeline.model.source import DYNAMIC, FAULT, LINE, Scope
+from pipeline.model.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, Scope
 from pipeline.source.sql import SqlQuery
 from pipeline_tests.elsewhere_for_tests import QUERIED, SAMPLED
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one, wait_until
@@ -114,7 +114,8 @@ def test_values_of_every_type_are_exact(tmp_path: Path, expression: str, value: 
         ("array[array[1, 2], array[3, 4]]", [[1, 2], [3, 4]]),
         ("'[0:1]={1,2}'::int[]", [1, 2]),
         ("'{}'::int[]", []),
-        ("array[1.50, 2::numeric]", [Decimal("1.50"), Decimal("2.00")]),
+        ("array[1.50, 2.00::numeric]", [Decimal("1.50"), Decimal("2.00")]),
+        ("array[1.50, 2::numeric]", [{DECIMAL_TEXT.fields[0].name: text} for text in ("1.50", "2")]),
         ("array['a \"quoted\", text{', null, 'NULL']", ['a "quoted", text{', None, "NULL"]),
         ("array['\\x00ff'::bytea, null, '\\x']", [b"\x00\xff", None, b""]),
         ("array[array['\\x01'::bytea]]", [[b"\x01"]]),
@@ -517,7 +518,8 @@ def test_values_of_several_types_in_one_column_stay_what_they_are(
     (frame,) = frames_of(tmp_path, "select n, v from t order by n")
 
     assert frame["v"].struct[0].to_list() == [
-        "9223372036854775807", "1.5", '"text"', '{"base64": "/w=="}', None, "9007199254740993", '{"base64": "/0E="}',
+        "9223372036854775807", "1.5", '"text"', '{"rowledger base64": "/w=="}', None, "9007199254740993",
+        '{"rowledger base64": "/0E="}',
     ]  # fmt: skip
 
 

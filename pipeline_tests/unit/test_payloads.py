@@ -104,8 +104,8 @@ def test_a_dynamic_value_keeps_every_digit_and_its_type() -> None:
     assert payloads[2] == '{"v": 1.10}'
     assert dynamic_texts(back["v"]).to_list() == ['"1"', "1", "1.10", None, texts[4], None]
     assert parse_dynamic("1.10", exact=True) == Decimal("1.10")
-    assert parse_dynamic('{"base64": "eA=="}', exact=False) == b"x"
-    assert parse_dynamic('{"base64": 7}', exact=False) == {"base64": 7}
+    assert parse_dynamic('[{"rowledger base64": "eA=="}]', exact=False) == [b"x"]
+    assert parse_dynamic('{"base64": "eA=="}', exact=False) == {"base64": "eA=="}
 
 
 @pytest.mark.parametrize(
