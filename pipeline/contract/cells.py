@@ -8,6 +8,7 @@ import polars as pl
 
 from pipeline.contract.decimal_texts import python_cells
 from pipeline.contract.documents import has_type, marked
+from pipeline.contract.durations import with_one_sign
 from pipeline.contract.dynamic import dynamic_texts
 from pipeline.contract.payloads import holds_times, parse_dynamic, with_bytes
 from pipeline.contract.read import unheld
@@ -51,7 +52,10 @@ def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series) -> lis
     values = python_values(source, exact=holds_decimals(rules))
     if source.dtype == DYNAMIC and _takes_bytes(rules, target):
         return [with_bytes(value) for value in values]
-    return values
+    innermost = rules
+    while innermost.element is not None:
+        innermost = innermost.element
+    return list(map(with_one_sign, values)) if innermost.kind is Kind.INTERVAL else values
 
 
 def _takes_bytes(rules: FieldRules, target: ColumnType) -> bool:

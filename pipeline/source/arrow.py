@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.border import frame_type, polars_series
 from pipeline.errors import SourceError, ValuesAltered
 from pipeline.model.source import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
-from pipeline.source.plain import dynamic_text, plain_value
+from pipeline.source.plain import dynamic_text, object_names, plain_value
 from pipeline.source.unheld import as_stored, line_of, unheld_rows
 
 __all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of", "with_uuids_marked"]
@@ -33,7 +33,7 @@ def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
     dead letter with stage `source`; those two columns are there only if there is such a row.
 
     Dictionaries and runs are written out, extension types are what they are stored as. Decimals of more digits than polars
-    has, and intervals of months, become text; a map becomes JSON, an object where its keys are texts.
+    has, and intervals of months, become text; a map becomes JSON, an object where its keys are texts or integers.
     """
     faults: dict[int, str] = {}
     columns = series_of(table, faults, origin=origin)
@@ -251,10 +251,11 @@ def _without_views(lists: _Array) -> _Array:
 
 
 def _json_of_map(pairs: list[tuple[Any, Any]]) -> str:
-    """An object where each key is a text of its own, otherwise a list of pairs: an object would lose some."""
-    plain = [(plain_value(key), plain_value(value)) for key, value in pairs]
-    keys = {key for key, _ in plain if isinstance(key, str)}
-    return dynamic_text(dict(plain) if len(keys) == len(plain) else [list(pair) for pair in plain])
+    """An object where each key is a text or an integer of its own, otherwise a list of pairs: an object would lose some."""
+    keys, values = [plain_value(key) for key, _ in pairs], [plain_value(value) for _, value in pairs]
+    names = object_names(keys)
+    members = zip(keys if names is None else names, values, strict=True)
+    return dynamic_text([list(pair) for pair in members] if names is None else dict(members))
 
 
 def _json_column(texts: list[str | None]) -> _Array:

@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -24,6 +24,7 @@ __all__ = [
     "holds_signaling_nan",
     "json_text",
     "model_values",
+    "object_names",
     "plain_value",
     "type_name",
 ]
@@ -64,8 +65,8 @@ def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:
             )  # in an order that is always the same
         case BaseModel():
             return {name: plain_value(item, unfit) for name, item in model_values(value).items()}
-        case Mapping() if all(isinstance(name, str) for name in value):
-            return {str.__str__(name): plain_value(item, unfit) for name, item in value.items()}
+        case Mapping() if (names := object_names(value)) is not None:
+            return {name: plain_value(item, unfit) for name, item in zip(names, value.values(), strict=True)}
         case SecretStr() | SecretBytes():
             return value.get_secret_value()
         case str():
@@ -90,6 +91,16 @@ def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:
             return {field.name: plain_value(getattr(value, field.name), unfit) for field in dataclasses.fields(value)}
         case _:
             return unfit(value)
+
+
+def object_names(keys: Collection[object]) -> list[str] | None:
+    """The names of a JSON object for these keys: texts, and integers as JSON writes them; None where they name none."""
+    names = [
+        str.__str__(key) if isinstance(key, str) else int.__repr__(key)
+        for key in keys
+        if isinstance(key, str | int) and type(key) is not bool and not isinstance(key, Enum)
+    ]
+    return names if len(set(names)) == len(keys) else None
 
 
 def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object]) -> Any:  # noqa: ANN401, PLR0911, one line a type

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,12 @@ _TYPES: dict[str, tuple[pa.DataType, list[Any], list[Any]]] = {
         [{"rowledger json": t} for t in ('{"a": 1.5, "b": null}', '[["a", 1.0], ["a", 2.0]]', "{}")] + [None],
     ),
     "map of integers": (
-        pa.map_(pa.int8(), pa.string()), [[(1, "x")], None], [{"rowledger json": '[[1, "x"]]'}, None],
+        pa.map_(pa.int8(), pa.string()),
+        [[(1, "x"), (-2, None)], [(1, "x"), (1, "y")], None],
+        [{"rowledger json": t} for t in ('{"1": "x", "-2": null}', '[[1, "x"], [1, "y"]]')] + [None],
+    ),
+    "map of dates": (
+        pa.map_(pa.date32(), pa.string()), [[(date(2024, 3, 1), "x")]], [{"rowledger json": '[["2024-03-01", "x"]]'}],
     ),
     "list of maps": (
         pa.list_(pa.map_(pa.string(), pa.int8())),
