@@ -34,7 +34,7 @@ _AS_TEXT = (
     *(IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network),
     *(PurePath, AnyUrl),
 )
-PLAIN_TYPES = {type(None), bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta}
+PLAIN_TYPES = {type(None), bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta, UUID}
 """Types whose values are taken as they are; of others each value is looked at."""
 
 
@@ -84,7 +84,7 @@ def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:
         case timedelta():
             return timedelta(value.days, value.seconds, value.microseconds)
         case UUID():
-            return str(value)
+            return UUID(int=value.int)
         case _ if isinstance(value, _AS_TEXT):
             return str(value)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -94,11 +94,11 @@ def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:
 
 
 def object_names(keys: Collection[object]) -> list[str] | None:
-    """The names of a JSON object for these keys: texts, and integers as JSON writes them; None where they name none."""
+    """The names of a JSON object for these keys: texts, integers and UUIDs as JSON has them; None where they name none."""
     names = [
-        str.__str__(key) if isinstance(key, str) else int.__repr__(key)
+        int.__repr__(key) if isinstance(key, int) else str(key)
         for key in keys
-        if isinstance(key, str | int) and type(key) is not bool and not isinstance(key, Enum)
+        if isinstance(key, str | int | UUID) and type(key) is not bool and not isinstance(key, Enum)
     ]
     return names if len(set(names)) == len(keys) else None
 
@@ -163,6 +163,8 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
             return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
         case bytes():
             return json.dumps({"base64": base64.b64encode(value).decode("ascii")})
+        case UUID():
+            return f'"{value}"'
         case date() | time():
             return json.dumps(value.isoformat())
         case timedelta():

@@ -6,6 +6,7 @@ infinity of dates. So those are asked for as text or as JSON, and put into colum
 
 import json
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.model.source import DYNAMIC, FAULT, LINE
+from pipeline.model.source import DYNAMIC, FAULT, LINE, UUID
+from pipeline.source.marks import marked
 
 __all__ = [
     "ARRAY_BASES",
@@ -144,6 +146,8 @@ def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str])
             columns[name] = _nested(columns[name], kind.removeprefix("_"), faults)
         elif kind == "numeric" and name in documents:
             columns[name] = _dynamic(columns[name])
+        elif kind == "uuid":
+            columns[name] = _uuids(columns[name])
         else:
             columns[name] = _with_far_dates(columns[name])
     if faults:
@@ -189,15 +193,18 @@ def _with_far_dates(column: pl.Series) -> pl.Series:
     return pl.Series(column.name, texts, dtype=pl.String)
 
 
-# ---- arrays and records -------------------------------------------------------------------------------------------------
+# ---- UUIDs, arrays and records ---------------------------------------------------------------------------------------------
+
+
+def _uuids(texts: pl.Series) -> pl.Series:
+    """The server's texts of UUIDs as a column of UUID."""
+    contents = texts.str.replace_all("-", "", literal=True).str.decode("hex")
+    return marked(contents, UUID)
 
 
 def _dynamic(texts: pl.Series) -> pl.Series:
     """JSON texts as a DYNAMIC column."""
-    [field] = DYNAMIC.fields
-    return pl.select(
-        pl.when(texts.is_not_null()).then(pl.struct(texts.alias(field.name))).alias(texts.name)
-    ).to_series()
+    return marked(texts, DYNAMIC)
 
 
 def _nested(source: pl.Series, kind: str, faults: dict[int, str]) -> pl.Series:
@@ -269,4 +276,5 @@ _ELEMENTS: dict[str, Callable[[Any], Any]] = {
     "float4": partial(_number, float),
     "float8": partial(_number, float),
     "timestamptz": _instant,
+    "uuid": uuid.UUID,
 }

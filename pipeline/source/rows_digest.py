@@ -3,17 +3,20 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from pipeline.model.source import ABSENT_PREFIX, DECIMAL_TEXT
+from pipeline.model.source import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, UUID
 from pipeline.source.canonical import Array, canonical
 
 __all__ = ["RowsDigest"]
 
 _Path = tuple[str, ...]
 
+_COMPARED_AS = {DECIMAL_TEXT.fields[0].name: "decimal", UUID.fields[0].name: "text"}
+_UUID_GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 _EVERY_DECIMAL = pa.decimal256(76, 38)  # 38 digits before the point and 38 behind it
 
 
@@ -56,15 +59,19 @@ class RowsDigest:
             places = places[np.asarray(array.is_valid())]
             array = array.drop_null()
         path = (*path, _kind(kind))
-        if _is_decimal_text(kind):
+        if path[-1] != "struct" and pa.types.is_struct(kind):
             [array] = array.flatten()
+            array = array if path[-1] == "decimal" else _uuid_texts(array)
             kind = array.type
         self._feed((*path, "places"), places)
         count = self._counts.get(path, 0)
         self._counts[path] = count + len(array)
         if pa.types.is_struct(kind):
             for number, child in enumerate(array.flatten()):
-                self._add((*path, kind.field(number).name), child, count)
+                name = kind.field(number).name
+                if name == DYNAMIC.fields[0].name:
+                    child = pc.replace_substring(child, f'{{"{BYTES_KEY}": ', '{"base64": ')  # noqa: PLW2901
+                self._add((*path, name), child, count)
         elif pa.types.is_large_list(kind):
             self._feed((*path, "lengths"), np.asarray(pc.list_value_length(array)))
             items = array.flatten()
@@ -89,8 +96,8 @@ class RowsDigest:
 
 def _kind(kind: pa.DataType) -> str:
     """What values of the type are compared as."""
-    if _is_decimal_text(kind):
-        return "decimal"
+    if pa.types.is_struct(kind) and kind.num_fields == 1 and kind.field(0).name in _COMPARED_AS:
+        return _COMPARED_AS[kind.field(0).name]
     if pa.types.is_struct(kind):
         return "struct"
     if pa.types.is_large_list(kind):
@@ -102,5 +109,8 @@ def _kind(kind: pa.DataType) -> str:
     return "decimal" if pa.types.is_decimal(kind) else str(kind)
 
 
-def _is_decimal_text(kind: pa.DataType) -> bool:
-    return pa.types.is_struct(kind) and [field.name for field in kind] == [DECIMAL_TEXT.fields[0].name]
+def _uuid_texts(contents: Array) -> Array:
+    """UUIDs as a source gives them that knows them as texts alone."""
+    digits = pl.Series(contents).bin.encode("hex")
+    groups = [digits.str.slice(start, length) for start, length in _UUID_GROUPS]
+    return pl.select(pl.concat_str(groups, separator="-")).to_series().to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -7,18 +7,17 @@ Decimals keep the zeros at their end too: those of several scales are one column
 import dataclasses
 import json
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
 from pydantic import BaseModel
 
-from pipeline.border import polars_series, python_series
+from pipeline.border import python_series
 from pipeline.errors import ValuesAltered
 from pipeline.model.source import (
     ABSENT_PREFIX,
@@ -27,8 +26,10 @@ from pipeline.model.source import (
     FAULT,
     LINE,
     RESERVED_PREFIX,
+    UUID,
     holds_decimal_texts,
 )
+from pipeline.source.marks import column_with_marks, decimal_digits, holds_marks, marked
 from pipeline.source.plain import (
     PLAIN_TYPES,
     Unfit,
@@ -162,9 +163,9 @@ def column_of(name: str, values: _Values, *, keeps_scales: bool = False) -> pl.S
     if dtype is not None:
         try:
             if isinstance(dtype, pl.Decimal):
-                return _digits(name, values).cast(dtype)
-            if holds_decimal_texts(dtype):
-                return _with_decimal_texts(name, values, dtype)
+                return decimal_digits(name, values).cast(dtype)
+            if holds_marks(dtype):
+                return column_with_marks(name, values, dtype)
             return python_series(name, values, dtype, nulls=len(values) - len(present))
         except UnicodeEncodeError:
             raise
@@ -173,34 +174,7 @@ def column_of(name: str, values: _Values, *, keeps_scales: bool = False) -> pl.S
     if any(map(holds_signaling_nan, present)):
         raise UnheldValue
     texts = pl.Series(name, [None if value is None else dynamic_text(value) for value in values], dtype=pl.String)
-    return _marked(texts, DYNAMIC)
-
-
-def _digits(name: str, values: _Values) -> pl.Series:
-    """Decimals as texts, which polars reads three times as fast as it looks at their values."""
-    return pl.Series(name, [None if value is None else format(value, "f") for value in values], dtype=pl.String)
-
-
-def _with_decimal_texts(name: str, values: _Values, dtype: Any) -> pl.Series:  # noqa: ANN401, polars' stubs know too little of it
-    """A column that has DECIMAL_TEXT in it; raises what polars raises, and ValuesAltered."""
-    if dtype == DECIMAL_TEXT:
-        return _marked(_digits(name, values), DECIMAL_TEXT)
-    if not holds_decimal_texts(dtype):
-        return python_series(name, values, dtype, nulls=values.count(None))
-    is_null = [value is None for value in values]
-    if isinstance(dtype, pl.Struct):
-        fields = [_with_decimal_texts(f.name, [v and v[f.name] for v in values], f.dtype) for f in dtype.fields]
-        rows = pl.struct(fields)
-        return pl.select(pl.when(~pl.Series(is_null)).then(rows).alias(name)).to_series()
-    items = _with_decimal_texts("", [item for value in values for item in value or ()], dtype.inner)
-    offsets = np.cumsum([0, *(len(value or ()) for value in values)])
-    lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), items.to_arrow(), mask=pa.array(is_null))
-    return polars_series(name, lists)
-
-
-def _marked(texts: pl.Series, mark: pl.Struct) -> pl.Series:
-    marked = pl.struct(texts.alias(mark.fields[0].name))
-    return pl.select(pl.when(texts.is_not_null()).then(marked).alias(texts.name)).to_series()
+    return marked(texts, DYNAMIC)
 
 
 # ---- rows ---------------------------------------------------------------------------------------------------------------
@@ -313,6 +287,7 @@ _SIMPLE_TYPES: dict[type, pl.DataType] = {
     bytes: pl.Binary(),
     date: pl.Date(),
     timedelta: pl.Duration("us"),
+    uuid.UUID: UUID,
 }
 
 

@@ -15,10 +15,12 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
+from pydantic import BaseModel
 
+from pipeline.contract.check import Contract
 from pipeline.errors import SourceError
 from pipeline.model.partition import DailyPartitions, Partition
-from pipeline.model.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, Scope
+from pipeline.model.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, UUID, Scope
 from pipeline.source.sql import SqlQuery
 from pipeline_tests.elsewhere_for_tests import QUERIED, SAMPLED
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one, wait_until
@@ -75,7 +77,8 @@ def rows_of(folder: Path, query: str, partition: Partition = WHOLE) -> list[tupl
         ("'\\x00ff'::bytea", b"\x00\xff"),
         ("date '2024-02-29'", date(2024, 2, 29)),
         ("time '23:59:59.999999'", time(23, 59, 59, 999999)),
-        ("'61626364-6566-6768-696a-6b6c6d6e6f70'::uuid", "61626364-6566-6768-696a-6b6c6d6e6f70"),
+        ("'61626364-6566-6768-696a-6b6c6d6e6f70'::uuid", {UUID.fields[0].name: b"abcdefghijklmnop"}),
+        ("null::uuid", None),
         ("date 'infinity'", "infinity"),
         ("date '-infinity'", "-infinity"),
         ("timestamp 'infinity'", "infinity"),
@@ -121,7 +124,7 @@ def test_values_of_every_type_are_exact(tmp_path: Path, expression: str, value: 
         ("array[array['\\x01'::bytea]]", [[b"\x01"]]),
         ("array[0.1, 1, 'infinity']::float4[]", [0.10000000149011612, 1.0, math.inf]),
         ("array[0.1, 1e300]::float8[]", [0.1, 1e300]),
-        ("array['61626364-6566-6768-696a-6b6c6d6e6f70'::uuid]", ["61626364-6566-6768-696a-6b6c6d6e6f70"]),
+        ("array['61626364-6566-6768-696a-6b6c6d6e6f70'::uuid]", [{UUID.fields[0].name: b"abcdefghijklmnop"}]),
         ("array[date '2024-02-29', 'infinity']", ["2024-02-29", "infinity"]),
         ("array[interval '1 year 2.5 s']", ["P1YT2.5S"]),
         ("array[timestamptz '1890-01-01 00:00 Europe/Paris']", [datetime(1889, 12, 31, 23, 50, 39, tzinfo=UTC)]),
@@ -130,6 +133,28 @@ def test_values_of_every_type_are_exact(tmp_path: Path, expression: str, value: 
 )  # fmt: skip
 def test_arrays_are_lists_of_their_elements_values(tmp_path: Path, expression: str, value: object) -> None:
     assert rows_of(tmp_path, f"select 1 as n, {expression} as v") == [(1, value)]
+
+
+class Ids(BaseModel):
+    text: str
+    content: bytes
+    anything: Any
+    contents: list[bytes]
+    texts: list[str]
+
+
+@pytest.mark.usefixtures("any_shop")
+def test_a_uuid_is_its_text_or_its_bytes_as_the_field_wants_it(tmp_path: Path) -> None:
+    text = "61626364-6566-6768-696a-6b6c6d6e6f70"
+    one, many = f"'{text}'::uuid", f"array['{text}'::uuid]"
+
+    (frame,) = frames_of(
+        tmp_path, f"select {one} as text, {one} as content, {one} as anything, {many} as contents, {many} as texts"
+    )
+
+    (row,) = Contract.of(Ids).check(frame).good.to_dicts()
+    assert (row["text"], row["content"], row["anything"]) == (text, b"abcdefghijklmnop", f'"{text}"')
+    assert (row["contents"], row["texts"]) == ([b"abcdefghijklmnop"], [text])
 
 
 @pytest.mark.usefixtures("any_shop")

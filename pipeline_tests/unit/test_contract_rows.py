@@ -254,4 +254,4 @@ def test_python_rows_are_what_pydantic_takes() -> None:
         schema_overrides={"c": pl.Categorical},
     ).with_columns(dynamic)
 
-    assert list(python_rows(source)) == [{"a": 1, "c": "x", "d": {"x": 1}}, {"c": None, "d": None}]
+    assert list(python_rows(source, ())) == [{"a": 1, "c": "x", "d": {"x": 1}}, {"c": None, "d": None}]

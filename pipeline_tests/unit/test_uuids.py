@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,6 +115,15 @@ def of_function(folder: Path, given: pa.Table) -> pl.DataFrame:
 _WAYS: list[Callable[[Path, pa.Table], pl.DataFrame]] = [of_parquet, of_plain_parquet, of_arrow, of_function]
 
 
+def of_rows(folder: Path, given: pa.Table) -> pl.DataFrame:
+    """A function that gives Python's own UUIDs."""
+    return read(PythonRows(function=lambda _: given.to_pylist()), folder)
+
+
+def of_pandas(folder: Path, given: pa.Table) -> pl.DataFrame:
+    return read(PythonRows(function=lambda _: pd.DataFrame(given.to_pylist(), dtype=object)), folder)
+
+
 @pytest.mark.parametrize("model", [Row, RowByRow])
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("way", _WAYS)
@@ -124,6 +134,26 @@ def test_each_field_gets_the_form_that_it_wants(
 
     assert checked.rejected == []
     assert checked.good.to_dicts() == [GOOD, EMPTY]
+
+
+@pytest.mark.parametrize("model", [Row, RowByRow])
+@pytest.mark.parametrize("way", [of_rows, of_pandas])
+def test_uuids_of_python_are_uuids(
+    tmp_path: Path, way: Callable[[Path, pa.Table], pl.DataFrame], model: type[BaseModel]
+) -> None:
+    checked = Contract.of(model).check(way(tmp_path, table(pa.uuid())))
+
+    assert checked.rejected == []
+    assert checked.good.to_dicts() == [GOOD, EMPTY]
+
+
+def test_the_digest_of_uuids_is_that_of_their_texts(tmp_path: Path) -> None:
+    def digest(folder: str, *values: object) -> str:
+        (tmp_path / folder).mkdir()
+        source = PythonRows(function=lambda _: [{"id": value, "ids": [value]} for value in values])
+        return next(source.chunks(ALL, Scope(tmp_path, tmp_path / folder, 100))).rows_digest
+
+    assert digest("uuids", uuid.UUID(TEXT), None) == digest("texts", TEXT, None)
 
 
 @pytest.mark.parametrize("kind", _KINDS)

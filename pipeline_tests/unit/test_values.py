@@ -231,7 +231,7 @@ class Point:
     [
         (Colour.RED, "red"),
         (Size.SMALL, 1),
-        (NAMESPACE, str(NAMESPACE)),
+        (type("Id", (UUID,), {})(str(NAMESPACE)), NAMESPACE),
         (IPv4Address("10.0.0.1"), "10.0.0.1"),
         (PurePosixPath("a/b"), "a/b"),
         (SecretStr("s"), "s"),
