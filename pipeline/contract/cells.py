@@ -7,7 +7,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline.contract.decimal_texts import python_cells
-from pipeline.contract.documents import has_type, marked
+from pipeline.contract.documents import has_type, keeps_zeros, marked
 from pipeline.contract.durations import with_one_sign
 from pipeline.contract.dynamic import dynamic_texts
 from pipeline.contract.payloads import holds_times, parse_dynamic, with_bytes
@@ -26,10 +26,11 @@ def holds_decimals(rules: FieldRules) -> bool:
     return is_decimal or has_type(rules.adapter.core_schema, {"decimal"})
 
 
-def python_values(source: pl.Series, *, exact: bool = False) -> list[Any]:
+def python_values(source: pl.Series, *, exact: bool = False, zeros: bool = False) -> list[Any]:
     """The cells as Python values; those of a DYNAMIC column as their JSON says, with fractions as Decimal where `exact`."""
     if source.dtype == DYNAMIC:
-        return [None if text is None else parse_dynamic(text, exact=exact) for text in dynamic_texts(source)]
+        texts = dynamic_texts(source)
+        return [None if text is None else parse_dynamic(text, exact=exact, zeros=zeros) for text in texts]
     if isinstance(source.dtype, pl.Categorical | pl.Enum):
         source = source.cast(pl.String)
     return python_cells(source)
@@ -37,8 +38,9 @@ def python_values(source: pl.Series, *, exact: bool = False) -> list[Any]:
 
 def field_values(rules: FieldRules, target: ColumnType, source: pl.Series) -> list[Any]:
     """The cells as Python values for that field; where it may take anything, decimals are ExactNumber."""
-    values = _values_for(rules, target, source)
-    if rules.kind in {Kind.JSON, Kind.ANY} and not rules.is_taken_charge_of:
+    is_document = rules.kind in {Kind.JSON, Kind.ANY} and not rules.is_taken_charge_of
+    values = _values_for(rules, target, source, zeros=is_document and keeps_zeros(rules.adapter.core_schema))
+    if is_document:
         return [marked(value) for value in values]
     return values
 
@@ -48,8 +50,8 @@ def row_values(rules: FieldRules | None, source: pl.Series) -> list[Any]:
     return python_values(source) if rules is None else _values_for(rules, rules.column.type, source)
 
 
-def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series) -> list[Any]:
-    values = python_values(source, exact=holds_decimals(rules))
+def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series, *, zeros: bool = False) -> list[Any]:
+    values = python_values(source, exact=holds_decimals(rules), zeros=zeros)
     if source.dtype == DYNAMIC and _takes_bytes(rules, target):
         return [with_bytes(value) for value in values]
     innermost = rules

@@ -24,6 +24,7 @@ __all__ = [
     "has_repeated_key",
     "has_type",
     "holds_exact",
+    "keeps_zeros",
     "marked",
     "may_have_exact_numbers",
     "parse_json",
@@ -45,19 +46,30 @@ class RepeatedKey(ValueError):
     """An object has a key twice: of its values all but the last would be dropped."""
 
 
-def parse_json(text: str, *, exact: bool = False) -> Any:
+def keeps_zeros(schema: Any) -> bool:
+    """Whether numbers of one of pydantic's own schemas stand where it takes anything, so that jsonb can keep 1.10."""
+    return has_type(schema, {"any"}) and not has_type(schema, {"float"})
+
+
+def parse_json(text: str, *, exact: bool = False, zeros: bool = False) -> Any:
     """The value of a JSON text; fractions are Decimal where `exact`, otherwise ExactNumber where a double would lose digits.
 
+    With `zeros` they are ExactNumber too where a double would be written otherwise, as 1.10 would.
     Raises ValueError, of which RepeatedKey is one, and RecursionError.
     """
     if exact:
         return json.loads(text, parse_float=Decimal, parse_int=_integer, object_pairs_hook=_unique)
-    return json.loads(text, parse_float=double_if_exact, object_pairs_hook=_unique)
+    return json.loads(text, parse_float=_double_if_same if zeros else double_if_exact, object_pairs_hook=_unique)
 
 
 def _integer(text: str) -> int | Decimal:
     """The number; as a Decimal where it has more digits than Python reads into an int."""
     return int(text) if len(text) <= sys.int_info.default_max_str_digits else Decimal(text)
+
+
+def _double_if_same(text: str) -> float | ExactNumber:
+    double = float(text)
+    return double if repr(double) == text else ExactNumber(text)
 
 
 def double_if_exact(text: str) -> float | ExactNumber:

@@ -17,7 +17,7 @@ from jiter import from_json
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError, PydanticSerializationError, SchemaSerializer, SchemaValidator
 
-from pipeline.contract.documents import RepeatedKey, has_type, holds_exact, parse_json
+from pipeline.contract.documents import RepeatedKey, has_type, holds_exact, keeps_zeros, parse_json
 from pipeline.contract.explain import JSON_TEXT_ERROR, converted
 
 __all__ = ["lossless_validator", "model_validator"]
@@ -27,6 +27,7 @@ _OPAQUE = {"metadata", "serialization", "default", "expected", "cls", "config"}
 _ANYTHING = {"type": "any"}
 _LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|[0-9.][eE]")
 """What a number looks like, wherever it stands, that a double may not hold."""
+_ZERO_AT_END = re.compile(r"\.[0-9]*0(?![0-9])")
 
 
 def lossless_validator(schema: Any, config: Mapping[str, Any]) -> SchemaValidator:
@@ -89,7 +90,7 @@ class _Reader:
         self._definitions = definitions
 
     def read(self, text: Any) -> Any:
-        if type(text) is not str or _LONG_NUMBER.search(text):
+        if type(text) is not str or _LONG_NUMBER.search(text) or (self._keeps_zeros and _ZERO_AT_END.search(text)):
             return self._read_closely(text)
         try:
             parsed = from_json(text.encode(), catch_duplicate_keys=True)
@@ -104,7 +105,7 @@ class _Reader:
     def _read_closely(self, text: Any) -> Any:
         """The same for a text that is not JSON, or that has a number with more digits than a double may hold."""
         try:
-            parsed = parse_json(text.decode() if isinstance(text, bytes) else text)
+            parsed = parse_json(text.decode() if isinstance(text, bytes) else text, zeros=self._keeps_zeros)
         except RepeatedKey:
             raise PydanticCustomError(JSON_TEXT_ERROR, "is JSON that has a key twice") from None
         except (TypeError, ValueError, RecursionError):
@@ -138,6 +139,10 @@ class _Reader:
         return (
             {"type": "definitions", "schema": schema, "definitions": self._definitions} if self._definitions else schema
         )
+
+    @cached_property
+    def _keeps_zeros(self) -> bool:
+        return keeps_zeros(self._whole(self._inner))
 
     @cached_property
     def _is_temporal(self) -> bool:

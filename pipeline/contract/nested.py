@@ -3,14 +3,20 @@
 A value in which anything stands out goes to pydantic as a whole, which names the place.
 """
 
+import json
+from functools import cache
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from jiter import from_json
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.border import polars_series
 from pipeline.contract.cells import flattened, rows_of
+from pipeline.contract.decimal_texts import digits_of
+from pipeline.contract.documents import has_type
 from pipeline.contract.dynamic import BYTES_FOR_PEOPLE, dynamic_texts
 from pipeline.contract.read import Reading, is_readable, read_column
 from pipeline.contract.rules import FieldRules, Kind
@@ -22,6 +28,11 @@ from pipeline.model.source import DECIMAL_TEXT, DYNAMIC
 
 __all__ = ["read_document", "read_list"]
 
+_ANY: dict[str, str] = {"type": "any"}
+_ANY_OBJECT = ({}, *({"keys_schema": {"type": kind}, "values_schema": _ANY} for kind in ("str", "any")))
+_ANY_LIST: tuple[dict[str, Any], ...] = ({}, {"items_schema": _ANY})
+_JSON_PARTS = {"type", "schema"}
+_LONG = 100_000
 _REFUSED_ESCAPE = r"\\u(?:0000|[dD][89a-fA-F])"
 # Leaves that polars writes as JSON exactly as pydantic does.
 _PLAIN_LEAVES = {
@@ -37,11 +48,15 @@ def read_list(rules: FieldRules, target: ColumnType, source: pl.Series) -> Readi
 
 def read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
     """Nested values as JSON text; None when each has to go to pydantic."""
-    is_anything = _takes_anything(rules)
-    if is_anything and source.dtype == DYNAMIC:
-        reading = Reading(dynamic_texts(source).str.replace_all(*BYTES_FOR_PEOPLE, literal=True))
-        reading.doubt(reading.values.str.contains("NaN|Infinity").fill_null(value=False))  # jsonb knows no such numbers
-        return _without_odd_escapes(reading)
+    schema = _schema(rules)
+    is_anything = bool(schema == _ANY)
+    if source.dtype == DYNAMIC and (opening := _opening_of_anything(rules, schema)) is not None:
+        return _read_json_texts(dynamic_texts(source).str.replace_all(*BYTES_FOR_PEOPLE, literal=True), opening)
+    if source.dtype == pl.String and schema["type"] == "json" and not schema.keys() - _JSON_PARTS:
+        opening = _opening_of_anything(rules, schema.get("schema", _ANY))
+        return None if opening is None else _read_json_texts(source, opening)
+    if is_anything and (isinstance(source.dtype, pl.Decimal) or source.dtype == DECIMAL_TEXT):
+        return Reading(digits_of(source) if source.dtype == DECIMAL_TEXT else source.cast(pl.String))
     whole = Reading(source) if is_anything else _read(rules, source, None)
     if whole is None or not _is_plain(whole.values.dtype):
         return None
@@ -53,10 +68,50 @@ def read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
     return _without_odd_escapes(whole)
 
 
-def _takes_anything(rules: FieldRules) -> bool:
+def _schema(rules: FieldRules) -> dict[str, Any]:
+    """Pydantic's own schema of the field's values that are not null."""
     schema: Any = rules.adapter.core_schema
     inner = schema["schema"] if schema["type"] == "nullable" else schema
-    return bool(inner["type"] == "any")
+    return {key: part for key, part in inner.items() if key != "metadata"}
+
+
+def _opening_of_anything(rules: FieldRules, schema: dict[str, Any]) -> str | None:
+    """How the JSON texts begin for a schema that takes any value, any object or any list as it is; None for others."""
+    match schema:
+        case {"type": "any"}:
+            return ""
+        case {"type": "dict", **rest} if rest in _ANY_OBJECT and _takes_any_key(rules.adapter):
+            return "{"
+        case {"type": "list", **rest} if rest in _ANY_LIST:
+            return "["
+    return None
+
+
+def _read_json_texts(texts: pl.Series, opening: str) -> Reading:
+    """JSON texts that become the documents as they are."""
+    reading = Reading(texts)
+    sound = pl.Series([text is None or _is_sound(text) for text in texts.to_list()], dtype=pl.Boolean)
+    reading.doubt(~sound | ~texts.str.starts_with(opening).fill_null(value=True))
+    return _without_odd_escapes(reading)
+
+
+def _is_sound(text: str) -> bool:
+    """Whether it is JSON other than null, without NaN and without a key twice."""
+    try:
+        return from_json(text.encode(), catch_duplicate_keys=True, allow_inf_nan=False) is not None
+    except ValueError:
+        return False
+
+
+@cache
+def _takes_any_key(adapter: TypeAdapter[Any]) -> bool:
+    """Whether the model's settings for texts change or refuse none, which an object's keys are too."""
+    keys = dict.fromkeys(["", " Aa ", "x" * _LONG])
+    takes_text = has_type(adapter.core_schema, {"json"})
+    try:
+        return bool(adapter.validate_python(json.dumps(keys) if takes_text else keys) == keys)
+    except ValidationError:
+        return False
 
 
 def _without_odd_escapes(reading: Reading) -> Reading:

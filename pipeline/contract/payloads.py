@@ -106,13 +106,13 @@ class Unreadable:
         self.reason = reason
 
 
-def parse_dynamic(text: str, *, exact: bool) -> Any:
+def parse_dynamic(text: str, *, exact: bool, zeros: bool = False) -> Any:
     """The value of a JSON text of a DYNAMIC column, with its bytes.
 
-    Fractions are Decimal where `exact`, and wherever a double would lose digits of them.
+    Fractions are Decimal where `exact`, and wherever a double would lose digits, or with `zeros` the zeros at the end.
     """
     try:
-        value = parse_json(text, exact=exact)
+        value = parse_json(text, exact=exact, zeros=zeros)
     except RepeatedKey:
         return Unreadable("is JSON that has a key twice")
     except (ValueError, RecursionError):

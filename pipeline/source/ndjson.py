@@ -4,7 +4,7 @@ Nothing is read as something else: a missing key is no null, true is no 1, and n
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -44,7 +44,7 @@ class NdjsonFiles(TextFiles):
 
     def _frames(self, file: SourceFile, scope: Scope) -> Iterator[pl.DataFrame]:
         codec, blocks = self._text(file)
-        builder = _JsonFrames(scope.columns, columns_max=self.columns_max, exact=scope.exact_numbers)
+        builder = _JsonFrames(scope, columns_max=self.columns_max)
         objects = _Objects(codec, self.encoding)
         text, row = b"", 0
         for block in _last_line_ended(blocks):
@@ -76,12 +76,14 @@ def _last_line_ended(blocks: Iterable[bytes]) -> Iterator[bytes]:
 class _JsonFrames(FrameBuilder):
     """Frames of objects as JSON has them: all their values are plain, and there is just one kind of number."""
 
-    def __init__(self, columns: Sequence[str], *, columns_max: int, exact: bool) -> None:
-        super().__init__(columns, columns_max=columns_max)
-        self._exact = exact
+    def __init__(self, scope: Scope, *, columns_max: int) -> None:
+        super().__init__(scope.columns, columns_max=columns_max)
+        self._is_exact, self._documents = scope.exact_numbers, scope.documents
 
     def _column(self, name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
-        return super()._column(name, _as_one_kind_of_number(values, exact=self._exact), dtype)
+        return super()._column(
+            name, _as_one_kind_of_number(values, exact=self._is_exact or name in self._documents), dtype
+        )
 
 
 def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:

@@ -75,7 +75,8 @@ def test_bytes_inside_of_values_of_several_types_are_bytes_for_the_fields_that_t
     ):
         for checked in both_ways(annotation, as_json(text)):
             assert checked.rejected == []
-            assert checked.good["v"].to_list() == [expected]
+            (made,) = checked.good["v"].to_list()
+            assert (made.replace(" ", "") if isinstance(made, str) else made) == expected
 
 
 @pytest.mark.parametrize("wrapped", ["%s", '{"a": [%s]}', "[" * 300 + "%s" + "]" * 300])

@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Json, model_validator
 
 from pipeline.contract.check import Contract
 from pipeline.contract.payloads import frame_of_payloads, row_payloads
 from pipeline.contract.row_types import read_row_types, write_row_types
 from pipeline.model.column import ColumnType, TypeName
 from pipeline.model.division import Partition
-from pipeline.model.source import DECIMAL_TEXT, Scope, Source
+from pipeline.model.source import DECIMAL_TEXT, DYNAMIC, Scope, Source
 from pipeline.model.table import TableSpec
 from pipeline.model.transform import ROW, FrameTransform, RowTransform
 from pipeline.preparation.rows import PreparedRows, prepare_rows
@@ -143,6 +143,86 @@ def test_decimals_keep_their_zeros_in_lists_and_documents(
     assert (second["amounts"], second["anything"]) == ([], "7")
     assert "".join(second["document"].split()) == '{"a":2,"b":{"c":[]}}'
     assert "".join(second["inner"].split()) == '{"price":null,"parts":[]}'
+
+
+class Documents(BaseModel):
+    document: dict[str, Any]
+    items: list[Any]
+    anything: Any
+    text: Json[Any]
+    object: Json[dict[str, Any]]
+
+
+class DocumentsRowByRow(Documents):
+    @model_validator(mode="after")
+    def as_it_is(self) -> "DocumentsRowByRow":
+        return self
+
+
+@pytest.mark.parametrize("model", [Documents, DocumentsRowByRow])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ['{"x": 1.10}', '{"x": 2}'],
+        ['{"x": 1.10}', '{"y": [2.0, 1, "t", {"z": 0.10}]}'],
+        ['{"x": 1.5}', '{"x": 2.500}'],
+    ],
+)
+def test_numbers_of_ndjson_documents_keep_their_zeros(tmp_path: Path, rows: list[str], model: type[BaseModel]) -> None:
+    with (tmp_path / "k.ndjson").open("w") as file:
+        for text in rows:
+            escaped = json.dumps(text)
+            number = text.removesuffix("}").rpartition(": ")[2] if text.startswith('{"x"') else '"word"'
+            file.write(
+                f'{{"document": {text}, "items": [{text}], "anything": {number}, "text": {escaped}, "object": {escaped}}}\n'
+            )
+    frame = read(
+        NdjsonFiles(path="{landing}/k.ndjson"),
+        tmp_path,
+        exact_numbers=False,
+        documents=Contract.of(model).documents,
+    )
+
+    checked = Contract.of(model).check(frame, types_inferred=True)
+
+    assert checked.rejected == []
+    for row, text in zip(checked.good.to_dicts(), rows, strict=True):
+        plain = text.replace(" ", "")
+        assert {name: made.replace(" ", "") for name, made in row.items() if name != "anything"} == {
+            "document": plain,
+            "items": f"[{plain}]",
+            "text": plain,
+            "object": plain,
+        }
+        assert row["anything"] in text or row["anything"] == '"word"'
+
+
+@pytest.mark.parametrize("text", ['{"a": 1.10, "a": 2}', '{"a": NaN}', '"1.10"'])
+def test_a_document_that_is_refused_beside_others_is_refused_alone_too(text: str) -> None:
+    class Objects(BaseModel):
+        v: dict[str, Any]
+
+    [field] = DYNAMIC.fields
+    frame = pl.DataFrame({"v": pl.Series([{field.name: text}, {field.name: '{"a": 1.10}'}], dtype=DYNAMIC)})
+
+    checked = Contract.of(Objects).check(frame)
+
+    assert checked.good["v"].to_list() == ['{"a": 1.10}']
+
+
+@pytest.mark.parametrize("setting", ["str_to_upper", "str_strip_whitespace"])
+def test_settings_for_texts_count_for_the_keys_of_an_object(setting: str) -> None:
+    class Objects(BaseModel):
+        model_config = ConfigDict(**{setting: True})  # type: ignore[typeddict-item]
+
+        v: dict[str, Any]
+
+    [field] = DYNAMIC.fields
+    frame = pl.DataFrame({"v": pl.Series([{field.name: '{" a": 1.10}'}], dtype=DYNAMIC)})
+
+    made = Contract.of(Objects).check(frame).good["v"][0]
+
+    assert json.loads(made) == Objects(v={" a": 1.1}).v
 
 
 def test_a_batch_of_one_scale_stays_a_column_of_numbers(tmp_path: Path) -> None:
