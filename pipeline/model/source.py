@@ -69,7 +69,8 @@ class Scope:
     `spool_dir` is a folder for this partition of this run alone (mode 0700), which is gone when the run ends. `columns` are
     the contract's, in order, for a source that has no names of its own. `exact_numbers` asks to keep numbers that are written
     as text in all their digits, because some column of the contract holds more than a double does. `documents` are the source's
-    columns that become JSON documents as they are: a number in one of them has to be told from a text.
+    columns that become JSON documents as they are: a number in one of them has to be told from a text. None where a transform
+    decides what becomes of a column.
     """
 
     landing_dir: Path
@@ -77,7 +78,7 @@ class Scope:
     chunk_rows_max: int
     columns: tuple[str, ...] = ()
     exact_numbers: bool = True
-    documents: frozenset[str] = frozenset()
+    documents: frozenset[str] | None = frozenset()
     disk_free_min_bytes: int = 0
 
 

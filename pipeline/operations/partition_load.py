@@ -289,7 +289,7 @@ class PartitionLoad:
 
     def _scope(self) -> Scope:
         columns = self._target.columns
-        documents = frozenset[str]() if self._spec.transform else Contract.of(self._spec.row).documents
+        documents = None if self._spec.transform else Contract.of(self._spec.row).documents
         return Scope(
             landing_dir=self._run.landing_dir,
             spool_dir=self._spool_dir,

@@ -46,9 +46,9 @@ class Database(ABC):
         timezone: str,
         connect_timeout_s: float,
         row_security: bool = False,
-        documents: frozenset[str] = frozenset(),
+        documents: frozenset[str] | None = frozenset(),
     ) -> None:
-        """`documents` are the columns whose numbers with a fraction shall be told from texts."""
+        """`documents` are those of the scope."""
         self._url = url
         self._timezone = timezone
         self._connect_timeout_s = connect_timeout_s
@@ -151,7 +151,7 @@ class PostgresDatabase(Database):
             self._columns = dict(zip(names, kinds, strict=True))
             if len(self._columns) == len(names):
                 self._resolve_arrays(query)
-                self._cursor.execute(exact_query(query, self._columns))
+                self._cursor.execute(exact_query(query, self._columns, self._documents))
                 self._batches = self._cursor.fetch_record_batch()
         return names
 

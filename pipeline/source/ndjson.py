@@ -78,7 +78,7 @@ class _JsonFrames(FrameBuilder):
 
     def __init__(self, scope: Scope, *, columns_max: int) -> None:
         super().__init__(scope.columns, columns_max=columns_max)
-        self._is_exact, self._documents = scope.exact_numbers, scope.documents
+        self._is_exact, self._documents = scope.exact_numbers, scope.documents or ()
 
     def _column(self, name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
         return super()._column(

@@ -61,11 +61,12 @@ with recursive base (oid) as (
     union all
     select typbasetype from pg_catalog.pg_type join base using (oid) where typtype = 'd'
 )
-select case typtype when 'c' then 'record' else typname::text end
+select case typtype when 'c' then 'composite' else typname::text end
 from pg_catalog.pg_type join base using (oid)
 where typtype <> 'd'
 """
 """What an array's elements are, domains resolved; `value` is a query of one column that gives no row."""
+_COMPOSITES = "_composite"
 
 _BYTEA_LIKE = re.compile(r'"\\\\x(?:[0-9a-f]{2})*"(?! *:)')
 _EPOCH_DAYS = 10_957  # from 1970, which Arrow counts from, to 2000, which PostgreSQL does
@@ -102,8 +103,11 @@ def is_json(kind: str) -> bool:
     return kind == "record" or kind.startswith("_")
 
 
-def exact_query(query: str, kinds: Mapping[str, str]) -> str:
-    """The query, with its odd columns as text or JSON. `kinds` are the names of the columns' types."""
+def exact_query(query: str, kinds: Mapping[str, str], documents: frozenset[str] | None) -> str:
+    """The query, with its odd columns as text or JSON. `kinds` are the names of the columns' types.
+
+    `documents` are those of the scope: composites in an array are JSON for them, and text elsewhere, as outside of an array.
+    """
     if _AS_THEY_ARE.issuperset(kinds.values()):
         return query
     columns = []
@@ -113,6 +117,8 @@ def exact_query(query: str, kinds: Mapping[str, str]) -> str:
             kind
         ):  # in 8 bytes, for the shortest text in 4 names another value
             columns.append(f"to_json({column}::float8[])::text as {column}")
+        elif kind == _COMPOSITES and not _are_json(name, documents):
+            columns.append(f"to_json({column}::text[])::text as {column}")
         elif is_json(kind):
             columns.append(f"to_json({column})::text as {column}")
         else:
@@ -122,12 +128,16 @@ def exact_query(query: str, kinds: Mapping[str, str]) -> str:
     return f"select {', '.join(columns)} from (\n{query}\n) as source_query"  # noqa: S608, it is the user's own query
 
 
+def _are_json(name: str, documents: frozenset[str] | None) -> bool:
+    return documents is None or name in documents
+
+
 def quoted(name: str) -> str:
     """The name as an identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str]) -> pl.DataFrame:  # noqa: ANN401, a pyarrow.RecordBatch
+def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str] | None) -> pl.DataFrame:  # noqa: ANN401, a pyarrow.RecordBatch
     """The rows of a batch as the query gave them; numerics in the columns of `documents` as JSON numbers.
 
     A row that no frame holds, or whose array or record cannot be read exactly, has its reason in `FAULT`.
@@ -142,9 +152,11 @@ def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str])
     faults: dict[int, str] = {}
     columns: dict[str, pl.Series] = {column.name: column for column in frame.get_columns()}
     for name, kind in kinds.items():
-        if is_json(kind):
+        if kind == _COMPOSITES:
+            columns[name] = _nested(columns[name], "record" if _are_json(name, documents) else "text", faults)
+        elif is_json(kind):
             columns[name] = _nested(columns[name], kind.removeprefix("_"), faults)
-        elif kind == "numeric" and name in documents:
+        elif kind == "numeric" and documents and name in documents:
             columns[name] = _dynamic(columns[name])
         elif kind == "uuid":
             columns[name] = _uuids(columns[name])

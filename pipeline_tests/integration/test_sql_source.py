@@ -1,5 +1,6 @@
 """Queries of other databases: exact values, bound parameters, and an end to every wait."""
 
+import json
 import math
 import sqlite3
 import threading
@@ -200,6 +201,40 @@ def test_arrays_of_the_database_s_own_types_are_read_as_what_they_are_made_of(sh
     query = "select array['\\x41']::raw[] as r, array[0.1]::tiny[] as t, array['not ok']::mood[] as m"
 
     assert rows_of(tmp_path, query) == [([b"A"], [0.10000000149011612], ["not ok"])]
+
+
+class Part(BaseModel):
+    name: str
+    price: Decimal
+
+
+class Assembled(BaseModel):
+    words: list[str]
+    cheap: list[str | None]
+    parts: list[Part]
+    anything: Any
+
+
+def test_composites_in_an_array_are_text_and_json_for_a_document(shop: str, tmp_path: Path) -> None:
+    fetch(shop, "create type part as (name text, price numeric)")
+    fetch(shop, "create domain cheap_part as part check ((value).price < 10)")
+    many = "array[row('a, \"b\"', 1.50)::part, row('c', null)::part]"
+    source = SqlQuery(
+        query=f"select {many} as words, array[row('d', 2.0)::cheap_part, null::cheap_part] as cheap, "
+        "array[row('e', 3.00)::part] as parts, array[row('f', 4.0)::part] as anything",
+        url_variable="SHOP_URL",
+    )
+    documents = Contract.of(Assembled).documents
+    (descriptor,) = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000, documents=documents))
+
+    checked = Contract.of(Assembled).check(source.read(descriptor))
+
+    assert checked.rejected == []
+    (row,) = checked.good.to_dicts()
+    assert row["words"] == ['("a, ""b""",1.50)', "(c,)"]
+    assert row["cheap"] == ["(d,2.0)", None]
+    assert json.loads(row["parts"]) == [{"name": "e", "price": "3.00"}]
+    assert json.loads(row["anything"], parse_float=str) == [{"name": "f", "price": "4.0"}]
 
 
 @pytest.mark.usefixtures("any_shop")
