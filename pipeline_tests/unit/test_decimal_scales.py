@@ -225,6 +225,14 @@ def test_settings_for_texts_count_for_the_keys_of_an_object(setting: str) -> Non
     assert json.loads(made) == Objects(v={" a": 1.1}).v
 
 
+@pytest.mark.parametrize("rows", [ROWS, [{"amount": Decimal("-0")}]])
+def test_a_negative_zero_is_zero_whichever_decimals_are_beside_it(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    payloads = list(row_payloads(of_function(tmp_path, rows)))
+
+    assert '{"amount": "0"}' in payloads
+    assert not any("-0." in payload or '"-0"' in payload for payload in payloads)
+
+
 def test_a_batch_of_one_scale_stays_a_column_of_numbers(tmp_path: Path) -> None:
     frame = of_function(tmp_path, [{"amount": Decimal("1.50")}, {"amount": Decimal("-20.00")}])
 
