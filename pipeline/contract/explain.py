@@ -117,7 +117,14 @@ def converted(value: Any, made: Any) -> str | None:
         case None, _:
             return None
         case dict(), dict():
-            inside: Iterator[tuple[Any, Any]] = ((item, made[key]) for key, item in value.items() if key in made)
+            if len(made) < len(value) and not all(
+                isinstance(key, str) for key in made
+            ):  # a model leaves unknown keys out
+                return "has keys that are the same once they are converted"
+            by_name = {str(key): item for key, item in made.items()}  # integers and dates are texts in an object
+            inside: Iterator[tuple[Any, Any]] = (
+                (item, by_name[str(key)]) for key, item in value.items() if str(key) in by_name
+            )
         case list(), list() | tuple() if len(value) == len(made):
             inside = zip(value, made, strict=True)
         case _:

@@ -92,6 +92,26 @@ def test_a_map_of_integers_is_a_dict_of_integers(tmp_path: Path) -> None:
         assert checked.good["words"].to_list() == ['{"1":"x","-2":"y"}', "{}"]
 
 
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({"1": True}, "a boolean is not taken for a int"),
+        ({"1": 2, "01": 3}, "has keys that are the same once they are converted"),
+        ({"x": 1}, "Input should be a valid integer"),
+    ],
+)
+def test_nothing_is_converted_silently_in_a_dict_of_integers(
+    tmp_path: Path, document: dict[str, Any], reason: str
+) -> None:
+    class Counts(BaseModel):
+        counts: dict[int, int]
+
+    checked = Contract.of(Counts).check(of_function(tmp_path, [{"counts": document}]))
+
+    (letter,) = checked.rejected
+    assert reason in letter.reason
+
+
 def test_a_map_with_a_key_twice_is_refused() -> None:
     maps = pa.array([[(1, "x"), (1, "y")]], pa.map_(pa.int32(), pa.string()))
 
