@@ -191,13 +191,14 @@ def describe_error(error: Exception, *, table: str = "", partition_key: str = ""
     A table and a partition that the reader is told beside it are not named a second time.
     """
     if isinstance(error, RowledgerError):
-        text = str(error)
-        place = f"table {table}, partition {partition_key}"
-        if partition_key and text.startswith((f"{place}: ", f"{place}, ")):
-            text = text[len(place) + 2 :]
-        return f"{type(error).__name__}: {text}"
+        return f"{type(error).__name__}: {_without_place(str(error), table, partition_key)}"
     sqlstate = getattr(error, "sqlstate", None)
     return f"{type(error).__name__}{f' ({sqlstate})' if sqlstate else ''}; see the run's log"
+
+
+def _without_place(text: str, table: str, partition_key: str) -> str:
+    place = f"table {table}, partition {partition_key}"
+    return text[len(place) + 2 :] if partition_key and text.startswith((f"{place}: ", f"{place}, ")) else text
 
 
 def named(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -227,9 +228,13 @@ def _verdict(report: PartitionReport, name: CheckName) -> Check | None:
         case None:  # a load that passed without being looked at would be green for no reason
             return Check(name, passed=False, summary="no verdict was given")
         case DeadLetterBudgetSpent() if name is CheckName.DEAD_LETTER_BUDGET:
-            return Check(name, passed=False, summary=str(report.error))
+            return Check(
+                name, passed=False, summary=_without_place(str(report.error), report.table, report.partition_key)
+            )
         case DiscrepancyFound() if name is CheckName.ROW_BALANCE and all(check.passed for check in report.checks):
-            return Check(name, passed=False, summary=str(report.error))
+            return Check(
+                name, passed=False, summary=_without_place(str(report.error), report.table, report.partition_key)
+            )
         case _:
             return None
 

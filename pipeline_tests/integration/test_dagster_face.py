@@ -259,9 +259,12 @@ def test_a_range_of_good_days_has_metadata_a_day_and_each_check_once(load: Playe
 @pytest.mark.parametrize(
     ("error", "red"),
     [
-        (DeadLetterBudgetSpent("flights: 25 rows were refused"), {CheckName.DEAD_LETTER_BUDGET}),
-        (DiscrepancyFound("flights: 842 rows staged, 841 stored"), {CheckName.ROW_BALANCE}),
-        (SourceError("flights: no file"), set()),
+        (
+            DeadLetterBudgetSpent(f"table flights, partition {DAYS[0]}: 25 rows were refused"),
+            {CheckName.DEAD_LETTER_BUDGET},
+        ),
+        (DiscrepancyFound(f"table flights, partition {DAYS[0]}: 842 rows staged, 841 stored"), {CheckName.ROW_BALANCE}),
+        (SourceError(f"table flights, partition {DAYS[0]}: no file"), set()),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -274,8 +277,9 @@ def test_a_load_that_ended_early_has_a_verdict_only_on_what_ended_it(
 
     assert not result.success
     assert {evaluation.check_name: evaluation.passed for evaluation in result.checks} == dict.fromkeys(red, False)
-    assert [e.description for e in result.checks] == [f"{DAYS[0]}: {error}" for _ in red]
-    assert str(error) in result.failure
+    reason = str(error).removeprefix(f"table flights, partition {DAYS[0]}: ")
+    assert [e.description for e in result.checks] == [f"{DAYS[0]}: {reason}" for _ in red], "which names the place once"
+    assert reason in result.failure
 
 
 def test_a_day_that_was_not_loaded_beside_good_ones_is_not_accounted_for(load: PlayedLoad) -> None:
