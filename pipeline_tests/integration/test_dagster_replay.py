@@ -1,13 +1,13 @@
 """Replay in Dagster: the job and its form, and the sensor that starts it for what was mended."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from dagster._core.execution.plan.objects import UserFailureData
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
@@ -212,9 +212,11 @@ def test_a_replay_that_writes_nothing_is_red_and_materializes_nothing(
     assert (observation.partition, observation.metadata["refused_letters"].value) == (DAY, 3)
 
 
-def test_a_replay_from_the_command_line_is_told_to_the_instance_of_its_folder(
+@pytest.fixture
+def replay_by_command(
     database: str, tmp_path: Path, definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Callable[[], Result]:
+    """Replays one edited dead letter of the published day by the command, in a folder without a Dagster instance."""
     assert definitions
     edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
     monkeypatch.chdir(tmp_path)
@@ -222,9 +224,15 @@ def test_a_replay_from_the_command_line_is_told_to_the_instance_of_its_folder(
     monkeypatch.setattr(dead_letter_commands, "table_named", {"events": EVENTS}.__getitem__)
     monkeypatch.setattr(dead_letter_commands, "existing_url", lambda: database)
     command = ["dead-letters", "replay", "--table", "events", "--state", "mended"]
+    return lambda: CliRunner().invoke(cli, command)
+
+
+def test_a_replay_from_the_command_line_is_told_to_the_instance_of_its_folder(
+    tmp_path: Path, replay_by_command: Callable[[], Result]
+) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
 
-    done = CliRunner().invoke(cli, command)
+    done = replay_by_command()
 
     assert (done.exit_code, done.stderr) == (0, "")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
@@ -236,36 +244,23 @@ def test_a_replay_from_the_command_line_is_told_to_the_instance_of_its_folder(
 
 
 def test_a_replay_from_the_command_line_into_a_changed_partition_ends_with_exit_code_1(
-    database: str, tmp_path: Path, definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch
+    database: str, replay_by_command: Callable[[], Result]
 ) -> None:
-    assert definitions
-    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
     fetch(database, "delete from events where event_id = 5")
-    monkeypatch.setattr(dead_letter_commands, "table_named", {"events": EVENTS}.__getitem__)
-    monkeypatch.setattr(dead_letter_commands, "existing_url", lambda: database)
-    monkeypatch.setattr(dead_letter_commands, "_tell_dagster", lambda *_told: None)
 
-    done = CliRunner().invoke(cli, ["dead-letters", "replay", "--table", "events", "--state", "mended"])
+    done = replay_by_command()
 
     assert done.exit_code == 1
     assert "1 dead letter: 1 written" in done.stdout
-    first = done.stderr.splitlines()[0]
-    assert first == (
+    assert done.stderr.splitlines()[0] == (
         f"events {DAY}: every_row_accounted_for: 17 rows in the table, 18 were written; load the partition again"
     )
 
 
 def test_a_replay_from_a_folder_without_an_instance_says_that_dagster_was_not_told(
-    database: str, tmp_path: Path, definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch
+    replay_by_command: Callable[[], Result],
 ) -> None:
-    assert definitions
-    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.setattr(dead_letter_commands, "table_named", {"events": EVENTS}.__getitem__)
-    monkeypatch.setattr(dead_letter_commands, "existing_url", lambda: database)
-
-    done = CliRunner().invoke(cli, ["dead-letters", "replay", "--table", "events", "--state", "mended"])
+    done = replay_by_command()
 
     assert done.exit_code == 0
     assert done.stderr == (
