@@ -17,6 +17,7 @@ from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from pipeline.failpoints import Place, failpoint
 from pipeline.isolation import copy_isolating
 from pipeline.model.column import Column
+from pipeline.model.counted import counted
 from pipeline.model.division import Partition
 from pipeline.model.letter import DeadLetter, Stage
 from pipeline.model.manifest import ChunkPlan
@@ -231,7 +232,7 @@ async def commit_chunk(
         connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
     ):
         raise ChunkFailed(
-            f"{enqueued} rows enqueued and {committed.added_rows} added, but {written.height} "
+            f"{counted(enqueued, 'row')} enqueued and {committed.added_rows} added, but {written.height} "
             f"written, {len(letters)} dead-lettered and {committed.filtered_rows} filtered"
         )
     failpoint(Place.BEFORE_COMMIT, **job.facts)
@@ -251,7 +252,9 @@ async def _keep_what_was_learned(
             connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid
         )
     await connection.execute("commit")
-    raise DeadLetterBudgetSpent(f"{len(letters)} rows refused, the partition may have {job.dead_letters_max}")
+    raise DeadLetterBudgetSpent(
+        f"{counted(len(letters), 'row')} refused, the partition may have {job.dead_letters_max}"
+    )
 
 
 def _without(frame: pl.DataFrame, offsets: Sequence[int]) -> pl.DataFrame:

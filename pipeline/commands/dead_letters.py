@@ -206,8 +206,8 @@ def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: s
     """Run dead letters through the current transform and row model, and write them into the table.
 
     Without --state and --id those that are open or mended. Exit code 0 only if all of them were written (or are left out by the
-    transform), and the partitions that rows were written to are then what the ledger says. What is refused again stays where
-    it was, with its new reason.
+    transform), and the partitions that rows were written to are then what the ledger says; 1 also where options select letters
+    and none fits. What is refused again stays where it was, with its new reason.
     """
     spec, url = table_named(table_name), existing_url()
     report = run_replay(
@@ -226,7 +226,7 @@ def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: s
             click.echo(f"Dagster was not told of it: {reason}", err=True)
         if not all(verification.passed for verification in verifications):
             ctx.exit(1)
-    if not report.succeeded:
+    if not report.succeeded or (not report.outcomes and any(options.values())):
         ctx.exit(1)
 
 

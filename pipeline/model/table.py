@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
 from pipeline.errors import SpecError
+from pipeline.model.counted import counted
 from pipeline.model.division import Partitions, Unpartitioned
 from pipeline.model.source import Source
 from pipeline.model.transform import FrameTransform, RowTransform
@@ -81,7 +82,7 @@ class DeadLetterBudget(BaseModel):
         """The budget of a partition of this many rows, and where it comes from."""
         return (
             f"{self.allowed_rows(enqueued_rows)} (rows_max {self.rows_max}, share_max {self.share_max:g} of "
-            f"{enqueued_rows} rows)"
+            f"{counted(enqueued_rows, 'row')})"
         )
 
 

@@ -17,6 +17,7 @@ from pipeline.errors import (
     SourceError,
 )
 from pipeline.model.column import Column
+from pipeline.model.counted import counted
 from pipeline.model.manifest import ChunkPlan
 from pipeline.model.outcome import Failed, FailureKind, Probed, Replayed
 from pipeline.model.partition import Partition
@@ -62,7 +63,7 @@ class ChunkCommits:
         self._say_rate(chunk, outcome.check_s)
         if self._tally.dead_lettered_rows > allowed:
             raise DeadLetterBudgetSpent(
-                f"{self._name}: {self._tally.dead_lettered_rows} rows refused, the partition may have {allowed}"
+                f"{self._name}: {counted(self._tally.dead_lettered_rows, 'row')} refused, the partition may have {allowed}"
             )
 
     def _say_rate(self, chunk: ChunkPlan, check_s: float) -> None:

@@ -15,6 +15,7 @@ import polars as pl
 
 from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, SourceError
+from pipeline.model.counted import counted
 from pipeline.model.letter import DeadLetter
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.source import RESERVED_PREFIX
@@ -89,10 +90,11 @@ async def set_rows_aside(
     if refused.rows + surplus_rows > allowed:
         letters_max = min(surplus_rows, max(allowed - refused.rows, _EXAMPLES_MIN))
         raise TooManySetAside(
-            f"{load.name}: {surplus_rows} rows {finding.what} "
+            f"{load.name}: {counted(surplus_rows, 'row')} {finding.what} "
             f"and {refused.rows} were refused before; the budget is {load.spec.dead_letters.told(manifest.enqueued_rows)}",
             refused_rows=surplus_rows + refused.rows,
-            detail=f"{surplus_rows} rows {finding.what}" + (" of rows before them" if finding.keeps_first else ""),
+            detail=f"{counted(surplus_rows, 'row')} {finding.what}"
+            + (" of rows before them" if finding.keeps_first else ""),
             letters=await _examples(connection, finding, load, settings, refused=refused, letters_max=letters_max),
         )
     values = await read_values(connection, finding, load.target)
@@ -102,7 +104,8 @@ async def set_rows_aside(
     )
     if again.rows.height != found_rows:
         raise DiscrepancyFound(
-            f"{load.name}: {found_rows} rows in staging {finding.what}, the source has {again.rows.height} with these values"
+            f"{load.name}: {counted(found_rows, 'row')} in staging {finding.what}, "
+            f"the source has {again.rows.height} with these values"
         )
     kept, surplus = _divide(_grouped(again, finding, values), finding)
     await _replace_rows(connection, load, finding, kept, expected=found_rows, settings=settings)
@@ -215,7 +218,9 @@ async def _replace_rows(
         f"delete from {staging} where ctid in (select ctid from ({finding.rows_sql}) as found)"  # noqa: S608 - all quoted
     )
     if tag != f"DELETE {expected}":
-        raise DiscrepancyFound(f"{expected} rows {finding.what}, the server answered {tag!r} when they were taken out")
+        raise DiscrepancyFound(
+            f"{counted(expected, 'row')} {finding.what}, the server answered {tag!r} when they were taken out"
+        )
     if kept.is_empty():
         return
     names = [column.name for column in target.columns]

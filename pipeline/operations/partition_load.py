@@ -18,6 +18,7 @@ from pipeline.errors import (
 )
 from pipeline.failpoints import Place, async_failpoint, failpoint
 from pipeline.model.column import TypeName
+from pipeline.model.counted import counted
 from pipeline.model.manifest import ChunkDescriptor, ChunkPlan, Manifest
 from pipeline.model.outcome import IncidentKind
 from pipeline.model.partition import Partition
@@ -280,10 +281,11 @@ class PartitionLoad:
             pending = finished
             in_vain = 0 if len(pending) < fewest else in_vain + 1
             fewest = min(fewest, len(pending))
-            self._say(f"{self._name}: a crash or somebody's hand left {len(pending)} chunks to write; again")
+            self._say(f"{self._name}: a crash or somebody's hand left {counted(len(pending), 'chunk')} to write; again")
             await self._recount(begun.handle)
         raise DiscrepancyFound(
-            f"{self._name}: {len(pending)} chunks are pending in the ledger though they were reported as committed, or the "
+            f"{self._name}: {counted(len(pending), 'chunk')} {'is' if len(pending) == 1 else 'are'} pending "
+            "in the ledger though reported as committed, or the "
             f"staging table's key is gone, {_ROUNDS_MAX} times over and no fewer than before"
         )
 

@@ -67,6 +67,7 @@ async def check_before_loading(
                 # What is made from here on is confirmed with the load that begins next, durably.
                 await session.connection.execute("set synchronous_commit = off")
                 await _require_space(session.connection, home, run_id)
+                await session.connection.execute(f"set lock_timeout = '{int(writer.lock_timeout_s * 1000)}ms'")
                 target = await ensure_target(session.connection, spec, contract.columns)
                 for told in await sweep_staging(session.connection):
                     say(told)

@@ -19,6 +19,7 @@ from pipeline.errors import (
     TargetMismatch,
 )
 from pipeline.failpoints import Place, async_failpoint
+from pipeline.model.counted import counted
 from pipeline.model.manifest import ChunkPlan, Manifest
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
@@ -91,11 +92,22 @@ async def finish_load(
     try:
         return await _finish(control, load, settings, say)
     except _NotTaken as refusal:
-        acting = await control.transaction(
-            f"{load.name}: look for triggers and rules",
-            lambda connection: connection.fetch(query("acts_on_rows"), load.target.oid),
+        why = refusal.why
+        raise await control.transaction(
+            f"{load.name}: look why", lambda connection: _explain(connection, load, why)
+        ) from None
+
+
+async def _explain(connection: asyncpg.Connection, load: FinishedLoad, why: str) -> TargetMismatch:
+    """Why the rows are not taken, with what the catalogue says of the target now."""
+    target = load.target
+    if await connection.fetchval("select to_regclass($1)::oid", quoted(*target.name.parts)) != target.oid:
+        return TargetMismatch(
+            f"{load.name}: target {target.name} was dropped, renamed or made anew since the run began; nothing was published; "
+            "rerun"
         )
-        raise TargetMismatch(str(_NotTaken(load, refusal.why, [row[0] for row in acting]))) from None
+    acting = await connection.fetch(query("acts_on_rows"), target.oid)
+    return TargetMismatch(str(_NotTaken(load, why, [row[0] for row in acting])))
 
 
 async def _finish(
@@ -222,7 +234,7 @@ async def _publish(
     if load.spec.write_mode is not WriteMode.UPSERT:
         return Verdict(totals, checks, None, published.note)
     counts = {"rows inserted": published.inserted_rows, "rows updated": published.updated_rows}
-    note = f"{published.inserted_rows} rows inserted, {published.updated_rows} updated"
+    note = f"{counted(published.inserted_rows, 'row')} inserted, {published.updated_rows} updated"
     return Verdict(totals, _balance_with(checks, note, counts), None, note)
 
 
@@ -339,7 +351,9 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             budget = budget_check(load.spec, totals.enqueued_rows, totals.dead_lettered_rows)
             checks = (*verification.checks, budget)
         case LoadState.REJECTED:
-            raise DiscrepancyFound(f"{load.name}: {verdict}")
+            raise DiscrepancyFound(
+                f"{load.name}: {verdict or f'the ledger calls load {load.handle.load_id} rejected; rerun'}"
+            )
         case _:
             raise Fenced(f"load {load.handle.load_id} is {found['state']}: another run has taken it over")
     if failed := "; ".join(f"{check.name}: {check.summary}" for check in checks if not check.passed):

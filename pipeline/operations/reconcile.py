@@ -11,6 +11,7 @@ import asyncpg
 from pipeline.contract.fingerprint import Fingerprint
 from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
 from pipeline.model.column import Column
+from pipeline.model.counted import counted
 from pipeline.model.manifest import Manifest
 from pipeline.model.report import Check, CheckName
 from pipeline.model.table import TableSpec
@@ -105,18 +106,20 @@ async def reconcile(
     expected_rows = manifest.enqueued_rows + totals.added_rows - totals.filtered_rows
     confirmed = measured.rows + letters["dead_letters"]
     if confirmed != expected_rows:
-        problems.append(f"{expected_rows} rows enqueued, {confirmed} found in staging table and dead letters")
+        problems.append(
+            f"{counted(expected_rows, 'row')} enqueued, {confirmed} found in staging table and dead letters"
+        )
     if not recorded["sealed"]:
         problems.append("the manifest in the ledger is not complete")
     if totals.added_rows and not (spec.transform is not None and spec.transform.adds_rows):
-        problems.append(f"{totals.added_rows} rows added by a transform that may add none")
+        problems.append(f"{counted(totals.added_rows, 'row')} added by a transform that may add none")
     if totals.filtered_rows and spec.transform is None:
-        problems.append(f"{totals.filtered_rows} rows filtered without a transform")
+        problems.append(f"{counted(totals.filtered_rows, 'row')} filtered without a transform")
     if recorded["manifest_digest"] != manifest.digest:
         problems.append("the manifest in the ledger is not the one planned from the source")
     if totals.unbalanced or letters["chunks_that_differ"]:
         odd = max(totals.unbalanced, letters["chunks_that_differ"])
-        problems.append(f"{odd} chunks whose own counts do not add up")
+        problems.append(f"{counted(odd, 'chunk')} whose own counts do not add up")
     balance = Check(
         CheckName.ROW_BALANCE,
         passed=not problems,
@@ -164,6 +167,6 @@ def budget_check(spec: TableSpec, enqueued_rows: int, dead_letters: int) -> Chec
         CheckName.DEAD_LETTER_BUDGET,
         passed=dead_letters <= allowed,
         summary=f"{dead_letters} dead letters, {allowed} allowed "
-        f"(at most {spec.dead_letters.rows_max} rows and {spec.dead_letters.share_max:.2%} of {enqueued_rows})",
+        f"(at most {counted(spec.dead_letters.rows_max, 'row')} and {spec.dead_letters.share_max:.2%} of {enqueued_rows})",
         details={"dead letters": dead_letters, "allowed": allowed},
     )

@@ -5,6 +5,7 @@ import shlex
 import asyncpg
 
 from pipeline.errors import DeadLetterBudgetSpent
+from pipeline.model.counted import counted
 from pipeline.model.report import Refusals
 from pipeline.model.table import TableSpec
 from pipeline.postgres.queries import query
@@ -54,7 +55,8 @@ def explain_budget(
     more = f"; {len(refusals) - _CAUSES_IN_SENTENCE} more causes" if len(refusals) > _CAUSES_IN_SENTENCE else ""
     command = letters_command(spec.name, partition_key)
     return DeadLetterBudgetSpent(
-        f"table {spec.name}, partition {partition_key}: {refused} rows were refused, the budget is {budget}"
+        f"table {spec.name}, partition {partition_key}: {counted(refused, 'row')} {'was' if refused == 1 else 'were'} refused, "
+        f"the budget is {budget}"
         f"{f', and {kept} of them are kept as dead letters' if kept < refused else ''}"
         f"{f': {why}{more}' if why else ''}. See them: {command}",
         refused_rows=refused,

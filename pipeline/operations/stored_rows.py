@@ -8,6 +8,7 @@ import asyncpg
 from pipeline.contract.fingerprint import Fingerprint
 from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
 from pipeline.errors import DiscrepancyFound
+from pipeline.model.counted import counted
 from pipeline.operations.finished_load import FinishedLoad
 from pipeline.operations.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
 from pipeline.operations.sums import Scope
@@ -44,7 +45,7 @@ async def require_stored(
     """Raise DiscrepancyFound unless a statement, which has `done` it, has stored the rows that were read, all of them."""
     problems = []
     if stored.rows != totals.written_rows:
-        problems.append(f"{totals.written_rows} rows staged, {stored.rows} {done} in {load.spec.target}")
+        problems.append(f"{counted(totals.written_rows, 'row')} staged, {stored.rows} {done} in {load.spec.target}")
     await require_same(connection, load, totals, stored.fingerprint, problems)
 
 
@@ -70,7 +71,7 @@ async def require_kept(
     problems = []
     if found.rows != expected_rows:
         problems.append(
-            f"{found.rows} rows found in {load.spec.target}, {expected_rows} were there or have been stored"
+            f"{counted(found.rows, 'row')} found in {load.spec.target}, {expected_rows} were there or have been stored"
         )
     if before.fingerprint is not None and stored.fingerprint is not None and found.fingerprint is not None:
         expected = before.fingerprint + stored.fingerprint

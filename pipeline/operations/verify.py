@@ -10,6 +10,7 @@ import asyncpg
 from pipeline.contract.check import Contract
 from pipeline.contract.fingerprint import Fingerprint
 from pipeline.errors import NothingPublished, TargetMismatch, UnknownPartition
+from pipeline.model.counted import counted
 from pipeline.model.partition import Partition
 from pipeline.model.report import Check, CheckName
 from pipeline.model.table import Drift, TableSpec, WriteMode
@@ -258,8 +259,8 @@ async def _verify(
             written = (
                 "were written" if len(loads) == 1 and expected_rows == written_rows else "are what the loads add up to"
             )
-            problems.append(f"{found_rows} rows {where}, {expected_rows} {written}")
-        summary += f"; {found_rows} rows {where}, as it should be"
+            problems.append(f"{counted(found_rows, 'row')} {where}, {expected_rows} {written}")
+        summary += f"; {counted(found_rows, 'row')} {where}, as it should be"
         details["rows in the table"] = found_rows
     checks = [
         Check(CheckName.ROW_BALANCE, passed=not problems, summary="; ".join(problems) or summary, details=details)
@@ -279,7 +280,7 @@ def _ledger_problems(enqueued_rows: int, totals: ChunkTotals, letters: asyncpg.R
     accounted = totals.written_rows + totals.dead_lettered_rows + totals.filtered_rows - totals.added_rows
     if not enqueued_rows == totals.enqueued_rows == accounted or totals.unbalanced:
         problems.append(
-            f"{enqueued_rows} rows enqueued by the load, {totals.enqueued_rows} by its chunks, "
+            f"{counted(enqueued_rows, 'row')} enqueued by the load, {totals.enqueued_rows} by its chunks, "
             f"{totals.written_rows} written and {totals.dead_lettered_rows} dead-lettered by the ledger"
         )
     return problems

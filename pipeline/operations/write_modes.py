@@ -10,6 +10,7 @@ from typing import TypeVar
 import asyncpg
 
 from pipeline.contract.fingerprint import Fingerprint
+from pipeline.model.counted import counted
 from pipeline.model.table import WriteMode
 from pipeline.operations.finished_load import FinishedLoad
 from pipeline.operations.reconcile import Measured, measure_relation
@@ -220,7 +221,7 @@ async def _replace_by_insert(
     problems = []
     if not inserted_rows == found.rows == written_rows:
         problems.append(
-            f"{written_rows} rows staged, {inserted_rows} inserted, {found.rows} found in {load.spec.target}"
+            f"{counted(written_rows, 'row')} staged, {inserted_rows} inserted, {found.rows} found in {load.spec.target}"
         )
     await require_same(connection, load, totals, found.fingerprint, problems)
 

@@ -102,7 +102,8 @@ class FileSource(Source):
             # Said without the wildcards' escapes, as a person would write it.
             plain = self.path.format(landing=landing_dir, **values)
             raise SourceError(
-                f"no file {plain}; write it first (materialize the landing asset), or fix the spec's path"
+                f"no file {plain}; write it first (materialize the asset that makes it, if there is one), "
+                "or fix the spec's path"
             )
         if (variable := _VARIABLE.search(self.path)) is not None:
             folder, slash, _ = self.path[: variable.start()].rpartition("/")

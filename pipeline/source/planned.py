@@ -32,7 +32,7 @@ def file_status(file: Path) -> FileStatus:
         status = file.stat()
     except OSError as error:
         raise SourceError(
-            f"{file}: {error.strerror}; write it again (materialize the landing asset) and rerun"
+            f"{file}: {error.strerror}; write it again (materialize the asset that makes it, if there is one) and rerun"
         ) from None
     return FileStatus(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 

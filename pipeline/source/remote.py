@@ -64,8 +64,8 @@ def files(template: str, values: Mapping[str, str], scope: Scope) -> Iterator[So
     paths = _found(store, f"{bucket}/", below, values, scheme)
     if not paths:
         raise SourceError(
-            f"no file {template.format(**values)}; write it first (materialize the landing asset), or fix the "
-            "spec's path"
+            f"no file {template.format(**values)}; write it first (materialize the asset that makes it, if there is one), "
+            "or fix the spec's path"
         )
     for path in paths:
         origin = f"{scheme}://{path}"

@@ -17,6 +17,7 @@ import xxhash
 from pipeline.border import arrow_table, polars_series
 from pipeline.errors import NotEnoughSpace, SourceError
 from pipeline.free_space import require_free_space
+from pipeline.model.counted import counted
 from pipeline.model.division import Partition
 from pipeline.model.manifest import ChunkDescriptor
 from pipeline.model.source import ABSENT_PREFIX, RESERVED_PREFIX, Scope, Source
@@ -162,7 +163,9 @@ def read_spooled(descriptor: ChunkDescriptor) -> pl.DataFrame:
     frame = _read(file, rows=True)
     require_as_planned(file, descriptor)  # again: it may have been replaced in between
     if frame.height != descriptor.rows:
-        raise SourceError(f"{file}: {frame.height} rows, spooled were {descriptor.rows}; rerun to spool them anew")
+        raise SourceError(
+            f"{file}: {counted(frame.height, 'row')}, spooled were {descriptor.rows}; rerun to spool them anew"
+        )
     return frame
 
 

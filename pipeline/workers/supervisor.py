@@ -8,6 +8,7 @@ from typing import Self
 
 from pipeline.chunk_transaction import ChunkJob
 from pipeline.errors import PoolBroken, WriterClosed
+from pipeline.model.counted import counted
 from pipeline.model.outcome import ChunkOutcome
 from pipeline.postgres.outage import OutageGate
 from pipeline.workers.handle import LogSink
@@ -49,7 +50,7 @@ class Supervisor:
         self._slots = [asyncio.create_task(self._run_slot(), name=f"slot {n}") for n in range(count)]
         for _ in range(min(count, self._chunks_expected)):
             self._requests.put_nowait(None)
-        self._pool.log(logging.INFO, f"pool of {count} workers open")
+        self._pool.log(logging.INFO, f"pool of {counted(count, 'worker')} open")
         return self
 
     async def __aexit__(

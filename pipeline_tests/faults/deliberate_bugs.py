@@ -65,7 +65,7 @@ BUGS = [
             ),
         ),
         test=f"{_CRASH_TESTS}::test_two_such_rows_of_a_chunk_and_a_refused_one_are_all_kept",
-        noticed="1 chunks are pending in the ledger though they were reported as committed",
+        noticed="1 chunk is pending in the ledger though reported as committed",
     ),
     Bug(
         name="exit code ignored",
@@ -85,7 +85,7 @@ BUGS = [
             ),
         ),
         test=f"{_DEAD_LETTER_TESTS}::test_the_first_row_stays_even_if_its_chunk_is_written_last",
-        noticed="1 chunks are pending in the ledger though they were reported as committed",
+        noticed="1 chunk is pending in the ledger though reported as committed",
     ),
     Bug(
         name="heartbeat taken for progress",

@@ -30,7 +30,7 @@ def test_fewer_workers_are_started_where_memory_carries_no_more(database: str, t
     assert [(incident.kind, incident.pid) for incident in report.incidents] == [
         (IncidentKind.WORKERS_LIMITED, os.getpid())
     ]
-    assert "pool of 1 workers open" in observer.text
+    assert "pool of 1 worker open" in observer.text
     assert [tuple(row) for row in fetch(database, _KEPT)] == [("workers_limited", os.getpid())]
     assert [(kept.kind, kept.partition_key) for kept in read_incidents(database, "events")] == [
         ("workers_limited", "-")
@@ -51,7 +51,7 @@ def test_fewer_workers_are_started_where_the_server_has_few_connections_left(dat
     report = load_one(database, EVENTS, tmp_path, DAY, observer=observer, workers=4, connections_spare_min=spare)
     assert report.error is None
     assert [incident.kind for incident in report.incidents] == [IncidentKind.CONNECTIONS_LIMITED]
-    assert "pool of 1 workers open" in observer.text
+    assert "pool of 1 worker open" in observer.text
     assert_accounted(database, EVENTS, rows)
 
 

@@ -110,7 +110,7 @@ def test_a_replay_ends_with_exit_code_1_where_a_row_is_refused_again(run: Run) -
     assert "row 11  refused (contract): name: is null, but the column is not nullable" in done.output
     assert "1 dead letter: 0 written, 1 refused, in " in done.output
     nothing = run("replay", "--table", "events", "--state", "mended")
-    assert (nothing.exit_code, nothing.output) == (0, "table events has no dead letters to replay that fit\n")
+    assert (nothing.exit_code, nothing.output) == (1, "table events has no dead letters to replay that fit\n")
 
 
 @pytest.mark.usefixtures("loaded")

@@ -317,7 +317,7 @@ def test_what_a_worker_says_does_not_decide(database: str, tmp_path: Path, monke
         report = load_one(database, EVENTS, tmp_path, DAY, observer=observer)
     assert isinstance(report.error, DiscrepancyFound)
     assert report.written_rows == 0
-    assert "1 chunks are pending in the ledger though they were reported as committed" in str(report.error)
+    assert "1 chunk is pending in the ledger though reported as committed" in str(report.error)
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert_accounted(database, EVENTS, events(100))
 

@@ -1,5 +1,6 @@
 """Rows that only the target refuses, when they come into it: each a dead letter, in every write mode and in any language."""
 
+import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,8 +11,10 @@ import psycopg2
 import pytest
 
 from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch
+from pipeline.failpoints import Place
 from pipeline.model.report import PartitionReport
 from pipeline.model.table import TableSpec, WriteMode
+from pipeline.operations import publish
 from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one
 from pipeline_tests.tables_of_modes import (
@@ -202,6 +205,21 @@ def test_what_no_row_is_to_blame_for_names_the_triggers_of_the_table_and_its_par
     assert type(report.error) in (TargetMismatch, DiscrepancyFound)
     assert acting in str(report.error)
     assert fetch_value(database, "select count(*) from rowledger.dead_letter") == 0
+
+
+@pytest.mark.parametrize("mode", list(WriteMode))
+def test_a_target_that_is_renamed_while_its_rows_are_staged_is_said_to_be(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: WriteMode
+) -> None:
+    async def rename(place: Place, **_facts: object) -> None:
+        if place is Place.BEFORE_PUBLISH:
+            await asyncio.to_thread(fetch, database, "alter table depot.parcels rename to former")
+
+    _target(database)
+    monkeypatch.setattr(publish, "async_failpoint", rename)
+    report = _load(database, PARCELS[mode], tmp_path, parcels(50))
+    assert isinstance(report.error, TargetMismatch)
+    assert "target depot.parcels was dropped, renamed or made anew since the run began" in str(report.error)
 
 
 @pytest.mark.parametrize("table", [_PLAIN, _BY_RANGE], ids=["plain", "by range"])

@@ -341,7 +341,7 @@ def test_other_content_of_the_same_size_is_noticed(tmp_path: Path) -> None:
 def test_a_missing_file_and_another_number_of_rows_are_noticed(tmp_path: Path) -> None:
     (descriptor,) = spool(tmp_path, [pl.DataFrame({"n": [1]})])
 
-    with pytest.raises(SourceError, match="1 rows, spooled were 2"):
+    with pytest.raises(SourceError, match="1 row, spooled were 2"):
         read_spooled(descriptor.model_copy(update={"rows": 2}))
     Path(descriptor.path).unlink()
     with pytest.raises(SourceError, match="No such file"):

@@ -1,0 +1,8 @@
+"""Numbers of things, in words that fit them."""
+
+__all__ = ["counted"]
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2 rows`; the noun is given in its singular."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
