@@ -349,7 +349,7 @@ def test_chunks_whose_commit_a_crash_has_undone_are_committed_again_by_the_same_
     ("undone_from", "error"),
     [
         ([1, 2, 3, 4, 5], None),  # so often did the server crash, and each time fewer chunks were lost with it
-        ([4, 4, 4, 4], "2 chunks are pending in the ledger though they were reported as committed"),
+        ([4, 4, 4, 4], "2 chunks are pending in the ledger though reported as committed"),
     ],
 )
 def test_chunks_that_crashes_undo_are_written_again_as_long_as_there_are_fewer_each_time(
