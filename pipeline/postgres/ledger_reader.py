@@ -34,6 +34,7 @@ async def ledger_reader(
     try:
         async with deadline(session, limits.statement_timeout_s):
             await check_server(session)
+            await connection.execute(f"set lock_timeout = '{int(limits.lock_timeout_s * 1000)}ms'")
             await check_ledger(connection)
             has_target = target is not None and await _is_readable(connection, target, purpose)
             async with connection.transaction(isolation="repeatable_read", readonly=True):

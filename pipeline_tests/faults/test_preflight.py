@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 from pydantic import SecretStr
 
@@ -112,3 +114,16 @@ def test_a_pool_that_was_closed_says_so(database: str) -> None:
             await pool.commit(None)  # type: ignore[arg-type] # as above
 
     asyncio.run(story())
+
+
+def test_a_target_that_another_session_has_locked_is_waited_for_no_longer_than_the_budget(
+    database: str, tmp_path: Path
+) -> None:
+    rows = events(50)
+    write_source(tmp_path, "events", DAY, rows)
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    with closing(psycopg2.connect(database, connect_timeout=20)) as holder, holder.cursor() as cursor:
+        cursor.execute("lock table public.events in access exclusive mode")
+        with pytest.raises(DatabaseUnavailable, match=r"lock not available \(SQLSTATE 55P03\).* see pg_locks"):
+            load_one(database, EVENTS, tmp_path, DAY, lock_timeout_s=0.1, retry_budget_s=0.5)
+    assert_accounted(database, EVENTS, rows)

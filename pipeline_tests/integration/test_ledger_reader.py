@@ -1,13 +1,18 @@
 """Reading the ledger changes nothing, works with SELECT alone, and says in a sentence what is missing."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
-from pipeline.errors import LedgerMismatch, LedgerMissing, MissingPrivilege
+from pipeline.errors import DatabaseUnavailable, LedgerMismatch, LedgerMissing, MissingPrivilege
 from pipeline.operations.status import read_status
 from pipeline.operations.verify import run_verify
+from pipeline.postgres.ledger_reader import ledger_reader
+from pipeline.settings import WriterSettings
 from pipeline_tests.loading import fetch, fetch_value, load_one
 from pipeline_tests.roles import Role, execute, new_role
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
@@ -36,6 +41,17 @@ def test_verify_names_the_grant_on_the_target(database: str, reader: Role, tmp_p
         run_verify(EVENTS, url=reader.url)
     execute(database, ";".join(refused.value.statements))
     assert all(result.passed for result in run_verify(EVENTS, url=reader.url))
+
+
+def test_reading_waits_for_a_lock_no_longer_than_lock_timeout_s(database: str) -> None:
+    async def read() -> None:
+        async with ledger_reader(database, purpose="status", limits=WriterSettings(lock_timeout_s=0.1)) as connection:
+            await connection.fetch("select from rowledger.load")
+
+    with closing(psycopg2.connect(database, connect_timeout=20)) as holder, holder.cursor() as cursor:
+        cursor.execute("lock table rowledger.load in access exclusive mode")
+        with pytest.raises(DatabaseUnavailable, match=r"lock not available \(SQLSTATE 55P03\).* see pg_locks"):
+            asyncio.run(asyncio.wait_for(read(), 30))
 
 
 def test_reading_makes_no_ledger(empty_database: str) -> None:
