@@ -10,6 +10,7 @@ import asyncpg
 from pipeline.contract.check import Contract
 from pipeline.errors import DatabaseUnavailable, DiscrepancyFound, NotEnoughSpace, StandbyMissing, TargetMismatch
 from pipeline.free_space import require_free_space
+from pipeline.model.counted import counted
 from pipeline.model.outcome import IncidentKind
 from pipeline.model.report import Incident
 from pipeline.model.table import TableSpec, WriteMode
@@ -146,7 +147,7 @@ async def _fit(session: Session, writer: WriterSettings) -> tuple[WriterSettings
     left = free - _OWN_SESSIONS
     if left < 2:  # noqa: PLR2004 - a worker, and a session that begins and publishes
         raise _NoConnectionLeft(
-            f"{max(0, free)} connections are left to this role, with {writer.connections_spare_min} to stay free "
+            f"{counted(max(0, free), 'connection')} left to this role, with {writer.connections_spare_min} to stay free "
             f"(connections_spare_min), and a run needs {_OWN_SESSIONS + 2}; end idle sessions, or raise the limit of the "
             "server, the database or the role"
         )

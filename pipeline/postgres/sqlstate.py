@@ -270,4 +270,6 @@ def _condition(error: asyncpg.PostgresError) -> str:
     """The condition's name as appendix A has it, in words: `UniqueViolationError` is `unique violation`."""
     if type(error).sqlstate is None:  # a code of no condition
         return "an error of the database's own"
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower()
+    return re.sub(
+        r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", type(error).__name__.removesuffix("Error")
+    ).lower()

@@ -59,7 +59,7 @@ def test_fewer_workers_are_started_where_the_server_has_few_connections_left(dat
 
 def test_a_server_without_a_connection_to_spare_is_waited_for_and_then_named(database: str, tmp_path: Path) -> None:
     write_source(tmp_path, "events", DAY, events(50))
-    with pytest.raises(DatabaseUnavailable, match=r"0 connections are left to this role, with 10000 to stay free"):
+    with pytest.raises(DatabaseUnavailable, match=r"0 connections left to this role, with 10000 to stay free"):
         load_one(database, EVENTS, tmp_path, DAY, connections_spare_min=10_000, retry_budget_s=0.3)
     assert fetch_value(database, "select count(*) from rowledger.load") == 0
 

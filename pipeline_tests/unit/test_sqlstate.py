@@ -249,3 +249,7 @@ def test_an_error_is_hushed_wherever_it_is_printed_and_its_text_is_kept() -> Non
 
 def test_an_error_of_our_own_speaks_for_itself() -> None:
     assert summarize(DatabaseUnavailable("1 connections are left")) == "DatabaseUnavailable: 1 connections are left"
+
+
+def test_a_condition_is_named_in_the_words_of_postgresql() -> None:
+    assert explain_refusal(asyncpg.ReadOnlySQLTransactionError("…")) == "read only sql transaction (SQLSTATE 25006)"
