@@ -1,5 +1,7 @@
 """A source's cells as pydantic gets them: Python values, and which cells Python cannot hold."""
 
+from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -57,7 +59,28 @@ def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series, *, zer
     innermost = rules
     while innermost.element is not None:
         innermost = innermost.element
-    return list(map(with_one_sign, values)) if innermost.kind is Kind.INTERVAL else values
+    if innermost.kind is Kind.INTERVAL:
+        return list(map(with_one_sign, values))
+    if innermost.is_strict and not rules.is_taken_charge_of and (members := _members(rules.adapter.core_schema)):
+        return [_as_members(value, members) for value in values]
+    return values
+
+
+def _members(schema: Mapping[str, Any]) -> dict[tuple[type, Any], Enum]:
+    """The members of an Enum by their values. A strict field takes members alone, of which a source has the values."""
+    while schema.get("type") in {"nullable", "list", "default", "definitions"}:
+        schema = schema["items_schema" if schema["type"] == "list" else "schema"]
+    members = schema["members"] if schema.get("type") == "enum" else ()
+    return {(type(member.value), member.value): member for member in members}
+
+
+def _as_members(value: object, members: Mapping[tuple[type, Any], Enum]) -> object:
+    if isinstance(value, list):
+        return [_as_members(item, members) for item in value]
+    try:
+        return members.get((type(value), value), value)
+    except TypeError:
+        return value  # an object, which is no key of a dict
 
 
 def _takes_bytes(rules: FieldRules, target: ColumnType) -> bool:
