@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeline.errors import MissingPrivilege
+from pipeline.model.table import TableSpec
 from pipeline.operations.forget import run_forget
 from pipeline.operations.verify import run_verify
 from pipeline_tests.integration.test_session_settings import execute
 from pipeline_tests.loading import fetch_value, load, load_one
-from pipeline_tests.tables_for_tests import DAY, PARCELS, parcels, write_source
+from pipeline_tests.replaying import replay
+from pipeline_tests.tables_for_tests import APPENDED_PARCELS, DAY, NEXT_DAY, PARCELS, changed, parcels, write_source
 
 HIDE = (
     "alter table depot.parcels enable row level security",
@@ -62,6 +64,46 @@ def test_no_operation_goes_by_rows_that_may_be_hidden(database: str, loader: str
             operation(PARCELS, url=loader, partition_keys=[DAY])
     execute(database, "alter table depot.parcels no force row level security")  # now the owner sees all
     assert all(verification.passed for verification in run_verify(PARCELS, url=loader))
+
+
+def test_a_replay_does_not_go_by_rows_that_may_be_hidden(database: str, loader: str, tmp_path: Path) -> None:
+    execute(database, "alter table depot.parcels add check (label <> 'bad') not valid")
+    write_source(tmp_path, "parcels", DAY, changed(parcels(50), {7: {"label": "bad"}}))
+    assert load_one(loader, PARCELS, tmp_path, DAY).dead_lettered_rows == 1
+    execute(database, "alter table depot.parcels drop constraint parcels_label_check", *HIDE)
+    with pytest.raises(MissingPrivilege, match="row security applies to role"):
+        replay(loader, PARCELS)
+    assert fetch_value(database, "select count(*) from depot.parcels") == 49
+    assert fetch_value(database, "select state from rowledger.dead_letter") == "open"
+    execute(database, "alter table depot.parcels no force row level security")
+    assert replay(loader, PARCELS).written_rows == 1
+
+
+@pytest.mark.parametrize("spec", [PARCELS, APPENDED_PARCELS], ids=["replace", "append"])
+def test_policies_of_a_partition_hide_nothing_from_a_load(
+    database: str, loader: str, tmp_path: Path, spec: TableSpec
+) -> None:
+    execute(
+        database,
+        "drop table depot.parcels",
+        "create table depot.parcels (day date, parcel_id bigint, label text) partition by range (day)",
+        f"create table depot.of_day partition of depot.parcels for values from ('{DAY}') to ('{NEXT_DAY}')",
+        "alter table depot.of_day enable row level security",
+        "alter table depot.of_day force row level security",
+        "create policy none on depot.of_day using (false)",
+        *(f"alter table depot.{name} owner to {urlsplit(loader).username}" for name in ("parcels", "of_day")),
+        f"insert into depot.parcels values ('{DAY}', 1000, 'old')",
+    )
+    for rows in (parcels(50), parcels(60)):
+        write_source(tmp_path, "parcels", DAY, rows)
+        assert load_one(loader, spec, tmp_path, DAY).error is None
+    kept = 60 if spec is PARCELS else 1 + 50 + 60
+    assert fetch_value(database, "select count(*) from depot.parcels") == kept
+    assert fetch_value(
+        database,
+        "select bool_and(relrowsecurity and relforcerowsecurity) from pg_inherits join pg_class on oid = inhrelid",
+    )
+    assert all(verification.passed for verification in run_verify(spec, url=loader))
 
 
 def test_a_policy_on_the_ledger_is_named(database: str, loader: str, tmp_path: Path) -> None:
