@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.errors import MissingPrivilege
+from pipeline.errors import MissingPrivilege, UnsupportedServer
 from pipeline.model.table import TableSpec
 from pipeline.operations.status import read_status
 from pipeline.operations.verify import run_verify
@@ -40,6 +41,27 @@ def test_a_role_that_owns_one_schema_loads_with_a_ledger_schema_made_for_it(
             assert report.error is None
         assert all(result.passed for result in run_verify(OWN_PARCELS, url=role.url))
         assert [row.published and row.published.written_rows for row in read_status(role.url)] == [50]
+        assert_nothing_left_over(empty_database)
+
+
+def test_a_role_that_logs_in_as_one_and_works_as_another_loads_as_that_other(
+    empty_database: str, tmp_path: Path
+) -> None:
+    with new_role(empty_database) as owner, new_role(empty_database) as login:
+        database_name = urlsplit(empty_database).path.removeprefix("/")
+        execute(
+            empty_database,
+            f"create schema depot authorization {owner.name}; grant create on database {database_name} to {owner.name};"
+            f"grant {owner.name} to {login.name}; alter role {login.name} set role = {owner.name}",
+        )
+        write_source(tmp_path, "parcels", DAY, parcels(50))
+        with pytest.raises(UnsupportedServer, match="grant it pg_read_all_stats and pg_signal_backend"):
+            load_one(login.url, OWN_PARCELS, tmp_path, DAY)
+        execute(empty_database, f"grant pg_read_all_stats, pg_signal_backend to {owner.name}")
+        for _ in range(2):
+            assert load_one(login.url, OWN_PARCELS, tmp_path, DAY).error is None
+        assert fetch_value(empty_database, "select tableowner from pg_tables where tablename = 'parcels'") == owner.name
+        assert all(result.passed for result in run_verify(OWN_PARCELS, url=login.url))
         assert_nothing_left_over(empty_database)
 
 
