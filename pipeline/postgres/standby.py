@@ -18,6 +18,7 @@ from pipeline.postgres.session import Session, connect
 __all__ = ["commit_in_time", "no_standby", "require_standby"]
 
 _POLL_S = 1.0
+_CONNECT_MAX_S = 10.0
 _END_S = 2.0  # what a cancel may take to end the backend of a COMMIT
 
 _REMEDY = (
@@ -47,8 +48,8 @@ async def commit_in_time(url: str, session: Session, seconds: float) -> AsyncIte
     Then its backend is ended, which leaves the transaction committed on this server, and StandbyMissing is raised. A cancel
     ends the backend too, rather than leave it with its locks.
     """
-    begins = asyncio.Event()
-    watch = asyncio.create_task(_watch(url, session, begins, seconds))
+    begins, ending = asyncio.Event(), asyncio.Lock()
+    watch = asyncio.create_task(_watch(url, session, begins, ending, seconds))
     try:
         yield begins
     except asyncio.CancelledError:
@@ -58,6 +59,8 @@ async def commit_in_time(url: str, session: Session, seconds: float) -> AsyncIte
                     await _end_waiting(url, session, _END_S)
         raise
     except Exception:
+        async with ending:  # the loss of the connection is known here sooner than there that the backend was ended
+            pass
         if watch.done() and not watch.cancelled() and watch.exception() is None:
             raise StandbyMissing(
                 f"the transaction is committed on this server, but no synchronous standby has confirmed it within {seconds:g} s"
@@ -69,25 +72,31 @@ async def commit_in_time(url: str, session: Session, seconds: float) -> AsyncIte
         await asyncio.gather(watch, return_exceptions=True)
 
 
-async def _watch(url: str, session: Session, begins: asyncio.Event, seconds: float) -> str:
-    """The setting, once the backend was ended since its COMMIT had waited for a standby for so long."""
+async def _watch(url: str, session: Session, begins: asyncio.Event, ending: asyncio.Lock, seconds: float) -> str:
+    """The setting, once the backend was ended since its COMMIT had waited for a standby for so long.
+
+    `ending` is locked while the backend may be ended, for a bounded time.
+    """
     await begins.wait()
     await asyncio.sleep(seconds)
     while True:
         with contextlib.suppress(Exception):  # the server may be away: the COMMIT has a deadline of its own
-            if (names := await _end_waiting(url, session, seconds)) is not None:
-                return names
+            async with ending:
+                if (names := await _end_waiting(url, session, seconds)) is not None:
+                    return names
         await asyncio.sleep(_POLL_S)
 
 
 async def _end_waiting(url: str, session: Session, seconds: float) -> str | None:
     """End the session's backend if it waits for a standby; the setting then, None otherwise."""
-    other = await connect(url, application_name="rowledger standby", timeout_s=min(seconds, 10))
+    timeout_s = min(seconds, _CONNECT_MAX_S)
+    other = await connect(url, application_name="rowledger standby", timeout_s=timeout_s)
     try:
         identity = session.identity
         names: str | None = await other.connection.fetchval(
-            query("end_commit_in_wait"), identity.pid, identity.started_at
+            query("end_commit_in_wait"), identity.pid, identity.started_at, timeout=timeout_s
         )
         return names
     finally:
-        await other.close()
+        with contextlib.suppress(Exception):
+            await other.close()
