@@ -172,7 +172,7 @@ def test_a_load_without_connections_waits_for_them_and_goes_on(
     observer = Recorder()
     with _all_but_one_connection(limited) as free_them:
         loading = begin(limited, EVENTS, tmp_path, DAY, observer=observer, **patience(60))
-        wait_until(lambda: "1 connection is left" in observer.text, "the load meets the limit", timeout_s=60)
+        wait_until(lambda: "1 connection left" in observer.text, "the load meets the limit", timeout_s=60)
         assert not loading.done()
         free_them()
         report = loading.result()
@@ -186,7 +186,7 @@ def test_a_load_that_gets_no_connection_fails_within_its_budget_and_a_rerun_conv
 ) -> None:
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
-    with _all_but_one_connection(limited), pytest.raises(DatabaseUnavailable, match="1 connection is left"):
+    with _all_but_one_connection(limited), pytest.raises(DatabaseUnavailable, match="1 connection left"):
         load_one(limited, EVENTS, tmp_path, DAY, **patience(1))
     assert fetch_value(empty_database, "select count(*) from events") == 0
     assert load_one(limited, EVENTS, tmp_path, DAY).error is None
