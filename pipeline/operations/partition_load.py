@@ -281,7 +281,9 @@ class PartitionLoad:
             pending = finished
             in_vain = 0 if len(pending) < fewest else in_vain + 1
             fewest = min(fewest, len(pending))
-            self._say(f"{self._name}: a crash or somebody's hand left {counted(len(pending), 'chunk')} to write; again")
+            self._say(
+                f"{self._name}: a crash, or a change by hand, left {counted(len(pending), 'chunk')} to write again"
+            )
             await self._recount(begun.handle)
         raise DiscrepancyFound(
             f"{self._name}: {counted(len(pending), 'chunk')} {'is' if len(pending) == 1 else 'are'} pending "
