@@ -67,7 +67,10 @@ def test_an_interrupt_ends_a_commit_that_waits_for_the_standby(
     server: str, database: str, tmp_path: Path, start: Callable[..., subprocess.Popen[str]], number: signal.Signals
 ) -> None:
     write_source(tmp_path, "events", DAY, events(120))
-    waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database()"
+    waiting = (
+        "select exists (select from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database() "
+        "and application_name like 'rowledger%')"  # autovacuum waits for the standby as well
+    )
     wait_at(database, "load", "new.state = 'published' and old.state <> 'published'")
     run = start(database, EVENTS, tmp_path, [DAY])
     wait_until_held(database)
@@ -75,7 +78,7 @@ def test_an_interrupt_ends_a_commit_that_waits_for_the_standby(
         execute(gatekeeper, "set local synchronous_commit = local")  # a COMMIT that does not wait itself
         execute(gatekeeper, "delete from public.gate")
         gatekeeper.commit()
-        wait_until(lambda: fetch_value(database, waiting) == 1, "the COMMIT waits")
+        wait_until(lambda: fetch_value(database, waiting), "the COMMIT waits")
         run.send_signal(number)
         output, _ = run.communicate(timeout=20)
         assert "interrupted by" in output or "KeyboardInterrupt" in output
