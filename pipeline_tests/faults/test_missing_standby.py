@@ -1,6 +1,9 @@
 """A synchronous standby that is missing: said before a run begins, or after a bounded wait; no backend is left in a COMMIT."""
 
 import asyncio
+import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +14,7 @@ from pipeline.errors import StandbyMissing
 from pipeline.postgres import migrate, standby
 from pipeline.postgres.session import connect
 from pipeline_tests.loading import assert_accounted, fetch_value, load_one, sessions, wait_until
-from pipeline_tests.server_traps import standby_asked_for
+from pipeline_tests.server_traps import execute, session, standby_asked_for, wait_at, wait_until_held
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
 
 
@@ -47,7 +50,8 @@ def test_a_commit_that_waits_for_the_standby_ends_in_time(
 
     monkeypatch.setattr(standby, "connect", connect_to_end)
     write_source(tmp_path, "events", DAY, events(120))
-    with monkeypatch.context() as patched, standby_asked_for(server):
+    with monkeypatch.context() as patched, standby_asked_for(server), session(database) as bystander:
+        execute(bystander, "select 1")
         patched.setattr(migrate, "require_standby", there_a_moment_ago)
         error = load_one(database, EVENTS, tmp_path, DAY, outage_budget_s=1).error
         assert isinstance(error, StandbyMissing)
@@ -55,5 +59,32 @@ def test_a_commit_that_waits_for_the_standby_ends_in_time(
             error
         )
         wait_until(lambda: not sessions(database), "no backend is left in its COMMIT")
+        execute(bystander, "select 1")  # the sessions of others go on
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert_accounted(database, EVENTS, events(120))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_a_commit_that_waits_for_the_standby(
+    server: str, database: str, tmp_path: Path, start: Callable[..., subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    write_source(tmp_path, "events", DAY, events(120))
+    waiting = (
+        "select exists (select from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database() "
+        "and application_name like 'rowledger%')"  # autovacuum waits for the standby as well
+    )
+    wait_at(database, "load", "new.state = 'published' and old.state <> 'published'")
+    run = start(database, EVENTS, tmp_path, [DAY])
+    wait_until_held(database)
+    with standby_asked_for(server), session(database) as gatekeeper:
+        execute(gatekeeper, "set local synchronous_commit = local")  # a COMMIT that does not wait itself
+        execute(gatekeeper, "delete from public.gate")
+        gatekeeper.commit()
+        wait_until(lambda: fetch_value(database, waiting), "the COMMIT waits")
+        run.send_signal(number)
+        output, _ = run.communicate(timeout=20)
+        assert "interrupted by" in output or "KeyboardInterrupt" in output
+        wait_until(lambda: not sessions(database), "no backend is left in its COMMIT")
+        execute(gatekeeper, "select 1")  # the sessions of others go on
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert_accounted(database, EVENTS, events(120))

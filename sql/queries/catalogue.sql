@@ -181,10 +181,11 @@ where current_setting('synchronous_standby_names') <> '' and current_setting('sy
     and not exists (select from pg_stat_replication where coalesce(sync_state, 'sync') in ('sync', 'quorum'));
 
 -- name: end_commit_in_wait
--- End a session whose COMMIT waits for a standby, and no other; the setting that it waits for, if it was so.
-select current_setting('synchronous_standby_names')
+-- End a session whose COMMIT waits for a standby, and no other; the setting that it waits for, if it was so. The call stands in
+-- the select list: the server chooses the order of conditions, and as one of them it ended each session that it was asked about.
+select case when pg_terminate_backend(pid) then current_setting('synchronous_standby_names') end
 from pg_stat_activity
-where pid = $1 and backend_start = $2 and wait_event = 'SyncRep' and pg_terminate_backend(pid);
+where pid = $1 and backend_start = $2 and wait_event = 'SyncRep';
 
 -- name: is_owner
 -- Whether this role may alter a table: its owner, a member of it, a superuser.
