@@ -200,6 +200,7 @@ async def commit_chunk(
         connection,
         prepared.good,
         prepared.encoded,
+        row_nos=prepared.rows.row_nos,
         staging_table=job.handle.staging_table,
         columns=job.columns,
         batch_rows=settings.batch_rows,

@@ -30,6 +30,7 @@ from pipeline.postgres.sqlstate import (
     server_text,
     sort_error,
 )
+from pipeline.postgres.statements import place
 from pipeline.preparation.rows import Refusal
 
 __all__ = ["Copied", "copy_isolating"]
@@ -57,6 +58,7 @@ async def copy_isolating(
     rows: pl.DataFrame,
     encoded: EncodedRows,
     *,
+    row_nos: Sequence[int],
     staging_table: str,
     columns: Sequence[Column],
     batch_rows: int,
@@ -65,10 +67,11 @@ async def copy_isolating(
 ) -> Copied:
     """COPY the rows, which are `encoded` as a whole already, into a staging table; runs in the caller's transaction.
 
+    `row_nos[i]` is the number by which a reader knows row i: an error that is not about rows says at which one it came.
     Stops early, with more than `refusals_max` refusals and some of the rows not copied: the caller writes none of them then.
     Raises what no row is to blame for.
     """
-    copying = _Copying(connection, rows, staging_table, columns, batch_rows, on_sent)
+    copying = _Copying(connection, rows, row_nos, staging_table, columns, batch_rows, on_sent)
     if not (read_by_the_server := rewritable(columns)):
         return await copying.run(encoded, refusals_max)
     await connection.execute("savepoint before_rows")
@@ -93,6 +96,7 @@ class _Copying:
         self,
         connection: asyncpg.Connection,
         rows: pl.DataFrame,
+        row_nos: Sequence[int],
         staging_table: str,
         columns: Sequence[Column],
         batch_rows: int,
@@ -100,6 +104,7 @@ class _Copying:
     ) -> None:
         self._connection = connection
         self._rows = rows
+        self._row_nos = row_nos
         self._offsets = np.arange(rows.height)  # of the rows still in `_rows` among those we were given
         self._staging_table = staging_table
         self._columns = columns
@@ -110,7 +115,7 @@ class _Copying:
         self._has_taken = False  # a row
 
     async def run(self, encoded: EncodedRows, refusals_max: int) -> Copied:
-        error = await self._copy(encoded) if refusals_max >= 0 else None
+        error = await self._copy(encoded, 0) if refusals_max >= 0 else None
         if error is None:
             return self._copied
         if error.sqlstate == _CHECK_VIOLATION and await self._sieve():
@@ -136,7 +141,9 @@ class _Copying:
                 continue
             if error is None:
                 stop = min(self._rows.height, position + window, bad)
-                error = await self._copy(encode_rows(self._rows[position:stop], self._columns, self._batch_rows))
+                error = await self._copy(
+                    encode_rows(self._rows[position:stop], self._columns, self._batch_rows), position
+                )
             if error is None:
                 self._has_taken = True
                 position, window = stop, window * 4
@@ -162,9 +169,9 @@ class _Copying:
         if len(self._copied.refused) >= min(ROWS_TO_BLAME, self._rows.height, most):
             raise error
 
-    async def _copy(self, encoded: EncodedRows) -> asyncpg.PostgresError | None:
-        """COPY in a savepoint; what the server has against a row, or None when it took all."""
-        error = await self._try(encoded)
+    async def _copy(self, encoded: EncodedRows, first: int) -> asyncpg.PostgresError | None:
+        """COPY rows from the `first` on in a savepoint; what the server has against one, or None when it took all."""
+        error = await self._try(encoded, first)
         if error is None or is_about_rows_for_sure(error) or self._is_possible:
             return error
         without_rows = await self._try(encode_rows(self._rows[:0], self._columns, self._batch_rows))
@@ -173,7 +180,7 @@ class _Copying:
         self._is_possible = True
         return error
 
-    async def _try(self, encoded: EncodedRows) -> asyncpg.PostgresError | None:
+    async def _try(self, encoded: EncodedRows, first: int = 0) -> asyncpg.PostgresError | None:
         await self._connection.execute("savepoint rows_sent")
         try:
             await copy_rows(
@@ -186,6 +193,9 @@ class _Copying:
             )
         except asyncpg.PostgresError as error:
             if not may_be_about_rows(error):
+                line = copy_location(error).line
+                if line is not None and 1 <= line <= encoded.rows:
+                    place(error, self._row_nos[int(self._offsets[first + line - 1])])
                 raise
             # Released too: thousands of nested savepoints would use up the server's lock table.
             await self._connection.execute("rollback to savepoint rows_sent; release savepoint rows_sent")
@@ -221,8 +231,8 @@ class _Copying:
             )
         except asyncpg.PostgresError as refusal:
             # Something else is wrong with a row, or no temporary table may be made here: then row by row.
-            if sort_error(refusal) is Verdict.RETRY:
-                raise
+            if sort_error(refusal) is Verdict.RETRY and not isinstance(refusal, asyncpg.QueryCanceledError):
+                raise  # of what takes for ever, COPY can say at which row
             return False
         finally:
             if not connection.is_closed():

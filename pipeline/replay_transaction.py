@@ -166,7 +166,7 @@ class _Writing:
         """Write what can be written, and record what became of each letter."""
         written: list[_Unit] = []
         if self._units(letters):
-            await self._stage()
+            await self._stage(letters)
             self._has_triggers = await self._connection.fetchval(query("has_triggers_or_rules"), self._target.oid)
             if self._load.write_mode is WriteMode.UPSERT or self._has_triggers:
                 # No other session writes meanwhile, so that updates, and what triggers do, can be counted.
@@ -187,7 +187,7 @@ class _Writing:
         ids = (letter.dead_letter_id for letter in letters)
         return [_Unit(number, tuple(rows[number])) for number in ids if number in rows and number not in self._refused]
 
-    async def _stage(self) -> None:
+    async def _stage(self, letters: Sequence[ReplayLetter]) -> None:
         """Copy the rows, each with its position, into a table that takes what the target's types and checks allow."""
         await create_staging(self._connection, self._target, self._handle, self._job.partition)
         await self._connection.execute(
@@ -195,10 +195,12 @@ class _Writing:
         )
         columns = [*self._columns, _POSITION]
         rows = self._good.select(column.name for column in columns)
+        row_no_of = {letter.dead_letter_id: letter.row_no for letter in letters}
         copied = await copy_isolating(
             self._connection,
             rows,
             encode_rows(rows, columns, self._settings.batch_rows),
+            row_nos=[row_no_of[letter_id] for letter_id in self._letter_ids],
             staging_table=self._handle.staging_table,
             columns=columns,
             batch_rows=self._settings.batch_rows,

@@ -64,6 +64,7 @@ class FailureKind(StrEnum):
 
     CONNECTION_LOST = "connection_lost"  # all pause until the server answers, then the chunk is tried again
     TIMED_OUT = "timed_out"  # the attempt ran into its deadline and stopped by itself: it counts as one worker
+    STALLED = "stalled"  # a statement did not get on and was cancelled: it counts as one worker
     TRANSIENT = "transient"  # a conflict outlived the retry budget: the load stops, a rerun resumes
     FENCED = "fenced"  # another run owns the load
     SOURCE = "source"  # the source is not what was planned

@@ -39,7 +39,7 @@ from pipeline.postgres.leftovers import discard_staging
 from pipeline.postgres.locks import brief_locks
 from pipeline.postgres.migrate import require_current_ledger
 from pipeline.postgres.queries import LEDGER_SCHEMA, quoted
-from pipeline.postgres.replacement import read_staging_changes
+from pipeline.postgres.replacement import has_stale_checks, read_staging_changes
 from pipeline.postgres.session import transaction
 from pipeline.postgres.staging import create_staging
 from pipeline.settings import WriterSettings
@@ -192,6 +192,8 @@ class Beginning:
         if await read_staging_changes(
             connection, self._target, found.handle, self._partition, column_names(self._spec.row)
         ):
+            return False
+        if await has_stale_checks(connection, self._target, found.handle):
             return False
         if found.is_former and await has_long_values(
             connection, quoted(LEDGER_SCHEMA, found.handle.staging_table), self._target.as_found.columns

@@ -124,7 +124,7 @@ def _as_error(outcome: Failed, table: str, partition_key: str, chunk_no: int) ->
             return SourceError(text)
         case FailureKind.BUDGET:
             return DeadLetterBudgetSpent(text)
-        case FailureKind.TRANSIENT | FailureKind.CONNECTION_LOST | FailureKind.TIMED_OUT:
+        case FailureKind.TRANSIENT | FailureKind.CONNECTION_LOST | FailureKind.TIMED_OUT | FailureKind.STALLED:
             return DatabaseUnavailable(f"{text} (after {outcome.retries} retries); a rerun resumes at this chunk")
         case FailureKind.FATAL:
             return ChunkFailed(

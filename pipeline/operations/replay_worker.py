@@ -48,19 +48,26 @@ class ReplayWorker:
         self.deaths = 0
 
     async def attempt(self, job: ReplayJob) -> None:
-        """Have a worker try the job, again after each lost connection; raises WorkerDied, ReplayFailed, DatabaseUnavailable."""
-        lost = 0
+        """Have a worker try the job; raises WorkerDied, ReplayFailed, DatabaseUnavailable.
+
+        It is tried again after a lost connection, and after a statement that did not get on.
+        """
+        lost = stalled = 0
         while True:
             await self._gate.passed()
             worker = await self._living_worker()
-            outcome = await worker.attempt(replace(job, attempt=job.attempt + lost))
+            outcome = await worker.attempt(replace(job, attempt=job.attempt + lost + stalled))
             if not isinstance(outcome, Failed):
                 return
             told = f"table {self._table}, {job.name}: {outcome.summary}"
+            stalled += outcome.failure is FailureKind.STALLED
+            if outcome.failure is FailureKind.STALLED and stalled < self._hello.settings.chunk_attempts_max:
+                self._log(logging.WARNING, f"{told}; trying again")
+                continue
             if outcome.failure is not FailureKind.CONNECTION_LOST:
                 if outcome.traceback and outcome.failure is FailureKind.FATAL:
                     self._log(logging.ERROR, f"{job.name}:\n{outcome.traceback}")
-                if outcome.failure in (FailureKind.TRANSIENT, FailureKind.TIMED_OUT):
+                if outcome.failure in (FailureKind.TRANSIENT, FailureKind.TIMED_OUT, FailureKind.STALLED):
                     raise DatabaseUnavailable(
                         f"{told} (after {outcome.retries} retries); replay again, which continues after it"
                     )

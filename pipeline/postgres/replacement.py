@@ -15,9 +15,16 @@ from pipeline.postgres.bounds import partition_predicate, printed_bounds
 from pipeline.postgres.catalogue import Target
 from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline.postgres.queries import LEDGER_SCHEMA, query, quoted
-from pipeline.postgres.staging import BOUNDS_CONSTRAINT
+from pipeline.postgres.staging import BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT
 
-__all__ = ["read_attach_obstacle", "read_attached", "read_grants", "read_staging_changes", "read_swap_obstacle"]
+__all__ = [
+    "has_stale_checks",
+    "read_attach_obstacle",
+    "read_attached",
+    "read_grants",
+    "read_staging_changes",
+    "read_swap_obstacle",
+]
 
 _NAMED_MAX = 5
 _PUBLICATIONS_OF_SCHEMAS_SINCE = 15  # the major version of PostgreSQL
@@ -61,6 +68,17 @@ async def read_staging_changes(
         BOUNDS_CONSTRAINT if partition.conditions else None,
     )
     return _listed(rows)
+
+
+async def has_stale_checks(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> bool:
+    """Whether the staging table refuses rows by a CHECK that was taken off its target, or altered, since it was made."""
+    found: bool = await connection.fetchval(
+        query("has_stale_checks"),
+        quoted(LEDGER_SCHEMA, handle.staging_table),
+        target.oid,
+        [BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT],
+    )
+    return found
 
 
 async def _read_obstacle_of(

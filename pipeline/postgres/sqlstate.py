@@ -107,7 +107,7 @@ _REMEDIES = {
     "53200": "raise max_locks_per_transaction where one statement reads many partitions; otherwise give the server more "
     "memory, or its sessions less work_mem",
     "55P03": "another session holds a lock: see pg_locks, and sessions idle in transaction in pg_stat_activity",
-    "57014": "the statement took longer than statement_timeout_s, or an operator cancelled it",
+    "57014": "the statement took longer than it may, or an operator cancelled it",
     "53300": "end idle sessions, or raise the limit of connections (server, database or role)",
 }
 

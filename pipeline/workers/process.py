@@ -37,6 +37,7 @@ from pipeline.model.table import TableSpec
 from pipeline.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
 from pipeline.postgres.session import DeadlineExpired, Session, connect, deadline, session_name
 from pipeline.postgres.sqlstate import sqlstate_of, summarize
+from pipeline.postgres.stalled import StatementStalled, stalls_cancelled
 from pipeline.workers.messages import (
     LINE_BYTES_MAX,
     Assign,
@@ -159,10 +160,14 @@ class _Worker:
 
     @contextlib.asynccontextmanager
     async def _working_session(self) -> AsyncIterator[Session]:
-        """The session for one transaction, within the deadline; cut when the transaction does not end well."""
-        session = await self.open()
+        """The session for one transaction, within deadline and stall timeout; cut when the transaction does not end well."""
+        session, settings = await self.open(), self._settings
+        url = self._hello.url.get_secret_value()
         try:
-            async with deadline(session, self._settings.chunk_deadline_s):
+            async with (
+                deadline(session, settings.chunk_deadline_s),
+                stalls_cancelled(url, session, lambda: self._progress, settings.stall_timeout_s),
+            ):
                 yield session
         except BaseException:
             # What the transaction was in the middle of is unknown: cutting the connection makes the server roll back.
@@ -185,6 +190,8 @@ class _Worker:
                 failure = FailureKind.BUDGET
             case DeadlineExpired():
                 failure = FailureKind.TIMED_OUT
+            case StatementStalled():
+                failure = FailureKind.STALLED
             case _ if is_connection_lost(error):
                 failure = FailureKind.CONNECTION_LOST
             case _ if may_retry(error):

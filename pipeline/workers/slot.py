@@ -29,6 +29,7 @@ Notice = Callable[[Incident, ChunkJob | None, SessionIdentity | None], Awaitable
 """Called for each incident, before the chunk is tried again: record it, and end what the worker left on the server."""
 
 _TOO_SLOW = (IncidentKind.STALL, IncidentKind.DEADLINE)
+_TOO_SLOW_BY_ITSELF = {FailureKind.TIMED_OUT: IncidentKind.DEADLINE, FailureKind.STALLED: IncidentKind.STALL}
 
 
 @dataclass
@@ -136,9 +137,9 @@ class Slot:
                 await pool.record_death(dead, death, attempt)
                 pid = dead.pid
             else:
-                if not (isinstance(outcome, Failed) and outcome.failure is FailureKind.TIMED_OUT):
+                if not isinstance(outcome, Failed) or outcome.failure not in _TOO_SLOW_BY_ITSELF:
                     return outcome
-                death = WorkerDied(IncidentKind.DEADLINE, None, outcome.summary, "")
+                death = WorkerDied(_TOO_SLOW_BY_ITSELF[outcome.failure], None, outcome.summary, "")
                 await pool.notice(incident_of(death.kind, pid, death.summary, attempt), attempt, None)
             if spent == attempts_max:
                 _give_up(attempt, death, pid)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ReplayFailed
+from pipeline.errors import DatabaseUnavailable, ReplayFailed
 from pipeline.failpoints import Place
 from pipeline.model.dead_letters import LetterResult, ReplayReport
 from pipeline.model.outcome import IncidentKind
@@ -79,6 +79,24 @@ def test_a_worker_s_death_costs_no_row_wherever_it_dies(
     assert report.succeeded
     assert report.worker_deaths >= len(_PLACES)
     assert kind in {row["kind"] for row in fetch(database, "select kind from rowledger.incident")}
+    _assert_replayed_once(database, rows)
+
+
+def test_the_letter_over_which_the_server_takes_for_ever_is_named(database: str, tmp_path: Path) -> None:
+    rows = _plant(database, tmp_path, [DAY])
+    fetch(
+        database,
+        "create function public.endless(event bigint) returns boolean language plpgsql as $$ begin "
+        "if event = 40 then perform pg_sleep(600); end if; return true; end $$",
+    )
+    fetch(database, "alter table events add constraint endless check (public.endless(event_id))")
+    with pytest.raises(DatabaseUnavailable, match=r"no progress for .* at row 40 of the partition.*replay again"):
+        replay(database, EVENTS, writer={"stall_timeout_s": 2, "chunk_attempts_max": 2})
+    assert set(states(database).values()) == {"mended"}
+    fetch(database, "alter table events drop constraint endless")
+
+    assert replay(database, EVENTS).succeeded
+
     _assert_replayed_once(database, rows)
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipeline.errors import ChunkTimedOut, DatabaseUnavailable
+from pipeline.model.outcome import IncidentKind
 from pipeline.model.report import PartitionReport
 from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests.faults.gate import Where, gate
 from pipeline_tests.faults.proxy import Proxy
-from pipeline_tests.loading import assert_accounted, fetch_value, load_one, wait_until
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, wide_events, write_source
+from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, wait_until
+from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, wide_events, write_source
 from pipeline_tests.tables_of_shapes import SLOW
 
 _STALL_TIMEOUT_S = 4
@@ -98,3 +100,41 @@ def test_rows_that_take_their_time_to_validate_are_no_stall_though_all_of_them_t
     assert report.error is None
     assert (report.written_rows, list(report.incidents)) == (300, [])
     assert report.seconds > 4
+
+
+_ENDLESS = """
+create function public.endless(event bigint) returns boolean language plpgsql as $$ begin
+    if event = 57 then perform pg_sleep(600); end if; return true;
+end $$
+"""
+
+
+@pytest.mark.parametrize(
+    ("limits", "error"),
+    [
+        pytest.param({"stall_timeout_s": 2, "chunk_attempts_max": 2}, ChunkTimedOut, id="no progress"),
+        pytest.param({"statement_timeout_s": 1, "retry_budget_s": 0.1}, DatabaseUnavailable, id="statement timeout"),
+    ],
+)
+@pytest.mark.parametrize("refused", [(), (52, 54)], ids=["alone", "behind refused rows"])
+def test_the_row_over_which_the_server_takes_for_ever_is_named(
+    database: str, tmp_path: Path, limits: dict[str, float], error: type[Exception], refused: tuple[int, ...]
+) -> None:
+    """None of its rows is set aside: another session's load may be the cause."""
+    write_source(tmp_path, "events", DAY, events(10))
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    fetch(database, _ENDLESS)
+    fetch(database, "alter table events add constraint endless check (public.endless(event_id))")
+    rows = changed(events(100), {row: {"amount": -1.0} for row in refused})
+    fetch(database, "alter table events add constraint positive check (amount >= 0)")
+    write_source(tmp_path, "events", DAY, rows)
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_rows_max=50, batch_rows=10, **limits)
+    assert type(report.error) is error
+    assert "chunk 1" in str(report.error)
+    assert "query canceled (SQLSTATE 57014)" in str(report.error)
+    assert "at row 57 of the partition" in str(report.error)
+    assert {incident.kind for incident in report.incidents} <= {IncidentKind.STALL}
+    assert fetch_value(database, "select count(*) from rowledger.dead_letter where row_no = 57") == 0
+    fetch(database, "alter table events drop constraint endless")
+    assert load_one(database, EVENTS, tmp_path, DAY, chunk_rows_max=50).error is None
+    assert_accounted(database, EVENTS, rows)

@@ -245,6 +245,27 @@ def test_a_load_that_began_without_fingerprints_is_not_resumed_with_them(
     assert_accounted(database, EVENTS, events(150))
 
 
+@pytest.mark.parametrize("relief", ["", ", add constraint bound check (amount >= -1)"], ids=["dropped", "altered"])
+def test_a_load_whose_rows_were_refused_by_a_check_that_is_gone_begins_anew(
+    database: str, tmp_path: Path, before_reconcile: Hook, relief: str
+) -> None:
+    def die() -> None:
+        raise ConnectionResetError("the run ended here")
+
+    rows = changed(events(150), {7: {"amount": -1.0}})
+    write_source(tmp_path, "events", DAY, rows[:5])
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    fetch(database, "alter table events add constraint bound check (amount >= 0)")
+    write_source(tmp_path, "events", DAY, rows)
+    before_reconcile({DAY: die})
+    load_one(database, EVENTS, tmp_path, DAY)
+    assert fetch_value(database, "select sum(dead_lettered_rows) from rowledger.chunk where state = 'committed'") == 1
+    fetch(database, f"alter table events drop constraint bound{relief}")
+    report = load_one(database, EVENTS, tmp_path, DAY)
+    assert (report.error, report.resumed, report.written_rows) == (None, False, 150)
+    assert_accounted(database, EVENTS, rows)
+
+
 _CHANGES = {
     "a row deleted": "delete from public.{table} where {id} = 7 and {day}",
     "a row doubled": "insert into public.{table} select * from public.{table} where {id} = 7 and {day}",

@@ -97,6 +97,12 @@ order by class.relname;
 -- End one session and no other: a pid alone may have been given to somebody else by now.
 select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2;
 
+-- name: cancel_statement
+-- Cancel what one session has the server do, and no other; nothing where the server waits for that session's client.
+select pg_cancel_backend(pid)
+from pg_stat_activity
+where pid = $1 and backend_start = $2 and state = 'active' and wait_event_type is distinct from 'Client';
+
 -- name: own_backend
 -- What identifies this session to others, and where its settings are not those wanted: $1 names, $2 values. It runs before the
 -- search path is set, so each name of the server is qualified.

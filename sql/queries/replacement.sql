@@ -284,6 +284,19 @@ where activity.datname = current_database() and activity.usesysid is not null an
     and age(activity.backend_xmin) >= (select min(age(chunk.xmin)) from rowledger.chunk where chunk.load_id = $1)
     and activity.pid not in (select pid from pg_stat_progress_vacuum);
 
+-- name: has_stale_checks
+-- Whether a staging table ($1, a quoted name) has a CHECK that its target ($2) has not, or not any more: it would refuse rows for
+-- it. $3: the constraints that staging tables have of their own.
+select exists (
+    select from pg_constraint as has
+    where has.conrelid = to_regclass($1) and has.contype = 'c' and has.conname <> all ($3::text[])
+        and not exists (
+            select from pg_constraint as had
+            where had.conrelid = $2 and had.contype = 'c' and had.conname = has.conname
+                and pg_get_constraintdef(had.oid) = pg_get_constraintdef(has.oid)
+        )
+);
+
 -- name: staging_changes
 -- What of a staging table ($1, a quoted name) is not as a load makes it from its target ($2): with the contract's columns ($3),
 -- and the constraint by which it takes only rows of its partition ($4, null where the table is loaded whole).
