@@ -33,14 +33,14 @@ async def stalls_cancelled(
 
     The block then ends in StatementStalled. A statement that waits for us, or for the network, is let be.
     """
-    silences_s: list[float] = []  # for which a statement was cancelled
-    watch = asyncio.create_task(_watch(url, session, progress, seconds, silences_s.append))
+    stalled_s: list[float] = []  # for how long, where a cancel is under way or done
+    watch = asyncio.create_task(_watch(url, session, progress, seconds, stalled_s))
     try:
         yield
     except asyncpg.QueryCanceledError as error:
-        if not silences_s:
+        if not stalled_s:
             raise
-        told = f"no progress for {silences_s[-1]:.1f} s: {summarize(error)}"
+        told = f"no progress for {stalled_s[0]:.1f} s: {summarize(error)}"
         raise StatementStalled(told) from None  # the cancel is ours, and no conflict that a retry would end
     finally:
         watch.cancel()
@@ -48,9 +48,9 @@ async def stalls_cancelled(
 
 
 async def _watch(
-    url: str, session: Session, progress: Callable[[], int], seconds: float, on_cancel: Callable[[float], None]
+    url: str, session: Session, progress: Callable[[], int], seconds: float, stalled_s: list[float]
 ) -> None:
-    """Cancel what has stood still, until cancelled oneself; `on_cancel` gets for how many seconds."""
+    """Cancel what has stood still, until cancelled oneself."""
     lead_s = min(_LEAD_MAX_S, seconds / 4)
     look_s = lead_s / 5
     seen, since = progress(), time.monotonic()
@@ -60,22 +60,28 @@ async def _watch(
         now = time.monotonic()
         if progress() != seen or now - asleep_at > look_s + _LATE_S:
             seen, since = progress(), now
-        elif (silent_s := now - since) > seconds - lead_s:
-            with contextlib.suppress(Exception):  # no connection to be had: the worker is killed, as without us
-                if await _cancel(url, session, lead_s):
-                    on_cancel(silent_s)
-                    since = time.monotonic()
+        elif now - since > seconds - lead_s:
+            stalled_s[:] = [
+                now - since
+            ]  # before the cancel: the statement's end may be known here sooner than the cancel's
+            if await _cancel(url, session, lead_s):
+                since = time.monotonic()
+            else:
+                stalled_s.clear()
 
 
 async def _cancel(url: str, session: Session, timeout_s: float) -> bool:
     """Whether the session's statement is cancelled now: not if it waits for its client, or for nothing."""
-    other = await connect(url, application_name="rowledger stall", timeout_s=timeout_s)
+    identity = session.identity
     try:
-        identity = session.identity
-        found = await other.connection.fetchval(
-            query("cancel_statement"), identity.pid, identity.started_at, timeout=timeout_s
-        )
-        return bool(found)
-    finally:
-        with contextlib.suppress(Exception):
+        other = await connect(url, application_name="rowledger stall", timeout_s=timeout_s)
+        try:
+            return bool(
+                await other.connection.fetchval(
+                    query("cancel_statement"), identity.pid, identity.started_at, timeout=timeout_s
+                )
+            )
+        finally:
             await other.close()
+    except Exception:  # noqa: BLE001 - no connection to be had: the worker is killed, as without us
+        return False
