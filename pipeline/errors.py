@@ -9,6 +9,7 @@ from collections.abc import Sequence
 __all__ = [
     "ChunkFailed",
     "ChunkTimedOut",
+    "ConnectionsExhausted",
     "ContractError",
     "DatabaseOutage",
     "DatabaseUnavailable",
@@ -95,6 +96,10 @@ class TransformFailed(RowledgerError):
 
 class DatabaseUnavailable(RowledgerError):
     """The server cannot be reached, or refuses us. Check ROWLEDGER_DATABASE_URL and that the server runs, then rerun."""
+
+
+class ConnectionsExhausted(DatabaseUnavailable):
+    """The server answers, but has no connection left for a worker. End idle sessions, or raise its limit, then rerun."""
 
 
 class StandbyMissing(DatabaseUnavailable):

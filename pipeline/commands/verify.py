@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from pipeline.errors import DiscrepancyFound, NothingPublished, RowledgerError, UnknownPartition
+from pipeline.model.counted import counted
 from pipeline.model.table import TableSpec
 from pipeline.operations.forget import run_forget
 from pipeline.operations.status import read_known_tables
@@ -92,17 +93,17 @@ def _may_have(spec: TableSpec, key: str) -> bool:
 
 
 def _differing(verified: Mapping[str, Sequence[PartitionVerification]]) -> list[str]:
-    counts = {name: (sum(not found.passed for found in results), len(results)) for name, results in verified.items()}
-    return [
-        f"table {name}: {bad} of {of} partitions did not pass; load them again, or where their rows were taken out on purpose: "
-        f"rowledger forget --table {shlex.quote(name)} --partition {_example(verified[name])}"
-        for name, (bad, of) in counts.items()
-        if bad
-    ]
-
-
-def _example(results: Sequence[PartitionVerification]) -> str:
-    return shlex.quote(next(found.partition_key for found in results if not found.passed))
+    problems = []
+    for name, results in verified.items():
+        if bad := [found for found in results if not found.passed]:
+            problem = f"table {name}: {len(bad)} of {counted(len(results), 'partition')} did not pass; load what did not again"
+            if published := next((found.partition_key for found in bad if found.is_published), None):
+                problem += (
+                    ", or where rows were taken out on purpose: "
+                    f"rowledger forget --table {shlex.quote(name)} --partition {shlex.quote(published)}"
+                )
+            problems.append(problem)
+    return problems
 
 
 def _tell(verified: Mapping[str, Sequence[PartitionVerification]]) -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 import asyncpg
 
 from pipeline.contract.check import Contract
-from pipeline.errors import DatabaseUnavailable, DiscrepancyFound, NotEnoughSpace, StandbyMissing, TargetMismatch
+from pipeline.errors import (
+    ConnectionsExhausted,
+    DatabaseUnavailable,
+    DiscrepancyFound,
+    NotEnoughSpace,
+    StandbyMissing,
+    TargetMismatch,
+)
 from pipeline.free_space import require_free_space
 from pipeline.model.counted import counted
 from pipeline.model.outcome import IncidentKind
@@ -99,13 +106,9 @@ async def check_before_loading(
 
 def _comes_by_itself(error: BaseException) -> bool:
     """Whether a server that is there will do later what it did not now."""
-    if isinstance(error, _NoConnectionLeft | StandbyMissing) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF:
+    if isinstance(error, ConnectionsExhausted | StandbyMissing) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF:
         return True
     return may_retry(error) and not is_connection_lost(error)
-
-
-class _NoConnectionLeft(DatabaseUnavailable):
-    """The server answers, but has no room for a worker beside those who are there."""
 
 
 async def _require_entries_as_written(connection: asyncpg.Connection, spec: TableSpec) -> None:
@@ -146,14 +149,17 @@ async def _fit(session: Session, writer: WriterSettings) -> tuple[WriterSettings
     free += 1  # our own, which closes
     left = free - _OWN_SESSIONS
     if left < 2:  # noqa: PLR2004 - a worker, and a session that begins and publishes
-        raise _NoConnectionLeft(
+        raise ConnectionsExhausted(
             f"{counted(max(0, free), 'connection')} left to this role, with {writer.connections_spare_min} to stay free "
             f"(connections_spare_min), and a run needs {_OWN_SESSIONS + 2}; end idle sessions, or raise the limit of the "
             "server, the database or the role"
         )
     if left - 1 < workers:
         limited.append(
-            (IncidentKind.CONNECTIONS_LIMITED, f"{left - 1} workers instead of {workers}: {free} connections are left")
+            (
+                IncidentKind.CONNECTIONS_LIMITED,
+                f"{left - 1} workers instead of {workers}: {counted(free, 'connection')} left",
+            )
         )
         workers = left - 1
     in_flight = min(writer.partitions_in_flight, left - workers)

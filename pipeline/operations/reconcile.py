@@ -166,7 +166,7 @@ def budget_check(spec: TableSpec, enqueued_rows: int, dead_letters: int) -> Chec
     return Check(
         CheckName.DEAD_LETTER_BUDGET,
         passed=dead_letters <= allowed,
-        summary=f"{dead_letters} dead letters, {allowed} allowed "
+        summary=f"{counted(dead_letters, 'dead letter')}, {allowed} allowed "
         f"(at most {counted(spec.dead_letters.rows_max, 'row')} and {spec.dead_letters.share_max:.2%} of {enqueued_rows})",
         details={"dead letters": dead_letters, "allowed": allowed},
     )

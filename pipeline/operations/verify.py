@@ -48,6 +48,7 @@ class PartitionVerification:
     checks: tuple[Check, ...]
     why_not: str = ""
     budget: Check | None = None
+    is_published: bool = True
 
     @property
     def passed(self) -> bool:
@@ -95,7 +96,7 @@ async def verify_partitions(
                 verified += await verify_published(connection, spec, target, wave)
     found = {verification.partition_key for verification in verified}
     return verified + [
-        PartitionVerification(key, (), "the ledger has no published load of this partition")
+        PartitionVerification(key, (), "the ledger has no published load of this partition", is_published=False)
         for key in keys or ()
         if key not in found
     ]
@@ -276,7 +277,9 @@ def _ledger_problems(enqueued_rows: int, totals: ChunkTotals, letters: asyncpg.R
     """Where a load's own figures do not agree."""
     problems = []
     if letters["dead_letters"] != totals.dead_lettered_rows or letters["chunks_that_differ"]:
-        problems.append(f"{letters['dead_letters']} dead letters kept, {totals.dead_lettered_rows} were recorded")
+        problems.append(
+            f"{counted(letters['dead_letters'], 'dead letter')} kept, but {totals.dead_lettered_rows} recorded"
+        )
     accounted = totals.written_rows + totals.dead_lettered_rows + totals.filtered_rows - totals.added_rows
     if not enqueued_rows == totals.enqueued_rows == accounted or totals.unbalanced:
         problems.append(

@@ -888,7 +888,7 @@ where load_id = $1;
             ),
         ),
         test=f"{_REPLAY_TESTS}::test_edited_rows_go_into_the_table_and_the_balance_follows",
-        noticed="3 dead letters kept, 1 were recorded",
+        noticed="3 dead letters kept, but 1 recorded",
     ),
     Bug(
         name="replayed values unread",

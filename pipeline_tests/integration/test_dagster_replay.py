@@ -126,7 +126,7 @@ def test_a_replay_that_wrote_all_that_it_was_asked_for_is_green_and_materializes
             "20 enqueued, 19 written, 1 dead-lettered; 19 rows in the table, as it should be",
         ),
         "values_unchanged": (True, "every column's fingerprint is the same in the source and in the table"),
-        "dead_letters_within_budget": (True, "1 dead letters, 10 allowed (at most 200 rows and 50.00% of 20)"),
+        "dead_letters_within_budget": (True, "1 dead letter, 10 allowed (at most 200 rows and 50.00% of 20)"),
         "published_rows_unchanged": (True, "1 published partition is as the ledger has them"),
     }
 

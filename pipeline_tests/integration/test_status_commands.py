@@ -164,6 +164,10 @@ def test_loads_that_add_up_are_told_as_their_sum_and_a_repeated_one_clears_a_fai
             ["verify", "--table", "events", "--partition", NEXT_DAY],
             f"events {NEXT_DAY}: the ledger has no published load",
         ),
+        (
+            ["verify", "--table", "events", "--partition", NEXT_DAY],
+            "table events: 1 of 1 partition did not pass; load what did not again\n",  # and no word of forgetting it
+        ),
         (["verify", "--table", "orders"], "no published partition of public.orders, so nothing was verified"),
         (["verify", "--table", "nope"], "unknown table 'nope'"),
         (
@@ -230,6 +234,7 @@ def test_a_table_without_a_usable_spec_is_named_and_the_others_are_verified(
     told = run("verify", "--table", "events")
     assert told.exit_code == 1
     assert f"events {DAY}: values_unchanged: " in told.output
+    assert f"taken out on purpose: rowledger forget --table events --partition {DAY}" in told.output
 
 
 def test_dead_letters_are_shown_without_the_tables_spec_but_not_their_values(
