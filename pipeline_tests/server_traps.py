@@ -44,7 +44,8 @@ def wait_at(database: str, table: str, when: str) -> None:
 def wait_until_held(database: str) -> None:
     """Return once a session of the run stands at the gate."""
     at_gate = (
-        "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and application_name like 'rowledger%'"
+        "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and application_name like 'rowledger%' "
+        "and datname = current_database()"
     )
     wait_until(lambda: fetch_value(database, at_gate), "somebody stands at the gate", timeout_s=60)
 

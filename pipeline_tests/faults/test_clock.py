@@ -196,7 +196,8 @@ def held(clocked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def _wait_until_blocked(url: str) -> None:
     waiting = (
-        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name ~ 'rowledger worker'"
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name ~ 'rowledger worker' "
+        "and datname = current_database()"
     )
     wait_until(lambda: fetch_value(url, waiting), "a worker waits for the lock", timeout_s=60)
 

@@ -148,7 +148,10 @@ def test_an_interrupt_ends_a_worker_that_waits_for_a_lock(
     rows = events(200)
     write_source(tmp_path, "events", DAY, rows)
     blocker = start(database, EVENTS, tmp_path, [DAY], failpoints="after_claim=sleep@chunk=0;after_claim=sleep@chunk=1")
-    waiting = "select count(*) from pg_stat_activity where application_name like 'rowledger worker%' and xact_start is not null"
+    waiting = (
+        "select count(*) from pg_stat_activity where application_name like 'rowledger worker%' and xact_start is not null "
+        "and datname = current_database()"
+    )
     wait_until(lambda: fetch_value(database, waiting), "a chunk is claimed")
     blocker.send_signal(signal.SIGTERM)
     assert blocker.wait(timeout=10) == run_for_tests.INTERRUPTED

@@ -282,6 +282,7 @@ def test_a_lock_in_somebody_else_s_hands_is_waited_for(
             taking.start()
             waiting = (
                 "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'test'"
+                " and datname = current_database()"
             )
             wait_until(lambda: fetch_value(database, waiting), "the other session queues up")
             go_on(database)
@@ -314,7 +315,10 @@ def test_the_victim_of_a_deadlock_tries_again(database: str, tmp_path: Path, beg
             target=execute, args=(other, "update rowledger.chunk set attempt = attempt where chunk_no = 1")
         )
         crossing.start()
-        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'test'"
+        waiting = (
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'test'"
+            " and datname = current_database()"
+        )
         wait_until(lambda: fetch_value(database, waiting), "the other session wants the chunk's entry")
         go_on(database)
         crossing.join()  # it gets what it wanted when the worker has given up
@@ -450,7 +454,7 @@ def test_a_run_frozen_as_a_whole_loses_its_open_transaction_and_goes_on_when_it_
     with run_for_tests.start(database, EVENTS, tmp_path, [DAY], failpoints=held, **limits) as process:
         idle = (
             "select count(*) from pg_stat_activity where state = 'idle in transaction' "
-            "and application_name like 'rowledger worker%'"
+            "and application_name like 'rowledger worker%' and datname = current_database()"
         )
         try:
             wait_until(lambda: fetch_value(database, idle), "a chunk stands before its COMMIT", timeout_s=60)

@@ -77,7 +77,10 @@ def test_a_run_whose_server_has_fallen_silent_is_cancelled_in_time(
 @contextlib.contextmanager
 def _stopped_backends(database: str) -> Iterator[None]:
     """All of the run's backends stopped: they neither answer nor end, and nobody hears that."""
-    found = fetch(database, "select pid from pg_stat_activity where application_name like 'rowledger%'")
+    found = fetch(
+        database,
+        "select pid from pg_stat_activity where application_name like 'rowledger%' and datname = current_database()",
+    )
     backends = [psutil.Process(row["pid"]) for row in found]
     assert len(backends) >= 2, "a worker's and the supervisor's"
     for backend in backends:

@@ -76,7 +76,8 @@ def test_rows_whose_commit_got_no_reply_are_added_once(
         trap.wait()
         if fate is Fate.IN_DOUBT:
             waiting = (
-                "select 1 from pg_stat_activity where application_name like 'rowledger%' and wait_event_type = 'Lock'"
+                "select 1 from pg_stat_activity where application_name like 'rowledger%' and wait_event_type = 'Lock' "
+                "and datname = current_database()"
             )
             wait_until(lambda: run.done() or fetch(database, waiting), "the next attempt waits")
             trap.deliver() if arrives else trap.drop()

@@ -81,7 +81,10 @@ def _counts(database: str, begun: _Begun) -> tuple[int, int]:
 
 async def _waits(database: str, rival: asyncio.Task[object]) -> None:
     """Until the rival waits for a lock, which it must not do without."""
-    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'test'"
+    waiting = (
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'test'"
+        " and datname = current_database()"
+    )
     await asyncio.to_thread(
         wait_until, lambda: rival.done() or fetch_value(database, waiting), "a session waits for a lock"
     )

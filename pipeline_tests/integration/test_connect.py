@@ -9,7 +9,10 @@ from pipeline.errors import DatabaseUnavailable
 from pipeline.postgres import session
 from pipeline_tests.loading import fetch
 
-_SESSIONS = "select pid, state, query from pg_stat_activity where application_name = 'rowledger given up'"
+_SESSIONS = (
+    "select pid, state, query from pg_stat_activity where application_name = 'rowledger given up' "
+    "and datname = current_database()"
+)
 
 
 async def _until(database: str, count: int) -> None:

@@ -198,7 +198,10 @@ def test_in_a_backfill_of_three_days_the_bad_one_is_red_and_two_are_green(instal
     assert installation.query("select count(*) from flights") == [(ROWS[FIRST] + ROWS[THIRD],)]
 
 
-_AT_WORK = "select 1 from pg_stat_activity where application_name like 'rowledger worker%' and xact_start is not null"
+_AT_WORK = (
+    "select 1 from pg_stat_activity where application_name like 'rowledger worker%' and xact_start is not null "
+    "and datname = current_database()"
+)
 _GONE_S = 10  # what a run that was ended from outside may take to be gone, with its processes and its backends
 
 

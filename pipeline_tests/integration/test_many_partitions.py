@@ -18,7 +18,8 @@ from pipeline_tests.tables_of_modes import APPENDED, DAY, REPLACED, UPSERTED, sa
 _PARTITIONS = 60
 _LOCKS = (
     "select count(distinct relation) from pg_locks join pg_class on pg_class.oid = relation join pg_stat_activity using (pid) "
-    "where application_name like 'rowledger control%' and relname ~ '_y[0-9]+$'"
+    "where application_name like 'rowledger control%' and relname ~ '_y[0-9]+$' "
+    "and datname = current_database()"
 )
 
 

@@ -98,7 +98,10 @@ def test_a_reader_that_stays_in_its_transaction_holds_a_publish_up_but_does_not_
             loading = asyncio.create_task(
                 asyncio.to_thread(load_one, database, EVENTS, tmp_path, DAY, publish_lock_timeout_s=0.2)
             )
-            asking = "select count(*) from pg_locks where not granted and relation = 'public.events'::regclass"
+            asking = (
+                "select count(*) from pg_locks where not granted and relation = 'public.events'::regclass "
+                "and database = (select oid from pg_database where datname = current_database())"
+            )
             async with asyncio.timeout(20):
                 while not await connection.fetchval(asking):  # noqa: ASYNC110 - the server has no event for it
                     await asyncio.sleep(0.02)
@@ -176,7 +179,10 @@ def test_verify_is_not_misled_by_a_partition_that_is_replaced_meanwhile(
     write_source(tmp_path, "events", DAY, events(100))
     load_one(database, EVENTS, tmp_path, DAY)
     write_source(tmp_path, "events", DAY, events(70))
-    waiting = "select count(*) from pg_locks where not granted and relation = 'public.events'::regclass"
+    waiting = (
+        "select count(*) from pg_locks where not granted and relation = 'public.events'::regclass "
+        "and database = (select oid from pg_database where datname = current_database())"
+    )
     original = verify.read_chunk_totals
     with ThreadPoolExecutor(2) as threads:
         reloads: list[Future[PartitionReport]] = []

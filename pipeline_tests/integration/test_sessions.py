@@ -22,7 +22,9 @@ def test_a_backend_that_got_a_dead_one_s_pid_is_left_alone(database: str) -> Non
             assert await end(dead) is None
             assert await stranger.connection.fetchval("select 1") == 1
             assert await end(stranger.identity) is True
-            still_there = "select 1 from pg_stat_activity where application_name = 'a stranger'"
+            still_there = (
+                "select 1 from pg_stat_activity where application_name = 'a stranger' and datname = current_database()"
+            )
             await asyncio.to_thread(wait_until, lambda: not fetch(database, still_there), "the stranger is gone")
         finally:
             stranger.connection.terminate()
