@@ -106,6 +106,7 @@ _REMEDIES = {
     "53100": "make room on the server's disk",
     "53200": "raise max_locks_per_transaction where one statement reads many partitions; otherwise give the server more "
     "memory, or its sessions less work_mem",
+    "54011": "a table holds 1,600 columns, those that were dropped included, and a replay needs one more than its target has",
     "55P03": "another session holds a lock: see pg_locks, and sessions idle in transaction in pg_stat_activity",
     "57014": "the statement took longer than it may, or an operator cancelled it",
     "53300": "end idle sessions, or raise the limit of connections (server, database or role)",
