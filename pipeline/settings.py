@@ -96,7 +96,7 @@ class WriterSettings(BaseModel):
         default=10,
         ge=0,
         le=3_600,
-        description="Seconds a publish waits for readers whose snapshot is older than its rows, before it inserts the rows.",
+        description="Seconds a publish waits for readers with an old snapshot, or a lock, before it inserts the rows.",
     )
     publish_by_moving: bool = Field(
         default=True,

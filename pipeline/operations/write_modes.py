@@ -197,11 +197,22 @@ async def _move(
             f"{readers} session(s) of this database have a snapshot older than these rows, and would see a part of them "
             f"(waited for {settings.publish_snapshot_wait_s:g} s, publish_snapshot_wait_s)"
         )
-    if is_partition:
-        return await _in_turns(
-            connection, settings, lambda: publish_by_attach(connection, target, handle, partition, replaces=replaces)
+
+    async def move() -> str | None:
+        if is_partition:
+            return await publish_by_attach(connection, target, handle, partition, replaces=replaces)
+        return await publish_by_swap(connection, target, handle)
+
+    patience = settings.model_copy(update={"retry_budget_s": settings.publish_snapshot_wait_s})
+    try:
+        return await _in_turns(connection, patience, move)
+    except (
+        asyncpg.LockNotAvailableError
+    ):  # a reader who is idle in a transaction keeps it for hours, and inserting needs less
+        return (
+            f"another session of this database has kept it locked (waited for {settings.publish_snapshot_wait_s:g} s, "
+            "publish_snapshot_wait_s; see pg_locks, and sessions idle in transaction in pg_stat_activity)"
         )
-    return await _in_turns(connection, settings, lambda: publish_by_swap(connection, target, handle))
 
 
 async def _replace_by_insert(

@@ -11,10 +11,12 @@ import pytest
 
 from pipeline.errors import PartitionBusy
 from pipeline.model.report import PartitionReport
+from pipeline.model.table import TableSpec
 from pipeline.operations import verify
 from pipeline.operations.verify import run_verify
 from pipeline.postgres.ledger import ChunkTotals
-from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load, load_one, wait_until
+from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load, load_one, wait_until
+from pipeline_tests.server_traps import execute, session
 from pipeline_tests.tables_for_tests import (
     DAY,
     EVENTS,
@@ -116,6 +118,24 @@ def test_a_reader_that_stays_in_its_transaction_holds_a_publish_up_but_does_not_
     assert_accounted(database, EVENTS, events(70))
 
 
+@pytest.mark.parametrize("spec", [EVENTS, READINGS], ids=["attach", "swap"])
+def test_the_rows_are_inserted_where_a_reader_stays_for_ever(database: str, tmp_path: Path, spec: TableSpec) -> None:
+    """Idle in its transaction, without a snapshot: it keeps the table's lock that a move would need."""
+    rows_of, key = (events, DAY) if spec is EVENTS else (readings, "all")
+    write_source(tmp_path, spec.name, key, rows_of(50))
+    load_one(database, spec, tmp_path, key)
+    write_source(tmp_path, spec.name, key, rows_of(70))
+    observer = Recorder()
+    with session(database) as reader:
+        execute(reader, f"select count(*) from public.{spec.name}")
+        limits = {"publish_lock_timeout_s": 0.1, "publish_snapshot_wait_s": 0.5}
+        report = load_one(database, spec, tmp_path, key, observer=observer, **limits)
+        assert report.error is None
+        assert "deleted and inserted instead of moved with their table, since another session" in observer.text
+        execute(reader, "select 1")  # it was not disturbed
+    assert_accounted(database, spec, rows_of(70))
+
+
 def test_a_publish_that_never_gets_its_lock_gives_up_in_words_and_the_next_run_publishes(
     database: str, tmp_path: Path
 ) -> None:
@@ -126,10 +146,9 @@ def test_a_publish_that_never_gets_its_lock_gives_up_in_words_and_the_next_run_p
     async def read_on() -> None:
         connection = await asyncpg.connect(database, timeout=20)
         try:
-            await connection.execute("begin; select count(*) from public.events")
-            report = await asyncio.to_thread(
-                load_one, database, EVENTS, tmp_path, DAY, publish_lock_timeout_s=0.1, retry_budget_s=0.5
-            )
+            await connection.execute("begin; lock table public.events in share mode")
+            limits = {"publish_lock_timeout_s": 0.1, "publish_snapshot_wait_s": 0.5, "retry_budget_s": 0.5}
+            report = await asyncio.to_thread(load_one, database, EVENTS, tmp_path, DAY, **limits)
             assert type(report.error).__name__ == "DatabaseUnavailable"
             assert "lock not available" in str(report.error)
             assert await connection.fetchval("select count(*) from public.events") == 50
