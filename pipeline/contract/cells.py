@@ -68,7 +68,7 @@ def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series, *, zer
 
 def _members(schema: Mapping[str, Any]) -> dict[tuple[type, Any], Enum]:
     """The members of an Enum by their values. A strict field takes members alone, of which a source has the values."""
-    while schema.get("type") in {"nullable", "list", "default", "definitions"}:
+    while schema.get("type") in {"nullable", "list", "default", "definitions", "function-after"}:
         schema = schema["items_schema" if schema["type"] == "list" else "schema"]
     members = schema["members"] if schema.get("type") == "enum" else ()
     return {(type(member.value), member.value): member for member in members}
