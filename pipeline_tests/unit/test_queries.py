@@ -1,6 +1,7 @@
 """Named SQL, migrations and identifiers."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,20 @@ def test_a_block_reaches_to_the_next_name(tmp_path: Path) -> None:
         "-- name: one\n-- The first.\nselect 1; -- really\n\n-- name: two\n-- The second.\nselect\n    2;\n",
     )
     assert parse_queries([path]) == {"one": "select 1; -- really", "two": "select\n    2;"}
+
+
+def test_what_acts_on_other_sessions_is_no_condition() -> None:
+    """The server may evaluate a condition for every row, those too that another condition leaves out."""
+    acting = {
+        name: sql
+        for name, sql in parse_queries(sorted((Path(__file__).parents[2] / "sql" / "queries").glob("*.sql"))).items()
+        if re.search(r"pg_(terminate|cancel)_backend\(", sql)
+    }
+    assert len(acting) == 4
+    for name, sql in acting.items():
+        selected, _, conditions = sql.rpartition("select ")[2].partition("from ")
+        assert re.search(r"pg_(terminate|cancel)_backend\(", selected), name
+        assert not re.search(r"pg_(terminate|cancel)_backend\(", conditions), name
 
 
 def test_a_name_given_twice_is_refused_even_across_files(tmp_path: Path) -> None:
