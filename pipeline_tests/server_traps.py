@@ -26,13 +26,21 @@ def execute(connection: Session, statement: str) -> None:
         cursor.execute(statement)
 
 
-def wait_at(database: str, table: str, when: str) -> None:
-    """Hold whoever updates a row of the ledger's table for which `when` is true, row lock in hand, until `go_on`."""
+def wait_at(database: str, table: str, when: str, *, stubborn: bool = False) -> None:
+    """Hold whoever updates a row of the ledger's table for which `when` is true, row lock in hand, until `go_on`.
+
+    What is `stubborn` cannot be cancelled: only its session can be ended.
+    """
+    sleep = (
+        "begin perform pg_sleep(0.01); exception when query_canceled then null; end"
+        if stubborn
+        else "perform pg_sleep(0.01)"
+    )
     fetch(database, "create table public.gate as select 1 as is_closed")
     fetch(
         database,
         "create function public.wait_at_gate() returns trigger language plpgsql as $$ begin "
-        "while exists (select from public.gate) loop perform pg_sleep(0.01); end loop; return null; end $$",
+        f"while exists (select from public.gate) loop {sleep}; end loop; return null; end $$",
     )
     fetch(
         database,

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.errors import DatabaseUnavailable, ReplayFailed
@@ -174,18 +175,21 @@ def test_a_load_that_replaces_the_partition_meanwhile_waits_for_the_replay(
 
 
 def test_a_replay_that_comes_while_the_partition_is_replaced_writes_nothing(
-    database: str, tmp_path: Path, proxy: Proxy
+    database: str, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _plant(database, tmp_path, [DAY])
     write_source(tmp_path, "events", DAY, events(60))
-    trap = proxy.trap(_PUBLISH_COMMIT, Fate.IN_DOUBT)
-    with _in_thread(lambda: load_one(proxy.url, EVENTS, tmp_path, DAY)) as loading:
-        trap.wait()
-        with _in_thread(lambda: replay(database, EVENTS)) as replaying:
+    set_failpoints(monkeypatch, "before_replay=sigstop")
+    with _in_thread(lambda: replay(database, EVENTS, writer={"stall_timeout_s": 120})) as replaying:
+        worker = wait_until(_stopped_worker, "the replay has read its letters")
+        trap = proxy.trap(_PUBLISH_COMMIT, Fate.IN_DOUBT)
+        with _in_thread(lambda: load_one(proxy.url, EVENTS, tmp_path, DAY)) as loading:
+            trap.wait()
+            worker.resume()
             wait_until(lambda: fetch_value(database, _WAITING) >= 2, "the replay waits, as the next attempt does")
             trap.deliver()
-            replayed = replaying.result()
-        report = loading.result()
+            report = loading.result()
+        replayed = replaying.result()
     assert isinstance(report, PartitionReport)
     assert report.error is None
     assert isinstance(replayed, ReplayReport)
@@ -193,6 +197,11 @@ def test_a_replay_that_comes_while_the_partition_is_replaced_writes_nothing(
     assert "its load is replaced" in replayed.outcomes[0].reason
     assert_verified(database, EVENTS)
     assert_accounted(database, EVENTS, events(60))
+
+
+def _stopped_worker() -> psutil.Process | None:
+    workers = [psutil.Process(pid) for pid in worker_pids()]
+    return next((worker for worker in workers if worker.status() == psutil.STATUS_STOPPED), None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])

@@ -422,23 +422,27 @@ def test_a_database_with_another_isolation_level_is_loaded_as_well(database: str
 # ---- a run that does not move -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("stubborn", [False, True], ids=["its statement can be cancelled", "it cannot"])
 def test_a_worker_that_beats_but_does_not_get_on_is_replaced(
-    database: str, tmp_path: Path, begin: Callable[..., Loading]
+    database: str, tmp_path: Path, begin: Callable[..., Loading], *, stubborn: bool
 ) -> None:
     """Its statement hangs in the server: the process is well, and only its progress stands still."""
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
-    wait_at(database, "chunk", "new.chunk_no = 1")
+    wait_at(database, "chunk", "new.chunk_no = 1", stubborn=stubborn)
     observer = Recorder()
-    limits = {"stall_timeout_s": 1.5, "statement_timeout_s": 10, "chunk_attempts_max": 100, "respawns_max": 1000}
+    limits = {"stall_timeout_s": 1.5, "chunk_attempts_max": 100, "respawns_max": 1000}
     loading = begin(database, EVENTS, tmp_path, DAY, observer=observer, **limits)
     missed = "select count(*) from rowledger.incident where chunk_no = 1"
-    wait_until(lambda: fetch_value(database, missed) or "57014" in observer.text, "it is missed", timeout_s=60)
-    go_on(database)
+    try:
+        wait_until(lambda: fetch_value(database, missed), "it is missed", timeout_s=30)
+    finally:
+        go_on(database)
     report = loading.result()
     assert report.error is None
     assert 1 in {incident.chunk_no for incident in report.incidents}
     assert {incident.kind for incident in report.incidents} == {IncidentKind.STALL}
+    assert any(incident.exit_code == -signal.SIGKILL for incident in report.incidents) is stubborn
     assert_accounted(database, EVENTS, rows)
 
 
