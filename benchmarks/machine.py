@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.cgroup import granted_cpus
+from rowledger.machine.cgroup import granted_cpus
 
 __all__ = ["describe_machine", "versions"]
 

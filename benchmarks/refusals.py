@@ -18,13 +18,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.contract.types import Integer, varchar
-from pipeline.model.report import PartitionReport, Progress
-from pipeline.model.table import DeadLetterBudget, TableSpec
-from pipeline.operations.load import run_load
-from pipeline.postgres.database import target_url
-from pipeline.settings import WriterSettings, settings
-from pipeline.source.parquet import ParquetFiles
+from rowledger.contract.types import Integer, varchar
+from rowledger.ledger.reports import PartitionReport, Progress
+from rowledger.load.run import run_load
+from rowledger.postgres.database import target_url
+from rowledger.settings import WriterSettings, settings
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.table import DeadLetterBudget, TableSpec
 
 SCHEMA = "bench_refusals"
 BAD_SHARE = 0.01

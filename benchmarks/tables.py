@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from benchmarks.contestants.task import KEY, KEYED_TABLE, SCHEMA, TABLE
-from pipeline.contract.types import Integer, varchar
-from pipeline.model.table import TableSpec
-from pipeline.source.parquet import ParquetFiles
+from rowledger.contract.types import Integer, varchar
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.table import TableSpec
 
 Money = Annotated[Decimal, Field(max_digits=15, decimal_places=2, ge=0)]
 

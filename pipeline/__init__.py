@@ -1,1 +1,1 @@
-"""Rowledger: load partitioned data into PostgreSQL and account for every row."""
+"""This repository's Dagster project: its definitions, tables and landing assets, and the demo."""

@@ -9,16 +9,16 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from pipeline.defs.assets import table_asset
-from pipeline.defs.broken import broken_table
-from pipeline.defs.checks import verify_check
-from pipeline.defs.jobs import jobs_and_schedule
-from pipeline.defs.landing import landing_assets
-from pipeline.defs.replay import replay_job_and_sensor
-from pipeline.defs.resources import GuardedWriter
-from pipeline.errors import SpecError
-from pipeline.model.table import TableSpec
+from pipeline.landing import landing_assets
 from pipeline.tables import BrokenTable, Tables, read_tables
+from rowledger.dagster.assets import table_asset
+from rowledger.dagster.broken import broken_table
+from rowledger.dagster.checks import verify_check
+from rowledger.dagster.jobs import jobs_and_schedule
+from rowledger.dagster.replay import replay_job_and_sensor
+from rowledger.dagster.resources import GuardedWriter
+from rowledger.errors import SpecError
+from rowledger.spec.table import TableSpec
 
 __all__ = ["definitions_of", "defs"]
 

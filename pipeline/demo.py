@@ -17,17 +17,17 @@ import click
 import polars as pl
 from rich.console import Console
 
-from pipeline.commands.dead_letter_texts import letter_table
-from pipeline.commands.status import incident_table, print_balance
-from pipeline.errors import DiscrepancyFound, RowledgerError
-from pipeline.model.dead_letters import LetterSelection
-from pipeline.operations.dead_letters import list_letters
-from pipeline.operations.status import count_rows, read_incidents, read_status
-from pipeline.operations.verify import run_verify
-from pipeline.postgres.database import target_url
-from pipeline.settings import child_environment, settings
-from pipeline.source.nycflights import land_flights
+from pipeline.nycflights import land_flights
 from pipeline.tables import table
+from rowledger.cli.dead_letter_texts import letter_table
+from rowledger.cli.status import incident_table, print_balance
+from rowledger.dead_letters.changes import list_letters
+from rowledger.errors import DiscrepancyFound, RowledgerError
+from rowledger.ledger.dead_letter_outcomes import LetterSelection
+from rowledger.ledger.table_status import count_rows, read_incidents, read_status
+from rowledger.postgres.database import target_url
+from rowledger.publish.verify import run_verify
+from rowledger.settings import child_environment, settings
 
 __all__ = ["main"]
 

@@ -17,9 +17,9 @@ import asyncpg
 import hypothesis
 import pytest
 
-from pipeline.postgres.embedded import EmbeddedServer
-from pipeline.postgres.migrate import ensure_ledger
-from pipeline.settings import settings
+from rowledger.embedded.server import EmbeddedServer
+from rowledger.ledger.migrations import ensure_ledger
+from rowledger.settings import settings
 
 # How long an example takes is the machine's affair: a test that fails of it fails at random.
 hypothesis.settings.register_profile("rowledger", deadline=None)

@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from pipeline.defs.assets import table_asset
-from pipeline.defs.checks import verify_check
-from pipeline.defs.replay import replay_job_and_sensor
-from pipeline.defs.resources import GuardedWriter
 from pipeline_tests.loading import FAST
 from pipeline_tests.tables_for_tests import EVENTS
 from pipeline_tests.tables_of_modes import BY_DAY_AND_REGION, BY_REGION
+from rowledger.dagster.assets import table_asset
+from rowledger.dagster.checks import verify_check
+from rowledger.dagster.replay import replay_job_and_sensor
+from rowledger.dagster.resources import GuardedWriter
 
 _SPECS = (EVENTS, BY_REGION, BY_DAY_AND_REGION)
 

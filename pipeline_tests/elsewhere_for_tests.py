@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, Json, NaiveDatetime
 
-from pipeline.contract.types import Integer, Real
-from pipeline.model.partition import Partition
-from pipeline.model.table import DeadLetterBudget, TableSpec, WriteMode
-from pipeline.source.parquet import ParquetFiles
-from pipeline.source.python import PythonRows
-from pipeline.source.sql import SqlQuery
+from rowledger.contract.types import Integer, Real
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.sources.python import PythonRows
+from rowledger.sources.sql import SqlQuery
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import DeadLetterBudget, TableSpec, WriteMode
 
 
 class Border(BaseModel):

@@ -14,11 +14,11 @@ import asyncpg
 import psutil
 import pytest
 
-from pipeline.model.report import PartitionReport, Progress
-from pipeline.model.table import TableSpec, WriteMode
-from pipeline.operations.load import run_load
-from pipeline.settings import WriterSettings, settings
 from pipeline_tests.tables_for_tests import SOUR_TABLES, Row
+from rowledger.ledger.reports import PartitionReport, Progress
+from rowledger.load.run import run_load
+from rowledger.settings import WriterSettings, settings
+from rowledger.spec.table import TableSpec, WriteMode
 
 FAST: dict[str, Any] = {
     "workers": 1,
@@ -133,7 +133,7 @@ def worker_pids(parent: int | None = None) -> list[int]:
 
 def is_worker(process: psutil.Process) -> bool:
     try:
-        return "pipeline.workers.process" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        return "rowledger.workers.process" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from pipeline.contract.types import BigInt, Integer
-from pipeline.model.table import DeadLetterBudget, Drift, TableSpec
-from pipeline.source.csv import CsvFiles
-from pipeline.source.ndjson import NdjsonFiles
+from rowledger.contract.types import BigInt, Integer
+from rowledger.sources.csv import CsvFiles
+from rowledger.sources.ndjson import NdjsonFiles
+from rowledger.spec.table import DeadLetterBudget, Drift, TableSpec
 
 __all__ = ["MESSY", "Messy"]
 

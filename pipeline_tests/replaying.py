@@ -9,19 +9,19 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.contract.types import Integer, varchar
-from pipeline.model.dead_letters import LetterSelection, ReplayReport
-from pipeline.model.replay_job import Actor
-from pipeline.model.table import TableSpec
-from pipeline.operations.dead_letters import export_letters, import_letters
-from pipeline.operations.replay import run_replay
-from pipeline.operations.verify import run_verify
-from pipeline.postgres.database import target_url
-from pipeline.settings import WriterSettings, child_environment
-from pipeline.source.parquet import ParquetFiles
 from pipeline_tests import tables_for_tests
 from pipeline_tests.loading import FAST, Recorder, fetch
 from pipeline_tests.tables_for_tests import EVENTS, PARCELS, Event
+from rowledger.contract.types import Integer, varchar
+from rowledger.dead_letters.changes import export_letters, import_letters
+from rowledger.dead_letters.replay import run_replay
+from rowledger.ledger.actor import Actor
+from rowledger.ledger.dead_letter_outcomes import LetterSelection, ReplayReport
+from rowledger.postgres.database import target_url
+from rowledger.publish.verify import run_verify
+from rowledger.settings import WriterSettings, child_environment
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.table import TableSpec
 
 
 class StrictParcel(BaseModel):

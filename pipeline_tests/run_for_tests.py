@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import LoadCancelled
-from pipeline.model.table import TableSpec
-from pipeline.operations.load import run_load
-from pipeline.postgres.database import target_url
-from pipeline.settings import WriterSettings, child_environment
 from pipeline_tests.loading import FAST, Recorder
+from rowledger.errors import LoadCancelled
+from rowledger.load.run import run_load
+from rowledger.postgres.database import target_url
+from rowledger.settings import WriterSettings, child_environment
+from rowledger.spec.table import TableSpec
 
 INTERRUPTED = 3
 

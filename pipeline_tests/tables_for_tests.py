@@ -10,15 +10,15 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, Field
 
-from pipeline.contract.types import Integer, varchar
-from pipeline.errors import SourceError
-from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import DailyPartitions, Partition
-from pipeline.model.source import Scope
-from pipeline.model.table import DeadLetterBudget, Drift, TableSpec, WriteMode
-from pipeline.model.transform import FrameTransform
-from pipeline.source.parquet import ParquetFiles
-from pipeline.source.spool import Spool, SpooledSource
+from rowledger.contract.types import Integer, varchar
+from rowledger.errors import SourceError
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.sources.spool import Spool, SpooledSource
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.partition import DailyPartitions, Partition
+from rowledger.spec.source import Scope
+from rowledger.spec.table import DeadLetterBudget, Drift, TableSpec, WriteMode
+from rowledger.spec.transform import FrameTransform
 
 Row = dict[str, Any]
 

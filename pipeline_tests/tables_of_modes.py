@@ -8,9 +8,11 @@ from typing import Any
 import polars as pl
 from pydantic import AwareDatetime, BaseModel
 
-from pipeline.contract.types import Integer
-from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import (
+from rowledger.contract.types import Integer
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.sources.spool import Spool, SpooledSource
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.partition import (
     DailyPartitions,
     DynamicPartitions,
     HourlyPartitions,
@@ -22,11 +24,9 @@ from pipeline.model.partition import (
     Unpartitioned,
     WeeklyPartitions,
 )
-from pipeline.model.source import Scope
-from pipeline.model.table import DeadLetterBudget, QualifiedName, TableSpec, WriteMode
-from pipeline.model.transform import FrameTransform
-from pipeline.source.parquet import ParquetFiles
-from pipeline.source.spool import Spool, SpooledSource
+from rowledger.spec.source import Scope
+from rowledger.spec.table import DeadLetterBudget, QualifiedName, TableSpec, WriteMode
+from rowledger.spec.transform import FrameTransform
 
 Row = dict[str, Any]
 

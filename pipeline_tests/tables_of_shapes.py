@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, create_model, field_validator
 
-from pipeline.contract.types import Integer, SmallInt
-from pipeline.model.partition import Partition
-from pipeline.model.table import DeadLetterBudget, TableSpec, WriteMode
-from pipeline.source.parquet import ParquetFiles
-from pipeline.source.python import PythonRows
+from rowledger.contract.types import Integer, SmallInt
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.sources.python import PythonRows
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import DeadLetterBudget, TableSpec, WriteMode
 
 _TOLERANT = DeadLetterBudget(rows_max=200, share_max=0.5)
 

@@ -5,10 +5,10 @@ import sys
 
 from benchmarks.contestants.task import Task
 from benchmarks.tables import RACE, RACE_KEYED
-from pipeline.model.report import PartitionReport, Progress
-from pipeline.model.table import TableSpec
-from pipeline.operations.load import run_load
-from pipeline.settings import WriterSettings
+from rowledger.ledger.reports import PartitionReport, Progress
+from rowledger.load.run import run_load
+from rowledger.settings import WriterSettings
+from rowledger.spec.table import TableSpec
 
 
 class _ErrorsOnly:

@@ -19,8 +19,8 @@ from benchmarks.incident.audit import read_source
 from benchmarks.incident.contest import BASELINE, ROWLEDGER, WRITERS, Source, Turn, drop_database, take_turn
 from benchmarks.incident.cuts import Cut, plan_cuts
 from benchmarks.incident.source import copy_bytes, ensure_lineitem
-from pipeline.postgres.database import embedded_server
-from pipeline.settings import settings
+from rowledger.postgres.database import embedded_server
+from rowledger.settings import settings
 
 ROWS_OF_THE_INCIDENT = 15_193_596
 ROWS_MIN = 100_000  # fewer are through before twelve writers are up

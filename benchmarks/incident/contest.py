@@ -20,8 +20,8 @@ from benchmarks.incident.audit import Audit, SourceRange, audit
 from benchmarks.incident.cuts import Cut
 from benchmarks.incident.proxy import MadeCut, cutting
 from benchmarks.tables import LINEITEM
-from pipeline.contract.check import Contract
-from pipeline.settings import child_environment
+from rowledger.contract.check import Contract
+from rowledger.settings import child_environment
 
 WRITERS = 12
 TABLE = LINEITEM.target.table

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks.incident.cuts import WRITER_BYTES_MIN, Cut, CutKind
-from pipeline.settings import child_environment
+from rowledger.settings import child_environment
 
 PIECE_BYTES = 256 * 1024
 END_TIMEOUT_S = 10

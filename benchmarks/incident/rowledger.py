@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from benchmarks.tables import LINEITEM
-from pipeline.errors import RowledgerError
-from pipeline.model.report import PartitionReport, Progress
-from pipeline.operations.load import run_load
-from pipeline.postgres.database import target_url
-from pipeline.settings import WriterSettings
+from rowledger.errors import RowledgerError
+from rowledger.ledger.reports import PartitionReport, Progress
+from rowledger.load.run import run_load
+from rowledger.postgres.database import target_url
+from rowledger.settings import WriterSettings
 
 
 class LogOfTheRun:

@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from benchmarks.tables import LINEITEM
-from pipeline.contract.check import Contract
-from pipeline.postgres.copy import encode_rows
+from rowledger.contract.check import Contract
+from rowledger.postgres.copy import encode_rows
 
 ROW_GROUP_ROWS = 131_072
 _ROWS_OF_SCALE_1 = 6_000_000  # 1.5 million orders of 1 to 7 lines, 4 on average

@@ -26,9 +26,9 @@ from benchmarks.race.report import Entrant, Race, Turn
 from benchmarks.race.server import Server
 from benchmarks.race.source import Source, differences, ensure_file, prepare
 from benchmarks.tables import LINEITEM
-from pipeline.contract.check import Contract
-from pipeline.postgres.database import split_password, target_url
-from pipeline.settings import child_environment, settings
+from rowledger.contract.check import Contract
+from rowledger.postgres.database import split_password, target_url
+from rowledger.settings import child_environment, settings
 
 _ROWS_PER_S_MIN = 3_000  # who is slower is taken to hang
 _PATIENCE_S = 120

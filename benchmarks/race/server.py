@@ -11,7 +11,7 @@ import asyncpg
 
 from benchmarks.contestants.task import SCHEMA
 from benchmarks.postmaster import find_postmaster, server_cpu_s
-from pipeline.model.column import Column, TypeName
+from rowledger.spec.column import Column, TypeName
 
 __all__ = ["Contents", "Server"]
 

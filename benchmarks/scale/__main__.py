@@ -23,8 +23,8 @@ from benchmarks.machine import describe_machine, versions
 from benchmarks.scale import chunks, costs, fixed, resume, server, size, start, workers, year
 from benchmarks.scale.bench import Bench
 from benchmarks.scale.verdict import Answer
-from pipeline.postgres.database import target_url
-from pipeline.settings import settings
+from rowledger.postgres.database import target_url
+from rowledger.settings import settings
 
 QUESTIONS: dict[str, ModuleType] = {
     "size": size,

@@ -15,15 +15,15 @@ from types import ModuleType
 
 import asyncpg
 
-from pipeline.contract.check import Contract
-from pipeline.contract.fingerprint import fingerprint_frame
-from pipeline.model.manifest import ChunkPlan, Manifest
-from pipeline.model.source import Scope
-from pipeline.model.table import TableSpec
-from pipeline.postgres.copy import copy_rows, encode_rows
-from pipeline.preparation.rows import prepare_rows
-from pipeline.settings import WriterSettings
-from pipeline.workers.guards import default_workers
+from rowledger.chunk.preparation import prepare_rows
+from rowledger.contract.check import Contract
+from rowledger.contract.fingerprint import fingerprint_frame
+from rowledger.postgres.copy import copy_rows, encode_rows
+from rowledger.settings import WriterSettings
+from rowledger.spec.manifest import ChunkPlan, Manifest
+from rowledger.spec.source import Scope
+from rowledger.spec.table import TableSpec
+from rowledger.workers.guards import default_workers
 
 
 def copy_chunks(url: str, spec: TableSpec, landing: Path, writer: WriterSettings, *, is_prepared: bool) -> int:

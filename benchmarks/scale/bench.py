@@ -15,7 +15,7 @@ from pydantic import BaseModel, computed_field
 
 from benchmarks.scale import server
 from benchmarks.scale.run import Job, Result, peak_rss_bytes
-from pipeline.settings import child_environment
+from rowledger.settings import child_environment
 
 _LOOK_S = 0.25  # between two looks at the memory marks of a run's processes
 ROWS_OF_SCALE_1 = 6_001_215

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from benchmarks.scale.bench import Bench, Measured, as_json, mib, seconds
 from benchmarks.scale.run import Job
 from benchmarks.scale.verdict import Answer
-from pipeline.settings import WriterSettings
+from rowledger.settings import WriterSettings
 
 _DEFAULTS = WriterSettings()
 

@@ -8,7 +8,7 @@ from benchmarks.scale.bench import Bench, Measured, as_json, seconds
 from benchmarks.scale.guard_costs import GuardCost, measure_guards
 from benchmarks.scale.run import Job
 from benchmarks.scale.verdict import Answer
-from pipeline.settings import WriterSettings
+from rowledger.settings import WriterSettings
 
 FULL = "in full"
 _QUIET = {"heartbeat_s": 30, "lease_s": 300}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.scale import server
 from benchmarks.scale.bench import Bench
-from pipeline.settings import child_environment
+from rowledger.settings import child_environment
 
 _ROOT = Path(__file__).parents[2]
 _EVENTS = (

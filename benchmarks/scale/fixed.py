@@ -13,7 +13,7 @@ from benchmarks.scale.bench import Bench, Measured, as_json, seconds
 from benchmarks.scale.dagster_runs import Materialized, fresh_instance
 from benchmarks.scale.run import Job
 from benchmarks.scale.verdict import Answer, at_most
-from pipeline.source.nycflights import land_flights
+from pipeline.nycflights import land_flights
 
 _FIRST_DAY = date(2013, 1, 1)
 _FEW = 10  # one in ten of the days

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.cgroup import read_oom_kills
-from pipeline.failpoints import Place, failpoint
-from pipeline.settings import WriterSettings
-from pipeline.source.planned import file_digest
-from pipeline.workers.guards import Vitals, overrun
-from pipeline.workers.handle import _WATCH_INTERVAL_S
-from pipeline.workers.messages import Heartbeat, decode_from_worker, encode
+from rowledger.failpoints import Place, failpoint
+from rowledger.machine.cgroup import read_oom_kills
+from rowledger.settings import WriterSettings
+from rowledger.sources.planned import file_digest
+from rowledger.workers.guards import Vitals, overrun
+from rowledger.workers.handle import _WATCH_INTERVAL_S
+from rowledger.workers.messages import Heartbeat, decode_from_worker, encode
 
 _CALLS = 2_000
 

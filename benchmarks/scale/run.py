@@ -15,12 +15,12 @@ from pydantic import BaseModel
 
 from benchmarks.scale import marks, tables
 from benchmarks.scale.bare import copy_chunks
-from pipeline.model.report import PartitionReport, Progress
-from pipeline.model.table import TableSpec
-from pipeline.operations.load import run_load
-from pipeline.postgres.database import target_url
-from pipeline.settings import WriterSettings
-from pipeline.workers.handle import WorkerHandle
+from rowledger.ledger.reports import PartitionReport, Progress
+from rowledger.load.run import run_load
+from rowledger.postgres.database import target_url
+from rowledger.settings import WriterSettings
+from rowledger.spec.table import TableSpec
+from rowledger.workers.handle import WorkerHandle
 
 
 class Job(BaseModel):

@@ -13,8 +13,8 @@ from benchmarks.scale import marks
 from benchmarks.scale.bench import Bench, seconds
 from benchmarks.scale.run import Job
 from benchmarks.scale.verdict import Answer, at_most
-from pipeline.settings import child_environment
-from pipeline.source.nycflights import land_flights
+from pipeline.nycflights import land_flights
+from rowledger.settings import child_environment
 
 _DAY = date(2013, 1, 1)
 _FULL_CHUNK_SCALE = 0.03  # a file of little more than one full chunk
@@ -49,7 +49,7 @@ def ask(bench: Bench) -> Answer:
     for _ in range(bench.repeats):
         for name, (job, count) in jobs.items():
             stages[name].append(_stages(bench, job, count, bench.folder / "marks"))
-    imports = {name: _import_s(bench.repeats, name) for name in ("sys", "polars", "pipeline.workers.process")}
+    imports = {name: _import_s(bench.repeats, name) for name in ("sys", "polars", "rowledger.workers.process")}
     first_s = {name: statistics.median(one.since_spawn_s[-1] for one in found) for name, found in stages.items()}
     small_s, full_s = first_s.values()
     return Answer(

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field
 
 from benchmarks.scale import marks
 from benchmarks.tables import LINEITEM, Lineitem
-from pipeline.contract.types import Integer, varchar
-from pipeline.model.table import QualifiedName, TableSpec
 from pipeline.tables.flights import FLIGHTS, Flight
+from rowledger.contract.types import Integer, varchar
+from rowledger.spec.table import QualifiedName, TableSpec
 
 SCHEMA = "rowledger_bench_scale"
 

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from pipeline.contract.types import Integer, SmallInt
-from pipeline.model.partition import DailyPartitions
-from pipeline.model.table import DeadLetterBudget, TableSpec
-from pipeline.source.parquet import ParquetFiles
+from rowledger.contract.types import Integer, SmallInt
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.partition import DailyPartitions
+from rowledger.spec.table import DeadLetterBudget, TableSpec
 
 __all__ = ["FLIGHTS", "Flight"]
 

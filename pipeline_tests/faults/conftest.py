@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.postgres.embedded import EmbeddedServer
-from pipeline.postgres.migrate import ensure_ledger
 from pipeline_tests import run_for_tests
 from pipeline_tests.conftest import _on_connection
 from pipeline_tests.faults.proxy import Proxy
+from rowledger.embedded.server import EmbeddedServer
+from rowledger.ledger.migrations import ensure_ledger
 
 
 @pytest.fixture

@@ -52,13 +52,13 @@ BUGS = [
         mistake="A worker that ended with exit code 0 must have written its chunk.",
         changes=(
             Change(
-                "pipeline/workers/handle.py",
+                "rowledger/workers/handle.py",
                 """\
         raise self.death()
 """,
                 """\
         if self._exited.result() == 0 and self._job is not None:
-            from pipeline.model.outcome import Committed
+            from rowledger.ledger.outcomes import Committed
             return Committed(written_rows=self._job.chunk.rows, dead_lettered_rows=0)
         raise self.death()
 """,
@@ -72,13 +72,13 @@ BUGS = [
         mistake="A worker's death is logged and recorded, and its chunk counts as done.",
         changes=(
             Change(
-                "pipeline/workers/slot.py",
+                "rowledger/workers/slot.py",
                 """\
                 pid = dead.pid
             else:
 """,
                 """\
-                from pipeline.model.outcome import Committed
+                from rowledger.ledger.outcomes import Committed
                 return Committed(written_rows=job.chunk.rows, dead_lettered_rows=0)
             else:
 """,
@@ -92,7 +92,7 @@ BUGS = [
         mistake="A worker that beats is well, whether or not it gets on.",
         changes=(
             Change(
-                "pipeline/workers/handle.py",
+                "rowledger/workers/handle.py",
                 """\
                 if message.progress > vitals.progress:
 """,
@@ -123,7 +123,7 @@ BUGS = [
         mistake="The counts are known before COMMIT, so they can be reported while it is on its way.",
         changes=(
             Change(
-                "pipeline/chunk_transaction.py",
+                "rowledger/chunk/transaction.py",
                 """\
     await connection.execute("commit")
     failpoint(Place.AFTER_COMMIT, **job.facts)
@@ -133,7 +133,7 @@ BUGS = [
 """,
             ),
             Change(
-                "pipeline/workers/process.py",
+                "rowledger/workers/process.py",
                 """\
                     worker.send(Outcome(outcome=outcome))
 """,
@@ -152,7 +152,7 @@ BUGS = [
         mistake="The connection will commit when it is closed.",
         changes=(
             Change(
-                "pipeline/chunk_transaction.py",
+                "rowledger/chunk/transaction.py",
                 """\
     await connection.execute("commit")
     failpoint(Place.AFTER_COMMIT, **job.facts)
@@ -277,7 +277,7 @@ returning enqueued_rows;""",
         mistake="COPY raised nothing, so it took every row.",
         changes=(
             Change(
-                "pipeline/postgres/copy.py",
+                "rowledger/postgres/copy.py",
                 """\
     if tag != f"COPY {encoded.rows}":
 """,
@@ -294,7 +294,7 @@ returning enqueued_rows;""",
         mistake="The rows are encoded once and sent again by the next try.",
         changes=(
             Change(
-                "pipeline/postgres/copy.py",
+                "rowledger/postgres/copy.py",
                 """\
     return EncodedRows(tuple(pieces), frame.height, "binary" if is_binary else "text")
 """,
@@ -304,7 +304,7 @@ returning enqueued_rows;""",
 """,
             ),
             Change(
-                "pipeline/postgres/copy.py",
+                "rowledger/postgres/copy.py",
                 """\
         for piece in encoded.pieces:
 """,
@@ -314,7 +314,7 @@ returning enqueued_rows;""",
 """,
             ),
             Change(
-                "pipeline/workers/process.py",
+                "rowledger/workers/process.py",
                 """\
         prepared = prepare_chunk(self._spec, job, self._settings, self.advance)
 """,
@@ -334,7 +334,7 @@ returning enqueued_rows;""",
         mistake="Dead letters have a connection of their own, so that they survive whatever becomes of the chunk.",
         changes=(
             Change(
-                "pipeline/chunk_transaction.py",
+                "rowledger/chunk/transaction.py",
                 """\
     await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
     committed =""",
@@ -356,14 +356,14 @@ returning enqueued_rows;""",
         mistake="Good rows first; the dead letters are kept once those are safe.",
         changes=(
             Change(
-                "pipeline/chunk_transaction.py",
+                "rowledger/chunk/transaction.py",
                 """\
     await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
     committed =""",
                 "    committed =",
             ),
             Change(
-                "pipeline/chunk_transaction.py",
+                "rowledger/chunk/transaction.py",
                 """\
     await connection.execute("commit")
     failpoint(Place.AFTER_COMMIT, **job.facts)
@@ -383,7 +383,7 @@ returning enqueued_rows;""",
         mistake="What an earlier attempt learned of a chunk stays true.",
         changes=(
             Change(
-                "pipeline/chunk_transaction.py",
+                "rowledger/chunk/transaction.py",
                 """\
     await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
 
@@ -401,7 +401,7 @@ returning enqueued_rows;""",
         mistake="A row that the server refuses is left out.",
         changes=(
             Change(
-                "pipeline/chunk_transaction.py",
+                "rowledger/chunk/transaction.py",
                 """\
     letters = [*prepared.rejected, *prepared.rows.refusals(copied.refused, copied.causes)]
 """,
@@ -418,7 +418,7 @@ returning enqueued_rows;""",
         mistake="COPY stopped at a row, so the rows before it are in.",
         changes=(
             Change(
-                "pipeline/isolation.py",
+                "rowledger/chunk/isolation.py",
                 """\
                 bad, refusal = position + line - 1, error
 """,
@@ -436,7 +436,7 @@ returning enqueued_rows;""",
         mistake="A row that kills its worker is left out, and its neighbours load.",
         changes=(
             Change(
-                "pipeline/chunk_transaction.py",
+                "rowledger/chunk/transaction.py",
                 "PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema, check_s)",
                 "PreparedChunk(rows, [], encoded, source.schema, check_s)",
             ),
@@ -450,7 +450,7 @@ returning enqueued_rows;""",
         mistake="A load that was begun is gone on with.",
         changes=(
             Change(
-                "pipeline/operations/begin.py",
+                "rowledger/load/begin.py",
                 """\
         return found.manifest_digest == self._manifest.digest and await is_plan_of(
             connection, found.handle, self._manifest
@@ -469,7 +469,7 @@ returning enqueued_rows;""",
         mistake="A load of the same rows is gone on with.",
         changes=(
             Change(
-                "pipeline/operations/begin.py",
+                "rowledger/load/begin.py",
                 """\
         if not found.has_staging or found.contract_digest != self._contract_digest:
 """,
@@ -486,7 +486,7 @@ returning enqueued_rows;""",
         mistake="The file was looked at when it was planned.",
         changes=(
             Change(
-                "pipeline/source/planned.py",
+                "rowledger/sources/planned.py",
                 """\
     if now != planned and file_digest(file) != descriptor.file_digest:
 """,
@@ -512,7 +512,7 @@ returning enqueued_rows;""",
 """,
             ),
             Change(
-                "pipeline/postgres/ledger.py",
+                "rowledger/ledger/loads.py",
                 """\
     if not await is_plan_of(connection, handle, manifest):
         return False
@@ -528,7 +528,7 @@ returning enqueued_rows;""",
         mistake="What the transform filters is not wanted, so it needs no figure.",
         changes=(
             Change(
-                "pipeline/preparation/rows.py",
+                "rowledger/chunk/preparation.py",
                 """\
         self._filtered_rows += outcome.filtered_rows
 """,
@@ -543,7 +543,7 @@ returning enqueued_rows;""",
         mistake="A source that raises has no more rows.",
         changes=(
             Change(
-                "pipeline/operations/streaming.py",
+                "rowledger/machine/streaming.py",
                 """\
                 if item.error is not None:
                     raise item.error
@@ -560,7 +560,7 @@ returning enqueued_rows;""",
         mistake="The ledger knows how many rows were written; counting them again is slow.",
         changes=(
             Change(
-                "pipeline/operations/reconcile.py",
+                "rowledger/publish/reconcile.py",
                 """\
 predicate=predicate, fingerprint=fingerprint)
 
@@ -580,7 +580,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="There are two fingerprints, so all is well.",
         changes=(
             Change(
-                "pipeline/operations/reconcile.py",
+                "rowledger/publish/reconcile.py",
                 """\
         passed=not differences,
 """,
@@ -597,7 +597,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="Every worker has reported its chunk, so the load is complete, whatever a count may say.",
         changes=(
             Change(
-                "pipeline/operations/fit.py",
+                "rowledger/publish/fit.py",
                 """\
         pending = await read_pending_chunks(connection, load.handle, load.manifest)
         if not pending and""",
@@ -606,7 +606,7 @@ predicate=predicate, fingerprint=fingerprint)
         if not pending and""",
             ),
             Change(
-                "pipeline/operations/publish.py",
+                "rowledger/publish/finish.py",
                 """\
     if pending := await read_pending_chunks(connection, handle, load.manifest):
         return pending
@@ -614,7 +614,7 @@ predicate=predicate, fingerprint=fingerprint)
                 "",
             ),
             Change(
-                "pipeline/operations/publish.py",
+                "rowledger/publish/finish.py",
                 """\
     failed = [check for check in checks if not check.passed]
 """,
@@ -631,7 +631,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="First the verdict, then, in a fresh transaction, the publication.",
         changes=(
             Change(
-                "pipeline/operations/publish.py",
+                "rowledger/publish/finish.py",
                 """\
     await async_failpoint(Place.BEFORE_PUBLISH, **load.facts)
 """,
@@ -649,7 +649,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="Nobody else knows of the staging table.",
         changes=(
             Change(
-                "pipeline/operations/publish.py",
+                "rowledger/publish/finish.py",
                 """\
     await connection.execute(f"lock table {staging} in share mode")
 """,
@@ -664,7 +664,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="Make room in the target, then bring the new rows.",
         changes=(
             Change(
-                "pipeline/operations/publish.py",
+                "rowledger/publish/finish.py",
                 """\
         await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
 """,
@@ -683,7 +683,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="synchronous_commit = off is faster everywhere.",
         changes=(
             Change(
-                "pipeline/operations/publish.py",
+                "rowledger/publish/finish.py",
                 """\
         durable=True,
                 lock_timeout_s=""",
@@ -714,7 +714,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="INSERT raised nothing, so the table has the rows.",
         changes=(
             Change(
-                "pipeline/operations/stored_rows.py",
+                "rowledger/publish/stored_rows.py",
                 """\
     if stored.rows != totals.written_rows:
 """,
@@ -733,7 +733,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="An upsert adds what it has written.",
         changes=(
             Change(
-                "pipeline/operations/write_modes.py",
+                "rowledger/publish/write_modes.py",
                 "        replaced.rows if replaced else 0,\n",
                 "        0,\n",
             ),
@@ -746,7 +746,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="The server looks after foreign keys.",
         changes=(
             Change(
-                "pipeline/operations/findings.py",
+                "rowledger/publish/conflicts.py",
                 "        if foreign_key.is_on_itself is not on_itself or not columns:\n",
                 "        if columns:\n",
             ),
@@ -760,7 +760,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="The outage was logged; whoever waits at the gate may go on.",
         changes=(
             Change(
-                "pipeline/postgres/outage.py",
+                "rowledger/postgres/outage.py",
                 """\
         if self._given_up is not None:
             raise self._given_up
@@ -776,7 +776,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="Whatever ends a chunk belongs to whoever waits for it.",
         changes=(
             Change(
-                "pipeline/workers/supervisor.py",
+                "rowledger/workers/supervisor.py",
                 """\
             except asyncio.CancelledError:
                 future.cancel()
@@ -793,7 +793,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="Whatever ends a transaction may not happen to the next.",
         changes=(
             Change(
-                "pipeline/postgres/retry.py",
+                "rowledger/postgres/retry.py",
                 """\
     return is_connection_loss(cause) or sort_error(cause) is Verdict.RETRY
 """,
@@ -810,7 +810,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="A load that is loading was left by a run that died.",
         changes=(
             Change(
-                "pipeline/operations/begin.py",
+                "rowledger/load/begin.py",
                 """\
             if self._watch.is_live(lease):
                 return lease.holder
@@ -826,7 +826,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="A run is good if it has published something.",
         changes=(
             Change(
-                "pipeline/defs/assets.py",
+                "rowledger/dagster/assets.py",
                 """\
         if not all(report.published for report in reports):
 """,
@@ -862,7 +862,7 @@ where load_id = $1;
         mistake="Letters are as they were read; nobody but us replays them.",
         changes=(
             Change(
-                "pipeline/replay_transaction.py",
+                "rowledger/chunk/replay_transaction.py",
                 """\
     letters = [letter for letter in letters if letter.dead_letter_id in unchanged]
 """,
@@ -895,7 +895,7 @@ where load_id = $1;
         mistake="What was inserted is what was sent.",
         changes=(
             Change(
-                "pipeline/replay_transaction.py",
+                "rowledger/chunk/replay_transaction.py",
                 """\
         if fingerprint_frame(rows.select(self._names), self._columns).differences(stored):
             raise _NotStored("a trigger of the table changes its values")
@@ -912,7 +912,7 @@ where load_id = $1;
         mistake="The counts say enough.",
         changes=(
             Change(
-                "pipeline/replay_settlement.py",
+                "rowledger/chunk/replay_settlement.py",
                 """\
             fingerprint=await _fingerprint_with(connection, job, chunk_no, rows),
 """,

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 import pytest
 
-from pipeline.postgres.embedded import EmbeddedServer
-from pipeline.settings import WriterSettings
 from pipeline_tests import run_for_tests
 from pipeline_tests.faults.gate import Where, gate
 from pipeline_tests.faults.network import Network, network
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, sessions, wait_until, worker_pids
 from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, wide_events, write_source
+from rowledger.embedded.server import EmbeddedServer
+from rowledger.settings import WriterSettings
 
 _IDLE = "select state = 'idle' from pg_stat_activity where pid = $1"
 _DETECTION_S = 15 + 10  # what a silent peer is given, and what a busy machine may add

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.model.outcome import IncidentKind
-from pipeline.model.report import PartitionReport
 from pipeline_tests.faults.proxy import Fate, Proxy, Request
 from pipeline_tests.loading import Recorder, assert_accounted, load, load_one, wait_until
 from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY, events, write_source
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.reports import PartitionReport
 
 _CUTS = 25
 

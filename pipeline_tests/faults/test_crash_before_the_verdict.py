@@ -10,10 +10,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.failpoints import Place
-from pipeline.model.table import TableSpec
-from pipeline.operations import fit
-from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
 from pipeline_tests.tables_for_tests import (
     DAY,
@@ -25,6 +21,10 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.embedded.server import EmbeddedServer
+from rowledger.failpoints import Place
+from rowledger.publish import fit
+from rowledger.spec.table import TableSpec
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def _before_reconcile(monkeypatch: pytest.MonkeyPatch, crash: Callable[[], None]
         if place is Place.BEFORE_RECONCILE:
             await asyncio.to_thread(crash)
 
-    monkeypatch.setattr("pipeline.operations.publish.async_failpoint", reached)
+    monkeypatch.setattr("rowledger.publish.finish.async_failpoint", reached)
 
 
 def _before_duplicates(monkeypatch: pytest.MonkeyPatch, crash: Callable[[], None]) -> None:

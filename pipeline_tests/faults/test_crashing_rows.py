@@ -7,11 +7,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.contract.check import Checked, Contract
-from pipeline.errors import ChunkTimedOut, WorkerTerminated
-from pipeline.model.outcome import IncidentKind
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints
 from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, write_source
+from rowledger.contract.check import Checked, Contract
+from rowledger.errors import ChunkTimedOut, WorkerTerminated
+from rowledger.ledger.outcomes import IncidentKind
 
 
 def test_the_row_that_kills_workers_becomes_a_dead_letter_and_its_neighbours_load(

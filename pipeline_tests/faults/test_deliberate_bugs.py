@@ -27,7 +27,7 @@ _TIMEOUT_S = 200
 def copy(tmp_path: Path) -> Path:
     """A folder with all that the tests need of a checkout."""
     folder = tmp_path / "copy"
-    for name in ("pipeline", "pipeline_tests", "sql"):
+    for name in ("rowledger", "pipeline", "pipeline_tests", "sql"):
         shutil.copytree(_CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(_CHECKOUT / "pyproject.toml", folder)
     return folder
@@ -71,14 +71,14 @@ def _failures(report: Path) -> list[str]:
 
 def test_tests_and_workers_of_the_copy_run_the_copy_s_code(copy: Path) -> None:
     where = (
-        "import subprocess, sys, pipeline, pipeline_tests.conftest; from pipeline.settings import child_environment;"
-        "print(pipeline.__file__, pipeline_tests.conftest.__file__, flush=True);"
-        "subprocess.run([sys.executable, '-m', 'inspect', '--details', 'pipeline.workers.process'],"
+        "import subprocess, sys, rowledger, pipeline_tests.conftest; from rowledger.settings import child_environment;"
+        "print(rowledger.__file__, pipeline_tests.conftest.__file__, flush=True);"
+        "subprocess.run([sys.executable, '-m', 'inspect', '--details', 'rowledger.workers.process'],"
         "               env=child_environment(), cwd='/', check=True)"
     )
     said = _python(copy, "-c", where)
     assert said.returncode == 0, said.stdout
-    for file in ("pipeline/__init__.py", "pipeline_tests/conftest.py", "pipeline/workers/process.py"):
+    for file in ("rowledger/__init__.py", "pipeline_tests/conftest.py", "rowledger/workers/process.py"):
         assert str(copy / file) in said.stdout
 
 

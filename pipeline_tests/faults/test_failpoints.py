@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ChunkFailed, ChunkTimedOut, PoolBroken, WorkerTerminated
-from pipeline.failpoints import Place
-from pipeline.model.outcome import IncidentKind
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load, load_one, set_failpoints
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.errors import ChunkFailed, ChunkTimedOut, PoolBroken, WorkerTerminated
+from rowledger.failpoints import Place
+from rowledger.ledger.outcomes import IncidentKind
 
 _PLACES = [
     Place.BEFORE_BEGIN,

@@ -14,8 +14,8 @@ import pytest
 from benchmarks.incident.audit import Audit, audit, read_source
 from benchmarks.incident.cuts import Cut, CutKind
 from benchmarks.incident.proxy import cutting
-from pipeline.settings import child_environment
 from pipeline_tests.loading import fetch, fetch_value
+from rowledger.settings import child_environment
 
 _ROWS, _BATCH_ROWS = 20_000, 500
 _BYTES_A_ROW = 26  # of two bigints in binary COPY

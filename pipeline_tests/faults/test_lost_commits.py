@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DatabaseUnavailable, DiscrepancyFound
-from pipeline.failpoints import Place
-from pipeline.model.report import CheckName, PartitionReport
 from pipeline_tests.faults.proxy import Fate, Proxy, Request, is_commit
 from pipeline_tests.loading import (
     assert_accounted,
@@ -23,6 +20,9 @@ from pipeline_tests.loading import (
     wait_until,
 )
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.errors import DatabaseUnavailable, DiscrepancyFound
+from rowledger.failpoints import Place
+from rowledger.ledger.reports import CheckName, PartitionReport
 
 _COMMITS: dict[str, Callable[[Request], bool]] = {
     "begin": is_commit("rowledger control", "insert into rowledger.load"),
@@ -139,7 +139,7 @@ def test_a_load_that_merely_says_it_is_published_is_not_believed(
                 thread.submit(publish_by_hand).result()
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.operations.publish.async_failpoint", reached)
+        patch.setattr("rowledger.publish.finish.async_failpoint", reached)
         report = load_one(database, EVENTS, tmp_path, DAY)
     assert isinstance(report.error, DiscrepancyFound)
     assert not report.published

@@ -11,11 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cgroup import _own_group
-from pipeline.errors import SourceError
-from pipeline.model.outcome import IncidentKind
-from pipeline.model.report import PartitionReport, Progress
-from pipeline.source.nycflights import land_flights
+from pipeline.nycflights import land_flights
 from pipeline_tests.loading import (
     Recorder,
     assert_accounted,
@@ -35,6 +31,10 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.errors import SourceError
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.reports import PartitionReport, Progress
+from rowledger.machine.cgroup import _own_group
 
 ROOT = Path(__file__).parents[2]
 END_S = 120

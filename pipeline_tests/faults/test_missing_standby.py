@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import StandbyMissing
-from pipeline.postgres import migrate, standby
-from pipeline.postgres.session import connect
 from pipeline_tests.loading import assert_accounted, fetch_value, load_one, sessions, wait_until
 from pipeline_tests.server_traps import execute, session, standby_asked_for, wait_at, wait_until_held
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.errors import StandbyMissing
+from rowledger.ledger import migrations as migrate
+from rowledger.postgres import standby
+from rowledger.postgres.session import connect
 
 
 def test_a_run_does_not_begin_without_the_standby(server: str, database: str, tmp_path: Path) -> None:

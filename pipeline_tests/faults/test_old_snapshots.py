@@ -12,14 +12,14 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from pipeline.failpoints import Place
-from pipeline.model.table import TableSpec
-from pipeline.operations import publish
-from pipeline.postgres import snapshots
-from pipeline.postgres.chunk_ledger import LoadHandle
 from pipeline_tests.faults.gate import Where, gate
 from pipeline_tests.loading import Recorder, assert_accounted, fetch_value, load, load_one
 from pipeline_tests.tables_for_tests import DAY, EVENTS, READINGS, Row, events, readings, write_source
+from rowledger.failpoints import Place
+from rowledger.postgres import snapshots
+from rowledger.publish import finish as publish
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.table import TableSpec
 
 _COMMITTED = (
     "select count(*) filter (where chunk.state = 'committed'), count(*) from rowledger.chunk "

@@ -8,14 +8,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline.errors import DatabaseOutage, DatabaseUnavailable
-from pipeline.model.outcome import IncidentKind
-from pipeline.model.report import PartitionReport
-from pipeline.postgres.embedded import EmbeddedServer
-from pipeline.postgres.outage import OutageGate
-from pipeline.settings import WriterSettings
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one, wait_until
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.embedded.server import EmbeddedServer
+from rowledger.errors import DatabaseOutage, DatabaseUnavailable
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.reports import PartitionReport
+from rowledger.postgres.outage import OutageGate
+from rowledger.settings import WriterSettings
 
 _COMMITTED = "select count(*) from rowledger.chunk where state = 'committed'"
 

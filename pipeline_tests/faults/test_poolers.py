@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UnsupportedServer
-from pipeline.postgres.session import connect
 from pipeline_tests.faults.pooler import Pooler
 from pipeline_tests.loading import assert_accounted, load_one
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.errors import UnsupportedServer
+from rowledger.postgres.session import connect
 
 
 @pytest.mark.parametrize("forgets_settings", [False, True])

@@ -9,16 +9,16 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from pipeline.errors import DatabaseUnavailable, DeadLetterBudgetSpent, NotEnoughSpace, WriterClosed
-from pipeline.model.outcome import IncidentKind
-from pipeline.operations.status import read_incidents
-from pipeline.postgres.outage import OutageGate
-from pipeline.postgres.queries import query
-from pipeline.settings import WriterSettings, settings
-from pipeline.workers.messages import Hello
-from pipeline.workers.supervisor import Supervisor
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
 from pipeline_tests.tables_for_tests import DAY, EVENTS, STRICT_READINGS, events, write_source
+from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, NotEnoughSpace, WriterClosed
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.table_status import read_incidents
+from rowledger.postgres.outage import OutageGate
+from rowledger.postgres.queries import query
+from rowledger.settings import WriterSettings, settings
+from rowledger.workers.messages import Hello
+from rowledger.workers.supervisor import Supervisor
 
 _KEPT = "select kind, pid from rowledger.incident"
 

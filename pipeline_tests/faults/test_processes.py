@@ -13,9 +13,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.errors import DatabaseUnavailable, PartitionBusy
-from pipeline.failpoints import FailpointError, Place
-from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests import run_for_tests
 from pipeline_tests.loading import (
     Recorder,
@@ -40,6 +37,9 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.embedded.server import EmbeddedServer
+from rowledger.errors import DatabaseUnavailable, PartitionBusy
+from rowledger.failpoints import FailpointError, Place
 
 _COMMITTED = "select count(*) from rowledger.chunk where state = 'committed'"
 
@@ -305,7 +305,7 @@ def test_a_server_that_stays_away_fails_the_load_in_bounded_time_and_the_next_ru
             own_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.operations.publish.async_failpoint", stop_server)
+        patch.setattr("rowledger.publish.finish.async_failpoint", stop_server)
         started = time.monotonic()
         report = load_one(url, EVENTS, tmp_path, DAY, outage_budget_s=1)
     assert time.monotonic() - started < 30

@@ -9,11 +9,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.errors import DatabaseUnavailable, ReplayFailed
-from pipeline.failpoints import Place
-from pipeline.model.dead_letters import LetterResult, ReplayReport
-from pipeline.model.outcome import IncidentKind
-from pipeline.model.report import PartitionReport
 from pipeline_tests.faults.proxy import Fate, Proxy, is_commit
 from pipeline_tests.loading import (
     assert_accounted,
@@ -29,6 +24,11 @@ from pipeline_tests.loading import (
 )
 from pipeline_tests.replaying import assert_verified, edit, replay, results, start_replay, states
 from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, changed, events, write_source
+from rowledger.errors import DatabaseUnavailable, ReplayFailed
+from rowledger.failpoints import Place
+from rowledger.ledger.dead_letter_outcomes import LetterResult, ReplayReport
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.reports import PartitionReport
 
 _PLACES = [Place.BEFORE_REPLAY, Place.IN_REPLAY, Place.BEFORE_REPLAY_COMMIT, Place.AFTER_REPLAY_COMMIT]
 _DAYS = dict(zip(_PLACES, EVENTS.partitions.keys(), strict=False))  # each place has a day of its own

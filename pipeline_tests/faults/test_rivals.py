@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.errors import PartitionBusy
 from pipeline_tests.loading import (
     assert_accounted,
     fetch,
@@ -24,6 +23,7 @@ from pipeline_tests.loading import (
     worker_pids,
 )
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.errors import PartitionBusy
 
 Start = Callable[..., subprocess.Popen[str]]
 END_S = 120

@@ -203,7 +203,7 @@ def test_no_load_tells_a_password_or_a_value(guarded: str, empty_database: str, 
         runs = _plant(guarded, empty_database, tmp_path, load, lambda: _communicated(start_replay(guarded, EVENTS)))
     assert runs[-1][1] == 0, runs[-1]
     assert "refused" in runs[-1][2]
-    assert any("pipeline.workers.process" in line for line in command_lines), "workers have been looked at"
+    assert any("rowledger.workers.process" in line for line in command_lines), "workers have been looked at"
     _assert_clean(_outputs(runs))
     _assert_clean(_database_texts(empty_database))
     _assert_clean(("a command line", line) for line in command_lines)

@@ -17,11 +17,6 @@ import asyncpg
 import psycopg2
 import pytest
 
-from pipeline.errors import DatabaseUnavailable
-from pipeline.model.outcome import IncidentKind
-from pipeline.model.report import PartitionReport
-from pipeline.postgres.session import connect
-from pipeline.settings import WriterSettings
 from pipeline_tests import run_for_tests
 from pipeline_tests.loading import (
     Recorder,
@@ -35,6 +30,11 @@ from pipeline_tests.loading import (
 )
 from pipeline_tests.server_traps import execute, fail_at, go_on, session, wait_at, wait_until_held
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.errors import DatabaseUnavailable
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.reports import PartitionReport
+from rowledger.postgres.session import connect
+from rowledger.settings import WriterSettings
 
 Loading = concurrent.futures.Future[PartitionReport]
 

@@ -12,11 +12,11 @@ import psutil
 import psycopg2
 import pytest
 
-from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests import run_for_tests
 from pipeline_tests.faults.gate import Where, gate
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, sessions, wait_until, worker_pids
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, wide_events, write_source
+from rowledger.embedded.server import EmbeddedServer
 
 Starter = Callable[..., subprocess.Popen[str]]
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import ChunkTimedOut, DatabaseUnavailable
-from pipeline.model.outcome import IncidentKind
-from pipeline.model.report import PartitionReport
-from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests.faults.gate import Where, gate
 from pipeline_tests.faults.proxy import Proxy
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, wait_until
 from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, wide_events, write_source
 from pipeline_tests.tables_of_shapes import SLOW
+from rowledger.embedded.server import EmbeddedServer
+from rowledger.errors import ChunkTimedOut, DatabaseUnavailable
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.reports import PartitionReport
 
 _STALL_TIMEOUT_S = 4
 _BYTES_PER_S = 600_000

@@ -13,8 +13,6 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import SourceError
-from pipeline.model.report import PartitionReport
 from pipeline_tests import run_for_tests
 from pipeline_tests.loading import (
     assert_accounted,
@@ -25,6 +23,8 @@ from pipeline_tests.loading import (
 )
 from pipeline_tests.server_traps import go_on, wait_at, wait_until_held
 from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY, Row, changed, events, write_source
+from rowledger.errors import SourceError
+from rowledger.ledger.reports import PartitionReport
 
 DAYS = tuple(EVENTS.partitions.keys())
 RUN_S = 240

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.failpoints import _ACTIONS, Place
-from pipeline.model.outcome import IncidentKind
 from pipeline_tests import run_for_tests
 from pipeline_tests.loading import (
     Recorder,
@@ -27,6 +25,8 @@ from pipeline_tests.loading import (
     wait_until,
 )
 from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, write_source
+from rowledger.failpoints import _ACTIONS, Place
+from rowledger.ledger.outcomes import IncidentKind
 
 _IN_WORKER = [
     Place.WHILE_ENCODING,

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PartitionBusy
-from pipeline.operations.migrate import run_migrate
-from pipeline.operations.verify import run_verify
 from pipeline_tests.faults.test_rivals import _stopped_workers
 from pipeline_tests.loading import (
     Recorder,
@@ -26,6 +23,9 @@ from pipeline_tests.loading import (
 )
 from pipeline_tests.roles import Role, execute, new_role
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.errors import PartitionBusy
+from rowledger.ledger.upgrade import run_migrate
+from rowledger.publish.verify import run_verify
 
 Start = Callable[..., subprocess.Popen[str]]
 END_S = 120

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.model.report import CheckName
-from pipeline.model.table import TableSpec
-from pipeline.operations.verify import run_verify
 from pipeline_tests.faults.proxy import Fate, Proxy, is_commit
 from pipeline_tests.loading import (
     Recorder,
@@ -30,6 +27,9 @@ from pipeline_tests.tables_of_modes import (
     sales,
     write_sales,
 )
+from rowledger.ledger.reports import CheckName
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec
 
 FIRST, SECOND = sales(range(30)), sales(range(20, 50), amount=5.0)
 BOTH = {APPENDED_KEYLESS.name: FIRST + SECOND, KEYLESS_SPOOLED.name: FIRST + SECOND, UPSERTED.name: FIRST[:20] + SECOND}

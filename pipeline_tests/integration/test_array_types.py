@@ -12,10 +12,10 @@ from uuid import UUID
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, Field
 
-from pipeline.contract.types import SmallInt, char, pg_enum, varchar
-from pipeline.model.table import DeadLetterBudget, TableSpec
-from pipeline.source.parquet import ParquetFiles
 from pipeline_tests.loading import fetch, load_one
+from rowledger.contract.types import SmallInt, char, pg_enum, varchar
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.table import DeadLetterBudget, TableSpec
 
 _TOLERANT = DeadLetterBudget(rows_max=100, share_max=1)
 

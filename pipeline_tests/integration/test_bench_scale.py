@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.scale.bench import Bench, WrongCount
 from benchmarks.scale.run import Job
-from pipeline.settings import child_environment
-from pipeline.source.nycflights import land_flights
+from pipeline.nycflights import land_flights
 from pipeline.tables.flights import FLIGHTS
 from pipeline_tests.loading import fetch_value
+from rowledger.settings import child_environment
 
 
 def test_questions_are_answered_with_figures_and_judged_targets_and_no_table_stays(

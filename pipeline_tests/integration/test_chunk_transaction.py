@@ -9,20 +9,20 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline.chunk_transaction import ChunkJob, PreparedChunk, SetAside, commit_chunk, prepare_chunk
-from pipeline.contract.check import Contract
-from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
-from pipeline.failpoints import FailpointError
-from pipeline.model.manifest import Manifest
-from pipeline.model.outcome import AlreadyCommitted, Committed
-from pipeline.model.source import Scope
-from pipeline.postgres.catalogue import Target, ensure_target
-from pipeline.postgres.ledger import insert_load, take_over_load
-from pipeline.postgres.session import Session, connect
-from pipeline.postgres.staging import create_staging
-from pipeline.settings import WriterSettings
 from pipeline_tests.loading import fetch, fetch_value, set_failpoints, wait_until
 from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, write_source
+from rowledger.chunk.transaction import ChunkJob, PreparedChunk, SetAside, commit_chunk, prepare_chunk
+from rowledger.contract.check import Contract
+from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
+from rowledger.failpoints import FailpointError
+from rowledger.ledger.loads import insert_load, take_over_load
+from rowledger.ledger.outcomes import AlreadyCommitted, Committed
+from rowledger.postgres.catalogue import Target, ensure_target
+from rowledger.postgres.session import Session, connect
+from rowledger.postgres.staging import create_staging
+from rowledger.settings import WriterSettings
+from rowledger.spec.manifest import Manifest
+from rowledger.spec.source import Scope
 
 _SETTINGS = WriterSettings(chunk_rows_max=100, batch_rows=32, lock_timeout_s=20)
 _CHUNK = "select state, written_rows, dead_lettered_rows, attempt from rowledger.chunk where chunk_no = 0"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.postgres.embedded import EmbeddedServer
+from rowledger.embedded.server import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
 BAD_URL = "mysql://user:s3cr3t@host/db"
@@ -135,7 +135,7 @@ def test_destroy_asks_first_and_then_deletes_all(rowledger: Run, home: Path) -> 
 
 def test_help_imports_nothing_heavy(home: Path) -> None:
     code = (
-        "import sys, pipeline.cli as c\n"
+        "import sys, rowledger.cli.main as c\n"
         "try: c.main(['--help'])\n"
         "except SystemExit: print(sorted({'pydantic', 'asyncpg', 'polars', 'dagster', 'psutil'} & set(sys.modules)))"
     )

@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
-from pipeline.errors import DatabaseUnavailable
-from pipeline.postgres import session
 from pipeline_tests.loading import fetch
+from rowledger.errors import DatabaseUnavailable
+from rowledger.postgres import session
 
 _SESSIONS = (
     "select pid, state, query from pg_stat_activity where application_name = 'rowledger given up' "

@@ -5,10 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch
-from pipeline.model.report import PartitionReport
-from pipeline.model.table import TableSpec, WriteMode
-from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one
 from pipeline_tests.tables_of_modes import (
     DAY,
@@ -22,6 +18,10 @@ from pipeline_tests.tables_of_modes import (
     parcels,
     write_parcels,
 )
+from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch
+from rowledger.ledger.reports import PartitionReport
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec, WriteMode
 
 _COLUMNS = "parcel_id integer, day date, label text, customer integer, inside integer, primary key (parcel_id, day)"
 _PLAIN = "create table depot.parcels ({})"
@@ -393,7 +393,7 @@ def test_rows_that_another_has_added_meanwhile_are_looked_for_again_and_set_asid
         if str(place) == "before_publish" and not _ids_in_thread(database):
             _in_thread(database, f"insert into depot.parcels values (4, '{DAY}')")
 
-    monkeypatch.setattr("pipeline.operations.publish.async_failpoint", reached)
+    monkeypatch.setattr("rowledger.publish.finish.async_failpoint", reached)
     report = load_one(database, PARCELS_APPENDED, tmp_path, DAY)
     assert report.error is None, report.error
     assert _ids(database) == list(range(9))

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import BaseModel, Field, model_validator
 
-from pipeline.model.table import DeadLetterBudget, TableSpec
-from pipeline.source.parquet import ParquetFiles
 from pipeline_tests.loading import fetch, load_one
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.table import DeadLetterBudget, TableSpec
 
 _SOURCE = ParquetFiles(path="{landing}/rows.parquet")
 _TOLERANT = DeadLetterBudget(rows_max=100, share_max=1)

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pipeline.contract.fingerprint import fingerprint_frame
-from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
-from pipeline.contract.target import as_frame_value
-from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.postgres.copy import EncodedRows, copy_rows, describe_format, encode_rows
-from pipeline.postgres.copy_text import text_rows
-from pipeline.postgres.queries import quote_identifier
+from rowledger.contract.fingerprint import fingerprint_frame
+from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.contract.target import as_frame_value
+from rowledger.postgres.copy import EncodedRows, copy_rows, describe_format, encode_rows
+from rowledger.postgres.copy_text import text_rows
+from rowledger.postgres.queries import quote_identifier
+from rowledger.spec.column import Column, ColumnType, TypeName
 
 TRICKY = st.sampled_from(
     ["", " ", "NULL", "null", r"\N", r"\.", "\\", "\n", "\r\n", "\t", '"', "{", "}", ",", "'", "a\\nb", "\x01", "é€😀"]

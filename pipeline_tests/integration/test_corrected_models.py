@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DeadLetterBudgetSpent, TargetMismatch
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one
 from pipeline_tests.tables_for_tests import CORRECTED_PARCELS, DAY, PARCELS, changed, parcels, write_source
+from rowledger.errors import DeadLetterBudgetSpent, TargetMismatch
 
 _ROWS = changed(parcels(50), {number: {"label": None} for number in range(30)})
 

@@ -11,16 +11,17 @@ import dagster as dg
 import pytest
 from pydantic import BaseModel
 
-from pipeline.contract.types import Integer
 from pipeline.definitions import defs
-from pipeline.defs import checks, resources
-from pipeline.defs.assets import table_asset
-from pipeline.defs.checks import VERIFY_CHECK, verify_check
-from pipeline.defs.jobs import jobs_and_schedule
-from pipeline.defs.metadata import load_failure
-from pipeline.defs.observer import LogObserver
-from pipeline.defs.resources import GuardedWriter, InvalidWriterConfig
-from pipeline.errors import (
+from pipeline.tables.flights import FLIGHTS
+from rowledger.contract.types import Integer
+from rowledger.dagster import checks, resources
+from rowledger.dagster.assets import table_asset
+from rowledger.dagster.checks import VERIFY_CHECK, verify_check
+from rowledger.dagster.jobs import jobs_and_schedule
+from rowledger.dagster.metadata import load_failure
+from rowledger.dagster.observer import LogObserver
+from rowledger.dagster.resources import GuardedWriter, InvalidWriterConfig
+from rowledger.errors import (
     DatabaseUnavailable,
     DeadLetterBudgetSpent,
     DiscrepancyFound,
@@ -28,13 +29,12 @@ from pipeline.errors import (
     RowledgerError,
     SourceError,
 )
-from pipeline.model.outcome import IncidentKind
-from pipeline.model.report import Check, CheckName, Incident, PartitionReport, Progress
-from pipeline.model.table import TableSpec
-from pipeline.operations.verify import PartitionVerification
-from pipeline.settings import WriterSettings
-from pipeline.source.parquet import ParquetFiles
-from pipeline.tables.flights import FLIGHTS
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.reports import Check, CheckName, Incident, PartitionReport, Progress
+from rowledger.publish.verify import PartitionVerification
+from rowledger.settings import WriterSettings
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.table import TableSpec
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
@@ -442,7 +442,7 @@ def test_a_log_that_takes_no_lines_holds_up_neither_the_load_nor_its_end(
             stuck.set()
             release.wait(30)
 
-    monkeypatch.setattr("pipeline.defs.observer.FLUSH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("rowledger.dagster.observer.FLUSH_TIMEOUT_S", 0.2)
     observer = LogObserver(Stuck())  # type: ignore[arg-type] # what a DagsterLogManager is when its server is away
     for number in range(10):
         observer.log(logging.INFO, f"line {number}")

@@ -7,14 +7,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipeline.defs import checks, resources
-from pipeline.defs.assets import table_asset
-from pipeline.defs.checks import verify_check
-from pipeline.defs.jobs import jobs_and_schedule
-from pipeline.defs.resources import GuardedWriter
-from pipeline.model.report import Check, CheckName, PartitionReport
-from pipeline.model.table import TableSpec
-from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import FAST, load, load_one, source_rows, table_rows
 from pipeline_tests.tables_of_modes import (
     BY_DAY_AND_REGION,
@@ -30,6 +22,14 @@ from pipeline_tests.tables_of_modes import (
     write_sales,
     write_ticks,
 )
+from rowledger.dagster import checks, resources
+from rowledger.dagster.assets import table_asset
+from rowledger.dagster.checks import verify_check
+from rowledger.dagster.jobs import jobs_and_schedule
+from rowledger.dagster.resources import GuardedWriter
+from rowledger.ledger.reports import Check, CheckName, PartitionReport
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),

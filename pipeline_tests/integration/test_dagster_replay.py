@@ -12,22 +12,22 @@ from dagster._core.execution.plan.objects import UserFailureData
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
-from pipeline.cli import cli
-from pipeline.commands import dead_letters as dead_letter_commands
 from pipeline.definitions import defs as own_defs
-from pipeline.defs import replay as replay_defs
-from pipeline.defs.checks import VERIFY_CHECK, verify_check
-from pipeline.defs.replay import ReplayConfig, replay_job_and_sensor
-from pipeline.defs.resources import GuardedWriter
-from pipeline.errors import DatabaseUnavailable, SpecError
-from pipeline.model.dead_letters import LetterSelection
-from pipeline.model.letter import Stage
-from pipeline.model.report import CheckName
-from pipeline.model.states import LetterState
-from pipeline.operations.dead_letters import decide
 from pipeline_tests.loading import FAST, fetch, fetch_value, load_one
 from pipeline_tests.replaying import ACTOR, edit, states
 from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, write_source
+from rowledger.cli import dead_letters as dead_letter_commands
+from rowledger.cli.main import cli
+from rowledger.contract.dead_letter import Stage
+from rowledger.dagster import replay as replay_defs
+from rowledger.dagster.checks import VERIFY_CHECK, verify_check
+from rowledger.dagster.replay import ReplayConfig, replay_job_and_sensor
+from rowledger.dagster.resources import GuardedWriter
+from rowledger.dead_letters.changes import decide
+from rowledger.errors import DatabaseUnavailable, SpecError
+from rowledger.ledger.dead_letter_outcomes import LetterSelection
+from rowledger.ledger.reports import CheckName
+from rowledger.ledger.states import LetterState
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
@@ -49,7 +49,7 @@ def definitions(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     write_source(tmp_path, "events", DAY, changed(events(20), {n: {"event_id": -n} for n in (3, 7, 9)}))
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     monkeypatch.setattr(replay_defs, "target_url", lambda: database)
-    monkeypatch.setattr("pipeline.defs.checks.target_url", lambda: database)
+    monkeypatch.setattr("rowledger.dagster.checks.target_url", lambda: database)
     own = dg.Definitions(asset_checks=[verify_check(EVENTS)], resources={"writer": GuardedWriter(**FAST)})
     return dg.Definitions.merge(own, replay_job_and_sensor(EVENTS))
 

@@ -216,7 +216,7 @@ def _everything_is_gone(installation: Installation, processes: list[psutil.Proce
 
 def _workers(parent: int) -> list[psutil.Process]:
     children = psutil.Process(parent).children(recursive=True)
-    return [child for child in children if "pipeline.workers.process" in child.cmdline()]
+    return [child for child in children if "rowledger.workers.process" in child.cmdline()]
 
 
 def _assert_a_rerun_resumes(installation: Installation) -> None:
@@ -269,7 +269,7 @@ def test_a_step_that_loses_its_run_worker_cancels_itself(installation: Installat
     )
     wait_until(lambda: installation.query(_AT_WORK) or None)
     below = psutil.Process(run_worker.pid).children(recursive=True)
-    assert [child for child in below if "pipeline.workers.process" in child.cmdline()]
+    assert [child for child in below if "rowledger.workers.process" in child.cmdline()]
     started = time.monotonic()
     run_worker.kill()
     run_worker.wait(30)

@@ -7,11 +7,11 @@ import dagster as dg
 import pytest
 from dagster._core.events import StepMaterializationData
 
-from pipeline.defs import storage as storage_module
-from pipeline.defs.storage import RowledgerStorage
-from pipeline.settings import settings
 from pipeline_tests.loading import fetch_value
 from pipeline_tests.server_traps import standby_asked_for
+from rowledger.dagster import storage as storage_module
+from rowledger.dagster.storage import RowledgerStorage
+from rowledger.settings import settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `owners`")
 

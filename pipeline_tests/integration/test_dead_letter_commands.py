@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.cli import cli
-from pipeline.commands import dead_letters
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one
 from pipeline_tests.replaying import SECRET_EVENTS, assert_verified, states
 from pipeline_tests.tables_for_tests import (
@@ -22,6 +20,8 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.cli import dead_letters
+from rowledger.cli.main import cli
 
 ROWS = changed(
     events(20),

@@ -5,9 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DeadLetterBudgetSpent
-from pipeline.model.dead_letters import LetterSelection
-from pipeline.operations.dead_letters import list_letters
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load, load_one, make_sour_table, set_failpoints
 from pipeline_tests.tables_for_tests import (
     DAY,
@@ -24,6 +21,9 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.dead_letters.changes import list_letters
+from rowledger.errors import DeadLetterBudgetSpent
+from rowledger.ledger.dead_letter_outcomes import LetterSelection
 
 
 def _letters(database: str) -> list[dict[str, object]]:
@@ -282,7 +282,7 @@ def test_a_run_that_dies_behind_a_spent_budget_does_not_block_the_next(
         raise ConnectionResetError("the run died here")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.operations.partition_load.reject_load", die)
+        patch.setattr("rowledger.load.partition_load.reject_load", die)
         load_one(database, STRICT_READINGS, tmp_path, "all")
     assert fetch_value(database, "select state from rowledger.load") == "loading"
     rerun = load_one(database, STRICT_READINGS, tmp_path, "all")

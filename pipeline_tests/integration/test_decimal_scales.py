@@ -7,11 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.model.partition import Partition
 from pipeline_tests import elsewhere_for_tests
 from pipeline_tests.elsewhere_for_tests import APPENDED_PRICES, PRICED
 from pipeline_tests.loading import assert_nothing_left_over, fetch, load_one
 from pipeline_tests.replaying import assert_verified, edit, replay, results
+from rowledger.spec.partition import Partition
 
 _SHOWN = "select amount::text, amounts::text, document::text from priced order by n"
 

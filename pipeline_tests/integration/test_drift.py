@@ -5,11 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import SourceError
-from pipeline.model.table import Drift, TableSpec
-from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import assert_nothing_left_over, fetch, fetch_value, load, load_one
 from pipeline_tests.tables_for_tests import DAY, DRIFTING, NEXT_DAY, PLANNED_DRIFT, Row, parcels
+from rowledger.errors import SourceError
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import Drift, TableSpec
 
 _BOTH = pytest.mark.parametrize("specs", [PLANNED_DRIFT, DRIFTING], ids=["planned", "as it comes"])
 

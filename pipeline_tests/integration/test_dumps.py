@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from pipeline.model.partition import Partition
-from pipeline.model.source import FAULT, Scope
-from pipeline.source.csv import CsvFiles
+from rowledger.sources.csv import CsvFiles
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import FAULT, Scope
 
 DUMP: dict[str, Any] = {"delimiter": "\t", "quote": None, "escape": "\\", "nulls": ("\\N",), "header": False}
 TEXTS = [

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DiscrepancyFound, RowledgerError
-from pipeline.model.manifest import Manifest
-from pipeline.model.source import Scope
-from pipeline.operations.forget import run_forget
-from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import edited_loads, fetch, fetch_value, load_one, table_rows
 from pipeline_tests.replaying import replay
 from pipeline_tests.tables_of_modes import APPENDED, DAY, REPLACED, UPSERTED, sales, write_sales
+from rowledger.errors import DiscrepancyFound, RowledgerError
+from rowledger.publish.forget import run_forget
+from rowledger.publish.verify import run_verify
+from rowledger.spec.manifest import Manifest
+from rowledger.spec.source import Scope
 
 OTHER = sales(range(100, 250))
 EDITS = {

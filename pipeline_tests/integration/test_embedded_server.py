@@ -18,14 +18,14 @@ import asyncpg
 import psutil
 import pytest
 
-from pipeline.errors import EmbeddedServerError
-from pipeline.postgres import embedded_host
-from pipeline.postgres.embedded import EmbeddedServer
+from rowledger.embedded import host as embedded_host
+from rowledger.embedded.server import EmbeddedServer
+from rowledger.errors import EmbeddedServerError
 
 ROOT = Path(__file__).parents[2]
 START = """
 import pathlib, sys
-from pipeline.postgres.embedded import EmbeddedServer
+from rowledger.embedded.server import EmbeddedServer
 print(EmbeddedServer(pathlib.Path(sys.argv[1])).ensure_running(), flush=True)
 """
 
@@ -339,7 +339,7 @@ def test_destroy_leaves_nothing_but_the_lock(home: Path) -> None:
 # What is imported lies where that user may not look.
 AS_A_USER_WITHOUT_A_NAME = """
 import encodings.idna, os, pathlib, pwd, sys
-from pipeline.postgres.embedded import EmbeddedServer
+from rowledger.embedded.server import EmbeddedServer
 uid = int(sys.argv[2])
 os.setgroups([])
 os.setgid(uid)

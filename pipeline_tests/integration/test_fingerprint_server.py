@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.contract.fingerprint import Fingerprint, fingerprint_frame
-from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
-from pipeline.model.column import Column, ColumnType, TypeName
+from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
+from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.spec.column import Column, ColumnType, TypeName
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40) | st.integers(0, 200).map(
     lambda n: "é€"[n % 2] * n

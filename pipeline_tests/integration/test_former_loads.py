@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DiscrepancyFound
-from pipeline.model.table import TableSpec
-from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import edited_loads, fetch, fetch_value, load_one, set_failpoints
 from pipeline_tests.tables_for_tests import APPENDED_EVENTS, DAY, EVENTS, UPSERTED_EVENTS, Row, events, write_source
 from pipeline_tests.tables_of_modes import DAY as DAY_OF_SALES
 from pipeline_tests.tables_of_modes import KEYLESS_SPOOLED, sales, write_sales
+from rowledger.errors import DiscrepancyFound
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec
 
 LONG = "é" * 50_000
 SUMS = 'select count({0}), sum(hashtext({0} collate "C")) from {1}'

@@ -8,14 +8,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from pipeline.errors import DatabaseUnavailable, LedgerMismatch, LedgerMissing, MissingPrivilege
-from pipeline.operations.status import read_status
-from pipeline.operations.verify import run_verify
-from pipeline.postgres.ledger_reader import ledger_reader
-from pipeline.settings import WriterSettings
 from pipeline_tests.loading import fetch, fetch_value, load_one
 from pipeline_tests.roles import Role, execute, new_role
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.errors import DatabaseUnavailable, LedgerMismatch, LedgerMissing, MissingPrivilege
+from rowledger.ledger.reader import ledger_reader
+from rowledger.ledger.table_status import read_status
+from rowledger.publish.verify import run_verify
+from rowledger.settings import WriterSettings
 
 
 @pytest.fixture

@@ -5,10 +5,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.errors import SourceError, UnknownPartition, UnsupportedServer
-from pipeline.model.report import CheckName
-from pipeline.model.status import AttemptState
-from pipeline.operations.status import read_status
 from pipeline_tests.loading import (
     Recorder,
     assert_accounted,
@@ -35,6 +31,10 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.errors import SourceError, UnknownPartition, UnsupportedServer
+from rowledger.ledger.reports import CheckName
+from rowledger.ledger.status import AttemptState
+from rowledger.ledger.table_status import read_status
 
 _CHUNKS = "select chunk_no, attempt, worker_pid, committed_at, state from rowledger.chunk where load_id = $1 order by 1"
 

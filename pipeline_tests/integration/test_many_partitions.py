@@ -8,12 +8,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline.failpoints import Place
-from pipeline.model.table import TableSpec
-from pipeline.operations import publish, verify
-from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import fetch, load, load_one
 from pipeline_tests.tables_of_modes import APPENDED, DAY, REPLACED, UPSERTED, sales, write_sales
+from rowledger.failpoints import Place
+from rowledger.publish import finish as publish
+from rowledger.publish import verify
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec
 
 _PARTITIONS = 60
 _LOCKS = (

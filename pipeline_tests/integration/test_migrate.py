@@ -12,18 +12,18 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import cli
-from pipeline.errors import LedgerBusy, LedgerMismatch, MissingPrivilege, NothingRecorded
-from pipeline.operations.migrate import run_migrate
-from pipeline.operations.status import read_status
-from pipeline.operations.verify import run_verify
-from pipeline.postgres.embedded import EmbeddedServer
-from pipeline.postgres.ledger_script import ledger_script
-from pipeline.postgres.migrate import ensure_ledger
-from pipeline.postgres.queries import migrations
 from pipeline_tests.loading import edited_loads, fetch, fetch_value, load_one
 from pipeline_tests.roles import Role, new_role
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.cli.main import cli
+from rowledger.embedded.server import EmbeddedServer
+from rowledger.errors import LedgerBusy, LedgerMismatch, MissingPrivilege, NothingRecorded
+from rowledger.ledger.migrations import ensure_ledger
+from rowledger.ledger.script import ledger_script
+from rowledger.ledger.table_status import read_status
+from rowledger.ledger.upgrade import run_migrate
+from rowledger.postgres.queries import migrations
+from rowledger.publish.verify import run_verify
 
 NEWEST = migrations()[-1].version
 RUN = "rowledger control of " + "a" * 32

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from pipeline.errors import SourceError
-from pipeline.model.partition import Partition
-from pipeline.model.source import Scope
-from pipeline.source.arrow_ipc import ArrowFiles
-from pipeline.source.csv import CsvFiles
-from pipeline.source.files import FileSource
-from pipeline.source.parquet import ParquetFiles
 from pipeline_tests.elsewhere_for_tests import STORED
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one, wait_until
+from rowledger.errors import SourceError
+from rowledger.sources.arrow_ipc import ArrowFiles
+from rowledger.sources.csv import CsvFiles
+from rowledger.sources.files import FileSource
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import Scope
 
 _SECRET = "a-secret-of-the-store"
 _STARTED = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")

@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.model.table import TableSpec, WriteMode
-from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import assert_nothing_left_over, fetch, load_one
 from pipeline_tests.tables_of_shapes import LONG, LONG_TEXT, WIDE, WIDE_NAMES
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec, WriteMode
 
 _WHOLE = "all"
 _PATIENT = {"stall_timeout_s": 300.0}

@@ -6,15 +6,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.errors import MissingPrivilege, UnsupportedServer
-from pipeline.model.table import TableSpec
-from pipeline.operations.status import read_status
-from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import assert_nothing_left_over, fetch, fetch_value, load_one, source_rows, table_rows
 from pipeline_tests.roles import Role, execute, new_role
 from pipeline_tests.tables_for_tests import PARCELS as OWN_PARCELS
 from pipeline_tests.tables_for_tests import parcels, write_source
 from pipeline_tests.tables_of_modes import APPENDED, DAY, PATHS, REPLACED, UPSERTED, sales, write_sales
+from rowledger.errors import MissingPrivilege, UnsupportedServer
+from rowledger.ledger.table_status import read_status
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec
 
 COLUMNS = "day date not null, region text not null, sale_id integer not null, amount double precision"
 FIRST, SECOND = sales(range(30)), sales(range(20, 50), amount=5.0)

@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import SourceError
-from pipeline.model.partition import Partition
 from pipeline_tests import elsewhere_for_tests
 from pipeline_tests.elsewhere_for_tests import GENERATED
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one
+from rowledger.errors import SourceError
+from rowledger.spec.partition import Partition
 
 
 @pytest.fixture(autouse=True)

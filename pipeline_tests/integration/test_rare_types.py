@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, Field, IPvAnyAddress
 
-from pipeline.contract.types import Integer, char, pg_enum, pg_type
-from pipeline.model.table import DeadLetterBudget, TableSpec
-from pipeline.postgres.queries import quote_identifier
-from pipeline.source.parquet import ParquetFiles
 from pipeline_tests.loading import fetch, load_one
+from rowledger.contract.types import Integer, char, pg_enum, pg_type
+from rowledger.postgres.queries import quote_identifier
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.table import DeadLetterBudget, TableSpec
 
 _TOLERANT = DeadLetterBudget(rows_max=100, share_max=1)
 

@@ -9,12 +9,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline.errors import PartitionBusy
-from pipeline.model.report import PartitionReport
-from pipeline.model.table import TableSpec
-from pipeline.operations import verify
-from pipeline.operations.verify import run_verify
-from pipeline.postgres.ledger import ChunkTotals
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load, load_one, wait_until
 from pipeline_tests.server_traps import execute, session
 from pipeline_tests.tables_for_tests import (
@@ -30,6 +24,12 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.errors import PartitionBusy
+from rowledger.ledger.loads import ChunkTotals
+from rowledger.ledger.reports import PartitionReport
+from rowledger.publish import verify
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec
 
 
 def _watch(database: str, statement: str, stop: threading.Event) -> collections.Counter[tuple[object, ...]]:

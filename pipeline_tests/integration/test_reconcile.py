@@ -10,16 +10,6 @@ import asyncpg
 import psycopg2.errors
 import pytest
 
-from pipeline.chunk_transaction import ChunkJob
-from pipeline.contract.check import Contract
-from pipeline.errors import DiscrepancyFound, NothingPublished
-from pipeline.failpoints import Place
-from pipeline.model.outcome import ChunkOutcome, Committed
-from pipeline.model.report import CheckName
-from pipeline.model.table import TableSpec
-from pipeline.operations.reconcile import Measured, measure_relation
-from pipeline.operations.verify import run_verify
-from pipeline.workers.supervisor import Supervisor
 from pipeline_tests.loading import (
     Recorder,
     assert_accounted,
@@ -43,6 +33,16 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.chunk.transaction import ChunkJob
+from rowledger.contract.check import Contract
+from rowledger.errors import DiscrepancyFound, NothingPublished
+from rowledger.failpoints import Place
+from rowledger.ledger.outcomes import ChunkOutcome, Committed
+from rowledger.ledger.reports import CheckName
+from rowledger.publish.reconcile import Measured, measure_relation
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec
+from rowledger.workers.supervisor import Supervisor
 
 Hook = Callable[[dict[str, Callable[[], object]]], None]
 
@@ -59,7 +59,7 @@ def before_reconcile(monkeypatch: pytest.MonkeyPatch) -> Hook:
                 with ThreadPoolExecutor(1) as thread:  # we are called inside an event loop, the action wants its own
                     thread.submit(pending.pop(partition)).result()
 
-        monkeypatch.setattr("pipeline.operations.publish.async_failpoint", reached)
+        monkeypatch.setattr("rowledger.publish.finish.async_failpoint", reached)
 
     return arrange
 
@@ -204,7 +204,7 @@ def test_what_was_judged_cannot_be_changed_before_it_is_published(
             with ThreadPoolExecutor(1) as thread:
                 thread.submit(tamper).result()
 
-    monkeypatch.setattr("pipeline.operations.publish.async_failpoint", reached)
+    monkeypatch.setattr("rowledger.publish.finish.async_failpoint", reached)
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert len(refusals) == 2
     assert_accounted(database, EVENTS, rows)
@@ -397,7 +397,7 @@ def test_chunks_that_crashes_undo_are_written_again_as_long_as_there_are_fewer_e
             with ThreadPoolExecutor(1) as thread:
                 thread.submit(crash).result()
 
-    monkeypatch.setattr("pipeline.operations.publish.async_failpoint", reached)
+    monkeypatch.setattr("rowledger.publish.finish.async_failpoint", reached)
 
     report = load_one(database, spec, tmp_path, DAY, chunk_rows_max=20)
 

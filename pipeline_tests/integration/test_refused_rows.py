@@ -10,12 +10,6 @@ import asyncpg
 import psycopg2
 import pytest
 
-from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch
-from pipeline.failpoints import Place
-from pipeline.model.report import PartitionReport
-from pipeline.model.table import TableSpec, WriteMode
-from pipeline.operations import publish
-from pipeline.operations.verify import run_verify
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one
 from pipeline_tests.tables_of_modes import (
     DAY,
@@ -28,6 +22,12 @@ from pipeline_tests.tables_of_modes import (
     write_parcels,
     write_tags,
 )
+from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch
+from rowledger.failpoints import Place
+from rowledger.ledger.reports import PartitionReport
+from rowledger.publish import finish as publish
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec, WriteMode
 
 _PLAIN = "create table depot.parcels ({})"
 _BY_RANGE = "create table depot.parcels ({}) partition by range (day)"

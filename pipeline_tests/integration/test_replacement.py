@@ -7,15 +7,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.model.division import Partition
-from pipeline.model.partition import StaticPartitions
-from pipeline.model.table import QualifiedName
-from pipeline.postgres.catalogue import Target
-from pipeline.postgres.chunk_ledger import LoadHandle
-from pipeline.postgres.publication import publish_by_attach, publish_by_swap
-from pipeline.postgres.replacement import read_attach_obstacle, read_swap_obstacle
-from pipeline.postgres.staging import add_key, create_staging
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
 from pipeline_tests.tables_for_tests import (
     DAY,
@@ -24,6 +15,15 @@ from pipeline_tests.tables_for_tests import (
     parcels,
     write_source,
 )
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.publication import publish_by_attach, publish_by_swap
+from rowledger.postgres.replacement import read_attach_obstacle, read_swap_obstacle
+from rowledger.postgres.staging import add_key, create_staging
+from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec.division import Partition
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.partition import StaticPartitions
+from rowledger.spec.table import QualifiedName
 
 _PLACE = Column("place", ColumnType(TypeName.INTEGER), nullable=False)
 _LABEL = Column("label", ColumnType(TypeName.TEXT), nullable=True)

@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import NothingRecorded, PoolBroken, TargetMismatch
-from pipeline.model.dead_letters import LetterResult
-from pipeline.model.letter import Stage
-from pipeline.model.states import LetterState
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one, set_failpoints
 from pipeline_tests.replaying import ACTOR, STRICT_PARCELS, assert_verified, edit, replay, results, states
 from pipeline_tests.tables_for_tests import (
@@ -31,6 +27,10 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.contract.dead_letter import Stage
+from rowledger.errors import NothingRecorded, PoolBroken, TargetMismatch
+from rowledger.ledger.dead_letter_outcomes import LetterResult
+from rowledger.ledger.states import LetterState
 
 _COUNTS = (
     "select sum(enqueued_rows)::int, sum(added_rows)::int, sum(written_rows)::int, sum(dead_lettered_rows)::int, "

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.model.dead_letters import LetterResult
-from pipeline.model.table import TableSpec
 from pipeline_tests.loading import fetch, fetch_value, load_one
 from pipeline_tests.replaying import assert_verified, edit, replay, results
 from pipeline_tests.tables_for_tests import changed
@@ -27,6 +25,8 @@ from pipeline_tests.tables_of_modes import (
     sales,
     write_sales,
 )
+from rowledger.ledger.dead_letter_outcomes import LetterResult
+from rowledger.spec.table import TableSpec
 
 _REFUSED = {n: {"sale_id": 2**40} for n in (3, 4, 5)}
 _NUMBERED = (

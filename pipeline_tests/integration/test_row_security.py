@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.errors import MissingPrivilege
-from pipeline.model.table import TableSpec
-from pipeline.operations.forget import run_forget
-from pipeline.operations.verify import run_verify
 from pipeline_tests.integration.test_session_settings import execute
 from pipeline_tests.loading import fetch_value, load, load_one
 from pipeline_tests.replaying import replay
 from pipeline_tests.tables_for_tests import APPENDED_PARCELS, DAY, NEXT_DAY, PARCELS, changed, parcels, write_source
+from rowledger.errors import MissingPrivilege
+from rowledger.publish.forget import run_forget
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec
 
 HIDE = (
     "alter table depot.parcels enable row level security",

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from pipeline.errors import UnsupportedServer
-from pipeline.operations.forget import run_forget
-from pipeline.operations.verify import run_verify
-from pipeline.postgres.session import connect
-from pipeline.postgres.session_settings import WANTED
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load, load_one, source_rows, table_rows
 from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY, PARCELS, events, parcels, write_source
+from rowledger.errors import UnsupportedServer
+from rowledger.postgres.session import connect
+from rowledger.postgres.session_settings import WANTED
+from rowledger.publish.forget import run_forget
+from rowledger.publish.verify import run_verify
 
 HOSTILE = {
     "standard_conforming_strings": "off",

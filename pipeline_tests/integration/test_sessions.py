@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from pipeline.postgres.queries import query
-from pipeline.postgres.session import SessionIdentity, connect
 from pipeline_tests.loading import fetch, wait_until
+from rowledger.postgres.queries import query
+from rowledger.postgres.session import SessionIdentity, connect
 
 
 def test_a_backend_that_got_a_dead_one_s_pid_is_left_alone(database: str) -> None:

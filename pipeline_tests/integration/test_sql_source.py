@@ -18,13 +18,13 @@ import polars as pl
 import pytest
 from pydantic import BaseModel
 
-from pipeline.contract.check import Contract
-from pipeline.errors import SourceError
-from pipeline.model.partition import DailyPartitions, Partition
-from pipeline.model.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, UUID, Scope
-from pipeline.source.sql import SqlQuery
 from pipeline_tests.elsewhere_for_tests import QUERIED, SAMPLED
 from pipeline_tests.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one, wait_until
+from rowledger.contract.check import Contract
+from rowledger.errors import SourceError
+from rowledger.sources.sql import SqlQuery
+from rowledger.spec.partition import DailyPartitions, Partition
+from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, UUID, Scope
 
 WHOLE = Partition(key="all")
 DAY = DailyPartitions(column="at", start=date(2024, 3, 1), end=date(2024, 3, 31), timezone="Europe/Berlin").partition(

@@ -8,15 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.cli import cli
-from pipeline.commands import dead_letters, status, verify
-from pipeline.errors import DeadLetterBudgetSpent, SourceError, SpecError
-from pipeline.model.dead_letters import LetterSelection
-from pipeline.model.status import AttemptState
-from pipeline.model.table import TableSpec
-from pipeline.operations.dead_letters import list_letters
-from pipeline.operations.refusals import letters_command
-from pipeline.operations.status import read_status
 from pipeline.tables import BrokenTable, Tables
 from pipeline_tests.loading import Recorder, fetch, fetch_value, load, load_one, set_failpoints
 from pipeline_tests.tables_for_tests import (
@@ -32,6 +23,15 @@ from pipeline_tests.tables_for_tests import (
     write_source,
 )
 from pipeline_tests.tables_of_modes import APPENDED, sales, write_sales
+from rowledger.cli import dead_letters, status, verify
+from rowledger.cli.main import cli
+from rowledger.dead_letters.changes import list_letters
+from rowledger.errors import DeadLetterBudgetSpent, SourceError, SpecError
+from rowledger.ledger.dead_letter_outcomes import LetterSelection
+from rowledger.ledger.status import AttemptState
+from rowledger.ledger.table_status import read_status
+from rowledger.load.refusals import letters_command
+from rowledger.spec.table import TableSpec
 
 Run = Callable[..., Result]
 

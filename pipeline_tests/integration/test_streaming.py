@@ -6,10 +6,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import DeadLetterBudgetSpent, DiscrepancyFound, SourceError
-from pipeline.model.report import PartitionReport
-from pipeline.operations.partition_load import PartitionLoad
-from pipeline.settings import settings
 from pipeline_tests import run_for_tests
 from pipeline_tests.loading import (
     assert_accounted,
@@ -20,6 +16,10 @@ from pipeline_tests.loading import (
     wait_until,
 )
 from pipeline_tests.tables_for_tests import DAY, SCHEMAS, TRICKLE, Row, changed, events
+from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound, SourceError
+from rowledger.ledger.reports import PartitionReport
+from rowledger.load.partition_load import PartitionLoad
+from rowledger.settings import settings
 
 _COMMITTED = "select count(*) from rowledger.chunk where state = 'committed'"
 

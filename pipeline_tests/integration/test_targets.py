@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import TargetMismatch
 from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load, load_one
 from pipeline_tests.tables_for_tests import (
     CHUNKS,
@@ -22,6 +21,7 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.errors import TargetMismatch
 
 _OTHER_DAY = "2024-02-28"
 

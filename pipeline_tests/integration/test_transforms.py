@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ChunkFailed, DeadLetterBudgetSpent
 from pipeline_tests.loading import Recorder, fetch, fetch_value, load_one
 from pipeline_tests.tables_for_tests import (
     HALVED_READINGS,
@@ -13,6 +12,7 @@ from pipeline_tests.tables_for_tests import (
     Row,
     write_source,
 )
+from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent
 
 _LETTERS = (
     "select row_no, part, stage, reason, payload::text as payload, payload_of, traceback "

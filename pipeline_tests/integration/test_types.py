@@ -10,10 +10,10 @@ from uuid import UUID
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, Field
 
-from pipeline.contract.types import BigInt, Integer, Real, SmallInt, varchar
-from pipeline.model.table import TableSpec
-from pipeline.source.parquet import ParquetFiles
 from pipeline_tests.loading import fetch, load_one
+from rowledger.contract.types import BigInt, Integer, Real, SmallInt, varchar
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.table import TableSpec
 
 
 class Colour(Enum):

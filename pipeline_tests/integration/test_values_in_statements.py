@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import TargetMismatch
-from pipeline.operations.verify import run_verify
-from pipeline.postgres.queries import quote_literal
 from pipeline_tests.integration.test_session_settings import execute, hostile_settings
 from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one
 from pipeline_tests.tables_of_modes import ANY_KEY, sales, write_sales
+from rowledger.errors import TargetMismatch
+from rowledger.postgres.queries import quote_literal
+from rowledger.publish.verify import run_verify
 
 INJECTION = r"\')); delete from public.any_key where region = $$other$$; --"
 KEYS = [INJECTION, "it's \\", "$$ $1 %s %(a)s {} {0}", '"Ünïcödé" 漢字 🙂', "k" * 1_000]

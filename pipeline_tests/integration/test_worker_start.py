@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import WriterSettings, child_environment
-from pipeline.source.cuts import FilePart
-from pipeline.source.files import SourceFile
-from pipeline.source.parquet import ParquetFiles
-from pipeline.workers import handle
-from pipeline.workers.messages import Hello, Stop, encode
 from pipeline_tests.loading import assert_accounted, load_one, wait_until, worker_pids
 from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from rowledger.settings import WriterSettings, child_environment
+from rowledger.sources.chunking import FilePart
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.sources.source_file import SourceFile
+from rowledger.workers import handle
+from rowledger.workers.messages import Hello, Stop, encode
 
 _SPEC = """
 import atexit, gc
@@ -26,28 +26,28 @@ atexit.register(lambda: print("collects garbage" if gc.isenabled() else "lets ga
 _NOT_FOR_A_CLEAN_CHUNK = {
     "dagster",
     "filelock",
-    "pipeline.contract.cells",
-    "pipeline.contract.explain",
-    "pipeline.contract.nested",
-    "pipeline.contract.networks",
-    "pipeline.contract.payloads",
-    "pipeline.contract.rows",
-    "pipeline.contract.signature",
-    "pipeline.contract.suspects",
-    "pipeline.installation",
-    "pipeline.model.dead_letters",
-    "pipeline.model.partition",
-    "pipeline.model.report",
-    "pipeline.postgres.catalogue",
-    "pipeline.postgres.dead_letters",
-    "pipeline.postgres.embedded",
-    "pipeline.postgres.ledger",
-    "pipeline.preparation.letters",
-    "pipeline.preparation.transform",
-    "pipeline.replay_transaction",
-    "pipeline.source.arrow",
-    "pipeline.source.canonical",
-    "pipeline.source.rows_digest",
+    "rowledger.contract.cells",
+    "rowledger.contract.explain",
+    "rowledger.contract.nested",
+    "rowledger.contract.networks",
+    "rowledger.contract.payloads",
+    "rowledger.contract.rows",
+    "rowledger.contract.signature",
+    "rowledger.contract.suspects",
+    "rowledger.installation",
+    "rowledger.ledger.dead_letter_outcomes",
+    "rowledger.spec.partition",
+    "rowledger.ledger.reports",
+    "rowledger.postgres.catalogue",
+    "rowledger.ledger.dead_letters",
+    "rowledger.embedded.server",
+    "rowledger.ledger.loads",
+    "rowledger.chunk.letters",
+    "rowledger.chunk.transform",
+    "rowledger.chunk.replay_transaction",
+    "rowledger.sources.arrow",
+    "rowledger.sources.canonical",
+    "rowledger.sources.rows_digest",
     "pyarrow.compute",
     "pyarrow.parquet",
     "pydantic_settings",
@@ -76,11 +76,11 @@ def test_workers_come_up_while_the_run_still_plans(
 
 @pytest.mark.parametrize("source", ["parquet", "arrow_ipc", "csv", "ndjson", "python", "sql"])
 def test_a_worker_imports_nothing_that_a_clean_chunk_does_not_need(source: str) -> None:
-    code = f"import sys, pipeline.workers.process, pipeline.source.{source}; print(*sys.modules)"
+    code = f"import sys, rowledger.workers.process, rowledger.sources.{source}; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True, check=True
     )
-    excused = {"pipeline.source.arrow"} if source == "arrow_ipc" else set()
+    excused = {"rowledger.sources.arrow"} if source == "arrow_ipc" else set()
     assert set(found.stdout.split()) & _NOT_FOR_A_CLEAN_CHUNK == excused
 
 
@@ -96,7 +96,7 @@ def test_a_worker_collects_garbage_again_once_it_is_up_and_ends_as_a_process_doe
     with ours, theirs:
         ours.sendall(encode(hello) + encode(Stop()))
         ended = subprocess.run(
-            [sys.executable, "-m", "pipeline.workers.process", str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-m", "rowledger.workers.process", str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             env=child_environment(PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, sys.path)])),
             capture_output=True,

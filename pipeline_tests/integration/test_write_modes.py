@@ -9,20 +9,6 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from pipeline.cli import cli
-from pipeline.commands import verify
-from pipeline.errors import DiscrepancyFound, SpecError, TargetMismatch
-from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.model.dead_letters import LetterResult
-from pipeline.model.letter import Stage
-from pipeline.model.partition import StaticPartitions
-from pipeline.model.report import CheckName, PartitionReport
-from pipeline.model.table import QualifiedName, TableSpec, WriteMode
-from pipeline.operations.verify import run_verify
-from pipeline.postgres.catalogue import Target
-from pipeline.postgres.chunk_ledger import LoadHandle
-from pipeline.postgres.publication import publish_by_attach
-from pipeline.postgres.staging import create_staging
 from pipeline_tests.loading import (
     Recorder,
     assert_nothing_left_over,
@@ -53,6 +39,20 @@ from pipeline_tests.tables_of_modes import (
     sales,
     write_sales,
 )
+from rowledger.cli import verify
+from rowledger.cli.main import cli
+from rowledger.contract.dead_letter import Stage
+from rowledger.errors import DiscrepancyFound, SpecError, TargetMismatch
+from rowledger.ledger.dead_letter_outcomes import LetterResult
+from rowledger.ledger.reports import CheckName, PartitionReport
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.publication import publish_by_attach
+from rowledger.postgres.staging import create_staging
+from rowledger.publish.verify import run_verify
+from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.partition import StaticPartitions
+from rowledger.spec.table import QualifiedName, TableSpec, WriteMode
 
 FIRST = sales(range(30))
 SECOND = sales(range(20, 50), amount=5.0)

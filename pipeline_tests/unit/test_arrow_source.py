@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import SourceError
-from pipeline.model.manifest import Manifest
-from pipeline.model.partition import Partition
-from pipeline.model.source import Scope
-from pipeline.source.arrow_ipc import ArrowFiles
+from rowledger.errors import SourceError
+from rowledger.sources.arrow_ipc import ArrowFiles
+from rowledger.spec.manifest import Manifest
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import Scope
 
 SOURCE = ArrowFiles(path="{landing}/{partition_key}.arrow")
 DAY = Partition(key="2024-03-01")

@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.commands.status import attempt_lines, print_balance
-from pipeline.model.status import Attempt, AttemptState, PartitionStatus, PublishedRows
+from rowledger.cli.status import attempt_lines, print_balance
+from rowledger.ledger.status import Attempt, AttemptState, PartitionStatus, PublishedRows
 
 
 def _row(state: AttemptState, published_at: datetime, table: str = "flights") -> PartitionStatus:

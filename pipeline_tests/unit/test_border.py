@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.border import arrow_table, frame_type, polars_series, python_series
-from pipeline.errors import SourceError, ValuesAltered
-from pipeline.model.partition import Partition
-from pipeline.model.source import FAULT, LINE, Scope
-from pipeline.source.arrow import frame_of
-from pipeline.source.arrow_ipc import ArrowFiles
-from pipeline.source.plain import json_text
-from pipeline.source.python import PythonRows
+from rowledger.contract.border import arrow_table, frame_type, polars_series, python_series
+from rowledger.errors import SourceError, ValuesAltered
+from rowledger.sources.arrow import frame_of
+from rowledger.sources.arrow_ipc import ArrowFiles
+from rowledger.sources.plain import json_text
+from rowledger.sources.python import PythonRows
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import FAULT, LINE, Scope
 
 _Array = Any
 

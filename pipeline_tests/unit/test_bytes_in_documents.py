@@ -12,18 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel, model_validator
 
-from pipeline.contract.check import Checked, Contract
-from pipeline.contract.payloads import frame_of_payloads, row_payloads
-from pipeline.contract.types import SqlType
-from pipeline.model.column import ColumnType, TypeName
-from pipeline.model.division import Partition
-from pipeline.model.source import Scope, Source
-from pipeline.model.table import TableSpec
-from pipeline.model.transform import RowTransform
-from pipeline.preparation.rows import prepare_rows
-from pipeline.source.ndjson import NdjsonFiles
-from pipeline.source.parquet import ParquetFiles
-from pipeline.source.python import PythonRows
+from rowledger.chunk.preparation import prepare_rows
+from rowledger.contract.check import Checked, Contract
+from rowledger.contract.payloads import frame_of_payloads, row_payloads
+from rowledger.contract.types import SqlType
+from rowledger.sources.ndjson import NdjsonFiles
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.sources.python import PythonRows
+from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.division import Partition
+from rowledger.spec.source import Scope, Source
+from rowledger.spec.table import TableSpec
+from rowledger.spec.transform import RowTransform
 
 ALL = Partition(key="k")
 OBJECT = {"base64": "YWJj"}  # what b"abc" looks like

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cgroup import available_memory_bytes, granted_cpus, read_oom_kills
+from rowledger.machine.cgroup import available_memory_bytes, granted_cpus, read_oom_kills
 
 GIB = 2**30
 MachineOf = Callable[[str, str, Mapping[str, str]], Path]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.source.cuts import FilePart, cut_into_chunks
+from rowledger.sources.chunking import FilePart, cut_into_chunks
 
 _PARTS = st.lists(st.builds(FilePart, st.integers(0, 60), st.integers(0, 3_000)), max_size=12)
 

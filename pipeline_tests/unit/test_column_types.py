@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from pipeline.contract.check import Contract
-from pipeline.contract.types import char, pg_enum, pg_type, varchar
-from pipeline.errors import ContractError
-from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.postgres.copy import describe_format
+from rowledger.contract.check import Contract
+from rowledger.contract.types import char, pg_enum, pg_type, varchar
+from rowledger.errors import ContractError
+from rowledger.postgres.copy import describe_format
+from rowledger.spec.column import Column, ColumnType, TypeName
 
 
 @pytest.mark.parametrize(

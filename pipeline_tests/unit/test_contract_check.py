@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, create_model
 
-from pipeline.contract.check import Checked, Contract
-from pipeline.contract.types import Integer, SmallInt, varchar
-from pipeline.errors import SourceError, TargetMismatch
-from pipeline.model.column import ColumnType, TypeName
-from pipeline.model.letter import Stage
-from pipeline.model.partition import DailyPartitions
+from rowledger.contract.check import Checked, Contract
+from rowledger.contract.dead_letter import Stage
+from rowledger.contract.types import Integer, SmallInt, varchar
+from rowledger.errors import SourceError, TargetMismatch
+from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.partition import DailyPartitions
 
 
 class Reading(BaseModel):
@@ -364,7 +364,7 @@ def test_good_rows_are_never_handed_to_python(monkeypatch: pytest.MonkeyPatch) -
     def judged(*_: Any) -> Callable[..., Any]:
         raise AssertionError("a clean value went to pydantic")
 
-    monkeypatch.setattr("pipeline.contract.suspects.judge", judged)
+    monkeypatch.setattr("rowledger.contract.suspects.judge", judged)
     rows = 1_000
     source = frame(station=["ABC"] * rows, level=["7"] * rows, note=[None] * rows)
 

@@ -48,10 +48,10 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from pipeline.contract.check import Contract
-from pipeline.contract.types import BigInt, Integer, Real, SmallInt, SqlType, pg_type, varchar
-from pipeline.errors import ContractError
-from pipeline.model.column import ColumnType, TypeName
+from rowledger.contract.check import Contract
+from rowledger.contract.types import BigInt, Integer, Real, SmallInt, SqlType, pg_type, varchar
+from rowledger.errors import ContractError
+from rowledger.spec.column import ColumnType, TypeName
 
 
 class Size(StrEnum):

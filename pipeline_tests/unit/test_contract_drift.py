@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from pipeline.contract.check import Contract
-from pipeline.contract.drift import DriftVerdict
-from pipeline.errors import SourceError
-from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC
-from pipeline.model.table import Drift
+from rowledger.contract.check import Contract
+from rowledger.contract.drift import DriftVerdict
+from rowledger.errors import SourceError
+from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC
+from rowledger.spec.table import Drift
 
 
 class Row(BaseModel):

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
-from pipeline.contract.check import Checked, Contract
-from pipeline.contract.types import pg_type
-from pipeline.model.column import ColumnType, TypeName
-from pipeline.model.source import DYNAMIC
+from rowledger.contract.check import Checked, Contract
+from rowledger.contract.types import pg_type
+from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.source import DYNAMIC
 
 BEYOND_DOUBLE = "is beyond what double precision holds"
 NOT_FINITE = "holds NaN or an infinity, which would become null in JSON"

@@ -35,13 +35,13 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from pipeline.contract.cells import holds_decimals
-from pipeline.contract.check import Checked, Contract
-from pipeline.contract.payloads import frame_of_payloads, row_payloads
-from pipeline.contract.types import SmallInt, SqlType, varchar
-from pipeline.errors import SourceError
-from pipeline.model.column import ColumnType, TypeName
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC
+from rowledger.contract.cells import holds_decimals
+from rowledger.contract.check import Checked, Contract
+from rowledger.contract.payloads import frame_of_payloads, row_payloads
+from rowledger.contract.types import SmallInt, SqlType, varchar
+from rowledger.errors import SourceError
+from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC
 
 
 class Colour(Enum):

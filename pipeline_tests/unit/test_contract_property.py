@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, create_model
 
-from pipeline.contract.check import Contract
-from pipeline.contract.types import Integer, Real, SmallInt, varchar
+from rowledger.contract.check import Contract
+from rowledger.contract.types import Integer, Real, SmallInt, varchar
 
 
 class Colour(Enum):

@@ -24,11 +24,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pipeline.contract.check import Checked, Contract
-from pipeline.contract.rows import python_rows
-from pipeline.errors import SourceError
-from pipeline.model.column import ColumnType, TypeName
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT
+from rowledger.contract.check import Checked, Contract
+from rowledger.contract.rows import python_rows
+from rowledger.errors import SourceError
+from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT
 
 ENDS_EARLY = "it ends before it starts"
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel, model_validator
 
-from pipeline.contract.check import Contract
-from pipeline.model.division import Partition
-from pipeline.model.source import Scope
-from pipeline.source.arrow import frame_of
-from pipeline.source.python import PythonRows
+from rowledger.contract.check import Contract
+from rowledger.sources.arrow import frame_of
+from rowledger.sources.python import PythonRows
+from rowledger.spec.division import Partition
+from rowledger.spec.source import Scope
 
 ALL = Partition(key="k")
 

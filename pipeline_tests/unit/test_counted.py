@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.model.counted import counted
+from rowledger.counted import counted
 
 
 @pytest.mark.parametrize(("number", "told"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows")])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.workers.crash_search import find_crashing_rows
+from rowledger.workers.crash_search import find_crashing_rows
 
 
 def _search(

@@ -20,14 +20,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.errors import SourceError
-from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
-from pipeline.model.source import ABSENT_PREFIX, FAULT, LINE, Scope
-from pipeline.source import text as text_files
-from pipeline.source.csv import CsvFiles
-from pipeline.source.csv_fields import Dialect
-from pipeline.source.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, _Quoted, split
+from rowledger.errors import SourceError
+from rowledger.sources import text as text_files
+from rowledger.sources.csv import CsvFiles
+from rowledger.sources.csv_fields import Dialect
+from rowledger.sources.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, _Quoted, split
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, Scope
 
 Row = dict[str, str | None]
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

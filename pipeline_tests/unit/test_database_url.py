@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import DatabaseUnavailable
-from pipeline.postgres import database
-from pipeline.postgres.database import check_url_shape, dagster_url, redact, split_password, target_url
-from pipeline.settings import settings
+from rowledger.errors import DatabaseUnavailable
+from rowledger.postgres import database
+from rowledger.postgres.database import check_url_shape, dagster_url, redact, split_password, target_url
+from rowledger.settings import settings
 
 GIVEN = "postgresql://user:secret@db.example:6543/flights"
 
@@ -33,7 +33,7 @@ def test_without_a_given_url_the_embedded_server_of_the_home_folder_is_used(
 ) -> None:
     monkeypatch.setenv("ROWLEDGER_HOME", str(tmp_path))
     monkeypatch.setattr(
-        "pipeline.postgres.embedded.EmbeddedServer.ensure_running", lambda server: f"embedded in {server.home}"
+        "rowledger.embedded.server.EmbeddedServer.ensure_running", lambda server: f"embedded in {server.home}"
     )
     settings.cache_clear()
     assert target_url() == f"embedded in {tmp_path / 'postgres'}"

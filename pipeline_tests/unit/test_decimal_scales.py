@@ -11,18 +11,18 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, Json, model_validator
 
-from pipeline.contract.check import Contract
-from pipeline.contract.payloads import frame_of_payloads, row_payloads
-from pipeline.contract.row_types import read_row_types, write_row_types
-from pipeline.model.column import ColumnType, TypeName
-from pipeline.model.division import Partition
-from pipeline.model.source import DECIMAL_TEXT, DYNAMIC, Scope, Source
-from pipeline.model.table import TableSpec
-from pipeline.model.transform import ROW, FrameTransform, RowTransform
-from pipeline.preparation.rows import PreparedRows, prepare_rows
-from pipeline.source.ndjson import NdjsonFiles
-from pipeline.source.python import PythonRows
-from pipeline.source.spool import SpooledSource
+from rowledger.chunk.preparation import PreparedRows, prepare_rows
+from rowledger.contract.check import Contract
+from rowledger.contract.payloads import frame_of_payloads, row_payloads
+from rowledger.contract.row_types import read_row_types, write_row_types
+from rowledger.sources.ndjson import NdjsonFiles
+from rowledger.sources.python import PythonRows
+from rowledger.sources.spool import SpooledSource
+from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.division import Partition
+from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, Scope, Source
+from rowledger.spec.table import TableSpec
+from rowledger.spec.transform import ROW, FrameTransform, RowTransform
 
 ALL = Partition(key="k")
 TEXTS = ["1", "1.500", None, "1E+2", "-0", "-0.00", "-20.10", "12345678901234567890.123"]

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from pipeline.postgres import embedded_configuration
-from pipeline.postgres.embedded_configuration import configuration
+from rowledger.embedded import configuration as embedded_configuration
+from rowledger.embedded.configuration import configuration
 
 GIB = 2**30
 

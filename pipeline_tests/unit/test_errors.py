@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 
-from pipeline import errors
-from pipeline.errors import ChunkFailed, RowledgerError, UnknownPartition, WorkerTerminated
-from pipeline.failpoints import FailpointError
+from rowledger import errors
+from rowledger.errors import ChunkFailed, RowledgerError, UnknownPartition, WorkerTerminated
+from rowledger.failpoints import FailpointError
 
 _CLASSES = [
     found

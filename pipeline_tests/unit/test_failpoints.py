@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.failpoints import FailpointError, Place, _parse, active_failpoints, failpoint
 from pipeline_tests.loading import set_failpoints
+from rowledger.failpoints import FailpointError, Place, _parse, active_failpoints, failpoint
 
 
 def test_nothing_happens_where_nothing_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

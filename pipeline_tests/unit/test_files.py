@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.errors import NotEnoughSpace, SourceError
-from pipeline.model.partition import Partition
-from pipeline.model.source import Scope
-from pipeline.source.files import SourceFile
-from pipeline.source.parquet import ParquetFiles
-from pipeline.source.remote import _cause, _matches
+from rowledger.errors import NotEnoughSpace, SourceError
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.sources.remote import _cause, _matches
+from rowledger.sources.source_file import SourceFile
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import Scope
 
 KEY = "2024-01-01"
 

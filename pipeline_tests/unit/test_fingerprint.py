@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contract.fingerprint import (
+from rowledger.contract.fingerprint import (
     Fingerprint,
     fingerprint_frame,
 )
-from pipeline.contract.fingerprint_sql import fingerprint_query, read_fingerprint
-from pipeline.contract.pg_hash import hash_byte_strings, hash_doubles, hash_int64s
-from pipeline.model.column import Column, ColumnType, TypeName
+from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.contract.pg_hash import hash_byte_strings, hash_doubles, hash_int64s
+from rowledger.spec.column import Column, ColumnType, TypeName
 
 COLUMNS = (
     Column("n", ColumnType(TypeName.BIGINT), nullable=True),

@@ -1,5 +1,5 @@
-from pipeline.contract.fingerprint import Fingerprint
-from pipeline.operations.reconcile import fingerprint_check
+from rowledger.contract.fingerprint import Fingerprint
+from rowledger.publish.reconcile import fingerprint_check
 
 
 def test_of_many_columns_that_differ_the_first_are_named_and_the_others_counted() -> None:

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from pydantic import create_model
 
-from pipeline.contract.check import Contract
-from pipeline.contract.types import Real
-from pipeline.model.partition import Partition
-from pipeline.model.source import DYNAMIC, Scope
-from pipeline.source.ndjson import NdjsonFiles
+from rowledger.contract.check import Contract
+from rowledger.contract.types import Real
+from rowledger.sources.ndjson import NdjsonFiles
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import DYNAMIC, Scope
 
 INTEGER = "v: an integer beyond 2^53 is not exact in double precision"
 DIGITS = "v: a decimal with more digits than double precision holds"

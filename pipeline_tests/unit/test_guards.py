@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.model.outcome import IncidentKind
-from pipeline.settings import WriterSettings
-from pipeline.workers import guards
-from pipeline.workers.guards import Vitals, classify_exit, default_workers, overrun, replacement_due, workers_in_memory
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.settings import WriterSettings
+from rowledger.workers import guards
+from rowledger.workers.guards import Vitals, classify_exit, default_workers, overrun, replacement_due, workers_in_memory
 
 _LIMITS = WriterSettings(
     stall_timeout_s=10,

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, ConfigDict, Json, create_model, field_validator
 
-from pipeline.contract.check import Checked, Contract
-from pipeline.model.source import DYNAMIC
+from rowledger.contract.check import Checked, Contract
+from rowledger.spec.source import DYNAMIC
 
 LONG = "12345678901234567890.5"
 

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from pipeline.model.letter import PayloadOf
-from pipeline.model.table import TableSpec
-from pipeline.operations.letter_rows import (
+from rowledger.contract.dead_letter import PayloadOf
+from rowledger.dead_letters.rows import (
     REDACTED,
     hidden_columns,
     is_same_row,
@@ -18,7 +17,8 @@ from pipeline.operations.letter_rows import (
     redact_row,
     restore_hidden,
 )
-from pipeline.source.parquet import ParquetFiles
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.table import TableSpec
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

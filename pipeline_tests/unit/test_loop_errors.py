@@ -7,7 +7,7 @@ import logging
 import asyncpg
 import pytest
 
-from pipeline.loop_errors import tell_without_text
+from rowledger.postgres.loop_errors import tell_without_text
 
 
 def test_an_error_that_nothing_waits_for_is_told_without_its_text(caplog: pytest.LogCaptureFixture) -> None:

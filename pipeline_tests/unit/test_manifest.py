@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.model.manifest import ChunkDescriptor, Manifest
+from rowledger.spec.manifest import ChunkDescriptor, Manifest
 
 
 def descriptor(**changes: Any) -> ChunkDescriptor:

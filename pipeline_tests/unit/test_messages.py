@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from pipeline.chunk_transaction import ChunkJob
-from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.model.manifest import ChunkDescriptor, ChunkPlan
-from pipeline.model.outcome import AlreadyCommitted, Committed, Failed, FailureKind
-from pipeline.postgres.chunk_ledger import LoadHandle
-from pipeline.settings import WriterSettings
-from pipeline.workers.messages import (
+from pipeline_tests.tables_for_tests import DAY, EVENTS, READINGS
+from rowledger.chunk.transaction import ChunkJob
+from rowledger.ledger.outcomes import AlreadyCommitted, Committed, Failed, FailureKind
+from rowledger.settings import WriterSettings
+from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import ChunkDescriptor, ChunkPlan
+from rowledger.workers.messages import (
     Assign,
     Heartbeat,
     Hello,
@@ -24,7 +25,6 @@ from pipeline.workers.messages import (
     decode_to_worker,
     encode,
 )
-from pipeline_tests.tables_for_tests import DAY, EVENTS, READINGS
 
 _DESCRIPTOR = ChunkDescriptor(
     path="/data/ä b\n.parquet", file_bytes=9, file_mtime_ns=1, file_digest="d", row_offset=3, rows=4

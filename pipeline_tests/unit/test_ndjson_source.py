@@ -12,11 +12,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.contract.decimal_texts import python_cells
-from pipeline.errors import SourceError
-from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
-from pipeline.model.source import (
+from rowledger.contract.decimal_texts import python_cells
+from rowledger.errors import SourceError
+from rowledger.sources import text as text_files
+from rowledger.sources.ndjson import NdjsonFiles
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import (
     ABSENT_PREFIX,
     DECIMAL_TEXT,
     DYNAMIC,
@@ -26,8 +28,6 @@ from pipeline.model.source import (
     Scope,
     holds_decimal_texts,
 )
-from pipeline.source import text as text_files
-from pipeline.source.ndjson import NdjsonFiles
 
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 [JSON] = [field.name for field in DYNAMIC.fields]

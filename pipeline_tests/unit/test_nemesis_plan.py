@@ -2,9 +2,6 @@
 
 import pytest
 
-from pipeline.contract.check import Contract
-from pipeline.failpoints import _parse
-from pipeline.settings import WriterSettings
 from pipeline_tests.faults.nemesis.plan import (
     LASTING_FAULTS,
     PROXY_FAULTS,
@@ -18,6 +15,9 @@ from pipeline_tests.faults.nemesis.plan import (
 )
 from pipeline_tests.faults.nemesis.sources import COLUMN_TYPES, SPECS, make_version
 from pipeline_tests.loading import FAST
+from rowledger.contract.check import Contract
+from rowledger.failpoints import _parse
+from rowledger.settings import WriterSettings
 
 _PLANS = [plan_round(seed) for seed in range(400)]
 

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import BaseModel
 
-from pipeline.errors import SourceError
-from pipeline.model.manifest import Manifest
-from pipeline.model.partition import Partition
-from pipeline.model.source import DYNAMIC, FAULT, LINE, Scope
-from pipeline.model.table import TableSpec
-from pipeline.source.nycflights import land_flights
-from pipeline.source.parquet import ParquetFiles
+from pipeline.nycflights import land_flights
+from rowledger.errors import SourceError
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.manifest import Manifest
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import DYNAMIC, FAULT, LINE, Scope
+from rowledger.spec.table import TableSpec
 
 ONE = ParquetFiles(path="{landing}/t/{partition_key}.parquet")
 DAY = Partition(key="2013-01-01")
@@ -280,7 +280,7 @@ def test_thousands_of_tiny_row_groups_make_few_chunks(tmp_path: Path) -> None:
 
 
 def test_a_row_group_of_more_bytes_than_a_chunk_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.source.parquet.CHUNK_BYTES_MAX", 4_000)
+    monkeypatch.setattr("rowledger.sources.parquet.CHUNK_BYTES_MAX", 4_000)
     write(tmp_path, 1_000, group_rows=1_000)
 
     manifest = plan(tmp_path, 1_000)

@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.defs.partitions import partitions_definition
-from pipeline.errors import RowledgerError, SpecError, UnknownPartition
-from pipeline.model.column import TypeName
-from pipeline.model.partition import (
+from rowledger.dagster.partitions import partitions_definition
+from rowledger.errors import RowledgerError, SpecError, UnknownPartition
+from rowledger.spec.column import TypeName
+from rowledger.spec.partition import (
     DailyPartitions,
     DynamicPartitions,
     Equals,

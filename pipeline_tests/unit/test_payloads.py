@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline.contract.dynamic import dynamic_texts
-from pipeline.contract.payloads import frame_of_payloads, parse_dynamic, row_payloads
-from pipeline.errors import SourceError
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
+from rowledger.contract.dynamic import dynamic_texts
+from rowledger.contract.payloads import frame_of_payloads, parse_dynamic, row_payloads
+from rowledger.errors import SourceError
+from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TICKS = st.one_of(INT64, st.integers(-(10**6), 10**6), st.integers(0, 2 * 10**18))

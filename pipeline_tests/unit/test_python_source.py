@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from pipeline.errors import SourceError
-from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.partition import Partition
-from pipeline.model.source import ABSENT_PREFIX, FAULT, LINE, Scope
-from pipeline.source.python import PythonRows
+from rowledger.errors import SourceError
+from rowledger.sources.python import PythonRows
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, Scope
 
 DAY = Partition(key="2024-03-01")
 
@@ -182,7 +182,7 @@ def test_rows_that_come_slowly_are_given_without_waiting_for_a_full_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("pipeline.source.python.monotonic", lambda: clock[0])
+    monkeypatch.setattr("rowledger.sources.python.monotonic", lambda: clock[0])
 
     def rows(_partition: Partition) -> Iterator[object]:
         for n in range(100):
@@ -199,7 +199,7 @@ def test_rows_that_come_slowly_have_the_digest_of_those_that_come_fast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, step_s = [0.0], [0.0]
-    monkeypatch.setattr("pipeline.source.python.monotonic", lambda: clock[0])
+    monkeypatch.setattr("rowledger.sources.python.monotonic", lambda: clock[0])
 
     def rows(_partition: Partition) -> Iterator[object]:
         for n in range(90):
@@ -215,7 +215,7 @@ def test_rows_that_come_slowly_have_the_digest_of_those_that_come_fast(
 
 
 def test_a_batch_of_wide_rows_is_not_collected_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.source.python._BATCH_BYTES", 64_000)
+    monkeypatch.setattr("rowledger.sources.python._BATCH_BYTES", 64_000)
     given: list[int] = []
 
     def rows(_partition: Partition) -> Iterator[object]:

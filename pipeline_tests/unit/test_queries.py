@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import TargetMismatch
-from pipeline.postgres.queries import Migration, migrations, parse_queries, query, quote_identifier, read_migrations
+from rowledger.errors import TargetMismatch
+from rowledger.postgres.queries import Migration, migrations, parse_queries, query, quote_identifier, read_migrations
 
 
 def _file(folder: Path, name: str, text: str) -> Path:

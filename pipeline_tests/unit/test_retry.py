@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from pipeline.postgres.retry import retrying
-from pipeline.settings import WriterSettings
+from rowledger.postgres.retry import retrying
+from rowledger.settings import WriterSettings
 
 _SETTINGS = WriterSettings(retry_initial_s=0.001, retry_max_s=0.01, retry_budget_s=20)
 
@@ -63,7 +63,7 @@ def test_a_mistake_of_our_own_is_not_tried_again() -> None:
 
 def test_an_hour_s_work_is_not_given_up_for_one_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 0.0
-    monkeypatch.setattr("pipeline.postgres.retry.monotonic", lambda: now_s)
+    monkeypatch.setattr("rowledger.postgres.retry.monotonic", lambda: now_s)
     tries = 0
 
     async def work() -> str:
@@ -79,7 +79,7 @@ def test_an_hour_s_work_is_not_given_up_for_one_lost_connection(monkeypatch: pyt
 
 def test_waits_end_when_the_budget_is_spent_and_pauses_are_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s, paused_s, tries = 0.0, 0.0, 0
-    monkeypatch.setattr("pipeline.postgres.retry.monotonic", lambda: now_s)
+    monkeypatch.setattr("rowledger.postgres.retry.monotonic", lambda: now_s)
 
     async def work() -> None:
         nonlocal now_s, paused_s, tries

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import polars as pl
 from pydantic import BaseModel
 
-from pipeline.contract.check import Contract
-from pipeline.model.transform import RowTransform
-from pipeline.preparation.transform import transform_rows
+from rowledger.chunk.transform import transform_rows
+from rowledger.contract.check import Contract
+from rowledger.spec.transform import RowTransform
 
 
 class Tagged(BaseModel):

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from pipeline.installation import Settings
-from pipeline.settings import WriterSettings, settings
+from rowledger.installation import Settings
+from rowledger.settings import WriterSettings, settings
 
 
 def test_the_defaults_are_within_their_bounds() -> None:

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline.errors import NotEnoughSpace, SourceError
-from pipeline.model.manifest import ChunkDescriptor
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, Scope
-from pipeline.source.spool import Spool, read_spooled, spooled_schema
+from rowledger.errors import NotEnoughSpace, SourceError
+from rowledger.sources.spool import Spool, read_spooled, spooled_schema
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, Scope
 
 EVERY_KIND = pl.DataFrame(
     {

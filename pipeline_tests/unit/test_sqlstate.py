@@ -5,8 +5,8 @@ import traceback
 import asyncpg
 import pytest
 
-from pipeline.errors import DatabaseUnavailable
-from pipeline.postgres.sqlstate import (
+from rowledger.errors import DatabaseUnavailable
+from rowledger.postgres.sqlstate import (
     Verdict,
     copy_location,
     explain_refusal,
@@ -16,7 +16,7 @@ from pipeline.postgres.sqlstate import (
     sort_error,
     summarize,
 )
-from pipeline.postgres.statements import hush, name_statement
+from rowledger.postgres.statements import hush, name_statement
 
 
 def _server_error(sqlstate: str, message: str = "it failed", **fields: str) -> asyncpg.PostgresError:

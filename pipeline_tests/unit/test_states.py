@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from pipeline.model.letter import Stage
-from pipeline.model.states import (
+from rowledger.contract.dead_letter import Stage
+from rowledger.ledger.states import (
     CHUNK_TRANSITIONS,
     LETTER_TRANSITIONS,
     LOAD_TRANSITIONS,
@@ -13,7 +13,7 @@ from pipeline.model.states import (
     LetterState,
     LoadState,
 )
-from pipeline.postgres.queries import migrations, query
+from rowledger.postgres.queries import migrations, query
 
 _SCHEMA = "\n".join(migration.sql for migration in migrations())
 

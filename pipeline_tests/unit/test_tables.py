@@ -8,16 +8,16 @@ import pytest
 from click.testing import CliRunner
 
 import pipeline.tables
-from pipeline.cli import cli
-from pipeline.errors import SpecError
 from pipeline.tables import all_tables, read_tables, table
+from rowledger.cli.main import cli
+from rowledger.errors import SpecError
 
 HEAD = """
 from datetime import date
 from pydantic import BaseModel
-from pipeline.model.partition import DailyPartitions
-from pipeline.model.table import TableSpec
-from pipeline.source.parquet import ParquetFiles
+from rowledger.spec.partition import DailyPartitions
+from rowledger.spec.table import TableSpec
+from rowledger.sources.parquet import ParquetFiles
 SOURCE = ParquetFiles(path="x.parquet")
 class R(BaseModel):
     a: int

@@ -4,13 +4,13 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from pipeline.model.column import Column, ColumnType, TypeName
-from pipeline.model.partition import Partition
-from pipeline.model.source import ABSENT_PREFIX
-from pipeline.model.table import Drift, TableSpec
-from pipeline.model.transform import FrameTransform, RowTransform
-from pipeline.preparation.rows import PreparedRows, prepare_rows
-from pipeline.source.parquet import ParquetFiles
+from rowledger.chunk.preparation import PreparedRows, prepare_rows
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import ABSENT_PREFIX
+from rowledger.spec.table import Drift, TableSpec
+from rowledger.spec.transform import FrameTransform, RowTransform
 
 
 class Named(BaseModel):

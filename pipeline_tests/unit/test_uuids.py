@@ -12,18 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel, model_validator
 
-from pipeline.contract.check import Contract
-from pipeline.contract.payloads import frame_of_payloads, row_payloads
-from pipeline.contract.row_types import read_row_types, write_row_types
-from pipeline.model.column import TypeName
-from pipeline.model.division import Partition
-from pipeline.model.source import BYTES_16, UUID, Scope, Source
-from pipeline.model.table import TableSpec
-from pipeline.model.transform import FrameTransform
-from pipeline.preparation.rows import prepare_rows
-from pipeline.source.arrow_ipc import ArrowFiles
-from pipeline.source.parquet import ParquetFiles
-from pipeline.source.python import PythonRows
+from rowledger.chunk.preparation import prepare_rows
+from rowledger.contract.check import Contract
+from rowledger.contract.payloads import frame_of_payloads, row_payloads
+from rowledger.contract.row_types import read_row_types, write_row_types
+from rowledger.sources.arrow_ipc import ArrowFiles
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.sources.python import PythonRows
+from rowledger.spec.column import TypeName
+from rowledger.spec.division import Partition
+from rowledger.spec.source import BYTES_16, UUID, Scope, Source
+from rowledger.spec.table import TableSpec
+from rowledger.spec.transform import FrameTransform
 
 CONTENT = b"abcdefghijklmnop"
 TEXT = "61626364-6566-6768-696a-6b6c6d6e6f70"

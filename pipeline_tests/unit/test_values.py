@@ -21,12 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from pipeline.contract.check import Contract
-from pipeline.contract.decimal_texts import python_cells
-from pipeline.contract.payloads import parse_dynamic, row_payloads
-from pipeline.model.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
-from pipeline.source.plain import json_text, plain_value
-from pipeline.source.values import FrameBuilder, Unfit, column_of, frame_of_rows
+from rowledger.contract.check import Contract
+from rowledger.contract.decimal_texts import python_cells
+from rowledger.contract.payloads import parse_dynamic, row_payloads
+from rowledger.sources.plain import json_text, plain_value
+from rowledger.sources.values import FrameBuilder, Unfit, column_of, frame_of_rows
+from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
 
 LOCAL = datetime(2024, 3, 1, 12, 30, 15, 123456)  # noqa: DTZ001, a local time
 BERLIN = LOCAL.replace(tzinfo=ZoneInfo("Europe/Berlin"))

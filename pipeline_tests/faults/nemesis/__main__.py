@@ -33,10 +33,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests.faults.nemesis.plan import plan_round
 from pipeline_tests.faults.nemesis.process import MARK
 from pipeline_tests.faults.nemesis.round import Round, Tally
+from rowledger.embedded.server import EmbeddedServer
 
 _SEEDS = 10**9
 

@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pipeline.failpoints import Place
+from rowledger.failpoints import Place
 
 __all__ = [
     "Fault",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.model.table import TableSpec
 from pipeline_tests import run_for_tests
 from pipeline_tests.faults.nemesis.plan import RunPlan
 from pipeline_tests.loading import worker_pids
+from rowledger.spec.table import TableSpec
 
 __all__ = ["MARK", "Death", "Run", "marked_processes"]
 

@@ -15,8 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
-import pipeline.errors
-from pipeline.postgres.embedded import EmbeddedServer
+import rowledger.errors
 from pipeline_tests import run_for_tests
 from pipeline_tests.faults.nemesis.plan import PhasePlan, RoundPlan, RunPlan
 from pipeline_tests.faults.nemesis.process import Run, marked_processes
@@ -26,6 +25,7 @@ from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judg
 from pipeline_tests.faults.nemesis.witness import Ledger, Reader, State, expected_state
 from pipeline_tests.faults.proxy import Proxy
 from pipeline_tests.tables_for_tests import SOUR_TABLES
+from rowledger.embedded.server import EmbeddedServer
 
 __all__ = ["Round", "Tally"]
 
@@ -264,7 +264,7 @@ class Round:
                 self.tally.exits[name] += 1
                 if name in _INEXCUSABLE:
                     self._find(f"{run.name} ended with {name}, which no fault excuses")
-                elif not hasattr(pipeline.errors, name) and not has_failpoints:
+                elif not hasattr(rowledger.errors, name) and not has_failpoints:
                     self._find(f"{run.name} ended with {name}, which is no error of Rowledger's")
 
     def _judge_deaths(self, striker: Striker, ledger: Ledger) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from pipeline.model.table import TableSpec
 from pipeline_tests.faults.nemesis.plan import DAYS, Manner, PartitionPlan
 from pipeline_tests.tables_for_tests import (
     APPENDED_EVENTS,
@@ -30,6 +29,7 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
+from rowledger.spec.table import TableSpec
 
 __all__ = ["COLUMN_TYPES", "SPECS", "SourceVersion", "make_version", "partition_predicate"]
 

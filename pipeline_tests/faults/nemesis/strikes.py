@@ -13,12 +13,12 @@ from typing import TypeVar
 
 import psutil
 
-from pipeline.postgres.embedded import EmbeddedServer
 from pipeline_tests.faults.nemesis.plan import Fault, Sign, Strike
 from pipeline_tests.faults.nemesis.process import Run
 from pipeline_tests.faults.nemesis.witness import Ledger, Progress
 from pipeline_tests.faults.proxy import Fate, Proxy, Request, Trap, is_commit
 from pipeline_tests.loading import is_worker
+from rowledger.embedded.server import EmbeddedServer
 
 __all__ = ["CommitInDoubt", "CommitKind", "Kill", "Striker"]
 

@@ -5,8 +5,6 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.model.table import TableSpec, WriteMode
-from pipeline.operations.verify import run_verify
 from pipeline_tests.faults.nemesis.sources import SourceVersion
 from pipeline_tests.loading import (
     assert_accounted,
@@ -17,6 +15,8 @@ from pipeline_tests.loading import (
     source_rows,
     table_rows,
 )
+from rowledger.publish.verify import run_verify
+from rowledger.spec.table import TableSpec, WriteMode
 
 __all__ = ["Balance", "compare", "judge_leftovers", "judge_rows"]
 

@@ -12,8 +12,8 @@ import asyncpg
 import psycopg2
 import psycopg2.errors
 
-from pipeline.model.table import TableSpec
 from pipeline_tests.faults.nemesis.sources import COLUMN_TYPES, SourceVersion, partition_predicate
+from rowledger.spec.table import TableSpec
 
 __all__ = ["Ledger", "Progress", "Reader", "State", "expected_state"]
 

@@ -1,4 +1,0 @@
-"""PostgreSQL as Rowledger uses it: the embedded server, URLs, named SQL, sessions, COPY, the ledger.
-
-Functions here take a connection and never commit; `pipeline.chunk_transaction` and the operations own transactions.
-"""

@@ -1,0 +1,1 @@
+"""Rowledger: load partitioned data into PostgreSQL and account for every row."""

@@ -1,0 +1,272 @@
+"""COPY all rows but those that the server refuses, at a cost in proportion to the refusals.
+
+Binary COPY names the row at which it failed: the rows before it are copied again, it is set aside, and COPY continues after it.
+Where the reason was a CHECK constraint, and there may be thousands, the server first names all that break one, in one query.
+Where no row is named, or the wrong one (rows are written in batches, and some errors come with the last row of theirs), the
+rows are halved.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+import numpy as np
+import polars as pl
+
+from rowledger.chunk.preparation import Refusal
+from rowledger.contract.dead_letter import Stage
+from rowledger.postgres.copy import EncodedRows, copy_rows, encode_rows
+from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
+from rowledger.postgres.round_trip import find_rewritten, rewritable
+from rowledger.postgres.sqlstate import (
+    ROWS_TO_BLAME,
+    Verdict,
+    copy_location,
+    explain_refusal,
+    identifiers,
+    is_about_rows_for_sure,
+    is_of_its_row,
+    may_be_about_rows,
+    server_text,
+    sort_error,
+)
+from rowledger.postgres.statements import place
+from rowledger.spec.column import Column
+
+__all__ = ["Copied", "copy_isolating"]
+
+_WINDOW_ROWS_MIN = 16
+_SIEVE = "rowledger_sieve"
+_SIEVE_NO = "rowledger no"
+_CHECK_VIOLATION = "23514"
+
+
+@dataclass(slots=True)
+class Copied:
+    """What COPY made of rows: the offsets of those that the server refused, in no order, and why."""
+
+    refused: list[int] = field(default_factory=list)
+    causes: list[Refusal] = field(default_factory=list)
+
+    def refuse(self, offset: int, cause: Refusal) -> None:
+        self.refused.append(offset)
+        self.causes.append(cause)
+
+
+async def copy_isolating(
+    connection: asyncpg.Connection,
+    rows: pl.DataFrame,
+    encoded: EncodedRows,
+    *,
+    row_nos: Sequence[int],
+    staging_table: str,
+    columns: Sequence[Column],
+    batch_rows: int,
+    refusals_max: int,
+    on_sent: Callable[[int], None],
+) -> Copied:
+    """COPY the rows, which are `encoded` as a whole already, into a staging table; runs in the caller's transaction.
+
+    `row_nos[i]` is the number by which a reader knows row i: an error that is not about rows says at which one it came.
+    Stops early, with more than `refusals_max` refusals and some of the rows not copied: the caller writes none of them then.
+    Raises what no row is to blame for.
+    """
+    copying = _Copying(connection, rows, row_nos, staging_table, columns, batch_rows, on_sent)
+    if not (read_by_the_server := rewritable(columns)):
+        return await copying.run(encoded, refusals_max)
+    await connection.execute("savepoint before_rows")
+    copied = await copying.run(encoded, refusals_max)
+    if len(copied.refused) <= refusals_max:
+        rewritten = await find_rewritten(connection, rows, read_by_the_server, leaving_out=copied.refused)
+        for offset, column in rewritten.items():
+            copied.refuse(offset, _rewriting(column))
+        if rewritten:
+            await connection.execute("rollback to savepoint before_rows")
+        if rewritten and len(copied.refused) <= refusals_max:
+            keep = pl.repeat(True, rows.height, eager=True).scatter(copied.refused, False)  # noqa: FBT003 - polars' signature
+            await copying.copy_again(rows.filter(keep))
+    await connection.execute("release savepoint before_rows")
+    return copied
+
+
+class _Copying:
+    """One frame's way into a staging table."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        rows: pl.DataFrame,
+        row_nos: Sequence[int],
+        staging_table: str,
+        columns: Sequence[Column],
+        batch_rows: int,
+        on_sent: Callable[[int], None],
+    ) -> None:
+        self._connection = connection
+        self._rows = rows
+        self._row_nos = row_nos
+        self._offsets = np.arange(rows.height)  # of the rows still in `_rows` among those we were given
+        self._staging_table = staging_table
+        self._columns = columns
+        self._batch_rows = batch_rows
+        self._on_sent = on_sent
+        self._copied = Copied()
+        self._is_possible = False  # that the table takes anything at all
+        self._has_taken = False  # a row
+
+    async def run(self, encoded: EncodedRows, refusals_max: int) -> Copied:
+        error = await self._copy(encoded, 0) if refusals_max >= 0 else None
+        if error is None:
+            return self._copied
+        if error.sqlstate == _CHECK_VIOLATION and await self._sieve():
+            error = None
+        await self._copy_piecewise(refusals_max, error)
+        return self._copied
+
+    async def copy_again(self, rows: pl.DataFrame) -> None:
+        """COPY rows that the table has taken before."""
+        if (error := await self._try(encode_rows(rows, self._columns, self._batch_rows))) is not None:
+            raise error
+
+    async def _copy_piecewise(self, refusals_max: int, first: asyncpg.PostgresError | None) -> None:
+        """Copy window by window; `first` is the error that COPY of all of them has met, if it was tried."""
+        position, window = 0, self._rows.height
+        bad, refusal = self._rows.height, None  # the row that is known to be refused, and why
+        error, stop = first, self._rows.height
+        blind = False  # whether the server has named a row while one before it was refused
+        while position < self._rows.height and len(self._copied.refused) <= refusals_max:
+            if refusal is not None and position == bad:
+                self._refuse(position, refusal, refusals_max + 1)
+                position, bad, refusal = position + 1, self._rows.height, None
+                continue
+            if error is None:
+                stop = min(self._rows.height, position + window, bad)
+                error = await self._copy(
+                    encode_rows(self._rows[position:stop], self._columns, self._batch_rows), position
+                )
+            if error is None:
+                self._has_taken = True
+                position, window = stop, window * 4
+                continue
+            if refusal is not None and stop == bad:
+                blind, bad, refusal = True, self._rows.height, None
+            line = None if blind else copy_location(error).line
+            if line is not None and 1 <= line <= stop - position:
+                bad, refusal = position + line - 1, error
+                window = max(_WINDOW_ROWS_MIN, 2 * line)
+            elif stop - position == 1:
+                bad, refusal, blind = position, error, False
+            else:
+                window = (stop - position) // 2
+            error = None
+
+    def _refuse(self, position: int, error: asyncpg.PostgresError, most: int) -> None:
+        """Set a row aside; raises the error where it seems to be met by any row, as where a right is missing."""
+        cause = _cause(error, self._columns)
+        self._copied.refuse(int(self._offsets[position]), cause)
+        if self._has_taken or cause.column is not None or is_of_its_row(error):
+            return
+        if len(self._copied.refused) >= min(ROWS_TO_BLAME, self._rows.height, most):
+            raise error
+
+    async def _copy(self, encoded: EncodedRows, first: int) -> asyncpg.PostgresError | None:
+        """COPY rows from the `first` on in a savepoint; what the server has against one, or None when it took all."""
+        error = await self._try(encoded, first)
+        if error is None or is_about_rows_for_sure(error) or self._is_possible:
+            return error
+        without_rows = await self._try(encode_rows(self._rows[:0], self._columns, self._batch_rows))
+        if without_rows is not None:
+            raise without_rows
+        self._is_possible = True
+        return error
+
+    async def _try(self, encoded: EncodedRows, first: int = 0) -> asyncpg.PostgresError | None:
+        await self._connection.execute("savepoint rows_sent")
+        try:
+            await copy_rows(
+                self._connection,
+                encoded,
+                schema_name=LEDGER_SCHEMA,
+                table_name=self._staging_table,
+                columns=self._columns,
+                on_sent=self._on_sent,
+            )
+        except asyncpg.PostgresError as error:
+            if not may_be_about_rows(error):
+                line = copy_location(error).line
+                if line is not None and 1 <= line <= encoded.rows:
+                    place(error, self._row_nos[int(self._offsets[first + line - 1])])
+                raise
+            # Released too: thousands of nested savepoints would use up the server's lock table.
+            await self._connection.execute("rollback to savepoint rows_sent; release savepoint rows_sent")
+            return error
+        await self._connection.execute("release savepoint rows_sent")
+        return None
+
+    async def _sieve(self) -> bool:
+        """Whether the rows that break a CHECK could be named all at once; if so, they are refused and out of the way."""
+        connection, staging = self._connection, quoted(LEDGER_SCHEMA, self._staging_table)
+        checks = [tuple(row) for row in await connection.fetch(query("check_constraints"), staging)]
+        if not checks:
+            return False
+        await connection.execute("savepoint sieve")
+        try:
+            await connection.execute(
+                # In the order of the rows sent: COPY numbers them as they come.
+                f"create temporary table {_SIEVE} (like {staging} including defaults including generated, "
+                f"{quote_identifier(_SIEVE_NO)} bigint generated always as identity) on commit drop"
+            )
+            await copy_rows(
+                connection,
+                encode_rows(self._rows, self._columns, self._batch_rows),
+                schema_name="pg_temp",
+                table_name=_SIEVE,
+                columns=self._columns,
+                on_sent=self._on_sent,
+            )
+            named = " ".join(f"when not ({expression}) then {number}" for number, (_, expression) in enumerate(checks))
+            found = await connection.fetch(
+                f"select * from (select {quote_identifier(_SIEVE_NO)} - 1 as position, case {named} end as number "  # noqa: S608 - the server's own expressions
+                f"from {_SIEVE}) as judged where number is not null order by position"
+            )
+        except asyncpg.PostgresError as refusal:
+            # Something else is wrong with a row, or no temporary table may be made here: then row by row.
+            if sort_error(refusal) is Verdict.RETRY and not isinstance(refusal, asyncpg.QueryCanceledError):
+                raise  # of what takes for ever, COPY can say at which row
+            return False
+        finally:
+            if not connection.is_closed():
+                await connection.execute("rollback to savepoint sieve; release savepoint sieve")
+        for position, number in found:
+            name = checks[number][0]
+            reason = f"refused by the server: check violation (SQLSTATE {_CHECK_VIOLATION}), constraint {name}"
+            cause = Refusal(Stage.COPY, reason, sqlstate=_CHECK_VIOLATION, constraint=name)
+            self._copied.refuse(int(self._offsets[position]), cause)
+        keep = np.ones(self._rows.height, dtype=np.bool_)
+        keep[[row["position"] for row in found]] = False
+        self._rows, self._offsets = self._rows.filter(pl.Series(keep)), self._offsets[keep]
+        return True
+
+
+def _rewriting(column: Column) -> Refusal:
+    """Why a row is refused of which the server would make another value than its text says."""
+    return Refusal(
+        Stage.COPY,
+        f"is not a {column.type.sql} as the server writes it: it would be stored rounded, or as something else; write it as "
+        "the server prints it, or declare the field with a Python type",
+        column=column.name,
+    )
+
+
+def _cause(error: asyncpg.PostgresError, columns: Sequence[Column]) -> Refusal:
+    """Why the server refused a row, without what the row holds."""
+    names = [column.name for column in columns]
+    column, constraint = identifiers(error, names)
+    return Refusal(
+        stage=Stage.COPY,
+        reason=f"refused by the server: {explain_refusal(error, names)}",
+        column=copy_location(error, names).column or column,
+        sqlstate=error.sqlstate,
+        constraint=constraint,
+        server_text=server_text(error),
+    )

@@ -1,0 +1,140 @@
+"""From dead letters' payloads to rows ready for the table, by the same way that a chunk's rows go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from rowledger.chunk.preparation import prepare_rows
+from rowledger.chunk.replay_job import ReplayJob
+from rowledger.contract.check import Contract
+from rowledger.contract.dead_letter import PayloadOf, Stage
+from rowledger.contract.drift import has_value
+from rowledger.contract.payloads import frame_of_payloads
+from rowledger.contract.row_types import read_row_types
+from rowledger.errors import DiscrepancyFound, RowledgerError, SourceError
+from rowledger.ledger.dead_letters import Decision, ReplayLetter
+from rowledger.spec.table import Drift, TableSpec, WriteMode
+
+__all__ = ["PreparedLetters", "prepare_letters"]
+
+_OVERWRITES = (
+    "a row before it in the source has the same key and stays; this one would overwrite it: edit it, or discard it"
+)
+_NO_ROW = "a line that is not a row cannot be written: export it, make it a JSON object of columns, import it"
+
+
+@dataclass(slots=True)
+class PreparedLetters:
+    """Letters sorted by what transform and contract say: row i of `good` belongs to letter `letter_ids[i]`.
+
+    A letter without rows and without a refusal is one whose row the transform leaves out.
+    """
+
+    good: pl.DataFrame
+    letter_ids: list[int] = field(default_factory=list)
+    refused: dict[int, Decision] = field(default_factory=dict)
+    filtered_rows: int = 0
+
+
+def prepare_letters(
+    spec: TableSpec, job: ReplayJob, letters: Sequence[ReplayLetter], types: Mapping[int, bytes | None]
+) -> PreparedLetters:
+    """The rows of all letters through the current transform and contract. `types` are those of their chunks' source rows."""
+    prepared = PreparedLetters(pl.DataFrame(schema={column.name: column.type.frame_type for column in job.columns}))
+    groups: dict[tuple[str, bytes | None], list[ReplayLetter]] = {}
+    for letter in letters:
+        if letter.payload_of == PayloadOf.LINE:
+            prepared.refused[letter.dead_letter_id] = Decision(
+                letter.dead_letter_id, stage=Stage.SOURCE, reason=_NO_ROW
+            )
+            continue
+        if spec.write_mode is WriteMode.UPSERT and letter.stage == Stage.KEY and not letter.is_edited:
+            prepared.refused[letter.dead_letter_id] = Decision(
+                letter.dead_letter_id, stage=Stage.KEY, reason=_OVERWRITES
+            )
+            continue
+        row_types = types[letter.chunk_no] if letter.payload_of == PayloadOf.SOURCE else None
+        groups.setdefault((letter.payload_of, row_types), []).append(letter)
+    for (payload_of, row_types), members in groups.items():
+        known = Contract.of(spec.row).payload_schema if row_types is None else read_row_types(row_types)
+        _prepare_group(prepared, spec, job, members, known, is_transformed=payload_of == PayloadOf.TRANSFORMED)
+    _require_all_accounted(letters, prepared)
+    return prepared
+
+
+def _prepare_group(
+    prepared: PreparedLetters,
+    spec: TableSpec,
+    job: ReplayJob,
+    letters: Sequence[ReplayLetter],
+    types: Mapping[str, pl.DataType],
+    *,
+    is_transformed: bool,
+) -> None:
+    """Prepare letters together; what fails for them as a whole, as an unknown column does, is found by halving."""
+    spans = [letters]
+    while spans:
+        span = spans.pop()
+        try:
+            frame = frame_of_payloads([letter.payload for letter in span], types)
+            if is_transformed or spec.transform is None:
+                _require_known_columns(spec, job, frame)
+            rows = prepare_rows(
+                spec,
+                job.columns,
+                frame,
+                [letter.dead_letter_id for letter in span],
+                job.partition,
+                dead_letters_max=len(span),
+                is_transformed=is_transformed,
+            )
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a person's payload, a user's function
+            if len(span) == 1:
+                _refuse(prepared, span[0].dead_letter_id, error)
+            else:
+                middle = len(span) // 2
+                spans += [span[middle:], span[:middle]]
+            continue
+        for letter in rows.rejected:  # of several rows of one letter the first that is refused speaks for all
+            prepared.refused.setdefault(
+                letter.row_no,
+                Decision(
+                    letter.row_no,
+                    stage=letter.stage,
+                    reason=letter.reason,
+                    column=letter.column,
+                    traceback=letter.traceback,
+                ),
+            )
+        prepared.good = prepared.good.vstack(rows.good)
+        prepared.letter_ids += rows.row_nos
+        prepared.filtered_rows += rows.filtered_rows
+
+
+def _require_known_columns(spec: TableSpec, job: ReplayJob, frame: pl.DataFrame) -> None:
+    """Raise SourceError for columns that the table lacks, where these are not left out: a name was mistyped, say."""
+    own = {column.name for column in job.columns}
+    unknown = [
+        name
+        for name in Contract.of(spec.row).drift_of(frame.schema).unknown
+        if name not in own and (spec.drift is not Drift.EVOLVE or has_value(frame[name]).any())
+    ]
+    if unknown and spec.drift in (Drift.FREEZE, Drift.EVOLVE):
+        raise SourceError(
+            f"the row has columns that the table does not have: {unknown}; fix their names, or take them out"
+        )
+
+
+def _refuse(prepared: PreparedLetters, letter_id: int, error: BaseException) -> None:
+    # Of our own errors alone the text is known to hold no value.
+    reason = str(error) if isinstance(error, RowledgerError) else f"{type(error).__name__} while it was prepared"
+    prepared.refused[letter_id] = Decision(letter_id, stage=Stage.CONTRACT, reason=reason)
+
+
+def _require_all_accounted(letters: Sequence[ReplayLetter], prepared: PreparedLetters) -> None:
+    """See that the transform says it has filtered as many letters as are left without a row."""
+    accounted = prepared.refused.keys() | set(prepared.letter_ids)
+    missing = sum(letter.dead_letter_id not in accounted for letter in letters)
+    if missing != prepared.filtered_rows:
+        raise DiscrepancyFound(f"{missing} dead letters are without a row, but {prepared.filtered_rows} were filtered")

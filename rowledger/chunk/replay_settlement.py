@@ -1,0 +1,108 @@
+"""What a replay leaves in the ledger: its letters settled, and their chunks' counts and fingerprints with the rows written.
+
+Runs in the transaction of `replay_transaction`, and never commits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+import polars as pl
+
+from rowledger.chunk.replay_job import ReplayJob
+from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
+from rowledger.errors import DiscrepancyFound
+from rowledger.ledger.dead_letters import (
+    ChunkChange,
+    Decision,
+    LockedLoad,
+    ReplayLetter,
+    move_from_dead_letters,
+    record_decisions,
+    record_updated_rows,
+)
+from rowledger.ledger.entries import note_entries
+from rowledger.postgres.queries import query
+
+__all__ = ["Stored", "settle_letters"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a replay has written: rows, and by letter their offsets. An upsert has taken the place of `updated_rows` rows."""
+
+    rows: pl.DataFrame
+    rows_of: Mapping[int, Sequence[int]]
+    updated_rows: int
+    replaced: Fingerprint
+
+
+async def settle_letters(
+    connection: asyncpg.Connection,
+    job: ReplayJob,
+    load: LockedLoad,
+    letters: Sequence[ReplayLetter],
+    refused: Mapping[int, Decision],
+    stored: Stored,
+) -> None:
+    """Settle the letters, and move those that are none any more into their chunks' other counts.
+
+    Raises DiscrepancyFound where the ledger is not what its locks should have kept it.
+    """
+    rows_of = stored.rows_of
+    decisions = [
+        refused.get(letter.dead_letter_id)
+        or Decision(letter.dead_letter_id, written_rows=len(rows_of.get(letter.dead_letter_id, ())))
+        for letter in letters
+    ]
+    if not await record_decisions(connection, decisions, job.replay, job.actor):
+        raise DiscrepancyFound(f"load {job.load_id}: dead letters changed though they were locked")
+    by_chunk: dict[int, list[int]] = {}
+    for letter in letters:
+        if letter.dead_letter_id not in refused:
+            by_chunk.setdefault(letter.chunk_no, []).append(letter.dead_letter_id)
+    for chunk_no, ids in sorted(by_chunk.items()):
+        counts = [len(rows_of.get(number, ())) for number in ids]
+        rows = stored.rows[[row for number in ids for row in rows_of.get(number, ())]]
+        change = ChunkChange(
+            written_rows=sum(counts),
+            letters=len(ids),
+            filtered_rows=counts.count(0),
+            added_rows=sum(count - 1 for count in counts if count),
+            fingerprint=await _fingerprint_with(connection, job, chunk_no, rows),
+        )
+        if not await move_from_dead_letters(connection, job.load_id, chunk_no, change):
+            raise DiscrepancyFound(
+                f"load {job.load_id}, chunk {chunk_no}: its counts in the ledger do not add up, so no dead letter of "
+                "it is replayed; look at `rowledger verify`, and load the partition again"
+            )
+    if stored.updated_rows:
+        await _record_updates(connection, job, load, stored)
+    await note_entries(connection, [job.load_id])
+
+
+async def _record_updates(connection: asyncpg.Connection, job: ReplayJob, load: LockedLoad, stored: Stored) -> None:
+    """What was overwritten counts against what was written, when the table is held against the ledger."""
+    before = load.replaced_fingerprint
+    total: str | None = None
+    if before is not None or not load.updated_rows:
+        total = _sum(Fingerprint.from_json(before or "{}"), stored.replaced).to_json()
+    await record_updated_rows(connection, job.load_id, stored.updated_rows, total)
+
+
+async def _fingerprint_with(
+    connection: asyncpg.Connection, job: ReplayJob, chunk_no: int, rows: pl.DataFrame
+) -> str | None:
+    """The chunk's fingerprint with these rows; None where it has none."""
+    text = await connection.fetchval(query("chunk_fingerprint"), job.load_id, chunk_no)
+    if text is None:
+        return None
+    names = [column.name for column in job.columns]
+    return _sum(Fingerprint.from_json(text), fingerprint_frame(rows.select(names), job.columns)).to_json()
+
+
+def _sum(before: Fingerprint, more: Fingerprint) -> Fingerprint:
+    """Of both; a column that came or went since the load is null in the rows that were there before, or now."""
+    names = dict.fromkeys([*before, *more])
+    first, second = (Fingerprint({name: side.columns.get(name, (0, 0)) for name in names}) for side in (before, more))
+    return first + second

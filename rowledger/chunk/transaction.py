@@ -1,0 +1,265 @@
+"""The one place that owns a chunk's transaction: fence, claim, COPY, dead letters, counts, COMMIT.
+
+Everything it calls takes the connection and never commits. Nothing here depends on the machine it runs on: a descriptor
+comes in, an outcome goes out, the ledger decides.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import asyncpg
+import polars as pl
+
+from rowledger.chunk.isolation import copy_isolating
+from rowledger.chunk.preparation import PreparedRows, payloads_of, prepare_rows
+from rowledger.contract.dead_letter import DeadLetter, Stage
+from rowledger.contract.fingerprint import fingerprint_frame
+from rowledger.counted import counted
+from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
+from rowledger.failpoints import Place, failpoint
+from rowledger.ledger.chunks import (
+    claim_chunk,
+    fence_load,
+    forget_dead_letters,
+    read_committed_chunk,
+    record_chunk,
+    record_dead_letters,
+)
+from rowledger.ledger.outcomes import AlreadyCommitted, Committed, Probed
+from rowledger.postgres.copy import EncodedRows, encode_rows
+from rowledger.postgres.session import Session
+from rowledger.settings import WriterSettings
+from rowledger.spec.column import Column
+from rowledger.spec.division import Partition
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import ChunkPlan
+from rowledger.spec.table import TableSpec
+
+__all__ = ["ChunkJob", "PreparedChunk", "SetAside", "commit_chunk", "prepare_chunk"]
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row that no worker may touch any more, since it kills them; `row_no` counts in the partition."""
+
+    row_no: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkJob:
+    """One attempt at one chunk, into these columns of the table. `dead_letters_max` is what the whole partition may have.
+
+    Rows in `set_aside` become dead letters untried. A `probe` tries the rows [first, stop) alone, by their number in the
+    partition, and commits nothing.
+    """
+
+    handle: LoadHandle
+    partition: Partition
+    chunk: ChunkPlan
+    columns: tuple[Column, ...]
+    attempt: int
+    dead_letters_max: int
+    set_aside: tuple[SetAside, ...] = ()
+    probe: tuple[int, int] | None = None
+
+    @property
+    def row_nos(self) -> Sequence[int]:
+        """The rows to write, by their number in the partition."""
+        first = self.chunk.first_row
+        rows = range(*self.probe) if self.probe else range(first, first + self.chunk.rows)
+        if not self.set_aside:
+            return rows
+        aside = {row.row_no for row in self.set_aside}
+        return [row_no for row_no in rows if row_no not in aside]
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return f"partition {self.partition.key}, chunk {self.chunk.chunk_no}"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What failpoints can ask for."""
+        return {"partition": self.partition.key, "chunk": self.chunk.chunk_no, "attempt": self.attempt}
+
+
+@dataclass(frozen=True)
+class PreparedChunk:
+    """A chunk read, checked and encoded: all that can be done before the transaction begins.
+
+    `crashed` are the dead letters of rows that were set aside untried. `check_s` are the seconds that transform and contract
+    took.
+    """
+
+    rows: PreparedRows
+    crashed: list[DeadLetter]
+    encoded: EncodedRows
+    source_types: pl.Schema
+    check_s: float
+
+    @property
+    def good(self) -> pl.DataFrame:
+        """The rows that go to COPY, in the table's types."""
+        return self.rows.good
+
+    @property
+    def rejected(self) -> list[DeadLetter]:
+        """The rows that do not even get to COPY."""
+        return [*self.crashed, *self.rows.rejected]
+
+
+def prepare_chunk(
+    spec: TableSpec,
+    job: ChunkJob,
+    settings: WriterSettings,
+    on_progress: Callable[[int], None],
+) -> PreparedChunk:
+    """Read the chunk's rows again from the source, run them through transform and contract, encode the good ones."""
+    source = spec.source.read(job.chunk.descriptor)
+    on_progress(source.height)
+    tried, row_nos = _rows_to_try(source, job)
+    failpoint(Place.WHILE_ENCODING, **job.facts, row=row_nos)
+    started = time.perf_counter()
+    rows = prepare_rows(
+        spec,
+        job.columns,
+        tried,
+        row_nos,
+        job.partition,
+        dead_letters_max=job.dead_letters_max,
+        on_progress=on_progress,
+    )
+    check_s = time.perf_counter() - started
+    encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
+    return PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema, check_s)
+
+
+def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
+    """The rows of the chunk that this job is about, and their numbers."""
+    row_nos = job.row_nos
+    first = job.chunk.first_row
+    if isinstance(row_nos, range):
+        return source.slice(row_nos.start - first, len(row_nos)), row_nos
+    return source[[row_no - first for row_no in row_nos]], row_nos
+
+
+def _crash_letters(source: pl.DataFrame, job: ChunkJob) -> list[DeadLetter]:
+    payloads = payloads_of(source[[row.row_no - job.chunk.first_row for row in job.set_aside]])
+    return [
+        DeadLetter(row_no=row.row_no, stage=Stage.CRASH, reason=row.reason, payload=payload)
+        for row, payload in zip(job.set_aside, payloads, strict=True)
+    ]
+
+
+async def commit_chunk(
+    session: Session,
+    prepared: PreparedChunk,
+    job: ChunkJob,
+    settings: WriterSettings,
+    *,
+    worker_pid: int,
+    on_progress: Callable[[int], None],
+) -> Committed | AlreadyCommitted | Probed:
+    """Write the chunk once, whatever happened to earlier attempts; raises Fenced when the load is not ours any more.
+
+    A probe goes the same way, up to where it would write counts, and rolls back.
+
+    The caller sees to the deadline and to the connection: after any error it is of no more use.
+    """
+    connection = session.connection
+    failpoint(Place.BEFORE_BEGIN, **job.facts)
+    # synchronous_commit may be off: rows and ledger entry vanish together, and publishing commits synchronously.
+    await connection.execute(
+        "begin;"
+        f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
+        f"set local lock_timeout = '{int(settings.lock_timeout_s * 1000)}ms';"
+        f"set local idle_in_transaction_session_timeout = '{int(settings.stall_timeout_s * 1000)}ms';"
+        "set local synchronous_commit = off"
+    )
+    if not await fence_load(connection, job.handle):
+        await connection.execute("rollback")
+        raise Fenced(f"load {job.handle.load_id}, epoch {job.handle.epoch}: another run has taken it over")
+    enqueued = await claim_chunk(connection, job.handle, job.chunk.chunk_no, job.attempt, worker_pid)
+    if enqueued is None:
+        counts = await read_committed_chunk(connection, job.handle, job.chunk.chunk_no)
+        await connection.execute("rollback")
+        if counts is None:
+            raise ChunkFailed(f"load {job.handle.load_id} has no chunk {job.chunk.chunk_no} in the ledger")
+        return counts
+    failpoint(Place.AFTER_CLAIM, **job.facts)
+    await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
+
+    def on_sent(sent_bytes: int) -> None:
+        on_progress(sent_bytes)
+        failpoint(Place.MID_COPY, **job.facts)
+
+    copied = await copy_isolating(
+        connection,
+        prepared.good,
+        prepared.encoded,
+        row_nos=prepared.rows.row_nos,
+        staging_table=job.handle.staging_table,
+        columns=job.columns,
+        batch_rows=settings.batch_rows,
+        refusals_max=job.dead_letters_max - len(prepared.rejected),
+        on_sent=on_sent,
+    )
+    written = _without(prepared.good, copied.refused)
+    fingerprint = fingerprint_frame(written, job.columns, on_progress).to_json() if settings.fingerprint else None
+    if job.probe is not None:
+        await connection.execute("rollback")
+        return Probed()
+    letters = [*prepared.rejected, *prepared.rows.refusals(copied.refused, copied.causes)]
+    if len(letters) > job.dead_letters_max:
+        await _keep_what_was_learned(connection, job, letters, worker_pid)
+    await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
+    committed = Committed(
+        written_rows=written.height,
+        dead_lettered_rows=len(letters),
+        filtered_rows=prepared.rows.filtered_rows,
+        added_rows=prepared.rows.added_rows,
+        discarded_values=prepared.rows.discarded_values,
+        check_s=prepared.check_s,
+    )
+    row_types = None
+    if letters:
+        from rowledger.contract.row_types import write_row_types  # noqa: PLC0415, a clean chunk has no dead letter
+
+        row_types = write_row_types(prepared.source_types)
+    if not await record_chunk(
+        connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
+    ):
+        raise ChunkFailed(
+            f"{counted(enqueued, 'row')} enqueued and {committed.added_rows} added, but {written.height} "
+            f"written, {len(letters)} dead-lettered and {committed.filtered_rows} filtered"
+        )
+    failpoint(Place.BEFORE_COMMIT, **job.facts)
+    await connection.execute("commit")
+    failpoint(Place.AFTER_COMMIT, **job.facts)
+    return committed
+
+
+async def _keep_what_was_learned(
+    connection: asyncpg.Connection, job: ChunkJob, letters: Sequence[DeadLetter], worker_pid: int
+) -> NoReturn:
+    """The budget is spent and the load will be rejected: write none of the chunk's rows, but keep why they were refused."""
+    await connection.execute("rollback; begin; set local synchronous_commit = off")
+    if await fence_load(connection, job.handle):
+        await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
+        await record_dead_letters(
+            connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid
+        )
+    await connection.execute("commit")
+    raise DeadLetterBudgetSpent(
+        f"{counted(len(letters), 'row')} refused, the partition may have {job.dead_letters_max}"
+    )
+
+
+def _without(frame: pl.DataFrame, offsets: Sequence[int]) -> pl.DataFrame:
+    if not offsets:
+        return frame
+    keep = pl.repeat(True, frame.height, eager=True).scatter(offsets, False)  # noqa: FBT003 - polars' signature
+    return frame.filter(keep)

@@ -1,0 +1,238 @@
+"""Run a user's transform over rows, and find by splitting those it raises for."""
+
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from pydantic import BaseModel
+
+from rowledger.contract.check import Contract
+from rowledger.contract.decimal_texts import for_calculation, with_scales_kept
+from rowledger.contract.uuids import for_fields
+from rowledger.errors import TransformFailed
+from rowledger.spec.source import ABSENT_PREFIX, FAULT
+from rowledger.spec.transform import ROW, FrameTransform, RowTransform
+
+__all__ = ["Transformed", "transform_frame", "transform_rows"]
+
+_TRACEBACK_CHARS_MAX = 8_000
+
+
+@dataclass
+class Transformed:
+    """What a transform made of a frame: `frame[i]` is part `parts[i]` of input row `positions[i]`, in the input's order.
+
+    `refused` has for each row that it raised for: position, reason (without values) and traceback (with whatever the exception
+    says). `parts` is None where every row is the only one of its input row.
+    """
+
+    frame: pl.DataFrame
+    positions: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64] | None
+    refused: list[tuple[int, str, str]]
+    filtered_rows: int
+    added_rows: int
+
+
+@dataclass
+class _Pieces:
+    """The outcome as it grows: frames with their ROW column, refusals, and how many rows were tried."""
+
+    frames: list[pl.DataFrame] = field(default_factory=list)
+    refused: list[tuple[int, str, str]] = field(default_factory=list)
+    tried_rows: int = 0
+
+    def refuse(self, position: int, error: BaseException) -> None:
+        self.refused.append((position, _reason(error), _traceback(error)))
+
+
+def transform_frame(
+    transform: FrameTransform,
+    source: pl.DataFrame,
+    *,
+    refusals_max: int,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Transformed:
+    """The frame behind the function. Stops trying once more than `refusals_max` rows are refused; raises TransformFailed."""
+    numbered = source.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW))
+    calculable = for_calculation(numbered)
+    pieces = _Pieces()
+    spans = [(0, numbered.height)] if numbered.height else []
+    while spans and len(pieces.refused) <= refusals_max:
+        start, stop = spans.pop()
+        on_progress(1)
+        try:
+            given = transform.function(calculable[start:stop])
+        except BaseException as error:
+            if isinstance(error, MemoryError | KeyboardInterrupt):
+                raise
+            if stop - start == 1:
+                pieces.tried_rows += 1
+                pieces.refuse(start, error)
+            else:
+                middle = (start + stop) // 2
+                spans += [(middle, stop), (start, middle)]
+        else:
+            pieces.tried_rows += stop - start
+            made = _in_source_order(given, start, stop, adds_rows=transform.adds_rows)
+            pieces.frames.append(with_scales_kept(made, numbered, calculable))
+    return _joined(pieces, source)
+
+
+def transform_rows(
+    transform: RowTransform,
+    contract: Contract,
+    source: pl.DataFrame,
+    *,
+    refusals_max: int,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Transformed:
+    """The same for a function over instances of the row model; the rows of `source` have passed the contract."""
+    # Only a table whose spec has such a transform needs these in its workers.
+    from rowledger.contract.rows import python_rows  # noqa: PLC0415
+    from rowledger.sources.values import FrameBuilder  # noqa: PLC0415
+
+    builder = FrameBuilder((), columns_max=sys.maxsize)
+    pieces = _Pieces()
+    given: list[Any] = []
+    positions: list[int] = []
+    for position, values in enumerate(python_rows(for_fields(source, contract.rules), contract.rules)):
+        if len(pieces.refused) > refusals_max:
+            break
+        pieces.tried_rows += 1
+        on_progress(1)
+        try:
+            made = [
+                # At once: the function may use the row, or a list in it, again.
+                builder.take({rule.sources[0]: getattr(row, rule.field) for rule in contract.rules})
+                for row in _as_rows(
+                    transform.function(contract.model.model_validate(values)), adds_rows=transform.adds_rows
+                )
+            ]
+        except TransformFailed:
+            raise
+        except BaseException as error:
+            if isinstance(error, MemoryError | KeyboardInterrupt):
+                raise
+            pieces.refuse(position, error)
+        else:
+            given += made
+            positions += [position] * len(made)
+    if given:
+        frame = builder.frame(given)
+        if FAULT in frame.columns:
+            raise TransformFailed("the transform gave a row with values that no column can hold")
+        pieces.frames.append(frame.with_columns(pl.Series(ROW, positions, dtype=pl.Int64)))
+    return _joined(pieces, source)
+
+
+def _as_rows(given: Any, *, adds_rows: bool) -> Iterator[BaseModel]:  # noqa: ANN401 - a user's function may give anything
+    """The rows that a function gave for one, each as it comes; raises TransformFailed."""
+    if given is None:
+        return
+    rows = given if adds_rows and isinstance(given, Iterable) and not isinstance(given, BaseModel) else (given,)
+    for row in rows:
+        if not isinstance(row, BaseModel):
+            wanted = (
+                "an instance of the row model, a list of them or None"
+                if adds_rows
+                else "an instance of the row model or None"
+            )
+            raise TransformFailed(f"the transform gave a {type(given).__name__}; it must give {wanted}")
+        yield row
+
+
+def _in_source_order(given: object, start: int, stop: int, *, adds_rows: bool) -> pl.DataFrame:
+    """What the function gave, checked to be rows of rows `start` to `stop - 1`; raises TransformFailed."""
+    if isinstance(given, pl.LazyFrame):
+        given = given.collect()
+    if not isinstance(given, pl.DataFrame):
+        raise TransformFailed(f"the transform gave a {type(given).__name__}; it must give a polars DataFrame")
+    if ROW not in given.columns:
+        raise TransformFailed(
+            f"the transform left the column {ROW!r} out, which says where a row comes from; keep it: "
+            "`select(pl.col(ROW), …)` with ROW from rowledger.spec.transform"
+        )
+    rows = given[ROW]
+    if rows.null_count() or not rows.dtype.is_integer() or (len(rows) and not start <= rows.min() <= rows.max() < stop):  # type: ignore[operator]
+        raise TransformFailed(
+            f"the transform changed the column {ROW!r}, which says where a row comes from; leave it as it is"
+        )
+    if not adds_rows and rows.n_unique() != len(rows):
+        raise TransformFailed(
+            f"the transform made {len(rows)} rows of {rows.n_unique()}; if that is meant, declare it with adds_rows=True"
+        )
+    given = _without_false_absence(given)
+    return given if rows.is_sorted() else given.sort(ROW, maintain_order=True)
+
+
+def _without_false_absence(given: pl.DataFrame) -> pl.DataFrame:
+    """A row has the columns that the transform has given it a value for, though it came without them."""
+    masks = [name for name in given.columns if name.startswith(ABSENT_PREFIX)]
+    return given.with_columns(
+        pl.col(mask) & pl.col(name).is_null()
+        for mask in masks
+        if (name := mask.removeprefix(ABSENT_PREFIX)) in given.columns
+    )
+
+
+def _joined(pieces: _Pieces, source: pl.DataFrame) -> Transformed:
+    frame = (
+        _concatenated(pieces.frames) if pieces.frames else source.clear().with_columns(pl.lit(0, pl.Int64).alias(ROW))
+    )
+    rows = frame[ROW].cast(pl.Int64)
+    distinct = rows.n_unique()
+    parts = None
+    if distinct != len(rows):
+        parts = frame.select(pl.int_range(pl.len(), dtype=pl.Int64).over(ROW)).to_series().to_numpy()
+    return Transformed(
+        frame=frame.drop(ROW),
+        positions=rows.to_numpy(),
+        parts=parts,
+        refused=pieces.refused,
+        filtered_rows=pieces.tried_rows - len(pieces.refused) - distinct,
+        added_rows=len(rows) - distinct,
+    )
+
+
+def _concatenated(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """The pieces as one frame; a column without values takes the type it has in the other pieces."""
+    if len(frames) == 1:
+        return frames[0]
+    types: dict[str, pl.DataType] = {}
+    for frame in frames:
+        types |= {name: dtype for name, dtype in frame.schema.items() if dtype != pl.Null() or name not in types}
+    try:
+        return pl.concat(
+            frame.with_columns(
+                pl.col(name).cast(types[name]) for name, dtype in frame.schema.items() if dtype == pl.Null()
+            )
+            for frame in frames
+        )
+    except pl.exceptions.PolarsError as error:
+        raise TransformFailed(
+            f"the transform gives other columns or types for some rows than for others ({type(error).__name__}); "
+            "name and cast them in it"
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """What was raised and where, without its message, which may quote the row."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {frames[-1].name}, {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+    return f"the transform raised {type(error).__name__}{place}"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - somebody else's __str__ may raise anything
+        text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    # NUL cannot be stored in a text column.
+    return text[-_TRACEBACK_CHARS_MAX:].replace("\0", "\\0").encode(errors="backslashreplace").decode()

@@ -1,0 +1,330 @@
+"""`rowledger dead-letters`: rows that were refused, why, and how they are brought back."""
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import logging
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from pipeline.tables import table as table_named
+from rowledger.cli.dead_letter_texts import (
+    counted,
+    letter_table,
+    plain,
+    print_letter,
+    print_outcome,
+    told_of_replay,
+)
+from rowledger.contract.dead_letter import Stage
+from rowledger.dead_letters.changes import (
+    decide,
+    export_letters,
+    import_letters,
+    is_purgeable,
+    list_letters,
+    purge,
+    read_rows,
+    show_letter,
+    table_of_letter,
+)
+from rowledger.dead_letters.replay import REPLAYABLE, person, run_replay
+from rowledger.errors import RowledgerError, SpecError
+from rowledger.ledger.dead_letter_outcomes import LetterSelection, ReplayReport
+from rowledger.ledger.dead_letters import KeptDeadLetter
+from rowledger.ledger.states import LetterState
+from rowledger.postgres.database import existing_url
+from rowledger.publish.verify import PartitionVerification, run_verify
+from rowledger.settings import WriterSettings
+from rowledger.spec.table import TableSpec
+
+__all__ = ["dead_letters"]
+
+_PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+_DAY_S = 86_400.0
+_STILL_DEAD = (*REPLAYABLE, LetterState.DISCARDED)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _selects(command: F) -> F:
+    """The options that say which letters of a table are meant."""
+    options = [
+        click.option("--table", "table_name", required=True, help="The table."),
+        click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again."),
+        click.option(
+            "--stage",
+            "stages",
+            multiple=True,
+            type=click.Choice([stage.value for stage in Stage]),
+            help="Only refused there; may be given again.",
+        ),
+        click.option(
+            "--state",
+            "states",
+            multiple=True,
+            type=click.Choice([state.value for state in LetterState]),
+            help="Only these; may be given again.",
+        ),
+        click.option("--constraint", help="Only refused by this constraint of the table."),
+        click.option("--column", help="Only refused for this column."),
+        click.option("--id", "ids", multiple=True, type=int, help="Only this dead letter; may be given again."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _selection(options: dict[str, Any], **more: Any) -> LetterSelection:  # noqa: ANN401 - fields of the selection
+    chosen = {name: options[name] or None for name in ("partitions", "stages", "states", "constraint", "column", "ids")}
+    return LetterSelection.model_validate({**chosen, **more})
+
+
+@click.group(name="dead-letters", short_help="Rows that were refused, and how they are brought back.")
+def dead_letters() -> None:
+    """Rows that could not be written, kept with their reasons, and how they are brought back.
+
+    There are two ways to bring a refused row back: fix the cause (the row model, the table, a missing parent row) and
+    replay; or export the letters, edit their payloads, import the file, and replay.
+    """
+
+
+@dead_letters.command(name="list")
+@_selects
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Rows to show at most.")
+@click.option("--all-loads", is_flag=True, help="Those of replaced, rejected and abandoned loads too.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows.")
+@click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
+def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool, reveal: bool, **options: Any) -> None:  # noqa: ANN401
+    """List the dead letters of published loads, and of each partition's latest load.
+
+    Without --state and --id all but those that were replayed, whose rows are in the table.
+    """
+    url = existing_url()
+    is_narrowed = _narrows(options)
+    if not options["states"] and not options["ids"]:
+        options["states"] = _STILL_DEAD
+    letters, found = list_letters(url, table_name, _selection(options, limit=limit, every_load=all_loads))
+    if as_json:
+        spec = _readable_spec(table_name, reveal=reveal)
+        rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
+        shown = [{**_fields(letter), "payload": json.loads(rows[letter.dead_letter_id])} for letter in letters]
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=plain))
+        return
+    if not letters:
+        click.echo(f"table {table_name} has no dead letters{' that fit' if is_narrowed else ''}")
+        return
+    _console().print(letter_table(letters))
+    if found > len(letters):
+        click.echo(f"{len(letters)} of {found:,} dead letters; --limit shows more")
+
+
+@dead_letters.command()
+@click.argument("dead_letter_id", type=int, metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
+def show(*, dead_letter_id: int, as_json: bool, reveal: bool) -> None:
+    """Show everything about one dead letter: its row, its reason, its history."""
+    url = existing_url()
+    table = table_of_letter(url, dead_letter_id)
+    shown = show_letter(url, table, _readable_spec(table, reveal=reveal), dead_letter_id, reveal=reveal)
+    if as_json:
+        facts = {
+            **_fields(shown.letter),
+            "payload": json.loads(shown.payload),
+            "mended_payload": None if shown.mended_payload is None else json.loads(shown.mended_payload),
+            "traceback": shown.traceback,
+            "events": [dataclasses.asdict(event) for event in shown.events],
+        }
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=plain))
+        return
+    print_letter(shown)
+
+
+@dead_letters.command(name="export")
+@_selects
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), help="The file to write; it must not exist yet."
+)
+@click.option("--reveal", is_flag=True, help="With the values of sensitive columns, so that these can be edited too.")
+def export_command(*, table_name: str, output: Path, reveal: bool, **options: Any) -> None:  # noqa: ANN401
+    """Write dead letters to a file to be edited: a JSON object a line, with the row as its `payload`.
+
+    Without --state those that are open or mended. The file can be read by its owner alone.
+    """
+    options["states"] = options["states"] or REPLAYABLE
+    count = export_letters(existing_url(), table_named(table_name), _selection(options), output, reveal=reveal)
+    click.echo(
+        f"{counted(count)} written to {output}; edit the payloads, then: "
+        f"rowledger dead-letters import --table {table_name} {shlex.quote(str(output))}"
+    )
+
+
+@dead_letters.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--table", "table_name", required=True, help="The table.")
+@click.option("--note", default="", help="Why, for the record.")
+def import_command(*, file: Path, table_name: str, note: str) -> None:
+    """Take back an edited export. Rows that were changed are kept beside the originals and wait for a replay."""
+    imported = import_letters(existing_url(), table_named(table_name), file, person(note))
+    unchanged = len(imported.unchanged)
+    lines = "1 line" if unchanged == 1 else f"{unchanged} lines"
+    click.echo(f"{counted(len(imported.mended))} mended, {lines} without a change")
+    if imported.mended:
+        click.echo(f"then: rowledger dead-letters replay --table {table_name} --state mended")
+
+
+@dead_letters.command()
+@_selects
+@click.option(
+    "--mended", "state", flag_value=LetterState.MENDED, help="The cause is mended: they are ready for a replay."
+)
+@click.option("--open", "state", flag_value=LetterState.OPEN, help="Take back that they were mended or discarded.")
+@click.option("--note", default="", help="Why, for the record.")
+def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> None:  # noqa: ANN401
+    """Mark dead letters as mended, which a sensor of the table may be waiting for, or as open again."""
+    if state is None:
+        raise click.UsageError("say --mended or --open")
+    if not _narrows(options):
+        options["states"] = (LetterState.OPEN,) if state == LetterState.MENDED else (LetterState.MENDED,)
+    changed = decide(existing_url(), table_named(table_name), _selection(options), LetterState(state), person(note))
+    click.echo(f"{counted(len(changed))} {_are(changed)} {state} now")
+
+
+@dead_letters.command()
+@_selects
+@click.option("--limit", type=click.IntRange(1), help="Try no more than so many.")
+@click.option("--note", default="", help="Why, for the record.")
+@click.pass_context
+def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: str, **options: Any) -> None:  # noqa: ANN401
+    """Run dead letters through the current transform and row model, and write them into the table.
+
+    Without --state and --id those that are open or mended. Exit code 0 only if all of them were written (or are left out by the
+    transform), and the partitions that rows were written to are then what the ledger says; 1 also where options select letters
+    and none fits. What is refused again stays where it was, with its new reason.
+    """
+    spec, url = table_named(table_name), existing_url()
+    report = run_replay(
+        spec,
+        _selection(options, limit=limit),
+        url=url,
+        writer=WriterSettings(),
+        actor=person(note),
+        log=_log,
+        on_outcome=print_outcome,
+    )
+    click.echo(told_of_replay(report))
+    if report.changed_partitions:
+        verifications = _verify(spec, report, url)
+        if (reason := _tell_dagster(spec, report, verifications, url)) is not None:
+            click.echo(f"Dagster was not told of it: {reason}", err=True)
+        if not all(verification.passed for verification in verifications):
+            ctx.exit(1)
+    if not report.succeeded or (not report.outcomes and any(options.values())):
+        ctx.exit(1)
+
+
+def _verify(spec: TableSpec, report: ReplayReport, url: str) -> list[PartitionVerification]:
+    """Compare the partitions that were changed with the ledger, and print what differs; none where that cannot be done now."""
+    again = f"rowledger verify --table {shlex.quote(spec.name)}"
+    try:
+        verifications = run_verify(spec, url=url, partition_keys=report.changed_partitions)
+    except RowledgerError as error:
+        click.echo(f"the partitions that were changed are not verified: {error}; later: {again}", err=True)
+        return []
+    for verification in verifications:
+        for problem in verification.problems:
+            click.echo(f"{spec.name} {verification.partition_key}: {problem}; load the partition again", err=True)
+    return verifications
+
+
+def _tell_dagster(
+    spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
+) -> str | None:
+    """Have the replayed rows counted in Dagster's UI too, where Dagster is installed; returns why it was not told."""
+    if importlib.util.find_spec("dagster") is None:
+        return None
+    # Its import takes a second or two, which only a replay that has changed something is to wait for.
+    replay_events = importlib.import_module("rowledger.dagster.replay_events")
+    reason: str | None = replay_events.tell_dagster(spec, report, verifications, url)
+    return reason
+
+
+@dead_letters.command()
+@_selects
+@click.option("--note", required=True, help="Why these rows are given up, for the record.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  # noqa: ANN401
+    """Decide that rows stay out of the table. They go on counting as dead letters of their load."""
+    if not _narrows(options):
+        raise click.UsageError("say which: --partition, --stage, --state, --constraint, --column or --id")
+    options["states"] = options["states"] or REPLAYABLE
+    spec, url, selection = table_named(table_name), existing_url(), _selection(options)
+    if not yes:
+        _, found = list_letters(url, table_name, selection)
+        click.confirm(f"Give up {'1 row' if found == 1 else f'{found} rows'} of table {table_name}?", abort=True)
+    changed = decide(url, spec, selection, LetterState.DISCARDED, person(note))
+    click.echo(f"{counted(len(changed))} {_are(changed)} discarded now")
+
+
+@dead_letters.command(name="purge")
+@_selects
+@click.option("--older-than", "days", type=click.FloatRange(0), help="Only those refused so many days ago.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge_command(*, table_name: str, days: float | None, yes: bool, **options: Any) -> None:  # noqa: ANN401
+    """Delete dead letters for good, with their rows and their history; nothing ever expires by itself.
+
+    Only those that no balance needs: letters that were replayed, and those of loads that are not in the table any more. The
+    others prove where the rows of a published load are.
+    """
+    if not _narrows(options) and days is None:
+        raise click.UsageError("say which: --state, --older-than, --partition, --stage, --constraint, --column or --id")
+    url = existing_url()
+    older_than_s = None if days is None else days * _DAY_S
+    letters, _ = list_letters(url, table_name, _selection(options, every_load=True, older_than_s=older_than_s))
+    deletable = [letter for letter in letters if is_purgeable(letter)]
+    if deletable and not yes:
+        click.confirm(f"Delete {counted(len(deletable))} of table {table_name} for good?", abort=True)
+    deleted = purge(url, deletable)
+    click.echo(f"{counted(len(deleted))} deleted")
+    if kept := len(letters) - len(deleted):
+        click.echo(f"{kept} kept: the balance of a published or unfinished load counts them")
+
+
+def _log(level: int, message: str) -> None:
+    if level >= logging.WARNING:
+        click.echo(message, err=True)
+
+
+def _readable_spec(table: str, *, reveal: bool) -> TableSpec | None:
+    """The spec, which says what is sensitive; without one all values are hidden, and a line says so."""
+    try:
+        return table_named(table)
+    except SpecError as error:
+        if not reveal:
+            click.echo(f"every value is hidden, because the table's spec cannot be read: {error}", err=True)
+        return None
+
+
+def _are(letters: Sequence[int]) -> str:
+    return "is" if len(letters) == 1 else "are"
+
+
+def _narrows(options: dict[str, Any]) -> bool:
+    """Whether some option says which letters are meant."""
+    return any(options.values())
+
+
+def _fields(letter: KeptDeadLetter) -> dict[str, object]:
+    return dataclasses.asdict(letter)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)

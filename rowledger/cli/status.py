@@ -1,0 +1,223 @@
+"""`rowledger status` and `rowledger incidents`: what the ledger says. Neither needs the tables' specs."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rowledger.ledger.status import Attempt, AttemptState, PartitionStatus
+from rowledger.ledger.table_status import KeptIncident, read_incidents, read_status
+from rowledger.postgres.database import existing_url
+
+__all__ = ["incident_table", "incidents", "print_balance", "status"]
+
+_PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+_WIDTH_MAX = 10_000  # columns, of a terminal on which any table fits
+_RUN_CHARACTERS = 8  # of a run's id, as Dagster's own pages shorten it
+_SUMMED = ("enqueued_rows", "written_rows", "dead_lettered_rows", "filtered_rows", "added_rows", "missing_rows")
+
+
+@click.command(short_help="What readers see of each partition, and the latest attempt at it.")
+@click.option("--table", "table_name", help="Only this table.")
+@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@click.option("--failed", is_flag=True, help="Only partitions that are not published, or whose latest attempt failed.")
+@click.option("--exit-code", "use_exit_code", is_flag=True, help="End with exit code 1 if there is such a partition.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with totals.")
+@click.pass_context
+def status(
+    ctx: click.Context,
+    /,
+    *,
+    table_name: str | None,
+    partitions: Sequence[str],
+    failed: bool,
+    use_exit_code: bool,
+    as_json: bool,
+) -> None:
+    """Show what readers see of each partition, and where it is not what the latest attempt wanted, why.
+
+    Rows are those of the published load, or of all published loads where they add up. An attempt that failed has written
+    nothing that readers see.
+    """
+    rows = read_status(existing_url(), table_name, partitions)
+    bad = [row for row in rows if not row.is_well]
+    shown = bad if failed else rows
+    if as_json:
+        click.echo(json.dumps(_as_json(shown), indent=2, default=_plain))
+    elif shown:
+        print_balance(shown)
+        for line in attempt_lines(shown):
+            click.echo(line)
+    else:
+        click.echo(f"{len(rows)} partitions, all published by their latest attempt")
+    if use_exit_code and bad:
+        ctx.exit(1)
+
+
+@click.command(short_help="Workers that died, with pid, cause and chunk.")
+@click.option("--table", "table_name", required=True)
+@click.option("--partition", help="Only this partition.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def incidents(*, table_name: str, partition: str | None, as_json: bool) -> None:
+    """List what guards noticed during the latest load of each partition, mostly deaths of workers."""
+    found = read_incidents(existing_url(), table_name, partition=partition)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(incident) for incident in found], indent=2, default=_plain))
+        return
+    of = f"table {table_name}" if partition is None else f"table {table_name}, partition {partition}"
+    _console().print(incident_table(found) if found else f"{of}: the latest loads have no incidents")
+
+
+def print_balance(rows: Sequence[PartitionStatus]) -> None:
+    """Print what readers see of each partition, and the sum; partitions that are not published have no figures.
+
+    A terminal that is too narrow for it gets shorter headings and times, and no runs, which the lines of failed attempts name.
+    One that is too narrow even so wraps the lines itself: nothing is cut off.
+    """
+    console = _console()
+    wide = console.width >= _width(table := _balance_table(rows, narrow=False))
+    shown = table if wide else _balance_table(rows, narrow=True)
+    Console(width=max(console.width, _width(shown))).print(shown)
+
+
+def _width(table: Table) -> int:
+    return Console(width=_WIDTH_MAX).measure(table).maximum
+
+
+def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
+    tables = sorted({row.table for row in rows})
+    shown = Table(
+        title=f"table {', '.join(tables)}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_footer=True,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    leading = {"partition": [row.partition_key for row in rows]}
+    if len(tables) > 1:
+        leading = {"table": [row.table for row in rows], **leading}
+    published = [row.published for row in rows]
+    numbers = {
+        name: [None if found is None else int(getattr(found, attribute)) for found in published]
+        for name, attribute in (
+            ("enqueued", "enqueued_rows"),
+            ("written", "written_rows"),
+            ("dead letters", "dead_lettered_rows"),
+            ("added", "added_rows"),
+            ("filtered", "filtered_rows"),
+            ("missing", "missing_rows"),
+        )
+    }
+    numbers["worker deaths"] = [row.latest.incidents for row in rows]
+    optional = ("added", "filtered", "worker deaths")
+    numbers = {name: values for name, values in numbers.items() if name not in optional or any(values)}
+    break_ = "\n" if narrow else " "
+    for name in leading:
+        shown.add_column(name, no_wrap=True)
+    shown.add_column(f"published{break_}(UTC)", no_wrap=True)
+    for name, values in numbers.items():
+        total = f"{sum(value or 0 for value in values):,}"
+        shown.add_column(name.replace(" ", break_), total, justify="right", no_wrap=True)
+    if not narrow:
+        shown.add_column("run", no_wrap=True)
+    shown.add_column(f"latest{break_}attempt", no_wrap=True)
+    time_of = _short_time if narrow else _minute
+    for index, row in enumerate(rows):
+        figures = ["-" if (value := values[index]) is None else f"{value:,}" for values in numbers.values()]
+        when, run = ("-", "-") if row.published is None else (time_of(row.published.published_at), row.published.run_id)
+        texts = [values[index] for values in leading.values()]
+        cells = (*texts, when, *figures, *(() if narrow else (_short(run),)), str(row.latest.state))
+        shown.add_row(*map(Text, cells))  # a text of its own: brackets and colons in it are no markup
+    return shown
+
+
+def attempt_lines(rows: Sequence[PartitionStatus]) -> list[str]:
+    """The latest attempts that readers do not see: which run, how far it came, why it failed. Commands stand unbroken."""
+    told: list[str] = []
+    for row in rows:
+        if row.latest.state is AttemptState.PUBLISHED:
+            continue
+        if row.published is not None:
+            seen = f"readers see {row.published.written_rows:,} rows of {_minute(row.published.published_at)}"
+        elif row.latest.state is AttemptState.FORGOTTEN:
+            seen = "rows of it that are still in the table are not accounted for until it is loaded again"
+        else:
+            seen = "readers see no rows of it"
+        told.append(f"{row.table} {row.partition_key}: {_attempt(row.latest)}; {seen}")
+        if row.latest.reason:
+            told.append(f"  {row.latest.reason.removeprefix(f'table {row.table}, partition {row.partition_key}: ')}")
+    return told
+
+
+def _attempt(latest: Attempt) -> str:
+    if latest.state is AttemptState.FORGOTTEN:  # the run is the one that had loaded it
+        return f"{latest.state}: load {latest.load_id} of run {_short(latest.run_id)}, {latest.staged_rows:,} rows"
+    by = f" by run {_short(latest.run_id)}" if latest.run_id else ""
+    if latest.load_id is None:
+        return f"{latest.state} at {_minute(latest.at)}{by}, before a load was begun"
+    return (
+        f"{latest.state} at {_minute(latest.at)}{by}, load {latest.load_id}: "
+        f"{latest.chunks_committed} of {latest.chunks} chunks, {latest.staged_rows:,} rows staged, "
+        f"{latest.dead_lettered_rows:,} dead letters"
+    )
+
+
+def incident_table(incidents: Sequence[KeptIncident]) -> Table:
+    """What guards noticed."""
+    columns = ("partition", "pid", "kind", "exit code", "chunk", "attempt", "what happened")
+    shown = Table(*columns, title="incidents", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for incident in incidents:
+        facts = (incident.pid, incident.kind, incident.exit_code, incident.chunk_no, incident.attempt or None)
+        cells = (incident.partition_key, *("-" if fact is None else str(fact) for fact in facts), incident.summary)
+        shown.add_row(*map(Text, cells))
+    return shown
+
+
+def _as_json(rows: Sequence[PartitionStatus]) -> dict[str, object]:
+    published = [row.published for row in rows if row.published is not None]
+    return {
+        "partitions": [
+            {
+                **dataclasses.asdict(row),
+                "missing_rows": None if row.published is None else row.published.missing_rows,
+                "is_well": row.is_well,
+            }
+            for row in rows
+        ],
+        "totals": {
+            "partitions": len(rows),
+            "published_partitions": len(published),
+            "failed_partitions": sum(not row.is_well for row in rows),
+            **{name: sum(getattr(found, name) for found in published) for name in _SUMMED},
+            "incidents": sum(row.latest.incidents for row in rows),
+        },
+    }
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"
+
+
+def _short_time(at: datetime) -> str:
+    return f"{at:%m-%d %H:%M}" if at.year == datetime.now(UTC).year else f"{at:%Y-%m-%d}"
+
+
+def _short(run_id: str | None) -> str:
+    return (run_id or "-")[:_RUN_CHARACTERS]
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,160 @@
+"""`rowledger verify` and `rowledger forget`: whether the tables still are what was loaded, and for which loads not to ask."""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+
+import click
+
+from pipeline.tables import Tables, read_tables
+from pipeline.tables import table as table_named
+from rowledger.counted import counted
+from rowledger.errors import DiscrepancyFound, NothingPublished, RowledgerError, UnknownPartition
+from rowledger.ledger.attempts import KnownTable
+from rowledger.ledger.table_status import read_known_tables
+from rowledger.postgres.database import existing_url
+from rowledger.publish.forget import run_forget
+from rowledger.publish.verify import PartitionVerification, run_verify
+from rowledger.spec.table import TableSpec
+
+__all__ = ["forget", "verify"]
+
+
+@click.command(short_help="Compare published partitions with the ledger; exit code 1 when one differs.")
+@click.option("--table", "table_name", help="Only this table.")
+@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, a verdict a partition.")
+def verify(*, table_name: str | None, partitions: Sequence[str], as_json: bool) -> None:
+    """Count and fingerprint the published partitions, and compare them with what was loaded.
+
+    Exit code 0 only if something was compared, all of it is what was loaded, and nothing that is published was left out.
+    """
+    url, tables = existing_url(), read_tables()
+    known = read_known_tables(url)
+    if table_name is not None:
+        spec = tables.require(table_name)
+        known = [row for row in known if row.table_name == table_name and row.published_partitions]
+        known = [KnownTable(table_name, str(spec.target), 0), *known]
+    verified: dict[str, list[PartitionVerification]] = {}
+    problems: list[str] = []
+    for name, target in _to_verify(known, named=table_name):
+        try:
+            verified[name] = _verify(
+                tables, name, target, url=url, partitions=partitions, is_named=table_name is not None
+            )
+        except RowledgerError as error:
+            problems.append(str(error))
+    missing = set(partitions) - {found.partition_key for results in verified.values() for found in results}
+    if missing and not problems:
+        problems.append(f"no published load of partition {', '.join(sorted(missing))} is in the ledger")
+    if not problems and not any(verified.values()):
+        problems.append("the ledger has no published partition of any table, so nothing was verified")
+    differing = _differing(verified)
+    if as_json:
+        click.echo(json.dumps(_as_json(verified, problems, passed=not (problems or differing)), indent=2))
+    else:
+        _tell(verified)
+    if problems or differing:
+        raise DiscrepancyFound("\n".join([*problems, *differing]))
+
+
+def _to_verify(known: Sequence[KnownTable], *, named: str | None) -> list[tuple[str, str]]:
+    """Names and targets of the tables to look at: those with published partitions, or the one that is named."""
+    pairs = [(row.table_name, row.target) for row in known if row.published_partitions or named is not None]
+    return list(dict.fromkeys(pairs))
+
+
+def _verify(
+    tables: Tables, name: str, target: str, *, url: str, partitions: Sequence[str], is_named: bool
+) -> list[PartitionVerification]:
+    """Verify one table; without being named, one that does not have the partitions is left out."""
+    spec = next((spec for spec in tables.specs.values() if str(spec.target) == target), None)
+    if spec is None:
+        try:
+            now = tables.require(name).target
+        except RowledgerError as error:
+            raise NothingPublished(f"table {name}: {target} cannot be verified: {error}") from None
+        raise NothingPublished(
+            f"table {name}: its loads are in {target}, but the table spec names {now} now; they cannot be verified"
+        )
+    if is_named or not partitions:
+        return run_verify(spec, url=url, partition_keys=partitions or None)
+    keys = [key for key in partitions if _may_have(spec, key)]
+    return [result for result in run_verify(spec, url=url, partition_keys=keys) if result.checks] if keys else []
+
+
+def _may_have(spec: TableSpec, key: str) -> bool:
+    try:
+        spec.partitions.partition(key)
+    except UnknownPartition:
+        return False
+    return True
+
+
+def _differing(verified: Mapping[str, Sequence[PartitionVerification]]) -> list[str]:
+    problems = []
+    for name, results in verified.items():
+        if bad := [found for found in results if not found.passed]:
+            problem = f"table {name}: {len(bad)} of {counted(len(results), 'partition')} did not pass; load what did not again"
+            if published := next((found.partition_key for found in bad if found.is_published), None):
+                problem += (
+                    ", or where rows were taken out on purpose: "
+                    f"rowledger forget --table {shlex.quote(name)} --partition {shlex.quote(published)}"
+                )
+            problems.append(problem)
+    return problems
+
+
+def _tell(verified: Mapping[str, Sequence[PartitionVerification]]) -> None:
+    for name, results in verified.items():
+        for result in results:
+            for problem in result.problems:
+                click.echo(f"{name} {result.partition_key}: {problem}", err=True)
+        if results and all(result.passed for result in results):
+            partitions = "1 published partition is" if len(results) == 1 else f"{len(results)} published partitions are"
+            click.echo(f"table {name}: {partitions} what was loaded")
+
+
+def _as_json(
+    verified: Mapping[str, Sequence[PartitionVerification]], problems: Sequence[str], *, passed: bool
+) -> dict[str, object]:
+    return {
+        "passed": passed,
+        "problems": list(problems),
+        "tables": [
+            {
+                "table": name,
+                "passed": bool(results) and all(result.passed for result in results),
+                "partitions": [
+                    {
+                        "partition_key": result.partition_key,
+                        "passed": result.passed,
+                        "problems": result.problems,
+                        "checks": [dataclasses.asdict(check) for check in result.checks],
+                    }
+                    for result in results
+                ],
+            }
+            for name, results in verified.items()
+        ],
+    }
+
+
+@click.command(short_help="Stop answering for published rows; an append adds them again.")
+@click.option("--table", "table_name", required=True)
+@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(*, table_name: str, partitions: Sequence[str], yes: bool) -> None:
+    """Forget published loads whose rows were truncated, dropped or changed on purpose.
+
+    The table is left as it is. The next load takes what it finds there as given, and an append adds rows that it has added
+    before. Where partitions cannot be told apart in the table, all loads of the table are forgotten.
+    """
+    spec, url = table_named(table_name), existing_url()
+    if not yes:
+        of = f"partitions {', '.join(partitions)} of table" if partitions else "table"
+        click.confirm(f"Forget the published loads of {of} {table_name}?", abort=True)
+    forgotten = run_forget(spec, url=url, partition_keys=partitions or None)
+    loads = "1 published load" if len(forgotten) == 1 else f"{len(forgotten)} published loads"
+    click.echo(f"{loads} of table {table_name} {'is' if len(forgotten) == 1 else 'are'} forgotten")

@@ -1,0 +1,154 @@
+"""The border between pyarrow, polars and Python: columns pass it here, and what arrives has the nulls and types of what left.
+
+A library that cannot hold a value may put a null in its place (polars does so with the time 24:00), or another value of a
+type that is not asked for. A count of nulls on both sides, at each level of nesting, notices the first, a comparison of
+types the second. Both cost next to nothing: columns remember how many nulls they have.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from rowledger.errors import ValuesAltered
+
+__all__ = ["arrow_table", "frame_type", "is_same_type", "null_counts", "polars_series", "python_series"]
+
+_Array = Any
+"""A `pyarrow.Array` or `pyarrow.ChunkedArray` of any kind, which the stubs know too narrowly."""
+_LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.ListViewType, pa.LargeListViewType)
+
+_FLAT: dict[pa.DataType, pl.DataType] = {
+    pa.null(): pl.Null(), pa.bool_(): pl.Boolean(),
+    pa.int8(): pl.Int8(), pa.int16(): pl.Int16(), pa.int32(): pl.Int32(), pa.int64(): pl.Int64(),
+    pa.uint8(): pl.UInt8(), pa.uint16(): pl.UInt16(), pa.uint32(): pl.UInt32(), pa.uint64(): pl.UInt64(),
+    pa.float16(): pl.Float16(), pa.float32(): pl.Float32(), pa.float64(): pl.Float64(),
+    pa.string(): pl.String(), pa.large_string(): pl.String(), pa.string_view(): pl.String(),
+    pa.binary(): pl.Binary(), pa.large_binary(): pl.Binary(), pa.binary_view(): pl.Binary(),
+    pa.date32(): pl.Date(), pa.date64(): pl.Datetime("ms"),
+    **dict.fromkeys((pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns")), pl.Time()),
+}  # fmt: skip
+
+
+def polars_series(name: str, column: _Array) -> pl.Series:
+    """An Arrow column as polars has it: the border from pyarrow, an ADBC driver or pandas to polars.
+
+    The column is of a type that `frame_type` knows, and its texts are UTF-8: polars does not look. Raises ValuesAltered when
+    polars has made nulls of values, or another type. Use `rowledger.sources.arrow.frame_of` for what comes from outside: it
+    finds the rows whose values polars would lose, and makes dead letters of them.
+    """
+    (series,) = pl.DataFrame(pa.table([column], names=[name]), nan_to_null=False).get_columns()
+    require_unchanged(name, column, series)
+    return series.alias(name)
+
+
+def arrow_table(frame: pl.DataFrame, *, compat_level: pl.CompatLevel) -> pa.Table:
+    """A frame as an Arrow table: the border from polars to pyarrow, pgpq or a file. Raises ValuesAltered as above."""
+    table = frame.to_arrow(compat_level=compat_level)
+    for name, column, series in zip(frame.columns, table.columns, frame.get_columns(), strict=True):
+        require_unchanged(name, column, series)
+    return table
+
+
+def python_series(name: str, values: list[Any], dtype: pl.DataType, *, nulls: int) -> pl.Series:
+    """Python values of one type, `nulls` of them None, as polars has them. Raises ValuesAltered, and what polars raises."""
+    series = pl.Series(name, values, dtype=dtype, strict=True)
+    if series.null_count() != nulls:
+        raise ValuesAltered(f"column {name!r}: {nulls} nulls became {series.null_count()} as {series.dtype}")
+    return series
+
+
+def require_unchanged(name: str, column: _Array, series: pl.Series) -> None:
+    """Raise ValuesAltered unless the column and the series have the same nulls, and types that are each other's."""
+    if not is_same_type(frame_type(column.type), series.dtype):
+        raise ValuesAltered(
+            f"column {name!r}: {column.type} of Arrow and {series.dtype} of polars are not the same type"
+        )
+    before, after = null_counts(column), _null_counts_of_series(series, column)
+    if before != after:
+        raise ValuesAltered(
+            f"column {name!r}: {sum(before)} nulls as {column.type} of Arrow, {sum(after)} as {series.dtype} of polars; "
+            "values would be lost"
+        )
+
+
+def frame_type(kind: pa.DataType) -> pl.DataType | None:  # noqa: PLR0911, one line a type
+    """The type that polars has for columns of this one; None for one that it does not read, or reads as another."""
+    match kind:
+        case pa.FixedSizeBinaryType() if not pa.types.is_decimal(kind):
+            return pl.Binary()
+        case pa.TimestampType():
+            return pl.Datetime("ms" if kind.unit == "s" else kind.unit, kind.tz)
+        case pa.DurationType():
+            return pl.Duration("ms" if kind.unit == "s" else kind.unit)
+        case pa.DictionaryType():
+            return pl.Categorical() if kind.value_type in _TEXTS else None
+        case pa.FixedSizeListType():
+            inner = frame_type(kind.value_type)
+            return None if inner is None else pl.Array(inner, kind.list_size)
+        case _ if isinstance(kind, _LISTS):
+            inner = frame_type(kind.value_type)
+            return None if inner is None else pl.List(inner)
+        case pa.StructType():
+            fields = {field.name: frame_type(field.type) for field in kind}
+            return None if None in fields.values() else pl.Struct(fields)  # type: ignore[arg-type]
+        case _ if pa.types.is_decimal(kind):
+            return pl.Decimal(kind.precision, kind.scale)
+    return _FLAT.get(kind)
+
+
+_TEXTS = {pa.string(), pa.large_string(), pa.string_view()}
+
+
+def null_counts(column: _Array) -> tuple[int, ...]:
+    """The nulls of an Arrow column: its own, then those of its items or fields, and so on, without what is below a null."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    if not _is_nested(column.type):
+        return (sum(map(_flat_nulls, chunks)),)
+    counted = [_nested_nulls(chunk) for chunk in chunks] or [_nested_nulls(pa.nulls(0, column.type))]
+    return tuple(map(sum, zip(*counted, strict=True)))
+
+
+def _nested_nulls(array: _Array) -> tuple[int, ...]:
+    kind = array.type
+    if isinstance(kind, pa.StructType):
+        inner = [null_counts(child) for child in array.flatten()]  # nulls of the struct reach into its fields
+    else:
+        inner = [null_counts(array.flatten())]
+    return (array.null_count, *(count for counts in inner for count in counts))
+
+
+def _flat_nulls(array: _Array) -> int:
+    if not isinstance(array.type, pa.DictionaryType) or not array.dictionary.null_count:
+        return int(array.null_count)
+    is_null = np.asarray(array.dictionary.is_null())
+    return int(array.null_count + is_null[np.asarray(array.indices.drop_null())].sum())
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return isinstance(kind, (*_LISTS, pa.StructType))
+
+
+def _null_counts_of_series(series: pl.Series, column: _Array) -> tuple[int, ...]:
+    if not _is_nested(column.type):
+        return (series.null_count(),)
+    return null_counts(series.to_arrow(compat_level=pl.CompatLevel.newest()))
+
+
+def is_same_type(wanted: pl.DataType | None, given: pl.DataType) -> bool:
+    """Whether a type that `frame_type` gave is the other one; names of categories do not matter."""
+    match wanted, given:
+        case pl.Categorical(), pl.Categorical() | pl.Enum():
+            return True
+        case pl.List(), pl.List():
+            return is_same_type(wanted.inner, given.inner)  # type: ignore[arg-type]
+        case pl.Array(), pl.Array():
+            return wanted.size == given.size and is_same_type(wanted.inner, given.inner)  # type: ignore[arg-type]
+        case pl.Struct(), pl.Struct():
+            pairs = list(zip(wanted.fields, given.fields, strict=False))
+            return len(wanted.fields) == len(given.fields) and all(
+                a.name == b.name and is_same_type(a.dtype, b.dtype)  # type: ignore[arg-type]
+                for a, b in pairs
+            )
+    return wanted == given

@@ -1,0 +1,119 @@
+"""A source's cells as pydantic gets them: Python values, and which cells Python cannot hold."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from rowledger.contract.decimal_texts import python_cells
+from rowledger.contract.documents import has_type, keeps_zeros, marked
+from rowledger.contract.durations import with_one_sign
+from rowledger.contract.dynamic import dynamic_texts
+from rowledger.contract.payloads import holds_times, parse_dynamic, with_bytes
+from rowledger.contract.read import unheld
+from rowledger.contract.rules import FieldRules, Kind
+from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.source import DYNAMIC
+
+__all__ = ["field_values", "flattened", "holds_decimals", "python_values", "row_values", "rows_of", "unheld_cells"]
+
+
+def holds_decimals(rules: FieldRules) -> bool:
+    """Whether a number with a fraction has to keep all its digits, and the zeros at its end, for the field."""
+    element = {rules.element.kind} if rules.element is not None else set()
+    is_decimal = Kind.DECIMAL in {rules.kind, *rules.alternatives} | element
+    return is_decimal or has_type(rules.adapter.core_schema, {"decimal"})
+
+
+def python_values(source: pl.Series, *, exact: bool = False, zeros: bool = False) -> list[Any]:
+    """The cells as Python values; those of a DYNAMIC column as their JSON says, with fractions as Decimal where `exact`."""
+    if source.dtype == DYNAMIC:
+        texts = dynamic_texts(source)
+        return [None if text is None else parse_dynamic(text, exact=exact, zeros=zeros) for text in texts]
+    if isinstance(source.dtype, pl.Categorical | pl.Enum):
+        source = source.cast(pl.String)
+    return python_cells(source)
+
+
+def field_values(rules: FieldRules, target: ColumnType, source: pl.Series) -> list[Any]:
+    """The cells as Python values for that field; where it may take anything, decimals are ExactNumber."""
+    is_document = rules.kind in {Kind.JSON, Kind.ANY} and not rules.is_taken_charge_of
+    values = _values_for(rules, target, source, zeros=is_document and keeps_zeros(rules.adapter.core_schema))
+    if is_document:
+        return [marked(value) for value in values]
+    return values
+
+
+def row_values(rules: FieldRules | None, source: pl.Series) -> list[Any]:
+    """The cells as Python values for a field of a row model's instance, or for none of its fields."""
+    return python_values(source) if rules is None else _values_for(rules, rules.column.type, source)
+
+
+def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series, *, zeros: bool = False) -> list[Any]:
+    values = python_values(source, exact=holds_decimals(rules), zeros=zeros)
+    if source.dtype == DYNAMIC and _takes_bytes(rules, target):
+        return [with_bytes(value) for value in values]
+    innermost = rules
+    while innermost.element is not None:
+        innermost = innermost.element
+    if innermost.kind is Kind.INTERVAL:
+        return list(map(with_one_sign, values))
+    if innermost.is_strict and not rules.is_taken_charge_of and (members := _members(rules.adapter.core_schema)):
+        return [_as_members(value, members) for value in values]
+    return values
+
+
+def _members(schema: Mapping[str, Any]) -> dict[tuple[type, Any], Enum]:
+    """The members of an Enum by their values. A strict field takes members alone, of which a source has the values."""
+    while schema.get("type") in {"nullable", "list", "default", "definitions", "function-after"}:
+        schema = schema["items_schema" if schema["type"] == "list" else "schema"]
+    members = schema["members"] if schema.get("type") == "enum" else ()
+    return {(type(member.value), member.value): member for member in members}
+
+
+def _as_members(value: object, members: Mapping[tuple[type, Any], Enum]) -> object:
+    if isinstance(value, list):
+        return [_as_members(item, members) for item in value]
+    try:
+        return members.get((type(value), value), value)
+    except TypeError:
+        return value  # an object, which is no key of a dict
+
+
+def _takes_bytes(rules: FieldRules, target: ColumnType) -> bool:
+    """Whether bytes are taken as such: a payload's object is bytes then, which elsewhere may be an object of the source."""
+    is_bytea = target.element.name is TypeName.BYTEA if target.array else target.name is TypeName.BYTEA
+    return is_bytea or has_type(rules.adapter.core_schema, {"bytes", "uuid"})
+
+
+def unheld_cells(source: pl.Series) -> list[tuple[pl.Series, str]]:
+    """Cells that Python cannot hold, at any depth (nanoseconds, the year 10000), as masks with their reasons."""
+    if not holds_times(source.dtype):
+        return []
+    match source.dtype:
+        case pl.List() | pl.Array():
+            flat, row_of, _ = flattened(source)
+            return [(rows_of(mask, row_of, len(source)), reason) for mask, reason in unheld_cells(flat)]
+        case pl.Struct():
+            return [found for field in source.struct.unnest().get_columns() for found in unheld_cells(field)]
+        case _:
+            return unheld(source)
+
+
+def flattened(source: pl.Series) -> tuple[pl.Series, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """All items of all lists, the row each stands in, and where each list begins and ends among them."""
+    lists = source.arr.to_list() if isinstance(source.dtype, pl.Array) else source
+    lengths = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    row_of = np.repeat(np.arange(len(lists)), lengths)
+    return lists.explode(empty_as_null=False, keep_nulls=False), row_of, offsets
+
+
+def rows_of(mask: pl.Series, row_of: npt.NDArray[np.int64], rows: int) -> pl.Series:
+    """Which rows hold an item that the mask marks."""
+    marked = np.zeros(rows, dtype=np.bool_)
+    marked[row_of[mask.fill_null(value=True).to_numpy()]] = True
+    return pl.Series(marked)

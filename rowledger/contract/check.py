@@ -1,0 +1,351 @@
+"""Check a source frame against a row model: one pass over columns, and a closer look at what stands out.
+
+Reductions (minimum, maximum, longest, null count) come first; a mask over rows is built only where one of them says that
+a column breaks a rule. Marked values go to pydantic, whose verdict counts. A model with Python code of its own goes through
+pydantic row by row instead, in `rows`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from rowledger.contract.compile import compile_model
+from rowledger.contract.dead_letter import DeadLetter
+from rowledger.contract.drift import (
+    DriftVerdict,
+    columns_for,
+    drift_of,
+    evolved_rules,
+    field_column,
+    has_value,
+    require_names,
+)
+from rowledger.contract.read import Reading, read_column
+from rowledger.contract.refusals import Refusals
+from rowledger.contract.rules import FieldRules, Kind
+from rowledger.contract.target import accepts, as_frame_value, doubt_undeclared_digits, fit_column
+from rowledger.contract.uuids import for_fields
+from rowledger.contract.values import NULL_REASON, doubt_texts, fit_value, writes_json
+from rowledger.contract.violations import doubt_violations
+from rowledger.errors import SourceError, TargetMismatch
+from rowledger.spec.column import Column, ColumnType
+from rowledger.spec.condition import Equals, Window
+from rowledger.spec.division import Partition
+from rowledger.spec.source import DYNAMIC
+from rowledger.spec.table import Drift
+
+__all__ = ["Checked", "Contract"]
+
+_ABSENT_REASON = "Field required [missing]"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A frame after its check.
+
+    `good` has the contract's columns in its order, behind them the evolved ones, in the target's frame types. `good_rows`
+    holds the row_no of each good row; None means that no row was refused, so they run on from `first_row`.
+    `discarded_values` counts the values of columns that the contract does not know and that were left out.
+    """
+
+    good: pl.DataFrame
+    good_rows: pl.Series | None
+    rejected: list[DeadLetter]
+    discarded_values: int = 0
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A compiled row model. `row_by_row` names the code for which its rows go through pydantic one by one, if there is any."""
+
+    model: type[BaseModel]
+    rules: tuple[FieldRules, ...]
+    row_by_row: str | None = None
+
+    @staticmethod
+    def of(row: type[BaseModel]) -> "Contract":
+        """Compile a row model, once a process; raises ContractError."""
+        return _compiled(row)
+
+    @property
+    def name(self) -> str:
+        return self.model.__name__
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(rule.column for rule in self.rules)
+
+    @cached_property
+    def signature(self) -> str:
+        """A digest that changes with the model's rules and code."""
+        from rowledger.contract.signature import signature_of  # noqa: PLC0415, only the supervisor asks for it
+
+        return signature_of(self.model)
+
+    @property
+    def value_by_value(self) -> dict[str, str]:
+        """Columns whose every distinct value goes to pydantic, with the construct that asks for it."""
+        return {rule.name: rule.by_value for rule in self.rules if rule.by_value}
+
+    @property
+    def payload_schema(self) -> dict[str, pl.DataType]:
+        """The types in which a dead letter's payload is read back where its source's own are not known any more."""
+        return {
+            rule.sources[0]: DYNAMIC if rule.by_value or rule.element or rule.members else rule.column.type.frame_type
+            for rule in self.rules
+        }
+
+    @property
+    def documents(self) -> frozenset[str]:
+        """The source's columns that become JSON documents as they are, which JSON texts do not."""
+        return frozenset(
+            name for rule in self.rules if rule.kind is Kind.JSON and rule.by_value != "Json" for name in rule.sources
+        )
+
+    def drift_of(self, schema: Mapping[str, pl.DataType]) -> DriftVerdict:
+        """Columns of a source that the contract does not know, and columns that it lacks; by their names alone."""
+        return drift_of(self.rules, schema)
+
+    def columns_for(self, schema: Mapping[str, pl.DataType]) -> list[Column]:
+        """The nullable columns that the source's unknown columns would become in the table."""
+        return columns_for(self.drift_of(schema).unknown)
+
+    def require_columns(self, schema: Mapping[str, pl.DataType], *, drift: Drift = Drift.FREEZE) -> None:
+        """Raise SourceError, where `drift` freezes, for columns of a source that are unknown or missing."""
+        found = self.drift_of(schema)
+        if drift is not Drift.FREEZE:
+            return
+        require_names(found.unknown)
+        if found.unknown:
+            raise SourceError(
+                f"the source has columns that {self.name} does not know: {list(found.unknown)}; add them to the row model, "
+                "leave them out of the source, or say in the spec's `drift` what shall become of them"
+            )
+        if found.missing:
+            raise SourceError(
+                f"the source lacks columns of {self.name}: {list(found.missing)}; give their fields a default (= None takes "
+                "nulls) or fix the source"
+            )
+
+    def misfits(self, types: Mapping[str, ColumnType]) -> list[Column]:
+        """The columns, with the contract's types, whose type in the target can never hold them."""
+        return [rule.column for rule in self.rules if rule.name in types and not _takes(rule, types[rule.name])]
+
+    def require_writable(self, types: Mapping[str, ColumnType]) -> None:
+        """Raise TargetMismatch that lists every column whose type in the target can never hold it."""
+        problems = [
+            f"column {rule.name!r} is {types[rule.name].sql} in the table, but {self.name} declares it as {rule.kind} "
+            f"({rule.column.type.sql})"
+            for rule in self.rules
+            if rule.name in types and not _takes(rule, types[rule.name])
+        ]
+        if problems:
+            raise TargetMismatch(f"{'; '.join(problems)}; alter the table or the row model")
+
+    def check(
+        self,
+        frame: pl.DataFrame,
+        *,
+        types: Mapping[str, ColumnType] | None = None,
+        bounds: Partition | None = None,
+        first_row: int = 0,
+        drift: Drift = Drift.FREEZE,
+        evolved: Sequence[Column] = (),
+        types_inferred: bool = False,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> Checked:
+        """Tell the good rows, cast to the target's types, from the refused ones.
+
+        `types` are the table's actual column types by name, by default the contract's own. Rows that a condition of `bounds`
+        leaves out are refused. `first_row` is the row_no of the frame's first row. `drift` says what becomes of source
+        columns that the contract does not know; `evolved` are those that the table has by now.
+        `on_progress` is told of rows and columns that are done. Raises SourceError for columns
+        of a type that never fits, unless `types_inferred` says that
+        they were named by their values, and where `drift` freezes for unknown and missing ones; and TargetMismatch.
+        """
+        types, given = types or {}, frame
+        self.require_writable(types)
+        extra = evolved_rules(tuple(evolved))
+        frame = for_fields(frame, (*self.rules, *extra))
+        if types_inferred:
+            from rowledger.contract.inferred import with_values_apart  # noqa: PLC0415, only sources without types of their own
+
+            frame = with_values_apart(self.rules, frame)
+        refusals = Refusals()
+        discarded_values = self._see_to_drift(frame, drift, extra, refusals)
+        targets = {rule.name: types.get(rule.name, rule.column.type) for rule in (*self.rules, *extra)}
+        in_columns: Sequence[FieldRules] = extra
+        columns: list[pl.Series] = []
+        if self.row_by_row is not None:
+            from rowledger.contract.rows import check_rows  # noqa: PLC0415, few models have code of their own
+
+            columns = check_rows(self.model, self.rules, frame, targets, refusals, on_progress)
+        else:
+            in_columns = (*self.rules, *extra)
+        for rule in in_columns:
+            columns.append(_check_field(rule, targets[rule.name], frame, refusals))
+            on_progress(1)
+        if bounds is not None:
+            for rule, column in zip(self.rules, columns, strict=False):
+                _check_conditions(rule, column, targets[rule.name], bounds, refusals)
+        good = pl.DataFrame(columns)
+        if not refusals:
+            return Checked(good, None, [], discarded_values)
+        keep = np.ones(frame.height, dtype=np.bool_)
+        keep[refusals.rows()] = False
+        good_rows = pl.Series("row_no", np.flatnonzero(keep) + first_row, dtype=pl.Int64)
+        letters = refusals.dead_letters(given, first_row, targets)
+        return Checked(good.filter(pl.Series(keep)), good_rows, letters, discarded_values)
+
+    def _see_to_drift(
+        self, frame: pl.DataFrame, drift: Drift, evolved: Sequence[FieldRules], refusals: Refusals
+    ) -> int:
+        """Do as `drift` says about unknown columns, and count the values that are left out for it."""
+        known_by_now = {name for rule in evolved for name in rule.sources}
+        self.require_columns(
+            {name: dtype for name, dtype in frame.schema.items() if name not in known_by_now}, drift=drift
+        )
+        unknown = [name for name in self.drift_of(frame.schema).unknown if name not in known_by_now]
+        match drift:
+            case Drift.EVOLVE:
+                # One without any value, of which no type is known yet, is not in the table.
+                if brought := [name for name in unknown if has_value(frame[name]).any()]:
+                    raise SourceError(
+                        f"the source has columns that neither {self.name} nor its table has: {brought}; they came up after "
+                        "the load had begun: rerun it"
+                    )
+            case Drift.DISCARD_VALUE:
+                return sum(int(has_value(frame[name]).sum()) for name in unknown)
+            case Drift.DISCARD_ROW:
+                for name in unknown:
+                    refusals.add_mask(has_value(frame[name]), name, f"is a column that {self.name} does not know")
+            case _:
+                pass
+        return 0
+
+
+@cache
+def _compiled(row: type[BaseModel]) -> Contract:
+    return Contract(row, *compile_model(row))
+
+
+def _takes(rules: FieldRules, target: ColumnType) -> bool:
+    """Whether a column of that type can hold values of the field without a change of meaning."""
+    match rules.kind:
+        case Kind.ANY:
+            return True  # each value is held against the column
+        case Kind.JSON:
+            return writes_json(rules, target)
+        case Kind.LIST if target.array and rules.element is not None:
+            return accepts(rules.element.kind, target.element)
+        case Kind.LIST:
+            return target.array or writes_json(rules, target)
+        case kind:
+            return not target.array and accepts(kind, target)
+
+
+def _check_field(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals: Refusals) -> pl.Series:
+    """The field's column in the target's frame type; its default where the source does not have it."""
+    found = field_column(rules, frame)
+    if found is None:
+        return _default_column(rules, target, pl.repeat(value=True, n=frame.height, eager=True), refusals)
+    source, absent = found
+    if absent is None or not absent.any():
+        return _check_column(rules, target, source, refusals)
+    column = _check_column(rules, target, source, refusals, absent)
+    defaults = _default_column(rules, target, absent, refusals)
+    return pl.select(pl.when(absent).then(defaults).otherwise(column).alias(rules.name)).to_series()
+
+
+def _check_column(
+    rules: FieldRules, target: ColumnType, source: pl.Series, refusals: Refusals, absent: pl.Series | None = None
+) -> pl.Series:
+    """The column in the target's frame type; suspects are judged, and refused or replaced."""
+    if source.dtype == DYNAMIC and not has_value(source).all():
+        source = pl.select(pl.when(has_value(source)).then(source)).to_series()
+    if not rules.column.nullable and source.null_count():
+        nulls = source.is_null() if absent is None else source.is_null() & ~absent
+        refusals.add_mask(nulls, rules.name, NULL_REASON)
+    reading = _read(rules, target, source)
+    for mask, reason in reading.refused:
+        refusals.add_mask(mask, rules.name, reason)
+    if reading.suspect is None:
+        return reading.values.alias(rules.name)
+    suspects = reading.suspect & source.is_not_null()
+    for mask, _ in reading.refused:
+        suspects = suspects & ~mask
+    from rowledger.contract.suspects import settle  # noqa: PLC0415, a clean column has none
+
+    return settle(rules, target, source, suspects, reading.values, refusals).alias(rules.name)
+
+
+def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
+    """The column as far as columns can tell; suspects are what they cannot."""
+    nothing = pl.Series([None], dtype=target.frame_type).new_from_index(0, len(source))
+    if source.null_count() == len(source):
+        return Reading(nothing)
+    reading: Reading | None = None
+    if writes_json(rules, target):
+        from rowledger.contract.nested import read_document  # noqa: PLC0415, few tables hold documents
+
+        reading = read_document(rules, source)
+    elif target.array:
+        from rowledger.contract.nested import read_list  # noqa: PLC0415, or lists
+
+        reading = None if rules.by_value else read_list(rules, target, source)
+    elif not rules.by_value and source.dtype != DYNAMIC:
+        reading = read_column(rules, source)
+        doubt_violations(rules, reading)
+        doubt_undeclared_digits(rules, reading, target)
+        reading.values = fit_column(reading, target)
+        # One of a few allowed texts has no NUL; the others are doubted already.
+        is_any_text = rules.kind is Kind.TEXT and (rules.allowed is None or any("\0" in text for text in rules.allowed))
+        if is_any_text and (unheld := doubt_texts(reading.values, target)) is not None:
+            reading.doubt(unheld)
+    if reading is None:
+        reading = Reading(nothing, source.is_not_null())
+    if source.dtype.is_nested() or rules.by_value:
+        from rowledger.contract.cells import unheld_cells  # noqa: PLC0415, as above
+
+        reading.refused += unheld_cells(source)
+    return reading
+
+
+def _default_column(rules: FieldRules, target: ColumnType, absent: pl.Series, refusals: Refusals) -> pl.Series:
+    """A column of the field's default, for rows that do not have it; without one they are refused."""
+    nothing = pl.Series(rules.name, [None], dtype=target.frame_type)
+    if rules.default is PydanticUndefined:
+        refusals.add_mask(absent, rules.name, _ABSENT_REASON)
+        return nothing.new_from_index(0, len(absent))
+    verdict = fit_value(rules, target, rules.default)
+    if verdict.reason is not None:
+        raise TargetMismatch(
+            f"column {rules.name!r}: the default {rules.default!r} {verdict.reason}; alter the table or the row model"
+        )
+    return pl.Series(rules.name, [verdict.value], dtype=target.frame_type).new_from_index(0, len(absent))
+
+
+def _check_conditions(
+    rules: FieldRules, column: pl.Series, target: ColumnType, partition: Partition, refusals: Refusals
+) -> None:
+    conditions = partition.conditions_on(rules.name)
+    if conditions and rules.column.nullable and column.null_count():
+        refusals.add_mask(column.is_null(), column.name, "is null or refused, so the row belongs to no partition")
+    for condition in conditions:
+        match condition:
+            case Window():
+                lower, upper = condition.bounds(target.name)
+                least, greatest = column.min(), column.max()
+                if least is None or (least >= lower and greatest < upper):  # type: ignore[operator]
+                    continue
+                outside = (column < lower) | (column >= upper)
+            case Equals():
+                outside = column != as_frame_value(condition.value(target.name), target)
+        refusals.add_mask(
+            outside.fill_null(value=False), column.name, f"belongs to another partition than {partition.key}"
+        )

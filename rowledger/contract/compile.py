@@ -1,0 +1,336 @@
+"""Compile a pydantic row model into rules, one a column, and refuse by name what has no PostgreSQL column.
+
+The model stays the truth: each rule keeps pydantic's own validator of its field, which has the last word on every value
+that the column-speed pass in `check` finds suspicious, and on every value of a field that has no column form.
+"""
+
+# ruff: noqa: ANN401, what an annotation, a bound or a default may be is for the row model to say
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, cast
+
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    TypeAdapter,
+)
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, SchemaError
+
+from rowledger.contract.annotations import Draft, gather, kind_and_type, unwrap
+from rowledger.contract.defaults import constant_of, refuse_volatile
+from rowledger.contract.documents import reads_json_text
+from rowledger.contract.rules import Bound, FieldRules, Kind
+from rowledger.errors import ContractError
+from rowledger.spec.column import TABLE_COLUMNS_MAX, Column, ColumnType, name_problem
+from rowledger.spec.source import RESERVED_PREFIX
+
+__all__ = ["compile_model"]
+
+_ORDERED = {Kind.INT, Kind.FLOAT, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME, Kind.INTERVAL}
+
+
+_SIZED = {Kind.TEXT, Kind.BYTES}
+
+
+# Settings of a model that change no verdict and no value. `_EFFECTIVE` ones reach every field through its validator.
+_HARMLESS_CONFIG = {
+    "alias_generator", "arbitrary_types_allowed", "cache_strings", "defer_build", "extra", "field_title_generator",
+    "from_attributes", "frozen", "hide_input_in_errors", "ignored_types", "json_encoders", "json_schema_extra",
+    "json_schema_mode_override", "json_schema_serialization_defaults_required", "loc_by_alias", "model_title_generator",
+    "plugin_settings", "polymorphic_serialization", "populate_by_name", "protected_namespaces", "revalidate_instances",
+    "schema_generator", "ser_json_bytes", "ser_json_inf_nan", "ser_json_temporal", "ser_json_timedelta", "serialize_by_alias",
+    "title", "use_attribute_docstrings", "use_enum_values", "val_json_bytes", "validate_assignment", "validate_by_alias",
+    "validate_by_name", "validate_default", "validate_return", "validation_error_cause",
+}  # fmt: skip
+_EFFECTIVE_CONFIG = {
+    "allow_inf_nan", "coerce_numbers_to_str", "regex_engine", "str_max_length", "str_min_length", "str_strip_whitespace",
+    "str_to_lower", "str_to_upper", "strict", "url_preserve_empty_path", "val_temporal_unit",
+}  # fmt: skip
+
+_PLAIN_JSON = {Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.TEXT}  # kinds that polars writes as JSON just as pydantic does
+_FIELD_CONFIG = {
+    *_EFFECTIVE_CONFIG, "arbitrary_types_allowed", "json_encoders", "ser_json_bytes", "ser_json_inf_nan", "ser_json_temporal",
+    "ser_json_timedelta", "serialize_by_alias", "use_enum_values",
+}  # fmt: skip
+
+
+def compile_model(row: type[BaseModel]) -> tuple[tuple[FieldRules, ...], str | None]:
+    """One rule a field, in model order, and the code for which rows go through pydantic one by one, if any.
+
+    Raises ContractError that names model, field, construct and remedy.
+    """
+    if not row.__pydantic_complete__:
+        row.model_rebuild()
+    _refuse_model_constructs(row)
+    validators = _model_validators(row)
+    rules: list[FieldRules] = []
+    for name, info in row.model_fields.items():
+        draft = _draft_of(row, name, info)
+        draft.is_taken_charge_of |= _takes_charge(row, name)
+        rules.append(_field_rules(draft, row, name, info))
+        validators += [f"{found} of {name}" for found in dict.fromkeys(draft.validators)]
+    if not rules:
+        raise ContractError(f"{row.__name__}: a row model needs at least one field")
+    if len(rules) > TABLE_COLUMNS_MAX:
+        raise ContractError(
+            f"{row.__name__}: {len(rules):,} fields, but a PostgreSQL table has at most {TABLE_COLUMNS_MAX:,} columns; put "
+            "some of them into a nested model, which is one jsonb column, or into another table"
+        )
+    names = [rule.name for rule in rules]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ContractError(f"{row.__name__}: two fields name the same column {doubled}; give them distinct aliases")
+    return tuple(rules), ", ".join(validators) or None
+
+
+def _refuse_model_constructs(row: type[BaseModel]) -> None:
+    where = Draft(row.__name__, row.model_config)
+    if issubclass(row, RootModel):
+        raise where.refuse("RootModel", "declare a BaseModel with one field a column")
+    if row.model_computed_fields:
+        raise where.refuse(
+            f"computed_field {next(iter(row.model_computed_fields))}",
+            "make it a plain property, and fill such a column by a transform or as a generated column of the table",
+        )
+    if row.model_config.get("extra") == "allow":
+        raise where.refuse("model_config extra='allow'", "say drift=Drift.EVOLVE in the table spec")
+    for setting, value in row.model_config.items():
+        if setting not in _HARMLESS_CONFIG | _EFFECTIVE_CONFIG and value not in (None, False):
+            raise where.refuse(f"model_config {setting}", "remove it, or say it field by field")
+
+
+def _model_validators(row: type[BaseModel]) -> list[str]:
+    """The Python code that validating a row runs, as far as the model itself has it."""
+    decorators = row.__pydantic_decorators__
+    found = [
+        f"validator {name}"
+        for kind in ("validators", "field_validators", "root_validators", "model_validators")
+        for name in getattr(decorators, kind)
+    ]
+    if (
+        row.model_post_init is not BaseModel.model_post_init
+        and row.model_post_init.__name__ != "init_private_attributes"
+    ):
+        found.append("model_post_init")
+    if row.__pydantic_custom_init__:
+        found.append("an __init__ of its own")
+    return found
+
+
+def _takes_charge(row: type[BaseModel], name: str) -> bool:
+    """Whether a validator of the model gets the field's values before pydantic converts them."""
+    decorators = row.__pydantic_decorators__
+    return (
+        row.__pydantic_custom_init__
+        or any(found.info.mode in ("before", "wrap") for found in decorators.model_validators.values())
+        or any(found.info.mode == "before" for found in decorators.root_validators.values())
+        or any(
+            found.info.mode != "after" and {name, "*"} & set(found.info.fields)
+            for kind in (decorators.field_validators, decorators.validators)
+            for found in kind.values()
+        )
+    )
+
+
+def _draft_of(row: type[BaseModel], name: str, info: FieldInfo) -> Draft:
+    draft = Draft(f"{row.__name__}.{name}", row.model_config)
+    unwrap(draft, info.annotation)
+    gather(draft, info.metadata)
+    return draft
+
+
+def _field_rules(draft: Draft, row: type[BaseModel], name: str, info: FieldInfo) -> FieldRules:
+    adapter = _adapter(draft, _annotation(info))
+    kind, column_type = kind_and_type(draft)
+    column = info.alias or name
+    if problem := name_problem(column):
+        raise ContractError(
+            f"{draft.where}: no column can be named {column!r}: {problem}; name the field otherwise, and give the "
+            "source's name as its validation_alias"
+        )
+    if column.startswith(RESERVED_PREFIX):
+        raise ContractError(f"{draft.where}: names that begin with {RESERVED_PREFIX!r} are reserved")
+    rules = _compiled(draft, kind, column_type, adapter)
+    return replace(
+        rules,
+        field=name,
+        column=replace(rules.column, name=column),
+        sources=_sources(draft, row, name, info),
+        default=constant_of(draft.where, info, adapter),
+    )
+
+
+def _annotation(info: FieldInfo) -> Any:
+    """The field's type with all that validates it; its default and its aliases are not in it."""
+    metadata = [*info.metadata, *([Field(discriminator=info.discriminator)] if info.discriminator else [])]
+    return Annotated[(info.annotation, *metadata)] if metadata else info.annotation
+
+
+def _compiled(draft: Draft, kind: Kind, column_type: ColumnType, adapter: TypeAdapter[Any]) -> FieldRules:
+    """The rules of a field, or of what is inside one: a list's elements, a nested model's field."""
+    element = members = None
+    constraints = dict(draft.constraints)
+    if draft.base is tuple and constraints.get("is_strict", draft.config.get("strict")):
+        draft.go_by_value("a strict tuple")  # sources have lists
+    if draft.item is not None:
+        element = _inner(draft, draft.item)
+        if element is None:
+            draft.go_by_value("a list of values that have no column form")
+    elif kind is Kind.JSON and not draft.by_value:
+        members = _members(draft)
+        if members is None:
+            draft.go_by_value("a JSON document")
+    if kind is Kind.DECIMAL and not _declares_digits(column_type, constraints):
+        draft.go_by_value("digits that the column's type does not have")
+    if draft.item is not None or kind in {Kind.JSON, Kind.ANY} or draft.by_value:
+        # What a column of its form could be held against; pydantic alone sees to the rest.
+        usable = {"min_length", "max_length", "is_strict"} if element is not None else {"is_strict"}
+        constraints = {key: value for key, value in constraints.items() if key in usable}
+    else:
+        constraints = _scalar_rules(draft, kind, constraints)
+    return FieldRules(
+        field="", column=Column("", column_type, draft.nullable), kind=kind, adapter=adapter, default=PydanticUndefined,
+        element=element, members=members, by_value=draft.by_value, allowed=None if draft.by_value else draft.allowed,
+        alternatives=tuple(kind_and_type(member)[0] for member in draft.alternatives),
+        is_taken_charge_of=draft.is_taken_charge_of, **constraints,
+    )  # fmt: skip
+
+
+def _declares_digits(column_type: ColumnType, constraints: dict[str, Any]) -> bool:
+    """Whether what fits the column's type fits the field's digits as well."""
+    digits, places = constraints.get("max_digits"), constraints.get("decimal_places")
+    declared = column_type.precision, column_type.scale
+    return (digits is None or declared[0] == digits) and (places is None or declared[1] == places)
+
+
+def _inner(draft: Draft, annotation: Any) -> FieldRules | None:
+    """The rules of what a list is made of or a nested field; None when it has no column form where it stands."""
+    inner = Draft(draft.where, draft.config, is_taken_charge_of=draft.is_taken_charge_of, within=draft.within)
+    unwrap(inner, annotation)
+    draft.validators += inner.validators
+    draft.is_taken_charge_of |= inner.is_taken_charge_of
+    adapter = _adapter(inner, annotation)
+    kind, column_type = kind_and_type(inner)
+    rules = _compiled(inner, kind, column_type, adapter)
+    if inner.by_value or inner.validators:
+        return None
+    nests = rules.element is not None or rules.members is not None
+    is_json = kind_and_type(draft)[0] is Kind.JSON
+    return rules if (nests or kind in _PLAIN_JSON if is_json else not nests) else None
+
+
+def _members(draft: Draft) -> tuple[FieldRules, ...] | None:
+    """The rules of a nested model's fields; None where validating or writing it is more than that of its fields."""
+    model = draft.base
+    if not (isinstance(model, type) and issubclass(model, BaseModel)) or issubclass(model, RootModel):
+        return None
+    decorators = model.__pydantic_decorators__
+    own_ways = _model_validators(model) or decorators.field_serializers or decorators.model_serializers
+    odd = {name for name, value in model.model_config.items() if value not in (None, False, "ignore")} - {
+        "frozen",
+        "title",
+    }
+    if own_ways or odd or model.model_computed_fields or model in draft.within:
+        return None
+    members: list[FieldRules] = []
+    for name, info in model.model_fields.items():
+        if info.exclude or isinstance(info.validation_alias, AliasChoices | AliasPath):
+            return None
+        inner = _inner(
+            Draft(draft.where, model.model_config, is_json=True, within=(*draft.within, model)), _annotation(info)
+        )
+        if inner is None:
+            return None
+        source = info.validation_alias or name
+        members.append(replace(inner, field=name, column=replace(inner.column, name=name), sources=(source,)))
+    return tuple(members) or None
+
+
+def _adapter(draft: Draft, annotation: Any) -> TypeAdapter[Any]:
+    config = {key: value for key, value in draft.config.items() if key in _FIELD_CONFIG}
+    try:
+        try:
+            adapter: TypeAdapter[Any] = TypeAdapter(cast("type[Any]", annotation), config=cast("ConfigDict", config))
+        except PydanticUserError as error:
+            if error.code != "type-adapter-config-unused":
+                raise
+            # A dataclass or a TypedDict that is a field follows the model's config, which pydantic takes for no root type.
+            adapter = TypeAdapter(cast("type[Any]", annotation | None), config=cast("ConfigDict", config))
+        refuse_volatile(draft.where, adapter.core_schema)
+        if reads_json_text(adapter.core_schema):
+            from rowledger.contract.json_texts import lossless_validator  # noqa: PLC0415, few models have such fields
+
+            adapter.validator = lossless_validator(adapter.core_schema, config)
+    except (PydanticSchemaGenerationError, PydanticUserError, SchemaError, TypeError) as error:
+        raise ContractError(f"{draft.where}: pydantic refuses the declaration: {error}") from None
+    return adapter
+
+
+def _sources(draft: Draft, row: type[BaseModel], name: str, info: FieldInfo) -> tuple[str, ...]:
+    """The names under which pydantic looks for the field's value, in its order."""
+    config, alias = row.model_config, info.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
+    names: list[str] = []
+    for choice in choices:
+        if isinstance(choice, AliasPath):
+            if len(choice.path) > 1:
+                raise draft.refuse(f"AliasPath {choice.path}", "take the value out of its document by a transform")
+            choice = str(choice.path[0])  # noqa: PLW2901 - the same choice, as a plain name
+        names.append(str(choice))
+    by_name = config.get("populate_by_name") or config.get("validate_by_name")
+    if config.get("validate_by_alias") is False:
+        names = [name]
+    elif by_name:
+        names.append(name)
+    return tuple(dict.fromkeys(names))
+
+
+def _scalar_rules(draft: Draft, kind: Kind, constraints: dict[str, Any]) -> dict[str, Any]:
+    """The constraints as FieldRules takes them; those that mean nothing in columns leave the values to pydantic."""
+    config, found = draft.config, constraints
+    found.pop("max_digits", None)
+    found.pop("decimal_places", None)
+    found.setdefault("is_strict", bool(config.get("strict")))
+    bounds = tuple(found.pop("bounds", ()))
+    strips, lower, upper = (found.pop(key, None) for key in ("strip_whitespace", "to_lower", "to_upper"))
+    if kind is Kind.TEXT and draft.allowed is None:
+        found["strips"] = config.get("str_strip_whitespace", False) if strips is None else strips
+        lower = config.get("str_to_lower", False) if lower is None else lower
+        upper = config.get("str_to_upper", False) if upper is None else upper
+        found["case"] = "lower" if lower else "upper" if upper else None
+        for key in ("min_length", "max_length"):
+            if config.get(f"str_{key}"):
+                found.setdefault(key, config[f"str_{key}"])
+        if config.get("coerce_numbers_to_str"):
+            draft.go_by_value("coerce_numbers_to_str")
+    if kind is Kind.FLOAT and config.get("allow_inf_nan") is False:
+        found.setdefault("finite", True)
+    if bounds and (kind not in _ORDERED or draft.allowed is not None):
+        draft.go_by_value(f"a bound on {kind}")
+    if {"min_length", "max_length"} & set(found) and kind not in _SIZED:
+        draft.go_by_value(f"a length of {kind}")
+    if "pattern" in found and (kind is not Kind.TEXT or config.get("regex_engine") == "python-re"):
+        draft.go_by_value(f"a pattern on {kind}" if kind is not Kind.TEXT else "a pattern of Python's engine")
+    step = found.get("multiple_of")
+    if step is not None and not ((kind is Kind.INT and isinstance(step, int)) or kind is Kind.DECIMAL):
+        draft.go_by_value(f"multiple_of on {kind}")
+    bounds = tuple(_as_column_value(draft, kind, bound) for bound in bounds)
+    return {"is_strict": found["is_strict"]} if draft.by_value else {**found, "bounds": bounds}
+
+
+def _as_column_value(draft: Draft, kind: Kind, bound: Bound) -> Bound:
+    """The bound in a form that compares with the column's values: instants in UTC, others as they are."""
+    if kind not in {Kind.TIMESTAMP, Kind.TIMESTAMPTZ}:
+        return bound
+    aware = isinstance(bound.value, datetime) and bound.value.tzinfo is not None
+    if aware != (kind is Kind.TIMESTAMPTZ) or not isinstance(bound.value, datetime):
+        raise ContractError(
+            f"{draft.where}: a bound of a {kind} must be a datetime {'with' if not aware else 'without'} a zone"
+        )
+    return Bound(bound.op, bound.value.astimezone(UTC)) if aware else bound

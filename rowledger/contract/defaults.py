@@ -1,0 +1,97 @@
+"""Defaults of fields: a retry, and a replay a year later, must find the same values, so only constants are taken."""
+
+# ruff: noqa: ANN401, what a default may be is for the row model to say
+
+import builtins
+import datetime as dt
+import decimal
+import fractions
+import ipaddress
+import types
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from rowledger.errors import ContractError
+
+__all__ = ["constant_of", "refuse_volatile"]
+
+# What makes the same value of the same arguments, whenever it is called.
+_PURE = {
+    bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range,
+    decimal.Decimal, fractions.Fraction, dt.date, dt.time, dt.datetime, dt.timedelta, dt.timezone,
+    ipaddress.ip_address, ipaddress.ip_network, ipaddress.IPv4Address, ipaddress.IPv6Address, uuid.UUID,
+}  # fmt: skip
+
+
+def constant_of(where: str, info: FieldInfo, adapter: TypeAdapter[Any]) -> Any:
+    """The default that pydantic gives, or PydanticUndefined; raises ContractError for one that breaks the field's own rules."""
+    default = info.default
+    if info.default_factory is not None:
+        if not _is_constant(info.default_factory):
+            name = getattr(info.default_factory, "__qualname__", repr(info.default_factory))
+            raise ContractError(
+                f"{where}: default_factory {name} may give another value each time, and a retry must find the same; "
+                "give a constant, or let the table or a transform fill the column"
+            )
+        default = info.default_factory()  # type: ignore[call-arg]
+    if default is PydanticUndefined:
+        return default
+    try:
+        valid = adapter.validate_python(default)
+    except ValidationError as error:
+        raise ContractError(f"{where}: its default breaks its own rules: {error.errors()[0]['msg']}") from None
+    # Pydantic gives a default as it stands; its validated form counts only where that is of another type, as 0 for a Decimal.
+    return default if type(default) is type(valid) and not info.validate_default else valid
+
+
+def refuse_volatile(where: str, schema: Any) -> None:
+    """Raise ContractError where a field's schema, at any depth, has something that is not the same at each retry."""
+    match schema:
+        case {"type": "default", "default_factory": factory} if not _is_constant(factory):
+            name = getattr(factory, "__qualname__", repr(factory))
+            raise ContractError(
+                f"{where}: default_factory {name} inside it may give another value each time; give a constant"
+            )
+        case {"type": "date" | "datetime", "now_op": "past" | "future" as side}:
+            raise ContractError(
+                f"{where}: whether a value is in the {side} changes with the time, and a retry must find the same verdict; "
+                "bound the field by constants"
+            )
+        case dict():
+            for part in schema.values():
+                refuse_volatile(where, part)
+        case list() | tuple():
+            for part in schema:
+                refuse_volatile(where, part)
+        case _:
+            pass
+
+
+def _is_constant(factory: Callable[..., Any]) -> bool:
+    """Whether it is known to give the same value each time: a constructor, or a function of nothing but these."""
+    if factory in _PURE:
+        return True
+    if isinstance(factory, type) and issubclass(factory, BaseModel):
+        return all(
+            info.default_factory is None or _is_constant(info.default_factory) for info in factory.model_fields.values()
+        )
+    if not isinstance(factory, types.FunctionType):
+        return False
+    code = factory.__code__
+    if code.co_argcount or code.co_freevars or any(isinstance(const, types.CodeType) for const in code.co_consts):
+        return False
+    for name in code.co_names:  # globals, builtins and attributes alike
+        found = factory.__globals__.get(name, getattr(builtins, name, None))
+        is_model = isinstance(found, type) and issubclass(found, BaseModel) and _is_constant(found)
+        if not is_model and (found is None or not _is_pure(found)):
+            return False
+    return True
+
+
+def _is_pure(found: Any) -> bool:
+    return isinstance(found, type | types.FunctionType) and found in _PURE

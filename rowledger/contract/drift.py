@@ -1,0 +1,180 @@
+"""Which of a source's columns are whose: fields by their names and aliases, and columns that no field knows."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import AwareDatetime, Field, create_model
+from pydantic_core import PydanticUndefined
+
+from rowledger.contract.compile import compile_model
+from rowledger.contract.dynamic import as_dynamic, dynamic_texts
+from rowledger.contract.rules import FieldRules
+from rowledger.contract.types import SqlType
+from rowledger.errors import SourceError
+from rowledger.spec.column import Column, ColumnType, TypeName, name_problem
+from rowledger.spec.source import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
+
+__all__ = [
+    "DriftVerdict",
+    "columns_for",
+    "common_column",
+    "drift_of",
+    "evolved_rules",
+    "field_column",
+    "has_value",
+    "require_names",
+]
+
+_DECIMAL_DIGITS_MAX = 38
+_SIMPLE: dict[type[pl.DataType], TypeName] = {
+    pl.Boolean: TypeName.BOOLEAN, pl.Binary: TypeName.BYTEA, pl.Date: TypeName.DATE, pl.Time: TypeName.TIME,
+    pl.List: TypeName.JSONB, pl.Array: TypeName.JSONB, pl.Struct: TypeName.JSONB, pl.Duration: TypeName.INTERVAL,
+    pl.String: TypeName.TEXT, pl.Categorical: TypeName.TEXT, pl.Enum: TypeName.TEXT,
+}  # fmt: skip
+_NUMBERS = {TypeName.BIGINT, TypeName.DOUBLE, TypeName.NUMERIC}
+_ANNOTATIONS: dict[TypeName, Any] = {
+    TypeName.BOOLEAN: bool, TypeName.SMALLINT: int, TypeName.INTEGER: int, TypeName.BIGINT: int, TypeName.REAL: float,
+    TypeName.DOUBLE: float, TypeName.NUMERIC: Decimal, TypeName.BYTEA: bytes, TypeName.DATE: date, TypeName.TIME: time,
+    TypeName.TIMESTAMP: datetime, TypeName.TIMESTAMPTZ: AwareDatetime, TypeName.INTERVAL: timedelta,
+    TypeName.UUID: uuid.UUID, TypeName.JSON: Any, TypeName.JSONB: Any,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DriftVerdict:
+    """Columns of a source that the contract does not know, and columns that it asks for in vain."""
+
+    unknown: dict[str, pl.DataType]
+    missing: tuple[str, ...]
+
+
+def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> DriftVerdict:
+    """What a source of that schema has too much and too little; reserved columns are nobody's."""
+    known = {name for rule in rules for name in rule.sources}
+    return DriftVerdict(
+        unknown={
+            name: dtype for name, dtype in schema.items() if name not in known and not name.startswith(RESERVED_PREFIX)
+        },
+        missing=tuple(
+            rule.name
+            for rule in rules
+            if rule.default is PydanticUndefined and not any(n in schema for n in rule.sources)
+        ),
+    )
+
+
+def columns_for(unknown: Mapping[str, pl.DataType]) -> list[Column]:
+    """The nullable columns that unknown source columns would become; raises SourceError for one that cannot become one.
+
+    A column without any value that its source gives no type becomes none yet: a later source says of which type it is.
+    """
+    require_names(unknown)
+    columns: list[Column] = []
+    for name, dtype in unknown.items():
+        if dtype == pl.Null():
+            continue
+        column_type = _column_type(dtype)
+        if column_type is None:
+            raise SourceError(
+                f"the source's column {name!r} is of type {dtype}, for which the table can be given no column; add the column "
+                "to the table and to the row model, or leave it out of the source"
+            )
+        if problem := name_problem(name):
+            raise SourceError(f"the source's column {name!r} cannot become a column of the table: {problem}; rename it")
+        columns.append(Column(name, column_type, nullable=True))
+    return columns
+
+
+def common_column(one: Column, other: Column) -> Column | None:
+    """The column that holds what both do, of one name that two files give in two types; None where there is none."""
+    if one == other:
+        return one
+    names = {one.type.name, other.type.name}
+    if not names <= _NUMBERS:
+        return None
+    return replace(one, type=ColumnType(TypeName.NUMERIC if TypeName.NUMERIC in names else TypeName.DOUBLE))
+
+
+def require_names(unknown: Mapping[str, pl.DataType]) -> None:
+    """Raise SourceError where a column has no name, as the index that pandas writes into a CSV file."""
+    if "" in unknown:
+        raise SourceError(
+            "the source has a column without a name, which no field and no column of a table can have; name the columns "
+            "with columns=(…) of a source of CSV files, or write the source again with names"
+        )
+
+
+def _column_type(dtype: pl.DataType) -> ColumnType | None:  # noqa: PLR0911, one line a type
+    match dtype:
+        case _ if dtype == UUID:
+            return ColumnType(TypeName.UUID)
+        case _ if dtype == BYTES_16:
+            return ColumnType(TypeName.BYTEA)
+        case _ if dtype == DECIMAL_TEXT:
+            return ColumnType(TypeName.NUMERIC)
+        case pl.UInt64():
+            return ColumnType(TypeName.NUMERIC, precision=20, scale=0)
+        case pl.Int128() | pl.UInt128():
+            return ColumnType(TypeName.NUMERIC, precision=_DECIMAL_DIGITS_MAX, scale=0)
+        case pl.Decimal():
+            return ColumnType(TypeName.NUMERIC, precision=dtype.precision, scale=dtype.scale)
+        case pl.Datetime():
+            return ColumnType(TypeName.TIMESTAMP if dtype.time_zone is None else TypeName.TIMESTAMPTZ)
+        case _ if dtype.is_integer() or dtype.is_float():
+            return ColumnType(TypeName.BIGINT if dtype.is_integer() else TypeName.DOUBLE)
+        case _:
+            simple = _SIMPLE.get(type(dtype))
+            return None if simple is None else ColumnType(simple)
+
+
+@cache
+def evolved_rules(columns: tuple[Column, ...]) -> tuple[FieldRules, ...]:
+    """Rules for columns that the table has beyond the contract: nullable, and null where a source lacks them."""
+    if not columns:
+        return ()
+    fields: dict[str, Any] = {}
+    for number, column in enumerate(columns):
+        plain = _ANNOTATIONS.get(column.type.name, str)
+        digits: Any = (
+            {"max_digits": column.type.precision, "decimal_places": column.type.scale} if plain is Decimal else {}
+        )
+        annotation: Any = Annotated[(plain, SqlType(column.type))]
+        fields[f"column_{number}"] = (annotation | None, Field(default=None, alias=column.name, **digits))
+    rules, _ = compile_model(create_model("Evolved", **fields))
+    return rules
+
+
+def field_column(rules: FieldRules, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series | None] | None:
+    """The source column that is the field's, and which rows do not have it; None where no row has.
+
+    Of several names that a field may have in the source, the first that a row has counts, as it does for pydantic.
+    """
+    names = [name for name in rules.sources if name in frame.columns]
+    if not names:
+        return None
+    values, absent = _with_absence(frame, names[0])
+    for name in names[1:]:
+        if absent is None or not absent.any():
+            break
+        others, others_absent = _with_absence(frame, name)
+        if values.dtype != others.dtype:
+            values, others = as_dynamic(values), as_dynamic(others)
+        values = pl.select(pl.when(absent).then(others).otherwise(values)).to_series()
+        absent = None if others_absent is None else absent & others_absent
+    return values.alias(rules.name), absent
+
+
+def _with_absence(frame: pl.DataFrame, name: str) -> tuple[pl.Series, pl.Series | None]:
+    mask = ABSENT_PREFIX + name
+    return frame[name], frame[mask].fill_null(value=False) if mask in frame.columns else None
+
+
+def has_value(values: pl.Series) -> pl.Series:
+    """Which cells hold something."""
+    return (dynamic_texts(values) if values.dtype == DYNAMIC else values).is_not_null()

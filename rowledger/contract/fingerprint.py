@@ -1,0 +1,324 @@
+"""Fingerprints of columns that client and server both compute, and that add up over chunks.
+
+A column's fingerprint is the count of its non-null values and a total over them: the exact sum for numbers and dates, the
+sum of PostgreSQL's own 32-bit hash for everything else (measured: a hash costs the server hardly more than a length). A
+value that changed, went missing or came twice moves the total; what cannot be seen is a change that keeps a sum, such as two
+integers swapped between rows, and a hash that collides, one in four billion.
+
+Weak spot: jsonb, and types that are written as text which only the server reads (ranges, composite types …), are
+counted only: the server keeps such a value in its own form, which the client would have to guess.
+
+The hash takes a value's bytes one after the other, which costs the client a fifth of a second a megabyte where it cannot do
+thousands of values at once. So a long value is hashed by its SHA-256, which both sides compute at the speed of memory. The
+server's half is `fingerprint_sql`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from types import MappingProxyType
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from rowledger.contract.pg_hash import hash_arrays, hash_byte_strings, hash_doubles, hash_int64s
+from rowledger.spec.column import Column, ColumnType, TypeName
+
+__all__ = [
+    "COUNTED",
+    "ELEMENT_END",
+    "ELEMENT_NULL",
+    "HASHED_AS_TEXT",
+    "LONG_ELEMENT_BYTES",
+    "LONG_VALUE_BYTES",
+    "SPECIALS",
+    "Fingerprint",
+    "Total",
+    "fingerprint_frame",
+    "normalised",
+]
+
+Total = int | Decimal
+
+COUNTED = {TypeName.JSONB, TypeName.OTHER}
+HASHED_AS_TEXT = {
+    TypeName.CITEXT,
+    TypeName.ENUM,
+    TypeName.JSON,
+}  # arrays: the elements' own hash is another's, or there is none
+ELEMENT_END, ELEMENT_NULL = "\x1f", "\x1e"  # control characters, which keep elements apart
+SPECIALS: dict[str, int] = {"NaN": 1_000_003, "Infinity": 1_000_033, "-Infinity": 1_000_037}
+
+# A longer value is hashed by its SHA-256. The hash itself takes up to 20 ms for a value of this length, 0.3 s for an element.
+LONG_VALUE_BYTES = 2**16
+LONG_ELEMENT_BYTES = 2**20
+
+# Python's default of 28 digits would round long totals; a numeric has up to 147,455 of them, a sum of many some more.
+_EXACT = Context(prec=200_000)
+_PG_EPOCH_DAYS = 10_957  # 2000-01-01, from which PostgreSQL counts, in days since 1970-01-01
+_PG_EPOCH_US = _PG_EPOCH_DAYS * 86_400_000_000
+
+_DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
+_SAMPLE_ROWS = 1_024
+_SHORT_DIGITS_MAX = _DECIMAL_DIGITS_MAX // 2  # on either side of the point
+_COMPARED_MAX = 8  # distinct strings: to compare with each is cheaper than to count them all
+
+
+@dataclass(frozen=True)
+class Fingerprint(Mapping[str, tuple[int, Total]]):
+    """By column: how many values are not null, and their total."""
+
+    columns: Mapping[str, tuple[int, Total]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
+
+    @classmethod
+    def empty(cls, columns: Sequence[Column]) -> "Fingerprint":
+        """That of no rows: where a sum over chunks begins."""
+        return cls({column.name: (0, 0) for column in columns})
+
+    def __getitem__(self, column: str) -> tuple[int, Total]:
+        return self.columns[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.columns.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fingerprint) and dict(self.columns) == dict(other.columns)
+
+    def __add__(self, other: "Fingerprint") -> "Fingerprint":
+        return self._combine(other, _add)
+
+    def __sub__(self, other: "Fingerprint") -> "Fingerprint":
+        return self._combine(other, lambda a, b: _add(a, -b if isinstance(b, int) else b.copy_negate()))
+
+    def _combine(self, other: "Fingerprint", combine: Callable[[Total, Total], Total]) -> "Fingerprint":
+        if set(self) != set(other):
+            raise ValueError(f"fingerprints of different columns: {sorted(set(self) ^ set(other))}")
+        return Fingerprint(
+            {
+                name: (cast("int", combine(count, other[name][0])), combine(total, other[name][1]))
+                for name, (count, total) in self.items()
+            }
+        )
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """One text a column that differs; empty when the two agree.
+
+        Totals are not shown: that of a single row is its value, and these texts are logged.
+        """
+        texts: list[str] = []
+        for name in dict.fromkeys([*self, *other]):
+            mine, its = self.columns.get(name), other.columns.get(name)
+            if mine is None or its is None:
+                texts.append(f"{name}: only one side has the column")
+            elif mine[0] != its[0]:
+                texts.append(f"{name}: {mine[0]} values against {its[0]}")
+            elif mine != its:
+                texts.append(f"{name}: {mine[0]} values on both sides, but not the same ones")
+        return texts
+
+    def to_json(self) -> str:
+        """A JSON object of column → [count, total], both as decimal text."""
+        return json.dumps(
+            {name: [str(count), _plain(total)] for name, (count, total) in self.items()}, ensure_ascii=False
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "Fingerprint":
+        return cls(
+            {name: (int(count), normalised(Decimal(total))) for name, (count, total) in json.loads(text).items()}
+        )
+
+
+def _add(a: Total, b: Total) -> Total:
+    return a + b if isinstance(a, int) and isinstance(b, int) else _EXACT.add(Decimal(a), Decimal(b))
+
+
+def _plain(total: Total) -> str:
+    return format(Decimal(total), "f")  # Python writes and reads no int of more than 4,300 digits
+
+
+def fingerprint_frame(
+    frame: pl.DataFrame, columns: Sequence[Column], on_progress: Callable[[int], None] = lambda _: None
+) -> Fingerprint:
+    """The same figures from a frame in the columns' frame types; `on_progress` is told of each column."""
+    entries: dict[str, tuple[int, Total]] = {}
+    for column in columns:
+        values = frame[column.name]
+        if nulls := values.null_count():
+            values = values.drop_nulls()
+        entries[column.name] = (frame.height - nulls, _total(values, column.type) if len(values) else 0)
+        on_progress(1)
+    return Fingerprint(entries)
+
+
+def _total(values: pl.Series, column_type: ColumnType) -> Total:  # noqa: PLR0911, one line a way to add up
+    if column_type.array:
+        return _total_of_arrays(values, column_type.element)
+    match column_type.name:
+        case TypeName.BOOLEAN:
+            return int(values.sum())
+        case TypeName.SMALLINT | TypeName.INTEGER | TypeName.BIGINT:
+            return _sum_int64s(values.cast(pl.Int64).to_numpy())
+        case TypeName.NUMERIC:
+            return _sum_decimals(values) if isinstance(values.dtype, pl.Decimal) else _sum_numeric_texts(values)
+        case TypeName.DATE:
+            return int(values.to_physical().cast(pl.Int64).sum()) - _PG_EPOCH_DAYS * len(values)
+        case TypeName.BYTEA:
+            return _sum_string_hashes(_with_digests(values, LONG_VALUE_BYTES).bin.encode("hex"))
+        case TypeName.JSONB | TypeName.OTHER:
+            return 0
+        case _ if isinstance(values.dtype, pl.String | pl.Binary):
+            return _sum_string_hashes(_with_digests(_hashed_strings(values, column_type), LONG_VALUE_BYTES))
+        case _:
+            return _sum_hashes(_hash_numbers(values, column_type))
+
+
+def _hash_numbers(values: pl.Series, column_type: ColumnType) -> npt.NDArray[np.int32]:
+    """The hash of each value of a type that is a number to the server."""
+    match column_type.name:
+        case TypeName.REAL | TypeName.DOUBLE:
+            return hash_doubles(values.cast(pl.Float64).to_numpy())
+        case TypeName.DATE:
+            return hash_int64s(values.to_physical().cast(pl.Int64).to_numpy() - _PG_EPOCH_DAYS)
+        case TypeName.TIME:
+            return hash_int64s((values.to_physical() // 1000).to_numpy())
+        case TypeName.TIMESTAMP | TypeName.TIMESTAMPTZ:
+            return hash_int64s(values.to_physical().to_numpy() - _PG_EPOCH_US)
+        case _:  # boolean, integers, interval
+            return hash_int64s(values.to_physical().cast(pl.Int64).to_numpy())
+
+
+def _hashed_strings(values: pl.Series, column_type: ColumnType) -> pl.Series:
+    """What the server hashes of each value, text or bytes."""
+    match column_type.name:
+        case TypeName.CHAR:
+            return values.str.strip_chars_end(" ")
+        case TypeName.INET | TypeName.CIDR:  # family, bits and address, without the two bytes between them
+            encoded = values.bin.encode("hex")
+            return (encoded.str.slice(0, 4) + encoded.str.slice(8)).str.decode("hex")
+        case _:
+            return values
+
+
+def _with_digests(values: pl.Series, long_bytes: int) -> pl.Series:
+    """With the SHA-256 in place of each longer value: in hexadecimal of a text, as it is of bytes."""
+    octets = values.cast(pl.Binary)
+    sizes = octets.bin.size()
+    if (sizes.max() or 0) <= long_bytes:  # type: ignore[operator]
+        return values
+    positions = (sizes > long_bytes).arg_true()
+    digests = (hashlib.sha256(octets[position]) for position in positions)
+    is_text = values.dtype == pl.String
+    return values.scatter(positions, [digest.hexdigest() if is_text else digest.digest() for digest in digests])
+
+
+def _total_of_arrays(values: pl.Series, element_type: ColumnType) -> Total:
+    if element_type.name in COUNTED:
+        return 0
+    if element_type.name in HASHED_AS_TEXT:
+        joined = values.list.eval(pl.element().fill_null(ELEMENT_NULL)).list.join(ELEMENT_END)
+        return _sum_string_hashes(_with_digests(joined, LONG_ELEMENT_BYTES))
+    lengths = values.list.len().to_numpy().astype(np.int64)
+    elements = values.filter(values.list.len() > 0).explode()
+    present = elements.drop_nulls()
+    if element_type.name is TypeName.NUMERIC:
+        return _total(present, element_type) if len(present) else 0
+    hashes = np.zeros(len(elements), dtype=np.int32)  # a null among the elements hashes to 0
+    if len(present):
+        hashes[elements.is_not_null().to_numpy()] = (
+            _hash_strings(_with_digests(_hashed_strings(present, element_type), LONG_ELEMENT_BYTES))
+            if isinstance(present.dtype, pl.String | pl.Binary)
+            else _hash_numbers(present, element_type)
+        )
+    return _sum_hashes(hash_arrays(hashes, lengths))
+
+
+def _sum_numeric_texts(values: pl.Series) -> Total:
+    """The exact sum of decimal texts; those that are no finite number stand for a number each, as on the server."""
+    total: Total = 0
+    for special, number in SPECIALS.items():
+        found = values == special
+        if found.any():
+            total += number * int(found.sum())
+            values = values.filter(~found)
+    points = values.str.find(".", literal=True).fill_null(values.str.len_bytes())
+    decimals = values.str.len_bytes() - points  # with the point
+    digits_before, digits_behind = points.max(), decimals.max()
+    if not (isinstance(digits_before, int) and isinstance(digits_behind, int)):
+        return total
+    if digits_before + digits_behind > _DECIMAL_DIGITS_MAX:
+        # One value of many digits must not keep the others from being added up as a column.
+        is_short = (points <= _SHORT_DIGITS_MAX) & (decimals <= _SHORT_DIGITS_MAX)
+        total = _add(total, _sum_numeric_texts(values.filter(is_short)))
+        for value in sorted(
+            values.filter(~is_short), key=len
+        ):  # the longest last: each addition costs what the sum is long
+            total = _add(total, Decimal(value))
+        return normalised(total)
+    return _add(total, _sum_decimals(values.cast(pl.Decimal(_DECIMAL_DIGITS_MAX, max(digits_behind - 1, 0)))))
+
+
+def normalised(total: Total) -> Total:
+    """Whole totals as int, whatever the server's type for them is."""
+    if isinstance(total, Decimal) and total.is_finite() and total == total.to_integral_value(context=_EXACT):
+        return int(total)
+    return total
+
+
+def _sum_hashes(hashes: npt.NDArray[np.int32]) -> int:
+    return int(hashes.sum(dtype=np.int64))
+
+
+def _sum_int64s(values: npt.NDArray[np.int64]) -> int:
+    """Exact for any values: the halves cannot overflow in fewer than 2^32 rows, which the plain sum can in two."""
+    return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
+
+
+def _sum_decimals(values: pl.Series) -> Total:
+    """Exact beyond the 38 digits that polars' own sum would hold."""
+    array = cast("pa.Decimal128Array", values.to_arrow())
+    scale = cast("pl.Decimal", values.dtype).scale
+    halves = np.frombuffer(memoryview(cast("pa.Buffer", array.buffers()[1])), dtype="<i8")[
+        2 * array.offset : 2 * (array.offset + len(array))
+    ]
+    low, high = halves[0::2].view("<u8"), halves[1::2]
+    unsigned = (int((low >> np.uint64(32)).sum()) << 32) + int((low & np.uint64(0xFFFFFFFF)).sum())
+    return normalised(Decimal((_sum_int64s(high) << 64) + unsigned).scaleb(-scale, _EXACT))
+
+
+def _sum_string_hashes(values: pl.Series) -> int:
+    """Few distinct strings are hashed once each; counting them is several times cheaper than hashing them all."""
+    sample = values.gather_every(max(len(values) // _SAMPLE_ROWS, 1)).unique()
+    if len(values) < _SAMPLE_ROWS or len(sample) > _SAMPLE_ROWS // 8:
+        return _sum_hashes(_hash_strings(values))
+    distinct, counts = sample, list[int]()
+    if len(sample) <= _COMPARED_MAX and isinstance(values.dtype, pl.String):
+        counts = [int((values == value).sum()) for value in sample]
+    if sum(counts) < len(values):
+        counted = values.alias("value").value_counts(name="rows")
+        distinct, counts = counted["value"], counted["rows"].to_list()
+    return sum(int(one) * rows for one, rows in zip(_hash_strings(distinct), counts, strict=True))
+
+
+def _hash_strings(values: pl.Series) -> npt.NDArray[np.int32]:
+    array = values.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, content = array.buffers()
+    starts = np.frombuffer(memoryview(cast("pa.Buffer", offsets)), dtype=np.int64)[
+        array.offset : array.offset + len(array) + 1
+    ]
+    octets = np.frombuffer(memoryview(content), dtype=np.uint8) if content is not None else np.empty(0, dtype=np.uint8)
+    return hash_byte_strings(octets[starts[0] : starts[-1]], starts - starts[0])

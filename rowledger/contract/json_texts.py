@@ -1,0 +1,162 @@
+"""JSON that comes as text, read as pydantic's `Json` reads it, less what pydantic's parser loses.
+
+That parser makes a double of every fraction, and keeps the last value of a key that comes twice. So a text is parsed here
+first. One whose numbers a double holds goes on to pydantic as it is; of another, pydantic gets the values.
+
+Imported when a row model has such a field.
+"""
+
+# ruff: noqa: ANN401, what a schema holds and what a value may be is for the row model to say
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
+from typing import Any
+
+from jiter import from_json
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError, PydanticSerializationError, SchemaSerializer, SchemaValidator
+
+from rowledger.contract.documents import RepeatedKey, has_type, holds_exact, keeps_zeros, parse_json
+from rowledger.contract.explain import JSON_TEXT_ERROR, converted
+
+__all__ = ["lossless_validator", "model_validator"]
+
+_OPAQUE = {"metadata", "serialization", "default", "expected", "cls", "config"}
+"""Parts of a schema that hold no schema."""
+_ANYTHING = {"type": "any"}
+_LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|[0-9.][eE]")
+"""What a number looks like, wherever it stands, that a double may not hold."""
+_ZERO_AT_END = re.compile(r"\.[0-9]*0(?![0-9])")
+
+
+def lossless_validator(schema: Any, config: Mapping[str, Any]) -> SchemaValidator:
+    """A validator of one of pydantic's own schemas whose `Json` loses nothing; `config` is that of the schema's root."""
+    definitions: list[Any] = []
+    changed = _changed(schema, config, definitions)
+    return _validator(changed, config)
+
+
+@cache
+def model_validator(model: type[BaseModel]) -> SchemaValidator:
+    """The same for the rows of a model."""
+    return lossless_validator(model.__pydantic_core_schema__, {})
+
+
+def _validator(schema: Any, config: Mapping[str, Any]) -> SchemaValidator:
+    try:
+        # Pydantic would take the validators that nested models have already.
+        return SchemaValidator(schema, dict(config), _use_prebuilt=False)  # type: ignore[arg-type]
+    except TypeError:  # pydantic-core 2.41 has no such argument
+        return SchemaValidator(schema, dict(config))  # type: ignore[arg-type]
+
+
+def _changed(schema: Any, config: Mapping[str, Any], definitions: list[Any]) -> Any:
+    """The schema with readers of our own in place of its `json` ones; fills `definitions` with what it refers to."""
+    match schema:
+        case {"type": "json"}:
+            return _reading(schema, config, definitions)
+        case {"type": "definitions", "schema": inner, "definitions": found}:
+            # Readers keep the list, which is filled only now: a definition may refer to itself.
+            definitions += [_changed(part, config, definitions) for part in found]
+            return {**schema, "schema": _changed(inner, config, definitions), "definitions": definitions}
+        case dict():
+            inside = schema["config"] if isinstance(schema.get("config"), dict) else config
+            return {
+                key: part if key in _OPAQUE else _changed(part, inside, definitions) for key, part in schema.items()
+            }
+        case list():
+            return [_changed(part, config, definitions) for part in schema]
+        case tuple():
+            return tuple(_changed(part, config, definitions) for part in schema)
+        case _:
+            return schema
+
+
+def _reading(schema: Mapping[str, Any], config: Mapping[str, Any], definitions: list[Any]) -> Any:
+    inner = _changed(schema.get("schema", _ANYTHING), config, definitions)
+    reader = _Reader(inner, config, definitions)
+    kept = {key: part for key, part in schema.items() if key in {"ref", "metadata", "serialization"}}
+    return {**kept, "type": "function-plain", "function": {"type": "no-info", "function": reader.read}}
+
+
+class _Reader:
+    """Reads the texts of one `Json` of a row model."""
+
+    def __init__(self, inner: Any, config: Mapping[str, Any], definitions: Sequence[Any]) -> None:
+        self._inner = inner
+        self._is_anything = inner == _ANYTHING
+        self._config = config
+        self._definitions = definitions
+
+    def read(self, text: Any) -> Any:
+        if type(text) is not str or _LONG_NUMBER.search(text) or (self._keeps_zeros and _ZERO_AT_END.search(text)):
+            return self._read_closely(text)
+        try:
+            parsed = from_json(text.encode(), catch_duplicate_keys=True)
+        except ValueError:
+            return self._read_closely(text)
+        if self._is_anything:
+            return parsed
+        valid = self._of_text.validate_python(text)
+        may_convert = self._is_temporal or "true" in text or "false" in text
+        return self._without_conversion(parsed, valid) if may_convert else valid
+
+    def _read_closely(self, text: Any) -> Any:
+        """The same for a text that is not JSON, or that has a number with more digits than a double may hold."""
+        try:
+            parsed = parse_json(text.decode() if isinstance(text, bytes) else text, zeros=self._keeps_zeros)
+        except RepeatedKey:
+            raise PydanticCustomError(JSON_TEXT_ERROR, "is JSON that has a key twice") from None
+        except (TypeError, ValueError, RecursionError):
+            self._of_text.validate_python(text)  # refuses it, in words that people know
+            raise PydanticCustomError(JSON_TEXT_ERROR, "is JSON that cannot be read") from None
+        if self._is_anything:
+            return parsed
+        valid = self._exactly(parsed, text) if holds_exact(parsed) else self._of_text.validate_python(text)
+        return self._without_conversion(parsed, valid)
+
+    def _exactly(self, parsed: Any, text: Any) -> Any:
+        try:
+            return self._of_value.validate_python(parsed)
+        except ValidationError:
+            self._of_text.validate_python(text)  # refuses it too, but for a strict model, which takes more of JSON
+            raise PydanticCustomError(
+                JSON_TEXT_ERROR, "has a number of more digits than a strict model is given"
+            ) from None
+
+    def _without_conversion(self, parsed: Any, valid: Any) -> Any:
+        """The valid value; raises PydanticCustomError where pydantic has silently made something else of a value in it."""
+        try:
+            reason = converted(parsed, self._serializer.to_python(valid, warnings=False))
+        except (PydanticSerializationError, ValueError):
+            return valid  # it cannot be written either, which is found in a moment
+        if reason is not None:
+            raise PydanticCustomError(JSON_TEXT_ERROR, reason)
+        return valid
+
+    def _whole(self, schema: Any) -> Any:
+        return (
+            {"type": "definitions", "schema": schema, "definitions": self._definitions} if self._definitions else schema
+        )
+
+    @cached_property
+    def _keeps_zeros(self) -> bool:
+        return keeps_zeros(self._whole(self._inner))
+
+    @cached_property
+    def _is_temporal(self) -> bool:
+        """Whether a number or a text may become a date or a time in it."""
+        return has_type(self._whole(self._inner), {"date", "datetime", "time", "timedelta"})
+
+    @cached_property
+    def _of_value(self) -> SchemaValidator:
+        return _validator(self._whole(self._inner), self._config)
+
+    @cached_property
+    def _of_text(self) -> SchemaValidator:
+        return _validator(self._whole({"type": "json", "schema": self._inner}), self._config)
+
+    @cached_property
+    def _serializer(self) -> SchemaSerializer:
+        return SchemaSerializer(self._whole(self._inner), dict(self._config))  # type: ignore[arg-type]

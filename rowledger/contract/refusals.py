@@ -1,0 +1,63 @@
+"""Rows that a contract refuses, and why: what becomes of them as dead letters."""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from rowledger.contract.dead_letter import DeadLetter, Stage
+
+__all__ = ["Refusals"]
+
+
+class Refusals:
+    """Which rows of a frame are refused: a row keeps one reason for each column that breaks a rule.
+
+    A reason without a column is one about the row as a whole.
+    """
+
+    def __init__(self) -> None:
+        self._reasons: dict[int, dict[str | None, str]] = {}
+
+    def add(self, row: int, column: str | None, reason: str) -> None:
+        """Refuse a row; of several reasons for one column all are kept, each once."""
+        reasons = self._reasons.setdefault(row, {})
+        if column not in reasons:
+            reasons[column] = reason
+        elif reason not in reasons[column].split("; "):
+            reasons[column] += f"; {reason}"
+
+    def add_mask(self, mask: pl.Series, column: str, reason: str) -> None:
+        for row in mask.arg_true():
+            self.add(row, column, reason)
+
+    def __bool__(self) -> bool:
+        return bool(self._reasons)
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._reasons
+
+    def has(self, row: int, column: str) -> bool:
+        return column in self._reasons.get(row, ())
+
+    def rows(self) -> list[int]:
+        return sorted(self._reasons)
+
+    def dead_letters(self, frame: pl.DataFrame, first_row: int, columns: Iterable[str]) -> list[DeadLetter]:
+        """One for each row, its reasons in the order of the columns."""
+        from rowledger.contract.payloads import row_payloads  # noqa: PLC0415, a clean chunk refuses nothing
+
+        order = {name: position for position, name in enumerate(columns)}
+        rows = self.rows()
+        letters: list[DeadLetter] = []
+        for row, payload in zip(rows, row_payloads(frame[rows]), strict=True):
+            reasons = sorted(self._reasons[row].items(), key=lambda found: order.get(found[0] or "", len(order)))
+            letters.append(
+                DeadLetter(
+                    row_no=first_row + row,
+                    stage=Stage.CONTRACT,
+                    reason="; ".join(reason if column is None else f"{column}: {reason}" for column, reason in reasons),
+                    payload=payload,
+                    column=reasons[0][0],
+                )
+            )
+        return letters

@@ -1,0 +1,92 @@
+"""What one column must satisfy: the compiled form of a model's field, shared by all that check it."""
+
+# ruff: noqa: ANN401, what a bound or a default may be is for the row model to say
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from rowledger.spec.column import Column
+
+__all__ = ["Bound", "FieldRules", "Kind"]
+
+
+class Kind(StrEnum):
+    """What Python value a field holds; decides how source columns are read into it."""
+
+    BOOL = "boolean"
+    INT = "integer"
+    FLOAT = "float"
+    DECIMAL = "decimal"
+    TEXT = "text"
+    BYTES = "bytes"
+    UUID = "UUID"
+    DATE = "date"
+    TIMESTAMP = "naive timestamp"
+    TIMESTAMPTZ = "timestamp with zone"
+    TIME = "time"
+    LIST = "list"
+    JSON = "JSON document"
+    ANY = "value of several types"
+    INTERVAL = "duration"
+    IP_ADDRESS = "IP address"
+    IP_INTERFACE = "IP interface"
+    IP_NETWORK = "IP network"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One side of a range: `op` is ge, gt, le or lt."""
+
+    op: Literal["ge", "gt", "le", "lt"]
+    value: Any
+
+    def holds(self, value: Any) -> bool:
+        match self.op:
+            case "ge":
+                return bool(value >= self.value)
+            case "gt":
+                return bool(value > self.value)
+            case "le":
+                return bool(value <= self.value)
+            case "lt":
+                return bool(value < self.value)
+
+
+@dataclass(frozen=True)
+class FieldRules:
+    """All that one column must satisfy; of a list's elements and a nested model's fields too, which have rules of their own.
+
+    `sources` are the names that the source may have for the column: the first that it has counts. `default` is
+    PydanticUndefined where the source has to bring the column. `by_value` says why each value goes to pydantic, instead of
+    suspects only. `is_taken_charge_of` means that a validator of the user's sees values before any conversion.
+    """
+
+    field: str
+    column: Column
+    kind: Kind
+    adapter: TypeAdapter[Any]
+    default: Any
+    sources: tuple[str, ...] = ()
+    element: "FieldRules | None" = None
+    members: "tuple[FieldRules, ...] | None" = None
+    alternatives: tuple[Kind, ...] = ()
+    by_value: str | None = None
+    is_taken_charge_of: bool = False
+    is_strict: bool = False
+    strips: bool = False
+    case: Literal["lower", "upper"] | None = None
+    bounds: tuple[Bound, ...] = ()
+    multiple_of: int | Decimal | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    allowed: tuple[Any, ...] | None = None
+    finite: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.column.name

@@ -1,0 +1,226 @@
+"""Fit checked values into the types that the target table really has: exactly, or not at all.
+
+Two halves of one rule: `fit_column` at column speed, `misfit` for the single value that needs a closer look.
+"""
+
+# ruff: noqa: ANN401, what a value may be is for the row model to say
+
+import math
+from datetime import UTC, datetime, time, timedelta
+from decimal import Context, Decimal, InvalidOperation
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+
+from rowledger.contract.read import Reading
+from rowledger.contract.rules import FieldRules, Kind
+from rowledger.spec.column import ColumnType, TypeName
+
+__all__ = ["accepts", "as_frame_value", "doubt_undeclared_digits", "fit_column", "misfit"]
+
+_INTEGERS = {TypeName.SMALLINT: 2**15, TypeName.INTEGER: 2**31, TypeName.BIGINT: 2**63}
+_WRITABLE: dict[Kind, set[TypeName]] = {
+    Kind.BOOL: {TypeName.BOOLEAN},
+    Kind.INT: {*_INTEGERS, TypeName.NUMERIC},
+    Kind.FLOAT: {TypeName.DOUBLE, TypeName.REAL},
+    Kind.DECIMAL: {TypeName.NUMERIC},
+    Kind.BYTES: {TypeName.BYTEA},
+    Kind.UUID: {TypeName.UUID},
+    Kind.DATE: {TypeName.DATE},
+    Kind.TIMESTAMP: {TypeName.TIMESTAMP},
+    Kind.TIMESTAMPTZ: {TypeName.TIMESTAMPTZ},
+    Kind.TIME: {TypeName.TIME},
+    Kind.INTERVAL: {TypeName.INTERVAL},
+    Kind.IP_ADDRESS: {TypeName.INET},
+    Kind.IP_INTERFACE: {TypeName.INET},
+    Kind.IP_NETWORK: {TypeName.CIDR, TypeName.INET},
+}
+_ODD_DECIMAL = r"^-?0[0-9]|^-0(\.0+)?$"
+_EXACT = Context(prec=200_000)  # more than a numeric has digits: nothing is rounded
+_MICROSECOND = timedelta(microseconds=1)
+_TICKS_A_US = {TypeName.TIME: 1000}  # polars keeps times of day in ns, everything else of ours in µs
+_NUMERIC_DECIMALS_MAX = 16_383
+_NUMERIC_DIGITS_MAX = 131_072  # before the decimal point; PostgreSQL manual, table of numeric types
+
+
+def accepts(kind: Kind, target: ColumnType) -> bool:
+    """Whether a column of that type can hold values of the kind without a change of meaning."""
+    return target.takes_text if kind is Kind.TEXT else not target.array and target.name in _WRITABLE[kind]
+
+
+def fit_column(reading: Reading, target: ColumnType) -> pl.Series:
+    """The values in the target's frame type; those that may not fit are marked as suspects."""
+    frame_type = target.frame_type
+    match target.name:
+        case TypeName.NUMERIC:
+            return _fit_numeric(reading, target)
+        case TypeName.CHAR:
+            reading.values = _without_padding(reading.values)
+            _doubt_long(reading, target)
+        case TypeName.VARCHAR:
+            _doubt_long(reading, target)
+        case TypeName.ENUM:
+            reading.doubt(~reading.values.is_in(target.labels) & reading.values.is_not_null())
+        case _ if target.precision is not None:
+            ticks = reading.values.to_physical()
+            step = 10 ** (6 - target.precision) * _TICKS_A_US.get(target.name, 1)
+            reading.doubt((ticks % step != 0) & ticks.is_not_null())
+        case _:
+            pass
+    values = reading.values
+    if values.dtype == frame_type:
+        return values
+    fitted = values.cast(frame_type, strict=False)
+    if fitted.null_count() != values.null_count():
+        reading.doubt(fitted.is_null() & values.is_not_null())
+    if target.name is TypeName.REAL:
+        reading.doubt((fitted.cast(pl.Float64) != values) & values.is_not_null() & values.is_not_nan())
+    return fitted
+
+
+def doubt_undeclared_digits(rules: FieldRules, reading: Reading, target: ColumnType) -> None:
+    """Mark decimals of more digits than the field declares, which a wider column of the table would take."""
+    declared = rules.column.type
+    if rules.kind is Kind.DECIMAL and declared.precision is not None and declared != target:
+        probe = Reading(reading.values, written=reading.written)
+        fit_column(probe, declared)
+        if probe.suspect is not None:
+            reading.doubt(probe.suspect)
+
+
+def _doubt_long(reading: Reading, target: ColumnType) -> None:
+    if target.length is not None:
+        longest = reading.values.str.len_bytes().max()
+        if longest is not None and longest > target.length:  # type: ignore[operator]
+            reading.doubt((reading.values.str.len_chars() > target.length).fill_null(value=False))
+
+
+def _without_padding(values: pl.Series) -> pl.Series:
+    """Without the blanks at the end, which mean nothing in char(n): what the server pads compares equal then."""
+    return values.str.strip_chars_end(" ") if values.str.ends_with(" ").any() else values
+
+
+def _fit_numeric(reading: Reading, target: ColumnType) -> pl.Series:
+    values, frame_type = reading.values, target.frame_type
+    if values.dtype == frame_type:
+        return values
+    if not isinstance(values.dtype, pl.Decimal):
+        values = values.cast(pl.Decimal(38, 0), strict=False)
+    own = values.dtype
+    own_digits, own_scale = own.precision or 38, own.scale  # type: ignore[attr-defined]
+    if not isinstance(frame_type, pl.Decimal):
+        before, after = target.precision, target.scale or 0
+        if before is not None and (own_scale > after or own_digits - own_scale > before - after):
+            reading.doubt(values.is_not_null())  # more digits than polars counts in, or a scale below zero: one by one
+        return values.cast(pl.String) if reading.written is None else _as_the_server_prints(reading.written)
+    fitted = values.cast(frame_type, strict=False)
+    if own_scale <= frame_type.scale and own_digits - own_scale <= frame_type.precision - frame_type.scale:
+        return fitted
+    # A cast to fewer decimals rounds: what does not come back as it was has lost something.
+    back = fitted.cast(pl.Decimal(38, own_scale), strict=False)
+    lost = (back != values.cast(pl.Decimal(38, own_scale))).fill_null(value=True)
+    reading.doubt(lost & reading.values.is_not_null())
+    return fitted
+
+
+def _as_the_server_prints(decimals: pl.Series) -> pl.Series:
+    """Plain decimal texts without zeros in front, and without a sign before zero."""
+    if not decimals.str.contains(_ODD_DECIMAL).any():
+        return decimals
+    return decimals.str.replace(r"^(-?)0+([0-9])", "$1$2").str.replace(r"^-(0(?:\.0+)?)$", "$1")
+
+
+def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one line a type
+    """What pydantic made of a value, as polars takes it for the target's frame type; what `misfit` refuses stays as it is."""
+    match value:
+        case Enum():
+            return as_frame_value(value.value, target)
+        case UUID():
+            return value.bytes
+        case datetime(tzinfo=zone) if zone is not None:
+            return value.astimezone(UTC)
+        case IPv4Address() | IPv6Address() | IPv4Network() | IPv6Network():  # an interface is an address
+            from rowledger.contract.networks import network_bytes  # noqa: PLC0415, few tables hold addresses
+
+            return network_bytes(value) or value
+        case str() if target.name is TypeName.CHAR:
+            return value.rstrip(" ")
+        case int() | Decimal() if target.name is TypeName.NUMERIC and not isinstance(target.frame_type, pl.Decimal):
+            return _numeric_text(Decimal(value))
+        case Decimal() if target.name is TypeName.NUMERIC and value == 0:
+            # Polars takes no zero with an exponent such as 0E+100, and the server has no negative one.
+            return Decimal(0)
+        case list() | tuple() if target.array:
+            return [as_frame_value(item, target.element) for item in value]
+        case _:
+            return value
+
+
+def _numeric_text(value: Decimal) -> str | Decimal:
+    if not value.is_finite():
+        return "NaN" if value.is_nan() else str(value)
+    if not value:
+        value = value.copy_abs()  # the server has no negative zero
+    return value if abs(value.adjusted()) > _NUMERIC_DIGITS_MAX else format(value, "f")
+
+
+def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: C901, PLR0911, one line a reason
+    """Why the value, as `as_frame_value` gives it, does not fit the target's type exactly; None when it does."""
+    if target.array:
+        reasons = (misfit(item, target.element) for item in value if item is not None)
+        return next((reason for reason in reasons if reason is not None), None)
+    match target.name:
+        case TypeName.SMALLINT | TypeName.INTEGER | TypeName.BIGINT:
+            limit = _INTEGERS[target.name]
+            return None if -limit <= value < limit else f"does not fit {target.sql}"
+        case TypeName.NUMERIC:
+            return _numeric_misfit(Decimal(value), target)
+        case TypeName.REAL:
+            with np.errstate(over="ignore"):
+                if not math.isnan(value) and float(np.float32(value)) != value:
+                    return "is not exact in real"
+        case TypeName.VARCHAR | TypeName.CHAR if target.length is not None and len(value) > target.length:
+            return f"has more than the {target.length} characters that {target.sql} takes"
+        case TypeName.ENUM if value not in target.labels:
+            return f"is none of the labels of the enum {target.element_sql}"
+        case TypeName.INET | TypeName.CIDR if not isinstance(value, bytes):
+            return f"has a zone of its address, which {target.sql} does not hold"
+        case TypeName.INTERVAL if not -(2**63) < value // _MICROSECOND < 2**63:
+            return "is longer than the 292,471 years that fit into 64 bits of microseconds"
+        case _ if target.precision is not None and _microseconds(value) % 10 ** (6 - target.precision):
+            return f"has more than the {target.precision} digits below the second that {target.sql} takes"
+        case _:
+            pass
+    return None
+
+
+def _microseconds(value: datetime | time | timedelta) -> int:
+    return value // _MICROSECOND if isinstance(value, timedelta) else value.microsecond
+
+
+def _numeric_misfit(value: Decimal, target: ColumnType) -> str | None:  # noqa: PLR0911, one line a reason
+    digits, places = target.precision, target.scale or 0
+    if not value.is_finite():
+        takes_all = not isinstance(target.frame_type, pl.Decimal) and (digits is None or value.is_nan())
+        return None if takes_all else f"is no finite number, which {target.sql} is not written with"
+    if digits is None:
+        if abs(value.adjusted()) > _NUMERIC_DIGITS_MAX:
+            return f"has more than the {_NUMERIC_DIGITS_MAX} digits that {target.sql} takes"
+        if value.as_tuple().exponent < -_NUMERIC_DECIMALS_MAX:  # type: ignore[operator]  # of finite numbers it is an int
+            return f"has more than the {_NUMERIC_DECIMALS_MAX} decimals that {target.sql} takes"
+        return None
+    try:
+        scaled = value.scaleb(places, _EXACT)
+    except InvalidOperation:
+        return f"does not fit {target.sql}"
+    if abs(scaled) >= 10**digits:
+        return f"has more than the {digits - places} digits before the decimal point that {target.sql} takes"
+    if scaled != scaled.to_integral_value(context=_EXACT):
+        if places < 0:
+            return f"is no multiple of {10**-places}, as {target.sql} takes"
+        return f"has more than the {places} decimals that {target.sql} takes"
+    return None

@@ -1,0 +1,98 @@
+"""Annotations that pin a field's SQL type, where Python's own is wider than the column should be or has no name for it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import BaseMetadata, Ge, GroupedMetadata, Le, MaxLen
+
+from rowledger.spec.column import ColumnType, TypeName
+
+__all__ = ["BigInt", "Integer", "Real", "SmallInt", "SqlType", "char", "pg_enum", "pg_type", "varchar"]
+
+# Names that people write, as `format_type()` prints them.
+_ALIASES = {
+    "bool": "boolean", "int2": "smallint", "int": "integer", "int4": "integer", "int8": "bigint", "float4": "real",
+    "float8": "double precision", "float": "double precision", "decimal": "numeric", "varchar": "character varying",
+    "char": "character", "time": "time without time zone", "timetz": "time with time zone",
+    "timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone", "varbit": "bit varying",
+}  # fmt: skip
+_NAME = r'(?:[^\W\d][\w$]*|"(?:[^"]|"")+")'
+_WRITTEN = re.compile(
+    rf"(?P<name>{_NAME}(?:[. ]{_NAME})*) *(?P<modifiers>\([^()]*\))?(?P<rest> +with(?:out)? time zone)?(?P<array>\[\])?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlType:
+    """Pins the column's type; the bounds that go with it stand beside it, so that pydantic knows them too."""
+
+    type: ColumnType
+
+
+@dataclass(frozen=True)
+class varchar(GroupedMetadata):  # noqa: N801, reads as the SQL type does: Annotated[str, varchar(20)]
+    """`Annotated[str, varchar(n)]`: a `character varying(n)` column, at most n characters."""
+
+    length: int
+
+    def __iter__(self) -> Iterator[BaseMetadata]:
+        yield MaxLen(self.length)
+
+
+@dataclass(frozen=True)
+class char(GroupedMetadata):  # noqa: N801, as varchar
+    """`Annotated[str, char(n)]`: a `character(n)` column, which the server pads; blanks at the end mean nothing."""
+
+    length: int
+
+    def __iter__(self) -> Iterator[BaseMetadata]:
+        yield MaxLen(self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class pg_enum:  # noqa: N801, as varchar
+    """`Annotated[Mood, pg_enum("mood")]` on an Enum or a Literal of texts: a column of that PostgreSQL enum.
+
+    The enum is made, with the labels of the annotation, where a table is created and there is none. `name` may hold a schema.
+    """
+
+    name: str
+
+    @property
+    def sql(self) -> str:
+        """The enum's name, quoted."""
+        return ".".join('"' + part.replace('"', '""') + '"' for part in self.name.split(".", 1))
+
+
+def pg_type(sql: str) -> SqlType:
+    """Pin the column to any type by the name it has in SQL, such as `int4range`.
+
+    A text field may name any type: its text is what the type's own input function reads. Other fields may name a type that
+    holds their values: `Annotated[datetime, pg_type("timestamp(3)")]`.
+    """
+    match = _WRITTEN.fullmatch(sql.strip())
+    if match is None:
+        raise ValueError(f"{sql!r} is no type as SQL writes it")
+    written = match["name"] + (match["rest"] or "")
+    name = _ALIASES.get(written.lower(), written)
+    modifiers = (match["modifiers"] or "").replace(" ", "")
+    if name == "character" and not modifiers:
+        modifiers = "(1)"  # as SQL has it
+    first, space, rest = name.partition(" with")  # the digits of `timestamp(3) with time zone` stand in the middle
+    parsed = ColumnType.parse(f"{first}{modifiers}{space}{rest}{match['array'] or ''}")
+    if parsed is None:
+        raise ValueError(f"{sql!r} would cut values short unseen; name a type that keeps all of them")
+    return SqlType(parsed)
+
+
+SmallInt = Annotated[int, Ge(-(2**15)), Le(2**15 - 1), SqlType(ColumnType(TypeName.SMALLINT))]
+Integer = Annotated[int, Ge(-(2**31)), Le(2**31 - 1), SqlType(ColumnType(TypeName.INTEGER))]
+BigInt = Annotated[int, Ge(-(2**63)), Le(2**63 - 1), SqlType(ColumnType(TypeName.BIGINT))]
+Real = Annotated[float, SqlType(ColumnType(TypeName.REAL))]
+"""A `real` column: takes only values that 4 bytes hold exactly.
+
+0.5 is one, 0.1 is none, be it a number or text: its nearest value in 4 bytes is another than in 8. `float` takes both.
+"""

@@ -1,0 +1,74 @@
+"""UUIDs and other values of 16 fixed bytes, as a source marks them: bytes for fields of bytes and UUIDs, text for all others.
+
+Without the mark they would be bytes like any others, which a field of text reads as characters.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from rowledger.contract.rules import FieldRules, Kind
+from rowledger.spec.source import BYTES_16, UUID
+
+__all__ = ["for_fields", "for_people", "holds_uuids"]
+
+_GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+
+
+def holds_uuids(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
+    """Whether there are such values in it, at any depth."""
+    match dtype:
+        case pl.List() | pl.Array():
+            return holds_uuids(dtype.inner)
+        case pl.Struct():
+            return dtype in (UUID, BYTES_16) or any(holds_uuids(field.dtype) for field in dtype.fields)
+    return False
+
+
+def for_fields(frame: pl.DataFrame, rules: Sequence[FieldRules]) -> pl.DataFrame:
+    """The frame with such values as its fields want them; columns that no field knows have text."""
+    names = [name for name, dtype in frame.schema.items() if holds_uuids(dtype)]
+    if not names:
+        return frame
+    by_source = {source: rule for rule in rules for source in rule.sources}
+    return frame.with_columns(
+        _resolved(pl.col(name), frame.schema[name], by_source.get(name), otherwise_text=True).alias(name)
+        for name in names
+    )
+
+
+def for_people(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with UUIDs as text and other values of 16 bytes as bytes: for payloads, and for transforms."""
+    names = [name for name, dtype in frame.schema.items() if holds_uuids(dtype)]
+    return frame.with_columns(
+        _resolved(pl.col(name), frame.schema[name], None, otherwise_text=False).alias(name) for name in names
+    )
+
+
+def _resolved(expr: pl.Expr, dtype: Any, rules: FieldRules | None, *, otherwise_text: bool) -> pl.Expr:  # noqa: ANN401, as above
+    """`otherwise_text` says what becomes of 16 bytes that are not marked as a UUID and that no field wants as bytes."""
+    match dtype:
+        case _ if dtype in (UUID, BYTES_16):
+            content = expr.struct.field(dtype.fields[0].name)
+            wants_bytes = rules is not None and not rules.by_value and rules.kind in {Kind.BYTES, Kind.UUID}
+            return content if wants_bytes or (dtype == BYTES_16 and not otherwise_text) else _text(content)
+        case pl.List() | pl.Array() if holds_uuids(dtype):
+            lists = expr.arr.to_list() if isinstance(dtype, pl.Array) else expr
+            element = None if rules is None else rules.element
+            return lists.list.eval(_resolved(pl.element(), dtype.inner, element, otherwise_text=otherwise_text))
+        case pl.Struct() if holds_uuids(dtype):
+            members = {m.sources[0]: m for m in (rules.members or ()) if m.sources} if rules is not None else {}
+            fields = [
+                _resolved(
+                    expr.struct.field(field.name), field.dtype, members.get(field.name), otherwise_text=otherwise_text
+                ).alias(field.name)
+                for field in dtype.fields
+            ]
+            return pl.when(expr.is_not_null()).then(pl.struct(fields))
+    return expr
+
+
+def _text(content: pl.Expr) -> pl.Expr:
+    digits = content.bin.encode("hex")
+    return pl.concat_str([digits.str.slice(start, length) for start, length in _GROUPS], separator="-")

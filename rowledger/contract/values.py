@@ -1,0 +1,224 @@
+"""What pydantic made of one value, as the target's column holds it: exactly, or not at all.
+
+Every value that has been validated by itself comes through here, whichever way it took.
+"""
+
+# ruff: noqa: ANN401, what a value may be is for the row model to say
+
+import json
+import math
+import re
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+from pydantic_core import PydanticSerializationError
+
+from rowledger.contract.document_bytes import takes_bytes_as_anything, with_base64
+from rowledger.contract.documents import has_repeated_key, may_have_exact_numbers, with_exact_numbers
+from rowledger.contract.rules import FieldRules, Kind
+from rowledger.contract.target import as_frame_value, misfit
+from rowledger.spec.column import ColumnType, TypeName
+
+__all__ = ["NULL_REASON", "Verdict", "doubt_nul", "doubt_texts", "fit_value", "writes_json"]
+
+NULL_REASON = "is null, but the column is not nullable"
+NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
+
+SURROGATE_REASON = "has half a surrogate pair, which is no character"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_REPLACEMENT = "\ufffd"  # which pydantic writes in a key for half a surrogate pair, without a word
+_EXACT_INTEGER = 2**53
+
+# Python's types as each column takes them: without a conversion that pydantic has not made.
+_INTEGER = (int,)
+_HELD: dict[TypeName, tuple[type, ...]] = {
+    TypeName.BOOLEAN: (bool,),
+    TypeName.SMALLINT: _INTEGER,
+    TypeName.INTEGER: _INTEGER,
+    TypeName.BIGINT: _INTEGER,
+    TypeName.REAL: (float, int),
+    TypeName.DOUBLE: (float, int),
+    TypeName.NUMERIC: (Decimal, int),
+    TypeName.BYTEA: (bytes,),
+    TypeName.UUID: (UUID,),
+    TypeName.DATE: (date,),
+    TypeName.TIME: (time,),
+    TypeName.TIMESTAMP: (datetime,),
+    TypeName.TIMESTAMPTZ: (datetime,),
+    TypeName.INTERVAL: (timedelta,),
+    TypeName.INET: (IPv4Address, IPv6Address, IPv4Network, IPv6Network),
+    TypeName.CIDR: (IPv4Network, IPv6Network),
+}
+_PLAIN = (bool, int, float, str, bytes, Decimal, date, time, timedelta, UUID, list, tuple, dict, AbstractSet)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Either a value, as the target's frame type takes it, or the reason why there is none."""
+
+    value: Any = None
+    reason: str | None = None
+
+
+def writes_json(rules: FieldRules, target: ColumnType) -> bool:
+    """Whether the column holds the value's JSON text; a text in a jsonb column is JSON already."""
+    return target.name in {TypeName.JSON, TypeName.JSONB} and not target.array and rules.kind is not Kind.TEXT
+
+
+def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+    """A value that pydantic has let pass, as the column holds it."""
+    if valid is None:
+        return Verdict() if rules.column.nullable else Verdict(reason=NULL_REASON)
+    if writes_json(rules, target):
+        return _json_text(rules, target, valid)
+    if target.array:
+        return _fit_items(rules, target, valid)
+    if isinstance(valid, Enum):
+        valid = valid.value
+    if not _is_held(valid, target) and not isinstance(valid, _PLAIN):
+        try:
+            # A type of its own, such as an URL or a path, is written as pydantic writes it, if that is what the column takes.
+            valid = rules.adapter.dump_python(valid, mode="json", warnings=False)
+        except (PydanticSerializationError, ValueError):
+            valid = None
+    if not _is_held(valid, target):
+        return Verdict(reason=f"is validated into something that is no {target.sql}")
+    return _fit_scalar(valid, target)
+
+
+def doubt_nul(values: pl.Series) -> pl.Series | None:
+    """Which texts hold a NUL character; None when no one does.
+
+    All bytes are looked through as one first: searching text by text is two to three times dearer.
+    """
+    content = values.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
+    if content is None or np.frombuffer(memoryview(content), dtype=np.uint8).min(initial=255) > 0:
+        return None
+    found = values.str.contains("\0", literal=True)
+    return found.fill_null(value=False) if found.any() else None
+
+
+def doubt_texts(values: pl.Series, target: ColumnType) -> pl.Series | None:
+    """Which texts the column cannot hold whole; None when there is none."""
+    doubted = doubt_nul(values)
+    if target.name is TypeName.JSONB:
+        repeated = pl.Series([text is not None and _repeated_key(text) is not None for text in values.to_list()])
+        doubted = repeated if doubted is None else doubted | repeated
+    return doubted
+
+
+def _unheld_text(text: str, target: ColumnType) -> str | None:
+    if "\0" in text:
+        return NUL_REASON
+    if _SURROGATE.search(text):
+        return SURROGATE_REASON
+    return _repeated_key(text) if target.name is TypeName.JSONB else None
+
+
+def _repeated_key(text: str) -> str | None:
+    """Why jsonb would not keep all values of a JSON text."""
+    try:
+        return "is JSON that has a key twice" if has_repeated_key(text) else None
+    except RecursionError:
+        return "is JSON that is nested too deeply to be looked through for a key that comes twice"
+
+
+def _fit_scalar(valid: Any, target: ColumnType) -> Verdict:
+    if isinstance(valid, datetime | time) and (valid.tzinfo is not None) != (target.name is TypeName.TIMESTAMPTZ):
+        negation = "" if target.name is TypeName.TIMESTAMPTZ else "not "
+        return Verdict(reason=f"Input should {negation}have a time zone for a {target.sql}")
+    if isinstance(valid, str) and (reason := _unheld_text(valid, target)) is not None:
+        return Verdict(reason=reason)
+    if target.name in {TypeName.REAL, TypeName.DOUBLE} and isinstance(valid, int):
+        if abs(valid) > _EXACT_INTEGER:
+            return Verdict(reason="an integer beyond 2^53 is not exact in double precision")
+        valid = float(valid)
+    elif target.name is TypeName.NUMERIC:
+        valid = Decimal(valid)
+    try:
+        converted = as_frame_value(valid, target)
+    except OverflowError:  # an instant whose own zone alone keeps it within what Python holds
+        return Verdict(reason="is outside the years 1 to 9999 in UTC")
+    reason = misfit(converted, target)
+    return Verdict(value=converted) if reason is None else Verdict(reason=reason)
+
+
+def _fit_items(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+    element = target.element
+    if isinstance(valid, AbstractSet):  # an order of its own, or each attempt would write another array
+        valid = sorted(valid, key=lambda item: (item is None, str(type(item)), item if item is not None else 0))
+    if isinstance(valid, str | bytes | dict) or not hasattr(valid, "__iter__"):
+        return Verdict(reason=f"is validated into something that is no {target.sql}")
+    items: list[Any] = []
+    inner = rules.element or replace(rules, kind=Kind.ANY)
+    for item in valid:
+        verdict = Verdict() if item is None else fit_value(inner, element, item)
+        if verdict.reason is not None:
+            return verdict
+        items.append(verdict.value)
+    return Verdict(value=items)
+
+
+def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+    if takes_bytes_as_anything(rules.adapter):
+        valid = with_base64(valid)
+    try:
+        text = rules.adapter.dump_json(valid, warnings=False).decode()
+    except (PydanticSerializationError, ValueError):
+        return Verdict(reason=SURROGATE_REASON if _holds_surrogate(valid) else "cannot be written as JSON")
+    if _REPLACEMENT in text and _holds_surrogate(rules.adapter.dump_python(valid, warnings=False)):
+        return Verdict(reason=SURROGATE_REASON)
+    if "null" in text and _lost_not_finite(rules.adapter.dump_python(valid, warnings=False), json.loads(text)):
+        return Verdict(reason="holds NaN or an infinity, which would become null in JSON")
+    if may_have_exact_numbers(text):
+        exact = with_exact_numbers(text, rules.adapter.dump_python(valid, warnings=False))
+        if exact is None:
+            return Verdict(reason="holds NaN or an infinity, which JSON does not have")
+        text = exact
+    if target.name is TypeName.JSONB and "\\u0000" in text and _NUL_ESCAPE.search(text):
+        return Verdict(reason=NUL_REASON)
+    return Verdict(value=text)
+
+
+def _holds_surrogate(value: Any) -> bool:
+    match value:
+        case str():
+            return _SURROGATE.search(value) is not None
+        case dict():
+            return any(map(_holds_surrogate, (*value, *value.values())))
+        case list() | tuple() | AbstractSet():
+            return any(map(_holds_surrogate, value))
+        case _:
+            return False
+
+
+def _lost_not_finite(value: Any, written: Any) -> bool:
+    """Whether NaN or an infinity became null; a model's own settings may have them written as numbers or texts."""
+    if isinstance(value, float):
+        return written is None and not math.isfinite(value)
+    if isinstance(value, dict):
+        value, written = value.values(), written.values() if isinstance(written, dict) else ()
+    elif isinstance(value, str | bytes | bytearray) or not isinstance(value, Collection):
+        return False
+    if not isinstance(written, Collection) or len(value) != len(written):
+        written = (None,) * len(value)  # a serializer of its own made something else of it
+    return any(_lost_not_finite(item, made) for item, made in zip(value, written, strict=True))
+
+
+def _is_held(value: Any, target: ColumnType) -> bool:
+    types = _HELD.get(target.name, (str,))
+    if isinstance(value, bool):
+        return bool in types
+    if isinstance(value, datetime):
+        return datetime in types
+    return isinstance(value, types)

@@ -1,0 +1,85 @@
+"""The rules of a scalar column, held against its values: reductions first, a mask only where one of them says so."""
+
+from typing import Any
+
+import polars as pl
+
+from rowledger.contract.read import Reading
+from rowledger.contract.rules import Bound, FieldRules, Kind
+
+__all__ = ["doubt_violations"]
+
+_COMPARED_MAX = 8  # texts: comparing with each is two to three times cheaper than looking them up
+
+
+def doubt_violations(rules: FieldRules, reading: Reading) -> None:  # noqa: C901, one branch a rule
+    """Mark the values that seem to break a bound, a length, a step, a pattern or a list of allowed values."""
+    if rules.strips:
+        reading.values = reading.values.str.strip_chars()
+    values = reading.values
+    if values.null_count() == len(values):
+        return
+    for bound in rules.bounds:
+        extreme = values.min() if bound.op in ("ge", "gt") else values.max()
+        if not bound.holds(extreme):
+            reading.doubt(_outside(values, bound) & values.is_not_null())
+    if rules.multiple_of is not None:
+        reading.doubt((values % rules.multiple_of != 0) & values.is_not_null())
+    if rules.min_length is not None or rules.max_length is not None:
+        _doubt_lengths(rules, reading)
+    if rules.pattern is not None:
+        matching = values.str.contains(rules.pattern)
+        if not matching.all():
+            reading.doubt(~matching & values.is_not_null())
+    if rules.allowed is not None:
+        allowed = _is_one_of(values, list(rules.allowed))
+        if not allowed.all():
+            reading.doubt(~allowed & values.is_not_null())
+    if rules.case is not None:
+        lower = rules.case == "lower"
+        # Beyond ASCII a letter's case may depend on its neighbours, and on the version of Unicode: pydantic sees to those.
+        reading.doubt(~values.str.contains(r"^[\x00-\x7F]*$") & values.is_not_null())
+        reading.values = values.str.to_lowercase() if lower else values.str.to_uppercase()
+
+
+def _is_one_of(values: pl.Series, allowed: list[Any]) -> pl.Series:
+    """Where the value is one of these; null where it is null."""
+    if len(allowed) > _COMPARED_MAX or not isinstance(values.dtype, pl.String):
+        return values.is_in(allowed)
+    found: pl.Series = values == allowed[0]
+    for value in allowed[1:]:
+        found |= values == value
+    return found
+
+
+def _outside(values: pl.Series, bound: Bound) -> pl.Series:
+    """Which values break the bound; all, when polars cannot compare with it, so that pydantic decides."""
+    try:
+        match bound.op:
+            case "ge":
+                inside: pl.Series = values >= bound.value
+            case "gt":
+                inside = values > bound.value
+            case "le":
+                inside = values <= bound.value
+            case "lt":
+                inside = values < bound.value
+    except (pl.exceptions.PolarsError, OverflowError, TypeError):
+        return pl.repeat(value=True, n=len(values), eager=True)
+    return ~inside
+
+
+def _doubt_lengths(rules: FieldRules, reading: Reading) -> None:
+    values = reading.values
+    if rules.kind is Kind.TEXT:
+        # A text has no more characters than bytes, and one if it has bytes at all: counting them is only then needed.
+        octets = values.str.len_bytes()
+        is_short = rules.max_length is None or octets.max() <= rules.max_length  # type: ignore[operator]
+        is_long = rules.min_length is None or (rules.min_length <= 1 and octets.min() >= rules.min_length)  # type: ignore[operator]
+        if is_short and is_long:
+            return
+    lengths = values.str.len_chars() if rules.kind is Kind.TEXT else values.bin.size()
+    if rules.min_length is not None and lengths.min() < rules.min_length:  # type: ignore[operator]
+        reading.doubt((lengths < rules.min_length) & values.is_not_null())
+    if rules.max_length is not None and lengths.max() > rules.max_length:  # type: ignore[operator]
+        reading.doubt((lengths > rules.max_length) & values.is_not_null())

@@ -1,0 +1,11 @@
+"""The Dagster face, and with `pipeline.definitions` the only importer of dagster.
+
+Kept empty of imports: every Dagster process loads `rowledger.dagster.storage`, and most need nothing else from here.
+"""
+
+import warnings
+
+# `backfill_policy` has been marked beta for years; each process of a run would say so once for every asset.
+warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .* is currently in beta")
+# Dagster itself passes it on whenever a sensor is bound to its job.
+warnings.filterwarnings("ignore", message=r"Parameter `owners` of initializer `SensorDefinition.* is currently in beta")

@@ -1,0 +1,143 @@
+"""Who watches a load on Dagster's behalf: the run's log, and a progress bar where a person watches a terminal."""
+
+import logging
+import os
+import queue
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+
+from rowledger.dagster.metadata import describe_error
+from rowledger.ledger.reports import Observer, PartitionReport, Progress
+
+__all__ = ["observing"]
+
+FLUSH_TIMEOUT_S = 15.0
+PROGRESS_INTERVAL_S = 0.9  # a line costs a write to Dagster's storage, so no more than about one a second
+
+
+class LogObserver:
+    """Writes the run's log: worker records as they come, progress at intervals, partitions that failed.
+
+    A published partition gets no line of its own: 365 of them would cost more than loading them does. Each line is a write to
+    Dagster's storage, which takes milliseconds, or for ever when its server is out of reach. So a thread of our own makes
+    them, and the supervisor that speaks here goes on watching its workers.
+    """
+
+    def __init__(self, log: dg.DagsterLogManager) -> None:
+        self._log = log
+        self._last_line_s = float("-inf")
+        self._last: Progress | None = None
+        self._lines: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="run log", daemon=True)
+        self._writer.start()
+
+    def close(self) -> None:
+        """Wait for the lines that are still to be written, but not for ever."""
+        self._lines.put(None)
+        self._writer.join(FLUSH_TIMEOUT_S)
+        if self._writer.is_alive():
+            sys.stderr.write(
+                f"the run's log did not take all lines within {FLUSH_TIMEOUT_S} s; some are missing there\n"
+            )
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                line()
+            except Exception as error:  # noqa: BLE001 - a log that fails must not fail the load, nor stop the log
+                sys.stderr.write(f"a line of the run's log was lost: {type(error).__name__}\n")
+
+    def log(self, level: int, message: str) -> None:
+        self._lines.put(lambda: self._log.log(level, message))
+
+    def progress(self, progress: Progress) -> None:
+        ended = progress.partitions_done == progress.partitions
+        if progress == self._last or (not ended and time.monotonic() - self._last_line_s < PROGRESS_INTERVAL_S):
+            return
+        self._last, self._last_line_s = progress, time.monotonic()
+        self.log(logging.INFO, progress_line(progress))
+
+    def finished(self, report: PartitionReport) -> None:
+        if report.error is not None:
+            self.log(
+                logging.ERROR,
+                f"{report.table} {report.partition_key} not published: "
+                f"{describe_error(report.error, table=report.table, partition_key=report.partition_key)}",
+            )
+
+
+class TerminalObserver(LogObserver):
+    """Draws progress as a bar instead of writing lines of it."""
+
+    def __init__(self, log: dg.DagsterLogManager, bar: ProgressBar) -> None:
+        super().__init__(log)
+        self._bar = bar
+        self._task: TaskID | None = None
+
+    def progress(self, progress: Progress) -> None:
+        if self._task is None:
+            self._task = self._bar.add_task("rows", text="")
+        self._bar.update(
+            self._task,
+            completed=progress.written_rows + progress.dead_lettered_rows,
+            total=progress.enqueued_rows,
+            text=f"lag {progress.lag_rows:,}, {progress.rows_per_second:,.0f} rows/s, "
+            f"partition {progress.partitions_done} of {progress.partitions}",
+        )
+
+
+def progress_line(progress: Progress) -> str:
+    """Where the run stands, as its log says it."""
+    return (
+        f"{progress.written_rows:,} / {progress.enqueued_rows:,} rows, lag {progress.lag_rows:,}, "
+        f"{progress.rows_per_second:,.0f} rows/s, {progress.dead_lettered_rows:,} dead letters, "
+        f"partition {progress.partitions_done:,} of {progress.partitions:,}"
+    )
+
+
+@contextmanager
+def observing(context: dg.AssetExecutionContext) -> Iterator[Observer]:
+    """The observer of one step: a bar on the terminal of whoever started the run from there, otherwise the log."""
+    # A run of the UI, a schedule or a backfill has a remote origin, though `dagster dev` itself may have a terminal.
+    started_here = context.run.remote_job_origin is None
+    with ExitStack() as stack:
+        terminal = _parents_terminal() if started_here else None
+        if terminal is None:
+            with closing(LogObserver(context.log)) as observer:
+                yield observer
+            return
+        console = Console(file=stack.enter_context(terminal), force_terminal=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        bar = ProgressBar(*columns, TimeElapsedColumn(), console=console, refresh_per_second=2, transient=True)
+        yield stack.enter_context(closing(TerminalObserver(context.log, stack.enter_context(bar))))
+
+
+def _parents_terminal() -> TextIO | None:
+    """Standard error of the command that spawned this step, if it is a terminal; the step's own is Dagster's capture."""
+    stderr = Path(f"/proc/{os.getppid()}/fd/2")  # not on macOS, which gets lines
+    try:
+        if not stat.S_ISCHR(stderr.stat().st_mode):
+            return None
+        terminal = stderr.open("w", encoding="utf-8")
+    except OSError:
+        return None
+    if terminal.isatty():
+        return terminal
+    terminal.close()
+    return None

@@ -1,0 +1,153 @@
+"""Replay of dead letters in Dagster: a job with a form in the launchpad, and a sensor that starts it for mended letters."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import closing
+
+import dagster as dg
+from pydantic import Field, ValidationError
+
+from rowledger.contract.dead_letter import Stage
+from rowledger.dagster.metadata import describe_error, failure_of, lines
+from rowledger.dagster.observer import LogObserver
+from rowledger.dagster.replay_events import replay_events, replay_metadata, replay_reasons
+from rowledger.dagster.resources import GuardedWriter
+from rowledger.dead_letters.changes import read_waiting
+from rowledger.dead_letters.replay import run_replay
+from rowledger.errors import RowledgerError, SpecError
+from rowledger.ledger.actor import Actor
+from rowledger.ledger.dead_letter_outcomes import LetterResult, LetterSelection, ReplayReport
+from rowledger.ledger.states import LetterState
+from rowledger.postgres.database import target_url
+from rowledger.publish.verify import PartitionVerification, run_verify
+from rowledger.spec.table import TableSpec
+
+__all__ = ["ReplayConfig", "replay_job_and_sensor"]
+
+POLL_INTERVAL_S = 30
+
+
+class ReplayConfig(dg.Config):
+    """Which dead letters a run replays: the form of the launchpad. Left as it is, all that are open or mended."""
+
+    partitions: list[str] = Field(default=[], description="Only these partitions.")
+    stages: list[str] = Field(default=[], description=f"Only letters refused there: {', '.join(Stage)}.")
+    states: list[str] = Field(default=[], description=f"Only letters in these states: {', '.join(LetterState)}.")
+    constraint: str = Field(default="", description="Only letters refused by this constraint of the table.")
+    ids: list[int] = Field(default=[], description="Only these letters, by their numbers.")
+    limit: int = Field(default=0, ge=0, description="Try no more letters than so many; 0: all.")
+    note: str = Field(default="", description="Why, for the record.")
+
+    def selection(self) -> LetterSelection:
+        """The letters that are meant; raises SpecError for a stage or a state that there is none of."""
+        names = ("partitions", "stages", "states", "constraint", "ids", "limit")
+        try:
+            return LetterSelection.model_validate({name: getattr(self, name) or None for name in names})
+        except ValidationError as error:
+            mistakes = (f"{'.'.join(map(str, m['loc']))}: {m['msg']}" for m in error.errors(include_url=False))
+            raise SpecError(f"the form of the replay: {'; '.join(mistakes)}") from None
+
+
+def replay_job_and_sensor(spec: TableSpec) -> dg.Definitions:
+    """`<table>_replay` replays dead letters, `<table>_mended` starts it when some were marked as mended."""
+    op_name = f"{spec.name}_replay_dead_letters"
+
+    @dg.op(
+        name=op_name, description=f"Write rows that were refused into {spec.target}, now that their cause is mended."
+    )
+    def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig, writer: GuardedWriter) -> None:
+        report = _replay(context, spec, config, writer)
+        verifications = _verify(context, spec, report)
+        for event in replay_events(spec, report, verifications, target_url()):
+            context.log_event(event)  # type: ignore[arg-type] # it takes checks too, as its code says
+        metadata = replay_metadata(report, report.outcomes)
+        if told := [*_not_written(spec, report), *_not_as_published(spec, verifications)]:
+            # A retry would find the letters that are left as they are.
+            raise dg.Failure("\n".join(told), metadata=metadata, allow_retries=False)
+        context.add_output_metadata(metadata)
+
+    @dg.job(
+        name=f"{spec.name}_replay",
+        description=f"Replay dead letters of {spec.target}: each row through the current row model, once. Green if "
+        "all that were selected are written, or left out by the transform; red if one was refused again, or if a partition "
+        "that rows were written to is not what the ledger says.",
+    )
+    def replay() -> None:
+        replay_dead_letters()
+
+    @dg.sensor(
+        name=f"{spec.name}_mended",
+        job=replay,
+        minimum_interval_seconds=POLL_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description=f"Starts {spec.name}_replay when dead letters of {spec.target} were marked as mended.",
+    )
+    def mended() -> dg.RunRequest | dg.SkipReason:
+        letters, newest = read_waiting(target_url(), spec.name)
+        if newest is None:
+            return dg.SkipReason(f"no dead letter of {spec.name} was marked as mended")
+        config = ReplayConfig(
+            states=[LetterState.MENDED], note=f"sensor {spec.name}_mended: {letters} letters were mended"
+        )
+        # The number of the newest step is the key: what was mended once starts one run, whatever a cursor remembers.
+        return dg.RunRequest(run_key=f"{spec.name}_mended_{newest}", run_config=dg.RunConfig(ops={op_name: config}))
+
+    return dg.Definitions(jobs=[replay], sensors=[mended])
+
+
+def _replay(
+    context: dg.OpExecutionContext, spec: TableSpec, config: ReplayConfig, writer: GuardedWriter
+) -> ReplayReport:
+    run_id = context.run.run_id
+    with closing(LogObserver(context.log)) as log:
+        try:
+            report = run_replay(
+                spec,
+                config.selection(),
+                url=target_url(),
+                writer=writer.settings,
+                actor=Actor(f"job {context.job_name}", config.note, run_id),
+                log=log.log,
+            )
+        except RowledgerError as error:
+            raise failure_of(spec.name, error) from None
+        for reason, count in replay_reasons(report.outcomes):
+            message = f"{count} not written: {reason}"
+            log.log(logging.WARNING, message)
+    return report
+
+
+def _verify(context: dg.OpExecutionContext, spec: TableSpec, report: ReplayReport) -> list[PartitionVerification]:
+    """Compare the partitions that the replay has changed with the ledger; none where that cannot be done now."""
+    if not report.changed_partitions:
+        return []
+    try:
+        return run_verify(spec, url=target_url(), partition_keys=report.changed_partitions)
+    except RowledgerError as error:
+        message = f"{spec.name}: the partitions that were changed are not verified: {describe_error(error)}"
+        context.log.warning(f"{message}; later: rowledger verify --table {spec.name}")  # noqa: G004 - Dagster's log
+        return []
+
+
+def _not_written(spec: TableSpec, report: ReplayReport) -> list[str]:
+    """How many letters were not written, and why; those that were written stay written."""
+    if report.succeeded:
+        return []
+    left = report.count(LetterResult.REFUSED, LetterResult.SKIPPED)
+    text = (
+        f"{spec.name}: {left} of {len(report.outcomes)} dead letters were not written; see them by "
+        f"`rowledger dead-letters list --table {spec.name}`"
+    )
+    return [text, *(f"{count} not written: {reason}" for reason, count in replay_reasons(report.outcomes))]
+
+
+def _not_as_published(spec: TableSpec, verifications: Sequence[PartitionVerification]) -> list[str]:
+    """Which partitions are not what the ledger says, though the replay has written its rows."""
+    problems = {found.partition_key: "; ".join(found.problems) for found in verifications if not found.passed}
+    if not problems:
+        return []
+    return [
+        f"{spec.name}: {len(problems)} of {len(verifications)} partitions with replayed rows are not what the ledger says:",
+        lines(problems),
+        "What to do: load them again",
+    ]

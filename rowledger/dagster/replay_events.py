@@ -1,0 +1,109 @@
+"""What Dagster is told of a replay: each partition's figures as they are now, from a job's run or from the command line."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from rowledger.dagster.checks import verification_events
+from rowledger.dagster.metadata import (
+    CRASHED_WORKERS,
+    SECONDS,
+    WRITTEN_ROWS,
+    Metadata,
+    counts_metadata,
+    describe_error,
+)
+from rowledger.dagster.partitions import dimension_tags
+from rowledger.dead_letters.changes import read_published_counts
+from rowledger.ledger.dead_letter_outcomes import LetterOutcome, LetterResult, ReplayReport
+from rowledger.publish.verify import PartitionVerification
+from rowledger.spec.partition import Unpartitioned
+from rowledger.spec.table import TableSpec
+
+__all__ = ["replay_events", "replay_metadata", "replay_reasons", "tell_dagster"]
+
+LETTERS = "dead_letters"
+REFUSED_BY_REASON = "refused_by_reason"
+REPLAY = "replay"
+REPLAYED_ROWS = "replayed_rows"
+
+REASONS_MAX = 20  # so that metadata of a thousand refusals can still be read
+
+
+def replay_events(
+    spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
+) -> Iterator[dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation]:
+    """An event for each partition of the replay: a materialization where rows were written, otherwise an observation.
+
+    After them the checks of the partitions that were verified, since Dagster shows only those that follow the materialization.
+
+    Each has the counts that the ledger now has of the partition, even an observation: Dagster shows its figures instead of
+    those of the materialization before it. Raises DatabaseUnavailable.
+    """
+    keys = list(dict.fromkeys(outcome.partition_key for outcome in report.outcomes))
+    counts = read_published_counts(url, spec.name, keys)
+    for key in keys:
+        outcomes = report.of_partition(key)
+        partition = None if isinstance(spec.partitions, Unpartitioned) else key
+        tags = dimension_tags(spec.partitions, key)
+        metadata = replay_metadata(report, outcomes)
+        written = sum(outcome.written_rows for outcome in outcomes)
+        if key in counts:
+            metadata |= {REPLAYED_ROWS: written, **counts_metadata(spec, counts[key])}
+        if written and key in counts:
+            yield dg.AssetMaterialization(spec.name, partition=partition, metadata=metadata, tags=tags)
+        else:
+            yield dg.AssetObservation(spec.name, partition=partition, metadata=metadata, tags=tags)
+    yield from verification_events(spec, verifications)
+
+
+def replay_metadata(report: ReplayReport, outcomes: Iterable[LetterOutcome]) -> Metadata:
+    """Figures of a replay, or of its part in one partition; reasons hold no row values."""
+    outcomes = list(outcomes)
+    found = Counter(outcome.result for outcome in outcomes)
+    return {
+        LETTERS: len(outcomes),
+        **{f"{result}_letters": found[result] for result in LetterResult},
+        WRITTEN_ROWS: sum(outcome.written_rows for outcome in outcomes),
+        REFUSED_BY_REASON: dg.MetadataValue.json(dict(replay_reasons(outcomes))),
+        CRASHED_WORKERS: report.worker_deaths,
+        SECONDS: round(report.seconds, 3),
+        REPLAY: str(report.replay),
+    }
+
+
+def replay_reasons(outcomes: Iterable[LetterOutcome]) -> list[tuple[str, int]]:
+    """The most frequent reasons why letters are none the less dead, and how often each was given."""
+    failed = (LetterResult.REFUSED, LetterResult.SKIPPED)
+    return Counter(outcome.reason for outcome in outcomes if outcome.result in failed).most_common(REASONS_MAX)
+
+
+def tell_dagster(
+    spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
+) -> str | None:
+    """Record the events of a replay that no run of Dagster made; returns why they were not recorded, or None.
+
+    The rows are written by then, so whatever Dagster says to it fails nothing.
+    """
+    try:
+        instance = _instance()
+        if instance is None:
+            return "DAGSTER_HOME is not set, and there is no dagster.yaml in this folder"
+        with instance:
+            for event in replay_events(spec, report, verifications, url):
+                instance.report_runless_asset_event(event)
+    except Exception as error:  # noqa: BLE001 - any storage may be configured, each with errors of its own
+        return describe_error(error)
+    return None
+
+
+def _instance() -> dg.DagsterInstance | None:
+    """The instance that Dagster's own commands would use here."""
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    if Path("dagster.yaml").exists():
+        return dg.DagsterInstance.from_config(str(Path.cwd()))
+    return None

@@ -1,0 +1,60 @@
+"""Resources: the guarded writer, whose config fields are those of WriterSettings and nothing else."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from pydantic import ValidationError
+
+from rowledger.errors import RowledgerError
+from rowledger.ledger.reports import Observer, PartitionReport
+from rowledger.load.run import run_load
+from rowledger.postgres.database import target_url
+from rowledger.settings import WriterSettings, settings
+from rowledger.spec.table import TableSpec
+
+__all__ = ["GuardedWriter", "InvalidWriterConfig"]
+
+
+class InvalidWriterConfig(RowledgerError, ValueError):
+    """A field of the writer's config is out of its bounds. Change it in the launchpad or in the config file."""
+
+
+class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
+    """How this run writes: its pool, its limits, its patience. Every field has a default; change them for one run here."""
+
+    # Both bases are frozen pydantic models, so fields, bounds, descriptions and cross-checks have one home: WriterSettings.
+
+    def __init__(self, **config: object) -> None:
+        try:
+            super().__init__(**config)
+        except ValidationError as error:
+            raise InvalidWriterConfig(_explain(error)) from None
+
+    def load(
+        self, spec: TableSpec, partition_keys: Sequence[str], *, run_id: str, observer: Observer
+    ) -> list[PartitionReport]:
+        """Load partitions of one table; raises RowledgerError for what concerns the whole run."""
+        return run_load(
+            spec,
+            partition_keys,
+            url=target_url(),
+            landing_dir=settings().landing_dir,
+            writer=self.settings,
+            run_id=run_id,
+            observer=observer,
+        )
+
+    @property
+    def settings(self) -> WriterSettings:
+        """The same values without Dagster around them, fit for the core and its worker processes."""
+        return WriterSettings(**{name: getattr(self, name) for name in WriterSettings.model_fields})
+
+
+def _explain(error: ValidationError) -> str:
+    """Field, bound and value of each mistake, in one line."""
+    mistakes = []
+    for mistake in error.errors(include_url=False, include_context=False):
+        field = ".".join(str(part) for part in mistake["loc"])
+        text = mistake["msg"].removeprefix("Value error, ")
+        mistakes.append(f"{field}: {text}, got {mistake['input']!r}" if field else text)
+    return f"writer config: {'; '.join(mistakes)}"

@@ -1,0 +1,1 @@
+"""What people do with refused rows: list, edit, discard, replay."""

@@ -1,0 +1,152 @@
+"""How attempts at partitions stand and why they failed, in the ledger. Every function takes a connection and never commits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from rowledger.ledger.states import LoadState
+from rowledger.ledger.status import Attempt, AttemptState, PartitionStatus, PublishedRows
+from rowledger.postgres.queries import query
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.table import TableSpec
+
+__all__ = [
+    "KnownTable",
+    "forget_failed_attempts",
+    "read_known_tables",
+    "read_status",
+    "read_unknown_partitions",
+    "record_failed_attempt",
+]
+
+_KILLED = "the run was killed, cancelled or cut off from the database; a rerun resumes"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTable:
+    """A table that the ledger has attempts of, by the spec's name and the target's."""
+
+    table_name: str
+    target: str
+    published_partitions: int
+
+
+async def record_failed_attempt(
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    partition_key: str,
+    handle: LoadHandle | None,
+    *,
+    run_id: str | None,
+    kind: str,
+    reason: str,
+) -> None:
+    """Keep why an attempt failed; `handle` is that of the load it had begun, if it had."""
+    await connection.execute(
+        query("insert_failed_attempt"),
+        spec.name,
+        str(spec.target),
+        partition_key,
+        handle.load_id if handle else None,
+        handle.epoch if handle else None,
+        run_id,
+        kind,
+        reason,
+    )
+
+
+async def forget_failed_attempts(connection: asyncpg.Connection, spec: TableSpec, partition_key: str) -> None:
+    """Forget why earlier attempts failed: one has succeeded that leaves no load of its own."""
+    await connection.execute(query("forget_failed_attempts"), str(spec.target), partition_key)
+
+
+async def read_known_tables(connection: asyncpg.Connection) -> list[KnownTable]:
+    """Every table that the ledger has attempts of."""
+    return [KnownTable(**row) for row in await connection.fetch(query("tables_known"))]
+
+
+async def read_unknown_partitions(connection: asyncpg.Connection, table: str, keys: Sequence[str]) -> list[str]:
+    """Those of the keys that the ledger has no attempt of."""
+    return [row["key"] for row in await connection.fetch(query("partitions_unknown"), table, keys)]
+
+
+async def read_status(
+    connection: asyncpg.Connection, table: str | None, partition_keys: Sequence[str] | None
+) -> list[PartitionStatus]:
+    """What readers see of each partition, beside the latest attempt at it: of one table or all, of some partitions or all."""
+    rows = await connection.fetch(query("partition_status"), table, partition_keys)
+    return [
+        PartitionStatus(row["table_name"], row["target"], row["partition_key"], _published(row), _latest(row))
+        for row in rows
+    ]
+
+
+def _published(row: asyncpg.Record) -> PublishedRows | None:
+    if row["published_loads"] is None:
+        return None
+    return PublishedRows(
+        loads=row["published_loads"],
+        load_id=row["published_load_id"],
+        published_at=row["published_at"],
+        run_id=row["published_run_id"],
+        **{
+            name: row[f"published_{name}"]
+            for name in (
+                *("enqueued_rows", "written_rows", "dead_lettered_rows", "filtered_rows", "added_rows"),
+                "updated_rows",
+            )
+        },
+    )
+
+
+def _latest(row: asyncpg.Record) -> Attempt:
+    """The latest load, or the failure that came after it."""
+    if row["load_id"] is None or (row["failed_at"] is not None and _failed_since(row)):
+        return _failure(row)
+    state = LoadState(row["state"])
+    match state:
+        case LoadState.LOADING:
+            attempt, reason = (AttemptState.LOADING, "") if row["is_worked_on"] else (AttemptState.INTERRUPTED, _KILLED)
+        case LoadState.PUBLISHED:
+            attempt, reason = AttemptState.PUBLISHED, ""
+        case LoadState.REPLACED:  # by none that is later
+            attempt, reason = AttemptState.FORGOTTEN, row["verdict"] or ""
+        case _:
+            attempt, reason = AttemptState(state.value), row["verdict"] or ""
+    return _attempt(row, attempt, row["run_id"], row["ended_at"] or row["started_at"], reason)
+
+
+def _failed_since(row: asyncpg.Record) -> bool:
+    """Whether the latest failure is that of the latest load, or later than it."""
+    if row["failed_load_id"] == row["load_id"] and row["state"] == LoadState.LOADING:
+        return bool(row["failed_epoch"] == row["epoch"])
+    if row["is_worked_on"]:
+        return False
+    return bool(row["failed_at"] > (row["ended_at"] or row["started_at"]))
+
+
+def _failure(row: asyncpg.Record) -> Attempt:
+    if row["failed_load_id"] is None or row["failed_load_id"] != row["load_id"]:
+        reason, at, run_id = row["failed_reason"], row["failed_at"], row["failed_run_id"]
+        return Attempt(AttemptState.FAILED, row["failed_load_id"], run_id, at, 0, 0, 0, 0, 0, 0, reason)
+    state = AttemptState.REJECTED if row["state"] == LoadState.REJECTED else AttemptState.FAILED
+    return _attempt(row, state, row["failed_run_id"], row["failed_at"], row["failed_reason"])
+
+
+def _attempt(row: asyncpg.Record, state: AttemptState, run_id: str | None, at: datetime, reason: str) -> Attempt:
+    return Attempt(
+        state=state,
+        load_id=row["load_id"],
+        run_id=run_id,
+        at=at,
+        reason=reason,
+        **{
+            name: row[name]
+            for name in (
+                *("enqueued_rows", "staged_rows", "dead_lettered_rows"),
+                *("chunks", "chunks_committed", "incidents"),
+            )
+        },
+    )

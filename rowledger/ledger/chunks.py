@@ -1,0 +1,135 @@
+"""What a chunk's transaction reads and writes of the ledger; `ledger` has the rest, which is the supervisor's.
+
+Every function takes a connection, runs inside its caller's transaction, never commits.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import asyncpg
+
+from rowledger.contract.dead_letter import DeadLetter
+from rowledger.ledger.outcomes import AlreadyCommitted, Committed
+from rowledger.postgres.queries import query
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import ChunkPlan
+
+__all__ = [
+    "claim_chunk",
+    "fence_load",
+    "forget_dead_letters",
+    "read_committed_chunk",
+    "record_chunk",
+    "record_dead_letters",
+]
+
+_PAYLOAD_CHARACTERS_MAX = 64 * 2**20  # of the dead letters in one statement
+
+
+async def fence_load(connection: asyncpg.Connection, handle: LoadHandle) -> bool:
+    """Whether the load is still ours; if so, it stays ours until this transaction ends."""
+    return await connection.fetchval(query("fence_load"), handle.load_id, handle.epoch) is not None
+
+
+async def claim_chunk(
+    connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int, attempt: int, worker_pid: int
+) -> int | None:
+    """Rows enqueued in the chunk, now claimed by this transaction; None when an earlier attempt has committed it."""
+    claimed: int | None = await connection.fetchval(query("claim_chunk"), handle.load_id, chunk_no, attempt, worker_pid)
+    return claimed
+
+
+async def record_chunk(
+    connection: asyncpg.Connection,
+    handle: LoadHandle,
+    chunk_no: int,
+    counts: Committed,
+    *,
+    fingerprint: str | None,
+    row_types: bytes | None,
+) -> bool:
+    """Set the claimed chunk's counts; False when they do not add up to what was enqueued.
+
+    `row_types` tells a replay how to read the chunk's dead letters.
+    """
+    row = await connection.fetchval(
+        query("record_chunk_counts"),
+        handle.load_id,
+        chunk_no,
+        counts.written_rows,
+        counts.dead_lettered_rows,
+        counts.filtered_rows,
+        counts.added_rows,
+        counts.discarded_values,
+        fingerprint,
+        row_types,
+    )
+    return row is not None
+
+
+async def forget_dead_letters(connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int) -> None:
+    """Take back what an attempt kept that spent the budget: the chunk is written anew, or refused anew."""
+    await connection.execute(query("forget_dead_letters"), handle.load_id, chunk_no)
+
+
+async def record_dead_letters(
+    connection: asyncpg.Connection,
+    handle: LoadHandle,
+    chunk: ChunkPlan,
+    letters: Sequence[DeadLetter],
+    *,
+    attempt: int,
+    worker_pid: int,
+) -> None:
+    """Keep refused rows of one chunk, in the same transaction as their neighbours."""
+    for batch in _in_batches(letters):
+        await _insert_dead_letters(connection, handle, chunk, batch, attempt=attempt, worker_pid=worker_pid)
+
+
+def _in_batches(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
+    """The letters in statements far below the 1 GB that the server takes in one."""
+    start = size = 0
+    for number, letter in enumerate(letters):
+        size += len(letter.payload)
+        if size > _PAYLOAD_CHARACTERS_MAX and number > start:
+            yield letters[start:number]
+            start, size = number, len(letter.payload)
+    if letters:
+        yield letters[start:]
+
+
+async def _insert_dead_letters(
+    connection: asyncpg.Connection,
+    handle: LoadHandle,
+    chunk: ChunkPlan,
+    letters: Sequence[DeadLetter],
+    *,
+    attempt: int,
+    worker_pid: int,
+) -> None:
+    await connection.execute(
+        query("insert_dead_letters"),
+        handle.load_id,
+        chunk.chunk_no,
+        attempt,
+        worker_pid,
+        chunk.descriptor.origin,
+        chunk.descriptor.origin_row - chunk.first_row,
+        [letter.row_no for letter in letters],
+        [letter.stage for letter in letters],
+        [letter.reason for letter in letters],
+        [letter.sqlstate for letter in letters],
+        [letter.constraint for letter in letters],
+        [letter.column for letter in letters],
+        [letter.payload for letter in letters],
+        [letter.part for letter in letters],
+        [letter.payload_of for letter in letters],
+        [letter.traceback for letter in letters],
+    )
+
+
+async def read_committed_chunk(
+    connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int
+) -> AlreadyCommitted | None:
+    """The counts of a chunk that has committed."""
+    row = await connection.fetchrow(query("committed_chunk"), handle.load_id, chunk_no)
+    return AlreadyCommitted(**dict(row)) if row else None

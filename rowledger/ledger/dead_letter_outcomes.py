@@ -1,0 +1,92 @@
+"""Dead letters after their load: which of them are meant, and what a replay of them tells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rowledger.contract.dead_letter import Stage
+from rowledger.ledger.states import LetterState
+
+__all__ = ["LetterOutcome", "LetterResult", "LetterSelection", "ReplayReport"]
+
+
+class LetterSelection(BaseModel):
+    """Which dead letters of a table are meant; what is None does not matter.
+
+    Without `every_load` those of published loads and of each partition's latest load, unless they are named by `ids`. Stage,
+    constraint and column are those of the last refusal.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    partitions: tuple[str, ...] | None = None
+    stages: tuple[Stage, ...] | None = None
+    states: tuple[LetterState, ...] | None = None
+    constraint: str | None = None
+    column: str | None = None
+    ids: tuple[int, ...] | None = None
+    every_load: bool = False
+    older_than_s: float | None = Field(default=None, ge=0)
+    limit: int | None = Field(default=None, ge=1)
+
+
+class LetterResult(StrEnum):
+    """What a replay made of one dead letter."""
+
+    WRITTEN = "written"  # its row is in the table
+    FILTERED = "filtered"  # the transform leaves its row out
+    REFUSED = "refused"  # it stays a dead letter, for a reason that was recorded
+    SKIPPED = "skipped"  # it was not tried
+
+
+@dataclass(frozen=True, slots=True)
+class LetterOutcome:
+    """One dead letter behind a replay, as the ledger has it. `reason` holds no row values."""
+
+    dead_letter_id: int
+    partition_key: str
+    row_no: int
+    result: LetterResult
+    reason: str = ""
+    stage: Stage | None = None
+    constraint: str | None = None
+    column: str | None = None
+    written_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """How a replay ended: an outcome for each dead letter that was selected, in source order."""
+
+    table: str
+    replay: UUID
+    outcomes: tuple[LetterOutcome, ...]
+    worker_deaths: int
+    seconds: float
+
+    def count(self, *results: LetterResult) -> int:
+        """Letters with one of these results."""
+        return sum(outcome.result in results for outcome in self.outcomes)
+
+    @property
+    def written_rows(self) -> int:
+        """Rows that are in the table now: more than letters where a transform makes several of one."""
+        return sum(outcome.written_rows for outcome in self.outcomes)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every row that was selected is in the table, or left out by the transform."""
+        return not self.count(LetterResult.REFUSED, LetterResult.SKIPPED)
+
+    @property
+    def changed_partitions(self) -> list[str]:
+        """Partitions whose counts the replay has changed: those of letters that were written, or left out by the transform."""
+        done = (LetterResult.WRITTEN, LetterResult.FILTERED)
+        return list(dict.fromkeys(outcome.partition_key for outcome in self.outcomes if outcome.result in done))
+
+    def of_partition(self, key: str) -> Sequence[LetterOutcome]:
+        """The outcomes in one partition."""
+        return [outcome for outcome in self.outcomes if outcome.partition_key == key]

@@ -1,0 +1,366 @@
+"""Dead letters in the ledger, after their load. Every function takes a connection, runs inside its caller's transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from rowledger.contract.dead_letter import Stage
+from rowledger.ledger.actor import Actor
+from rowledger.ledger.dead_letter_outcomes import LetterOutcome, LetterResult, LetterSelection
+from rowledger.ledger.states import LetterState, LoadState
+from rowledger.postgres.queries import query
+from rowledger.spec.table import WriteMode
+
+__all__ = [
+    "ChunkChange",
+    "Decision",
+    "KeptDeadLetter",
+    "KeptPayload",
+    "LetterEvent",
+    "LockedLoad",
+    "ReplayLetter",
+    "change_letters",
+    "find_letters",
+    "lock_letters",
+    "lock_published_load",
+    "mend_letters",
+    "move_from_dead_letters",
+    "purge_letters",
+    "read_columns_written",
+    "read_letter_events",
+    "read_outcomes",
+    "read_payloads",
+    "read_replay_letters",
+    "read_row_types_of_chunks",
+    "read_table_of_letter",
+    "read_waiting_mended",
+    "record_decisions",
+    "record_updated_rows",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDeadLetter:
+    """A dead letter without its row. Stage, reason and what follows are those of the last refusal.
+
+    `row_no` counts in the partition, `source_row` in `source`.
+    """
+
+    dead_letter_id: int
+    load_id: int
+    target: str
+    partition_key: str
+    load_state: str
+    row_no: int
+    part: int
+    source: str
+    source_row: int | None
+    state: str
+    revision: int
+    replays: int
+    worker_pid: int
+    attempt: int
+    payload_of: str
+    recorded_at: datetime
+    is_edited: bool
+    payload_bytes: int
+    stage: str
+    reason: str
+    sqlstate: str | None
+    constraint_name: str | None
+    column_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPayload:
+    """The row of a dead letter as JSON text: as it was refused, and as somebody has edited it. It holds values."""
+
+    dead_letter_id: int
+    payload: str
+    mended_payload: str | None
+    payload_of: str
+    traceback: str
+
+    @property
+    def current(self) -> str:
+        """What a replay takes."""
+        return self.payload if self.mended_payload is None else self.mended_payload
+
+
+@dataclass(frozen=True, slots=True)
+class LetterEvent:
+    """A step in the life of a dead letter."""
+
+    state: str
+    happened_at: datetime
+    actor: str
+    note: str
+    run_id: str | None
+    replay: UUID | None
+    written_rows: int
+    stage: str | None
+    reason: str | None
+    sqlstate: str | None
+    constraint_name: str | None
+    column_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayLetter:
+    """A dead letter that a replay is to try, with its row. `payload_of` is `source` for an edited line."""
+
+    dead_letter_id: int
+    revision: int
+    chunk_no: int
+    row_no: int
+    part: int
+    stage: str
+    payload: str
+    payload_of: str
+    is_edited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a replay has decided on one letter: `stage` and `reason` where it refuses it again."""
+
+    dead_letter_id: int
+    written_rows: int = 0
+    stage: Stage | None = None
+    reason: str | None = None
+    sqlstate: str | None = None
+    constraint: str | None = None
+    column: str | None = None
+    traceback: str = ""
+
+    @property
+    def state(self) -> LetterState:
+        return LetterState.REPLAYED if self.stage is None else LetterState.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class LockedLoad:
+    """A published load as it is held: how it was published, and what it has updated; fingerprints as JSON text."""
+
+    write_mode: WriteMode
+    updated_rows: int
+    replaced_fingerprint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkChange:
+    """What a replay changes in the counts of a chunk: its letters become written or filtered rows."""
+
+    written_rows: int
+    letters: int
+    filtered_rows: int
+    added_rows: int
+    fingerprint: str | None
+
+
+async def find_letters(
+    connection: asyncpg.Connection, table: str, selection: LetterSelection
+) -> tuple[list[KeptDeadLetter], int]:
+    """The letters in source order, no more than `selection.limit`, and how many there are without that limit."""
+    rows = await connection.fetch(
+        query("find_dead_letters"),
+        table,
+        selection.partitions,
+        selection.stages,
+        selection.states,
+        selection.constraint,
+        selection.column,
+        selection.ids,
+        selection.every_load,
+        selection.older_than_s,
+        selection.limit,
+    )
+    letters = [{name: value for name, value in row.items() if name != "found_letters"} for row in rows]
+    return [KeptDeadLetter(**letter) for letter in letters], rows[0]["found_letters"] if rows else 0
+
+
+async def read_payloads(connection: asyncpg.Connection, ids: Sequence[int]) -> dict[int, KeptPayload]:
+    """The rows of these letters."""
+    rows = await connection.fetch(query("dead_letter_payloads"), ids)
+    return {row["dead_letter_id"]: KeptPayload(**row) for row in rows}
+
+
+async def read_table_of_letter(connection: asyncpg.Connection, dead_letter_id: int) -> str | None:
+    """The name of the table that a letter belongs to; None where there is no such letter."""
+    name: str | None = await connection.fetchval(query("table_of_letter"), dead_letter_id)
+    return name
+
+
+async def read_letter_events(connection: asyncpg.Connection, dead_letter_id: int) -> list[LetterEvent]:
+    """What became of a letter, oldest first."""
+    return [LetterEvent(**row) for row in await connection.fetch(query("letter_events"), dead_letter_id)]
+
+
+async def mend_letters(
+    connection: asyncpg.Connection, revisions: dict[int, int], payloads: dict[int, str], actor: Actor
+) -> list[int]:
+    """Mark letters as mended, those in `payloads` with an edited row; returns those that were still as the caller knew them."""
+    ids = list(revisions)
+    rows = await connection.fetch(
+        query("mend_letters"), ids, list(revisions.values()), [payloads.get(number) for number in ids]
+    )
+    return await _record_events(connection, rows, LetterState.MENDED, actor)
+
+
+async def change_letters(
+    connection: asyncpg.Connection, revisions: dict[int, int], state: LetterState, actor: Actor
+) -> list[int]:
+    """Discard or reopen letters; returns those that were still as the caller knew them."""
+    name = {LetterState.DISCARDED: "discard_letters", LetterState.OPEN: "reopen_letters"}[state]
+    rows = await connection.fetch(query(name), list(revisions), list(revisions.values()))
+    return await _record_events(connection, rows, state, actor)
+
+
+async def _record_events(
+    connection: asyncpg.Connection, rows: Sequence[asyncpg.Record], state: LetterState, actor: Actor
+) -> list[int]:
+    changed = [row["dead_letter_id"] for row in rows]
+    await connection.execute(query("insert_letter_events"), changed, state, actor.name, actor.note, actor.run_id)
+    return changed
+
+
+async def purge_letters(connection: asyncpg.Connection, ids: Sequence[int]) -> list[int]:
+    """Delete letters that no balance needs, and return them."""
+    return [row["dead_letter_id"] for row in await connection.fetch(query("purge_letters"), ids)]
+
+
+async def read_replay_letters(connection: asyncpg.Connection, ids: Sequence[int], replay: UUID) -> list[ReplayLetter]:
+    """Letters that this replay has still to decide on, in source order."""
+    return [ReplayLetter(**row) for row in await connection.fetch(query("replay_letters"), ids, replay)]
+
+
+async def read_row_types_of_chunks(
+    connection: asyncpg.Connection, load_id: int, chunk_nos: Sequence[int]
+) -> dict[int, bytes | None]:
+    """The column types that the source had in each of these chunks; None where they were never recorded."""
+    rows = await connection.fetch(query("row_types_of_chunks"), load_id, chunk_nos)
+    return {row["chunk_no"]: row["row_types"] for row in rows}
+
+
+async def lock_published_load(connection: asyncpg.Connection, load_id: int) -> LockedLoad | None:
+    """The load, if rows can be added to it; it stays so until this transaction ends."""
+    row = await connection.fetchrow(query("lock_published_load"), load_id)
+    if row is None or row["is_counted_by_another"]:
+        return None
+    return LockedLoad(WriteMode(row["write_mode"]), row["updated_rows"], row["replaced_fingerprint"])
+
+
+async def read_columns_written(connection: asyncpg.Connection, target: str) -> list[str]:
+    """The columns that the published loads of a target have written, some of which its row model may not have."""
+    return [row["name"] for row in await connection.fetch(query("columns_written"), target)]
+
+
+async def record_updated_rows(
+    connection: asyncpg.Connection, load_id: int, rows: int, replaced_fingerprint: str | None
+) -> None:
+    """Count rows that took the place of others, and set the fingerprint of all that the load has replaced."""
+    await connection.execute(query("record_updated_rows"), load_id, rows, replaced_fingerprint)
+
+
+async def lock_letters(connection: asyncpg.Connection, letters: Sequence[ReplayLetter]) -> set[int]:
+    """Those that nobody has changed since they were read; nobody can until this transaction ends."""
+    ids, revisions = [letter.dead_letter_id for letter in letters], [letter.revision for letter in letters]
+    return {row["dead_letter_id"] for row in await connection.fetch(query("lock_letters"), ids, revisions)}
+
+
+async def record_decisions(
+    connection: asyncpg.Connection, decisions: Sequence[Decision], replay: UUID, actor: Actor
+) -> bool:
+    """Settle letters that this transaction has locked; False when one of them was not there to be settled."""
+    ids = [decision.dead_letter_id for decision in decisions]
+    states = [decision.state for decision in decisions]
+    settled = await connection.fetch(query("settle_letters"), ids, states)
+    await connection.execute(
+        query("insert_replay_events"),
+        actor.name,
+        actor.note,
+        actor.run_id,
+        replay,
+        ids,
+        states,
+        [decision.written_rows for decision in decisions],
+        [decision.stage for decision in decisions],
+        [decision.reason for decision in decisions],
+        [decision.sqlstate for decision in decisions],
+        [decision.constraint for decision in decisions],
+        [decision.column for decision in decisions],
+        [decision.traceback for decision in decisions],
+    )
+    return len(settled) == len(decisions)
+
+
+async def move_from_dead_letters(
+    connection: asyncpg.Connection, load_id: int, chunk_no: int, change: ChunkChange
+) -> bool:
+    """Adjust the balance of a chunk; False when it does not add up, before or behind."""
+    moved = await connection.fetchval(
+        query("move_from_dead_letters"),
+        load_id,
+        chunk_no,
+        change.written_rows,
+        change.letters,
+        change.filtered_rows,
+        change.added_rows,
+        change.fingerprint,
+    )
+    return moved is not None
+
+
+async def read_outcomes(connection: asyncpg.Connection, ids: Sequence[int], replay: UUID) -> list[LetterOutcome | None]:
+    """What a replay has decided, in the order of the ids; None for a letter that still waits for its decision.
+
+    A letter that a replay may not touch any more is skipped, and the reason says why.
+    """
+    rows = await connection.fetch(query("replay_outcomes"), ids, replay)
+    found = {row["dead_letter_id"]: row for row in rows}
+    return [_outcome(number, found.get(number)) for number in ids]
+
+
+def _outcome(number: int, row: asyncpg.Record | None) -> LetterOutcome | None:
+    if row is None:
+        return LetterOutcome(number, "-", -1, LetterResult.SKIPPED, "it was deleted meanwhile")
+    place = (number, row["partition_key"], row["row_no"])
+    if not row["is_decided"]:
+        reason = _why_skipped(row)
+        return LetterOutcome(*place, LetterResult.SKIPPED, reason) if reason else None
+    if row["decided_state"] == LetterState.REPLAYED:
+        written = row["written_rows"]
+        result = LetterResult.WRITTEN if written else LetterResult.FILTERED
+        return LetterOutcome(*place, result, "" if written else "the transform leaves it out", written_rows=written)
+    return LetterOutcome(
+        *place,
+        LetterResult.REFUSED,
+        row["reason"],
+        stage=Stage(row["stage"]),
+        constraint=row["constraint_name"],
+        column=row["column_name"],
+    )
+
+
+def _why_skipped(row: asyncpg.Record) -> str:
+    """Why a replay may not touch a letter on which it has not decided; empty when it may."""
+    if row["load_state"] != LoadState.PUBLISHED:
+        return f"its load is {row['load_state']}, and not in the table any more"
+    if row["is_counted_by_another"]:
+        return "the table's write mode was changed since: a later load stands for its load's rows; load the partition again"
+    match LetterState(row["state"]):
+        case LetterState.REPLAYED:
+            return "it was replayed before"
+        case LetterState.DISCARDED:
+            return "it is discarded; mark it as open or as mended first"
+        case _:
+            return ""
+
+
+async def read_waiting_mended(connection: asyncpg.Connection, table: str) -> tuple[int, int | None]:
+    """How many letters were mended and wait for a replay, and the number of the newest step that made one so."""
+    row = await connection.fetchrow(query("waiting_mended_letters"), table)
+    return row["letters"], row["newest"]

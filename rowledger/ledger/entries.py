@@ -1,0 +1,47 @@
+"""Whether the ledger's entries of ended loads are as they were written, or were edited by hand.
+
+A later append, upsert, replay or verification goes by entries of earlier loads: by their content digests, states, sums. Each
+change by the rules notes the entry's digest anew, in its own transaction. No function commits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.postgres.queries import query
+from rowledger.spec.table import TableSpec
+
+__all__ = ["ChangedEntry", "is_entry_as_written", "note_entries", "read_changed_entries"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedEntry:
+    """An ended load whose entry is not what Rowledger wrote."""
+
+    load_id: int
+    partition_key: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"load {self.load_id} (partition {self.partition_key}, {self.state})"
+
+
+async def note_entries(connection: asyncpg.Connection, load_ids: Sequence[int]) -> None:
+    """Note these loads' entries as they are now: the last statements of a transaction that ends or changes them."""
+    if load_ids:
+        await connection.execute(query("digest_chunks_of_loads"), list(load_ids))
+        await connection.execute(query("digest_loads"), list(load_ids))
+
+
+async def read_changed_entries(
+    connection: asyncpg.Connection, spec: TableSpec, *, published: bool = False
+) -> list[ChangedEntry]:
+    """Entries of the table's ended loads that were changed by hand; of those `published` alone their chunks' entries too."""
+    rows = await connection.fetch(query("entries_changed_by_hand"), str(spec.target), spec.name, published)
+    return [ChangedEntry(**dict(row)) for row in rows]
+
+
+async def is_entry_as_written(connection: asyncpg.Connection, load_id: int) -> bool:
+    """Whether a load's entry and its chunks' are what Rowledger wrote."""
+    return bool(await connection.fetchval(query("is_entry_as_written"), load_id))

@@ -1,0 +1,50 @@
+"""Staging tables of loads that have ended: dropped by any run whose role may, named for the others. No function commits."""
+
+import asyncpg
+
+from rowledger.postgres.locks import brief_locks
+from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
+from rowledger.postgres.staging import drop_staging
+
+__all__ = ["discard_staging", "sweep_staging"]
+
+_LOCK_TIMEOUT_S = 1
+
+
+async def discard_staging(connection: asyncpg.Connection, staging_table: str) -> bool:
+    """Drop a staging table that no load needs any more; returns whether it is gone, or a session has it locked.
+
+    One that cannot be dropped now, because it belongs to another role, is locked, or another object depends on it, is left
+    for `sweep_staging`: no other load has its name.
+    """
+    if await connection.fetchval(query("may_drop"), LEDGER_SCHEMA, staging_table):
+        try:
+            async with brief_locks(connection, _LOCK_TIMEOUT_S):
+                await drop_staging(connection, staging_table)
+        except asyncpg.LockNotAvailableError:
+            pass
+        except asyncpg.DependentObjectsStillExistError:
+            return False
+    return True
+
+
+async def sweep_staging(connection: asyncpg.Connection) -> list[str]:
+    """Drop what ended loads have left, each table in a transaction; returns a sentence on each that this role cannot drop."""
+    told = []
+    for row in await connection.fetch(query("staging_tables")):
+        name, table = f"{LEDGER_SCHEMA}.{row['name']}", quoted(LEDGER_SCHEMA, row["name"])
+        if not row["is_ours"]:
+            told.append(
+                f"staging table {name} of a load that has ended belongs to role {row['owner']}: that "
+                "role's next run drops it, as does `rowledger db migrate` as the owner of the ledger's schema, or: "
+                f"drop table {table}"
+            )
+            continue
+        async with connection.transaction():
+            is_dropped = await discard_staging(connection, row["name"])
+        if not is_dropped:
+            told.append(
+                f"staging table {name} of a load that has ended is kept, because another object depends on it. "
+                f"Drop both: drop table {table} cascade"
+            )
+    return told

@@ -1,0 +1,279 @@
+"""Reading and writing the ledger, beside what `chunk_ledger` does for workers.
+
+Every function takes a connection, runs inside its caller's transaction, never commits.
+"""
+
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.errors import Fenced
+from rowledger.ledger.chunks import fence_load
+from rowledger.ledger.entries import note_entries
+from rowledger.ledger.reports import Incident
+from rowledger.ledger.states import ChunkState, LoadState
+from rowledger.postgres.queries import query
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import ChunkPlan, Manifest
+from rowledger.spec.table import TableSpec
+from rowledger.version import version
+
+__all__ = [
+    "ChunkTotals",
+    "Holder",
+    "Lease",
+    "LoadingLoad",
+    "end_load",
+    "find_loading_load",
+    "hold_lease",
+    "insert_load",
+    "is_plan_of",
+    "read_chunk_fingerprints",
+    "read_chunk_totals",
+    "read_pending_chunks",
+    "record_incident",
+    "record_spooled_chunk",
+    "reopen_load",
+    "seal_load",
+    "take_over_load",
+    "terminate_sessions",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who works on a load: one value a run."""
+
+    token: uuid.UUID
+    pid: int
+    host: str
+
+    @classmethod
+    def this_process(cls) -> "Holder":
+        return cls(uuid.uuid4(), os.getpid(), socket.gethostname())
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingLoad:
+    """The unfinished load of a partition, as found. `is_former`: Rowledger 0.1.0 began it, and no later one took it over."""
+
+    handle: LoadHandle
+    manifest_digest: str
+    contract_digest: str
+    has_staging: bool
+    is_former: bool
+    lease: "Lease | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds a load, as found. `renewals` grows for as long as the holder lives, every quarter of `lease_s`."""
+
+    token: uuid.UUID
+    holder: str
+    renewals: int
+    lease_s: float
+    has_session: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkTotals:
+    """Sums over a load's chunks; `unbalanced` counts committed chunks whose own balance is off."""
+
+    chunks: int
+    committed: int
+    enqueued_rows: int
+    written_rows: int
+    dead_lettered_rows: int
+    filtered_rows: int
+    added_rows: int
+    discarded_values: int
+    unbalanced: int
+
+
+async def find_loading_load(connection: asyncpg.Connection, target: str, partition_key: str) -> LoadingLoad | None:
+    """The partition's unfinished load, if there is one. Takes no lock."""
+    row = await connection.fetchrow(query("find_loading_load"), target, partition_key)
+    if row is None:
+        return None
+    return LoadingLoad(
+        handle=LoadHandle(row["load_id"], row["epoch"]),
+        manifest_digest=row["manifest_digest"],
+        contract_digest=row["contract_digest"],
+        has_staging=row["has_staging"],
+        is_former=row["is_former"],
+        lease=Lease(
+            token=row["holder"],
+            holder=f"run {row['run_id'] or '-'}, pid {row['holder_pid']} on {row['holder_host']}",
+            renewals=row["renewals"],
+            lease_s=row["lease_s"],
+            has_session=row["has_session"],
+        )
+        if row["holder"] is not None
+        else None,
+    )
+
+
+async def insert_load(
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    partition_key: str,
+    manifest: Manifest | None,
+    run_id: str | None,
+    *,
+    contract_digest: str,
+) -> LoadHandle:
+    """Record the plan of a new load, all chunks pending; without a manifest it is not sealed, and its chunks are to come."""
+    row = await connection.fetchrow(
+        query("insert_load"),
+        spec.name,
+        str(spec.target),
+        partition_key,
+        manifest.digest if manifest else "",
+        manifest.enqueued_rows if manifest else 0,
+        len(manifest.chunks) if manifest else 0,
+        run_id,
+        contract_digest,
+        manifest is not None,
+        version(),
+    )
+    handle = LoadHandle(row["load_id"], row["epoch"])
+    if manifest is not None:
+        await _insert_chunks(connection, handle, manifest.chunks)
+    return handle
+
+
+async def _insert_chunks(connection: asyncpg.Connection, handle: LoadHandle, chunks: Sequence[ChunkPlan]) -> None:
+    """Record chunks as pending; those that are there already stay as they are."""
+    await connection.execute(
+        query("insert_chunks"),
+        handle.load_id,
+        [chunk.chunk_no for chunk in chunks],
+        [chunk.first_row for chunk in chunks],
+        [chunk.rows for chunk in chunks],
+        [chunk.descriptor.model_dump_json() for chunk in chunks],
+        [chunk.descriptor.file_digest for chunk in chunks],
+    )
+
+
+async def reopen_load(connection: asyncpg.Connection, handle: LoadHandle) -> None:
+    """More chunks may come than the load has: its source produces them again."""
+    await connection.execute(query("reopen_load"), handle.load_id)
+
+
+async def record_spooled_chunk(
+    connection: asyncpg.Connection, handle: LoadHandle, chunk: ChunkPlan
+) -> ChunkState | None:
+    """Record a chunk that has come, and say what is known of it: pending, committed by an earlier run, or None.
+
+    None means that the ledger has another chunk under its number. Raises Fenced.
+    """
+    if not await fence_load(connection, handle):
+        raise Fenced(f"load {handle.load_id}, epoch {handle.epoch}: another run has taken it over")
+    await _insert_chunks(connection, handle, [chunk])
+    state = await connection.fetchval(
+        query("state_of_chunk"),
+        handle.load_id,
+        chunk.chunk_no,
+        chunk.first_row,
+        chunk.rows,
+        chunk.descriptor.file_digest,
+    )
+    return ChunkState(state) if state is not None else None
+
+
+async def seal_load(connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest) -> bool:
+    """Complete the manifest of a load whose source has ended; False when the ledger has other chunks than these.
+
+    Chunks that a crash of the server has undone are recorded again, as pending. Raises Fenced.
+    """
+    if not await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch):
+        raise Fenced(f"load {handle.load_id}, epoch {handle.epoch}: another run has taken it over")
+    await _insert_chunks(connection, handle, manifest.chunks)
+    if not await is_plan_of(connection, handle, manifest):
+        return False
+    await connection.execute(
+        query("seal_load"), handle.load_id, manifest.digest, manifest.enqueued_rows, len(manifest.chunks)
+    )
+    return True
+
+
+async def terminate_sessions(connection: asyncpg.Connection, holder: uuid.UUID) -> list[str]:
+    """End what a former holder still has open: a frozen process keeps its locks for as long as its sessions live.
+
+    Returns the sessions that this role may not end, `server process 4711 of role etl`.
+    """
+    rows = await connection.fetch(query("terminate_sessions"), holder.hex)
+    return [f"server process {row['pid']} of role {row['role']}" for row in rows if not row["may_end"]]
+
+
+async def take_over_load(connection: asyncpg.Connection, handle: LoadHandle, run_id: str | None) -> LoadHandle | None:
+    """Raise the epoch, which fences every earlier holder; None when a rival was faster."""
+    epoch = await connection.fetchval(query("take_over_load"), handle.load_id, handle.epoch, run_id, version())
+    return LoadHandle(handle.load_id, epoch) if epoch is not None else None
+
+
+async def hold_lease(connection: asyncpg.Connection, handle: LoadHandle, holder: Holder, lease_s: float) -> None:
+    """Tell other runs that somebody is at work on the load."""
+    await connection.execute(query("hold_lease"), handle.load_id, holder.token, holder.pid, holder.host, lease_s)
+
+
+async def read_pending_chunks(
+    connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest
+) -> tuple[ChunkPlan, ...]:
+    """Chunks of the manifest that are still to be written, in source order.
+
+    Where their rows are is taken from the manifest planned now, not from the ledger's copy of an earlier one.
+    """
+    pending = {row["chunk_no"] for row in await connection.fetch(query("pending_chunks"), handle.load_id)}
+    return tuple(chunk for chunk in manifest.chunks if chunk.chunk_no in pending)
+
+
+async def is_plan_of(connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest) -> bool:
+    """Whether the chunks that the ledger has are those of the manifest."""
+    recorded = [tuple(row) for row in await connection.fetch(query("recorded_chunks"), handle.load_id)]
+    return recorded == [
+        (chunk.chunk_no, chunk.first_row, chunk.rows, chunk.descriptor.file_digest) for chunk in manifest.chunks
+    ]
+
+
+async def read_chunk_totals(connection: asyncpg.Connection, load_id: int) -> ChunkTotals:
+    """The ledger's side of the balance."""
+    return ChunkTotals(**dict(await connection.fetchrow(query("chunk_totals"), load_id)))
+
+
+async def read_chunk_fingerprints(connection: asyncpg.Connection, load_id: int) -> list[str]:
+    """The fingerprints of committed chunks, as JSON text."""
+    return [row[0] for row in await connection.fetch(query("chunk_fingerprints"), load_id)]
+
+
+async def end_load(connection: asyncpg.Connection, handle: LoadHandle, state: LoadState, verdict: str) -> bool:
+    """Give the load its final state and its lease back; False when it is not ours any more."""
+    ended = await connection.fetchval(query("end_load"), handle.load_id, handle.epoch, state, verdict)
+    if ended is not None:
+        await note_entries(connection, [handle.load_id])
+        await connection.execute(query("release_lease"), handle.load_id)
+    return ended is not None
+
+
+async def record_incident(
+    connection: asyncpg.Connection, incident: Incident, *, load_id: int | None, host: str, run_id: str | None
+) -> None:
+    """Keep a worker's death."""
+    await connection.execute(
+        query("insert_incident"),
+        load_id,
+        incident.chunk_no,
+        incident.attempt,
+        incident.kind,
+        incident.pid,
+        host,
+        incident.exit_code,
+        incident.summary,
+        incident.stderr_tail,
+        run_id,
+    )

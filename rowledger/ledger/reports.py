@@ -1,0 +1,172 @@
+"""What a load tells the outside: its balance, its verdict, its incidents."""
+
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from rowledger.ledger.outcomes import IncidentKind
+
+__all__ = [
+    "Check",
+    "CheckName",
+    "Incident",
+    "Observer",
+    "PartitionReport",
+    "Progress",
+    "Refusals",
+    "RowCounts",
+]
+
+
+class CheckName(StrEnum):
+    """The checks of every load; the names Dagster shows."""
+
+    ROW_BALANCE = "every_row_accounted_for"
+    FINGERPRINT = "values_unchanged"
+    DEAD_LETTER_BUDGET = "dead_letters_within_budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One verdict, from figures that the database gave. `details` are plain numbers and short texts, no row values."""
+
+    name: CheckName
+    passed: bool
+    summary: str
+    details: dict[str, int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What a guard noticed: mostly the death or forced end of one worker.
+
+    `pid` is the worker's, or the supervisor's own where no worker is concerned. `exit_code` is minus the signal's number where
+    a signal ended the worker, and None where nothing ended.
+    """
+
+    kind: IncidentKind
+    pid: int
+    exit_code: int | None
+    partition_key: str | None
+    chunk_no: int | None
+    attempt: int
+    summary: str
+    stderr_tail: str = ""
+
+    @classmethod
+    def of_run(cls, kind: IncidentKind, summary: str) -> "Incident":
+        """An incident that concerns no worker, noticed by this very process."""
+        return cls(kind, os.getpid(), None, partition_key=None, chunk_no=None, attempt=0, summary=summary)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Rows that were refused for one cause. `first_rows` are the numbers of a few of them in `source`; no row values."""
+
+    rows: int
+    stage: str
+    column: str | None
+    constraint: str | None
+    sqlstate: str | None
+    reason: str
+    source: str
+    first_rows: tuple[int, ...]
+
+    def __str__(self) -> str:
+        cause = self.reason
+        if self.column is not None and not cause.startswith(f"{self.column}:"):
+            cause = f"{self.column}: {cause}"
+        numbers = ", ".join(map(str, self.first_rows))
+        more = ", …" if self.rows > len(self.first_rows) else ""
+        where = f" of {self.source}" if self.source else ""
+        rows = "1 row, number" if self.rows == 1 else f"{self.rows} rows, numbers"
+        return f"{cause} ({rows} {numbers}{more}{where})"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionReport:
+    """How the load of one partition ended.
+
+    `error` is None for a published load. Row counts are the ledger's, `seconds` are wall-clock from plan to publish.
+    `filtered_rows` and `added_rows` are those that a transform left out and made; `discarded_values` those of columns that the
+    contract does not know. `refusals` are the most frequent causes of dead letters, where these were too many.
+    """
+
+    table: str
+    partition_key: str
+    load_id: int | None
+    enqueued_rows: int
+    written_rows: int
+    dead_lettered_rows: int
+    chunks: int
+    retries: int
+    seconds: float
+    peak_rss_bytes: int
+    resumed: bool
+    checks: tuple[Check, ...]
+    incidents: tuple[Incident, ...]
+    error: Exception | None = None
+    filtered_rows: int = 0
+    added_rows: int = 0
+    discarded_values: int = 0
+    refusals: tuple[Refusals, ...] = ()
+
+    @property
+    def published(self) -> bool:
+        return self.error is None
+
+    @property
+    def deaths(self) -> tuple[Incident, ...]:
+        """The incidents that cost a worker."""
+        return tuple(incident for incident in self.incidents if incident.kind.is_death)
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.written_rows / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """What became of rows; `enqueued + added = written + dead_lettered + filtered` where none is missing."""
+
+    enqueued_rows: int
+    written_rows: int
+    dead_lettered_rows: int
+    filtered_rows: int
+    added_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands; counts are what workers reported, so they are a hint and not the verdict.
+
+    `enqueued_rows` grows while a source is loaded as it comes.
+    """
+
+    enqueued_rows: int
+    written_rows: int
+    dead_lettered_rows: int
+    rows_per_second: float
+    partitions_done: int
+    partitions: int
+    filtered_rows: int = 0
+    added_rows: int = 0
+
+    @property
+    def lag_rows(self) -> int:
+        """Rows that are neither written, dead-lettered nor filtered yet."""
+        return self.enqueued_rows + self.added_rows - self.written_rows - self.dead_lettered_rows - self.filtered_rows
+
+
+class Observer(Protocol):
+    """Who watches a run: Dagster's log, a terminal, a test. Calls come from the run's own thread and must not block long."""
+
+    def log(self, level: int, message: str) -> None:
+        """A line for the run's log; `level` is one of the logging module's."""
+
+    def progress(self, progress: Progress) -> None:
+        """Called about once a second while rows are written, and once at the end."""
+
+    def finished(self, report: PartitionReport) -> None:
+        """One partition has ended, well or badly."""

@@ -1,0 +1,51 @@
+"""The privileges that loading a table takes, looked at before anything is written; docs/operations.md has them as a table."""
+
+import asyncpg
+
+from rowledger.ledger.migrations import missing_on_ledger
+from rowledger.postgres.privileges import Grant, missing_on_schema, missing_on_table, require, role_of
+from rowledger.postgres.queries import query, quoted
+from rowledger.spec.column import Column
+from rowledger.spec.table import TableSpec, WriteMode
+
+__all__ = ["require_to_load", "require_to_write_ledger"]
+
+_ON_TARGET = {
+    WriteMode.REPLACE: ("select", "insert", "delete"),
+    WriteMode.APPEND: ("select", "insert"),
+    WriteMode.UPSERT: ("select", "insert", "update"),
+}
+
+
+async def require_to_load(connection: asyncpg.Connection, spec: TableSpec, columns: list[Column]) -> None:
+    """Raise MissingPrivilege that names all that this role lacks to load the table, or to create it where it is missing."""
+    missing = [*await missing_on_ledger(connection, writes=True), *await _missing_on_target(connection, spec, columns)]
+    await _require(connection, missing, f"loading table {spec.name} (write mode {spec.write_mode})")
+
+
+async def require_to_write_ledger(connection: asyncpg.Connection, purpose: str) -> None:
+    """Raise MissingPrivilege that names what this role lacks to write to the ledger."""
+    await _require(connection, await missing_on_ledger(connection, writes=True), purpose)
+
+
+async def _require(connection: asyncpg.Connection, missing: list[Grant], purpose: str) -> None:
+    if missing:
+        require(list(dict.fromkeys(missing)), role=await role_of(connection), purpose=purpose)
+
+
+async def _missing_on_target(connection: asyncpg.Connection, spec: TableSpec, columns: list[Column]) -> list[Grant]:
+    schema_name, table_name = spec.target.schema_name, spec.target.table
+    oid = await connection.fetchval(query("oid_of_table"), schema_name, table_name)
+    if oid is None:
+        return await missing_on_schema(connection, schema_name, ("usage", "create"))
+    names = [column.name for column in columns]
+    wanted = _ON_TARGET[spec.write_mode]
+    # Loads of other partitions count the same rows, and a trigger may change any: other writers are locked out meanwhile.
+    locks = not spec.partitions.identifies_rows or await connection.fetchval(query("has_triggers_or_rules"), oid)
+    if locks and not await connection.fetchval(query("may_lock_against_writers"), schema_name, table_name):
+        wanted = tuple(dict.fromkeys((*wanted, "update")))
+    missing = await missing_on_schema(connection, schema_name, ("usage",))
+    missing += await missing_on_table(connection, schema_name, table_name, wanted, columns=names)
+    sequences = await connection.fetch(query("sequence_privileges"), schema_name, table_name, names)
+    missing += [Grant(("usage",), f"sequence {quoted(*row)}") for row in sequences]
+    return missing

@@ -1,0 +1,125 @@
+"""The supervisor's own sessions: every piece of work is one transaction, bounded in time, tried again as a whole."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import asyncpg
+
+from rowledger.errors import DatabaseUnavailable
+from rowledger.ledger.loads import Holder
+from rowledger.postgres.outage import OutageGate
+from rowledger.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
+from rowledger.postgres.session import Session, connect, deadline, session_name, transaction
+from rowledger.postgres.session_settings import DURABLE
+from rowledger.postgres.sqlstate import summarize
+from rowledger.postgres.standby import commit_in_time
+from rowledger.settings import WriterSettings
+
+__all__ = ["Control"]
+
+T = TypeVar("T")
+
+
+class Control:
+    """A few sessions for planning, reconciling, publishing and keeping leases.
+
+    `size` bounds the sessions open at once. Work is given as a function of a connection; it must bear being run again
+    after a COMMIT whose reply was lost, which is why each piece first looks at what the database holds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: WriterSettings,
+        *,
+        size: int,
+        holder: Holder,
+        gate: OutageGate,
+        log: Callable[[int, str], None],
+    ) -> None:
+        self._url = url
+        self._settings = settings
+        self._places = asyncio.Semaphore(size)
+        self._idle: list[Session] = []
+        self._name = session_name("control", holder.token.hex)
+        self._gate = gate
+        self._log = log
+
+    async def transaction(
+        self,
+        purpose: str,
+        work: Callable[[asyncpg.Connection], Awaitable[T]],
+        *,
+        durable: bool = False,
+        lock_timeout_s: float | None = None,
+    ) -> T:
+        """Run the work in one transaction and commit it; raises DatabaseUnavailable once the retry budget is spent.
+
+        `durable` waits for the disk at COMMIT. Beginning and publishing need that; what goes on between them vanishes together
+        in a crash, or not at all.
+        """
+        settings = self._settings
+        begin = (
+            f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
+            f"set local lock_timeout = '{int((lock_timeout_s or settings.lock_timeout_s) * 1000)}ms';"
+            f"set local idle_in_transaction_session_timeout = '{int(settings.statement_timeout_s * 2000)}ms';"
+            f"{DURABLE if durable else 'set local synchronous_commit = off'}"
+        )
+
+        async def attempt() -> T:
+            await self._gate.passed()
+            async with (
+                self._session() as session,
+                commit_in_time(self._url, session, settings.outage_budget_s) as commit_begins,
+                deadline(session, settings.statement_timeout_s * 2),
+                transaction(session.connection),
+            ):
+                await session.connection.execute(begin)
+                result = await work(session.connection)
+                if durable:
+                    commit_begins.set()
+                return result
+
+        async def before_retry(error: BaseException) -> None:
+            self._log(logging.WARNING, f"{purpose}: {summarize(root_cause(error))}; trying again")
+            if is_connection_lost(error):
+                await self._gate.recover()
+
+        policy = retrying(settings, on_retry=before_retry, paused_s=lambda: self._gate.paused_s)
+        try:
+            return await policy(attempt)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            if not may_retry(error):
+                raise
+            raise DatabaseUnavailable(
+                f"{purpose}: given up after {settings.retry_budget_s} s of retries ({summarize(error)})"
+            ) from error
+
+    async def close(self) -> None:
+        """Close the idle sessions; to be called when no work is under way."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(session.close() for session in idle))  # at once: a silent server takes its time for each
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[Session]:
+        """A session that goes back when the block ends well, and is cut when it does not."""
+        async with self._places:
+            session = self._idle.pop() if self._idle else None
+            if session is None or session.connection.is_closed():
+                session = await connect(
+                    self._url, application_name=self._name, timeout_s=self._settings.connect_timeout_s
+                )
+            try:
+                yield session
+            except BaseException as error:
+                if isinstance(error, asyncpg.PostgresError) and not session.connection.is_closed():
+                    self._idle.append(session)  # rolled back in good order
+                else:
+                    session.connection.terminate()
+                raise
+            self._idle.append(session)

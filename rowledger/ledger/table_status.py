@@ -1,0 +1,102 @@
+"""Read what the ledger knows: status of partitions, incidents. Read-only, and without any table spec."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import asyncpg
+
+from rowledger.errors import NothingRecorded
+from rowledger.ledger.attempts import KnownTable, read_unknown_partitions
+from rowledger.ledger.attempts import read_known_tables as read_ledger_tables
+from rowledger.ledger.attempts import read_status as read_ledger_status
+from rowledger.ledger.reader import ledger_reader
+from rowledger.ledger.status import PartitionStatus
+from rowledger.postgres.queries import query, quoted
+from rowledger.settings import WriterSettings
+from rowledger.spec.table import TableSpec
+
+__all__ = ["KeptIncident", "count_rows", "read_incidents", "read_known_tables", "read_status", "require_recorded"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptIncident:
+    """What a guard noticed during a partition's latest load, mostly a worker's death."""
+
+    partition_key: str
+    kind: str
+    pid: int
+    exit_code: int | None
+    chunk_no: int | None
+    attempt: int
+    summary: str
+    detected_at: datetime
+
+
+def read_status(
+    url: str, table: str | None = None, partition_keys: Sequence[str] | None = None
+) -> list[PartitionStatus]:
+    """What readers see of each partition, beside the latest attempt at it, of one table or of all.
+
+    Raises NothingRecorded where the ledger does not know the table or one of the keys, or nothing at all; DatabaseUnavailable.
+    """
+
+    async def read(connection: asyncpg.Connection) -> list[PartitionStatus]:
+        if table is not None:
+            await require_recorded(connection, table, partition_keys or ())
+        found = await read_ledger_status(connection, table, list(partition_keys) if partition_keys else None)
+        if unknown := [key for key in partition_keys or () if key not in {row.partition_key for row in found}]:
+            raise NothingRecorded(f"nothing was ever loaded into partition {', '.join(unknown)} of any table")
+        if not found:
+            raise NothingRecorded("nothing was ever loaded into this database")
+        return found
+
+    return asyncio.run(_read(url, read))
+
+
+async def require_recorded(connection: asyncpg.Connection, table: str, partition_keys: Sequence[str] = ()) -> None:
+    """Raise NothingRecorded for a table, or one of its partitions, that nothing was ever loaded into."""
+    known = {found.table_name for found in await read_ledger_tables(connection)}
+    if table not in known:
+        names = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
+        raise NothingRecorded(f"the ledger has no table {table!r}; {names}")
+    if unknown := await read_unknown_partitions(connection, table, list(partition_keys)):
+        raise NothingRecorded(
+            f"table {table}: nothing was ever loaded into partition {', '.join(unknown)}; "
+            f"`rowledger status --table {table}` lists the partitions"
+        )
+
+
+def read_known_tables(url: str) -> list[KnownTable]:
+    """Every table that the ledger has attempts of; raises DatabaseUnavailable."""
+    return asyncio.run(_read(url, read_ledger_tables))
+
+
+def read_incidents(url: str, table: str, *, partition: str | None = None) -> list[KeptIncident]:
+    """What guards noticed, oldest first; raises NothingRecorded for an unknown table or partition, DatabaseUnavailable."""
+
+    async def read(connection: asyncpg.Connection) -> list[KeptIncident]:
+        await require_recorded(connection, table, [] if partition is None else [partition])
+        rows = await connection.fetch(query("list_incidents"), table, partition)
+        return [KeptIncident(**row) for row in rows]
+
+    return asyncio.run(_read(url, read))
+
+
+async def count_rows(url: str, spec: TableSpec, condition: str) -> int:
+    """Rows of the target table for which the SQL condition, written by the caller and never by a user, holds."""
+    name = quoted(*spec.target.parts)
+
+    async def count(connection: asyncpg.Connection) -> int:
+        return int(await connection.fetchval(f"select count(*) from {name} where {condition}"))  # noqa: S608
+
+    return await _read(url, count)
+
+
+async def _read(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    async with ledger_reader(url, purpose="status", limits=WriterSettings()) as connection:
+        return await work(connection)

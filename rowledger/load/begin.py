@@ -1,0 +1,243 @@
+"""Begin the load of one partition: a new one, or the unfinished one of an earlier run."""
+
+import asyncio
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.contract.check import Contract
+from rowledger.errors import Fenced, PartitionBusy
+from rowledger.ledger.leftovers import discard_staging
+from rowledger.ledger.loads import (
+    Holder,
+    Lease,
+    LoadingLoad,
+    end_load,
+    find_loading_load,
+    hold_lease,
+    insert_load,
+    is_plan_of,
+    read_pending_chunks,
+    reopen_load,
+    take_over_load,
+    terminate_sessions,
+)
+from rowledger.ledger.migrations import require_current_ledger
+from rowledger.ledger.sessions import Control
+from rowledger.ledger.states import LoadState
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.evolution import align_staging
+from rowledger.postgres.locks import brief_locks
+from rowledger.postgres.queries import LEDGER_SCHEMA, quoted
+from rowledger.postgres.replacement import has_stale_checks, read_staging_changes
+from rowledger.postgres.session import transaction
+from rowledger.postgres.staging import create_staging
+from rowledger.publish.former_loads import has_long_values
+from rowledger.settings import WriterSettings
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import ChunkPlan, Manifest
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import TableSpec, column_names
+
+__all__ = ["Beginning", "BegunLoad"]
+
+_BUSY_POLL_S = 0.5
+_FASTER = "another run that was faster"
+_CHANGED = "source, contract, plan or staging table have changed, or another role has staged it"
+_FROZEN_LOCK_TIMEOUT_S = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BegunLoad:
+    """A load that is ours: its handle, and the chunks still to be written."""
+
+    handle: LoadHandle
+    pending: tuple[ChunkPlan, ...]
+    resumed: bool
+
+
+class _LeaseWatch:
+    """Tells from a lease's renewals whether its holder lives, over a time of our own clock: the server's may be set."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[uuid.UUID, int] | None = None
+        self._seen_at = 0.0
+
+    def is_live(self, lease: Lease) -> bool:
+        """Whether the holder is to be believed alive: it has a session, and has renewed within its own `lease_s`."""
+        if not lease.has_session:
+            return False
+        if self._seen != (lease.token, lease.renewals):
+            self._seen, self._seen_at = (lease.token, lease.renewals), time.monotonic()
+        return time.monotonic() - self._seen_at < lease.lease_s
+
+
+class Beginning:
+    """One run's attempts to begin one load. The manifest is None for a source that is loaded while it still produces."""
+
+    def __init__(
+        self,
+        spec: TableSpec,
+        target: Target,
+        partition: Partition,
+        manifest: Manifest | None,
+        *,
+        holder: Holder,
+        run_id: str | None,
+        settings: WriterSettings,
+    ) -> None:
+        self._spec = spec
+        self._target = target
+        self._partition = partition
+        self._manifest = manifest
+        self._holder = holder
+        self._run_id = run_id
+        self._lease_s = settings.lease_s
+        self._busy_wait_s = settings.busy_wait_s
+        self._contract_digest = _contract_digest(spec, target, settings)
+        self._watch = _LeaseWatch()
+
+    async def begin(self, control: Control, say: Callable[[str], None]) -> BegunLoad:
+        """Record a new load, or take the unfinished one over; raises PartitionBusy when another run keeps working on it."""
+        key = self._partition.key
+        give_up_at = time.monotonic() + self._busy_wait_s
+        said = False
+        while True:
+            # Durable: a crash that undid it could give number and epoch away a second time.
+            begun = await control.transaction(f"partition {key}: begin", self._attempt, durable=True)
+            if isinstance(begun, BegunLoad):
+                return begun
+            if time.monotonic() >= give_up_at:
+                raise PartitionBusy(
+                    f"table {self._spec.name}, partition {key} is being loaded by {begun}, and still was after "
+                    f"{self._busy_wait_s} s; wait for that run or cancel it, then rerun"
+                )
+            if not said:
+                said = True
+                say(f"partition {key} is being loaded by {begun}; waiting up to {self._busy_wait_s} s")
+            await asyncio.sleep(_BUSY_POLL_S)
+
+    async def start_over(self, control: Control, handle: LoadHandle) -> BegunLoad:
+        """Abandon a load of ours, and begin a new one in its place."""
+
+        async def attempt(connection: asyncpg.Connection) -> BegunLoad | str:
+            await end_load(connection, handle, LoadState.ABANDONED, _CHANGED)
+            await discard_staging(connection, handle.staging_table)
+            return await self._begin_anew(connection)
+
+        begun = await control.transaction(f"partition {self._partition.key}: start over", attempt, durable=True)
+        if isinstance(begun, str):
+            raise Fenced(f"load {handle.load_id}: {begun} has taken the partition over")
+        return begun
+
+    async def _attempt(self, connection: asyncpg.Connection) -> BegunLoad | str:
+        """The load, or who is at work on it."""
+        await require_current_ledger(connection)
+        found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
+        if found is None:
+            return await self._begin_anew(connection)
+        lease = found.lease
+        if lease is not None and lease.token != self._holder.token:
+            if self._watch.is_live(lease):
+                return lease.holder
+            if left := await terminate_sessions(connection, lease.token):
+                return await self._take_over_beside(connection, found, lease, left)
+        return await self._take_over(connection, found)
+
+    async def _take_over_beside(
+        self, connection: asyncpg.Connection, found: LoadingLoad, lease: Lease, left: Sequence[str]
+    ) -> BegunLoad | str:
+        """Take the load over from a dead or frozen run of another role, whose sessions this one may not end.
+
+        The epoch fences them all the same; only one in the middle of a chunk holds the load's row, and is not waited for long.
+        """
+        try:
+            async with brief_locks(connection, _FROZEN_LOCK_TIMEOUT_S):
+                mine = await take_over_load(connection, found.handle, self._run_id)
+        except asyncpg.LockNotAvailableError:
+            return (
+                f"{lease.holder}, which does not answer but has {', '.join(left)} in the middle of a chunk; this role may not "
+                "end that: its own role may, or one that is granted pg_signal_backend, by select pg_terminate_backend(…)"
+            )
+        return await self._go_on(connection, found, mine)
+
+    async def _take_over(self, connection: asyncpg.Connection, found: LoadingLoad) -> BegunLoad | str:
+        return await self._go_on(connection, found, await take_over_load(connection, found.handle, self._run_id))
+
+    async def _go_on(
+        self, connection: asyncpg.Connection, found: LoadingLoad, mine: LoadHandle | None
+    ) -> BegunLoad | str:
+        """With the load that is ours now, or with a new one in its place."""
+        if mine is None:
+            return _FASTER
+        if await self._can_resume(connection, found):
+            await hold_lease(connection, mine, self._holder, self._lease_s)
+            if self._manifest is None:
+                await reopen_load(connection, mine)
+                return BegunLoad(mine, (), resumed=True)
+            return BegunLoad(mine, await read_pending_chunks(connection, mine, self._manifest), resumed=True)
+        await end_load(connection, mine, LoadState.ABANDONED, _CHANGED)
+        await discard_staging(connection, mine.staging_table)
+        return await self._begin_anew(connection)
+
+    async def _can_resume(self, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
+        """Whether what the load has staged is part of what this run wants to stage."""
+        if not found.has_staging or found.contract_digest != self._contract_digest:
+            return False
+        if await read_staging_changes(
+            connection, self._target, found.handle, self._partition, column_names(self._spec.row)
+        ):
+            return False
+        if await has_stale_checks(connection, self._target, found.handle):
+            return False
+        if found.is_former and await has_long_values(
+            connection, quoted(LEDGER_SCHEMA, found.handle.staging_table), self._target.as_found.columns
+        ):
+            return False  # the sums of its chunks would not agree with those of the table
+        if self._manifest is None:
+            return True  # chunk by chunk, as they come, each is held against the one that the ledger has
+        return found.manifest_digest == self._manifest.digest and await is_plan_of(
+            connection, found.handle, self._manifest
+        )
+
+    async def _begin_anew(self, connection: asyncpg.Connection) -> BegunLoad | str:
+        try:
+            async with transaction(connection):
+                handle = await insert_load(
+                    connection,
+                    self._spec,
+                    self._partition.key,
+                    self._manifest,
+                    self._run_id,
+                    contract_digest=self._contract_digest,
+                )
+        except asyncpg.UniqueViolationError:
+            # A rival; or ourselves, when the COMMIT of an earlier attempt was thought lost and came late.
+            found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
+            if found is None or found.lease is None or found.lease.token != self._holder.token:
+                return _FASTER
+            return await self._take_over(connection, found)
+        await create_staging(connection, self._target, handle, self._partition)
+        if self._target.added:
+            await align_staging(connection, self._target, handle)
+        await hold_lease(connection, handle, self._holder, self._lease_s)
+        return BegunLoad(handle, self._manifest.chunks if self._manifest else (), resumed=False)
+
+
+def _contract_digest(spec: TableSpec, target: Target, settings: WriterSettings) -> str:
+    """SHA-256 over what decides, beside the source, which rows are staged and how they are compared."""
+    columns = [(column.name, column.type.sql, column.nullable) for column in target.columns]
+    facts = [
+        Contract.of(spec.row).signature,
+        spec.key,
+        columns,
+        settings.fingerprint,
+        spec.drift,
+        spec.transform.source_code if spec.transform is not None else None,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

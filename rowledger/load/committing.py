@@ -1,0 +1,135 @@
+"""Have chunks committed by the workers, count what became of them, and call the others off when one of them fails."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rowledger.chunk.transaction import ChunkJob
+from rowledger.contract.check import Contract
+from rowledger.counted import counted
+from rowledger.errors import (
+    ChunkFailed,
+    DatabaseUnavailable,
+    DeadLetterBudgetSpent,
+    Fenced,
+    RowledgerError,
+    SourceError,
+)
+from rowledger.ledger.outcomes import Failed, FailureKind, Probed, Replayed
+from rowledger.load.run_context import RunContext
+from rowledger.spec.column import Column
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import ChunkPlan
+from rowledger.spec.partition import Partition
+from rowledger.spec.transform import RowTransform
+
+__all__ = ["ChunkCommits", "Committing"]
+
+
+class ChunkCommits:
+    """The chunks of one partition on their way through the workers; its tally is kept."""
+
+    def __init__(self, run: RunContext, partition: Partition) -> None:
+        self._run = run
+        self._spec = run.spec
+        self._partition = partition
+        self._tally = run.tallies[partition.key]
+
+    async def commit_all(
+        self, handle: LoadHandle, chunks: Sequence[ChunkPlan], columns: Sequence[Column], allowed: int
+    ) -> None:
+        """Have these chunks committed; the first failure calls the others off."""
+        async with Committing() as committing:
+            for chunk in chunks:
+                committing.start(self.commit(handle, chunk, columns, allowed))
+
+    async def commit(self, handle: LoadHandle, chunk: ChunkPlan, columns: Sequence[Column], allowed: int) -> None:
+        """Have one chunk committed into these columns; raises what its failure means.
+
+        DeadLetterBudgetSpent where the partition now has more than `allowed` dead letters.
+        """
+        key = self._partition.key
+        job = ChunkJob(handle, self._partition, chunk, tuple(columns), attempt=1, dead_letters_max=allowed)
+        outcome = await self._run.supervisor.commit(job)
+        self._tally.retries += outcome.retries
+        if isinstance(outcome, Failed):
+            if outcome.failure is FailureKind.FATAL and outcome.traceback:
+                self._run.observer.log(logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}")
+            raise _as_error(outcome, self._spec.name, key, chunk.chunk_no)
+        assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
+        self._tally.add(outcome)
+        self._say_rate(chunk, outcome.check_s)
+        if self._tally.dead_lettered_rows > allowed:
+            raise DeadLetterBudgetSpent(
+                f"{self._name}: {counted(self._tally.dead_lettered_rows, 'row')} refused, the partition may have {allowed}"
+            )
+
+    def _say_rate(self, chunk: ChunkPlan, check_s: float) -> None:
+        """How fast rows are checked where that is done one by one."""
+        slowly = Contract.of(self._spec.row).row_by_row is not None or isinstance(self._spec.transform, RowTransform)
+        if slowly and check_s > 0:
+            rate = f"{chunk.rows / check_s:,.0f} rows/s through Python, a worker"
+            self._run.observer.log(logging.INFO, f"{self._name}, chunk {chunk.chunk_no}: {rate}")
+
+    @property
+    def _name(self) -> str:
+        return f"table {self._spec.name}, partition {self._partition.key}"
+
+
+class Committing:
+    """Chunks being committed. The first that fails calls off the others, and whoever is in the block."""
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, committing: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(self._group.create_task(committing))
+
+    async def cancel(self) -> None:
+        """Call off what was started so far; the block goes on."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        try:
+            await self._group.__aexit__(kind, error, frames)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that came first; the others are its consequences, or will be met again by the rerun."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _as_error(outcome: Failed, table: str, partition_key: str, chunk_no: int) -> RowledgerError:
+    """A worker's failure as the error its reader acts on."""
+    text = f"table {table}, partition {partition_key}, chunk {chunk_no}: {outcome.summary}"
+    match outcome.failure:
+        case FailureKind.FENCED:
+            return Fenced(text)
+        case FailureKind.SOURCE:
+            return SourceError(text)
+        case FailureKind.BUDGET:
+            return DeadLetterBudgetSpent(text)
+        case FailureKind.TRANSIENT | FailureKind.CONNECTION_LOST | FailureKind.TIMED_OUT | FailureKind.STALLED:
+            return DatabaseUnavailable(f"{text} (after {outcome.retries} retries); a rerun resumes at this chunk")
+        case FailureKind.FATAL:
+            return ChunkFailed(
+                f"{text}; a rerun resumes at this chunk",
+                partition_key=partition_key,
+                chunk_no=chunk_no,
+                worker_traceback=outcome.traceback,
+            )

@@ -1,0 +1,335 @@
+"""The load of one partition: plan, begin, commit its chunks, reconcile, publish; and the report of how it went."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import asyncpg
+
+from rowledger.contract.check import Contract
+from rowledger.counted import counted
+from rowledger.errors import (
+    DatabaseUnavailable,
+    DeadLetterBudgetSpent,
+    DiscrepancyFound,
+    RowledgerError,
+    SourceError,
+    TargetMismatch,
+)
+from rowledger.failpoints import Place, async_failpoint, failpoint
+from rowledger.ledger.loads import read_chunk_totals, record_spooled_chunk, seal_load
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.reports import PartitionReport, Refusals
+from rowledger.ledger.states import ChunkState
+from rowledger.load.begin import Beginning, BegunLoad
+from rowledger.load.committing import ChunkCommits, Committing
+from rowledger.load.rejection import forget_failures, record_failure, reject_load
+from rowledger.load.run_context import RunContext
+from rowledger.load.source_columns import SourceColumns
+from rowledger.machine.streaming import iterate_in_thread
+from rowledger.machine.threads import in_thread
+from rowledger.postgres.evolution import align_staging
+from rowledger.postgres.sqlstate import summarize
+from rowledger.publish.finish import Verdict, find_repeated, finish_load
+from rowledger.publish.finished_load import FinishedLoad
+from rowledger.settings import settings
+from rowledger.spec.column import TypeName
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import ChunkDescriptor, ChunkPlan, Manifest
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import Scope
+from rowledger.spec.table import WriteMode
+
+__all__ = ["PartitionLoad"]
+
+_ROUNDS_MAX = 3  # in a row that bring nothing: of committing what a crash of the server has undone
+_EXACT_NUMBERS = {TypeName.NUMERIC, TypeName.JSONB}  # hold more digits than a double does
+
+
+class PartitionLoad:
+    """One partition's story. What goes wrong with it ends in its report, and not with its neighbours."""
+
+    def __init__(self, run: RunContext, partition: Partition, spool_dir: Path) -> None:
+        self._run = run
+        self._spec = run.spec
+        self._target = run.target
+        self._partition = partition
+        self._tally = run.tallies[partition.key]
+        self._spool_dir = spool_dir
+        self._begun: BegunLoad | None = None
+        self._verdict: Verdict | None = None
+        self._refusals: tuple[Refusals, ...] = ()
+        self._source_columns = SourceColumns(run, partition)
+        self._commits = ChunkCommits(run, partition)
+
+    async def run(self) -> PartitionReport:
+        """Load the partition, and say how it went."""
+        started = time.monotonic()
+        error: Exception | None = None
+        try:
+            try:
+                self._verdict = await self._load()
+                error = self._verdict.error
+                await async_failpoint(Place.AFTER_PUBLISH, partition=self._partition.key)
+            except (DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch) as refusal:
+                error = refusal
+            if isinstance(error, DeadLetterBudgetSpent | DiscrepancyFound | TargetMismatch):
+                error = await self._reject(error)
+        except asyncpg.PostgresError as refusal:  # its own text may quote a row
+            error = DatabaseUnavailable(f"{self._name}: the server refused: {summarize(refusal)}")
+        except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
+            error = failure
+        if isinstance(error, SourceError) and error.source_traceback:
+            self._run.observer.log(logging.ERROR, f"{self._name}:\n{error.source_traceback}")
+        await self._record(error)
+        return self._report(error, time.monotonic() - started)
+
+    async def _reject(self, refusal: RowledgerError) -> RowledgerError:
+        """Have the ledger keep the refusal, and dead letters of chunks that were not written: they are what was learned."""
+        if self._begun is None:
+            return refusal
+        told, self._refusals, kept = await reject_load(
+            self._run.control, self._spec, self._partition.key, self._begun.handle, refusal
+        )
+        self._tally.dead_lettered_rows = kept
+        if isinstance(told, DeadLetterBudgetSpent):
+            await self._run.upkeep.notice_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(told))
+            for cause in self._refusals:
+                self._run.observer.log(logging.ERROR, f"{self._name}: refused ({cause.stage}): {cause}")
+        return told
+
+    async def _record(self, error: Exception | None) -> None:
+        """Have the ledger keep how the attempt ended, where no load tells it."""
+        run, spec, key = self._run, self._spec, self._partition.key
+        handle = self._begun.handle if self._begun else None
+        if error is not None:
+            told = await record_failure(run.control, spec, key, handle, run_id=run.run_id, error=error)
+        elif spec.write_mode is WriteMode.APPEND:
+            told = await forget_failures(run.control, spec, key)
+        else:
+            return
+        if told is not None:
+            run.observer.log(logging.WARNING, f"{self._name}: {told}")
+
+    async def _load(self) -> Verdict:
+        self._spool_dir.mkdir(mode=0o700)
+        if self._spec.source.spools:
+            return await self._finish(await self._load_as_it_comes(), pending=())
+        manifest = await self._plan()
+        self._target = await self._source_columns.settle([chunk.descriptor for chunk in manifest.chunks], self._target)
+        repeated = await find_repeated(self._run.control, self._spec, self._target, self._partition, manifest)
+        if repeated is not None:
+            self._say(f"{self._name}: {repeated.note}")
+            self._tally.set(repeated.totals)
+            return repeated
+        begun = await self._begin(manifest)
+        return await self._finish(manifest, begun.pending)
+
+    # ---- sources that are planned before they are loaded
+
+    async def _plan(self) -> Manifest:
+        """The manifest, planned in a thread: it reads files, and leases must be kept meanwhile."""
+
+        def plan() -> Manifest:
+            failpoint(Place.IN_PLANNING, partition=self._partition.key)
+            return Manifest.of(list(self._spec.source.chunks(self._partition, self._scope())))
+
+        try:
+            manifest = await in_thread(plan, timeout_s=self._run.writer.planning_timeout_s)
+        except TimeoutError:
+            raise SourceError(
+                f"{self._name}: the source could not be planned within {self._run.writer.planning_timeout_s:g} s "
+                "(planning_timeout_s); see whether its files can be read, then rerun"
+            ) from None
+        self._tally.enqueued_rows, self._tally.chunks = manifest.enqueued_rows, len(manifest.chunks)
+        return manifest
+
+    # ---- sources that are loaded while they still produce
+
+    async def _load_as_it_comes(self) -> Manifest:
+        """Have each chunk committed as soon as it is spooled; the complete manifest, once the source has ended."""
+        begun = await self._begin(None)
+        chunks: list[ChunkPlan] = []
+        limits = self._run.writer
+        coming = iterate_in_thread(
+            self._produce, item_timeout_s=limits.planning_timeout_s, close_timeout_s=limits.close_timeout_s
+        )
+        allowed = self._spec.dead_letters.rows_max  # how many rows a share is, is not known yet
+        async with coming as descriptors, Committing() as committing:
+            while (descriptor := await self._next(descriptors)) is not None:
+                target = await self._source_columns.settle([descriptor], self._target)
+                if target is not self._target:
+                    self._target = target
+                    await self._align_staging(begun)
+                chunk = ChunkPlan(len(chunks), self._tally.enqueued_rows, descriptor)
+                chunks.append(chunk)
+                self._tally.enqueued_rows += chunk.rows
+                self._tally.chunks += 1
+                match await self._record_chunk(begun, chunk):
+                    case ChunkState.PENDING:
+                        committing.start(self._commit(begun, chunk, allowed))
+                    case ChunkState.COMMITTED:
+                        pass
+                    case None:
+                        await committing.cancel()
+                        begun = await self._start_over(begun, chunks)
+                        for again in chunks:
+                            committing.start(self._commit(begun, again, allowed))
+        manifest = Manifest(tuple(chunks))
+        await async_failpoint(Place.BEFORE_SEAL, partition=self._partition.key)
+        if not await self._seal(begun, manifest):
+            begun = await self._start_over(begun, chunks)
+            await self._commits.commit_all(begun.handle, chunks, self._target.columns, allowed)
+            await self._seal(begun, manifest)
+        return manifest
+
+    async def _commit(self, begun: BegunLoad, chunk: ChunkPlan, allowed: int) -> None:
+        await self._commits.commit(begun.handle, chunk, self._target.columns, allowed)
+
+    def _produce(self) -> Iterator[ChunkDescriptor]:
+        """The source's chunks; in the producer's thread."""
+        for number, descriptor in enumerate(self._spec.source.chunks(self._partition, self._scope())):
+            failpoint(Place.IN_SPOOLING, partition=self._partition.key, chunk=number)
+            yield descriptor
+
+    async def _next(self, descriptors: AsyncIterator[ChunkDescriptor]) -> ChunkDescriptor | None:
+        """The next chunk, None behind the last; what the source raises in its own words may quote a row."""
+        limit_s = self._run.writer.planning_timeout_s
+        try:
+            return await anext(descriptors, None)
+        except TimeoutError:
+            raise SourceError(
+                f"{self._name}: the source gave no chunk for {limit_s:g} s (planning_timeout_s); see what it waits for, "
+                "then rerun"
+            ) from None
+
+    async def _record_chunk(self, begun: BegunLoad, chunk: ChunkPlan) -> ChunkState | None:
+        """The chunk's state in the ledger, where it is recorded now if it was not; None if another one has its number."""
+        return await self._run.control.transaction(
+            f"{self._name}: record chunk {chunk.chunk_no}",
+            lambda connection: record_spooled_chunk(connection, begun.handle, chunk),
+        )
+
+    async def _seal(self, begun: BegunLoad, manifest: Manifest) -> bool:
+        """Whether the ledger has exactly these chunks; if so, the manifest is complete from now on."""
+        return await self._run.control.transaction(
+            f"{self._name}: seal the manifest",
+            lambda connection: seal_load(connection, begun.handle, manifest),
+            durable=True,
+        )
+
+    async def _start_over(self, begun: BegunLoad, chunks: Sequence[ChunkPlan]) -> BegunLoad:
+        """A new load in the place of one whose chunks are not those that the source gives now."""
+        self._say(f"{self._name}: the source gives other rows than for load {begun.handle.load_id}; a new load begins")
+        self._begun = again = await self._beginning(None).start_over(self._run.control, begun.handle)
+        self._tally.reset()
+        for chunk in chunks:
+            await self._record_chunk(again, chunk)
+        return again
+
+    # ---- both
+
+    async def _align_staging(self, begun: BegunLoad) -> None:
+        await self._run.control.transaction(
+            f"{self._name}: align the staging table",
+            lambda connection: align_staging(connection, self._target, begun.handle),
+        )
+
+    def _beginning(self, manifest: Manifest | None) -> Beginning:
+        run = self._run
+        return Beginning(
+            self._spec,
+            self._target,
+            self._partition,
+            manifest,
+            holder=run.holder,
+            run_id=run.run_id,
+            settings=run.writer,
+        )
+
+    async def _begin(self, manifest: Manifest | None) -> BegunLoad:
+        self._begun = begun = await self._beginning(manifest).begin(self._run.control, self._say)
+        if begun.resumed:
+            self._say(f"{self._name}: resuming load {begun.handle.load_id}")
+            await self._recount(begun.handle)
+            if manifest is not None:
+                done = len(manifest.chunks) - len(begun.pending)
+                self._say(f"{self._name}: {done} of {len(manifest.chunks)} chunks were committed")
+        return begun
+
+    async def _recount(self, handle: LoadHandle) -> None:
+        """Set the tally to what the ledger has."""
+        totals = await self._run.control.transaction(
+            "read progress", lambda connection: read_chunk_totals(connection, handle.load_id)
+        )
+        self._tally.set(totals)
+
+    async def _finish(self, manifest: Manifest, pending: Sequence[ChunkPlan]) -> Verdict:
+        """Have every pending chunk committed, those too whose commit a crash of the server has undone; then publish."""
+        allowed = self._spec.dead_letters.allowed_rows(manifest.enqueued_rows)
+        begun = self._begun
+        assert begun is not None  # noqa: S101 - what has not begun cannot finish
+        load = FinishedLoad(self._spec, self._target, self._partition, manifest, begun.handle, self._run.old_snapshots)
+        fewest, in_vain = len(manifest.chunks), 0
+        while in_vain < _ROUNDS_MAX:
+            await self._commits.commit_all(begun.handle, pending, self._target.columns, allowed)
+            finished = await finish_load(self._run.control, load, self._run.writer, self._say)
+            if isinstance(finished, Verdict):
+                self._tally.set(finished.totals)
+                return finished
+            pending = finished
+            in_vain = 0 if len(pending) < fewest else in_vain + 1
+            fewest = min(fewest, len(pending))
+            self._say(
+                f"{self._name}: a crash, or a change by hand, left {counted(len(pending), 'chunk')} to write again"
+            )
+            await self._recount(begun.handle)
+        raise DiscrepancyFound(
+            f"{self._name}: {counted(len(pending), 'chunk')} {'is' if len(pending) == 1 else 'are'} pending "
+            "in the ledger though reported as committed, or the "
+            f"staging table's key is gone, {_ROUNDS_MAX} times over and no fewer than before"
+        )
+
+    def _scope(self) -> Scope:
+        columns = self._target.columns
+        documents = None if self._spec.transform else Contract.of(self._spec.row).documents
+        return Scope(
+            landing_dir=self._run.landing_dir,
+            spool_dir=self._spool_dir,
+            chunk_rows_max=self._run.writer.chunk_rows_max,
+            columns=tuple(column.name for column in columns),
+            exact_numbers=any(column.type.name in _EXACT_NUMBERS for column in columns),
+            documents=documents,
+            disk_free_min_bytes=settings().disk_free_min_bytes,
+        )
+
+    def _report(self, error: Exception | None, seconds: float) -> PartitionReport:
+        tally, begun = self._tally, self._begun
+        return PartitionReport(
+            table=self._spec.name,
+            partition_key=self._partition.key,
+            load_id=begun.handle.load_id if begun else None,
+            enqueued_rows=tally.enqueued_rows,
+            written_rows=tally.written_rows,
+            dead_lettered_rows=tally.dead_lettered_rows,
+            filtered_rows=tally.filtered_rows,
+            added_rows=tally.added_rows,
+            discarded_values=tally.discarded_values,
+            chunks=tally.chunks,
+            retries=tally.retries,
+            seconds=seconds,
+            peak_rss_bytes=self._run.supervisor.peak_rss_bytes,
+            resumed=begun.resumed if begun else False,
+            checks=self._verdict.checks if self._verdict else (),
+            incidents=tuple(tally.incidents),
+            error=error,
+            refusals=self._refusals,
+        )
+
+    @property
+    def _name(self) -> str:
+        return f"table {self._spec.name}, partition {self._partition.key}"
+
+    def _say(self, message: str) -> None:
+        self._run.observer.log(logging.INFO, message)

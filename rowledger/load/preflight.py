@@ -1,0 +1,166 @@
+"""What a run looks at before it begins: the server, the ledger, the target, and whether there is room for its workers."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from rowledger.contract.check import Contract
+from rowledger.counted import counted
+from rowledger.errors import (
+    ConnectionsExhausted,
+    DatabaseUnavailable,
+    DiscrepancyFound,
+    NotEnoughSpace,
+    StandbyMissing,
+    TargetMismatch,
+)
+from rowledger.ledger.entries import read_changed_entries
+from rowledger.ledger.leftovers import sweep_staging
+from rowledger.ledger.loads import record_incident
+from rowledger.ledger.migrations import ensure_ledger
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.reports import Incident
+from rowledger.ledger.required_privileges import require_to_load
+from rowledger.machine.disk import require_free_space
+from rowledger.postgres.catalogue import Target, ensure_target
+from rowledger.postgres.matching import remedy, type_change
+from rowledger.postgres.queries import query
+from rowledger.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
+from rowledger.postgres.session import Session, check_server, connect, deadline
+from rowledger.postgres.sqlstate import sqlstate_of, summarize
+from rowledger.settings import WriterSettings, settings
+from rowledger.spec.table import TableSpec, WriteMode
+from rowledger.workers.guards import default_workers, workers_in_memory
+
+__all__ = ["Preflight", "check_before_loading"]
+
+_ENTRIES_NAMED = 5
+_OWN_SESSIONS = 1  # for leases and incidents
+_COMES_BY_ITSELF = ("53300", "57P03")  # too_many_connections, cannot_connect_now
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """A run may begin: into this target, with these settings, after these limitations."""
+
+    target: Target
+    writer: WriterSettings
+    limited: tuple[tuple[IncidentKind, str], ...]
+
+
+async def check_before_loading(
+    spec: TableSpec, url: str, writer: WriterSettings, home: Path, run_id: str | None, say: Callable[[str], None]
+) -> Preflight:
+    """Make ledger and target where they are missing, drop staging tables of ended loads, fit the pool to its surroundings.
+
+    Raises NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable: at once for a server that is not there
+    or refuses us, after `retry_budget_s` for one that is starting up, has no connection left or lacks its synchronous standby.
+    """
+    contract = Contract.of(spec.row)
+    reached = False
+
+    async def look() -> Preflight:
+        nonlocal reached
+        session = await connect(url, application_name="rowledger setup", timeout_s=writer.connect_timeout_s)
+        reached = True
+        try:
+            async with deadline(session, writer.statement_timeout_s):
+                await check_server(session)
+                await require_to_load(session.connection, spec, list(contract.columns))
+                await ensure_ledger(session.connection, wait_s=writer.busy_wait_s)
+                await _require_entries_as_written(session.connection, spec)
+                # What is made from here on is confirmed with the load that begins next, durably.
+                await session.connection.execute("set synchronous_commit = off")
+                await _require_space(session.connection, home, run_id)
+                await session.connection.execute(f"set lock_timeout = '{int(writer.lock_timeout_s * 1000)}ms'")
+                target = await ensure_target(session.connection, spec, contract.columns)
+                for told in await sweep_staging(session.connection):
+                    say(told)
+                fitted, limited = await _fit(session, writer)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise DatabaseUnavailable(
+                f"table {spec.name}: preparing {spec.target} failed: {summarize(error)}"
+            ) from error
+        finally:
+            await session.close()
+        return Preflight(target, fitted, limited)
+
+    # A server that was there a moment ago is worth waiting for; one that never answered may be a wrong URL.
+    policy = retrying(
+        writer,
+        on_retry=lambda error: say(f"cannot begin yet: {summarize(root_cause(error))}; trying again"),
+        retry_if=lambda error: _comes_by_itself(error) or (reached and may_retry(error)),
+    )
+    preflight: Preflight = await policy(look)
+    types = preflight.target.column_types
+    try:
+        contract.require_writable(types)
+    except TargetMismatch as mismatch:
+        changes = [type_change(column, types[column.name]) for column in contract.misfits(types)]
+        raise TargetMismatch(f"target table {spec.target}: {mismatch}. {remedy(spec.target, changes)}") from None
+    return preflight
+
+
+def _comes_by_itself(error: BaseException) -> bool:
+    """Whether a server that is there will do later what it did not now."""
+    if isinstance(error, ConnectionsExhausted | StandbyMissing) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF:
+        return True
+    return may_retry(error) and not is_connection_lost(error)
+
+
+async def _require_entries_as_written(connection: asyncpg.Connection, spec: TableSpec) -> None:
+    """What an append or an upsert goes by: which rows an earlier load has brought, and what its loads add up to."""
+    if spec.write_mode is WriteMode.REPLACE:
+        return  # does not go by the loads that it replaces
+    if changed := await read_changed_entries(connection, spec):
+        named = ", ".join(map(str, changed[:_ENTRIES_NAMED]))
+        more = f" and {len(changed) - _ENTRIES_NAMED} more" if len(changed) > _ENTRIES_NAMED else ""
+        raise DiscrepancyFound(
+            f"table {spec.name}: the ledger's entries of {named}{more} were changed by hand since Rowledger wrote "
+            f"them, and write mode {spec.write_mode} goes by them; nothing was written. Restore them; or, if the "
+            "table's rows are meant to be as they are, have the ledger no longer answer for them: "
+            f"rowledger forget --table {spec.name}, after which an append adds rows that it has added before"
+        )
+
+
+async def _require_space(connection: asyncpg.Connection, home: Path, run_id: str | None) -> None:
+    """The run's log, and what it spools, go to the local disk."""
+    try:
+        require_free_space(home, settings().disk_free_min_bytes)
+    except NotEnoughSpace as shortage:
+        incident = Incident.of_run(IncidentKind.FREE_DISK, str(shortage))
+        await record_incident(connection, incident, load_id=None, host=socket.gethostname(), run_id=run_id)
+        raise
+
+
+async def _fit(session: Session, writer: WriterSettings) -> tuple[WriterSettings, tuple[tuple[IncidentKind, str], ...]]:
+    """As many workers as memory and the server's connections carry."""
+    limited: list[tuple[IncidentKind, str]] = []
+    workers = writer.workers or default_workers()
+    if (carried := workers_in_memory(writer)) < workers:
+        limited.append(
+            (IncidentKind.WORKERS_LIMITED, f"{carried} workers instead of {workers}: memory carries no more")
+        )
+        workers = carried
+    free = await session.connection.fetchval(query("free_connections"), writer.connections_spare_min)
+    free += 1  # our own, which closes
+    left = free - _OWN_SESSIONS
+    if left < 2:  # noqa: PLR2004 - a worker, and a session that begins and publishes
+        raise ConnectionsExhausted(
+            f"{counted(max(0, free), 'connection')} left to this role, with {writer.connections_spare_min} to stay free "
+            f"(connections_spare_min), and a run needs {_OWN_SESSIONS + 2}; end idle sessions, or raise the limit of the "
+            "server, the database or the role"
+        )
+    if left - 1 < workers:
+        limited.append(
+            (
+                IncidentKind.CONNECTIONS_LIMITED,
+                f"{left - 1} workers instead of {workers}: {counted(free, 'connection')} left",
+            )
+        )
+        workers = left - 1
+    in_flight = min(writer.partitions_in_flight, left - workers)
+    return writer.model_copy(update={"workers": workers, "partitions_in_flight": in_flight}), tuple(limited)

@@ -1,0 +1,65 @@
+"""Say of a load that was refused for its dead letters how many there are, why, where, and how to see them."""
+
+import shlex
+
+import asyncpg
+
+from rowledger.counted import counted
+from rowledger.errors import DeadLetterBudgetSpent
+from rowledger.ledger.reports import Refusals
+from rowledger.postgres.queries import query
+from rowledger.spec.table import TableSpec
+
+__all__ = ["explain_budget", "letters_command", "read_refusals"]
+
+_CAUSES_MAX = 20
+_CAUSES_IN_SENTENCE = 2
+
+
+def letters_command(table: str, partition_key: str) -> str:
+    """The command that lists the dead letters of a partition's latest load, fit to be pasted into a shell."""
+    return f"rowledger dead-letters list --table {shlex.quote(table)} --partition {shlex.quote(partition_key)}"
+
+
+async def read_refusals(connection: asyncpg.Connection, load_id: int) -> tuple[Refusals, ...]:
+    """The most frequent causes of a load's dead letters, the first of them the most frequent."""
+    rows = await connection.fetch(query("refusals_of_load"), load_id, _CAUSES_MAX)
+    return tuple(
+        Refusals(
+            rows=row["rows"],
+            stage=row["stage"],
+            column=row["column_name"],
+            constraint=row["constraint_name"],
+            sqlstate=row["sqlstate"],
+            reason=row["reason"],
+            source=row["source"].rpartition("/")[2],
+            first_rows=tuple(row["first_rows"]),
+        )
+        for row in rows
+    )
+
+
+def explain_budget(
+    spec: TableSpec,
+    partition_key: str,
+    spent: DeadLetterBudgetSpent,
+    refusals: tuple[Refusals, ...],
+    *,
+    kept: int,
+    budget: str,
+) -> DeadLetterBudgetSpent:
+    """One sentence in the place of whatever noticed it: how many, the budget, why, and the command that shows them."""
+    refused = kept if spent.refused_rows is None else max(kept, spent.refused_rows)
+    causes = [str(cause) for cause in refusals[:_CAUSES_IN_SENTENCE]]
+    why = "; ".join([spent.detail, *causes] if spent.detail else causes)
+    more = f"; {len(refusals) - _CAUSES_IN_SENTENCE} more causes" if len(refusals) > _CAUSES_IN_SENTENCE else ""
+    command = letters_command(spec.name, partition_key)
+    return DeadLetterBudgetSpent(
+        f"table {spec.name}, partition {partition_key}: {counted(refused, 'row')} {'was' if refused == 1 else 'were'} refused, "
+        f"the budget is {budget}"
+        f"{f', and {kept} of them are kept as dead letters' if kept < refused else ''}"
+        f"{f': {why}{more}' if why else ''}. See them: {command}",
+        refused_rows=refused,
+        detail=spent.detail,
+        command=command,
+    )

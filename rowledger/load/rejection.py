@@ -1,0 +1,144 @@
+"""Refuse a load, and keep in the ledger why: as its verdict, and as the reason why this attempt at its partition failed."""
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+
+from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError
+from rowledger.ledger.attempts import forget_failed_attempts, record_failed_attempt
+from rowledger.ledger.loads import end_load
+from rowledger.ledger.migrations import check_ledger
+from rowledger.ledger.reports import Refusals
+from rowledger.ledger.sessions import Control
+from rowledger.ledger.states import LoadState
+from rowledger.load.refusals import explain_budget, read_refusals
+from rowledger.postgres.queries import query
+from rowledger.postgres.session import connect
+from rowledger.postgres.sqlstate import sqlstate_of
+from rowledger.publish.duplicates import TooManySetAside
+from rowledger.settings import WriterSettings
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.table import TableSpec
+
+__all__ = ["forget_failures", "reason_of", "record_failed_run", "record_failure", "reject_load"]
+
+_PATIENCE_S = 5.0  # the failure itself is told in any case, and must not be held up
+
+
+async def reject_load(
+    control: Control, spec: TableSpec, partition_key: str, handle: LoadHandle, refusal: RowledgerError
+) -> tuple[RowledgerError, tuple[Refusals, ...], int]:
+    """End a load that must not be published or resumed; one that has been rejected already stays so.
+
+    Returns the refusal as it is to be told, the most frequent causes of its dead letters where these were too many, and how
+    many of these are kept.
+    """
+
+    async def reject(connection: asyncpg.Connection) -> tuple[RowledgerError, tuple[Refusals, ...], int]:
+        is_loading = await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is not None
+        if is_loading and isinstance(refusal, TooManySetAside):
+            await refusal.record(connection, handle)
+        kept = int(await connection.fetchval(query("dead_letters_kept"), handle.load_id))
+        told: RowledgerError = refusal
+        causes: tuple[Refusals, ...] = ()
+        if isinstance(refusal, DeadLetterBudgetSpent):
+            plan = await connection.fetchrow(query("recorded_plan"), handle.load_id)
+            causes = await read_refusals(connection, handle.load_id)
+            # How many rows the share allows is not known while a source still produces.
+            rows_max = f"rows_max {spec.dead_letters.rows_max}"
+            budget = spec.dead_letters.told(plan["enqueued_rows"]) if plan and plan["sealed"] else rows_max
+            told = explain_budget(spec, partition_key, refusal, causes, kept=kept, budget=budget)
+        if is_loading:
+            await end_load(connection, handle, LoadState.REJECTED, str(told))
+        return told, causes, kept
+
+    return await control.transaction(f"load {handle.load_id}: reject", reject)
+
+
+def reason_of(error: Exception) -> str:
+    """Rowledger's errors in their own words; of any other only the kind, since its text may quote a row."""
+    if isinstance(error, RowledgerError):
+        return str(error)
+    sqlstate = sqlstate_of(error)
+    return f"{type(error).__name__}{f' ({sqlstate})' if sqlstate else ''}; see the run's log"
+
+
+async def record_failure(
+    control: Control,
+    spec: TableSpec,
+    partition_key: str,
+    handle: LoadHandle | None,
+    *,
+    run_id: str | None,
+    error: Exception,
+) -> str | None:
+    """Keep in the ledger why an attempt failed. Returns what went wrong with that, if anything did: the run goes on."""
+    if isinstance(error, Fenced):
+        return None  # the partition is another run's, which keeps the reason of its own attempt
+
+    async def record(connection: asyncpg.Connection) -> None:
+        await record_failed_attempt(
+            connection,
+            spec,
+            partition_key,
+            handle,
+            run_id=run_id,
+            kind=type(error).__name__,
+            reason=reason_of(error),
+        )
+
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await control.transaction("record a failed attempt", record)
+    except Exception as failure:  # noqa: BLE001 - the attempt's own failure must not be hidden by this
+        return f"why the attempt failed is not in the ledger: {reason_of(failure)}"
+    return None
+
+
+async def forget_failures(control: Control, spec: TableSpec, partition_key: str) -> str | None:
+    """Forget why earlier attempts failed, as one has succeeded that may leave no load behind; otherwise as `record_failure`."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await control.transaction(
+                "forget failed attempts",
+                lambda connection: forget_failed_attempts(connection, spec, partition_key),
+            )
+    except Exception as failure:  # noqa: BLE001 - the attempt has succeeded
+        return f"an earlier failure is still in the ledger: {reason_of(failure)}"
+    return None
+
+
+async def record_failed_run(
+    spec: TableSpec,
+    partition_keys: Sequence[str],
+    url: str,
+    writer: WriterSettings,
+    *,
+    run_id: str | None,
+    error: RowledgerError,
+) -> None:
+    """Keep why a run failed before it began with any of its partitions, if the ledger can be reached at all."""
+    if isinstance(error, DatabaseUnavailable):
+        return
+    try:
+        session = await connect(url, application_name="rowledger setup", timeout_s=writer.connect_timeout_s)
+    except RowledgerError:
+        return
+    try:
+        async with asyncio.timeout(_PATIENCE_S), session.connection.transaction():
+            await check_ledger(session.connection)
+            for key in partition_keys:
+                await record_failed_attempt(
+                    session.connection,
+                    spec,
+                    key,
+                    None,
+                    run_id=run_id,
+                    kind=type(error).__name__,
+                    reason=reason_of(error),
+                )
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, RowledgerError):
+        return  # the run's own failure is told in any case
+    finally:
+        await session.close()

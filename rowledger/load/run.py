@@ -1,0 +1,186 @@
+"""Load partitions, a few at a time: one pool of workers, one set of sessions and one spool folder serve a whole run."""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from rowledger.contract.check import Contract
+from rowledger.errors import RowledgerError
+from rowledger.failpoints import active_failpoints
+from rowledger.ledger.loads import Holder
+from rowledger.ledger.reports import Observer, PartitionReport
+from rowledger.ledger.sessions import Control
+from rowledger.load.interrupt import run_interruptible
+from rowledger.load.partition_load import PartitionLoad
+from rowledger.load.preflight import Preflight, check_before_loading
+from rowledger.load.rejection import record_failed_run
+from rowledger.load.run_context import RunContext
+from rowledger.load.spool_folder import spool_folder
+from rowledger.load.upkeep import Tally, Upkeep
+from rowledger.load.watching import UnbreakableObserver
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.copy import describe_format
+from rowledger.postgres.snapshots import OldSnapshots
+from rowledger.settings import WriterSettings, settings
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import TableSpec
+from rowledger.workers.messages import Hello
+from rowledger.workers.supervisor import Supervisor
+
+__all__ = ["load_partitions", "run_load"]
+
+
+def run_load(
+    spec: TableSpec,
+    partition_keys: Sequence[str],
+    *,
+    url: str,
+    landing_dir: Path,
+    writer: WriterSettings,
+    run_id: str | None,
+    observer: Observer,
+) -> list[PartitionReport]:
+    """Load the partitions and return a report for each, in the order of the keys.
+
+    What goes wrong with one partition stands in its report; raises RowledgerError for what concerns them all: the server, the
+    spec, the target's shape. An interrupt ends the workers and their backends first, then takes its usual course.
+    """
+    return run_interruptible(
+        load_partitions(
+            spec,
+            partition_keys,
+            url=url,
+            landing_dir=landing_dir,
+            writer=writer,
+            run_id=run_id,
+            observer=observer,
+        )
+    )
+
+
+async def load_partitions(
+    spec: TableSpec,
+    partition_keys: Sequence[str],
+    *,
+    url: str,
+    landing_dir: Path,
+    writer: WriterSettings,
+    run_id: str | None,
+    observer: Observer,
+) -> list[PartitionReport]:
+    """`run_load` for callers that have an event loop of their own."""
+    observer = UnbreakableObserver(observer)
+    if rules := active_failpoints():
+        observer.log(logging.WARNING, f"failpoints are on: {rules}")
+    partitions = [
+        spec.partitions.partition(key) for key in dict.fromkeys(partition_keys)
+    ]  # a key named twice is loaded once
+    try:
+        preflight = await check_before_loading(
+            spec, url, writer, landing_dir, run_id, say=lambda text: observer.log(logging.WARNING, text)
+        )
+    except RowledgerError as error:
+        await record_failed_run(
+            spec, [partition.key for partition in partitions], url, writer, run_id=run_id, error=error
+        )
+        raise
+    with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
+        _say_how(spec, preflight.target, observer)
+        run = _Run(spec, preflight, url, landing_dir, spool_dir, run_id, observer, partitions)
+        async with run.open():
+            return await run.load_all()
+
+
+def _say_how(spec: TableSpec, target: Target, observer: Observer) -> None:
+    """Which way the rows go: what is slow shall not come as a surprise."""
+    contract = Contract.of(spec.row)
+    observer.log(logging.INFO, f"table {spec.name}: {describe_format(target.columns)}")
+    if contract.row_by_row is not None:
+        observer.log(logging.INFO, f"table {spec.name}: rows are checked one by one, because of {contract.row_by_row}")
+    elif by_value := [f"{column} ({construct})" for column, construct in contract.value_by_value.items()]:
+        observer.log(logging.INFO, f"table {spec.name}: checked value by value: {', '.join(by_value)}")
+
+
+class _Run:
+    """One run: its sessions, its pool, its partitions."""
+
+    def __init__(
+        self,
+        spec: TableSpec,
+        preflight: Preflight,
+        url: str,
+        landing_dir: Path,
+        spool_dir: Path,
+        run_id: str | None,
+        observer: Observer,
+        partitions: list[Partition],
+    ) -> None:
+        self._limited = preflight.limited
+        self._observer = observer
+        self._partitions = partitions
+        self._spool_dir = spool_dir
+        self._writer = writer = preflight.writer
+        self._tallies = {partition.key: Tally() for partition in partitions}
+        holder = Holder.this_process()
+        self._upkeep = Upkeep(url, writer, holder, run_id, observer, self._tallies)
+        gate = self._upkeep.gate
+        self._control = Control(
+            url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
+        )
+        hello = Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex)
+        self._supervisor = Supervisor(
+            hello, gate=gate, notice=self._upkeep.notice, log=observer.log, chunks_expected=len(partitions)
+        )
+        self._context = RunContext(
+            spec=spec,
+            target=preflight.target,
+            landing_dir=landing_dir,
+            writer=writer,
+            holder=holder,
+            run_id=run_id,
+            control=self._control,
+            supervisor=self._supervisor,
+            upkeep=self._upkeep,
+            observer=observer,
+            tallies=self._tallies,
+            old_snapshots=OldSnapshots(writer.publish_snapshot_wait_s),
+        )
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Pool, leases and progress for as long as the block runs; all of it ended behind it."""
+        try:
+            async with self._upkeep.running(), self._supervisor:
+                for kind, told in self._limited:
+                    self._observer.log(logging.WARNING, told)
+                    await self._upkeep.notice_of_run(kind, told)
+                yield
+        finally:
+            await self._control.close()
+
+    async def load_all(self) -> list[PartitionReport]:
+        """Load all partitions, a few at a time."""
+        coming = iter(enumerate(self._partitions))
+        reports: dict[int, PartitionReport] = {}
+
+        async def load_in_turn() -> None:
+            for number, partition in coming:
+                report = await PartitionLoad(self._context, partition, self._spool_dir / str(number)).run()
+                self._tallies[partition.key].done = True
+                self._observer.finished(report)
+                reports[number] = report
+
+        lanes = min(self._writer.partitions_in_flight, len(self._partitions))
+        tasks = [asyncio.create_task(load_in_turn()) for _ in range(lanes)]
+        try:
+            await asyncio.gather(*tasks)
+            return [reports[number] for number in sorted(reports)]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

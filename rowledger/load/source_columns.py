@@ -1,0 +1,77 @@
+"""The columns that a source has, held against the contract before any of its rows is."""
+
+import logging
+from collections.abc import Sequence
+
+from rowledger.contract.check import Contract
+from rowledger.contract.drift import common_column
+from rowledger.errors import SourceError
+from rowledger.load.run_context import RunContext
+from rowledger.machine.threads import in_thread
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.evolution import plan_columns
+from rowledger.spec.column import Column
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import Drift
+from rowledger.spec.transform import FrameTransform
+
+__all__ = ["SourceColumns"]
+
+
+class SourceColumns:
+    """The columns of one partition's files, each file looked at once."""
+
+    def __init__(self, run: RunContext, partition: Partition) -> None:
+        self._run = run
+        self._spec = run.spec
+        self._name = f"table {run.spec.name}, partition {partition.key}"
+        self._settled: set[str] = set()  # paths whose columns were held against the contract
+
+    async def settle(self, descriptors: Sequence[ChunkDescriptor], target: Target) -> Target:
+        """Hold the columns that the source has against the contract, before its rows are; raises SourceError.
+
+        Under `Drift.EVOLVE` the target is returned with the columns that it lacks, which it gets when the load is published.
+        Behind a transform of frames the source's columns say nothing: there it is each chunk's check that judges.
+        """
+        if isinstance(self._spec.transform, FrameTransform):
+            return target
+        by_path = {descriptor.path: descriptor for descriptor in descriptors if descriptor.path not in self._settled}
+        source, timeout_s = self._spec.source, self._run.writer.planning_timeout_s
+        schemas = await in_thread(
+            lambda: {
+                tuple(source.frame_schema(descriptor).items()): descriptor.origin for descriptor in by_path.values()
+            },
+            timeout_s=timeout_s,
+        )
+        self._settled |= set(by_path)
+        contract = Contract.of(self._spec.row)
+        new: dict[str, Column] = {}
+        clashes: dict[str, str] = {}
+        for schema, origin in schemas.items():
+            try:
+                contract.require_columns(dict(schema), drift=self._spec.drift)
+                columns = contract.columns_for(dict(schema)) if self._spec.drift is Drift.EVOLVE else []
+            except SourceError as error:
+                raise SourceError(f"{origin}: {error}") from None
+            for column in columns:
+                other = new.get(column.name, column)
+                common = common_column(other, column)
+                if common is None:
+                    clashes[column.name] = f"{column.type.sql} in {origin} and {other.type.sql} in another file"
+                new[column.name] = common or other
+        brought = [column for name, column in new.items() if name not in target.column_types]
+        if not brought:
+            return target
+        planned = await self._run.control.transaction(
+            f"{self._name}: look for the columns", lambda connection: plan_columns(connection, target, brought)
+        )
+        if odd := [f"{column.name} is {clashes[column.name]}" for column in planned.added if column.name in clashes]:
+            raise SourceError(
+                f"{self._name}: column {'; '.join(odd)}, so that the table cannot be given one for both; write the files with "
+                "one type, or add the column to the row model"
+            )
+        names = ", ".join(column.name for column in brought)
+        told = f"the source has columns that are not in the contract ({names}); the table has them, or gets them"
+        self._run.observer.log(logging.INFO, f"{self._name}: {told}")
+        return planned

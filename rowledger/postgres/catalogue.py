@@ -1,0 +1,198 @@
+"""The target table: read, created from the contract, compared with it. No function commits."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import asyncpg
+
+from rowledger.errors import TargetMismatch
+from rowledger.postgres.constraints import ForeignKey, UniqueIndex, read_foreign_keys, read_unique_indexes
+from rowledger.postgres.matching import match_columns
+from rowledger.postgres.queries import query, quote_identifier, quoted
+from rowledger.postgres.row_security import require_all_rows
+from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec.condition import Equals, Window
+from rowledger.spec.division import Partition
+from rowledger.spec.partition import DynamicPartitions, StaticPartitions, TimeWindowPartitions
+from rowledger.spec.table import QualifiedName, TableSpec, WriteMode
+
+__all__ = [
+    "Target",
+    "ensure_target",
+    "read_target",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The target table as it is in the database.
+
+    `columns` are those that Rowledger writes, in the contract's order with the table's types. `strategy` is `r`, `l` or `h`
+    for a table partitioned by range, list or hash; `partitioned_by` is its column where it is a single one.
+    `added` are those of them that the table gets only when the load is published; until then its staging table has them.
+    `key_indexes` are unique indexes on the spec's key, `unique_indexes` all others. `identities` are columns that the server
+    numbers, with their sequences. `is_ours`: this role owns the table and may make tables in its schema, as attaching and
+    swapping need; in a table of others it inserts, updates and deletes.
+    """
+
+    oid: int
+    name: QualifiedName
+    columns: tuple[Column, ...]
+    strategy: str | None = None
+    partitioned_by: str | None = None
+    unique_indexes: tuple[UniqueIndex, ...] = ()
+    key_indexes: tuple[UniqueIndex, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    identities: Mapping[str, str] = field(default_factory=dict)
+    is_ours: bool = True
+    added: tuple[Column, ...] = ()
+
+    @property
+    def as_found(self) -> "Target":
+        """With the columns that the table has already."""
+        return replace(self, columns=tuple(c for c in self.columns if c not in self.added), added=())
+
+    @property
+    def column_types(self) -> dict[str, ColumnType]:
+        return {column.name: column.type for column in self.columns}
+
+    @property
+    def sql(self) -> str:
+        """The quoted name for FROM, DELETE and INSERT: rows of tables that inherit from it are theirs, not its own."""
+        name = quoted(*self.name.parts)
+        return name if self.strategy else f"only {name}"
+
+    @property
+    def sequences(self) -> dict[str, str]:
+        """The identity columns that the contract does not have, which the server has to fill, with their sequences."""
+        return {name: sequence for name, sequence in self.identities.items() if name not in self.column_types}
+
+    def takes_partitions_of(self, partition: Partition) -> bool:
+        """Whether a staging table can be attached as this partition: the table is divided in the same way, and is ours."""
+        return self.is_ours and self.is_divided_like(partition)
+
+    def is_divided_like(self, partition: Partition) -> bool:
+        """Whether the table is partitioned by the one column that holds the partition."""
+        match partition.conditions:
+            case (Window(column=column),):
+                return self.strategy == "r" and self.partitioned_by == column
+            case (Equals(column=column),):
+                return self.strategy == "l" and self.partitioned_by == column
+            case _:
+                return False
+
+
+async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> Target:
+    """The target table, created from the contract where it is missing; raises TargetMismatch where columns differ.
+
+    Raises MissingPrivilege where row security could hide rows of it.
+
+    Whether each column's type can hold what the contract lets through is the contract's to say.
+    """
+    await _drop_outdated(connection, spec, contract)
+    target = await read_target(connection, spec, contract)
+    if target is None:
+        # Two runs may see it missing: the lock lets the second find what the first has made.
+        async with connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {spec.target}")
+            target = await read_target(connection, spec, contract)
+            if target is None:
+                await _create_target(connection, spec, contract)
+                target = await read_target(connection, spec, contract)
+    assert target is not None  # noqa: S101 - it was made
+    return target
+
+
+async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> Target | None:
+    """The target table, None where it is missing; raises as `ensure_target` does. Writes nothing."""
+    found = await connection.fetchrow(query("find_relation"), spec.target.schema_name, spec.target.table)
+    if found is None:
+        return None
+    if found["kind"] not in ("r", "p"):
+        raise TargetMismatch(f"target {spec.target} is not a table; name another target in the table spec")
+    await require_all_rows(connection, found["oid"])
+    columns = await match_columns(connection, spec, contract, found["oid"])
+    unique_indexes = await read_unique_indexes(connection, found["oid"])
+    of_key = [index for index in unique_indexes if index.is_on(spec.key)]
+    if spec.write_mode is WriteMode.UPSERT and not (of_key and all(index.immediate for index in of_key)):
+        key = ", ".join(quote_identifier(name) for name in spec.key)
+        raise TargetMismatch(
+            f"target {spec.target} has no unique index on the key, which upsert needs to find the row to update (and not a "
+            f"deferrable one). Nothing was written. Change the key of the spec, or run:\n  create unique index on "
+            f"{quoted(*spec.target.parts)} ({key});  -- refused where two rows have the same key"
+        )
+    return Target(
+        oid=found["oid"],
+        name=spec.target,
+        columns=columns,
+        strategy=found["strategy"],
+        partitioned_by=found["key_column"] if found["key_columns"] == 1 else None,
+        unique_indexes=tuple(index for index in unique_indexes if index not in of_key),
+        key_indexes=tuple(of_key),
+        foreign_keys=await read_foreign_keys(connection, found["oid"]),
+        identities={row[0]: row[1] for row in await connection.fetch(query("identity_columns"), found["oid"])},
+        is_ours=found["is_ours"],
+    )
+
+
+async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:
+    # CREATE SCHEMA IF NOT EXISTS asks for the privilege first, also where the schema is there.
+    if not await connection.fetchval(query("schema_exists"), spec.target.schema_name):
+        await connection.execute(f"create schema {quote_identifier(spec.target.schema_name)}")
+    for enum in {column.type.element for column in contract if column.type.name is TypeName.ENUM}:
+        await _ensure_enum(connection, enum)
+    statement = _creation_sql(spec, contract)
+    name = quoted(*spec.target.parts)
+    await connection.execute(f"{statement}; comment on table {name} is '{_made_by(statement)}'")
+
+
+def _made_by(statement: str) -> str:
+    """The comment on a table that says by which statement a run has made it."""
+    return f"made by Rowledger ({hashlib.sha256(statement.encode()).hexdigest()[:16]})"
+
+
+async def _drop_outdated(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:
+    """Drop a table that a run has made for another row model, key or division, and that nothing has come into since.
+
+    Nothing was ever published into it, no load is at work on it, it is empty, and no other object depends on it.
+    """
+    made_by = _made_by(_creation_sql(spec, contract))
+    name = quoted(*spec.target.parts)
+    if not await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
+        return
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {spec.target}")
+        if await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
+            await connection.execute(f"lock table {name} in access exclusive mode")
+            if not await connection.fetchval(f"select exists (select from {name})"):  # noqa: S608 - quoted
+                await connection.execute(f"drop table {name}")
+
+
+def _creation_sql(spec: TableSpec, contract: Sequence[Column]) -> str:
+    lines = [
+        f"{quote_identifier(column.name)} {column.type.sql}{'' if column.nullable else ' not null'}"
+        for column in contract
+    ]
+    if spec.key:
+        lines.append(f"primary key ({', '.join(quote_identifier(name) for name in spec.key)})")
+    match spec.partitions:
+        case TimeWindowPartitions(column=column):
+            strategy = "range"
+        case StaticPartitions(column=column) | DynamicPartitions(column=column):
+            strategy = "list"
+        case _:
+            column, strategy = None, ""
+    # A primary key of a partitioned table must hold the partition column; without it the table stays a plain one.
+    is_partitioned = column is not None and (not spec.key or column in spec.key)
+    suffix = f" partition by {strategy} ({quote_identifier(column)})" if column and is_partitioned else ""
+    return f"create table {quoted(*spec.target.parts)} (\n  " + ",\n  ".join(lines) + f"\n){suffix}"
+
+
+async def _ensure_enum(connection: asyncpg.Connection, enum: ColumnType) -> None:
+    """An enum that is there stays as it is, whatever its labels: they are read with the table's columns."""
+    if await connection.fetchval("select to_regtype($1)", enum.element_sql) is None:
+        labels = ", ".join(
+            await connection.fetchval("select array_agg(quote_literal(l)) from unnest($1::text[]) l", enum.labels)
+        )
+        await connection.execute(f"create type {enum.element_sql} as enum ({labels})")

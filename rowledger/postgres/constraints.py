@@ -1,0 +1,77 @@
+"""What a table asks of its rows beyond their types: unique indexes and foreign keys, as the catalogue has them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.postgres.queries import query
+
+__all__ = ["ForeignKey", "UniqueIndex", "read_foreign_keys", "read_unique_indexes"]
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueIndex:
+    """A unique index: what of a row no other row may have.
+
+    `definition` is what stands behind USING in its CREATE INDEX. `expressions` are SQL over the table's columns, `predicate`
+    is that of a partial index; `columns` are all that these speak of. Rows with a null in an expression are not compared,
+    unless `nulls_equal`. An index that is not `immediate` belongs to a deferrable constraint.
+    """
+
+    name: str
+    definition: str
+    expressions: tuple[str, ...]
+    columns: tuple[str, ...]
+    predicate: str | None
+    is_plain: bool
+    nulls_equal: bool
+    immediate: bool
+
+    def is_on(self, key: Sequence[str]) -> bool:
+        """Whether it keeps exactly this key unique over all rows."""
+        return self.is_plain and set(self.columns) == set(key)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A foreign key that this session can look after: its columns, and the table (quoted) and columns that they refer to."""
+
+    name: str
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+    is_full: bool
+    is_on_itself: bool
+
+
+async def read_unique_indexes(connection: asyncpg.Connection, oid: int) -> tuple[UniqueIndex, ...]:
+    """The unique indexes of a table, its primary key among them; those that are not valid yet are not enforced fully."""
+    return tuple(
+        UniqueIndex(
+            name=row["name"],
+            definition=row["definition"],
+            expressions=tuple(row["expressions"]),
+            columns=tuple(row["columns"]),
+            predicate=row["predicate"],
+            is_plain=row["is_plain"],
+            nulls_equal=row["nulls_equal"],
+            immediate=row["immediate"],
+        )
+        for row in await connection.fetch(query("unique_indexes"), oid)
+    )
+
+
+async def read_foreign_keys(connection: asyncpg.Connection, oid: int) -> tuple[ForeignKey, ...]:
+    """The foreign keys of a table whose parents this session may read in full, as the server does when it looks for them."""
+    return tuple(
+        ForeignKey(
+            name=row["name"],
+            columns=tuple(row["columns"]),
+            parent=row["parent"],
+            parent_columns=tuple(row["parent_columns"]),
+            is_full=row["is_full"],
+            is_on_itself=row["is_on_itself"],
+        )
+        for row in await connection.fetch(query("foreign_keys"), oid)
+    )

@@ -1,0 +1,145 @@
+"""Which server this installation uses: the one in ROWLEDGER_DATABASE_URL, or the embedded one, started on demand."""
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+from rowledger.errors import DatabaseUnavailable
+from rowledger.settings import settings
+
+if TYPE_CHECKING:
+    from rowledger.embedded.server import EmbeddedServer
+
+__all__ = [
+    "check_url_shape",
+    "dagster_url",
+    "embedded_server",
+    "existing_url",
+    "redact",
+    "split_password",
+    "target_url",
+    "with_hosts_in_query",
+]
+
+DAGSTER_SCHEMA = "dagster"
+SCHEMES = ("postgresql", "postgres")
+
+_DEFAULT_PORT = "5432"
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d*))?")
+_USERINFO_PASSWORD = re.compile(r"(?<=://)([^/?#]*?):.*@(?=[^@]*$)")
+_UNTIL_HOST = re.compile(r"^(?![^:/@]*://).*@")  # of a URL without ://, in which a password could stand anywhere
+_QUERY_PASSWORD = re.compile(r"(?i)(?<=[?&])((?:ssl)?password)=[^&#]*")
+
+
+def target_url() -> str:
+    """The URL of the target database, password included; raises DatabaseUnavailable or EmbeddedServerError.
+
+    For loads: an embedded server that is missing is created.
+    """
+    return _given_url() or embedded_server().ensure_running()
+
+
+def existing_url() -> str:
+    """The same for commands that look at what was loaded: an embedded server that is missing is an error."""
+    return _given_url() or embedded_server().ensure_started()
+
+
+def _given_url() -> str | None:
+    if given := settings().database_url:
+        check_url_shape(given.get_secret_value(), variable="ROWLEDGER_DATABASE_URL")
+        return given.get_secret_value()
+    return None
+
+
+def dagster_url() -> str:
+    """The URL of Dagster's own storage: a schema of the target database, unless told otherwise.
+
+    The schema travels in libpq's `options`, so that Dagster's unqualified table names resolve to it.
+    """
+    if given := settings().dagster_database_url:
+        check_url_shape(given.get_secret_value(), variable="ROWLEDGER_DAGSTER_DATABASE_URL")
+        return given.get_secret_value()
+    parts = urlsplit(target_url())
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    search_path = f"-csearch_path={DAGSTER_SCHEMA}"
+    options = " ".join([*(value for name, value in query if name == "options"), search_path])
+    query = [*((name, value) for name, value in query if name != "options"), ("options", options)]
+    return _joined(parts, query)
+
+
+def with_hosts_in_query(url: str) -> str:
+    """The URL with its hosts, where it names several, as parameters: a URL's own parser knows a single host and port."""
+    parts = urlsplit(url)
+    userinfo, at, hosts = parts.netloc.rpartition("@")
+    found = [_HOST_AND_PORT.fullmatch(host) for host in hosts.split(",")]
+    if len(found) == 1 or None in found:
+        return url
+    pairs = [(match[1].strip("[]"), match[2] or _DEFAULT_PORT) for match in found if match is not None]
+    query = [
+        *parse_qsl(parts.query, keep_blank_values=True),
+        ("host", ",".join(host for host, _ in pairs)),
+        ("port", ",".join(port for _, port in pairs)),
+    ]
+    return _joined(parts._replace(netloc=f"{userinfo}{at}"), query)
+
+
+def embedded_server() -> "EmbeddedServer":
+    """The embedded server of this installation, running or not."""
+    from rowledger.embedded.server import EmbeddedServer  # noqa: PLC0415, a server of one's own is not to wait for it
+
+    return EmbeddedServer(settings().home / "postgres")
+
+
+def redact(url: str) -> str:
+    """The URL for messages: every password in it replaced, even where the URL is malformed."""
+    return _QUERY_PASSWORD.sub(r"\1=***", _USERINFO_PASSWORD.sub(r"\1:***@", _UNTIL_HOST.sub("***@", url)))
+
+
+def split_password(url: str) -> tuple[str, str | None]:
+    """The URL without its password, and the password, for programs whose arguments everyone can read."""
+    parts = urlsplit(url)
+    userinfo, at, hosts = parts.netloc.rpartition("@")
+    user, colon, password = userinfo.partition(":")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    from_query = next((value for name, value in query if name == "password"), None)
+    bare = _joined(parts._replace(netloc=f"{user}{at}{hosts}"), [pair for pair in query if pair[0] != "password"])
+    return bare, from_query if from_query is not None else unquote(password) if colon else None
+
+
+def check_url_shape(url: str, *, variable: str = "the database URL") -> None:
+    """Refuse a URL that no server can be reached by; raises DatabaseUnavailable with one line, password left out."""
+    try:
+        parts = urlsplit(url)
+        hosts = parts.netloc.rpartition("@")[2]
+        ports = re.findall(r":([^:\],]*)(?=,|$)", hosts)
+        bad_port = next(
+            (port for port in ports if port and not (port.isdecimal() and int(port) in range(1, 65_536))), None
+        )
+    except ValueError as error:
+        raise DatabaseUnavailable(f"{variable} is not a URL: {_without_secrets(error)}; {_EXPECTED}") from None
+    if parts.scheme not in SCHEMES:
+        raise DatabaseUnavailable(f"{variable} starts with {parts.scheme or 'no scheme'!r}; {_EXPECTED}")
+    if not url.startswith(f"{url[: len(parts.scheme)]}://"):
+        raise DatabaseUnavailable(f"{variable} has no '://' after {parts.scheme!r}; {_EXPECTED}")
+    if bad_port is not None:
+        # The tail of an unescaped password can end up here, so the piece itself is not shown.
+        raise DatabaseUnavailable(
+            f"{variable} has a port that is no number from 1 to 65535 "
+            f"(are / ? # @ : in the password percent-encoded?); {_EXPECTED}"
+        )
+    if re.search(r"\s", url) or not url.isprintable():
+        raise DatabaseUnavailable(f"{variable} contains a blank or a control character; {_EXPECTED}")
+
+
+_EXPECTED = "expected postgresql://user:password@host:port/database"
+
+
+def _joined(parts: SplitResult, query: list[tuple[str, str]]) -> str:
+    """The URL again: `urlunsplit` drops the // of postgresql:///db, and libpq reads + as a plus sign, not as a blank."""
+    encoded = urlencode(query, quote_via=quote)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if encoded else ''}{encoded}"
+
+
+def _without_secrets(error: ValueError) -> str:
+    """The kind of trouble without the text that `urlsplit` quotes."""
+    return str(error).split(":", 1)[0].split("'", 1)[0].strip() or "it cannot be parsed"

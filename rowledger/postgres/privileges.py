@@ -1,0 +1,72 @@
+"""What a role may do, looked at before anything is done: all that is missing is named at once, with the GRANT statements.
+
+The looks need no privilege of their own. A role that owns an object has every privilege on it.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.errors import MissingPrivilege
+from rowledger.postgres.queries import query, quote_identifier, quoted
+
+__all__ = ["Grant", "missing_on_schema", "missing_on_table", "require", "role_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Privileges that a role lacks on an object; `on` is SQL, `schema "s"` or `table "s"."t"`."""
+
+    privileges: tuple[str, ...]
+    on: str
+
+    def to(self, role: str) -> str:
+        """The statement that gives them."""
+        return f"grant {', '.join(self.privileges)} on {self.on} to {quote_identifier(role)}"
+
+
+def require(missing: Sequence[Grant], *, role: str, purpose: str) -> None:
+    """Raise MissingPrivilege for all that is missing, in one sentence."""
+    if not missing:
+        return
+    told = " and ".join(f"{', '.join(grant.privileges)} on {grant.on}" for grant in missing)
+    statements = [grant.to(role) for grant in missing]
+    raise MissingPrivilege(
+        f"role {quote_identifier(role)} lacks {told}, which {purpose} needs; nothing was done. As the owner or a superuser "
+        f"run: {'; '.join(statements)};",
+        statements=statements,
+    )
+
+
+async def role_of(connection: asyncpg.Connection) -> str:
+    """The role whose privileges count in this session."""
+    return str(await connection.fetchval("select current_user::text"))
+
+
+async def missing_on_schema(connection: asyncpg.Connection, schema_name: str, wanted: Collection[str]) -> list[Grant]:
+    """Privileges among `wanted` (usage, create) that the session's role lacks; a schema that is missing has to be created."""
+    row = await connection.fetchrow(query("schema_privileges"), schema_name)
+    if row["is_there"]:
+        lacking = tuple(privilege for privilege in wanted if not row[privilege])
+        return [Grant(lacking, f"schema {quote_identifier(schema_name)}")] if lacking else []
+    return [] if row["may_create"] else [Grant(("create",), f"database {quote_identifier(row['database'])}")]
+
+
+async def missing_on_table(
+    connection: asyncpg.Connection,
+    schema_name: str,
+    table_name: str,
+    wanted: Sequence[str],
+    *,
+    columns: Sequence[str] = (),
+) -> list[Grant]:
+    """Privileges among `wanted` that the role lacks on a table that is there.
+
+    INSERT and UPDATE count as given where the role has them on each of `columns`.
+    """
+    rows = await connection.fetch(
+        query("missing_table_privileges"), schema_name, table_name, list(wanted), list(columns)
+    )
+    lacking = tuple(row["privilege"] for row in rows)
+    return [Grant(lacking, f"table {quoted(schema_name, table_name)}")] if lacking else []

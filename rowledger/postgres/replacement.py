@@ -1,0 +1,171 @@
+"""What keeps a staging table from taking the place of a partition or a table: whatever others would lose by it.
+
+Where anything is found, the rows are deleted and inserted instead, which leaves the table what it was. All of it is read from
+the catalogue; no function changes or locks anything.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from rowledger.postgres.bounds import partition_predicate, printed_bounds
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
+from rowledger.postgres.staging import BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT
+from rowledger.spec.division import Partition
+from rowledger.spec.load_handle import LoadHandle
+
+__all__ = [
+    "has_stale_checks",
+    "read_attach_obstacle",
+    "read_attached",
+    "read_grants",
+    "read_staging_changes",
+    "read_swap_obstacle",
+]
+
+_NAMED_MAX = 5
+_PUBLICATIONS_OF_SCHEMAS_SINCE = 15  # the major version of PostgreSQL
+
+
+async def read_attach_obstacle(
+    connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition, *, replaces: bool
+) -> str | None:
+    """Why the staging table cannot be attached as the partition without taking something from others; None where it can.
+
+    Triggers that are to see the rows, subscribers that are sent what is written, rows of this partition in the
+    DEFAULT partition, whatever depends on the partition that it would replace. The empty text means that there is a partition,
+    and that its rows stay.
+    """
+    if found := await connection.fetch(query("triggers_and_rules"), target.oid):
+        return f"{target.name} has {_listed(found)}"
+    if publications := await _read_publications(connection, target.oid):
+        return f"{target.name} is in publication {_listed(publications)}"
+    old, default = await read_attached(connection, target, partition)
+    if old is not None and not replaces:
+        return ""
+    if old is not None and (obstacle := await _read_obstacle_of(connection, old, handle)) is not None:
+        return f"partition {old['table_name']} {obstacle}"
+    if replaces and default is not None and await _has_rows(connection, target, default, partition):
+        return f"the DEFAULT partition {default['table_name']} has rows of this partition"
+    return None
+
+
+async def read_staging_changes(
+    connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition, names: Sequence[str]
+) -> str:
+    """What has been done to the staging table by hand since it was made, listed; empty for nothing.
+
+    `names` are the contract's columns: others may come while the load is at work.
+    """
+    rows = await connection.fetch(
+        query("staging_changes"),
+        quoted(LEDGER_SCHEMA, handle.staging_table),
+        target.oid,
+        names,
+        BOUNDS_CONSTRAINT if partition.conditions else None,
+    )
+    return _listed(rows)
+
+
+async def has_stale_checks(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> bool:
+    """Whether the staging table refuses rows by a CHECK that was taken off its target, or altered, since it was made."""
+    found: bool = await connection.fetchval(
+        query("has_stale_checks"),
+        quoted(LEDGER_SCHEMA, handle.staging_table),
+        target.oid,
+        [BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT],
+    )
+    return found
+
+
+async def _read_obstacle_of(
+    connection: asyncpg.Connection, partition: asyncpg.Record, handle: LoadHandle
+) -> str | None:
+    """What keeps a partition from being replaced."""
+    if not partition["is_plain"]:
+        return "is divided further, or a foreign table"
+    if lost := await _read_properties_lost(connection, partition["oid"], handle, is_partition=True):
+        return f"has {lost}"
+    if publications := await _read_publications(connection, partition["oid"]):
+        return f"is in publication {_listed(publications)}"
+    return None
+
+
+async def read_swap_obstacle(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> str | None:
+    """Why the staging table cannot take the target's place without taking something from others; None where it can."""
+    if not target.is_ours:
+        return f"{target.name} belongs to another role, or its schema takes no tables of this one"
+    if await connection.fetchval(query("has_taken_its_place"), target.oid, quoted(*target.name.parts)):
+        return "another table has taken its place"
+    if publications := await _read_publications(connection, target.oid):
+        return f"{target.name} is in publication {_listed(publications)}"
+    if lost := await _read_properties_lost(connection, target.oid, handle, is_partition=False):
+        return f"{target.name} has {lost}"
+    return None
+
+
+def _listed(rows: Sequence[asyncpg.Record]) -> str:
+    """The first column of the rows; of many the first few."""
+    names = [str(row[0]) for row in rows]
+    shown = ", ".join(names[:_NAMED_MAX])
+    return f"{shown} and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else shown
+
+
+async def _read_properties_lost(
+    connection: asyncpg.Connection, oid: int, handle: LoadHandle, *, is_partition: bool
+) -> str:
+    """What the table has that the staging table would not have in its place, listed; empty for nothing."""
+    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    return _listed(await connection.fetch(query("properties_lost"), oid, staging, is_partition))
+
+
+async def _read_publications(connection: asyncpg.Connection, oid: int) -> list[asyncpg.Record]:
+    """Publications that send the table's rows to subscribers."""
+    found = list(await connection.fetch(query("publications"), oid))
+    if connection.get_server_version().major >= _PUBLICATIONS_OF_SCHEMAS_SINCE:
+        found += await connection.fetch(query("publications_of_schemas"), oid)
+    return found
+
+
+async def read_attached(
+    connection: asyncpg.Connection, target: Target, partition: Partition
+) -> tuple[asyncpg.Record | None, asyncpg.Record | None]:
+    """The partition of these very bounds, and the DEFAULT partition, where they are there.
+
+    Which partitions may have the rows is asked of the planner, which finds them among tens of thousands without reading
+    the bounds of each.
+    """
+    predicate = partition_predicate(target, partition) or "true"
+    explained = await connection.fetchval(
+        f"explain (verbose, costs off, format json) select from {target.sql} where {predicate}"
+    )
+    leaves = [quoted(*name) for name in _scanned(json.loads(explained)[0]["Plan"])]
+    rows = await connection.fetch(query("attached_partitions"), target.oid, printed_bounds(target, partition), leaves)
+    old = next((row for row in rows if not row["is_default"]), None)
+    default = next((row for row in rows if row["is_default"]), None)
+    return old, default
+
+
+def _scanned(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Schema and name of each table that a plan reads."""
+    if "Relation Name" in plan:
+        yield plan["Schema"], plan["Relation Name"]
+    for below in plan.get("Plans", ()):
+        yield from _scanned(below)
+
+
+async def _has_rows(
+    connection: asyncpg.Connection, target: Target, default: asyncpg.Record, partition: Partition
+) -> bool:
+    """Whether the DEFAULT partition has some of this partition's rows."""
+    predicate = partition_predicate(target, partition) or "true"
+    relation = quoted(default["schema_name"], default["table_name"])
+    return bool(await connection.fetchval(f"select exists (select from {relation} where {predicate})"))  # noqa: S608
+
+
+async def read_grants(connection: asyncpg.Connection, oid: int, staging: str) -> list[str]:
+    """Statements that grant on the staging table (a quoted name) what the table's owner has granted on the table."""
+    return [row["statement"] for row in await connection.fetch(query("grant_statements"), oid, staging)]

@@ -1,0 +1,244 @@
+"""Connections whose every wait has an end.
+
+asyncpg's own timeouts do not reach a COPY that waits for the socket to drain: when its backend dies there, the call hangs
+(`copy_in` awaits the writing-allowed event bare). So each session carries a termination listener, TCP keepalive *and*
+TCP_USER_TIMEOUT on our side, the same on the server's side, and whoever uses it works inside `deadline()`.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from rowledger.errors import DatabaseUnavailable, UnsupportedServer
+from rowledger.postgres.database import redact
+from rowledger.postgres.pooler import (
+    TRANSACTION_POOLING,
+    comes_of_transaction_pooling,
+    refuses_startup_settings,
+    require_session_pooling,
+)
+from rowledger.postgres.queries import query
+from rowledger.postgres.row_security import require_all_rows
+from rowledger.postgres.session_settings import AT_STARTUP, WANTED, pin
+from rowledger.postgres.sqlstate import summarize
+from rowledger.postgres.statements import NamingConnection, hush
+
+__all__ = [
+    "DeadlineExpired",
+    "Session",
+    "SessionIdentity",
+    "check_server",
+    "connect",
+    "deadline",
+    "session_name",
+    "transaction",
+]
+
+_OLDEST_SERVER = 140_000
+_ORPHAN_CHECK_S = 2
+_DEAD_PEER_S = 15  # how long either side waits for a peer that has gone silent
+_UNSENT_BYTES_MAX = 512 * 2**10  # measured: no slower than 4 MiB, which is what the kernel would take
+
+_ROLE_CANNOT_SEE_ITS_SESSIONS = (
+    "this role acts as another one (its setting `role`), which may not see its sessions; connect as that other role, or grant "
+    "it pg_read_all_stats and pg_signal_backend"
+)
+
+
+class DeadlineExpired(TimeoutError):
+    """What was to be done in time was not; the connection has been cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionIdentity:
+    """What tells this backend from a later one with the same pid."""
+
+    pid: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open connection and who its backend is."""
+
+    connection: asyncpg.Connection
+    identity: SessionIdentity
+
+    async def close(self, timeout_s: float = 1) -> None:
+        """Close politely within the time given, otherwise cut the connection."""
+        try:
+            await self.connection.close(timeout=timeout_s)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self.connection.terminate()
+
+
+def session_name(role: str, holder: str, *, pid: int | None = None) -> str:
+    """The application name of a session that works for the run `holder` (32 hex digits); the server keeps 63 bytes.
+
+    It ends in the holder, so that a run that takes a load over can end all that its former holder still has open.
+    """
+    return f"rowledger {role} {pid} of {holder}" if pid is not None else f"rowledger {role} of {holder}"
+
+
+async def connect(url: str, *, application_name: str, timeout_s: float) -> Session:
+    """Open a session that has our settings and notices a dead peer; raises DatabaseUnavailable, UnsupportedServer.
+
+    Errors that a later attempt may not meet are chained as `__cause__`, so that a retry can sort them.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            connection, is_pooled = await _open(url, application_name, timeout_s)
+            try:
+                _guard_socket(connection)
+                # A backend that computes (an index, a count) does not look at its socket, and would outlive a killed client.
+                # Servers on systems that cannot watch a socket refuse the setting; there such a statement runs to its end.
+                with contextlib.suppress(asyncpg.CantChangeRuntimeParamError, asyncpg.InvalidParameterValueError):
+                    await connection.execute(f"set client_connection_check_interval = '{_ORPHAN_CHECK_S}s'")
+                row = await connection.fetchrow(query("own_backend"), list(WANTED), list(WANTED.values()))
+                if is_pooled or row["pid"] != connection.get_server_pid():
+                    await require_session_pooling(url, connection, timeout_s)
+                await pin(connection, row)
+            except BaseException:  # a cancel too: nobody else knows of this connection yet
+                connection.terminate()
+                raise
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        if comes_of_transaction_pooling(error):
+            raise UnsupportedServer(TRANSACTION_POOLING) from None
+        raise DatabaseUnavailable(
+            f"cannot connect to {redact(url)}: {summarize(error)}; check ROWLEDGER_DATABASE_URL and that the server runs"
+        ) from error
+    if row["backend_start"] is None:
+        connection.terminate()
+        raise UnsupportedServer(_ROLE_CANNOT_SEE_ITS_SESSIONS)
+    return Session(connection, SessionIdentity(row["pid"], row["backend_start"]))
+
+
+async def _open(url: str, application_name: str, timeout_s: float) -> tuple[asyncpg.Connection, bool]:
+    """A connection with the settings that can be sent at its start, and whether a pooler has refused them."""
+    name = {"application_name": application_name}
+    server_settings = {
+        **name,
+        **AT_STARTUP,
+        "tcp_keepalives_idle": str(_DEAD_PEER_S // 2),
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": str(_DEAD_PEER_S * 1000),
+    }
+    try:
+        return await _connection(url, server_settings, timeout_s), False
+    except asyncpg.ProtocolViolationError as error:
+        if not refuses_startup_settings(error):
+            raise
+    return await _connection(url, name, timeout_s), True
+
+
+async def _connection(url: str, server_settings: dict[str, str], timeout_s: float) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(
+            url, timeout=timeout_s, connection_class=NamingConnection, server_settings=server_settings
+        )
+    except asyncpg.PostgresError as error:
+        hush(error)
+        raise
+
+
+async def check_server(session: Session) -> str:
+    """The server's version; raises UnsupportedServer where a guarantee would not hold, MissingPrivilege for a hidden ledger."""
+    facts = await session.connection.fetchrow(query("server_facts"))
+    if facts["version_num"] < _OLDEST_SERVER:
+        raise UnsupportedServer(f"the server is PostgreSQL {facts['version']}; Rowledger needs 14 or newer")
+    if facts["encoding"] != "UTF8":
+        raise UnsupportedServer(
+            f"the database's encoding is {facts['encoding']}; Rowledger needs UTF8 (create database … encoding 'UTF8')"
+        )
+    await require_all_rows(session.connection)
+    return str(facts["version"])
+
+
+@contextlib.asynccontextmanager
+async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # noqa: C901, one branch an ending
+    """Run the block to its end, or to the connection's, or for so many seconds: whichever comes first.
+
+    Raises ConnectionResetError when the backend is gone, DeadlineExpired when the time is. The connection is cut in both
+    cases: what it was in the middle of is unknown, and the server rolls back what did not commit.
+    """
+    connection = session.connection
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - asyncio guarantees it inside a coroutine
+    lost = left = False
+
+    def on_termination(_connection: object) -> None:
+        nonlocal lost
+        if not left:  # asyncpg may have scheduled the call before the listener was removed
+            lost = True
+            task.cancel()
+
+    connection.add_termination_listener(on_termination)
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except asyncio.CancelledError:
+        if not lost:
+            connection.terminate()
+            raise
+        if task.uncancel() > 0:  # somebody else cancels us too: that goes first
+            raise
+        raise ConnectionResetError("the server closed the connection") from None
+    except TimeoutError as error:  # the limit's, or a dead peer's (ETIMEDOUT)
+        connection.terminate()
+        if limit.expired():
+            raise DeadlineExpired(f"not done within {seconds:g} s") from error
+        raise
+    except Exception as error:
+        if lost and task.cancelling():
+            task.uncancel()
+        if task.cancelling():  # masked by what leaving the transaction stumbled over
+            connection.terminate()
+            raise asyncio.CancelledError from error
+        if connection.is_closed() and not isinstance(error, asyncpg.PostgresError):
+            # Masked: asyncpg fails with whatever it stumbles over on a transport that is gone.
+            raise ConnectionResetError("the server closed the connection") from error
+        raise
+    finally:
+        left = True
+        connection.remove_termination_listener(on_termination)
+
+
+@contextlib.asynccontextmanager
+async def transaction(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """A transaction, or a savepoint inside another one; a cancel cuts the connection instead of sending ROLLBACK.
+
+    A server that does not answer would hold up the cancel for as long as it does not; it rolls back by itself.
+    """
+    async with connection.transaction():
+        try:
+            yield
+        except asyncio.CancelledError:
+            connection.terminate()
+            raise
+
+
+def _guard_socket(connection: asyncpg.Connection) -> None:
+    """Keepalive finds a silent peer while we read, TCP_USER_TIMEOUT while we write; asyncpg offers a setting for neither.
+
+    Nor for what the kernel may hold unsent: megabytes, whose way to a slow server would look like a standstill to us.
+    """
+    transport = connection._transport  # noqa: SLF001
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family == getattr(socket, "AF_UNIX", None):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", _DEAD_PEER_S // 2),
+        ("TCP_KEEPINTVL", 2),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", _DEAD_PEER_S * 1000),
+        ("TCP_NOTSENT_LOWAT", _UNSENT_BYTES_MAX),
+    ):
+        if (number := getattr(socket, option, None)) is not None:  # macOS has some of them under other names
+            sock.setsockopt(socket.IPPROTO_TCP, number, value)

@@ -1,0 +1,1 @@
+"""From staged rows to the target: duplicates sifted, counts reconciled, the partition published; and verified later."""

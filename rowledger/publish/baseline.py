@@ -1,0 +1,110 @@
+"""What several loads of one table add up to: the rows found before the first of them, and what each has added since.
+
+A table that is appended to or upserted has no rows of one load alone. It is held against a sum: the rows that were there before
+the first of these loads (its base, and theirs), plus the rows that each has written, less those whose place they took; the same
+for the fingerprints. That holds as long as nobody else writes to these rows, which is what the comparison is to show.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.contract.fingerprint import Fingerprint
+from rowledger.ledger.loads import read_chunk_fingerprints, read_chunk_totals
+from rowledger.postgres.bounds import partition_predicate
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.queries import query
+from rowledger.publish.reconcile import Measured, measure_relation
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import TableSpec, WriteMode
+
+__all__ = ["Base", "Scope", "ensure_base", "read_expected", "scope_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The rows that a table's loads add up to: those of one partition, or the whole table (`partition_key` is None)."""
+
+    partition_key: str | None
+    predicate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The load that others add to, and what was there before it, if it is the very load that asks."""
+
+    load_id: int
+    found: Measured | None
+
+
+def scope_of(spec: TableSpec, target: Target, partition: Partition, write_mode: WriteMode) -> Scope:
+    """Where a partition's rows can be told from others', and stay so, the partition; otherwise the whole table.
+
+    An upsert whose key does not hold the partition column may take a row from one partition to another.
+    """
+    may_move = write_mode is WriteMode.UPSERT and not set(spec.partitions.columns) <= set(spec.key)
+    if may_move or not spec.partitions.identifies_rows:
+        return Scope(None, "true")
+    return Scope(partition.key, partition_predicate(target, partition) or "true")
+
+
+async def ensure_base(
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    target: Target,
+    scope: Scope,
+    *,
+    load_id: int,
+    fingerprint: bool,
+) -> Base:
+    """The base of the loads in this scope; this load itself, with what it finds, where they have no common one."""
+    loads = await connection.fetch(query("published_in_scope"), str(spec.target), scope.partition_key)
+    bases = {(load["write_mode"], load["base_load_id"]) for load in loads}
+    if len(bases) == 1:
+        ((write_mode, base_load_id),) = bases
+        if write_mode == spec.write_mode and base_load_id is not None:
+            return Base(base_load_id, None)
+    found = await measure_relation(
+        connection, target.sql, target.columns, predicate=scope.predicate, fingerprint=fingerprint
+    )
+    return Base(load_id, found)
+
+
+async def read_expected(
+    connection: asyncpg.Connection, loads: Sequence[asyncpg.Record]
+) -> tuple[int, Fingerprint | None]:
+    """Rows and fingerprint that these published loads add up to; no fingerprint where one of them has none."""
+    rows = 0
+    total: Fingerprint | None = Fingerprint({})
+    for load in loads:
+        totals = await read_chunk_totals(connection, load["load_id"])
+        texts = await read_chunk_fingerprints(connection, load["load_id"])
+        rows += totals.written_rows - load["updated_rows"] + (load["found_rows"] or 0)
+        is_whole = len(texts) == totals.committed
+        if load["found_rows"] is not None:
+            is_whole = is_whole and load["found_fingerprint"] is not None
+            texts += [load["found_fingerprint"]]
+        if load["updated_rows"]:
+            is_whole = is_whole and load["replaced_fingerprint"] is not None
+        if total is None or not is_whole:
+            total = None
+            continue
+        for text in texts:
+            total = _sum(total, Fingerprint.from_json(text))
+        if load["updated_rows"]:
+            total = _difference(total, Fingerprint.from_json(load["replaced_fingerprint"]))
+    return rows, total
+
+
+def _sum(one: Fingerprint, other: Fingerprint) -> Fingerprint:
+    return _with_columns(one, other) + _with_columns(other, one)
+
+
+def _difference(one: Fingerprint, other: Fingerprint) -> Fingerprint:
+    return _with_columns(one, other) - _with_columns(other, one)
+
+
+def _with_columns(fingerprint: Fingerprint, other: Fingerprint) -> Fingerprint:
+    """With the other's columns too: one that was added to the table later is null in all rows before."""
+    return Fingerprint({name: fingerprint.get(name, (0, 0)) for name in {*fingerprint, *other}})

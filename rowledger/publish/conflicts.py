@@ -1,0 +1,204 @@
+"""What is wrong with staged rows beside others: the SQL that finds them, and the words of their dead letters.
+
+Rows that share a key or another unique index among themselves, rows that an append would add a second time, rows whose
+foreign key has no parent.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from rowledger.contract.dead_letter import Stage
+from rowledger.postgres.bounds import partition_predicate
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.constraints import ForeignKey, UniqueIndex
+from rowledger.postgres.publication import same_key
+from rowledger.postgres.queries import LEDGER_SCHEMA, quote_identifier, quoted
+from rowledger.publish.source_rows import GROUP, Finding
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import TableSpec, WriteMode
+
+__all__ = ["collisions", "duplicate_keys", "duplicates", "orphans", "unique_indexes"]
+
+_UNIQUE_VIOLATION = "23505"
+_FOREIGN_KEY_VIOLATION = "23503"
+
+
+def unique_indexes(target: Target) -> list[UniqueIndex]:
+    """The target's unique indexes, beside the spec's key, that speak of columns which the source fills."""
+    return [index for index in target.unique_indexes if set(index.columns) & set(target.column_types)]
+
+
+def duplicate_keys(spec: TableSpec, handle: LoadHandle) -> Finding:
+    """Rows that share the spec's key."""
+    key = ", ".join(spec.key)
+    return Finding(
+        _shared_sql(handle, [quote_identifier(name) for name in spec.key], spec.key),
+        columns=spec.key,
+        what=f"repeat a key ({key})",
+        reason=f"same key ({key}) as {{kept}}, which stays",
+        stage=Stage.KEY,
+        keeps_first=True,
+    )
+
+
+def duplicates(index: UniqueIndex, target: Target, handle: LoadHandle) -> Finding:
+    """Rows that share what the index keeps unique."""
+    columns = _known(index.columns, target)
+    return Finding(
+        _shared_sql(handle, index.expressions, columns, predicate=index.predicate, nulls_equal=index.nulls_equal),
+        columns=columns,
+        what=f"repeat values of unique index {index.name} ({', '.join(index.columns)})",
+        reason=f"same values of unique index {index.name} ({', '.join(index.columns)}) as {{kept}}, which stays",
+        stage=Stage.KEY,
+        keeps_first=True,
+        sqlstate=_UNIQUE_VIOLATION,
+        constraint=index.name,
+    )
+
+
+def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: Partition) -> list[Finding]:
+    """Rows that cannot be added, because the table has rows with their key or with what an index keeps unique.
+
+    An upsert takes the place of rows with its keys, and a replacement that of its partition's rows, so only what others have
+    is taken.
+    """
+    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    found: list[Finding] = []
+    stays = "true"
+    indexes = unique_indexes(target)
+    if spec.write_mode is WriteMode.REPLACE:
+        predicate = partition_predicate(target, partition)
+        if predicate is None:
+            return []
+        stays = f"({predicate}) is not true"
+        # What says which partition it is cannot be the same in another.
+        indexes = [
+            index
+            for index in (*target.key_indexes, *indexes)
+            if not (index.is_plain and set(spec.partitions.columns) <= set(index.columns))
+        ]
+    elif spec.write_mode is WriteMode.UPSERT:
+        stays = f"not exists (select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})"
+    elif spec.key:
+        key = ", ".join(quote_identifier(name) for name in spec.key)
+        # Where the key says which partition it is, no other one has to be searched.
+        is_narrow = set(spec.partitions.columns) <= set(spec.key)
+        where = (partition_predicate(target, partition) if is_narrow else None) or "true"
+        found.append(
+            Finding(
+                f'select ctid, {key}, 0 as "{GROUP}" from {staging} '  # noqa: S608 - identifiers are quoted
+                f"where ({key}) in (select {key} from {target.sql} where {where})",
+                columns=spec.key,
+                what=f"have a key ({', '.join(spec.key)}) that is in the table already",
+                reason=f"same key ({', '.join(spec.key)}) as a row that is in the table already",
+                stage=Stage.KEY,
+            )
+        )
+    for index in indexes:
+        columns = _known(index.columns, target)
+        expressions = ", ".join(index.expressions)
+        there = (
+            f"select {expressions} from {target.sql} as target "  # noqa: S608 - from the catalogue
+            f"where ({index.predicate or 'true'}) and {stays}"
+        )
+        is_there = (
+            f"exists (select {expressions} intersect {there})" if index.nulls_equal else f"({expressions}) in ({there})"
+        )
+        found.append(
+            Finding(
+                f'select ctid, {_quoted(columns)}, 0 as "{GROUP}" from {staging} '  # noqa: S608 - identifiers are quoted
+                f"where ({index.predicate or 'true'}) and {is_there}",
+                columns=columns,
+                what=f"have values of unique index {index.name} ({', '.join(index.columns)}) that are in the table already",
+                reason=f"same values of unique index {index.name} ({', '.join(index.columns)}) as a row that is in the table "
+                "already",
+                stage=Stage.KEY,
+                sqlstate=_UNIQUE_VIOLATION,
+                constraint=index.name,
+            )
+        )
+    return found
+
+
+def orphans(
+    spec: TableSpec, target: Target, handle: LoadHandle, partition: Partition, *, on_itself: bool
+) -> list[Finding]:
+    """Rows whose foreign key has no parent, as PostgreSQL's default MATCH SIMPLE or as MATCH FULL sees it.
+
+    A parent in the same table may be among the staged rows, or among those that publishing leaves there.
+    """
+    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    found: list[Finding] = []
+    for foreign_key in target.foreign_keys:
+        columns = _known(foreign_key.columns, target)
+        if foreign_key.is_on_itself is not on_itself or not columns:
+            continue
+        names = [f"staged.{quote_identifier(name)}" for name in foreign_key.columns]
+        is_present = " and ".join(f"{name} is not null" for name in names)
+        parents = _parents(spec, target, partition, foreign_key, staging)
+        has_none = " and ".join(f"not exists ({_parent_sql(foreign_key, names, *parent)})" for parent in parents)
+        is_orphan = f"{is_present} and {has_none}"
+        if foreign_key.is_full:
+            is_partly_null = f"not ({is_present}) and ({' or '.join(f'{name} is not null' for name in names)})"
+            is_orphan = f"{is_orphan} or {is_partly_null}"
+        found.append(
+            Finding(
+                f'select staged.ctid, {_quoted(columns, "staged.")}, 0 as "{GROUP}" '  # noqa: S608 - identifiers are quoted
+                f"from {staging} as staged where {is_orphan}",
+                columns=columns,
+                what=f"have no parent by foreign key {foreign_key.name} ({', '.join(foreign_key.columns)})",
+                reason=f"refused by foreign key {foreign_key.name} ({', '.join(foreign_key.columns)}): no row of "
+                f"{foreign_key.parent} has these values of ({', '.join(foreign_key.parent_columns)})",
+                stage=Stage.COPY,
+                sqlstate=_FOREIGN_KEY_VIOLATION,
+                constraint=foreign_key.name,
+            )
+        )
+    return found
+
+
+def _parents(
+    spec: TableSpec, target: Target, partition: Partition, foreign_key: ForeignKey, staging: str
+) -> Iterable[tuple[str, str]]:
+    """Relations that may hold the parent, each with the condition that its row will be there."""
+    if not foreign_key.is_on_itself:
+        return [(foreign_key.parent, "true")]
+    if spec.write_mode is not WriteMode.REPLACE:
+        return [(staging, "true"), (target.sql, "true")]
+    predicate = partition_predicate(target, partition)
+    return [(staging, "true"), (target.sql, f"({predicate}) is not true")] if predicate else [(staging, "true")]
+
+
+def _parent_sql(foreign_key: ForeignKey, names: Sequence[str], relation: str, condition: str) -> str:
+    pairs = zip(foreign_key.parent_columns, names, strict=True)
+    same = " and ".join(f"parent.{quote_identifier(column)} = {name}" for column, name in pairs)
+    return f"select from {relation} as parent where {same} and {condition}"
+
+
+def _shared_sql(
+    handle: LoadHandle,
+    expressions: Sequence[str],
+    columns: Sequence[str],
+    *,
+    predicate: str | None = None,
+    nulls_equal: bool = False,
+) -> str:
+    shared = ", ".join(expressions)
+    present = [] if nulls_equal else [f"{expression} is not null" for expression in expressions]
+    condition = " and ".join([f"({predicate or 'true'})", *present])
+    return (
+        f'select ctid, {_quoted(columns)}, "{GROUP}" from ('  # noqa: S608 - identifiers are quoted
+        f'select ctid, {_quoted(columns)}, count(*) over (partition by {shared}) as "rowledger rows", '
+        f'dense_rank() over (order by {shared}) as "{GROUP}" '
+        f"from {quoted(LEDGER_SCHEMA, handle.staging_table)} where {condition}"
+        ') as shared where "rowledger rows" > 1'
+    )
+
+
+def _known(columns: Sequence[str], target: Target) -> tuple[str, ...]:
+    """The columns that the source fills; the others have the same default in every row."""
+    return tuple(name for name in columns if name in target.column_types)
+
+
+def _quoted(columns: Sequence[str], prefix: str = "") -> str:
+    return ", ".join(f"{prefix}{quote_identifier(name)}" for name in columns)

@@ -1,0 +1,279 @@
+"""Rows that cannot be published beside others: of those that share a key the first in source order stays, for one.
+
+Staging tables have no index while they are filled, so duplicates show only when the key is built, and rows without a parent
+when they are looked for. Then the source is read once more for exactly the rows concerned: it alone knows which one came first,
+whatever order the workers had, and how each of them looked.
+"""
+
+import bisect
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import asyncpg
+import polars as pl
+
+from rowledger.contract.dead_letter import DeadLetter
+from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
+from rowledger.counted import counted
+from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, SourceError
+from rowledger.ledger.chunks import record_dead_letters
+from rowledger.machine.threads import in_thread
+from rowledger.postgres.copy import copy_rows, encode_rows
+from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
+from rowledger.publish.finished_load import FinishedLoad
+from rowledger.publish.source_rows import (
+    CHUNK_NO,
+    GROUP,
+    LETTER,
+    PART,
+    ROW_NO,
+    Candidates,
+    Finding,
+    Refused,
+    read_again,
+    read_refused,
+    read_values,
+)
+from rowledger.settings import WriterSettings
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import ChunkPlan, Manifest
+from rowledger.spec.source import RESERVED_PREFIX
+
+__all__ = ["TooManySetAside", "set_rows_aside"]
+
+# Beside the target's columns and those of `source_rows`.
+_KEPT_ROW_NO = f"{RESERVED_PREFIX}kept_row_no"
+_KEPT_PART = f"{RESERVED_PREFIX}kept_part"
+
+_EXAMPLES_MIN = 20  # dead letters kept of rows beyond the budget, however small it is
+
+
+class TooManySetAside(DeadLetterBudgetSpent):
+    """More rows cannot be published than the budget allows. `letters` are some of them, chunk by chunk, with their values."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        refused_rows: int,
+        detail: str,
+        letters: Sequence[tuple[ChunkPlan, list[DeadLetter]]],
+    ) -> None:
+        super().__init__(message, refused_rows=refused_rows, detail=detail)
+        self.letters = letters
+
+    async def record(self, connection: asyncpg.Connection, handle: LoadHandle) -> None:
+        """Keep them; the transaction that found them has been rolled back."""
+        for chunk, letters in self.letters:
+            await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=os.getpid())
+
+
+async def set_rows_aside(
+    connection: asyncpg.Connection, finding: Finding, load: FinishedLoad, settings: WriterSettings
+) -> int:
+    """Move the surplus rows to the dead letters and return their number. Runs in the caller's transaction.
+
+    Raises TooManySetAside with some of them when they are more than the budget allows, Fenced, or DiscrepancyFound when the
+    source does not have the rows that the staging table has.
+    """
+    manifest, handle = load.manifest, load.handle
+    if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
+        raise Fenced(f"load {handle.load_id}: another run has taken it over")
+    found_rows, groups = await connection.fetchrow(
+        f'select count(*), count(distinct "{GROUP}") from ({finding.rows_sql}) as found'  # noqa: S608 - all quoted
+    )
+    if not found_rows:
+        return 0
+    surplus_rows = sum(finding.going.values()) or (found_rows - groups if finding.keeps_first else found_rows)
+    refused = await read_refused(connection, handle)
+    allowed = load.spec.dead_letters.allowed_rows(manifest.enqueued_rows)
+    if refused.rows + surplus_rows > allowed:
+        letters_max = min(surplus_rows, max(allowed - refused.rows, _EXAMPLES_MIN))
+        raise TooManySetAside(
+            f"{load.name}: {counted(surplus_rows, 'row')} {finding.what} "
+            f"and {refused.rows} were refused before; the budget is {load.spec.dead_letters.told(manifest.enqueued_rows)}",
+            refused_rows=surplus_rows + refused.rows,
+            detail=f"{counted(surplus_rows, 'row')} {finding.what}"
+            + (" of rows before them" if finding.keeps_first else ""),
+            letters=await _examples(connection, finding, load, settings, refused=refused, letters_max=letters_max),
+        )
+    values = await read_values(connection, finding, load.target)
+    again = await in_thread(
+        lambda: read_again(load.spec, load.target, load.partition, manifest.chunks, finding, values, refused),
+        timeout_s=settings.chunk_deadline_s,
+    )
+    if again.rows.height != found_rows:
+        raise DiscrepancyFound(
+            f"{load.name}: {counted(found_rows, 'row')} in staging {finding.what}, "
+            f"the source has {again.rows.height} with these values"
+        )
+    kept, surplus = _divide(_grouped(again, finding, values), finding)
+    await _replace_rows(connection, load, finding, kept, expected=found_rows, settings=settings)
+    await _record(connection, load, surplus, _letters(again, finding, surplus, manifest), settings)
+    return surplus.height
+
+
+async def _examples(
+    connection: asyncpg.Connection,
+    finding: Finding,
+    load: FinishedLoad,
+    settings: WriterSettings,
+    *,
+    refused: Refused,
+    letters_max: int,
+) -> list[tuple[ChunkPlan, list[DeadLetter]]]:
+    """The first of the rows that are too many, chunk by chunk; none where the source does not give them in time.
+
+    Some values alone are looked for, and no longer than until enough rows with these are found.
+    """
+    # Which of a group's rows go is told from all of them where it is not the first that stays.
+    rows_max = None if finding.going else letters_max
+    try:
+        values = await read_values(connection, finding, load.target, values_max=rows_max)
+        again = await in_thread(
+            lambda: read_again(
+                load.spec,
+                load.target,
+                load.partition,
+                load.manifest.chunks,
+                finding,
+                values,
+                refused,
+                rows_max=rows_max and rows_max + values[GROUP].n_unique(),
+            ),
+            timeout_s=settings.chunk_deadline_s,
+        )
+    except (DiscrepancyFound, SourceError, TimeoutError):
+        return []  # the verdict is that there are too many, whatever else is wrong
+    _, surplus = _divide(_grouped(again, finding, values), finding)
+    surplus = surplus.head(letters_max)
+    letters = _letters(again, finding, surplus, load.manifest)
+    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
+    return [
+        (load.manifest.chunks[int(number)], [letters[index] for index in rows[LETTER]])
+        for (number,), rows in numbered.group_by(CHUNK_NO, maintain_order=True)
+    ]
+
+
+def _grouped(again: Candidates, finding: Finding, values: pl.DataFrame) -> pl.DataFrame:
+    """The rows found, each with the number of its group."""
+    return again.rows.join(values, on=finding.matched, how="left", nulls_equal=True, maintain_order="left")
+
+
+def _divide(rows: pl.DataFrame, finding: Finding) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that stay and those that go, which know the row that stays in their place, if one does."""
+    if finding.going:
+        goes = pl.col(GROUP).replace_strict(dict(finding.going), return_dtype=pl.Int64)
+        is_kept = pl.int_range(pl.len()).over(GROUP) < pl.len().over(GROUP) - goes
+        surplus = rows.filter(~is_kept).with_columns(pl.lit(None, dtype=pl.Int64).alias(_KEPT_ROW_NO))
+        return rows.filter(is_kept), surplus
+    kept = rows.unique(subset=GROUP, keep="first", maintain_order=True) if finding.keeps_first else rows.clear()
+    surplus = rows.join(
+        kept.select(GROUP, pl.col(ROW_NO).alias(_KEPT_ROW_NO), pl.col(PART).alias(_KEPT_PART)),
+        on=GROUP,
+        how="left",
+        maintain_order="left",
+    ).filter(
+        pl.col(_KEPT_ROW_NO).is_null() | (pl.col(ROW_NO) != pl.col(_KEPT_ROW_NO)) | (pl.col(PART) != pl.col(_KEPT_PART))
+    )
+    return kept, surplus
+
+
+def _letter(letter: DeadLetter, finding: Finding, group: int, kept: str) -> DeadLetter:
+    if (refusal := finding.refusals.get(group)) is None:
+        return replace(letter, reason=finding.reason.replace("{kept}", kept))
+    return replace(
+        letter,
+        stage=refusal.stage,
+        reason=refusal.reason,
+        column=refusal.column,
+        sqlstate=refusal.sqlstate,
+        constraint=refusal.constraint,
+        traceback=refusal.server_text,
+    )
+
+
+def _letters(again: Candidates, finding: Finding, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:
+    """The dead letters of surplus rows, with their reasons."""
+    places = _Places(manifest)
+    return [
+        _letter(again.letters[index], finding, group, "" if kept_row_no is None else places.of(kept_row_no))
+        for index, group, kept_row_no in surplus.select(LETTER, GROUP, _KEPT_ROW_NO).iter_rows()
+    ]
+
+
+async def _replace_rows(
+    connection: asyncpg.Connection,
+    load: FinishedLoad,
+    finding: Finding,
+    kept: pl.DataFrame,
+    *,
+    expected: int,
+    settings: WriterSettings,
+) -> None:
+    """Take every row found out of staging, and put back those that stay."""
+    target, staging_table = load.target, load.handle.staging_table
+    staging = quoted(LEDGER_SCHEMA, staging_table)
+    tag = await connection.execute(
+        f"delete from {staging} where ctid in (select ctid from ({finding.rows_sql}) as found)"  # noqa: S608 - all quoted
+    )
+    if tag != f"DELETE {expected}":
+        raise DiscrepancyFound(
+            f"{counted(expected, 'row')} {finding.what}, the server answered {tag!r} when they were taken out"
+        )
+    if kept.is_empty():
+        return
+    names = [column.name for column in target.columns]
+    await copy_rows(
+        connection,
+        encode_rows(kept.select(names), target.columns, settings.batch_rows),
+        schema_name=LEDGER_SCHEMA,
+        table_name=staging_table,
+        columns=target.columns,
+        on_sent=lambda _sent_bytes: None,
+    )
+
+
+class _Places:
+    """Where a row of a partition stands in its source, as a person would say it."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._chunks = manifest.chunks
+        self._first_rows = [chunk.first_row for chunk in manifest.chunks]
+        self._is_one = len({chunk.descriptor.origin for chunk in manifest.chunks}) == 1
+
+    def of(self, row_no: int) -> str:
+        chunk = self._chunks[bisect.bisect_right(self._first_rows, row_no) - 1]
+        row = chunk.descriptor.origin_row + row_no - chunk.first_row
+        return f"row {row} of {'the source' if self._is_one else chunk.descriptor.origin}"
+
+
+async def _record(
+    connection: asyncpg.Connection,
+    load: FinishedLoad,
+    surplus: pl.DataFrame,
+    letters: Sequence[DeadLetter],
+    settings: WriterSettings,
+) -> None:
+    """Dead letters for the surplus rows, and their chunks' counts and fingerprints without them."""
+    target, handle = load.target, load.handle
+    names = [column.name for column in target.columns]
+    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
+    for (number,), rows in numbered.group_by(CHUNK_NO, maintain_order=True):
+        chunk = load.manifest.chunks[int(number)]
+        own = [letters[index] for index in rows[LETTER]]
+        await record_dead_letters(connection, handle, chunk, own, attempt=0, worker_pid=os.getpid())
+        fingerprint = None
+        if settings.fingerprint:
+            before = Fingerprint.from_json(
+                await connection.fetchval(query("chunk_fingerprint"), handle.load_id, chunk.chunk_no)
+            )
+            fingerprint = (before - fingerprint_frame(rows.select(names), target.columns)).to_json()
+        moved = await connection.fetchval(
+            query("move_to_dead_letters"), handle.load_id, chunk.chunk_no, rows.height, fingerprint
+        )
+        if moved is None:
+            raise DiscrepancyFound(
+                f"chunk {chunk.chunk_no} of load {handle.load_id} holds fewer rows than are to be taken out of it"
+            )

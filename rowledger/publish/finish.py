@@ -1,0 +1,362 @@
+"""Finish a load: set aside what cannot be published, build the key, reconcile, and make the rows visible, or reject them.
+
+Reconciling and publishing are one transaction. The staging table cannot change between the two, and the target is locked
+only by the last statements of it.
+"""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import asyncpg
+
+from rowledger.counted import counted
+from rowledger.errors import (
+    DeadLetterBudgetSpent,
+    DiscrepancyFound,
+    Fenced,
+    MissingPrivilege,
+    RowledgerError,
+    TargetMismatch,
+)
+from rowledger.failpoints import Place, async_failpoint
+from rowledger.ledger.loads import ChunkTotals, end_load, read_chunk_totals, read_pending_chunks
+from rowledger.ledger.reports import Check, CheckName
+from rowledger.ledger.sessions import Control
+from rowledger.ledger.states import LoadState
+from rowledger.postgres.bounds import partition_predicate
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.evolution import add_columns
+from rowledger.postgres.publication import create_partition_statement, lock_target_against_writers
+from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
+from rowledger.postgres.replacement import read_staging_changes
+from rowledger.postgres.retry import may_retry
+from rowledger.postgres.sqlstate import is_raised, may_be_about_rows, summarize
+from rowledger.postgres.staging import drop_staging, has_key
+from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
+from rowledger.publish.fit import fit_to_others
+from rowledger.publish.former_loads import require_not_appended_before
+from rowledger.publish.reconcile import budget_check, reconcile
+from rowledger.publish.rehearsal import set_refused_aside
+from rowledger.publish.verify import verify_published
+from rowledger.publish.write_modes import publish_rows
+from rowledger.settings import WriterSettings
+from rowledger.spec.manifest import ChunkPlan, Manifest
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import Drift, TableSpec, WriteMode, column_names
+
+__all__ = ["Verdict", "find_repeated", "finish_load"]
+
+
+_ATTEMPTS_MAX = 3  # at rows of which others have added some meanwhile
+
+
+class _NotTaken(TargetMismatch):
+    """The target does not take the rows. `acting` are triggers and rules that act on rows that are written to it."""
+
+    def __init__(self, load: FinishedLoad, why: str, acting: Sequence[str] = ()) -> None:
+        told = f" (triggers and rules on its rows: {', '.join(acting)})" if acting else ""
+        super().__init__(
+            f"{load.name}: target {load.spec.target} does not take the rows: {why}{told}. Alter the table or the row model; "
+            "nothing was published; then rerun."
+        )
+        self.why = why
+
+
+class _RowsRefused(_NotTaken):
+    """The target takes no rows together with one of these, which is not known yet."""
+
+
+class _Collided(_RowsRefused):
+    """Others have added rows, since they were looked for, that share a key or another unique index with these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a load was judged. `error` is None when its rows are in the table; `note` says what else there is to say of it."""
+
+    totals: ChunkTotals
+    checks: tuple[Check, ...]
+    error: RowledgerError | None
+    note: str = ""
+
+
+async def finish_load(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> Verdict | tuple[ChunkPlan, ...]:
+    """Judge the load by what the database holds, and publish it if every check passes.
+
+    Returns what is still to be done, chunks that are pending, instead of a verdict: chunks commit without waiting for the disk,
+    so a crash of the server may have undone what was reported.
+    """
+    try:
+        return await _finish(control, load, settings, say)
+    except _NotTaken as refusal:
+        why = refusal.why
+        raise await control.transaction(
+            f"{load.name}: look why", lambda connection: _explain(connection, load, why)
+        ) from None
+
+
+async def _explain(connection: asyncpg.Connection, load: FinishedLoad, why: str) -> TargetMismatch:
+    """Why the rows are not taken, with what the catalogue says of the target now."""
+    target = load.target
+    if await connection.fetchval("select to_regclass($1)::oid", quoted(*target.name.parts)) != target.oid:
+        return TargetMismatch(
+            f"{load.name}: target {target.name} was dropped, renamed or made anew since the run began; nothing was published; "
+            "rerun"
+        )
+    acting = await connection.fetch(query("acts_on_rows"), target.oid)
+    return TargetMismatch(str(_NotTaken(load, why, [row[0] for row in acting])))
+
+
+async def _finish(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> Verdict | tuple[ChunkPlan, ...]:
+    for attempt in range(1, _ATTEMPTS_MAX + 1):
+        if pending := await fit_to_others(control, load, settings, say):
+            return pending
+        await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
+        try:
+            verdict = await control.transaction(
+                f"{load.name}: reconcile and publish",
+                lambda connection: _judge(connection, load, settings),
+                durable=True,
+                lock_timeout_s=settings.publish_lock_timeout_s,
+            )
+            break
+        except _RowsRefused as refusal:
+            if attempt == _ATTEMPTS_MAX:
+                raise
+            if isinstance(refusal, _Collided) and attempt == 1:
+                say(f"{load.name}: others have added rows like these meanwhile; looking for them again")
+                continue
+            say(f"{load.name}: the target refuses some of the rows; looking for them")
+            rehearsed = await control.transaction(
+                f"{load.name}: look for rows that the target refuses",
+                lambda connection: set_refused_aside(connection, load, settings),
+                durable=True,
+            )
+            if rehearsed.pending:
+                return rehearsed.pending
+            if rehearsed.rows:
+                say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
+            elif not isinstance(refusal, _Collided):
+                raise
+    if isinstance(verdict, Verdict) and verdict.note:
+        say(f"{load.name}: {verdict.note}")
+    return verdict
+
+
+async def find_repeated(
+    control: Control, spec: TableSpec, target: Target, partition: Partition, manifest: Manifest
+) -> Verdict | None:
+    """The verdict on rows that an earlier load has appended, before they are read a second time; None for any others."""
+    if spec.write_mode is not WriteMode.APPEND:
+        return None
+
+    async def look(connection: asyncpg.Connection) -> Verdict | None:
+        earlier = await read_repeated_load(connection, spec, partition, manifest)
+        return None if earlier is None else await _repeated(connection, spec, target, partition, manifest, earlier)
+
+    return await control.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
+
+
+async def _judge(
+    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings
+) -> Verdict | tuple[ChunkPlan, ...]:
+    handle, spec = load.handle, load.spec
+    if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
+        return await _already_judged(connection, load, settings)
+    if pending := await read_pending_chunks(connection, handle, load.manifest):
+        return pending
+    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    await connection.execute(f"lock table {staging} in share mode")
+    if spec.key and not await has_key(connection, handle):
+        return ()  # taken away since it was built: built again, or never published
+    if changes := await read_staging_changes(connection, load.target, handle, load.partition, column_names(spec.row)):
+        raise DiscrepancyFound(
+            f"{load.name}: the staging table is not what this load has made ({changes}); something else alters tables of "
+            f"schema {LEDGER_SCHEMA}. Nothing was published; rerun, which begins a new load"
+        )
+    await async_failpoint(Place.IN_RECONCILE, **load.facts)
+    totals, checks = await reconcile(
+        connection,
+        spec,
+        load.target.columns,
+        load.manifest,
+        load_id=handle.load_id,
+        staging=staging,
+        fingerprint=settings.fingerprint,
+    )
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        reason = "; ".join(f"{check.name}: {check.summary}" for check in failed)
+        await end_load(connection, handle, LoadState.REJECTED, reason)
+        only_budget = all(check.name is CheckName.DEAD_LETTER_BUDGET for check in failed)
+        kind = DeadLetterBudgetSpent if only_budget else DiscrepancyFound
+        return Verdict(totals, checks, kind(f"{load.name}: {reason}"))
+    await async_failpoint(Place.BEFORE_PUBLISH, **load.facts)
+    return await _publish(connection, load, totals, checks, settings)
+
+
+async def _publish(
+    connection: asyncpg.Connection,
+    load: FinishedLoad,
+    totals: ChunkTotals,
+    checks: tuple[Check, ...],
+    settings: WriterSettings,
+) -> Verdict:
+    if (earlier := await read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
+        return await _end_as_repeated(connection, load, earlier)
+    if load.spec.write_mode is WriteMode.APPEND:
+        await require_not_appended_before(connection, load.spec, load.partition, load.manifest, load.handle.load_id)
+    try:
+        if load.spec.drift is Drift.EVOLVE:
+            await add_columns(connection, load.target, load.handle)
+        published = await publish_rows(connection, load, totals, settings)
+    except asyncpg.PostgresError as error:
+        if may_retry(error) and not is_raised(error):
+            raise
+        if isinstance(error, asyncpg.InsufficientPrivilegeError) and not is_raised(error):
+            raise MissingPrivilege(
+                f"{load.name}: this role lacks a privilege that publishing into {load.spec.target} takes ({summarize(error)}); "
+                "nothing was published. It was revoked since the run began, or a trigger or function of the table needs it: "
+                "grant it, then rerun"
+            ) from None
+        if error.server_source_function == "ExecFindPartition" and not load.target.is_ours:
+            _require_partition(load)
+        refused = _RowsRefused if may_be_about_rows(error) else _NotTaken
+        kind = _Collided if isinstance(error, asyncpg.UniqueViolationError) else refused
+        raise kind(load, summarize(error)) from None  # without its cause, whose text may quote a row
+    await async_failpoint(Place.IN_PUBLISH, **load.facts)
+    await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")
+    if load.spec.write_mode is not WriteMode.UPSERT:
+        return Verdict(totals, checks, None, published.note)
+    counts = {"rows inserted": published.inserted_rows, "rows updated": published.updated_rows}
+    note = f"{counted(published.inserted_rows, 'row')} inserted, {published.updated_rows} updated"
+    return Verdict(totals, _balance_with(checks, note, counts), None, note)
+
+
+def _require_partition(load: FinishedLoad) -> None:
+    """Raise MissingPrivilege where the table has no partition for these rows, and belongs to another role."""
+    target = load.target
+    if target.is_divided_like(load.partition):
+        statement = create_partition_statement(target, load.partition)
+        raise MissingPrivilege(
+            f"{load.name}: target {target.name} has no partition for these rows, and this role may not create one; nothing was "
+            f"published. As the owner run: {statement}; then rerun",
+            statements=[statement],
+        ) from None
+
+
+async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> Verdict:
+    """The rows are in the table: nothing is added, and the dead letters are those of the load that has brought them."""
+    verdict = await _repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
+    await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)
+    await drop_staging(connection, load.handle.staging_table)
+    await end_load(connection, load.handle, LoadState.REPEATED, verdict.note)
+    return verdict
+
+
+async def _repeated(
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    target: Target,
+    partition: Partition,
+    manifest: Manifest,
+    earlier: int,
+) -> Verdict:
+    """The verdict on rows that an earlier load has appended: that load's own figures, and whether the table still has them.
+
+    A table that was truncated, dropped or restored since is not called loaded.
+    """
+    note = f"already appended by load {earlier}; nothing was added"
+    totals = await read_chunk_totals(connection, earlier)
+    if totals.enqueued_rows != manifest.enqueued_rows:
+        raise DiscrepancyFound(
+            f"table {spec.name}, partition {partition.key}: the ledger says that load {earlier} has appended these "
+            f"rows, but it enqueued {totals.enqueued_rows} and the source has {manifest.enqueued_rows}: the ledger was "
+            "changed by hand. Restore the load's entry, or have the ledger no longer answer for it: "
+            f"rowledger forget --table {spec.name}"
+        )
+    target = target.as_found
+    (verification,) = await verify_published(connection, spec, target, [partition.key])
+    if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *target.name.parts):
+        # Another load may have been published between the ledger's figures and the table's: now there are no other writers.
+        await lock_target_against_writers(connection, target)
+        (verification,) = await verify_published(connection, spec, target, [partition.key])
+    budget = budget_check(spec, totals.enqueued_rows, totals.dead_lettered_rows)
+    own = f"{totals.enqueued_rows} enqueued, {totals.written_rows} written; {note}"
+    checks = [
+        replace(check, summary=f"{own}; {check.summary}", details={**check.details, "appended by load": earlier})
+        if check.name is CheckName.ROW_BALANCE
+        else check
+        for check in verification.checks
+    ]
+    if all(check.name is not CheckName.FINGERPRINT for check in checks):
+        summary = f"compared when load {earlier} was published"
+        checks.append(Check(CheckName.FINGERPRINT, passed=True, summary=summary))
+    error = None
+    if failed := "; ".join(check.summary for check in verification.checks if not check.passed):
+        error = DiscrepancyFound(
+            f"table {spec.name}, partition {partition.key}: {note}, but the table is not what its loads add up to: {failed}. "
+            "Restore its rows; or, if what is there is meant to be there, have these rows appended again: "
+            f"rowledger forget --table {spec.name} --partition {shlex.quote(partition.key)}, then rerun"
+        )
+    return Verdict(totals, (*checks, budget), error, note)
+
+
+def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int]) -> tuple[Check, ...]:
+    """The checks, where that of the balance says more."""
+    return tuple(
+        replace(check, summary=f"{check.summary}; {note}", details={**check.details, **details})
+        if check.name is CheckName.ROW_BALANCE
+        else check
+        for check in checks
+    )
+
+
+async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Verdict:
+    """The load is not loading any more: either our own COMMIT went through and its reply was lost, or we are fenced.
+
+    That it is called published is not believed: what readers see is held against the plan as the staging table would be.
+    """
+    found = await connection.fetchrow(query("load_state"), load.handle.load_id)
+    if found is None:
+        raise DiscrepancyFound(f"{load.name}: load {load.handle.load_id} is gone from the ledger")
+    state, epoch, verdict = tuple(found)
+    if epoch != load.handle.epoch:
+        state = None
+    match state:
+        case LoadState.PUBLISHED if load.spec.write_mode is WriteMode.REPLACE:
+            totals, checks = await reconcile(
+                connection,
+                load.spec,
+                load.target.columns,
+                load.manifest,
+                load_id=load.handle.load_id,
+                staging=load.target.sql,
+                predicate=partition_predicate(load.target, load.partition) or "true",
+                fingerprint=settings.fingerprint,
+            )
+        case LoadState.REPEATED:
+            earlier = await read_repeated_load(connection, load.spec, load.partition, load.manifest)
+            if earlier is None:
+                raise DiscrepancyFound(f"{load.name}: the load that had appended these rows is forgotten; rerun")
+            return await _repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
+        case LoadState.PUBLISHED:  # the table has other loads' rows too
+            totals = await read_chunk_totals(connection, load.handle.load_id)
+            (verification,) = await verify_published(connection, load.spec, load.target, [load.partition.key])
+            budget = budget_check(load.spec, totals.enqueued_rows, totals.dead_lettered_rows)
+            checks = (*verification.checks, budget)
+        case LoadState.REJECTED:
+            raise DiscrepancyFound(
+                f"{load.name}: {verdict or f'the ledger calls load {load.handle.load_id} rejected; rerun'}"
+            )
+        case _:
+            raise Fenced(f"load {load.handle.load_id} is {found['state']}: another run has taken it over")
+    if failed := "; ".join(f"{check.name}: {check.summary}" for check in checks if not check.passed):
+        error = DiscrepancyFound(f"{load.name}: the ledger calls it published, but {failed}")
+        return Verdict(totals, checks, error)
+    return Verdict(totals, checks, None)

@@ -1,0 +1,48 @@
+"""A load whose chunks have all committed: what each step of finishing it goes by."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.queries import query
+from rowledger.postgres.snapshots import OldSnapshots
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import Manifest
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import TableSpec, WriteMode
+
+__all__ = ["FinishedLoad", "read_repeated_load"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedLoad:
+    """What finishing needs to know of the load."""
+
+    spec: TableSpec
+    target: Target
+    partition: Partition
+    manifest: Manifest
+    handle: LoadHandle
+    old_snapshots: OldSnapshots
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What failpoints can ask for."""
+        return {"partition": self.partition.key}
+
+    @property
+    def name(self) -> str:
+        """Table and partition, for messages."""
+        return f"table {self.spec.name}, partition {self.partition.key}"
+
+
+async def read_repeated_load(
+    connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest
+) -> int | None:
+    """The load that has appended these very rows of the source to this partition; None in other write modes."""
+    if spec.write_mode is not WriteMode.APPEND:
+        return None
+    arguments = (str(spec.target), partition.key, manifest.content_digest)
+    found: int | None = await connection.fetchval(query("published_content"), *arguments)
+    return found

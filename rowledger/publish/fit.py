@@ -1,0 +1,188 @@
+"""Fit staged rows to each other and to what the target has: what others keep from being published is set aside.
+
+Rows without a parent, rows that an append would add a second time, all but the first of those that share a key or what another
+unique index keeps unique. What is left can be published, as far as one can know beforehand.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import asyncpg
+
+from rowledger.ledger.loads import read_pending_chunks
+from rowledger.ledger.sessions import Control
+from rowledger.postgres.constraints import UniqueIndex
+from rowledger.postgres.sqlstate import is_raised, may_be_about_rows
+from rowledger.postgres.staging import add_key, add_unique_index, has_key
+from rowledger.publish.conflicts import collisions, duplicate_keys, duplicates, orphans, unique_indexes
+from rowledger.publish.duplicates import set_rows_aside
+from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
+from rowledger.publish.rehearsal import set_unindexable_aside
+from rowledger.publish.source_rows import Finding
+from rowledger.settings import WriterSettings
+from rowledger.spec.manifest import ChunkPlan
+
+__all__ = ["fit_to_others"]
+
+
+class _FunctionRaised(Exception):
+    """A function of the database has raised `error`, such as that of an index on an expression."""
+
+    def __init__(self, error: asyncpg.PostgresError) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def fit_to_others(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> tuple[ChunkPlan, ...]:
+    """Set aside the rows that others keep from being published; returns chunks that are found to be pending.
+
+    A row that an index cannot hold at all, as one with a key of 9,000 characters, is set aside too.
+    """
+    try:
+        return await _fit(control, load, settings, say)
+    except (asyncpg.PostgresError, _FunctionRaised) as failure:
+        error = failure.error if isinstance(failure, _FunctionRaised) else failure
+        if not may_be_about_rows(error):
+            raise
+        rehearsed = await control.transaction(
+            f"{load.name}: look for rows that no index holds",
+            lambda connection: set_unindexable_aside(connection, load, settings),
+            durable=True,
+        )
+        if rehearsed.pending:
+            return rehearsed.pending
+        if not rehearsed.rows:
+            raise error from None
+    say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
+    try:
+        return await _fit(control, load, settings, say)
+    except _FunctionRaised as failure:
+        raise failure.error from None
+
+
+@contextlib.contextmanager
+def _retrying_no_function() -> Iterator[None]:
+    """Let no SQLSTATE that a function's author has chosen mean that the transaction is to be tried again."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if is_raised(error):
+            raise _FunctionRaised(error) from None
+        raise
+
+
+async def _fit(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> tuple[ChunkPlan, ...]:
+    """Set aside the rows that other rows keep from being published.
+
+    First those that no row of this load can bring back: without a parent, or in the table already. Of those that share a key
+    one stays, and is not to be one of them.
+    """
+    spec, target, handle, partition = load.spec, load.target, load.handle, load.partition
+    alone = [
+        *orphans(spec, target, handle, partition, on_itself=False),
+        *collisions(spec, target, handle, partition),
+    ]
+    if alone and (pending := await _set_aside(control, load, alone, settings, say)):
+        return pending
+    if spec.key and (pending := await _build_key(control, load, settings, say)):
+        return pending
+    for number, index in enumerate(unique_indexes(target)):
+        if pending := await _build_unique_index(control, load, number, index, settings, say):
+            return pending
+    if on_itself := orphans(spec, target, handle, partition, on_itself=True):
+        return await _set_aside(control, load, on_itself, settings, say)
+    return ()
+
+
+async def _set_aside(
+    control: Control,
+    load: FinishedLoad,
+    findings: Sequence[Finding],
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> tuple[ChunkPlan, ...]:
+    """Look for what is wrong until nothing is: a row that goes may be another's parent."""
+
+    async def look(connection: asyncpg.Connection) -> tuple[tuple[ChunkPlan, ...], dict[str, int]]:
+        gone: dict[str, int] = {}
+        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
+            return pending, gone
+        if await read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
+            return (), gone  # its rows are all in the table already, and are not to be blamed for that
+        with _retrying_no_function():
+            while found := {
+                finding.what: await set_rows_aside(connection, finding, load, settings) for finding in findings
+            }:
+                if not any(found.values()):
+                    break
+                gone = {what: gone.get(what, 0) + rows for what, rows in found.items()}
+        return (), gone
+
+    pending, gone = await control.transaction(f"{load.name}: look for rows to set aside", look, durable=True)
+    for what, rows in gone.items():
+        if rows:
+            say(f"{load.name}: {rows} row(s) {what} and become dead letters")
+    return pending
+
+
+async def _build_key(
+    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> tuple[ChunkPlan, ...]:
+    """Build the key first and look for duplicates only when that fails: finding none costs four times the index.
+
+    Both look for pending chunks inside their own transaction and commit durably, which puts all chunks before them on disk too:
+    a crash of the server leaves either a key over all rows, or chunks that are seen to be pending. Returns those.
+    """
+
+    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
+        pending = await read_pending_chunks(connection, load.handle, load.manifest)
+        if not pending and not await has_key(connection, load.handle):
+            with _retrying_no_function():
+                await add_key(connection, load.handle, load.spec.key)
+        return pending
+
+    return await _build_or_set_aside(control, load, build, duplicate_keys(load.spec, load.handle), settings, say)
+
+
+async def _build_unique_index(
+    control: Control,
+    load: FinishedLoad,
+    number: int,
+    index: UniqueIndex,
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> tuple[ChunkPlan, ...]:
+    """A unique index as the target has it, in the same way; attaching takes it over."""
+
+    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
+        if not (pending := await read_pending_chunks(connection, load.handle, load.manifest)):
+            with _retrying_no_function():
+                await add_unique_index(connection, load.handle, number, index)
+        return pending
+
+    return await _build_or_set_aside(control, load, build, duplicates(index, load.target, load.handle), settings, say)
+
+
+async def _build_or_set_aside(
+    control: Control,
+    load: FinishedLoad,
+    build: Callable[[asyncpg.Connection], Awaitable[tuple[ChunkPlan, ...]]],
+    finding: Finding,
+    settings: WriterSettings,
+    say: Callable[[str], None],
+) -> tuple[ChunkPlan, ...]:
+    async def set_aside_and_build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
+        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
+            return pending
+        surplus = await set_rows_aside(connection, finding, load, settings)
+        say(f"{load.name}: {surplus} row(s) {finding.what} of rows before them and become dead letters")
+        return await build(connection)
+
+    try:
+        return await control.transaction(f"{load.name}: build the key", build, durable=True)
+    except asyncpg.UniqueViolationError:
+        return await control.transaction(f"{load.name}: set duplicates aside", set_aside_and_build, durable=True)

@@ -1,0 +1,71 @@
+"""Forget published loads: the ledger stops answering for their rows. They stay as they are, and may be appended again."""
+
+import asyncio
+from collections.abc import Sequence
+
+from rowledger.contract.check import Contract
+from rowledger.errors import NothingPublished, PartitionBusy
+from rowledger.ledger.entries import note_entries, read_changed_entries
+from rowledger.ledger.migrations import check_ledger
+from rowledger.ledger.required_privileges import require_to_write_ledger
+from rowledger.postgres.catalogue import ensure_target
+from rowledger.postgres.queries import query
+from rowledger.postgres.session import check_server, connect
+from rowledger.postgres.standby import commit_in_time, require_standby
+from rowledger.publish.baseline import scope_of
+from rowledger.settings import WriterSettings
+from rowledger.spec.table import TableSpec
+
+__all__ = ["run_forget"]
+
+
+def run_forget(spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None) -> list[tuple[int, str]]:
+    """Forget the published loads of a table, or of some partitions; returns each load's id and partition.
+
+    Where the rows of a partition cannot be told from others', all loads of the table are forgotten: they add up together.
+    Raises PartitionBusy while a run loads the table, UnknownPartition, and NothingPublished where there is nothing to forget.
+    """
+    return asyncio.run(_forget(spec, url, partition_keys))
+
+
+async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | None) -> list[tuple[int, str]]:
+    limits = WriterSettings()
+    session = await connect(url, application_name="rowledger forget", timeout_s=limits.connect_timeout_s)
+    try:
+        async with asyncio.timeout(limits.statement_timeout_s):
+            await check_server(session)
+            await require_to_write_ledger(session.connection, "rowledger forget")
+            await check_ledger(session.connection)
+            await require_standby(session.connection)
+            keys = list(dict.fromkeys(partition_keys)) if partition_keys else None
+            loads = await session.connection.fetch(query("published_loads"), str(spec.target), keys)
+            edited = await read_changed_entries(session.connection, spec)
+            known = {*(load["partition_key"] for load in loads), *(entry.partition_key for entry in edited)}
+            if missing := [key for key in keys or () if key not in known]:
+                for key in missing:
+                    spec.partitions.partition(key)
+                raise NothingPublished(
+                    f"table {spec.name}: no published load of partition {', '.join(missing)} is in the ledger; "
+                    "nothing was forgotten"
+                )
+            if not known:
+                raise NothingPublished(f"table {spec.name}: the ledger has no published load; nothing was forgotten")
+            if keys is not None:
+                target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
+                partitions = [spec.partitions.partition(key) for key in keys]
+                scopes = [scope_of(spec, target, partition, spec.write_mode) for partition in partitions]
+                keys = None if any(scope.partition_key is None for scope in scopes) else keys
+            async with (
+                commit_in_time(url, session, limits.outage_budget_s) as commit_begins,
+                session.connection.transaction(),
+            ):
+                if await session.connection.fetchval(query("is_being_loaded"), str(spec.target)):
+                    raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")
+                forgotten = await session.connection.fetch(query("forget_loads"), str(spec.target), keys)
+                # The ledger no longer answers for entries that were changed by hand either.
+                changed = [entry.load_id for entry in await read_changed_entries(session.connection, spec)]
+                await note_entries(session.connection, [*(row["load_id"] for row in forgotten), *changed])
+                commit_begins.set()
+        return sorted((row["load_id"], row["partition_key"]) for row in forgotten)
+    finally:
+        await session.close()

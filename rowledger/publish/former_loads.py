@@ -1,0 +1,92 @@
+"""Compare what Rowledger 0.1.0 has loaded: it added up values longer than 64 KiB in another way (`contract.fingerprint`).
+
+The ledger has sums alone. So rows of former loads are compared by the former sums, and a column in which long values of former
+and of later loads are added up together is compared by its count.
+"""
+
+import shlex
+from collections.abc import Sequence
+
+import asyncpg
+
+from rowledger.contract.fingerprint import Fingerprint
+from rowledger.contract.fingerprint_sql import fingerprint_query, may_be_digested, read_fingerprint
+from rowledger.errors import DiscrepancyFound
+from rowledger.postgres.queries import query, quote_identifier
+from rowledger.spec.column import Column
+from rowledger.spec.manifest import Manifest
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import TableSpec
+
+__all__ = ["adapt_expected", "has_long_values", "require_not_appended_before"]
+
+
+async def has_long_values(connection: asyncpg.Connection, relation: str, columns: Sequence[Column]) -> bool:
+    """Whether the relation (a quoted name) has values of which the former sums differ from today's."""
+    columns = [column for column in columns if may_be_digested(column.type)]
+    return bool(columns) and await _measure(connection, relation, columns, "true", is_former=True) != await _measure(
+        connection, relation, columns, "true", is_former=False
+    )
+
+
+async def adapt_expected(
+    connection: asyncpg.Connection,
+    relation: str,
+    columns: Sequence[Column],
+    predicate: str,
+    load_ids: Sequence[int],
+    expected: Fingerprint,
+    found: Fingerprint,
+) -> tuple[Fingerprint, str]:
+    """What these loads add up to in today's sums where former ones account for what differs, and what has to be said of it.
+
+    `found` are today's sums over the relation's rows for which the predicate is true. What differs otherwise is left as it is.
+    """
+    differing = [
+        column for column in columns if may_be_digested(column.type) and expected[column.name] != found[column.name]
+    ]
+    if not differing:
+        return expected, ""
+    loads = await connection.fetchrow(query("former_loads"), list(load_ids))
+    if not loads["former"]:
+        return expected, ""
+    former = await _measure(connection, relation, differing, predicate, is_former=True)
+    adapted, by_count = dict(expected), []
+    for column in differing:
+        name = column.name
+        if expected[name] == former[name]:
+            adapted[name] = found[name]
+        elif loads["has_later"] and former[name] != found[name] and expected[name][0] == found[name][0]:
+            adapted[name] = found[name]
+            by_count.append(name)
+    note = (
+        f"of {', '.join(by_count)} the count alone is compared: Rowledger 0.1.0 has loaded values of more than 64 KiB, "
+        "which it added up in another way, and later loads have added to them"
+    )
+    return Fingerprint(adapted), note if by_count else ""
+
+
+async def require_not_appended_before(
+    connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest, load_id: int
+) -> None:
+    """Raise DiscrepancyFound where a former load seems to have appended the rows that this load has staged.
+
+    Of a spooled source the rows are digested as they are read, and Rowledger 0.1.0 read UUIDs and arrays of a query otherwise:
+    the digest of the same rows is another one now. The sums are the same, but do not prove that the rows are.
+    """
+    if not manifest.content_is_of_rows:
+        return
+    former = await connection.fetchval(query("former_load_of_same_sums"), str(spec.target), partition.key, load_id)
+    if former is not None:
+        raise DiscrepancyFound(
+            f"table {spec.name}, partition {partition.key}: as many rows with the same sums were appended by load {former} of "
+            "Rowledger 0.1.0, which digested rows in another way; nothing was added. If these are other rows, or are to be "
+            f"added again: rowledger forget --table {spec.name} --partition {shlex.quote(partition.key)}, then rerun"
+        )
+
+
+async def _measure(
+    connection: asyncpg.Connection, relation: str, columns: Sequence[Column], predicate: str, *, is_former: bool
+) -> Fingerprint:
+    statement = fingerprint_query(columns, quote_identifier, relation, predicate=predicate, is_former=is_former)
+    return read_fingerprint(columns, await connection.fetch(statement))[1]

@@ -1,0 +1,172 @@
+"""Reconcile: hold the manifest, the ledger, the staging table and the dead letters against each other, in the database.
+
+No worker's message is read here. A figure that was never written down by the database cannot make a load pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.contract.fingerprint import Fingerprint
+from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.counted import counted
+from rowledger.ledger.loads import ChunkTotals, read_chunk_fingerprints, read_chunk_totals
+from rowledger.ledger.reports import Check, CheckName
+from rowledger.postgres.queries import query, quote_identifier
+from rowledger.spec.column import Column
+from rowledger.spec.manifest import Manifest
+from rowledger.spec.table import TableSpec
+
+__all__ = ["Measured", "budget_check", "fingerprint_check", "measure_relation", "read_ledger_fingerprint", "reconcile"]
+
+_COLUMNS_SHOWN_MAX = 5  # of those that differ: where a row is missing, all do
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a relation holds: its rows and, where asked for, their fingerprint."""
+
+    rows: int
+    fingerprint: Fingerprint | None
+
+
+async def measure_relation(
+    connection: asyncpg.Connection,
+    relation: str,
+    columns: Sequence[Column],
+    *,
+    predicate: str = "true",
+    fingerprint: bool,
+) -> Measured:
+    """Count the rows, and sum their columns in the same scan. `relation` is a quoted name."""
+    if not fingerprint:
+        return Measured(await connection.fetchval(f"select count(*) from {relation} where {predicate}"), None)  # noqa: S608
+    # Not fetchrow: it asks for one row at most, and the server runs a query with such a limit without parallel workers.
+    found = await connection.fetch(fingerprint_query(columns, quote_identifier, relation, predicate=predicate))
+    return Measured(*read_fingerprint(columns, found))
+
+
+async def read_ledger_fingerprint(
+    connection: asyncpg.Connection, load_id: int, totals: ChunkTotals, columns: Sequence[Column]
+) -> Fingerprint | None:
+    """The sum of what the chunks' writers saw; None where not every committed chunk has a fingerprint."""
+    texts = await read_chunk_fingerprints(connection, load_id)
+    if len(texts) != totals.committed:
+        return None
+    empty = total = Fingerprint.empty(columns)
+    for text in texts:
+        # A column that came with a later chunk is null in the rows of earlier ones.
+        total = total + Fingerprint({**empty, **Fingerprint.from_json(text)})
+    return total
+
+
+async def reconcile(
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    columns: Sequence[Column],
+    manifest: Manifest,
+    *,
+    load_id: int,
+    staging: str,
+    predicate: str = "true",
+    fingerprint: bool,
+) -> tuple[ChunkTotals, tuple[Check, ...]]:
+    """Every check of the load, from figures of the database alone.
+
+    `manifest` is the one planned from the source by this very run: a manifest that was changed in the ledger afterwards
+    does not match it.
+    """
+    recorded = await connection.fetchrow(query("recorded_plan"), load_id)
+    totals = await read_chunk_totals(connection, load_id)
+    letters = await connection.fetchrow(query("dead_letter_totals"), load_id)
+    measured = await measure_relation(connection, staging, columns, predicate=predicate, fingerprint=fingerprint)
+
+    figures = {
+        "rows planned from the source": manifest.enqueued_rows,
+        "rows enqueued by the load's ledger entry": recorded["enqueued_rows"],
+        "rows enqueued by the chunks' ledger entries": totals.enqueued_rows,
+        "rows written by the ledger": totals.written_rows,
+        "rows in the staging table": measured.rows,
+        "rows dead-lettered by the ledger": totals.dead_lettered_rows,
+        "dead letters kept": letters["dead_letters"],
+        "rows filtered by the transform": totals.filtered_rows,
+        "rows added by the transform": totals.added_rows,
+        "chunks planned": len(manifest.chunks),
+        "chunks committed": totals.committed,
+    }
+    pairs = [
+        ("rows planned from the source", "rows enqueued by the load's ledger entry"),
+        ("rows planned from the source", "rows enqueued by the chunks' ledger entries"),
+        ("rows written by the ledger", "rows in the staging table"),
+        ("rows dead-lettered by the ledger", "dead letters kept"),
+        ("chunks planned", "chunks committed"),
+    ]
+    problems = [f"{a}: {figures[a]}, but {b}: {figures[b]}" for a, b in pairs if figures[a] != figures[b]]
+    expected_rows = manifest.enqueued_rows + totals.added_rows - totals.filtered_rows
+    confirmed = measured.rows + letters["dead_letters"]
+    if confirmed != expected_rows:
+        problems.append(
+            f"{counted(expected_rows, 'row')} enqueued, {confirmed} found in staging table and dead letters"
+        )
+    if not recorded["sealed"]:
+        problems.append("the manifest in the ledger is not complete")
+    if totals.added_rows and not (spec.transform is not None and spec.transform.adds_rows):
+        problems.append(f"{counted(totals.added_rows, 'row')} added by a transform that may add none")
+    if totals.filtered_rows and spec.transform is None:
+        problems.append(f"{counted(totals.filtered_rows, 'row')} filtered without a transform")
+    if recorded["manifest_digest"] != manifest.digest:
+        problems.append("the manifest in the ledger is not the one planned from the source")
+    if totals.unbalanced or letters["chunks_that_differ"]:
+        odd = max(totals.unbalanced, letters["chunks_that_differ"])
+        problems.append(f"{counted(odd, 'chunk')} whose own counts do not add up")
+    balance = Check(
+        CheckName.ROW_BALANCE,
+        passed=not problems,
+        summary="; ".join(problems)
+        or _balance_text(manifest.enqueued_rows, measured.rows, letters["dead_letters"], totals),
+        details=dict(figures),
+    )
+    checks = [balance]
+    if fingerprint:
+        expected = await read_ledger_fingerprint(connection, load_id, totals, columns)
+        checks.append(fingerprint_check(expected, measured.fingerprint))
+    checks.append(budget_check(spec, manifest.enqueued_rows, letters["dead_letters"]))
+    return totals, tuple(checks)
+
+
+def _balance_text(enqueued: int, written: int, dead_lettered: int, totals: ChunkTotals) -> str:
+    """The balance as a sentence; what no transform did is left out."""
+    added = f" + {totals.added_rows} added" if totals.added_rows else ""
+    filtered = f" + {totals.filtered_rows} filtered" if totals.filtered_rows else ""
+    return f"{enqueued} enqueued{added} = {written} written + {dead_lettered} dead-lettered{filtered}"
+
+
+def fingerprint_check(expected: Fingerprint | None, found: Fingerprint | None) -> Check:
+    """Compare the values that were sent with those that are stored, column by column, as sums."""
+    if expected is None or found is None:
+        return Check(
+            CheckName.FINGERPRINT, passed=False, summary="a committed chunk has no fingerprint to compare with"
+        )
+    differences = expected.differences(found)
+    shown = differences[:_COLUMNS_SHOWN_MAX]
+    if more := len(differences) - len(shown):
+        shown.append(f"and {more} more column{'s' if more > 1 else ''}")
+    return Check(
+        CheckName.FINGERPRINT,
+        passed=not differences,
+        summary="; ".join(shown) or "every column's fingerprint is the same in the source and in the table",
+        details={"columns that differ": len(differences)},
+    )
+
+
+def budget_check(spec: TableSpec, enqueued_rows: int, dead_letters: int) -> Check:
+    """Hold the dead letters against what the spec allows."""
+    allowed = spec.dead_letters.allowed_rows(enqueued_rows)
+    return Check(
+        CheckName.DEAD_LETTER_BUDGET,
+        passed=dead_letters <= allowed,
+        summary=f"{counted(dead_letters, 'dead letter')}, {allowed} allowed "
+        f"(at most {counted(spec.dead_letters.rows_max, 'row')} and {spec.dead_letters.share_max:.2%} of {enqueued_rows})",
+        details={"dead letters": dead_letters, "allowed": allowed},
+    )

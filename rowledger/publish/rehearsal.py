@@ -1,0 +1,293 @@
+"""Find the staged rows that a table refuses: write them to it in parts, smaller where it refuses, and undo all of it.
+
+Triggers, exclusion constraints, the limits of an index or a page, indexes on expressions that raise: what a row meets only when
+it comes into the target, or into an index, names no row. Neither the server's language nor the order of its words matters here.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.chunk.preparation import Refusal
+from rowledger.contract.dead_letter import Stage
+from rowledger.ledger.loads import read_pending_chunks
+from rowledger.postgres.bounds import partition_predicate
+from rowledger.postgres.evolution import add_columns
+from rowledger.postgres.publication import ensure_partition, insert_statement
+from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
+from rowledger.postgres.sqlstate import (
+    ROWS_TO_BLAME,
+    Verdict,
+    explain_refusal,
+    identifiers,
+    is_of_its_row,
+    may_be_about_rows,
+    server_text,
+    sort_error,
+)
+from rowledger.postgres.staging import rewrite_staging
+from rowledger.publish.duplicates import set_rows_aside
+from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
+from rowledger.publish.source_rows import GROUP, Finding
+from rowledger.settings import WriterSettings
+from rowledger.spec.manifest import ChunkPlan
+from rowledger.spec.table import WriteMode
+
+__all__ = ["Rehearsed", "set_refused_aside", "set_unindexable_aside"]
+
+_REASONS_TOLD_MAX = 3
+
+Place = tuple[int, int]
+"""A staged row's ctid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What a rehearsal came to: chunks that are pending after all, or `rows` that became dead letters, and `why`."""
+
+    pending: tuple[ChunkPlan, ...] = ()
+    rows: int = 0
+    why: str = ""
+
+
+async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Rehearsed:
+    """Make dead letters of the staged rows that the target refuses. Runs in the caller's transaction.
+
+    Rows are tried in the order in which they were staged: of two that exclude each other the one that was written first stays.
+    """
+    target = load.target
+    upsert_on = load.spec.key if load.spec.write_mode is WriteMode.UPSERT else ()
+
+    async def prepare() -> None:
+        if target.added:
+            await add_columns(connection, target, load.handle)
+        await ensure_partition(connection, target, load.partition)
+        if load.spec.write_mode is WriteMode.REPLACE:
+            predicate = partition_predicate(target, load.partition) or "true"
+            await connection.execute(f"delete from {target.sql} where {predicate}")  # noqa: S608 - quoted
+
+    def statement(condition: str) -> str:
+        return insert_statement(target, load.handle, upsert_on=upsert_on, where=condition)
+
+    return await _set_aside(connection, load, settings, _Rehearsal(connection, load, prepare, statement))
+
+
+async def set_unindexable_aside(
+    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings
+) -> Rehearsed:
+    """The same for rows that the key or another unique index cannot hold whatever others have: too large, or raising."""
+    staging = quoted(LEDGER_SCHEMA, load.handle.staging_table)
+    trial = quoted(LEDGER_SCHEMA, f"{load.handle.staging_table}_trial")
+    oid = await connection.fetchval("select to_regclass($1)::oid", staging)
+    columns = await connection.fetch(query("relation_columns"), oid)
+    names = ", ".join(quote_identifier(column["name"]) for column in columns if not column["generated"])
+    definitions = [index.definition for index in (*load.target.key_indexes, *load.target.unique_indexes)]
+    if load.spec.key:
+        definitions.append(f"btree ({', '.join(quote_identifier(name) for name in load.spec.key)})")
+
+    async def prepare() -> None:
+        await connection.execute(
+            f"create table {trial} (like {staging} including all excluding indexes excluding constraints)"
+        )
+        for definition in definitions:  # not unique: no row is held against another here
+            await connection.execute(f"create index on {trial} using {definition}")
+
+    def statement(condition: str) -> str:
+        return f"insert into {trial} ({names}) select {names} from {staging} where {condition}"  # noqa: S608 - quoted
+
+    return await _set_aside(connection, load, settings, _Rehearsal(connection, load, prepare, statement))
+
+
+async def _set_aside(
+    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings, rehearsal: "_Rehearsal"
+) -> Rehearsed:
+    if pending := await read_pending_chunks(connection, load.handle, load.manifest):
+        return Rehearsed(pending=pending)
+    if await read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
+        return Rehearsed()
+    allowed = load.spec.dead_letters.allowed_rows(load.manifest.enqueued_rows)
+    refused = await rehearsal.run(rows_max=allowed + 1)
+    if not refused:
+        return Rehearsed()
+    finding = await _finding(connection, load, refused)
+    rows = await set_rows_aside(connection, finding, load, settings)
+    await rewrite_staging(connection, load.handle.staging_table)  # an index that is built next would meet them again
+    return Rehearsed(rows=rows, why=finding.what)
+
+
+async def _finding(connection: asyncpg.Connection, load: FinishedLoad, refused: dict[Place, Refusal]) -> Finding:
+    """The refused rows, to be found again in the source: by their key, or by all they have.
+
+    Rows without a key may be equal to others that the table takes, where it excludes the second of them: then as many of them
+    go as were refused, the last in source order.
+    """
+    staging = quoted(LEDGER_SCHEMA, load.handle.staging_table)
+    columns = load.spec.key or tuple(column.name for column in load.target.columns)
+    selected = ", ".join(f"staged.{quote_identifier(name)}" for name in columns)
+    reasons = list(dict.fromkeys(refusal.reason for refusal in refused.values()))
+    what = f"are {'; '.join(reasons[:_REASONS_TOLD_MAX])}"
+    by_place = _values({place: number for number, place in enumerate(refused)})
+    rows_sql = (
+        f'select staged.ctid, {selected}, given.number as "{GROUP}" from {staging} as staged '  # noqa: S608 - quoted
+        f"join {by_place} on staged.ctid = given.place"
+    )
+    if load.spec.key:
+        return Finding(rows_sql, columns, what, "", Stage.COPY, refusals=dict(enumerate(refused.values())))
+    content = f"row({selected})::text"
+    found = await connection.fetch(
+        f'select staged.ctid, dense_rank() over (order by {content} collate "C") as number '  # noqa: S608 - quoted
+        f"from {staging} as staged join {by_place} on staged.ctid = given.place"
+    )
+    numbers = {row["ctid"]: row["number"] for row in found}
+    firsts = {number: place for place, number in reversed(numbers.items())}
+    rows_sql = (
+        f'select staged.ctid, {selected}, model.number as "{GROUP}" from {staging} as staged join ('  # noqa: S608 - quoted
+        f"select {content} as content, given.number from {staging} as staged "
+        f"join {_values({place: number for number, place in firsts.items()})} on staged.ctid = given.place"
+        f") as model on {content} = model.content"
+    )
+    return Finding(
+        rows_sql,
+        columns,
+        what,
+        "",
+        Stage.COPY,
+        refusals={number: refused[place] for number, place in firsts.items()},
+        going={number: list(numbers.values()).count(number) for number in firsts},
+    )
+
+
+def _values(numbers: dict[Place, int]) -> str:
+    rows = ", ".join(f"({_tid(place)}, {number}::bigint)" for place, number in numbers.items())
+    return f"(values {rows}) as given (place, number)"
+
+
+def _tid(place: Place) -> str:
+    block, line = place
+    return f"'({block:d},{line:d})'::tid"
+
+
+class _Rehearsal:
+    """One search: `prepare` makes the table ready, `statement` writes to it the staged rows for which a condition holds."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        load: FinishedLoad,
+        prepare: Callable[[], Awaitable[None]],
+        statement: Callable[[str], str],
+    ) -> None:
+        self._connection = connection
+        self._staging = quoted(LEDGER_SCHEMA, load.handle.staging_table)
+        self._names = [column.name for column in load.target.columns]
+        self._prepare = prepare
+        self._statement = statement
+        self._refused: dict[Place, asyncpg.PostgresError] = {}
+        self._rows_max = 0
+        self._has_taken = False
+
+    async def run(self, rows_max: int) -> dict[Place, Refusal]:
+        """At most so many of the rows that are refused; none where the table would refuse any row, or no rows at all."""
+        self._rows_max = rows_max
+        await self._connection.execute("savepoint rehearsal")
+        try:
+            await self._prepare()
+            if await self._why_not("false") is not None:
+                return {}
+            await self._search()
+            await self._try_again()
+        except asyncpg.PostgresError as error:
+            if sort_error(error) is Verdict.RETRY:
+                raise
+            return {}
+        finally:
+            if not self._connection.is_closed():
+                await self._connection.execute("rollback to savepoint rehearsal; release savepoint rehearsal")
+        return {place: self._refusal(error) for place, error in self._refused.items()}
+
+    async def _search(self) -> None:
+        """Block by block, and within a block row by row."""
+        blocks = await self._connection.fetchval(
+            "select pg_relation_size(to_regclass($1)) / current_setting('block_size')::integer", self._staging
+        )
+        position, window = 0, max(1, blocks)
+        while position < blocks and len(self._refused) < self._rows_max:
+            stop = min(blocks, position + window)
+            if await self._why_not(_between(position, stop)) is None:
+                self._has_taken = True
+                position, window = stop, window * 4
+            elif stop - position > 1:
+                window = (stop - position) // 2
+            else:
+                await self._search_block(position)
+                position = stop
+
+    async def _search_block(self, block: int) -> None:
+        found = await self._connection.fetch(
+            f"select ctid from {self._staging} where {_between(block, block + 1)} order by ctid"  # noqa: S608 - quoted
+        )
+        places = [row["ctid"] for row in found]
+        position, window = 0, max(1, len(places) // 2)
+        while position < len(places) and len(self._refused) < self._rows_max:
+            tried = places[position : position + window]
+            error = await self._why_not(_among(tried))
+            if error is None:
+                self._has_taken = True
+                position, window = position + len(tried), window * 4
+            elif len(tried) > 1:
+                window = len(tried) // 2
+            else:
+                self._blame(tried[0], error)
+                position += 1
+
+    async def _try_again(self) -> None:
+        """Rows that another one has to come before, such as one of the same table that they refer to, may be there by now."""
+        while self._refused:
+            taken = [place for place in self._refused if await self._why_not(_among([place])) is None]
+            for place in taken:
+                del self._refused[place]
+            if not taken:
+                return
+
+    def _blame(self, place: Place, error: asyncpg.PostgresError) -> None:
+        """Take a row for refused; raises the error where it seems to be met by any row, as where a right is missing."""
+        self._refused[place] = error
+        if self._has_taken or is_of_its_row(error):
+            return
+        if len(self._refused) >= min(ROWS_TO_BLAME, self._rows_max):
+            raise error
+
+    async def _why_not(self, condition: str) -> asyncpg.PostgresError | None:
+        """Write these rows beside those that were taken so far; what the table has against one of them, or None."""
+        await self._connection.execute("savepoint rehearsed; set constraints all immediate")
+        try:
+            await self._connection.execute(self._statement(condition))
+        except asyncpg.PostgresError as error:
+            if not may_be_about_rows(error):
+                raise
+            await self._connection.execute("rollback to savepoint rehearsed; release savepoint rehearsed")
+            return error
+        await self._connection.execute("release savepoint rehearsed")
+        return None
+
+    def _refusal(self, error: asyncpg.PostgresError) -> Refusal:
+        is_key = isinstance(error, asyncpg.UniqueViolationError)
+        told = "refused by a unique index" if is_key else "refused by the server"
+        column, constraint = identifiers(error, self._names)
+        return Refusal(
+            Stage.KEY if is_key else Stage.COPY,
+            f"{told}: {explain_refusal(error, self._names)}",
+            column=column,
+            sqlstate=error.sqlstate,
+            constraint=constraint,
+            server_text=server_text(error),
+        )
+
+
+def _between(block: int, stop: int) -> str:
+    return f"ctid >= {_tid((block, 0))} and ctid < {_tid((stop, 0))}"
+
+
+def _among(places: Sequence[Place]) -> str:
+    return f"ctid = any (array[{', '.join(map(_tid, places))}])"

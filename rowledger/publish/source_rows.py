@@ -1,0 +1,211 @@
+"""Rows of a staging table, found again in the source: it alone knows in which order they came and how each of them looked."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+import polars as pl
+
+from rowledger.chunk.preparation import Refusal, prepare_rows
+from rowledger.contract.dead_letter import DeadLetter, Stage
+from rowledger.contract.payloads import sorted_json
+from rowledger.contract.target import as_frame_value
+from rowledger.errors import DiscrepancyFound
+from rowledger.postgres.catalogue import Target
+from rowledger.postgres.queries import query, quote_identifier
+from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec.manifest import ChunkPlan
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import RESERVED_PREFIX
+from rowledger.spec.table import TableSpec
+
+__all__ = [
+    "CHUNK_NO",
+    "GROUP",
+    "LETTER",
+    "PART",
+    "ROW_NO",
+    "Candidates",
+    "Finding",
+    "Refused",
+    "read_again",
+    "read_refused",
+    "read_values",
+]
+
+GROUP = f"{RESERVED_PREFIX}group"
+
+# Beside the target's columns.
+ROW_NO = f"{RESERVED_PREFIX}row_no"
+PART = f"{RESERVED_PREFIX}part"
+CHUNK_NO = f"{RESERVED_PREFIX}chunk_no"
+LETTER = f"{RESERVED_PREFIX}letter"
+MATCHED = f"{RESERVED_PREFIX}matched_"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Rows of a staging table that cannot all be published, and what their dead letters say.
+
+    `rows_sql` selects of each such row its `ctid`, the `columns` by whose values it is found again in the source, and a number
+    as `GROUP`. Of the rows with one number the first in source order stays, if `keeps_first`; the last ones go, if `going` says
+    how many; otherwise all go. `what` ends a sentence that begins with "rows", `reason` one that begins with the row; it may
+    name the row that stays as `{kept}`. Where each number has a cause of its own, `refusals` has them.
+    """
+
+    rows_sql: str
+    columns: tuple[str, ...]
+    what: str
+    reason: str
+    stage: Stage
+    keeps_first: bool = False
+    sqlstate: str | None = None
+    constraint: str | None = None
+    refusals: Mapping[int, Refusal] = field(default_factory=dict)
+    going: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def matched(self) -> list[str]:
+        """Columns with the values of `columns` in a form in which the server's and the source's are the same."""
+        return [MATCHED + name for name in self.columns]
+
+    @property
+    def column(self) -> str | None:
+        return self.columns[0] if len(self.columns) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Rows that are dead letters already: whole source rows, and single parts of those that a transform multiplied."""
+
+    whole: pl.Series
+    parts: pl.DataFrame
+
+    @property
+    def rows(self) -> int:
+        return len(self.whole) + self.parts.height
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The rows found, as the source has them: target columns, place, and the index of each one's letter.
+
+    The letters lack their reason: which row stays is not known before all are found.
+    """
+
+    rows: pl.DataFrame
+    letters: list[DeadLetter]
+
+
+async def read_values(
+    connection: asyncpg.Connection, finding: Finding, target: Target, *, values_max: int | None = None
+) -> pl.DataFrame:
+    """The values by which the rows are found again, and the number of the group that each belongs to; all, or so many."""
+    columns = [
+        f"{quote_identifier(name)}::text" if target.column_types[name].is_loose else quote_identifier(name)
+        for name in finding.columns
+    ]
+    selected = ", ".join([*columns, quote_identifier(GROUP)])
+    # By their texts: values that are equal to the server, as under a collation that ignores case, need not be the same.
+    group, texts = quote_identifier(GROUP), f"row({', '.join(columns)})::text"
+    some = f"distinct on ({group}, {texts})" if values_max is not None else ""
+    order = f"order by {group}, {texts}" if values_max is not None else ""
+    rows = await connection.fetch(
+        f"select {some} {selected} from ({finding.rows_sql}) as found {order} limit $1",  # noqa: S608 - all quoted
+        values_max,
+    )
+    types = {MATCHED + name: target.column_types[name].frame_type for name in finding.columns}
+    column_types = [target.column_types[name] for name in finding.columns]
+    values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]
+    frame = pl.DataFrame(values, schema={**types, GROUP: pl.Int64()}, orient="row")
+    frame = frame.with_columns(
+        _comparable(frame[MATCHED + name], target.column_types[name]) for name in finding.columns
+    )
+    # Where all rows go, it does not matter whose cause one of several equal ones gets.
+    same = [*finding.matched, GROUP] if finding.keeps_first or finding.going else finding.matched
+    frame = frame.unique(subset=same, keep="first", maintain_order=True)
+    if frame.select(finding.matched).is_duplicated().any():
+        raise DiscrepancyFound(f"rows {finding.what}, and cannot be told apart by what the source has of them")
+    return frame
+
+
+def _comparable(values: pl.Series, column_type: ColumnType) -> pl.Series:
+    """The values as both sides have them: of the documents that jsonb keeps the server prints a form of its own."""
+    if column_type.name is not TypeName.JSONB or column_type.array:
+        return values
+    texts = [None if text is None else sorted_json(text) for text in values.to_list()]
+    return pl.Series(values.name, texts, dtype=pl.String)
+
+
+async def read_refused(connection: asyncpg.Connection, handle: LoadHandle) -> Refused:
+    """The rows of a load that are dead letters already."""
+    found = await connection.fetch(query("refused_rows"), handle.load_id)
+    return Refused(
+        whole=pl.Series([row["row_no"] for row in found if not row["is_part"]], dtype=pl.Int64),
+        parts=pl.DataFrame(
+            [(row["row_no"], row["part"]) for row in found if row["is_part"]],
+            schema={ROW_NO: pl.Int64, PART: pl.Int64},
+            orient="row",
+        ),
+    )
+
+
+def read_again(
+    spec: TableSpec,
+    target: Target,
+    partition: Partition,
+    chunks: Sequence[ChunkPlan],
+    finding: Finding,
+    values: pl.DataFrame,
+    refused: Refused,
+    *,
+    rows_max: int | None = None,
+) -> Candidates:
+    """The rows with these values, in source order; with `rows_max` no chunk is read once so many are found."""
+    found: list[pl.DataFrame] = []
+    letters: list[DeadLetter] = []
+    for chunk in chunks:
+        if rows_max is not None and len(letters) >= rows_max:
+            break
+        source = spec.source.read(chunk.descriptor)
+        row_nos = pl.int_range(chunk.first_row, chunk.first_row + source.height, eager=True)
+        # Refused rows are left out before anything reads them: one of them may kill the process that does.
+        keep = ~row_nos.is_in(refused.whole.implode())
+        prepared = prepare_rows(
+            spec,
+            target.columns,
+            source.filter(keep),
+            row_nos.filter(keep).to_list(),
+            partition,
+            dead_letters_max=source.height,
+        )
+        parts = 0 if prepared.parts is None else pl.Series(prepared.parts)
+        matching = (
+            prepared.good.with_columns(
+                pl.Series(ROW_NO, prepared.row_nos, dtype=pl.Int64),
+                pl.lit(parts, dtype=pl.Int64).alias(PART),
+                pl.int_range(pl.len()).alias(LETTER),
+                *(
+                    _comparable(prepared.good[name], target.column_types[name]).alias(MATCHED + name)
+                    for name in finding.columns
+                ),
+            )
+            .join(values, on=finding.matched, how="semi", nulls_equal=True, maintain_order="left")
+            .join(refused.parts, on=[ROW_NO, PART], how="anti", maintain_order="left")
+        )
+        if rows_max is not None:
+            matching = matching.head(rows_max - len(letters))
+        offsets = matching[LETTER].to_list()
+        found.append(
+            matching.with_columns(
+                pl.lit(chunk.chunk_no, dtype=pl.Int32).alias(CHUNK_NO),
+                pl.int_range(len(letters), len(letters) + matching.height).alias(LETTER),
+            )
+        )
+        refusal = Refusal(
+            finding.stage, "", column=finding.column, sqlstate=finding.sqlstate, constraint=finding.constraint
+        )
+        letters += prepared.refusals(offsets, itertools.repeat(refusal, len(offsets)))
+    return Candidates(pl.concat(found).sort(ROW_NO, PART), letters)

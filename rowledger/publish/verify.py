@@ -1,0 +1,289 @@
+"""Verify: hold what is in the target now against what the ledger says was published."""
+
+import asyncio
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import asyncpg
+
+from rowledger.contract.check import Contract
+from rowledger.contract.fingerprint import Fingerprint
+from rowledger.counted import counted
+from rowledger.errors import NothingPublished, TargetMismatch, UnknownPartition
+from rowledger.ledger.entries import read_changed_entries
+from rowledger.ledger.loads import ChunkTotals, read_chunk_totals
+from rowledger.ledger.reader import ledger_reader
+from rowledger.ledger.reports import Check, CheckName
+from rowledger.postgres.bounds import partition_predicate
+from rowledger.postgres.catalogue import Target, read_target
+from rowledger.postgres.evolution import with_columns
+from rowledger.postgres.queries import query
+from rowledger.publish.baseline import read_expected, scope_of
+from rowledger.publish.former_loads import adapt_expected
+from rowledger.publish.reconcile import (
+    Measured,
+    budget_check,
+    fingerprint_check,
+    measure_relation,
+    read_ledger_fingerprint,
+)
+from rowledger.settings import WriterSettings
+from rowledger.spec.partition import Partition
+from rowledger.spec.table import Drift, TableSpec, WriteMode
+
+__all__ = ["PartitionVerification", "run_verify", "verify_partitions", "verify_published"]
+
+_SHARE_OF_LOCKS = 8  # one part of so many of the locks of the server is what a transaction of ours may take
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionVerification:
+    """Whether one published partition still is what was published; `why_not` says why it could not be compared at all.
+
+    `budget` holds its dead letters against what the spec allows now, which is no part of the verdict.
+    """
+
+    partition_key: str
+    checks: tuple[Check, ...]
+    why_not: str = ""
+    budget: Check | None = None
+    is_published: bool = True
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.checks) and not self.problems
+
+    @property
+    def problems(self) -> list[str]:
+        """What differs, or why nothing was compared."""
+        failed = [f"{check.name}: {check.summary}" for check in self.checks if not check.passed]
+        return [self.why_not, *failed] if self.why_not else failed
+
+
+def run_verify(
+    spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None
+) -> list[PartitionVerification]:
+    """Verify the published partitions of a table, or those that are named: one that is not published does not pass.
+
+    Raises UnknownPartition for a key that the table cannot have, NothingPublished where no partition of the table is published.
+    """
+    return asyncio.run(verify_partitions(spec, url=url, partition_keys=partition_keys))
+
+
+async def verify_partitions(
+    spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None
+) -> list[PartitionVerification]:
+    """`run_verify` for callers that have an event loop of their own."""
+    keys = list(dict.fromkeys(partition_keys)) if partition_keys is not None else None
+    async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
+        published = await connection.fetch(query("published_loads"), str(spec.target), None)
+        _require_known(spec, keys, {str(load["partition_key"]) for load in published})
+        if not published:
+            raise NothingPublished(
+                f"table {spec.name}: the ledger has no published partition of {spec.target}, so nothing was verified"
+            )
+        # One snapshot: a partition that is published meanwhile is seen in the ledger and in the table, or in neither.
+        target = await read_target(connection, spec, Contract.of(spec.row).columns)
+        if target is None:
+            raise TargetMismatch(f"table {spec.target} is missing, though the ledger has published loads of it")
+        wanted = [load for load in published if keys is None or str(load["partition_key"]) in keys]
+        waves = await _waves(connection, spec, target, wanted)
+        verified = await verify_published(connection, spec, target, waves[0]) if len(waves) == 1 else []
+    if len(waves) > 1:
+        for wave in waves:
+            async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
+                verified += await verify_published(connection, spec, target, wave)
+    found = {verification.partition_key for verification in verified}
+    return verified + [
+        PartitionVerification(key, (), "the ledger has no published load of this partition", is_published=False)
+        for key in keys or ()
+        if key not in found
+    ]
+
+
+def _require_known(spec: TableSpec, keys: Sequence[str] | None, published: Collection[str]) -> None:
+    """Raise UnknownPartition for a key that is neither published nor one of the table's."""
+    for key in keys or ():
+        if key not in published:
+            spec.partitions.partition(key)
+
+
+async def _waves(
+    connection: asyncpg.Connection, spec: TableSpec, target: Target, loads: Sequence[asyncpg.Record]
+) -> list[list[str]]:
+    """The partition keys of these loads, as many at a time as one transaction can read.
+
+    It keeps a lock on each partition and index that it has read, and the server has room for so many. Where the loads are
+    compared with the whole table, that is read at once in any case.
+    """
+    keys = list(dict.fromkeys(str(load["partition_key"]) for load in loads))
+    is_whole = any(
+        load["base_load_id"] is not None
+        and scope_of(
+            spec, target, spec.partitions.partition(load["partition_key"]), WriteMode(load["write_mode"])
+        ).partition_key
+        is None
+        for load in loads
+    )
+    if target.strategy is None or is_whole:
+        return [keys]
+    room = await connection.fetchrow(query("lock_room"), target.oid)
+    size = max(1, room["locks"] // _SHARE_OF_LOCKS // room["locks_of_partition"])
+    return [keys[first : first + size] for first in range(0, len(keys), size)]
+
+
+async def verify_published(
+    connection: asyncpg.Connection, spec: TableSpec, target: Target, partition_keys: Sequence[str] | None
+) -> list[PartitionVerification]:
+    """Compare each published partition, or some of them, with what its loads have written. Takes no lock."""
+    loads = await connection.fetch(query("published_loads"), str(spec.target), partition_keys)
+    if spec.drift is Drift.EVOLVE:
+        names = await connection.fetch(query("published_columns"), str(spec.target))
+        target = await with_columns(connection, target, [row["name"] for row in names])
+    comparing = _Comparing(connection, spec, target)
+    changed = {entry.load_id for entry in await read_changed_entries(connection, spec, published=True)}
+    verifications = []
+    for key, own in itertools.groupby(loads, key=lambda load: str(load["partition_key"])):
+        try:
+            verifications.append(await _verify(connection, comparing, key, list(own), changed))
+        except UnknownPartition as unknown:  # the spec has changed since it was published
+            why_not = f"published, but the table spec has no such partition now: {unknown.known}"
+            verifications.append(PartitionVerification(key, (), why_not))
+    return verifications
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """What should be in the table, and what is: of one partition, or of the whole table where its rows cannot be told."""
+
+    expected_rows: int
+    expected: Fingerprint | None
+    found: Measured
+    is_whole: bool = False
+    note: str = ""
+
+
+class _Comparing:
+    """Measures the table; what stands for many partitions at once is measured once."""
+
+    def __init__(self, connection: asyncpg.Connection, spec: TableSpec, target: Target) -> None:
+        self._connection = connection
+        self.spec = spec
+        self._target = target
+        self._whole: dict[int, _Comparison] = {}
+
+    async def of(self, partition_key: str, loads: Sequence[asyncpg.Record]) -> _Comparison | None:
+        """None where loads of several write modes have changed the same rows, so that nothing adds up to what is there."""
+        partition = self.spec.partitions.partition(partition_key)
+        bases = {
+            load["base_load_id"]: WriteMode(load["write_mode"]) for load in loads if load["base_load_id"] is not None
+        }
+        if not bases:
+            return await self._of_one(partition, loads[-1]["load_id"])
+        base = max(bases)
+        scope = scope_of(self.spec, self._target, partition, bases[base])
+        if base in self._whole:
+            return self._whole[base]
+        counted = await self._connection.fetch(query("published_in_scope"), str(self.spec.target), scope.partition_key)
+        if any((load["base_load_id"] or load["load_id"]) > base for load in counted if load["base_load_id"] != base):
+            return None
+        added_up = [load for load in counted if load["base_load_id"] == base]
+        expected_rows, expected = await read_expected(self._connection, added_up)
+        load_ids = [load["load_id"] for load in added_up]
+        is_whole = scope.partition_key is None
+        comparison = await self._compare(scope.predicate, load_ids, expected_rows, expected, is_whole=is_whole)
+        if comparison.is_whole:
+            self._whole[base] = comparison
+        return comparison
+
+    async def _of_one(self, partition: Partition, load_id: int) -> _Comparison:
+        totals = await read_chunk_totals(self._connection, load_id)
+        expected = await read_ledger_fingerprint(self._connection, load_id, totals, self._target.columns)
+        predicate = partition_predicate(self._target, partition) or "true"
+        return await self._compare(predicate, [load_id], totals.written_rows, expected, is_whole=False)
+
+    async def _compare(
+        self,
+        predicate: str,
+        load_ids: Sequence[int],
+        expected_rows: int,
+        expected: Fingerprint | None,
+        *,
+        is_whole: bool,
+    ) -> _Comparison:
+        columns = self._target.columns
+        found = await measure_relation(
+            self._connection, self._target.sql, columns, predicate=predicate, fingerprint=expected is not None
+        )
+        note = ""
+        if expected is not None and found.fingerprint is not None:
+            # A column that the contract has got since is null in older rows; one that it has lost is not looked at any more.
+            expected = Fingerprint({column.name: expected.get(column.name, (0, 0)) for column in columns})
+            expected, note = await adapt_expected(
+                self._connection, self._target.sql, columns, predicate, load_ids, expected, found.fingerprint
+            )
+        return _Comparison(expected_rows, expected, found, is_whole, note)
+
+
+async def _verify(
+    connection: asyncpg.Connection,
+    comparing: _Comparing,
+    partition_key: str,
+    loads: Sequence[asyncpg.Record],
+    changed: Collection[int],
+) -> PartitionVerification:
+    problems = [
+        f"the ledger's entry of load {load['load_id']} was changed by hand since Rowledger wrote it"
+        for load in loads
+        if load["load_id"] in changed
+    ]
+    enqueued_rows = written_rows = dead_letters = 0
+    budgets: list[Check] = []
+    for load in loads:
+        totals = await read_chunk_totals(connection, load["load_id"])
+        letters = await connection.fetchrow(query("dead_letter_totals"), load["load_id"])
+        problems += _ledger_problems(load["enqueued_rows"], totals, letters)
+        enqueued_rows += totals.enqueued_rows
+        written_rows += totals.written_rows
+        dead_letters += letters["dead_letters"]
+        budgets.append(budget_check(comparing.spec, totals.enqueued_rows, letters["dead_letters"]))
+    comparison = await comparing.of(partition_key, loads)
+    summary = f"{enqueued_rows} enqueued, {written_rows} written, {dead_letters} dead-lettered"
+    details: dict[str, int | str] = {"rows written": written_rows}
+    if comparison is None:
+        summary += "; the table is not compared, since its write mode has changed between its loads"
+    else:
+        where = "in the whole table" if comparison.is_whole else "in the table"
+        found_rows, expected_rows = comparison.found.rows, comparison.expected_rows
+        if found_rows != expected_rows:
+            written = (
+                "were written" if len(loads) == 1 and expected_rows == written_rows else "are what the loads add up to"
+            )
+            problems.append(f"{counted(found_rows, 'row')} {where}, {expected_rows} {written}")
+        summary += f"; {counted(found_rows, 'row')} {where}, as it should be"
+        details["rows in the table"] = found_rows
+    checks = [
+        Check(CheckName.ROW_BALANCE, passed=not problems, summary="; ".join(problems) or summary, details=details)
+    ]
+    if comparison is not None and comparison.expected is not None:
+        check = fingerprint_check(comparison.expected, comparison.found.fingerprint)
+        checks.append(replace(check, summary=f"{check.summary}; {comparison.note}") if comparison.note else check)
+    budget = next((budget for budget in budgets if not budget.passed), budgets[-1])
+    return PartitionVerification(partition_key, tuple(checks), budget=budget)
+
+
+def _ledger_problems(enqueued_rows: int, totals: ChunkTotals, letters: asyncpg.Record) -> list[str]:
+    """Where a load's own figures do not agree."""
+    problems = []
+    if letters["dead_letters"] != totals.dead_lettered_rows or letters["chunks_that_differ"]:
+        problems.append(
+            f"{counted(letters['dead_letters'], 'dead letter')} kept, but {totals.dead_lettered_rows} recorded"
+        )
+    accounted = totals.written_rows + totals.dead_lettered_rows + totals.filtered_rows - totals.added_rows
+    if not enqueued_rows == totals.enqueued_rows == accounted or totals.unbalanced:
+        problems.append(
+            f"{counted(enqueued_rows, 'row')} enqueued by the load, {totals.enqueued_rows} by its chunks, "
+            f"{totals.written_rows} written and {totals.dead_lettered_rows} dead-lettered by the ledger"
+        )
+    return problems

@@ -1,0 +1,258 @@
+"""Bring a reconciled load's rows into the target, as its write mode says.
+
+All of it runs in the transaction that reconciles and publishes.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import asyncpg
+
+from rowledger.contract.fingerprint import Fingerprint
+from rowledger.counted import counted
+from rowledger.ledger.entries import note_entries
+from rowledger.ledger.loads import ChunkTotals
+from rowledger.postgres.bounds import partition_predicate
+from rowledger.postgres.publication import (
+    ensure_partition,
+    insert_statement,
+    lock_target_against_writers,
+    publish_by_attach,
+    publish_by_insert,
+    publish_by_swap,
+    same_key,
+)
+from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
+from rowledger.postgres.replacement import read_attach_obstacle, read_swap_obstacle
+from rowledger.postgres.retry import retrying
+from rowledger.postgres.session import transaction
+from rowledger.publish.baseline import Base, Scope, ensure_base, scope_of
+from rowledger.publish.finished_load import FinishedLoad
+from rowledger.publish.reconcile import Measured, measure_relation
+from rowledger.publish.stored_rows import hear_deferred, require_kept, require_same, require_stored, store_rows
+from rowledger.settings import WriterSettings
+from rowledger.spec.table import WriteMode
+
+__all__ = ["Published", "publish_rows"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of the rows written: added to the table, or put in the place of others with their key.
+
+    `note` says why the staging table was not attached or swapped, where that was to be expected.
+    """
+
+    inserted_rows: int
+    updated_rows: int
+    note: str = ""
+
+
+async def publish_rows(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> Published:
+    """Make the rows visible when the transaction commits; raises DiscrepancyFound where the target has stored others."""
+    match load.spec.write_mode:
+        case WriteMode.REPLACE:
+            published = await _replace(connection, load, totals, settings)
+        case WriteMode.APPEND:
+            published = await _append(connection, load, totals, settings)
+        case WriteMode.UPSERT:
+            published = await _upsert(connection, load, totals, settings)
+    await hear_deferred(connection)
+    return published
+
+
+async def _replace(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> Published:
+    """Without moving a row where the target allows it, otherwise by deleting and inserting."""
+    replaced = await connection.fetch(
+        query("replace_published_load"), str(load.spec.target), load.partition.key, not load.partition.conditions
+    )
+    await note_entries(connection, [row["load_id"] for row in replaced])
+    await _record(connection, load)
+    obstacle = await _move(connection, load, settings, replaces=True)
+    if obstacle is None:
+        return Published(totals.written_rows, 0)
+    await _replace_by_insert(connection, load, totals, settings)
+    note = f"the rows were deleted and inserted instead of moved with their table, since {obstacle}" if obstacle else ""
+    return Published(totals.written_rows, 0, note)
+
+
+async def _append(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> Published:
+    """Add the rows to those that are there."""
+    scope = scope_of(load.spec, load.target, load.partition, WriteMode.APPEND)
+    if load.partition.key != scope.partition_key:
+        # Loads of other partitions count the same rows.
+        await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, load.target))
+    base = await ensure_base(
+        connection,
+        load.spec,
+        load.target,
+        scope,
+        load_id=load.handle.load_id,
+        fingerprint=settings.fingerprint,
+    )
+    await _record(connection, load, base=base)
+    if await _move(connection, load, settings, replaces=False) is None:
+        return Published(totals.written_rows, 0)
+    await ensure_partition(connection, load.target, load.partition)
+    before = await _measure_for_triggers(connection, load, scope, base, settings)
+    stored = await store_rows(
+        connection, load, insert_statement(load.target, load.handle), fingerprint=settings.fingerprint
+    )
+    await require_stored(connection, load, totals, stored, "inserted")
+    if before is not None:
+        await require_kept(connection, load, scope, before, stored, None)
+    return Published(stored.rows, 0)
+
+
+async def _upsert(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> Published:
+    """Update the rows whose key is there, and add the others; there are no other writers meanwhile, so both can be counted."""
+    spec, target, handle = load.spec, load.target, load.handle
+    scope = scope_of(spec, target, load.partition, WriteMode.UPSERT)
+    partition = None if scope.partition_key is None else load.partition
+    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target, partition))
+    base = await ensure_base(connection, spec, target, scope, load_id=handle.load_id, fingerprint=settings.fingerprint)
+    if await _move(connection, load, settings, replaces=False) is None:
+        await _record(connection, load, base=base)
+        return Published(totals.written_rows, 0)
+    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+    replaced = await measure_relation(
+        connection,
+        f"{target.sql} as target",
+        target.columns,
+        predicate=f"({scope.predicate}) and exists "
+        f"(select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})",
+        fingerprint=settings.fingerprint,
+    )
+    await _record(connection, load, base=base, replaced=replaced)
+    await ensure_partition(connection, target, load.partition)
+    before = await _measure_for_triggers(connection, load, scope, base, settings)
+    statement = insert_statement(target, handle, upsert_on=spec.key)
+    stored = await store_rows(connection, load, statement, fingerprint=settings.fingerprint)
+    await require_stored(connection, load, totals, stored, "inserted or updated")
+    if before is not None:
+        await require_kept(connection, load, scope, before, stored, replaced)
+    return Published(stored.rows - replaced.rows, replaced.rows)
+
+
+async def _record(
+    connection: asyncpg.Connection, load: FinishedLoad, *, base: Base | None = None, replaced: Measured | None = None
+) -> None:
+    """What verification goes by, later on."""
+    found = base.found if base else None
+    await connection.execute(
+        query("record_publication"),
+        load.handle.load_id,
+        load.spec.write_mode,
+        load.manifest.content_digest,
+        base.load_id if base else None,
+        found.rows if found else None,
+        _as_json(found.fingerprint) if found else None,
+        replaced.rows if replaced else 0,
+        _as_json(replaced.fingerprint) if replaced else None,
+    )
+
+
+async def _in_turns(connection: asyncpg.Connection, settings: WriterSettings, work: Callable[[], Awaitable[T]]) -> T:
+    """The work, which locks the target: the lock is waited for in short turns, so that readers do not pile up behind us."""
+    turns = retrying(settings, retry_if=lambda error: isinstance(error, asyncpg.LockNotAvailableError))
+    async for turn in turns:
+        with turn:
+            async with transaction(connection):
+                return await work()
+    raise AssertionError("the last turn returns or raises")
+
+
+async def _move(
+    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings, *, replaces: bool
+) -> str | None:
+    """Make the staging table the partition, or the table that is loaded whole; None when it is done, otherwise why not.
+
+    The empty text where it could not have been expected. Every obstacle is looked for before the target is locked.
+    """
+    target, handle, partition = load.target, load.handle, load.partition
+    is_partition = target.takes_partitions_of(partition)
+    if not is_partition and (partition.conditions or not replaces):
+        return ""
+    if not settings.publish_by_moving:
+        return "publish_by_moving is off"
+    if is_partition:
+        obstacle = await read_attach_obstacle(connection, target, handle, partition, replaces=replaces)
+    else:
+        obstacle = await read_swap_obstacle(connection, target, handle)
+    if obstacle is not None:
+        return obstacle
+    if readers := await load.old_snapshots.wait_for_end(connection, handle):
+        return (
+            f"{readers} session(s) of this database have a snapshot older than these rows, and would see a part of them "
+            f"(waited for {settings.publish_snapshot_wait_s:g} s, publish_snapshot_wait_s)"
+        )
+
+    async def move() -> str | None:
+        if is_partition:
+            return await publish_by_attach(connection, target, handle, partition, replaces=replaces)
+        return await publish_by_swap(connection, target, handle)
+
+    patience = settings.model_copy(update={"retry_budget_s": settings.publish_snapshot_wait_s})
+    try:
+        return await _in_turns(connection, patience, move)
+    except (
+        asyncpg.LockNotAvailableError
+    ):  # a reader who is idle in a transaction keeps it for hours, and inserting needs less
+        return (
+            f"another session of this database has kept it locked (waited for {settings.publish_snapshot_wait_s:g} s, "
+            "publish_snapshot_wait_s; see pg_locks, and sessions idle in transaction in pg_stat_activity)"
+        )
+
+
+async def _replace_by_insert(
+    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
+) -> None:
+    """Delete and insert, then count and compare what is there."""
+    target, written_rows = load.target, totals.written_rows
+    inserted_rows = await publish_by_insert(connection, target, load.handle, load.partition)
+    await hear_deferred(connection)
+    found = await measure_relation(
+        connection,
+        target.sql,
+        target.columns,
+        predicate=partition_predicate(target, load.partition) or "true",
+        fingerprint=settings.fingerprint,
+    )
+    problems = []
+    if not inserted_rows == found.rows == written_rows:
+        problems.append(
+            f"{counted(written_rows, 'row')} staged, {inserted_rows} inserted, {found.rows} found in {load.spec.target}"
+        )
+    await require_same(connection, load, totals, found.fingerprint, problems)
+
+
+async def _measure_for_triggers(
+    connection: asyncpg.Connection, load: FinishedLoad, scope: Scope, base: Base, settings: WriterSettings
+) -> Measured | None:
+    """The scope's rows before an INSERT whose triggers may change what it has stored; None where there are none.
+
+    RETURNING has a row as it was before AFTER triggers.
+    """
+    target = load.target
+    if not await connection.fetchval(query("has_triggers_or_rules"), target.oid):
+        return None
+    partition = None if scope.partition_key is None else load.partition
+    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target, partition))
+    return base.found or await measure_relation(
+        connection, target.sql, target.columns, predicate=scope.predicate, fingerprint=settings.fingerprint
+    )
+
+
+def _as_json(fingerprint: Fingerprint | None) -> str | None:
+    return fingerprint.to_json() if fingerprint is not None else None

@@ -1,0 +1,277 @@
+"""Arrow data as polars frames, value for value: types that polars lacks, or takes wrongly, are put into ones that it has."""
+
+import itertools
+import zoneinfo
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from rowledger.contract.border import frame_type, polars_series
+from rowledger.errors import SourceError, ValuesAltered
+from rowledger.sources.plain import dynamic_text, object_names, plain_value
+from rowledger.sources.unheld import as_stored, line_of, unheld_rows
+from rowledger.spec.source import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
+
+__all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of", "with_uuids_marked"]
+
+_Array = Any
+"""A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind, which the stubs know too narrowly, as they know this:"""
+_pa: Any = pa
+_POLARS_DIGITS_MAX = 38
+
+
+def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
+    """The table as a frame; raises SourceError that names `origin` and a column of a type that no frame can hold.
+
+    Every table that comes from outside passes here: of pyarrow, pandas, an ADBC driver, the Parquet reader of Arrow. Nulls are
+    counted and types compared before and after. A row with a value that polars would lose (a time of 24:00, text that is no
+    UTF-8) is one that cannot be read: it has the reason in `FAULT`, and what it is like in `LINE`, from which it becomes a
+    dead letter with stage `source`; those two columns are there only if there is such a row.
+
+    Dictionaries and runs are written out, extension types are what they are stored as. Decimals of more digits than polars
+    has, and intervals of months, become text; a map becomes JSON, an object where its keys are texts or integers.
+    """
+    faults: dict[int, str] = {}
+    columns = series_of(table, faults, origin=origin)
+    frame = pl.DataFrame({column.name: column for column in columns}, height=table.num_rows)  # a list would rename ""
+    return faults_marked(frame, faults, table) if faults else frame
+
+
+def series_of(table: pa.Table, faults: dict[int, str], *, origin: str) -> list[pl.Series]:
+    """The columns of `frame_of`; a row at fault is null there, and `faults` gets its number and the reason."""
+    _require_names(table.column_names, origin)
+    return [_series(column, field, faults, origin) for field, column in zip(table.schema, table.columns, strict=True)]
+
+
+def faults_marked(frame: pl.DataFrame, faults: Mapping[int, str], table: pa.Table) -> pl.DataFrame:
+    """The frame with its faults in `FAULT`, and in `LINE` what the rows at fault are like in the table that it was made of."""
+    reasons = [faults.get(row) for row in range(frame.height)]
+    lines = [None if reason is None else line_of(table, row) for row, reason in enumerate(reasons)]
+    return frame.with_columns(pl.Series(FAULT, reasons, dtype=pl.String), pl.Series(LINE, lines, dtype=pl.Binary))
+
+
+def _require_names(names: list[str], origin: str) -> None:
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceError(f"{origin}: has several columns of the names {double}; name them apart")
+    if reserved := [name for name in names if name.startswith(RESERVED_PREFIX)]:
+        raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; rename them")
+
+
+def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], origin: str) -> pl.Series:
+    """The column; null where its row is at fault, which is noted in `faults`."""
+    plain = plain_type(field.type)
+    if not isinstance(field.type, pa.MapType) and frame_type(plain) is None:
+        raise SourceError(
+            f"{origin}: column {field.name!r} is {field.type}, which no column of a frame holds; convert it"
+        )
+    try:
+        if unheld := unheld_rows(column):
+            for row, reason in unheld:
+                faults.setdefault(row, f"column {field.name!r} {reason}")
+            column = _without_rows(column, [row for row, _ in unheld])
+        series = polars_series(field.name, _as_plain(column, column.type))
+    except ValuesAltered as altered:
+        raise ValuesAltered(f"{origin}: {altered}") from None
+    except (
+        pa.ArrowException,
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        NotImplementedError,
+        ValueError,
+    ) as error:
+        raise SourceError(_unfit(origin, field, type(error).__name__)) from None
+    return series if isinstance(field.type, pa.MapType) else with_uuids_marked(series, field.type)
+
+
+def with_uuids_marked(series: pl.Series, kind: pa.DataType) -> pl.Series:
+    """The series of an Arrow column of that type, its values of 16 fixed bytes as UUID or BYTES_16 has them, at any depth."""
+    marked = _marked(pl.col("v"), kind)
+    return series if marked is None else series.to_frame("v").select(marked.alias(series.name)).to_series()
+
+
+def _marked(expr: pl.Expr, kind: Any) -> pl.Expr | None:  # noqa: ANN401, PLR0911, one line a type
+    """None where there is nothing to mark."""
+    match kind:
+        case pa.UuidType():
+            return _as_field(expr, UUID)
+        case pa.BaseExtensionType():
+            return _marked(expr, kind.storage_type)
+        case pa.DictionaryType() | pa.RunEndEncodedType():
+            return _marked(expr, kind.value_type)
+        case pa.MapType():
+            inner = _marked(pl.element(), pa.struct([("key", kind.key_type), ("value", kind.item_type)]))
+            return None if inner is None else expr.list.eval(inner)
+        case pa.FixedSizeListType():
+            inner = _marked(pl.element(), kind.value_type)
+            return None if inner is None else expr.arr.to_list().list.eval(inner)
+        case pa.ListType() | pa.LargeListType() | pa.ListViewType() | pa.LargeListViewType():
+            inner = _marked(pl.element(), kind.value_type)
+            return None if inner is None else expr.list.eval(inner)
+        case pa.StructType():
+            parts = {field.name: _marked(expr.struct.field(field.name), field.type) for field in kind}
+            if all(part is None for part in parts.values()):
+                return None
+            fields = [(expr.struct.field(name) if p is None else p).alias(name) for name, p in parts.items()]
+            return pl.when(expr.is_not_null()).then(pl.struct(fields))
+    return _as_field(expr, BYTES_16) if kind == pa.binary(16) else None
+
+
+def _as_field(expr: pl.Expr, mark: pl.Struct) -> pl.Expr:
+    return pl.when(expr.is_not_null()).then(pl.struct(expr.alias(mark.fields[0].name)))
+
+
+def _without_rows(column: _Array, rows: list[int]) -> _Array:
+    """The column with nulls in place of these rows; no frame gets to see their values."""
+    match column.type:
+        case pa.RunEndEncodedType():
+            import pyarrow.compute as pc  # noqa: PLC0415, as below
+
+            column = _by_chunk(pc.run_end_decode, column, column.type.value_type)  # type: ignore[attr-defined]
+        case pa.DictionaryType() if column.type.value_type == pa.string_view():
+            column = _by_chunk(_written_out, column, pa.large_string())
+    kept = np.ones(len(column), dtype=np.bool_)
+    kept[rows] = False
+    try:
+        return column.take(pa.array(np.arange(len(column)), mask=~kept))
+    except pa.ArrowNotImplementedError:  # pyarrow 26 takes no views
+        null = pa.nulls(1, column.type)
+        ends = [-1, *rows, len(column)]
+        parts = [[*column.slice(a + 1, b - a - 1).chunks, null] for a, b in itertools.pairwise(ends)]
+        return _pa.chunked_array([chunk for part in parts for chunk in part][:-1], type=column.type)
+
+
+def _written_out(texts: _Array) -> _Array:
+    """A dictionary of views, which pyarrow does not write out, as its texts, without what is no UTF-8 in them."""
+    values = [text and text.decode(errors="ignore") for text in as_stored(texts.dictionary).to_pylist()]
+    return pa.array(values, pa.large_string()).take(texts.indices)
+
+
+def frame_schema_of(schema: pa.Schema, *, origin: str) -> pl.Schema:
+    """Names and types of the columns that `frame_of` gives for a table of this schema; raises SourceError."""
+    return frame_of(pa.Table.from_batches([], schema), origin=origin).schema  # `empty_table` knows no nested extensions
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one line a type
+    """The type that values of this one are put into before polars takes them; mostly the same."""
+    match kind:
+        case pa.Bool8Type():
+            return pa.bool_()
+        case pa.BaseExtensionType():
+            return plain_type(kind.storage_type)
+        case pa.DictionaryType() if kind.value_type == pa.string_view():
+            return kind  # as polars writes a Categorical, which it reads again, and pyarrow cannot write out
+        case pa.DictionaryType() | pa.RunEndEncodedType():
+            return plain_type(kind.value_type)
+        case pa.MapType():  # inside of another type; there may be several of one key
+            entry = [pa.field("key", plain_type(kind.key_type)), pa.field("value", plain_type(kind.item_type))]
+            return pa.list_(pa.struct(entry))
+        case pa.FixedSizeListType():
+            return pa.list_(plain_type(kind.value_type), kind.list_size)
+        case pa.ListType() | pa.ListViewType():
+            return pa.list_(plain_type(kind.value_type))
+        case pa.LargeListType() | pa.LargeListViewType():
+            return pa.large_list(plain_type(kind.value_type))
+        case pa.StructType():
+            return pa.struct([pa.field(field.name, plain_type(field.type)) for field in kind])
+        case pa.TimestampType():
+            # polars knows no seconds and wraps around where it makes milliseconds of them; a cast by pyarrow is checked.
+            return pa.timestamp(
+                "ms" if kind.unit == "s" else kind.unit, None if kind.tz is None else _known_zone(kind.tz)
+            )
+        case pa.DurationType():
+            return pa.duration("ms" if kind.unit == "s" else kind.unit)
+    if pa.types.is_decimal(kind):
+        return _plain_decimal(kind.precision, kind.scale, kind)
+    return pa.string() if kind == pa.month_day_nano_interval() else kind
+
+
+def _plain_decimal(precision: int, scale: int, kind: pa.DataType) -> pa.DataType:
+    digits = max(precision, scale) - min(scale, 0)
+    if digits > _POLARS_DIGITS_MAX:
+        return pa.string()
+    if scale < 0 or digits > precision or pa.types.is_decimal256(kind):
+        return pa.decimal128(digits, max(scale, 0))
+    return kind
+
+
+@cache
+def _known_zone(name: str) -> str:
+    """Zones that nobody knows still name instants, which count from 1970 in UTC."""
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return "UTC"
+    return name
+
+
+def _as_plain(column: _Array, kind: pa.DataType) -> _Array:
+    plain = plain_type(kind)
+    if plain == kind:
+        return column
+    match kind:
+        case pa.MapType():
+            return _json_column([None if pairs is None else _json_of_map(pairs) for pairs in column.to_pylist()])
+        case pa.RunEndEncodedType():
+            import pyarrow.compute as pc  # noqa: PLC0415, rarely needed, and a worker's start is measured
+
+            decode = pc.run_end_decode  # type: ignore[attr-defined]  # the stubs do not know it
+            return _as_plain(_by_chunk(decode, column, kind.value_type), kind.value_type)
+        case pa.ListViewType() | pa.LargeListViewType():
+            lists = pa.large_list(kind.value_type)
+            return _as_plain(_by_chunk(_without_views, column, lists), lists).cast(plain)
+    if kind == pa.month_day_nano_interval():
+        texts = [None if value is None else _iso_interval(*value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])
+    if _holds_list_view(kind):
+        raise NotImplementedError  # a cast would lose values, see below
+    return column.cast(plain)
+
+
+def _holds_list_view(kind: pa.DataType) -> bool:
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    return any(isinstance(t, pa.ListViewType | pa.LargeListViewType) or _holds_list_view(t) for t in inner)
+
+
+def _by_chunk(convert: Callable[[_Array], _Array], column: _Array, kind: pa.DataType) -> _Array:
+    return _pa.chunked_array([convert(chunk) for chunk in column.chunks], type=kind)
+
+
+def _without_views(lists: _Array) -> _Array:
+    """The lists one behind the other. Not by a cast, with which pyarrow 26 makes an empty list of the last one."""
+    import pyarrow.compute as pc  # noqa: PLC0415, as above
+
+    lengths = pc.list_value_length(lists).fill_null(0).cast(pa.int64())
+    ends = pc.cumulative_sum(lengths)
+    offsets = _pa.concat_arrays([pa.array([0], pa.int64()), ends])
+    return _pa.LargeListArray.from_arrays(offsets, lists.flatten(), mask=lists.is_null())
+
+
+def _json_of_map(pairs: list[tuple[Any, Any]]) -> str:
+    """An object where each key is a text or an integer of its own, otherwise a list of pairs: an object would lose some."""
+    keys, values = [plain_value(key) for key, _ in pairs], [plain_value(value) for _, value in pairs]
+    names = object_names(keys)
+    members = zip(keys if names is None else names, values, strict=True)
+    return dynamic_text([list(pair) for pair in members] if names is None else dict(members))
+
+
+def _json_column(texts: list[str | None]) -> _Array:
+    """A column of DYNAMIC."""
+    [field] = DYNAMIC.fields
+    mask = pa.array([text is None for text in texts], pa.bool_())
+    return _pa.chunked_array([_pa.StructArray.from_arrays([pa.array(texts, pa.string())], [field.name], mask=mask)])
+
+
+def _iso_interval(months: int, days: int, nanoseconds: int) -> str:
+    """ISO 8601, each part with a sign of its own, as PostgreSQL reads and writes it."""
+    seconds, fraction = divmod(abs(nanoseconds), 10**9)
+    sign = "-" if nanoseconds < 0 else ""
+    date = (f"{months}M" if months else "") + (f"{days}D" if days else "")
+    return f"P{date}T{sign}{seconds}" + (f".{fraction:09}".rstrip("0") if fraction else "") + "S"
+
+
+def _unfit(origin: str, field: "pa.Field[Any]", why: str) -> str:
+    return f"{origin}: column {field.name!r} is {field.type}, which cannot be read here ({why}); convert it"

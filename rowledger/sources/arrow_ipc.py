@@ -1,0 +1,183 @@
+"""Arrow IPC as a source: files and streams, read again batch by batch."""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+import polars as pl
+import pyarrow as pa
+from pydantic import Field
+
+from rowledger.errors import SourceError
+from rowledger.sources.arrow import frame_of, frame_schema_of
+from rowledger.sources.arrow_messages import Kind, Message, NotArrowError, read_messages
+from rowledger.sources.chunking import FilePart, cut_into_chunks, require_plausible_rows
+from rowledger.sources.files import FileSource
+from rowledger.sources.planned import file_digest, file_status, require_as_planned
+from rowledger.sources.system_refusal import system_refusal
+from rowledger.sources.unheld import as_stored
+from rowledger.spec.division import Partition
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.source import Scope
+
+__all__ = ["ArrowFiles"]
+
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+class ArrowFiles(FileSource):
+    """The Arrow IPC files of a partition (Feather 2, `.arrow`, `.arrows`), in the order of their names.
+
+    Each is in the file or in the stream format, its buffers compressed or not.
+    """
+
+    kind: Literal["arrow"] = "arrow"
+    columns_max: int = Field(
+        default=2_000, ge=1, le=100_000, description="Columns a file may have, those inside nested ones counted."
+    )
+    batch_bytes_max: int = Field(
+        default=2 * 2**30,
+        ge=2**20,
+        description="Uncompressed bytes a record batch or a dictionary may declare. A worker holds one batch as a whole.",
+    )
+
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+        """Cut the partition's files along their record batches; one that is larger than a chunk is cut into slices."""
+        for found in self.files(partition, scope):
+            file = found.path
+            status = file_status(file)
+            batches = self._batches(file, found.origin)
+            require_plausible_rows(found.origin, status.size, batches)
+            digest = file_digest(file)
+            if (after := file_status(file)) != status:
+                raise SourceError(
+                    f"{found.origin}: changed while it was planned ({status} to {after}); rerun when it is complete"
+                )
+            for offset, rows in cut_into_chunks(batches, scope.chunk_rows_max):
+                yield ChunkDescriptor(
+                    path=str(file),
+                    file_bytes=status.size,
+                    file_mtime_ns=status.mtime_ns,
+                    file_ctime_ns=status.ctime_ns,
+                    file_inode=status.inode,
+                    file_digest=digest,
+                    row_offset=offset,
+                    rows=rows,
+                    origin=found.origin,
+                    origin_row=offset,
+                )
+
+    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        file = Path(descriptor.path)
+        require_as_planned(file, descriptor)
+        table = _read_table(file, descriptor.row_offset, descriptor.rows)
+        require_as_planned(file, descriptor)  # again: it may have been replaced in between
+        if table.num_rows != descriptor.rows:
+            raise SourceError(
+                f"{file}: {table.num_rows} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
+                "write the file anew and rerun"
+            )
+        return frame_of(table, origin=str(file))
+
+    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+        file = Path(descriptor.path)
+        return frame_schema_of(_read_table(file, 0, 0).schema, origin=str(file))
+
+    def _batches(self, file: Path, origin: str) -> list[FilePart]:
+        """Rows and bytes of each record batch; raises SourceError for a file that no worker should meet."""
+        schema, messages = _read_table(file, 0, 0).schema, _messages(file)
+        if (columns := sum(map(_columns_in, schema))) > self.columns_max:
+            raise SourceError(f"{origin}: has {columns} columns, the limit is {self.columns_max} (columns_max)")
+        for message in messages:
+            if message.data_bytes > self.batch_bytes_max:
+                raise SourceError(
+                    f"{origin}: a {message.kind.name.lower()} declares {message.data_bytes:,} bytes uncompressed, the limit is "
+                    f"{self.batch_bytes_max:,} (batch_bytes_max); write it in smaller batches"
+                )
+        return [FilePart(message.rows, message.data_bytes) for message in messages if message.kind is Kind.BATCH]
+
+
+def _columns_in(field: "pa.Field[pa.DataType]") -> int:
+    inner = [field.type.field(number) for number in range(field.type.num_fields)]
+    return 1 + sum(map(_columns_in, inner))
+
+
+def _messages(file: Path) -> list[Message]:
+    try:
+        with file.open("rb") as stream:
+            return read_messages(stream)
+    except (OSError, NotArrowError) as error:
+        raise SourceError(f"{file}: {_unreadable(error)}") from None
+
+
+def _read_table(file: Path, offset: int, rows: int) -> pa.Table:
+    """Rows `offset` to `offset + rows - 1`, or fewer where there are no more.
+
+    The batches in question are put together to a small stream of their own: pyarrow reads a stream from its beginning only,
+    and decodes every batch that it passes.
+    """
+    needed, first = _needed(_messages(file), offset, rows)
+    try:
+        with file.open("rb") as stream:
+            content = _schema_message(stream) + b"".join(_bytes_of(stream, message) for message in needed)
+        table = pa.ipc.open_stream(pa.py_buffer(content + _END_OF_STREAM)).read_all()
+        _require_sound(table)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise SourceError(f"{file}: {_unreadable(error)}") from None
+    return table.slice(offset - first, rows)
+
+
+def _require_sound(table: pa.Table) -> None:
+    """Raise ArrowInvalid for damaged offsets or indices, which would end the process that follows them.
+
+    A value that is at fault by itself (text that is no UTF-8, a time of 24:00) is left to `frame_of`: it costs its row.
+    """
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid:
+        for column in table.columns:
+            for chunk in column.chunks:
+                as_stored(chunk).validate(full=True)
+
+
+def _needed(messages: Sequence[Message], offset: int, rows: int) -> tuple[list[Message], int]:
+    """The batches that hold some of the rows, with the dictionaries before them, and the first one's first row."""
+    start, first = 0, offset
+    dictionaries: list[Message] = []
+    needed: list[Message] = []
+    for message in messages:
+        match message.kind:
+            case Kind.DICTIONARY:
+                dictionaries.append(message)
+            case Kind.BATCH:
+                if start < offset + rows and start + message.rows > offset:
+                    first = first if needed else start
+                    needed += [*dictionaries, message]
+                    dictionaries = []
+                start += message.rows
+            case Kind.SCHEMA:
+                pass
+    return needed, min(first, offset)
+
+
+def _schema_message(stream: BinaryIO) -> bytes:
+    """The schema as a message of a stream, from either format."""
+    stream.seek(0)
+    is_file = stream.read(6) == b"ARROW1"
+    stream.seek(0)
+    reader = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(cast("io.IOBase", stream))
+    return reader.schema.serialize().to_pybytes()
+
+
+def _bytes_of(stream: BinaryIO, message: Message) -> bytes:
+    stream.seek(message.offset)
+    return stream.read(message.size)
+
+
+def _unreadable(error: BaseException) -> str:
+    """A library's text may quote what it read, so only the kind of error is passed on."""
+    if refusal := system_refusal(error):
+        return refusal
+    why = str(error) if isinstance(error, NotArrowError) else type(error).__name__
+    return f"not a readable Arrow file or stream ({why}); write it again"

@@ -1,0 +1,288 @@
+"""The databases that a query may be asked of: how each connects, binds parameters, and gives its values exactly."""
+
+import contextlib
+import re
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from pydantic import SecretStr
+
+from rowledger.errors import SourceError
+from rowledger.sources.postgres_values import (
+    ARRAY_BASES,
+    UNKNOWN_ARRAY,
+    client_encoding,
+    exact_frame,
+    exact_query,
+    is_json,
+    quoted,
+    session_settings,
+)
+from rowledger.sources.values import FrameBuilder
+
+__all__ = ["Database", "PostgresDatabase", "QueryRefused", "SqliteDatabase"]
+
+_FETCH_ROWS = 8_192
+_BOUNDS = {"lower", "upper"}
+
+
+class QueryRefused(Exception):
+    """What a database said, without any value and any secret."""
+
+
+class Database(ABC):
+    """One connection and one query, used by one thread; only `cancel` is called from another one."""
+
+    def __init__(
+        self,
+        url: SecretStr,
+        *,
+        timezone: str,
+        connect_timeout_s: float,
+        row_security: bool = False,
+        documents: frozenset[str] | None = frozenset(),
+    ) -> None:
+        """`documents` are those of the scope."""
+        self._url = url
+        self._timezone = timezone
+        self._connect_timeout_s = connect_timeout_s
+        self._row_security = row_security
+        self._documents = documents
+
+    @abstractmethod
+    def connect(self) -> None: ...
+
+    @abstractmethod
+    def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
+        """Begin the query and return its columns' names; a parameter stands in it as `{name}`."""
+
+    @abstractmethod
+    def fetch(self) -> pl.DataFrame | None:
+        """The next rows; None behind the last."""
+
+    @abstractmethod
+    def cancel(self) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+# ---- PostgreSQL ---------------------------------------------------------------------------------------------------------
+
+_LINK = {
+    "application_name": "rowledger source",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+_BATCH_BYTES_OPTION = "adbc.postgresql.batch_size_hint_bytes"
+_BATCH_BYTES = 4 * 2**20
+_TYPE = b"POSTGRESQL:type"
+_SPEAKABLE = re.compile(  # parts of messages that quote neither a row nor a secret
+    r"Connection refused|authentication failed|timeout expired|could not translate host name|no pg_hba\.conf entry|"
+    r"(?:database|role) \"[^\"]*\" does not exist|too many clients|division by zero|"
+    r"cannot execute [A-Z ]+ in a read-only transaction|(?:canceling|terminating) [a-z]+ due to [a-z -]+|"
+    r"has no equivalent in encoding \"\w+\"|invalid byte sequence for encoding \"\w+\"|unsupported XML feature"
+)
+_TIMEOUT = re.compile(r"due to (statement|lock|transaction|idle-in-transaction|idle-session) timeout")
+_ROW_SECURITY = "row-level security"
+_SYNTAX_CLASS = "42"  # syntax, names and rights: said before a row was read, so it quotes none
+
+
+class PostgresDatabase(Database):
+    """PostgreSQL, read by one COPY in binary form.
+
+    A COPY takes no parameters. So they are bound into settings of the transaction, which the query reads back.
+    """
+
+    _connection: Any = None
+    _cursor: Any = None
+    _batches: Any = None
+    _columns: dict[str, str]
+
+    def __init__(self, url: SecretStr, **options: Any) -> None:  # noqa: ANN401, those of the base class
+        super().__init__(url, **options)
+        try:
+            # Here, for on a busy machine it takes longer than a connection may take.
+            import adbc_driver_postgresql.dbapi as driver  # noqa: PLC0415, an optional dependency
+        except ImportError:
+            raise SourceError(
+                "a query of PostgreSQL needs the package adbc-driver-postgresql; install rowledger[sql]"
+            ) from None
+        self._driver: Any = driver
+
+    def connect(self) -> None:
+        with _without_values():
+            self._open(self._driver.connect(self._address()))
+            self._cursor.execute("select current_setting('quote_all_identifiers')")
+            if self._cursor.fetchone()[0] != "off":
+                # The driver looks for the types by unquoted names, once, as it connects.
+                self.close()
+                self._open(self._driver.connect(self._address("-c quote_all_identifiers=off")))
+
+    def _open(self, connection: Any) -> None:  # noqa: ANN401, of an optional dependency
+        self._connection = connection
+        self._cursor = connection.cursor(adbc_stmt_kwargs={_BATCH_BYTES_OPTION: str(_BATCH_BYTES)})
+
+    def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
+        settings = session_settings(self._timezone, row_security=self._row_security)
+        for number, (name, value) in enumerate(parameters.items()):
+            kind = "timestamptz" if name in _BOUNDS else "text"
+            settings[f"rowledger.parameter_{number}"] = value
+            query = query.replace(f"{{{name}}}", f"current_setting('rowledger.parameter_{number}')::{kind}")
+        with _without_values():
+            self._connection.rollback()  # the transaction begins with the query
+            self._cursor.execute("set transaction isolation level repeatable read, read only")
+            self._cursor.execute("select current_setting('server_encoding')")
+            settings["client_encoding"] = client_encoding(self._cursor.fetchone()[0])
+            for name, value in settings.items():
+                self._cursor.execute("select set_config($1, $2, true)", [name, value])
+                self._cursor.fetchall()
+            schema = self._cursor.adbc_execute_schema(query)
+            names: list[str] = schema.names
+            kinds = [(field.metadata or {}).get(_TYPE, b"").decode() for field in schema]
+            self._columns = dict(zip(names, kinds, strict=True))
+            if len(self._columns) == len(names):
+                self._resolve_arrays(query)
+                self._cursor.execute(exact_query(query, self._columns, self._documents))
+                self._batches = self._cursor.fetch_record_batch()
+        return names
+
+    def fetch(self) -> pl.DataFrame | None:
+        with _without_values():
+            try:
+                batch = self._batches.read_next_batch()
+            except StopIteration:
+                return None
+            return exact_frame(batch, self._columns, self._documents)
+
+    def _resolve_arrays(self, query: str) -> None:
+        """Ask what arrays of domains, composites and other types of the database's own are made of."""
+        for name, kind in self._columns.items():
+            if is_json(kind) and kind.removeprefix("_") not in ARRAY_BASES:
+                value = f"select {quoted(name)} from (\n{query}\n) as source_query limit 0"  # noqa: S608, the user's own
+                self._cursor.execute(UNKNOWN_ARRAY.format(value=value))
+                [(element,)] = self._cursor.fetchall()
+                self._columns[name] = f"_{element}"
+
+    def cancel(self) -> None:
+        if self._cursor is not None:
+            self._cursor.adbc_cancel()
+
+    def close(self) -> None:
+        for opened in (self._batches, self._cursor, self._connection):
+            with contextlib.suppress(Exception):  # the next one has to be closed all the same
+                if opened is not None:
+                    opened.close()
+
+    def _address(self, options: str = "") -> str:
+        """The URL with what we want of every connection; `options` go behind those that it has."""
+        parts = urlsplit(self._url.get_secret_value())
+        wanted = {"connect_timeout": str(max(int(self._connect_timeout_s), 2)), **_LINK}
+        given = dict(parse_qsl(parts.query))
+        if options:
+            given["options"] = f"{given.get('options', '')} {options}".lstrip()
+        return urlunsplit(parts._replace(scheme="postgresql", query=urlencode({**wanted, **given}, quote_via=quote)))
+
+
+@contextlib.contextmanager
+def _without_values() -> Iterator[None]:
+    """An error of the driver as QueryRefused, with what it said where that can quote neither row nor secret."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - ADBC and pyarrow raise each their own
+        told = _told(error)
+    else:
+        return
+    raise QueryRefused(told)
+
+
+def _told(error: Exception) -> str:
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    text = str(error)
+    if sqlstate.startswith(_SYNTAX_CLASS) and (message := re.search(r"ERROR:\s*(.+)", text)):
+        hint = "; row_security=True reads the rows that the policies show" if _ROW_SECURITY in message[1] else ""
+        return f"{message[1]} (SQLSTATE {sqlstate}){hint}"
+    if _TIMEOUT.search(text):
+        return f"{_SPEAKABLE.search(text)[0]}, a setting of the server, the database or the role"  # type: ignore[index]
+    if cause := _SPEAKABLE.search(text):
+        return cause[0]
+    return f"{type(error).__name__}, SQLSTATE {sqlstate}" if sqlstate else type(error).__name__
+
+
+# ---- SQLite -------------------------------------------------------------------------------------------------------------
+
+
+class SqliteDatabase(Database):
+    """SQLite, by Python's own module: ADBC's driver makes one type of a column whose values are of several, with loss."""
+
+    _connection: sqlite3.Connection | None = None
+    _cursor: sqlite3.Cursor
+
+    def connect(self) -> None:
+        # As elsewhere: three slashes before a relative path, four before an absolute one.
+        path = unquote(self._url.get_secret_value().partition("://")[2]).removeprefix("/")
+        try:
+            self._connection = sqlite3.connect(
+                f"file:{quote(path)}?mode=ro", uri=True, timeout=self._connect_timeout_s, check_same_thread=False
+            )
+            self._connection.text_factory = _text_or_bytes
+        except sqlite3.Error as error:
+            raise QueryRefused(_told_by_sqlite(error)) from None
+
+    def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
+        assert self._connection is not None  # noqa: S101 - it was connected first
+        values = {}
+        for number, (name, value) in enumerate(parameters.items()):
+            values[f"parameter_{number}"] = self._local(value) if name in _BOUNDS else value
+            query = query.replace(f"{{{name}}}", f":parameter_{number}")
+        try:
+            self._cursor = self._connection.execute(query, values)
+        except sqlite3.Error as error:
+            raise QueryRefused(_told_by_sqlite(error)) from None
+        self._names = [column[0] for column in self._cursor.description or ()]
+        self._builder = FrameBuilder(self._names, columns_max=len(self._names))
+        return self._names
+
+    def fetch(self) -> pl.DataFrame | None:
+        try:
+            rows = self._cursor.fetchmany(_FETCH_ROWS)
+        except sqlite3.Error as error:
+            raise QueryRefused(_told_by_sqlite(error)) from None
+        if not rows:
+            return None
+        return self._builder.frame([self._builder.take(dict(zip(self._names, row, strict=True))) for row in rows])
+
+    def cancel(self) -> None:
+        if self._connection is not None:
+            self._connection.interrupt()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _local(self, instant: str) -> str:
+        return datetime.fromisoformat(instant).astimezone(ZoneInfo(self._timezone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _text_or_bytes(content: bytes) -> str | bytes:
+    """Text as text; what is called text and is no UTF-8 as the bytes that it is."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
+
+
+def _told_by_sqlite(error: sqlite3.Error) -> str:
+    """Names of tables and columns that do not exist are told; other messages may quote."""
+    text = str(error)
+    return text if text.startswith(("no such ", "unable to open ", "near ")) else type(error).__name__

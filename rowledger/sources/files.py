@@ -1,0 +1,127 @@
+"""Which files a partition is made of: a template's path, filled in and looked up, on this machine or behind an address.
+
+Nothing outside of the template's root is ever read: the root is the folder before its first placeholder or wildcard.
+"""
+
+import glob
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from string import Formatter
+
+from pydantic import ConfigDict, Field, field_validator
+
+from rowledger.errors import SourceError, SpecError
+from rowledger.sources.source_file import WEB, WILDCARD, SourceFile
+from rowledger.spec.division import Partition
+from rowledger.spec.source import Scope, Source
+
+__all__ = ["FileSource"]
+
+_STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
+_ADDRESS = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
+_VARIABLE = re.compile(r"[*?\[]|\{(?!landing\})")
+_LANDING = "{landing}"
+
+
+class FileSource(Source):
+    """A source that is made of files."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address may have a token in it, where it should not
+
+    path: str = Field(
+        min_length=1,
+        description=(
+            "Template of the files' path or address, e.g. {landing}/flights/{partition_key}.parquet or "
+            "s3://bucket/{partition_key}/*.parquet: with {landing} (the landing folder), {partition_key}, the names of a key's "
+            "dimensions where it has two, and the wildcards *, ?, […] and **."
+        ),
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _sound_template(cls, value: str) -> str:
+        shown = value.partition("?")[0] if _ADDRESS.match(value) else value
+        try:
+            names = _placeholders(value)
+        except ValueError as error:
+            raise SpecError(f"path {shown!r}: {error}") from None
+        if not all(name.isidentifier() for name in names):
+            raise SpecError(f"path {shown!r}: a placeholder is a name, as {{landing}} or {{partition_key}}")
+        if ".." in re.split(r"[/\\]", value):
+            raise SpecError(f"path {shown!r} goes up by '..'; write the path of the folder itself")
+        if _LANDING in value[1:]:
+            raise SpecError(f"path {shown!r}: {{landing}} is a whole folder, so it can only be the beginning of a path")
+        if scheme := _ADDRESS.match(value):
+            _require_sound_address(value, scheme["scheme"].lower())
+        return value
+
+    @property
+    def placeholders(self) -> frozenset[str]:
+        return _placeholders(self.path) - {"landing"}
+
+    def files(self, partition: Partition, scope: Scope) -> Iterator[SourceFile]:
+        """The partition's files in the order of their names, each fetched when it is asked for; raises SourceError.
+
+        There is at least one.
+        """
+        values = partition.placeholders
+        for key in (value for name, value in values.items() if name in self.placeholders):
+            if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
+                raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
+        if _ADDRESS.match(self.path):
+            from rowledger.sources import remote  # noqa: PLC0415, it imports filesystems that no worker needs
+
+            yield from remote.files(self.path, values, scope)
+        else:
+            for file in self._local_files(values, scope.landing_dir):
+                yield SourceFile(file, str(file), file.name)
+
+    def _local_files(self, values: Mapping[str, str], landing_dir: Path) -> list[Path]:
+        literal = {name: glob.escape(value) for name, value in values.items()}
+        pattern = self.path.format(landing=glob.escape(str(landing_dir)), **literal)
+        found = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
+        files = sorted(Path(name).absolute() for name in found if not Path(name).is_dir())
+        if not files:
+            # Said without the wildcards' escapes, as a person would write it.
+            plain = self.path.format(landing=landing_dir, **values)
+            raise SourceError(
+                f"no file {plain}; write it first (materialize the asset that makes it, if there is one), "
+                "or fix the spec's path"
+            )
+        if (variable := _VARIABLE.search(self.path)) is not None:
+            folder, slash, _ = self.path[: variable.start()].rpartition("/")
+            _require_inside(files, Path((folder + slash).format(landing=landing_dir)).absolute())
+        return files
+
+
+def _placeholders(template: str) -> frozenset[str]:
+    """The names in braces, with whatever they are followed by; raises ValueError for a brace without its other half."""
+    pieces = Formatter().parse(template)
+    return frozenset(
+        f"{name}{'!' if conversion else ''}{form}" for _, name, form, conversion in pieces if name is not None
+    )
+
+
+def _require_inside(files: list[Path], root: Path) -> None:
+    """Raise SourceError for a file that is elsewhere in truth, by a link in its path."""
+    true_root = root.resolve()
+    for file in files:
+        if not file.resolve().is_relative_to(true_root):
+            raise SourceError(
+                f"{file} is a link that leads out of {root}; put the file itself there, or fix the spec's path"
+            )
+
+
+def _require_sound_address(template: str, scheme: str) -> None:
+    """Raise SpecError for an address of an unknown kind, with credentials, or with a wildcard that cannot be looked up."""
+    shown = template.partition("?")[0]
+    if scheme not in WEB | _STORES:
+        raise SpecError(f"path {shown!r}: {scheme}:// is not known; known are {', '.join(sorted(WEB | _STORES))}")
+    place = template.partition("://")[2].partition("/")[0]
+    if "@" in place and not scheme.startswith("abfs"):  # there it parts container and account
+        raise SpecError("path holds credentials before an '@'; give them by the environment instead")
+    if not place or WILDCARD.search(place) or "{" in place:
+        raise SpecError(f"path {shown!r}: bucket or host has to be named in full")
+    if scheme in WEB and re.search(r"[*\[]", template):
+        raise SpecError(f"path {shown!r}: a web server has no listing, so wildcards find nothing there; name one file")

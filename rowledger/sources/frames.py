@@ -1,0 +1,151 @@
+"""Frames and Arrow data that Python code gives, as frames that can be spooled, value for value.
+
+Neither pandas nor pyarrow is imported unless the code has given something of theirs.
+"""
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from decimal import InvalidOperation
+from typing import Any
+
+import polars as pl
+
+from rowledger.errors import SourceError
+from rowledger.sources.plain import Unfit, plain_value, type_name
+from rowledger.sources.values import UnheldValue, column_of, frame_of_rows
+from rowledger.spec.source import RESERVED_PREFIX
+
+__all__ = ["frames_of", "holds_many"]
+
+_SINGLE_COLUMNS = {"Series", "ChunkedArray"}
+
+# The spool has no such columns.
+_ONLY_VALUE_BY_VALUE = (pl.Object, pl.Int128, pl.UInt128)
+_ONLY_BY_ARROW = (pl.Map, pl.BaseExtension)
+
+
+def holds_many(item: object) -> bool:
+    """Whether this is a frame or Arrow data, rather than a row."""
+    if isinstance(item, dict):
+        return False
+    if isinstance(item, pl.DataFrame | pl.LazyFrame):
+        return True
+    is_stream = hasattr(item, "__arrow_c_stream__") and type(item).__name__ not in _SINGLE_COLUMNS
+    return is_stream or (hasattr(item, "__arrow_c_array__") and hasattr(item, "num_columns"))
+
+
+def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, whatever exports Arrow data
+    """The rows of a polars or pandas frame, an Arrow table, a batch, or a stream; raises SourceError that names `origin`."""
+    frames = _frames_of(item, origin)
+    while True:
+        try:
+            frame = next(frames, None)
+            if frame is None:
+                return
+            made = _own(_all_spoolable(frame, origin))
+        except SourceError:
+            raise
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a lazy frame or a stream runs foreign code
+            problem = f"{type(error).__qualname__} while reading an item of type {type_name(item)}"
+            break
+        yield made
+    raise SourceError(f"{origin}: {problem}; fix it and rerun")
+
+
+def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
+    if isinstance(item, pl.LazyFrame | pl.DataFrame):
+        frame = item.collect() if isinstance(item, pl.LazyFrame) else item
+        if reserved := [name for name in frame.columns if name.startswith(RESERVED_PREFIX)]:
+            raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; rename them")
+        yield frame
+    elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
+        try:
+            made = _of_pandas(item, pandas, origin)
+        except (UnicodeEncodeError, UnheldValue, InvalidOperation):  # one of the objects, which costs its row
+            columns = [[_or_none(value, pandas) for value in item[name]] for name in item.columns]
+            made = frame_of_rows([dict(zip(item.columns, row, strict=True)) for row in zip(*columns, strict=True)])
+        yield made
+    else:
+        yield from _of_arrow(item, origin)
+
+
+def _all_spoolable(frame: pl.DataFrame, origin: str) -> pl.DataFrame:
+    try:
+        return pl.DataFrame([_spoolable(frame[name], origin) for name in frame.columns], height=frame.height)
+    except (UnicodeEncodeError, UnheldValue):  # in a column of objects: it costs its row
+        return frame_of_rows(list(frame.iter_rows(named=True)))
+
+
+def _own(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame in memory of its own: the code that gave it may write other rows into its arrays before these are spooled."""
+    if not frame.width or not frame.height:
+        return frame
+    content = io.BytesIO()
+    frame.write_ipc_stream(content)  # nothing else copies nested columns and the characters of texts
+    content.seek(0)
+    copy = pl.read_ipc_stream(content, use_pyarrow=False)
+    copy.columns = frame.columns
+    return copy
+
+
+def _spoolable(column: pl.Series, origin: str) -> pl.Series:
+    """The column in a type that the spool has."""
+    if isinstance(column.dtype, _ONLY_VALUE_BY_VALUE):
+        return _by_value(column.name, column.to_list(), origin)
+    if isinstance(column.dtype, _ONLY_BY_ARROW):
+        from rowledger.sources.arrow import frame_of  # noqa: PLC0415, it imports pyarrow
+
+        return frame_of(column.to_frame().to_arrow(), origin=origin)[column.name]
+    return column
+
+
+def _of_arrow(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
+    import pyarrow as pa  # noqa: PLC0415, the code has given something of the kind; others need it not
+
+    from rowledger.sources.arrow import frame_of  # noqa: PLC0415, it imports pyarrow
+
+    batches = pa.RecordBatchReader.from_stream(item) if hasattr(item, "__arrow_c_stream__") else [pa.record_batch(item)]
+    for batch in batches:
+        yield frame_of(pa.Table.from_batches([batch]), origin=origin)
+
+
+def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: ANN401, pandas is no dependency
+    import pyarrow as pa  # noqa: PLC0415, as above
+
+    from rowledger.sources.arrow import frame_of  # noqa: PLC0415, as above
+
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    names = list(frame.columns)
+    if unfit := [name for name in names if not isinstance(name, str) or names.count(name) > 1]:
+        raise SourceError(f"{origin}: a frame has columns whose names are twice there or no text: {unfit}; rename them")
+    columns: dict[str, Any] = {}
+    for name in names:
+        values = frame[name]
+        # Of objects pyarrow makes one type where it can, of periods and intervals numbers.
+        if values.dtype != object and not isinstance(values.dtype, pandas.PeriodDtype | pandas.IntervalDtype):
+            with contextlib.suppress(pa.ArrowException):  # sparse columns, complex numbers …
+                columns[name] = pa.Array.from_pandas(values)
+                continue
+        present = [None if lacks else value for value, lacks in zip(values, values.isna(), strict=True)]
+        columns[name] = _by_value(name, present, origin).to_arrow(compat_level=pl.CompatLevel.newest())
+    if not columns:
+        return pl.DataFrame(height=len(frame))
+    return frame_of(pa.table(columns), origin=origin)
+
+
+def _or_none(value: Any, pandas: Any) -> Any:  # noqa: ANN401, as above
+    """The value; None for what pandas takes as missing."""
+    try:
+        return None if pandas.api.types.is_scalar(value) and pandas.isna(value) else value
+    except InvalidOperation:  # pandas compares it, which a signaling NaN does not allow
+        return value
+
+
+def _by_value(name: str, values: list[Any], origin: str) -> pl.Series:
+    try:
+        return column_of(name, [plain_value(value) for value in values])
+    except Unfit as unfit:
+        raise SourceError(f"{origin}: column {name!r} of a frame {unfit}; convert it") from None

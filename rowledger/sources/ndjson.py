@@ -1,0 +1,155 @@
+"""Files of JSON objects, one a line, as a source: every line is a row, or a fault with the reason why it is none.
+
+Nothing is read as something else: a missing key is no null, true is no 1, and numbers keep their digits.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any, Literal
+
+import polars as pl
+
+from rowledger.errors import SourceError
+from rowledger.sources.source_file import SourceFile
+from rowledger.sources.text import TextFiles, is_utf8, source_bytes
+from rowledger.sources.values import Fault, FrameBuilder, Unfit
+from rowledger.spec.source import RESERVED_PREFIX, Scope
+
+__all__ = ["NdjsonFiles"]
+
+_EXACT_IN_A_DOUBLE = 2**53
+_DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
+_PLACE = re.compile(r" at line \d+ column (\d+)$")
+_WANTED = "; wanted is one object a line"
+_SPACE = b" \t\r"
+_KINDS = {
+    list: "a list",
+    str: "a text",
+    bool: "a Boolean",
+    type(None): "null",
+    int: "a number",
+    Decimal: "a number",
+}
+
+
+class NdjsonFiles(TextFiles):
+    """The files of a partition that have one JSON object a line, in the order of their names. Blank lines are no rows.
+
+    A column has the type that all its values in a chunk have: text, Boolean, integer, number, list or object. Where they have
+    several types each keeps its own, and is checked by itself.
+    """
+
+    kind: Literal["ndjson"] = "ndjson"
+
+    def _frames(self, file: SourceFile, scope: Scope) -> Iterator[pl.DataFrame]:
+        codec, blocks = self._text(file)
+        builder = _JsonFrames(scope, columns_max=self.columns_max)
+        objects = _Objects(codec, self.encoding)
+        text, row = b"", 0
+        for block in _last_line_ended(blocks):
+            text = text + block if text else block
+            whole, _, text = text.rpartition(b"\n")
+            lines = [line for line in whole.split(b"\n") if line.strip(_SPACE)]
+            self._require_short(max(map(len, lines), default=0), file)
+            self._require_short(len(text), file)
+            if not lines:
+                continue
+            try:
+                yield builder.frame([objects.of(line) for line in lines])
+            except Unfit as unfit:
+                raise SourceError(
+                    f"{file.origin}: {unfit}, from row {row} on; fix the file, or raise the source's columns_max"
+                ) from None
+            row += len(lines)
+
+
+def _last_line_ended(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks, with a line end behind the last one."""
+    held = b""
+    for block in blocks:
+        yield held
+        held = block
+    yield held + b"\n"
+
+
+class _JsonFrames(FrameBuilder):
+    """Frames of objects as JSON has them: all their values are plain, and there is just one kind of number."""
+
+    def __init__(self, scope: Scope, *, columns_max: int) -> None:
+        super().__init__(scope.columns, columns_max=columns_max)
+        self._is_exact, self._documents = scope.exact_numbers, scope.documents or ()
+
+    def _column(self, name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+        return super()._column(
+            name, _as_one_kind_of_number(values, exact=self._is_exact or name in self._documents), dtype
+        )
+
+
+def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:
+    """Numbers with fractions as doubles, or exactly where that is wanted, and integers among them likewise.
+
+    Exactly too where a double would lose something.
+    """
+    kinds = set(map(type, values))
+    if Decimal not in kinds or not kinds <= {int, Decimal, type(None)}:
+        return values
+    if exact:
+        return [Decimal(value) if type(value) is int else value for value in values]
+    if any(type(value) is int and abs(value) > _EXACT_IN_A_DOUBLE for value in values):
+        return values
+    texts = pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+    doubles = texts.cast(pl.Float64, strict=False)
+    if doubles.is_infinite().any() or doubles.null_count() > texts.null_count():
+        return values
+    is_long = texts.str.len_bytes() > _DOUBLE_DIGITS
+    for row in (is_long & (doubles.cast(pl.String) != texts)).arg_true():
+        if Decimal(repr(doubles[row])) != values[row]:
+            return [Decimal(value) if type(value) is int else value for value in values]
+    return doubles.to_list()
+
+
+class _Objects:
+    """The objects of lines, their numbers with fractions as Decimal."""
+
+    def __init__(self, codec: str, encoding: str) -> None:
+        from jiter import from_json  # noqa: PLC0415, workers never read JSON: they get what was spooled
+
+        self._from_json = from_json
+        self._codec = codec
+        self._encoding = encoding
+        self._sound_names: set[str] = set()
+
+    def of(self, line: bytes) -> dict[str, Any] | Fault:
+        """The object of a line, or why there is none."""
+        try:
+            # In an object a key that comes twice would hide a value.
+            value = self._from_json(
+                line, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
+            )
+        except ValueError as error:
+            return self._fault(
+                line, _reason(str(error)) if is_utf8(line) else f"has bytes that are no {self._encoding}"
+            )
+        if type(value) is not dict:
+            return self._fault(line, f"is {_KINDS[type(value)]} and no object{_WANTED}")
+        if not value.keys() <= self._sound_names:
+            if any(name.startswith(RESERVED_PREFIX) or "\0" in name for name in value):
+                return self._fault(line, f"has a key that begins with {RESERVED_PREFIX!r} or has a NUL in it")
+            self._sound_names.update(value)
+        return value
+
+    def _fault(self, line: bytes, reason: str) -> Fault:
+        return Fault(reason, source_bytes(line, self._codec))
+
+
+def _reason(message: str) -> str:
+    """What the parser says, without the key that it may quote."""
+    place = _PLACE.search(message)
+    what, where = (message[: place.start()], f" at byte {place[1]}") if place else (message, "")
+    if what.startswith("Detected duplicate key"):
+        return f"has a key twice{where}"
+    if what.startswith("recursion limit"):
+        return f"is nested too deep{where}"
+    # What ends too early may be the first line of an object, or of a list of them, that is written over several.
+    return f"is no JSON: {what}{where}{_WANTED if what.startswith('EOF') else ''}"

@@ -1,0 +1,116 @@
+"""Which reader takes which column of a Parquet file: polars, which is many times faster, wherever it gives the column exactly.
+
+Decided once, when a file is planned. What polars says of a column's type is held against what Arrow says of it. Where they
+differ, or where polars is known to lose values, the column goes by Arrow, and its neighbours still go by polars.
+"""
+
+import os
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rowledger.contract.border import frame_type, is_same_type
+from rowledger.errors import SourceError
+from rowledger.sources.arrow import plain_type
+
+__all__ = ["Reader", "column_readers"]
+
+_UUID_BYTES = 16
+
+
+class Reader(StrEnum):
+    """How a column is read that polars alone would not give exactly."""
+
+    ARROW = "arrow"  # polars has no such type, or loses values of it (24:00), or calls it something else
+    INT96 = "int96"  # timestamps of 96 bits: polars is wrong beyond the reach of nanoseconds, Arrow before 1970
+    UUID = "uuid"  # polars, which has bytes for it, marked as a UUID
+    BYTES_16 = "bytes_16"  # the same for 16 fixed bytes that are not called a UUID
+
+
+def column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[str, str]:
+    """The readers of those columns that are not for polars alone; raises SourceError for a column that no reader gives."""
+    by_polars = _schema_of_polars(file)
+    leaves = (parquet.schema.column(number) for number in range(len(parquet.schema)))
+    readers: dict[str, str] = {}
+    for field in parquet.schema_arrow:
+        own = [next(leaves) for _ in range(_leaf_count(field.type))]
+        if any(leaf.converted_type == "INTERVAL" for leaf in own):
+            raise SourceError(
+                f"{origin}: column {field.name!r} is an INTERVAL of Parquet, which cannot be read here; write it as text in "
+                "ISO 8601, or as months, days and milliseconds"
+            )
+        native = by_polars.get(field.name)
+        if any(leaf.physical_type == "INT96" for leaf in own):
+            if native is None or any(map(_is_lossy, _leaves(native))):
+                raise SourceError(
+                    f"{origin}: column {field.name!r} has timestamps of 96 bits (INT96) in a file or beside a type that polars "
+                    "does not read, and Arrow reads those before 1970 wrongly; write them as timestamps of 64 bits"
+                )
+            readers[field.name] = Reader.INT96
+        elif native is None or not _is_exact(native, field.type):
+            readers[field.name] = Reader.ARROW
+        elif native == pl.Binary() and any(leaf.length == _UUID_BYTES for leaf in own):
+            is_uuid = isinstance(field.type, pa.UuidType) or str(own[0].logical_type) == "UUID"
+            readers[field.name] = Reader.UUID if is_uuid else Reader.BYTES_16
+        elif _holds_bytes(field.type):
+            readers[field.name] = Reader.ARROW  # inside of lists and structs, where Arrow's type says which they are
+    return readers
+
+
+def _schema_of_polars(file: Path) -> dict[str, pl.DataType]:
+    """None of the columns where polars does not understand one of them, such as a logical type that is new."""
+    try:
+        return dict(pl.scan_parquet(os.fspath(file), glob=False, hive_partitioning=False).collect_schema())
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return {}  # a file that is damaged, or not for us, is named as such by who reads its rows
+
+
+def _leaf_count(kind: Any) -> int:  # noqa: ANN401, the stubs know too little of a type's parts
+    """Columns of the file that a column of Arrow is made of."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _leaf_count(kind.storage_type)
+    if isinstance(kind, pa.DictionaryType):
+        return 1
+    return sum(_leaf_count(kind.field(number).type) for number in range(kind.num_fields)) or 1
+
+
+def _holds_bytes(kind: Any) -> bool:  # noqa: ANN401, as above
+    if isinstance(kind, pa.BaseExtensionType):
+        return _holds_bytes(kind.storage_type)
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    return kind == pa.binary(_UUID_BYTES) or any(map(_holds_bytes, inner))
+
+
+def _is_exact(native: pl.DataType, kind: pa.DataType) -> bool:
+    if any(_is_lossy(leaf) or isinstance(leaf, pl.Map) for leaf in _leaves(native)):
+        return False
+    if isinstance(native, pl.Categorical | pl.Enum):
+        native = pl.String()
+    wanted = frame_type(plain_type(kind))
+    return wanted is not None and is_same_type(wanted, native)
+
+
+def _is_lossy(leaf: pl.DataType) -> bool:
+    """Whether polars makes nulls of values of the type, or does not read it."""
+    return isinstance(leaf, pl.BaseExtension | pl.Time) or (
+        isinstance(leaf, pl.Decimal) and leaf.precision > pl.Decimal(None).precision
+    )
+
+
+def _leaves(dtype: Any) -> Iterator[Any]:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
+    match dtype:
+        case pl.List() | pl.Array():
+            yield from _leaves(dtype.inner)
+        case pl.Struct():
+            for field in dtype.fields:
+                yield from _leaves(field.dtype)
+        case pl.Map():
+            yield dtype
+            yield from (leaf for part in (dtype.key, dtype.value) for leaf in _leaves(part))
+        case _:
+            yield dtype

@@ -1,0 +1,211 @@
+"""Python values in the few types that a column may have, equal to what they were, whichever library they come from."""
+
+import base64
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Collection, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
+
+from rowledger.spec.source import BYTES_KEY
+
+__all__ = [
+    "PLAIN_TYPES",
+    "Unfit",
+    "dynamic_text",
+    "holds_signaling_nan",
+    "json_text",
+    "model_values",
+    "object_names",
+    "plain_value",
+    "type_name",
+]
+
+_WRITTEN_BITS_MAX = 14_000  # of longer integers Python neither writes nor reads the decimal digits
+_AS_TEXT = (
+    *(IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network),
+    *(PurePath, AnyUrl),
+)
+PLAIN_TYPES = {type(None), bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta, UUID}
+"""Types whose values are taken as they are; of others each value is looked at."""
+
+
+class Unfit(Exception):
+    """Why something is not a row, or no value of one; its text quotes no value."""
+
+
+def _refuse(value: object) -> object:
+    raise Unfit(f"holds a value of type {type_name(value)}, which no column can hold")
+
+
+def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912, one line a type
+    """The value in one of the plain types, equal to what it was; `unfit` says what becomes of a value that has none."""
+    if type(value) in PLAIN_TYPES:
+        return value
+    match value:
+        case Enum():
+            return plain_value(value.value, unfit)
+        case _ if (library := type(value).__module__.partition(".")[0]) in {"numpy", "pandas"}:
+            return _plain_of_library(value, library, unfit)
+        case datetime():
+            return datetime.combine(value.date(), value.time(), value.tzinfo)
+        case list() | tuple():
+            return [plain_value(item, unfit) for item in value]
+        case set() | frozenset():
+            return sorted(
+                (plain_value(item, unfit) for item in value), key=json_text
+            )  # in an order that is always the same
+        case BaseModel():
+            return {name: plain_value(item, unfit) for name, item in model_values(value).items()}
+        case Mapping() if (names := object_names(value)) is not None:
+            return {name: plain_value(item, unfit) for name, item in zip(names, value.values(), strict=True)}
+        case SecretStr() | SecretBytes():
+            return value.get_secret_value()
+        case str():
+            return str.__str__(value)
+        case int():
+            return int.__int__(value)
+        case float():
+            return float.__float__(value)
+        case bytes() | bytearray() | memoryview():
+            return bytes(value)
+        case Decimal():
+            return Decimal(value)
+        case date():
+            return date(value.year, value.month, value.day)
+        case timedelta():
+            return timedelta(value.days, value.seconds, value.microseconds)
+        case UUID():
+            return UUID(int=value.int)
+        case _ if isinstance(value, _AS_TEXT):
+            return str(value)
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {field.name: plain_value(getattr(value, field.name), unfit) for field in dataclasses.fields(value)}
+        case _:
+            return unfit(value)
+
+
+def object_names(keys: Collection[object]) -> list[str] | None:
+    """The names of a JSON object for these keys: texts, integers and UUIDs as JSON has them; None where they name none."""
+    names = [
+        int.__repr__(key) if isinstance(key, int) else str(key)
+        for key in keys
+        if isinstance(key, str | int | UUID) and type(key) is not bool and not isinstance(key, Enum)
+    ]
+    return names if len(set(names)) == len(keys) else None
+
+
+def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object]) -> Any:  # noqa: ANN401, PLR0911, one line a type
+    """What numpy and pandas have of their own; neither is imported for it."""
+    kind = type(value).__name__
+    if library == "pandas":
+        if kind in {"NaTType", "NAType"}:
+            return None
+        if kind == "Timestamp":
+            return value.isoformat() if value.nanosecond else value.to_pydatetime()
+        if kind == "Timedelta":
+            return value.isoformat() if value.nanoseconds else value.to_pytimedelta()
+        return unfit(value)
+    if kind == "ndarray":
+        return (
+            plain_value(value.tolist(), unfit)
+            if value.dtype.kind not in "mM"
+            else [plain_value(item, unfit) for item in value]
+        )
+    if kind in {"datetime64", "timedelta64"}:
+        if str(value) == "NaT":
+            return None
+        exact = value.astype(f"{kind}[us]")
+        item = exact.item() if exact == value else None
+        return str(value) if item is None or type(item) is int else item  # below a microsecond, or beyond the year 9999
+    item = value.item()
+    return item if type(item) in PLAIN_TYPES else unfit(value)
+
+
+def model_values(model: BaseModel) -> dict[str, Any]:
+    """The values as they are, under the names that the contract knows them by; serializers could change them."""
+    fields = type(model).model_fields
+    row = {field.alias or name: getattr(model, name) for name, field in fields.items()}
+    return {**row, **(model.model_extra or {})}
+
+
+def type_name(value: object) -> str:
+    """How people know the value's type: with its module, unless it is built in."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
+    """A plain value as JSON, as payloads of dead letters have it; decimals are numbers with all digits.
+
+    NaN and infinities are JSON's usual extension. As texts a column of text would take them without a word.
+    """
+    match value:
+        case None | bool() | str():
+            return json.dumps(value, ensure_ascii=False)
+        case int():
+            return int.__repr__(value) if value.bit_length() < _WRITTEN_BITS_MAX else f'"{value:#x}"'
+        case float() if math.isfinite(value):
+            return float.__repr__(value)
+        case Decimal() if value.is_finite():
+            return str(value)
+        case Decimal() if value.is_snan():
+            return '"sNaN"'  # for people to see; `holds_signaling_nan` keeps it out of columns
+        case float() | Decimal():
+            return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+        case bytes():
+            return json.dumps({"base64": base64.b64encode(value).decode("ascii")})
+        case UUID():
+            return f'"{value}"'
+        case date() | time():
+            return json.dumps(value.isoformat())
+        case timedelta():
+            return json.dumps(_iso_duration(value))
+        case list():
+            return "[" + ", ".join(map(json_text, value)) + "]"
+        case dict():
+            return "{" + ", ".join(f"{json_text(name)}: {json_text(item)}" for name, item in value.items()) + "}"
+    raise TypeError(f"not a plain value: {type_name(value)}")
+
+
+def dynamic_text(value: object) -> str:
+    """The same for a column of DYNAMIC, in which bytes are told from an object that looks like them."""
+    return json_text(_with_marked_bytes(value))
+
+
+def _with_marked_bytes(value: object) -> object:
+    match value:
+        case bytes():
+            return {BYTES_KEY: base64.b64encode(value).decode("ascii")}
+        case list():
+            return [_with_marked_bytes(item) for item in value]
+        case dict():
+            return {name: _with_marked_bytes(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def holds_signaling_nan(value: object) -> bool:
+    """Whether a plain value is or holds Decimal("sNaN"), which equals nothing and which neither JSON nor PostgreSQL has."""
+    match value:
+        case Decimal():
+            return value.is_snan()
+        case list():
+            return any(map(holds_signaling_nan, value))
+        case dict():
+            return any(map(holds_signaling_nan, value.values()))
+    return False
+
+
+def _iso_duration(value: timedelta) -> str:
+    sign, value = ("-", -value) if value < timedelta() else ("", value)
+    fraction = f".{value.microseconds:06}" if value.microseconds else ""
+    return f"{sign}P{value.days}DT{value.seconds}{fraction}S"

@@ -1,0 +1,181 @@
+"""Files behind an address: found, and fetched once into the spool folder, where they are read like any other.
+
+Object stores go through pyarrow's filesystems, the web through urllib. Credentials come from where these look for them (for S3
+the usual `AWS_…` variables); an address never holds any, and messages leave out what follows its `?`.
+"""
+
+import errno
+import glob
+import http.client
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import xxhash
+from pyarrow import fs
+
+from rowledger.errors import NotEnoughSpace, SourceError
+from rowledger.machine.disk import require_free_space
+from rowledger.settings import s3_endpoint
+from rowledger.sources.durable import durable_file
+from rowledger.sources.source_file import WEB, WILDCARD, SourceFile
+from rowledger.spec.source import Scope
+
+__all__ = ["files"]
+
+_BLOCK_BYTES = 1 << 20
+_TIMEOUT_S = 60.0
+"""Seconds without a byte after which a server counts as gone."""
+
+_CAUSE = re.compile(r"AWS Error [A-Z_]+|HTTP status \d+|curlCode: \d+")
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A file as it comes, and its size in bytes where that is known beforehand."""
+
+    stream: _Stream
+    size: int | None
+
+
+def files(template: str, values: Mapping[str, str], scope: Scope) -> Iterator[SourceFile]:
+    """The files of a partition in the order of their names, each on this disk when it is given; raises SourceError."""
+    scheme = template.partition("://")[0].lower()
+    if scheme in WEB:
+        address = template.format(**{name: quote(value, safe="") for name, value in values.items()})
+        shown = address.partition("?")[0]
+        yield _fetched(_opened_address(address, shown), address, shown, unquote(shown.rpartition("/")[2]), scope)
+        return
+    store, bucket = _store(scheme, template.partition("://")[2].partition("/")[0])
+    below = template.partition("://")[2].partition("/")[2]
+    paths = _found(store, f"{bucket}/", below, values, scheme)
+    if not paths:
+        raise SourceError(
+            f"no file {template.format(**values)}; write it first (materialize the asset that makes it, if there is one), "
+            "or fix the spec's path"
+        )
+    for path in paths:
+        origin = f"{scheme}://{path}"
+        yield _fetched(_opened_object(store, path, origin), origin, origin, path.rpartition("/")[2], scope)
+
+
+# ---- object stores ----------------------------------------------------------------------------------------------------------
+
+
+def _store(scheme: str, place: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem and its bucket or container."""
+    if scheme == "s3":
+        # pyarrow itself does not look at the variable that names another endpoint.
+        endpoint, connect_s = s3_endpoint(), _TIMEOUT_S / 6
+        return fs.S3FileSystem(endpoint_override=endpoint, connect_timeout=connect_s, request_timeout=_TIMEOUT_S), place
+    store, bucket = fs.FileSystem.from_uri(f"{'gs' if scheme == 'gcs' else scheme}://{place}")
+    return store, bucket.rstrip("/")
+
+
+def _found(store: fs.FileSystem, bucket: str, below: str, values: Mapping[str, str], scheme: str) -> list[str]:
+    """The paths that match, sorted."""
+    try:
+        if (wildcard := WILDCARD.search(below)) is None:
+            (info,) = store.get_file_info([bucket + below.format(**values)])
+            return [info.path] if info.type == fs.FileType.File else []
+        root = bucket + below[: wildcard.start()].format(**values).rpartition("/")[0]
+        listed = store.get_file_info(fs.FileSelector(root.rstrip("/"), recursive=True, allow_not_found=True))
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"{scheme}://{bucket}{below}: cannot be looked up ({_cause(error)})") from None
+    pattern = below.format(**{name: glob.escape(value) for name, value in values.items()}).split("/")
+    found = (info.path for info in listed if info.type == fs.FileType.File)
+    return sorted(path for path in found if _matches(path.removeprefix(bucket).split("/"), pattern))
+
+
+def _matches(path: list[str], pattern: list[str]) -> bool:
+    """Whether the parts of a path fit those of a pattern, as `glob` has it: `**` is any number of folders, `.x` is hidden."""
+    if not pattern:
+        return not path
+    hidden = bool(path) and path[0].startswith(".") and not pattern[0].startswith(".")
+    if pattern[0] == "**":
+        return _matches(path, pattern[1:]) or (bool(path) and not hidden and _matches(path[1:], pattern))
+    return bool(path) and not hidden and fnmatchcase(path[0], pattern[0]) and _matches(path[1:], pattern[1:])
+
+
+@contextmanager
+def _opened_object(store: fs.FileSystem, path: str, origin: str) -> Iterator[_Body]:
+    try:
+        (info,) = store.get_file_info([path])
+        with store.open_input_stream(path, compression=None) as stream:
+            yield _Body(stream, info.size)
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"{origin}: cannot be fetched ({_cause(error)})") from None
+
+
+# ---- the web ----------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened_address(address: str, shown: str) -> Iterator[_Body]:
+    request = urllib.request.Request(address, headers={"Accept-Encoding": "identity"})  # noqa: S310, scheme was looked at
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310, as above
+            length = response.headers.get("Content-Length", "")
+            yield _Body(response, int(length) if length.isdecimal() else None)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise SourceError(f"{shown}: cannot be fetched (HTTP status {error.code})") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise SourceError(f"{shown}: cannot be fetched ({_cause(error)})") from None
+
+
+# ---- the copy ---------------------------------------------------------------------------------------------------------------
+
+
+def _fetched(opened: AbstractContextManager[_Body], address: str, origin: str, name: str, scope: Scope) -> SourceFile:
+    """A copy in the spool folder: fetched, complete and flushed to disk, or there already."""
+    # The name keeps its ending, and little else that a file's name may not hold.
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-80:]
+    copy = scope.spool_dir / f"fetched-{xxhash.xxh3_128_hexdigest(address.encode())}-{plain}"
+    if not copy.exists():
+        with opened as body:
+            _copy(body, copy, origin, scope)
+    return SourceFile(copy, origin, name, fetched=True)
+
+
+def _copy(body: _Body, copy: Path, origin: str, scope: Scope) -> None:
+    require_free_space(copy.parent, scope.disk_free_min_bytes + (body.size or 0))
+    fetched = 0
+    try:
+        with durable_file(copy) as stream:
+            while block := body.stream.read(_BLOCK_BYTES):
+                fetched += len(block)
+                if body.size is None:
+                    require_free_space(copy.parent, scope.disk_free_min_bytes)
+                stream.write(block)
+            if body.size is not None and fetched != body.size:
+                raise SourceError(f"{origin}: ended after {fetched:,} of {body.size:,} bytes; rerun to fetch it anew")
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NotEnoughSpace(
+                f"{copy}: {error.strerror} after {fetched:,} bytes of {origin}; make room on that disk and rerun"
+            ) from None
+        raise
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong, without the library's own text: it may quote an address with a signature, or a key's id."""
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
+        error = error.reason
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return os.strerror(error.errno)
+    known = _CAUSE.search(str(error))
+    return known[0] if known else type(error).__name__

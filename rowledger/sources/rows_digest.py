@@ -1,0 +1,116 @@
+"""One digest for the same rows in the same order, however they are cut into batches."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from rowledger.sources.canonical import Array, canonical
+from rowledger.spec.source import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, UUID
+
+__all__ = ["RowsDigest"]
+
+_Path = tuple[str, ...]
+
+_COMPARED_AS = {DECIMAL_TEXT.fields[0].name: "decimal", UUID.fields[0].name: "text"}
+_UUID_GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+_EVERY_DECIMAL = pa.decimal256(76, 38)  # 38 digits before the point and 38 behind it
+
+
+class RowsDigest:
+    """Hashes column by column: where each value stands, and the values one behind the other.
+
+    Nulls leave no trace but the gap, so a column may be there without a type, or not at all, as long as it has no value. A
+    decimal counts by its value, whatever the scale of its batch. A value counts as another one in a batch in which its column
+    has another type.
+    """
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._counts: dict[_Path, int] = {}
+        self._streams: dict[_Path, Any] = {}
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Further rows, of types that `canonical` takes."""
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            # A batch in which no row lacks the column may do without saying so.
+            given = pc.if_else(column, column, None) if name.startswith(ABSENT_PREFIX) else column
+            self._add((name,), given, self._rows)
+        self._rows += batch.num_rows
+
+    def hexdigest(self) -> str:
+        """Of all rows so far."""
+        digest = xxhash.xxh3_128(str(self._rows).encode())
+        for path in sorted(self._streams):
+            digest.update(repr(path).encode())
+            digest.update(self._streams[path].digest())
+        return digest.hexdigest()
+
+    def _add(self, path: _Path, array: Array, first: int) -> None:
+        """The values of which the first is number `first` among those of its path."""
+        if array.null_count == len(array):
+            return
+        kind = array.type
+        places = np.arange(first, first + len(array))
+        if array.null_count:
+            places = places[np.asarray(array.is_valid())]
+            array = array.drop_null()
+        path = (*path, _kind(kind))
+        if path[-1] != "struct" and pa.types.is_struct(kind):
+            [array] = array.flatten()
+            array = array if path[-1] == "decimal" else _uuid_texts(array)
+            kind = array.type
+        self._feed((*path, "places"), places)
+        count = self._counts.get(path, 0)
+        self._counts[path] = count + len(array)
+        if pa.types.is_struct(kind):
+            for number, child in enumerate(array.flatten()):
+                name = kind.field(number).name
+                if name == DYNAMIC.fields[0].name:
+                    child = pc.replace_substring(child, f'{{"{BYTES_KEY}": ', '{"base64": ')  # noqa: PLW2901
+                self._add((*path, name), child, count)
+        elif pa.types.is_large_list(kind):
+            self._feed((*path, "lengths"), np.asarray(pc.list_value_length(array)))
+            items = array.flatten()
+            items_path = (*path, "items")
+            self._add(items_path, items, self._counts.get(items_path, 0))
+            self._counts[items_path] = self._counts.get(items_path, 0) + len(items)
+        elif path[-1] in {"text", "bytes"}:
+            self._feed((*path, "lengths"), np.asarray(pc.binary_length(array), dtype=np.int64))
+            self._feed(path, canonical(array).buffers()[2])
+        elif pa.types.is_boolean(kind):
+            self._feed(path, array.to_numpy(zero_copy_only=False))
+        else:
+            array = array.cast(_EVERY_DECIMAL) if path[-1] == "decimal" else array
+            self._feed(path, canonical(array).buffers()[1])
+
+    def _feed(self, path: _Path, content: Any) -> None:  # noqa: ANN401, whatever has a buffer
+        stream = self._streams.get(path)
+        if stream is None:
+            stream = self._streams[path] = xxhash.xxh3_128()
+        stream.update(memoryview(content).cast("B"))
+
+
+def _kind(kind: pa.DataType) -> str:
+    """What values of the type are compared as."""
+    if pa.types.is_struct(kind) and kind.num_fields == 1 and kind.field(0).name in _COMPARED_AS:
+        return _COMPARED_AS[kind.field(0).name]
+    if pa.types.is_struct(kind):
+        return "struct"
+    if pa.types.is_large_list(kind):
+        return "list"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "text"
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return "bytes"
+    return "decimal" if pa.types.is_decimal(kind) else str(kind)
+
+
+def _uuid_texts(contents: Array) -> Array:
+    """UUIDs as a source gives them that knows them as texts alone."""
+    digits = pl.Series(contents).bin.encode("hex")
+    groups = [digits.str.slice(start, length) for start, length in _UUID_GROUPS]
+    return pl.select(pl.concat_str(groups, separator="-")).to_series().to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -1,0 +1,246 @@
+"""The spool: rows of a source that cannot be read twice where they are, put into Arrow IPC files, a file a chunk.
+
+A file is durable before its descriptor is given. Its bytes depend on its rows alone, so the same rows have the same digest
+in every run: what Arrow leaves open (values under nulls, slices, the order of a dictionary) is settled before writing.
+"""
+
+import errno
+from abc import abstractmethod
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+import polars as pl
+import pyarrow as pa
+import xxhash
+
+from rowledger.contract.border import arrow_table, polars_series
+from rowledger.counted import counted
+from rowledger.errors import NotEnoughSpace, SourceError
+from rowledger.machine.disk import require_free_space
+from rowledger.sources.durable import durable_file
+from rowledger.sources.planned import file_status, require_as_planned
+from rowledger.sources.system_refusal import system_refusal
+from rowledger.spec.division import Partition
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.source import ABSENT_PREFIX, RESERVED_PREFIX, Scope, Source
+
+__all__ = ["Spool", "SpooledSource", "read_spooled", "spooled_schema"]
+
+_FORMAT: dict[bytes | str, bytes | str] = {b"rowledger.spool": b"1"}
+_REMEDY = "rerun to spool it anew"
+_CHUNK_BYTES_MAX = 64 * 2**20  # a worker holds a few times that while it checks and encodes a chunk
+
+
+class SpooledSource(Source):
+    """A source whose chunks are files of the spool; a subclass says in `chunks` how they come to be."""
+
+    spools: ClassVar[bool] = True
+
+    @abstractmethod
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]: ...
+
+    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        return read_spooled(descriptor)
+
+    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+        return spooled_schema(descriptor)
+
+
+class Spool:
+    """Writes the chunks of one partition into `scope.spool_dir`."""
+
+    def __init__(self, scope: Scope, *, chunk_bytes_max: int = _CHUNK_BYTES_MAX) -> None:
+        from rowledger.sources.rows_digest import RowsDigest  # noqa: PLC0415, workers, which import this module, only read
+
+        self._scope = scope
+        self._chunk_bytes_max = chunk_bytes_max
+        self._files = 0
+        self._rows_digest = RowsDigest()
+
+    def write(self, frames: Iterable[pl.DataFrame | pa.Table], *, origin: str) -> Iterator[ChunkDescriptor]:
+        """A descriptor for each chunk of the frames, all of which come from `origin`, as soon as it is durable.
+
+        A chunk ends at `chunk_rows_max` rows, at `chunk_bytes_max` of Arrow data, and where the frames' columns or their
+        types change; reserved columns may come and go. Where it ends depends on rows and frames, not on time. A generator of
+        frames is closed when this one is. Arrow tables have types that polars gives without views (no
+        dictionaries). Raises SourceError and NotEnoughSpace.
+        """
+        origin_row = 0
+        try:
+            for table in self._cut(frames):
+                yield self._write_file(table, origin, origin_row)
+                origin_row += table.num_rows
+        finally:
+            if isinstance(frames, Generator):
+                frames.close()
+
+    def _cut(self, frames: Iterable[pl.DataFrame | pa.Table]) -> Iterator[pa.Table]:
+        """The same rows in tables of a chunk each."""
+        pending: list[pa.Table] = []
+        rows = size = 0
+        for frame in frames:
+            table = _as_table(frame) if isinstance(frame, pl.DataFrame) else frame
+            row_bytes = 1 + table.nbytes // max(table.num_rows, 1)
+            if pending and table.num_rows and _own_columns(table) != _own_columns(pending[0]):
+                yield _joined(pending)
+                pending, rows, size = [], 0, 0
+            while table.num_rows:
+                room = min(self._scope.chunk_rows_max - rows, (self._chunk_bytes_max - size) // row_bytes)
+                if room > 0 or not pending:
+                    part = table.slice(0, max(room, 1))  # a row that is larger than a chunk still is one
+                    table = table.slice(part.num_rows)
+                    pending.append(part)
+                    rows, size = rows + part.num_rows, size + part.nbytes
+                if rows >= self._scope.chunk_rows_max or size + row_bytes > self._chunk_bytes_max:
+                    yield _joined(pending)
+                    pending, rows, size = [], 0, 0
+        if pending:
+            yield _joined(pending)
+
+    def _write_file(self, table: pa.Table, origin: str, origin_row: int) -> ChunkDescriptor:
+        batch = _canonical_batch(table)
+        folder = self._scope.spool_dir
+        file = folder / f"{self._files:08}.arrow"
+        require_free_space(folder, self._scope.disk_free_min_bytes + batch.nbytes)
+        try:
+            with durable_file(file) as stream:
+                hashed = _Hashed(stream)
+                sink = pa.PythonFile(hashed, "w")  # type: ignore[arg-type]
+                with pa.ipc.new_file(sink, batch.schema) as writer:
+                    writer.write_batch(batch)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise NotEnoughSpace(
+                    f"{file}: {error.strerror} while spooling {batch.nbytes:,} bytes; make room on that disk and rerun"
+                ) from None
+            raise SourceError(f"{file}: {error.strerror} while spooling; fix that folder and rerun") from None
+        self._files += 1
+        self._rows_digest.add(batch)
+        status = file_status(file)
+        return ChunkDescriptor(
+            path=str(file),
+            file_bytes=status.size,
+            file_mtime_ns=status.mtime_ns,
+            file_ctime_ns=status.ctime_ns,
+            file_inode=status.inode,
+            file_digest=hashed.digest.hexdigest(),
+            row_offset=0,
+            rows=table.num_rows,
+            rows_digest=self._rows_digest.hexdigest(),
+            origin=origin,
+            origin_row=origin_row,
+        )
+
+
+class _Hashed:
+    """A stream that keeps the digest of what was written to it; the part of a file that Arrow's writer asks for."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.digest = xxhash.xxh3_128()
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return self._stream.write(content)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def flush(self) -> None:
+        """The stream's owner flushes it once."""
+
+    def close(self) -> None:
+        """The stream's owner closes it."""
+
+
+def read_spooled(descriptor: ChunkDescriptor) -> pl.DataFrame:
+    """All rows of a spooled chunk; raises SourceError when its file is no longer what was written."""
+    file = Path(descriptor.path)
+    require_as_planned(file, descriptor)
+    frame = _read(file, rows=True)
+    require_as_planned(file, descriptor)  # again: it may have been replaced in between
+    if frame.height != descriptor.rows:
+        raise SourceError(
+            f"{file}: {counted(frame.height, 'row')}, spooled were {descriptor.rows}; rerun to spool them anew"
+        )
+    return frame
+
+
+def spooled_schema(descriptor: ChunkDescriptor) -> pl.Schema:
+    """Names and types of the columns of a spooled chunk, from the head of its file; raises SourceError."""
+    return _read(Path(descriptor.path), rows=False).schema
+
+
+def _read(file: Path, *, rows: bool) -> pl.DataFrame:
+    try:
+        # Not memory-mapped: a file that shrinks under a map ends the process that looks at it.
+        with pa.OSFile(str(file), "rb") as stream, pa.ipc.open_file(stream) as reader:
+            version = reader.schema.metadata
+            if version == _FORMAT:
+                table = reader.read_all() if rows else reader.schema.empty_table()
+                columns = zip(table.column_names, table.columns, strict=True)
+                series = {name: polars_series(name, column) for name, column in columns}
+                return pl.DataFrame(series, height=table.num_rows)
+    except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        damaged = f"not a readable file of the spool ({type(error).__name__}); {_REMEDY}"
+        why = system_refusal(error, when_missing=_REMEDY) or damaged
+        raise SourceError(f"{file}: {why}") from None
+    raise SourceError(f"{file}: not a file of this version's spool; rerun to spool it anew")
+
+
+# ---- tables that can be put together ----------------------------------------------------------------------------------------
+
+
+def _as_table(frame: pl.DataFrame) -> pa.Table:
+    """The frame as Arrow data, with the types that have one canonical form in a file; values stay what they are."""
+    try:
+        casts: dict[Any, Any] = {
+            name: plain for name, dtype in frame.schema.items() if (plain := _plain(dtype)) != dtype
+        }
+        return arrow_table(frame.cast(casts), compat_level=pl.CompatLevel.oldest())
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, NotImplementedError) as error:
+        kinds = ", ".join(sorted({str(dtype) for dtype in frame.dtypes}))
+        raise SourceError(
+            f"columns of the types {kinds} cannot be spooled ({type(error).__name__}); convert them in the source"
+        ) from None
+
+
+def _plain(dtype: pl.DataType) -> pl.DataType:
+    match dtype:
+        case pl.Object():
+            raise NotImplementedError  # polars would write pointers
+        case pl.Categorical() | pl.Enum():
+            return pl.String()
+        case pl.List() | pl.Array():
+            return pl.List(_plain(dtype.inner))  # type: ignore[arg-type]
+        case pl.Struct():
+            return pl.Struct({field.name: _plain(field.dtype) for field in dtype.fields})  # type: ignore[arg-type]
+    return dtype
+
+
+def _own_columns(table: pa.Table) -> list[tuple[str, pa.DataType]]:
+    return [(field.name, field.type) for field in table.schema if not field.name.startswith(RESERVED_PREFIX)]
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """One table; a reserved column that some of them lack is null in their rows."""
+    return pa.concat_tables(tables, promote_options="default")
+
+
+# ---- bytes that depend on the rows alone ------------------------------------------------------------------------------------
+
+
+def _canonical_batch(table: pa.Table) -> pa.RecordBatch:
+    from rowledger.sources.canonical import canonical  # noqa: PLC0415, as above
+
+    columns = []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        array = column.combine_chunks()
+        if field.name.startswith(ABSENT_PREFIX):
+            array = array.fill_null(False)  # noqa: FBT003, rows of a table that lacks the column lack nothing
+        columns.append(canonical(array))
+    fields = [pa.field(name, column.type) for name, column in zip(table.column_names, columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=_FORMAT))

@@ -1,0 +1,258 @@
+"""Files of text: opened, decompressed within limits, and given as UTF-8, with what does not decode still to be told apart.
+
+A byte that is wrong in the file's encoding is wrong in what is given, too: it becomes a sequence that is no UTF-8, so
+that one look finds the records that do not decode, whatever the encoding. `source_bytes` turns such a record back.
+"""
+
+import codecs
+import re
+import stat
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from rowledger.errors import SourceError, SpecError
+from rowledger.sources.files import FileSource
+from rowledger.sources.planned import file_status
+from rowledger.sources.source_file import SourceFile
+from rowledger.sources.spool import Spool, SpooledSource
+from rowledger.sources.system_refusal import system_refusal
+from rowledger.spec.division import Partition
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.source import Scope
+
+__all__ = ["Compression", "TextFiles", "is_utf8", "source_bytes", "undecodable"]
+
+Compression = Literal["auto", "none", "gzip", "zstd"]
+
+_BLOCK_BYTES = 8 * 2**20
+_MARK_BYTES_MAX = 4
+_EXPANSION_FREE_BYTES = 16 * 2**20
+_ENDINGS: dict[str, Literal["gzip", "zstd"]] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+_MAGIC: dict[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_OTHER_MAGIC = {b"PK\x03\x04": "a zip archive", b"BZh": "compressed by bzip2", b"\xfd7zX": "compressed by xz"}
+_RECORDS_BEHIND_A_WRONG_ONE = 16
+"""Decoding takes room for all that it might find; so it begins anew with few records, and goes on with ever more."""
+_UNFIT_CODECS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf_7"}
+
+# A wrong byte is carried as one of these through decoding; as UTF-8 it is a sequence that is never valid.
+_WRONG_BYTE = 0xDC00
+_WRONG_BYTES = re.compile("([\udc00-\udcff]+)")
+_KEEP_WRONG_BYTES = "rowledger.keep-wrong-bytes"
+
+
+def _keep_wrong_bytes(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101, registered for decoding alone
+    return "".join(chr(_WRONG_BYTE + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_KEEP_WRONG_BYTES, _keep_wrong_bytes)
+
+
+class TextFiles(FileSource, SpooledSource):
+    """Files of text, read once from front to back, and spooled while they are."""
+
+    encoding: str = Field(default="utf-8", description="Encoding of the files, by a name that Python knows.")
+    compression: Compression = Field(
+        default="auto", description="gzip or zstd; auto: by the file's ending (.gz, .zst) or its first bytes."
+    )
+    record_bytes_max: int = Field(
+        default=64 * 2**20, ge=1024, le=2**30, description="Bytes that one line or record may have, decompressed."
+    )
+    expansion_max: int = Field(
+        default=200,
+        ge=1,
+        le=1_000_000,
+        description="Decompressed bytes that one compressed byte may become, counted from 16 MiB on.",
+    )
+    columns_max: int = Field(
+        default=1_600, ge=1, le=100_000, description="Columns a file may have; a PostgreSQL table has 1,600 at most."
+    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)  # knows text encodings alone
+            name = codecs.lookup(value).name
+        except LookupError:
+            raise SpecError(f"encoding {value!r} is not known; write e.g. utf-8, utf-16, latin-1 or cp1252") from None
+        if name.replace("-", "_") in _UNFIT_CODECS:
+            raise SpecError(
+                f"encoding {value!r} does not say for each byte whether it is right; convert the file first"
+            )
+        return value
+
+    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+        spool = Spool(scope)
+        for file in self.files(partition, scope):
+            before = file_status(file.path)
+            yield from spool.write(self._frames(file, scope), origin=file.origin)
+            if (after := file_status(file.path)) != before:
+                raise SourceError(
+                    f"{file.origin}: changed while it was read ({before} to {after}); rerun when it is complete"
+                )
+            if file.fetched:
+                file.path.unlink()  # its rows are in the spool now
+
+    @abstractmethod
+    def _frames(self, file: SourceFile, scope: Scope) -> Iterator[pl.DataFrame | pa.Table]:
+        """All records of a file, a frame for each part of it; raises SourceError."""
+
+    def _require_short(self, size: int, file: SourceFile) -> None:
+        """Raise SourceError for a record of so many bytes that are too many."""
+        if size > self.record_bytes_max:
+            raise SourceError(
+                f"{file.origin}: a record of {size:,} bytes or more, {self.record_bytes_max:,} are allowed; fix the file's "
+                "line ends and quotes, or raise the source's record_bytes_max"
+            )
+
+    def _text(self, file: SourceFile) -> tuple[str, Iterator[bytes]]:
+        """The codec that the file is in, and its text in UTF-8 in blocks of some MiB; raises SourceError.
+
+        A mark of the byte order is left out.
+        """
+        blocks, head = self._decompressed(file), b""
+        while len(head) < _MARK_BYTES_MAX and (block := next(blocks, b"")):
+            head += block
+        codec, mark = _codec_of(self.encoding, head, file)
+        rest = chain([head[mark:]], blocks)
+        return codec, rest if codec == "utf-8" else _transcoded(rest, codec)
+
+    def _decompressed(self, file: SourceFile) -> Iterator[bytes]:
+        """The file's bytes as they were before it was compressed, in blocks that are full but for the last."""
+        try:
+            status = file.path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise SourceError(f"{file.origin}: not a regular file; put a file there")
+            with pa.OSFile(str(file.path), "rb") as compressed:
+                codec = self._codec(file, compressed.read(4))
+                compressed.seek(0)
+                if codec == "none":
+                    while block := compressed.read(_BLOCK_BYTES):
+                        yield block
+                    return
+                if not status.st_size:
+                    raise SourceError(f"{file.origin}: empty, which {codec} data never is; write it again")
+                yield from self._expanded(file, compressed, codec)
+        except OSError as error:
+            raise SourceError(f"{file.origin}: {_unreadable(error)}") from None
+
+    def _codec(self, file: SourceFile, head: bytes) -> Literal["none", "gzip", "zstd"]:
+        if self.compression != "auto":
+            return self.compression
+        for ending, codec in _ENDINGS.items():
+            if file.name.lower().endswith(ending):
+                return codec
+        for magic, kind in _OTHER_MAGIC.items():
+            if head.startswith(magic):
+                raise SourceError(f"{file.origin}: is {kind}; unpack it, or compress it by gzip or zstd")
+        return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), "none")
+
+    def _expanded(self, file: SourceFile, compressed: pa.NativeFile, codec: Literal["gzip", "zstd"]) -> Iterator[bytes]:
+        expanded = 0
+        with pa.CompressedInputStream(compressed, codec) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                expanded += len(block)
+                if expanded > max(_EXPANSION_FREE_BYTES, self.expansion_max * compressed.tell()):
+                    raise SourceError(
+                        f"{file.origin}: {expanded:,} bytes out of {compressed.tell():,} compressed ones, and no end; one byte "
+                        f"may become {self.expansion_max}. If it is no bomb, raise the source's expansion_max"
+                    )
+                yield block
+
+
+def _transcoded(blocks: Iterable[bytes], codec: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(codec)(_KEEP_WRONG_BYTES)
+    for block in blocks:
+        yield decoder.decode(block).encode("utf-8", "surrogatepass")
+    yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+
+
+def _codec_of(declared: str, head: bytes, file: SourceFile) -> tuple[str, int]:
+    """The codec with its byte order, and how many bytes of the file are a mark of it."""
+    name = codecs.lookup(declared).name
+    if name in {"utf-8", "utf-8-sig"}:
+        for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            if head.startswith(mark):
+                raise SourceError(f"{file.origin}: begins with the mark of UTF-16; declare encoding='utf-16'")
+        return "utf-8", len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    for family, little, big in (
+        ("utf-16", codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+        ("utf-32", codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    ):
+        if name.startswith(family):
+            if name in {family, f"{family}-le"} and head.startswith(little):
+                return f"{family}-le", len(little)
+            if name in {family, f"{family}-be"} and head.startswith(big):
+                return f"{family}-be", len(big)
+            return f"{family}-le" if name == family else name, 0
+    return name, 0
+
+
+def source_bytes(record: bytes, codec: str) -> bytes:
+    """A record as people read it best: in UTF-8 if it decodes, otherwise the bytes that the file has."""
+    if codec == "utf-8" or is_utf8(record):
+        return record
+    pieces = _WRONG_BYTES.split(record.decode("utf-8", "surrogatepass"))
+    return b"".join(
+        bytes(ord(wrong) - _WRONG_BYTE for wrong in piece) if number % 2 else piece.encode(codec, "replace")
+        for number, piece in enumerate(pieces)
+    )
+
+
+def undecodable(text: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> list[int]:
+    """The numbers of the records that do not decode."""
+    numbers: list[int] = []
+    view = memoryview(text)
+    if not len(ends) or _is_valid(view[: ends[-1]]):
+        return numbers
+    first, count = 0, len(starts)
+    while first < len(starts):
+        last = min(first + count, len(starts)) - 1
+        wrong = _first_wrong(view[starts[first] : ends[last]])
+        if wrong is None:
+            first, count = last + 1, 2 * count
+            continue
+        number = int(np.searchsorted(starts, starts[first] + wrong, side="right")) - 1
+        numbers.append(number)
+        first, count = number + 1, _RECORDS_BEHIND_A_WRONG_ONE
+    return numbers
+
+
+def _is_valid(text: memoryview) -> bool:
+    """The same as `is_utf8`, several times faster where there is much and nothing is wrong."""
+    offsets = np.array([0, len(text)], dtype=np.int64)
+    array = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets.data), pa.py_buffer(text)])
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether all of it decodes."""
+    return _first_wrong(text) is None
+
+
+def _first_wrong(text: bytes | memoryview) -> int | None:
+    try:
+        codecs.utf_8_decode(text, "strict", True)  # noqa: FBT003, the function takes it so
+    except UnicodeDecodeError as error:
+        return error.start
+    return None
+
+
+def _unreadable(error: OSError) -> str:
+    """A library's text may quote what it read, so only the kind of error is passed on."""
+    return system_refusal(error) or (
+        "cannot be decompressed: truncated, damaged or compressed in another way; write it again"
+    )

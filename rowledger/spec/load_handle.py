@@ -1,0 +1,18 @@
+"""A load under way, as everything that writes for it knows it."""
+
+from dataclasses import dataclass
+
+__all__ = ["LoadHandle"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadHandle:
+    """A load and the epoch under which the holder of this handle may write to it."""
+
+    load_id: int
+    epoch: int
+
+    @property
+    def staging_table(self) -> str:
+        """Name of the staging table, in schema `rowledger`."""
+        return f"staging_{self.load_id}"

@@ -1,0 +1,175 @@
+"""The table spec: what a user declares to get a guarded, partitioned asset."""
+
+import re
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+
+from rowledger.counted import counted
+from rowledger.errors import SpecError
+from rowledger.spec.division import Partitions, Unpartitioned
+from rowledger.spec.source import Source
+from rowledger.spec.transform import FrameTransform, RowTransform
+
+__all__ = ["DeadLetterBudget", "Drift", "QualifiedName", "TableSpec", "WriteMode"]
+
+_TABLES_PACKAGE = "pipeline.tables."
+_ASSET_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
+class WriteMode(StrEnum):
+    """What publishing does with the rows that are already there."""
+
+    REPLACE = "replace"  # the partition's old rows give way to the new ones
+    APPEND = "append"  # the new rows are added, those of the same source only once
+    UPSERT = "upsert"  # a row takes the place of the one with its key, or is added
+
+
+class Drift(StrEnum):
+    """What happens when the source has columns that the contract does not know."""
+
+    FREEZE = "freeze"  # the load fails before its first write
+    EVOLVE = "evolve"  # the table gets a nullable column for each, and the values are loaded
+    DISCARD_VALUE = "discard_value"  # the columns are left out; values that are not null are counted
+    DISCARD_ROW = "discard_row"  # a row that has a value in such a column becomes a dead letter
+
+
+class QualifiedName(BaseModel):
+    """Schema and name of a table, both unquoted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_name: str = Field(min_length=1, max_length=63)
+    table: str = Field(min_length=1, max_length=63)
+
+    def __str__(self) -> str:
+        return f"{self.schema_name}.{self.table}"
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Schema and name, as `quoted` and queries take them."""
+        return self.schema_name, self.table
+
+
+def _named(text: str) -> QualifiedName:
+    """`flights` is `public.flights`; a name that holds a dot itself is given as a QualifiedName."""
+    schema, _, table = text.rpartition(".")
+    return QualifiedName(schema_name=schema or "public", table=table)
+
+
+def _parse_name(value: object) -> object:
+    return _named(value) if isinstance(value, str) else value
+
+
+class DeadLetterBudget(BaseModel):
+    """How many refused rows a load of one partition may have and still be published.
+
+    Both limits hold. The share is that of the partition's enqueued rows, from 0 to 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows_max: int = Field(default=1_000, ge=0)
+    share_max: float = Field(default=0.01, ge=0, le=1)
+
+    def allowed_rows(self, enqueued_rows: int) -> int:
+        """Dead letters that a partition of this many rows may have."""
+        return min(self.rows_max, int(self.share_max * enqueued_rows))
+
+    def told(self, enqueued_rows: int) -> str:
+        """The budget of a partition of this many rows, and where it comes from."""
+        return (
+            f"{self.allowed_rows(enqueued_rows)} (rows_max {self.rows_max}, share_max {self.share_max:g} of "
+            f"{counted(enqueued_rows, 'row')})"
+        )
+
+
+class TableSpec(BaseModel):
+    """One target table: where its rows come from, what they must look like, how they are divided and written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: str = Field(description="Name of the asset and of everything made from it.")
+    target: Annotated[QualifiedName, BeforeValidator(_parse_name)] = Field(
+        default_factory=lambda values: _named(values["name"]), description="Target table; `public.<name>` if not given."
+    )
+    row: type[BaseModel] = Field(description="The contract: the pydantic model of one row.")
+    source: SerializeAsAny[Source]
+    partitions: SerializeAsAny[Partitions] = Unpartitioned()
+    key: tuple[str, ...] = Field(default=(), description="Columns that identify a row; become the primary key.")
+    write_mode: WriteMode = WriteMode.REPLACE
+    dead_letters: DeadLetterBudget = DeadLetterBudget()
+    transform: FrameTransform | RowTransform | None = Field(
+        default=None, description="A function that changes or filters rows before the contract sees them."
+    )
+    drift: Drift = Field(default=Drift.FREEZE, description="What to do about source columns that are not in `row`.")
+    sensitive: tuple[str, ...] = Field(
+        default=(), description="Columns whose values are never shown in listings of dead letters."
+    )
+    description: str = ""
+    upstream: tuple[str, ...] = Field(default=(), description="Assets that make the source, such as a landing asset.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TableSpec":
+        if not _ASSET_NAME.match(self.name):
+            raise SpecError(f"table spec name {self.name!r} must be letters, digits and underscores")
+        columns = column_names(self.row)
+        for role, names in (
+            ("key", self.key),
+            ("sensitive", self.sensitive),
+            ("partition", self.partitions.columns),
+        ):
+            if unknown := [name for name in names if name not in columns]:
+                raise SpecError(
+                    f"table {self.name}: {role} columns {unknown} are not in {self.row.__name__}: {columns}"
+                )
+        known = self.partitions.placeholders
+        if unknown := sorted(self.source.placeholders - {*known}):
+            raise SpecError(
+                f"table {self.name}: its source names {', '.join(f'{{{name}}}' for name in unknown)}; the placeholders are "
+                f"{', '.join(f'{{{name}}}' for name in ('landing', *known))}"
+            )
+        if self.write_mode is WriteMode.UPSERT and not self.key:
+            raise SpecError(f"table {self.name}: write mode upsert needs a key, by which the row to update is found")
+        if self.write_mode is WriteMode.REPLACE and not self.partitions.identifies_rows:
+            raise SpecError(
+                f"table {self.name}: a partition's rows cannot be told from those of others, so they cannot be replaced; give "
+                "its partitions a column that holds the key, or choose write mode append or upsert"
+            )
+        if self.transform is not None and self.drift is Drift.EVOLVE:
+            raise SpecError(
+                f"table {self.name}: drift EVOLVE does not go with a transform, which decides what columns there are; "
+                "name them in the row model"
+            )
+        return self
+
+    @property
+    def reference(self) -> str:
+        """`module:attribute`, by which a worker process imports this very spec; raises SpecError."""
+        beside = self.row.__module__
+        others = (name for name in sys.modules if name.startswith(_TABLES_PACKAGE))
+        for module in (beside, *others):
+            for attribute, value in vars(sys.modules[module]).items():
+                if value is self:
+                    return f"{_importable(module)}:{attribute}"
+        raise SpecError(
+            f"table {self.name}: the spec must be a module-level name in {_TABLES_PACKAGE} or in {beside}, "
+            "so that worker processes can import it"
+        )
+
+
+def _importable(module: str) -> str:
+    """The name by which another process imports the module; a script that was run with -m has one beside `__main__`."""
+    if module != "__main__":
+        return module
+    spec = sys.modules[module].__spec__
+    if spec is None:
+        raise SpecError("the table spec stands in a script, which worker processes cannot import; move it to a module")
+    return spec.name
+
+
+def column_names(row: type[BaseModel]) -> list[str]:
+    """The column names of a row model, in order; a field's alias names its column."""
+    return [field.alias or name for name, field in row.model_fields.items()]

@@ -1,0 +1,102 @@
+"""Guards: what a worker's signs of life mean. Pure judgement, no processes; the numbers come from heartbeats.
+
+To add one: a setting with its unit in `WriterSettings`, an `IncidentKind`, a branch in `overrun` or `replacement_due`.
+"""
+
+import os
+import signal
+from dataclasses import dataclass
+
+import psutil
+
+from rowledger.ledger.outcomes import IncidentKind
+from rowledger.machine.cgroup import available_memory_bytes, granted_cpus
+from rowledger.settings import WriterSettings
+
+__all__ = ["Vitals", "classify_exit", "default_workers", "overrun", "replacement_due", "workers_in_memory"]
+
+_WORKERS_DEFAULT_MAX = 8
+
+
+@dataclass(slots=True)
+class Vitals:
+    """What is known of a worker; times are of the monotonic clock, in seconds."""
+
+    chunk_started_at: float
+    progressed_at: float
+    progress: int = 0
+    rss_bytes: int = 0
+    descriptors: int = 0
+    heartbeats: int = 0
+
+
+def overrun(vitals: Vitals, limits: WriterSettings, now: float) -> tuple[IncidentKind, str] | None:
+    """The limit for which a worker must be killed now, and a sentence about it."""
+    if vitals.rss_bytes > limits.rss_hard_limit_bytes:
+        return (
+            IncidentKind.MEMORY_LIMIT,
+            f"resident memory {vitals.rss_bytes} bytes over the limit of {limits.rss_hard_limit_bytes} bytes",
+        )
+    silent_s = now - vitals.progressed_at
+    if vitals.heartbeats == 0:  # starting takes what it takes on a busy machine, which is no stall
+        too_late = f"did not come up within {limits.start_timeout_s:g} s"
+        return (IncidentKind.START_FAILED, too_late) if silent_s > limits.start_timeout_s else None
+    if silent_s > limits.stall_timeout_s:
+        return IncidentKind.STALL, f"no progress for {silent_s:.1f} s, the limit is {limits.stall_timeout_s} s"
+    # The worker's own deadline goes first; the grace lets it report.
+    allowed_s = limits.chunk_deadline_s + limits.close_timeout_s
+    if (taken_s := now - vitals.chunk_started_at) > allowed_s:
+        return IncidentKind.DEADLINE, f"chunk took {taken_s:.1f} s, the deadline is {limits.chunk_deadline_s} s"
+    return None
+
+
+def replacement_due(vitals: Vitals, limits: WriterSettings) -> tuple[IncidentKind, str] | None:
+    """Why a worker should be replaced after its chunk; None when it may go on."""
+    if vitals.rss_bytes > limits.rss_soft_limit_bytes:
+        return (
+            IncidentKind.MEMORY_RECYCLE,
+            f"resident memory {vitals.rss_bytes} bytes over the soft limit of {limits.rss_soft_limit_bytes} bytes",
+        )
+    if vitals.descriptors > limits.descriptors_max:
+        return (
+            IncidentKind.DESCRIPTORS_RECYCLE,
+            f"{vitals.descriptors} open descriptors over the limit of {limits.descriptors_max}",
+        )
+    return None
+
+
+def classify_exit(exit_code: int, *, ever_alive: bool, oom_killed: bool) -> tuple[IncidentKind, str]:
+    """What the end of a worker that nobody asked for says about its cause. Exit code 0 is no excuse."""
+    if exit_code < 0:
+        try:
+            name = signal.Signals(-exit_code).name
+        except ValueError:
+            name = f"signal {-exit_code}"
+        if -exit_code == signal.SIGKILL and oom_killed:
+            return IncidentKind.OUT_OF_MEMORY, "killed by the kernel: the cgroup counted an out-of-memory kill"
+        hint = " (an operator, or the kernel short of memory)" if -exit_code == signal.SIGKILL else ""
+        return IncidentKind.SIGNAL, f"ended by {name}{hint}"
+    if not ever_alive:
+        return IncidentKind.START_FAILED, f"ended with exit code {exit_code} before it came up"
+    if exit_code == 0:
+        return IncidentKind.EXIT_WITHOUT_REPORT, "ended with exit code 0 without an outcome for its chunk"
+    return IncidentKind.CRASH, f"ended with exit code {exit_code}"
+
+
+def default_workers() -> int:
+    """Workers that the CPUs granted to this process can use, 2 to 8.
+
+    The cgroup's grant, not the node's: counting the node's CPUs in a small container ends in an out-of-memory storm.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if (quota := granted_cpus()) is not None:
+        cpus = min(cpus, max(1, round(quota)))
+    return min(max(2, cpus), _WORKERS_DEFAULT_MAX)
+
+
+def workers_in_memory(limits: WriterSettings) -> int:
+    """Workers that the memory left to this process carries, at least 1."""
+    memory_bytes = int(psutil.virtual_memory().available)
+    if (room_bytes := available_memory_bytes()) is not None:
+        memory_bytes = min(memory_bytes, room_bytes)
+    return max(1, memory_bytes // limits.worker_memory_bytes)

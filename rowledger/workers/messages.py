@@ -1,0 +1,117 @@
+"""What supervisor and worker say to each other: small typed records, one JSON line each, never a pickled object.
+
+All of them are hints. What is in the database is decided by the ledger.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
+
+from rowledger.chunk.replay_job import ReplayJob
+from rowledger.chunk.transaction import ChunkJob
+from rowledger.ledger.outcomes import ChunkOutcome
+from rowledger.settings import WriterSettings
+
+__all__ = [
+    "LINE_BYTES_MAX",
+    "Assign",
+    "FromWorker",
+    "Heartbeat",
+    "Hello",
+    "LogLine",
+    "Outcome",
+    "Ready",
+    "Stop",
+    "ToWorker",
+    "decode_from_worker",
+    "decode_to_worker",
+    "encode",
+]
+
+LINE_BYTES_MAX = 4 * 2**20
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Hello(_Message):
+    """First message to a worker: all it needs for any chunk of the run. Sent over the pipe, so never on a command line."""
+
+    kind: Literal["hello"] = "hello"
+    url: SecretStr
+    table: str  # TableSpec.reference
+    settings: WriterSettings
+    holder: str  # of the run's leases: part of the session's name, by which a rival finds it
+
+    @field_serializer("url", when_used="json")
+    def _reveal(self, url: SecretStr) -> str:
+        return url.get_secret_value()
+
+
+class Assign(_Message):
+    """One attempt at one chunk, or at some dead letters."""
+
+    kind: Literal["assign"] = "assign"
+    job: ChunkJob | ReplayJob
+
+
+class Stop(_Message):
+    """End after the chunk in hand."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class Ready(_Message):
+    """The worker is connected; its backend can be terminated by these two, should it die. Sent after each reconnect."""
+
+    kind: Literal["ready"] = "ready"
+    backend_pid: int
+    backend_start: datetime
+
+
+class Heartbeat(_Message):
+    """Sent at intervals. `progress` only grows: rows encoded and bytes taken by the socket, as one figure."""
+
+    kind: Literal["heartbeat"] = "heartbeat"
+    progress: int
+    rss_bytes: int
+    descriptors: int
+
+
+class LogLine(_Message):
+    """A log record of the worker."""
+
+    kind: Literal["log"] = "log"
+    level: int
+    text: str
+
+
+class Outcome(_Message):
+    """How the assigned attempt ended. Its log lines have been sent before."""
+
+    kind: Literal["outcome"] = "outcome"
+    outcome: ChunkOutcome
+
+
+ToWorker = Annotated[Hello | Assign | Stop, Field(discriminator="kind")]
+FromWorker = Annotated[Ready | Heartbeat | LogLine | Outcome, Field(discriminator="kind")]
+
+_to_worker: TypeAdapter[Hello | Assign | Stop] = TypeAdapter(ToWorker)
+_from_worker: TypeAdapter[Ready | Heartbeat | LogLine | Outcome] = TypeAdapter(FromWorker)
+
+
+def encode(message: BaseModel) -> bytes:
+    """One line."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def decode_to_worker(line: bytes) -> Hello | Assign | Stop:
+    """What the supervisor said; raises pydantic's ValidationError."""
+    return _to_worker.validate_json(line)
+
+
+def decode_from_worker(line: bytes) -> Ready | Heartbeat | LogLine | Outcome:
+    """What a worker said; raises pydantic's ValidationError."""
+    return _from_worker.validate_json(line)

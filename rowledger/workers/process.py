@@ -1,0 +1,326 @@
+"""The worker process: one connection, one chunk at a time, an outcome for each.
+
+Started as `python -m rowledger.workers.process FD PARENT`: FD is its end of a socket pair, PARENT the supervisor's pid. It
+ends with its supervisor: by the end of that socket, by PR_SET_PDEATHSIG where there is one, by a look at its parent.
+"""
+
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # until all is imported: of that nothing is garbage, and to look for some is a tenth of a worker's start
+
+import asyncio
+import atexit
+import contextlib
+import ctypes
+import importlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import AsyncIterator
+
+import psutil
+
+from rowledger.chunk.replay_job import ReplayJob
+from rowledger.chunk.transaction import ChunkJob, commit_chunk, prepare_chunk
+from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError
+from rowledger.failpoints import Place, failpoint
+from rowledger.ledger.outcomes import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
+from rowledger.postgres.loop_errors import tell_without_text
+from rowledger.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
+from rowledger.postgres.session import DeadlineExpired, Session, connect, deadline, session_name
+from rowledger.postgres.sqlstate import sqlstate_of, summarize
+from rowledger.postgres.stalled import StatementStalled, stalls_cancelled
+from rowledger.spec.table import TableSpec
+from rowledger.workers.messages import (
+    LINE_BYTES_MAX,
+    Assign,
+    Heartbeat,
+    Hello,
+    LogLine,
+    Outcome,
+    Ready,
+    Stop,
+    decode_to_worker,
+    encode,
+)
+
+_log = logging.getLogger("rowledger.worker")
+_PR_SET_PDEATHSIG = 1
+_TRACEBACK_CHARS_MAX = 8_000
+
+
+class _Worker:
+    """State of the process: its channel, its session, how far it is."""
+
+    def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
+        module, _, attribute = hello.table.partition(":")
+        self._spec: TableSpec = getattr(importlib.import_module(module), attribute)
+        self._hello = hello
+        self._settings = hello.settings
+        self._writer = writer
+        self._session: Session | None = None
+        self._progress = 0
+        self._retries = 0
+        self._process = psutil.Process()
+        self._peak_rss_bytes = 0
+        self._beaten_at = time.monotonic()
+
+    def send(self, message: Ready | Heartbeat | LogLine | Outcome) -> None:
+        self._writer.write(encode(message))
+
+    def advance(self, amount: int) -> None:
+        """Count progress: the supervisor kills a worker whose count stands still.
+
+        Work on columns keeps the event loop from its heartbeats, so that one that is due is sent from here.
+        """
+        self._progress += amount
+        if time.monotonic() - self._beaten_at > self._settings.heartbeat_s:
+            self.beat()
+
+    def beat(self) -> None:
+        """One heartbeat."""
+        self._beaten_at = time.monotonic()
+        rss = self._process.memory_info().rss
+        self._peak_rss_bytes = max(self._peak_rss_bytes, rss)
+        self.send(Heartbeat(progress=self._progress, rss_bytes=rss, descriptors=self._process.num_fds()))
+
+    async def heartbeats(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            failpoint(Place.IN_HEARTBEAT)
+            self.beat()
+            await asyncio.sleep(self._settings.heartbeat_s)
+
+    async def open(self) -> Session:
+        """The session, opened if need be."""
+        if self._session is None or self._session.connection.is_closed():
+            self._session = await connect(
+                self._hello.url.get_secret_value(),
+                application_name=session_name("worker", self._hello.holder, pid=os.getpid()),
+                timeout_s=self._settings.connect_timeout_s,
+            )
+            identity = self._session.identity
+            self.send(Ready(backend_pid=identity.pid, backend_start=identity.started_at))
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def run(self, job: ChunkJob | ReplayJob) -> ChunkOutcome:
+        """Try the whole transaction, again after a conflict, the source read anew each time.
+
+        A lost connection is for the supervisor to deal with: it knows whether the server is there at all.
+        """
+        self._retries = 0
+        cpu_started = time.process_time()
+        policy = retrying(self._settings, on_retry=self._before_retry, retry_if=_is_conflict)
+        try:
+            outcome: Committed | AlreadyCommitted | Probed | Replayed = await policy(self._attempt, job)
+        except Exception as error:  # noqa: BLE001 - the worker's outermost frame: every error becomes an outcome
+            return self._failed(error)
+        if isinstance(outcome, Probed | Replayed):
+            return outcome
+        return outcome.model_copy(
+            update={
+                "retries": self._retries,
+                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "client_cpu_s": time.process_time() - cpu_started,
+            }
+        )
+
+    async def _attempt(self, job: ChunkJob | ReplayJob) -> Committed | AlreadyCommitted | Probed | Replayed:
+        return await (self._replay(job) if isinstance(job, ReplayJob) else self._commit(job))
+
+    async def _commit(self, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
+        prepared = prepare_chunk(self._spec, job, self._settings, self.advance)
+        await asyncio.sleep(0)  # let a heartbeat out between encoding and sending
+        async with self._working_session() as session:
+            return await commit_chunk(
+                session,
+                prepared,
+                job,
+                self._settings,
+                worker_pid=os.getpid(),
+                on_progress=self.advance,
+            )
+
+    async def _replay(self, job: ReplayJob) -> Replayed:
+        from rowledger.chunk.replay_transaction import replay_letters  # noqa: PLC0415 - loads have no use for it
+
+        async with self._working_session() as session:
+            return await replay_letters(session, self._spec, job, self._settings, on_progress=self.advance)
+
+    @contextlib.asynccontextmanager
+    async def _working_session(self) -> AsyncIterator[Session]:
+        """The session for one transaction, within deadline and stall timeout; cut when the transaction does not end well."""
+        session, settings = await self.open(), self._settings
+        url = self._hello.url.get_secret_value()
+        try:
+            async with (
+                deadline(session, settings.chunk_deadline_s),
+                stalls_cancelled(url, session, lambda: self._progress, settings.stall_timeout_s),
+            ):
+                yield session
+        except BaseException:
+            # What the transaction was in the middle of is unknown: cutting the connection makes the server roll back.
+            session.connection.terminate()
+            self._session = None
+            raise
+
+    def _before_retry(self, error: BaseException) -> None:
+        self._retries += 1
+        self.advance(1)  # waiting for a lock's holder is not a stall: the retry budget bounds it
+        _log.warning("attempt failed, retrying: %s", _summary(error))
+
+    def _failed(self, error: Exception) -> Failed:
+        match error:
+            case Fenced():
+                failure = FailureKind.FENCED
+            case SourceError():
+                failure = FailureKind.SOURCE
+            case DeadLetterBudgetSpent():
+                failure = FailureKind.BUDGET
+            case DeadlineExpired():
+                failure = FailureKind.TIMED_OUT
+            case StatementStalled():
+                failure = FailureKind.STALLED
+            case _ if is_connection_lost(error):
+                failure = FailureKind.CONNECTION_LOST
+            case _ if may_retry(error):
+                failure = FailureKind.TRANSIENT
+            case _:
+                failure = FailureKind.FATAL
+        return Failed(
+            failure=failure,
+            error_type=type(error).__name__,
+            summary=_summary(error),
+            sqlstate=sqlstate_of(root_cause(error)),
+            traceback=_frames(error),
+            retries=self._retries,
+        )
+
+
+def _is_conflict(error: BaseException) -> bool:
+    """Whether the server is there and the same transaction may succeed later."""
+    return may_retry(error) and not is_connection_lost(error)
+
+
+def _summary(error: BaseException) -> str:
+    """One line, even from an exception whose own `__str__` fails; our own errors speak for themselves."""
+    try:
+        return (str(error) if isinstance(error, RowledgerError) else summarize(error))[:2_000]
+    except Exception:  # noqa: BLE001 - somebody else's __str__ may raise anything
+        return type(error).__name__
+
+
+def _frames(error: BaseException) -> str:
+    """The call stack without the exception's message, which may quote a row."""
+    text = "".join(traceback.format_tb(error.__traceback__))
+    return text[-_TRACEBACK_CHARS_MAX:]
+
+
+class _ChannelHandler(logging.Handler):
+    """Log records travel to the run's log."""
+
+    def __init__(self, worker: _Worker) -> None:
+        super().__init__(logging.INFO)
+        self._worker = worker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._worker.send(LogLine(level=record.levelno, text=record.getMessage()))
+
+
+async def _main(channel: socket.socket) -> None:
+    asyncio.get_running_loop().set_exception_handler(tell_without_text)
+    reader, writer = await asyncio.open_connection(sock=channel, limit=LINE_BYTES_MAX)
+    hello = decode_to_worker(await reader.readline())
+    assert isinstance(hello, Hello)  # noqa: S101 - the protocol's first message
+    worker = _Worker(hello, writer)
+    logging.getLogger().addHandler(_ChannelHandler(worker))
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a connection that is gone
+    beating = asyncio.create_task(worker.heartbeats())
+    beating.add_done_callback(_die_without_a_pulse)
+    listening = asyncio.create_task(_listen(reader))
+    gc.freeze()  # what is imported by now, the spec's module too, stays: no collection need look at it again
+    gc.enable()
+    with contextlib.suppress(DatabaseUnavailable):
+        await worker.open()  # before the first chunk comes; if it fails, the chunk's own retries deal with it
+    try:
+        while True:
+            message = await listening
+            match message:
+                case Assign(job=job):
+                    listening = asyncio.create_task(_listen(reader))
+                    working = asyncio.create_task(worker.run(job))
+                    await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
+                    if not working.done() and listening.result() is None:
+                        os._exit(1)  # the supervisor is gone: what did not commit must not commit any more
+                    outcome = await working
+                    failpoint(Place.WHILE_REPORTING, **job.facts)
+                    worker.beat()  # before the outcome, so that a replacement that is due is not one chunk late
+                    worker.send(Outcome(outcome=outcome))
+                    await writer.drain()
+                case Stop() | None:
+                    return
+                case Hello():
+                    raise RuntimeError("a second hello")
+    finally:
+        beating.cancel()
+        await worker.close()
+
+
+def _die_without_a_pulse(beating: asyncio.Task[None]) -> None:
+    """A worker that can no longer show that it lives is dead; it should not have to stall before that is noticed."""
+    if not beating.cancelled() and (error := beating.exception()) is not None:
+        traceback.print_tb(error.__traceback__)
+        print(summarize(error), file=sys.stderr, flush=True)  # noqa: T201 - the supervisor reads it
+        os._exit(1)
+
+
+async def _listen(reader: asyncio.StreamReader) -> Hello | Assign | Stop | None:
+    """The next message; None at the end of the pipe."""
+    line = await reader.readline()
+    return decode_to_worker(line) if line.endswith(b"\n") else None
+
+
+def _die_with(parent_pid: int) -> None:
+    """Ask the kernel to kill us with our parent; then check that it has not died before we asked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def _end() -> None:
+    """End as Python's own child processes end: with what was registered for it, but without taking the interpreter apart.
+
+    That frees memory object by object which the kernel takes back at once, and the run waits for it.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does it; there is no other way
+    atexit._run_exitfuncs()  # noqa: SLF001 - as above
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def main() -> None:
+    """Entry point of the process."""
+    channel_fd, parent_pid = map(int, sys.argv[1:3])
+    _die_with(parent_pid)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; ending us is the supervisor's part
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    asyncio.run(_main(socket.socket(fileno=channel_fd)))
+    _end()
+
+
+if __name__ == "__main__":
+    main()
