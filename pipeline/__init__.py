@@ -1,1 +1,1 @@
-"""This repository's Dagster project: its definitions, tables and landing assets, and the demo."""
+"""The Dagster project of this repository: its definitions, tables and landing assets, and the demo."""

@@ -19,11 +19,11 @@ from rich.console import Console
 
 from pipeline.nycflights import land_flights
 from pipeline.tables import table
-from rowledger.cli.dead_letter_texts import letter_table
+from rowledger.cli.dead_letter_texts import dead_letter_table
 from rowledger.cli.status import incident_table, print_balance
-from rowledger.dead_letters.changes import list_letters
+from rowledger.dead_letters.changes import list_dead_letters
 from rowledger.errors import DiscrepancyFound, RowledgerError
-from rowledger.ledger.dead_letter_outcomes import LetterSelection
+from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
 from rowledger.ledger.table_status import count_rows, read_incidents, read_status
 from rowledger.postgres.database import target_url
 from rowledger.publish.verify import run_verify
@@ -81,10 +81,10 @@ def _load_damaged_day() -> None:
     _materialize("flights", "--partition", str(DAMAGED_DAY), failpoints=KILL)
     url, key = target_url(), str(DAMAGED_DAY)
     (status,) = read_status(url, "flights", [key])
-    letters, _ = list_letters(url, "flights", LetterSelection(partitions=(key,)))
+    letters, _ = list_dead_letters(url, "flights", DeadLetterSelection(partitions=(key,)))
     incidents = read_incidents(url, "flights", partition=key)
     print_balance([status])
-    console.print(letter_table(letters), incident_table(incidents))
+    console.print(dead_letter_table(letters), incident_table(incidents))
     published = status.published
     if (
         published is None

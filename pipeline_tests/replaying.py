@@ -13,10 +13,10 @@ from pipeline_tests import tables_for_tests
 from pipeline_tests.loading import FAST, Recorder, fetch
 from pipeline_tests.tables_for_tests import EVENTS, PARCELS, Event
 from rowledger.contract.types import Integer, varchar
-from rowledger.dead_letters.changes import export_letters, import_letters
+from rowledger.dead_letters.changes import export_dead_letters, import_dead_letters
 from rowledger.dead_letters.replay import run_replay
 from rowledger.ledger.actor import Actor
-from rowledger.ledger.dead_letter_outcomes import LetterSelection, ReplayReport
+from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection, ReplayReport
 from rowledger.postgres.database import target_url
 from rowledger.publish.verify import run_verify
 from rowledger.settings import WriterSettings, child_environment
@@ -70,7 +70,7 @@ def replay(
     """One replay of a table's dead letters, in this process, with a worker of its own."""
     return run_replay(
         spec,
-        LetterSelection.model_validate(of),
+        DeadLetterSelection.model_validate(of),
         url=database,
         writer=WriterSettings.model_validate({**FAST, **(writer or {})}),
         actor=ACTOR,
@@ -91,12 +91,12 @@ def states(database: str) -> dict[int, str]:
 def edit(database: str, spec: TableSpec, folder: Any, changes: Mapping[int, Mapping[str, object]]) -> None:
     """Export all dead letters, change some rows as a person would, by their number in the source, and import the file."""
     file = folder / "letters.ndjson"
-    export_letters(database, spec, LetterSelection(), file, reveal=True)
+    export_dead_letters(database, spec, DeadLetterSelection(), file, reveal=True)
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     for line in lines:
         line["payload"].update(changes.get(line["row"], {}))
     file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    import_letters(database, spec, file, ACTOR)
+    import_dead_letters(database, spec, file, ACTOR)
     file.unlink()
 
 

@@ -16,7 +16,7 @@ from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.partition import DailyPartitions, Partition
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 from rowledger.spec.table import DeadLetterBudget, Drift, TableSpec, WriteMode
 from rowledger.spec.transform import FrameTransform
 
@@ -172,7 +172,7 @@ class TrickledFiles(SpooledSource):
 
     path: str
 
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         spool = Spool(scope)
         folder = Path(self.path.format(landing=scope.landing_dir, partition_key=partition.key))
         for file in sorted(folder.iterdir()):
@@ -191,7 +191,7 @@ class SpooledFiles(SpooledSource):
 
     path: str
 
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         file = Path(self.path.format(landing=scope.landing_dir, partition_key=partition.key))
         yield from Spool(scope).write(pl.read_parquet(file).iter_slices(500), origin=file.name)
 

@@ -24,7 +24,7 @@ from rowledger.spec.partition import (
     Unpartitioned,
     WeeklyPartitions,
 )
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 from rowledger.spec.table import DeadLetterBudget, QualifiedName, TableSpec, WriteMode
 from rowledger.spec.transform import FrameTransform
 
@@ -41,7 +41,7 @@ _SCHEMA = {"day": pl.Date(), "region": pl.String(), "sale_id": pl.Int64(), "amou
 class SpooledSales(SpooledSource):
     """The same files, spooled."""
 
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         file = scope.landing_dir / "sales" / f"{partition.key}.parquet"
         yield from Spool(scope).write([pl.read_parquet(file)], origin=file.name)
 
@@ -49,7 +49,7 @@ class SpooledSales(SpooledSource):
 class OneFile(SpooledSource):
     """The same file for whatever key."""
 
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:  # noqa: ARG002
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:  # noqa: ARG002
         yield from Spool(scope).write(
             [pl.read_parquet(scope.landing_dir / "sales" / "one.parquet")], origin="one.parquet"
         )

@@ -14,13 +14,13 @@ __all__ = [
     "DatabaseOutage",
     "DatabaseUnavailable",
     "DeadLetterBudgetSpent",
+    "DeadLetterFileRefused",
     "DiscrepancyFound",
     "EmbeddedServerError",
     "Fenced",
     "LedgerBusy",
     "LedgerMismatch",
     "LedgerMissing",
-    "LetterFileRefused",
     "LoadCancelled",
     "MissingPrivilege",
     "NotEnoughSpace",
@@ -252,7 +252,7 @@ class ReplayFailed(RowledgerError):
     """A replay could not go on. What it had committed stays; fix the cause in the message, then replay again."""
 
 
-class LetterFileRefused(RowledgerError):
+class DeadLetterFileRefused(RowledgerError):
     """A file of dead letters cannot be imported; nothing was. Fix the lines that are named, then import it again."""
 
 

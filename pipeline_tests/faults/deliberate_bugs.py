@@ -437,7 +437,7 @@ returning enqueued_rows;""",
         changes=(
             Change(
                 "rowledger/chunk/transaction.py",
-                "PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema, check_s)",
+                "PreparedChunk(rows, _crash_dead_letters(source, job), encoded, source.schema, check_s)",
                 "PreparedChunk(rows, [], encoded, source.schema, check_s)",
             ),
         ),
@@ -855,7 +855,7 @@ where load_id = $1;
             ),
         ),
         test=f"{_REPLAY_FAULT_TESTS}::test_a_replay_that_comes_while_the_partition_is_replaced_writes_nothing",
-        noticed="Extra items in the right set:\nE         <LetterResult.SKIPPED",
+        noticed="Extra items in the right set:\nE         <DeadLetterResult.SKIPPED",
     ),
     Bug(
         name="letters of a lost attempt tried again",

@@ -26,7 +26,7 @@ from pipeline_tests.replaying import assert_verified, edit, replay, results, sta
 from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, changed, events, write_source
 from rowledger.errors import DatabaseUnavailable, ReplayFailed
 from rowledger.failpoints import Place
-from rowledger.ledger.dead_letter_outcomes import LetterResult, ReplayReport
+from rowledger.ledger.dead_letter_outcomes import DeadLetterResult, ReplayReport
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import PartitionReport
 
@@ -116,7 +116,7 @@ def test_an_exception_ends_the_replay_and_a_second_one_goes_on_behind_it(
         assert_verified(database, EVENTS)
     set_failpoints(monkeypatch, "")
 
-    assert replay(database, EVENTS).count(LetterResult.WRITTEN) == len(_BAD)
+    assert replay(database, EVENTS).count(DeadLetterResult.WRITTEN) == len(_BAD)
 
     _assert_replayed_once(database, rows)
 
@@ -169,7 +169,7 @@ def test_a_load_that_replaces_the_partition_meanwhile_waits_for_the_replay(
     assert isinstance(report, PartitionReport)
     assert report.error is None
     assert isinstance(replayed, ReplayReport)
-    assert replayed.count(LetterResult.WRITTEN) == len(_BAD)
+    assert replayed.count(DeadLetterResult.WRITTEN) == len(_BAD)
     assert_verified(database, EVENTS)
     assert_accounted(database, EVENTS, events(60))
 
@@ -193,7 +193,7 @@ def test_a_replay_that_comes_while_the_partition_is_replaced_writes_nothing(
     assert isinstance(report, PartitionReport)
     assert report.error is None
     assert isinstance(replayed, ReplayReport)
-    assert {outcome.result for outcome in replayed.outcomes} == {LetterResult.SKIPPED}
+    assert {outcome.result for outcome in replayed.outcomes} == {DeadLetterResult.SKIPPED}
     assert "its load is replaced" in replayed.outcomes[0].reason
     assert_verified(database, EVENTS)
     assert_accounted(database, EVENTS, events(60))

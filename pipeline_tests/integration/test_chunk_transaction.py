@@ -22,7 +22,7 @@ from rowledger.postgres.session import Session, connect
 from rowledger.postgres.staging import create_staging
 from rowledger.settings import WriterSettings
 from rowledger.spec.manifest import Manifest
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 _SETTINGS = WriterSettings(chunk_rows_max=100, batch_rows=32, lock_timeout_s=20)
 _CHUNK = "select state, written_rows, dead_lettered_rows, attempt from rowledger.chunk where chunk_no = 0"
@@ -55,7 +55,7 @@ class _Begun:
 async def _begun(database: str, landing: Path) -> AsyncIterator[_Begun]:
     write_source(landing, "events", DAY, changed(events(100), {3: {"event_id": -1}, 4: {"name": None}}))
     partition = EVENTS.partitions.partition(DAY)
-    manifest = Manifest.of(list(EVENTS.source.chunks(partition, Scope(landing, landing, chunk_rows_max=100))))
+    manifest = Manifest.of(list(EVENTS.source.chunks(partition, SourceContext(landing, landing, chunk_rows_max=100))))
     sessions = [await connect(database, application_name="test", timeout_s=10) for _ in range(2)]
     try:
         connection = sessions[0].connection

@@ -25,9 +25,9 @@ from rowledger.dagster.replay import ReplayConfig, replay_job_and_sensor
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.dead_letters.changes import decide
 from rowledger.errors import DatabaseUnavailable, SpecError
-from rowledger.ledger.dead_letter_outcomes import LetterSelection
+from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
 from rowledger.ledger.reports import CheckName
-from rowledger.ledger.states import LetterState
+from rowledger.ledger.states import DeadLetterState
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
@@ -104,7 +104,13 @@ def test_a_replay_that_wrote_all_that_it_was_asked_for_is_green_and_materializes
 
     assert result.success
     metadata = _metadata(result)
-    figures = {"dead_letters": 2, "written_letters": 2, "refused_letters": 0, "skipped_letters": 0, "written_rows": 2}
+    figures = {
+        "dead_letters": 2,
+        "written_dead_letters": 2,
+        "refused_dead_letters": 0,
+        "skipped_dead_letters": 0,
+        "written_rows": 2,
+    }
     assert {name: metadata[name] for name in figures} == figures
     (materialization,) = _events(instance)
     assert isinstance(materialization, dg.AssetMaterialization)
@@ -186,7 +192,12 @@ def test_a_replay_of_which_a_row_is_refused_again_is_red_and_the_others_are_writ
         "events: 1 of 3 dead letters were not written; see them by `rowledger dead-letters list --table events`",
         f"1 not written: {reason}",
     ]
-    figures = {"dead_letters": 3, "written_letters": 2, "refused_letters": 1, "refused_by_reason": {reason: 1}}
+    figures = {
+        "dead_letters": 3,
+        "written_dead_letters": 2,
+        "refused_dead_letters": 1,
+        "refused_by_reason": {reason: 1},
+    }
     assert {name: failure.metadata[name].value for name in figures} == figures
     assert [type(event) for event in _events(instance)] == [dg.AssetMaterialization]
     assert states(database) == {3: "replayed", 7: "replayed", 9: "open"}
@@ -204,12 +215,12 @@ def test_a_replay_that_writes_nothing_is_red_and_materializes_nothing(
         "dead_lettered_rows": 3,
         "dagster/partition_row_count": 17,
         "replayed_rows": 0,
-        "refused_letters": 3,
+        "refused_dead_letters": 3,
     }
     assert {name: observation.metadata[name].value for name in counts} == counts, (
         "Dagster shows these on the asset's page"
     )
-    assert (observation.partition, observation.metadata["refused_letters"].value) == (DAY, 3)
+    assert (observation.partition, observation.metadata["refused_dead_letters"].value) == (DAY, 3)
 
 
 @pytest.fixture
@@ -295,8 +306,10 @@ def test_the_form_says_what_each_field_means() -> None:
     assert set(schema) == {"partitions", "stages", "states", "constraint", "ids", "limit", "note"}
     assert all(field.description and not field.is_required for field in schema.values())
     chosen = ReplayConfig(stages=["copy"], states=["mended"], ids=[3], limit=5)
-    assert chosen.selection() == LetterSelection(stages=(Stage.COPY,), states=(LetterState.MENDED,), ids=(3,), limit=5)
-    assert ReplayConfig().selection() == LetterSelection()
+    assert chosen.selection() == DeadLetterSelection(
+        stages=(Stage.COPY,), states=(DeadLetterState.MENDED,), ids=(3,), limit=5
+    )
+    assert ReplayConfig().selection() == DeadLetterSelection()
     with pytest.raises(SpecError, match=r"states\.0: Input should be 'open', 'mended'"):
         ReplayConfig(states=["dead"]).selection()
 
@@ -340,7 +353,13 @@ def test_what_was_mended_once_starts_one_run(
     assert isinstance(first, dg.RunRequest)
     assert isinstance(again, dg.RunRequest)
     assert first.run_key == again.run_key, "Dagster starts one run a key, whatever became of the first tick"
-    decide(database, EVENTS, LetterSelection(column="event_id", states=(LetterState.OPEN,)), LetterState.MENDED, ACTOR)
+    decide(
+        database,
+        EVENTS,
+        DeadLetterSelection(column="event_id", states=(DeadLetterState.OPEN,)),
+        DeadLetterState.MENDED,
+        ACTOR,
+    )
     more = tick()
     assert isinstance(more, dg.RunRequest)
     assert more.run_key != first.run_key

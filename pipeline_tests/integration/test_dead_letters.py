@@ -21,9 +21,9 @@ from pipeline_tests.tables_for_tests import (
     readings,
     write_source,
 )
-from rowledger.dead_letters.changes import list_letters
+from rowledger.dead_letters.changes import list_dead_letters
 from rowledger.errors import DeadLetterBudgetSpent
-from rowledger.ledger.dead_letter_outcomes import LetterSelection
+from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
 
 
 def _letters(database: str) -> list[dict[str, object]]:
@@ -241,7 +241,7 @@ def test_a_spent_budget_fails_the_load_and_keeps_what_was_learned(database: str,
     assert "budget is 2" in str(report.error)
     assert fetch_value(database, "select count(*) from strict_readings") == 0
     assert fetch_value(database, "select state from rowledger.load") == "rejected"
-    kept, _ = list_letters(database, "strict_readings", LetterSelection())
+    kept, _ = list_dead_letters(database, "strict_readings", DeadLetterSelection())
     assert [letter.row_no for letter in kept][:3] == [5, 6, 7]
 
     rows = changed(readings(200), {5: changes[5], 150: changes[150]})

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rowledger.sources.csv import CsvFiles
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import FAULT, Scope
+from rowledger.spec.source import FAULT, SourceContext
 
 DUMP: dict[str, Any] = {"delimiter": "\t", "quote": None, "escape": "\\", "nulls": ("\\N",), "header": False}
 TEXTS = [
@@ -28,7 +28,7 @@ def read(folder: Path, content: bytes, **options: Any) -> pl.DataFrame:
     columns = options.get("columns", ("v", "w"))
     frames = [
         source.read(chunk)
-        for chunk in source.chunks(Partition(key="all"), Scope(folder, spool, 1_000, columns=columns))
+        for chunk in source.chunks(Partition(key="all"), SourceContext(folder, spool, 1_000, columns=columns))
     ]
     return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
 

@@ -11,7 +11,7 @@ from rowledger.errors import DiscrepancyFound, RowledgerError
 from rowledger.publish.forget import run_forget
 from rowledger.publish.verify import run_verify
 from rowledger.spec.manifest import Manifest
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 OTHER = sales(range(100, 250))
 EDITS = {
@@ -44,7 +44,7 @@ manifest_digest, epoch, enqueued_rows from public.entry)"""
 def _content_digest(landing: Path) -> str:
     """Of the rows that the source has now."""
     partition = APPENDED.partitions.partition(DAY)
-    return Manifest.of(list(APPENDED.source.chunks(partition, Scope(landing, landing, 100)))).content_digest
+    return Manifest.of(list(APPENDED.source.chunks(partition, SourceContext(landing, landing, 100)))).content_digest
 
 
 def test_an_append_goes_by_no_entry_that_was_edited(database: str, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rowledger.sources.csv import CsvFiles
 from rowledger.sources.files import FileSource
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 _SECRET = "a-secret-of-the-store"
 _STARTED = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")
@@ -78,7 +78,7 @@ def arrow() -> bytes:
 
 def frame_of(source: FileSource, spool: Path) -> pl.DataFrame:
     spool.mkdir(exist_ok=True)
-    frames = [source.read(chunk) for chunk in source.chunks(DAY, Scope(spool, spool, 100))]
+    frames = [source.read(chunk) for chunk in source.chunks(DAY, SourceContext(spool, spool, 100))]
     return pl.concat(frames)
 
 

@@ -29,8 +29,8 @@ from pipeline_tests.tables_for_tests import (
 )
 from rowledger.contract.dead_letter import Stage
 from rowledger.errors import NothingRecorded, PoolBroken, TargetMismatch
-from rowledger.ledger.dead_letter_outcomes import LetterResult
-from rowledger.ledger.states import LetterState
+from rowledger.ledger.dead_letter_outcomes import DeadLetterResult
+from rowledger.ledger.states import DeadLetterState
 
 _COUNTS = (
     "select sum(enqueued_rows)::int, sum(added_rows)::int, sum(written_rows)::int, sum(dead_lettered_rows)::int, "
@@ -79,12 +79,12 @@ def test_a_row_is_written_once_however_often_it_is_replayed(database: str, tmp_p
     write_source(tmp_path, "readings", "all", rows)
     assert load_one(database, READINGS, tmp_path, "all").error is None
     edit(database, READINGS, tmp_path, {5: {"sensor": 5}})
-    (letter_id,) = (outcome.dead_letter_id for outcome in replay(database, READINGS).outcomes)
+    (dead_letter_id,) = (outcome.dead_letter_id for outcome in replay(database, READINGS).outcomes)
 
     assert replay(database, READINGS).outcomes == ()
-    (again,) = replay(database, READINGS, ids=(letter_id,)).outcomes
+    (again,) = replay(database, READINGS, ids=(dead_letter_id,)).outcomes
 
-    assert (again.result, again.reason) == (LetterResult.SKIPPED, "it was replayed before")
+    assert (again.result, again.reason) == (DeadLetterResult.SKIPPED, "it was replayed before")
     assert _counts(database) == (100, 0, 100, 0, 0)
     assert_verified(database, READINGS)
     assert_accounted(database, READINGS, changed(rows, {5: {"sensor": 5}}))
@@ -162,7 +162,7 @@ def test_a_key_that_the_table_has_stays_out_even_without_an_index(
     report = replay(database, ORDERS)
 
     assert results(report) == {140: "refused", 141: "written"}
-    (refused,) = (outcome for outcome in report.outcomes if outcome.result is LetterResult.REFUSED)
+    (refused,) = (outcome for outcome in report.outcomes if outcome.result is DeadLetterResult.REFUSED)
     assert (refused.stage, refused.reason) == (Stage.KEY, "a row of the table has the same key (order_id)")
     assert fetch_value(database, "select item from orders where order_id = 2") == "item 2"
     assert_verified(database, ORDERS)
@@ -187,7 +187,7 @@ def test_a_unique_index_of_the_table_is_respected(database: str, tmp_path: Path)
 
     (outcome,) = replay(database, PARCELS).outcomes
 
-    assert (outcome.result, outcome.stage, outcome.constraint) == (LetterResult.REFUSED, Stage.KEY, "one_label")
+    assert (outcome.result, outcome.stage, outcome.constraint) == (DeadLetterResult.REFUSED, Stage.KEY, "one_label")
     assert "parcel 4" not in outcome.reason
     assert_verified(database, PARCELS)
 
@@ -254,7 +254,7 @@ def test_a_row_of_another_partition_stays_out(database: str, tmp_path: Path) -> 
 
     (outcome,) = replay(database, EVENTS).outcomes
 
-    assert outcome.result is LetterResult.REFUSED
+    assert outcome.result is DeadLetterResult.REFUSED
     assert f"another partition than {DAY}" in outcome.reason
     assert_verified(database, EVENTS)
 
@@ -293,7 +293,7 @@ def test_only_a_published_load_takes_rows_back(database: str, tmp_path: Path) ->
 
     report = replay(database, STRICT_READINGS)
 
-    assert {outcome.result for outcome in report.outcomes} == {LetterResult.SKIPPED}
+    assert {outcome.result for outcome in report.outcomes} == {DeadLetterResult.SKIPPED}
     assert "is rejected, not in the table: fix the source" in report.outcomes[0].reason
     assert set(states(database).values()) == {"open"}
 
@@ -308,7 +308,7 @@ def test_letters_of_a_replaced_load_stay_where_they_are(database: str, tmp_path:
     assert replay(database, EVENTS).outcomes == ()
     (outcome,) = replay(database, EVENTS, ids=(old,)).outcomes
 
-    assert outcome.result is LetterResult.SKIPPED
+    assert outcome.result is DeadLetterResult.SKIPPED
     assert "was replaced by a later one" in outcome.reason
     assert_verified(database, EVENTS)
 
@@ -320,7 +320,7 @@ def test_letters_of_a_load_into_another_table_stay_where_they_are(database: str,
 
     (outcome,) = replay(database, EVENTS).outcomes
 
-    assert outcome.result is LetterResult.SKIPPED
+    assert outcome.result is DeadLetterResult.SKIPPED
     assert "is in public.events_before, but the table spec names public.events now" in outcome.reason
 
 
@@ -504,8 +504,8 @@ def test_two_replays_at_once_write_each_row_once(database: str, tmp_path: Path) 
     with ThreadPoolExecutor(2) as threads:
         reports = list(threads.map(lambda _: replay(database, READINGS), range(2)))
 
-    assert sum(report.count(LetterResult.WRITTEN) for report in reports) == 100
-    assert all(report.count(LetterResult.REFUSED) == 0 for report in reports)
+    assert sum(report.count(DeadLetterResult.WRITTEN) for report in reports) == 100
+    assert all(report.count(DeadLetterResult.REFUSED) == 0 for report in reports)
     assert _counts(database) == (200, 0, 200, 0, 0)
     assert_verified(database, READINGS)
     assert_accounted(database, READINGS, changed(rows, mended))
@@ -516,6 +516,6 @@ def test_a_selection_is_tried_and_no_more(database: str, tmp_path: Path) -> None
         bad = {0: {"code": "far too long"}, 1: {"event_id": -1}, 2: {"event_id": -2}}
         write_source(tmp_path, "events", day, changed(events(10, day), bad))
         assert load_one(database, EVENTS, tmp_path, day).error is None
-    tried = {"states": (LetterState.OPEN,), "partitions": (NEXT_DAY,), "column": "event_id", "limit": 1}
+    tried = {"states": (DeadLetterState.OPEN,), "partitions": (NEXT_DAY,), "column": "event_id", "limit": 1}
     assert [(o.partition_key, o.row_no) for o in replay(database, EVENTS, **tried).outcomes] == [(NEXT_DAY, 1)]
-    assert replay(database, EVENTS, states=(LetterState.MENDED,)).outcomes == ()
+    assert replay(database, EVENTS, states=(DeadLetterState.MENDED,)).outcomes == ()

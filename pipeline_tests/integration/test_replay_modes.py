@@ -25,7 +25,7 @@ from pipeline_tests.tables_of_modes import (
     sales,
     write_sales,
 )
-from rowledger.ledger.dead_letter_outcomes import LetterResult
+from rowledger.ledger.dead_letter_outcomes import DeadLetterResult
 from rowledger.spec.table import TableSpec
 
 _REFUSED = {n: {"sale_id": 2**40} for n in (3, 4, 5)}
@@ -86,7 +86,7 @@ def test_letters_of_each_appended_load_add_to_their_own(database: str, tmp_path:
 
     report = replay(database, spec)
 
-    assert (report.count(LetterResult.WRITTEN), report.count(LetterResult.REFUSED)) == (3, 3)
+    assert (report.count(DeadLetterResult.WRITTEN), report.count(DeadLetterResult.REFUSED)) == (3, 3)
     written = fetch(database, "select sum(written_rows) from rowledger.chunk group by load_id order by load_id")
     assert [row[0] for row in written] == [20, 17]
     assert_verified(database, spec)
@@ -133,7 +133,7 @@ def test_a_key_s_second_row_does_not_overwrite_the_first_one_by_a_replay(databas
 
     (outcome,) = replay(database, UPSERTED).outcomes
 
-    assert (outcome.row_no, outcome.result) == (15, LetterResult.REFUSED)
+    assert (outcome.row_no, outcome.result) == (15, DeadLetterResult.REFUSED)
     assert "stays; this one would overwrite it" in outcome.reason
     assert fetch_value(database, "select amount from upserted where sale_id = 4") == rows[4]["amount"]
     assert_verified(database, UPSERTED)
@@ -146,7 +146,7 @@ def test_letters_of_a_load_that_others_stand_for_by_now_stay_out(database: str, 
 
     report = replay(database, REPLACED_AS_APPENDED)
 
-    assert report.count(LetterResult.SKIPPED) == 3
+    assert report.count(DeadLetterResult.SKIPPED) == 3
     assert "write mode was changed" in report.outcomes[0].reason
     assert fetch_value(database, "select count(*) from appended") == 37
     assert_verified(database, APPENDED)

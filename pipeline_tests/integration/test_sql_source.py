@@ -24,7 +24,7 @@ from rowledger.contract.check import Contract
 from rowledger.errors import SourceError
 from rowledger.sources.sql import SqlQuery
 from rowledger.spec.partition import DailyPartitions, Partition
-from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, UUID, Scope
+from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, UUID, SourceContext
 
 WHOLE = Partition(key="all")
 DAY = DailyPartitions(column="at", start=date(2024, 3, 1), end=date(2024, 3, 31), timezone="Europe/Berlin").partition(
@@ -48,7 +48,7 @@ def any_shop(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def frames_of(folder: Path, query: str, partition: Partition = WHOLE, **options: Any) -> list[pl.DataFrame]:
     """What is spooled, chunk by chunk, after a look whether its columns were foretold."""
     source = SqlQuery(query=query, url_variable="SHOP_URL", **options)
-    descriptors = list(source.chunks(partition, Scope(folder, folder, 1_000)))
+    descriptors = list(source.chunks(partition, SourceContext(folder, folder, 1_000)))
     frames = [source.read(descriptor) for descriptor in descriptors]
     assert [frame.schema for frame in frames] == [source.frame_schema(descriptor) for descriptor in descriptors]
     assert {descriptor.origin for descriptor in descriptors} <= {"query of SHOP_URL"}
@@ -225,7 +225,7 @@ def test_composites_in_an_array_are_text_and_json_for_a_document(shop: str, tmp_
         url_variable="SHOP_URL",
     )
     documents = Contract.of(Assembled).documents
-    (descriptor,) = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000, documents=documents))
+    (descriptor,) = source.chunks(WHOLE, SourceContext(tmp_path, tmp_path, 1_000, documents=documents))
 
     checked = Contract.of(Assembled).check(source.read(descriptor))
 
@@ -240,7 +240,7 @@ def test_composites_in_an_array_are_text_and_json_for_a_document(shop: str, tmp_
 @pytest.mark.usefixtures("any_shop")
 def test_a_numeric_is_a_number_where_it_becomes_a_document(tmp_path: Path) -> None:
     source = SqlQuery(query="select 12345678901234567890.50 as v, 1.50 as w", url_variable="SHOP_URL")
-    (descriptor,) = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000, documents=frozenset({"v"})))
+    (descriptor,) = source.chunks(WHOLE, SourceContext(tmp_path, tmp_path, 1_000, documents=frozenset({"v"})))
 
     frame = source.read(descriptor)
 
@@ -271,7 +271,7 @@ def test_a_large_result_comes_in_chunks_that_are_given_while_it_is_read(shop: st
     source = SqlQuery(
         query="select n, repeat('x', 100) as s from generate_series(1, 400000) n", url_variable="SHOP_URL"
     )
-    coming = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000))
+    coming = source.chunks(WHOLE, SourceContext(tmp_path, tmp_path, 1_000))
     first = next(coming)
 
     assert first.rows == 1_000
@@ -497,7 +497,7 @@ def test_a_query_that_is_given_up_in_its_middle_is_cancelled(shop: str, tmp_path
         "from generate_series(1, 300000) n",
         url_variable="SHOP_URL",
     )
-    coming = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000))
+    coming = source.chunks(WHOLE, SourceContext(tmp_path, tmp_path, 1_000))
     next(coming)
 
     coming.close()  # type: ignore[attr-defined] # it is a generator
@@ -509,7 +509,7 @@ def test_a_connection_that_is_lost_is_an_error(shop: str, tmp_path: Path) -> Non
     source = SqlQuery(
         query="select n, repeat('x', 100) as s from generate_series(1, 3000000) n", url_variable="SHOP_URL"
     )
-    coming = source.chunks(WHOLE, Scope(tmp_path, tmp_path, 1_000))
+    coming = source.chunks(WHOLE, SourceContext(tmp_path, tmp_path, 1_000))
     next(coming)
     fetch(
         shop,

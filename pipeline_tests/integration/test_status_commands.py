@@ -25,12 +25,12 @@ from pipeline_tests.tables_for_tests import (
 from pipeline_tests.tables_of_modes import APPENDED, sales, write_sales
 from rowledger.cli import dead_letters, status, verify
 from rowledger.cli.main import cli
-from rowledger.dead_letters.changes import list_letters
+from rowledger.dead_letters.changes import list_dead_letters
 from rowledger.errors import DeadLetterBudgetSpent, SourceError, SpecError
-from rowledger.ledger.dead_letter_outcomes import LetterSelection
+from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
 from rowledger.ledger.status import AttemptState
 from rowledger.ledger.table_status import read_status
-from rowledger.load.refusals import letters_command
+from rowledger.load.refusals import dead_letters_command
 from rowledger.spec.table import TableSpec
 
 Run = Callable[..., Result]
@@ -281,14 +281,14 @@ def test_of_duplicates_beyond_the_budget_the_first_are_kept_and_named(database: 
     assert "380 rows were refused, the budget is 200" in str(report.error)
     assert "380 rows repeat a key" in str(report.error)
     assert "numbers 20, 21, 22, 23, 24, …" in str(report.error)
-    letters, _ = list_letters(database, "events", LetterSelection())
+    letters, _ = list_dead_letters(database, "events", DeadLetterSelection())
     assert [letter.row_no for letter in letters] == list(range(20, 220))
     assert letters[20].reason.endswith("as row 0 of the source, which stays")
     assert fetch_value(database, "select count(*) from public.events") == 0
 
 
 def test_a_name_that_the_shell_would_take_apart_is_quoted() -> None:
-    command = letters_command("events", "it's | north")
+    command = dead_letters_command("events", "it's | north")
     assert shlex.split(command)[-1] == "it's | north"
 
 

@@ -43,7 +43,7 @@ from rowledger.cli import verify
 from rowledger.cli.main import cli
 from rowledger.contract.dead_letter import Stage
 from rowledger.errors import DiscrepancyFound, SpecError, TargetMismatch
-from rowledger.ledger.dead_letter_outcomes import LetterResult
+from rowledger.ledger.dead_letter_outcomes import DeadLetterResult
 from rowledger.ledger.reports import CheckName, PartitionReport
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.publication import publish_by_attach
@@ -337,7 +337,7 @@ def test_what_the_loads_add_up_to_stays_true_when_dead_letters_are_replayed(
         assert load_version(database, spec, tmp_path, rows).error is None
     fetch(database, f"alter table {spec.name} drop constraint few")
     report = replay(database, spec, stages=(Stage.COPY,))
-    assert set(results(report).values()) == {LetterResult.WRITTEN}
+    assert set(results(report).values()) == {DeadLetterResult.WRITTEN}
     assert table_rows(database, spec) == source_rows(BOTH[spec.name])
     assert_verified(database, spec)
 

@@ -18,7 +18,7 @@ from rowledger.errors import SourceError
 from rowledger.sources.arrow_ipc import ArrowFiles
 from rowledger.spec.manifest import Manifest
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 SOURCE = ArrowFiles(path="{landing}/{partition_key}.arrow")
 DAY = Partition(key="2024-03-01")
@@ -46,7 +46,7 @@ def write(folder: Path, table: pa.Table, *, kind: str = "file", batch_rows: int 
 
 
 def plan(folder: Path, chunk_rows_max: int = 100, source: ArrowFiles = SOURCE) -> Manifest:
-    return Manifest.of(list(source.chunks(DAY, Scope(folder, folder, chunk_rows_max))))
+    return Manifest.of(list(source.chunks(DAY, SourceContext(folder, folder, chunk_rows_max))))
 
 
 def read_all(manifest: Manifest) -> pl.DataFrame:

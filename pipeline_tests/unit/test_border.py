@@ -18,7 +18,7 @@ from rowledger.sources.arrow_ipc import ArrowFiles
 from rowledger.sources.plain import json_text
 from rowledger.sources.python import PythonRows
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import FAULT, LINE, Scope
+from rowledger.spec.source import FAULT, LINE, SourceContext
 
 _Array = Any
 
@@ -83,7 +83,7 @@ def via_arrow(kind: str) -> Callable[[Path, pa.Table], pl.DataFrame]:
         new = pa.ipc.new_file if kind == "file" else pa.ipc.new_stream
         with (folder / "k.arrow").open("wb") as stream, new(stream, table.schema) as writer:
             writer.write_table(table)
-        (chunk,) = source.chunks(Partition(key="k"), Scope(folder, folder, 100))
+        (chunk,) = source.chunks(Partition(key="k"), SourceContext(folder, folder, 100))
         return source.read(chunk)
 
     return read
@@ -96,7 +96,7 @@ def given_rows(_partition: Partition) -> Iterator[object]:
 def via_function(folder: Path, table: pa.Table) -> pl.DataFrame:
     given_rows.table = table  # type: ignore[attr-defined]
     source = PythonRows(function=given_rows)
-    (chunk,) = source.chunks(Partition(key="k"), Scope(folder, folder, 100))
+    (chunk,) = source.chunks(Partition(key="k"), SourceContext(folder, folder, 100))
     return source.read(chunk)
 
 

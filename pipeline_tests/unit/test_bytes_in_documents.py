@@ -21,7 +21,7 @@ from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.python import PythonRows
 from rowledger.spec.column import ColumnType, TypeName
 from rowledger.spec.division import Partition
-from rowledger.spec.source import Scope, Source
+from rowledger.spec.source import Source, SourceContext
 from rowledger.spec.table import TableSpec
 from rowledger.spec.transform import RowTransform
 
@@ -53,7 +53,7 @@ class DocumentsRowByRow(Documents):
 
 
 def read(source: Source, folder: Path) -> pl.DataFrame:
-    (chunk,) = source.chunks(ALL, Scope(folder, folder, 100))
+    (chunk,) = source.chunks(ALL, SourceContext(folder, folder, 100))
     return source.read(chunk)
 
 

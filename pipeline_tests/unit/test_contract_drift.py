@@ -10,7 +10,7 @@ import pytest
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from rowledger.contract.check import Contract
-from rowledger.contract.drift import DriftVerdict
+from rowledger.contract.drift import SourceDrift
 from rowledger.errors import SourceError
 from rowledger.spec.column import Column, ColumnType, TypeName
 from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC
@@ -46,8 +46,8 @@ def contract(request: pytest.FixtureRequest) -> Contract:
 def test_drift_is_told_from_the_columns_names_alone() -> None:
     schema = pl.Schema({"a": pl.String(), "x": pl.Int8(), ABSENT_PREFIX + "x": pl.Boolean()})
 
-    assert Contract.of(Row).drift_of(schema) == DriftVerdict({"x": pl.Int8()}, ("b",))
-    assert Contract.of(Row).drift_of(SOURCE.schema) == DriftVerdict({}, ())
+    assert Contract.of(Row).drift_of(schema) == SourceDrift({"x": pl.Int8()}, ("b",))
+    assert Contract.of(Row).drift_of(SOURCE.schema) == SourceDrift({}, ())
 
 
 def test_a_frozen_contract_stops_at_unknown_and_at_missing_columns(contract: Contract) -> None:

@@ -13,7 +13,7 @@ from rowledger.contract.check import Contract
 from rowledger.sources.arrow import frame_of
 from rowledger.sources.python import PythonRows
 from rowledger.spec.division import Partition
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 ALL = Partition(key="k")
 
@@ -40,7 +40,7 @@ class Numbered(BaseModel):
 
 def of_function(folder: Path, rows: list[dict[str, Any]]) -> pl.DataFrame:
     source = PythonRows(function=lambda _: rows)
-    (chunk,) = source.chunks(ALL, Scope(folder, folder, 100))
+    (chunk,) = source.chunks(ALL, SourceContext(folder, folder, 100))
     return source.read(chunk)
 
 

@@ -27,7 +27,7 @@ from rowledger.sources.csv_fields import Dialect
 from rowledger.sources.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, _Quoted, split
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, Scope
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, SourceContext
 
 Row = dict[str, str | None]
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -35,7 +35,7 @@ SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_s
 
 def chunks(folder: Path, content: bytes, name: str = "x.csv", **options: Any) -> list[ChunkDescriptor]:
     (folder / name).write_bytes(content)
-    scope = Scope(folder, folder, options.pop("chunk_rows_max", 1000), columns=("p", "q"))
+    scope = SourceContext(folder, folder, options.pop("chunk_rows_max", 1000), columns=("p", "q"))
     source = CsvFiles(path=str(folder / name), **options)
     return list(source.chunks(Partition(key="all"), scope))
 
@@ -450,7 +450,7 @@ def test_each_file_has_its_own_header(tmp_path: Path) -> None:
     (tmp_path / "2.csv").write_text("b,c\n3,4\n5,6")
     source = CsvFiles(path=str(tmp_path / "?.csv"))
 
-    found = list(source.chunks(Partition(key="all"), Scope(tmp_path, tmp_path, 10)))
+    found = list(source.chunks(Partition(key="all"), SourceContext(tmp_path, tmp_path, 10)))
 
     assert [source.read(d).to_dicts() for d in found] == [
         [{"a": "1", "b": "2"}],
@@ -463,7 +463,7 @@ def test_a_file_that_grows_while_it_is_read_fails(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text("a,b\n1,2\n")
     source = CsvFiles(path=str(file))
-    found = source.chunks(Partition(key="all"), Scope(tmp_path, tmp_path, 1))
+    found = source.chunks(Partition(key="all"), SourceContext(tmp_path, tmp_path, 1))
     next(found)
     file.write_text("a,b\n1,2\n3,4\n")
 
@@ -475,7 +475,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.csv")
 
     with pytest.raises(SourceError, match="not a regular file"):
-        list(CsvFiles(path=str(tmp_path / "x.csv")).chunks(Partition(key="all"), Scope(tmp_path, tmp_path, 1)))
+        list(CsvFiles(path=str(tmp_path / "x.csv")).chunks(Partition(key="all"), SourceContext(tmp_path, tmp_path, 1)))
 
 
 # ---- against Python's csv module, and against all bytes ---------------------------------------------------------------------

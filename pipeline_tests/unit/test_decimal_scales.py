@@ -20,7 +20,7 @@ from rowledger.sources.python import PythonRows
 from rowledger.sources.spool import SpooledSource
 from rowledger.spec.column import ColumnType, TypeName
 from rowledger.spec.division import Partition
-from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, Scope, Source
+from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, Source, SourceContext
 from rowledger.spec.table import TableSpec
 from rowledger.spec.transform import ROW, FrameTransform, RowTransform
 
@@ -69,7 +69,7 @@ class NestedRowByRow(Nested):
 
 
 def read(source: Source, folder: Path, **scope: Any) -> pl.DataFrame:
-    (chunk,) = source.chunks(ALL, Scope(folder, folder, 100, **scope))
+    (chunk,) = source.chunks(ALL, SourceContext(folder, folder, 100, **scope))
     frame = source.read(chunk)
     assert frame.schema == source.frame_schema(chunk)
     return frame
@@ -267,7 +267,7 @@ def test_digits_that_no_one_scale_leaves_room_for_are_kept(tmp_path: Path) -> No
         return [*many, {"amount": Decimal(1)}, {"amount": Decimal("0." + "1" * 30)}]  # a batch is 8,192 rows
 
     source = PythonRows(function=rows)
-    (chunk,) = source.chunks(ALL, Scope(tmp_path, tmp_path, 10_000))
+    (chunk,) = source.chunks(ALL, SourceContext(tmp_path, tmp_path, 10_000))
 
     checked = Contract.of(Amount).check(source.read(chunk))
 
@@ -280,7 +280,7 @@ def test_the_digest_of_rows_is_the_same_however_they_are_cut(tmp_path: Path) -> 
 
     def digest(folder: str, source: SpooledSource) -> str:
         (tmp_path / folder).mkdir()
-        return list(source.chunks(ALL, Scope(tmp_path, tmp_path / folder, 5_000)))[-1].rows_digest
+        return list(source.chunks(ALL, SourceContext(tmp_path, tmp_path / folder, 5_000)))[-1].rows_digest
 
     def frames(_: Partition) -> list[pl.DataFrame]:
         amounts, lists = [row["amount"] for row in rows], [row["list"] for row in rows]
@@ -297,7 +297,7 @@ def test_a_column_of_mixed_scales_does_not_cut_chunks(tmp_path: Path) -> None:
             *({"amount": Decimal("1.5"), "list": [Decimal("1.5")]} for _ in range(20_000)),
         ]
 
-    assert len(list(PythonRows(function=rows).chunks(ALL, Scope(tmp_path, tmp_path, 50_000)))) == 1
+    assert len(list(PythonRows(function=rows).chunks(ALL, SourceContext(tmp_path, tmp_path, 50_000)))) == 1
 
 
 # ---- dead letters -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.remote import _cause, _matches
 from rowledger.sources.source_file import SourceFile
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 KEY = "2024-01-01"
 
@@ -24,7 +24,7 @@ KEY = "2024-01-01"
 def find(path: str, landing: Path, key: str = KEY, **limits: int) -> list[SourceFile]:
     spool = landing.parent / "spool"
     spool.mkdir(exist_ok=True)
-    return list(ParquetFiles(path=path).files(Partition(key=key), Scope(landing, spool, 10, **limits)))
+    return list(ParquetFiles(path=path).files(Partition(key=key), SourceContext(landing, spool, 10, **limits)))
 
 
 def found(path: str, landing: Path, key: str = KEY) -> list[str]:

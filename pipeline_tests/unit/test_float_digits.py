@@ -12,7 +12,7 @@ from rowledger.contract.check import Contract
 from rowledger.contract.types import Real
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import DYNAMIC, Scope
+from rowledger.spec.source import DYNAMIC, SourceContext
 
 INTEGER = "v: an integer beyond 2^53 is not exact in double precision"
 DIGITS = "v: a decimal with more digits than double precision holds"
@@ -86,7 +86,7 @@ def test_ndjson_keeps_the_digits_whether_or_not_another_column_wants_them(tmp_pa
     lines = [f'{{"v": {text}}}\n' for text, _ in [*KEPT, *LOST]]
     (tmp_path / "t.ndjson").write_text("".join(lines))
     source = NdjsonFiles(path="{landing}/t.ndjson")
-    scope = Scope(tmp_path, tmp_path / "spool", 1_000, columns=("v",), exact_numbers=exact)
+    scope = SourceContext(tmp_path, tmp_path / "spool", 1_000, columns=("v",), exact_numbers=exact)
     scope.spool_dir.mkdir()
     (descriptor,) = source.chunks(Partition(key="all"), scope)
 
@@ -99,7 +99,7 @@ def test_ndjson_keeps_the_digits_whether_or_not_another_column_wants_them(tmp_pa
 def test_ndjson_fractions_are_doubles_where_those_keep_their_digits(tmp_path: Path) -> None:
     (tmp_path / "t.ndjson").write_text('{"v": 0.30000000000000004, "w": 1e-7}\n{"v": 2, "w": 1.5}\n')
     source = NdjsonFiles(path="{landing}/t.ndjson")
-    scope = Scope(tmp_path, tmp_path / "spool", 1_000, columns=("v", "w"), exact_numbers=False)
+    scope = SourceContext(tmp_path, tmp_path / "spool", 1_000, columns=("v", "w"), exact_numbers=False)
     scope.spool_dir.mkdir()
     (descriptor,) = source.chunks(Partition(key="all"), scope)
 

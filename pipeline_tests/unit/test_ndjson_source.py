@@ -25,7 +25,7 @@ from rowledger.spec.source import (
     FAULT,
     LINE,
     RESERVED_PREFIX,
-    Scope,
+    SourceContext,
     holds_decimal_texts,
 )
 
@@ -44,7 +44,7 @@ def chunks(
 ) -> list[ChunkDescriptor]:
     (folder / "x.json").write_bytes(content)
     source = NdjsonFiles(path=str(folder / "x.json"), **options)
-    scope = Scope(folder, folder, rows_max, columns=columns, exact_numbers=exact)
+    scope = SourceContext(folder, folder, rows_max, columns=columns, exact_numbers=exact)
     return list(source.chunks(Partition(key="all"), scope))
 
 

@@ -25,7 +25,7 @@ from rowledger.errors import SourceError
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.manifest import Manifest
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import DYNAMIC, FAULT, LINE, Scope
+from rowledger.spec.source import DYNAMIC, FAULT, LINE, SourceContext
 from rowledger.spec.table import TableSpec
 
 ONE = ParquetFiles(path="{landing}/t/{partition_key}.parquet")
@@ -43,7 +43,7 @@ def write(
 
 
 def plan(folder: Path, chunk_rows_max: int = 100, source: ParquetFiles = ONE) -> Manifest:
-    return Manifest.of(list(source.chunks(DAY, Scope(folder, folder, chunk_rows_max))))
+    return Manifest.of(list(source.chunks(DAY, SourceContext(folder, folder, chunk_rows_max))))
 
 
 def read_all(manifest: Manifest) -> list[int]:
@@ -91,7 +91,7 @@ def test_wildcards_in_folder_or_key_are_plain_characters(tmp_path: Path) -> None
     write(folder, 2, name="x[ab]?.parquet")
     write(folder, 5, name="xaZ.parquet")
 
-    manifest = Manifest.of(list(ONE.chunks(Partition(key="x[ab]?"), Scope(folder, folder, 9))))
+    manifest = Manifest.of(list(ONE.chunks(Partition(key="x[ab]?"), SourceContext(folder, folder, 9))))
 
     assert manifest.enqueued_rows == 2
 
@@ -100,7 +100,7 @@ def test_a_key_that_the_path_does_not_name_may_have_any_characters(tmp_path: Pat
     write(tmp_path, 3)
     source = ParquetFiles(path="{landing}/t/2013-01-01.parquet")
 
-    (chunk,) = source.chunks(Partition(key="a/b"), Scope(tmp_path, tmp_path, 9))
+    (chunk,) = source.chunks(Partition(key="a/b"), SourceContext(tmp_path, tmp_path, 9))
 
     assert chunk.rows == 3
 
@@ -108,7 +108,7 @@ def test_a_key_that_the_path_does_not_name_may_have_any_characters(tmp_path: Pat
 @pytest.mark.parametrize("key", ["../secret", "a/b", "..", ".", "", "a\x00b", "a\\b", "/etc/passwd", "a/"])
 def test_a_key_does_not_leave_its_folder(tmp_path: Path, key: str) -> None:
     with pytest.raises(SourceError, match="would leave its folder"):
-        list(ONE.chunks(Partition(key=key), Scope(tmp_path, tmp_path, 1)))
+        list(ONE.chunks(Partition(key=key), SourceContext(tmp_path, tmp_path, 1)))
 
 
 def test_an_unknown_placeholder_is_refused_when_the_spec_is_made() -> None:
@@ -251,7 +251,7 @@ def test_a_landed_day_is_read_back_with_its_zone_and_nulls(tmp_path: Path) -> No
 
     landed = land_flights([date(2013, 1, 1), date(2013, 12, 31)], tmp_path / "flights")
     again = land_flights([date(2013, 1, 1)], tmp_path / "again")
-    (descriptor,) = source.chunks(DAY, Scope(tmp_path, tmp_path, 10_000))
+    (descriptor,) = source.chunks(DAY, SourceContext(tmp_path, tmp_path, 10_000))
     frame = source.read(descriptor)
 
     assert landed == {"2013-01-01": 842, "2013-12-31": 776}

@@ -20,7 +20,7 @@ from rowledger.errors import SourceError
 from rowledger.sources.python import PythonRows
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, Scope
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, SourceContext
 
 DAY = Partition(key="2024-03-01")
 
@@ -28,7 +28,7 @@ DAY = Partition(key="2024-03-01")
 def chunks(
     folder: Path, function: Callable[[Partition], object], *, chunk_rows_max: int = 100, columns: tuple[str, ...] = ()
 ) -> Iterator[ChunkDescriptor]:
-    return PythonRows(function=function).chunks(DAY, Scope(folder, folder, chunk_rows_max, columns))
+    return PythonRows(function=function).chunks(DAY, SourceContext(folder, folder, chunk_rows_max, columns))
 
 
 def read(descriptors: list[ChunkDescriptor]) -> list[pl.DataFrame]:
@@ -263,7 +263,7 @@ def test_rows_of_ever_new_columns_meet_a_limit(tmp_path: Path) -> None:
     source = PythonRows(function=lambda _: ({f"user {n}": 1} for n in range(50)), columns_max=40)
 
     with pytest.raises(SourceError, match=r"<lambda>: the rows have more than 40 columns, the limit \(columns_max\)"):
-        list(source.chunks(DAY, Scope(tmp_path, tmp_path, 100)))
+        list(source.chunks(DAY, SourceContext(tmp_path, tmp_path, 100)))
 
 
 # ---- pandas and polars ----------------------------------------------------------------------------------------------------

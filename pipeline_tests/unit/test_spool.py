@@ -19,7 +19,7 @@ from polars.testing import assert_frame_equal
 from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.sources.spool import Spool, read_spooled, spooled_schema
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, Scope
+from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, SourceContext
 
 EVERY_KIND = pl.DataFrame(
     {
@@ -41,8 +41,8 @@ EVERY_KIND = pl.DataFrame(
 )
 
 
-def scope(folder: Path, chunk_rows_max: int = 100, **limits: int) -> Scope:
-    return Scope(folder, folder, chunk_rows_max, **limits)
+def scope(folder: Path, chunk_rows_max: int = 100, **limits: int) -> SourceContext:
+    return SourceContext(folder, folder, chunk_rows_max, **limits)
 
 
 def spool(folder: Path, frames: list[pl.DataFrame], chunk_rows_max: int = 100) -> list[ChunkDescriptor]:

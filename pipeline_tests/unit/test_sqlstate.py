@@ -7,7 +7,7 @@ import pytest
 
 from rowledger.errors import DatabaseUnavailable
 from rowledger.postgres.sqlstate import (
-    Verdict,
+    ErrorAction,
     copy_location,
     explain_refusal,
     identifiers,
@@ -29,31 +29,31 @@ def _server_error(sqlstate: str, message: str = "it failed", **fields: str) -> a
 @pytest.mark.parametrize(
     ("sqlstate", "verdict"),
     [
-        ("08000", Verdict.RETRY),
-        ("08006", Verdict.RETRY),
-        ("40001", Verdict.RETRY),
-        ("40P01", Verdict.RETRY),
-        ("53300", Verdict.RETRY),
-        ("55P03", Verdict.RETRY),
-        ("57014", Verdict.RETRY),
-        ("57P01", Verdict.RETRY),
-        ("57P02", Verdict.RETRY),
-        ("57P03", Verdict.RETRY),
-        ("25P03", Verdict.RETRY),
-        ("22003", Verdict.ISOLATE),
-        ("22021", Verdict.ISOLATE),
-        ("23502", Verdict.ISOLATE),
-        ("23505", Verdict.ISOLATE),
-        ("23514", Verdict.ISOLATE),
-        ("42P01", Verdict.STOP),
-        ("42501", Verdict.STOP),
-        ("28P01", Verdict.STOP),
-        ("3D000", Verdict.STOP),
-        ("53100", Verdict.STOP),
-        ("XX000", Verdict.STOP),
+        ("08000", ErrorAction.RETRY),
+        ("08006", ErrorAction.RETRY),
+        ("40001", ErrorAction.RETRY),
+        ("40P01", ErrorAction.RETRY),
+        ("53300", ErrorAction.RETRY),
+        ("55P03", ErrorAction.RETRY),
+        ("57014", ErrorAction.RETRY),
+        ("57P01", ErrorAction.RETRY),
+        ("57P02", ErrorAction.RETRY),
+        ("57P03", ErrorAction.RETRY),
+        ("25P03", ErrorAction.RETRY),
+        ("22003", ErrorAction.ISOLATE),
+        ("22021", ErrorAction.ISOLATE),
+        ("23502", ErrorAction.ISOLATE),
+        ("23505", ErrorAction.ISOLATE),
+        ("23514", ErrorAction.ISOLATE),
+        ("42P01", ErrorAction.STOP),
+        ("42501", ErrorAction.STOP),
+        ("28P01", ErrorAction.STOP),
+        ("3D000", ErrorAction.STOP),
+        ("53100", ErrorAction.STOP),
+        ("XX000", ErrorAction.STOP),
     ],
 )
-def test_the_sqlstate_decides(sqlstate: str, verdict: Verdict) -> None:
+def test_the_sqlstate_decides(sqlstate: str, verdict: ErrorAction) -> None:
     assert sort_error(_server_error(sqlstate)) is verdict
 
 
@@ -65,9 +65,11 @@ def test_what_a_function_of_the_database_raises_is_about_the_row_whatever_its_sq
     error = _server_error(
         sqlstate, "canary is bad", hint="canary", file="pl_exec.c", column="canary", constraint="canary"
     )
-    assert sort_error(error, writes_rows=True) is Verdict.ISOLATE
+    assert sort_error(error, writes_rows=True) is ErrorAction.ISOLATE
     passes = sqlstate in {"55P03", "53300", "40001", "25P03", "57014", "57P01"}
-    assert sort_error(error) is (Verdict.RETRY if passes else Verdict.STOP), "where no row is written, the code counts"
+    assert sort_error(error) is (ErrorAction.RETRY if passes else ErrorAction.STOP), (
+        "where no row is written, the code counts"
+    )
     assert not is_connection_loss(error)
     for told in (summarize(error), explain_refusal(error)):
         assert sqlstate in told
@@ -81,15 +83,15 @@ def test_what_a_function_of_the_database_raises_is_about_the_row_whatever_its_sq
 def test_what_the_server_says_of_itself_is_about_no_row(sqlstate: str) -> None:
     error = _server_error(sqlstate, "canary", file="postgres.c")
     assert sort_error(error, writes_rows=True) is sort_error(error)
-    assert sort_error(error) is not Verdict.ISOLATE
+    assert sort_error(error) is not ErrorAction.ISOLATE
     assert "canary" not in summarize(error)
 
 
 @pytest.mark.parametrize("sqlstate", ["42601", "42P01", "0A000", "54000", "55000", "XX000"])
 def test_other_errors_may_be_about_a_row_while_rows_are_written(sqlstate: str) -> None:
     error = _server_error(sqlstate, 'syntax error in tsvector: "canary"')
-    assert sort_error(error, writes_rows=True) is Verdict.ISOLATE
-    assert sort_error(error) is Verdict.STOP
+    assert sort_error(error, writes_rows=True) is ErrorAction.ISOLATE
+    assert sort_error(error) is ErrorAction.STOP
     assert "canary" not in summarize(error)
 
 
@@ -104,13 +106,13 @@ def test_other_errors_may_be_about_a_row_while_rows_are_written(sqlstate: str) -
     ],
 )
 def test_a_lost_connection_is_tried_again_under_each_of_its_names(error: Exception) -> None:
-    assert sort_error(error) is Verdict.RETRY
+    assert sort_error(error) is ErrorAction.RETRY
     assert is_connection_loss(error)
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("x"), AttributeError("y")])
 def test_an_error_of_our_own_is_never_tried_again(error: Exception) -> None:
-    assert sort_error(error) is Verdict.STOP
+    assert sort_error(error) is ErrorAction.STOP
     assert not is_connection_loss(error)
 
 

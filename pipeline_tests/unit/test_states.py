@@ -10,7 +10,7 @@ from rowledger.ledger.states import (
     LETTER_TRANSITIONS,
     LOAD_TRANSITIONS,
     ChunkState,
-    LetterState,
+    DeadLetterState,
     LoadState,
 )
 from rowledger.postgres.queries import migrations, query
@@ -32,14 +32,14 @@ def test_python_and_sql_know_the_same_states() -> None:
     assert _check_of("load", "state") == set(LoadState)
     assert _check_of("chunk", "state") == set(ChunkState)
     assert _check_of("dead_letter", "stage") == set(Stage)
-    assert _check_of("dead_letter", "state") == set(LetterState)
-    assert _check_of("letter_event", "state") == set(LetterState)
+    assert _check_of("dead_letter", "state") == set(DeadLetterState)
+    assert _check_of("letter_event", "state") == set(DeadLetterState)
 
 
 def test_every_state_says_what_may_follow() -> None:
     assert set(LOAD_TRANSITIONS) == set(LoadState)
     assert set(CHUNK_TRANSITIONS) == set(ChunkState)
-    assert set(LETTER_TRANSITIONS) == set(LetterState)
+    assert set(LETTER_TRANSITIONS) == set(DeadLetterState)
 
 
 def test_a_load_reaches_every_state_and_leaves_no_end_state() -> None:
@@ -71,17 +71,19 @@ def test_each_update_in_sql_is_guarded_by_the_state_that_it_leaves() -> None:
 @pytest.mark.parametrize(
     ("name", "state"),
     [
-        ("mend_letters", LetterState.MENDED),
-        ("reopen_letters", LetterState.OPEN),
-        ("discard_letters", LetterState.DISCARDED),
-        ("settle_letters", LetterState.REPLAYED),
+        ("mend_dead_letters", DeadLetterState.MENDED),
+        ("reopen_dead_letters", DeadLetterState.OPEN),
+        ("discard_dead_letters", DeadLetterState.DISCARDED),
+        ("settle_dead_letters", DeadLetterState.REPLAYED),
     ],
 )
-def test_each_change_of_a_dead_letter_is_guarded_by_the_states_that_it_may_leave(name: str, state: LetterState) -> None:
+def test_each_change_of_a_dead_letter_is_guarded_by_the_states_that_it_may_leave(
+    name: str, state: DeadLetterState
+) -> None:
     guard = re.search(r"letter\.state in \(([^)]*)\)", query(name))
     assert guard is not None
     # A letter may be mended anew: that asks for another replay.
     left = {before for before, after in LETTER_TRANSITIONS.items() if state in after}
-    assert set(re.findall(r"'(\w+)'", guard[1])) == left | ({state} if state is LetterState.MENDED else set())
-    if state is not LetterState.REPLAYED:  # there the load's row is locked
+    assert set(re.findall(r"'(\w+)'", guard[1])) == left | ({state} if state is DeadLetterState.MENDED else set())
+    if state is not DeadLetterState.REPLAYED:  # there the load's row is locked
         assert "load.state = 'published'" in query(name)

@@ -21,7 +21,7 @@ from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.python import PythonRows
 from rowledger.spec.column import TypeName
 from rowledger.spec.division import Partition
-from rowledger.spec.source import BYTES_16, UUID, Scope, Source
+from rowledger.spec.source import BYTES_16, UUID, Source, SourceContext
 from rowledger.spec.table import TableSpec
 from rowledger.spec.transform import FrameTransform
 
@@ -87,7 +87,7 @@ EMPTY = {
 
 
 def read(source: Source, folder: Path) -> pl.DataFrame:
-    (chunk,) = source.chunks(ALL, Scope(folder, folder, 100))
+    (chunk,) = source.chunks(ALL, SourceContext(folder, folder, 100))
     frame = source.read(chunk)
     assert frame.schema == source.frame_schema(chunk)
     return frame
@@ -151,7 +151,7 @@ def test_the_digest_of_uuids_is_that_of_their_texts(tmp_path: Path) -> None:
     def digest(folder: str, *values: object) -> str:
         (tmp_path / folder).mkdir()
         source = PythonRows(function=lambda _: [{"id": value, "ids": [value]} for value in values])
-        return next(source.chunks(ALL, Scope(tmp_path, tmp_path / folder, 100))).rows_digest
+        return next(source.chunks(ALL, SourceContext(tmp_path, tmp_path / folder, 100))).rows_digest
 
     assert digest("uuids", uuid.UUID(TEXT), None) == digest("texts", TEXT, None)
 

@@ -20,7 +20,7 @@ from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, q
 from rowledger.postgres.round_trip import find_rewritten, rewritable
 from rowledger.postgres.sqlstate import (
     ROWS_TO_BLAME,
-    Verdict,
+    ErrorAction,
     copy_location,
     explain_refusal,
     identifiers,
@@ -231,7 +231,7 @@ class _Copying:
             )
         except asyncpg.PostgresError as refusal:
             # Something else is wrong with a row, or no temporary table may be made here: then row by row.
-            if sort_error(refusal) is Verdict.RETRY and not isinstance(refusal, asyncpg.QueryCanceledError):
+            if sort_error(refusal) is ErrorAction.RETRY and not isinstance(refusal, asyncpg.QueryCanceledError):
                 raise  # of what takes for ever, COPY can say at which row
             return False
         finally:

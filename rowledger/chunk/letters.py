@@ -13,10 +13,10 @@ from rowledger.contract.drift import has_value
 from rowledger.contract.payloads import frame_of_payloads
 from rowledger.contract.row_types import read_row_types
 from rowledger.errors import DiscrepancyFound, RowledgerError, SourceError
-from rowledger.ledger.dead_letters import Decision, ReplayLetter
+from rowledger.ledger.dead_letters import DeadLetterToReplay, Decision
 from rowledger.spec.table import Drift, TableSpec, WriteMode
 
-__all__ = ["PreparedLetters", "prepare_letters"]
+__all__ = ["PreparedDeadLetters", "prepare_dead_letters"]
 
 _OVERWRITES = (
     "a row before it in the source has the same key and stays; this one would overwrite it: edit it, or discard it"
@@ -25,24 +25,24 @@ _NO_ROW = "a line that is not a row cannot be written: export it, make it a JSON
 
 
 @dataclass(slots=True)
-class PreparedLetters:
-    """Letters sorted by what transform and contract say: row i of `good` belongs to letter `letter_ids[i]`.
+class PreparedDeadLetters:
+    """Letters sorted by what transform and contract say: row i of `good` belongs to letter `dead_letter_ids[i]`.
 
     A letter without rows and without a refusal is one whose row the transform leaves out.
     """
 
     good: pl.DataFrame
-    letter_ids: list[int] = field(default_factory=list)
+    dead_letter_ids: list[int] = field(default_factory=list)
     refused: dict[int, Decision] = field(default_factory=dict)
     filtered_rows: int = 0
 
 
-def prepare_letters(
-    spec: TableSpec, job: ReplayJob, letters: Sequence[ReplayLetter], types: Mapping[int, bytes | None]
-) -> PreparedLetters:
+def prepare_dead_letters(
+    spec: TableSpec, job: ReplayJob, letters: Sequence[DeadLetterToReplay], types: Mapping[int, bytes | None]
+) -> PreparedDeadLetters:
     """The rows of all letters through the current transform and contract. `types` are those of their chunks' source rows."""
-    prepared = PreparedLetters(pl.DataFrame(schema={column.name: column.type.frame_type for column in job.columns}))
-    groups: dict[tuple[str, bytes | None], list[ReplayLetter]] = {}
+    prepared = PreparedDeadLetters(pl.DataFrame(schema={column.name: column.type.frame_type for column in job.columns}))
+    groups: dict[tuple[str, bytes | None], list[DeadLetterToReplay]] = {}
     for letter in letters:
         if letter.payload_of == PayloadOf.LINE:
             prepared.refused[letter.dead_letter_id] = Decision(
@@ -64,10 +64,10 @@ def prepare_letters(
 
 
 def _prepare_group(
-    prepared: PreparedLetters,
+    prepared: PreparedDeadLetters,
     spec: TableSpec,
     job: ReplayJob,
-    letters: Sequence[ReplayLetter],
+    letters: Sequence[DeadLetterToReplay],
     types: Mapping[str, pl.DataType],
     *,
     is_transformed: bool,
@@ -108,7 +108,7 @@ def _prepare_group(
                 ),
             )
         prepared.good = prepared.good.vstack(rows.good)
-        prepared.letter_ids += rows.row_nos
+        prepared.dead_letter_ids += rows.row_nos
         prepared.filtered_rows += rows.filtered_rows
 
 
@@ -126,15 +126,15 @@ def _require_known_columns(spec: TableSpec, job: ReplayJob, frame: pl.DataFrame)
         )
 
 
-def _refuse(prepared: PreparedLetters, letter_id: int, error: BaseException) -> None:
+def _refuse(prepared: PreparedDeadLetters, dead_letter_id: int, error: BaseException) -> None:
     # Of our own errors alone the text is known to hold no value.
     reason = str(error) if isinstance(error, RowledgerError) else f"{type(error).__name__} while it was prepared"
-    prepared.refused[letter_id] = Decision(letter_id, stage=Stage.CONTRACT, reason=reason)
+    prepared.refused[dead_letter_id] = Decision(dead_letter_id, stage=Stage.CONTRACT, reason=reason)
 
 
-def _require_all_accounted(letters: Sequence[ReplayLetter], prepared: PreparedLetters) -> None:
+def _require_all_accounted(letters: Sequence[DeadLetterToReplay], prepared: PreparedDeadLetters) -> None:
     """See that the transform says it has filtered as many letters as are left without a row."""
-    accounted = prepared.refused.keys() | set(prepared.letter_ids)
+    accounted = prepared.refused.keys() | set(prepared.dead_letter_ids)
     missing = sum(letter.dead_letter_id not in accounted for letter in letters)
     if missing != prepared.filtered_rows:
         raise DiscrepancyFound(f"{missing} dead letters are without a row, but {prepared.filtered_rows} were filtered")

@@ -21,16 +21,16 @@ class ReplayJob:
     partition: Partition
     columns: tuple[Column, ...]  # with the target table's types
     replay: UUID
-    letter_ids: tuple[int, ...]
+    dead_letter_ids: tuple[int, ...]
     actor: Actor
     attempt: int = 1
 
     @property
     def name(self) -> str:
         """For the log."""
-        return f"partition {self.partition.key}, replay of {len(self.letter_ids)} dead letter(s)"
+        return f"partition {self.partition.key}, replay of {len(self.dead_letter_ids)} dead letter(s)"
 
     @property
     def facts(self) -> dict[str, object]:
         """What failpoints can ask for."""
-        return {"partition": self.partition.key, "attempt": self.attempt, "letter": self.letter_ids}
+        return {"partition": self.partition.key, "attempt": self.attempt, "letter": self.dead_letter_ids}

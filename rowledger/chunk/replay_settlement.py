@@ -14,9 +14,9 @@ from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
 from rowledger.errors import DiscrepancyFound
 from rowledger.ledger.dead_letters import (
     ChunkChange,
+    DeadLetterToReplay,
     Decision,
     LockedLoad,
-    ReplayLetter,
     move_from_dead_letters,
     record_decisions,
     record_updated_rows,
@@ -24,7 +24,7 @@ from rowledger.ledger.dead_letters import (
 from rowledger.ledger.entries import note_entries
 from rowledger.postgres.queries import query
 
-__all__ = ["Stored", "settle_letters"]
+__all__ = ["Stored", "settle_dead_letters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class Stored:
     replaced: Fingerprint
 
 
-async def settle_letters(
+async def settle_dead_letters(
     connection: asyncpg.Connection,
     job: ReplayJob,
     load: LockedLoad,
-    letters: Sequence[ReplayLetter],
+    letters: Sequence[DeadLetterToReplay],
     refused: Mapping[int, Decision],
     stored: Stored,
 ) -> None:

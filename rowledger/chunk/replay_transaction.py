@@ -11,9 +11,9 @@ import asyncpg
 import polars as pl
 
 from rowledger.chunk.isolation import copy_isolating
-from rowledger.chunk.letters import PreparedLetters, prepare_letters
+from rowledger.chunk.letters import PreparedDeadLetters, prepare_dead_letters
 from rowledger.chunk.replay_job import ReplayJob
-from rowledger.chunk.replay_settlement import Stored, settle_letters
+from rowledger.chunk.replay_settlement import Stored, settle_dead_letters
 from rowledger.contract.check import Contract
 from rowledger.contract.dead_letter import Stage
 from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
@@ -21,12 +21,12 @@ from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerpri
 from rowledger.errors import DiscrepancyFound
 from rowledger.failpoints import Place, failpoint
 from rowledger.ledger.dead_letters import (
+    DeadLetterToReplay,
     Decision,
     LockedLoad,
-    ReplayLetter,
-    lock_letters,
+    lock_dead_letters,
     lock_published_load,
-    read_replay_letters,
+    read_replay_dead_letters,
     read_row_types_of_chunks,
 )
 from rowledger.ledger.entries import is_entry_as_written
@@ -51,7 +51,7 @@ from rowledger.spec.column import Column, ColumnType, TypeName
 from rowledger.spec.load_handle import LoadHandle
 from rowledger.spec.table import TableSpec, WriteMode
 
-__all__ = ["replay_letters"]
+__all__ = ["replay_dead_letters"]
 
 _POSITION = Column("rowledger position", ColumnType(TypeName.INTEGER), nullable=False)
 _WINDOW_AFTER_REFUSAL = 16
@@ -61,23 +61,23 @@ _WINDOW_AFTER_REFUSAL = 16
 class _Unit:
     """One letter's rows, by their offsets into the good ones: they go into the table together, or not at all."""
 
-    letter_id: int
+    dead_letter_id: int
     rows: tuple[int, ...]
 
 
 class _KeyTaken(Exception):
     """These letters cannot have their keys."""
 
-    def __init__(self, letter_ids: set[int], reason: str) -> None:
+    def __init__(self, dead_letter_ids: set[int], reason: str) -> None:
         super().__init__(reason)
-        self.letter_ids = letter_ids
+        self.dead_letter_ids = dead_letter_ids
 
 
 class _NotStored(Exception):
     """The table did not store the rows as they were sent, or it is not yet known which of them it can."""
 
 
-async def replay_letters(
+async def replay_dead_letters(
     session: Session,
     spec: TableSpec,
     job: ReplayJob,
@@ -91,11 +91,11 @@ async def replay_letters(
     letters that it has settled are left out. The caller sees to the deadline and to the connection.
     """
     connection = session.connection
-    letters = await read_replay_letters(connection, job.letter_ids, job.replay)
+    letters = await read_replay_dead_letters(connection, job.dead_letter_ids, job.replay)
     types = await read_row_types_of_chunks(connection, job.load_id, sorted({letter.chunk_no for letter in letters}))
     failpoint(Place.BEFORE_REPLAY, **job.facts)
     failpoint(Place.WHILE_ENCODING, **job.facts, row=[letter.row_no for letter in letters])
-    prepared = prepare_letters(spec, job, letters, types)
+    prepared = prepare_dead_letters(spec, job, letters, types)
     on_progress(len(letters))
     await connection.execute(
         "begin;"
@@ -115,7 +115,7 @@ async def replay_letters(
             "letter of it is replayed; look at `rowledger verify`, and load the partition again"
         )
     # What a lost attempt of this very replay has settled, or another process has changed meanwhile, is not what was prepared.
-    unchanged = await lock_letters(connection, letters)
+    unchanged = await lock_dead_letters(connection, letters)
     letters = [letter for letter in letters if letter.dead_letter_id in unchanged]
     if letters:
         target = await ensure_target(connection, spec, Contract.of(spec.row).columns)
@@ -138,7 +138,7 @@ class _Writing:
         load: LockedLoad,
         job: ReplayJob,
         settings: WriterSettings,
-        prepared: PreparedLetters,
+        prepared: PreparedDeadLetters,
         on_progress: Callable[[int], None],
     ) -> None:
         self._connection = connection
@@ -147,7 +147,7 @@ class _Writing:
         self._job = job
         self._settings = settings
         self._refused = prepared.refused
-        self._letter_ids = prepared.letter_ids
+        self._dead_letter_ids = prepared.dead_letter_ids
         self._on_progress = on_progress
         self._names = [column.name for column in job.columns]
         positions = pl.int_range(prepared.good.height, dtype=pl.Int32, eager=True).alias(_POSITION.name)
@@ -162,7 +162,7 @@ class _Writing:
         self._has_triggers = False
         self._chosen = f"{self._position} = any ($1::integer[])"
 
-    async def run(self, letters: Sequence[ReplayLetter]) -> None:
+    async def run(self, letters: Sequence[DeadLetterToReplay]) -> None:
         """Write what can be written, and record what became of each letter."""
         written: list[_Unit] = []
         if self._units(letters):
@@ -175,19 +175,19 @@ class _Writing:
             written = await self._insert_isolating(self._units(letters))
             await drop_staging(self._connection, self._handle.staging_table)
         failpoint(Place.IN_REPLAY, **self._job.facts)
-        rows_of = {unit.letter_id: unit.rows for unit in written}
+        rows_of = {unit.dead_letter_id: unit.rows for unit in written}
         stored = Stored(self._good, rows_of, self._updated_rows, self._replaced)
-        await settle_letters(self._connection, self._job, self._load, letters, self._refused, stored)
+        await settle_dead_letters(self._connection, self._job, self._load, letters, self._refused, stored)
 
-    def _units(self, letters: Sequence[ReplayLetter]) -> list[_Unit]:
+    def _units(self, letters: Sequence[DeadLetterToReplay]) -> list[_Unit]:
         """The letters with rows to write, in source order. A letter of which one row is refused is refused as a whole."""
         rows: dict[int, list[int]] = {}
-        for row, letter_id in enumerate(self._letter_ids):
-            rows.setdefault(letter_id, []).append(row)
+        for row, dead_letter_id in enumerate(self._dead_letter_ids):
+            rows.setdefault(dead_letter_id, []).append(row)
         ids = (letter.dead_letter_id for letter in letters)
         return [_Unit(number, tuple(rows[number])) for number in ids if number in rows and number not in self._refused]
 
-    async def _stage(self, letters: Sequence[ReplayLetter]) -> None:
+    async def _stage(self, letters: Sequence[DeadLetterToReplay]) -> None:
         """Copy the rows, each with its position, into a table that takes what the target's types and checks allow."""
         await create_staging(self._connection, self._target, self._handle, self._job.partition)
         await self._connection.execute(
@@ -200,7 +200,7 @@ class _Writing:
             self._connection,
             rows,
             encode_rows(rows, columns, self._settings.batch_rows),
-            row_nos=[row_no_of[letter_id] for letter_id in self._letter_ids],
+            row_nos=[row_no_of[dead_letter_id] for dead_letter_id in self._dead_letter_ids],
             staging_table=self._handle.staging_table,
             columns=columns,
             batch_rows=self._settings.batch_rows,
@@ -208,9 +208,9 @@ class _Writing:
             on_sent=self._on_progress,
         )
         for offset, cause in zip(copied.refused, copied.causes, strict=True):
-            letter_id = self._letter_ids[offset]
-            self._refused[letter_id] = Decision(
-                letter_id,
+            dead_letter_id = self._dead_letter_ids[offset]
+            self._refused[dead_letter_id] = Decision(
+                dead_letter_id,
                 stage=cause.stage,
                 reason=cause.reason,
                 sqlstate=cause.sqlstate,
@@ -229,9 +229,9 @@ class _Writing:
             try:
                 await self._insert(attempted)
             except _KeyTaken as taken:
-                for letter_id in taken.letter_ids:
-                    self._refused[letter_id] = Decision(letter_id, stage=Stage.KEY, reason=str(taken))
-                units = [unit for unit in units if unit.letter_id not in taken.letter_ids]
+                for dead_letter_id in taken.dead_letter_ids:
+                    self._refused[dead_letter_id] = Decision(dead_letter_id, stage=Stage.KEY, reason=str(taken))
+                units = [unit for unit in units if unit.dead_letter_id not in taken.dead_letter_ids]
                 undone = True
             except (asyncpg.PostgresError, _NotStored) as error:
                 is_the_servers = isinstance(error, asyncpg.PostgresError)
@@ -241,7 +241,7 @@ class _Writing:
                     await self._connection.execute("rollback to savepoint rows_sent")
                     await self._measure(self._insert_sql(), [])  # what fails without rows too is about no row
                 if len(attempted) == 1:
-                    self._refused[attempted[0].letter_id] = _refusal(attempted[0].letter_id, error)
+                    self._refused[attempted[0].dead_letter_id] = _refusal(attempted[0].dead_letter_id, error)
                     units, window = units[1:], _WINDOW_AFTER_REFUSAL
                 else:
                     window = len(attempted) // 2
@@ -319,7 +319,7 @@ class _Writing:
             return
         if len(units) == 1:
             named = ", ".join(self._spec.key)
-            raise _KeyTaken({units[0].letter_id}, f"the transform makes several rows of one key of it ({named})")
+            raise _KeyTaken({units[0].dead_letter_id}, f"the transform makes several rows of one key of it ({named})")
         raise _NotStored
 
     async def _require_free_keys(self, positions: Sequence[int]) -> None:
@@ -334,8 +334,8 @@ class _Writing:
             positions,
         )
         if taken:
-            letter_ids = {self._letter_ids[row["position"]] for row in taken}
-            raise _KeyTaken(letter_ids, f"a row of the table has the same key ({', '.join(self._spec.key)})")
+            dead_letter_ids = {self._dead_letter_ids[row["position"]] for row in taken}
+            raise _KeyTaken(dead_letter_ids, f"a row of the table has the same key ({', '.join(self._spec.key)})")
 
     def _rows_to_update_sql(self) -> str:
         """The rows of the table that the staged ones at the positions $1 will take the place of."""
@@ -353,15 +353,15 @@ class _Writing:
         return f"{insert} returning {names}"
 
 
-def _refusal(letter_id: int, error: Exception) -> Decision:
+def _refusal(dead_letter_id: int, error: Exception) -> Decision:
     """Why the table does not take one letter's rows."""
     if not isinstance(error, asyncpg.PostgresError):
-        return Decision(letter_id, stage=Stage.COPY, reason=str(error))
+        return Decision(dead_letter_id, stage=Stage.COPY, reason=str(error))
     is_key = isinstance(error, asyncpg.UniqueViolationError)
     column, constraint = identifiers(error)
     told = "a row of the table has the same value in a unique index" if is_key else "refused by the server"
     return Decision(
-        letter_id,
+        dead_letter_id,
         stage=Stage.KEY if is_key else Stage.COPY,
         reason=f"{told}: {explain_refusal(error)}",
         sqlstate=error.sqlstate,

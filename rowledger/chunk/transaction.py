@@ -134,7 +134,7 @@ def prepare_chunk(
     )
     check_s = time.perf_counter() - started
     encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
-    return PreparedChunk(rows, _crash_letters(source, job), encoded, source.schema, check_s)
+    return PreparedChunk(rows, _crash_dead_letters(source, job), encoded, source.schema, check_s)
 
 
 def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
@@ -146,7 +146,7 @@ def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Seq
     return source[[row_no - first for row_no in row_nos]], row_nos
 
 
-def _crash_letters(source: pl.DataFrame, job: ChunkJob) -> list[DeadLetter]:
+def _crash_dead_letters(source: pl.DataFrame, job: ChunkJob) -> list[DeadLetter]:
     payloads = payloads_of(source[[row.row_no - job.chunk.first_row for row in job.set_aside]])
     return [
         DeadLetter(row_no=row.row_no, stage=Stage.CRASH, reason=row.reason, payload=payload)

@@ -12,13 +12,13 @@ from rich.text import Text
 from rowledger.contract.dead_letter import Stage
 from rowledger.dead_letters.changes import Shown
 from rowledger.errors import RowledgerError
-from rowledger.ledger.dead_letter_outcomes import LetterOutcome, LetterResult, ReplayReport
+from rowledger.ledger.dead_letter_outcomes import DeadLetterOutcome, DeadLetterResult, ReplayReport
 from rowledger.ledger.dead_letters import KeptDeadLetter
 
-__all__ = ["counted", "letter_table", "plain", "print_letter", "print_outcome", "told_of_replay"]
+__all__ = ["counted", "dead_letter_table", "plain", "print_dead_letter", "print_outcome", "told_of_replay"]
 
 
-def letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
+def dead_letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
     """Dead letters with their reasons, without their rows' values. What is the same for all of them is said in the title."""
     columns = {
         "id": [str(letter.dead_letter_id) for letter in letters],
@@ -56,7 +56,7 @@ def _place(letter: KeptDeadLetter) -> str:
     return file if letter.source_row is None else f"{file}:{letter.source_row}"
 
 
-def print_letter(shown: Shown) -> None:
+def print_dead_letter(shown: Shown) -> None:
     """Print all that is known of one dead letter."""
     letter = shown.letter
     facts: dict[str, object] = {
@@ -89,7 +89,7 @@ def print_letter(shown: Shown) -> None:
         click.echo(f"  {plain(event.happened_at)}  {event.state:<9}  {by}{f': {why}' if why else ''}")
 
 
-def print_outcome(outcome: LetterOutcome) -> None:
+def print_outcome(outcome: DeadLetterOutcome) -> None:
     """Print what became of one dead letter of a replay."""
     where = f"{outcome.dead_letter_id}  {outcome.partition_key} row {outcome.row_no}"
     stage = f" ({outcome.stage})" if outcome.stage else ""
@@ -101,8 +101,8 @@ def told_of_replay(report: ReplayReport) -> str:
     """A replay in one line."""
     if not report.outcomes:
         return f"table {report.table} has no dead letters to replay that fit"
-    counts = {result: report.count(result) for result in LetterResult}
-    parts = [f"{count} {result}" for result, count in counts.items() if count or result is LetterResult.WRITTEN]
+    counts = {result: report.count(result) for result in DeadLetterResult}
+    parts = [f"{count} {result}" for result, count in counts.items() if count or result is DeadLetterResult.WRITTEN]
     died = "1 worker" if report.worker_deaths == 1 else f"{report.worker_deaths} workers"
     deaths = f"; {died} died" if report.worker_deaths else ""
     return f"{counted(len(report.outcomes))}: {', '.join(parts)}, in {report.seconds:.1f} s{deaths}"

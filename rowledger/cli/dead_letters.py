@@ -16,29 +16,29 @@ from rich.console import Console
 from pipeline.tables import table as table_named
 from rowledger.cli.dead_letter_texts import (
     counted,
-    letter_table,
+    dead_letter_table,
     plain,
-    print_letter,
+    print_dead_letter,
     print_outcome,
     told_of_replay,
 )
 from rowledger.contract.dead_letter import Stage
 from rowledger.dead_letters.changes import (
     decide,
-    export_letters,
-    import_letters,
+    export_dead_letters,
+    import_dead_letters,
     is_purgeable,
-    list_letters,
+    list_dead_letters,
     purge,
     read_rows,
-    show_letter,
-    table_of_letter,
+    show_dead_letter,
+    table_of_dead_letter,
 )
 from rowledger.dead_letters.replay import REPLAYABLE, person, run_replay
 from rowledger.errors import RowledgerError, SpecError
-from rowledger.ledger.dead_letter_outcomes import LetterSelection, ReplayReport
+from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection, ReplayReport
 from rowledger.ledger.dead_letters import KeptDeadLetter
-from rowledger.ledger.states import LetterState
+from rowledger.ledger.states import DeadLetterState
 from rowledger.postgres.database import existing_url
 from rowledger.publish.verify import PartitionVerification, run_verify
 from rowledger.settings import WriterSettings
@@ -48,7 +48,7 @@ __all__ = ["dead_letters"]
 
 _PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 _DAY_S = 86_400.0
-_STILL_DEAD = (*REPLAYABLE, LetterState.DISCARDED)
+_STILL_DEAD = (*REPLAYABLE, DeadLetterState.DISCARDED)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,7 +69,7 @@ def _selects(command: F) -> F:
             "--state",
             "states",
             multiple=True,
-            type=click.Choice([state.value for state in LetterState]),
+            type=click.Choice([state.value for state in DeadLetterState]),
             help="Only these; may be given again.",
         ),
         click.option("--constraint", help="Only refused by this constraint of the table."),
@@ -81,9 +81,9 @@ def _selects(command: F) -> F:
     return command
 
 
-def _selection(options: dict[str, Any], **more: Any) -> LetterSelection:  # noqa: ANN401 - fields of the selection
+def _selection(options: dict[str, Any], **more: Any) -> DeadLetterSelection:  # noqa: ANN401 - fields of the selection
     chosen = {name: options[name] or None for name in ("partitions", "stages", "states", "constraint", "column", "ids")}
-    return LetterSelection.model_validate({**chosen, **more})
+    return DeadLetterSelection.model_validate({**chosen, **more})
 
 
 @click.group(name="dead-letters", short_help="Rows that were refused, and how they are brought back.")
@@ -110,7 +110,7 @@ def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool,
     is_narrowed = _narrows(options)
     if not options["states"] and not options["ids"]:
         options["states"] = _STILL_DEAD
-    letters, found = list_letters(url, table_name, _selection(options, limit=limit, every_load=all_loads))
+    letters, found = list_dead_letters(url, table_name, _selection(options, limit=limit, every_load=all_loads))
     if as_json:
         spec = _readable_spec(table_name, reveal=reveal)
         rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
@@ -120,7 +120,7 @@ def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool,
     if not letters:
         click.echo(f"table {table_name} has no dead letters{' that fit' if is_narrowed else ''}")
         return
-    _console().print(letter_table(letters))
+    _console().print(dead_letter_table(letters))
     if found > len(letters):
         click.echo(f"{len(letters)} of {found:,} dead letters; --limit shows more")
 
@@ -132,8 +132,8 @@ def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool,
 def show(*, dead_letter_id: int, as_json: bool, reveal: bool) -> None:
     """Show everything about one dead letter: its row, its reason, its history."""
     url = existing_url()
-    table = table_of_letter(url, dead_letter_id)
-    shown = show_letter(url, table, _readable_spec(table, reveal=reveal), dead_letter_id, reveal=reveal)
+    table = table_of_dead_letter(url, dead_letter_id)
+    shown = show_dead_letter(url, table, _readable_spec(table, reveal=reveal), dead_letter_id, reveal=reveal)
     if as_json:
         facts = {
             **_fields(shown.letter),
@@ -144,7 +144,7 @@ def show(*, dead_letter_id: int, as_json: bool, reveal: bool) -> None:
         }
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=plain))
         return
-    print_letter(shown)
+    print_dead_letter(shown)
 
 
 @dead_letters.command(name="export")
@@ -159,7 +159,7 @@ def export_command(*, table_name: str, output: Path, reveal: bool, **options: An
     Without --state those that are open or mended. The file can be read by its owner alone.
     """
     options["states"] = options["states"] or REPLAYABLE
-    count = export_letters(existing_url(), table_named(table_name), _selection(options), output, reveal=reveal)
+    count = export_dead_letters(existing_url(), table_named(table_name), _selection(options), output, reveal=reveal)
     click.echo(
         f"{counted(count)} written to {output}; edit the payloads, then: "
         f"rowledger dead-letters import --table {table_name} {shlex.quote(str(output))}"
@@ -172,7 +172,7 @@ def export_command(*, table_name: str, output: Path, reveal: bool, **options: An
 @click.option("--note", default="", help="Why, for the record.")
 def import_command(*, file: Path, table_name: str, note: str) -> None:
     """Take back an edited export. Rows that were changed are kept beside the originals and wait for a replay."""
-    imported = import_letters(existing_url(), table_named(table_name), file, person(note))
+    imported = import_dead_letters(existing_url(), table_named(table_name), file, person(note))
     unchanged = len(imported.unchanged)
     lines = "1 line" if unchanged == 1 else f"{unchanged} lines"
     click.echo(f"{counted(len(imported.mended))} mended, {lines} without a change")
@@ -183,17 +183,17 @@ def import_command(*, file: Path, table_name: str, note: str) -> None:
 @dead_letters.command()
 @_selects
 @click.option(
-    "--mended", "state", flag_value=LetterState.MENDED, help="The cause is mended: they are ready for a replay."
+    "--mended", "state", flag_value=DeadLetterState.MENDED, help="The cause is mended: they are ready for a replay."
 )
-@click.option("--open", "state", flag_value=LetterState.OPEN, help="Take back that they were mended or discarded.")
+@click.option("--open", "state", flag_value=DeadLetterState.OPEN, help="Take back that they were mended or discarded.")
 @click.option("--note", default="", help="Why, for the record.")
 def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> None:  # noqa: ANN401
     """Mark dead letters as mended, which a sensor of the table may be waiting for, or as open again."""
     if state is None:
         raise click.UsageError("say --mended or --open")
     if not _narrows(options):
-        options["states"] = (LetterState.OPEN,) if state == LetterState.MENDED else (LetterState.MENDED,)
-    changed = decide(existing_url(), table_named(table_name), _selection(options), LetterState(state), person(note))
+        options["states"] = (DeadLetterState.OPEN,) if state == DeadLetterState.MENDED else (DeadLetterState.MENDED,)
+    changed = decide(existing_url(), table_named(table_name), _selection(options), DeadLetterState(state), person(note))
     click.echo(f"{counted(len(changed))} {_are(changed)} {state} now")
 
 
@@ -267,9 +267,9 @@ def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  
     options["states"] = options["states"] or REPLAYABLE
     spec, url, selection = table_named(table_name), existing_url(), _selection(options)
     if not yes:
-        _, found = list_letters(url, table_name, selection)
+        _, found = list_dead_letters(url, table_name, selection)
         click.confirm(f"Give up {'1 row' if found == 1 else f'{found} rows'} of table {table_name}?", abort=True)
-    changed = decide(url, spec, selection, LetterState.DISCARDED, person(note))
+    changed = decide(url, spec, selection, DeadLetterState.DISCARDED, person(note))
     click.echo(f"{counted(len(changed))} {_are(changed)} discarded now")
 
 
@@ -287,7 +287,7 @@ def purge_command(*, table_name: str, days: float | None, yes: bool, **options: 
         raise click.UsageError("say which: --state, --older-than, --partition, --stage, --constraint, --column or --id")
     url = existing_url()
     older_than_s = None if days is None else days * _DAY_S
-    letters, _ = list_letters(url, table_name, _selection(options, every_load=True, older_than_s=older_than_s))
+    letters, _ = list_dead_letters(url, table_name, _selection(options, every_load=True, older_than_s=older_than_s))
     deletable = [letter for letter in letters if is_purgeable(letter)]
     if deletable and not yes:
         click.confirm(f"Delete {counted(len(deletable))} of table {table_name} for good?", abort=True)

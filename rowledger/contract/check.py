@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from rowledger.contract.compile import compile_model
 from rowledger.contract.dead_letter import DeadLetter
 from rowledger.contract.drift import (
-    DriftVerdict,
+    SourceDrift,
     columns_for,
     drift_of,
     evolved_rules,
@@ -107,7 +107,7 @@ class Contract:
             name for rule in self.rules if rule.kind is Kind.JSON and rule.by_value != "Json" for name in rule.sources
         )
 
-    def drift_of(self, schema: Mapping[str, pl.DataType]) -> DriftVerdict:
+    def drift_of(self, schema: Mapping[str, pl.DataType]) -> SourceDrift:
         """Columns of a source that the contract does not know, and columns that it lacks; by their names alone."""
         return drift_of(self.rules, schema)
 

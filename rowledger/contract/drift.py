@@ -21,7 +21,7 @@ from rowledger.spec.column import Column, ColumnType, TypeName, name_problem
 from rowledger.spec.source import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
 
 __all__ = [
-    "DriftVerdict",
+    "SourceDrift",
     "columns_for",
     "common_column",
     "drift_of",
@@ -47,17 +47,17 @@ _ANNOTATIONS: dict[TypeName, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class DriftVerdict:
+class SourceDrift:
     """Columns of a source that the contract does not know, and columns that it asks for in vain."""
 
     unknown: dict[str, pl.DataType]
     missing: tuple[str, ...]
 
 
-def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> DriftVerdict:
+def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> SourceDrift:
     """What a source of that schema has too much and too little; reserved columns are nobody's."""
     known = {name for rule in rules for name in rule.sources}
-    return DriftVerdict(
+    return SourceDrift(
         unknown={
             name: dtype for name, dtype in schema.items() if name not in known and not name.startswith(RESERVED_PREFIX)
         },

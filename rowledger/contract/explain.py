@@ -21,12 +21,12 @@ from pydantic_core import PydanticKnownError, PydanticSerializationError, core_s
 
 from rowledger.contract.payloads import Unreadable
 from rowledger.contract.rules import FieldRules, Kind
-from rowledger.contract.values import Verdict, fit_value
+from rowledger.contract.values import FittedValue, fit_value
 from rowledger.spec.column import ColumnType
 
 __all__ = [
     "JSON_TEXT_ERROR",
-    "Verdict",
+    "FittedValue",
     "constants_in",
     "conversion_made",
     "converted",
@@ -73,22 +73,22 @@ _TYPE_LABELS = {
 }  # fmt: skip
 
 
-def judge(rules: FieldRules, target: ColumnType, value: Any) -> Verdict:
+def judge(rules: FieldRules, target: ColumnType, value: Any) -> FittedValue:
     """What pydantic says about one value that is not null, less its silent conversions."""
     if (reason := silent_conversion(rules, value)) is not None:
-        return Verdict(reason=reason)
+        return FittedValue(reason=reason)
     try:
         valid = rules.adapter.validate_python(value)
     except ValidationError as error:
-        return Verdict(reason=reason_of(error, rules.adapter))
+        return FittedValue(reason=reason_of(error, rules.adapter))
     except (ValueError, ArithmeticError):
-        return Verdict(reason=f"Input should be a valid {rules.kind}")
+        return FittedValue(reason=f"Input should be a valid {rules.kind}")
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - code of the row model's own: its faults are the row's
-        return Verdict(reason=f"validating it raised {type(error).__name__}")
+        return FittedValue(reason=f"validating it raised {type(error).__name__}")
     if (reason := conversion_made(rules, value, valid)) is not None:
-        return Verdict(reason=reason)
+        return FittedValue(reason=reason)
     return fit_value(rules, target, valid)
 
 

@@ -13,7 +13,7 @@ from rowledger.contract.cells import field_values
 from rowledger.contract.explain import judge
 from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules
-from rowledger.contract.values import Verdict
+from rowledger.contract.values import FittedValue
 from rowledger.spec.column import ColumnType
 from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC
 
@@ -39,13 +39,13 @@ def settle(
     return _patched(values, [row for row, _ in replaced], patch)
 
 
-def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[Verdict]:
+def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[FittedValue]:
     """Pydantic's verdict of each value; equal ones are judged once."""
     values = field_values(rules, target, suspects)
     if suspects.dtype.is_nested() and suspects.dtype not in (DECIMAL_TEXT, DYNAMIC):
         yield from (judge(rules, target, value) for value in values)
         return
-    verdicts: dict[Any, Verdict] = {}
+    verdicts: dict[Any, FittedValue] = {}
     for value in values:
         # repr tells -0.0 from 0.0 and finds NaN again, which a float as a key does not; and 1 from True, where types mix.
         key = value if isinstance(value, str) else (repr(value),)

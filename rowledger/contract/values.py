@@ -28,7 +28,7 @@ from rowledger.contract.rules import FieldRules, Kind
 from rowledger.contract.target import as_frame_value, misfit
 from rowledger.spec.column import ColumnType, TypeName
 
-__all__ = ["NULL_REASON", "Verdict", "doubt_nul", "doubt_texts", "fit_value", "writes_json"]
+__all__ = ["NULL_REASON", "FittedValue", "doubt_nul", "doubt_texts", "fit_value", "writes_json"]
 
 NULL_REASON = "is null, but the column is not nullable"
 NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
@@ -63,7 +63,7 @@ _PLAIN = (bool, int, float, str, bytes, Decimal, date, time, timedelta, UUID, li
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FittedValue:
     """Either a value, as the target's frame type takes it, or the reason why there is none."""
 
     value: Any = None
@@ -75,10 +75,10 @@ def writes_json(rules: FieldRules, target: ColumnType) -> bool:
     return target.name in {TypeName.JSON, TypeName.JSONB} and not target.array and rules.kind is not Kind.TEXT
 
 
-def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue:
     """A value that pydantic has let pass, as the column holds it."""
     if valid is None:
-        return Verdict() if rules.column.nullable else Verdict(reason=NULL_REASON)
+        return FittedValue() if rules.column.nullable else FittedValue(reason=NULL_REASON)
     if writes_json(rules, target):
         return _json_text(rules, target, valid)
     if target.array:
@@ -92,7 +92,7 @@ def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
         except (PydanticSerializationError, ValueError):
             valid = None
     if not _is_held(valid, target):
-        return Verdict(reason=f"is validated into something that is no {target.sql}")
+        return FittedValue(reason=f"is validated into something that is no {target.sql}")
     return _fit_scalar(valid, target)
 
 
@@ -133,61 +133,61 @@ def _repeated_key(text: str) -> str | None:
         return "is JSON that is nested too deeply to be looked through for a key that comes twice"
 
 
-def _fit_scalar(valid: Any, target: ColumnType) -> Verdict:
+def _fit_scalar(valid: Any, target: ColumnType) -> FittedValue:
     if isinstance(valid, datetime | time) and (valid.tzinfo is not None) != (target.name is TypeName.TIMESTAMPTZ):
         negation = "" if target.name is TypeName.TIMESTAMPTZ else "not "
-        return Verdict(reason=f"Input should {negation}have a time zone for a {target.sql}")
+        return FittedValue(reason=f"Input should {negation}have a time zone for a {target.sql}")
     if isinstance(valid, str) and (reason := _unheld_text(valid, target)) is not None:
-        return Verdict(reason=reason)
+        return FittedValue(reason=reason)
     if target.name in {TypeName.REAL, TypeName.DOUBLE} and isinstance(valid, int):
         if abs(valid) > _EXACT_INTEGER:
-            return Verdict(reason="an integer beyond 2^53 is not exact in double precision")
+            return FittedValue(reason="an integer beyond 2^53 is not exact in double precision")
         valid = float(valid)
     elif target.name is TypeName.NUMERIC:
         valid = Decimal(valid)
     try:
         converted = as_frame_value(valid, target)
     except OverflowError:  # an instant whose own zone alone keeps it within what Python holds
-        return Verdict(reason="is outside the years 1 to 9999 in UTC")
+        return FittedValue(reason="is outside the years 1 to 9999 in UTC")
     reason = misfit(converted, target)
-    return Verdict(value=converted) if reason is None else Verdict(reason=reason)
+    return FittedValue(value=converted) if reason is None else FittedValue(reason=reason)
 
 
-def _fit_items(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+def _fit_items(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue:
     element = target.element
     if isinstance(valid, AbstractSet):  # an order of its own, or each attempt would write another array
         valid = sorted(valid, key=lambda item: (item is None, str(type(item)), item if item is not None else 0))
     if isinstance(valid, str | bytes | dict) or not hasattr(valid, "__iter__"):
-        return Verdict(reason=f"is validated into something that is no {target.sql}")
+        return FittedValue(reason=f"is validated into something that is no {target.sql}")
     items: list[Any] = []
     inner = rules.element or replace(rules, kind=Kind.ANY)
     for item in valid:
-        verdict = Verdict() if item is None else fit_value(inner, element, item)
+        verdict = FittedValue() if item is None else fit_value(inner, element, item)
         if verdict.reason is not None:
             return verdict
         items.append(verdict.value)
-    return Verdict(value=items)
+    return FittedValue(value=items)
 
 
-def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> Verdict:
+def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue:
     if takes_bytes_as_anything(rules.adapter):
         valid = with_base64(valid)
     try:
         text = rules.adapter.dump_json(valid, warnings=False).decode()
     except (PydanticSerializationError, ValueError):
-        return Verdict(reason=SURROGATE_REASON if _holds_surrogate(valid) else "cannot be written as JSON")
+        return FittedValue(reason=SURROGATE_REASON if _holds_surrogate(valid) else "cannot be written as JSON")
     if _REPLACEMENT in text and _holds_surrogate(rules.adapter.dump_python(valid, warnings=False)):
-        return Verdict(reason=SURROGATE_REASON)
+        return FittedValue(reason=SURROGATE_REASON)
     if "null" in text and _lost_not_finite(rules.adapter.dump_python(valid, warnings=False), json.loads(text)):
-        return Verdict(reason="holds NaN or an infinity, which would become null in JSON")
+        return FittedValue(reason="holds NaN or an infinity, which would become null in JSON")
     if may_have_exact_numbers(text):
         exact = with_exact_numbers(text, rules.adapter.dump_python(valid, warnings=False))
         if exact is None:
-            return Verdict(reason="holds NaN or an infinity, which JSON does not have")
+            return FittedValue(reason="holds NaN or an infinity, which JSON does not have")
         text = exact
     if target.name is TypeName.JSONB and "\\u0000" in text and _NUL_ESCAPE.search(text):
-        return Verdict(reason=NUL_REASON)
-    return Verdict(value=text)
+        return FittedValue(reason=NUL_REASON)
+    return FittedValue(value=text)
 
 
 def _holds_surrogate(value: Any) -> bool:

@@ -16,8 +16,8 @@ from rowledger.dead_letters.changes import read_waiting
 from rowledger.dead_letters.replay import run_replay
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.ledger.actor import Actor
-from rowledger.ledger.dead_letter_outcomes import LetterResult, LetterSelection, ReplayReport
-from rowledger.ledger.states import LetterState
+from rowledger.ledger.dead_letter_outcomes import DeadLetterResult, DeadLetterSelection, ReplayReport
+from rowledger.ledger.states import DeadLetterState
 from rowledger.postgres.database import target_url
 from rowledger.publish.verify import PartitionVerification, run_verify
 from rowledger.spec.table import TableSpec
@@ -32,17 +32,17 @@ class ReplayConfig(dg.Config):
 
     partitions: list[str] = Field(default=[], description="Only these partitions.")
     stages: list[str] = Field(default=[], description=f"Only letters refused there: {', '.join(Stage)}.")
-    states: list[str] = Field(default=[], description=f"Only letters in these states: {', '.join(LetterState)}.")
+    states: list[str] = Field(default=[], description=f"Only letters in these states: {', '.join(DeadLetterState)}.")
     constraint: str = Field(default="", description="Only letters refused by this constraint of the table.")
     ids: list[int] = Field(default=[], description="Only these letters, by their numbers.")
     limit: int = Field(default=0, ge=0, description="Try no more letters than so many; 0: all.")
     note: str = Field(default="", description="Why, for the record.")
 
-    def selection(self) -> LetterSelection:
+    def selection(self) -> DeadLetterSelection:
         """The letters that are meant; raises SpecError for a stage or a state that there is none of."""
         names = ("partitions", "stages", "states", "constraint", "ids", "limit")
         try:
-            return LetterSelection.model_validate({name: getattr(self, name) or None for name in names})
+            return DeadLetterSelection.model_validate({name: getattr(self, name) or None for name in names})
         except ValidationError as error:
             mistakes = (f"{'.'.join(map(str, m['loc']))}: {m['msg']}" for m in error.errors(include_url=False))
             raise SpecError(f"the form of the replay: {'; '.join(mistakes)}") from None
@@ -87,7 +87,7 @@ def replay_job_and_sensor(spec: TableSpec) -> dg.Definitions:
         if newest is None:
             return dg.SkipReason(f"no dead letter of {spec.name} was marked as mended")
         config = ReplayConfig(
-            states=[LetterState.MENDED], note=f"sensor {spec.name}_mended: {letters} letters were mended"
+            states=[DeadLetterState.MENDED], note=f"sensor {spec.name}_mended: {letters} letters were mended"
         )
         # The number of the newest step is the key: what was mended once starts one run, whatever a cursor remembers.
         return dg.RunRequest(run_key=f"{spec.name}_mended_{newest}", run_config=dg.RunConfig(ops={op_name: config}))
@@ -133,7 +133,7 @@ def _not_written(spec: TableSpec, report: ReplayReport) -> list[str]:
     """How many letters were not written, and why; those that were written stay written."""
     if report.succeeded:
         return []
-    left = report.count(LetterResult.REFUSED, LetterResult.SKIPPED)
+    left = report.count(DeadLetterResult.REFUSED, DeadLetterResult.SKIPPED)
     text = (
         f"{spec.name}: {left} of {len(report.outcomes)} dead letters were not written; see them by "
         f"`rowledger dead-letters list --table {spec.name}`"

@@ -18,7 +18,7 @@ from rowledger.dagster.metadata import (
 )
 from rowledger.dagster.partitions import dimension_tags
 from rowledger.dead_letters.changes import read_published_counts
-from rowledger.ledger.dead_letter_outcomes import LetterOutcome, LetterResult, ReplayReport
+from rowledger.ledger.dead_letter_outcomes import DeadLetterOutcome, DeadLetterResult, ReplayReport
 from rowledger.publish.verify import PartitionVerification
 from rowledger.spec.partition import Unpartitioned
 from rowledger.spec.table import TableSpec
@@ -60,13 +60,13 @@ def replay_events(
     yield from verification_events(spec, verifications)
 
 
-def replay_metadata(report: ReplayReport, outcomes: Iterable[LetterOutcome]) -> Metadata:
+def replay_metadata(report: ReplayReport, outcomes: Iterable[DeadLetterOutcome]) -> Metadata:
     """Figures of a replay, or of its part in one partition; reasons hold no row values."""
     outcomes = list(outcomes)
     found = Counter(outcome.result for outcome in outcomes)
     return {
         LETTERS: len(outcomes),
-        **{f"{result}_letters": found[result] for result in LetterResult},
+        **{f"{result}_letters": found[result] for result in DeadLetterResult},
         WRITTEN_ROWS: sum(outcome.written_rows for outcome in outcomes),
         REFUSED_BY_REASON: dg.MetadataValue.json(dict(replay_reasons(outcomes))),
         CRASHED_WORKERS: report.worker_deaths,
@@ -75,9 +75,9 @@ def replay_metadata(report: ReplayReport, outcomes: Iterable[LetterOutcome]) -> 
     }
 
 
-def replay_reasons(outcomes: Iterable[LetterOutcome]) -> list[tuple[str, int]]:
+def replay_reasons(outcomes: Iterable[DeadLetterOutcome]) -> list[tuple[str, int]]:
     """The most frequent reasons why letters are none the less dead, and how often each was given."""
-    failed = (LetterResult.REFUSED, LetterResult.SKIPPED)
+    failed = (DeadLetterResult.REFUSED, DeadLetterResult.SKIPPED)
     return Counter(outcome.reason for outcome in outcomes if outcome.result in failed).most_common(REASONS_MAX)
 
 

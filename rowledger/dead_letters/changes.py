@@ -1,6 +1,6 @@
 """Look at dead letters and decide about them: list, show, export, import what was edited, mark, discard, purge.
 
-How a letter looks in a file is told in `letter_files`; what brings rows into the table is `replay`.
+How a letter looks in a file is told in `dead_letter_files`; what brings rows into the table is `replay`.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from typing import TypeVar
 import asyncpg
 
 from rowledger.dead_letters.files import (
+    dead_letter_line,
     edited_row,
-    letter_line,
     new_private_file,
     read_lines,
     require_none,
@@ -24,24 +24,24 @@ from rowledger.dead_letters.files import (
 )
 from rowledger.errors import DatabaseUnavailable, LedgerMissing, NothingRecorded, RowledgerError
 from rowledger.ledger.actor import Actor
-from rowledger.ledger.dead_letter_outcomes import LetterSelection
+from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
 from rowledger.ledger.dead_letters import (
+    DeadLetterEvent,
     KeptDeadLetter,
-    LetterEvent,
-    change_letters,
-    find_letters,
-    mend_letters,
-    purge_letters,
+    change_dead_letters,
+    find_dead_letters,
+    mend_dead_letters,
+    purge_dead_letters,
     read_letter_events,
     read_payloads,
-    read_table_of_letter,
+    read_table_of_dead_letter,
     read_waiting_mended,
 )
 from rowledger.ledger.migrations import check_ledger
 from rowledger.ledger.reader import ledger_reader
 from rowledger.ledger.reports import RowCounts
 from rowledger.ledger.required_privileges import require_to_write_ledger
-from rowledger.ledger.states import LetterState, LoadState
+from rowledger.ledger.states import DeadLetterState, LoadState
 from rowledger.ledger.table_status import require_recorded
 from rowledger.postgres.queries import query
 from rowledger.postgres.retry import may_retry
@@ -55,17 +55,17 @@ __all__ = [
     "Imported",
     "Shown",
     "decide",
-    "export_letters",
-    "find_known_letters",
-    "import_letters",
+    "export_dead_letters",
+    "find_known_dead_letters",
+    "import_dead_letters",
     "is_purgeable",
-    "list_letters",
+    "list_dead_letters",
     "purge",
     "read_published_counts",
     "read_rows",
     "read_waiting",
-    "show_letter",
-    "table_of_letter",
+    "show_dead_letter",
+    "table_of_dead_letter",
 ]
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Shown:
     payload: str
     mended_payload: str | None
     traceback: str
-    events: list[LetterEvent]
+    events: list[DeadLetterEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +93,20 @@ class Imported:
     unchanged: tuple[int, ...]
 
 
-def list_letters(url: str, table: str, selection: LetterSelection) -> tuple[list[KeptDeadLetter], int]:
+def list_dead_letters(url: str, table: str, selection: DeadLetterSelection) -> tuple[list[KeptDeadLetter], int]:
     """Letters in source order, and how many there are without the limit; raises NothingRecorded, DatabaseUnavailable."""
-    return asyncio.run(_reading(url, lambda connection: find_known_letters(connection, table, selection)))
+    return asyncio.run(_reading(url, lambda connection: find_known_dead_letters(connection, table, selection)))
 
 
-async def find_known_letters(
-    connection: asyncpg.Connection, table: str, selection: LetterSelection
+async def find_known_dead_letters(
+    connection: asyncpg.Connection, table: str, selection: DeadLetterSelection
 ) -> tuple[list[KeptDeadLetter], int]:
-    """`find_letters`, where what is named exists: the table, each partition, each letter.
+    """`find_dead_letters`, where what is named exists: the table, each partition, each letter.
 
     Raises NothingRecorded otherwise, so that nothing is said or done about less than was asked for.
     """
     await require_recorded(connection, table, selection.partitions or ())
-    letters, found = await find_letters(connection, table, selection)
+    letters, found = await find_dead_letters(connection, table, selection)
     asked = set(selection.ids or ())
     if found < len(asked):
         missing = sorted(asked - {letter.dead_letter_id for letter in letters})
@@ -125,9 +125,9 @@ def read_rows(url: str, spec: TableSpec | None, ids: Sequence[int], *, reveal: b
     }
 
 
-def table_of_letter(url: str, dead_letter_id: int) -> str:
+def table_of_dead_letter(url: str, dead_letter_id: int) -> str:
     """The name of the table that a letter belongs to; raises RowledgerError where there is none of that number."""
-    name = asyncio.run(_reading(url, lambda connection: read_table_of_letter(connection, dead_letter_id)))
+    name = asyncio.run(_reading(url, lambda connection: read_table_of_dead_letter(connection, dead_letter_id)))
     if name is None:
         raise NothingRecorded(
             f"there is no dead letter {dead_letter_id}; `rowledger dead-letters list --table TABLE` shows those of a table"
@@ -135,11 +135,11 @@ def table_of_letter(url: str, dead_letter_id: int) -> str:
     return name
 
 
-def show_letter(url: str, table: str, spec: TableSpec | None, dead_letter_id: int, *, reveal: bool) -> Shown:
+def show_dead_letter(url: str, table: str, spec: TableSpec | None, dead_letter_id: int, *, reveal: bool) -> Shown:
     """One dead letter of the table with its row, its traceback and its history; without its spec every value is hidden."""
 
     async def read(connection: asyncpg.Connection) -> Shown:
-        letters, _ = await find_known_letters(connection, table, LetterSelection(ids=(dead_letter_id,)))
+        letters, _ = await find_known_dead_letters(connection, table, DeadLetterSelection(ids=(dead_letter_id,)))
         row = (await read_payloads(connection, [dead_letter_id]))[dead_letter_id]
         mended = row.mended_payload
         return Shown(
@@ -154,18 +154,20 @@ def show_letter(url: str, table: str, spec: TableSpec | None, dead_letter_id: in
     return asyncio.run(_reading(url, read))
 
 
-def export_letters(url: str, spec: TableSpec, selection: LetterSelection, path: Path, *, reveal: bool) -> int:
+def export_dead_letters(url: str, spec: TableSpec, selection: DeadLetterSelection, path: Path, *, reveal: bool) -> int:
     """Write the letters to a new file that only its owner can read, a JSON object a line, and return their number."""
 
     async def write(connection: asyncpg.Connection) -> int:
-        letters, _ = await find_known_letters(connection, spec.name, selection)
+        letters, _ = await find_known_dead_letters(connection, spec.name, selection)
         if not letters:
             raise NothingRecorded(f"table {spec.name} has no dead letters that fit; no file was written")
         with new_private_file(path) as descriptor:
             for start in range(0, len(letters), _PAGE_LETTERS):
                 page = letters[start : start + _PAGE_LETTERS]
                 payloads = await read_payloads(connection, [letter.dead_letter_id for letter in page])
-                lines = (letter_line(spec, letter, payloads[letter.dead_letter_id], reveal=reveal) for letter in page)
+                lines = (
+                    dead_letter_line(spec, letter, payloads[letter.dead_letter_id], reveal=reveal) for letter in page
+                )
                 write_all(descriptor, "".join(lines).encode())
             os.fsync(descriptor)
         return len(letters)
@@ -173,16 +175,16 @@ def export_letters(url: str, spec: TableSpec, selection: LetterSelection, path: 
     return asyncio.run(_reading(url, write))
 
 
-def import_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> Imported:
+def import_dead_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> Imported:
     """Take back an edited export: changed rows are kept beside the originals, and their letters wait for a replay.
 
-    All lines or none: raises LetterFileRefused, which names each line that cannot be taken.
+    All lines or none: raises DeadLetterFileRefused, which names each line that cannot be taken.
     """
     lines = read_lines(path)
 
     async def take(connection: asyncpg.Connection) -> Imported:
         ids = tuple(line.dead_letter_id for line in lines)
-        found, _ = await find_letters(connection, spec.name, LetterSelection(ids=ids))
+        found, _ = await find_dead_letters(connection, spec.name, DeadLetterSelection(ids=ids))
         letters = {letter.dead_letter_id: letter for letter in found}
         payloads = await read_payloads(connection, ids)
         changed: dict[int, str] = {}
@@ -198,14 +200,16 @@ def import_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> Impor
                 changed[number] = edited
         require_none(path, problems)
         revisions = {number: letters[number].revision for number in changed}
-        mended = await mend_letters(connection, revisions, changed, actor)
+        mended = await mend_dead_letters(connection, revisions, changed, actor)
         _require_all_changed(spec, revisions, mended)
         return Imported(tuple(sorted(mended)), tuple(number for number in ids if number not in changed))
 
     return asyncio.run(_in_transaction(url, take))
 
 
-def decide(url: str, spec: TableSpec, selection: LetterSelection, state: LetterState, actor: Actor) -> list[int]:
+def decide(
+    url: str, spec: TableSpec, selection: DeadLetterSelection, state: DeadLetterState, actor: Actor
+) -> list[int]:
     """Mark the selected letters as mended, open or discarded, all or none, and return them.
 
     Letters that are in that state already are left as they are, except that one may be marked as mended anew: that asks for
@@ -213,14 +217,14 @@ def decide(url: str, spec: TableSpec, selection: LetterSelection, state: LetterS
     """
 
     async def change(connection: asyncpg.Connection) -> list[int]:
-        letters, _ = await find_known_letters(connection, spec.name, selection)
-        letters = [letter for letter in letters if letter.state != state or state is LetterState.MENDED]
+        letters, _ = await find_known_dead_letters(connection, spec.name, selection)
+        letters = [letter for letter in letters if letter.state != state or state is DeadLetterState.MENDED]
         _require_changeable(spec, letters)
         revisions = {letter.dead_letter_id: letter.revision for letter in letters}
         changed = (
-            await mend_letters(connection, revisions, {}, actor)
-            if state is LetterState.MENDED
-            else await change_letters(connection, revisions, state, actor)
+            await mend_dead_letters(connection, revisions, {}, actor)
+            if state is DeadLetterState.MENDED
+            else await change_dead_letters(connection, revisions, state, actor)
         )
         _require_all_changed(spec, revisions, changed)
         return changed
@@ -230,13 +234,13 @@ def decide(url: str, spec: TableSpec, selection: LetterSelection, state: LetterS
 
 def is_purgeable(letter: KeptDeadLetter) -> bool:
     """Whether no balance needs the letter: it was replayed, or its load is over and not in the table."""
-    return letter.state == LetterState.REPLAYED or letter.load_state in _ENDED
+    return letter.state == DeadLetterState.REPLAYED or letter.load_state in _ENDED
 
 
 def purge(url: str, letters: Sequence[KeptDeadLetter]) -> list[int]:
     """Delete those of the letters that no balance needs, with their history, and return them."""
     ids = [letter.dead_letter_id for letter in letters if is_purgeable(letter)]
-    return asyncio.run(_in_transaction(url, lambda connection: purge_letters(connection, ids)))
+    return asyncio.run(_in_transaction(url, lambda connection: purge_dead_letters(connection, ids)))
 
 
 def read_waiting(url: str, table: str) -> tuple[int, int | None]:

@@ -19,15 +19,15 @@ from rowledger.dead_letters.rows import (
     redact_row,
     restore_hidden,
 )
-from rowledger.errors import LetterFileRefused, RowledgerError
+from rowledger.errors import DeadLetterFileRefused, RowledgerError
 from rowledger.ledger.dead_letters import KeptDeadLetter, KeptPayload
-from rowledger.ledger.states import LetterState, LoadState
+from rowledger.ledger.states import DeadLetterState, LoadState
 from rowledger.spec.table import TableSpec, column_names
 
 __all__ = [
-    "LetterLine",
+    "DeadLetterLine",
+    "dead_letter_line",
     "edited_row",
-    "letter_line",
     "new_private_file",
     "read_lines",
     "require_none",
@@ -40,7 +40,7 @@ _ERRORS_SHOWN_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
-class LetterLine:
+class DeadLetterLine:
     """A line of an import: the letter's number, and its row as members of a JSON object."""
 
     number: int
@@ -58,7 +58,7 @@ def visible_row(spec: TableSpec | None, payload: KeptPayload, text: str, *, reve
     return (redact_row(members, hidden) if hidden else text), hidden
 
 
-def letter_line(spec: TableSpec, letter: KeptDeadLetter, payload: KeptPayload, *, reveal: bool) -> str:
+def dead_letter_line(spec: TableSpec, letter: KeptDeadLetter, payload: KeptPayload, *, reveal: bool) -> str:
     """The line of one letter; the columns that are hidden in it are named as `redacted`."""
     row, hidden = visible_row(spec, payload, payload.current, reveal=reveal)
     facts = {
@@ -79,15 +79,17 @@ def letter_line(spec: TableSpec, letter: KeptDeadLetter, payload: KeptPayload, *
     return f'{json.dumps(facts, ensure_ascii=False)[:-1]}, "payload": {row}}}\n'
 
 
-def read_lines(path: Path) -> list[LetterLine]:
-    """The lines of an import; raises LetterFileRefused."""
+def read_lines(path: Path) -> list[DeadLetterLine]:
+    """The lines of an import; raises DeadLetterFileRefused."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # an editor may have put a mark before it
     except OSError as error:
-        raise LetterFileRefused(f"{path} cannot be read: {error.strerror}") from None
+        raise DeadLetterFileRefused(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise LetterFileRefused(f"{path} is not UTF-8: byte {error.start} cannot be read; save it as UTF-8") from None
-    lines: list[LetterLine] = []
+        raise DeadLetterFileRefused(
+            f"{path} is not UTF-8: byte {error.start} cannot be read; save it as UTF-8"
+        ) from None
+    lines: list[DeadLetterLine] = []
     problems: list[str] = []
     first_of: dict[int, int] = {}
     for number, content in enumerate(
@@ -107,7 +109,7 @@ def read_lines(path: Path) -> list[LetterLine]:
     return lines
 
 
-def _parsed_line(number: int, content: str) -> LetterLine:
+def _parsed_line(number: int, content: str) -> DeadLetterLine:
     members = json_members(content.strip())
     if missing := [name for name in ("id", "payload") if name not in members]:
         raise ValueError(f"has no {' and no '.join(missing)}")
@@ -121,11 +123,11 @@ def _parsed_line(number: int, content: str) -> LetterLine:
         row = json_members(members["payload"])
     except ValueError as error:
         raise ValueError(f"has a payload that {error}") from None
-    return LetterLine(number, values["id"], revision, row, tuple(hidden))
+    return DeadLetterLine(number, values["id"], revision, row, tuple(hidden))
 
 
 def edited_row(
-    spec: TableSpec, line: LetterLine, letter: KeptDeadLetter | None, payload: KeptPayload | None
+    spec: TableSpec, line: DeadLetterLine, letter: KeptDeadLetter | None, payload: KeptPayload | None
 ) -> str | None:
     """The row of a line as JSON, or None when nothing was changed in it; raises ValueError that says what is wrong."""
     if letter is None or payload is None:
@@ -154,7 +156,7 @@ def edited_row(
 
 def why_unchangeable(letter: KeptDeadLetter) -> str | None:
     """Why a letter may not be edited, reopened or discarded; None when it may."""
-    if letter.state == LetterState.REPLAYED:
+    if letter.state == DeadLetterState.REPLAYED:
         return "was replayed; its row is in the table"
     if letter.load_state != LoadState.PUBLISHED:
         return (
@@ -165,13 +167,13 @@ def why_unchangeable(letter: KeptDeadLetter) -> str | None:
 
 
 def require_none(path: Path, problems: Sequence[str]) -> None:
-    """Raise LetterFileRefused that names the problems, or the first of them."""
+    """Raise DeadLetterFileRefused that names the problems, or the first of them."""
     if problems:
         shown = list(problems[:_ERRORS_SHOWN_MAX])
         if more := len(problems) - len(shown):
             shown.append(f"and {more} more")
         lines = "1 line" if len(problems) == 1 else f"{len(problems)} lines"
-        raise LetterFileRefused("\n".join([f"{path}: {lines} cannot be taken; nothing was imported", *shown]))
+        raise DeadLetterFileRefused("\n".join([f"{path}: {lines} cannot be taken; nothing was imported", *shown]))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from rowledger.chunk.replay_job import ReplayJob
 from rowledger.contract.check import Contract
 from rowledger.contract.dead_letter import Stage
-from rowledger.dead_letters.changes import find_known_letters
+from rowledger.dead_letters.changes import find_known_dead_letters
 from rowledger.dead_letters.replay_worker import ReplayWorker
 from rowledger.errors import (
     DatabaseUnavailable,
@@ -31,22 +31,22 @@ from rowledger.errors import (
 )
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger.actor import Actor
-from rowledger.ledger.dead_letter_outcomes import LetterOutcome, LetterResult, LetterSelection, ReplayReport
+from rowledger.ledger.dead_letter_outcomes import DeadLetterOutcome, DeadLetterResult, DeadLetterSelection, ReplayReport
 from rowledger.ledger.dead_letters import (
     Decision,
     KeptDeadLetter,
-    lock_letters,
+    lock_dead_letters,
     lock_published_load,
     read_columns_written,
     read_outcomes,
-    read_replay_letters,
+    read_replay_dead_letters,
     record_decisions,
 )
 from rowledger.ledger.loads import Holder
 from rowledger.ledger.migrations import check_ledger
 from rowledger.ledger.required_privileges import require_to_load
-from rowledger.ledger.sessions import Control
-from rowledger.ledger.states import LetterState, LoadState
+from rowledger.ledger.sessions import SupervisorSessions
+from rowledger.ledger.states import DeadLetterState, LoadState
 from rowledger.load.interrupt import run_interruptible
 from rowledger.postgres.catalogue import ensure_target
 from rowledger.postgres.evolution import with_columns
@@ -63,7 +63,7 @@ from rowledger.workers.messages import Hello
 
 __all__ = ["REPLAYABLE", "person", "replay_selected", "run_replay"]
 
-REPLAYABLE = (LetterState.OPEN, LetterState.MENDED)
+REPLAYABLE = (DeadLetterState.OPEN, DeadLetterState.MENDED)
 
 _BATCH_LETTERS_MAX = 1_000
 _BATCH_BYTES_MAX = 32 * 2**20
@@ -83,13 +83,13 @@ def person(note: str = "") -> Actor:
 
 def run_replay(
     spec: TableSpec,
-    selection: LetterSelection,
+    selection: DeadLetterSelection,
     *,
     url: str,
     writer: WriterSettings,
     actor: Actor,
     log: Log,
-    on_outcome: Callable[[LetterOutcome], None] = lambda _outcome: None,
+    on_outcome: Callable[[DeadLetterOutcome], None] = lambda _outcome: None,
 ) -> ReplayReport:
     """Replay the selected letters that are open or mended; `on_outcome` is called for each, in source order.
 
@@ -102,13 +102,13 @@ def run_replay(
 
 async def replay_selected(
     spec: TableSpec,
-    selection: LetterSelection,
+    selection: DeadLetterSelection,
     *,
     url: str,
     writer: WriterSettings,
     actor: Actor,
     log: Log,
-    on_outcome: Callable[[LetterOutcome], None] = lambda _outcome: None,
+    on_outcome: Callable[[DeadLetterOutcome], None] = lambda _outcome: None,
 ) -> ReplayReport:
     """`run_replay` for callers that have an event loop of their own."""
     if rules := active_failpoints():
@@ -132,7 +132,7 @@ async def replay_selected(
 
 
 async def _look(
-    spec: TableSpec, selection: LetterSelection, url: str, writer: WriterSettings
+    spec: TableSpec, selection: DeadLetterSelection, url: str, writer: WriterSettings
 ) -> tuple[list[KeptDeadLetter], tuple[Column, ...]]:
     """The letters to try, and the columns of the target; a server that never answered is not waited for."""
     if selection.ids is None and selection.states is None:
@@ -144,7 +144,7 @@ async def _look(
             await require_to_load(session.connection, spec, list(Contract.of(spec.row).columns))
             await check_ledger(session.connection)
             await require_standby(session.connection)
-            letters, _ = await find_known_letters(session.connection, spec.name, selection)
+            letters, _ = await find_known_dead_letters(session.connection, spec.name, selection)
             if not letters:
                 return [], ()
             contract = Contract.of(spec.row)
@@ -174,7 +174,7 @@ class _Batch:
 
     def of(self, ids: Sequence[int]) -> "_Batch":
         """Some of its letters."""
-        return replace(self, job=replace(self.job, letter_ids=tuple(ids)))
+        return replace(self, job=replace(self.job, dead_letter_ids=tuple(ids)))
 
     def again(self) -> "_Batch":
         """One attempt more."""
@@ -192,10 +192,10 @@ class _Replay:
         writer: WriterSettings,
         actor: Actor,
         log: Log,
-        on_outcome: Callable[[LetterOutcome], None],
+        on_outcome: Callable[[DeadLetterOutcome], None],
     ) -> None:
         self.replay = uuid.uuid4()
-        self.outcomes: list[LetterOutcome] = []
+        self.outcomes: list[DeadLetterOutcome] = []
         self._spec = spec
         self._columns = columns
         self._writer = writer
@@ -204,12 +204,12 @@ class _Replay:
         self._on_outcome = on_outcome
         holder = Holder.this_process()
         self._gate = gate = OutageGate(url, writer, log=log, ended=lambda _told: None)
-        self._control = Control(url, writer, size=1, holder=holder, gate=gate, log=log)
+        self._sessions = SupervisorSessions(url, writer, size=1, holder=holder, gate=gate, log=log)
         self._worker = ReplayWorker(
             Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex),
             table=spec.name,
             gate=gate,
-            control=self._control,
+            sessions=self._sessions,
             host=holder.host,
             run_id=actor.run_id,
             log=log,
@@ -226,7 +226,7 @@ class _Replay:
             yield
         finally:
             await self._worker.discard()
-            await self._control.close()
+            await self._sessions.close()
             await self._gate.close()
 
     async def run(self, letters: Sequence[KeptDeadLetter]) -> None:
@@ -235,8 +235,8 @@ class _Replay:
             members = list(of_load)
             if reason := self._why_not(members[0]):
                 self._tell(
-                    LetterOutcome(
-                        letter.dead_letter_id, letter.partition_key, letter.row_no, LetterResult.SKIPPED, reason
+                    DeadLetterOutcome(
+                        letter.dead_letter_id, letter.partition_key, letter.row_no, DeadLetterResult.SKIPPED, reason
                     )
                     for letter in members
                 )
@@ -286,14 +286,14 @@ class _Replay:
         job = ReplayJob(letter.load_id, partition, self._columns, self.replay, tuple(ids), self._actor, attempt=0)
         return _Batch(job, is_known_to_kill)
 
-    def _tell(self, outcomes: Iterator[LetterOutcome] | Sequence[LetterOutcome]) -> None:
+    def _tell(self, outcomes: Iterator[DeadLetterOutcome] | Sequence[DeadLetterOutcome]) -> None:
         for outcome in outcomes:
             self.outcomes.append(outcome)
             self._on_outcome(outcome)
 
-    async def _settle(self, batch: _Batch) -> list[LetterOutcome]:
+    async def _settle(self, batch: _Batch) -> list[DeadLetterOutcome]:
         """Have every letter of the batch decided on, whatever it costs within bounds, and read what the ledger says."""
-        ids = list(batch.job.letter_ids)
+        ids = list(batch.job.dead_letter_ids)
         for _ in range(_TRIES_MAX + len(ids)):
             left = await self._undecided(ids)  # all, or those that were changed while they were prepared
             if not left:
@@ -312,7 +312,7 @@ class _Replay:
 
         A letter that is alone is known after as many deaths as a row of a chunk. Returns the batch with its attempts counted.
         """
-        is_single = len(batch.job.letter_ids) == 1
+        is_single = len(batch.job.dead_letter_ids) == 1
         for spent in itertools.count(1):
             batch = batch.again()
             try:
@@ -325,20 +325,20 @@ class _Replay:
                     raise self._failed(batch.job, death) from death
                 if not is_single:
                     return await self._search(batch, death)
-                if await self._undecided(batch.job.letter_ids):
+                if await self._undecided(batch.job.dead_letter_ids):
                     await self._refuse(batch.job, death)
             return batch
         raise AssertionError("the last attempt returns or raises")
 
     async def _search(self, batch: _Batch, death: WorkerDied) -> _Batch:
         """Refuse the letters that kill their worker, alone and every time; their neighbours are decided on by the way."""
-        ids = batch.job.letter_ids
+        ids = batch.job.dead_letter_ids
         self._log(logging.WARNING, f"{batch.job.name}: looking for the dead letter that kills its workers")
 
         async def survives(first: int, stop: int) -> bool:
             nonlocal batch, death
             batch = batch.again()
-            job = replace(batch.job, letter_ids=ids[first:stop])
+            job = replace(batch.job, dead_letter_ids=ids[first:stop])
             try:
                 await self._worker.attempt(job)
             except WorkerDied as died:
@@ -353,7 +353,7 @@ class _Replay:
         if found is None:
             raise self._failed(batch.job, death)
         for index in found:
-            await self._refuse(replace(batch.job, letter_ids=ids[index : index + 1]), death)
+            await self._refuse(replace(batch.job, dead_letter_ids=ids[index : index + 1]), death)
         return batch
 
     def _failed(self, job: ReplayJob, death: WorkerDied) -> ReplayFailed:
@@ -366,8 +366,8 @@ class _Replay:
         """Letters that are still to be tried."""
         return [number for number, outcome in zip(ids, await self._read(ids), strict=True) if outcome is None]
 
-    async def _read(self, ids: Sequence[int]) -> list[LetterOutcome | None]:
-        return await self._control.transaction(
+    async def _read(self, ids: Sequence[int]) -> list[DeadLetterOutcome | None]:
+        return await self._sessions.transaction(
             "read what became of dead letters", lambda connection: read_outcomes(connection, ids, self.replay)
         )
 
@@ -376,10 +376,10 @@ class _Replay:
         reason = f"every worker that took this row alone died, the last one {death.summary}"
 
         async def record(connection: asyncpg.Connection) -> None:
-            letters = await read_replay_letters(connection, job.letter_ids, self.replay)
+            letters = await read_replay_dead_letters(connection, job.dead_letter_ids, self.replay)
             if await lock_published_load(connection, job.load_id) is None:
                 return
-            unchanged = await lock_letters(connection, letters)
+            unchanged = await lock_dead_letters(connection, letters)
             decisions = [
                 Decision(letter.dead_letter_id, stage=Stage.CRASH, reason=reason)
                 for letter in letters
@@ -387,4 +387,4 @@ class _Replay:
             ]
             await record_decisions(connection, decisions, self.replay, self._actor)
 
-        await self._control.transaction("record a letter that kills", record, durable=True)
+        await self._sessions.transaction("record a letter that kills", record, durable=True)

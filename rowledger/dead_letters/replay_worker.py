@@ -11,7 +11,7 @@ from rowledger.errors import DatabaseUnavailable, PoolBroken, ReplayFailed
 from rowledger.ledger.loads import record_incident
 from rowledger.ledger.outcomes import Failed, FailureKind
 from rowledger.ledger.reports import Incident
-from rowledger.ledger.sessions import Control
+from rowledger.ledger.sessions import SupervisorSessions
 from rowledger.postgres.outage import OutageGate
 from rowledger.postgres.queries import query
 from rowledger.workers.handle import WorkerDied, WorkerHandle
@@ -31,7 +31,7 @@ class ReplayWorker:
         *,
         table: str,
         gate: OutageGate,
-        control: Control,
+        sessions: SupervisorSessions,
         host: str,
         run_id: str | None,
         log: Callable[[int, str], None],
@@ -39,7 +39,7 @@ class ReplayWorker:
         self._hello = hello
         self._table = table
         self._gate = gate
-        self._control = control
+        self._sessions = sessions
         self._host = host
         self._run_id = run_id
         self._log = log
@@ -101,7 +101,7 @@ class ReplayWorker:
                 await connection.fetchval(query("terminate_backend"), worker.session.pid, worker.session.started_at)
             await record_incident(connection, incident, load_id=job.load_id, host=self._host, run_id=self._run_id)
 
-        await self._control.transaction("record a worker's death", record)
+        await self._sessions.transaction("record a worker's death", record)
         self._charged_deaths += charged
         respawns_max = self._hello.settings.respawns_max
         if self._charged_deaths > respawns_max:

@@ -8,12 +8,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from rowledger.contract.dead_letter import Stage
-from rowledger.ledger.states import LetterState
+from rowledger.ledger.states import DeadLetterState
 
-__all__ = ["LetterOutcome", "LetterResult", "LetterSelection", "ReplayReport"]
+__all__ = ["DeadLetterOutcome", "DeadLetterResult", "DeadLetterSelection", "ReplayReport"]
 
 
-class LetterSelection(BaseModel):
+class DeadLetterSelection(BaseModel):
     """Which dead letters of a table are meant; what is None does not matter.
 
     Without `every_load` those of published loads and of each partition's latest load, unless they are named by `ids`. Stage,
@@ -24,7 +24,7 @@ class LetterSelection(BaseModel):
 
     partitions: tuple[str, ...] | None = None
     stages: tuple[Stage, ...] | None = None
-    states: tuple[LetterState, ...] | None = None
+    states: tuple[DeadLetterState, ...] | None = None
     constraint: str | None = None
     column: str | None = None
     ids: tuple[int, ...] | None = None
@@ -33,7 +33,7 @@ class LetterSelection(BaseModel):
     limit: int | None = Field(default=None, ge=1)
 
 
-class LetterResult(StrEnum):
+class DeadLetterResult(StrEnum):
     """What a replay made of one dead letter."""
 
     WRITTEN = "written"  # its row is in the table
@@ -43,13 +43,13 @@ class LetterResult(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LetterOutcome:
+class DeadLetterOutcome:
     """One dead letter behind a replay, as the ledger has it. `reason` holds no row values."""
 
     dead_letter_id: int
     partition_key: str
     row_no: int
-    result: LetterResult
+    result: DeadLetterResult
     reason: str = ""
     stage: Stage | None = None
     constraint: str | None = None
@@ -63,11 +63,11 @@ class ReplayReport:
 
     table: str
     replay: UUID
-    outcomes: tuple[LetterOutcome, ...]
+    outcomes: tuple[DeadLetterOutcome, ...]
     worker_deaths: int
     seconds: float
 
-    def count(self, *results: LetterResult) -> int:
+    def count(self, *results: DeadLetterResult) -> int:
         """Letters with one of these results."""
         return sum(outcome.result in results for outcome in self.outcomes)
 
@@ -79,14 +79,14 @@ class ReplayReport:
     @property
     def succeeded(self) -> bool:
         """Whether every row that was selected is in the table, or left out by the transform."""
-        return not self.count(LetterResult.REFUSED, LetterResult.SKIPPED)
+        return not self.count(DeadLetterResult.REFUSED, DeadLetterResult.SKIPPED)
 
     @property
     def changed_partitions(self) -> list[str]:
         """Partitions whose counts the replay has changed: those of letters that were written, or left out by the transform."""
-        done = (LetterResult.WRITTEN, LetterResult.FILTERED)
+        done = (DeadLetterResult.WRITTEN, DeadLetterResult.FILTERED)
         return list(dict.fromkeys(outcome.partition_key for outcome in self.outcomes if outcome.result in done))
 
-    def of_partition(self, key: str) -> Sequence[LetterOutcome]:
+    def of_partition(self, key: str) -> Sequence[DeadLetterOutcome]:
         """The outcomes in one partition."""
         return [outcome for outcome in self.outcomes if outcome.partition_key == key]

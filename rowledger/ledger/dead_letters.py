@@ -9,33 +9,33 @@ import asyncpg
 
 from rowledger.contract.dead_letter import Stage
 from rowledger.ledger.actor import Actor
-from rowledger.ledger.dead_letter_outcomes import LetterOutcome, LetterResult, LetterSelection
-from rowledger.ledger.states import LetterState, LoadState
+from rowledger.ledger.dead_letter_outcomes import DeadLetterOutcome, DeadLetterResult, DeadLetterSelection
+from rowledger.ledger.states import DeadLetterState, LoadState
 from rowledger.postgres.queries import query
 from rowledger.spec.table import WriteMode
 
 __all__ = [
     "ChunkChange",
+    "DeadLetterEvent",
+    "DeadLetterToReplay",
     "Decision",
     "KeptDeadLetter",
     "KeptPayload",
-    "LetterEvent",
     "LockedLoad",
-    "ReplayLetter",
-    "change_letters",
-    "find_letters",
-    "lock_letters",
+    "change_dead_letters",
+    "find_dead_letters",
+    "lock_dead_letters",
     "lock_published_load",
-    "mend_letters",
+    "mend_dead_letters",
     "move_from_dead_letters",
-    "purge_letters",
+    "purge_dead_letters",
     "read_columns_written",
     "read_letter_events",
     "read_outcomes",
     "read_payloads",
-    "read_replay_letters",
+    "read_replay_dead_letters",
     "read_row_types_of_chunks",
-    "read_table_of_letter",
+    "read_table_of_dead_letter",
     "read_waiting_mended",
     "record_decisions",
     "record_updated_rows",
@@ -91,7 +91,7 @@ class KeptPayload:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterEvent:
+class DeadLetterEvent:
     """A step in the life of a dead letter."""
 
     state: str
@@ -109,7 +109,7 @@ class LetterEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayLetter:
+class DeadLetterToReplay:
     """A dead letter that a replay is to try, with its row. `payload_of` is `source` for an edited line."""
 
     dead_letter_id: int
@@ -137,8 +137,8 @@ class Decision:
     traceback: str = ""
 
     @property
-    def state(self) -> LetterState:
-        return LetterState.REPLAYED if self.stage is None else LetterState.OPEN
+    def state(self) -> DeadLetterState:
+        return DeadLetterState.REPLAYED if self.stage is None else DeadLetterState.OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,8 @@ class ChunkChange:
     fingerprint: str | None
 
 
-async def find_letters(
-    connection: asyncpg.Connection, table: str, selection: LetterSelection
+async def find_dead_letters(
+    connection: asyncpg.Connection, table: str, selection: DeadLetterSelection
 ) -> tuple[list[KeptDeadLetter], int]:
     """The letters in source order, no more than `selection.limit`, and how many there are without that limit."""
     rows = await connection.fetch(
@@ -178,8 +178,8 @@ async def find_letters(
         selection.older_than_s,
         selection.limit,
     )
-    letters = [{name: value for name, value in row.items() if name != "found_letters"} for row in rows]
-    return [KeptDeadLetter(**letter) for letter in letters], rows[0]["found_letters"] if rows else 0
+    letters = [{name: value for name, value in row.items() if name != "found_dead_letters"} for row in rows]
+    return [KeptDeadLetter(**letter) for letter in letters], rows[0]["found_dead_letters"] if rows else 0
 
 
 async def read_payloads(connection: asyncpg.Connection, ids: Sequence[int]) -> dict[int, KeptPayload]:
@@ -188,53 +188,55 @@ async def read_payloads(connection: asyncpg.Connection, ids: Sequence[int]) -> d
     return {row["dead_letter_id"]: KeptPayload(**row) for row in rows}
 
 
-async def read_table_of_letter(connection: asyncpg.Connection, dead_letter_id: int) -> str | None:
+async def read_table_of_dead_letter(connection: asyncpg.Connection, dead_letter_id: int) -> str | None:
     """The name of the table that a letter belongs to; None where there is no such letter."""
-    name: str | None = await connection.fetchval(query("table_of_letter"), dead_letter_id)
+    name: str | None = await connection.fetchval(query("table_of_dead_letter"), dead_letter_id)
     return name
 
 
-async def read_letter_events(connection: asyncpg.Connection, dead_letter_id: int) -> list[LetterEvent]:
+async def read_letter_events(connection: asyncpg.Connection, dead_letter_id: int) -> list[DeadLetterEvent]:
     """What became of a letter, oldest first."""
-    return [LetterEvent(**row) for row in await connection.fetch(query("letter_events"), dead_letter_id)]
+    return [DeadLetterEvent(**row) for row in await connection.fetch(query("letter_events"), dead_letter_id)]
 
 
-async def mend_letters(
+async def mend_dead_letters(
     connection: asyncpg.Connection, revisions: dict[int, int], payloads: dict[int, str], actor: Actor
 ) -> list[int]:
     """Mark letters as mended, those in `payloads` with an edited row; returns those that were still as the caller knew them."""
     ids = list(revisions)
     rows = await connection.fetch(
-        query("mend_letters"), ids, list(revisions.values()), [payloads.get(number) for number in ids]
+        query("mend_dead_letters"), ids, list(revisions.values()), [payloads.get(number) for number in ids]
     )
-    return await _record_events(connection, rows, LetterState.MENDED, actor)
+    return await _record_events(connection, rows, DeadLetterState.MENDED, actor)
 
 
-async def change_letters(
-    connection: asyncpg.Connection, revisions: dict[int, int], state: LetterState, actor: Actor
+async def change_dead_letters(
+    connection: asyncpg.Connection, revisions: dict[int, int], state: DeadLetterState, actor: Actor
 ) -> list[int]:
     """Discard or reopen letters; returns those that were still as the caller knew them."""
-    name = {LetterState.DISCARDED: "discard_letters", LetterState.OPEN: "reopen_letters"}[state]
+    name = {DeadLetterState.DISCARDED: "discard_dead_letters", DeadLetterState.OPEN: "reopen_dead_letters"}[state]
     rows = await connection.fetch(query(name), list(revisions), list(revisions.values()))
     return await _record_events(connection, rows, state, actor)
 
 
 async def _record_events(
-    connection: asyncpg.Connection, rows: Sequence[asyncpg.Record], state: LetterState, actor: Actor
+    connection: asyncpg.Connection, rows: Sequence[asyncpg.Record], state: DeadLetterState, actor: Actor
 ) -> list[int]:
     changed = [row["dead_letter_id"] for row in rows]
     await connection.execute(query("insert_letter_events"), changed, state, actor.name, actor.note, actor.run_id)
     return changed
 
 
-async def purge_letters(connection: asyncpg.Connection, ids: Sequence[int]) -> list[int]:
+async def purge_dead_letters(connection: asyncpg.Connection, ids: Sequence[int]) -> list[int]:
     """Delete letters that no balance needs, and return them."""
-    return [row["dead_letter_id"] for row in await connection.fetch(query("purge_letters"), ids)]
+    return [row["dead_letter_id"] for row in await connection.fetch(query("purge_dead_letters"), ids)]
 
 
-async def read_replay_letters(connection: asyncpg.Connection, ids: Sequence[int], replay: UUID) -> list[ReplayLetter]:
+async def read_replay_dead_letters(
+    connection: asyncpg.Connection, ids: Sequence[int], replay: UUID
+) -> list[DeadLetterToReplay]:
     """Letters that this replay has still to decide on, in source order."""
-    return [ReplayLetter(**row) for row in await connection.fetch(query("replay_letters"), ids, replay)]
+    return [DeadLetterToReplay(**row) for row in await connection.fetch(query("replay_dead_letters"), ids, replay)]
 
 
 async def read_row_types_of_chunks(
@@ -265,10 +267,10 @@ async def record_updated_rows(
     await connection.execute(query("record_updated_rows"), load_id, rows, replaced_fingerprint)
 
 
-async def lock_letters(connection: asyncpg.Connection, letters: Sequence[ReplayLetter]) -> set[int]:
+async def lock_dead_letters(connection: asyncpg.Connection, letters: Sequence[DeadLetterToReplay]) -> set[int]:
     """Those that nobody has changed since they were read; nobody can until this transaction ends."""
     ids, revisions = [letter.dead_letter_id for letter in letters], [letter.revision for letter in letters]
-    return {row["dead_letter_id"] for row in await connection.fetch(query("lock_letters"), ids, revisions)}
+    return {row["dead_letter_id"] for row in await connection.fetch(query("lock_dead_letters"), ids, revisions)}
 
 
 async def record_decisions(
@@ -277,7 +279,7 @@ async def record_decisions(
     """Settle letters that this transaction has locked; False when one of them was not there to be settled."""
     ids = [decision.dead_letter_id for decision in decisions]
     states = [decision.state for decision in decisions]
-    settled = await connection.fetch(query("settle_letters"), ids, states)
+    settled = await connection.fetch(query("settle_dead_letters"), ids, states)
     await connection.execute(
         query("insert_replay_events"),
         actor.name,
@@ -314,7 +316,9 @@ async def move_from_dead_letters(
     return moved is not None
 
 
-async def read_outcomes(connection: asyncpg.Connection, ids: Sequence[int], replay: UUID) -> list[LetterOutcome | None]:
+async def read_outcomes(
+    connection: asyncpg.Connection, ids: Sequence[int], replay: UUID
+) -> list[DeadLetterOutcome | None]:
     """What a replay has decided, in the order of the ids; None for a letter that still waits for its decision.
 
     A letter that a replay may not touch any more is skipped, and the reason says why.
@@ -324,20 +328,20 @@ async def read_outcomes(connection: asyncpg.Connection, ids: Sequence[int], repl
     return [_outcome(number, found.get(number)) for number in ids]
 
 
-def _outcome(number: int, row: asyncpg.Record | None) -> LetterOutcome | None:
+def _outcome(number: int, row: asyncpg.Record | None) -> DeadLetterOutcome | None:
     if row is None:
-        return LetterOutcome(number, "-", -1, LetterResult.SKIPPED, "it was deleted meanwhile")
+        return DeadLetterOutcome(number, "-", -1, DeadLetterResult.SKIPPED, "it was deleted meanwhile")
     place = (number, row["partition_key"], row["row_no"])
     if not row["is_decided"]:
         reason = _why_skipped(row)
-        return LetterOutcome(*place, LetterResult.SKIPPED, reason) if reason else None
-    if row["decided_state"] == LetterState.REPLAYED:
+        return DeadLetterOutcome(*place, DeadLetterResult.SKIPPED, reason) if reason else None
+    if row["decided_state"] == DeadLetterState.REPLAYED:
         written = row["written_rows"]
-        result = LetterResult.WRITTEN if written else LetterResult.FILTERED
-        return LetterOutcome(*place, result, "" if written else "the transform leaves it out", written_rows=written)
-    return LetterOutcome(
+        result = DeadLetterResult.WRITTEN if written else DeadLetterResult.FILTERED
+        return DeadLetterOutcome(*place, result, "" if written else "the transform leaves it out", written_rows=written)
+    return DeadLetterOutcome(
         *place,
-        LetterResult.REFUSED,
+        DeadLetterResult.REFUSED,
         row["reason"],
         stage=Stage(row["stage"]),
         constraint=row["constraint_name"],
@@ -351,10 +355,10 @@ def _why_skipped(row: asyncpg.Record) -> str:
         return f"its load is {row['load_state']}, and not in the table any more"
     if row["is_counted_by_another"]:
         return "the table's write mode was changed since: a later load stands for its load's rows; load the partition again"
-    match LetterState(row["state"]):
-        case LetterState.REPLAYED:
+    match DeadLetterState(row["state"]):
+        case DeadLetterState.REPLAYED:
             return "it was replayed before"
-        case LetterState.DISCARDED:
+        case DeadLetterState.DISCARDED:
             return "it is discarded; mark it as open or as mended first"
         case _:
             return ""
@@ -362,5 +366,5 @@ def _why_skipped(row: asyncpg.Record) -> str:
 
 async def read_waiting_mended(connection: asyncpg.Connection, table: str) -> tuple[int, int | None]:
     """How many letters were mended and wait for a replay, and the number of the newest step that made one so."""
-    row = await connection.fetchrow(query("waiting_mended_letters"), table)
+    row = await connection.fetchrow(query("waiting_mended_dead_letters"), table)
     return row["letters"], row["newest"]

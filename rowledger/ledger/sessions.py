@@ -18,12 +18,12 @@ from rowledger.postgres.sqlstate import summarize
 from rowledger.postgres.standby import commit_in_time
 from rowledger.settings import WriterSettings
 
-__all__ = ["Control"]
+__all__ = ["SupervisorSessions"]
 
 T = TypeVar("T")
 
 
-class Control:
+class SupervisorSessions:
     """A few sessions for planning, reconciling, publishing and keeping leases.
 
     `size` bounds the sessions open at once. Work is given as a function of a connection; it must bear being run again

@@ -10,7 +10,7 @@ __all__ = [
     "LETTER_TRANSITIONS",
     "LOAD_TRANSITIONS",
     "ChunkState",
-    "LetterState",
+    "DeadLetterState",
     "LoadState",
 ]
 
@@ -33,7 +33,7 @@ class ChunkState(StrEnum):
     COMMITTED = "committed"  # its rows, its dead letters and its counts committed together
 
 
-class LetterState(StrEnum):
+class DeadLetterState(StrEnum):
     """A row that was refused, and what was made of it since. A replay that it fails again leaves it open."""
 
     OPEN = "open"  # it waits for somebody to look at it
@@ -58,9 +58,9 @@ CHUNK_TRANSITIONS: dict[ChunkState, frozenset[ChunkState]] = {
     ChunkState.COMMITTED: frozenset(),
 }
 
-LETTER_TRANSITIONS: dict[LetterState, frozenset[LetterState]] = {
-    LetterState.OPEN: frozenset({LetterState.MENDED, LetterState.REPLAYED, LetterState.DISCARDED}),
-    LetterState.MENDED: frozenset({LetterState.OPEN, LetterState.REPLAYED, LetterState.DISCARDED}),
-    LetterState.REPLAYED: frozenset(),
-    LetterState.DISCARDED: frozenset({LetterState.OPEN, LetterState.MENDED}),
+LETTER_TRANSITIONS: dict[DeadLetterState, frozenset[DeadLetterState]] = {
+    DeadLetterState.OPEN: frozenset({DeadLetterState.MENDED, DeadLetterState.REPLAYED, DeadLetterState.DISCARDED}),
+    DeadLetterState.MENDED: frozenset({DeadLetterState.OPEN, DeadLetterState.REPLAYED, DeadLetterState.DISCARDED}),
+    DeadLetterState.REPLAYED: frozenset(),
+    DeadLetterState.DISCARDED: frozenset({DeadLetterState.OPEN, DeadLetterState.MENDED}),
 }

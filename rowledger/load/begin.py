@@ -28,7 +28,7 @@ from rowledger.ledger.loads import (
     terminate_sessions,
 )
 from rowledger.ledger.migrations import require_current_ledger
-from rowledger.ledger.sessions import Control
+from rowledger.ledger.sessions import SupervisorSessions
 from rowledger.ledger.states import LoadState
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.evolution import align_staging
@@ -102,14 +102,14 @@ class Beginning:
         self._contract_digest = _contract_digest(spec, target, settings)
         self._watch = _LeaseWatch()
 
-    async def begin(self, control: Control, say: Callable[[str], None]) -> BegunLoad:
+    async def begin(self, sessions: SupervisorSessions, say: Callable[[str], None]) -> BegunLoad:
         """Record a new load, or take the unfinished one over; raises PartitionBusy when another run keeps working on it."""
         key = self._partition.key
         give_up_at = time.monotonic() + self._busy_wait_s
         said = False
         while True:
             # Durable: a crash that undid it could give number and epoch away a second time.
-            begun = await control.transaction(f"partition {key}: begin", self._attempt, durable=True)
+            begun = await sessions.transaction(f"partition {key}: begin", self._attempt, durable=True)
             if isinstance(begun, BegunLoad):
                 return begun
             if time.monotonic() >= give_up_at:
@@ -122,7 +122,7 @@ class Beginning:
                 say(f"partition {key} is being loaded by {begun}; waiting up to {self._busy_wait_s} s")
             await asyncio.sleep(_BUSY_POLL_S)
 
-    async def start_over(self, control: Control, handle: LoadHandle) -> BegunLoad:
+    async def start_over(self, sessions: SupervisorSessions, handle: LoadHandle) -> BegunLoad:
         """Abandon a load of ours, and begin a new one in its place."""
 
         async def attempt(connection: asyncpg.Connection) -> BegunLoad | str:
@@ -130,7 +130,7 @@ class Beginning:
             await discard_staging(connection, handle.staging_table)
             return await self._begin_anew(connection)
 
-        begun = await control.transaction(f"partition {self._partition.key}: start over", attempt, durable=True)
+        begun = await sessions.transaction(f"partition {self._partition.key}: start over", attempt, durable=True)
         if isinstance(begun, str):
             raise Fenced(f"load {handle.load_id}: {begun} has taken the partition over")
         return begun

@@ -31,14 +31,14 @@ from rowledger.machine.streaming import iterate_in_thread
 from rowledger.machine.threads import in_thread
 from rowledger.postgres.evolution import align_staging
 from rowledger.postgres.sqlstate import summarize
-from rowledger.publish.finish import Verdict, find_repeated, finish_load
+from rowledger.publish.finish import LoadVerdict, find_repeated, finish_load
 from rowledger.publish.finished_load import FinishedLoad
 from rowledger.settings import settings
 from rowledger.spec.column import TypeName
 from rowledger.spec.load_handle import LoadHandle
 from rowledger.spec.manifest import ChunkDescriptor, ChunkPlan, Manifest
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 from rowledger.spec.table import WriteMode
 
 __all__ = ["PartitionLoad"]
@@ -58,7 +58,7 @@ class PartitionLoad:
         self._tally = run.tallies[partition.key]
         self._spool_dir = spool_dir
         self._begun: BegunLoad | None = None
-        self._verdict: Verdict | None = None
+        self._verdict: LoadVerdict | None = None
         self._refusals: tuple[Refusals, ...] = ()
         self._source_columns = SourceColumns(run, partition)
         self._commits = ChunkCommits(run, partition)
@@ -90,7 +90,7 @@ class PartitionLoad:
         if self._begun is None:
             return refusal
         told, self._refusals, kept = await reject_load(
-            self._run.control, self._spec, self._partition.key, self._begun.handle, refusal
+            self._run.sessions, self._spec, self._partition.key, self._begun.handle, refusal
         )
         self._tally.dead_lettered_rows = kept
         if isinstance(told, DeadLetterBudgetSpent):
@@ -104,21 +104,21 @@ class PartitionLoad:
         run, spec, key = self._run, self._spec, self._partition.key
         handle = self._begun.handle if self._begun else None
         if error is not None:
-            told = await record_failure(run.control, spec, key, handle, run_id=run.run_id, error=error)
+            told = await record_failure(run.sessions, spec, key, handle, run_id=run.run_id, error=error)
         elif spec.write_mode is WriteMode.APPEND:
-            told = await forget_failures(run.control, spec, key)
+            told = await forget_failures(run.sessions, spec, key)
         else:
             return
         if told is not None:
             run.observer.log(logging.WARNING, f"{self._name}: {told}")
 
-    async def _load(self) -> Verdict:
+    async def _load(self) -> LoadVerdict:
         self._spool_dir.mkdir(mode=0o700)
         if self._spec.source.spools:
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
         self._target = await self._source_columns.settle([chunk.descriptor for chunk in manifest.chunks], self._target)
-        repeated = await find_repeated(self._run.control, self._spec, self._target, self._partition, manifest)
+        repeated = await find_repeated(self._run.sessions, self._spec, self._target, self._partition, manifest)
         if repeated is not None:
             self._say(f"{self._name}: {repeated.note}")
             self._tally.set(repeated.totals)
@@ -206,14 +206,14 @@ class PartitionLoad:
 
     async def _record_chunk(self, begun: BegunLoad, chunk: ChunkPlan) -> ChunkState | None:
         """The chunk's state in the ledger, where it is recorded now if it was not; None if another one has its number."""
-        return await self._run.control.transaction(
+        return await self._run.sessions.transaction(
             f"{self._name}: record chunk {chunk.chunk_no}",
             lambda connection: record_spooled_chunk(connection, begun.handle, chunk),
         )
 
     async def _seal(self, begun: BegunLoad, manifest: Manifest) -> bool:
         """Whether the ledger has exactly these chunks; if so, the manifest is complete from now on."""
-        return await self._run.control.transaction(
+        return await self._run.sessions.transaction(
             f"{self._name}: seal the manifest",
             lambda connection: seal_load(connection, begun.handle, manifest),
             durable=True,
@@ -222,7 +222,7 @@ class PartitionLoad:
     async def _start_over(self, begun: BegunLoad, chunks: Sequence[ChunkPlan]) -> BegunLoad:
         """A new load in the place of one whose chunks are not those that the source gives now."""
         self._say(f"{self._name}: the source gives other rows than for load {begun.handle.load_id}; a new load begins")
-        self._begun = again = await self._beginning(None).start_over(self._run.control, begun.handle)
+        self._begun = again = await self._beginning(None).start_over(self._run.sessions, begun.handle)
         self._tally.reset()
         for chunk in chunks:
             await self._record_chunk(again, chunk)
@@ -231,7 +231,7 @@ class PartitionLoad:
     # ---- both
 
     async def _align_staging(self, begun: BegunLoad) -> None:
-        await self._run.control.transaction(
+        await self._run.sessions.transaction(
             f"{self._name}: align the staging table",
             lambda connection: align_staging(connection, self._target, begun.handle),
         )
@@ -249,7 +249,7 @@ class PartitionLoad:
         )
 
     async def _begin(self, manifest: Manifest | None) -> BegunLoad:
-        self._begun = begun = await self._beginning(manifest).begin(self._run.control, self._say)
+        self._begun = begun = await self._beginning(manifest).begin(self._run.sessions, self._say)
         if begun.resumed:
             self._say(f"{self._name}: resuming load {begun.handle.load_id}")
             await self._recount(begun.handle)
@@ -260,12 +260,12 @@ class PartitionLoad:
 
     async def _recount(self, handle: LoadHandle) -> None:
         """Set the tally to what the ledger has."""
-        totals = await self._run.control.transaction(
+        totals = await self._run.sessions.transaction(
             "read progress", lambda connection: read_chunk_totals(connection, handle.load_id)
         )
         self._tally.set(totals)
 
-    async def _finish(self, manifest: Manifest, pending: Sequence[ChunkPlan]) -> Verdict:
+    async def _finish(self, manifest: Manifest, pending: Sequence[ChunkPlan]) -> LoadVerdict:
         """Have every pending chunk committed, those too whose commit a crash of the server has undone; then publish."""
         allowed = self._spec.dead_letters.allowed_rows(manifest.enqueued_rows)
         begun = self._begun
@@ -274,8 +274,8 @@ class PartitionLoad:
         fewest, in_vain = len(manifest.chunks), 0
         while in_vain < _ROUNDS_MAX:
             await self._commits.commit_all(begun.handle, pending, self._target.columns, allowed)
-            finished = await finish_load(self._run.control, load, self._run.writer, self._say)
-            if isinstance(finished, Verdict):
+            finished = await finish_load(self._run.sessions, load, self._run.writer, self._say)
+            if isinstance(finished, LoadVerdict):
                 self._tally.set(finished.totals)
                 return finished
             pending = finished
@@ -291,10 +291,10 @@ class PartitionLoad:
             f"staging table's key is gone, {_ROUNDS_MAX} times over and no fewer than before"
         )
 
-    def _scope(self) -> Scope:
+    def _scope(self) -> SourceContext:
         columns = self._target.columns
         documents = None if self._spec.transform else Contract.of(self._spec.row).documents
-        return Scope(
+        return SourceContext(
             landing_dir=self._run.landing_dir,
             spool_dir=self._spool_dir,
             chunk_rows_max=self._run.writer.chunk_rows_max,

@@ -10,13 +10,13 @@ from rowledger.ledger.reports import Refusals
 from rowledger.postgres.queries import query
 from rowledger.spec.table import TableSpec
 
-__all__ = ["explain_budget", "letters_command", "read_refusals"]
+__all__ = ["dead_letters_command", "explain_budget", "read_refusals"]
 
 _CAUSES_MAX = 20
 _CAUSES_IN_SENTENCE = 2
 
 
-def letters_command(table: str, partition_key: str) -> str:
+def dead_letters_command(table: str, partition_key: str) -> str:
     """The command that lists the dead letters of a partition's latest load, fit to be pasted into a shell."""
     return f"rowledger dead-letters list --table {shlex.quote(table)} --partition {shlex.quote(partition_key)}"
 
@@ -53,7 +53,7 @@ def explain_budget(
     causes = [str(cause) for cause in refusals[:_CAUSES_IN_SENTENCE]]
     why = "; ".join([spent.detail, *causes] if spent.detail else causes)
     more = f"; {len(refusals) - _CAUSES_IN_SENTENCE} more causes" if len(refusals) > _CAUSES_IN_SENTENCE else ""
-    command = letters_command(spec.name, partition_key)
+    command = dead_letters_command(spec.name, partition_key)
     return DeadLetterBudgetSpent(
         f"table {spec.name}, partition {partition_key}: {counted(refused, 'row')} {'was' if refused == 1 else 'were'} refused, "
         f"the budget is {budget}"

@@ -10,7 +10,7 @@ from rowledger.ledger.attempts import forget_failed_attempts, record_failed_atte
 from rowledger.ledger.loads import end_load
 from rowledger.ledger.migrations import check_ledger
 from rowledger.ledger.reports import Refusals
-from rowledger.ledger.sessions import Control
+from rowledger.ledger.sessions import SupervisorSessions
 from rowledger.ledger.states import LoadState
 from rowledger.load.refusals import explain_budget, read_refusals
 from rowledger.postgres.queries import query
@@ -27,7 +27,7 @@ _PATIENCE_S = 5.0  # the failure itself is told in any case, and must not be hel
 
 
 async def reject_load(
-    control: Control, spec: TableSpec, partition_key: str, handle: LoadHandle, refusal: RowledgerError
+    sessions: SupervisorSessions, spec: TableSpec, partition_key: str, handle: LoadHandle, refusal: RowledgerError
 ) -> tuple[RowledgerError, tuple[Refusals, ...], int]:
     """End a load that must not be published or resumed; one that has been rejected already stays so.
 
@@ -53,7 +53,7 @@ async def reject_load(
             await end_load(connection, handle, LoadState.REJECTED, str(told))
         return told, causes, kept
 
-    return await control.transaction(f"load {handle.load_id}: reject", reject)
+    return await sessions.transaction(f"load {handle.load_id}: reject", reject)
 
 
 def reason_of(error: Exception) -> str:
@@ -65,7 +65,7 @@ def reason_of(error: Exception) -> str:
 
 
 async def record_failure(
-    control: Control,
+    sessions: SupervisorSessions,
     spec: TableSpec,
     partition_key: str,
     handle: LoadHandle | None,
@@ -90,17 +90,17 @@ async def record_failure(
 
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            await control.transaction("record a failed attempt", record)
+            await sessions.transaction("record a failed attempt", record)
     except Exception as failure:  # noqa: BLE001 - the attempt's own failure must not be hidden by this
         return f"why the attempt failed is not in the ledger: {reason_of(failure)}"
     return None
 
 
-async def forget_failures(control: Control, spec: TableSpec, partition_key: str) -> str | None:
+async def forget_failures(sessions: SupervisorSessions, spec: TableSpec, partition_key: str) -> str | None:
     """Forget why earlier attempts failed, as one has succeeded that may leave no load behind; otherwise as `record_failure`."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            await control.transaction(
+            await sessions.transaction(
                 "forget failed attempts",
                 lambda connection: forget_failed_attempts(connection, spec, partition_key),
             )

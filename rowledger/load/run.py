@@ -14,7 +14,7 @@ from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger.loads import Holder
 from rowledger.ledger.reports import Observer, PartitionReport
-from rowledger.ledger.sessions import Control
+from rowledger.ledger.sessions import SupervisorSessions
 from rowledger.load.interrupt import run_interruptible
 from rowledger.load.partition_load import PartitionLoad
 from rowledger.load.preflight import Preflight, check_before_loading
@@ -129,7 +129,7 @@ class _Run:
         holder = Holder.this_process()
         self._upkeep = Upkeep(url, writer, holder, run_id, observer, self._tallies)
         gate = self._upkeep.gate
-        self._control = Control(
+        self._sessions = SupervisorSessions(
             url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
         )
         hello = Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex)
@@ -143,7 +143,7 @@ class _Run:
             writer=writer,
             holder=holder,
             run_id=run_id,
-            control=self._control,
+            sessions=self._sessions,
             supervisor=self._supervisor,
             upkeep=self._upkeep,
             observer=observer,
@@ -161,7 +161,7 @@ class _Run:
                     await self._upkeep.notice_of_run(kind, told)
                 yield
         finally:
-            await self._control.close()
+            await self._sessions.close()
 
     async def load_all(self) -> list[PartitionReport]:
         """Load all partitions, a few at a time."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rowledger.ledger.loads import Holder
 from rowledger.ledger.reports import Observer
-from rowledger.ledger.sessions import Control
+from rowledger.ledger.sessions import SupervisorSessions
 from rowledger.load.upkeep import Tally, Upkeep
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.snapshots import OldSnapshots
@@ -27,7 +27,7 @@ class RunContext:
     writer: WriterSettings
     holder: Holder
     run_id: str | None
-    control: Control
+    sessions: SupervisorSessions
     supervisor: Supervisor
     upkeep: Upkeep
     observer: Observer

@@ -63,7 +63,7 @@ class SourceColumns:
         brought = [column for name, column in new.items() if name not in target.column_types]
         if not brought:
             return target
-        planned = await self._run.control.transaction(
+        planned = await self._run.sessions.transaction(
             f"{self._name}: look for the columns", lambda connection: plan_columns(connection, target, brought)
         )
         if odd := [f"{column.name} is {clashes[column.name]}" for column in planned.added if column.name in clashes]:

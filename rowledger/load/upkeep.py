@@ -11,7 +11,7 @@ from rowledger.chunk.transaction import ChunkJob
 from rowledger.ledger.loads import ChunkTotals, Holder, record_incident
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed, IncidentKind
 from rowledger.ledger.reports import Incident, Observer, Progress
-from rowledger.ledger.sessions import Control
+from rowledger.ledger.sessions import SupervisorSessions
 from rowledger.postgres.outage import OutageGate
 from rowledger.postgres.queries import query
 from rowledger.postgres.session import SessionIdentity
@@ -79,7 +79,9 @@ class Upkeep:
         self._tallies = tallies
         self._noticing: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
-        self._control = Control(url, writer, size=_SESSIONS, holder=holder, gate=self.gate, log=observer.log)
+        self._sessions = SupervisorSessions(
+            url, writer, size=_SESSIONS, holder=holder, gate=self.gate, log=observer.log
+        )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -92,7 +94,7 @@ class Upkeep:
                 watcher.cancel()
             await asyncio.gather(*watchers, *self._noticing, return_exceptions=True)
             await self._release_leases()
-            await self._control.close()
+            await self._sessions.close()
             await self.gate.close()
             self._say_progress()
 
@@ -107,13 +109,13 @@ class Upkeep:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 if session is not None:
-                    await self._control.transaction(
+                    await self._sessions.transaction(
                         "terminate a dead worker's backend",
                         lambda connection: connection.fetchval(
                             query("terminate_backend"), session.pid, session.started_at
                         ),
                     )
-                await self._control.transaction(
+                await self._sessions.transaction(
                     "record an incident",
                     lambda connection: record_incident(
                         connection,
@@ -138,7 +140,7 @@ class Upkeep:
         while True:
             await asyncio.sleep(self._writer.lease_s / 4)
             try:
-                await self._control.transaction(
+                await self._sessions.transaction(
                     "renew leases",
                     lambda connection: connection.execute(query("renew_leases"), self._holder.token),
                 )
@@ -149,7 +151,7 @@ class Upkeep:
         """Give all leases back; where that fails, the next run waits until they lapse."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                await self._control.transaction(
+                await self._sessions.transaction(
                     "release leases",
                     lambda connection: connection.execute(query("release_leases"), self._holder.token),
                 )

@@ -6,7 +6,7 @@ from time import monotonic
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from rowledger.errors import DatabaseUnavailable
-from rowledger.postgres.sqlstate import Verdict, is_connection_loss, sort_error
+from rowledger.postgres.sqlstate import ErrorAction, is_connection_loss, sort_error
 from rowledger.settings import WriterSettings
 
 __all__ = ["is_connection_lost", "may_retry", "retrying", "root_cause"]
@@ -25,7 +25,7 @@ def is_connection_lost(error: BaseException) -> bool:
 def may_retry(error: BaseException) -> bool:
     """Whether the same transaction may succeed later. CancelledError is not among them: it must end the work at once."""
     cause = root_cause(error)
-    return is_connection_loss(cause) or sort_error(cause) is Verdict.RETRY
+    return is_connection_loss(cause) or sort_error(cause) is ErrorAction.RETRY
 
 
 def retrying(

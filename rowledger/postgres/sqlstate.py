@@ -17,7 +17,7 @@ from rowledger.postgres.statements import said_by_server, statement_of
 __all__ = [
     "ROWS_TO_BLAME",
     "CopyLocation",
-    "Verdict",
+    "ErrorAction",
     "copy_location",
     "explain_refusal",
     "identifiers",
@@ -40,7 +40,7 @@ _SERVER_TEXT_CHARS_MAX = 8_000
 _SPEAKING = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
-class Verdict(StrEnum):
+class ErrorAction(StrEnum):
     """What to do about an error."""
 
     RETRY = "retry"  # the same transaction may succeed later
@@ -132,7 +132,7 @@ def sqlstate_of(error: BaseException) -> str | None:
     return error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
 
 
-def sort_error(error: BaseException, *, writes_rows: bool = False) -> Verdict:
+def sort_error(error: BaseException, *, writes_rows: bool = False) -> ErrorAction:
     """Retry, isolate or stop. Where the statement `writes_rows`, ISOLATE says that one of them may be the cause.
 
     Whether it is, says the same statement without rows: what fails then too is about the statement. A lost connection surfaces
@@ -141,16 +141,16 @@ def sort_error(error: BaseException, *, writes_rows: bool = False) -> Verdict:
     """
     code = sqlstate_of(error)
     if code is None:
-        return Verdict.RETRY if _is_client_side_loss(error) else Verdict.STOP
+        return ErrorAction.RETRY if _is_client_side_loss(error) else ErrorAction.STOP
     if code.startswith(_ISOLATE_CLASSES):
-        return Verdict.ISOLATE
+        return ErrorAction.ISOLATE
     if is_raised(error) and (writes_rows or code not in _RETRY_CODES):
-        return Verdict.ISOLATE if writes_rows else Verdict.STOP
+        return ErrorAction.ISOLATE if writes_rows else ErrorAction.STOP
     if code in _RETRY_CODES or code.startswith("08"):
-        return Verdict.RETRY
+        return ErrorAction.RETRY
     if writes_rows and not code.startswith(_CLASSES_OF_NO_ROW) and code not in _CODES_OF_NO_ROW:
-        return Verdict.ISOLATE
-    return Verdict.STOP
+        return ErrorAction.ISOLATE
+    return ErrorAction.STOP
 
 
 def is_raised(error: BaseException) -> bool:
@@ -165,7 +165,7 @@ def is_about_rows_for_sure(error: asyncpg.PostgresError) -> bool:
 
 def may_be_about_rows(error: BaseException) -> bool:
     """Whether single rows may be to blame for what a statement that writes them has met."""
-    return sort_error(error, writes_rows=True) is Verdict.ISOLATE
+    return sort_error(error, writes_rows=True) is ErrorAction.ISOLATE
 
 
 def is_of_its_row(error: asyncpg.PostgresError) -> bool:

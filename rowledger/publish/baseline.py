@@ -19,11 +19,11 @@ from rowledger.publish.reconcile import Measured, measure_relation
 from rowledger.spec.partition import Partition
 from rowledger.spec.table import TableSpec, WriteMode
 
-__all__ = ["Base", "Scope", "ensure_base", "read_expected", "scope_of"]
+__all__ = ["Baseline", "CountedRows", "counted_rows_of", "ensure_baseline", "read_expected"]
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class CountedRows:
     """The rows that a table's loads add up to: those of one partition, or the whole table (`partition_key` is None)."""
 
     partition_key: str | None
@@ -31,44 +31,44 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class Baseline:
     """The load that others add to, and what was there before it, if it is the very load that asks."""
 
     load_id: int
     found: Measured | None
 
 
-def scope_of(spec: TableSpec, target: Target, partition: Partition, write_mode: WriteMode) -> Scope:
+def counted_rows_of(spec: TableSpec, target: Target, partition: Partition, write_mode: WriteMode) -> CountedRows:
     """Where a partition's rows can be told from others', and stay so, the partition; otherwise the whole table.
 
     An upsert whose key does not hold the partition column may take a row from one partition to another.
     """
     may_move = write_mode is WriteMode.UPSERT and not set(spec.partitions.columns) <= set(spec.key)
     if may_move or not spec.partitions.identifies_rows:
-        return Scope(None, "true")
-    return Scope(partition.key, partition_predicate(target, partition) or "true")
+        return CountedRows(None, "true")
+    return CountedRows(partition.key, partition_predicate(target, partition) or "true")
 
 
-async def ensure_base(
+async def ensure_baseline(
     connection: asyncpg.Connection,
     spec: TableSpec,
     target: Target,
-    scope: Scope,
+    scope: CountedRows,
     *,
     load_id: int,
     fingerprint: bool,
-) -> Base:
+) -> Baseline:
     """The base of the loads in this scope; this load itself, with what it finds, where they have no common one."""
     loads = await connection.fetch(query("published_in_scope"), str(spec.target), scope.partition_key)
     bases = {(load["write_mode"], load["base_load_id"]) for load in loads}
     if len(bases) == 1:
         ((write_mode, base_load_id),) = bases
         if write_mode == spec.write_mode and base_load_id is not None:
-            return Base(base_load_id, None)
+            return Baseline(base_load_id, None)
     found = await measure_relation(
         connection, target.sql, target.columns, predicate=scope.predicate, fingerprint=fingerprint
     )
-    return Base(load_id, found)
+    return Baseline(load_id, found)
 
 
 async def read_expected(

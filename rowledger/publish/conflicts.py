@@ -12,7 +12,7 @@ from rowledger.postgres.catalogue import Target
 from rowledger.postgres.constraints import ForeignKey, UniqueIndex
 from rowledger.postgres.publication import same_key
 from rowledger.postgres.queries import LEDGER_SCHEMA, quote_identifier, quoted
-from rowledger.publish.source_rows import GROUP, Finding
+from rowledger.publish.source_rows import GROUP, Conflict
 from rowledger.spec.load_handle import LoadHandle
 from rowledger.spec.partition import Partition
 from rowledger.spec.table import TableSpec, WriteMode
@@ -28,10 +28,10 @@ def unique_indexes(target: Target) -> list[UniqueIndex]:
     return [index for index in target.unique_indexes if set(index.columns) & set(target.column_types)]
 
 
-def duplicate_keys(spec: TableSpec, handle: LoadHandle) -> Finding:
+def duplicate_keys(spec: TableSpec, handle: LoadHandle) -> Conflict:
     """Rows that share the spec's key."""
     key = ", ".join(spec.key)
-    return Finding(
+    return Conflict(
         _shared_sql(handle, [quote_identifier(name) for name in spec.key], spec.key),
         columns=spec.key,
         what=f"repeat a key ({key})",
@@ -41,10 +41,10 @@ def duplicate_keys(spec: TableSpec, handle: LoadHandle) -> Finding:
     )
 
 
-def duplicates(index: UniqueIndex, target: Target, handle: LoadHandle) -> Finding:
+def duplicates(index: UniqueIndex, target: Target, handle: LoadHandle) -> Conflict:
     """Rows that share what the index keeps unique."""
     columns = _known(index.columns, target)
-    return Finding(
+    return Conflict(
         _shared_sql(handle, index.expressions, columns, predicate=index.predicate, nulls_equal=index.nulls_equal),
         columns=columns,
         what=f"repeat values of unique index {index.name} ({', '.join(index.columns)})",
@@ -56,14 +56,14 @@ def duplicates(index: UniqueIndex, target: Target, handle: LoadHandle) -> Findin
     )
 
 
-def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: Partition) -> list[Finding]:
+def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: Partition) -> list[Conflict]:
     """Rows that cannot be added, because the table has rows with their key or with what an index keeps unique.
 
     An upsert takes the place of rows with its keys, and a replacement that of its partition's rows, so only what others have
     is taken.
     """
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    found: list[Finding] = []
+    found: list[Conflict] = []
     stays = "true"
     indexes = unique_indexes(target)
     if spec.write_mode is WriteMode.REPLACE:
@@ -85,7 +85,7 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
         is_narrow = set(spec.partitions.columns) <= set(spec.key)
         where = (partition_predicate(target, partition) if is_narrow else None) or "true"
         found.append(
-            Finding(
+            Conflict(
                 f'select ctid, {key}, 0 as "{GROUP}" from {staging} '  # noqa: S608 - identifiers are quoted
                 f"where ({key}) in (select {key} from {target.sql} where {where})",
                 columns=spec.key,
@@ -105,7 +105,7 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
             f"exists (select {expressions} intersect {there})" if index.nulls_equal else f"({expressions}) in ({there})"
         )
         found.append(
-            Finding(
+            Conflict(
                 f'select ctid, {_quoted(columns)}, 0 as "{GROUP}" from {staging} '  # noqa: S608 - identifiers are quoted
                 f"where ({index.predicate or 'true'}) and {is_there}",
                 columns=columns,
@@ -122,13 +122,13 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
 
 def orphans(
     spec: TableSpec, target: Target, handle: LoadHandle, partition: Partition, *, on_itself: bool
-) -> list[Finding]:
+) -> list[Conflict]:
     """Rows whose foreign key has no parent, as PostgreSQL's default MATCH SIMPLE or as MATCH FULL sees it.
 
     A parent in the same table may be among the staged rows, or among those that publishing leaves there.
     """
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    found: list[Finding] = []
+    found: list[Conflict] = []
     for foreign_key in target.foreign_keys:
         columns = _known(foreign_key.columns, target)
         if foreign_key.is_on_itself is not on_itself or not columns:
@@ -142,7 +142,7 @@ def orphans(
             is_partly_null = f"not ({is_present}) and ({' or '.join(f'{name} is not null' for name in names)})"
             is_orphan = f"{is_orphan} or {is_partly_null}"
         found.append(
-            Finding(
+            Conflict(
                 f'select staged.ctid, {_quoted(columns, "staged.")}, 0 as "{GROUP}" '  # noqa: S608 - identifiers are quoted
                 f"from {staging} as staged where {is_orphan}",
                 columns=columns,

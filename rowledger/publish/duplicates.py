@@ -29,7 +29,7 @@ from rowledger.publish.source_rows import (
     PART,
     ROW_NO,
     Candidates,
-    Finding,
+    Conflict,
     Refused,
     read_again,
     read_refused,
@@ -70,7 +70,7 @@ class TooManySetAside(DeadLetterBudgetSpent):
 
 
 async def set_rows_aside(
-    connection: asyncpg.Connection, finding: Finding, load: FinishedLoad, settings: WriterSettings
+    connection: asyncpg.Connection, finding: Conflict, load: FinishedLoad, settings: WriterSettings
 ) -> int:
     """Move the surplus rows to the dead letters and return their number. Runs in the caller's transaction.
 
@@ -89,14 +89,16 @@ async def set_rows_aside(
     refused = await read_refused(connection, handle)
     allowed = load.spec.dead_letters.allowed_rows(manifest.enqueued_rows)
     if refused.rows + surplus_rows > allowed:
-        letters_max = min(surplus_rows, max(allowed - refused.rows, _EXAMPLES_MIN))
+        dead_letters_max = min(surplus_rows, max(allowed - refused.rows, _EXAMPLES_MIN))
         raise TooManySetAside(
             f"{load.name}: {counted(surplus_rows, 'row')} {finding.what} "
             f"and {refused.rows} were refused before; the budget is {load.spec.dead_letters.told(manifest.enqueued_rows)}",
             refused_rows=surplus_rows + refused.rows,
             detail=f"{counted(surplus_rows, 'row')} {finding.what}"
             + (" of rows before them" if finding.keeps_first else ""),
-            letters=await _examples(connection, finding, load, settings, refused=refused, letters_max=letters_max),
+            letters=await _examples(
+                connection, finding, load, settings, refused=refused, dead_letters_max=dead_letters_max
+            ),
         )
     values = await read_values(connection, finding, load.target)
     again = await in_thread(
@@ -116,19 +118,19 @@ async def set_rows_aside(
 
 async def _examples(
     connection: asyncpg.Connection,
-    finding: Finding,
+    finding: Conflict,
     load: FinishedLoad,
     settings: WriterSettings,
     *,
     refused: Refused,
-    letters_max: int,
+    dead_letters_max: int,
 ) -> list[tuple[ChunkPlan, list[DeadLetter]]]:
     """The first of the rows that are too many, chunk by chunk; none where the source does not give them in time.
 
     Some values alone are looked for, and no longer than until enough rows with these are found.
     """
     # Which of a group's rows go is told from all of them where it is not the first that stays.
-    rows_max = None if finding.going else letters_max
+    rows_max = None if finding.going else dead_letters_max
     try:
         values = await read_values(connection, finding, load.target, values_max=rows_max)
         again = await in_thread(
@@ -147,7 +149,7 @@ async def _examples(
     except (DiscrepancyFound, SourceError, TimeoutError):
         return []  # the verdict is that there are too many, whatever else is wrong
     _, surplus = _divide(_grouped(again, finding, values), finding)
-    surplus = surplus.head(letters_max)
+    surplus = surplus.head(dead_letters_max)
     letters = _letters(again, finding, surplus, load.manifest)
     numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
     return [
@@ -156,12 +158,12 @@ async def _examples(
     ]
 
 
-def _grouped(again: Candidates, finding: Finding, values: pl.DataFrame) -> pl.DataFrame:
+def _grouped(again: Candidates, finding: Conflict, values: pl.DataFrame) -> pl.DataFrame:
     """The rows found, each with the number of its group."""
     return again.rows.join(values, on=finding.matched, how="left", nulls_equal=True, maintain_order="left")
 
 
-def _divide(rows: pl.DataFrame, finding: Finding) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _divide(rows: pl.DataFrame, finding: Conflict) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that stay and those that go, which know the row that stays in their place, if one does."""
     if finding.going:
         goes = pl.col(GROUP).replace_strict(dict(finding.going), return_dtype=pl.Int64)
@@ -180,7 +182,7 @@ def _divide(rows: pl.DataFrame, finding: Finding) -> tuple[pl.DataFrame, pl.Data
     return kept, surplus
 
 
-def _letter(letter: DeadLetter, finding: Finding, group: int, kept: str) -> DeadLetter:
+def _letter(letter: DeadLetter, finding: Conflict, group: int, kept: str) -> DeadLetter:
     if (refusal := finding.refusals.get(group)) is None:
         return replace(letter, reason=finding.reason.replace("{kept}", kept))
     return replace(
@@ -194,7 +196,7 @@ def _letter(letter: DeadLetter, finding: Finding, group: int, kept: str) -> Dead
     )
 
 
-def _letters(again: Candidates, finding: Finding, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:
+def _letters(again: Candidates, finding: Conflict, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:
     """The dead letters of surplus rows, with their reasons."""
     places = _Places(manifest)
     return [
@@ -206,7 +208,7 @@ def _letters(again: Candidates, finding: Finding, surplus: pl.DataFrame, manifes
 async def _replace_rows(
     connection: asyncpg.Connection,
     load: FinishedLoad,
-    finding: Finding,
+    finding: Conflict,
     kept: pl.DataFrame,
     *,
     expected: int,

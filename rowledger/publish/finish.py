@@ -22,7 +22,7 @@ from rowledger.errors import (
 from rowledger.failpoints import Place, async_failpoint
 from rowledger.ledger.loads import ChunkTotals, end_load, read_chunk_totals, read_pending_chunks
 from rowledger.ledger.reports import Check, CheckName
-from rowledger.ledger.sessions import Control
+from rowledger.ledger.sessions import SupervisorSessions
 from rowledger.ledger.states import LoadState
 from rowledger.postgres.bounds import partition_predicate
 from rowledger.postgres.catalogue import Target
@@ -45,7 +45,7 @@ from rowledger.spec.manifest import ChunkPlan, Manifest
 from rowledger.spec.partition import Partition
 from rowledger.spec.table import Drift, TableSpec, WriteMode, column_names
 
-__all__ = ["Verdict", "find_repeated", "finish_load"]
+__all__ = ["LoadVerdict", "find_repeated", "finish_load"]
 
 
 _ATTEMPTS_MAX = 3  # at rows of which others have added some meanwhile
@@ -72,7 +72,7 @@ class _Collided(_RowsRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LoadVerdict:
     """How a load was judged. `error` is None when its rows are in the table; `note` says what else there is to say of it."""
 
     totals: ChunkTotals
@@ -82,18 +82,18 @@ class Verdict:
 
 
 async def finish_load(
-    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> Verdict | tuple[ChunkPlan, ...]:
+    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> LoadVerdict | tuple[ChunkPlan, ...]:
     """Judge the load by what the database holds, and publish it if every check passes.
 
     Returns what is still to be done, chunks that are pending, instead of a verdict: chunks commit without waiting for the disk,
     so a crash of the server may have undone what was reported.
     """
     try:
-        return await _finish(control, load, settings, say)
+        return await _finish(sessions, load, settings, say)
     except _NotTaken as refusal:
         why = refusal.why
-        raise await control.transaction(
+        raise await sessions.transaction(
             f"{load.name}: look why", lambda connection: _explain(connection, load, why)
         ) from None
 
@@ -111,14 +111,14 @@ async def _explain(connection: asyncpg.Connection, load: FinishedLoad, why: str)
 
 
 async def _finish(
-    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> Verdict | tuple[ChunkPlan, ...]:
+    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+) -> LoadVerdict | tuple[ChunkPlan, ...]:
     for attempt in range(1, _ATTEMPTS_MAX + 1):
-        if pending := await fit_to_others(control, load, settings, say):
+        if pending := await fit_to_others(sessions, load, settings, say):
             return pending
         await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
         try:
-            verdict = await control.transaction(
+            verdict = await sessions.transaction(
                 f"{load.name}: reconcile and publish",
                 lambda connection: _judge(connection, load, settings),
                 durable=True,
@@ -132,7 +132,7 @@ async def _finish(
                 say(f"{load.name}: others have added rows like these meanwhile; looking for them again")
                 continue
             say(f"{load.name}: the target refuses some of the rows; looking for them")
-            rehearsed = await control.transaction(
+            rehearsed = await sessions.transaction(
                 f"{load.name}: look for rows that the target refuses",
                 lambda connection: set_refused_aside(connection, load, settings),
                 durable=True,
@@ -143,28 +143,28 @@ async def _finish(
                 say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
             elif not isinstance(refusal, _Collided):
                 raise
-    if isinstance(verdict, Verdict) and verdict.note:
+    if isinstance(verdict, LoadVerdict) and verdict.note:
         say(f"{load.name}: {verdict.note}")
     return verdict
 
 
 async def find_repeated(
-    control: Control, spec: TableSpec, target: Target, partition: Partition, manifest: Manifest
-) -> Verdict | None:
+    sessions: SupervisorSessions, spec: TableSpec, target: Target, partition: Partition, manifest: Manifest
+) -> LoadVerdict | None:
     """The verdict on rows that an earlier load has appended, before they are read a second time; None for any others."""
     if spec.write_mode is not WriteMode.APPEND:
         return None
 
-    async def look(connection: asyncpg.Connection) -> Verdict | None:
+    async def look(connection: asyncpg.Connection) -> LoadVerdict | None:
         earlier = await read_repeated_load(connection, spec, partition, manifest)
         return None if earlier is None else await _repeated(connection, spec, target, partition, manifest, earlier)
 
-    return await control.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
+    return await sessions.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
 
 
 async def _judge(
     connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings
-) -> Verdict | tuple[ChunkPlan, ...]:
+) -> LoadVerdict | tuple[ChunkPlan, ...]:
     handle, spec = load.handle, load.spec
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
         return await _already_judged(connection, load, settings)
@@ -195,7 +195,7 @@ async def _judge(
         await end_load(connection, handle, LoadState.REJECTED, reason)
         only_budget = all(check.name is CheckName.DEAD_LETTER_BUDGET for check in failed)
         kind = DeadLetterBudgetSpent if only_budget else DiscrepancyFound
-        return Verdict(totals, checks, kind(f"{load.name}: {reason}"))
+        return LoadVerdict(totals, checks, kind(f"{load.name}: {reason}"))
     await async_failpoint(Place.BEFORE_PUBLISH, **load.facts)
     return await _publish(connection, load, totals, checks, settings)
 
@@ -206,7 +206,7 @@ async def _publish(
     totals: ChunkTotals,
     checks: tuple[Check, ...],
     settings: WriterSettings,
-) -> Verdict:
+) -> LoadVerdict:
     if (earlier := await read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
         return await _end_as_repeated(connection, load, earlier)
     if load.spec.write_mode is WriteMode.APPEND:
@@ -232,10 +232,10 @@ async def _publish(
     await async_failpoint(Place.IN_PUBLISH, **load.facts)
     await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")
     if load.spec.write_mode is not WriteMode.UPSERT:
-        return Verdict(totals, checks, None, published.note)
+        return LoadVerdict(totals, checks, None, published.note)
     counts = {"rows inserted": published.inserted_rows, "rows updated": published.updated_rows}
     note = f"{counted(published.inserted_rows, 'row')} inserted, {published.updated_rows} updated"
-    return Verdict(totals, _balance_with(checks, note, counts), None, note)
+    return LoadVerdict(totals, _balance_with(checks, note, counts), None, note)
 
 
 def _require_partition(load: FinishedLoad) -> None:
@@ -250,7 +250,7 @@ def _require_partition(load: FinishedLoad) -> None:
         ) from None
 
 
-async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> Verdict:
+async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> LoadVerdict:
     """The rows are in the table: nothing is added, and the dead letters are those of the load that has brought them."""
     verdict = await _repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
     await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)
@@ -266,7 +266,7 @@ async def _repeated(
     partition: Partition,
     manifest: Manifest,
     earlier: int,
-) -> Verdict:
+) -> LoadVerdict:
     """The verdict on rows that an earlier load has appended: that load's own figures, and whether the table still has them.
 
     A table that was truncated, dropped or restored since is not called loaded.
@@ -304,7 +304,7 @@ async def _repeated(
             "Restore its rows; or, if what is there is meant to be there, have these rows appended again: "
             f"rowledger forget --table {spec.name} --partition {shlex.quote(partition.key)}, then rerun"
         )
-    return Verdict(totals, (*checks, budget), error, note)
+    return LoadVerdict(totals, (*checks, budget), error, note)
 
 
 def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int]) -> tuple[Check, ...]:
@@ -317,7 +317,7 @@ def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int])
     )
 
 
-async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Verdict:
+async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> LoadVerdict:
     """The load is not loading any more: either our own COMMIT went through and its reply was lost, or we are fenced.
 
     That it is called published is not believed: what readers see is held against the plan as the staging table would be.
@@ -358,5 +358,5 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             raise Fenced(f"load {load.handle.load_id} is {found['state']}: another run has taken it over")
     if failed := "; ".join(f"{check.name}: {check.summary}" for check in checks if not check.passed):
         error = DiscrepancyFound(f"{load.name}: the ledger calls it published, but {failed}")
-        return Verdict(totals, checks, error)
-    return Verdict(totals, checks, None)
+        return LoadVerdict(totals, checks, error)
+    return LoadVerdict(totals, checks, None)

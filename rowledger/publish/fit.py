@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 import asyncpg
 
 from rowledger.ledger.loads import read_pending_chunks
-from rowledger.ledger.sessions import Control
+from rowledger.ledger.sessions import SupervisorSessions
 from rowledger.postgres.constraints import UniqueIndex
 from rowledger.postgres.sqlstate import is_raised, may_be_about_rows
 from rowledger.postgres.staging import add_key, add_unique_index, has_key
@@ -18,7 +18,7 @@ from rowledger.publish.conflicts import collisions, duplicate_keys, duplicates, 
 from rowledger.publish.duplicates import set_rows_aside
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
 from rowledger.publish.rehearsal import set_unindexable_aside
-from rowledger.publish.source_rows import Finding
+from rowledger.publish.source_rows import Conflict
 from rowledger.settings import WriterSettings
 from rowledger.spec.manifest import ChunkPlan
 
@@ -34,19 +34,19 @@ class _FunctionRaised(Exception):
 
 
 async def fit_to_others(
-    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
 ) -> tuple[ChunkPlan, ...]:
     """Set aside the rows that others keep from being published; returns chunks that are found to be pending.
 
     A row that an index cannot hold at all, as one with a key of 9,000 characters, is set aside too.
     """
     try:
-        return await _fit(control, load, settings, say)
+        return await _fit(sessions, load, settings, say)
     except (asyncpg.PostgresError, _FunctionRaised) as failure:
         error = failure.error if isinstance(failure, _FunctionRaised) else failure
         if not may_be_about_rows(error):
             raise
-        rehearsed = await control.transaction(
+        rehearsed = await sessions.transaction(
             f"{load.name}: look for rows that no index holds",
             lambda connection: set_unindexable_aside(connection, load, settings),
             durable=True,
@@ -57,7 +57,7 @@ async def fit_to_others(
             raise error from None
     say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
     try:
-        return await _fit(control, load, settings, say)
+        return await _fit(sessions, load, settings, say)
     except _FunctionRaised as failure:
         raise failure.error from None
 
@@ -74,7 +74,7 @@ def _retrying_no_function() -> Iterator[None]:
 
 
 async def _fit(
-    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
 ) -> tuple[ChunkPlan, ...]:
     """Set aside the rows that other rows keep from being published.
 
@@ -86,22 +86,22 @@ async def _fit(
         *orphans(spec, target, handle, partition, on_itself=False),
         *collisions(spec, target, handle, partition),
     ]
-    if alone and (pending := await _set_aside(control, load, alone, settings, say)):
+    if alone and (pending := await _set_aside(sessions, load, alone, settings, say)):
         return pending
-    if spec.key and (pending := await _build_key(control, load, settings, say)):
+    if spec.key and (pending := await _build_key(sessions, load, settings, say)):
         return pending
     for number, index in enumerate(unique_indexes(target)):
-        if pending := await _build_unique_index(control, load, number, index, settings, say):
+        if pending := await _build_unique_index(sessions, load, number, index, settings, say):
             return pending
     if on_itself := orphans(spec, target, handle, partition, on_itself=True):
-        return await _set_aside(control, load, on_itself, settings, say)
+        return await _set_aside(sessions, load, on_itself, settings, say)
     return ()
 
 
 async def _set_aside(
-    control: Control,
+    sessions: SupervisorSessions,
     load: FinishedLoad,
-    findings: Sequence[Finding],
+    findings: Sequence[Conflict],
     settings: WriterSettings,
     say: Callable[[str], None],
 ) -> tuple[ChunkPlan, ...]:
@@ -122,7 +122,7 @@ async def _set_aside(
                 gone = {what: gone.get(what, 0) + rows for what, rows in found.items()}
         return (), gone
 
-    pending, gone = await control.transaction(f"{load.name}: look for rows to set aside", look, durable=True)
+    pending, gone = await sessions.transaction(f"{load.name}: look for rows to set aside", look, durable=True)
     for what, rows in gone.items():
         if rows:
             say(f"{load.name}: {rows} row(s) {what} and become dead letters")
@@ -130,7 +130,7 @@ async def _set_aside(
 
 
 async def _build_key(
-    control: Control, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
+    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
 ) -> tuple[ChunkPlan, ...]:
     """Build the key first and look for duplicates only when that fails: finding none costs four times the index.
 
@@ -145,11 +145,11 @@ async def _build_key(
                 await add_key(connection, load.handle, load.spec.key)
         return pending
 
-    return await _build_or_set_aside(control, load, build, duplicate_keys(load.spec, load.handle), settings, say)
+    return await _build_or_set_aside(sessions, load, build, duplicate_keys(load.spec, load.handle), settings, say)
 
 
 async def _build_unique_index(
-    control: Control,
+    sessions: SupervisorSessions,
     load: FinishedLoad,
     number: int,
     index: UniqueIndex,
@@ -164,14 +164,14 @@ async def _build_unique_index(
                 await add_unique_index(connection, load.handle, number, index)
         return pending
 
-    return await _build_or_set_aside(control, load, build, duplicates(index, load.target, load.handle), settings, say)
+    return await _build_or_set_aside(sessions, load, build, duplicates(index, load.target, load.handle), settings, say)
 
 
 async def _build_or_set_aside(
-    control: Control,
+    sessions: SupervisorSessions,
     load: FinishedLoad,
     build: Callable[[asyncpg.Connection], Awaitable[tuple[ChunkPlan, ...]]],
-    finding: Finding,
+    finding: Conflict,
     settings: WriterSettings,
     say: Callable[[str], None],
 ) -> tuple[ChunkPlan, ...]:
@@ -183,6 +183,6 @@ async def _build_or_set_aside(
         return await build(connection)
 
     try:
-        return await control.transaction(f"{load.name}: build the key", build, durable=True)
+        return await sessions.transaction(f"{load.name}: build the key", build, durable=True)
     except asyncpg.UniqueViolationError:
-        return await control.transaction(f"{load.name}: set duplicates aside", set_aside_and_build, durable=True)
+        return await sessions.transaction(f"{load.name}: set duplicates aside", set_aside_and_build, durable=True)

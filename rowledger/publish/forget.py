@@ -12,7 +12,7 @@ from rowledger.postgres.catalogue import ensure_target
 from rowledger.postgres.queries import query
 from rowledger.postgres.session import check_server, connect
 from rowledger.postgres.standby import commit_in_time, require_standby
-from rowledger.publish.baseline import scope_of
+from rowledger.publish.baseline import counted_rows_of
 from rowledger.settings import WriterSettings
 from rowledger.spec.table import TableSpec
 
@@ -53,7 +53,7 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
             if keys is not None:
                 target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
                 partitions = [spec.partitions.partition(key) for key in keys]
-                scopes = [scope_of(spec, target, partition, spec.write_mode) for partition in partitions]
+                scopes = [counted_rows_of(spec, target, partition, spec.write_mode) for partition in partitions]
                 keys = None if any(scope.partition_key is None for scope in scopes) else keys
             async with (
                 commit_in_time(url, session, limits.outage_budget_s) as commit_begins,

@@ -18,7 +18,7 @@ from rowledger.postgres.publication import ensure_partition, insert_statement
 from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 from rowledger.postgres.sqlstate import (
     ROWS_TO_BLAME,
-    Verdict,
+    ErrorAction,
     explain_refusal,
     identifiers,
     is_of_its_row,
@@ -29,7 +29,7 @@ from rowledger.postgres.sqlstate import (
 from rowledger.postgres.staging import rewrite_staging
 from rowledger.publish.duplicates import set_rows_aside
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
-from rowledger.publish.source_rows import GROUP, Finding
+from rowledger.publish.source_rows import GROUP, Conflict
 from rowledger.settings import WriterSettings
 from rowledger.spec.manifest import ChunkPlan
 from rowledger.spec.table import WriteMode
@@ -116,7 +116,7 @@ async def _set_aside(
     return Rehearsed(rows=rows, why=finding.what)
 
 
-async def _finding(connection: asyncpg.Connection, load: FinishedLoad, refused: dict[Place, Refusal]) -> Finding:
+async def _finding(connection: asyncpg.Connection, load: FinishedLoad, refused: dict[Place, Refusal]) -> Conflict:
     """The refused rows, to be found again in the source: by their key, or by all they have.
 
     Rows without a key may be equal to others that the table takes, where it excludes the second of them: then as many of them
@@ -133,7 +133,7 @@ async def _finding(connection: asyncpg.Connection, load: FinishedLoad, refused: 
         f"join {by_place} on staged.ctid = given.place"
     )
     if load.spec.key:
-        return Finding(rows_sql, columns, what, "", Stage.COPY, refusals=dict(enumerate(refused.values())))
+        return Conflict(rows_sql, columns, what, "", Stage.COPY, refusals=dict(enumerate(refused.values())))
     content = f"row({selected})::text"
     found = await connection.fetch(
         f'select staged.ctid, dense_rank() over (order by {content} collate "C") as number '  # noqa: S608 - quoted
@@ -147,7 +147,7 @@ async def _finding(connection: asyncpg.Connection, load: FinishedLoad, refused: 
         f"join {_values({place: number for number, place in firsts.items()})} on staged.ctid = given.place"
         f") as model on {content} = model.content"
     )
-    return Finding(
+    return Conflict(
         rows_sql,
         columns,
         what,
@@ -198,7 +198,7 @@ class _Rehearsal:
             await self._search()
             await self._try_again()
         except asyncpg.PostgresError as error:
-            if sort_error(error) is Verdict.RETRY:
+            if sort_error(error) is ErrorAction.RETRY:
                 raise
             return {}
         finally:

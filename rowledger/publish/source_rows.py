@@ -28,7 +28,7 @@ __all__ = [
     "PART",
     "ROW_NO",
     "Candidates",
-    "Finding",
+    "Conflict",
     "Refused",
     "read_again",
     "read_refused",
@@ -46,7 +46,7 @@ MATCHED = f"{RESERVED_PREFIX}matched_"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Conflict:
     """Rows of a staging table that cannot all be published, and what their dead letters say.
 
     `rows_sql` selects of each such row its `ctid`, the `columns` by whose values it is found again in the source, and a number
@@ -100,7 +100,7 @@ class Candidates:
 
 
 async def read_values(
-    connection: asyncpg.Connection, finding: Finding, target: Target, *, values_max: int | None = None
+    connection: asyncpg.Connection, finding: Conflict, target: Target, *, values_max: int | None = None
 ) -> pl.DataFrame:
     """The values by which the rows are found again, and the number of the group that each belongs to; all, or so many."""
     columns = [
@@ -157,7 +157,7 @@ def read_again(
     target: Target,
     partition: Partition,
     chunks: Sequence[ChunkPlan],
-    finding: Finding,
+    finding: Conflict,
     values: pl.DataFrame,
     refused: Refused,
     *,

@@ -12,7 +12,7 @@ from rowledger.errors import DiscrepancyFound
 from rowledger.ledger.loads import ChunkTotals
 from rowledger.postgres.queries import query, quote_identifier
 from rowledger.postgres.staging import drop_staging
-from rowledger.publish.baseline import Scope
+from rowledger.publish.baseline import CountedRows
 from rowledger.publish.finished_load import FinishedLoad
 from rowledger.publish.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
 
@@ -52,7 +52,7 @@ async def require_stored(
 async def require_kept(
     connection: asyncpg.Connection,
     load: FinishedLoad,
-    scope: Scope,
+    scope: CountedRows,
     before: Measured,
     stored: Measured,
     replaced: Measured | None,

@@ -19,7 +19,7 @@ from rowledger.postgres.bounds import partition_predicate
 from rowledger.postgres.catalogue import Target, read_target
 from rowledger.postgres.evolution import with_columns
 from rowledger.postgres.queries import query
-from rowledger.publish.baseline import read_expected, scope_of
+from rowledger.publish.baseline import counted_rows_of, read_expected
 from rowledger.publish.former_loads import adapt_expected
 from rowledger.publish.reconcile import (
     Measured,
@@ -120,7 +120,7 @@ async def _waves(
     keys = list(dict.fromkeys(str(load["partition_key"]) for load in loads))
     is_whole = any(
         load["base_load_id"] is not None
-        and scope_of(
+        and counted_rows_of(
             spec, target, spec.partitions.partition(load["partition_key"]), WriteMode(load["write_mode"])
         ).partition_key
         is None
@@ -182,7 +182,7 @@ class _Comparing:
         if not bases:
             return await self._of_one(partition, loads[-1]["load_id"])
         base = max(bases)
-        scope = scope_of(self.spec, self._target, partition, bases[base])
+        scope = counted_rows_of(self.spec, self._target, partition, bases[base])
         if base in self._whole:
             return self._whole[base]
         counted = await self._connection.fetch(query("published_in_scope"), str(self.spec.target), scope.partition_key)

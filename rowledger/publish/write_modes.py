@@ -27,7 +27,7 @@ from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
 from rowledger.postgres.replacement import read_attach_obstacle, read_swap_obstacle
 from rowledger.postgres.retry import retrying
 from rowledger.postgres.session import transaction
-from rowledger.publish.baseline import Base, Scope, ensure_base, scope_of
+from rowledger.publish.baseline import Baseline, CountedRows, counted_rows_of, ensure_baseline
 from rowledger.publish.finished_load import FinishedLoad
 from rowledger.publish.reconcile import Measured, measure_relation
 from rowledger.publish.stored_rows import hear_deferred, require_kept, require_same, require_stored, store_rows
@@ -87,11 +87,11 @@ async def _append(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
 ) -> Published:
     """Add the rows to those that are there."""
-    scope = scope_of(load.spec, load.target, load.partition, WriteMode.APPEND)
+    scope = counted_rows_of(load.spec, load.target, load.partition, WriteMode.APPEND)
     if load.partition.key != scope.partition_key:
         # Loads of other partitions count the same rows.
         await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, load.target))
-    base = await ensure_base(
+    base = await ensure_baseline(
         connection,
         load.spec,
         load.target,
@@ -118,10 +118,12 @@ async def _upsert(
 ) -> Published:
     """Update the rows whose key is there, and add the others; there are no other writers meanwhile, so both can be counted."""
     spec, target, handle = load.spec, load.target, load.handle
-    scope = scope_of(spec, target, load.partition, WriteMode.UPSERT)
+    scope = counted_rows_of(spec, target, load.partition, WriteMode.UPSERT)
     partition = None if scope.partition_key is None else load.partition
     await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target, partition))
-    base = await ensure_base(connection, spec, target, scope, load_id=handle.load_id, fingerprint=settings.fingerprint)
+    base = await ensure_baseline(
+        connection, spec, target, scope, load_id=handle.load_id, fingerprint=settings.fingerprint
+    )
     if await _move(connection, load, settings, replaces=False) is None:
         await _record(connection, load, base=base)
         return Published(totals.written_rows, 0)
@@ -146,7 +148,11 @@ async def _upsert(
 
 
 async def _record(
-    connection: asyncpg.Connection, load: FinishedLoad, *, base: Base | None = None, replaced: Measured | None = None
+    connection: asyncpg.Connection,
+    load: FinishedLoad,
+    *,
+    base: Baseline | None = None,
+    replaced: Measured | None = None,
 ) -> None:
     """What verification goes by, later on."""
     found = base.found if base else None
@@ -238,7 +244,7 @@ async def _replace_by_insert(
 
 
 async def _measure_for_triggers(
-    connection: asyncpg.Connection, load: FinishedLoad, scope: Scope, base: Base, settings: WriterSettings
+    connection: asyncpg.Connection, load: FinishedLoad, scope: CountedRows, base: Baseline, settings: WriterSettings
 ) -> Measured | None:
     """The scope's rows before an INSERT whose triggers may change what it has stored; None where there are none.
 

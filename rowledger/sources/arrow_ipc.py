@@ -19,7 +19,7 @@ from rowledger.sources.system_refusal import system_refusal
 from rowledger.sources.unheld import as_stored
 from rowledger.spec.division import Partition
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 __all__ = ["ArrowFiles"]
 
@@ -42,7 +42,7 @@ class ArrowFiles(FileSource):
         description="Uncompressed bytes a record batch or a dictionary may declare. A worker holds one batch as a whole.",
     )
 
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files along their record batches; one that is larger than a chunk is cut into slices."""
         for found in self.files(partition, scope):
             file = found.path

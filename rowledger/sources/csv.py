@@ -21,7 +21,7 @@ from rowledger.sources.csv_fields import Dialect, fields_of
 from rowledger.sources.csv_records import Records, split
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.text import TextFiles, is_utf8, source_bytes, undecodable
-from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, Scope
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, SourceContext
 
 __all__ = ["CsvFiles"]
 
@@ -89,7 +89,7 @@ class CsvFiles(TextFiles):
             ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r", reading=self._reading, codec=codec
         )
 
-    def _frames(self, file: SourceFile, scope: Scope) -> Iterator[pl.DataFrame | pa.Table]:
+    def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame | pa.Table]:
         codec, blocks = self._text(file)
         if self._reading in {"either", "postgresql"}:
             blocks = _without_end_mark(blocks)

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 from rowledger.errors import SourceError, SpecError
 from rowledger.sources.source_file import WEB, WILDCARD, SourceFile
 from rowledger.spec.division import Partition
-from rowledger.spec.source import Scope, Source
+from rowledger.spec.source import Source, SourceContext
 
 __all__ = ["FileSource"]
 
@@ -60,7 +60,7 @@ class FileSource(Source):
     def placeholders(self) -> frozenset[str]:
         return _placeholders(self.path) - {"landing"}
 
-    def files(self, partition: Partition, scope: Scope) -> Iterator[SourceFile]:
+    def files(self, partition: Partition, scope: SourceContext) -> Iterator[SourceFile]:
         """The partition's files in the order of their names, each fetched when it is asked for; raises SourceError.
 
         There is at least one.

@@ -14,7 +14,7 @@ from rowledger.errors import SourceError
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.text import TextFiles, is_utf8, source_bytes
 from rowledger.sources.values import Fault, FrameBuilder, Unfit
-from rowledger.spec.source import RESERVED_PREFIX, Scope
+from rowledger.spec.source import RESERVED_PREFIX, SourceContext
 
 __all__ = ["NdjsonFiles"]
 
@@ -42,7 +42,7 @@ class NdjsonFiles(TextFiles):
 
     kind: Literal["ndjson"] = "ndjson"
 
-    def _frames(self, file: SourceFile, scope: Scope) -> Iterator[pl.DataFrame]:
+    def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame]:
         codec, blocks = self._text(file)
         builder = _JsonFrames(scope, columns_max=self.columns_max)
         objects = _Objects(codec, self.encoding)
@@ -76,7 +76,7 @@ def _last_line_ended(blocks: Iterable[bytes]) -> Iterator[bytes]:
 class _JsonFrames(FrameBuilder):
     """Frames of objects as JSON has them: all their values are plain, and there is just one kind of number."""
 
-    def __init__(self, scope: Scope, *, columns_max: int) -> None:
+    def __init__(self, scope: SourceContext, *, columns_max: int) -> None:
         super().__init__(scope.columns, columns_max=columns_max)
         self._is_exact, self._documents = scope.exact_numbers, scope.documents or ()
 

@@ -21,7 +21,7 @@ from rowledger.sources.planned import file_digest, file_status, require_as_plann
 from rowledger.sources.source_file import SourceFile
 from rowledger.spec.division import Partition
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import RESERVED_PREFIX, Scope
+from rowledger.spec.source import RESERVED_PREFIX, SourceContext
 
 __all__ = ["ParquetFiles"]
 
@@ -45,7 +45,7 @@ class ParquetFiles(FileSource):
         default=16 * 2**30, ge=2**20, description="Uncompressed bytes a row group may declare; more fails the load."
     )
 
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files along their row groups; a group that is larger than a chunk is cut into slices."""
         for found in self.files(partition, scope):
             file = found.path

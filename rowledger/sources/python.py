@@ -19,7 +19,7 @@ from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.sources.values import Fault, FrameBuilder, Unfit, frame_of_rows
 from rowledger.spec.division import Partition
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 __all__ = ["PythonRows", "frame_of_rows"]
 
@@ -50,7 +50,7 @@ class PythonRows(SpooledSource):
         function = self.function
         return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """A chunk as soon as it is full, or a minute after the last one when the rows come slowly."""
         spool = Spool(scope)
         with contextlib.closing(_Frames(self, partition, scope.columns)) as frames:

@@ -28,7 +28,7 @@ from rowledger.machine.disk import require_free_space
 from rowledger.settings import s3_endpoint
 from rowledger.sources.durable import durable_file
 from rowledger.sources.source_file import WEB, WILDCARD, SourceFile
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 __all__ = ["files"]
 
@@ -51,7 +51,7 @@ class _Body:
     size: int | None
 
 
-def files(template: str, values: Mapping[str, str], scope: Scope) -> Iterator[SourceFile]:
+def files(template: str, values: Mapping[str, str], scope: SourceContext) -> Iterator[SourceFile]:
     """The files of a partition in the order of their names, each on this disk when it is given; raises SourceError."""
     scheme = template.partition("://")[0].lower()
     if scheme in WEB:
@@ -140,7 +140,9 @@ def _opened_address(address: str, shown: str) -> Iterator[_Body]:
 # ---- the copy ---------------------------------------------------------------------------------------------------------------
 
 
-def _fetched(opened: AbstractContextManager[_Body], address: str, origin: str, name: str, scope: Scope) -> SourceFile:
+def _fetched(
+    opened: AbstractContextManager[_Body], address: str, origin: str, name: str, scope: SourceContext
+) -> SourceFile:
     """A copy in the spool folder: fetched, complete and flushed to disk, or there already."""
     # The name keeps its ending, and little else that a file's name may not hold.
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-80:]
@@ -151,7 +153,7 @@ def _fetched(opened: AbstractContextManager[_Body], address: str, origin: str, n
     return SourceFile(copy, origin, name, fetched=True)
 
 
-def _copy(body: _Body, copy: Path, origin: str, scope: Scope) -> None:
+def _copy(body: _Body, copy: Path, origin: str, scope: SourceContext) -> None:
     require_free_space(copy.parent, scope.disk_free_min_bytes + (body.size or 0))
     fetched = 0
     try:

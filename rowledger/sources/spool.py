@@ -23,7 +23,7 @@ from rowledger.sources.planned import file_status, require_as_planned
 from rowledger.sources.system_refusal import system_refusal
 from rowledger.spec.division import Partition
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import ABSENT_PREFIX, RESERVED_PREFIX, Scope, Source
+from rowledger.spec.source import ABSENT_PREFIX, RESERVED_PREFIX, Source, SourceContext
 
 __all__ = ["Spool", "SpooledSource", "read_spooled", "spooled_schema"]
 
@@ -38,7 +38,7 @@ class SpooledSource(Source):
     spools: ClassVar[bool] = True
 
     @abstractmethod
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]: ...
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]: ...
 
     def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
         return read_spooled(descriptor)
@@ -50,7 +50,7 @@ class SpooledSource(Source):
 class Spool:
     """Writes the chunks of one partition into `scope.spool_dir`."""
 
-    def __init__(self, scope: Scope, *, chunk_bytes_max: int = _CHUNK_BYTES_MAX) -> None:
+    def __init__(self, scope: SourceContext, *, chunk_bytes_max: int = _CHUNK_BYTES_MAX) -> None:
         from rowledger.sources.rows_digest import RowsDigest  # noqa: PLC0415, workers, which import this module, only read
 
         self._scope = scope

@@ -21,7 +21,7 @@ from rowledger.sources.databases import Database, PostgresDatabase, QueryRefused
 from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.spec.division import Partition
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 __all__ = ["SqlQuery"]
 
@@ -59,7 +59,7 @@ class SqlQuery(SpooledSource):
         description="Whether row security policies of a PostgreSQL source may leave rows out; otherwise the query fails there.",
     )
 
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         parameters = self._parameters(partition)
         database = self._database(partition, scope)
         with contextlib.closing(_Session(database, self.url_variable)) as session:
@@ -88,7 +88,7 @@ class SqlQuery(SpooledSource):
             raise SourceError(f"the query has {bounds}, but partition {partition.key!r} is no one window of time")
         return {name: value for name, value in values.items() if f"{{{name}}}" in self.query}
 
-    def _database(self, partition: Partition, scope: Scope) -> Database:
+    def _database(self, partition: Partition, scope: SourceContext) -> Database:
         secret = secret_from_environment(self.url_variable)
         if secret is None:
             raise SourceError(f"the environment variable {self.url_variable} is not set; it holds the database's URL")

@@ -26,7 +26,7 @@ from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.sources.system_refusal import system_refusal
 from rowledger.spec.division import Partition
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import Scope
+from rowledger.spec.source import SourceContext
 
 __all__ = ["Compression", "TextFiles", "is_utf8", "source_bytes", "undecodable"]
 
@@ -90,7 +90,7 @@ class TextFiles(FileSource, SpooledSource):
             )
         return value
 
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         spool = Spool(scope)
         for file in self.files(partition, scope):
             before = file_status(file.path)
@@ -103,7 +103,7 @@ class TextFiles(FileSource, SpooledSource):
                 file.path.unlink()  # its rows are in the spool now
 
     @abstractmethod
-    def _frames(self, file: SourceFile, scope: Scope) -> Iterator[pl.DataFrame | pa.Table]:
+    def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame | pa.Table]:
         """All records of a file, a frame for each part of it; raises SourceError."""
 
     def _require_short(self, size: int, file: SourceFile) -> None:

@@ -22,8 +22,8 @@ __all__ = [
     "LINE",
     "RESERVED_PREFIX",
     "UUID",
-    "Scope",
     "Source",
+    "SourceContext",
     "holds_decimal_texts",
 ]
 
@@ -63,7 +63,7 @@ def holds_decimal_texts(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class SourceContext:
     """What a source may need beside the partition to cut it into chunks.
 
     `spool_dir` is a folder for this partition of this run alone (mode 0700), which is gone when the run ends. `columns` are
@@ -99,7 +99,7 @@ class Source(BaseModel, ABC):
         return frozenset()
 
     @abstractmethod
-    def chunks(self, partition: Partition, scope: Scope) -> Iterator[ChunkDescriptor]:
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """The partition's chunks in source order, each with its exact number of rows; raises SourceError.
 
         Where `spools` is set, a chunk is durably on disk when it is given. The same rows give the same digests again.

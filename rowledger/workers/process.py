@@ -153,10 +153,10 @@ class _Worker:
             )
 
     async def _replay(self, job: ReplayJob) -> Replayed:
-        from rowledger.chunk.replay_transaction import replay_letters  # noqa: PLC0415 - loads have no use for it
+        from rowledger.chunk.replay_transaction import replay_dead_letters  # noqa: PLC0415 - loads have no use for it
 
         async with self._working_session() as session:
-            return await replay_letters(session, self._spec, job, self._settings, on_progress=self.advance)
+            return await replay_dead_letters(session, self._spec, job, self._settings, on_progress=self.advance)
 
     @contextlib.asynccontextmanager
     async def _working_session(self) -> AsyncIterator[Session]:

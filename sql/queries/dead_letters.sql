@@ -6,7 +6,7 @@ select letter.dead_letter_id, load.load_id, load.target, load.partition_key, loa
     letter.payload_of, letter.recorded_at, letter.mended_payload is not null as is_edited,
     octet_length(coalesce(letter.mended_payload, letter.payload)::text) as payload_bytes,
     found.stage, found.reason, found.sqlstate, found.constraint_name, found.column_name,
-    count(*) over () as found_letters
+    count(*) over () as found_dead_letters
 from rowledger.dead_letter as letter
 join rowledger.load using (load_id)
 left join lateral (
@@ -56,7 +56,7 @@ select letter.dead_letter_id, letter.payload::text, letter.mended_payload::text,
 from rowledger.dead_letter as letter
 where letter.dead_letter_id = any ($1::bigint[]);
 
--- name: table_of_letter
+-- name: table_of_dead_letter
 -- The table spec's name that a dead letter was refused under.
 select load.table_name from rowledger.dead_letter join rowledger.load using (load_id) where dead_letter_id = $1;
 
@@ -67,7 +67,7 @@ from rowledger.letter_event
 where dead_letter_id = $1
 order by event_id;
 
--- name: mend_letters
+-- name: mend_dead_letters
 -- Edited payloads, or null for what is declared ready as it is; only of letters that are as the caller has seen them.
 update rowledger.dead_letter as letter
 set state = 'mended', revision = letter.revision + 1,
@@ -78,7 +78,7 @@ where letter.dead_letter_id = change.dead_letter_id and letter.revision = change
     and exists (select from rowledger.load where load.load_id = letter.load_id and load.state = 'published')
 returning letter.dead_letter_id;
 
--- name: reopen_letters
+-- name: reopen_dead_letters
 -- Take back that letters were mended or discarded; an edited payload stays.
 update rowledger.dead_letter as letter set state = 'open', revision = letter.revision + 1
 from unnest($1::bigint[], $2::integer[]) as change (dead_letter_id, revision)
@@ -87,7 +87,7 @@ where letter.dead_letter_id = change.dead_letter_id and letter.revision = change
     and exists (select from rowledger.load where load.load_id = letter.load_id and load.state = 'published')
 returning letter.dead_letter_id;
 
--- name: discard_letters
+-- name: discard_dead_letters
 -- Somebody has decided that these rows stay out of the table.
 update rowledger.dead_letter as letter set state = 'discarded', revision = letter.revision + 1
 from unnest($1::bigint[], $2::integer[]) as change (dead_letter_id, revision)
@@ -101,7 +101,7 @@ returning letter.dead_letter_id;
 insert into rowledger.letter_event (dead_letter_id, state, actor, note, run_id)
 select unnest($1::bigint[]), $2, $3, $4, $5;
 
--- name: purge_letters
+-- name: purge_dead_letters
 -- Delete what no balance needs: replayed letters, and those of loads that are over and not in the table.
 delete from rowledger.dead_letter as letter
 using rowledger.load
@@ -109,7 +109,7 @@ where letter.dead_letter_id = any ($1::bigint[]) and load.load_id = letter.load_
     and (letter.state = 'replayed' or load.state in ('replaced', 'rejected', 'abandoned'))
 returning letter.dead_letter_id;
 
--- name: replay_letters
+-- name: replay_dead_letters
 -- Letters that a replay ($2) is to try, in source order; those on which it has decided are left out.
 select letter.dead_letter_id, letter.revision, letter.chunk_no, letter.row_no, letter.part, letter.stage,
     coalesce(letter.mended_payload, letter.payload)::text as payload,
@@ -161,7 +161,7 @@ from rowledger.chunk
 join rowledger.load using (load_id)
 where load.target = $1 and load.state = 'published' and jsonb_typeof(chunk.fingerprint) = 'object';
 
--- name: lock_letters
+-- name: lock_dead_letters
 -- Letters that are still as they were read, held until the replay has committed.
 select letter.dead_letter_id
 from rowledger.dead_letter as letter
@@ -170,7 +170,7 @@ where letter.revision = seen.revision and letter.state in ('open', 'mended')
 order by letter.dead_letter_id
 for update of letter;
 
--- name: settle_letters
+-- name: settle_dead_letters
 -- What a replay has decided: replayed, or open again.
 update rowledger.dead_letter as letter
 set state = decided.state, revision = letter.revision + 1, replays = letter.replays + 1
@@ -220,7 +220,7 @@ join rowledger.load using (load_id)
 left join rowledger.letter_event as event on event.dead_letter_id = letter.dead_letter_id and event.replay = $2
 order by asked.position;
 
--- name: waiting_mended_letters
+-- name: waiting_mended_dead_letters
 -- Letters of a table that were mended and wait for a replay, and the newest step that made one so.
 select count(distinct letter.dead_letter_id) as letters, max(event.event_id) as newest
 from rowledger.dead_letter as letter

@@ -64,7 +64,7 @@ def judge_rows(database: str, spec: TableSpec, versions: Sequence[SourceVersion]
         )
     # A row whose chunk killed one worker after the other may stand among the dead letters, though nothing is wrong with it.
     blamed = dead - bad
-    if blamed.total() > _letters_of_stage(database, spec, "crash"):
+    if blamed.total() > _dead_letters_of_stage(database, spec, "crash"):
         findings.append(f"{blamed.total()} good rows among the dead letters, e.g. {next(iter(blamed))}")
     if wrongly := in_table - (good - blamed):
         findings.append(f"{wrongly.total()} rows in the table that should not be, e.g. {next(iter(wrongly))}")
@@ -91,7 +91,7 @@ def judge_leftovers(database: str, spec: TableSpec, versions: Sequence[SourceVer
     return findings
 
 
-def _letters_of_stage(database: str, spec: TableSpec, stage: str) -> int:
+def _dead_letters_of_stage(database: str, spec: TableSpec, stage: str) -> int:
     count: int = fetch_value(
         database,
         "select count(*) from rowledger.dead_letter join rowledger.load using (load_id) "
