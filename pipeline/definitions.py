@@ -11,14 +11,16 @@ import dagster as dg
 
 from pipeline.landing import landing_assets
 from pipeline.tables import BrokenTable, Tables, read_tables
-from rowledger.dagster.assets import table_asset
-from rowledger.dagster.broken import broken_table
-from rowledger.dagster.checks import verify_check
-from rowledger.dagster.jobs import jobs_and_schedule
-from rowledger.dagster.replay import replay_job_and_sensor
-from rowledger.dagster.resources import GuardedWriter
+from rowledger.dagster import (
+    GuardedWriter,
+    broken_table,
+    jobs_and_schedule,
+    replay_job_and_sensor,
+    table_asset,
+    verify_check,
+)
 from rowledger.errors import SpecError
-from rowledger.spec.table import TableSpec
+from rowledger.spec import TableSpec
 
 __all__ = ["definitions_of", "defs"]
 

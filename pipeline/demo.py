@@ -21,12 +21,11 @@ from pipeline.nycflights import land_flights
 from pipeline.tables import table
 from rowledger.cli.dead_letter_texts import dead_letter_table
 from rowledger.cli.status import incident_table, print_balance
-from rowledger.dead_letters.changes import list_dead_letters
+from rowledger.dead_letters import list_dead_letters
 from rowledger.errors import DiscrepancyFound, RowledgerError
-from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
-from rowledger.ledger.table_status import count_rows, read_incidents, read_status
-from rowledger.postgres.database import target_url
-from rowledger.publish.verify import run_verify
+from rowledger.ledger import DeadLetterSelection, count_rows, read_incidents, read_status
+from rowledger.postgres import target_url
+from rowledger.publish import run_verify
 from rowledger.settings import child_environment, settings
 
 __all__ = ["main"]

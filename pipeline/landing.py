@@ -7,13 +7,11 @@ import dagster as dg
 
 from pipeline.nycflights import land_flights
 from pipeline.tables import Tables
-from rowledger.dagster.broken import broken_asset
-from rowledger.dagster.metadata import failure_of
-from rowledger.dagster.partitions import partition_keys, partitions_definition
+from rowledger.dagster import broken_asset, failure_of, partition_keys, partitions_definition
 from rowledger.errors import RowledgerError
-from rowledger.machine.disk import require_free_space
+from rowledger.machine import require_free_space
 from rowledger.settings import settings
-from rowledger.spec.partition import Partitions
+from rowledger.spec import Partitions
 
 __all__ = ["landing_assets"]
 

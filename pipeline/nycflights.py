@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from rowledger.errors import SourceError
-from rowledger.sources.durable import durable_file
+from rowledger.sources import durable_file
 
 __all__ = ["land_flights"]
 

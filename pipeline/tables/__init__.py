@@ -16,9 +16,9 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from rowledger.contract.check import Contract
+from rowledger.contract import Contract
 from rowledger.errors import RowledgerError, SpecError
-from rowledger.spec.table import TableSpec
+from rowledger.spec import TableSpec
 
 __all__ = ["BrokenTable", "Tables", "all_tables", "check_spec", "read_tables", "table"]
 

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from rowledger.contract.types import Integer, SmallInt
-from rowledger.sources.parquet import ParquetFiles
-from rowledger.spec.partition import DailyPartitions
-from rowledger.spec.table import DeadLetterBudget, TableSpec
+from rowledger.contract import Integer, SmallInt
+from rowledger.sources import ParquetFiles
+from rowledger.spec import DailyPartitions, DeadLetterBudget, TableSpec
 
 __all__ = ["FLIGHTS", "Flight"]
 

@@ -14,8 +14,7 @@ from typing import Any
 import asyncpg
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
 from rowledger.contract.fingerprint import fingerprint_frame
 from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint

@@ -13,8 +13,7 @@ from typing import Any
 import asyncpg
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
 from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint

@@ -7,8 +7,7 @@ import pytest
 
 from pipeline_tests.loading import edited_loads, fetch, fetch_value, load_one, set_failpoints
 from pipeline_tests.tables_for_tests import APPENDED_EVENTS, DAY, EVENTS, UPSERTED_EVENTS, Row, events, write_source
-from pipeline_tests.tables_of_modes import DAY as DAY_OF_SALES
-from pipeline_tests.tables_of_modes import KEYLESS_SPOOLED, sales, write_sales
+from pipeline_tests.tables_of_modes import DAY as DAY_OF_SALES, KEYLESS_SPOOLED, sales, write_sales
 from rowledger.errors import DiscrepancyFound
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import TableSpec

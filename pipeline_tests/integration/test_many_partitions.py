@@ -11,8 +11,7 @@ import pytest
 from pipeline_tests.loading import fetch, load, load_one
 from pipeline_tests.tables_of_modes import APPENDED, DAY, REPLACED, UPSERTED, sales, write_sales
 from rowledger.failpoints import Place
-from rowledger.publish import finish as publish
-from rowledger.publish import verify
+from rowledger.publish import finish as publish, verify
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import TableSpec
 

@@ -8,8 +8,7 @@ import pytest
 
 from pipeline_tests.loading import assert_nothing_left_over, fetch, fetch_value, load_one, source_rows, table_rows
 from pipeline_tests.roles import Role, execute, new_role
-from pipeline_tests.tables_for_tests import PARCELS as OWN_PARCELS
-from pipeline_tests.tables_for_tests import parcels, write_source
+from pipeline_tests.tables_for_tests import PARCELS as OWN_PARCELS, parcels, write_source
 from pipeline_tests.tables_of_modes import APPENDED, DAY, PATHS, REPLACED, UPSERTED, sales, write_sales
 from rowledger.errors import MissingPrivilege, UnsupportedServer
 from rowledger.ledger.table_status import read_status

@@ -11,8 +11,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_ipc import ArrowFiles

@@ -1,7 +1,6 @@
 """The parts of a file, of any size, are joined and cut into chunks that are bounded in rows and in bytes."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from rowledger.sources.chunking import FilePart, cut_into_chunks
 

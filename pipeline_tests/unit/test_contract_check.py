@@ -12,8 +12,7 @@ from uuid import UUID
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, create_model
 

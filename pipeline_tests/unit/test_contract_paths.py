@@ -20,8 +20,7 @@ from uuid import UUID
 import polars as pl
 import pytest
 from annotated_types import Predicate
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import (
     AwareDatetime,
     BaseModel,

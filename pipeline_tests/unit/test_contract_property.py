@@ -13,8 +13,7 @@ from uuid import UUID
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, create_model
 
 from rowledger.contract.check import Contract

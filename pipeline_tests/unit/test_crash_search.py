@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from rowledger.workers.crash_search import find_crashing_rows
 

@@ -1,7 +1,6 @@
 """The faults of `make incident`: the same seed gives both contestants the same cuts."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from benchmarks.incident.cuts import plan_cuts
 

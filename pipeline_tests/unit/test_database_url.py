@@ -5,8 +5,7 @@ from urllib.parse import quote
 
 import psycopg2.extensions
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from rowledger.errors import DatabaseUnavailable
 from rowledger.postgres import database

@@ -4,8 +4,7 @@ import json
 from typing import Annotated, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import BaseModel, Field
 
 from rowledger.contract.dead_letter import PayloadOf

@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from rowledger.errors import TargetMismatch
 from rowledger.postgres.queries import Migration, migrations, parse_queries, query, quote_identifier, read_migrations

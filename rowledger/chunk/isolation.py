@@ -14,24 +14,30 @@ import numpy as np
 import polars as pl
 
 from rowledger.chunk.preparation import Refusal
-from rowledger.contract.dead_letter import Stage
-from rowledger.postgres.copy import EncodedRows, copy_rows, encode_rows
-from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
-from rowledger.postgres.round_trip import find_rewritten, rewritable
-from rowledger.postgres.sqlstate import (
+from rowledger.contract import Stage
+from rowledger.postgres import (
+    LEDGER_SCHEMA,
     ROWS_TO_BLAME,
+    EncodedRows,
     ErrorAction,
     copy_location,
+    copy_rows,
+    encode_rows,
     explain_refusal,
+    find_rewritten,
     identifiers,
     is_about_rows_for_sure,
     is_of_its_row,
     may_be_about_rows,
+    place_of,
+    query,
+    quote_identifier,
+    quoted,
+    rewritable,
     server_text,
     sort_error,
 )
-from rowledger.postgres.statements import place
-from rowledger.spec.column import Column
+from rowledger.spec import Column
 
 __all__ = ["Copied", "copy_isolating"]
 
@@ -195,7 +201,7 @@ class _Copying:
             if not may_be_about_rows(error):
                 line = copy_location(error).line
                 if line is not None and 1 <= line <= encoded.rows:
-                    place(error, self._row_nos[int(self._offsets[first + line - 1])])
+                    place_of(error, self._row_nos[int(self._offsets[first + line - 1])])
                 raise
             # Released too: thousands of nested savepoints would use up the server's lock table.
             await self._connection.execute("rollback to savepoint rows_sent; release savepoint rows_sent")

@@ -7,14 +7,10 @@ import polars as pl
 
 from rowledger.chunk.preparation import prepare_rows
 from rowledger.chunk.replay_job import ReplayJob
-from rowledger.contract.check import Contract
-from rowledger.contract.dead_letter import PayloadOf, Stage
-from rowledger.contract.drift import has_value
-from rowledger.contract.payloads import frame_of_payloads
-from rowledger.contract.row_types import read_row_types
+from rowledger.contract import Contract, PayloadOf, Stage, frame_of_payloads, has_value, read_row_types
 from rowledger.errors import DiscrepancyFound, RowledgerError, SourceError
-from rowledger.ledger.dead_letters import DeadLetterToReplay, Decision
-from rowledger.spec.table import Drift, TableSpec, WriteMode
+from rowledger.ledger import DeadLetterToReplay, Decision
+from rowledger.spec import Drift, TableSpec, WriteMode
 
 __all__ = ["PreparedDeadLetters", "prepare_dead_letters"]
 

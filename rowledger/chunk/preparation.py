@@ -11,14 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rowledger.contract.check import Contract
-from rowledger.contract.dead_letter import DeadLetter, PayloadOf, Stage
-from rowledger.contract.uuids import for_people
-from rowledger.spec.column import Column
-from rowledger.spec.division import Partition
-from rowledger.spec.source import FAULT, LINE
-from rowledger.spec.table import TableSpec
-from rowledger.spec.transform import FrameTransform, RowTransform
+from rowledger.contract import Contract, DeadLetter, PayloadOf, Stage, uuids_for_people
+from rowledger.spec import FAULT, LINE, Column, FrameTransform, Partition, RowTransform, TableSpec
 
 if TYPE_CHECKING:
     from rowledger.chunk.transform import Transformed
@@ -133,7 +127,7 @@ class _Preparation:
         if isinstance(transform, FrameTransform):
             outcome = transform_frame(
                 transform,
-                for_people(rows.frame),
+                uuids_for_people(rows.frame),
                 refusals_max=self._refusals_left,
                 on_progress=self._on_progress,
             )
@@ -256,7 +250,7 @@ def payloads_of(rows: pl.DataFrame) -> Iterable[str]:
     """What dead letters keep of these rows, as `payloads.row_payloads` has it, which is imported for the first of them."""
     if rows.is_empty():
         return ()
-    from rowledger.contract.payloads import row_payloads  # noqa: PLC0415, a clean chunk has no dead letter
+    from rowledger.contract import row_payloads  # noqa: PLC0415, a clean chunk has no dead letter
 
     return row_payloads(rows)
 

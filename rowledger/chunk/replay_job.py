@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from rowledger.ledger.actor import Actor
-from rowledger.spec.column import Column
-from rowledger.spec.division import Partition
+from rowledger.ledger import Actor
+from rowledger.spec import Column, Partition
 
 __all__ = ["ReplayJob"]
 

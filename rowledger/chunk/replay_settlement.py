@@ -10,19 +10,19 @@ import asyncpg
 import polars as pl
 
 from rowledger.chunk.replay_job import ReplayJob
-from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
+from rowledger.contract import Fingerprint, fingerprint_frame
 from rowledger.errors import DiscrepancyFound
-from rowledger.ledger.dead_letters import (
+from rowledger.ledger import (
     ChunkChange,
     DeadLetterToReplay,
     Decision,
     LockedLoad,
     move_from_dead_letters,
+    note_entries,
     record_decisions,
     record_updated_rows,
 )
-from rowledger.ledger.entries import note_entries
-from rowledger.postgres.queries import query
+from rowledger.postgres import query
 
 __all__ = ["Stored", "settle_dead_letters"]
 

@@ -14,42 +14,44 @@ from rowledger.chunk.isolation import copy_isolating
 from rowledger.chunk.letters import PreparedDeadLetters, prepare_dead_letters
 from rowledger.chunk.replay_job import ReplayJob
 from rowledger.chunk.replay_settlement import Stored, settle_dead_letters
-from rowledger.contract.check import Contract
-from rowledger.contract.dead_letter import Stage
-from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
-from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.contract import Contract, Fingerprint, Stage, fingerprint_frame, fingerprint_query, read_fingerprint
 from rowledger.errors import DiscrepancyFound
 from rowledger.failpoints import Place, failpoint
-from rowledger.ledger.dead_letters import (
+from rowledger.ledger import (
     DeadLetterToReplay,
     Decision,
     LockedLoad,
+    Replayed,
+    is_entry_as_written,
     lock_dead_letters,
     lock_published_load,
     read_replay_dead_letters,
     read_row_types_of_chunks,
 )
-from rowledger.ledger.entries import is_entry_as_written
-from rowledger.ledger.outcomes import Replayed
-from rowledger.postgres.bounds import partition_predicate
-from rowledger.postgres.catalogue import Target, ensure_target
-from rowledger.postgres.copy import encode_rows
-from rowledger.postgres.publication import insert_statement, lock_target_against_writers, same_key
-from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
-from rowledger.postgres.session import Session
-from rowledger.postgres.session_settings import DURABLE
-from rowledger.postgres.sqlstate import (
+from rowledger.postgres import (
+    DURABLE,
+    LEDGER_SCHEMA,
+    Session,
+    Target,
+    create_staging,
+    drop_staging,
+    encode_rows,
+    ensure_target,
     explain_refusal,
     identifiers,
+    insert_statement,
     is_about_rows_for_sure,
+    lock_target_against_writers,
     may_be_about_rows,
+    partition_predicate,
+    query,
+    quote_identifier,
+    quoted,
+    same_key,
     server_text,
 )
-from rowledger.postgres.staging import create_staging, drop_staging
 from rowledger.settings import WriterSettings
-from rowledger.spec.column import Column, ColumnType, TypeName
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.table import TableSpec, WriteMode
+from rowledger.spec import Column, ColumnType, LoadHandle, TableSpec, TypeName, WriteMode
 
 __all__ = ["replay_dead_letters"]
 

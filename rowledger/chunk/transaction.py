@@ -14,12 +14,14 @@ import polars as pl
 
 from rowledger.chunk.isolation import copy_isolating
 from rowledger.chunk.preparation import PreparedRows, payloads_of, prepare_rows
-from rowledger.contract.dead_letter import DeadLetter, Stage
-from rowledger.contract.fingerprint import fingerprint_frame
+from rowledger.contract import DeadLetter, Stage, fingerprint_frame
 from rowledger.counted import counted
 from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from rowledger.failpoints import Place, failpoint
-from rowledger.ledger.chunks import (
+from rowledger.ledger import (
+    AlreadyCommitted,
+    Committed,
+    Probed,
     claim_chunk,
     fence_load,
     forget_dead_letters,
@@ -27,15 +29,9 @@ from rowledger.ledger.chunks import (
     record_chunk,
     record_dead_letters,
 )
-from rowledger.ledger.outcomes import AlreadyCommitted, Committed, Probed
-from rowledger.postgres.copy import EncodedRows, encode_rows
-from rowledger.postgres.session import Session
+from rowledger.postgres import EncodedRows, Session, encode_rows
 from rowledger.settings import WriterSettings
-from rowledger.spec.column import Column
-from rowledger.spec.division import Partition
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.manifest import ChunkPlan
-from rowledger.spec.table import TableSpec
+from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition, TableSpec
 
 __all__ = ["ChunkJob", "PreparedChunk", "SetAside", "commit_chunk", "prepare_chunk"]
 
@@ -226,7 +222,7 @@ async def commit_chunk(
     )
     row_types = None
     if letters:
-        from rowledger.contract.row_types import write_row_types  # noqa: PLC0415, a clean chunk has no dead letter
+        from rowledger.contract import write_row_types  # noqa: PLC0415, a clean chunk has no dead letter
 
         row_types = write_row_types(prepared.source_types)
     if not await record_chunk(

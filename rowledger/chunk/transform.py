@@ -12,12 +12,9 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel
 
-from rowledger.contract.check import Contract
-from rowledger.contract.decimal_texts import for_calculation, with_scales_kept
-from rowledger.contract.uuids import for_fields
+from rowledger.contract import Contract, for_calculation, uuids_for_fields, with_scales_kept
 from rowledger.errors import TransformFailed
-from rowledger.spec.source import ABSENT_PREFIX, FAULT
-from rowledger.spec.transform import ROW, FrameTransform, RowTransform
+from rowledger.spec import ABSENT_PREFIX, FAULT, ROW, FrameTransform, RowTransform
 
 __all__ = ["Transformed", "transform_frame", "transform_rows"]
 
@@ -95,14 +92,14 @@ def transform_rows(
 ) -> Transformed:
     """The same for a function over instances of the row model; the rows of `source` have passed the contract."""
     # Only a table whose spec has such a transform needs these in its workers.
-    from rowledger.contract.rows import python_rows  # noqa: PLC0415
-    from rowledger.sources.values import FrameBuilder  # noqa: PLC0415
+    from rowledger.contract import python_rows  # noqa: PLC0415
+    from rowledger.sources import FrameBuilder  # noqa: PLC0415
 
     builder = FrameBuilder((), columns_max=sys.maxsize)
     pieces = _Pieces()
     given: list[Any] = []
     positions: list[int] = []
-    for position, values in enumerate(python_rows(for_fields(source, contract.rules), contract.rules)):
+    for position, values in enumerate(python_rows(uuids_for_fields(source, contract.rules), contract.rules)):
         if len(pieces.refused) > refusals_max:
             break
         pieces.tried_rows += 1

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import click
 
 from rowledger.errors import RowledgerError
-from rowledger.ledger.script import ledger_script
-from rowledger.ledger.upgrade import run_migrate
-from rowledger.postgres.database import embedded_server, existing_url, split_password, target_url
+from rowledger.ledger import ledger_script, run_migrate
+from rowledger.postgres import embedded_server, existing_url, split_password, target_url
 from rowledger.settings import settings
 
 __all__ = ["db"]

@@ -9,11 +9,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from rowledger.contract.dead_letter import Stage
-from rowledger.dead_letters.changes import Shown
+from rowledger.contract import Stage
+from rowledger.dead_letters import Shown
 from rowledger.errors import RowledgerError
-from rowledger.ledger.dead_letter_outcomes import DeadLetterOutcome, DeadLetterResult, ReplayReport
-from rowledger.ledger.dead_letters import KeptDeadLetter
+from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, KeptDeadLetter, ReplayReport
 
 __all__ = ["counted", "dead_letter_table", "plain", "print_dead_letter", "print_outcome", "told_of_replay"]
 

@@ -22,27 +22,27 @@ from rowledger.cli.dead_letter_texts import (
     print_outcome,
     told_of_replay,
 )
-from rowledger.contract.dead_letter import Stage
-from rowledger.dead_letters.changes import (
+from rowledger.contract import Stage
+from rowledger.dead_letters import (
+    REPLAYABLE,
     decide,
     export_dead_letters,
     import_dead_letters,
     is_purgeable,
     list_dead_letters,
+    person,
     purge,
     read_rows,
+    run_replay,
     show_dead_letter,
     table_of_dead_letter,
 )
-from rowledger.dead_letters.replay import REPLAYABLE, person, run_replay
 from rowledger.errors import RowledgerError, SpecError
-from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection, ReplayReport
-from rowledger.ledger.dead_letters import KeptDeadLetter
-from rowledger.ledger.states import DeadLetterState
-from rowledger.postgres.database import existing_url
-from rowledger.publish.verify import PartitionVerification, run_verify
+from rowledger.ledger import DeadLetterSelection, DeadLetterState, KeptDeadLetter, ReplayReport
+from rowledger.postgres import existing_url
+from rowledger.publish import PartitionVerification, run_verify
 from rowledger.settings import WriterSettings
-from rowledger.spec.table import TableSpec
+from rowledger.spec import TableSpec
 
 __all__ = ["dead_letters"]
 

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rowledger.ledger.status import Attempt, AttemptState, PartitionStatus
-from rowledger.ledger.table_status import KeptIncident, read_incidents, read_status
-from rowledger.postgres.database import existing_url
+from rowledger.ledger import Attempt, AttemptState, KeptIncident, PartitionStatus, read_incidents, read_status
+from rowledger.postgres import existing_url
 
 __all__ = ["incident_table", "incidents", "print_balance", "status"]
 

@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from pipeline.tables import Tables, read_tables
-from pipeline.tables import table as table_named
+from pipeline.tables import Tables, read_tables, table as table_named
 from rowledger.counted import counted
 from rowledger.errors import DiscrepancyFound, NothingPublished, RowledgerError, UnknownPartition
-from rowledger.ledger.attempts import KnownTable
-from rowledger.ledger.table_status import read_known_tables
-from rowledger.postgres.database import existing_url
-from rowledger.publish.forget import run_forget
-from rowledger.publish.verify import PartitionVerification, run_verify
-from rowledger.spec.table import TableSpec
+from rowledger.ledger import KnownTable, read_known_tables
+from rowledger.postgres import existing_url
+from rowledger.publish import PartitionVerification, run_forget, run_verify
+from rowledger.spec import TableSpec
 
 __all__ = ["forget", "verify"]
 

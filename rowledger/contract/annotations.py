@@ -40,7 +40,7 @@ from rowledger.contract.rules import Bound, Kind
 from rowledger.contract.target import accepts
 from rowledger.contract.types import SqlType, char, pg_enum, varchar
 from rowledger.errors import ContractError
-from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec import ColumnType, TypeName
 
 __all__ = ["Draft", "gather", "kind_and_type", "unwrap"]
 

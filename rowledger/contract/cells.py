@@ -15,8 +15,7 @@ from rowledger.contract.dynamic import dynamic_texts
 from rowledger.contract.payloads import holds_times, parse_dynamic, with_bytes
 from rowledger.contract.read import unheld
 from rowledger.contract.rules import FieldRules, Kind
-from rowledger.spec.column import ColumnType, TypeName
-from rowledger.spec.source import DYNAMIC
+from rowledger.spec import DYNAMIC, ColumnType, TypeName
 
 __all__ = ["field_values", "flattened", "holds_decimals", "python_values", "row_values", "rows_of", "unheld_cells"]
 

@@ -29,15 +29,11 @@ from rowledger.contract.read import Reading, read_column
 from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules, Kind
 from rowledger.contract.target import accepts, as_frame_value, doubt_undeclared_digits, fit_column
-from rowledger.contract.uuids import for_fields
+from rowledger.contract.uuids import uuids_for_fields
 from rowledger.contract.values import NULL_REASON, doubt_texts, fit_value, writes_json
 from rowledger.contract.violations import doubt_violations
 from rowledger.errors import SourceError, TargetMismatch
-from rowledger.spec.column import Column, ColumnType
-from rowledger.spec.condition import Equals, Window
-from rowledger.spec.division import Partition
-from rowledger.spec.source import DYNAMIC
-from rowledger.spec.table import Drift
+from rowledger.spec import DYNAMIC, Column, ColumnType, Drift, Equals, Partition, Window
 
 __all__ = ["Checked", "Contract"]
 
@@ -171,7 +167,7 @@ class Contract:
         types, given = types or {}, frame
         self.require_writable(types)
         extra = evolved_rules(tuple(evolved))
-        frame = for_fields(frame, (*self.rules, *extra))
+        frame = uuids_for_fields(frame, (*self.rules, *extra))
         if types_inferred:
             from rowledger.contract.inferred import with_values_apart  # noqa: PLC0415, only sources without types of their own
 

@@ -28,8 +28,7 @@ from rowledger.contract.defaults import constant_of, refuse_volatile
 from rowledger.contract.documents import reads_json_text
 from rowledger.contract.rules import Bound, FieldRules, Kind
 from rowledger.errors import ContractError
-from rowledger.spec.column import TABLE_COLUMNS_MAX, Column, ColumnType, name_problem
-from rowledger.spec.source import RESERVED_PREFIX
+from rowledger.spec import RESERVED_PREFIX, TABLE_COLUMNS_MAX, Column, ColumnType, name_problem
 
 __all__ = ["compile_model"]
 

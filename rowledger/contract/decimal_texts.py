@@ -9,8 +9,7 @@ from typing import Any, cast
 import polars as pl
 
 from rowledger.contract.dynamic import as_dynamic
-from rowledger.spec.source import DECIMAL_TEXT, holds_decimal_texts
-from rowledger.spec.transform import ROW
+from rowledger.spec import DECIMAL_TEXT, ROW, holds_decimal_texts
 
 __all__ = ["decimals_of", "digits_of", "for_calculation", "python_cells", "with_scales_kept"]
 

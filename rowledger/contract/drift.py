@@ -17,8 +17,18 @@ from rowledger.contract.dynamic import as_dynamic, dynamic_texts
 from rowledger.contract.rules import FieldRules
 from rowledger.contract.types import SqlType
 from rowledger.errors import SourceError
-from rowledger.spec.column import Column, ColumnType, TypeName, name_problem
-from rowledger.spec.source import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
+from rowledger.spec import (
+    ABSENT_PREFIX,
+    BYTES_16,
+    DECIMAL_TEXT,
+    DYNAMIC,
+    RESERVED_PREFIX,
+    UUID,
+    Column,
+    ColumnType,
+    TypeName,
+    name_problem,
+)
 
 __all__ = [
     "SourceDrift",

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from rowledger.spec.source import BYTES_KEY, DYNAMIC
+from rowledger.spec import BYTES_KEY, DYNAMIC
 
 __all__ = ["BYTES_FOR_PEOPLE", "as_dynamic", "dynamic_texts"]
 

@@ -22,7 +22,7 @@ from pydantic_core import PydanticKnownError, PydanticSerializationError, core_s
 from rowledger.contract.payloads import Unreadable
 from rowledger.contract.rules import FieldRules, Kind
 from rowledger.contract.values import FittedValue, fit_value
-from rowledger.spec.column import ColumnType
+from rowledger.spec import ColumnType
 
 __all__ = [
     "JSON_TEXT_ERROR",

@@ -27,7 +27,7 @@ import polars as pl
 import pyarrow as pa
 
 from rowledger.contract.pg_hash import hash_arrays, hash_byte_strings, hash_doubles, hash_int64s
-from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec import Column, ColumnType, TypeName
 
 __all__ = [
     "COUNTED",

@@ -24,7 +24,7 @@ from rowledger.contract.fingerprint import (
     Total,
     normalised,
 )
-from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec import Column, ColumnType, TypeName
 
 __all__ = ["fingerprint_query", "may_be_digested", "read_fingerprint"]
 

@@ -11,7 +11,7 @@ import polars as pl
 from rowledger.contract.dynamic import as_dynamic
 from rowledger.contract.read import is_readable
 from rowledger.contract.rules import FieldRules, Kind
-from rowledger.spec.source import DYNAMIC
+from rowledger.spec import DYNAMIC
 
 __all__ = ["with_values_apart"]
 

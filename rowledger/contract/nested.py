@@ -23,8 +23,7 @@ from rowledger.contract.rules import FieldRules, Kind
 from rowledger.contract.target import doubt_undeclared_digits, fit_column
 from rowledger.contract.values import doubt_nul
 from rowledger.contract.violations import doubt_violations
-from rowledger.spec.column import ColumnType
-from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC
+from rowledger.spec import DECIMAL_TEXT, DYNAMIC, ColumnType
 
 __all__ = ["read_document", "read_list"]
 

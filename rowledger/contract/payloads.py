@@ -22,9 +22,9 @@ import polars as pl
 from rowledger.contract.decimal_texts import digits_of, python_cells
 from rowledger.contract.documents import RepeatedKey, parse_json
 from rowledger.contract.dynamic import BYTES_FOR_PEOPLE, dynamic_texts
-from rowledger.contract.uuids import for_people, holds_uuids
+from rowledger.contract.uuids import holds_uuids, uuids_for_people
 from rowledger.errors import SourceError
-from rowledger.spec.source import ABSENT_PREFIX, BYTES_16, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
+from rowledger.spec import ABSENT_PREFIX, BYTES_16, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
 
 __all__ = [
     "Unreadable",
@@ -162,7 +162,7 @@ def sorted_json(text: str) -> str:
 def json_texts(values: pl.Series, *, bytes_key: str = _BYTES_KEY) -> list[str | None]:
     """The JSON text of each value as `row_payloads` writes it, bytes under that key; that of a null is null."""
     if holds_uuids(values.dtype):
-        values = for_people(values.to_frame("v")).to_series()
+        values = uuids_for_people(values.to_frame("v")).to_series()
     if values.dtype == DYNAMIC:
         return ["null" if text is None else _for_people(text) for text in dynamic_texts(values).to_list()]
     exact = (

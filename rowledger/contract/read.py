@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rowledger.contract.decimal_texts import decimals_of, digits_of
 from rowledger.contract.rules import FieldRules, Kind
 from rowledger.errors import SourceError
-from rowledger.spec.source import DECIMAL_TEXT
+from rowledger.spec import DECIMAL_TEXT
 
 __all__ = ["Reading", "blank", "is_native", "is_readable", "read_column", "require_readable", "unheld"]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from rowledger.spec.source import RESERVED_PREFIX
+from rowledger.spec import RESERVED_PREFIX
 
 __all__ = ["read_row_types", "write_row_types"]
 

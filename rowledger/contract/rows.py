@@ -18,8 +18,7 @@ from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules, Kind
 from rowledger.contract.target import fit_column
 from rowledger.contract.values import NULL_REASON, doubt_texts, fit_value
-from rowledger.spec.column import ColumnType
-from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX
+from rowledger.spec import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX, ColumnType
 
 __all__ = ["check_rows", "python_rows"]
 

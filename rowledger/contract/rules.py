@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from rowledger.spec.column import Column
+from rowledger.spec import Column
 
 __all__ = ["Bound", "FieldRules", "Kind"]
 

@@ -14,8 +14,7 @@ from rowledger.contract.explain import judge
 from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules
 from rowledger.contract.values import FittedValue
-from rowledger.spec.column import ColumnType
-from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC
+from rowledger.spec import DECIMAL_TEXT, DYNAMIC, ColumnType
 
 __all__ = ["settle"]
 

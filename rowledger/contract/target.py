@@ -18,7 +18,7 @@ import polars as pl
 
 from rowledger.contract.read import Reading
 from rowledger.contract.rules import FieldRules, Kind
-from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec import ColumnType, TypeName
 
 __all__ = ["accepts", "as_frame_value", "doubt_undeclared_digits", "fit_column", "misfit"]
 

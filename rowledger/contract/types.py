@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import BaseMetadata, Ge, GroupedMetadata, Le, MaxLen
 
-from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec import ColumnType, TypeName
 
 __all__ = ["BigInt", "Integer", "Real", "SmallInt", "SqlType", "char", "pg_enum", "pg_type", "varchar"]
 

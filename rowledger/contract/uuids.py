@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from rowledger.contract.rules import FieldRules, Kind
-from rowledger.spec.source import BYTES_16, UUID
+from rowledger.spec import BYTES_16, UUID
 
-__all__ = ["for_fields", "for_people", "holds_uuids"]
+__all__ = ["holds_uuids", "uuids_for_fields", "uuids_for_people"]
 
 _GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 
@@ -26,7 +26,7 @@ def holds_uuids(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know too lit
     return False
 
 
-def for_fields(frame: pl.DataFrame, rules: Sequence[FieldRules]) -> pl.DataFrame:
+def uuids_for_fields(frame: pl.DataFrame, rules: Sequence[FieldRules]) -> pl.DataFrame:
     """The frame with such values as its fields want them; columns that no field knows have text."""
     names = [name for name, dtype in frame.schema.items() if holds_uuids(dtype)]
     if not names:
@@ -38,7 +38,7 @@ def for_fields(frame: pl.DataFrame, rules: Sequence[FieldRules]) -> pl.DataFrame
     )
 
 
-def for_people(frame: pl.DataFrame) -> pl.DataFrame:
+def uuids_for_people(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with UUIDs as text and other values of 16 bytes as bytes: for payloads, and for transforms."""
     names = [name for name, dtype in frame.schema.items() if holds_uuids(dtype)]
     return frame.with_columns(

@@ -8,8 +8,7 @@ Every value that has been validated by itself comes through here, whichever way 
 import json
 import math
 import re
-from collections.abc import Collection
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -26,7 +25,7 @@ from rowledger.contract.document_bytes import takes_bytes_as_anything, with_base
 from rowledger.contract.documents import has_repeated_key, may_have_exact_numbers, with_exact_numbers
 from rowledger.contract.rules import FieldRules, Kind
 from rowledger.contract.target import as_frame_value, misfit
-from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec import ColumnType, TypeName
 
 __all__ = ["NULL_REASON", "FittedValue", "doubt_nul", "doubt_texts", "fit_value", "writes_json"]
 

@@ -10,9 +10,8 @@ from rowledger.dagster.observer import observing
 from rowledger.dagster.partitions import dimension_tags, partition_keys, partitions_definition
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.errors import RowledgerError
-from rowledger.ledger.reports import PartitionReport
-from rowledger.spec.partition import MultiPartitions, Unpartitioned
-from rowledger.spec.table import TableSpec
+from rowledger.ledger import PartitionReport
+from rowledger.spec import MultiPartitions, TableSpec, Unpartitioned
 
 __all__ = ["table_asset"]
 

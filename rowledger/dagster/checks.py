@@ -7,11 +7,10 @@ import dagster as dg
 from rowledger.dagster.metadata import DISCREPANCIES, FAILED_PARTITIONS, PARTITIONS, Metadata, failure_of, lines, named
 from rowledger.dagster.partitions import partition_keys
 from rowledger.errors import RowledgerError
-from rowledger.ledger.reports import CheckName
-from rowledger.postgres.database import target_url
-from rowledger.publish.verify import PartitionVerification, run_verify
-from rowledger.spec.partition import Unpartitioned
-from rowledger.spec.table import TableSpec
+from rowledger.ledger import CheckName
+from rowledger.postgres import target_url
+from rowledger.publish import PartitionVerification, run_verify
+from rowledger.spec import TableSpec, Unpartitioned
 
 __all__ = ["VERIFY_CHECK", "in_step_check_specs", "verification_events", "verify_check"]
 

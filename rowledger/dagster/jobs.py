@@ -9,18 +9,18 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from rowledger.dagster.checks import VERIFY_CHECK
 from rowledger.dagster.partitions import partitions_definition
 from rowledger.errors import UnknownPartition
-from rowledger.ledger.reports import CheckName
-from rowledger.spec.partition import (
+from rowledger.ledger import CheckName
+from rowledger.spec import (
     DynamicPartitions,
     HourlyPartitions,
     MonthlyPartitions,
     MultiPartitions,
     Partitions,
     StaticPartitions,
+    TableSpec,
     TimeWindowPartitions,
     WeeklyPartitions,
 )
-from rowledger.spec.table import TableSpec
 
 __all__ = ["jobs_and_schedule"]
 

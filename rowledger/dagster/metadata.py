@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from rowledger.contract.check import Contract
+from rowledger.contract import Contract
 from rowledger.errors import (
     DatabaseUnavailable,
     DeadLetterBudgetSpent,
@@ -18,9 +18,8 @@ from rowledger.errors import (
     PartitionBusy,
     RowledgerError,
 )
-from rowledger.ledger.reports import Check, CheckName, Incident, PartitionReport, RowCounts
-from rowledger.spec.partition import Unpartitioned
-from rowledger.spec.table import TableSpec
+from rowledger.ledger import Check, CheckName, Incident, PartitionReport, RowCounts
+from rowledger.spec import TableSpec, Unpartitioned
 
 __all__ = [
     "DISCREPANCIES",

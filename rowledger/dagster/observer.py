@@ -14,11 +14,10 @@ from typing import TextIO
 
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as ProgressBar
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as ProgressBar, TaskID, TextColumn, TimeElapsedColumn
 
 from rowledger.dagster.metadata import describe_error
-from rowledger.ledger.reports import Observer, PartitionReport, Progress
+from rowledger.ledger import Observer, PartitionReport, Progress
 
 __all__ = ["observing"]
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from rowledger.errors import SpecError, UnknownPartition
-from rowledger.spec.partition import (
+from rowledger.spec import (
     DailyPartitions,
     DynamicPartitions,
     HourlyPartitions,

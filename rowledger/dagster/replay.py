@@ -7,20 +7,17 @@ from contextlib import closing
 import dagster as dg
 from pydantic import Field, ValidationError
 
-from rowledger.contract.dead_letter import Stage
+from rowledger.contract import Stage
 from rowledger.dagster.metadata import describe_error, failure_of, lines
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.replay_events import replay_events, replay_metadata, replay_reasons
 from rowledger.dagster.resources import GuardedWriter
-from rowledger.dead_letters.changes import read_waiting
-from rowledger.dead_letters.replay import run_replay
+from rowledger.dead_letters import read_waiting, run_replay
 from rowledger.errors import RowledgerError, SpecError
-from rowledger.ledger.actor import Actor
-from rowledger.ledger.dead_letter_outcomes import DeadLetterResult, DeadLetterSelection, ReplayReport
-from rowledger.ledger.states import DeadLetterState
-from rowledger.postgres.database import target_url
-from rowledger.publish.verify import PartitionVerification, run_verify
-from rowledger.spec.table import TableSpec
+from rowledger.ledger import Actor, DeadLetterResult, DeadLetterSelection, DeadLetterState, ReplayReport
+from rowledger.postgres import target_url
+from rowledger.publish import PartitionVerification, run_verify
+from rowledger.spec import TableSpec
 
 __all__ = ["ReplayConfig", "replay_job_and_sensor"]
 

@@ -17,11 +17,10 @@ from rowledger.dagster.metadata import (
     describe_error,
 )
 from rowledger.dagster.partitions import dimension_tags
-from rowledger.dead_letters.changes import read_published_counts
-from rowledger.ledger.dead_letter_outcomes import DeadLetterOutcome, DeadLetterResult, ReplayReport
-from rowledger.publish.verify import PartitionVerification
-from rowledger.spec.partition import Unpartitioned
-from rowledger.spec.table import TableSpec
+from rowledger.dead_letters import read_published_counts
+from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, ReplayReport
+from rowledger.publish import PartitionVerification
+from rowledger.spec import TableSpec, Unpartitioned
 
 __all__ = ["replay_events", "replay_metadata", "replay_reasons", "tell_dagster"]
 

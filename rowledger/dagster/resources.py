@@ -6,11 +6,11 @@ import dagster as dg
 from pydantic import ValidationError
 
 from rowledger.errors import RowledgerError
-from rowledger.ledger.reports import Observer, PartitionReport
-from rowledger.load.run import run_load
-from rowledger.postgres.database import target_url
+from rowledger.ledger import Observer, PartitionReport
+from rowledger.load import run_load
+from rowledger.postgres import target_url
 from rowledger.settings import WriterSettings, settings
-from rowledger.spec.table import TableSpec
+from rowledger.spec import TableSpec
 
 __all__ = ["GuardedWriter", "InvalidWriterConfig"]
 

@@ -27,10 +27,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from rowledger.errors import MissingPrivilege, RowledgerError
-from rowledger.postgres.database import dagster_url, with_hosts_in_query
-from rowledger.postgres.queries import query, quote_identifier
-from rowledger.postgres.session import connect
-from rowledger.postgres.standby import no_standby
+from rowledger.postgres import connect, dagster_url, no_standby, query, quote_identifier, with_hosts_in_query
 
 __all__ = ["RowledgerStorage"]
 

@@ -1,1 +1,5 @@
 """What people do with refused rows: list, edit, discard, replay."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

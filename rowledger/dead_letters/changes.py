@@ -23,33 +23,39 @@ from rowledger.dead_letters.files import (
     write_all,
 )
 from rowledger.errors import DatabaseUnavailable, LedgerMissing, NothingRecorded, RowledgerError
-from rowledger.ledger.actor import Actor
-from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
-from rowledger.ledger.dead_letters import (
+from rowledger.ledger import (
+    Actor,
     DeadLetterEvent,
+    DeadLetterSelection,
+    DeadLetterState,
     KeptDeadLetter,
+    LoadState,
+    RowCounts,
     change_dead_letters,
+    check_ledger,
     find_dead_letters,
+    ledger_reader,
     mend_dead_letters,
     purge_dead_letters,
     read_letter_events,
     read_payloads,
     read_table_of_dead_letter,
     read_waiting_mended,
+    require_recorded,
+    require_to_write_ledger,
 )
-from rowledger.ledger.migrations import check_ledger
-from rowledger.ledger.reader import ledger_reader
-from rowledger.ledger.reports import RowCounts
-from rowledger.ledger.required_privileges import require_to_write_ledger
-from rowledger.ledger.states import DeadLetterState, LoadState
-from rowledger.ledger.table_status import require_recorded
-from rowledger.postgres.queries import query
-from rowledger.postgres.retry import may_retry
-from rowledger.postgres.session import check_server, connect, transaction
-from rowledger.postgres.sqlstate import summarize
-from rowledger.postgres.standby import commit_in_time, require_standby
+from rowledger.postgres import (
+    check_server,
+    commit_in_time,
+    connect,
+    may_retry,
+    query,
+    require_standby,
+    summarize,
+    transaction,
+)
 from rowledger.settings import WriterSettings
-from rowledger.spec.table import TableSpec
+from rowledger.spec import TableSpec
 
 __all__ = [
     "Imported",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rowledger.contract.dead_letter import PayloadOf
+from rowledger.contract import PayloadOf
 from rowledger.dead_letters.rows import (
     REDACTED,
     hidden_columns,
@@ -20,9 +20,8 @@ from rowledger.dead_letters.rows import (
     restore_hidden,
 )
 from rowledger.errors import DeadLetterFileRefused, RowledgerError
-from rowledger.ledger.dead_letters import KeptDeadLetter, KeptPayload
-from rowledger.ledger.states import DeadLetterState, LoadState
-from rowledger.spec.table import TableSpec, column_names
+from rowledger.ledger import DeadLetterState, KeptDeadLetter, KeptPayload, LoadState
+from rowledger.spec import TableSpec, column_names
 
 __all__ = [
     "DeadLetterLine",

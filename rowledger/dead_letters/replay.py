@@ -18,9 +18,8 @@ from dataclasses import dataclass, replace
 import asyncpg
 from pydantic import SecretStr
 
-from rowledger.chunk.replay_job import ReplayJob
-from rowledger.contract.check import Contract
-from rowledger.contract.dead_letter import Stage
+from rowledger.chunk import ReplayJob
+from rowledger.contract import Contract, Stage
 from rowledger.dead_letters.changes import find_known_dead_letters
 from rowledger.dead_letters.replay_worker import ReplayWorker
 from rowledger.errors import (
@@ -30,36 +29,40 @@ from rowledger.errors import (
     UnknownPartition,
 )
 from rowledger.failpoints import active_failpoints
-from rowledger.ledger.actor import Actor
-from rowledger.ledger.dead_letter_outcomes import DeadLetterOutcome, DeadLetterResult, DeadLetterSelection, ReplayReport
-from rowledger.ledger.dead_letters import (
+from rowledger.ledger import (
+    Actor,
+    DeadLetterOutcome,
+    DeadLetterResult,
+    DeadLetterSelection,
+    DeadLetterState,
     Decision,
+    Holder,
     KeptDeadLetter,
+    LoadState,
+    ReplayReport,
+    SupervisorSessions,
+    check_ledger,
     lock_dead_letters,
     lock_published_load,
     read_columns_written,
     read_outcomes,
     read_replay_dead_letters,
     record_decisions,
+    require_to_load,
 )
-from rowledger.ledger.loads import Holder
-from rowledger.ledger.migrations import check_ledger
-from rowledger.ledger.required_privileges import require_to_load
-from rowledger.ledger.sessions import SupervisorSessions
-from rowledger.ledger.states import DeadLetterState, LoadState
-from rowledger.load.interrupt import run_interruptible
-from rowledger.postgres.catalogue import ensure_target
-from rowledger.postgres.evolution import with_columns
-from rowledger.postgres.outage import OutageGate
-from rowledger.postgres.session import check_server, connect
-from rowledger.postgres.sqlstate import summarize
-from rowledger.postgres.standby import require_standby
+from rowledger.load import run_interruptible
+from rowledger.postgres import (
+    OutageGate,
+    check_server,
+    connect,
+    ensure_target,
+    require_standby,
+    summarize,
+    with_columns,
+)
 from rowledger.settings import WriterSettings
-from rowledger.spec.column import Column
-from rowledger.spec.table import Drift, TableSpec
-from rowledger.workers.crash_search import A_ROW_MAY_DO_IT, DEATHS_OF_ONE_ROW, find_crashing_rows
-from rowledger.workers.handle import WorkerDied
-from rowledger.workers.messages import Hello
+from rowledger.spec import Column, Drift, TableSpec
+from rowledger.workers import A_ROW_MAY_DO_IT, DEATHS_OF_ONE_ROW, Hello, WorkerDied, find_crashing_rows
 
 __all__ = ["REPLAYABLE", "person", "replay_selected", "run_replay"]
 

@@ -6,16 +6,11 @@ from dataclasses import replace
 
 import asyncpg
 
-from rowledger.chunk.replay_job import ReplayJob
+from rowledger.chunk import ReplayJob
 from rowledger.errors import DatabaseUnavailable, PoolBroken, ReplayFailed
-from rowledger.ledger.loads import record_incident
-from rowledger.ledger.outcomes import Failed, FailureKind
-from rowledger.ledger.reports import Incident
-from rowledger.ledger.sessions import SupervisorSessions
-from rowledger.postgres.outage import OutageGate
-from rowledger.postgres.queries import query
-from rowledger.workers.handle import WorkerDied, WorkerHandle
-from rowledger.workers.messages import Hello
+from rowledger.ledger import Failed, FailureKind, Incident, SupervisorSessions, record_incident
+from rowledger.postgres import OutageGate, query
+from rowledger.workers import Hello, WorkerDied, WorkerHandle
 
 __all__ = ["ReplayWorker"]
 

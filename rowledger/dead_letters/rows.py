@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from rowledger.contract.dead_letter import PayloadOf
-from rowledger.spec.table import TableSpec, column_names
+from rowledger.contract import PayloadOf
+from rowledger.spec import TableSpec, column_names
 
 __all__ = ["REDACTED", "hidden_columns", "is_same_row", "json_members", "redact_row", "restore_hidden"]
 

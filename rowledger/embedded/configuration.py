@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from rowledger.machine.cgroup import available_memory_bytes
+from rowledger.machine import available_memory_bytes
 
 __all__ = ["configuration"]
 

@@ -1,1 +1,5 @@
 """The ledger, the only truth: states, counts and reports; reading and writing them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

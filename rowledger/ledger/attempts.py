@@ -8,15 +8,14 @@ import asyncpg
 
 from rowledger.ledger.states import LoadState
 from rowledger.ledger.status import Attempt, AttemptState, PartitionStatus, PublishedRows
-from rowledger.postgres.queries import query
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.table import TableSpec
+from rowledger.postgres import query
+from rowledger.spec import LoadHandle, TableSpec
 
 __all__ = [
     "KnownTable",
+    "fetch_known_tables",
+    "fetch_status",
     "forget_failed_attempts",
-    "read_known_tables",
-    "read_status",
     "read_unknown_partitions",
     "record_failed_attempt",
 ]
@@ -62,7 +61,7 @@ async def forget_failed_attempts(connection: asyncpg.Connection, spec: TableSpec
     await connection.execute(query("forget_failed_attempts"), str(spec.target), partition_key)
 
 
-async def read_known_tables(connection: asyncpg.Connection) -> list[KnownTable]:
+async def fetch_known_tables(connection: asyncpg.Connection) -> list[KnownTable]:
     """Every table that the ledger has attempts of."""
     return [KnownTable(**row) for row in await connection.fetch(query("tables_known"))]
 
@@ -72,7 +71,7 @@ async def read_unknown_partitions(connection: asyncpg.Connection, table: str, ke
     return [row["key"] for row in await connection.fetch(query("partitions_unknown"), table, keys)]
 
 
-async def read_status(
+async def fetch_status(
     connection: asyncpg.Connection, table: str | None, partition_keys: Sequence[str] | None
 ) -> list[PartitionStatus]:
     """What readers see of each partition, beside the latest attempt at it: of one table or all, of some partitions or all."""

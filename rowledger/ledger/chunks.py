@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import asyncpg
 
-from rowledger.contract.dead_letter import DeadLetter
+from rowledger.contract import DeadLetter
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed
-from rowledger.postgres.queries import query
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.manifest import ChunkPlan
+from rowledger.postgres import query
+from rowledger.spec import ChunkPlan, LoadHandle
 
 __all__ = [
     "claim_chunk",

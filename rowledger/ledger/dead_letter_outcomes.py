@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rowledger.contract.dead_letter import Stage
+from rowledger.contract import Stage
 from rowledger.ledger.states import DeadLetterState
 
 __all__ = ["DeadLetterOutcome", "DeadLetterResult", "DeadLetterSelection", "ReplayReport"]

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import asyncpg
 
-from rowledger.contract.dead_letter import Stage
+from rowledger.contract import Stage
 from rowledger.ledger.actor import Actor
 from rowledger.ledger.dead_letter_outcomes import DeadLetterOutcome, DeadLetterResult, DeadLetterSelection
 from rowledger.ledger.states import DeadLetterState, LoadState
-from rowledger.postgres.queries import query
-from rowledger.spec.table import WriteMode
+from rowledger.postgres import query
+from rowledger.spec import WriteMode
 
 __all__ = [
     "ChunkChange",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.postgres.queries import query
-from rowledger.spec.table import TableSpec
+from rowledger.postgres import query
+from rowledger.spec import TableSpec
 
 __all__ = ["ChangedEntry", "is_entry_as_written", "note_entries", "read_changed_entries"]
 

@@ -2,9 +2,7 @@
 
 import asyncpg
 
-from rowledger.postgres.locks import brief_locks
-from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
-from rowledger.postgres.staging import drop_staging
+from rowledger.postgres import LEDGER_SCHEMA, brief_locks, drop_staging, query, quoted
 
 __all__ = ["discard_staging", "sweep_staging"]
 

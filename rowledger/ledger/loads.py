@@ -16,10 +16,8 @@ from rowledger.ledger.chunks import fence_load
 from rowledger.ledger.entries import note_entries
 from rowledger.ledger.reports import Incident
 from rowledger.ledger.states import ChunkState, LoadState
-from rowledger.postgres.queries import query
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.manifest import ChunkPlan, Manifest
-from rowledger.spec.table import TableSpec
+from rowledger.postgres import query
+from rowledger.spec import ChunkPlan, LoadHandle, Manifest, TableSpec
 from rowledger.version import version
 
 __all__ = [

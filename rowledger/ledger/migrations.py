@@ -8,9 +8,16 @@ from dataclasses import dataclass
 import asyncpg
 
 from rowledger.errors import LedgerBusy, LedgerMismatch, LedgerMissing, MissingPrivilege
-from rowledger.postgres.privileges import Grant, require
-from rowledger.postgres.queries import LEDGER_SCHEMA, Migration, migrations, query, quote_identifier
-from rowledger.postgres.standby import require_standby
+from rowledger.postgres import (
+    LEDGER_SCHEMA,
+    Grant,
+    Migration,
+    migrations,
+    query,
+    quote_identifier,
+    require_privileges,
+    require_standby,
+)
 from rowledger.version import version
 
 __all__ = [
@@ -91,7 +98,7 @@ async def check_ledger(connection: asyncpg.Connection) -> None:
             f"database {facts.database} has no ledger: nothing has been loaded into it; the first load makes one, as does "
             "`rowledger db migrate`"
         )
-    require(await missing_on_ledger(connection, writes=False), role=facts.role, purpose="reading the ledger")
+    require_privileges(await missing_on_ledger(connection, writes=False), role=facts.role, purpose="reading the ledger")
     if missing := await _missing_migrations(connection):
         have, want = missing[0].version - 1, missing[-1].version
         raise LedgerMismatch(
@@ -111,7 +118,7 @@ async def ensure_ledger(connection: asyncpg.Connection, *, wait_s: float = 30) -
     facts = await read_ledger_facts(connection)
     if facts.has_ledger:
         if not (facts.may_use_schema and facts.may_read_version):
-            require(await missing_on_ledger(connection, writes=True), role=facts.role, purpose="loading")
+            require_privileges(await missing_on_ledger(connection, writes=True), role=facts.role, purpose="loading")
         if not await _missing_migrations(connection):
             return
     _require_owner(facts)
@@ -152,7 +159,7 @@ def _require_owner(facts: LedgerFacts) -> None:
         wanted = {"usage": facts.may_use_schema, "create": facts.may_create_tables}
         if lacking := tuple(privilege for privilege, is_given in wanted.items() if not is_given):
             missing.append(Grant(lacking, f"schema {quote_identifier(LEDGER_SCHEMA)}"))
-    require(missing, role=facts.role, purpose="making the ledger")
+    require_privileges(missing, role=facts.role, purpose="making the ledger")
 
 
 async def _migrate(connection: asyncpg.Connection) -> str | None:

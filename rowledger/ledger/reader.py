@@ -7,12 +7,20 @@ import asyncpg
 
 from rowledger.errors import DatabaseUnavailable, MissingPrivilege
 from rowledger.ledger.migrations import check_ledger
-from rowledger.postgres.privileges import missing_on_schema, missing_on_table, require, role_of
-from rowledger.postgres.queries import query, quoted
-from rowledger.postgres.session import check_server, connect, deadline
-from rowledger.postgres.sqlstate import summarize
+from rowledger.postgres import (
+    check_server,
+    connect,
+    deadline,
+    missing_on_schema,
+    missing_on_table,
+    query,
+    quoted,
+    require_privileges,
+    role_of,
+    summarize,
+)
 from rowledger.settings import WriterSettings
-from rowledger.spec.table import QualifiedName
+from rowledger.spec import QualifiedName
 
 __all__ = ["ledger_reader"]
 
@@ -58,5 +66,5 @@ async def _is_readable(connection: asyncpg.Connection, target: QualifiedName, pu
         return False
     missing = await missing_on_schema(connection, target.schema_name, ("usage",))
     missing += await missing_on_table(connection, *target.parts, ("select",))
-    require(missing, role=await role_of(connection), purpose=f"rowledger {purpose}")
+    require_privileges(missing, role=await role_of(connection), purpose=f"rowledger {purpose}")
     return True

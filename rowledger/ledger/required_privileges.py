@@ -3,10 +3,8 @@
 import asyncpg
 
 from rowledger.ledger.migrations import missing_on_ledger
-from rowledger.postgres.privileges import Grant, missing_on_schema, missing_on_table, require, role_of
-from rowledger.postgres.queries import query, quoted
-from rowledger.spec.column import Column
-from rowledger.spec.table import TableSpec, WriteMode
+from rowledger.postgres import Grant, missing_on_schema, missing_on_table, query, quoted, require_privileges, role_of
+from rowledger.spec import Column, TableSpec, WriteMode
 
 __all__ = ["require_to_load", "require_to_write_ledger"]
 
@@ -30,7 +28,7 @@ async def require_to_write_ledger(connection: asyncpg.Connection, purpose: str) 
 
 async def _require(connection: asyncpg.Connection, missing: list[Grant], purpose: str) -> None:
     if missing:
-        require(list(dict.fromkeys(missing)), role=await role_of(connection), purpose=purpose)
+        require_privileges(list(dict.fromkeys(missing)), role=await role_of(connection), purpose=purpose)
 
 
 async def _missing_on_target(connection: asyncpg.Connection, spec: TableSpec, columns: list[Column]) -> list[Grant]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from rowledger.ledger.migrations import MIGRATION_LOCK
-from rowledger.postgres.queries import LEDGER_SCHEMA, Migration, migrations, quote_identifier, quoted
+from rowledger.postgres import LEDGER_SCHEMA, Migration, migrations, quote_identifier, quoted
 from rowledger.version import version
 
 __all__ = ["grant_statements", "ledger_script"]

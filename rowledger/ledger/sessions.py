@@ -10,12 +10,21 @@ import asyncpg
 
 from rowledger.errors import DatabaseUnavailable
 from rowledger.ledger.loads import Holder
-from rowledger.postgres.outage import OutageGate
-from rowledger.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
-from rowledger.postgres.session import Session, connect, deadline, session_name, transaction
-from rowledger.postgres.session_settings import DURABLE
-from rowledger.postgres.sqlstate import summarize
-from rowledger.postgres.standby import commit_in_time
+from rowledger.postgres import (
+    DURABLE,
+    OutageGate,
+    Session,
+    commit_in_time,
+    connect,
+    deadline,
+    is_connection_lost,
+    may_retry,
+    retrying,
+    root_cause,
+    session_name,
+    summarize,
+    transaction,
+)
 from rowledger.settings import WriterSettings
 
 __all__ = ["SupervisorSessions"]

@@ -9,14 +9,12 @@ from typing import TypeVar
 import asyncpg
 
 from rowledger.errors import NothingRecorded
-from rowledger.ledger.attempts import KnownTable, read_unknown_partitions
-from rowledger.ledger.attempts import read_known_tables as read_ledger_tables
-from rowledger.ledger.attempts import read_status as read_ledger_status
+from rowledger.ledger.attempts import KnownTable, fetch_known_tables, fetch_status, read_unknown_partitions
 from rowledger.ledger.reader import ledger_reader
 from rowledger.ledger.status import PartitionStatus
-from rowledger.postgres.queries import query, quoted
+from rowledger.postgres import query, quoted
 from rowledger.settings import WriterSettings
-from rowledger.spec.table import TableSpec
+from rowledger.spec import TableSpec
 
 __all__ = ["KeptIncident", "count_rows", "read_incidents", "read_known_tables", "read_status", "require_recorded"]
 
@@ -48,7 +46,7 @@ def read_status(
     async def read(connection: asyncpg.Connection) -> list[PartitionStatus]:
         if table is not None:
             await require_recorded(connection, table, partition_keys or ())
-        found = await read_ledger_status(connection, table, list(partition_keys) if partition_keys else None)
+        found = await fetch_status(connection, table, list(partition_keys) if partition_keys else None)
         if unknown := [key for key in partition_keys or () if key not in {row.partition_key for row in found}]:
             raise NothingRecorded(f"nothing was ever loaded into partition {', '.join(unknown)} of any table")
         if not found:
@@ -60,7 +58,7 @@ def read_status(
 
 async def require_recorded(connection: asyncpg.Connection, table: str, partition_keys: Sequence[str] = ()) -> None:
     """Raise NothingRecorded for a table, or one of its partitions, that nothing was ever loaded into."""
-    known = {found.table_name for found in await read_ledger_tables(connection)}
+    known = {found.table_name for found in await fetch_known_tables(connection)}
     if table not in known:
         names = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
         raise NothingRecorded(f"the ledger has no table {table!r}; {names}")
@@ -73,7 +71,7 @@ async def require_recorded(connection: asyncpg.Connection, table: str, partition
 
 def read_known_tables(url: str) -> list[KnownTable]:
     """Every table that the ledger has attempts of; raises DatabaseUnavailable."""
-    return asyncio.run(_read(url, read_ledger_tables))
+    return asyncio.run(_read(url, fetch_known_tables))
 
 
 def read_incidents(url: str, table: str, *, partition: str | None = None) -> list[KeptIncident]:

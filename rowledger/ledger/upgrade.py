@@ -10,8 +10,7 @@ from rowledger.errors import DatabaseUnavailable, RowledgerError
 from rowledger.ledger.leftovers import sweep_staging
 from rowledger.ledger.migrations import ensure_ledger, read_ledger_version
 from rowledger.ledger.script import grant_statements
-from rowledger.postgres.session import check_server, connect, deadline
-from rowledger.postgres.sqlstate import summarize
+from rowledger.postgres import check_server, connect, deadline, summarize
 from rowledger.settings import WriterSettings
 
 __all__ = ["Migrated", "run_migrate"]

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.contract.check import Contract
+from rowledger.contract import Contract
 from rowledger.errors import Fenced, PartitionBusy
-from rowledger.ledger.leftovers import discard_staging
-from rowledger.ledger.loads import (
+from rowledger.ledger import (
     Holder,
     Lease,
     LoadingLoad,
+    LoadState,
+    SupervisorSessions,
+    discard_staging,
     end_load,
     find_loading_load,
     hold_lease,
@@ -24,25 +26,24 @@ from rowledger.ledger.loads import (
     is_plan_of,
     read_pending_chunks,
     reopen_load,
+    require_current_ledger,
     take_over_load,
     terminate_sessions,
 )
-from rowledger.ledger.migrations import require_current_ledger
-from rowledger.ledger.sessions import SupervisorSessions
-from rowledger.ledger.states import LoadState
-from rowledger.postgres.catalogue import Target
-from rowledger.postgres.evolution import align_staging
-from rowledger.postgres.locks import brief_locks
-from rowledger.postgres.queries import LEDGER_SCHEMA, quoted
-from rowledger.postgres.replacement import has_stale_checks, read_staging_changes
-from rowledger.postgres.session import transaction
-from rowledger.postgres.staging import create_staging
-from rowledger.publish.former_loads import has_long_values
+from rowledger.postgres import (
+    LEDGER_SCHEMA,
+    Target,
+    align_staging,
+    brief_locks,
+    create_staging,
+    has_stale_checks,
+    quoted,
+    read_staging_changes,
+    transaction,
+)
+from rowledger.publish import has_long_values
 from rowledger.settings import WriterSettings
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.manifest import ChunkPlan, Manifest
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import TableSpec, column_names
+from rowledger.spec import ChunkPlan, LoadHandle, Manifest, Partition, TableSpec, column_names
 
 __all__ = ["Beginning", "BegunLoad"]
 

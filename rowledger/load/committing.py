@@ -6,8 +6,8 @@ from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from rowledger.chunk.transaction import ChunkJob
-from rowledger.contract.check import Contract
+from rowledger.chunk import ChunkJob
+from rowledger.contract import Contract
 from rowledger.counted import counted
 from rowledger.errors import (
     ChunkFailed,
@@ -17,13 +17,9 @@ from rowledger.errors import (
     RowledgerError,
     SourceError,
 )
-from rowledger.ledger.outcomes import Failed, FailureKind, Probed, Replayed
+from rowledger.ledger import Failed, FailureKind, Probed, Replayed
 from rowledger.load.run_context import RunContext
-from rowledger.spec.column import Column
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.manifest import ChunkPlan
-from rowledger.spec.partition import Partition
-from rowledger.spec.transform import RowTransform
+from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition, RowTransform
 
 __all__ = ["ChunkCommits", "Committing"]
 

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 from rowledger.errors import LoadCancelled
-from rowledger.postgres.loop_errors import tell_without_text
+from rowledger.postgres import tell_without_text
 
 __all__ = ["run_interruptible"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
-from rowledger.contract.check import Contract
+from rowledger.contract import Contract
 from rowledger.counted import counted
 from rowledger.errors import (
     DatabaseUnavailable,
@@ -18,28 +18,34 @@ from rowledger.errors import (
     TargetMismatch,
 )
 from rowledger.failpoints import Place, async_failpoint, failpoint
-from rowledger.ledger.loads import read_chunk_totals, record_spooled_chunk, seal_load
-from rowledger.ledger.outcomes import IncidentKind
-from rowledger.ledger.reports import PartitionReport, Refusals
-from rowledger.ledger.states import ChunkState
+from rowledger.ledger import (
+    ChunkState,
+    IncidentKind,
+    PartitionReport,
+    Refusals,
+    read_chunk_totals,
+    record_spooled_chunk,
+    seal_load,
+)
 from rowledger.load.begin import Beginning, BegunLoad
 from rowledger.load.committing import ChunkCommits, Committing
 from rowledger.load.rejection import forget_failures, record_failure, reject_load
 from rowledger.load.run_context import RunContext
 from rowledger.load.source_columns import SourceColumns
-from rowledger.machine.streaming import iterate_in_thread
-from rowledger.machine.threads import in_thread
-from rowledger.postgres.evolution import align_staging
-from rowledger.postgres.sqlstate import summarize
-from rowledger.publish.finish import LoadVerdict, find_repeated, finish_load
-from rowledger.publish.finished_load import FinishedLoad
+from rowledger.machine import in_thread, iterate_in_thread
+from rowledger.postgres import align_staging, summarize
+from rowledger.publish import FinishedLoad, LoadVerdict, find_repeated, finish_load
 from rowledger.settings import settings
-from rowledger.spec.column import TypeName
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.manifest import ChunkDescriptor, ChunkPlan, Manifest
-from rowledger.spec.partition import Partition
-from rowledger.spec.source import SourceContext
-from rowledger.spec.table import WriteMode
+from rowledger.spec import (
+    ChunkDescriptor,
+    ChunkPlan,
+    LoadHandle,
+    Manifest,
+    Partition,
+    SourceContext,
+    TypeName,
+    WriteMode,
+)
 
 __all__ = ["PartitionLoad"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
-from rowledger.contract.check import Contract
+from rowledger.contract import Contract
 from rowledger.counted import counted
 from rowledger.errors import (
     ConnectionsExhausted,
@@ -17,23 +17,36 @@ from rowledger.errors import (
     StandbyMissing,
     TargetMismatch,
 )
-from rowledger.ledger.entries import read_changed_entries
-from rowledger.ledger.leftovers import sweep_staging
-from rowledger.ledger.loads import record_incident
-from rowledger.ledger.migrations import ensure_ledger
-from rowledger.ledger.outcomes import IncidentKind
-from rowledger.ledger.reports import Incident
-from rowledger.ledger.required_privileges import require_to_load
-from rowledger.machine.disk import require_free_space
-from rowledger.postgres.catalogue import Target, ensure_target
-from rowledger.postgres.matching import remedy, type_change
-from rowledger.postgres.queries import query
-from rowledger.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
-from rowledger.postgres.session import Session, check_server, connect, deadline
-from rowledger.postgres.sqlstate import sqlstate_of, summarize
+from rowledger.ledger import (
+    Incident,
+    IncidentKind,
+    ensure_ledger,
+    read_changed_entries,
+    record_incident,
+    require_to_load,
+    sweep_staging,
+)
+from rowledger.machine import require_free_space
+from rowledger.postgres import (
+    Session,
+    Target,
+    check_server,
+    connect,
+    deadline,
+    ensure_target,
+    is_connection_lost,
+    may_retry,
+    query,
+    remedy,
+    retrying,
+    root_cause,
+    sqlstate_of,
+    summarize,
+    type_change,
+)
 from rowledger.settings import WriterSettings, settings
-from rowledger.spec.table import TableSpec, WriteMode
-from rowledger.workers.guards import default_workers, workers_in_memory
+from rowledger.spec import TableSpec, WriteMode
+from rowledger.workers import default_workers, workers_in_memory
 
 __all__ = ["Preflight", "check_before_loading"]
 

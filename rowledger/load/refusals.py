@@ -6,9 +6,9 @@ import asyncpg
 
 from rowledger.counted import counted
 from rowledger.errors import DeadLetterBudgetSpent
-from rowledger.ledger.reports import Refusals
-from rowledger.postgres.queries import query
-from rowledger.spec.table import TableSpec
+from rowledger.ledger import Refusals
+from rowledger.postgres import query
+from rowledger.spec import TableSpec
 
 __all__ = ["dead_letters_command", "explain_budget", "read_refusals"]
 

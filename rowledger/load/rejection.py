@@ -6,20 +6,20 @@ from collections.abc import Sequence
 import asyncpg
 
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError
-from rowledger.ledger.attempts import forget_failed_attempts, record_failed_attempt
-from rowledger.ledger.loads import end_load
-from rowledger.ledger.migrations import check_ledger
-from rowledger.ledger.reports import Refusals
-from rowledger.ledger.sessions import SupervisorSessions
-from rowledger.ledger.states import LoadState
+from rowledger.ledger import (
+    LoadState,
+    Refusals,
+    SupervisorSessions,
+    check_ledger,
+    end_load,
+    forget_failed_attempts,
+    record_failed_attempt,
+)
 from rowledger.load.refusals import explain_budget, read_refusals
-from rowledger.postgres.queries import query
-from rowledger.postgres.session import connect
-from rowledger.postgres.sqlstate import sqlstate_of
-from rowledger.publish.duplicates import TooManySetAside
+from rowledger.postgres import connect, query, sqlstate_of
+from rowledger.publish import TooManySetAside
 from rowledger.settings import WriterSettings
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.table import TableSpec
+from rowledger.spec import LoadHandle, TableSpec
 
 __all__ = ["forget_failures", "reason_of", "record_failed_run", "record_failure", "reject_load"]
 

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from rowledger.contract.check import Contract
+from rowledger.contract import Contract
 from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
-from rowledger.ledger.loads import Holder
-from rowledger.ledger.reports import Observer, PartitionReport
-from rowledger.ledger.sessions import SupervisorSessions
+from rowledger.ledger import Holder, Observer, PartitionReport, SupervisorSessions
 from rowledger.load.interrupt import run_interruptible
 from rowledger.load.partition_load import PartitionLoad
 from rowledger.load.preflight import Preflight, check_before_loading
@@ -23,14 +21,10 @@ from rowledger.load.run_context import RunContext
 from rowledger.load.spool_folder import spool_folder
 from rowledger.load.upkeep import Tally, Upkeep
 from rowledger.load.watching import UnbreakableObserver
-from rowledger.postgres.catalogue import Target
-from rowledger.postgres.copy import describe_format
-from rowledger.postgres.snapshots import OldSnapshots
+from rowledger.postgres import OldSnapshots, Target, describe_format
 from rowledger.settings import WriterSettings, settings
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import TableSpec
-from rowledger.workers.messages import Hello
-from rowledger.workers.supervisor import Supervisor
+from rowledger.spec import Partition, TableSpec
+from rowledger.workers import Hello, Supervisor
 
 __all__ = ["load_partitions", "run_load"]
 

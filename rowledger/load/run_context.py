@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rowledger.ledger.loads import Holder
-from rowledger.ledger.reports import Observer
-from rowledger.ledger.sessions import SupervisorSessions
+from rowledger.ledger import Holder, Observer, SupervisorSessions
 from rowledger.load.upkeep import Tally, Upkeep
-from rowledger.postgres.catalogue import Target
-from rowledger.postgres.snapshots import OldSnapshots
+from rowledger.postgres import OldSnapshots, Target
 from rowledger.settings import WriterSettings
-from rowledger.spec.table import TableSpec
-from rowledger.workers.supervisor import Supervisor
+from rowledger.spec import TableSpec
+from rowledger.workers import Supervisor
 
 __all__ = ["RunContext"]
 

@@ -3,18 +3,12 @@
 import logging
 from collections.abc import Sequence
 
-from rowledger.contract.check import Contract
-from rowledger.contract.drift import common_column
+from rowledger.contract import Contract, common_column
 from rowledger.errors import SourceError
 from rowledger.load.run_context import RunContext
-from rowledger.machine.threads import in_thread
-from rowledger.postgres.catalogue import Target
-from rowledger.postgres.evolution import plan_columns
-from rowledger.spec.column import Column
-from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import Drift
-from rowledger.spec.transform import FrameTransform
+from rowledger.machine import in_thread
+from rowledger.postgres import Target, plan_columns
+from rowledger.spec import ChunkDescriptor, Column, Drift, FrameTransform, Partition
 
 __all__ = ["SourceColumns"]
 

@@ -7,15 +7,20 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from rowledger.chunk.transaction import ChunkJob
-from rowledger.ledger.loads import ChunkTotals, Holder, record_incident
-from rowledger.ledger.outcomes import AlreadyCommitted, Committed, IncidentKind
-from rowledger.ledger.reports import Incident, Observer, Progress
-from rowledger.ledger.sessions import SupervisorSessions
-from rowledger.postgres.outage import OutageGate
-from rowledger.postgres.queries import query
-from rowledger.postgres.session import SessionIdentity
-from rowledger.postgres.sqlstate import summarize
+from rowledger.chunk import ChunkJob
+from rowledger.ledger import (
+    AlreadyCommitted,
+    ChunkTotals,
+    Committed,
+    Holder,
+    Incident,
+    IncidentKind,
+    Observer,
+    Progress,
+    SupervisorSessions,
+    record_incident,
+)
+from rowledger.postgres import OutageGate, SessionIdentity, query, summarize
 from rowledger.settings import WriterSettings
 
 __all__ = ["Tally", "Upkeep"]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from rowledger.ledger.reports import Observer, PartitionReport, Progress
+from rowledger.ledger import Observer, PartitionReport, Progress
 
 __all__ = ["UnbreakableObserver"]
 

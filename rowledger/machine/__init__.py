@@ -1,1 +1,5 @@
 """What the machine grants: CPUs and memory of the cgroup, free disk, threads."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

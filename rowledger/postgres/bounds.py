@@ -7,9 +7,7 @@ from datetime import date, datetime
 from rowledger.errors import TargetMismatch
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.queries import quote_identifier, quote_literal
-from rowledger.spec.column import TypeName
-from rowledger.spec.condition import Equals, Window
-from rowledger.spec.division import Partition
+from rowledger.spec import Equals, Partition, TypeName, Window
 
 __all__ = ["partition_bounds", "partition_predicate", "printed_bounds"]
 

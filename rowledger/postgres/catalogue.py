@@ -11,11 +11,20 @@ from rowledger.postgres.constraints import ForeignKey, UniqueIndex, read_foreign
 from rowledger.postgres.matching import match_columns
 from rowledger.postgres.queries import query, quote_identifier, quoted
 from rowledger.postgres.row_security import require_all_rows
-from rowledger.spec.column import Column, ColumnType, TypeName
-from rowledger.spec.condition import Equals, Window
-from rowledger.spec.division import Partition
-from rowledger.spec.partition import DynamicPartitions, StaticPartitions, TimeWindowPartitions
-from rowledger.spec.table import QualifiedName, TableSpec, WriteMode
+from rowledger.spec import (
+    Column,
+    ColumnType,
+    DynamicPartitions,
+    Equals,
+    Partition,
+    QualifiedName,
+    StaticPartitions,
+    TableSpec,
+    TimeWindowPartitions,
+    TypeName,
+    Window,
+    WriteMode,
+)
 
 __all__ = [
     "Target",

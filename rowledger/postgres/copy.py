@@ -11,15 +11,13 @@ from typing import Literal
 import asyncpg
 import polars as pl
 import pyarrow as pa
-from pgpq import ArrowToPostgresBinaryEncoder
-from pgpq import encoders as pgpq_encoders
-from pgpq import schema as pgpq_schema
+from pgpq import ArrowToPostgresBinaryEncoder, encoders as pgpq_encoders, schema as pgpq_schema
 
-from rowledger.contract.border import arrow_table
+from rowledger.contract import arrow_table
 from rowledger.errors import ChunkFailed
 from rowledger.postgres.copy_numeric import numeric_fields
 from rowledger.postgres.copy_text import text_rows
-from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec import Column, ColumnType, TypeName
 
 __all__ = ["EncodedRows", "copy_rows", "describe_format", "encode_rows"]
 

@@ -10,7 +10,7 @@ from io import BytesIO
 
 import polars as pl
 
-from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec import Column, ColumnType, TypeName
 
 __all__ = ["text_rows"]
 

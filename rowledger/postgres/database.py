@@ -8,7 +8,7 @@ from rowledger.errors import DatabaseUnavailable
 from rowledger.settings import settings
 
 if TYPE_CHECKING:
-    from rowledger.embedded.server import EmbeddedServer
+    from rowledger.embedded import EmbeddedServer
 
 __all__ = [
     "check_url_shape",
@@ -85,7 +85,7 @@ def with_hosts_in_query(url: str) -> str:
 
 def embedded_server() -> "EmbeddedServer":
     """The embedded server of this installation, running or not."""
-    from rowledger.embedded.server import EmbeddedServer  # noqa: PLC0415, a server of one's own is not to wait for it
+    from rowledger.embedded import EmbeddedServer  # noqa: PLC0415, a server of one's own is not to wait for it
 
     return EmbeddedServer(settings().home / "postgres")
 

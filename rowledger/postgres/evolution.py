@@ -13,8 +13,7 @@ from rowledger.errors import MissingPrivilege, SourceError, TargetMismatch
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.matching import column_type_of
 from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
-from rowledger.spec.column import TABLE_COLUMNS_MAX, Column
-from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec import TABLE_COLUMNS_MAX, Column, LoadHandle
 
 __all__ = ["add_columns", "align_staging", "plan_columns", "with_columns"]
 

@@ -7,8 +7,7 @@ import asyncpg
 
 from rowledger.errors import TargetMismatch
 from rowledger.postgres.queries import query, quote_identifier, quoted
-from rowledger.spec.column import Column, ColumnType, TypeName
-from rowledger.spec.table import QualifiedName, TableSpec
+from rowledger.spec import Column, ColumnType, QualifiedName, TableSpec, TypeName
 
 __all__ = ["column_type_of", "match_columns", "remedy", "type_change"]
 

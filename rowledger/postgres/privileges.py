@@ -11,7 +11,7 @@ import asyncpg
 from rowledger.errors import MissingPrivilege
 from rowledger.postgres.queries import query, quote_identifier, quoted
 
-__all__ = ["Grant", "missing_on_schema", "missing_on_table", "require", "role_of"]
+__all__ = ["Grant", "missing_on_schema", "missing_on_table", "require_privileges", "role_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Grant:
         return f"grant {', '.join(self.privileges)} on {self.on} to {quote_identifier(role)}"
 
 
-def require(missing: Sequence[Grant], *, role: str, purpose: str) -> None:
+def require_privileges(missing: Sequence[Grant], *, role: str, purpose: str) -> None:
     """Raise MissingPrivilege for all that is missing, in one sentence."""
     if not missing:
         return

@@ -20,9 +20,7 @@ from rowledger.postgres.replacement import read_attach_obstacle, read_attached, 
 from rowledger.postgres.session import transaction
 from rowledger.postgres.sqlstate import summarize
 from rowledger.postgres.staging import BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT, drop_staging
-from rowledger.spec.division import Partition
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.table import QualifiedName
+from rowledger.spec import LoadHandle, Partition, QualifiedName
 
 __all__ = [
     "create_partition_statement",

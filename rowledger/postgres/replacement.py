@@ -14,8 +14,7 @@ from rowledger.postgres.bounds import partition_predicate, printed_bounds
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
 from rowledger.postgres.staging import BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT
-from rowledger.spec.division import Partition
-from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec import LoadHandle, Partition
 
 __all__ = [
     "has_stale_checks",

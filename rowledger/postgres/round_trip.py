@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 import asyncpg
 import polars as pl
 
-from rowledger.spec.column import Column, TypeName
+from rowledger.spec import Column, TypeName
 
 __all__ = ["find_rewritten", "rewritable"]
 

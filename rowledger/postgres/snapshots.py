@@ -11,7 +11,7 @@ import time
 import asyncpg
 
 from rowledger.postgres.queries import query
-from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec import LoadHandle
 
 __all__ = ["OldSnapshots"]
 

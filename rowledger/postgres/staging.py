@@ -9,8 +9,7 @@ from rowledger.postgres.bounds import partition_predicate
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.constraints import UniqueIndex
 from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quote_literal, quoted
-from rowledger.spec.division import Partition
-from rowledger.spec.load_handle import LoadHandle
+from rowledger.spec import LoadHandle, Partition
 
 __all__ = [
     "BOUNDS_CONSTRAINT",

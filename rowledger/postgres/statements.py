@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-__all__ = ["NamingConnection", "hush", "name_statement", "place", "said_by_server", "statement_of"]
+__all__ = ["NamingConnection", "hush", "name_statement", "place_of", "said_by_server", "statement_of"]
 
 _NAMED_MAX = 3  # of the statements of a script
 
@@ -88,7 +88,7 @@ def statement_of(error: BaseException) -> str | None:
     return found
 
 
-def place(error: asyncpg.PostgresError, row_no: int) -> None:
+def place_of(error: asyncpg.PostgresError, row_no: int) -> None:
     """Have `statement_of` say at which row of the partition the statement was."""
     error.rowledger_statement = f"{statement_of(error) or 'a statement'} at row {row_no} of the partition"
 

@@ -1,1 +1,5 @@
 """From staged rows to the target: duplicates sifted, counts reconciled, the partition published; and verified later."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

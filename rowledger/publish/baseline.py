@@ -10,14 +10,11 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.contract.fingerprint import Fingerprint
-from rowledger.ledger.loads import read_chunk_fingerprints, read_chunk_totals
-from rowledger.postgres.bounds import partition_predicate
-from rowledger.postgres.catalogue import Target
-from rowledger.postgres.queries import query
+from rowledger.contract import Fingerprint
+from rowledger.ledger import read_chunk_fingerprints, read_chunk_totals
+from rowledger.postgres import Target, partition_predicate, query
 from rowledger.publish.reconcile import Measured, measure_relation
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import TableSpec, WriteMode
+from rowledger.spec import Partition, TableSpec, WriteMode
 
 __all__ = ["Baseline", "CountedRows", "counted_rows_of", "ensure_baseline", "read_expected"]
 

@@ -6,16 +6,19 @@ foreign key has no parent.
 
 from collections.abc import Iterable, Sequence
 
-from rowledger.contract.dead_letter import Stage
-from rowledger.postgres.bounds import partition_predicate
-from rowledger.postgres.catalogue import Target
-from rowledger.postgres.constraints import ForeignKey, UniqueIndex
-from rowledger.postgres.publication import same_key
-from rowledger.postgres.queries import LEDGER_SCHEMA, quote_identifier, quoted
+from rowledger.contract import Stage
+from rowledger.postgres import (
+    LEDGER_SCHEMA,
+    ForeignKey,
+    Target,
+    UniqueIndex,
+    partition_predicate,
+    quote_identifier,
+    quoted,
+    same_key,
+)
 from rowledger.publish.source_rows import GROUP, Conflict
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import TableSpec, WriteMode
+from rowledger.spec import LoadHandle, Partition, TableSpec, WriteMode
 
 __all__ = ["collisions", "duplicate_keys", "duplicates", "orphans", "unique_indexes"]
 

@@ -13,14 +13,12 @@ from dataclasses import replace
 import asyncpg
 import polars as pl
 
-from rowledger.contract.dead_letter import DeadLetter
-from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
+from rowledger.contract import DeadLetter, Fingerprint, fingerprint_frame
 from rowledger.counted import counted
 from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, SourceError
-from rowledger.ledger.chunks import record_dead_letters
-from rowledger.machine.threads import in_thread
-from rowledger.postgres.copy import copy_rows, encode_rows
-from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
+from rowledger.ledger import record_dead_letters
+from rowledger.machine import in_thread
+from rowledger.postgres import LEDGER_SCHEMA, copy_rows, encode_rows, query, quoted
 from rowledger.publish.finished_load import FinishedLoad
 from rowledger.publish.source_rows import (
     CHUNK_NO,
@@ -36,9 +34,7 @@ from rowledger.publish.source_rows import (
     read_values,
 )
 from rowledger.settings import WriterSettings
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.manifest import ChunkPlan, Manifest
-from rowledger.spec.source import RESERVED_PREFIX
+from rowledger.spec import RESERVED_PREFIX, ChunkPlan, LoadHandle, Manifest
 
 __all__ = ["TooManySetAside", "set_rows_aside"]
 

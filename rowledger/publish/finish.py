@@ -20,19 +20,33 @@ from rowledger.errors import (
     TargetMismatch,
 )
 from rowledger.failpoints import Place, async_failpoint
-from rowledger.ledger.loads import ChunkTotals, end_load, read_chunk_totals, read_pending_chunks
-from rowledger.ledger.reports import Check, CheckName
-from rowledger.ledger.sessions import SupervisorSessions
-from rowledger.ledger.states import LoadState
-from rowledger.postgres.bounds import partition_predicate
-from rowledger.postgres.catalogue import Target
-from rowledger.postgres.evolution import add_columns
-from rowledger.postgres.publication import create_partition_statement, lock_target_against_writers
-from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
-from rowledger.postgres.replacement import read_staging_changes
-from rowledger.postgres.retry import may_retry
-from rowledger.postgres.sqlstate import is_raised, may_be_about_rows, summarize
-from rowledger.postgres.staging import drop_staging, has_key
+from rowledger.ledger import (
+    Check,
+    CheckName,
+    ChunkTotals,
+    LoadState,
+    SupervisorSessions,
+    end_load,
+    read_chunk_totals,
+    read_pending_chunks,
+)
+from rowledger.postgres import (
+    LEDGER_SCHEMA,
+    Target,
+    add_columns,
+    create_partition_statement,
+    drop_staging,
+    has_key,
+    is_raised,
+    lock_target_against_writers,
+    may_be_about_rows,
+    may_retry,
+    partition_predicate,
+    query,
+    quoted,
+    read_staging_changes,
+    summarize,
+)
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
 from rowledger.publish.fit import fit_to_others
 from rowledger.publish.former_loads import require_not_appended_before
@@ -41,9 +55,7 @@ from rowledger.publish.rehearsal import set_refused_aside
 from rowledger.publish.verify import verify_published
 from rowledger.publish.write_modes import publish_rows
 from rowledger.settings import WriterSettings
-from rowledger.spec.manifest import ChunkPlan, Manifest
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import Drift, TableSpec, WriteMode, column_names
+from rowledger.spec import ChunkPlan, Drift, Manifest, Partition, TableSpec, WriteMode, column_names
 
 __all__ = ["LoadVerdict", "find_repeated", "finish_load"]
 

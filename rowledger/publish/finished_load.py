@@ -4,13 +4,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.postgres.catalogue import Target
-from rowledger.postgres.queries import query
-from rowledger.postgres.snapshots import OldSnapshots
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.manifest import Manifest
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import TableSpec, WriteMode
+from rowledger.postgres import OldSnapshots, Target, query
+from rowledger.spec import LoadHandle, Manifest, Partition, TableSpec, WriteMode
 
 __all__ = ["FinishedLoad", "read_repeated_load"]
 

@@ -9,18 +9,15 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import asyncpg
 
-from rowledger.ledger.loads import read_pending_chunks
-from rowledger.ledger.sessions import SupervisorSessions
-from rowledger.postgres.constraints import UniqueIndex
-from rowledger.postgres.sqlstate import is_raised, may_be_about_rows
-from rowledger.postgres.staging import add_key, add_unique_index, has_key
+from rowledger.ledger import SupervisorSessions, read_pending_chunks
+from rowledger.postgres import UniqueIndex, add_key, add_unique_index, has_key, is_raised, may_be_about_rows
 from rowledger.publish.conflicts import collisions, duplicate_keys, duplicates, orphans, unique_indexes
 from rowledger.publish.duplicates import set_rows_aside
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
 from rowledger.publish.rehearsal import set_unindexable_aside
 from rowledger.publish.source_rows import Conflict
 from rowledger.settings import WriterSettings
-from rowledger.spec.manifest import ChunkPlan
+from rowledger.spec import ChunkPlan
 
 __all__ = ["fit_to_others"]
 

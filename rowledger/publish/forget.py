@@ -3,18 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
-from rowledger.contract.check import Contract
+from rowledger.contract import Contract
 from rowledger.errors import NothingPublished, PartitionBusy
-from rowledger.ledger.entries import note_entries, read_changed_entries
-from rowledger.ledger.migrations import check_ledger
-from rowledger.ledger.required_privileges import require_to_write_ledger
-from rowledger.postgres.catalogue import ensure_target
-from rowledger.postgres.queries import query
-from rowledger.postgres.session import check_server, connect
-from rowledger.postgres.standby import commit_in_time, require_standby
+from rowledger.ledger import check_ledger, note_entries, read_changed_entries, require_to_write_ledger
+from rowledger.postgres import check_server, commit_in_time, connect, ensure_target, query, require_standby
 from rowledger.publish.baseline import counted_rows_of
 from rowledger.settings import WriterSettings
-from rowledger.spec.table import TableSpec
+from rowledger.spec import TableSpec
 
 __all__ = ["run_forget"]
 

@@ -9,14 +9,10 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from rowledger.contract.fingerprint import Fingerprint
-from rowledger.contract.fingerprint_sql import fingerprint_query, may_be_digested, read_fingerprint
+from rowledger.contract import Fingerprint, fingerprint_query, may_be_digested, read_fingerprint
 from rowledger.errors import DiscrepancyFound
-from rowledger.postgres.queries import query, quote_identifier
-from rowledger.spec.column import Column
-from rowledger.spec.manifest import Manifest
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import TableSpec
+from rowledger.postgres import query, quote_identifier
+from rowledger.spec import Column, Manifest, Partition, TableSpec
 
 __all__ = ["adapt_expected", "has_long_values", "require_not_appended_before"]
 

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.contract.fingerprint import Fingerprint
-from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.contract import Fingerprint, fingerprint_query, read_fingerprint
 from rowledger.counted import counted
-from rowledger.ledger.loads import ChunkTotals, read_chunk_fingerprints, read_chunk_totals
-from rowledger.ledger.reports import Check, CheckName
-from rowledger.postgres.queries import query, quote_identifier
-from rowledger.spec.column import Column
-from rowledger.spec.manifest import Manifest
-from rowledger.spec.table import TableSpec
+from rowledger.ledger import Check, CheckName, ChunkTotals, read_chunk_fingerprints, read_chunk_totals
+from rowledger.postgres import query, quote_identifier
+from rowledger.spec import Column, Manifest, TableSpec
 
 __all__ = ["Measured", "budget_check", "fingerprint_check", "measure_relation", "read_ledger_fingerprint", "reconcile"]
 

@@ -9,30 +9,33 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.chunk.preparation import Refusal
-from rowledger.contract.dead_letter import Stage
-from rowledger.ledger.loads import read_pending_chunks
-from rowledger.postgres.bounds import partition_predicate
-from rowledger.postgres.evolution import add_columns
-from rowledger.postgres.publication import ensure_partition, insert_statement
-from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
-from rowledger.postgres.sqlstate import (
+from rowledger.chunk import Refusal
+from rowledger.contract import Stage
+from rowledger.ledger import read_pending_chunks
+from rowledger.postgres import (
+    LEDGER_SCHEMA,
     ROWS_TO_BLAME,
     ErrorAction,
+    add_columns,
+    ensure_partition,
     explain_refusal,
     identifiers,
+    insert_statement,
     is_of_its_row,
     may_be_about_rows,
+    partition_predicate,
+    query,
+    quote_identifier,
+    quoted,
+    rewrite_staging,
     server_text,
     sort_error,
 )
-from rowledger.postgres.staging import rewrite_staging
 from rowledger.publish.duplicates import set_rows_aside
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
 from rowledger.publish.source_rows import GROUP, Conflict
 from rowledger.settings import WriterSettings
-from rowledger.spec.manifest import ChunkPlan
-from rowledger.spec.table import WriteMode
+from rowledger.spec import ChunkPlan, WriteMode
 
 __all__ = ["Rehearsed", "set_refused_aside", "set_unindexable_aside"]
 

@@ -7,19 +7,11 @@ from dataclasses import dataclass, field
 import asyncpg
 import polars as pl
 
-from rowledger.chunk.preparation import Refusal, prepare_rows
-from rowledger.contract.dead_letter import DeadLetter, Stage
-from rowledger.contract.payloads import sorted_json
-from rowledger.contract.target import as_frame_value
+from rowledger.chunk import Refusal, prepare_rows
+from rowledger.contract import DeadLetter, Stage, as_frame_value, sorted_json
 from rowledger.errors import DiscrepancyFound
-from rowledger.postgres.catalogue import Target
-from rowledger.postgres.queries import query, quote_identifier
-from rowledger.spec.column import ColumnType, TypeName
-from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.manifest import ChunkPlan
-from rowledger.spec.partition import Partition
-from rowledger.spec.source import RESERVED_PREFIX
-from rowledger.spec.table import TableSpec
+from rowledger.postgres import Target, query, quote_identifier
+from rowledger.spec import RESERVED_PREFIX, ChunkPlan, ColumnType, LoadHandle, Partition, TableSpec, TypeName
 
 __all__ = [
     "CHUNK_NO",

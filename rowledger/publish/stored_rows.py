@@ -5,13 +5,11 @@ A trigger or rule of the target may change, add or swallow rows, so it is not en
 
 import asyncpg
 
-from rowledger.contract.fingerprint import Fingerprint
-from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.contract import Fingerprint, fingerprint_query, read_fingerprint
 from rowledger.counted import counted
 from rowledger.errors import DiscrepancyFound
-from rowledger.ledger.loads import ChunkTotals
-from rowledger.postgres.queries import query, quote_identifier
-from rowledger.postgres.staging import drop_staging
+from rowledger.ledger import ChunkTotals
+from rowledger.postgres import drop_staging, query, quote_identifier
 from rowledger.publish.baseline import CountedRows
 from rowledger.publish.finished_load import FinishedLoad
 from rowledger.publish.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint

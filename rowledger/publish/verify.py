@@ -7,18 +7,11 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from rowledger.contract.check import Contract
-from rowledger.contract.fingerprint import Fingerprint
+from rowledger.contract import Contract, Fingerprint
 from rowledger.counted import counted
 from rowledger.errors import NothingPublished, TargetMismatch, UnknownPartition
-from rowledger.ledger.entries import read_changed_entries
-from rowledger.ledger.loads import ChunkTotals, read_chunk_totals
-from rowledger.ledger.reader import ledger_reader
-from rowledger.ledger.reports import Check, CheckName
-from rowledger.postgres.bounds import partition_predicate
-from rowledger.postgres.catalogue import Target, read_target
-from rowledger.postgres.evolution import with_columns
-from rowledger.postgres.queries import query
+from rowledger.ledger import Check, CheckName, ChunkTotals, ledger_reader, read_changed_entries, read_chunk_totals
+from rowledger.postgres import Target, partition_predicate, query, read_target, with_columns
 from rowledger.publish.baseline import counted_rows_of, read_expected
 from rowledger.publish.former_loads import adapt_expected
 from rowledger.publish.reconcile import (
@@ -29,8 +22,7 @@ from rowledger.publish.reconcile import (
     read_ledger_fingerprint,
 )
 from rowledger.settings import WriterSettings
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import Drift, TableSpec, WriteMode
+from rowledger.spec import Drift, Partition, TableSpec, WriteMode
 
 __all__ = ["PartitionVerification", "run_verify", "verify_partitions", "verify_published"]
 

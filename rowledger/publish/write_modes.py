@@ -9,30 +9,32 @@ from typing import TypeVar
 
 import asyncpg
 
-from rowledger.contract.fingerprint import Fingerprint
+from rowledger.contract import Fingerprint
 from rowledger.counted import counted
-from rowledger.ledger.entries import note_entries
-from rowledger.ledger.loads import ChunkTotals
-from rowledger.postgres.bounds import partition_predicate
-from rowledger.postgres.publication import (
+from rowledger.ledger import ChunkTotals, note_entries
+from rowledger.postgres import (
+    LEDGER_SCHEMA,
     ensure_partition,
     insert_statement,
     lock_target_against_writers,
+    partition_predicate,
     publish_by_attach,
     publish_by_insert,
     publish_by_swap,
+    query,
+    quoted,
+    read_attach_obstacle,
+    read_swap_obstacle,
+    retrying,
     same_key,
+    transaction,
 )
-from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
-from rowledger.postgres.replacement import read_attach_obstacle, read_swap_obstacle
-from rowledger.postgres.retry import retrying
-from rowledger.postgres.session import transaction
 from rowledger.publish.baseline import Baseline, CountedRows, counted_rows_of, ensure_baseline
 from rowledger.publish.finished_load import FinishedLoad
 from rowledger.publish.reconcile import Measured, measure_relation
 from rowledger.publish.stored_rows import hear_deferred, require_kept, require_same, require_stored, store_rows
 from rowledger.settings import WriterSettings
-from rowledger.spec.table import WriteMode
+from rowledger.spec import WriteMode
 
 __all__ = ["Published", "publish_rows"]
 

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from rowledger.contract.border import frame_type, polars_series
+from rowledger.contract import frame_type, polars_series
 from rowledger.errors import SourceError, ValuesAltered
 from rowledger.sources.plain import dynamic_text, object_names, plain_value
 from rowledger.sources.unheld import as_stored, line_of, unheld_rows
-from rowledger.spec.source import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
+from rowledger.spec import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
 
 __all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of", "with_uuids_marked"]
 

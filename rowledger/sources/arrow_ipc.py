@@ -17,9 +17,7 @@ from rowledger.sources.files import FileSource
 from rowledger.sources.planned import file_digest, file_status, require_as_planned
 from rowledger.sources.system_refusal import system_refusal
 from rowledger.sources.unheld import as_stored
-from rowledger.spec.division import Partition
-from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import SourceContext
+from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
 __all__ = ["ArrowFiles"]
 

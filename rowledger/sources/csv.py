@@ -21,7 +21,7 @@ from rowledger.sources.csv_fields import Dialect, fields_of
 from rowledger.sources.csv_records import Records, split
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.text import TextFiles, is_utf8, source_bytes, undecodable
-from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, SourceContext
+from rowledger.spec import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, SourceContext
 
 __all__ = ["CsvFiles"]
 

@@ -13,8 +13,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from rowledger.errors import SourceError, SpecError
 from rowledger.sources.source_file import WEB, WILDCARD, SourceFile
-from rowledger.spec.division import Partition
-from rowledger.spec.source import Source, SourceContext
+from rowledger.spec import Partition, Source, SourceContext
 
 __all__ = ["FileSource"]
 

@@ -15,7 +15,7 @@ import polars as pl
 from rowledger.errors import SourceError
 from rowledger.sources.plain import Unfit, plain_value, type_name
 from rowledger.sources.values import UnheldValue, column_of, frame_of_rows
-from rowledger.spec.source import RESERVED_PREFIX
+from rowledger.spec import RESERVED_PREFIX
 
 __all__ = ["frames_of", "holds_many"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from rowledger.contract.border import polars_series, python_series
-from rowledger.spec.source import DECIMAL_TEXT, UUID
+from rowledger.contract import polars_series, python_series
+from rowledger.spec import DECIMAL_TEXT, UUID
 
 __all__ = ["column_with_marks", "decimal_digits", "holds_marks", "marked"]
 

@@ -14,7 +14,7 @@ from rowledger.errors import SourceError
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.text import TextFiles, is_utf8, source_bytes
 from rowledger.sources.values import Fault, FrameBuilder, Unfit
-from rowledger.spec.source import RESERVED_PREFIX, SourceContext
+from rowledger.spec import RESERVED_PREFIX, SourceContext
 
 __all__ = ["NdjsonFiles"]
 

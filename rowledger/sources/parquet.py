@@ -19,9 +19,7 @@ from rowledger.sources.files import FileSource
 from rowledger.sources.parquet_rows import RowRange, read_rows, schema_of, unreadable
 from rowledger.sources.planned import file_digest, file_status, require_as_planned
 from rowledger.sources.source_file import SourceFile
-from rowledger.spec.division import Partition
-from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import RESERVED_PREFIX, SourceContext
+from rowledger.spec import RESERVED_PREFIX, ChunkDescriptor, Partition, SourceContext
 
 __all__ = ["ParquetFiles"]
 

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rowledger.contract.border import frame_type, is_same_type
+from rowledger.contract import frame_type, is_same_type
 from rowledger.errors import SourceError
 from rowledger.sources.arrow import plain_type
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
-from rowledger.spec.source import BYTES_KEY
+from rowledger.spec import BYTES_KEY
 
 __all__ = [
     "PLAIN_TYPES",

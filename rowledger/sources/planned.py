@@ -6,7 +6,7 @@ from typing import NamedTuple
 import xxhash
 
 from rowledger.errors import SourceError
-from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec import ChunkDescriptor
 
 __all__ = ["FileStatus", "file_digest", "file_status", "require_as_planned"]
 

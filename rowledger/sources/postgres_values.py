@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from rowledger.sources.marks import marked
-from rowledger.spec.source import DYNAMIC, FAULT, LINE, UUID
+from rowledger.spec import DYNAMIC, FAULT, LINE, UUID
 
 __all__ = [
     "ARRAY_BASES",

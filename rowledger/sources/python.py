@@ -17,9 +17,7 @@ from rowledger.errors import RowledgerError, SourceError
 from rowledger.sources.frames import frames_of, holds_many
 from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.sources.values import Fault, FrameBuilder, Unfit, frame_of_rows
-from rowledger.spec.division import Partition
-from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import SourceContext
+from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
 __all__ = ["PythonRows", "frame_of_rows"]
 

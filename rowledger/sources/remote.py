@@ -24,11 +24,11 @@ import xxhash
 from pyarrow import fs
 
 from rowledger.errors import NotEnoughSpace, SourceError
-from rowledger.machine.disk import require_free_space
+from rowledger.machine import require_free_space
 from rowledger.settings import s3_endpoint
 from rowledger.sources.durable import durable_file
 from rowledger.sources.source_file import WEB, WILDCARD, SourceFile
-from rowledger.spec.source import SourceContext
+from rowledger.spec import SourceContext
 
 __all__ = ["files"]
 

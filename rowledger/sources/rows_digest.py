@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from rowledger.sources.canonical import Array, canonical
-from rowledger.spec.source import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, UUID
+from rowledger.spec import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, UUID
 
 __all__ = ["RowsDigest"]
 

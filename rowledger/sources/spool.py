@@ -14,16 +14,14 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from rowledger.contract.border import arrow_table, polars_series
+from rowledger.contract import arrow_table, polars_series
 from rowledger.counted import counted
 from rowledger.errors import NotEnoughSpace, SourceError
-from rowledger.machine.disk import require_free_space
+from rowledger.machine import require_free_space
 from rowledger.sources.durable import durable_file
 from rowledger.sources.planned import file_status, require_as_planned
 from rowledger.sources.system_refusal import system_refusal
-from rowledger.spec.division import Partition
-from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import ABSENT_PREFIX, RESERVED_PREFIX, Source, SourceContext
+from rowledger.spec import ABSENT_PREFIX, RESERVED_PREFIX, ChunkDescriptor, Partition, Source, SourceContext
 
 __all__ = ["Spool", "SpooledSource", "read_spooled", "spooled_schema"]
 

@@ -19,9 +19,7 @@ from rowledger.errors import RowledgerError, SourceError
 from rowledger.settings import secret_from_environment
 from rowledger.sources.databases import Database, PostgresDatabase, QueryRefused, SqliteDatabase
 from rowledger.sources.spool import Spool, SpooledSource
-from rowledger.spec.division import Partition
-from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import SourceContext
+from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
 __all__ = ["SqlQuery"]
 

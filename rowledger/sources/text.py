@@ -24,9 +24,7 @@ from rowledger.sources.planned import file_status
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.sources.system_refusal import system_refusal
-from rowledger.spec.division import Partition
-from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import SourceContext
+from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
 __all__ = ["Compression", "TextFiles", "is_utf8", "source_bytes", "undecodable"]
 

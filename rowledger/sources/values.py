@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel
 
-from rowledger.contract.border import python_series
+from rowledger.contract import python_series
 from rowledger.errors import ValuesAltered
 from rowledger.sources.marks import column_with_marks, decimal_digits, holds_marks, marked
 from rowledger.sources.plain import (
@@ -30,16 +30,7 @@ from rowledger.sources.plain import (
     plain_value,
     type_name,
 )
-from rowledger.spec.source import (
-    ABSENT_PREFIX,
-    DECIMAL_TEXT,
-    DYNAMIC,
-    FAULT,
-    LINE,
-    RESERVED_PREFIX,
-    UUID,
-    holds_decimal_texts,
-)
+from rowledger.spec import ABSENT_PREFIX, DECIMAL_TEXT, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID, holds_decimal_texts
 
 __all__ = ["Fault", "FrameBuilder", "Unfit", "UnheldValue", "column_of", "frame_of_rows"]
 

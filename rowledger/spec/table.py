@@ -13,7 +13,7 @@ from rowledger.spec.division import Partitions, Unpartitioned
 from rowledger.spec.source import Source
 from rowledger.spec.transform import FrameTransform, RowTransform
 
-__all__ = ["DeadLetterBudget", "Drift", "QualifiedName", "TableSpec", "WriteMode"]
+__all__ = ["DeadLetterBudget", "Drift", "QualifiedName", "TableSpec", "WriteMode", "column_names"]
 
 _TABLES_PACKAGE = "pipeline.tables."
 _ASSET_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger import IncidentKind
 
 __all__ = ["A_ROW_MAY_DO_IT", "DEATHS_OF_ONE_ROW", "find_crashing_rows"]
 

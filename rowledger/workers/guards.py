@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from rowledger.ledger.outcomes import IncidentKind
-from rowledger.machine.cgroup import available_memory_bytes, granted_cpus
+from rowledger.ledger import IncidentKind
+from rowledger.machine import available_memory_bytes, granted_cpus
 from rowledger.settings import WriterSettings
 
 __all__ = ["Vitals", "classify_exit", "default_workers", "overrun", "replacement_due", "workers_in_memory"]

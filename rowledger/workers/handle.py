@@ -16,11 +16,10 @@ from typing import Any, Self
 import psutil
 from pydantic.plugin import _loader as pydantic_plugins
 
-from rowledger.chunk.replay_job import ReplayJob
-from rowledger.chunk.transaction import ChunkJob
-from rowledger.ledger.outcomes import ChunkOutcome, IncidentKind
-from rowledger.machine.cgroup import read_oom_kills
-from rowledger.postgres.session import SessionIdentity
+from rowledger.chunk import ChunkJob, ReplayJob
+from rowledger.ledger import ChunkOutcome, IncidentKind
+from rowledger.machine import read_oom_kills
+from rowledger.postgres import SessionIdentity
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.workers.guards import Vitals, classify_exit, overrun, replacement_due
 from rowledger.workers.messages import (

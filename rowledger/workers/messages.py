@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
-from rowledger.chunk.replay_job import ReplayJob
-from rowledger.chunk.transaction import ChunkJob
-from rowledger.ledger.outcomes import ChunkOutcome
+from rowledger.chunk import ChunkJob, ReplayJob
+from rowledger.ledger import ChunkOutcome
 from rowledger.settings import WriterSettings
 
 __all__ = [

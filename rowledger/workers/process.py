@@ -27,17 +27,27 @@ from collections.abc import AsyncIterator
 
 import psutil
 
-from rowledger.chunk.replay_job import ReplayJob
-from rowledger.chunk.transaction import ChunkJob, commit_chunk, prepare_chunk
+from rowledger.chunk import ChunkJob, ReplayJob, commit_chunk, prepare_chunk
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError
 from rowledger.failpoints import Place, failpoint
-from rowledger.ledger.outcomes import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
-from rowledger.postgres.loop_errors import tell_without_text
-from rowledger.postgres.retry import is_connection_lost, may_retry, retrying, root_cause
-from rowledger.postgres.session import DeadlineExpired, Session, connect, deadline, session_name
-from rowledger.postgres.sqlstate import sqlstate_of, summarize
-from rowledger.postgres.stalled import StatementStalled, stalls_cancelled
-from rowledger.spec.table import TableSpec
+from rowledger.ledger import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
+from rowledger.postgres import (
+    DeadlineExpired,
+    Session,
+    StatementStalled,
+    connect,
+    deadline,
+    is_connection_lost,
+    may_retry,
+    retrying,
+    root_cause,
+    session_name,
+    sqlstate_of,
+    stalls_cancelled,
+    summarize,
+    tell_without_text,
+)
+from rowledger.spec import TableSpec
 from rowledger.workers.messages import (
     LINE_BYTES_MAX,
     Assign,
@@ -153,7 +163,7 @@ class _Worker:
             )
 
     async def _replay(self, job: ReplayJob) -> Replayed:
-        from rowledger.chunk.replay_transaction import replay_dead_letters  # noqa: PLC0415 - loads have no use for it
+        from rowledger.chunk import replay_dead_letters  # noqa: PLC0415 - loads have no use for it
 
         async with self._working_session() as session:
             return await replay_dead_letters(session, self._spec, job, self._settings, on_progress=self.advance)

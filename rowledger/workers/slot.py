@@ -12,12 +12,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Never
 
-from rowledger.chunk.transaction import ChunkJob, SetAside
+from rowledger.chunk import ChunkJob, SetAside
 from rowledger.errors import ChunkFailed, ChunkTimedOut, DatabaseUnavailable, PoolBroken, WorkerTerminated
-from rowledger.ledger.outcomes import ChunkOutcome, Failed, FailureKind, IncidentKind
-from rowledger.ledger.reports import Incident
-from rowledger.postgres.outage import OutageGate
-from rowledger.postgres.session import SessionIdentity
+from rowledger.ledger import ChunkOutcome, Failed, FailureKind, Incident, IncidentKind
+from rowledger.postgres import OutageGate, SessionIdentity
 from rowledger.settings import WriterSettings
 from rowledger.workers.crash_search import A_ROW_MAY_DO_IT, find_crashing_rows
 from rowledger.workers.handle import LogSink, WorkerDied, WorkerHandle

@@ -6,11 +6,11 @@ import logging
 from types import TracebackType
 from typing import Self
 
-from rowledger.chunk.transaction import ChunkJob
+from rowledger.chunk import ChunkJob
 from rowledger.counted import counted
 from rowledger.errors import PoolBroken, WriterClosed
-from rowledger.ledger.outcomes import ChunkOutcome
-from rowledger.postgres.outage import OutageGate
+from rowledger.ledger import ChunkOutcome
+from rowledger.postgres import OutageGate
 from rowledger.workers.handle import LogSink
 from rowledger.workers.messages import Hello
 from rowledger.workers.slot import Notice, Pool, Slot

@@ -1,0 +1,2 @@
+from .interrupt import run_interruptible as run_interruptible
+from .run import run_load as run_load

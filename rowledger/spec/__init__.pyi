@@ -1,0 +1,44 @@
+from .column import (
+    TABLE_COLUMNS_MAX as TABLE_COLUMNS_MAX,
+    Column as Column,
+    ColumnType as ColumnType,
+    TypeName as TypeName,
+    name_problem as name_problem,
+)
+from .condition import Equals as Equals, Window as Window
+from .division import Partition as Partition, Partitions as Partitions, Unpartitioned as Unpartitioned
+from .load_handle import LoadHandle as LoadHandle
+from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
+from .partition import (
+    DailyPartitions as DailyPartitions,
+    DynamicPartitions as DynamicPartitions,
+    HourlyPartitions as HourlyPartitions,
+    MonthlyPartitions as MonthlyPartitions,
+    MultiPartitions as MultiPartitions,
+    StaticPartitions as StaticPartitions,
+    TimeWindowPartitions as TimeWindowPartitions,
+    WeeklyPartitions as WeeklyPartitions,
+)
+from .source import (
+    ABSENT_PREFIX as ABSENT_PREFIX,
+    BYTES_16 as BYTES_16,
+    BYTES_KEY as BYTES_KEY,
+    DECIMAL_TEXT as DECIMAL_TEXT,
+    DYNAMIC as DYNAMIC,
+    FAULT as FAULT,
+    LINE as LINE,
+    RESERVED_PREFIX as RESERVED_PREFIX,
+    UUID as UUID,
+    Source as Source,
+    SourceContext as SourceContext,
+    holds_decimal_texts as holds_decimal_texts,
+)
+from .table import (
+    DeadLetterBudget as DeadLetterBudget,
+    Drift as Drift,
+    QualifiedName as QualifiedName,
+    TableSpec as TableSpec,
+    WriteMode as WriteMode,
+    column_names as column_names,
+)
+from .transform import ROW as ROW, FrameTransform as FrameTransform, RowTransform as RowTransform
