@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests import run_for_tests
+from pipeline_tests.support import run_process
 from pipeline_tests.conftest import _on_connection
-from pipeline_tests.faults.proxy import Proxy
+from pipeline_tests.support.proxy import Proxy
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.ledger.migrations import ensure_ledger
 
@@ -38,7 +38,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     with contextlib.ExitStack() as stack:
 
         def start_one(*arguments: object, **options: object) -> subprocess.Popen[str]:
-            process = run_for_tests.start(*arguments, **options)  # type: ignore[arg-type]
+            process = run_process.start(*arguments, **options)  # type: ignore[arg-type]
             stack.enter_context(process)
             stack.callback(process.kill)
             return process

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 __all__ = ["BUGS", "Bug"]
 
 _CRASH_TESTS = "pipeline_tests/faults/test_crashing_rows.py"
-_CHUNK_TESTS = "pipeline_tests/integration/test_chunk_transaction.py"
-_DEAD_LETTER_TESTS = "pipeline_tests/integration/test_dead_letters.py"
-_LOAD_TESTS = "pipeline_tests/integration/test_load.py"
-_ISOLATION_TESTS = "pipeline_tests/integration/test_isolation.py"
-_STREAMING_TESTS = "pipeline_tests/integration/test_streaming.py"
-_TRANSFORM_TESTS = "pipeline_tests/integration/test_transforms.py"
-_RECONCILE_TESTS = "pipeline_tests/integration/test_reconcile.py"
+_CHUNK_TESTS = "pipeline_tests/integration/chunk/test_chunk_transaction.py"
+_DEAD_LETTER_TESTS = "pipeline_tests/integration/dead_letters/test_dead_letters.py"
+_LOAD_TESTS = "pipeline_tests/integration/load/test_load.py"
+_ISOLATION_TESTS = "pipeline_tests/integration/chunk/test_isolation.py"
+_STREAMING_TESTS = "pipeline_tests/integration/sources/test_streaming.py"
+_TRANSFORM_TESTS = "pipeline_tests/integration/chunk/test_transforms.py"
+_RECONCILE_TESTS = "pipeline_tests/integration/publish/test_reconcile.py"
 _OUTAGE_TESTS = "pipeline_tests/faults/test_outages.py"
 _SERVER_TESTS = "pipeline_tests/faults/test_server_resources.py"
-_MODE_TESTS = "pipeline_tests/integration/test_write_modes.py"
-_CONSTRAINT_TESTS = "pipeline_tests/integration/test_constraints.py"
+_MODE_TESTS = "pipeline_tests/integration/publish/test_write_modes.py"
+_CONSTRAINT_TESTS = "pipeline_tests/integration/postgres/test_constraints.py"
 _PROCESS_TESTS = "pipeline_tests/faults/test_processes.py"
-_REPLAY_TESTS = "pipeline_tests/integration/test_replay.py"
+_REPLAY_TESTS = "pipeline_tests/integration/dead_letters/test_replay.py"
 _REPLAY_FAULT_TESTS = "pipeline_tests/faults/test_replay_faults.py"
 
 
@@ -114,7 +114,7 @@ BUGS = [
                 "where pid = $1 and $2::timestamptz is not null;",
             ),
         ),
-        test="pipeline_tests/integration/test_sessions.py::test_a_backend_that_got_a_dead_one_s_pid_is_left_alone",
+        test="pipeline_tests/integration/postgres/test_sessions.py::test_a_backend_that_got_a_dead_one_s_pid_is_left_alone",
         noticed="assert True is None",
     ),
     # ---- the chunk transaction ----------------------------------------------------------------------------------------
@@ -495,7 +495,7 @@ returning enqueued_rows;""",
 """,
             ),
         ),
-        test="pipeline_tests/unit/test_parquet_source.py::test_other_content_of_the_same_size_is_noticed",
+        test="pipeline_tests/unit/sources/test_parquet_source.py::test_other_content_of_the_same_size_is_noticed",
         noticed="DID NOT RAISE",
     ),
     Bug(
@@ -589,7 +589,7 @@ predicate=predicate, fingerprint=fingerprint)
 """,
             ),
         ),
-        test="pipeline_tests/integration/test_targets.py::test_a_trigger_that_changes_values_is_noticed",
+        test="pipeline_tests/integration/postgres/test_targets.py::test_a_trigger_that_changes_values_is_noticed",
         noticed="assert None is not None",
     ),
     Bug(
@@ -802,7 +802,7 @@ predicate=predicate, fingerprint=fingerprint)
 """,
             ),
         ),
-        test="pipeline_tests/unit/test_retry.py::test_a_cancel_ends_the_work_and_is_not_taken_for_a_fault_of_the_database",
+        test="pipeline_tests/unit/postgres/test_retry.py::test_a_cancel_ends_the_work_and_is_not_taken_for_a_fault_of_the_database",
         noticed="cancelled of",
     ),
     Bug(
@@ -835,7 +835,7 @@ predicate=predicate, fingerprint=fingerprint)
 """,
             ),
         ),
-        test="pipeline_tests/integration/test_dagster_face.py::test_of_three_days_the_bad_one_fails_and_the_good_ones_are_recorded",
+        test="pipeline_tests/integration/dagster/test_dagster_face.py::test_of_three_days_the_bad_one_fails_and_the_good_ones_are_recorded",
         noticed="'2013-01-02'",
     ),
     # ---- replay -------------------------------------------------------------------------------------------------------

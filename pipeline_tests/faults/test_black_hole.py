@@ -11,11 +11,11 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 import pytest
 
-from pipeline_tests import run_for_tests
-from pipeline_tests.faults.gate import Where, gate
-from pipeline_tests.faults.network import Network, network
-from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, sessions, wait_until, worker_pids
-from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, wide_events, write_source
+from pipeline_tests.support import run_process
+from pipeline_tests.support.server_gate import Where, gate
+from pipeline_tests.support.network import Network, network
+from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one, sessions, wait_until, worker_pids
+from pipeline_tests.support.tables import DAY, EVENTS, Row, events, wide_events, write_source
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.settings import WriterSettings
 
@@ -163,7 +163,7 @@ def test_a_run_in_a_black_hole_is_cancelled_in_time(
         process.send_signal(signal.SIGTERM)
         output = _finish(process, timeout_s=30)
         assert time.monotonic() - started < 10, output
-        assert process.returncode == run_for_tests.INTERRUPTED, output
+        assert process.returncode == run_process.INTERRUPTED, output
         assert not psutil.wait_procs(workers, timeout=1)[1]
         net.mend()
     assert load_one(near, EVENTS, tmp_path, DAY, busy_wait_s=30).error is None

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints, wait_until
-from pipeline_tests.server_traps import Session, execute, fail_at, go_on, session, wait_at, wait_until_held
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints, wait_until
+from pipeline_tests.support.server_traps import Session, execute, fail_at, go_on, session, wait_at, wait_until_held
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.errors import PartitionBusy
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
-from pipeline_tests.tables_for_tests import (
+from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.support.tables import (
     DAY,
     EVENTS,
     KEYED_READINGS,

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints
-from pipeline_tests.tables_for_tests import DAY, EVENTS, changed, events, write_source
+from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints
+from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
 from rowledger.contract.check import Checked, Contract
 from rowledger.errors import ChunkTimedOut, WorkerTerminated
 from rowledger.ledger.outcomes import IncidentKind

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline_tests.faults.proxy import Fate, Proxy, Request, is_commit
-from pipeline_tests.loading import (
+from pipeline_tests.support.proxy import Fate, Proxy, Request, is_commit
+from pipeline_tests.support.loading import (
     assert_accounted,
     edited_loads,
     fetch,
@@ -19,7 +19,7 @@ from pipeline_tests.loading import (
     table_rows,
     wait_until,
 )
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import DatabaseUnavailable, DiscrepancyFound
 from rowledger.failpoints import Place
 from rowledger.ledger.reports import CheckName, PartitionReport

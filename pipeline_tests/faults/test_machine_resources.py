@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.nycflights import land_flights
-from pipeline_tests.loading import (
+from pipeline_tests.support.loading import (
     Recorder,
     assert_accounted,
     assert_nothing_left_over,
@@ -23,7 +23,7 @@ from pipeline_tests.loading import (
     set_failpoints,
     wait_until,
 )
-from pipeline_tests.tables_for_tests import (
+from pipeline_tests.support.tables import (
     DAY,
     EVENTS,
     LEAKY_READINGS,

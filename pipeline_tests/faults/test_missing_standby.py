@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline_tests.loading import assert_accounted, fetch_value, load_one, sessions, wait_until
-from pipeline_tests.server_traps import execute, session, standby_asked_for, wait_at, wait_until_held
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from pipeline_tests.support.loading import assert_accounted, fetch_value, load_one, sessions, wait_until
+from pipeline_tests.support.server_traps import execute, session, standby_asked_for, wait_at, wait_until_held
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import StandbyMissing
 from rowledger.ledger import migrations as migrate
 from rowledger.postgres import standby

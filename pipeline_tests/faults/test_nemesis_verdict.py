@@ -11,8 +11,8 @@ from pipeline_tests.faults.nemesis.plan import PartitionPlan
 from pipeline_tests.faults.nemesis.sources import SourceVersion, make_version, write_version
 from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judge_rows
 from pipeline_tests.faults.nemesis.witness import EMPTY, Reader, expected_state
-from pipeline_tests.loading import fetch, load, make_sour_table
-from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY
+from pipeline_tests.support.loading import fetch, load, make_sour_table
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY
 
 Versions = list[SourceVersion]
 _BAD_ROWS = {"refused_by_contract": 2, "refused_by_server": 3, "repeated_keys": 2}

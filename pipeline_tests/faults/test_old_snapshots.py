@@ -12,9 +12,9 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from pipeline_tests.faults.gate import Where, gate
-from pipeline_tests.loading import Recorder, assert_accounted, fetch_value, load, load_one
-from pipeline_tests.tables_for_tests import DAY, EVENTS, READINGS, Row, events, readings, write_source
+from pipeline_tests.support.server_gate import Where, gate
+from pipeline_tests.support.loading import Recorder, assert_accounted, fetch_value, load, load_one
+from pipeline_tests.support.tables import DAY, EVENTS, READINGS, Row, events, readings, write_source
 from rowledger.failpoints import Place
 from rowledger.postgres import snapshots
 from rowledger.publish import finish as publish

@@ -8,8 +8,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one, wait_until
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load_one, wait_until
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.errors import DatabaseOutage, DatabaseUnavailable
 from rowledger.ledger.outcomes import IncidentKind

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.faults.pooler import Pooler
-from pipeline_tests.loading import assert_accounted, load_one
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from pipeline_tests.support.pooler import Pooler
+from pipeline_tests.support.loading import assert_accounted, load_one
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import UnsupportedServer
 from rowledger.postgres.session import connect
 

@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from pipeline_tests.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
-from pipeline_tests.tables_for_tests import DAY, EVENTS, STRICT_READINGS, events, write_source
+from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.support.tables import DAY, EVENTS, STRICT_READINGS, events, write_source
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, NotEnoughSpace, WriterClosed
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.table_status import read_incidents

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline_tests import run_for_tests
-from pipeline_tests.loading import (
+from pipeline_tests.support import run_process
+from pipeline_tests.support.loading import (
     Recorder,
     assert_accounted,
     assert_nothing_left_over,
@@ -28,7 +28,7 @@ from pipeline_tests.loading import (
     wait_until,
     worker_pids,
 )
-from pipeline_tests.tables_for_tests import (
+from pipeline_tests.support.tables import (
     DAY,
     EVENTS,
     FORKING_READINGS,
@@ -129,7 +129,7 @@ def test_an_interrupt_ends_everything_soon_and_a_rerun_resumes(
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     output, _ = process.communicate(timeout=10)
     assert time.monotonic() - started < 10
-    assert process.returncode == (run_for_tests.INTERRUPTED if number == signal.SIGTERM else -signal.SIGINT)
+    assert process.returncode == (run_process.INTERRUPTED if number == signal.SIGTERM else -signal.SIGINT)
     assert "interrupted by SIGTERM" in output or "KeyboardInterrupt" in output
     assert not psutil.wait_procs(workers, timeout=1)[1]
     wait_until(lambda: not sessions(database), "sessions are gone", timeout_s=5)
@@ -154,7 +154,7 @@ def test_an_interrupt_ends_a_worker_that_waits_for_a_lock(
     )
     wait_until(lambda: fetch_value(database, waiting), "a chunk is claimed")
     blocker.send_signal(signal.SIGTERM)
-    assert blocker.wait(timeout=10) == run_for_tests.INTERRUPTED
+    assert blocker.wait(timeout=10) == run_process.INTERRUPTED
     wait_until(lambda: not sessions(database), "the worker's session is gone", timeout_s=10)
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert_accounted(database, EVENTS, rows)

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline_tests.faults.proxy import Fate, Proxy, is_commit
-from pipeline_tests.loading import (
+from pipeline_tests.support.proxy import Fate, Proxy, is_commit
+from pipeline_tests.support.loading import (
     assert_accounted,
     assert_nothing_left_over,
     fetch,
@@ -22,8 +22,8 @@ from pipeline_tests.loading import (
     wait_until,
     worker_pids,
 )
-from pipeline_tests.replaying import assert_verified, edit, replay, results, start_replay, states
-from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, changed, events, write_source
+from pipeline_tests.support.replaying import assert_verified, edit, replay, results, start_replay, states
+from pipeline_tests.support.tables import DAY, EVENTS, Row, changed, events, write_source
 from rowledger.errors import DatabaseUnavailable, ReplayFailed
 from rowledger.failpoints import Place
 from rowledger.ledger.dead_letter_outcomes import DeadLetterResult, ReplayReport

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline_tests.loading import (
+from pipeline_tests.support.loading import (
     assert_accounted,
     fetch,
     fetch_value,
@@ -22,7 +22,7 @@ from pipeline_tests.loading import (
     wait_until,
     worker_pids,
 )
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import PartitionBusy
 
 Start = Callable[..., subprocess.Popen[str]]

@@ -16,10 +16,10 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from pipeline_tests import run_for_tests
-from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one
-from pipeline_tests.replaying import edit, start_replay
-from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY, changed, events, write_source
+from pipeline_tests.support import run_process
+from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.support.replaying import edit, start_replay
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, changed, events, write_source
 
 ROOT = Path(__file__).parents[2]
 END_S = 180
@@ -197,7 +197,7 @@ def _communicated(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def test_no_load_tells_a_password_or_a_value(guarded: str, empty_database: str, tmp_path: Path) -> None:
     def load(day: str, failpoints: str = "") -> tuple[int, str]:
-        return _communicated(run_for_tests.start(guarded, EVENTS, tmp_path, [day], failpoints=failpoints))
+        return _communicated(run_process.start(guarded, EVENTS, tmp_path, [day], failpoints=failpoints))
 
     with _command_lines() as command_lines:
         runs = _plant(guarded, empty_database, tmp_path, load, lambda: _communicated(start_replay(guarded, EVENTS)))
@@ -220,7 +220,7 @@ def test_no_run_of_dagster_tells_a_password_or_a_value(guarded: str, empty_datab
 
     def dagster(*command: str, failpoints: str = "") -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-m", "dagster", *command, "-m", "pipeline_tests.definitions_for_tests"],
+            [sys.executable, "-m", "dagster", *command, "-m", "pipeline_tests.support.definitions"],
             cwd=tmp_path,
             env=inherited
             | {

@@ -17,8 +17,8 @@ import asyncpg
 import psycopg2
 import pytest
 
-from pipeline_tests import run_for_tests
-from pipeline_tests.loading import (
+from pipeline_tests.support import run_process
+from pipeline_tests.support.loading import (
     Recorder,
     assert_accounted,
     fetch,
@@ -28,8 +28,8 @@ from pipeline_tests.loading import (
     wait_until,
     worker_pids,
 )
-from pipeline_tests.server_traps import execute, fail_at, go_on, session, wait_at, wait_until_held
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from pipeline_tests.support.server_traps import execute, fail_at, go_on, session, wait_at, wait_until_held
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import DatabaseUnavailable
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import PartitionReport
@@ -455,7 +455,7 @@ def test_a_run_frozen_as_a_whole_loses_its_open_transaction_and_goes_on_when_it_
     write_source(tmp_path, "events", DAY, rows)
     held = "before_commit=sleep@chunk=1,attempt=1"
     limits = {"stall_timeout_s": 5, "chunk_attempts_max": 20}
-    with run_for_tests.start(database, EVENTS, tmp_path, [DAY], failpoints=held, **limits) as process:
+    with run_process.start(database, EVENTS, tmp_path, [DAY], failpoints=held, **limits) as process:
         idle = (
             "select count(*) from pg_stat_activity where state = 'idle in transaction' "
             "and application_name like 'rowledger worker%' and datname = current_database()"

@@ -12,10 +12,10 @@ import psutil
 import psycopg2
 import pytest
 
-from pipeline_tests import run_for_tests
-from pipeline_tests.faults.gate import Where, gate
-from pipeline_tests.loading import assert_accounted, fetch, fetch_value, load_one, sessions, wait_until, worker_pids
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, wide_events, write_source
+from pipeline_tests.support import run_process
+from pipeline_tests.support.server_gate import Where, gate
+from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one, sessions, wait_until, worker_pids
+from pipeline_tests.support.tables import DAY, EVENTS, events, wide_events, write_source
 from rowledger.embedded.server import EmbeddedServer
 
 Starter = Callable[..., subprocess.Popen[str]]
@@ -65,7 +65,7 @@ def test_a_run_whose_server_has_fallen_silent_is_cancelled_in_time(
             process.send_signal(signal.SIGTERM)
             output, _ = process.communicate(timeout=30)
             assert time.monotonic() - started < 10, output
-            assert process.returncode == run_for_tests.INTERRUPTED, output
+            assert process.returncode == run_process.INTERRUPTED, output
             assert not psutil.wait_procs(workers, timeout=1)[1]
     wait_until(lambda: not sessions(database), "the sessions of the cancelled run are gone", timeout_s=15)
     report = load_one(database, EVENTS, tmp_path, DAY)

@@ -13,16 +13,16 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_tests import run_for_tests
-from pipeline_tests.loading import (
+from pipeline_tests.support import run_process
+from pipeline_tests.support.loading import (
     assert_accounted,
     fetch,
     fetch_value,
     load_one,
     set_failpoints,
 )
-from pipeline_tests.server_traps import go_on, wait_at, wait_until_held
-from pipeline_tests.tables_for_tests import DAY, EVENTS, NEXT_DAY, Row, changed, events, write_source
+from pipeline_tests.support.server_traps import go_on, wait_at, wait_until_held
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, Row, changed, events, write_source
 from rowledger.errors import SourceError
 from rowledger.ledger.reports import PartitionReport
 
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_named_or_loaded_as_it_reads(database: str, tmp_path: 
     for number, day in enumerate(DAYS):
         file = write_source(tmp_path, "events", day, events(120, day), row_group_rows=40)
         file.write_bytes(_damage(file.read_bytes(), random.Random(sweep * len(DAYS) + number)))
-    with run_for_tests.start(database, EVENTS, tmp_path, DAYS, workers=2, chunk_rows_max=40) as process:
+    with run_process.start(database, EVENTS, tmp_path, DAYS, workers=2, chunk_rows_max=40) as process:
         try:
             output, _ = process.communicate(timeout=RUN_S)
         finally:
@@ -136,7 +136,7 @@ def test_a_pipe_in_a_source_s_place_does_not_hold_the_run_up_for_ever(database: 
     file.parent.mkdir()
     os.mkfifo(file)
     write_source(tmp_path, "events", NEXT_DAY, events(50, NEXT_DAY))
-    with run_for_tests.start(database, EVENTS, tmp_path, [DAY, NEXT_DAY], planning_timeout_s=1) as process:
+    with run_process.start(database, EVENTS, tmp_path, [DAY, NEXT_DAY], planning_timeout_s=1) as process:
         try:
             output, _ = process.communicate(timeout=RUN_S)
         finally:

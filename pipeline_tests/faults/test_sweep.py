@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests import run_for_tests
-from pipeline_tests.loading import (
+from pipeline_tests.support import run_process
+from pipeline_tests.support.loading import (
     Recorder,
     assert_accounted,
     fetch,
@@ -24,7 +24,7 @@ from pipeline_tests.loading import (
     table_rows,
     wait_until,
 )
-from pipeline_tests.tables_for_tests import DAY, EVENTS, Row, events, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, Row, events, write_source
 from rowledger.failpoints import _ACTIONS, Place
 from rowledger.ledger.outcomes import IncidentKind
 
@@ -212,7 +212,7 @@ def test_a_supervisor_whose_work_never_answers_ends_by_a_deadline_or_by_the_firs
         done += "group by load_id, load.chunks having count(*) filter (where chunk.state = 'committed') = load.chunks"
         wait_until(lambda: fetch_value(database, done, state), "all chunks are committed", timeout_s=60)
         process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == (1 if place in bounded else run_for_tests.INTERRUPTED)
+    assert process.wait(timeout=60) == (1 if place in bounded else run_process.INTERRUPTED)
     assert load_one(database, EVENTS, tmp_path, DAY, busy_wait_s=10).error is None
     assert_accounted(database, EVENTS, rows)
 

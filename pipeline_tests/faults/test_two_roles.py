@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_tests.faults.test_rivals import _stopped_workers
-from pipeline_tests.loading import (
+from pipeline_tests.support.loading import (
     Recorder,
     assert_accounted,
     fetch,
@@ -21,8 +21,8 @@ from pipeline_tests.loading import (
     wait_until,
     worker_pids,
 )
-from pipeline_tests.roles import Role, execute, new_role
-from pipeline_tests.tables_for_tests import DAY, EVENTS, events, write_source
+from pipeline_tests.support.roles import Role, execute, new_role
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import PartitionBusy
 from rowledger.ledger.upgrade import run_migrate
 from rowledger.publish.verify import run_verify

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.faults.proxy import Fate, Proxy, is_commit
-from pipeline_tests.loading import (
+from pipeline_tests.support.proxy import Fate, Proxy, is_commit
+from pipeline_tests.support.loading import (
     Recorder,
     assert_nothing_left_over,
     fetch,
@@ -19,7 +19,7 @@ from pipeline_tests.loading import (
     table_rows,
     wait_until,
 )
-from pipeline_tests.tables_of_modes import (
+from pipeline_tests.support.tables_of_write_modes import (
     APPENDED_KEYLESS,
     DAY,
     KEYLESS_SPOOLED,

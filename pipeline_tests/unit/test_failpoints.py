@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline_tests.loading import set_failpoints
+from pipeline_tests.support.loading import set_failpoints
 from rowledger.failpoints import FailpointError, Place, _parse, active_failpoints, failpoint
 
 

@@ -14,7 +14,7 @@ from pipeline_tests.faults.nemesis.plan import (
     plan_round,
 )
 from pipeline_tests.faults.nemesis.sources import COLUMN_TYPES, SPECS, make_version
-from pipeline_tests.loading import FAST
+from pipeline_tests.support.loading import FAST
 from rowledger.contract.check import Contract
 from rowledger.failpoints import _parse
 from rowledger.settings import WriterSettings

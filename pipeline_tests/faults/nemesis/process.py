@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from pipeline_tests import run_for_tests
+from pipeline_tests.support import run_process
 from pipeline_tests.faults.nemesis.plan import RunPlan
-from pipeline_tests.loading import worker_pids
+from pipeline_tests.support.loading import worker_pids
 from rowledger.spec.table import TableSpec
 
 __all__ = ["MARK", "Death", "Run", "marked_processes"]
@@ -58,7 +58,7 @@ class Run:
         self.must_end_by: float | None = None
         """By the monotonic clock; set by a signal that cancels."""
         self.lines: list[tuple[float, str]] = []
-        self.process = run_for_tests.start(
+        self.process = run_process.start(
             url,
             spec,
             landing,

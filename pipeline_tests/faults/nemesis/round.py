@@ -16,15 +16,15 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 
 import rowledger.errors
-from pipeline_tests import run_for_tests
+from pipeline_tests.support import run_process
 from pipeline_tests.faults.nemesis.plan import PhasePlan, RoundPlan, RunPlan
 from pipeline_tests.faults.nemesis.process import Run, marked_processes
 from pipeline_tests.faults.nemesis.sources import SPECS, SourceVersion, make_version, write_version
 from pipeline_tests.faults.nemesis.strikes import CommitInDoubt, CommitKind, Striker
 from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judge_rows
 from pipeline_tests.faults.nemesis.witness import Ledger, Reader, State, expected_state
-from pipeline_tests.faults.proxy import Proxy
-from pipeline_tests.tables_for_tests import SOUR_TABLES
+from pipeline_tests.support.proxy import Proxy
+from pipeline_tests.support.tables import SOUR_TABLES
 from rowledger.embedded.server import EmbeddedServer
 
 __all__ = ["Round", "Tally"]
@@ -255,8 +255,8 @@ class Round:
             code = run.exit_code
             may_die = run.was_killed or has_failpoints
             if code == -signal.SIGTERM and not run.lines:  # it was still importing, and had no handler yet
-                code = run_for_tests.INTERRUPTED
-            allowed = {0, 1, run_for_tests.INTERRUPTED, -signal.SIGINT}
+                code = run_process.INTERRUPTED
+            allowed = {0, 1, run_process.INTERRUPTED, -signal.SIGINT}
             if code not in allowed | ({-signal.SIGKILL, -signal.SIGSEGV} if may_die else set()):
                 self._find(f"{run.name} ended with exit code {code}")
             self.tally.exits[f"exit code {code}"] += 1

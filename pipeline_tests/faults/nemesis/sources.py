@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from pipeline_tests.faults.nemesis.plan import DAYS, Manner, PartitionPlan
-from pipeline_tests.tables_for_tests import (
+from pipeline_tests.support.tables import (
     APPENDED_EVENTS,
     APPENDED_ORDERS,
     APPENDED_PARCELS,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline_tests.faults.nemesis.sources import SourceVersion
-from pipeline_tests.loading import (
+from pipeline_tests.support.loading import (
     assert_accounted,
     assert_nothing_left_over,
     dead_rows,

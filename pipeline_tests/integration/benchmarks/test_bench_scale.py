@@ -1,0 +1,59 @@
+"""`python -m benchmarks.scale` at tiny sizes: what it asks, what it writes down, what it leaves behind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.scale.bench import Bench, WrongCount
+from benchmarks.scale.run import Job
+from pipeline.nycflights import land_flights
+from pipeline.tables.flights import FLIGHTS
+from pipeline_tests.support.loading import fetch_value
+from rowledger.settings import child_environment
+
+
+def test_questions_are_answered_with_figures_and_judged_targets_and_no_table_stays(
+    database: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "figures.json"
+    command = ["-m", "benchmarks.scale", "--quick", "--only", "size,resume", "--json", str(file)]
+
+    ended = subprocess.run(
+        [sys.executable, *command],
+        env=child_environment(ROWLEDGER_DATABASE_URL=database),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    results = json.loads(file.read_text(encoding="utf-8"))
+    assert {"machine", "versions", "options", "wall_s", "questions"} == set(results)
+    assert list(results["questions"]) == ["size", "resume"]
+    for answer in results["questions"].values():
+        assert answer["targets"]
+        for target in answer["targets"]:
+            assert target["met"] == (
+                target["value"] <= target["limit"] if target["at_most"] else target["value"] >= target["limit"]
+            )
+            assert f"{target['figure']}: " in ended.stdout
+    sizes = results["questions"]["size"]["figures"]["runs"]
+    assert [run["rows"] for runs in sizes.values() for run in runs] == [6_005, 11_957]
+    assert all(run["supervisor_rss_bytes"] > 0 for runs in sizes.values() for run in runs)
+    (share,) = results["questions"]["resume"]["figures"]["committed_share_at_kill"]
+    assert 0.5 <= share < 1
+    assert fetch_value(database, "select to_regnamespace('rowledger_bench_scale') is null")
+    assert fetch_value(database, "select count(*) from rowledger.load") == 0
+
+
+def test_a_wrong_count_fails_the_benchmark(database: str, tmp_path: Path) -> None:
+    day = FLIGHTS.partitions.keys()[0]
+    landed = land_flights([FLIGHTS.partitions.start], tmp_path / "flights")[day]
+    bench = Bench(url=database, folder=tmp_path, say=lambda _text: None)
+
+    with pytest.raises(WrongCount, match=f"{landed} rows in the table, {landed} reported, {landed + 1} in the source"):
+        bench.measure(Job(spec="DAYS", keys=(day,), landing=tmp_path), landed + 1)

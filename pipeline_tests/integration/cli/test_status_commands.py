@@ -1,0 +1,297 @@
+"""`rowledger status`, `verify`, `incidents` and the messages of a failed load, as a person with a pager meets them."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.tables import BrokenTable, Tables
+from pipeline_tests.support.loading import Recorder, fetch, fetch_value, load, load_one, set_failpoints
+from pipeline_tests.support.tables import (
+    DAY,
+    EVENTS,
+    NEXT_DAY,
+    ORDERS,
+    READINGS,
+    STRICT_READINGS,
+    changed,
+    events,
+    readings,
+    write_source,
+)
+from pipeline_tests.support.tables_of_write_modes import APPENDED, sales, write_sales
+from rowledger.cli import dead_letters, status, verify
+from rowledger.cli.main import cli
+from rowledger.dead_letters.changes import list_dead_letters
+from rowledger.errors import DeadLetterBudgetSpent, SourceError, SpecError
+from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
+from rowledger.ledger.status import AttemptState
+from rowledger.ledger.table_status import read_status
+from rowledger.load.refusals import dead_letters_command
+from rowledger.spec.table import TableSpec
+
+Run = Callable[..., Result]
+
+NOT_PLANNED = f"{NEXT_DAY}.parquet"
+BROKEN = BrokenTable("readings", "pipeline/tables/readings.py: line 12: sensr: Extra inputs are not permitted")
+
+
+@pytest.fixture
+def run(database: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `rowledger …` on this test's database; of its tables the specs of events and orders can be read."""
+    tables = Tables({spec.name: spec for spec in (EVENTS, ORDERS, APPENDED)}, (BROKEN,))
+    for module in (status, verify, dead_letters):
+        monkeypatch.setattr(module, "existing_url", lambda: database)
+    monkeypatch.setattr(verify, "read_tables", lambda: tables)
+    for module in (verify, dead_letters):
+        monkeypatch.setattr(module, "table_named", tables.require)
+
+    def invoke(*arguments: object) -> Result:
+        result = CliRunner().invoke(cli, list(map(str, arguments)))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return invoke
+
+
+def _load(database: str, landing: Path, spec: TableSpec, key: str) -> None:
+    write = readings(20) if spec is READINGS else events(20, key)
+    write_source(landing, "readings" if spec is READINGS else "events", key, write)
+    assert load_one(database, spec, landing, key).error is None
+
+
+def test_what_readers_see_stands_beside_the_attempt_that_failed(database: str, run: Run, tmp_path: Path) -> None:
+    write_source(tmp_path, "events", DAY, changed(events(20), {3: {"event_id": -1}}))
+    assert load_one(database, EVENTS, tmp_path, DAY, run_id="first-run").error is None
+    write_source(tmp_path, "events", DAY, changed(events(40), {number: {"event_id": -1} for number in range(30)}))
+    load(database, EVENTS, tmp_path, [DAY, NEXT_DAY], run_id="second-run")
+
+    day, next_day = read_status(database)
+
+    assert day.published is not None
+    assert (day.published.written_rows, day.published.dead_lettered_rows, day.published.run_id) == (19, 1, "first-run")
+    assert (day.latest.state, day.latest.run_id, day.latest.staged_rows) == (AttemptState.REJECTED, "second-run", 0)
+    assert day.latest.dead_lettered_rows == 30
+    assert "30 rows were refused, the budget is 20" in day.latest.reason
+    assert next_day.published is None
+    assert (next_day.latest.state, next_day.latest.load_id) == (AttemptState.FAILED, None)
+    assert NOT_PLANNED in next_day.latest.reason
+
+    told = run("status", "--exit-code")
+    assert told.exit_code == 1
+    assert f"events {DAY}: rejected at" in told.output
+    assert "readers see 19 rows of" in told.output
+    assert f"events {NEXT_DAY}: failed at" in told.output
+    assert "before a load was begun; readers see no rows of it" in told.output
+    assert run("status").exit_code == 0
+    assert run("status", "--partition", DAY).output.count(NEXT_DAY) == 0
+
+    write_source(tmp_path, "events", DAY, events(10))
+    write_source(tmp_path, "events", NEXT_DAY, events(10, NEXT_DAY))
+    load(database, EVENTS, tmp_path, [DAY, NEXT_DAY], run_id="third-run")
+
+    told = run("status", "--exit-code", "--failed")
+    assert (told.exit_code, told.output) == (0, "2 partitions, all published by their latest attempt\n")
+    facts = json.loads(run("status", "--json").output)
+    assert [found["latest"]["state"] for found in facts["partitions"]] == ["published", "published"]
+    assert (facts["totals"]["written_rows"], facts["totals"]["failed_partitions"]) == (20, 0)
+
+
+def test_a_run_that_gave_up_in_the_middle_is_told_with_its_reason_until_another_takes_over(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(tmp_path, "events", DAY, events(20))
+    set_failpoints(monkeypatch, "before_commit=sigkill")
+    assert load_one(database, EVENTS, tmp_path, DAY, chunk_attempts_max=1, crash_rows_max=0).error is not None
+    (found,) = read_status(database)
+    assert (found.latest.state, found.published) == (AttemptState.FAILED, None)
+    assert "a rerun resumes at this chunk" in found.latest.reason
+    fetch(database, "update rowledger.load set epoch = epoch + 1")  # as a later run does, that was killed
+    (found,) = read_status(database)
+    assert found.latest.state is AttemptState.INTERRUPTED
+    set_failpoints(monkeypatch, "")
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    (found,) = read_status(database)
+    assert found.is_well
+
+
+def test_what_fails_before_any_partition_is_begun_is_an_attempt_of_each(database: str, tmp_path: Path) -> None:
+    fetch(database, "create table public.events (event_id text)")
+    with pytest.raises(Exception, match="does not fit the row model"):
+        load(database, EVENTS, tmp_path, [DAY, NEXT_DAY])
+    found = read_status(database, "events")
+    assert [(row.partition_key, row.latest.state) for row in found] == [
+        (DAY, AttemptState.FAILED),
+        (NEXT_DAY, AttemptState.FAILED),
+    ]
+    assert all("does not fit the row model" in row.latest.reason for row in found)
+
+
+def test_loads_that_add_up_are_told_as_their_sum_and_a_repeated_one_clears_a_failure(
+    database: str, tmp_path: Path
+) -> None:
+    write_sales(tmp_path, DAY, sales(range(20)))
+    assert load_one(database, APPENDED, tmp_path, DAY).error is None
+    write_sales(tmp_path, DAY, sales(range(100, 110)))
+    assert load_one(database, APPENDED, tmp_path, DAY).error is None
+    (tmp_path / "sales" / f"{DAY}.parquet").unlink()
+    assert isinstance(load_one(database, APPENDED, tmp_path, DAY).error, SourceError)
+    (found,) = read_status(database)
+    assert found.published is not None
+    assert (found.published.loads, found.published.written_rows) == (2, 30)
+    assert found.latest.state is AttemptState.FAILED
+    write_sales(tmp_path, DAY, sales(range(100, 110)))
+    assert load_one(database, APPENDED, tmp_path, DAY).error is None
+    (found,) = read_status(database)
+    assert found.is_well
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["status", "--table", "nope"], "the ledger has no table 'nope'; it knows events"),
+        (["status", "--partition", "nope"], "nothing was ever loaded into partition nope"),
+        (["status", "--table", "events", "--partition", "nope"], "nothing was ever loaded into partition nope"),
+        (["incidents", "--table", "nope"], "the ledger has no table 'nope'"),
+        (["incidents", "--table", "events", "--partition", "nope"], "nothing was ever loaded into partition nope"),
+        (["verify", "--partition", "2099-01-01"], "no published load of partition 2099-01-01"),
+        (["verify", "--table", "events", "--partition", "2099-01-01"], "unknown partition '2099-01-01'"),
+        (
+            ["verify", "--table", "events", "--partition", NEXT_DAY],
+            f"events {NEXT_DAY}: the ledger has no published load",
+        ),
+        (
+            ["verify", "--table", "events", "--partition", NEXT_DAY],
+            "table events: 1 of 1 partition did not pass; load what did not again\n",  # and no word of forgetting it
+        ),
+        (["verify", "--table", "orders"], "no published partition of public.orders, so nothing was verified"),
+        (["verify", "--table", "nope"], "unknown table 'nope'"),
+        (
+            ["forget", "--table", "events", "--partition", NEXT_DAY, "--yes"],
+            f"no published load of partition {NEXT_DAY}",
+        ),
+        (["forget", "--table", "orders", "--yes"], "no published load; nothing was forgotten"),
+        (["dead-letters", "list", "--table", "nope"], "the ledger has no table 'nope'"),
+        (["dead-letters", "list", "--table", "events", "--partition", "nope"], "into partition nope"),
+        (["dead-letters", "list", "--table", "events", "--id", "77"], "has no dead letter 77"),
+        (["dead-letters", "mark", "--table", "events", "--mended", "--id", "77"], "has no dead letter 77"),
+        (["dead-letters", "discard", "--table", "events", "--id", "77", "--note", "x", "--yes"], "no dead letter 77"),
+        (["dead-letters", "replay", "--table", "events", "--partition", "nope"], "into partition nope"),
+        (["dead-letters", "purge", "--table", "events", "--id", "77", "--yes"], "has no dead letter 77"),
+        (["dead-letters", "export", "--table", "events", "--output", "never"], "no dead letters that fit; no file"),
+        (["dead-letters", "import", "--table", "orders", "never"], "never cannot be read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_not_there_is_an_error(database: str, run: Run, command: list[str], said: str) -> None:
+    fetch(
+        database,
+        "with load as (insert into rowledger.load (table_name, target, partition_key, state, manifest_digest, "
+        "enqueued_rows, chunks, ended_at) values ('events', 'public.events', $1, 'published', '', 0, 0, now()) "
+        "returning load_id) select load_id from load",
+        DAY,
+    )
+    fetch(
+        database,
+        "create table public.events (event_id integer, at timestamptz, name text, code text, amount float8, note text)",
+    )
+    told = run(*command)
+    assert told.exit_code == 1
+    assert said in told.output
+    assert not Path("never").exists()
+
+
+def test_verify_of_an_empty_ledger_is_an_error(database: str, run: Run) -> None:
+    for command in (["verify"], ["status"], ["verify", "--json"]):
+        told = run(*command)
+        assert told.exit_code == 1, command
+        assert "error: " in told.output
+    assert fetch_value(database, "select count(*) from rowledger.load") == 0
+
+
+def test_a_table_without_a_usable_spec_is_named_and_the_others_are_verified(
+    database: str, run: Run, tmp_path: Path
+) -> None:
+    _load(database, tmp_path, EVENTS, DAY)
+    assert run("verify").exit_code == 0
+    _load(database, tmp_path, READINGS, "all")
+
+    told = run("verify")
+
+    assert told.exit_code == 1
+    assert "table events: 1 published partition is what was loaded" in told.output
+    assert f"table readings: public.readings cannot be verified: {BROKEN.message}" in told.output
+    facts = json.loads(run("verify", "--json").stdout)
+    assert (facts["passed"], [table["passed"] for table in facts["tables"]]) == (False, [True])
+    assert len(facts["problems"]) == 1
+    assert "readings" in run("status").output
+    assert run("incidents", "--table", "readings").exit_code == 0
+    fetch(database, "update public.events set amount = amount + 1 where event_id = 3")
+    told = run("verify", "--table", "events")
+    assert told.exit_code == 1
+    assert f"events {DAY}: values_unchanged: " in told.output
+    assert f"taken out on purpose: rowledger forget --table events --partition {DAY}" in told.output
+
+
+def test_dead_letters_are_shown_without_the_tables_spec_but_not_their_values(
+    database: str, run: Run, tmp_path: Path
+) -> None:
+    write_source(tmp_path, "readings", "all", changed(readings(300), {5: {"sensor": 2**40}}))
+    assert load_one(database, STRICT_READINGS, tmp_path, "all").error is None
+    number = fetch_value(database, "select dead_letter_id from rowledger.dead_letter")
+    assert run("dead-letters", "list", "--table", "strict_readings").exit_code == 0
+    for command in (["show", number], ["list", "--table", "strict_readings", "--json"]):
+        told = run("dead-letters", *command)
+        assert told.exit_code == 0
+        assert str(2**40) not in told.output
+        assert "every value is hidden, because the table's spec cannot be read" in told.output
+    assert str(2**40) in run("dead-letters", "show", number, "--reveal").output
+
+
+def test_a_spent_budget_is_one_sentence_with_reasons_rows_and_a_command(
+    database: str, run: Run, tmp_path: Path
+) -> None:
+    bad = {number: {"event_id": -1} for number in range(5, 40)} | {50: {"name": None}}
+    write_source(tmp_path, "events", DAY, changed(events(60), bad))
+    observer = Recorder()
+    report = load_one(database, EVENTS, tmp_path, DAY, observer=observer)
+    assert isinstance(report.error, DeadLetterBudgetSpent)
+    told = str(report.error)
+    assert told.count(f"partition {DAY}:") == 1
+    assert told.count("table events,") == 1
+    assert "36 rows were refused, the budget is 30 (rows_max 200, share_max 0.5 of 60 rows): event_id: " in told
+    assert f"(35 rows, numbers 5, 6, 7, 8, 9, … of {DAY}.parquet); name: " in told
+    command = told.rpartition("See them: rowledger ")[2]
+    assert command == f"dead-letters list --table events --partition {DAY}"
+    assert run(*shlex.split(command)).exit_code == 0
+    assert fetch_value(database, "select verdict from rowledger.load") == told
+    assert [(cause.rows, cause.column) for cause in report.refusals] == [(35, "event_id"), (1, "name")]
+    assert any("refused (contract): event_id: " in line for line in observer.lines)
+
+
+def test_of_duplicates_beyond_the_budget_the_first_are_kept_and_named(database: str, tmp_path: Path) -> None:
+    rows = events(20) * 20
+    write_source(tmp_path, "events", DAY, rows)
+    report = load_one(database, EVENTS, tmp_path, DAY)
+    assert isinstance(report.error, DeadLetterBudgetSpent)
+    assert "380 rows were refused, the budget is 200" in str(report.error)
+    assert "380 rows repeat a key" in str(report.error)
+    assert "numbers 20, 21, 22, 23, 24, …" in str(report.error)
+    letters, _ = list_dead_letters(database, "events", DeadLetterSelection())
+    assert [letter.row_no for letter in letters] == list(range(20, 220))
+    assert letters[20].reason.endswith("as row 0 of the source, which stays")
+    assert fetch_value(database, "select count(*) from public.events") == 0
+
+
+def test_a_name_that_the_shell_would_take_apart_is_quoted() -> None:
+    command = dead_letters_command("events", "it's | north")
+    assert shlex.split(command)[-1] == "it's | north"
+
+
+def test_a_broken_file_is_named_where_its_table_is_asked_for() -> None:
+    with pytest.raises(SpecError, match="line 12: sensr"):
+        Tables({}, (BROKEN,)).require("readings")

@@ -1,0 +1,346 @@
+"""Real runs: Dagster's own commands, its daemon and its API, on a real server, in a folder of their own."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import psycopg2
+import pytest
+
+from pipeline_tests.support.tables_of_write_modes import DAY, sales, write_sales
+
+ROOT = Path(__file__).parents[3]
+FIRST, SECOND, THIRD = "2013-01-01", "2013-01-02", "2013-01-03"
+ROWS = {FIRST: 842, SECOND: 943, THIRD: 914}
+COMMAND_TIMEOUT_S = 120
+START_TIMEOUT_S = 60
+
+
+class Installation:
+    """A folder with dagster.yaml and workspace.yaml, an environment, and a database."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.home = folder / "home"
+        self.failpoints = ""
+        for name in ("dagster.yaml", "workspace.yaml"):
+            shutil.copy(ROOT / name, folder)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("ROWLEDGER_", "DAGSTER_"))
+        }
+        return inherited | {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+            "ROWLEDGER_DATABASE_URL": self.url,
+            "ROWLEDGER_HOME": str(self.home),
+            "ROWLEDGER_FAILPOINTS": self.failpoints,
+        }
+
+    def dagster(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dagster", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+
+    def materialize(self, select: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.dagster("asset", "materialize", "-m", "pipeline.definitions", "--select", select, *arguments)
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(self.url)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def installation(tmp_path: Path, database: str) -> Installation:
+    return Installation(tmp_path, database)
+
+
+def test_a_range_is_landed_loaded_and_verified_from_the_command_line(installation: Installation) -> None:
+    loaded = installation.materialize("flights_landing,flights", "--partition-range", f"{FIRST}...{SECOND}")
+
+    assert loaded.returncode == 0, loaded.stderr
+    assert installation.query("select count(*) from flights") == [(ROWS[FIRST] + ROWS[SECOND],)]
+    events = "select partition, count(*) from dagster.event_logs where asset_key = '[\"flights\"]'"
+    materializations = f"{events} and dagster_event_type = 'ASSET_MATERIALIZATION' group by 1 order by 1"
+    assert installation.query(materializations) == [(FIRST, 1), (SECOND, 1)]
+
+    verify = ("job", "execute", "-m", "pipeline.definitions", "-j", "flights_verify")
+    assert installation.dagster(*verify).returncode == 0
+    installation.query("delete from flights where day = 2 and flight = (select min(flight) from flights where day = 2)")
+    changed = installation.dagster(*verify)
+    assert changed.returncode == 1
+    assert f"'published_rows_unchanged' on 'flights' did not pass. Description: '{SECOND}: " in changed.stderr
+
+
+def test_a_static_key_and_one_of_two_dimensions_are_loaded_from_the_command_line(installation: Installation) -> None:
+    landing = installation.home / "landing"
+    write_sales(landing, "north", sales(range(9), region="north"))
+    write_sales(landing, f"south/{DAY}", sales(range(5), region="south"))
+    for table, key, rows in (("by_region", "north", 9), ("by_day_and_region", f"{DAY}|south", 5)):
+        command = ("asset", "materialize", "-m", "pipeline_tests.support.definitions", "--select", table)
+        loaded = installation.dagster(*command, "--partition", key)
+        assert loaded.returncode == 0, loaded.stderr
+        assert installation.query(f"select count(*) from {table}") == [(rows,)]
+    materialized = (
+        "select partition from dagster.event_logs where dagster_event_type = 'ASSET_MATERIALIZATION' order by id"
+    )
+    assert installation.query(materialized) == [("north",), (f"{DAY}|south",)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["exit0", "sigkill"])
+def test_a_step_that_ends_before_it_has_published_is_red_whatever_its_exit_code(
+    installation: Installation, action: str
+) -> None:
+    installation.failpoints = f"before_publish={action}"
+    assert installation.materialize("flights_landing,flights", "--partition", FIRST).returncode != 0
+    assert installation.query("select count(*) from flights") == [(0,)]
+    materialized = "select count(*) from dagster.event_logs where asset_key = '[\"flights\"]' and dagster_event_type = "
+    assert installation.query(f"{materialized} 'ASSET_MATERIALIZATION'") == [(0,)]
+
+    installation.failpoints = ""
+    assert installation.materialize("flights", "--partition", FIRST).returncode == 0
+    assert installation.query("select count(*) from flights") == [(ROWS[FIRST],)]
+    assert installation.query("select state, epoch from rowledger.load") == [("published", 2)]
+
+
+def test_first_starts_at_the_same_time_do_not_disturb_each_other(installation: Installation) -> None:
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions"]
+    starts = [
+        subprocess.Popen(
+            [*command, "--select", "flights_landing", "--partition", day],
+            cwd=installation.folder,
+            env=installation.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for day in ROWS
+    ]
+
+    outputs = [start.communicate(timeout=COMMAND_TIMEOUT_S)[0] for start in starts]
+
+    assert [start.returncode for start in starts] == [0, 0, 0], "\n".join(outputs)
+    assert "Retrying" not in "".join(outputs)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://someone:hunter2@127.0.0.1:1/nowhere",
+        "mysql://someone:hunter2@127.0.0.1/nowhere",
+    ],
+)
+def test_a_wrong_database_url_gets_one_line_without_the_password(installation: Installation, url: str) -> None:
+    installation.url = url
+
+    refused = installation.materialize("flights", "--partition", FIRST)
+
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "ROWLEDGER_DATABASE_URL" in line
+    assert "hunter2" not in line
+
+
+def test_in_a_backfill_of_three_days_the_bad_one_is_red_and_two_are_green(installation: Installation) -> None:
+    landed = installation.materialize("flights_landing", "--partition-range", f"{FIRST}...{THIRD}")
+    assert landed.returncode == 0, landed.stderr
+    file = installation.home / "landing" / "flights" / f"{SECOND}.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+
+    with dagster_dev(installation) as graphql:
+        variables = {"p": {"assetSelection": [{"path": ["flights"]}], "partitionNames": list(ROWS)}}
+        launched = graphql(
+            "mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {"
+            " ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",
+            variables,
+        )
+        backfill_id = launched["launchPartitionBackfill"]["backfillId"]
+        backfill = wait_until(lambda: ended_backfill(graphql, backfill_id))
+        asset = graphql(
+            '{ assetNodeOrError(assetKey: {path: ["flights"]}) { ... on AssetNode { assetPartitionStatuses {'
+            " ... on TimePartitionStatuses { ranges { startKey endKey status } } } } } }"
+        )
+
+    assert backfill["status"] == "COMPLETED_FAILED"
+    assert [run["status"] for run in backfill["runs"]] == ["FAILURE"]
+    assert asset["assetNodeOrError"]["assetPartitionStatuses"]["ranges"] == [
+        {"startKey": FIRST, "endKey": FIRST, "status": "MATERIALIZED"},
+        {"startKey": SECOND, "endKey": SECOND, "status": "FAILED"},
+        {"startKey": THIRD, "endKey": THIRD, "status": "MATERIALIZED"},
+    ]
+    assert installation.query("select count(*) from flights") == [(ROWS[FIRST] + ROWS[THIRD],)]
+
+
+_AT_WORK = (
+    "select 1 from pg_stat_activity where application_name like 'rowledger worker%' and xact_start is not null "
+    "and datname = current_database()"
+)
+_GONE_S = 10  # what a run that was ended from outside may take to be gone, with its processes and its backends
+
+
+def _everything_is_gone(installation: Installation, processes: list[psutil.Process]) -> bool | None:
+    left = [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    sessions = installation.query(
+        "select application_name from pg_stat_activity where application_name like 'rowledger%'"
+        " and datname = current_database()"
+    )
+    return True if not left and not sessions else None
+
+
+def _workers(parent: int) -> list[psutil.Process]:
+    children = psutil.Process(parent).children(recursive=True)
+    return [child for child in children if "rowledger.workers.process" in child.cmdline()]
+
+
+def _assert_a_rerun_resumes(installation: Installation) -> None:
+    assert installation.query("select count(*) from rowledger.lease") == [(0,)]
+    assert installation.query("select count(*) from flights") == [(0,)]
+    installation.failpoints = ""
+    assert installation.materialize("flights", "--partition", FIRST).returncode == 0
+    assert installation.query("select count(*) from flights") == [(ROWS[FIRST],)]
+    assert installation.query("select state, epoch from rowledger.load") == [("published", 2)]
+
+
+@pytest.mark.slow
+def test_a_run_terminated_by_the_api_is_gone_soon_with_its_workers_and_backends(installation: Installation) -> None:
+    assert installation.materialize("flights_landing", "--partition", FIRST).returncode == 0
+    installation.failpoints = "mid_copy=sleep"
+    with dagster_dev(installation) as graphql:
+        variables = {"p": {"assetSelection": [{"path": ["flights"]}], "partitionNames": [FIRST]}}
+        graphql(
+            "mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {"
+            " ... on LaunchBackfillSuccess { backfillId } } }",
+            variables,
+        )
+        wait_until(lambda: installation.query(_AT_WORK) or None)
+        workers = _workers(os.getpid())
+        assert workers
+        run_id = graphql("{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }")["runsOrError"]["results"][0]
+        started = time.monotonic()
+        graphql(
+            "mutation($id: String!) { terminateRun(runId: $id) { ... on TerminateRunSuccess { run { runId } } } }",
+            {"id": run_id["runId"]},
+        )
+        wait_until(lambda: _everything_is_gone(installation, workers))
+        assert time.monotonic() - started < _GONE_S
+        status = "{ runsOrError(limit: 1) { ... on Runs { results { status } } } }"
+        wait_until(lambda: graphql(status)["runsOrError"]["results"][0]["status"] == "CANCELED" or None)
+    _assert_a_rerun_resumes(installation)
+
+
+@pytest.mark.slow
+def test_a_step_that_loses_its_run_worker_cancels_itself(installation: Installation) -> None:
+    assert installation.materialize("flights_landing", "--partition", FIRST).returncode == 0
+    installation.failpoints = "mid_copy=sleep"
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions"]
+    run_worker = subprocess.Popen(
+        [*command, "--select", "flights", "--partition", FIRST],
+        cwd=installation.folder,
+        env=installation.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: installation.query(_AT_WORK) or None)
+    below = psutil.Process(run_worker.pid).children(recursive=True)
+    assert [child for child in below if "rowledger.workers.process" in child.cmdline()]
+    started = time.monotonic()
+    run_worker.kill()
+    run_worker.wait(30)
+    assert not list(installation.folder.glob(".tmp_dagster_home_*"))
+    wait_until(lambda: _everything_is_gone(installation, below))
+    assert time.monotonic() - started < _GONE_S
+    _assert_a_rerun_resumes(installation)
+
+
+T = TypeVar("T")
+GraphQL = Callable[..., dict[str, Any]]
+
+
+def ended_backfill(graphql: GraphQL, backfill_id: str) -> dict[str, Any] | None:
+    found = graphql(
+        "query($id: String!) { partitionBackfillOrError(backfillId: $id) {"
+        " ... on PartitionBackfill { status runs(limit: 5) { status } } } }",
+        {"id": backfill_id},
+    )["partitionBackfillOrError"]
+    return None if found["status"] == "REQUESTED" else found
+
+
+def wait_until(look: Callable[[], T | None], timeout_s: float = COMMAND_TIMEOUT_S) -> T:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.5)
+    raise TimeoutError
+
+
+@contextmanager
+def dagster_dev(installation: Installation) -> Iterator[GraphQL]:
+    """`dagster dev` with its daemon and webserver; gives a function that asks its API."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (installation.folder / "dev.log").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagster", "dev", "-p", str(port)],
+        cwd=installation.folder,
+        env=installation.environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+    def ask(query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/graphql",
+            json.dumps({"query": query, "variables": variables or {}}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer: dict[str, Any] = json.load(response)["data"]
+        return answer
+
+    def ready() -> bool | None:
+        try:
+            return bool(ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")) or None
+        except OSError:
+            return None
+
+    try:
+        wait_until(ready, START_TIMEOUT_S)
+        yield ask
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            log.close()

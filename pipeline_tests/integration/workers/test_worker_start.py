@@ -1,0 +1,115 @@
+"""How a worker comes up and ends: with little, and leaving nothing undone."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline_tests.support.loading import assert_accounted, load_one, wait_until, worker_pids
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from rowledger.settings import WriterSettings, child_environment
+from rowledger.sources.chunking import FilePart
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.sources.source_file import SourceFile
+from rowledger.workers import handle
+from rowledger.workers.messages import Hello, Stop, encode
+
+_SPEC = """
+import atexit, gc
+from pipeline.tables.flights import FLIGHTS as SPEC
+
+atexit.register(lambda: print("collects garbage" if gc.isenabled() else "lets garbage lie", end=""))
+"""
+_NOT_FOR_A_CLEAN_CHUNK = {
+    "dagster",
+    "filelock",
+    "rowledger.contract.cells",
+    "rowledger.contract.explain",
+    "rowledger.contract.nested",
+    "rowledger.contract.networks",
+    "rowledger.contract.payloads",
+    "rowledger.contract.rows",
+    "rowledger.contract.signature",
+    "rowledger.contract.suspects",
+    "rowledger.installation",
+    "rowledger.ledger.dead_letter_outcomes",
+    "rowledger.spec.partition",
+    "rowledger.ledger.reports",
+    "rowledger.postgres.catalogue",
+    "rowledger.ledger.dead_letters",
+    "rowledger.embedded.server",
+    "rowledger.ledger.loads",
+    "rowledger.chunk.letters",
+    "rowledger.chunk.transform",
+    "rowledger.chunk.replay_transaction",
+    "rowledger.sources.arrow",
+    "rowledger.sources.canonical",
+    "rowledger.sources.rows_digest",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "pydantic_settings",
+    "sqlalchemy",
+}
+
+
+def test_workers_come_up_while_the_run_still_plans(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = events(20)
+    write_source(tmp_path, "events", DAY, rows)
+    planned = ParquetFiles._row_groups
+
+    def planned_late(source: ParquetFiles, file: SourceFile, file_bytes: int) -> list[FilePart]:
+        wait_until(worker_pids, "a worker runs before its first chunk is known")
+        return planned(source, file, file_bytes)
+
+    monkeypatch.setattr(ParquetFiles, "_row_groups", planned_late)
+
+    report = load_one(database, EVENTS, tmp_path, DAY)
+
+    assert report.error is None
+    assert_accounted(database, EVENTS, rows)
+
+
+@pytest.mark.parametrize("source", ["parquet", "arrow_ipc", "csv", "ndjson", "python", "sql"])
+def test_a_worker_imports_nothing_that_a_clean_chunk_does_not_need(source: str) -> None:
+    code = f"import sys, rowledger.workers.process, rowledger.sources.{source}; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True, check=True
+    )
+    excused = {"rowledger.sources.arrow"} if source == "arrow_ipc" else set()
+    assert set(found.stdout.split()) & _NOT_FOR_A_CLEAN_CHUNK == excused
+
+
+def test_a_worker_collects_garbage_again_once_it_is_up_and_ends_as_a_process_does(tmp_path: Path) -> None:
+    (tmp_path / "spec_of_this_test.py").write_text(_SPEC)
+    hello = Hello(
+        url="postgresql://127.0.0.1:1/nowhere",
+        table="spec_of_this_test:SPEC",
+        settings=WriterSettings(connect_timeout_s=5),
+        holder="0" * 32,
+    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(encode(hello) + encode(Stop()))
+        ended = subprocess.run(
+            [sys.executable, "-m", "rowledger.workers.process", str(theirs.fileno()), str(os.getpid())],
+            pass_fds=[theirs.fileno()],
+            env=child_environment(PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, sys.path)])),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "collects garbage", "")
+
+
+@pytest.mark.parametrize(("found", "is_spared"), [({}, True), ({"a plugin": object()}, False), (None, False)])
+def test_only_where_pydantic_has_no_plugins_are_workers_told_not_to_look_for_any(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, object] | None, *, is_spared: bool
+) -> None:
+    monkeypatch.setattr("pydantic.plugin._loader._plugins", found)
+    assert ("PYDANTIC_DISABLE_PLUGINS" in handle._spared_search()) is is_spared

@@ -1,0 +1,79 @@
+"""One load as a process of its own, for tests that kill it: `run_process MODULE:SPEC LANDING KEYS SETTINGS`.
+
+The server's URL comes in ROWLEDGER_DATABASE_URL. Exit code 0: all published; 1: some not; 3: interrupted by SIGTERM.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline_tests.support.loading import FAST, Recorder
+from rowledger.errors import LoadCancelled
+from rowledger.load.run import run_load
+from rowledger.postgres.database import target_url
+from rowledger.settings import WriterSettings, child_environment
+from rowledger.spec.table import TableSpec
+
+INTERRUPTED = 3
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+class _Printer(Recorder):
+    def log(self, level: int, message: str) -> None:
+        _say(f"{level} {message}")
+
+
+def start(
+    database: str,
+    spec: TableSpec,
+    landing: Path,
+    keys: Sequence[str],
+    *,
+    failpoints: str = "",
+    prefix: Sequence[str] = (),
+    **writer: object,
+) -> subprocess.Popen[str]:
+    """Start the process, by way of the prefix's program; its output can be read from `stdout`."""
+    arguments = [spec.reference, landing, ",".join(keys), json.dumps({**FAST, **writer})]
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-m", __name__, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=child_environment(ROWLEDGER_DATABASE_URL=database, ROWLEDGER_FAILPOINTS=failpoints),
+        start_new_session=True,  # so that a signal to the whole group, as from a terminal, does not reach the tests
+    )
+
+
+def main() -> int:
+    """Entry point of the process."""
+    reference, landing, keys, settings = sys.argv[1:]
+    module, _, name = reference.partition(":")
+    try:
+        reports = run_load(
+            getattr(importlib.import_module(module), name),
+            keys.split(","),
+            url=target_url(),
+            landing_dir=Path(landing),
+            writer=WriterSettings.model_validate_json(settings),
+            run_id=f"process {os.getpid()}",
+            observer=_Printer(),
+        )
+    except LoadCancelled as cancelled:
+        _say(str(cancelled))
+        return INTERRUPTED
+    for report in reports:
+        _say(f"{report.partition_key} {report.error!r}")
+    return 0 if all(report.published for report in reports) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
