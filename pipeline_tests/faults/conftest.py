@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support import run_process
 from pipeline_tests.conftest import _on_connection
+from pipeline_tests.support import run_process
 from pipeline_tests.support.proxy import Proxy
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.ledger.migrations import ensure_ledger

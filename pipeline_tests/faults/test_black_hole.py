@@ -12,9 +12,17 @@ import psutil
 import pytest
 
 from pipeline_tests.support import run_process
-from pipeline_tests.support.server_gate import Where, gate
+from pipeline_tests.support.loading import (
+    assert_accounted,
+    fetch,
+    fetch_value,
+    load_one,
+    sessions,
+    wait_until,
+    worker_pids,
+)
 from pipeline_tests.support.network import Network, network
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one, sessions, wait_until, worker_pids
+from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.tables import DAY, EVENTS, Row, events, wide_events, write_source
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.settings import WriterSettings

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.proxy import Fate, Proxy, Request
 from pipeline_tests.support.loading import Recorder, assert_accounted, load, load_one, wait_until
+from pipeline_tests.support.proxy import Fate, Proxy, Request
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, events, write_source
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import PartitionReport

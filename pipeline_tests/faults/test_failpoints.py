@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load, load_one, set_failpoints
+from pipeline_tests.support.loading import (
+    Recorder,
+    assert_accounted,
+    fetch,
+    fetch_value,
+    load,
+    load_one,
+    set_failpoints,
+)
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import ChunkFailed, ChunkTimedOut, PoolBroken, WorkerTerminated
 from rowledger.failpoints import Place

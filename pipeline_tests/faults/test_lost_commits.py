@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from pipeline_tests.support.proxy import Fate, Proxy, Request, is_commit
 from pipeline_tests.support.loading import (
     assert_accounted,
     edited_loads,
@@ -19,6 +18,7 @@ from pipeline_tests.support.loading import (
     table_rows,
     wait_until,
 )
+from pipeline_tests.support.proxy import Fate, Proxy, Request, is_commit
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import DatabaseUnavailable, DiscrepancyFound
 from rowledger.failpoints import Place

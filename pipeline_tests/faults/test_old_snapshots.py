@@ -12,8 +12,8 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.loading import Recorder, assert_accounted, fetch_value, load, load_one
+from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS, Row, events, readings, write_source
 from rowledger.failpoints import Place
 from rowledger.postgres import snapshots

@@ -9,7 +9,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline_tests.support.proxy import Fate, Proxy, is_commit
 from pipeline_tests.support.loading import (
     assert_accounted,
     assert_nothing_left_over,
@@ -22,6 +21,7 @@ from pipeline_tests.support.loading import (
     wait_until,
     worker_pids,
 )
+from pipeline_tests.support.proxy import Fate, Proxy, is_commit
 from pipeline_tests.support.replaying import assert_verified, edit, replay, results, start_replay, states
 from pipeline_tests.support.tables import DAY, EVENTS, Row, changed, events, write_source
 from rowledger.errors import DatabaseUnavailable, ReplayFailed

@@ -10,9 +10,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline_tests.support.server_gate import Where, gate
-from pipeline_tests.support.proxy import Proxy
 from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one, wait_until
+from pipeline_tests.support.proxy import Proxy
+from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, wide_events, write_source
 from pipeline_tests.support.tables_of_odd_shapes import SLOW
 from rowledger.embedded.server import EmbeddedServer

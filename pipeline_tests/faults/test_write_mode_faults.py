@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.proxy import Fate, Proxy, is_commit
 from pipeline_tests.support.loading import (
     Recorder,
     assert_nothing_left_over,
@@ -19,6 +18,7 @@ from pipeline_tests.support.loading import (
     table_rows,
     wait_until,
 )
+from pipeline_tests.support.proxy import Fate, Proxy, is_commit
 from pipeline_tests.support.tables_of_write_modes import (
     APPENDED_KEYLESS,
     DAY,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from pipeline_tests.support import run_process
 from pipeline_tests.faults.nemesis.plan import RunPlan
+from pipeline_tests.support import run_process
 from pipeline_tests.support.loading import worker_pids
 from rowledger.spec.table import TableSpec
 

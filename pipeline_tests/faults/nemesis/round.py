@@ -16,13 +16,13 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 
 import rowledger.errors
-from pipeline_tests.support import run_process
 from pipeline_tests.faults.nemesis.plan import PhasePlan, RoundPlan, RunPlan
 from pipeline_tests.faults.nemesis.process import Run, marked_processes
 from pipeline_tests.faults.nemesis.sources import SPECS, SourceVersion, make_version, write_version
 from pipeline_tests.faults.nemesis.strikes import CommitInDoubt, CommitKind, Striker
 from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judge_rows
 from pipeline_tests.faults.nemesis.witness import Ledger, Reader, State, expected_state
+from pipeline_tests.support import run_process
 from pipeline_tests.support.proxy import Proxy
 from pipeline_tests.support.tables import SOUR_TABLES
 from rowledger.embedded.server import EmbeddedServer

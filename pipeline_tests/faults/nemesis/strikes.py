@@ -16,8 +16,8 @@ import psutil
 from pipeline_tests.faults.nemesis.plan import Fault, Sign, Strike
 from pipeline_tests.faults.nemesis.process import Run
 from pipeline_tests.faults.nemesis.witness import Ledger, Progress
-from pipeline_tests.support.proxy import Fate, Proxy, Request, Trap, is_commit
 from pipeline_tests.support.loading import is_worker
+from pipeline_tests.support.proxy import Fate, Proxy, Request, Trap, is_commit
 from rowledger.embedded.server import EmbeddedServer
 
 __all__ = ["CommitInDoubt", "CommitKind", "Kill", "Striker"]

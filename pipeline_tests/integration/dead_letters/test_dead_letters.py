@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load, load_one, make_sour_table, set_failpoints
+from pipeline_tests.support.loading import (
+    assert_accounted,
+    fetch,
+    fetch_value,
+    load,
+    load_one,
+    make_sour_table,
+    set_failpoints,
+)
 from pipeline_tests.support.tables import (
     DAY,
     EVENTS,

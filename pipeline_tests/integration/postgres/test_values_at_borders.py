@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_tests.support.tables_of_other_sources import BORDERS
 from pipeline_tests.support.loading import assert_nothing_left_over, fetch, load_one
+from pipeline_tests.support.tables_of_other_sources import BORDERS
 
 BEFORE_1970 = datetime(1969, 12, 31, 23, 59, 59, 999999)  # noqa: DTZ001, a local time
 MARK = datetime(2001, 2, 3, 4, 5, 6)  # noqa: DTZ001, as above
