@@ -1,1 +1,19 @@
-"""Rowledger: load partitioned data into PostgreSQL and account for every row."""
+"""Rowledger: load partitioned data into PostgreSQL and account for every row.
+
+What this package exports is its public interface, together with `rowledger.dagster` and `rowledger.errors`. Everything else may
+change. A name is imported when it is first used.
+"""
+
+from typing import Any
+
+import lazy_loader
+
+_exported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a module exports
+    if name == "__version__":  # it asks git in a checkout, which an import should not
+        from rowledger.version import version  # noqa: PLC0415
+
+        return version()
+    return _exported(name)

@@ -19,5 +19,14 @@ from .payloads import frame_of_payloads as frame_of_payloads, row_payloads as ro
 from .row_types import read_row_types as read_row_types, write_row_types as write_row_types
 from .rows import python_rows as python_rows
 from .target import as_frame_value as as_frame_value
-from .types import Integer as Integer, SmallInt as SmallInt
+from .types import (
+    BigInt as BigInt,
+    Integer as Integer,
+    Real as Real,
+    SmallInt as SmallInt,
+    char as char,
+    pg_enum as pg_enum,
+    pg_type as pg_type,
+    varchar as varchar,
+)
 from .uuids import uuids_for_fields as uuids_for_fields, uuids_for_people as uuids_for_people

@@ -1,0 +1,37 @@
+from .contract import (
+    BigInt as BigInt,
+    Integer as Integer,
+    Real as Real,
+    SmallInt as SmallInt,
+    char as char,
+    pg_enum as pg_enum,
+    pg_type as pg_type,
+    varchar as varchar,
+)
+from .errors import RowledgerError as RowledgerError
+from .ledger import Check as Check, Incident as Incident, Observer as Observer, PartitionReport as PartitionReport
+from .settings import WriterSettings as WriterSettings
+from .sources import (
+    ArrowFiles as ArrowFiles,
+    CsvFiles as CsvFiles,
+    NdjsonFiles as NdjsonFiles,
+    ParquetFiles as ParquetFiles,
+    PythonRows as PythonRows,
+    SqlQuery as SqlQuery,
+)
+from .spec import (
+    ROW as ROW,
+    DeadLetterBudget as DeadLetterBudget,
+    Drift as Drift,
+    Equals as Equals,
+    FrameTransform as FrameTransform,
+    Partition as Partition,
+    QualifiedName as QualifiedName,
+    RowTransform as RowTransform,
+    Source as Source,
+    TableSpec as TableSpec,
+    Window as Window,
+    WriteMode as WriteMode,
+)
+
+__version__: str
