@@ -8,7 +8,7 @@ import contextlib
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from time import monotonic
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import BaseModel, Field
@@ -17,7 +17,7 @@ from rowledger.errors import RowledgerError, SourceError
 from rowledger.sources.frames import frames_of, holds_many
 from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.sources.values import Fault, FrameBuilder, Unfit, frame_of_rows
-from rowledger.spec import ChunkDescriptor, Partition, SourceContext
+from rowledger.spec import ByReference, ChunkDescriptor, Partition, SourceContext
 
 __all__ = ["PythonRows", "frame_of_rows"]
 
@@ -39,7 +39,7 @@ class PythonRows(SpooledSource):
     """
 
     kind: Literal["python"] = "python"
-    function: Callable[[Partition], object]
+    function: Annotated[Callable[[Partition], object], ByReference("source.function")]
     columns_max: int = Field(default=2_000, ge=1, le=100_000, description="Columns the rows may have altogether.")
 
     @property

@@ -19,6 +19,7 @@ from .partition import (
     TimeWindowPartitions as TimeWindowPartitions,
     WeeklyPartitions as WeeklyPartitions,
 )
+from .reference import ByReference as ByReference
 from .source import (
     ABSENT_PREFIX as ABSENT_PREFIX,
     BYTES_16 as BYTES_16,

@@ -4,12 +4,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from rowledger.errors import SpecError, UnknownPartition
+from rowledger.spec.by_class import ByClass
 from rowledger.spec.column import TypeName
 from rowledger.spec.condition import KEY_TYPES, Condition, Equals, Window
 from rowledger.spec.division import Partition, Partitions, Unpartitioned
@@ -300,7 +301,9 @@ class MultiPartitions(Partitions):
     """
 
     kind: Literal["multi"] = "multi"
-    dimensions: dict[str, SerializeAsAny[Partitions]] = Field(description="Partitions by the dimension's name; two.")
+    dimensions: dict[str, Annotated[SerializeAsAny[Partitions], ByClass("partitions", ())]] = Field(
+        description="Partitions by the dimension's name; two."
+    )
 
     @model_validator(mode="after")
     def _usable(self) -> "MultiPartitions":

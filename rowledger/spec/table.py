@@ -5,16 +5,32 @@ import sys
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic_core import PydanticSerializationError
 
 from rowledger.counted import counted
 from rowledger.errors import SpecError
+from rowledger.spec.by_class import ByClass
 from rowledger.spec.division import Partitions, Unpartitioned
+from rowledger.spec.importing import mistake
+from rowledger.spec.reference import ByReference
 from rowledger.spec.source import Source
 from rowledger.spec.transform import FrameTransform, RowTransform
 
 __all__ = ["DeadLetterBudget", "Drift", "QualifiedName", "TableSpec", "WriteMode", "column_names"]
 
+_SOURCES = (
+    ("arrow", "rowledger.sources.arrow_ipc:ArrowFiles"),
+    ("csv", "rowledger.sources.csv:CsvFiles"),
+    ("ndjson", "rowledger.sources.ndjson:NdjsonFiles"),
+    ("parquet", "rowledger.sources.parquet:ParquetFiles"),
+    ("python", "rowledger.sources.python:PythonRows"),
+    ("sql", "rowledger.sources.sql:SqlQuery"),
+)
+_TRANSFORMS = (
+    ("frame", "rowledger.spec.transform:FrameTransform"),
+    ("row", "rowledger.spec.transform:RowTransform"),
+)
 _TABLES_PACKAGE = "pipeline.tables."
 _ASSET_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -95,13 +111,15 @@ class TableSpec(BaseModel):
     target: Annotated[QualifiedName, BeforeValidator(_parse_name)] = Field(
         default_factory=lambda values: _named(values["name"]), description="Target table; `public.<name>` if not given."
     )
-    row: type[BaseModel] = Field(description="The contract: the pydantic model of one row.")
-    source: SerializeAsAny[Source]
-    partitions: SerializeAsAny[Partitions] = Unpartitioned()
+    row: Annotated[type[BaseModel], ByReference("row")] = Field(
+        description="The contract: the pydantic model of one row."
+    )
+    source: Annotated[SerializeAsAny[Source], ByClass("source", _SOURCES)]
+    partitions: Annotated[SerializeAsAny[Partitions], ByClass("partitions", ())] = Unpartitioned()
     key: tuple[str, ...] = Field(default=(), description="Columns that identify a row; become the primary key.")
     write_mode: WriteMode = WriteMode.REPLACE
     dead_letters: DeadLetterBudget = DeadLetterBudget()
-    transform: FrameTransform | RowTransform | None = Field(
+    transform: Annotated[FrameTransform | RowTransform | None, ByClass("transform", _TRANSFORMS)] = Field(
         default=None, description="A function that changes or filters rows before the contract sees them."
     )
     drift: Drift = Field(default=Drift.FREEZE, description="What to do about source columns that are not in `row`.")
@@ -158,6 +176,35 @@ class TableSpec(BaseModel):
             f"table {self.name}: the spec must be a module-level name in {_TABLES_PACKAGE} or in {beside}, "
             "so that worker processes can import it"
         )
+
+    def as_json(self) -> str:
+        """The spec as text, from which `model_validate_json` makes an equal one in any process that can import what it names.
+
+        Raises SpecError for a spec that cannot be written so.
+        """
+        try:
+            text = self.model_dump_json()
+            copy = TableSpec.model_validate_json(text)
+        except PydanticSerializationError as error:
+            raise SpecError(
+                f"table {self.name}: {_own_words(error) or f'no JSON can be made of it: {error}'}"
+            ) from None
+        except ValidationError as error:
+            raise SpecError(f"table {self.name}: its JSON gives no such spec back: {mistake(error, None)}") from None
+        for field in type(self).model_fields:
+            if getattr(copy, field, None) != getattr(self, field):
+                raise SpecError(
+                    f"table {self.name}: {field} comes back from JSON, as worker processes get it, with another value; hold "
+                    "plain values in it, and name secrets by their environment variables"
+                )
+        return text
+
+
+def _own_words(error: BaseException | None) -> SpecError | None:
+    """The refusal that made a serialisation fail."""
+    while error is not None and not isinstance(error, SpecError):
+        error = error.__cause__
+    return error
 
 
 def _importable(module: str) -> str:

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from rowledger.spec.reference import ByReference
 from rowledger.spec.source import RESERVED_PREFIX
 
 __all__ = ["ROW", "FrameTransform", "RowTransform"]
@@ -18,7 +19,7 @@ ROW = f"{RESERVED_PREFIX}row"
 class _Transform(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    function: Callable[..., Any]
+    function: Annotated[Callable[..., Any], ByReference("transform.function")]
     adds_rows: bool = Field(
         default=False, description="Whether it may make several rows of one; otherwise that is an error."
     )
@@ -42,7 +43,7 @@ class FrameTransform(_Transform):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    function: Callable[[pl.DataFrame], pl.DataFrame]
+    function: Annotated[Callable[[pl.DataFrame], pl.DataFrame], ByReference("transform.function")]
     adds_rows: bool = Field(
         default=False, description="Whether it may make several rows of one; otherwise that is an error."
     )
@@ -56,7 +57,7 @@ class RowTransform(_Transform):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    function: Callable[[Any], Any]
+    function: Annotated[Callable[[Any], Any], ByReference("transform.function")]
     adds_rows: bool = Field(
         default=False, description="Whether it may give a list of rows; otherwise that is an error."
     )

@@ -1,0 +1,196 @@
+"""Where a process finds the modules of the user's project, and how one of them is imported: by its name, or by its file."""
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from rowledger.errors import RowledgerError, SpecError
+
+__all__ = ["MAINS", "import_file", "import_module", "import_path", "is_importable", "mistake", "module_file"]
+
+MAINS = ("__main__", "__mp_main__")
+"""Names of the module that a process was started with; multiprocessing gives it the second one in a child process."""
+_MESSAGE_CHARS_MAX = 500
+
+
+def import_path() -> list[str]:
+    """The folders that another process has to import from to find what this one finds: `sys.path`, absolute, in its order.
+
+    Before them come folders that modules of this process were imported from and that are not on `sys.path` any more: Dagster
+    has its working directory there only while it imports the definitions.
+    """
+    listed = [path for entry in sys.path if (path := _absolute(entry)) is not None]
+    modules = list(sys.modules.items())
+    # A folder of which only a file was imported, by its path, was never looked into for modules.
+    former = {root for root in (_root(name, module) for name, module in modules) if root in sys.path_importer_cache}
+    if former := former.difference(listed):
+        former.difference_update(path for _, module in modules for path in _package_path(module))
+    return [*sorted(former), *listed]
+
+
+def _absolute(entry: str) -> str | None:
+    """The folder of an entry of `sys.path`; an empty one is the current folder, if that still is there."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.abspath(entry)  # noqa: PTH100 - Path.absolute keeps `..`
+    return None
+
+
+def _root(name: str, module: ModuleType) -> str:
+    """The folder in which a top-level module or package was found; empty for other modules."""
+    file = _own(module, "__file__")
+    if "." in name or name in MAINS or not isinstance(file, str):
+        return ""
+    folder, _, last = file.rpartition(os.sep)
+    return folder.rpartition(os.sep)[0] if last.startswith("__init__.") else folder
+
+
+def _package_path(module: ModuleType) -> list[str]:
+    """The folders of a package."""
+    return [path for path in _own(module, "__path__") or () if isinstance(path, str)]
+
+
+def _own(module: ModuleType, attribute: str) -> Any:  # noqa: ANN401 - what a module has under that name
+    """Looked up in the module's namespace: a lazy module imports what it is asked for."""
+    return getattr(module, "__dict__", {}).get(attribute)
+
+
+def module_file(module: ModuleType) -> Path | None:
+    """The file that a module was made from; None for one that has none, such as the module of an interactive session."""
+    file = _own(module, "__file__")
+    path = _absolute(file) if isinstance(file, str) else None
+    return None if path is None else Path(path)
+
+
+def is_importable(name: str, file: Path | None) -> bool:
+    """Whether an import of that name, in a process with our `import_path`, finds this file; None is a module without one."""
+    path: list[str] | None = None
+    found: ModuleSpec | None = None
+    parts = name.split(".")
+    for number in range(1, len(parts) + 1):
+        found = _found(".".join(parts[:number]), path)
+        if found is None:
+            return False
+        path = list(found.submodule_search_locations or ())
+    assert found is not None  # noqa: S101 - a name has a part
+    if file is None:
+        return not found.has_location
+    return found.origin is not None and _is_same(Path(found.origin), file)
+
+
+def _found(name: str, path: list[str] | None) -> ModuleSpec | None:
+    """What an import would find: `importlib.util.find_spec` looks at the modules that are loaded already."""
+    for finder in sys.meta_path:
+        where = import_path() if path is None and finder is PathFinder else path
+        with contextlib.suppress(ImportError, AttributeError):
+            if (found := finder.find_spec(name, where, None)) is not None:
+                return found
+    return None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False
+
+
+def import_module(name: str) -> ModuleType:
+    """The module of that name; of a package run by `python -m`, the one that runs. Raises SpecError with its mistake."""
+    running = sys.modules["__main__"]
+    if running.__spec__ is not None and running.__spec__.name == name:
+        return running
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise SpecError(f"there is no module {error.name!r} on this process's import path") from None
+        raise SpecError(mistake(error, _file_of(name))) from error
+
+
+def import_file(file: Path) -> ModuleType:
+    """The module of that file: the one that is loaded, or a new one named like the file. Raises SpecError with its mistake."""
+    for module in list(sys.modules.values()):  # `__main__` is the first of them
+        if module_file(module) == file:
+            return module
+    if not file.is_file():
+        raise SpecError(f"there is no file {file}")
+    name = _free_name(file.stem)
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise SpecError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs, as `import` does: pydantic looks there for names in annotations
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise SpecError(mistake(error, file)) from error
+    return module
+
+
+def _free_name(stem: str) -> str:
+    """The stem, unless another module has it: then one that no import statement can name."""
+    name, number = stem, 1
+    while name in sys.modules:
+        number += 1
+        name = f"{stem} ({number})"
+    return name
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of a module that could not be imported."""
+    parent, _, _ = name.rpartition(".")
+    package = sys.modules.get(parent)
+    found = _found(name, None if not parent else _package_path(package) if package is not None else [])
+    return Path(found.origin) if found is not None and found.has_location and found.origin else None
+
+
+def mistake(error: BaseException, file: Path | None) -> str:
+    """What a file's import raised, in one line: file, line and mistake."""
+    match error:
+        case ValidationError():
+            told = "; ".join(_mistakes(error))
+        case RowledgerError():
+            told = str(error)
+        case SyntaxError():
+            told = f"{type(error).__name__}: {error.msg}"
+        case _:
+            told = f"{type(error).__name__}: {error}"
+    told = " ".join(told.split())[:_MESSAGE_CHARS_MAX]
+    if file is None:
+        return told
+    line = _line(error, file)
+    return f"{_shown(file)}: {'' if line is None else f'line {line}: '}{told}"
+
+
+def _mistakes(error: ValidationError) -> Iterator[str]:
+    """Each mistake in our own words where they are ours."""
+    for found in error.errors(include_url=False):
+        own = found.get("ctx", {}).get("error")
+        field = ".".join(str(part) for part in found["loc"])
+        yield str(own) if isinstance(own, SpecError) else f"{field}: {found['msg']}"
+
+
+def _line(error: BaseException, file: Path) -> int | None:
+    """The line of the file at which its import failed."""
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == file:
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == file), None)
+
+
+def _shown(file: Path) -> str:
+    """The file's path as a person in the current folder would write it."""
+    with contextlib.suppress(ValueError, FileNotFoundError):
+        return str(file.relative_to(Path.cwd()))
+    return str(file)
