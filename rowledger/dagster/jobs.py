@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from rowledger.dagster.checks import VERIFY_CHECK
 from rowledger.dagster.partitions import partitions_definition
+from rowledger.dagster.private_names import UnresolvedAssetJobDefinition, UnresolvedPartitionedAssetScheduleDefinition
 from rowledger.errors import UnknownPartition
 from rowledger.ledger import CheckName
 from rowledger.spec import (

@@ -15,10 +15,6 @@ from typing import Any, Self
 import click
 import dagster as dg
 import psycopg2
-from dagster._config import UserConfigSchema
-from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log import SqlEventLogStorageTable
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import DagsterPostgresException
 from psycopg2 import errorcodes
@@ -26,6 +22,7 @@ from psycopg2.sql import SQL, Identifier
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from rowledger.dagster.private_names import ConfigurableClassData, UserConfigSchema
 from rowledger.errors import MissingPrivilege, RowledgerError
 from rowledger.postgres import connect, dagster_url, no_standby, query, quote_identifier, with_hosts_in_query
 
@@ -83,10 +80,10 @@ class PooledEventLog(PostgresEventLogStorage):
         )
         self._last_ms = 0
 
-    def store_event(self, event: EventLogEntry) -> None:
+    def store_event(self, event: dg.EventLogEntry) -> None:
         super().store_event(self._at_a_time_of_its_own(event))
 
-    def _at_a_time_of_its_own(self, event: EventLogEntry) -> EventLogEntry:
+    def _at_a_time_of_its_own(self, event: dg.EventLogEntry) -> dg.EventLogEntry:
         """The event, moved to the next free millisecond where it is one that an asset's page lists.
 
         That page asks for events before a millisecond, so of those that share one it would show a few only.
@@ -100,15 +97,15 @@ class PooledEventLog(PostgresEventLogStorage):
         self._last_ms = at_ms
         return event
 
-    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         events = [self._at_a_time_of_its_own(event) for event in events]
         announcements = [event for event in events if event.get_dagster_event().is_asset_materialization_planned]
         if not announcements:
             super().store_event_batch(events)
             return
         with self.index_transaction() as connection:
-            insert = self.prepare_insert_event_batch(announcements).returning(SqlEventLogStorageTable.c.id)
-            event_ids = connection.execute(insert).scalars().all()
+            insert = self.prepare_insert_event_batch(announcements)
+            event_ids = connection.execute(insert.returning(insert.table.c.id)).scalars().all()
             # The row of an asset keeps its latest event only.
             numbered = zip(announcements, event_ids, strict=True)
             latest = {event.get_dagster_event().asset_key: (event, event_id) for event, event_id in numbered}

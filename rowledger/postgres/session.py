@@ -27,6 +27,7 @@ from rowledger.postgres.row_security import require_all_rows
 from rowledger.postgres.session_settings import AT_STARTUP, WANTED, pin
 from rowledger.postgres.sqlstate import summarize
 from rowledger.postgres.statements import NamingConnection, hush
+from rowledger.private_names import transport_of
 
 __all__ = [
     "DeadlineExpired",
@@ -228,7 +229,7 @@ def _guard_socket(connection: asyncpg.Connection) -> None:
 
     Nor for what the kernel may hold unsent: megabytes, whose way to a slow server would look like a standstill to us.
     """
-    transport = connection._transport  # noqa: SLF001
+    transport = transport_of(connection)
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == getattr(socket, "AF_UNIX", None):
         return

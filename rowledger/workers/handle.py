@@ -14,12 +14,12 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import psutil
-from pydantic.plugin import _loader as pydantic_plugins
 
 from rowledger.chunk import ChunkJob, ReplayJob
 from rowledger.ledger import ChunkOutcome, IncidentKind
 from rowledger.machine import read_oom_kills
 from rowledger.postgres import SessionIdentity
+from rowledger.private_names import pydantic_has_no_plugins
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.workers.guards import Vitals, classify_exit, overrun, replacement_due
 from rowledger.workers.messages import (
@@ -322,4 +322,4 @@ class WorkerHandle:
 
 def _spared_search() -> dict[str, str]:
     """Pydantic looks for plugins in all packages that are installed; a worker need not where we have found none."""
-    return {"PYDANTIC_DISABLE_PLUGINS": "1"} if getattr(pydantic_plugins, "_plugins", None) == {} else {}
+    return {"PYDANTIC_DISABLE_PLUGINS": "1"} if pydantic_has_no_plugins() else {}

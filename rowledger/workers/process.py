@@ -10,7 +10,6 @@ if __name__ == "__main__":
     gc.disable()  # until all is imported: of that nothing is garbage, and to look for some is a tenth of a worker's start
 
 import asyncio
-import atexit
 import contextlib
 import ctypes
 import importlib
@@ -20,7 +19,6 @@ import resource
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import AsyncIterator
@@ -47,6 +45,7 @@ from rowledger.postgres import (
     summarize,
     tell_without_text,
 )
+from rowledger.private_names import run_exit_functions
 from rowledger.spec import TableSpec
 from rowledger.workers.messages import (
     LINE_BYTES_MAX,
@@ -315,8 +314,7 @@ def _end() -> None:
 
     That frees memory object by object which the kernel takes back at once, and the run waits for it.
     """
-    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does it; there is no other way
-    atexit._run_exitfuncs()  # noqa: SLF001 - as above
+    run_exit_functions()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
