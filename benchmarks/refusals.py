@@ -24,6 +24,7 @@ from rowledger.load.run import run_load
 from rowledger.postgres.database import target_url
 from rowledger.settings import WriterSettings, settings
 from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.partition import WHOLE
 from rowledger.spec.table import DeadLetterBudget, TableSpec
 
 SCHEMA = "bench_refusals"
@@ -94,7 +95,7 @@ def main() -> None:
             started = time.perf_counter()
             (report,) = run_load(
                 spec,
-                ["all"],
+                [WHOLE],
                 url=url,
                 landing_dir=landing,
                 writer=WriterSettings(chunk_deadline_s=3_600),

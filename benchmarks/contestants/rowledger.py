@@ -8,6 +8,7 @@ from benchmarks.tables import RACE, RACE_KEYED
 from rowledger.ledger.reports import PartitionReport, Progress
 from rowledger.load.run import run_load
 from rowledger.settings import WriterSettings
+from rowledger.spec.partition import WHOLE
 from rowledger.spec.table import TableSpec
 
 
@@ -40,7 +41,7 @@ def load_keyed(task: Task) -> None:
 
 def _load(task: Task, spec: TableSpec, writer: WriterSettings) -> None:
     (report,) = run_load(
-        spec, ["all"], url=task.url, landing_dir=task.landing, writer=writer, run_id=None, observer=_ErrorsOnly()
+        spec, [WHOLE], url=task.url, landing_dir=task.landing, writer=writer, run_id=None, observer=_ErrorsOnly()
     )
     if report.error is not None:
         raise report.error

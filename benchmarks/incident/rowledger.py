@@ -15,6 +15,7 @@ from rowledger.ledger.reports import PartitionReport, Progress
 from rowledger.load.run import run_load
 from rowledger.postgres.database import target_url
 from rowledger.settings import WriterSettings
+from rowledger.spec.partition import WHOLE
 
 
 class LogOfTheRun:
@@ -42,7 +43,7 @@ def main() -> int:
     try:
         (report,) = run_load(
             LINEITEM,
-            ["all"],
+            [WHOLE],
             url=target_url(),
             landing_dir=landing,
             writer=WriterSettings(workers=workers),

@@ -85,8 +85,9 @@ def main() -> None:
 
 
 def _load(job: Job, url: str, writer: WriterSettings) -> dict[str, Any]:
+    partitions = [job.table.partitions.partition(key) for key in job.keys]
     reports = run_load(
-        job.table, job.keys, url=url, landing_dir=job.landing, writer=writer, run_id=None, observer=Silent()
+        job.table, partitions, url=url, landing_dir=job.landing, writer=writer, run_id=None, observer=Silent()
     )
     for report in reports:
         if report.error is not None:

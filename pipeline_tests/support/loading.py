@@ -69,7 +69,7 @@ def load(
     """One run, in this process, with workers of its own."""
     return run_load(
         spec,
-        keys,
+        [spec.partitions.partition(key) for key in keys],
         url=database,
         landing_dir=landing,
         writer=WriterSettings.model_validate({**FAST, **writer}),

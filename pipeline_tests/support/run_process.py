@@ -57,10 +57,11 @@ def main() -> int:
     """Entry point of the process."""
     reference, landing, keys, settings = sys.argv[1:]
     module, _, name = reference.partition(":")
+    spec: TableSpec = getattr(importlib.import_module(module), name)
     try:
         reports = run_load(
-            getattr(importlib.import_module(module), name),
-            keys.split(","),
+            spec,
+            [spec.partitions.partition(key) for key in keys.split(",")],
             url=target_url(),
             landing_dir=Path(landing),
             writer=WriterSettings.model_validate_json(settings),

@@ -15,7 +15,8 @@ from rowledger.errors import SourceError
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.partition import DailyPartitions, Partition
+from rowledger.spec.old_partitions import DailyPartitions
+from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext
 from rowledger.spec.table import DeadLetterBudget, Drift, TableSpec, WriteMode
 from rowledger.spec.transform import FrameTransform

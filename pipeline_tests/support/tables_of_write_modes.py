@@ -12,18 +12,18 @@ from rowledger.contract.types import Integer
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.partition import (
+from rowledger.spec.old_partitions import (
     DailyPartitions,
     DynamicPartitions,
     HourlyPartitions,
     MonthlyPartitions,
     MultiPartitions,
-    Partition,
     Partitions,
     StaticPartitions,
     Unpartitioned,
     WeeklyPartitions,
 )
+from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext
 from rowledger.spec.table import DeadLetterBudget, QualifiedName, TableSpec, WriteMode
 from rowledger.spec.transform import FrameTransform

@@ -36,7 +36,7 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
         """Load partitions of one table; raises RowledgerError for what concerns the whole run."""
         return run_load(
             spec,
-            partition_keys,
+            [spec.partitions.partition(key) for key in partition_keys],
             url=target_url(),
             landing_dir=settings().landing_dir,
             writer=self.settings,

@@ -61,7 +61,7 @@ from rowledger.postgres import (
     with_columns,
 )
 from rowledger.settings import WriterSettings
-from rowledger.spec import Column, Drift, TableSpec
+from rowledger.spec import Column, Drift, Partition, TableSpec
 from rowledger.workers import A_ROW_MAY_DO_IT, DEATHS_OF_ONE_ROW, Hello, WorkerDied, find_crashing_rows
 
 __all__ = ["REPLAYABLE", "person", "replay_selected", "run_replay"]
@@ -93,13 +93,23 @@ def run_replay(
     actor: Actor,
     log: Log,
     on_outcome: Callable[[DeadLetterOutcome], None] = lambda _outcome: None,
+    partition_of: Callable[[str], Partition] | None = None,
 ) -> ReplayReport:
     """Replay the selected letters that are open or mended; `on_outcome` is called for each, in source order.
 
     Raises RowledgerError for what concerns them all; what had committed by then stays, and a further replay continues after it.
     """
     return run_interruptible(
-        replay_selected(spec, selection, url=url, writer=writer, actor=actor, log=log, on_outcome=on_outcome)
+        replay_selected(
+            spec,
+            selection,
+            url=url,
+            writer=writer,
+            actor=actor,
+            log=log,
+            on_outcome=on_outcome,
+            partition_of=partition_of,
+        )
     )
 
 
@@ -112,13 +122,14 @@ async def replay_selected(
     actor: Actor,
     log: Log,
     on_outcome: Callable[[DeadLetterOutcome], None] = lambda _outcome: None,
+    partition_of: Callable[[str], Partition] | None = None,
 ) -> ReplayReport:
     """`run_replay` for callers that have an event loop of their own."""
     if rules := active_failpoints():
         log(logging.WARNING, f"failpoints are on: {rules}")
     started = time.monotonic()
     letters, columns = await _look(spec, selection, url, writer)
-    replaying = _Replay(spec, columns, url, writer, actor, log, on_outcome)
+    replaying = _Replay(spec, partition_of or spec.partitions.partition, columns, url, writer, actor, log, on_outcome)
     if letters:
         try:
             async with replaying.open():
@@ -190,6 +201,7 @@ class _Replay:
     def __init__(
         self,
         spec: TableSpec,
+        partition_of: Callable[[str], Partition],
         columns: tuple[Column, ...],
         url: str,
         writer: WriterSettings,
@@ -200,6 +212,7 @@ class _Replay:
         self.replay = uuid.uuid4()
         self.outcomes: list[DeadLetterOutcome] = []
         self._spec = spec
+        self._partition_of = partition_of
         self._columns = columns
         self._writer = writer
         self._actor = actor
@@ -260,7 +273,7 @@ class _Replay:
         if letter.target != str(self._spec.target):
             return f"{where} is in {letter.target}, but the table spec names {self._spec.target} now"
         try:
-            self._spec.partitions.partition(letter.partition_key)
+            self._partition_of(letter.partition_key)
         except UnknownPartition as unknown:
             return str(unknown)
         return ""
@@ -284,7 +297,7 @@ class _Replay:
             yield self._batch(letters[0], batch)
 
     def _batch(self, letter: KeptDeadLetter, ids: Sequence[int], *, is_known_to_kill: bool = False) -> _Batch:
-        partition = self._spec.partitions.partition(letter.partition_key)
+        partition = self._partition_of(letter.partition_key)
         # Attempts are counted from 1, each when it is made.
         job = ReplayJob(letter.load_id, partition, self._columns, self.replay, tuple(ids), self._actor, attempt=0)
         return _Batch(job, is_known_to_kill)

@@ -31,7 +31,7 @@ __all__ = ["load_partitions", "run_load"]
 
 def run_load(
     spec: TableSpec,
-    partition_keys: Sequence[str],
+    partitions: Sequence[Partition],
     *,
     url: str,
     landing_dir: Path,
@@ -39,7 +39,7 @@ def run_load(
     run_id: str | None,
     observer: Observer,
 ) -> list[PartitionReport]:
-    """Load the partitions and return a report for each, in the order of the keys.
+    """Load the partitions and return a report for each, in their order.
 
     What goes wrong with one partition stands in its report; raises RowledgerError for what concerns them all: the server, the
     spec, the target's shape. An interrupt ends the workers and their backends first, then takes its usual course.
@@ -47,7 +47,7 @@ def run_load(
     return run_interruptible(
         load_partitions(
             spec,
-            partition_keys,
+            partitions,
             url=url,
             landing_dir=landing_dir,
             writer=writer,
@@ -59,7 +59,7 @@ def run_load(
 
 async def load_partitions(
     spec: TableSpec,
-    partition_keys: Sequence[str],
+    partitions: Sequence[Partition],
     *,
     url: str,
     landing_dir: Path,
@@ -71,9 +71,7 @@ async def load_partitions(
     observer = UnbreakableObserver(observer)
     if rules := active_failpoints():
         observer.log(logging.WARNING, f"failpoints are on: {rules}")
-    partitions = [
-        spec.partitions.partition(key) for key in dict.fromkeys(partition_keys)
-    ]  # a key named twice is loaded once
+    partitions = list({partition.key: partition for partition in partitions}.values())  # one given twice is loaded once
     try:
         preflight = await check_before_loading(
             spec, url, writer, landing_dir, run_id, say=lambda text: observer.log(logging.WARNING, text)

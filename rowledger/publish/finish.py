@@ -293,11 +293,11 @@ async def _repeated(
             f"rowledger forget --table {spec.name}"
         )
     target = target.as_found
-    (verification,) = await verify_published(connection, spec, target, [partition.key])
+    (verification,) = await verify_published(connection, spec, target, [partition.key], lambda _key: partition)
     if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *target.name.parts):
         # Another load may have been published between the ledger's figures and the table's: now there are no other writers.
         await lock_target_against_writers(connection, target)
-        (verification,) = await verify_published(connection, spec, target, [partition.key])
+        (verification,) = await verify_published(connection, spec, target, [partition.key], lambda _key: partition)
     budget = budget_check(spec, totals.enqueued_rows, totals.dead_lettered_rows)
     own = f"{totals.enqueued_rows} enqueued, {totals.written_rows} written; {note}"
     checks = [
@@ -359,7 +359,9 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             return await _repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
         case LoadState.PUBLISHED:  # the table has other loads' rows too
             totals = await read_chunk_totals(connection, load.handle.load_id)
-            (verification,) = await verify_published(connection, load.spec, load.target, [load.partition.key])
+            (verification,) = await verify_published(
+                connection, load.spec, load.target, [load.partition.key], lambda _key: load.partition
+            )
             budget = budget_check(load.spec, totals.enqueued_rows, totals.dead_lettered_rows)
             checks = (*verification.checks, budget)
         case LoadState.REJECTED:

@@ -1,7 +1,7 @@
 """Forget published loads: the ledger stops answering for their rows. They stay as they are, and may be appended again."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rowledger.contract import Contract
 from rowledger.errors import NothingPublished, PartitionBusy
@@ -9,21 +9,29 @@ from rowledger.ledger import check_ledger, note_entries, read_changed_entries, r
 from rowledger.postgres import check_server, commit_in_time, connect, ensure_target, query, require_standby
 from rowledger.publish.baseline import counted_rows_of
 from rowledger.settings import WriterSettings
-from rowledger.spec import TableSpec
+from rowledger.spec import Partition, TableSpec
 
 __all__ = ["run_forget"]
 
 
-def run_forget(spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None) -> list[tuple[int, str]]:
+def run_forget(
+    spec: TableSpec,
+    *,
+    url: str,
+    partition_keys: Sequence[str] | None = None,
+    partition_of: Callable[[str], Partition] | None = None,
+) -> list[tuple[int, str]]:
     """Forget the published loads of a table, or of some partitions; returns each load's id and partition.
 
     Where the rows of a partition cannot be told from others', all loads of the table are forgotten: they add up together.
     Raises PartitionBusy while a run loads the table, UnknownPartition, and NothingPublished where there is nothing to forget.
     """
-    return asyncio.run(_forget(spec, url, partition_keys))
+    return asyncio.run(_forget(spec, url, partition_keys, partition_of or spec.partitions.partition))
 
 
-async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | None) -> list[tuple[int, str]]:
+async def _forget(
+    spec: TableSpec, url: str, partition_keys: Sequence[str] | None, partition_of: Callable[[str], Partition]
+) -> list[tuple[int, str]]:
     limits = WriterSettings()
     session = await connect(url, application_name="rowledger forget", timeout_s=limits.connect_timeout_s)
     try:
@@ -38,7 +46,7 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
             known = {*(load["partition_key"] for load in loads), *(entry.partition_key for entry in edited)}
             if missing := [key for key in keys or () if key not in known]:
                 for key in missing:
-                    spec.partitions.partition(key)
+                    partition_of(key)
                 raise NothingPublished(
                     f"table {spec.name}: no published load of partition {', '.join(missing)} is in the ledger; "
                     "nothing was forgotten"
@@ -47,7 +55,7 @@ async def _forget(spec: TableSpec, url: str, partition_keys: Sequence[str] | Non
                 raise NothingPublished(f"table {spec.name}: the ledger has no published load; nothing was forgotten")
             if keys is not None:
                 target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
-                partitions = [spec.partitions.partition(key) for key in keys]
+                partitions = [partition_of(key) for key in keys]
                 scopes = [counted_rows_of(spec, target, partition, spec.write_mode) for partition in partitions]
                 keys = None if any(scope.partition_key is None for scope in scopes) else keys
             async with (

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import asyncpg
@@ -54,23 +54,34 @@ class PartitionVerification:
 
 
 def run_verify(
-    spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None
+    spec: TableSpec,
+    *,
+    url: str,
+    partition_keys: Sequence[str] | None = None,
+    partition_of: Callable[[str], Partition] | None = None,
 ) -> list[PartitionVerification]:
     """Verify the published partitions of a table, or those that are named: one that is not published does not pass.
 
+    `partition_of` is asked for the partitions of which the ledger does not have the bounds.
+
     Raises UnknownPartition for a key that the table cannot have, NothingPublished where no partition of the table is published.
     """
-    return asyncio.run(verify_partitions(spec, url=url, partition_keys=partition_keys))
+    return asyncio.run(verify_partitions(spec, url=url, partition_keys=partition_keys, partition_of=partition_of))
 
 
 async def verify_partitions(
-    spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None
+    spec: TableSpec,
+    *,
+    url: str,
+    partition_keys: Sequence[str] | None = None,
+    partition_of: Callable[[str], Partition] | None = None,
 ) -> list[PartitionVerification]:
     """`run_verify` for callers that have an event loop of their own."""
     keys = list(dict.fromkeys(partition_keys)) if partition_keys is not None else None
+    partition_of = partition_of or spec.partitions.partition
     async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
         published = await connection.fetch(query("published_loads"), str(spec.target), None)
-        _require_known(spec, keys, {str(load["partition_key"]) for load in published})
+        _require_known(keys, partition_of, {str(load["partition_key"]) for load in published})
         if not published:
             raise NothingPublished(
                 f"table {spec.name}: the ledger has no published partition of {spec.target}, so nothing was verified"
@@ -80,12 +91,12 @@ async def verify_partitions(
         if target is None:
             raise TargetMismatch(f"table {spec.target} is missing, though the ledger has published loads of it")
         wanted = [load for load in published if keys is None or str(load["partition_key"]) in keys]
-        waves = await _waves(connection, spec, target, wanted)
-        verified = await verify_published(connection, spec, target, waves[0]) if len(waves) == 1 else []
+        waves = await _waves(connection, spec, target, wanted, partition_of)
+        verified = await verify_published(connection, spec, target, waves[0], partition_of) if len(waves) == 1 else []
     if len(waves) > 1:
         for wave in waves:
             async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
-                verified += await verify_published(connection, spec, target, wave)
+                verified += await verify_published(connection, spec, target, wave, partition_of)
     found = {verification.partition_key for verification in verified}
     return verified + [
         PartitionVerification(key, (), "the ledger has no published load of this partition", is_published=False)
@@ -94,15 +105,21 @@ async def verify_partitions(
     ]
 
 
-def _require_known(spec: TableSpec, keys: Sequence[str] | None, published: Collection[str]) -> None:
+def _require_known(
+    keys: Sequence[str] | None, partition_of: Callable[[str], Partition], published: Collection[str]
+) -> None:
     """Raise UnknownPartition for a key that is neither published nor one of the table's."""
     for key in keys or ():
         if key not in published:
-            spec.partitions.partition(key)
+            partition_of(key)
 
 
 async def _waves(
-    connection: asyncpg.Connection, spec: TableSpec, target: Target, loads: Sequence[asyncpg.Record]
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    target: Target,
+    loads: Sequence[asyncpg.Record],
+    partition_of: Callable[[str], Partition],
 ) -> list[list[str]]:
     """The partition keys of these loads, as many at a time as one transaction can read.
 
@@ -113,7 +130,7 @@ async def _waves(
     is_whole = any(
         load["base_load_id"] is not None
         and counted_rows_of(
-            spec, target, spec.partitions.partition(load["partition_key"]), WriteMode(load["write_mode"])
+            spec, target, partition_of(load["partition_key"]), WriteMode(load["write_mode"])
         ).partition_key
         is None
         for load in loads
@@ -126,14 +143,18 @@ async def _waves(
 
 
 async def verify_published(
-    connection: asyncpg.Connection, spec: TableSpec, target: Target, partition_keys: Sequence[str] | None
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    target: Target,
+    partition_keys: Sequence[str] | None,
+    partition_of: Callable[[str], Partition],
 ) -> list[PartitionVerification]:
     """Compare each published partition, or some of them, with what its loads have written. Takes no lock."""
     loads = await connection.fetch(query("published_loads"), str(spec.target), partition_keys)
     if spec.drift is Drift.EVOLVE:
         names = await connection.fetch(query("published_columns"), str(spec.target))
         target = await with_columns(connection, target, [row["name"] for row in names])
-    comparing = _Comparing(connection, spec, target)
+    comparing = _Comparing(connection, spec, target, partition_of)
     changed = {entry.load_id for entry in await read_changed_entries(connection, spec, published=True)}
     verifications = []
     for key, own in itertools.groupby(loads, key=lambda load: str(load["partition_key"])):
@@ -159,15 +180,22 @@ class _Comparison:
 class _Comparing:
     """Measures the table; what stands for many partitions at once is measured once."""
 
-    def __init__(self, connection: asyncpg.Connection, spec: TableSpec, target: Target) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        spec: TableSpec,
+        target: Target,
+        partition_of: Callable[[str], Partition],
+    ) -> None:
         self._connection = connection
         self.spec = spec
         self._target = target
+        self._partition_of = partition_of
         self._whole: dict[int, _Comparison] = {}
 
     async def of(self, partition_key: str, loads: Sequence[asyncpg.Record]) -> _Comparison | None:
         """None where loads of several write modes have changed the same rows, so that nothing adds up to what is there."""
-        partition = self.spec.partitions.partition(partition_key)
+        partition = self._partition_of(partition_key)
         bases = {
             load["base_load_id"]: WriteMode(load["write_mode"]) for load in loads if load["base_load_id"] is not None
         }

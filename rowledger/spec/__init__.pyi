@@ -6,19 +6,21 @@ from .column import (
     name_problem as name_problem,
 )
 from .condition import Equals as Equals, Window as Window
-from .division import Partition as Partition, Partitions as Partitions, Unpartitioned as Unpartitioned
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
-from .partition import (
+from .old_partitions import (
     DailyPartitions as DailyPartitions,
     DynamicPartitions as DynamicPartitions,
     HourlyPartitions as HourlyPartitions,
     MonthlyPartitions as MonthlyPartitions,
     MultiPartitions as MultiPartitions,
+    Partitions as Partitions,
     StaticPartitions as StaticPartitions,
     TimeWindowPartitions as TimeWindowPartitions,
+    Unpartitioned as Unpartitioned,
     WeeklyPartitions as WeeklyPartitions,
 )
+from .partition import Partition as Partition
 from .reference import ByReference as ByReference
 from .source import (
     ABSENT_PREFIX as ABSENT_PREFIX,

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from rowledger.spec.division import Partition
 from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.partition import Partition
 
 __all__ = [
     "ABSENT_PREFIX",

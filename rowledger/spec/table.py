@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,8 +12,8 @@ from pydantic_core import PydanticSerializationError
 from rowledger.counted import counted
 from rowledger.errors import SpecError
 from rowledger.spec.by_class import ByClass
-from rowledger.spec.division import Partitions, Unpartitioned
 from rowledger.spec.importing import mistake
+from rowledger.spec.old_partitions import Partitions, Unpartitioned
 from rowledger.spec.reference import ByReference
 from rowledger.spec.source import Source
 from rowledger.spec.transform import FrameTransform, RowTransform
@@ -33,6 +34,7 @@ _TRANSFORMS = (
 )
 _TABLES_PACKAGE = "pipeline.tables."
 _ASSET_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_DIMENSIONS_MAX = 2  # Dagster has no more
 
 
 class WriteMode(StrEnum):
@@ -116,6 +118,11 @@ class TableSpec(BaseModel):
     )
     source: Annotated[SerializeAsAny[Source], ByClass("source", _SOURCES)]
     partitions: Annotated[SerializeAsAny[Partitions], ByClass("partitions", ())] = Unpartitioned()
+    partition_by: str | dict[str, str] | None = Field(
+        default=None,
+        description="The column that holds the partition, or, where a key has several dimensions, the columns by the name of "
+        "their dimension. Without it a partition's rows cannot be told from those of others.",
+    )
     key: tuple[str, ...] = Field(default=(), description="Columns that identify a row; become the primary key.")
     write_mode: WriteMode = WriteMode.REPLACE
     dead_letters: DeadLetterBudget = DeadLetterBudget()
@@ -133,22 +140,18 @@ class TableSpec(BaseModel):
     def _consistent(self) -> "TableSpec":
         if not _ASSET_NAME.match(self.name):
             raise SpecError(f"table spec name {self.name!r} must be letters, digits and underscores")
+        self._require_dimensions()
         columns = column_names(self.row)
         for role, names in (
             ("key", self.key),
             ("sensitive", self.sensitive),
-            ("partition", self.partitions.columns),
+            ("partition", self.partition_columns),
         ):
             if unknown := [name for name in names if name not in columns]:
                 raise SpecError(
                     f"table {self.name}: {role} columns {unknown} are not in {self.row.__name__}: {columns}"
                 )
-        known = self.partitions.placeholders
-        if unknown := sorted(self.source.placeholders - {*known}):
-            raise SpecError(
-                f"table {self.name}: its source names {', '.join(f'{{{name}}}' for name in unknown)}; the placeholders are "
-                f"{', '.join(f'{{{name}}}' for name in ('landing', *known))}"
-            )
+        self._require_placeholders()
         if self.write_mode is WriteMode.UPSERT and not self.key:
             raise SpecError(f"table {self.name}: write mode upsert needs a key, by which the row to update is found")
         if self.write_mode is WriteMode.REPLACE and not self.partitions.identifies_rows:
@@ -162,6 +165,50 @@ class TableSpec(BaseModel):
                 "name them in the row model"
             )
         return self
+
+    def _require_dimensions(self) -> None:
+        """Raise SpecError where the names of dimensions cannot be placeholders, or two dimensions have the same column."""
+        if not isinstance(self.partition_by, dict):
+            return
+        for name in self.partition_by:
+            if not name.isidentifier() or name in ("landing", "partition_key"):
+                raise SpecError(
+                    f"table {self.name}: dimension {name!r} must be named by a word that a path can hold as a placeholder"
+                )
+        columns = self.partition_columns
+        if not columns or len(set(columns)) < len(columns):
+            raise SpecError(
+                f"table {self.name}: partition_by names the columns {columns}; give each dimension a column of its own"
+            )
+
+    def _require_placeholders(self) -> None:
+        """Raise SpecError where the source names what no partition of the table has, as far as the spec alone tells.
+
+        Of the dimensions that no column holds, the spec does not know: a load looks when it has its partitions.
+        """
+        if isinstance(self.partition_by, dict) and len(self.partition_by) == _DIMENSIONS_MAX:
+            self.require_placeholders(("partition_key", *sorted(self.partition_by)))
+        elif not isinstance(self.partitions, Unpartitioned):
+            self.require_placeholders(self.partitions.placeholders)
+
+    def require_placeholders(self, known: Sequence[str]) -> None:
+        """Raise SpecError where the source's templates name other placeholders than these, and `landing`."""
+        if unknown := sorted(self.source.placeholders - {*known}):
+            raise SpecError(
+                f"table {self.name}: its source names {', '.join(f'{{{name}}}' for name in unknown)}; the placeholders are "
+                f"{', '.join(f'{{{name}}}' for name in ('landing', *known))}"
+            )
+
+    @property
+    def partition_columns(self) -> tuple[str, ...]:
+        """The columns whose values say to which partition a row belongs, in the order of their dimensions' names."""
+        match self.partition_by:
+            case None:
+                return self.partitions.columns
+            case str(column):
+                return (column,)
+            case dict(columns):
+                return tuple(column for _, column in sorted(columns.items()))
 
     @property
     def reference(self) -> str:

@@ -34,6 +34,7 @@ from rowledger.ledger.reports import Check, CheckName, Incident, PartitionReport
 from rowledger.publish.verify import PartitionVerification
 from rowledger.settings import WriterSettings
 from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.partition import Partition
 from rowledger.spec.table import TableSpec
 
 pytestmark = [
@@ -97,8 +98,9 @@ class PlayedLoad:
         self.error: RowledgerError | None = None
         self.calls: list[SimpleNamespace] = []
 
-    def __call__(self, spec: TableSpec, partition_keys: Sequence[str], **rest: object) -> list[PartitionReport]:
-        self.calls.append(SimpleNamespace(spec=spec, partition_keys=list(partition_keys), **rest))
+    def __call__(self, spec: TableSpec, partitions: Sequence[Partition], **rest: object) -> list[PartitionReport]:
+        partition_keys = [partition.key for partition in partitions]
+        self.calls.append(SimpleNamespace(spec=spec, partition_keys=partition_keys, **rest))
         if self.error is not None:
             raise self.error
         return [self.reports.get(key) or published(key, table=spec.name) for key in partition_keys]

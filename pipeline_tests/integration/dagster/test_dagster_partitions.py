@@ -29,6 +29,7 @@ from rowledger.dagster.jobs import jobs_and_schedule
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.ledger.reports import Check, CheckName, PartitionReport
 from rowledger.publish.verify import run_verify
+from rowledger.spec.partition import Partition
 from rowledger.spec.table import TableSpec
 
 pytestmark = [
@@ -205,7 +206,8 @@ def loaded_keys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys that a run would load; each is published in the place of the load."""
     keys: list[str] = []
 
-    def played(spec: TableSpec, partition_keys: Sequence[str], **_rest: object) -> list[PartitionReport]:
+    def played(spec: TableSpec, partitions: Sequence[Partition], **_rest: object) -> list[PartitionReport]:
+        partition_keys = [partition.key for partition in partitions]
         keys.extend(partition_keys)
         checks = tuple(Check(name, passed=True, summary="fine") for name in CheckName)
         counts = {"enqueued_rows": 1, "written_rows": 1, "dead_lettered_rows": 0, "chunks": 1, "retries": 0}

@@ -20,9 +20,9 @@ from rowledger.postgres.publication import publish_by_attach, publish_by_swap
 from rowledger.postgres.replacement import read_attach_obstacle, read_swap_obstacle
 from rowledger.postgres.staging import add_key, create_staging
 from rowledger.spec.column import Column, ColumnType, TypeName
-from rowledger.spec.division import Partition
 from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.partition import StaticPartitions
+from rowledger.spec.old_partitions import StaticPartitions
+from rowledger.spec.partition import Partition
 from rowledger.spec.table import QualifiedName
 
 _PLACE = Column("place", ColumnType(TypeName.INTEGER), nullable=False)

@@ -51,7 +51,7 @@ from rowledger.postgres.staging import create_staging
 from rowledger.publish.verify import run_verify
 from rowledger.spec.column import Column, ColumnType, TypeName
 from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.partition import StaticPartitions
+from rowledger.spec.old_partitions import StaticPartitions
 from rowledger.spec.table import QualifiedName, TableSpec, WriteMode
 
 FIRST = sales(range(30))

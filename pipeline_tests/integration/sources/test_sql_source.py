@@ -23,7 +23,8 @@ from pipeline_tests.support.tables_of_other_sources import QUERIED, SAMPLED
 from rowledger.contract.check import Contract
 from rowledger.errors import SourceError
 from rowledger.sources.sql import SqlQuery
-from rowledger.spec.partition import DailyPartitions, Partition
+from rowledger.spec.old_partitions import DailyPartitions
+from rowledger.spec.partition import Partition
 from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, UUID, SourceContext
 
 WHOLE = Partition(key="all")

@@ -15,7 +15,7 @@ from rowledger.errors import SpecError
 HEAD = """
 from datetime import date
 from pydantic import BaseModel
-from rowledger.spec.partition import DailyPartitions
+from rowledger.spec.old_partitions import DailyPartitions
 from rowledger.spec.table import TableSpec
 from rowledger.sources.parquet import ParquetFiles
 SOURCE = ParquetFiles(path="x.parquet")

@@ -20,7 +20,7 @@ from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.python import PythonRows
 from rowledger.spec.column import ColumnType, TypeName
-from rowledger.spec.division import Partition
+from rowledger.spec.partition import Partition
 from rowledger.spec.source import Source, SourceContext
 from rowledger.spec.table import TableSpec
 from rowledger.spec.transform import RowTransform

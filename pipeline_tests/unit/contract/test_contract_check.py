@@ -21,7 +21,7 @@ from rowledger.contract.dead_letter import Stage
 from rowledger.contract.types import Integer, SmallInt, varchar
 from rowledger.errors import SourceError, TargetMismatch
 from rowledger.spec.column import ColumnType, TypeName
-from rowledger.spec.partition import DailyPartitions
+from rowledger.spec.old_partitions import DailyPartitions
 
 
 class Reading(BaseModel):

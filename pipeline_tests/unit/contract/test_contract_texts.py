@@ -12,7 +12,7 @@ from pydantic import BaseModel, model_validator
 from rowledger.contract.check import Contract
 from rowledger.sources.arrow import frame_of
 from rowledger.sources.python import PythonRows
-from rowledger.spec.division import Partition
+from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext
 
 ALL = Partition(key="k")

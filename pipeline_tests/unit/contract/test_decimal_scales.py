@@ -19,7 +19,7 @@ from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.sources.python import PythonRows
 from rowledger.sources.spool import SpooledSource
 from rowledger.spec.column import ColumnType, TypeName
-from rowledger.spec.division import Partition
+from rowledger.spec.partition import Partition
 from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, Source, SourceContext
 from rowledger.spec.table import TableSpec
 from rowledger.spec.transform import ROW, FrameTransform, RowTransform

@@ -20,7 +20,7 @@ from rowledger.sources.arrow_ipc import ArrowFiles
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.python import PythonRows
 from rowledger.spec.column import TypeName
-from rowledger.spec.division import Partition
+from rowledger.spec.partition import Partition
 from rowledger.spec.source import BYTES_16, UUID, Source, SourceContext
 from rowledger.spec.table import TableSpec
 from rowledger.spec.transform import FrameTransform

@@ -11,21 +11,20 @@ from pydantic import ValidationError
 from rowledger.dagster.partitions import partitions_definition
 from rowledger.errors import RowledgerError, SpecError, UnknownPartition
 from rowledger.spec.column import TypeName
-from rowledger.spec.partition import (
+from rowledger.spec.condition import Equals, Window
+from rowledger.spec.old_partitions import (
     DailyPartitions,
     DynamicPartitions,
-    Equals,
     HourlyPartitions,
     MonthlyPartitions,
     MultiPartitions,
-    Partition,
     Partitions,
     StaticPartitions,
     TimeWindowPartitions,
     Unpartitioned,
     WeeklyPartitions,
-    Window,
 )
+from rowledger.spec.partition import Partition
 
 NEW_YORK = DailyPartitions(column="at", start=date(2013, 1, 1), end=date(2013, 12, 31), timezone="America/New_York")
 AIRPORTS = StaticPartitions(keys=("EWR", "JFK", "O'Hare"), column="airport")
