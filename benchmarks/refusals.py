@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rowledger.contract.types import Integer, varchar
+from rowledger.contract.sql_types import Integer, varchar
 from rowledger.ledger.reports import PartitionReport, Progress
 from rowledger.load.run import run_load
 from rowledger.postgres.database import target_url

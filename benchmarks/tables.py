@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from benchmarks.contestants.task import KEY, KEYED_TABLE, SCHEMA, TABLE
-from rowledger.contract.types import Integer, varchar
+from rowledger.contract.sql_types import Integer, varchar
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.table import TableSpec
 

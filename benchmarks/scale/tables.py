@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from benchmarks.scale import marks
 from benchmarks.tables import LINEITEM, Lineitem
 from pipeline.tables.flights import FLIGHTS, Flight
-from rowledger.contract.types import Integer, varchar
+from rowledger.contract.sql_types import Integer, varchar
 from rowledger.spec.table import QualifiedName, TableSpec
 
 SCHEMA = "rowledger_bench_scale"

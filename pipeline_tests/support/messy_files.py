@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from rowledger.contract.types import BigInt, Integer
+from rowledger.contract.sql_types import BigInt, Integer
 from rowledger.sources.csv import CsvFiles
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.table import DeadLetterBudget, Drift, TableSpec

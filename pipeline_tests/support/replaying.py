@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline_tests.support import tables as tables_for_tests
 from pipeline_tests.support.loading import FAST, Recorder, fetch
 from pipeline_tests.support.tables import EVENTS, PARCELS, Event
-from rowledger.contract.types import Integer, varchar
+from rowledger.contract.sql_types import Integer, varchar
 from rowledger.dead_letters.changes import export_dead_letters, import_dead_letters
 from rowledger.dead_letters.replay import run_replay
 from rowledger.ledger.actor import Actor

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, Field
 
-from rowledger.contract.types import Integer, varchar
+from rowledger.contract.sql_types import Integer, varchar
 from rowledger.errors import SourceError
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.spool import Spool, SpooledSource

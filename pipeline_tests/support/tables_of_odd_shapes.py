@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, create_model, field_validator
 
-from rowledger.contract.types import Integer, SmallInt
+from rowledger.contract.sql_types import Integer, SmallInt
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.python import PythonRows
 from rowledger.spec.partition import Partition

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, Json, NaiveDatetime
 
-from rowledger.contract.types import Integer, Real
+from rowledger.contract.sql_types import Integer, Real
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.python import PythonRows
 from rowledger.sources.sql import SqlQuery

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from pydantic import AwareDatetime, BaseModel
 
-from rowledger.contract.types import Integer
+from rowledger.contract.sql_types import Integer
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.spool import Spool, SpooledSource
 from rowledger.spec.manifest import ChunkDescriptor

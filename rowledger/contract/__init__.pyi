@@ -1,25 +1,25 @@
-from .border import (
+from .cells import python_rows as python_rows
+from .check import Contract as Contract
+from .dead_letter import DeadLetter as DeadLetter, PayloadOf as PayloadOf, Stage as Stage
+from .decimals_for_transforms import for_calculation as for_calculation, with_scales_kept as with_scales_kept
+from .document_numbers import sorted_json as sorted_json
+from .drift import common_column as common_column, has_value as has_value
+from .exact_conversion import (
     arrow_table as arrow_table,
     frame_type as frame_type,
     is_same_type as is_same_type,
     polars_series as polars_series,
     python_series as python_series,
 )
-from .check import Contract as Contract
-from .dead_letter import DeadLetter as DeadLetter, PayloadOf as PayloadOf, Stage as Stage
-from .decimal_texts import for_calculation as for_calculation, with_scales_kept as with_scales_kept
-from .drift import common_column as common_column, has_value as has_value
 from .fingerprint import Fingerprint as Fingerprint, fingerprint_frame as fingerprint_frame
 from .fingerprint_sql import (
     fingerprint_query as fingerprint_query,
     may_be_digested as may_be_digested,
     read_fingerprint as read_fingerprint,
 )
-from .payloads import frame_of_payloads as frame_of_payloads, row_payloads as row_payloads, sorted_json as sorted_json
-from .row_types import read_row_types as read_row_types, write_row_types as write_row_types
-from .rows import python_rows as python_rows
-from .target import as_frame_value as as_frame_value
-from .types import (
+from .read_payloads import frame_of_payloads as frame_of_payloads, read_row_types as read_row_types
+from .signature import signature_of as signature_of
+from .sql_types import (
     BigInt as BigInt,
     Integer as Integer,
     Real as Real,
@@ -29,4 +29,6 @@ from .types import (
     pg_type as pg_type,
     varchar as varchar,
 )
+from .target_types import as_frame_value as as_frame_value
 from .uuids import uuids_for_fields as uuids_for_fields, uuids_for_people as uuids_for_people
+from .write_payloads import row_payloads as row_payloads, write_row_types as write_row_types

@@ -1,6 +1,6 @@
 """A source's cells as pydantic gets them: Python values, and which cells Python cannot hold."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -8,16 +8,27 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from rowledger.contract.core_schema import has_type, keeps_zeros
 from rowledger.contract.decimal_texts import python_cells
-from rowledger.contract.documents import has_type, keeps_zeros, marked
+from rowledger.contract.document_numbers import marked
 from rowledger.contract.durations import with_one_sign
-from rowledger.contract.dynamic import dynamic_texts
-from rowledger.contract.payloads import holds_times, parse_dynamic, with_bytes
-from rowledger.contract.read import unheld
-from rowledger.contract.rules import FieldRules, Kind
-from rowledger.spec import DYNAMIC, ColumnType, TypeName
+from rowledger.contract.dynamic import dynamic_texts, parse_dynamic, with_bytes
+from rowledger.contract.kinds import Kind
+from rowledger.contract.read_times import holds_times, unheld
+from rowledger.contract.rules import FieldRules
+from rowledger.spec import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX, ColumnType, TypeName
 
-__all__ = ["field_values", "flattened", "holds_decimals", "python_values", "row_values", "rows_of", "unheld_cells"]
+__all__ = [
+    "ABSENT",
+    "field_values",
+    "flattened",
+    "holds_decimals",
+    "python_rows",
+    "python_values",
+    "row_values",
+    "rows_of",
+    "unheld_cells",
+]
 
 
 def holds_decimals(rules: FieldRules) -> bool:
@@ -116,3 +127,18 @@ def rows_of(mask: pl.Series, row_of: npt.NDArray[np.int64], rows: int) -> pl.Ser
     marked = np.zeros(rows, dtype=np.bool_)
     marked[row_of[mask.fill_null(value=True).to_numpy()]] = True
     return pl.Series(marked)
+
+
+ABSENT = object()
+
+
+def python_rows(source: pl.DataFrame, rules: Sequence[FieldRules]) -> Iterator[dict[str, Any]]:
+    """Each row as pydantic takes it: without reserved columns, and without fields that the row does not have."""
+    fields = {name: rule for rule in rules for name in rule.sources}
+    names = [name for name in source.columns if not name.startswith(RESERVED_PREFIX)]
+    cells = [row_values(fields.get(name), source[name]) for name in names]
+    for index, name in enumerate(names):
+        if (mask := ABSENT_PREFIX + name) in source.columns:
+            cells[index] = [ABSENT if lacks else value for value, lacks in zip(cells[index], source[mask], strict=True)]
+    for values in zip(*cells, strict=True):
+        yield {name: value for name, value in zip(names, values, strict=True) if value is not ABSENT}

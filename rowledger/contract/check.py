@@ -7,37 +7,24 @@ pydantic row by row instead, in `rows`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 import polars as pl
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
+from rowledger.contract.check_columns import can_hold, check_conditions, check_field
 from rowledger.contract.compile import compile_model
 from rowledger.contract.dead_letter import DeadLetter
-from rowledger.contract.drift import (
-    SourceDrift,
-    columns_for,
-    drift_of,
-    evolved_rules,
-    field_column,
-    has_value,
-    require_names,
-)
-from rowledger.contract.read import Reading, read_column
+from rowledger.contract.drift import SourceDrift, columns_for, drift_of, evolved_rules, has_value, require_names
+from rowledger.contract.kinds import Kind
 from rowledger.contract.refusals import Refusals
-from rowledger.contract.rules import FieldRules, Kind
-from rowledger.contract.target import accepts, as_frame_value, doubt_undeclared_digits, fit_column
+from rowledger.contract.rules import FieldRules
 from rowledger.contract.uuids import uuids_for_fields
-from rowledger.contract.values import NULL_REASON, doubt_texts, fit_value, writes_json
-from rowledger.contract.violations import doubt_violations
 from rowledger.errors import SourceError, TargetMismatch
-from rowledger.spec import DYNAMIC, Column, ColumnType, Drift, Equals, Partition, Window
+from rowledger.spec import DYNAMIC, Column, ColumnType, Drift, Partition
 
 __all__ = ["Checked", "Contract"]
-
-_ABSENT_REASON = "Field required [missing]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +62,6 @@ class Contract:
     @property
     def columns(self) -> tuple[Column, ...]:
         return tuple(rule.column for rule in self.rules)
-
-    @cached_property
-    def signature(self) -> str:
-        """A digest that changes with the model's rules and code."""
-        from rowledger.contract.signature import signature_of  # noqa: PLC0415, only the supervisor asks for it
-
-        return signature_of(self.model)
 
     @property
     def value_by_value(self) -> dict[str, str]:
@@ -130,7 +110,7 @@ class Contract:
 
     def misfits(self, types: Mapping[str, ColumnType]) -> list[Column]:
         """The columns, with the contract's types, whose type in the target can never hold them."""
-        return [rule.column for rule in self.rules if rule.name in types and not _takes(rule, types[rule.name])]
+        return [rule.column for rule in self.rules if rule.name in types and not can_hold(rule, types[rule.name])]
 
     def require_writable(self, types: Mapping[str, ColumnType]) -> None:
         """Raise TargetMismatch that lists every column whose type in the target can never hold it."""
@@ -138,7 +118,7 @@ class Contract:
             f"column {rule.name!r} is {types[rule.name].sql} in the table, but {self.name} declares it as {rule.kind} "
             f"({rule.column.type.sql})"
             for rule in self.rules
-            if rule.name in types and not _takes(rule, types[rule.name])
+            if rule.name in types and not can_hold(rule, types[rule.name])
         ]
         if problems:
             raise TargetMismatch(f"{'; '.join(problems)}; alter the table or the row model")
@@ -178,17 +158,17 @@ class Contract:
         in_columns: Sequence[FieldRules] = extra
         columns: list[pl.Series] = []
         if self.row_by_row is not None:
-            from rowledger.contract.rows import check_rows  # noqa: PLC0415, few models have code of their own
+            from rowledger.contract.row_by_row import check_rows  # noqa: PLC0415, few models have code of their own
 
             columns = check_rows(self.model, self.rules, frame, targets, refusals, on_progress)
         else:
             in_columns = (*self.rules, *extra)
         for rule in in_columns:
-            columns.append(_check_field(rule, targets[rule.name], frame, refusals))
+            columns.append(check_field(rule, targets[rule.name], frame, refusals))
             on_progress(1)
         if bounds is not None:
             for rule, column in zip(self.rules, columns, strict=False):
-                _check_conditions(rule, column, targets[rule.name], bounds, refusals)
+                check_conditions(rule, column, targets[rule.name], bounds, refusals)
         good = pl.DataFrame(columns)
         if not refusals:
             return Checked(good, None, [], discarded_values)
@@ -228,120 +208,3 @@ class Contract:
 @cache
 def _compiled(row: type[BaseModel]) -> Contract:
     return Contract(row, *compile_model(row))
-
-
-def _takes(rules: FieldRules, target: ColumnType) -> bool:
-    """Whether a column of that type can hold values of the field without a change of meaning."""
-    match rules.kind:
-        case Kind.ANY:
-            return True  # each value is held against the column
-        case Kind.JSON:
-            return writes_json(rules, target)
-        case Kind.LIST if target.array and rules.element is not None:
-            return accepts(rules.element.kind, target.element)
-        case Kind.LIST:
-            return target.array or writes_json(rules, target)
-        case kind:
-            return not target.array and accepts(kind, target)
-
-
-def _check_field(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals: Refusals) -> pl.Series:
-    """The field's column in the target's frame type; its default where the source does not have it."""
-    found = field_column(rules, frame)
-    if found is None:
-        return _default_column(rules, target, pl.repeat(value=True, n=frame.height, eager=True), refusals)
-    source, absent = found
-    if absent is None or not absent.any():
-        return _check_column(rules, target, source, refusals)
-    column = _check_column(rules, target, source, refusals, absent)
-    defaults = _default_column(rules, target, absent, refusals)
-    return pl.select(pl.when(absent).then(defaults).otherwise(column).alias(rules.name)).to_series()
-
-
-def _check_column(
-    rules: FieldRules, target: ColumnType, source: pl.Series, refusals: Refusals, absent: pl.Series | None = None
-) -> pl.Series:
-    """The column in the target's frame type; suspects are judged, and refused or replaced."""
-    if source.dtype == DYNAMIC and not has_value(source).all():
-        source = pl.select(pl.when(has_value(source)).then(source)).to_series()
-    if not rules.column.nullable and source.null_count():
-        nulls = source.is_null() if absent is None else source.is_null() & ~absent
-        refusals.add_mask(nulls, rules.name, NULL_REASON)
-    reading = _read(rules, target, source)
-    for mask, reason in reading.refused:
-        refusals.add_mask(mask, rules.name, reason)
-    if reading.suspect is None:
-        return reading.values.alias(rules.name)
-    suspects = reading.suspect & source.is_not_null()
-    for mask, _ in reading.refused:
-        suspects = suspects & ~mask
-    from rowledger.contract.suspects import settle  # noqa: PLC0415, a clean column has none
-
-    return settle(rules, target, source, suspects, reading.values, refusals).alias(rules.name)
-
-
-def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
-    """The column as far as columns can tell; suspects are what they cannot."""
-    nothing = pl.Series([None], dtype=target.frame_type).new_from_index(0, len(source))
-    if source.null_count() == len(source):
-        return Reading(nothing)
-    reading: Reading | None = None
-    if writes_json(rules, target):
-        from rowledger.contract.nested import read_document  # noqa: PLC0415, few tables hold documents
-
-        reading = read_document(rules, source)
-    elif target.array:
-        from rowledger.contract.nested import read_list  # noqa: PLC0415, or lists
-
-        reading = None if rules.by_value else read_list(rules, target, source)
-    elif not rules.by_value and source.dtype != DYNAMIC:
-        reading = read_column(rules, source)
-        doubt_violations(rules, reading)
-        doubt_undeclared_digits(rules, reading, target)
-        reading.values = fit_column(reading, target)
-        # One of a few allowed texts has no NUL; the others are doubted already.
-        is_any_text = rules.kind is Kind.TEXT and (rules.allowed is None or any("\0" in text for text in rules.allowed))
-        if is_any_text and (unheld := doubt_texts(reading.values, target)) is not None:
-            reading.doubt(unheld)
-    if reading is None:
-        reading = Reading(nothing, source.is_not_null())
-    if source.dtype.is_nested() or rules.by_value:
-        from rowledger.contract.cells import unheld_cells  # noqa: PLC0415, as above
-
-        reading.refused += unheld_cells(source)
-    return reading
-
-
-def _default_column(rules: FieldRules, target: ColumnType, absent: pl.Series, refusals: Refusals) -> pl.Series:
-    """A column of the field's default, for rows that do not have it; without one they are refused."""
-    nothing = pl.Series(rules.name, [None], dtype=target.frame_type)
-    if rules.default is PydanticUndefined:
-        refusals.add_mask(absent, rules.name, _ABSENT_REASON)
-        return nothing.new_from_index(0, len(absent))
-    verdict = fit_value(rules, target, rules.default)
-    if verdict.reason is not None:
-        raise TargetMismatch(
-            f"column {rules.name!r}: the default {rules.default!r} {verdict.reason}; alter the table or the row model"
-        )
-    return pl.Series(rules.name, [verdict.value], dtype=target.frame_type).new_from_index(0, len(absent))
-
-
-def _check_conditions(
-    rules: FieldRules, column: pl.Series, target: ColumnType, partition: Partition, refusals: Refusals
-) -> None:
-    conditions = partition.conditions_on(rules.name)
-    if conditions and rules.column.nullable and column.null_count():
-        refusals.add_mask(column.is_null(), column.name, "is null or refused, so the row belongs to no partition")
-    for condition in conditions:
-        match condition:
-            case Window():
-                lower, upper = condition.bounds(target.name)
-                least, greatest = column.min(), column.max()
-                if least is None or (least >= lower and greatest < upper):  # type: ignore[operator]
-                    continue
-                outside = (column < lower) | (column >= upper)
-            case Equals():
-                outside = column != as_frame_value(condition.value(target.name), target)
-        refusals.add_mask(
-            outside.fill_null(value=False), column.name, f"belongs to another partition than {partition.key}"
-        )

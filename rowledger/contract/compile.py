@@ -10,23 +10,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
-from pydantic import (
-    AliasChoices,
-    AliasPath,
-    BaseModel,
-    ConfigDict,
-    Field,
-    RootModel,
-    TypeAdapter,
-)
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, RootModel, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, SchemaError
 
-from rowledger.contract.annotations import Draft, gather, kind_and_type, unwrap
+from rowledger.contract.annotations import unwrap
+from rowledger.contract.column_types import kind_and_type
+from rowledger.contract.constraints import gather
+from rowledger.contract.core_schema import reads_json_text
 from rowledger.contract.defaults import constant_of, refuse_volatile
-from rowledger.contract.documents import reads_json_text
-from rowledger.contract.rules import Bound, FieldRules, Kind
+from rowledger.contract.draft import Draft
+from rowledger.contract.kinds import Kind
+from rowledger.contract.rules import Bound, FieldRules
 from rowledger.errors import ContractError
 from rowledger.spec import RESERVED_PREFIX, TABLE_COLUMNS_MAX, Column, ColumnType, name_problem
 
@@ -263,7 +259,7 @@ def _adapter(draft: Draft, annotation: Any) -> TypeAdapter[Any]:
             adapter = TypeAdapter(cast("type[Any]", annotation | None), config=cast("ConfigDict", config))
         refuse_volatile(draft.where, adapter.core_schema)
         if reads_json_text(adapter.core_schema):
-            from rowledger.contract.json_texts import lossless_validator  # noqa: PLC0415, few models have such fields
+            from rowledger.contract.json_fields import lossless_validator  # noqa: PLC0415, few models have such fields
 
             adapter.validator = lossless_validator(adapter.core_schema, config)
     except (PydanticSchemaGenerationError, PydanticUserError, SchemaError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Decimals of several scales, which a source keeps as texts: as numbers of one scale, and as Python values.
+"""Decimals of several scales, which a source keeps as texts: their digits, numbers of one scale, Python values.
 
 Without the texts, the zeros at the end of a decimal would depend on the decimals that happen to be in its batch.
 """
@@ -8,28 +8,28 @@ from typing import Any, cast
 
 import polars as pl
 
-from rowledger.contract.dynamic import as_dynamic
-from rowledger.spec import DECIMAL_TEXT, ROW, holds_decimal_texts
+from rowledger.spec import DECIMAL_TEXT, holds_decimal_texts
 
-__all__ = ["decimals_of", "digits_of", "for_calculation", "python_cells", "with_scales_kept"]
+__all__ = ["TEXT", "decimals_of", "digits_of", "one_scale", "python_cells"]
 
 _Dtype = Any
 """A polars type; the stubs know too little of what a nested one holds."""
 _DIGITS_MAX = 38  # what a 128-bit decimal holds
-_TEXT = DECIMAL_TEXT.fields[0].name
+TEXT = DECIMAL_TEXT.fields[0].name
 
 
 def digits_of(column: pl.Series) -> pl.Series:
     """The text of each decimal of a DECIMAL_TEXT column: plain digits, with the zeros that it was given with."""
-    return column.struct.field(_TEXT).alias(column.name)
+    return column.struct.field(TEXT).alias(column.name)
 
 
 def decimals_of(digits: pl.Series) -> pl.Series:
     """Such texts as numbers of one scale; null where that leaves too few digits for the number."""
-    return digits.cast(_one_scale(digits), strict=False)
+    return digits.cast(one_scale(digits), strict=False)
 
 
-def _one_scale(digits: pl.Series) -> pl.Decimal:
+def one_scale(digits: pl.Series) -> pl.Decimal:
+    """The type with as many decimals as the longest of these texts has."""
     scale = cast("int | None", (digits.str.len_bytes() - digits.str.find(".", literal=True) - 1).max())
     return pl.Decimal(_DIGITS_MAX, min(scale or 0, _DIGITS_MAX))
 
@@ -46,89 +46,10 @@ def _with_decimals(cell: Any, dtype: _Dtype) -> Any:  # noqa: ANN401, a cell may
     if cell is None or not holds_decimal_texts(dtype):
         return cell
     if dtype == DECIMAL_TEXT:
-        return Decimal(cell[_TEXT])
+        return Decimal(cell[TEXT])
     if isinstance(dtype, pl.List | pl.Array):
         return [_with_decimals(item, dtype.inner) for item in cell]
     return {field.name: _with_decimals(cell[field.name], field.dtype) for field in dtype.fields}
 
 
 # ---- for transforms -----------------------------------------------------------------------------------------------------
-
-
-def for_calculation(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with such decimals as numbers of one scale; a column in which these have too few digits as JSON texts."""
-    columns = [frame[name] for name, dtype in frame.schema.items() if holds_decimal_texts(dtype)]
-    return frame.with_columns(map(_calculable, columns)) if columns else frame
-
-
-def with_scales_kept(transformed: pl.DataFrame, source: pl.DataFrame, calculable: pl.DataFrame) -> pl.DataFrame:
-    """What a transform made of `for_calculation(source)`, with the decimals of `source` that it has not changed.
-
-    ROW says which row of `source` a row comes from. What the transform calculated has the scale that polars gives it.
-    """
-    columns = []
-    for name, dtype in source.schema.items():
-        if name not in transformed.columns or not holds_decimal_texts(dtype):
-            continue
-        made, given = transformed[name], calculable[name]
-        if made.dtype == given.dtype and _holds_decimals(made.dtype):
-            rows = transformed[ROW]
-            is_as_given = given.gather(rows).eq_missing(made)
-            texts = pl.select(_texts(pl.lit(made), dtype)).to_series()
-            kept = pl.when(is_as_given).then(source[name].gather(rows)).otherwise(texts)
-            columns.append(pl.select(kept.alias(name)).to_series())
-    return transformed.with_columns(columns) if columns else transformed
-
-
-def _holds_decimals(dtype: _Dtype) -> bool:
-    """Whether there is a number of polars' decimals in it, at any depth."""
-    match dtype:
-        case pl.List():
-            return _holds_decimals(dtype.inner)
-        case pl.Struct():
-            return any(_holds_decimals(field.dtype) for field in dtype.fields)
-    return isinstance(dtype, pl.Decimal)
-
-
-def _calculable(column: pl.Series) -> pl.Series:
-    numbers = _numbers(pl.lit(column), column.dtype, _calculable_type(column))
-    try:
-        return pl.select(numbers.alias(column.name)).to_series()
-    except pl.exceptions.InvalidOperationError:
-        return as_dynamic(column)
-
-
-def _calculable_type(column: pl.Series) -> _Dtype:
-    dtype: _Dtype = column.dtype
-    if dtype == DECIMAL_TEXT:
-        return _one_scale(digits_of(column))
-    if not holds_decimal_texts(dtype):
-        return dtype
-    if isinstance(dtype, pl.Struct):
-        return pl.Struct({f.name: _calculable_type(f) for f in column.struct.unnest().get_columns()})
-    return pl.List(_calculable_type(column.explode(empty_as_null=False, keep_nulls=False)))
-
-
-def _numbers(expr: pl.Expr, dtype: _Dtype, wanted: _Dtype) -> pl.Expr:
-    """Texts as numbers of the types that `wanted` has in their places."""
-    if dtype == DECIMAL_TEXT:
-        return expr.struct.field(_TEXT).cast(wanted)
-    if not holds_decimal_texts(dtype):
-        return expr
-    if isinstance(dtype, pl.List):
-        return expr.list.eval(_numbers(pl.element(), dtype.inner, wanted.inner))
-    parts = zip(dtype.fields, wanted.fields, strict=True)
-    fields = [_numbers(expr.struct.field(p.name), p.dtype, w.dtype).alias(p.name) for p, w in parts]
-    return pl.when(expr.is_not_null()).then(pl.struct(fields))
-
-
-def _texts(expr: pl.Expr, dtype: _Dtype) -> pl.Expr:
-    """Numbers as the texts that `dtype` has in their places."""
-    if dtype == DECIMAL_TEXT:
-        return pl.when(expr.is_not_null()).then(pl.struct(expr.cast(pl.String).alias(_TEXT)))
-    if not holds_decimal_texts(dtype):
-        return expr
-    if isinstance(dtype, pl.List):
-        return expr.list.eval(_texts(pl.element(), dtype.inner))
-    fields = [_texts(expr.struct.field(part.name), part.dtype).alias(part.name) for part in dtype.fields]
-    return pl.when(expr.is_not_null()).then(pl.struct(fields))

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from rowledger.contract.documents import has_type
+from rowledger.contract.core_schema import has_type
 
 __all__ = ["takes_bytes_as_anything", "with_base64"]
 

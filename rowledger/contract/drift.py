@@ -13,12 +13,11 @@ from pydantic import AwareDatetime, Field, create_model
 from pydantic_core import PydanticUndefined
 
 from rowledger.contract.compile import compile_model
-from rowledger.contract.dynamic import as_dynamic, dynamic_texts
+from rowledger.contract.dynamic import dynamic_texts
 from rowledger.contract.rules import FieldRules
-from rowledger.contract.types import SqlType
+from rowledger.contract.sql_types import SqlType
 from rowledger.errors import SourceError
 from rowledger.spec import (
-    ABSENT_PREFIX,
     BYTES_16,
     DECIMAL_TEXT,
     DYNAMIC,
@@ -30,16 +29,7 @@ from rowledger.spec import (
     name_problem,
 )
 
-__all__ = [
-    "SourceDrift",
-    "columns_for",
-    "common_column",
-    "drift_of",
-    "evolved_rules",
-    "field_column",
-    "has_value",
-    "require_names",
-]
+__all__ = ["SourceDrift", "columns_for", "common_column", "drift_of", "evolved_rules", "has_value", "require_names"]
 
 _DECIMAL_DIGITS_MAX = 38
 _SIMPLE: dict[type[pl.DataType], TypeName] = {
@@ -158,31 +148,6 @@ def evolved_rules(columns: tuple[Column, ...]) -> tuple[FieldRules, ...]:
         fields[f"column_{number}"] = (annotation | None, Field(default=None, alias=column.name, **digits))
     rules, _ = compile_model(create_model("Evolved", **fields))
     return rules
-
-
-def field_column(rules: FieldRules, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series | None] | None:
-    """The source column that is the field's, and which rows do not have it; None where no row has.
-
-    Of several names that a field may have in the source, the first that a row has counts, as it does for pydantic.
-    """
-    names = [name for name in rules.sources if name in frame.columns]
-    if not names:
-        return None
-    values, absent = _with_absence(frame, names[0])
-    for name in names[1:]:
-        if absent is None or not absent.any():
-            break
-        others, others_absent = _with_absence(frame, name)
-        if values.dtype != others.dtype:
-            values, others = as_dynamic(values), as_dynamic(others)
-        values = pl.select(pl.when(absent).then(others).otherwise(values)).to_series()
-        absent = None if others_absent is None else absent & others_absent
-    return values.alias(rules.name), absent
-
-
-def _with_absence(frame: pl.DataFrame, name: str) -> tuple[pl.Series, pl.Series | None]:
-    mask = ABSENT_PREFIX + name
-    return frame[name], frame[mask].fill_null(value=False) if mask in frame.columns else None
 
 
 def has_value(values: pl.Series) -> pl.Series:

@@ -1,12 +1,20 @@
-"""Columns whose values are of several types: the JSON text of each."""
+"""Columns whose values are of several types: the JSON text of each, and the Python value that it says."""
+
+# ruff: noqa: ANN401, a value may be anything
+
+import base64
+import binascii
+from typing import Any
 
 import polars as pl
 
-from rowledger.spec import BYTES_KEY, DYNAMIC
+from rowledger.contract.document_numbers import RepeatedKey, parse_json
+from rowledger.spec import BYTES_KEY
 
-__all__ = ["BYTES_FOR_PEOPLE", "as_dynamic", "dynamic_texts"]
+__all__ = ["BYTES_FOR_PEOPLE", "PEOPLES_BYTES_KEY", "Unreadable", "dynamic_texts", "parse_dynamic", "with_bytes"]
 
-BYTES_FOR_PEOPLE = (f'{{"{BYTES_KEY}": ', '{"base64": ')
+PEOPLES_BYTES_KEY = "base64"
+BYTES_FOR_PEOPLE = (f'{{"{BYTES_KEY}": ', f'{{"{PEOPLES_BYTES_KEY}": ')
 """What is replaced in a JSON text, and by what, to have its bytes as payloads have them. Within a text quotes are escaped."""
 
 
@@ -17,11 +25,44 @@ def dynamic_texts(values: pl.Series) -> pl.Series:
     return pl.select(pl.when(~is_null).then(texts).alias(values.name)).to_series()
 
 
-def as_dynamic(values: pl.Series) -> pl.Series:
-    """Any column as a DYNAMIC one, its values as a payload would have them."""
-    if values.dtype == DYNAMIC:
-        return values
-    from rowledger.contract.payloads import json_texts  # noqa: PLC0415, a chunk without such a column needs none of it
+class Unreadable:
+    """In place of a value whose JSON cannot be read without loss, and why."""
 
-    texts = pl.Series(json_texts(values, bytes_key=BYTES_KEY), dtype=pl.String)
-    return pl.select(pl.struct(texts.alias(DYNAMIC.fields[0].name))).to_series().alias(values.name)
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def parse_dynamic(text: str, *, exact: bool, zeros: bool = False) -> Any:
+    """The value of a JSON text of a DYNAMIC column, with its bytes.
+
+    Fractions are Decimal where `exact`, and wherever a double would lose digits, or with `zeros` the zeros at the end.
+    """
+    try:
+        value = parse_json(text, exact=exact, zeros=zeros)
+    except RepeatedKey:
+        return Unreadable("is JSON that has a key twice")
+    except (ValueError, RecursionError):
+        return Unreadable("is JSON that cannot be read: it is nested too deeply, or has a number of too many digits")
+    return with_bytes(value, key=BYTES_KEY) if BYTES_KEY in text else value
+
+
+def with_bytes(value: Any, *, key: str = PEOPLES_BYTES_KEY) -> Any:
+    """The value of a JSON text with bytes, at any depth, where it has the form in which payloads keep them."""
+    match value:
+        case dict() if isinstance(made := _bytes_of(value, key), bytes):
+            return made
+        case dict():
+            return {name: with_bytes(item, key=key) for name, item in value.items()}
+        case list():
+            return [with_bytes(item, key=key) for item in value]
+        case _:
+            return value
+
+
+def _bytes_of(value: dict[str, Any], key: str) -> Any:
+    if value.keys() != {key}:
+        return value
+    try:
+        return base64.b64decode(value[key], validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        return value

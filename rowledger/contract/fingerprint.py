@@ -31,8 +31,6 @@ from rowledger.spec import Column, ColumnType, TypeName
 
 __all__ = [
     "COUNTED",
-    "ELEMENT_END",
-    "ELEMENT_NULL",
     "HASHED_AS_TEXT",
     "LONG_ELEMENT_BYTES",
     "LONG_VALUE_BYTES",

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from rowledger.contract.dynamic import as_dynamic
-from rowledger.contract.read import is_readable
-from rowledger.contract.rules import FieldRules, Kind
+from rowledger.contract.kinds import Kind
+from rowledger.contract.read_column import is_readable
+from rowledger.contract.rules import FieldRules
+from rowledger.contract.write_payloads import as_dynamic
 from rowledger.spec import DYNAMIC
 
 __all__ = ["with_values_apart"]

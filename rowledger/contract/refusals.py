@@ -44,7 +44,7 @@ class Refusals:
 
     def dead_letters(self, frame: pl.DataFrame, first_row: int, columns: Iterable[str]) -> list[DeadLetter]:
         """One for each row, its reasons in the order of the columns."""
-        from rowledger.contract.payloads import row_payloads  # noqa: PLC0415, a clean chunk refuses nothing
+        from rowledger.contract.write_payloads import row_payloads  # noqa: PLC0415, a clean chunk refuses nothing
 
         order = {name: position for position, name in enumerate(columns)}
         rows = self.rows()

@@ -4,37 +4,14 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from rowledger.contract.kinds import Kind
 from rowledger.spec import Column
 
-__all__ = ["Bound", "FieldRules", "Kind"]
-
-
-class Kind(StrEnum):
-    """What Python value a field holds; decides how source columns are read into it."""
-
-    BOOL = "boolean"
-    INT = "integer"
-    FLOAT = "float"
-    DECIMAL = "decimal"
-    TEXT = "text"
-    BYTES = "bytes"
-    UUID = "UUID"
-    DATE = "date"
-    TIMESTAMP = "naive timestamp"
-    TIMESTAMPTZ = "timestamp with zone"
-    TIME = "time"
-    LIST = "list"
-    JSON = "JSON document"
-    ANY = "value of several types"
-    INTERVAL = "duration"
-    IP_ADDRESS = "IP address"
-    IP_INTERFACE = "IP interface"
-    IP_NETWORK = "IP network"
+__all__ = ["Bound", "FieldRules"]
 
 
 @dataclass(frozen=True, slots=True)

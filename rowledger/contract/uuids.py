@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from rowledger.contract.rules import FieldRules, Kind
+from rowledger.contract.kinds import Kind
+from rowledger.contract.rules import FieldRules
 from rowledger.spec import BYTES_16, UUID
 
 __all__ = ["holds_uuids", "uuids_for_fields", "uuids_for_people"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.contract import Contract
+from rowledger.contract import signature_of
 from rowledger.errors import Fenced, PartitionBusy
 from rowledger.ledger import (
     Holder,
@@ -234,7 +234,7 @@ def _contract_digest(spec: TableSpec, target: Target, settings: WriterSettings) 
     """SHA-256 over what decides, beside the source, which rows are staged and how they are compared."""
     columns = [(column.name, column.type.sql, column.nullable) for column in target.columns]
     facts = [
-        Contract.of(spec.row).signature,
+        signature_of(spec.row),
         spec.key,
         columns,
         settings.fingerprint,

@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel, Field, IPvAnyAddress
 
 from pipeline_tests.support.loading import fetch, load_one
-from rowledger.contract.types import Integer, char, pg_enum, pg_type
+from rowledger.contract.sql_types import Integer, char, pg_enum, pg_type
 from rowledger.postgres.queries import quote_identifier
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.table import DeadLetterBudget, TableSpec

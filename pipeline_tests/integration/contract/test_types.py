@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import AwareDatetime, BaseModel, Field
 
 from pipeline_tests.support.loading import fetch, load_one
-from rowledger.contract.types import BigInt, Integer, Real, SmallInt, varchar
+from rowledger.contract.sql_types import BigInt, Integer, Real, SmallInt, varchar
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.table import TableSpec
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from pipeline.definitions import defs
 from pipeline.tables.flights import FLIGHTS
-from rowledger.contract.types import Integer
+from rowledger.contract.sql_types import Integer
 from rowledger.dagster import checks, resources
 from rowledger.dagster.assets import table_asset
 from rowledger.dagster.checks import VERIFY_CHECK, verify_check

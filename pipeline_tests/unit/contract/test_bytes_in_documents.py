@@ -14,8 +14,9 @@ from pydantic import BaseModel, model_validator
 
 from rowledger.chunk.preparation import prepare_rows
 from rowledger.contract.check import Checked, Contract
-from rowledger.contract.payloads import frame_of_payloads, row_payloads
-from rowledger.contract.types import SqlType
+from rowledger.contract.read_payloads import frame_of_payloads
+from rowledger.contract.sql_types import SqlType
+from rowledger.contract.write_payloads import row_payloads
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.python import PythonRows

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, create_mo
 
 from rowledger.contract.check import Checked, Contract
 from rowledger.contract.dead_letter import Stage
-from rowledger.contract.types import Integer, SmallInt, varchar
+from rowledger.contract.sql_types import Integer, SmallInt, varchar
 from rowledger.errors import SourceError, TargetMismatch
 from rowledger.spec.column import ColumnType, TypeName
 from rowledger.spec.old_partitions import DailyPartitions
@@ -363,7 +363,7 @@ def test_good_rows_are_never_handed_to_python(monkeypatch: pytest.MonkeyPatch) -
     def judged(*_: Any) -> Callable[..., Any]:
         raise AssertionError("a clean value went to pydantic")
 
-    monkeypatch.setattr("rowledger.contract.suspects.judge", judged)
+    monkeypatch.setattr("rowledger.contract.settle_suspects.judge", judged)
     rows = 1_000
     source = frame(station=["ABC"] * rows, level=["7"] * rows, note=[None] * rows)
 

@@ -49,7 +49,8 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from rowledger.contract.check import Contract
-from rowledger.contract.types import BigInt, Integer, Real, SmallInt, SqlType, pg_type, varchar
+from rowledger.contract.signature import signature_of
+from rowledger.contract.sql_types import BigInt, Integer, Real, SmallInt, SqlType, pg_type, varchar
 from rowledger.errors import ContractError
 from rowledger.spec.column import ColumnType, TypeName
 
@@ -290,15 +291,15 @@ def test_a_signature_is_that_of_the_rules_and_of_the_code() -> None:
             return max(value, limit)
 
         validated = Annotated[int, AfterValidator(check), Field(ge=limit)]
-        return Contract.of(create_model(name, v=(validated, ...), w=(Tree, Tree()), **options)).signature
+        return signature_of(create_model(name, v=(validated, ...), w=(Tree, Tree()), **options))
 
     def other(limit: int) -> str:
         def check(value: int) -> int:
             return min(value, limit)
 
-        return Contract.of(
+        return signature_of(
             create_model("Row", v=(Annotated[int, AfterValidator(check), Field(ge=limit)], ...), w=(Tree, Tree()))
-        ).signature
+        )
 
     assert made(1) == made(1)
     assert len({made(1), made(2), other(1), made(1, __config__={"strict": True}), made(1, x=(int | None, None))}) == 5
@@ -307,7 +308,7 @@ def test_a_signature_is_that_of_the_rules_and_of_the_code() -> None:
 def test_a_signature_is_the_same_in_every_process() -> None:
     code = (
         "from pipeline_tests.unit.contract.test_contract_compile import *; "
-        "print([Contract.of(model).signature for model in (OddNumbers, Shape, Tree, Built)])"
+        "print([signature_of(model) for model in (OddNumbers, Shape, Tree, Built)])"
     )
     said = {
         subprocess.run(
@@ -316,7 +317,7 @@ def test_a_signature_is_the_same_in_every_process() -> None:
         for _ in range(2)
     }
 
-    assert said == {f"{[Contract.of(model).signature for model in (OddNumbers, Shape, Tree, Built)]}\n"}
+    assert said == {f"{[signature_of(model) for model in (OddNumbers, Shape, Tree, Built)]}\n"}
 
 
 def test_private_attributes_alone_are_no_code() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
 from rowledger.contract.check import Checked, Contract
-from rowledger.contract.types import pg_type
+from rowledger.contract.sql_types import pg_type
 from rowledger.spec.column import ColumnType, TypeName
 from rowledger.spec.source import DYNAMIC
 

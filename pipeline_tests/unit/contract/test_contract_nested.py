@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, create_model
 from typing_extensions import TypedDict
 
 from rowledger.contract.check import Checked, Contract
-from rowledger.contract.types import varchar
+from rowledger.contract.sql_types import varchar
 
 
 class Place(BaseModel):
@@ -145,7 +145,7 @@ def test_good_documents_and_lists_are_never_handed_to_python(monkeypatch: pytest
     def judged(*_: Any) -> None:
         raise AssertionError("a clean value went to pydantic")
 
-    monkeypatch.setattr("rowledger.contract.suspects.judge", judged)
+    monkeypatch.setattr("rowledger.contract.settle_suspects.judge", judged)
     model = create_model("Row", d=(Place, ...), l=(list[Place], ...), t=(list[str], ...), a=(Any, ...))
     rows = pl.DataFrame({"d": [HERE] * 50, "l": [[HERE]] * 50, "t": [["a", "b"]] * 50, "a": [{"x": [1, 2]}] * 50})
 

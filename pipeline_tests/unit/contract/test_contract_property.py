@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, create_model
 
 from rowledger.contract.check import Contract
-from rowledger.contract.types import Integer, Real, SmallInt, varchar
+from rowledger.contract.sql_types import Integer, Real, SmallInt, varchar
 
 
 class Colour(Enum):

@@ -24,8 +24,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from rowledger.contract.cells import python_rows
 from rowledger.contract.check import Checked, Contract
-from rowledger.contract.rows import python_rows
 from rowledger.errors import SourceError
 from rowledger.spec.column import ColumnType, TypeName
 from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from rowledger.contract.border import arrow_table, frame_type, polars_series, python_series
+from rowledger.contract.exact_conversion import arrow_table, frame_type, polars_series, python_series
 from rowledger.errors import SourceError, ValuesAltered
 from rowledger.sources.arrow import frame_of
 from rowledger.sources.arrow_ipc import ArrowFiles

@@ -8,10 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given, strategies as st
 
-from rowledger.contract.fingerprint import (
-    Fingerprint,
-    fingerprint_frame,
-)
+from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
 from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
 from rowledger.contract.pg_hash import hash_byte_strings, hash_doubles, hash_int64s
 from rowledger.spec.column import Column, ColumnType, TypeName

@@ -9,7 +9,7 @@ import pytest
 from pydantic import create_model
 
 from rowledger.contract.check import Contract
-from rowledger.contract.types import Real
+from rowledger.contract.sql_types import Real
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import DYNAMIC, SourceContext

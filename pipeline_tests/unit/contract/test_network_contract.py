@@ -19,7 +19,8 @@ from hypothesis import example, given, settings, strategies as st
 from pydantic import IPvAnyAddress, IPvAnyInterface, IPvAnyNetwork, TypeAdapter, ValidationError, create_model
 
 from rowledger.contract.check import Contract
-from rowledger.contract.networks import addresses_from_text, network_bytes
+from rowledger.contract.inet import network_bytes
+from rowledger.contract.read_addresses import addresses_from_text
 
 KINDS = [
     IPv4Address, IPv6Address, IPvAnyAddress, IPv4Interface, IPv6Interface, IPvAnyInterface, IPv4Network, IPv6Network,

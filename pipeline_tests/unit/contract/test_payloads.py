@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from polars.testing import assert_frame_equal
 
-from rowledger.contract.dynamic import dynamic_texts
-from rowledger.contract.payloads import frame_of_payloads, parse_dynamic, row_payloads
+from rowledger.contract.dynamic import dynamic_texts, parse_dynamic
+from rowledger.contract.read_payloads import frame_of_payloads
+from rowledger.contract.write_payloads import row_payloads
 from rowledger.errors import SourceError
 from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
 

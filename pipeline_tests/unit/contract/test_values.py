@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from rowledger.contract.check import Contract
 from rowledger.contract.decimal_texts import python_cells
-from rowledger.contract.payloads import parse_dynamic, row_payloads
+from rowledger.contract.dynamic import parse_dynamic
+from rowledger.contract.write_payloads import row_payloads
 from rowledger.sources.plain import json_text, plain_value
 from rowledger.sources.values import FrameBuilder, Unfit, column_of, frame_of_rows
 from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE

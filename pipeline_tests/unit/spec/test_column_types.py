@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 
 from rowledger.contract.check import Contract
-from rowledger.contract.types import char, pg_enum, pg_type, varchar
+from rowledger.contract.sql_types import char, pg_enum, pg_type, varchar
 from rowledger.errors import ContractError
 from rowledger.postgres.copy import describe_format
 from rowledger.spec.column import Column, ColumnType, TypeName

@@ -3,26 +3,29 @@
 The same verdicts and values as the columns' way, at a fraction of its speed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from rowledger.contract.cells import field_values, row_values, unheld_cells
-from rowledger.contract.documents import reads_json_text
-from rowledger.contract.drift import field_column
-from rowledger.contract.explain import constants_in, conversion_made, names_in, place_of, silent_conversion, words_of
-from rowledger.contract.read import Reading, is_native, require_readable
+from rowledger.contract.cells import ABSENT, field_values, unheld_cells
+from rowledger.contract.core_schema import reads_json_text
+from rowledger.contract.fit_value import NULL_REASON, doubt_texts, fit_value
+from rowledger.contract.json_fields import model_validator
+from rowledger.contract.kinds import Kind
+from rowledger.contract.missing_columns import field_column
+from rowledger.contract.read_column import is_native, require_readable
+from rowledger.contract.reading import Reading
+from rowledger.contract.refusal_reasons import constants_in, names_in, place_of, words_of
 from rowledger.contract.refusals import Refusals
-from rowledger.contract.rules import FieldRules, Kind
-from rowledger.contract.target import fit_column
-from rowledger.contract.values import NULL_REASON, doubt_texts, fit_value
-from rowledger.spec import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX, ColumnType
+from rowledger.contract.rules import FieldRules
+from rowledger.contract.silent_conversions import conversion_made, silent_conversion
+from rowledger.contract.target_types import fit_column
+from rowledger.spec import DYNAMIC, ColumnType
 
-__all__ = ["check_rows", "python_rows"]
+__all__ = ["check_rows"]
 
-_ABSENT = object()
 
 # Kinds whose validated values become a column at once, if they are of that type and no other.
 _AT_ONCE: dict[Kind, tuple[type, pl.DataType]] = {
@@ -47,7 +50,7 @@ def check_rows(
     validate = _validator_of(model)
     for number in range(frame.height):
         values = (column[number] for column in cells)
-        cells_of_row = {key: value for key, value in zip(keys, values, strict=True) if value is not _ABSENT}
+        cells_of_row = {key: value for key, value in zip(keys, values, strict=True) if value is not ABSENT}
         validated.append(_validated(model, validate, cells_of_row, number, explain))
         on_progress(1)
     for rule, column in zip(rules, cells, strict=True):
@@ -63,7 +66,7 @@ def _cells(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals:
     """The field's cells as pydantic gets them; what would be converted silently, or cannot be held, is refused here."""
     found = field_column(rules, frame)
     if found is None:
-        return [_ABSENT] * frame.height
+        return [ABSENT] * frame.height
     source, absent = found
     scalar = rules.kind not in {Kind.LIST, Kind.JSON, Kind.ANY} and not rules.by_value
     if scalar and source.dtype != DYNAMIC and not rules.is_taken_charge_of:
@@ -77,22 +80,8 @@ def _cells(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals:
             if value is not None and (reason := silent_conversion(rules, value)) is not None:
                 refusals.add(row, rules.name, reason)
     if absent is not None:
-        values = [_ABSENT if lacks else value for value, lacks in zip(values, absent, strict=True)]
+        values = [ABSENT if lacks else value for value, lacks in zip(values, absent, strict=True)]
     return values
-
-
-def python_rows(source: pl.DataFrame, rules: Sequence[FieldRules]) -> Iterator[dict[str, Any]]:
-    """Each row as pydantic takes it: without reserved columns, and without fields that the row does not have."""
-    fields = {name: rule for rule in rules for name in rule.sources}
-    names = [name for name in source.columns if not name.startswith(RESERVED_PREFIX)]
-    cells = [row_values(fields.get(name), source[name]) for name in names]
-    for index, name in enumerate(names):
-        if (mask := ABSENT_PREFIX + name) in source.columns:
-            cells[index] = [
-                _ABSENT if lacks else value for value, lacks in zip(cells[index], source[mask], strict=True)
-            ]
-    for values in zip(*cells, strict=True):
-        yield {name: value for name, value in zip(names, values, strict=True) if value is not _ABSENT}
 
 
 class _Explainer:
@@ -127,8 +116,6 @@ class _Explainer:
 def _validator_of(model: type[BaseModel]) -> Callable[[Any], Any]:
     if not reads_json_text(model.__pydantic_core_schema__):
         return model.model_validate
-    from rowledger.contract.json_texts import model_validator  # noqa: PLC0415, few models have such fields
-
     return model_validator(model).validate_python
 
 

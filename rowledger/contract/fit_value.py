@@ -22,9 +22,10 @@ import polars as pl
 from pydantic_core import PydanticSerializationError
 
 from rowledger.contract.document_bytes import takes_bytes_as_anything, with_base64
-from rowledger.contract.documents import has_repeated_key, may_have_exact_numbers, with_exact_numbers
-from rowledger.contract.rules import FieldRules, Kind
-from rowledger.contract.target import as_frame_value, misfit
+from rowledger.contract.document_numbers import has_repeated_key, may_have_exact_numbers, with_exact_numbers
+from rowledger.contract.kinds import Kind
+from rowledger.contract.rules import FieldRules
+from rowledger.contract.target_types import as_frame_value, misfit
 from rowledger.spec import ColumnType, TypeName
 
 __all__ = ["NULL_REASON", "FittedValue", "doubt_nul", "doubt_texts", "fit_value", "writes_json"]

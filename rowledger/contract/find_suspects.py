@@ -4,8 +4,9 @@ from typing import Any
 
 import polars as pl
 
-from rowledger.contract.read import Reading
-from rowledger.contract.rules import Bound, FieldRules, Kind
+from rowledger.contract.kinds import Kind
+from rowledger.contract.reading import Reading
+from rowledger.contract.rules import Bound, FieldRules
 
 __all__ = ["doubt_violations"]
 

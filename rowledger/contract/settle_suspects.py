@@ -3,17 +3,21 @@
 Imported when there is such a value, or a field that has no column form.
 """
 
+# ruff: noqa: ANN401, a cell of a source row may be anything
+
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import polars as pl
+from pydantic import ValidationError
 
 from rowledger.contract.cells import field_values
-from rowledger.contract.explain import judge
+from rowledger.contract.fit_value import FittedValue, fit_value
+from rowledger.contract.refusal_reasons import reason_of
 from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules
-from rowledger.contract.values import FittedValue
+from rowledger.contract.silent_conversions import conversion_made, silent_conversion
 from rowledger.spec import DECIMAL_TEXT, DYNAMIC, ColumnType
 
 __all__ = ["settle"]
@@ -59,3 +63,22 @@ def _patched(values: pl.Series, rows: list[int], patch: pl.Series) -> pl.Series:
     take[rows] = np.arange(len(values), len(values) + len(patch))
     extended: pl.Series = pl.concat([values.alias(""), patch.alias("")])
     return extended.gather(take)
+
+
+def judge(rules: FieldRules, target: ColumnType, value: Any) -> FittedValue:
+    """What pydantic says about one value that is not null, less its silent conversions."""
+    if (reason := silent_conversion(rules, value)) is not None:
+        return FittedValue(reason=reason)
+    try:
+        valid = rules.adapter.validate_python(value)
+    except ValidationError as error:
+        return FittedValue(reason=reason_of(error, rules.adapter))
+    except (ValueError, ArithmeticError):
+        return FittedValue(reason=f"Input should be a valid {rules.kind}")
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - code of the row model's own: its faults are the row's
+        return FittedValue(reason=f"validating it raised {type(error).__name__}")
+    if (reason := conversion_made(rules, value, valid)) is not None:
+        return FittedValue(reason=reason)
+    return fit_value(rules, target, valid)

@@ -1,6 +1,7 @@
 """Lists and nested documents, read at column speed: taken apart into flat columns, checked there, and put together again.
 
-A value in which anything stands out goes to pydantic as a whole, which names the place.
+A value in which anything stands out goes to pydantic as a whole, which names the place; so does each value of a field or a
+source column that has no flat form.
 """
 
 import json
@@ -13,19 +14,21 @@ import pyarrow as pa
 from jiter import from_json
 from pydantic import TypeAdapter, ValidationError
 
-from rowledger.contract.border import polars_series
-from rowledger.contract.cells import flattened, rows_of
+from rowledger.contract.cells import flattened, rows_of, unheld_cells
+from rowledger.contract.core_schema import has_type
 from rowledger.contract.decimal_texts import digits_of
-from rowledger.contract.documents import has_type
 from rowledger.contract.dynamic import BYTES_FOR_PEOPLE, dynamic_texts
-from rowledger.contract.read import Reading, is_readable, read_column
-from rowledger.contract.rules import FieldRules, Kind
-from rowledger.contract.target import doubt_undeclared_digits, fit_column
-from rowledger.contract.values import doubt_nul
-from rowledger.contract.violations import doubt_violations
+from rowledger.contract.exact_conversion import polars_series
+from rowledger.contract.find_suspects import doubt_violations
+from rowledger.contract.fit_value import doubt_nul, writes_json
+from rowledger.contract.kinds import Kind
+from rowledger.contract.read_column import is_readable, read_column
+from rowledger.contract.reading import Reading
+from rowledger.contract.rules import FieldRules
+from rowledger.contract.target_types import doubt_undeclared_digits, fit_column
 from rowledger.spec import DECIMAL_TEXT, DYNAMIC, ColumnType
 
-__all__ = ["read_document", "read_list"]
+__all__ = ["read_nested"]
 
 _ANY: dict[str, str] = {"type": "any"}
 _ANY_OBJECT = ({}, *({"keys_schema": {"type": kind}, "values_schema": _ANY} for kind in ("str", "any")))
@@ -40,12 +43,22 @@ _PLAIN_LEAVES = {
 }  # fmt: skip
 
 
-def read_list(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading | None:
-    """Lists of scalars in the frame type of an array column; None when each has to go to pydantic."""
-    return _read_lists(rules, source, target.element)
+def read_nested(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
+    """The column as far as columns can tell; suspects are what they cannot, and those may be all of its values."""
+    reading: Reading | None = None
+    if writes_json(rules, target):
+        reading = _read_document(rules, source)
+    elif target.array and not rules.by_value:
+        reading = _read_lists(rules, source, target.element)
+    if reading is None:
+        nothing = pl.Series([None], dtype=target.frame_type).new_from_index(0, len(source))
+        reading = Reading(nothing, source.is_not_null())
+    if source.dtype.is_nested() or rules.by_value:
+        reading.refused += unheld_cells(source)
+    return reading
 
 
-def read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
+def _read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
     """Nested values as JSON text; None when each has to go to pydantic."""
     schema = _schema(rules)
     is_anything = bool(schema == _ANY)

@@ -5,12 +5,10 @@ counts; where it takes anything, the number stays what it was.
 """
 
 # ruff: noqa: ANN401, a document may be anything
-
 import json
 import math
 import re
 import sys
-from collections.abc import Collection
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -22,13 +20,11 @@ __all__ = [
     "RepeatedKey",
     "double_if_exact",
     "has_repeated_key",
-    "has_type",
     "holds_exact",
-    "keeps_zeros",
     "marked",
     "may_have_exact_numbers",
     "parse_json",
-    "reads_json_text",
+    "sorted_json",
     "with_exact_numbers",
 ]
 
@@ -44,11 +40,6 @@ class ExactNumber(Decimal):
 
 class RepeatedKey(ValueError):
     """An object has a key twice: of its values all but the last would be dropped."""
-
-
-def keeps_zeros(schema: Any) -> bool:
-    """Whether numbers of one of pydantic's own schemas stand where it takes anything, so that jsonb can keep 1.10."""
-    return has_type(schema, {"any"}) and not has_type(schema, {"float"})
 
 
 def parse_json(text: str, *, exact: bool = False, zeros: bool = False) -> Any:
@@ -178,17 +169,18 @@ def _written(value: Any, made: Any) -> str:
             return _dumps(made)
 
 
-def reads_json_text(schema: Any) -> bool:
-    """Whether one of pydantic's own schemas has a `Json` in it, at any depth."""
-    return has_type(schema, {"json"})
+def sorted_json(text: str) -> str:
+    """A JSON text in a form that two texts share when jsonb keeps the same of them: all digits, each key once, in order."""
 
+    def written(value: Any) -> str:
+        match value:
+            case Decimal():
+                return format(value or value.copy_abs(), "f")
+            case list():
+                return "[" + ", ".join(map(written, value)) + "]"
+            case dict():
+                return "{" + ", ".join(f"{json.dumps(name)}: {written(value[name])}" for name in sorted(value)) + "}"
+            case _:
+                return json.dumps(value)
 
-def has_type(schema: Any, types: Collection[str]) -> bool:
-    """Whether one of pydantic's own schemas has one of these types in it, at any depth."""
-    match schema:
-        case dict():
-            return schema.get("type") in types or any(has_type(part, types) for part in schema.values())
-        case list() | tuple():
-            return any(has_type(part, types) for part in schema)
-        case _:
-            return False
+    return written(json.loads(text, parse_float=Decimal, parse_int=Decimal))

@@ -1,21 +1,14 @@
-"""Internet addresses as the server sends an inet: family (2 or 3), bits of the mask, 0, number of bytes, these bytes.
-
-Addresses become these bytes at column speed; interfaces and networks, and whatever is not plainly an address, one by one.
-"""
-
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import Literal
+"""Texts that are plainly internet addresses, as the server sends an inet, at column speed; `inet` has the rest, one by one."""
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-__all__ = ["Network", "addresses_from_text", "network_bytes"]
+from rowledger.contract.inet import INET_HEADERS
 
-Network = IPv4Address | IPv6Address | IPv4Network | IPv6Network  # an interface is an address
+__all__ = ["addresses_from_text"]
 
-_HEADERS: dict[Literal[4, 6], tuple[int, int, int, int]] = {4: (2, 32, 0, 4), 6: (3, 128, 0, 16)}
 
 _OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _V4 = rf"^{_OCTET}(\.{_OCTET}){{3}}$"
@@ -24,19 +17,6 @@ _GROUPS = f"{_GROUP}(:{_GROUP})"
 _V6_FULL = rf"^{_GROUPS}{{7}}$"
 _V6_SHORT = rf"^({_GROUPS}{{0,6}})?::({_GROUPS}{{0,6}})?$"
 _V6_GROUPS = 8
-
-
-def network_bytes(value: Network) -> bytes | None:
-    """The bytes of one address, interface or network; None for an IPv6 address with a zone, which an inet does not hold."""
-    address = value.network_address if isinstance(value, IPv4Network | IPv6Network) else value
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        return None
-    family, mask, _, size = _HEADERS[address.version]
-    if isinstance(value, IPv4Network | IPv6Network):
-        mask = value.prefixlen
-    elif isinstance(value, IPv4Interface | IPv6Interface):
-        mask = value.network.prefixlen
-    return bytes((family, mask, 0, size)) + address.packed
 
 
 def addresses_from_text(texts: pl.Series, *, v4: bool, v6: bool) -> pl.Series:
@@ -60,7 +40,7 @@ def addresses_from_text(texts: pl.Series, *, v4: bool, v6: bool) -> pl.Series:
 
 def _with_header(octets: npt.NDArray[np.uint8]) -> pl.Series:
     size = octets.shape[1]
-    header = np.array(_HEADERS[4 if size == 4 else 6], dtype=np.uint8)  # noqa: PLR2004
+    header = np.array(INET_HEADERS[4 if size == 4 else 6], dtype=np.uint8)  # noqa: PLR2004
     whole = np.ascontiguousarray(np.hstack([np.broadcast_to(header, (len(octets), len(header))), octets]))
     array = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(whole.shape[1]), len(whole), [None, pa.py_buffer(whole.tobytes())]

@@ -16,8 +16,10 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
-from rowledger.contract.read import Reading
-from rowledger.contract.rules import FieldRules, Kind
+from rowledger.contract.inet import network_bytes
+from rowledger.contract.kinds import Kind
+from rowledger.contract.reading import Reading
+from rowledger.contract.rules import FieldRules
 from rowledger.spec import ColumnType, TypeName
 
 __all__ = ["accepts", "as_frame_value", "doubt_undeclared_digits", "fit_column", "misfit"]
@@ -144,8 +146,6 @@ def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one
         case datetime(tzinfo=zone) if zone is not None:
             return value.astimezone(UTC)
         case IPv4Address() | IPv6Address() | IPv4Network() | IPv6Network():  # an interface is an address
-            from rowledger.contract.networks import network_bytes  # noqa: PLC0415, few tables hold addresses
-
             return network_bytes(value) or value
         case str() if target.name is TypeName.CHAR:
             return value.rstrip(" ")

@@ -17,8 +17,10 @@ from jiter import from_json
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError, PydanticSerializationError, SchemaSerializer, SchemaValidator
 
-from rowledger.contract.documents import RepeatedKey, has_type, holds_exact, keeps_zeros, parse_json
-from rowledger.contract.explain import JSON_TEXT_ERROR, converted
+from rowledger.contract.core_schema import has_type, keeps_zeros
+from rowledger.contract.document_numbers import RepeatedKey, holds_exact, parse_json
+from rowledger.contract.refusal_reasons import JSON_TEXT_ERROR
+from rowledger.contract.silent_conversions import converted
 
 __all__ = ["lossless_validator", "model_validator"]
 

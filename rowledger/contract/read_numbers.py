@@ -1,0 +1,141 @@
+"""Booleans, integers, floats and decimals, read from the columns that a source may give them in."""
+
+from typing import cast
+
+import polars as pl
+
+from rowledger.contract.kinds import Kind
+from rowledger.contract.reading import (
+    INT64_MIN,
+    Family,
+    Reader,
+    Reading,
+    all_doubtful,
+    as_is,
+    blank,
+    matching,
+    natural_type,
+)
+from rowledger.contract.rules import FieldRules
+
+__all__ = ["NUMBERS"]
+
+_PLAIN_INTEGER = r"^-?[0-9]{1,18}$"
+_PLAIN_FLOAT = r"^-?[0-9]{1,17}(\.[0-9]{1,25})?$"
+_FLOAT_EXACT_INTEGER = 2**53
+_DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
+_DECIMAL_DIGITS = 38  # what a 128-bit decimal holds
+_UNDECLARED_SCALE = 9  # decimals of a double read for a numeric without declared digits; one that has more is looked at
+
+
+def _int(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Integers of up to 64 bits; larger ones are looked at one by one."""
+    return Reading(source.cast(pl.Int64, strict=False) if source.dtype in (pl.Int128, pl.UInt128) else source)
+
+
+def _int_from_inexact(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Floats and decimals that are whole; pydantic words the refusal of the others."""
+    values = source.cast(pl.Int64, strict=False)
+    reading = Reading(values)
+    if values.min() == INT64_MIN:
+        reading.doubt((values == INT64_MIN).fill_null(value=False))  # as a float pydantic does not take it
+    reading.doubt((values.cast(source.dtype, strict=False) != source) & source.is_not_null())
+    return reading
+
+
+def _int_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
+    values = matching(source, _PLAIN_INTEGER)
+    return Reading(values.cast(pl.Int64, strict=False))
+
+
+def _bool_from_number(_rules: FieldRules, source: pl.Series) -> Reading:
+    reading = Reading(source == 1)
+    reading.doubt(~((source == 0) | (source == 1)) & source.is_not_null())
+    return reading
+
+
+def _float(rules: FieldRules, source: pl.Series) -> Reading:
+    reading = Reading(source)
+    if rules.bounds or rules.finite:
+        # Neither a comparison nor min() says anything about NaN.
+        reading.doubt(~source.is_finite() & source.is_not_null())
+    return reading
+
+
+def _float_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
+    reading = Reading(source.cast(pl.Float64))
+    low, high = source.min(), source.max()
+    if low < -_FLOAT_EXACT_INTEGER or high > _FLOAT_EXACT_INTEGER:  # type: ignore[operator]
+        reading.doubt((reading.values.abs() >= _FLOAT_EXACT_INTEGER) & source.is_not_null())
+    return reading
+
+
+def _float_from_decimal(_rules: FieldRules, source: pl.Series) -> Reading:
+    """Up to 15 digits a decimal and the nearest double name each other; beyond that each value is looked at."""
+    values = source.cast(pl.Float64)
+    scale = source.dtype.scale  # type: ignore[attr-defined]
+    reading = Reading(values)
+    reading.doubt((values.abs() >= 10.0 ** (_DOUBLE_DIGITS - scale)) & source.is_not_null())
+    return reading
+
+
+def _float_from_text(rules: FieldRules, source: pl.Series) -> Reading:
+    """Texts of up to 15 digits, and those that are the shortest of their double; the others may lose digits."""
+    values = matching(source, _PLAIN_FLOAT)
+    doubles = values.cast(pl.Float64, strict=False)
+    reading = _float(rules, doubles)
+    longest = values.str.len_bytes().max()
+    if longest is not None and longest > _DOUBLE_DIGITS:  # type: ignore[operator]
+        is_long = values.str.len_bytes() > _DOUBLE_DIGITS
+        reading.doubt((is_long & (doubles.cast(pl.String) != values)).fill_null(value=False))
+    return reading
+
+
+def _decimal_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
+    return Reading(source.cast(pl.Decimal(38, 0), strict=False))
+
+
+def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
+    """A double of up to 15 digits is taken as its shortest decimal form, as pydantic takes it."""
+    scale = _declared_scale(rules, _UNDECLARED_SCALE)
+    doubles = source.cast(pl.Float64)
+    plain = (doubles.abs() < 10.0 ** (_DOUBLE_DIGITS - scale)) & doubles.is_finite()
+    values = blank(doubles, ~plain).cast(pl.Decimal(38, scale), strict=False)
+    reading = Reading(values)
+    reading.doubt((values.cast(pl.Float64) != doubles) & doubles.is_not_null())
+    return reading
+
+
+def _declared_scale(rules: FieldRules, otherwise: int) -> int:
+    """The decimals of the contract's own column; a numeric without declared digits has any number of them."""
+    natural = natural_type(rules)
+    return natural.scale if isinstance(natural, pl.Decimal) else otherwise
+
+
+def _decimal_from_text(rules: FieldRules, source: pl.Series) -> Reading:
+    decimals = source.str.len_bytes() - source.str.find(".", literal=True) - 1
+    longest = 0 if decimals.null_count() == len(decimals) else cast("int", decimals.max())
+    scale = _declared_scale(rules, min(longest, _DECIMAL_DIGITS // 2))
+    pattern = rf"^-?[0-9]{{1,{max(_DECIMAL_DIGITS - scale, 1)}}}" + (rf"(\.[0-9]{{1,{scale}}})?$" if scale else "$")
+    values = matching(source, pattern)
+    return Reading(values.cast(pl.Decimal(_DECIMAL_DIGITS, scale), strict=False), written=values)
+
+
+NUMBERS: dict[Kind, dict[Family, Reader]] = {
+    Kind.BOOL: {
+        "bool": as_is, "integer": _bool_from_number, "float": _bool_from_number,
+        "text": all_doubtful,
+    },
+    Kind.INT: {
+        "integer": _int, "float": _int_from_inexact, "decimal": _int_from_inexact,
+        "text": _int_from_text,
+    },
+    Kind.FLOAT: {
+        "float": _float, "integer": _float_from_int, "decimal": _float_from_decimal,
+        "text": _float_from_text,
+    },
+    Kind.DECIMAL: {
+        "decimal": as_is, "integer": _decimal_from_int, "float": _decimal_from_float,
+        "text": _decimal_from_text,
+    },
+}  # fmt: skip

@@ -1,0 +1,212 @@
+"""Dead letters' payloads read back as rows of a frame, perhaps after a person has edited them."""
+
+# ruff: noqa: ANN401, a cell of a row may be anything
+import base64
+import io
+import json
+import math
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, Self
+
+import polars as pl
+
+from rowledger.contract.write_payloads import DAY_S, ENCODER, TICKS_A_SECOND, json_texts
+from rowledger.errors import SourceError
+from rowledger.spec import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
+
+__all__ = ["frame_of_payloads", "read_row_types"]
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY = r"(?P<day>\d{4}-\d\d-\d\d)"
+_CLOCK = r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?:\.(?P<f>\d{1,9}))?"
+_DATE = re.compile(_DAY)
+_TIME = re.compile(_CLOCK)
+_TIMESTAMP = re.compile(f"{_DAY}[ T]{_CLOCK}(?:\\+00:00)?")
+_DURATION = re.compile(
+    r"(?P<sign>-?)P(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+)(?:\.(?P<f>\d{1,9}))?S)?)?"
+)
+_TICKS = re.compile(r"(?P<ticks>-?\d+) (?:d|ms|us|ns) since 1970-01-01")
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def frame_of_payloads(payloads: Sequence[str], schema: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    """The rows that `row_payloads` wrote, as the source gave them: the way back, for payloads that a person edited too.
+
+    `schema` has the types that columns had in the source, or are known to have; its columns are all there again. A column
+    whose values are not all of that type, such as one that was edited into text, comes back as DYNAMIC; so does one without a
+    known type whose values are of several. A key left out is an absent column of that row. Raises SourceError for a payload
+    that is no JSON object.
+    """
+    rows = [_parsed(payload) for payload in payloads]
+    known = dict(schema or {})
+    names = list(
+        dict.fromkeys([*(n for n in known if not n.startswith(RESERVED_PREFIX)), *(n for row in rows for n in row)])
+    )
+    columns: list[pl.Series] = []
+    for name in names:
+        values = [row.get(name) for row in rows]
+        columns.append(_series(values, known.get(name)).alias(name))
+        absent = [name not in row for row in rows]
+        if any(absent):
+            columns.append(pl.Series(ABSENT_PREFIX + name, absent, dtype=pl.Boolean))
+    return pl.DataFrame(columns)
+
+
+class _Number(float):
+    """A JSON number with a fraction or an exponent, and how it was written."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def _parsed(payload: str) -> dict[str, Any]:
+    try:
+        row = json.loads(payload, parse_float=_Number)
+    except ValueError:
+        raise SourceError("the payload of a dead letter is no JSON") from None
+    if not isinstance(row, dict):
+        raise SourceError("the payload of a dead letter is no JSON object")
+    return row
+
+
+def _series(values: list[Any], dtype: pl.DataType | None) -> pl.Series:
+    """The values in that type if every one of them reads back as it was, otherwise in a type of their own."""
+    if dtype is None:
+        dtype = _common_type(values)
+    elif isinstance(dtype, pl.Categorical | pl.Enum):
+        dtype = pl.String()
+    if dtype != DYNAMIC:
+        try:
+            cells = [None if value is None else _cell(value, dtype) for value in values]
+            series = pl.Series(cells, dtype=_wire_type(dtype), strict=True).cast(dtype)
+            if json_texts(series) == [_dumps(value, dtype) for value in values]:
+                return series
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, pl.exceptions.PolarsError):
+            pass
+    texts = [None if value is None else {DYNAMIC.fields[0].name: _raw(value)} for value in values]
+    return pl.Series(texts, dtype=DYNAMIC)
+
+
+def _common_type(values: list[Any]) -> pl.DataType:
+    """What the values say by themselves; DYNAMIC when they are of several types."""
+    present = [value for value in values if value is not None]
+    types = {type(value) for value in present}
+    if not types:
+        return pl.Null()
+    if len(types) > 1:
+        return DYNAMIC
+    kind = types.pop()
+    if kind is int:
+        low, high = min(present), max(present)
+        return pl.Int64() if low >= -(2**63) and high < 2**63 else pl.Int128()
+    if kind is dict and all(value.keys() == {"base64"} for value in present):
+        return pl.Binary()
+    simple: dict[type, pl.DataType] = {str: pl.String(), bool: pl.Boolean(), _Number: pl.Float64()}
+    return simple.get(kind, DYNAMIC)
+
+
+def _wire_type(dtype: pl.DataType) -> pl.DataType:
+    """The type that `_cell` gives its values in: dates and times as ticks."""
+    match dtype:
+        case _ if dtype in (UUID, BYTES_16, DECIMAL_TEXT):
+            return dtype
+        case pl.List() | pl.Array():
+            return pl.List(_wire_type(dtype.inner))  # type: ignore[arg-type]
+        case pl.Struct():
+            return pl.Struct({field.name: _wire_type(field.dtype) for field in dtype.fields})  # type: ignore[arg-type]
+        case pl.Date():
+            return pl.Int32()
+        case _:
+            return pl.Int64() if dtype.is_temporal() else dtype
+
+
+def _cell(value: Any, dtype: pl.DataType) -> Any:  # noqa: PLR0911, PLR0912, C901, one line a type
+    """One JSON value for `_wire_type`; raises ValueError, or gives something else than was meant, for what is none of it."""
+    if value is None:
+        return None
+    match dtype:
+        case _ if dtype == UUID:
+            return {UUID.fields[0].name: uuid.UUID(value).bytes}
+        case _ if dtype == BYTES_16:
+            return {BYTES_16.fields[0].name: base64.b64decode(value["base64"], validate=True)}
+        case _ if dtype == DECIMAL_TEXT:
+            return {DECIMAL_TEXT.fields[0].name: format(Decimal(value), "f")}
+        case pl.List() | pl.Array():
+            return [_cell(item, dtype.inner) for item in value]  # type: ignore[arg-type]
+        case pl.Struct():
+            fields = {field.name: field.dtype for field in dtype.fields}
+            return {name: _cell(value.get(name), kind) for name, kind in fields.items()}  # type: ignore[arg-type]
+        case pl.Binary():
+            return base64.b64decode(value["base64"], validate=True)
+        case pl.Decimal():
+            return Decimal(value)
+        case pl.Date():
+            return _ticks(value) if "since" in value else _days(_match(_DATE, value))
+        case pl.Time():
+            return _clock(_match(_TIME, value), 10**9)
+        case pl.Datetime():
+            if "since" in value:
+                return _ticks(value)
+            found, unit = _match(_TIMESTAMP, value), TICKS_A_SECOND[dtype.time_unit]
+            return _days(found) * DAY_S * unit + _clock(found, unit)
+        case pl.Duration():
+            found, unit = _match(_DURATION, value), TICKS_A_SECOND[dtype.time_unit]
+            ticks = int(found["d"] or 0) * DAY_S * unit + _clock(found, unit)
+            return -ticks if found["sign"] else ticks
+        case _ if dtype.is_float():
+            return _NOT_FINITE[value] if isinstance(value, str) else float(value)
+        case _:
+            return value
+
+
+def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    found = pattern.fullmatch(text)
+    if found is None:
+        raise ValueError("not in the form in which payloads are written")
+    return found
+
+
+def _ticks(text: str) -> int:
+    return int(_match(_TICKS, text)["ticks"])
+
+
+def _days(found: re.Match[str]) -> int:
+    return date.fromisoformat(found["day"]).toordinal() - _EPOCH
+
+
+def _clock(found: re.Match[str], ticks_a_second: int) -> int:
+    seconds = int(found["h"] or 0) * 3600 + int(found["m"] or 0) * 60 + int(found["s"] or 0)
+    return seconds * ticks_a_second + int((found["f"] or "").ljust(9, "0")) * ticks_a_second // 10**9
+
+
+def _dumps(value: Any, dtype: pl.DataType) -> str:
+    """The value as `row_payloads` would write it if it is of that type."""
+    if isinstance(value, int) and not isinstance(value, bool) and dtype.is_float():
+        value = float(value)
+    return ENCODER.encode(value)
+
+
+def _raw(value: Any) -> str:
+    """JSON with numbers as they were written; in ASCII, for an edited text may hold half a surrogate pair."""
+    match value:
+        case _Number():
+            return value.text
+        case list():
+            return "[" + ", ".join(map(_raw, value)) + "]"
+        case dict():
+            return "{" + ", ".join(f"{json.dumps(name)}: {_raw(item)}" for name, item in value.items()) + "}"
+        case _:
+            return json.dumps(value)
+
+
+def read_row_types(content: bytes) -> dict[str, pl.DataType]:
+    """What `write_row_types` was given."""
+    return dict(pl.read_ipc_schema(io.BytesIO(content)))

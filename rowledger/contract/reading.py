@@ -1,0 +1,101 @@
+"""A source column as it was read: its values, which of them pydantic must look at, and which are refused already."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from rowledger.contract.rules import FieldRules
+from rowledger.spec import DECIMAL_TEXT
+
+__all__ = [
+    "INT64_MIN",
+    "Family",
+    "Reader",
+    "Reading",
+    "all_doubtful",
+    "as_is",
+    "blank",
+    "family_of",
+    "matching",
+    "natural_type",
+    "refuse_outside",
+]
+
+INT64_MIN = -(2**63)
+
+
+@dataclass
+class Reading:
+    """A column as read: its values, which of them pydantic must look at, and which are refused already.
+
+    `suspect` is a mask, or None when there are no suspects; `refused` holds masks with the reason each stands for. `written`
+    has decimals with as many zeros as the source shows, where it keeps them as text.
+    """
+
+    values: pl.Series
+    suspect: pl.Series | None = None
+    refused: list[tuple[pl.Series, str]] = field(default_factory=list)
+    written: pl.Series | None = None
+
+    def doubt(self, mask: pl.Series) -> None:
+        """Add suspects; a null in the mask counts as one."""
+        mask = mask.fill_null(value=True) if mask.null_count() else mask
+        if mask.any():
+            self.suspect = mask if self.suspect is None else self.suspect | mask
+
+
+def blank(values: pl.Series, mask: pl.Series) -> pl.Series:
+    """The values with null where the mask is true."""
+    return pl.select(pl.when(~mask).then(values).alias(values.name)).to_series()
+
+
+def natural_type(rules: FieldRules) -> pl.DataType:
+    """The frame type of the contract's own column."""
+    return rules.column.type.frame_type
+
+
+def as_is(_rules: FieldRules, source: pl.Series) -> Reading:
+    """The reader of a column that holds values of the field's kind already."""
+    return Reading(source)
+
+
+def matching(source: pl.Series, pattern: str) -> pl.Series:
+    """The values of that form, the others as null."""
+    plain = source.str.contains(pattern)
+    return source if plain.all() else blank(source, ~plain)
+
+
+def all_doubtful(rules: FieldRules, source: pl.Series) -> Reading:
+    """The reader of a column of which pydantic has to see each value."""
+    return Reading(pl.Series(source.name, [None] * len(source), dtype=natural_type(rules)), source.is_not_null())
+
+
+def refuse_outside(reading: Reading, ticks: pl.Series, limits: tuple[int, int]) -> None:
+    """Refuse the values whose ticks are outside the limits, both of which are inside the calendar."""
+    low, high = ticks.min(), ticks.max()
+    if low is not None and (low < limits[0] or high > limits[1]):  # type: ignore[operator]
+        outside = ~ticks.is_between(*limits)
+        reading.refused.append((outside.fill_null(value=False), "is outside the years 1 to 9999"))
+
+
+Reader = Callable[[FieldRules, pl.Series], Reading]
+
+# Source types that are read alike.
+Family = Literal["bool", "integer", "float", "decimal", "text", "bytes", "date", "time", "naive", "aware", "duration"]
+_FAMILIES: dict[type[pl.DataType], Family] = {
+    pl.Boolean: "bool", pl.Decimal: "decimal", pl.String: "text", pl.Binary: "bytes",
+    pl.Date: "date", pl.Time: "time", pl.Duration: "duration",
+}  # fmt: skip
+
+
+def family_of(dtype: pl.DataType) -> Family | None:
+    """The family of a source column's type; None for one that no reader takes."""
+    if isinstance(dtype, pl.Datetime):
+        return "naive" if dtype.time_zone is None else "aware"
+    if dtype == DECIMAL_TEXT:
+        return "decimal"
+    if dtype.is_integer():
+        return "integer"
+    return "float" if dtype.is_float() else _FAMILIES.get(type(dtype))

@@ -1,0 +1,156 @@
+"""Rows as dead letters keep them: JSON objects with exact values, and the types of their source's columns beside them."""
+
+# ruff: noqa: ANN401, a cell of a row may be anything
+
+import base64
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from json.encoder import encode_basestring
+from typing import Any
+
+import polars as pl
+
+from rowledger.contract.decimal_texts import digits_of, python_cells
+from rowledger.contract.dynamic import BYTES_FOR_PEOPLE, PEOPLES_BYTES_KEY, dynamic_texts
+from rowledger.contract.read_times import CALENDAR_DAYS, holds_times
+from rowledger.contract.uuids import holds_uuids, uuids_for_people
+from rowledger.spec import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX
+
+__all__ = ["DAY_S", "ENCODER", "TICKS_A_SECOND", "as_dynamic", "json_texts", "row_payloads", "write_row_types"]
+
+TICKS_A_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+DAY_S = 86_400
+
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_TEXT_OR_SPECIAL = re.compile(r'("(?:[^"\\]|\\.)*")|(NaN|-?Infinity)')
+
+
+def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
+    """Each row as a JSON object that keeps its exact values. Reserved columns are left out, and columns a row does not have.
+
+    Integers and finite floats are JSON numbers (floats in their shortest form that reads back equal), decimals, dates, times
+    and durations are text (ISO 8601, instants in UTC, with nanoseconds where the source has them), NaN and infinities are the
+    texts NaN, Infinity and -Infinity, bytes are {"base64": "…"}. Other values of a DYNAMIC column stand as they were.
+    """
+    names = [name for name in rows.columns if not name.startswith(RESERVED_PREFIX)]
+    written = [json_texts(rows[name]) for name in names]
+    for index, name in enumerate(names):
+        if (absent := ABSENT_PREFIX + name) in rows.columns:
+            written[index] = [
+                None if lacks else text for text, lacks in zip(written[index], rows[absent].to_list(), strict=True)
+            ]
+    keys = [f"{ENCODER.encode(name)}: " for name in names]
+    for texts in zip(*written, strict=True):
+        yield "{" + ", ".join([key + text for key, text in zip(keys, texts, strict=True) if text is not None]) + "}"
+
+
+def json_texts(values: pl.Series, *, bytes_key: str = PEOPLES_BYTES_KEY) -> list[str | None]:
+    """The JSON text of each value as `row_payloads` writes it, bytes under that key; that of a null is null."""
+    if holds_uuids(values.dtype):
+        values = uuids_for_people(values.to_frame("v")).to_series()
+    if values.dtype == DYNAMIC:
+        return ["null" if text is None else _for_people(text) for text in dynamic_texts(values).to_list()]
+    exact = (
+        values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series()
+        if holds_times(values.dtype)
+        else values
+    )
+    if exact.dtype == DECIMAL_TEXT:
+        exact = digits_of(exact)
+    written = _writer(exact.dtype, bytes_key)
+    return ["null" if value is None else written(value) for value in python_cells(exact)]
+
+
+def _for_people(text: str) -> str:
+    """The JSON text of a DYNAMIC column, with NaN and infinities, which JSON has not and Python reads and writes, as texts."""
+    if BYTES_KEY in text:
+        text = text.replace(*BYTES_FOR_PEOPLE)
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    return _TEXT_OR_SPECIAL.sub(lambda found: found[1] or f'"{found[2]}"', text)
+
+
+def _writer(dtype: pl.DataType, bytes_key: str) -> Callable[[Any], str]:
+    """What writes a value of that type as JSON, the common types without a detour."""
+    match dtype:
+        case pl.String() | pl.Categorical() | pl.Enum():
+            return encode_basestring
+        case pl.Decimal():
+            return '"{:f}"'.format
+        case _ if dtype.is_integer():
+            return str
+        case _:
+            return lambda value: ENCODER.encode(_json_value(value, bytes_key))
+
+
+def _exact(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:  # noqa: PLR0911, one line a type
+    """Dates and times as polars writes them, at any depth, for Python's own hold no nanoseconds."""
+    if not holds_times(dtype):
+        return values
+    match dtype:
+        case pl.List():
+            return values.list.eval(_exact(pl.element(), dtype.inner))  # type: ignore[arg-type]
+        case pl.Array():
+            return values.arr.to_list().list.eval(_exact(pl.element(), dtype.inner))  # type: ignore[arg-type]
+        case pl.Struct():
+            fields = pl.struct(
+                _exact(values.struct.field(field.name), field.dtype).alias(field.name)  # type: ignore[arg-type]
+                for field in dtype.fields
+            )
+            return pl.when(values.is_not_null()).then(fields)
+        case pl.Date():
+            return _calendar_text(values, "d", *CALENDAR_DAYS)
+        case pl.Datetime():
+            in_utc = values if dtype.time_zone is None else values.dt.convert_time_zone("UTC")
+            a_day = DAY_S * TICKS_A_SECOND[dtype.time_unit]
+            first, last = CALENDAR_DAYS[0] * a_day, (CALENDAR_DAYS[1] + 1) * a_day - 1
+            return _calendar_text(in_utc, dtype.time_unit, max(first, -(2**63)), min(last, 2**63 - 1))
+        case _:
+            return values.dt.to_string("iso")
+
+
+def _calendar_text(values: pl.Expr, unit: str, first: int, last: int) -> pl.Expr:
+    """ISO 8601; ticks where it is outside the years 1 to 9999."""
+    ticks = values.to_physical().cast(pl.Int64)
+    inside = ticks.is_between(first, last)
+    written = pl.when(inside).then(values).dt.to_string("iso")
+    return (
+        pl.when(ticks.is_null() | inside).then(written).otherwise(pl.format("{} " + unit + " since 1970-01-01", ticks))
+    )
+
+
+def _json_value(value: Any, bytes_key: str) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+        case Decimal():
+            return format(value, "f")
+        case bytes():
+            return {bytes_key: base64.b64encode(value).decode("ascii")}
+        case list():
+            return [_json_value(item, bytes_key) for item in value]
+        case dict():
+            return {str(name): _json_value(item, bytes_key) for name, item in value.items()}
+        case _:
+            return value
+
+
+def write_row_types(schema: Mapping[str, pl.DataType]) -> bytes:
+    """The types as an Arrow file without rows; reserved columns are left out."""
+    own = {name: dtype for name, dtype in schema.items() if not name.startswith(RESERVED_PREFIX)}
+    file = io.BytesIO()
+    pl.DataFrame(schema=own).write_ipc(file)
+    return file.getvalue()
+
+
+def as_dynamic(values: pl.Series) -> pl.Series:
+    """Any column as a DYNAMIC one, its values as a payload would have them."""
+    if values.dtype == DYNAMIC:
+        return values
+
+    texts = pl.Series(json_texts(values, bytes_key=BYTES_KEY), dtype=pl.String)
+    return pl.select(pl.struct(texts.alias(DYNAMIC.fields[0].name))).to_series().alias(values.name)
