@@ -135,7 +135,7 @@ class WriterSettings(BaseModel):
         default=120,
         gt=0,
         le=86_400,
-        description="Seconds the server may be away; everybody pauses meanwhile. After that the run fails.",
+        description="Seconds the server may be away; all workers pause meanwhile. After that the run fails.",
     )
     chunk_attempts_max: int = Field(
         default=5, ge=1, le=100, description="Workers one chunk may cost before the row that kills them is looked for."

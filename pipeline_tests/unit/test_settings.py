@@ -1,10 +1,15 @@
 """Settings: their bounds, and what is said when one is wrong."""
 
+import json
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from rowledger.installation import Settings
 from rowledger.settings import WriterSettings, settings
+
+_DOCUMENTED = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8").splitlines()
 
 
 def test_the_defaults_are_within_their_bounds() -> None:
@@ -64,3 +69,13 @@ def test_the_environment_names_the_server_and_its_password_stays_hidden(monkeypa
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROWLEDGER_DATABASE_URL", "")
     assert Settings().database_url is None
+
+
+@pytest.mark.parametrize("name", list(WriterSettings.model_fields))
+def test_the_documentation_has_each_setting_as_it_is(name: str) -> None:
+    field = WriterSettings.model_fields[name]
+    (row,) = [line for line in _DOCUMENTED if line.startswith(f"| `{name}` |")]
+    default, meaning = (cell.strip() for cell in row.split("|")[2:5:2])
+    assert meaning == field.description
+    value, _, unit = default.partition(" ")
+    assert json.loads(value) * {"": 1, "MiB": 2**20}[unit] == field.default
