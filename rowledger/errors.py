@@ -22,6 +22,7 @@ __all__ = [
     "LedgerMismatch",
     "LedgerMissing",
     "LoadCancelled",
+    "LoadFailed",
     "MissingPrivilege",
     "NotEnoughSpace",
     "NothingPublished",
@@ -254,6 +255,17 @@ class ReplayFailed(RowledgerError):
 
 class DeadLetterFileRefused(RowledgerError):
     """A file of dead letters cannot be imported; nothing was. Fix the lines that are named, then import it again."""
+
+
+class LoadFailed(RowledgerError):
+    """Partitions were not published. Each has its cause in the message and in its report; fix it, then load them again.
+
+    `reports` has a report for each partition of the load, those that were published too.
+    """
+
+    def __init__(self, message: str, *, reports: Sequence["PartitionReport"] = ()) -> None:
+        super().__init__(message)
+        self.reports = tuple(reports)
 
 
 class LoadCancelled(RowledgerError):

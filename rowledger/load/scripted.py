@@ -1,0 +1,67 @@
+"""Load partitions from Python, without Dagster."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from rowledger.errors import LoadFailed
+from rowledger.ledger import Observer, PartitionReport, Progress
+from rowledger.load.run import run_load
+from rowledger.postgres import target_url
+from rowledger.settings import WriterSettings, settings
+from rowledger.spec import WHOLE, Partition, TableSpec
+
+__all__ = ["load"]
+
+_log = logging.getLogger("rowledger")
+
+
+def load(
+    spec: TableSpec,
+    partitions: Sequence[Partition] = (WHOLE,),
+    *,
+    url: str | None = None,
+    landing_dir: Path | None = None,
+    writer: WriterSettings | None = None,
+    observer: Observer | None = None,
+    check: bool = True,
+) -> list[PartitionReport]:
+    """Load partitions of a table, and return a report for each, in their order.
+
+    `url` is that of the target database, by default `ROWLEDGER_DATABASE_URL` or the embedded server. `landing_dir` is what
+    `{landing}` in the spec's paths stands for. `observer` follows the load; by default the logger `rowledger` does.
+
+    Raises LoadFailed where a partition was not published, with the reports of all; with `check=False` the caller has to look
+    at the reports. Raises another RowledgerError for what concerns the whole load: the server, the spec, the target's shape.
+    """
+    reports = run_load(
+        spec,
+        partitions,
+        url=target_url() if url is None else url,
+        landing_dir=settings().landing_dir if landing_dir is None else landing_dir,
+        writer=WriterSettings() if writer is None else writer,
+        run_id=None,
+        observer=_LoggingObserver() if observer is None else observer,
+    )
+    if check and (failed := [report for report in reports if not report.published]):
+        causes = "\n".join(f"partition {report.partition_key}: {report.error}" for report in failed)
+        raise LoadFailed(
+            f"table {spec.name}: {len(failed)} of {len(reports)} partition(s) were not published\n{causes}", reports=reports
+        )
+    return reports
+
+
+class _LoggingObserver:
+    """Follows a load in the logger `rowledger`."""
+
+    def log(self, level: int, message: str) -> None:
+        _log.log(level, "%s", message)
+
+    def progress(self, progress: Progress) -> None:
+        _log.info("%s of %s rows written, %.0f rows/s", progress.written_rows, progress.enqueued_rows, progress.rows_per_second)
+
+    def finished(self, report: PartitionReport) -> None:
+        if report.published:
+            _log.info("table %s, partition %s: %s rows written", report.table, report.partition_key, report.written_rows)
+        else:
+            _log.error("table %s, partition %s: %s", report.table, report.partition_key, report.error)
