@@ -8,8 +8,9 @@ from .contract import (
     pg_type as pg_type,
     varchar as varchar,
 )
-from .errors import RowledgerError as RowledgerError
+from .errors import LoadFailed as LoadFailed, RowledgerError as RowledgerError
 from .ledger import Check as Check, Incident as Incident, Observer as Observer, PartitionReport as PartitionReport
+from .load import load as load
 from .settings import WriterSettings as WriterSettings
 from .sources import (
     ArrowFiles as ArrowFiles,
@@ -21,6 +22,7 @@ from .sources import (
 )
 from .spec import (
     ROW as ROW,
+    WHOLE as WHOLE,
     DeadLetterBudget as DeadLetterBudget,
     Drift as Drift,
     Equals as Equals,

@@ -260,10 +260,10 @@ class DeadLetterFileRefused(RowledgerError):
 class LoadFailed(RowledgerError):
     """Partitions were not published. Each has its cause in the message and in its report; fix it, then load them again.
 
-    `reports` has a report for each partition of the load, those that were published too.
+    `reports` has a `PartitionReport` for each partition of the load, those that were published too.
     """
 
-    def __init__(self, message: str, *, reports: Sequence["PartitionReport"] = ()) -> None:
+    def __init__(self, message: str, *, reports: Sequence[object] = ()) -> None:
         super().__init__(message)
         self.reports = tuple(reports)
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from rowledger.counted import counted
 from rowledger.errors import LoadFailed
 from rowledger.ledger import Observer, PartitionReport, Progress
 from rowledger.load.run import run_load
@@ -46,7 +47,8 @@ def load(
     if check and (failed := [report for report in reports if not report.published]):
         causes = "\n".join(f"partition {report.partition_key}: {report.error}" for report in failed)
         raise LoadFailed(
-            f"table {spec.name}: {len(failed)} of {len(reports)} partition(s) were not published\n{causes}", reports=reports
+            f"table {spec.name}: {len(failed)} of {counted(len(reports), 'partition')} not published\n{causes}",
+            reports=reports,
         )
     return reports
 
@@ -58,10 +60,17 @@ class _LoggingObserver:
         _log.log(level, "%s", message)
 
     def progress(self, progress: Progress) -> None:
-        _log.info("%s of %s rows written, %.0f rows/s", progress.written_rows, progress.enqueued_rows, progress.rows_per_second)
+        _log.info(
+            "%s of %s rows written, %.0f rows/s",
+            progress.written_rows,
+            progress.enqueued_rows,
+            progress.rows_per_second,
+        )
 
     def finished(self, report: PartitionReport) -> None:
         if report.published:
-            _log.info("table %s, partition %s: %s rows written", report.table, report.partition_key, report.written_rows)
+            _log.info(
+                "table %s, partition %s: %s rows written", report.table, report.partition_key, report.written_rows
+            )
         else:
             _log.error("table %s, partition %s: %s", report.table, report.partition_key, report.error)

@@ -20,7 +20,7 @@ from .old_partitions import (
     Unpartitioned as Unpartitioned,
     WeeklyPartitions as WeeklyPartitions,
 )
-from .partition import Partition as Partition
+from .partition import WHOLE as WHOLE, Partition as Partition
 from .reference import ByReference as ByReference
 from .source import (
     ABSENT_PREFIX as ABSENT_PREFIX,

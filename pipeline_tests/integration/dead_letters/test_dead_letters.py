@@ -32,6 +32,7 @@ from pipeline_tests.support.tables import (
 from rowledger.dead_letters.changes import list_dead_letters
 from rowledger.errors import DeadLetterBudgetSpent
 from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
+from rowledger.load import partition_load
 
 
 def _letters(database: str) -> list[dict[str, object]]:
@@ -290,7 +291,7 @@ def test_a_run_that_dies_behind_a_spent_budget_does_not_block_the_next(
         raise ConnectionResetError("the run died here")
 
     with monkeypatch.context() as patch:
-        patch.setattr("rowledger.load.partition_load.reject_load", die)
+        patch.setattr(partition_load, "reject_load", die)
         load_one(database, STRICT_READINGS, tmp_path, "all")
     assert fetch_value(database, "select state from rowledger.load") == "loading"
     rerun = load_one(database, STRICT_READINGS, tmp_path, "all")
