@@ -11,7 +11,7 @@ import psutil
 from rowledger.failpoints import Place, failpoint
 from rowledger.machine.cgroup import read_oom_kills
 from rowledger.settings import WriterSettings
-from rowledger.sources.planned import file_digest
+from rowledger.sources.file_identity import file_digest
 from rowledger.workers.guards import Vitals, overrun
 from rowledger.workers.handle import _WATCH_INTERVAL_S
 from rowledger.workers.messages import Heartbeat, decode_from_worker, encode

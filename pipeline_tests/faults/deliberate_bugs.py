@@ -486,7 +486,7 @@ returning enqueued_rows;""",
         mistake="The file was looked at when it was planned.",
         changes=(
             Change(
-                "rowledger/sources/planned.py",
+                "rowledger/sources/file_identity.py",
                 """\
     if now != planned and file_digest(file) != descriptor.file_digest:
 """,

@@ -35,8 +35,8 @@ def polars_series(name: str, column: _Array) -> pl.Series:
     """An Arrow column as polars has it: the border from pyarrow, an ADBC driver or pandas to polars.
 
     The column is of a type that `frame_type` knows, and its texts are UTF-8: polars does not look. Raises ValuesAltered when
-    polars has made nulls of values, or another type. Use `rowledger.sources.arrow.frame_of` for what comes from outside: it
-    finds the rows whose values polars would lose, and makes dead letters of them.
+    polars has made nulls of values, or another type. Use `rowledger.sources.arrow_frames.frame_of` for what comes from
+    outside: it finds the rows whose values polars would lose, and makes dead letters of them.
     """
     (series,) = pl.DataFrame(pa.table([column], names=[name]), nan_to_null=False).get_columns()
     require_unchanged(name, column, series)

@@ -1,8 +1,8 @@
 from .arrow_ipc import ArrowFiles as ArrowFiles
 from .csv import CsvFiles as CsvFiles
-from .durable import durable_file as durable_file
+from .durable_writes import durable_file as durable_file
+from .frame_builder import FrameBuilder as FrameBuilder
 from .ndjson import NdjsonFiles as NdjsonFiles
 from .parquet import ParquetFiles as ParquetFiles
 from .python import PythonRows as PythonRows
 from .sql import SqlQuery as SqlQuery
-from .values import FrameBuilder as FrameBuilder

@@ -10,13 +10,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from rowledger.errors import SourceError
-from rowledger.sources.arrow import frame_of, frame_schema_of
-from rowledger.sources.arrow_messages import Kind, Message, NotArrowError, read_messages
+from rowledger.sources.arrow_frames import frame_of, frame_schema_of
+from rowledger.sources.arrow_ipc_messages import Kind, Message, NotArrowError, read_messages
 from rowledger.sources.chunking import FilePart, cut_into_chunks, require_plausible_rows
-from rowledger.sources.files import FileSource
-from rowledger.sources.planned import file_digest, file_status, require_as_planned
-from rowledger.sources.system_refusal import system_refusal
-from rowledger.sources.unheld import as_stored
+from rowledger.sources.file_identity import file_digest, file_status, require_as_planned
+from rowledger.sources.file_source import FileSource
+from rowledger.sources.system_errors import system_refusal
+from rowledger.sources.unrepresentable_values import as_stored
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
 __all__ = ["ArrowFiles"]

@@ -20,7 +20,7 @@ from rowledger.sources.csv_escapes import BadEscape, EscapeReading
 from rowledger.sources.csv_fields import Dialect, fields_of
 from rowledger.sources.csv_records import Records, split
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text import TextFiles, is_utf8, source_bytes, undecodable
+from rowledger.sources.text_files import TextFiles, is_utf8, source_bytes, undecodable
 from rowledger.spec import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, SourceContext
 
 __all__ = ["CsvFiles"]

@@ -14,6 +14,7 @@ import polars as pl
 from pydantic import SecretStr
 
 from rowledger.errors import SourceError
+from rowledger.sources.frame_builder import FrameBuilder
 from rowledger.sources.postgres_values import (
     ARRAY_BASES,
     UNKNOWN_ARRAY,
@@ -24,7 +25,6 @@ from rowledger.sources.postgres_values import (
     quoted,
     session_settings,
 )
-from rowledger.sources.values import FrameBuilder
 
 __all__ = ["Database", "PostgresDatabase", "QueryRefused", "SqliteDatabase"]
 

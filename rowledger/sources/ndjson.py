@@ -11,9 +11,9 @@ from typing import Any, Literal
 import polars as pl
 
 from rowledger.errors import SourceError
+from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text import TextFiles, is_utf8, source_bytes
-from rowledger.sources.values import Fault, FrameBuilder, Unfit
+from rowledger.sources.text_files import TextFiles, is_utf8, source_bytes
 from rowledger.spec import RESERVED_PREFIX, SourceContext
 
 __all__ = ["NdjsonFiles"]

@@ -15,9 +15,9 @@ from pydantic import Field
 
 from rowledger.errors import SourceError
 from rowledger.sources.chunking import CHUNK_BYTES_MAX, FilePart, cut_into_chunks, require_plausible_rows
-from rowledger.sources.files import FileSource
+from rowledger.sources.file_identity import file_digest, file_status, require_as_planned
+from rowledger.sources.file_source import FileSource
 from rowledger.sources.parquet_rows import RowRange, read_rows, schema_of, unreadable
-from rowledger.sources.planned import file_digest, file_status, require_as_planned
 from rowledger.sources.source_file import SourceFile
 from rowledger.spec import RESERVED_PREFIX, ChunkDescriptor, Partition, SourceContext
 

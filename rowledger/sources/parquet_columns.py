@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from rowledger.contract import frame_type, is_same_type
 from rowledger.errors import SourceError
-from rowledger.sources.arrow import plain_type
+from rowledger.sources.arrow_frames import plain_type
 
 __all__ = ["Reader", "column_readers"]
 

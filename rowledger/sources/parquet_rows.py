@@ -15,7 +15,7 @@ import polars.selectors as cs
 import pyarrow as pa
 
 from rowledger.errors import SourceError
-from rowledger.sources.system_refusal import system_refusal
+from rowledger.sources.system_errors import system_refusal
 
 __all__ = ["RowRange", "read_rows", "schema_of", "unreadable"]
 
@@ -119,7 +119,7 @@ def _column_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFra
 
 def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> pl.DataFrame:
     """One frame of the columns that polars has read, and of the others, which Arrow reads, in the file's order."""
-    from rowledger.sources.arrow import faults_marked, series_of, with_uuids_marked  # noqa: PLC0415, rarely needed; a worker's start is measured
+    from rowledger.sources.arrow_frames import faults_marked, series_of, with_uuids_marked  # noqa: PLC0415, rarely needed; a worker's start is measured
 
     origin, faults = str(part.file), dict[int, str]()
     frame = _with_exact_timestamps(part, frame, faults)
@@ -195,7 +195,7 @@ def _holds_map(dtype: Any) -> bool:  # noqa: ANN401, as above
 
 def _ticks(column: Any) -> tuple["np.ndarray[Any, np.dtype[np.int64]]", "np.ndarray[Any, np.dtype[np.int64]]"]:  # noqa: ANN401, an array of any kind
     """All timestamps of a column at any depth that are not null, and the row of each."""
-    from rowledger.sources.unheld import leaves  # noqa: PLC0415, as above
+    from rowledger.sources.unrepresentable_values import leaves  # noqa: PLC0415, as above
 
     ticks, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for leaf, row_of in leaves(column):

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from rowledger.sources.marks import marked
+from rowledger.sources.marked_columns import marked
 from rowledger.spec import DYNAMIC, FAULT, LINE, UUID
 
 __all__ = [
@@ -144,8 +144,8 @@ def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str] 
     """
     import pyarrow as pa  # noqa: PLC0415, a worker, which imports this module, reads the spool alone
 
-    from rowledger.sources.arrow import frame_of  # noqa: PLC0415, as above
-    from rowledger.sources.unheld import line_of  # noqa: PLC0415, as above
+    from rowledger.sources.arrow_frames import frame_of  # noqa: PLC0415, as above
+    from rowledger.sources.unrepresentable_values import line_of  # noqa: PLC0415, as above
 
     table = pa.Table.from_batches([batch])
     frame = frame_of(table, origin="the query")
@@ -224,7 +224,7 @@ def _nested(source: pl.Series, kind: str, faults: dict[int, str]) -> pl.Series:
 
     `source` has JSON texts; why one of them cannot be read is noted in `faults`, by its row.
     """
-    from rowledger.sources.values import column_of  # noqa: PLC0415, as above
+    from rowledger.sources.frame_builder import column_of  # noqa: PLC0415, as above
 
     texts = source.to_list()
     if kind not in _DOCUMENTS:

@@ -14,9 +14,9 @@ import polars as pl
 from pydantic import BaseModel, Field
 
 from rowledger.errors import RowledgerError, SourceError
-from rowledger.sources.frames import frames_of, holds_many
+from rowledger.sources.dataframes import frames_of, holds_many
+from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit, frame_of_rows
 from rowledger.sources.spool import Spool, SpooledSource
-from rowledger.sources.values import Fault, FrameBuilder, Unfit, frame_of_rows
 from rowledger.spec import ByReference, ChunkDescriptor, Partition, SourceContext
 
 __all__ = ["PythonRows", "frame_of_rows"]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from rowledger.sources.canonical import Array, canonical
+from rowledger.sources.canonical_arrays import Array, canonical
 from rowledger.spec import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, UUID
 
 __all__ = ["RowsDigest"]

@@ -18,9 +18,9 @@ from rowledger.contract import arrow_table, polars_series
 from rowledger.counted import counted
 from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.machine import require_free_space
-from rowledger.sources.durable import durable_file
-from rowledger.sources.planned import file_status, require_as_planned
-from rowledger.sources.system_refusal import system_refusal
+from rowledger.sources.durable_writes import durable_file
+from rowledger.sources.file_identity import file_status, require_as_planned
+from rowledger.sources.system_errors import system_refusal
 from rowledger.spec import ABSENT_PREFIX, RESERVED_PREFIX, ChunkDescriptor, Partition, Source, SourceContext
 
 __all__ = ["Spool", "SpooledSource", "read_spooled", "spooled_schema"]
@@ -232,7 +232,7 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
 
 
 def _canonical_batch(table: pa.Table) -> pa.RecordBatch:
-    from rowledger.sources.canonical import canonical  # noqa: PLC0415, as above
+    from rowledger.sources.canonical_arrays import canonical  # noqa: PLC0415, as above
 
     columns = []
     for field, column in zip(table.schema, table.columns, strict=True):

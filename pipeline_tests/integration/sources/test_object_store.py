@@ -17,7 +17,7 @@ from pipeline_tests.support.tables_of_other_sources import STORED
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_ipc import ArrowFiles
 from rowledger.sources.csv import CsvFiles
-from rowledger.sources.files import FileSource
+from rowledger.sources.file_source import FileSource
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext

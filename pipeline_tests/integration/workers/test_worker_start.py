@@ -50,8 +50,8 @@ _NOT_FOR_A_CLEAN_CHUNK = {
     "rowledger.chunk.letters",
     "rowledger.chunk.transform",
     "rowledger.chunk.replay_transaction",
-    "rowledger.sources.arrow",
-    "rowledger.sources.canonical",
+    "rowledger.sources.arrow_frames",
+    "rowledger.sources.canonical_arrays",
     "rowledger.sources.rows_digest",
     "pyarrow.compute",
     "pyarrow.parquet",
@@ -85,7 +85,7 @@ def test_a_worker_imports_nothing_that_a_clean_chunk_does_not_need(source: str) 
     found = subprocess.run(
         [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True, check=True
     )
-    excused = {"rowledger.sources.arrow"} if source == "arrow_ipc" else set()
+    excused = {"rowledger.sources.arrow_frames"} if source == "arrow_ipc" else set()
     assert set(found.stdout.split()) & _NOT_FOR_A_CLEAN_CHUNK == excused
 
 

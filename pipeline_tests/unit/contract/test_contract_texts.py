@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, model_validator
 
 from rowledger.contract.check import Contract
-from rowledger.sources.arrow import frame_of
+from rowledger.sources.arrow_frames import frame_of
 from rowledger.sources.python import PythonRows
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext

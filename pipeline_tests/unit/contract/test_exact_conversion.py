@@ -13,9 +13,9 @@ import pytest
 
 from rowledger.contract.exact_conversion import arrow_table, frame_type, polars_series, python_series
 from rowledger.errors import SourceError, ValuesAltered
-from rowledger.sources.arrow import frame_of
+from rowledger.sources.arrow_frames import frame_of
 from rowledger.sources.arrow_ipc import ArrowFiles
-from rowledger.sources.plain import json_text
+from rowledger.sources.plain_values import json_text
 from rowledger.sources.python import PythonRows
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import FAULT, LINE, SourceContext

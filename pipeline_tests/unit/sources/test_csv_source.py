@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from pydantic import ValidationError
 
 from rowledger.errors import SourceError
-from rowledger.sources import text as text_files
+from rowledger.sources import text_files
 from rowledger.sources.csv import CsvFiles
 from rowledger.sources.csv_fields import Dialect
 from rowledger.sources.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, _Quoted, split

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from rowledger.contract.decimal_texts import python_cells
 from rowledger.errors import SourceError
-from rowledger.sources import text as text_files
+from rowledger.sources import text_files
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.partition import Partition

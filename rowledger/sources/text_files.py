@@ -19,11 +19,11 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from rowledger.errors import SourceError, SpecError
-from rowledger.sources.files import FileSource
-from rowledger.sources.planned import file_status
+from rowledger.sources.file_identity import file_status
+from rowledger.sources.file_source import FileSource
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.spool import Spool, SpooledSource
-from rowledger.sources.system_refusal import system_refusal
+from rowledger.sources.system_errors import system_refusal
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
 __all__ = ["Compression", "TextFiles", "is_utf8", "source_bytes", "undecodable"]

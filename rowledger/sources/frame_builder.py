@@ -19,8 +19,8 @@ from pydantic import BaseModel
 
 from rowledger.contract import python_series
 from rowledger.errors import ValuesAltered
-from rowledger.sources.marks import column_with_marks, decimal_digits, holds_marks, marked
-from rowledger.sources.plain import (
+from rowledger.sources.marked_columns import column_with_marks, decimal_digits, holds_marks, marked
+from rowledger.sources.plain_values import (
     PLAIN_TYPES,
     Unfit,
     dynamic_text,
@@ -32,7 +32,7 @@ from rowledger.sources.plain import (
 )
 from rowledger.spec import ABSENT_PREFIX, DECIMAL_TEXT, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID, holds_decimal_texts
 
-__all__ = ["Fault", "FrameBuilder", "Unfit", "UnheldValue", "column_of", "frame_of_rows"]
+__all__ = ["Fault", "FrameBuilder", "Unfit", "UnrepresentableValue", "column_of", "frame_of_rows"]
 
 _Row = dict[str, Any]
 _Values = list[Any]
@@ -51,7 +51,7 @@ class Fault:
     line: bytes
 
 
-class UnheldValue(Exception):
+class UnrepresentableValue(Exception):
     """A value that no column holds, in whichever form."""
 
 
@@ -82,8 +82,8 @@ class FrameBuilder:
         """
         try:
             return self._frame(rows)
-        except (UnicodeEncodeError, UnheldValue):  # looked for in each value only where there is one
-            return self._frame([_without_unheld_values(row) for row in rows])
+        except (UnicodeEncodeError, UnrepresentableValue):  # looked for in each value only where there is one
+            return self._frame([_without_unrepresentable_values(row) for row in rows])
 
     def _frame(self, rows: Sequence[_Row | Fault]) -> pl.DataFrame:
         given = [row for row in rows if type(row) is dict]
@@ -147,7 +147,7 @@ def column_of(name: str, values: _Values, *, keeps_scales: bool = False) -> pl.S
     """The values, each of them plain, in the one type that they all have; otherwise DYNAMIC.
 
     Decimals are DECIMAL_TEXT where their scales differ, or where `keeps_scales`: the batches of a column have one type.
-    Raises UnicodeEncodeError for a text that has half a surrogate pair, and UnheldValue for a number that is sNaN.
+    Raises UnicodeEncodeError for a text that has half a surrogate pair, and UnrepresentableValue for a number that is sNaN.
     """
     present = [value for value in values if value is not None]
     dtype = _common_type(present, keeps_scales=keeps_scales)
@@ -163,7 +163,7 @@ def column_of(name: str, values: _Values, *, keeps_scales: bool = False) -> pl.S
         except (ValueError, TypeError, OverflowError, ValuesAltered, pl.exceptions.PolarsError):
             pass  # a duration of a million years: its JSON text still is exact
     if any(map(holds_signaling_nan, present)):
-        raise UnheldValue
+        raise UnrepresentableValue
     texts = pl.Series(name, [None if value is None else dynamic_text(value) for value in values], dtype=pl.String)
     return marked(texts, DYNAMIC)
 
@@ -201,7 +201,7 @@ def _are_alike(rows: Sequence[_Row]) -> bool:
     return bool(rows) and all(map(rows[0].keys().__eq__, map(dict.keys, rows)))
 
 
-def _without_unheld_values(row: _Row | Fault) -> _Row | Fault:
+def _without_unrepresentable_values(row: _Row | Fault) -> _Row | Fault:
     """The row, or a fault where a text in it has half a surrogate pair, which UTF-8 does not have, or a number is sNaN."""
     if type(row) is dict:
         for name, value in row.items():

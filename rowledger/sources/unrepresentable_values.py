@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from rowledger.sources.plain import json_text, plain_value
+from rowledger.sources.plain_values import json_text, plain_value
 
-__all__ = ["as_stored", "leaves", "line_of", "unheld_rows"]
+__all__ = ["as_stored", "leaves", "line_of", "unrepresentable_rows"]
 
 _Array = Any
 _pa: Any = pa
@@ -37,9 +37,9 @@ _OUT_OF_YEARS = "is outside the years 1 to 9999"
 _TOO_LONG = "is longer than 292 million years"
 
 
-def unheld_rows(column: _Array) -> list[tuple[int, str]]:
+def unrepresentable_rows(column: _Array) -> list[tuple[int, str]]:
     """The numbers of the rows that hold such a value at any depth, in order, each with one reason."""
-    if not _may_be_unheld(column.type):
+    if not _may_be_unrepresentable(column.type):
         return []
     found: dict[int, str] = {}
     for leaf, rows in leaves(column):
@@ -49,23 +49,23 @@ def unheld_rows(column: _Array) -> list[tuple[int, str]]:
     return sorted(found.items())
 
 
-def _may_be_unheld(kind: Any) -> bool:  # noqa: ANN401, the stubs know too little of a type's parts
+def _may_be_unrepresentable(kind: Any) -> bool:  # noqa: ANN401, the stubs know too little of a type's parts
     match kind:
         case pa.BaseExtensionType():
-            return _may_be_unheld(kind.storage_type)
+            return _may_be_unrepresentable(kind.storage_type)
         case pa.DictionaryType() | pa.RunEndEncodedType():
-            return _may_be_unheld(kind.value_type)
+            return _may_be_unrepresentable(kind.value_type)
         case pa.TimestampType() | pa.DurationType():
             return bool(kind.unit == "s")
     if kind.num_fields:
-        return any(_may_be_unheld(kind.field(number).type) for number in range(kind.num_fields))
+        return any(_may_be_unrepresentable(kind.field(number).type) for number in range(kind.num_fields))
     return kind in _BYTES_OF_TEXT or pa.types.is_time(kind) or pa.types.is_decimal(kind)
 
 
 def _search(leaf: _Array, rows: _Rows) -> Iterator[tuple[_Rows, str]]:
     """Rows with values that are not held: value `i` of the array belongs to row `rows[i]`."""
     match leaf.type:
-        case kind if not _may_be_unheld(kind):
+        case kind if not _may_be_unrepresentable(kind):
             pass
         case pa.DictionaryType():
             indices = np.asarray(leaf.indices.fill_null(-1) if leaf.null_count else leaf.indices)
@@ -76,7 +76,7 @@ def _search(leaf: _Array, rows: _Rows) -> Iterator[tuple[_Rows, str]]:
 
             yield from _search(pc.run_end_decode(leaf), rows)  # type: ignore[attr-defined]  # the stubs do not know it
         case _:
-            mask, reason = _unheld_values(leaf)
+            mask, reason = _unrepresentable_values(leaf)
             if mask is not None and mask.any():
                 yield rows[mask], reason
 
@@ -117,7 +117,7 @@ def _lengths(lists: _Array) -> _Rows:
     return np.asarray(pc.list_value_length(lists).fill_null(0)).astype(np.int64)
 
 
-def _unheld_values(array: _Array) -> tuple[_Mask | None, str]:
+def _unrepresentable_values(array: _Array) -> tuple[_Mask | None, str]:
     kind = array.type
     if kind in _BYTES_OF_TEXT or pa.types.is_decimal(kind):
         try:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.sources.parquet import ParquetFiles
-from rowledger.sources.remote import _cause, _matches
+from rowledger.sources.remote_files import _cause, _matches
 from rowledger.sources.source_file import SourceFile
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from rowledger.contract import frame_type, polars_series
 from rowledger.errors import SourceError, ValuesAltered
-from rowledger.sources.plain import dynamic_text, object_names, plain_value
-from rowledger.sources.unheld import as_stored, line_of, unheld_rows
+from rowledger.sources.plain_values import dynamic_text, object_names, plain_value
+from rowledger.sources.unrepresentable_values import as_stored, line_of, unrepresentable_rows
 from rowledger.spec import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
 
 __all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of", "with_uuids_marked"]
@@ -69,10 +69,10 @@ def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], orig
             f"{origin}: column {field.name!r} is {field.type}, which no column of a frame holds; convert it"
         )
     try:
-        if unheld := unheld_rows(column):
-            for row, reason in unheld:
+        if at_fault := unrepresentable_rows(column):
+            for row, reason in at_fault:
                 faults.setdefault(row, f"column {field.name!r} {reason}")
-            column = _without_rows(column, [row for row, _ in unheld])
+            column = _without_rows(column, [row for row, _ in at_fault])
         series = polars_series(field.name, _as_plain(column, column.type))
     except ValuesAltered as altered:
         raise ValuesAltered(f"{origin}: {altered}") from None

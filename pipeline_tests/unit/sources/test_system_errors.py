@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rowledger.sources.system_refusal import system_refusal
+from rowledger.sources.system_errors import system_refusal
 
 OPENERS: dict[str, Callable[[Path], object]] = {
     "python": lambda file: file.read_bytes(),

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from rowledger.errors import SourceError
-from rowledger.sources.plain import Unfit, plain_value, type_name
-from rowledger.sources.values import UnheldValue, column_of, frame_of_rows
+from rowledger.sources.frame_builder import UnrepresentableValue, column_of, frame_of_rows
+from rowledger.sources.plain_values import Unfit, plain_value, type_name
 from rowledger.spec import RESERVED_PREFIX
 
 __all__ = ["frames_of", "holds_many"]
@@ -63,7 +63,7 @@ def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN40
     elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
         try:
             made = _of_pandas(item, pandas, origin)
-        except (UnicodeEncodeError, UnheldValue, InvalidOperation):  # one of the objects, which costs its row
+        except (UnicodeEncodeError, UnrepresentableValue, InvalidOperation):  # one of the objects, which costs its row
             columns = [[_or_none(value, pandas) for value in item[name]] for name in item.columns]
             made = frame_of_rows([dict(zip(item.columns, row, strict=True)) for row in zip(*columns, strict=True)])
         yield made
@@ -74,7 +74,7 @@ def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN40
 def _all_spoolable(frame: pl.DataFrame, origin: str) -> pl.DataFrame:
     try:
         return pl.DataFrame([_spoolable(frame[name], origin) for name in frame.columns], height=frame.height)
-    except (UnicodeEncodeError, UnheldValue):  # in a column of objects: it costs its row
+    except (UnicodeEncodeError, UnrepresentableValue):  # in a column of objects: it costs its row
         return frame_of_rows(list(frame.iter_rows(named=True)))
 
 
@@ -95,7 +95,7 @@ def _spoolable(column: pl.Series, origin: str) -> pl.Series:
     if isinstance(column.dtype, _ONLY_VALUE_BY_VALUE):
         return _by_value(column.name, column.to_list(), origin)
     if isinstance(column.dtype, _ONLY_BY_ARROW):
-        from rowledger.sources.arrow import frame_of  # noqa: PLC0415, it imports pyarrow
+        from rowledger.sources.arrow_frames import frame_of  # noqa: PLC0415, it imports pyarrow
 
         return frame_of(column.to_frame().to_arrow(), origin=origin)[column.name]
     return column
@@ -104,7 +104,7 @@ def _spoolable(column: pl.Series, origin: str) -> pl.Series:
 def _of_arrow(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
     import pyarrow as pa  # noqa: PLC0415, the code has given something of the kind; others need it not
 
-    from rowledger.sources.arrow import frame_of  # noqa: PLC0415, it imports pyarrow
+    from rowledger.sources.arrow_frames import frame_of  # noqa: PLC0415, it imports pyarrow
 
     batches = pa.RecordBatchReader.from_stream(item) if hasattr(item, "__arrow_c_stream__") else [pa.record_batch(item)]
     for batch in batches:
@@ -114,7 +114,7 @@ def _of_arrow(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401
 def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: ANN401, pandas is no dependency
     import pyarrow as pa  # noqa: PLC0415, as above
 
-    from rowledger.sources.arrow import frame_of  # noqa: PLC0415, as above
+    from rowledger.sources.arrow_frames import frame_of  # noqa: PLC0415, as above
 
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()

@@ -26,7 +26,7 @@ from pyarrow import fs
 from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.machine import require_free_space
 from rowledger.settings import s3_endpoint
-from rowledger.sources.durable import durable_file
+from rowledger.sources.durable_writes import durable_file
 from rowledger.sources.source_file import WEB, WILDCARD, SourceFile
 from rowledger.spec import SourceContext
 
