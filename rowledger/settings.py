@@ -4,6 +4,7 @@ This module and `installation`, which it calls upon, are the only ones that read
 unit.
 """
 
+import contextlib
 import os
 import sys
 from functools import cache
@@ -18,6 +19,7 @@ __all__ = [
     "WriterSettings",
     "child_environment",
     "failpoint_rules",
+    "import_folders",
     "s3_endpoint",
     "secret_from_environment",
     "settings",
@@ -48,9 +50,18 @@ def secret_from_environment(variable: str) -> SecretStr | None:
     return SecretStr(value) if value else None
 
 
+def import_folders() -> list[str]:
+    """The folders of `sys.path` in its order, absolute; an empty entry is the current folder, if that is still there."""
+    folders = []
+    for entry in sys.path:
+        with contextlib.suppress(FileNotFoundError):
+            folders.append(os.path.abspath(entry))  # noqa: PTH100 - Path.absolute keeps `..`
+    return folders
+
+
 def child_environment(**changes: str) -> dict[str, str]:
     """The environment for a child process: ours, with our import path, so that the child finds what we found."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **changes}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(import_folders()), **changes}
 
 
 class WriterSettings(BaseModel):

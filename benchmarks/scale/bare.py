@@ -35,7 +35,7 @@ def copy_chunks(url: str, spec: TableSpec, landing: Path, writer: WriterSettings
     context = multiprocessing.get_context("spawn")
     count = writer.workers or default_workers()
     processes = [
-        context.Process(target=_work, args=(url, spec.reference, manifest.chunks[n::count], writer, is_prepared))
+        context.Process(target=_work, args=(url, spec.as_json(), manifest.chunks[n::count], writer, is_prepared))
         for n in range(count)
     ]
     with _nothing_to_import_again():
@@ -67,9 +67,8 @@ async def _create_target(url: str, spec: TableSpec) -> None:
     await connection.close()
 
 
-def _work(url: str, reference: str, chunks: Sequence[ChunkPlan], writer: WriterSettings, is_prepared: bool) -> None:  # noqa: FBT001 - passed to another process by place
-    module, _, attribute = reference.partition(":")
-    spec: TableSpec = getattr(__import__(module, fromlist=[attribute]), attribute)
+def _work(url: str, spec_json: str, chunks: Sequence[ChunkPlan], writer: WriterSettings, is_prepared: bool) -> None:  # noqa: FBT001 - passed to another process by place
+    spec = TableSpec.from_json(spec_json)
     asyncio.run(_copy(url, spec, chunks, writer, is_prepared=is_prepared))
 
 

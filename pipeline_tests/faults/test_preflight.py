@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from pydantic import SecretStr
 
 from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
 from pipeline_tests.support.tables import DAY, EVENTS, STRICT_READINGS, events, write_source
@@ -99,7 +98,7 @@ def test_a_source_that_never_answers_fails_its_partition_in_time_and_no_other(da
 
 def test_a_pool_that_was_closed_says_so(database: str) -> None:
     limits = WriterSettings(workers=1)
-    hello = Hello(url=SecretStr(database), table=EVENTS.reference, settings=limits, holder="0" * 32)
+    hello = Hello.of(EVENTS, url=database, settings=limits, holder="0" * 32)
 
     async def notice(*_: object) -> None: ...
 

@@ -1,9 +1,8 @@
-"""One load as a process of its own, for tests that kill it: `run_process MODULE:SPEC LANDING KEYS SETTINGS`.
+"""One load as a process of its own, for tests that kill it: `run_process SPEC LANDING KEYS SETTINGS`.
 
 The server's URL comes in ROWLEDGER_DATABASE_URL. Exit code 0: all published; 1: some not; 3: interrupted by SIGTERM.
 """
 
-import importlib
 import json
 import os
 import subprocess
@@ -42,7 +41,7 @@ def start(
     **writer: object,
 ) -> subprocess.Popen[str]:
     """Start the process, by way of the prefix's program; its output can be read from `stdout`."""
-    arguments = [spec.reference, landing, ",".join(keys), json.dumps({**FAST, **writer})]
+    arguments = [spec.as_json(), landing, ",".join(keys), json.dumps({**FAST, **writer})]
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", __name__, *arguments],
         stdout=subprocess.PIPE,
@@ -55,9 +54,8 @@ def start(
 
 def main() -> int:
     """Entry point of the process."""
-    reference, landing, keys, settings = sys.argv[1:]
-    module, _, name = reference.partition(":")
-    spec: TableSpec = getattr(importlib.import_module(module), name)
+    spec_json, landing, keys, settings = sys.argv[1:]
+    spec = TableSpec.from_json(spec_json)
     try:
         reports = run_load(
             spec,

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import asyncpg
-from pydantic import SecretStr
 
 from rowledger.chunk import ReplayJob
 from rowledger.contract import Contract, Stage
@@ -62,7 +61,14 @@ from rowledger.postgres import (
 )
 from rowledger.settings import WriterSettings
 from rowledger.spec import Column, Drift, Partition, TableSpec
-from rowledger.workers import A_ROW_MAY_DO_IT, DEATHS_OF_ONE_ROW, Hello, WorkerDied, find_crashing_rows
+from rowledger.workers import (
+    A_ROW_MAY_DO_IT,
+    DEATHS_OF_ONE_ROW,
+    Hello,
+    WorkerDied,
+    find_crashing_rows,
+    require_no_worker,
+)
 
 __all__ = ["REPLAYABLE", "person", "replay_selected", "run_replay"]
 
@@ -125,6 +131,7 @@ async def replay_selected(
     partition_of: Callable[[str], Partition] | None = None,
 ) -> ReplayReport:
     """`run_replay` for callers that have an event loop of their own."""
+    require_no_worker("a replay")
     if rules := active_failpoints():
         log(logging.WARNING, f"failpoints are on: {rules}")
     started = time.monotonic()
@@ -222,7 +229,7 @@ class _Replay:
         self._gate = gate = OutageGate(url, writer, log=log, ended=lambda _told: None)
         self._sessions = SupervisorSessions(url, writer, size=1, holder=holder, gate=gate, log=log)
         self._worker = ReplayWorker(
-            Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex),
+            Hello.of(spec, url=url, settings=writer, holder=holder.token.hex),
             table=spec.name,
             gate=gate,
             sessions=self._sessions,

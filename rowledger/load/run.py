@@ -7,8 +7,6 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from rowledger.contract import Contract
 from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
@@ -24,7 +22,7 @@ from rowledger.load.watching import UnbreakableObserver
 from rowledger.postgres import OldSnapshots, Target, describe_format
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
-from rowledger.workers import Hello, Supervisor
+from rowledger.workers import Hello, Supervisor, require_no_worker
 
 __all__ = ["load_partitions", "run_load"]
 
@@ -68,6 +66,7 @@ async def load_partitions(
     observer: Observer,
 ) -> list[PartitionReport]:
     """`run_load` for callers that have an event loop of their own."""
+    require_no_worker("a load")
     observer = UnbreakableObserver(observer)
     if rules := active_failpoints():
         observer.log(logging.WARNING, f"failpoints are on: {rules}")
@@ -124,7 +123,7 @@ class _Run:
         self._sessions = SupervisorSessions(
             url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
         )
-        hello = Hello(url=SecretStr(url), table=spec.reference, settings=writer, holder=holder.token.hex)
+        hello = Hello.of(spec, url=url, settings=writer, holder=holder.token.hex)
         self._supervisor = Supervisor(
             hello, gate=gate, notice=self._upkeep.notice, log=observer.log, chunks_expected=len(partitions)
         )

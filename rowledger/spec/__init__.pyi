@@ -6,6 +6,7 @@ from .column import (
     name_problem as name_problem,
 )
 from .condition import Equals as Equals, Window as Window
+from .importing import import_path as import_path
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
 from .old_partitions import (

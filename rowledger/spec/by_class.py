@@ -44,7 +44,10 @@ class ByClass:
     def _rebuilt(self, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, Mapping) or not isinstance(name := value.get(_CLASS), str):
             return value
-        cls = resolve(dict(self.short).get(name, name))
+        try:
+            cls = resolve(dict(self.short).get(name, name))
+        except SpecError as error:
+            raise SpecError(f"{self.field} {name} cannot be imported: {error}") from error
         if not isinstance(cls, type) or not issubclass(cls, BaseModel):
             raise SpecError(f"{self.field}: {name} is not a class of such a field")
         rest = {key: part for key, part in value.items() if key != _CLASS}

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rowledger.errors import RowledgerError, SpecError
+from rowledger.settings import import_folders
 
 __all__ = ["MAINS", "import_file", "import_module", "import_path", "is_importable", "mistake", "module_file"]
 
@@ -29,20 +30,13 @@ def import_path() -> list[str]:
     Before them come folders that modules of this process were imported from and that are not on `sys.path` any more: Dagster
     has its working directory there only while it imports the definitions.
     """
-    listed = [path for entry in sys.path if (path := _absolute(entry)) is not None]
+    listed = import_folders()
     modules = list(sys.modules.items())
     # A folder of which only a file was imported, by its path, was never looked into for modules.
     former = {root for root in (_root(name, module) for name, module in modules) if root in sys.path_importer_cache}
     if former := former.difference(listed):
         former.difference_update(path for _, module in modules for path in _package_path(module))
     return [*sorted(former), *listed]
-
-
-def _absolute(entry: str) -> str | None:
-    """The folder of an entry of `sys.path`; an empty one is the current folder, if that still is there."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.abspath(entry)  # noqa: PTH100 - Path.absolute keeps `..`
-    return None
 
 
 def _root(name: str, module: ModuleType) -> str:
@@ -67,8 +61,7 @@ def _own(module: ModuleType, attribute: str) -> Any:  # noqa: ANN401 - what a mo
 def module_file(module: ModuleType) -> Path | None:
     """The file that a module was made from; None for one that has none, such as the module of an interactive session."""
     file = _own(module, "__file__")
-    path = _absolute(file) if isinstance(file, str) else None
-    return None if path is None else Path(path)
+    return Path(file).absolute() if isinstance(file, str) else None
 
 
 def is_importable(name: str, file: Path | None) -> bool:

@@ -116,13 +116,17 @@ class ByReference:
 
     def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401 - a type
         return core_schema.no_info_before_validator_function(
-            _imported,
+            self._imported,
             handler(kind),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 partial(reference_of, field=self.field), when_used="json"
             ),
         )
 
-
-def _imported(value: object) -> object:
-    return resolve(value) if isinstance(value, str) else value
+    def _imported(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return resolve(value)
+        except SpecError as error:
+            raise SpecError(f"{self.field} {value} cannot be imported: {error}") from error

@@ -1,10 +1,9 @@
 """The table spec: what a user declares to get a guarded, partitioned asset."""
 
 import re
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic_core import PydanticSerializationError
@@ -32,7 +31,6 @@ _TRANSFORMS = (
     ("frame", "rowledger.spec.transform:FrameTransform"),
     ("row", "rowledger.spec.transform:RowTransform"),
 )
-_TABLES_PACKAGE = "pipeline.tables."
 _ASSET_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _DIMENSIONS_MAX = 2  # Dagster has no more
 
@@ -210,34 +208,20 @@ class TableSpec(BaseModel):
             case dict(columns):
                 return tuple(column for _, column in sorted(columns.items()))
 
-    @property
-    def reference(self) -> str:
-        """`module:attribute`, by which a worker process imports this very spec; raises SpecError."""
-        beside = self.row.__module__
-        others = (name for name in sys.modules if name.startswith(_TABLES_PACKAGE))
-        for module in (beside, *others):
-            for attribute, value in vars(sys.modules[module]).items():
-                if value is self:
-                    return f"{_importable(module)}:{attribute}"
-        raise SpecError(
-            f"table {self.name}: the spec must be a module-level name in {_TABLES_PACKAGE} or in {beside}, "
-            "so that worker processes can import it"
-        )
-
     def as_json(self) -> str:
-        """The spec as text, from which `model_validate_json` makes an equal one in any process that can import what it names.
+        """The spec as text, from which `from_json` makes an equal one in any process that can import what it names.
 
         Raises SpecError for a spec that cannot be written so.
         """
         try:
             text = self.model_dump_json()
-            copy = TableSpec.model_validate_json(text)
+            copy = TableSpec.from_json(text)
         except PydanticSerializationError as error:
             raise SpecError(
                 f"table {self.name}: {_own_words(error) or f'no JSON can be made of it: {error}'}"
             ) from None
-        except ValidationError as error:
-            raise SpecError(f"table {self.name}: its JSON gives no such spec back: {mistake(error, None)}") from None
+        except SpecError as error:
+            raise SpecError(f"table {self.name}: its JSON gives no such spec back: {error}") from None
         for field in type(self).model_fields:
             if getattr(copy, field, None) != getattr(self, field):
                 raise SpecError(
@@ -246,22 +230,20 @@ class TableSpec(BaseModel):
                 )
         return text
 
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The spec that `as_json` was asked of; raises SpecError for what cannot be imported, in one line."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise SpecError(mistake(error, None)) from error
+
 
 def _own_words(error: BaseException | None) -> SpecError | None:
     """The refusal that made a serialisation fail."""
     while error is not None and not isinstance(error, SpecError):
         error = error.__cause__
     return error
-
-
-def _importable(module: str) -> str:
-    """The name by which another process imports the module; a script that was run with -m has one beside `__main__`."""
-    if module != "__main__":
-        return module
-    spec = sys.modules[module].__spec__
-    if spec is None:
-        raise SpecError("the table spec stands in a script, which worker processes cannot import; move it to a module")
-    return spec.name
 
 
 def column_names(row: type[BaseModel]) -> list[str]:

@@ -6,4 +6,5 @@ from .crash_search import (
 from .guards import default_workers as default_workers, workers_in_memory as workers_in_memory
 from .handle import WorkerDied as WorkerDied, WorkerHandle as WorkerHandle
 from .messages import Hello as Hello
+from .recursion import require_no_worker as require_no_worker
 from .supervisor import Supervisor as Supervisor

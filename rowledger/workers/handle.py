@@ -126,6 +126,7 @@ class WorkerHandle:
                 transport, process = await asyncio.get_running_loop().subprocess_exec(
                     _ExitHeard,
                     sys.executable,
+                    "-P",  # the current folder is imported from only where this process does so
                     "-m",
                     "rowledger.workers.process",
                     str(theirs.fileno()),

@@ -4,13 +4,14 @@ All of them are hints. What is in the database is decided by the ledger.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
 from rowledger.chunk import ChunkJob, ReplayJob
 from rowledger.ledger import ChunkOutcome
 from rowledger.settings import WriterSettings
+from rowledger.spec import TableSpec, import_path
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -40,9 +41,16 @@ class Hello(_Message):
 
     kind: Literal["hello"] = "hello"
     url: SecretStr
-    table: str  # TableSpec.reference
+    spec: str  # TableSpec.as_json
+    path: tuple[str, ...]  # the folders to import from
     settings: WriterSettings
     holder: str  # of the run's leases: part of the session's name, by which a rival finds it
+
+    @classmethod
+    def of(cls, spec: TableSpec, *, url: str, settings: WriterSettings, holder: str) -> Self:
+        """To a worker that imports from where this process does; raises SpecError for a spec that cannot be sent."""
+        path = tuple(import_path())
+        return cls(url=SecretStr(url), spec=spec.as_json(), path=path, settings=settings, holder=holder)
 
     @field_serializer("url", when_used="json")
     def _reveal(self, url: SecretStr) -> str:

@@ -12,7 +12,6 @@ if __name__ == "__main__":
 import asyncio
 import contextlib
 import ctypes
-import importlib
 import logging
 import os
 import resource
@@ -26,7 +25,7 @@ from collections.abc import AsyncIterator
 import psutil
 
 from rowledger.chunk import ChunkJob, ReplayJob, commit_chunk, prepare_chunk
-from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError
+from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError, SpecError
 from rowledger.failpoints import Place, failpoint
 from rowledger.ledger import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
 from rowledger.postgres import (
@@ -69,8 +68,7 @@ class _Worker:
     """State of the process: its channel, its session, how far it is."""
 
     def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
-        module, _, attribute = hello.table.partition(":")
-        self._spec: TableSpec = getattr(importlib.import_module(module), attribute)
+        self._spec = _spec_of(hello)
         self._hello = hello
         self._settings = hello.settings
         self._writer = writer
@@ -146,10 +144,12 @@ class _Worker:
         )
 
     async def _attempt(self, job: ChunkJob | ReplayJob) -> Committed | AlreadyCommitted | Probed | Replayed:
-        return await (self._replay(job) if isinstance(job, ReplayJob) else self._commit(job))
+        if isinstance(self._spec, SpecError):
+            raise self._spec
+        return await (self._replay(self._spec, job) if isinstance(job, ReplayJob) else self._commit(self._spec, job))
 
-    async def _commit(self, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
-        prepared = prepare_chunk(self._spec, job, self._settings, self.advance)
+    async def _commit(self, spec: TableSpec, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
+        prepared = prepare_chunk(spec, job, self._settings, self.advance)
         await asyncio.sleep(0)  # let a heartbeat out between encoding and sending
         async with self._working_session() as session:
             return await commit_chunk(
@@ -161,11 +161,11 @@ class _Worker:
                 on_progress=self.advance,
             )
 
-    async def _replay(self, job: ReplayJob) -> Replayed:
+    async def _replay(self, spec: TableSpec, job: ReplayJob) -> Replayed:
         from rowledger.chunk import replay_dead_letters  # noqa: PLC0415 - loads have no use for it
 
         async with self._working_session() as session:
-            return await replay_dead_letters(session, self._spec, job, self._settings, on_progress=self.advance)
+            return await replay_dead_letters(session, spec, job, self._settings, on_progress=self.advance)
 
     @contextlib.asynccontextmanager
     async def _working_session(self) -> AsyncIterator[Session]:
@@ -214,6 +214,17 @@ class _Worker:
             sqlstate=sqlstate_of(root_cause(error)),
             traceback=_frames(error),
             retries=self._retries,
+        )
+
+
+def _spec_of(hello: Hello) -> TableSpec | SpecError:
+    """The table's spec; a reason that each attempt fails with, where its row model or a function cannot be imported here."""
+    sys.path[:] = hello.path
+    try:
+        return TableSpec.from_json(hello.spec)
+    except SpecError as error:
+        return SpecError(
+            f"{error}, in a worker process; make the module one that can be imported by itself, then rerun"
         )
 
 

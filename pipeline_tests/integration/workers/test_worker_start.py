@@ -9,17 +9,21 @@ from pathlib import Path
 import pytest
 
 from pipeline_tests.support.loading import assert_accounted, load_one, wait_until, worker_pids
-from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, READINGS, Reading, events, write_source
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.sources.chunking import FilePart
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.source_file import SourceFile
+from rowledger.spec.importing import import_path
 from rowledger.workers import handle
 from rowledger.workers.messages import Hello, Stop, encode
 
-_SPEC = """
+_ROWS = """
 import atexit, gc
-from pipeline.tables.flights import FLIGHTS as SPEC
+from pydantic import BaseModel
+
+class Row(BaseModel):
+    a: int
 
 atexit.register(lambda: print("collects garbage" if gc.isenabled() else "lets garbage lie", end=""))
 """
@@ -90,10 +94,11 @@ def test_a_worker_imports_nothing_that_a_clean_chunk_does_not_need(source: str) 
 
 
 def test_a_worker_collects_garbage_again_once_it_is_up_and_ends_as_a_process_does(tmp_path: Path) -> None:
-    (tmp_path / "spec_of_this_test.py").write_text(_SPEC)
+    (tmp_path / "rows_of_this_test.py").write_text(_ROWS)
     hello = Hello(
         url="postgresql://127.0.0.1:1/nowhere",
-        table="spec_of_this_test:SPEC",
+        spec=READINGS.as_json().replace(f"{Reading.__module__}:Reading", "rows_of_this_test:Row"),
+        path=(str(tmp_path), *import_path()),
         settings=WriterSettings(connect_timeout_s=5),
         holder="0" * 32,
     )
@@ -103,7 +108,7 @@ def test_a_worker_collects_garbage_again_once_it_is_up_and_ends_as_a_process_doe
         ended = subprocess.run(
             [sys.executable, "-m", "rowledger.workers.process", str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
-            env=child_environment(PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, sys.path)])),
+            env=child_environment(),
             capture_output=True,
             text=True,
             timeout=60,

@@ -45,7 +45,7 @@ def write_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wri
 def test_a_file_is_all_a_table_needs(write_table: WriteTable) -> None:
     write_table("added_here", 'SPEC = TableSpec(name="added", row=R, source=SOURCE, key=("a",))')
 
-    assert table("added").reference == "pipeline.tables.added_here:SPEC"
+    assert table("added").name == "added"
     assert str(table("added").target) == "public.added"
 
 
@@ -56,7 +56,7 @@ def test_two_specs_may_share_a_row_model_of_another_module(write_table: WriteTab
     write_table("second_shared", f'{shared}SECOND = TableSpec(name="second", row=Shared, source=SOURCE)')
 
     assert set(all_tables()) == {"first", "second"}
-    assert table("second").reference == "pipeline.tables.second_shared:SECOND"
+    assert table("second").row is table("first").row
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ _COLUMNS = (
 )
 _HELLO = Hello(
     url=SecretStr("postgresql://me:s3cret@host/db"),
-    table="a.module:SPEC",
+    spec=EVENTS.as_json(),
+    path=("/a", "/b:c"),
     settings=WriterSettings(workers=3),
     holder="0" * 32,
 )
