@@ -23,7 +23,7 @@ from rowledger.cli.dead_letter_texts import dead_letter_table
 from rowledger.cli.status import incident_table, print_balance
 from rowledger.dead_letters import list_dead_letters
 from rowledger.errors import DiscrepancyFound, RowledgerError
-from rowledger.ledger import DeadLetterSelection, count_rows, read_incidents, read_status
+from rowledger.ledger import DeadLetterSelection, RowCounts, count_rows, read_incidents, read_status
 from rowledger.postgres import target_url
 from rowledger.publish import run_verify
 from rowledger.settings import child_environment, settings
@@ -64,14 +64,13 @@ def _load_january() -> None:
     url = target_url()
     rows = [row for row in read_status(url, "flights") if row.partition_key.startswith("2013-01-")]
     print_balance(rows)
-    published = [row.published for row in rows if row.published is not None]
-    enqueued = sum(found.enqueued_rows for found in published)
-    written = sum(found.written_rows for found in published)
-    accounted = written + sum(found.dead_lettered_rows for found in published)
+    counts = sum((row.published.counts for row in rows if row.published is not None), RowCounts())
     in_table = asyncio.run(count_rows(url, table("flights"), "month = 1"))
     console.print(f"rows of flights with month = 1, counted in the table: [bold]{in_table:,}[/]")
-    if not enqueued == accounted == JANUARY_ROWS or in_table != written:
-        raise DiscrepancyFound(f"January has {JANUARY_ROWS} flights: {enqueued} enqueued, {in_table} in the table")
+    if not counts.balances() or (counts.enqueued_rows, counts.written_rows) != (JANUARY_ROWS, in_table):
+        raise DiscrepancyFound(
+            f"January has {JANUARY_ROWS} flights: {counts.enqueued_rows} enqueued, {in_table} in the table"
+        )
 
 
 def _load_damaged_day() -> None:
@@ -85,10 +84,7 @@ def _load_damaged_day() -> None:
     print_balance([status])
     console.print(dead_letter_table(letters), incident_table(incidents))
     published = status.published
-    if (
-        published is None
-        or not published.enqueued_rows == rows == published.written_rows + published.dead_lettered_rows
-    ):
+    if published is None or published.counts.enqueued_rows != rows or not published.counts.balances():
         raise DiscrepancyFound(f"{rows} rows landed; the ledger has of them: {published}")
     if len(letters) != DAMAGED_ROWS or not incidents:
         raise DiscrepancyFound(
@@ -111,7 +107,7 @@ def _mend_damaged_day() -> None:
     (status,) = read_status(url, "flights", [key])
     print_balance([status])
     published = status.published
-    if published is None or (published.missing_rows, published.dead_lettered_rows) != (0, 1):
+    if published is None or (published.counts.missing_rows, published.counts.dead_lettered_rows) != (0, 1):
         raise DiscrepancyFound(f"1 of {DAMAGED_ROWS} dead letters should be left; the ledger has: {published}")
     (verified,) = run_verify(table("flights"), url=url, partition_keys=[key])
     if not verified.passed:

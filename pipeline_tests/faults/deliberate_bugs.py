@@ -58,8 +58,8 @@ BUGS = [
 """,
                 """\
         if self._exited.result() == 0 and self._job is not None:
-            from rowledger.ledger.outcomes import Committed
-            return Committed(written_rows=self._job.chunk.rows, dead_lettered_rows=0)
+            from rowledger.ledger import Committed, RowCounts
+            return Committed(counts=RowCounts(written_rows=self._job.chunk.rows))
         raise self.death()
 """,
             ),
@@ -78,8 +78,8 @@ BUGS = [
             else:
 """,
                 """\
-                from rowledger.ledger.outcomes import Committed
-                return Committed(written_rows=job.chunk.rows, dead_lettered_rows=0)
+                from rowledger.ledger import Committed, RowCounts
+                return Committed(counts=RowCounts(written_rows=job.chunk.rows))
             else:
 """,
             ),
@@ -530,7 +530,7 @@ returning enqueued_rows;""",
             Change(
                 "rowledger/chunk/preparation.py",
                 """\
-        self._filtered_rows += outcome.filtered_rows
+        self._counts += outcome.counts
 """,
                 "",
             ),

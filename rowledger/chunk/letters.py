@@ -105,7 +105,7 @@ def _prepare_group(
             )
         prepared.good = prepared.good.vstack(rows.good)
         prepared.dead_letter_ids += rows.row_nos
-        prepared.filtered_rows += rows.filtered_rows
+        prepared.filtered_rows += rows.counts.filtered_rows
 
 
 def _require_known_columns(spec: TableSpec, job: ReplayJob, frame: pl.DataFrame) -> None:

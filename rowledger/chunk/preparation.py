@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from rowledger.contract import Contract, DeadLetter, PayloadOf, Stage, uuids_for_people
+from rowledger.ledger import RowCounts
 from rowledger.spec import FAULT, LINE, Column, FrameTransform, Partition, RowTransform, TableSpec
 
 if TYPE_CHECKING:
@@ -50,9 +51,8 @@ class PreparedRows:
     shown: pl.DataFrame
     shown_at: Positions
     payload_of: PayloadOf
-    filtered_rows: int = 0
-    added_rows: int = 0
-    discarded_values: int = 0
+    counts: RowCounts
+    discarded_values: int
 
     def refusals(self, offsets: Sequence[int], causes: Iterable[Refusal]) -> list[DeadLetter]:
         """A dead letter for each `good[offset]`, with its place in the source, its payload and its cause."""
@@ -114,7 +114,8 @@ class _Preparation:
         self._dead_letters_max = dead_letters_max
         self._on_progress = on_progress
         self._rejected: list[DeadLetter] = []
-        self._filtered_rows = self._added_rows = self._discarded_values = 0
+        self._counts = RowCounts()
+        self._discarded_values = 0
         self._source, self._row_nos = source, row_nos
 
     def run(self, *, is_transformed: bool) -> PreparedRows:
@@ -159,8 +160,7 @@ class _Preparation:
             shown=shown,
             shown_at=shown_at,
             payload_of=payload_of,
-            filtered_rows=self._filtered_rows,
-            added_rows=self._added_rows,
+            counts=self._counts,
             discarded_values=self._discarded_values,
         )
 
@@ -210,8 +210,7 @@ class _Preparation:
                 origins, payloads_of(self._source[origins]), outcome.refused, strict=True
             )
         ]
-        self._filtered_rows += outcome.filtered_rows
-        self._added_rows += outcome.added_rows
+        self._counts += outcome.counts
         return _Rows(outcome.frame, rows.origins_of(outcome.positions), outcome.parts)
 
     def _check(self, rows: _Rows, payload_of: PayloadOf) -> tuple[pl.DataFrame, Positions | None]:

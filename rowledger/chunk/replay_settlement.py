@@ -13,10 +13,10 @@ from rowledger.chunk.replay_job import ReplayJob
 from rowledger.contract import Fingerprint, fingerprint_frame
 from rowledger.errors import DiscrepancyFound
 from rowledger.ledger import (
-    ChunkChange,
     DeadLetterToReplay,
     Decision,
     LockedLoad,
+    RowCounts,
     move_from_dead_letters,
     note_entries,
     record_decisions,
@@ -64,14 +64,14 @@ async def settle_dead_letters(
     for chunk_no, ids in sorted(by_chunk.items()):
         counts = [len(rows_of.get(number, ())) for number in ids]
         rows = stored.rows[[row for number in ids for row in rows_of.get(number, ())]]
-        change = ChunkChange(
+        change = RowCounts(
             written_rows=sum(counts),
-            letters=len(ids),
+            dead_lettered_rows=-len(ids),
             filtered_rows=counts.count(0),
             added_rows=sum(count - 1 for count in counts if count),
-            fingerprint=await _fingerprint_with(connection, job, chunk_no, rows),
         )
-        if not await move_from_dead_letters(connection, job.load_id, chunk_no, change):
+        fingerprint = await _fingerprint_with(connection, job, chunk_no, rows)
+        if not await move_from_dead_letters(connection, job.load_id, chunk_no, change, fingerprint):
             raise DiscrepancyFound(
                 f"load {job.load_id}, chunk {chunk_no}: its counts in the ledger do not add up, so no dead letter of "
                 "it is replayed; look at `rowledger verify`, and load the partition again"

@@ -22,6 +22,7 @@ from rowledger.ledger import (
     AlreadyCommitted,
     Committed,
     Probed,
+    RowCounts,
     claim_chunk,
     fence_load,
     forget_dead_letters,
@@ -180,11 +181,11 @@ async def commit_chunk(
         raise Fenced(f"load {job.handle.load_id}, epoch {job.handle.epoch}: another run has taken it over")
     enqueued = await claim_chunk(connection, job.handle, job.chunk.chunk_no, job.attempt, worker_pid)
     if enqueued is None:
-        counts = await read_committed_chunk(connection, job.handle, job.chunk.chunk_no)
+        earlier = await read_committed_chunk(connection, job.handle, job.chunk.chunk_no)
         await connection.execute("rollback")
-        if counts is None:
+        if earlier is None:
             raise ChunkFailed(f"load {job.handle.load_id} has no chunk {job.chunk.chunk_no} in the ledger")
-        return counts
+        return earlier
     failpoint(Place.AFTER_CLAIM, **job.facts)
     await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
 
@@ -212,11 +213,11 @@ async def commit_chunk(
     if len(letters) > job.dead_letters_max:
         await _keep_what_was_learned(connection, job, letters, worker_pid)
     await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
+    counts = prepared.rows.counts + RowCounts(
+        enqueued_rows=enqueued, written_rows=written.height, dead_lettered_rows=len(letters)
+    )
     committed = Committed(
-        written_rows=written.height,
-        dead_lettered_rows=len(letters),
-        filtered_rows=prepared.rows.filtered_rows,
-        added_rows=prepared.rows.added_rows,
+        counts=counts,
         discarded_values=prepared.rows.discarded_values,
         check_s=prepared.check_s,
     )
@@ -229,8 +230,8 @@ async def commit_chunk(
         connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
     ):
         raise ChunkFailed(
-            f"{counted(enqueued, 'row')} enqueued and {committed.added_rows} added, but {written.height} "
-            f"written, {len(letters)} dead-lettered and {committed.filtered_rows} filtered"
+            f"{counted(enqueued, 'row')} enqueued and {counts.added_rows} added, but {counts.written_rows} "
+            f"written, {counts.dead_lettered_rows} dead-lettered and {counts.filtered_rows} filtered"
         )
     failpoint(Place.BEFORE_COMMIT, **job.facts)
     await connection.execute("commit")

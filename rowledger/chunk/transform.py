@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from rowledger.contract import Contract, for_calculation, uuids_for_fields, with_scales_kept
 from rowledger.errors import TransformFailed
+from rowledger.ledger import RowCounts
 from rowledger.spec import ABSENT_PREFIX, FAULT, ROW, FrameTransform, RowTransform
 
 __all__ = ["Transformed", "transform_frame", "transform_rows"]
@@ -26,15 +27,14 @@ class Transformed:
     """What a transform made of a frame: `frame[i]` is part `parts[i]` of input row `positions[i]`, in the input's order.
 
     `refused` has for each row that it raised for: position, reason (without values) and traceback (with whatever the exception
-    says). `parts` is None where every row is the only one of its input row.
+    says). `parts` is None where every row is the only one of its input row. `counts` has the rows filtered and added.
     """
 
     frame: pl.DataFrame
     positions: npt.NDArray[np.int64]
     parts: npt.NDArray[np.int64] | None
     refused: list[tuple[int, str, str]]
-    filtered_rows: int
-    added_rows: int
+    counts: RowCounts
 
 
 @dataclass
@@ -193,8 +193,9 @@ def _joined(pieces: _Pieces, source: pl.DataFrame) -> Transformed:
         positions=rows.to_numpy(),
         parts=parts,
         refused=pieces.refused,
-        filtered_rows=pieces.tried_rows - len(pieces.refused) - distinct,
-        added_rows=len(rows) - distinct,
+        counts=RowCounts(
+            filtered_rows=pieces.tried_rows - len(pieces.refused) - distinct, added_rows=len(rows) - distinct
+        ),
     )
 
 

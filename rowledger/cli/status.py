@@ -11,7 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rowledger.ledger import Attempt, AttemptState, KeptIncident, PartitionStatus, read_incidents, read_status
+from rowledger.ledger import (
+    Attempt,
+    AttemptState,
+    KeptIncident,
+    PartitionStatus,
+    PublishedRows,
+    RowCounts,
+    read_incidents,
+    read_status,
+)
 from rowledger.postgres import existing_url
 
 __all__ = ["incident_table", "incidents", "print_balance", "status"]
@@ -19,7 +28,6 @@ __all__ = ["incident_table", "incidents", "print_balance", "status"]
 _PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 _WIDTH_MAX = 10_000  # columns, of a terminal on which any table fits
 _RUN_CHARACTERS = 8  # of a run's id, as Dagster's own pages shorten it
-_SUMMED = ("enqueued_rows", "written_rows", "dead_lettered_rows", "filtered_rows", "added_rows", "missing_rows")
 
 
 @click.command(short_help="What readers see of each partition, and the latest attempt at it.")
@@ -105,7 +113,7 @@ def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
         leading = {"table": [row.table for row in rows], **leading}
     published = [row.published for row in rows]
     numbers = {
-        name: [None if found is None else int(getattr(found, attribute)) for found in published]
+        name: [None if found is None else int(getattr(found.counts, attribute)) for found in published]
         for name, attribute in (
             ("enqueued", "enqueued_rows"),
             ("written", "written_rows"),
@@ -145,7 +153,7 @@ def attempt_lines(rows: Sequence[PartitionStatus]) -> list[str]:
         if row.latest.state is AttemptState.PUBLISHED:
             continue
         if row.published is not None:
-            seen = f"readers see {row.published.written_rows:,} rows of {_minute(row.published.published_at)}"
+            seen = f"readers see {row.published.counts.written_rows:,} rows of {_minute(row.published.published_at)}"
         elif row.latest.state is AttemptState.FORGOTTEN:
             seen = "rows of it that are still in the table are not accounted for until it is loaded again"
         else:
@@ -182,11 +190,13 @@ def incident_table(incidents: Sequence[KeptIncident]) -> Table:
 
 def _as_json(rows: Sequence[PartitionStatus]) -> dict[str, object]:
     published = [row.published for row in rows if row.published is not None]
+    totals = sum((found.counts for found in published), RowCounts())
     return {
         "partitions": [
             {
                 **dataclasses.asdict(row),
-                "missing_rows": None if row.published is None else row.published.missing_rows,
+                "published": None if row.published is None else _published_as_json(row.published),
+                "missing_rows": None if row.published is None else row.published.counts.missing_rows,
                 "is_well": row.is_well,
             }
             for row in rows
@@ -195,10 +205,16 @@ def _as_json(rows: Sequence[PartitionStatus]) -> dict[str, object]:
             "partitions": len(rows),
             "published_partitions": len(published),
             "failed_partitions": sum(not row.is_well for row in rows),
-            **{name: sum(getattr(found, name) for found in published) for name in _SUMMED},
+            **dataclasses.asdict(totals),
+            "missing_rows": totals.missing_rows,
             "incidents": sum(row.latest.incidents for row in rows),
         },
     }
+
+
+def _published_as_json(published: PublishedRows) -> dict[str, object]:
+    facts = dataclasses.asdict(published)
+    return {**facts, **facts.pop("counts")}
 
 
 def _minute(at: datetime) -> str:

@@ -107,12 +107,8 @@ def load_metadata(spec: TableSpec, report: PartitionReport) -> Metadata:
 def counts_metadata(spec: TableSpec, counts: RowCounts) -> Metadata:
     """What is published of a partition, for the materialization of a replay; under the same keys as a load's."""
     whole = isinstance(spec.partitions, Unpartitioned)
-    more = {FILTERED_ROWS: counts.filtered_rows, ADDED_ROWS: counts.added_rows}
     return {
-        ENQUEUED_ROWS: counts.enqueued_rows,
-        WRITTEN_ROWS: counts.written_rows,
-        DEAD_LETTERED_ROWS: counts.dead_lettered_rows,
-        **{name: total for name, total in more.items() if total},
+        **_counts(counts),
         TABLE_NAME: str(spec.target),
         ROW_COUNT if whole else PARTITION_ROW_COUNT: counts.written_rows,
     }
@@ -247,11 +243,10 @@ def _is_unjudged(report: PartitionReport) -> bool:
 def _balance(reports: Sequence[PartitionReport]) -> Metadata:
     deaths = [death for report in reports for death in report.deaths]
     others = [incident for report in reports for incident in report.incidents if not incident.kind.is_death]
+    discarded = sum(report.discarded_values for report in reports)
     return {
-        ENQUEUED_ROWS: sum(report.enqueued_rows for report in reports),
-        WRITTEN_ROWS: sum(report.written_rows for report in reports),
-        DEAD_LETTERED_ROWS: sum(report.dead_lettered_rows for report in reports),
-        **{name: total for name, total in _doings(reports).items() if total},
+        **_counts(sum((report.counts for report in reports), RowCounts())),
+        **({DISCARDED_VALUES: discarded} if discarded else {}),
         CRASHED_WORKERS: len(deaths),
         CRASHED_PIDS: dg.MetadataValue.json([_incident(death) for death in deaths]),
         GUARD_INCIDENTS: len(others),
@@ -259,12 +254,14 @@ def _balance(reports: Sequence[PartitionReport]) -> Metadata:
     }
 
 
-def _doings(reports: Sequence[PartitionReport]) -> dict[str, int]:
-    """What transforms and the drift policy did; most tables have neither."""
+def _counts(counts: RowCounts) -> dict[str, int]:
+    """The counts under their metadata keys; those of transforms only where they are not 0, since most tables have none."""
+    optional = {FILTERED_ROWS: counts.filtered_rows, ADDED_ROWS: counts.added_rows}
     return {
-        FILTERED_ROWS: sum(report.filtered_rows for report in reports),
-        ADDED_ROWS: sum(report.added_rows for report in reports),
-        DISCARDED_VALUES: sum(report.discarded_values for report in reports),
+        ENQUEUED_ROWS: counts.enqueued_rows,
+        WRITTEN_ROWS: counts.written_rows,
+        DEAD_LETTERED_ROWS: counts.dead_lettered_rows,
+        **{name: rows for name, rows in optional.items() if rows},
     }
 
 

@@ -87,20 +87,22 @@ class TerminalObserver(LogObserver):
     def progress(self, progress: Progress) -> None:
         if self._task is None:
             self._task = self._bar.add_task("rows", text="")
+        counts = progress.counts
         self._bar.update(
             self._task,
-            completed=progress.written_rows + progress.dead_lettered_rows,
-            total=progress.enqueued_rows,
-            text=f"lag {progress.lag_rows:,}, {progress.rows_per_second:,.0f} rows/s, "
+            completed=counts.written_rows + counts.dead_lettered_rows,
+            total=counts.enqueued_rows,
+            text=f"lag {counts.missing_rows:,}, {progress.rows_per_second:,.0f} rows/s, "
             f"partition {progress.partitions_done} of {progress.partitions}",
         )
 
 
 def progress_line(progress: Progress) -> str:
     """Where the run stands, as its log says it."""
+    counts = progress.counts
     return (
-        f"{progress.written_rows:,} / {progress.enqueued_rows:,} rows, lag {progress.lag_rows:,}, "
-        f"{progress.rows_per_second:,.0f} rows/s, {progress.dead_lettered_rows:,} dead letters, "
+        f"{counts.written_rows:,} / {counts.enqueued_rows:,} rows, lag {counts.missing_rows:,}, "
+        f"{progress.rows_per_second:,.0f} rows/s, {counts.dead_lettered_rows:,} dead letters, "
         f"partition {progress.partitions_done:,} of {progress.partitions:,}"
     )
 

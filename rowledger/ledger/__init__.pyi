@@ -12,6 +12,7 @@ from .chunks import (
     record_chunk as record_chunk,
     record_dead_letters as record_dead_letters,
 )
+from .counts import RowCounts as RowCounts
 from .dead_letter_outcomes import (
     DeadLetterOutcome as DeadLetterOutcome,
     DeadLetterResult as DeadLetterResult,
@@ -19,7 +20,6 @@ from .dead_letter_outcomes import (
     ReplayReport as ReplayReport,
 )
 from .dead_letters import (
-    ChunkChange as ChunkChange,
     DeadLetterEvent as DeadLetterEvent,
     DeadLetterToReplay as DeadLetterToReplay,
     Decision as Decision,
@@ -94,13 +94,17 @@ from .reports import (
     PartitionReport as PartitionReport,
     Progress as Progress,
     Refusals as Refusals,
-    RowCounts as RowCounts,
 )
 from .required_privileges import require_to_load as require_to_load, require_to_write_ledger as require_to_write_ledger
 from .script import ledger_script as ledger_script
 from .sessions import SupervisorSessions as SupervisorSessions
 from .states import ChunkState as ChunkState, DeadLetterState as DeadLetterState, LoadState as LoadState
-from .status import Attempt as Attempt, AttemptState as AttemptState, PartitionStatus as PartitionStatus
+from .status import (
+    Attempt as Attempt,
+    AttemptState as AttemptState,
+    PartitionStatus as PartitionStatus,
+    PublishedRows as PublishedRows,
+)
 from .table_status import (
     KeptIncident as KeptIncident,
     count_rows as count_rows,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import asyncpg
 
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.states import LoadState
 from rowledger.ledger.status import Attempt, AttemptState, PartitionStatus, PublishedRows
 from rowledger.postgres import query
@@ -90,13 +91,14 @@ def _published(row: asyncpg.Record) -> PublishedRows | None:
         load_id=row["published_load_id"],
         published_at=row["published_at"],
         run_id=row["published_run_id"],
-        **{
-            name: row[f"published_{name}"]
-            for name in (
-                *("enqueued_rows", "written_rows", "dead_lettered_rows", "filtered_rows", "added_rows"),
-                "updated_rows",
-            )
-        },
+        counts=RowCounts(
+            enqueued_rows=row["published_enqueued_rows"],
+            written_rows=row["published_written_rows"],
+            dead_lettered_rows=row["published_dead_lettered_rows"],
+            filtered_rows=row["published_filtered_rows"],
+            added_rows=row["published_added_rows"],
+        ),
+        updated_rows=row["published_updated_rows"],
     )
 
 

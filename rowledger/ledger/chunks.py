@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import asyncpg
 
 from rowledger.contract import DeadLetter
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed
 from rowledger.postgres import query
 from rowledger.spec import ChunkPlan, LoadHandle
@@ -41,7 +42,7 @@ async def record_chunk(
     connection: asyncpg.Connection,
     handle: LoadHandle,
     chunk_no: int,
-    counts: Committed,
+    committed: Committed,
     *,
     fingerprint: str | None,
     row_types: bytes | None,
@@ -50,6 +51,7 @@ async def record_chunk(
 
     `row_types` tells a replay how to read the chunk's dead letters.
     """
+    counts = committed.counts
     row = await connection.fetchval(
         query("record_chunk_counts"),
         handle.load_id,
@@ -58,7 +60,7 @@ async def record_chunk(
         counts.dead_lettered_rows,
         counts.filtered_rows,
         counts.added_rows,
-        counts.discarded_values,
+        committed.discarded_values,
         fingerprint,
         row_types,
     )
@@ -131,4 +133,7 @@ async def read_committed_chunk(
 ) -> AlreadyCommitted | None:
     """The counts of a chunk that has committed."""
     row = await connection.fetchrow(query("committed_chunk"), handle.load_id, chunk_no)
-    return AlreadyCommitted(**dict(row)) if row else None
+    if row is None:
+        return None
+    *counts, discarded_values = row
+    return AlreadyCommitted(counts=RowCounts(*counts), discarded_values=discarded_values)

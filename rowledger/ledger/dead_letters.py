@@ -9,13 +9,13 @@ import asyncpg
 
 from rowledger.contract import Stage
 from rowledger.ledger.actor import Actor
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.dead_letter_outcomes import DeadLetterOutcome, DeadLetterResult, DeadLetterSelection
 from rowledger.ledger.states import DeadLetterState, LoadState
 from rowledger.postgres import query
 from rowledger.spec import WriteMode
 
 __all__ = [
-    "ChunkChange",
     "DeadLetterEvent",
     "DeadLetterToReplay",
     "Decision",
@@ -148,17 +148,6 @@ class LockedLoad:
     write_mode: WriteMode
     updated_rows: int
     replaced_fingerprint: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkChange:
-    """What a replay changes in the counts of a chunk: its letters become written or filtered rows."""
-
-    written_rows: int
-    letters: int
-    filtered_rows: int
-    added_rows: int
-    fingerprint: str | None
 
 
 async def find_dead_letters(
@@ -300,18 +289,21 @@ async def record_decisions(
 
 
 async def move_from_dead_letters(
-    connection: asyncpg.Connection, load_id: int, chunk_no: int, change: ChunkChange
+    connection: asyncpg.Connection, load_id: int, chunk_no: int, change: RowCounts, fingerprint: str | None
 ) -> bool:
-    """Adjust the balance of a chunk; False when it does not add up, before or behind."""
+    """Add a replay's change to the counts of a chunk; False when these do not balance, before or afterwards.
+
+    `change` takes from the dead-lettered rows what it adds to the others. A `fingerprint` replaces the chunk's.
+    """
     moved = await connection.fetchval(
         query("move_from_dead_letters"),
         load_id,
         chunk_no,
         change.written_rows,
-        change.letters,
+        change.dead_lettered_rows,
         change.filtered_rows,
         change.added_rows,
-        change.fingerprint,
+        fingerprint,
     )
     return moved is not None
 

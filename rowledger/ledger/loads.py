@@ -13,6 +13,7 @@ import asyncpg
 
 from rowledger.errors import Fenced
 from rowledger.ledger.chunks import fence_load
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.entries import note_entries
 from rowledger.ledger.reports import Incident
 from rowledger.ledger.states import ChunkState, LoadState
@@ -84,11 +85,7 @@ class ChunkTotals:
 
     chunks: int
     committed: int
-    enqueued_rows: int
-    written_rows: int
-    dead_lettered_rows: int
-    filtered_rows: int
-    added_rows: int
+    counts: RowCounts
     discarded_values: int
     unbalanced: int
 
@@ -241,7 +238,8 @@ async def is_plan_of(connection: asyncpg.Connection, handle: LoadHandle, manifes
 
 async def read_chunk_totals(connection: asyncpg.Connection, load_id: int) -> ChunkTotals:
     """The ledger's side of the balance."""
-    return ChunkTotals(**dict(await connection.fetchrow(query("chunk_totals"), load_id)))
+    chunks, committed, *counts, discarded_values, unbalanced = await connection.fetchrow(query("chunk_totals"), load_id)
+    return ChunkTotals(chunks, committed, RowCounts(*counts), discarded_values, unbalanced)
 
 
 async def read_chunk_fingerprints(connection: asyncpg.Connection, load_id: int) -> list[str]:

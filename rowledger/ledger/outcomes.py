@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rowledger.ledger.counts import RowCounts
+
 __all__ = [
     "AlreadyCommitted",
     "ChunkOutcome",
@@ -77,20 +79,15 @@ class _Outcome(BaseModel):
 
 
 class _Counted(_Outcome):
-    """What became of a chunk's rows: `enqueued + added = written + dead-lettered + filtered`.
+    """What became of a chunk's rows.
 
-    Added and filtered are a transform's doing. `discarded_values` stood in columns that the contract does not know. `check_s`
-    are the seconds that transform and contract took.
+    `discarded_values` are those in columns that the contract does not know. `check_s` are the seconds that transform and
+    contract took.
     """
 
-    written_rows: int
-    dead_lettered_rows: int
-    filtered_rows: int = 0
-    added_rows: int = 0
+    counts: RowCounts
     discarded_values: int = 0
     retries: int = 0
-    peak_rss_bytes: int = 0
-    client_cpu_s: float = 0.0
     check_s: float = 0.0
 
 

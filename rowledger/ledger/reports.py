@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import IncidentKind
 
 __all__ = [
@@ -15,7 +16,6 @@ __all__ = [
     "PartitionReport",
     "Progress",
     "Refusals",
-    "RowCounts",
 ]
 
 
@@ -88,17 +88,15 @@ class Refusals:
 class PartitionReport:
     """How the load of one partition ended.
 
-    `error` is None for a published load. Row counts are the ledger's, `seconds` are wall-clock from plan to publish.
-    `filtered_rows` and `added_rows` are those that a transform left out and made; `discarded_values` those of columns that the
-    contract does not know. `refusals` are the most frequent causes of dead letters, where these were too many.
+    `error` is None for a published load. `counts` are the ledger's, `seconds` are wall-clock from plan to publish.
+    `discarded_values` are those of columns that the contract does not know. `refusals` are the most frequent causes of dead
+    letters, where these were too many.
     """
 
     table: str
     partition_key: str
     load_id: int | None
-    enqueued_rows: int
-    written_rows: int
-    dead_lettered_rows: int
+    counts: RowCounts
     chunks: int
     retries: int
     seconds: float
@@ -107,10 +105,28 @@ class PartitionReport:
     checks: tuple[Check, ...]
     incidents: tuple[Incident, ...]
     error: Exception | None = None
-    filtered_rows: int = 0
-    added_rows: int = 0
     discarded_values: int = 0
     refusals: tuple[Refusals, ...] = ()
+
+    @property
+    def enqueued_rows(self) -> int:
+        return self.counts.enqueued_rows
+
+    @property
+    def written_rows(self) -> int:
+        return self.counts.written_rows
+
+    @property
+    def dead_lettered_rows(self) -> int:
+        return self.counts.dead_lettered_rows
+
+    @property
+    def filtered_rows(self) -> int:
+        return self.counts.filtered_rows
+
+    @property
+    def added_rows(self) -> int:
+        return self.counts.added_rows
 
     @property
     def published(self) -> bool:
@@ -127,36 +143,16 @@ class PartitionReport:
 
 
 @dataclass(frozen=True, slots=True)
-class RowCounts:
-    """What became of rows; `enqueued + added = written + dead_lettered + filtered` where none is missing."""
-
-    enqueued_rows: int
-    written_rows: int
-    dead_lettered_rows: int
-    filtered_rows: int
-    added_rows: int
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands; counts are what workers reported, so they are a hint and not the verdict.
+    """How far a run has come; `counts` are what workers reported, so they are a hint and not the verdict.
 
-    `enqueued_rows` grows while a source is loaded as it comes.
+    The rows enqueued grow while a source is loaded as it comes; those that are missing are the run's lag.
     """
 
-    enqueued_rows: int
-    written_rows: int
-    dead_lettered_rows: int
+    counts: RowCounts
     rows_per_second: float
     partitions_done: int
     partitions: int
-    filtered_rows: int = 0
-    added_rows: int = 0
-
-    @property
-    def lag_rows(self) -> int:
-        """Rows that are neither written, dead-lettered nor filtered yet."""
-        return self.enqueued_rows + self.added_rows - self.written_rows - self.dead_lettered_rows - self.filtered_rows
 
 
 class Observer(Protocol):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from rowledger.ledger.counts import RowCounts
+
 __all__ = ["Attempt", "AttemptState", "PartitionStatus", "PublishedRows"]
 
 
@@ -30,17 +32,8 @@ class PublishedRows:
     load_id: int
     published_at: datetime
     run_id: str | None
-    enqueued_rows: int
-    written_rows: int
-    dead_lettered_rows: int
-    filtered_rows: int
-    added_rows: int
+    counts: RowCounts
     updated_rows: int
-
-    @property
-    def missing_rows(self) -> int:
-        """Rows that are neither in the table, nor among the dead letters, nor filtered."""
-        return self.enqueued_rows + self.added_rows - self.written_rows - self.dead_lettered_rows - self.filtered_rows
 
 
 @dataclass(frozen=True, slots=True)

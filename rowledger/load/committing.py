@@ -25,13 +25,13 @@ __all__ = ["ChunkCommits", "Committing"]
 
 
 class ChunkCommits:
-    """The chunks of one partition on their way through the workers; its tally is kept."""
+    """The chunks of one partition on their way through the workers; its progress is counted."""
 
     def __init__(self, run: RunContext, partition: Partition) -> None:
         self._run = run
         self._spec = run.spec
         self._partition = partition
-        self._tally = run.tallies[partition.key]
+        self._progress = run.progress[partition.key]
 
     async def commit_all(
         self, handle: LoadHandle, chunks: Sequence[ChunkPlan], columns: Sequence[Column], allowed: int
@@ -49,17 +49,18 @@ class ChunkCommits:
         key = self._partition.key
         job = ChunkJob(handle, self._partition, chunk, tuple(columns), attempt=1, dead_letters_max=allowed)
         outcome = await self._run.supervisor.commit(job)
-        self._tally.retries += outcome.retries
+        self._progress.retries += outcome.retries
         if isinstance(outcome, Failed):
             if outcome.failure is FailureKind.FATAL and outcome.traceback:
                 self._run.observer.log(logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}")
             raise _as_error(outcome, self._spec.name, key, chunk.chunk_no)
         assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
-        self._tally.add(outcome)
+        self._progress.add(outcome)
         self._say_rate(chunk, outcome.check_s)
-        if self._tally.dead_lettered_rows > allowed:
+        refused = self._progress.committed.dead_lettered_rows
+        if refused > allowed:
             raise DeadLetterBudgetSpent(
-                f"{self._name}: {counted(self._tally.dead_lettered_rows, 'row')} refused, the partition may have {allowed}"
+                f"{self._name}: {counted(refused, 'row')} refused, the partition may have {allowed}"
             )
 
     def _say_rate(self, chunk: ChunkPlan, check_s: float) -> None:

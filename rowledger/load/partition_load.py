@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -61,7 +62,7 @@ class PartitionLoad:
         self._spec = run.spec
         self._target = run.target
         self._partition = partition
-        self._tally = run.tallies[partition.key]
+        self._progress = run.progress[partition.key]
         self._spool_dir = spool_dir
         self._begun: BegunLoad | None = None
         self._verdict: LoadVerdict | None = None
@@ -98,7 +99,7 @@ class PartitionLoad:
         told, self._refusals, kept = await reject_load(
             self._run.sessions, self._spec, self._partition.key, self._begun.handle, refusal
         )
-        self._tally.dead_lettered_rows = kept
+        self._progress.committed = replace(self._progress.committed, dead_lettered_rows=kept)
         if isinstance(told, DeadLetterBudgetSpent):
             await self._run.upkeep.notice_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(told))
             for cause in self._refusals:
@@ -127,7 +128,7 @@ class PartitionLoad:
         repeated = await find_repeated(self._run.sessions, self._spec, self._target, self._partition, manifest)
         if repeated is not None:
             self._say(f"{self._name}: {repeated.note}")
-            self._tally.set(repeated.totals)
+            self._progress.set(repeated.totals)
             return repeated
         begun = await self._begin(manifest)
         return await self._finish(manifest, begun.pending)
@@ -148,7 +149,7 @@ class PartitionLoad:
                 f"{self._name}: the source could not be planned within {self._run.writer.planning_timeout_s:g} s "
                 "(planning_timeout_s); see whether its files can be read, then rerun"
             ) from None
-        self._tally.enqueued_rows, self._tally.chunks = manifest.enqueued_rows, len(manifest.chunks)
+        self._progress.enqueued_rows, self._progress.chunks = manifest.enqueued_rows, len(manifest.chunks)
         return manifest
 
     # ---- sources that are loaded while they still produce
@@ -168,10 +169,10 @@ class PartitionLoad:
                 if target is not self._target:
                     self._target = target
                     await self._align_staging(begun)
-                chunk = ChunkPlan(len(chunks), self._tally.enqueued_rows, descriptor)
+                chunk = ChunkPlan(len(chunks), self._progress.enqueued_rows, descriptor)
                 chunks.append(chunk)
-                self._tally.enqueued_rows += chunk.rows
-                self._tally.chunks += 1
+                self._progress.enqueued_rows += chunk.rows
+                self._progress.chunks += 1
                 match await self._record_chunk(begun, chunk):
                     case ChunkState.PENDING:
                         committing.start(self._commit(begun, chunk, allowed))
@@ -229,7 +230,7 @@ class PartitionLoad:
         """A new load in the place of one whose chunks are not those that the source gives now."""
         self._say(f"{self._name}: the source gives other rows than for load {begun.handle.load_id}; a new load begins")
         self._begun = again = await self._beginning(None).start_over(self._run.sessions, begun.handle)
-        self._tally.reset()
+        self._progress.reset()
         for chunk in chunks:
             await self._record_chunk(again, chunk)
         return again
@@ -265,11 +266,11 @@ class PartitionLoad:
         return begun
 
     async def _recount(self, handle: LoadHandle) -> None:
-        """Set the tally to what the ledger has."""
+        """Count what the ledger has."""
         totals = await self._run.sessions.transaction(
             "read progress", lambda connection: read_chunk_totals(connection, handle.load_id)
         )
-        self._tally.set(totals)
+        self._progress.set(totals)
 
     async def _finish(self, manifest: Manifest, pending: Sequence[ChunkPlan]) -> LoadVerdict:
         """Have every pending chunk committed, those too whose commit a crash of the server has undone; then publish."""
@@ -282,7 +283,7 @@ class PartitionLoad:
             await self._commits.commit_all(begun.handle, pending, self._target.columns, allowed)
             finished = await finish_load(self._run.sessions, load, self._run.writer, self._say)
             if isinstance(finished, LoadVerdict):
-                self._tally.set(finished.totals)
+                self._progress.set(finished.totals)
                 return finished
             pending = finished
             in_vain = 0 if len(pending) < fewest else in_vain + 1
@@ -311,24 +312,20 @@ class PartitionLoad:
         )
 
     def _report(self, error: Exception | None, seconds: float) -> PartitionReport:
-        tally, begun = self._tally, self._begun
+        progress, begun = self._progress, self._begun
         return PartitionReport(
             table=self._spec.name,
             partition_key=self._partition.key,
             load_id=begun.handle.load_id if begun else None,
-            enqueued_rows=tally.enqueued_rows,
-            written_rows=tally.written_rows,
-            dead_lettered_rows=tally.dead_lettered_rows,
-            filtered_rows=tally.filtered_rows,
-            added_rows=tally.added_rows,
-            discarded_values=tally.discarded_values,
-            chunks=tally.chunks,
-            retries=tally.retries,
+            counts=progress.counts,
+            discarded_values=progress.discarded_values,
+            chunks=progress.chunks,
+            retries=progress.retries,
             seconds=seconds,
             peak_rss_bytes=self._run.supervisor.peak_rss_bytes,
             resumed=begun.resumed if begun else False,
             checks=self._verdict.checks if self._verdict else (),
-            incidents=tuple(tally.incidents),
+            incidents=tuple(progress.incidents),
             error=error,
             refusals=self._refusals,
         )

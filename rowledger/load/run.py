@@ -17,7 +17,7 @@ from rowledger.load.preflight import Preflight, check_before_loading
 from rowledger.load.rejection import record_failed_run
 from rowledger.load.run_context import RunContext
 from rowledger.load.spool_folder import spool_folder
-from rowledger.load.upkeep import Tally, Upkeep
+from rowledger.load.upkeep import PartitionProgress, Upkeep
 from rowledger.load.watching import UnbreakableObserver
 from rowledger.postgres import OldSnapshots, Target, describe_format
 from rowledger.settings import WriterSettings, settings
@@ -116,9 +116,9 @@ class _Run:
         self._partitions = partitions
         self._spool_dir = spool_dir
         self._writer = writer = preflight.writer
-        self._tallies = {partition.key: Tally() for partition in partitions}
+        self._progress = {partition.key: PartitionProgress() for partition in partitions}
         holder = Holder.this_process()
-        self._upkeep = Upkeep(url, writer, holder, run_id, observer, self._tallies)
+        self._upkeep = Upkeep(url, writer, holder, run_id, observer, self._progress)
         gate = self._upkeep.gate
         self._sessions = SupervisorSessions(
             url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
@@ -138,7 +138,7 @@ class _Run:
             supervisor=self._supervisor,
             upkeep=self._upkeep,
             observer=observer,
-            tallies=self._tallies,
+            progress=self._progress,
             old_snapshots=OldSnapshots(writer.publish_snapshot_wait_s),
         )
 
@@ -162,7 +162,7 @@ class _Run:
         async def load_in_turn() -> None:
             for number, partition in coming:
                 report = await PartitionLoad(self._context, partition, self._spool_dir / str(number)).run()
-                self._tallies[partition.key].done = True
+                self._progress[partition.key].done = True
                 self._observer.finished(report)
                 reports[number] = report
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rowledger.ledger import Holder, Observer, SupervisorSessions
-from rowledger.load.upkeep import Tally, Upkeep
+from rowledger.load.upkeep import PartitionProgress, Upkeep
 from rowledger.postgres import OldSnapshots, Target
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
@@ -28,5 +28,5 @@ class RunContext:
     supervisor: Supervisor
     upkeep: Upkeep
     observer: Observer
-    tallies: Mapping[str, Tally]
+    progress: Mapping[str, PartitionProgress]
     old_snapshots: OldSnapshots

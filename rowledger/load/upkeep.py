@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rowledger.chunk import ChunkJob
 from rowledger.ledger import (
@@ -17,51 +17,52 @@ from rowledger.ledger import (
     IncidentKind,
     Observer,
     Progress,
+    RowCounts,
     SupervisorSessions,
     record_incident,
 )
 from rowledger.postgres import OutageGate, SessionIdentity, query, summarize
 from rowledger.settings import WriterSettings
 
-__all__ = ["Tally", "Upkeep"]
+__all__ = ["PartitionProgress", "Upkeep"]
 
 _PROGRESS_INTERVAL_S = 1.0
 _PATIENCE_S = 3.0  # what is done here must hold up neither a retry nor the end of a run
 _SESSIONS = 2
-_COUNTS = ("written_rows", "dead_lettered_rows", "filtered_rows", "added_rows", "discarded_values")
 
 
 @dataclass(slots=True)
-class Tally:
-    """What is known of one partition while it loads, from workers' reports: for progress and figures, not for verdicts."""
+class PartitionProgress:
+    """How far one partition has come while it loads, from workers' reports: for figures, not for verdicts.
+
+    `enqueued_rows` are those of all its chunks, `committed` the counts of the chunks that have committed.
+    """
 
     enqueued_rows: int = 0
-    written_rows: int = 0
-    dead_lettered_rows: int = 0
-    filtered_rows: int = 0
-    added_rows: int = 0
+    committed: RowCounts = field(default_factory=RowCounts)
     discarded_values: int = 0
-    check_s: float = 0.0
     chunks: int = 0
     retries: int = 0
     done: bool = False
     incidents: list[Incident] = field(default_factory=list)
 
+    @property
+    def counts(self) -> RowCounts:
+        """What became of the partition's rows so far."""
+        return replace(self.committed, enqueued_rows=self.enqueued_rows)
+
     def add(self, outcome: Committed | AlreadyCommitted) -> None:
         """Count a chunk that has committed."""
-        for name in _COUNTS:
-            setattr(self, name, getattr(self, name) + getattr(outcome, name))
-        self.check_s += outcome.check_s
+        self.committed += outcome.counts
+        self.discarded_values += outcome.discarded_values
 
     def reset(self) -> None:
-        """Nothing has committed."""
-        for name in _COUNTS:
-            setattr(self, name, 0)
+        """Count no chunk as committed."""
+        self.committed, self.discarded_values = RowCounts(), 0
 
     def set(self, totals: ChunkTotals) -> None:
         """Count what the ledger has."""
-        for name in _COUNTS:
-            setattr(self, name, getattr(totals, name))
+        self.committed, self.discarded_values = totals.counts, totals.discarded_values
 
 
 class Upkeep:
@@ -74,14 +75,14 @@ class Upkeep:
         holder: Holder,
         run_id: str | None,
         observer: Observer,
-        tallies: Mapping[str, Tally],
+        progress: Mapping[str, PartitionProgress],
     ) -> None:
         self.gate = OutageGate(url, writer, log=observer.log, ended=self._outage_ended)
         self._holder = holder
         self._writer = writer
         self._run_id = run_id
         self._observer = observer
-        self._tallies = tallies
+        self._progress = progress
         self._noticing: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
         self._sessions = SupervisorSessions(
@@ -109,8 +110,8 @@ class Upkeep:
         A server that is out of reach must not keep the chunk from being tried again: the incident is in the run's log and
         metadata in any case.
         """
-        first = next(iter(self._tallies))  # what concerns the run as a whole counts with its first partition
-        self._tallies[job.partition.key if job else first].incidents.append(incident)
+        first = next(iter(self._progress))  # what concerns the run as a whole counts with its first partition
+        self._progress[job.partition.key if job else first].incidents.append(incident)
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 if session is not None:
@@ -169,19 +170,15 @@ class Upkeep:
             self._say_progress()
 
     def _say_progress(self) -> None:
-        tallies = self._tallies.values()
-        written = sum(tally.written_rows for tally in tallies)
+        partitions = self._progress.values()
+        counts = sum((partition.counts for partition in partitions), RowCounts())
         elapsed_s = time.monotonic() - self._started
         self._observer.progress(
             Progress(
-                enqueued_rows=sum(tally.enqueued_rows for tally in tallies),
-                written_rows=written,
-                dead_lettered_rows=sum(tally.dead_lettered_rows for tally in tallies),
-                filtered_rows=sum(tally.filtered_rows for tally in tallies),
-                added_rows=sum(tally.added_rows for tally in tallies),
-                rows_per_second=written / elapsed_s if elapsed_s > 0 else 0.0,
-                partitions_done=sum(tally.done for tally in tallies),
-                partitions=len(tallies),
+                counts,
+                rows_per_second=counts.written_rows / elapsed_s if elapsed_s > 0 else 0.0,
+                partitions_done=sum(partition.done for partition in partitions),
+                partitions=len(partitions),
             )
         )
 

@@ -77,7 +77,7 @@ async def read_expected(
     for load in loads:
         totals = await read_chunk_totals(connection, load["load_id"])
         texts = await read_chunk_fingerprints(connection, load["load_id"])
-        rows += totals.written_rows - load["updated_rows"] + (load["found_rows"] or 0)
+        rows += totals.counts.written_rows - load["updated_rows"] + (load["found_rows"] or 0)
         is_whole = len(texts) == totals.committed
         if load["found_rows"] is not None:
             is_whole = is_whole and load["found_fingerprint"] is not None

@@ -285,10 +285,10 @@ async def _repeated(
     """
     note = f"already appended by load {earlier}; nothing was added"
     totals = await read_chunk_totals(connection, earlier)
-    if totals.enqueued_rows != manifest.enqueued_rows:
+    if totals.counts.enqueued_rows != manifest.enqueued_rows:
         raise DiscrepancyFound(
             f"table {spec.name}, partition {partition.key}: the ledger says that load {earlier} has appended these "
-            f"rows, but it enqueued {totals.enqueued_rows} and the source has {manifest.enqueued_rows}: the ledger was "
+            f"rows, but it enqueued {totals.counts.enqueued_rows} and the source has {manifest.enqueued_rows}: the ledger was "
             "changed by hand. Restore the load's entry, or have the ledger no longer answer for it: "
             f"rowledger forget --table {spec.name}"
         )
@@ -298,8 +298,8 @@ async def _repeated(
         # Another load may have been published between the ledger's figures and the table's: now there are no other writers.
         await lock_target_against_writers(connection, target)
         (verification,) = await verify_published(connection, spec, target, [partition.key], lambda _key: partition)
-    budget = budget_check(spec, totals.enqueued_rows, totals.dead_lettered_rows)
-    own = f"{totals.enqueued_rows} enqueued, {totals.written_rows} written; {note}"
+    budget = budget_check(spec, totals.counts.enqueued_rows, totals.counts.dead_lettered_rows)
+    own = f"{totals.counts.enqueued_rows} enqueued, {totals.counts.written_rows} written; {note}"
     checks = [
         replace(check, summary=f"{own}; {check.summary}", details={**check.details, "appended by load": earlier})
         if check.name is CheckName.ROW_BALANCE
@@ -362,7 +362,7 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             (verification,) = await verify_published(
                 connection, load.spec, load.target, [load.partition.key], lambda _key: load.partition
             )
-            budget = budget_check(load.spec, totals.enqueued_rows, totals.dead_lettered_rows)
+            budget = budget_check(load.spec, totals.counts.enqueued_rows, totals.counts.dead_lettered_rows)
             checks = (*verification.checks, budget)
         case LoadState.REJECTED:
             raise DiscrepancyFound(

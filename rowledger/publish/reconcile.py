@@ -4,13 +4,13 @@ No worker's message is read here. A figure that was never written down by the da
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
 from rowledger.contract import Fingerprint, fingerprint_query, read_fingerprint
 from rowledger.counted import counted
-from rowledger.ledger import Check, CheckName, ChunkTotals, read_chunk_fingerprints, read_chunk_totals
+from rowledger.ledger import Check, CheckName, ChunkTotals, RowCounts, read_chunk_fingerprints, read_chunk_totals
 from rowledger.postgres import query, quote_identifier
 from rowledger.spec import Column, Manifest, TableSpec
 
@@ -81,13 +81,13 @@ async def reconcile(
     figures = {
         "rows planned from the source": manifest.enqueued_rows,
         "rows enqueued by the load's ledger entry": recorded["enqueued_rows"],
-        "rows enqueued by the chunks' ledger entries": totals.enqueued_rows,
-        "rows written by the ledger": totals.written_rows,
+        "rows enqueued by the chunks' ledger entries": totals.counts.enqueued_rows,
+        "rows written by the ledger": totals.counts.written_rows,
         "rows in the staging table": measured.rows,
-        "rows dead-lettered by the ledger": totals.dead_lettered_rows,
+        "rows dead-lettered by the ledger": totals.counts.dead_lettered_rows,
         "dead letters kept": letters["dead_letters"],
-        "rows filtered by the transform": totals.filtered_rows,
-        "rows added by the transform": totals.added_rows,
+        "rows filtered by the transform": totals.counts.filtered_rows,
+        "rows added by the transform": totals.counts.added_rows,
         "chunks planned": len(manifest.chunks),
         "chunks committed": totals.committed,
     }
@@ -99,18 +99,24 @@ async def reconcile(
         ("chunks planned", "chunks committed"),
     ]
     problems = [f"{a}: {figures[a]}, but {b}: {figures[b]}" for a, b in pairs if figures[a] != figures[b]]
-    expected_rows = manifest.enqueued_rows + totals.added_rows - totals.filtered_rows
-    confirmed = measured.rows + letters["dead_letters"]
-    if confirmed != expected_rows:
+    confirmed = replace(
+        totals.counts,
+        enqueued_rows=manifest.enqueued_rows,
+        written_rows=measured.rows,
+        dead_lettered_rows=letters["dead_letters"],
+    )
+    if not confirmed.balances():
+        found_rows = confirmed.written_rows + confirmed.dead_lettered_rows
+        expected_rows = found_rows + confirmed.missing_rows
         problems.append(
-            f"{counted(expected_rows, 'row')} enqueued, {confirmed} found in staging table and dead letters"
+            f"{counted(expected_rows, 'row')} enqueued, {found_rows} found in staging table and dead letters"
         )
     if not recorded["sealed"]:
         problems.append("the manifest in the ledger is not complete")
-    if totals.added_rows and not (spec.transform is not None and spec.transform.adds_rows):
-        problems.append(f"{counted(totals.added_rows, 'row')} added by a transform that may add none")
-    if totals.filtered_rows and spec.transform is None:
-        problems.append(f"{counted(totals.filtered_rows, 'row')} filtered without a transform")
+    if totals.counts.added_rows and not (spec.transform is not None and spec.transform.adds_rows):
+        problems.append(f"{counted(totals.counts.added_rows, 'row')} added by a transform that may add none")
+    if totals.counts.filtered_rows and spec.transform is None:
+        problems.append(f"{counted(totals.counts.filtered_rows, 'row')} filtered without a transform")
     if recorded["manifest_digest"] != manifest.digest:
         problems.append("the manifest in the ledger is not the one planned from the source")
     if totals.unbalanced or letters["chunks_that_differ"]:
@@ -119,8 +125,7 @@ async def reconcile(
     balance = Check(
         CheckName.ROW_BALANCE,
         passed=not problems,
-        summary="; ".join(problems)
-        or _balance_text(manifest.enqueued_rows, measured.rows, letters["dead_letters"], totals),
+        summary="; ".join(problems) or _balance_text(confirmed),
         details=dict(figures),
     )
     checks = [balance]
@@ -131,11 +136,14 @@ async def reconcile(
     return totals, tuple(checks)
 
 
-def _balance_text(enqueued: int, written: int, dead_lettered: int, totals: ChunkTotals) -> str:
-    """The balance as a sentence; what no transform did is left out."""
-    added = f" + {totals.added_rows} added" if totals.added_rows else ""
-    filtered = f" + {totals.filtered_rows} filtered" if totals.filtered_rows else ""
-    return f"{enqueued} enqueued{added} = {written} written + {dead_lettered} dead-lettered{filtered}"
+def _balance_text(counts: RowCounts) -> str:
+    """The balance as a sentence; the figures of a transform only where they are not 0."""
+    added = f" + {counts.added_rows} added" if counts.added_rows else ""
+    filtered = f" + {counts.filtered_rows} filtered" if counts.filtered_rows else ""
+    return (
+        f"{counts.enqueued_rows} enqueued{added} = "
+        f"{counts.written_rows} written + {counts.dead_lettered_rows} dead-lettered{filtered}"
+    )
 
 
 def fingerprint_check(expected: Fingerprint | None, found: Fingerprint | None) -> Check:

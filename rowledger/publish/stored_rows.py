@@ -42,8 +42,10 @@ async def require_stored(
 ) -> None:
     """Raise DiscrepancyFound unless a statement, which has `done` it, has stored the rows that were read, all of them."""
     problems = []
-    if stored.rows != totals.written_rows:
-        problems.append(f"{counted(totals.written_rows, 'row')} staged, {stored.rows} {done} in {load.spec.target}")
+    if stored.rows != totals.counts.written_rows:
+        problems.append(
+            f"{counted(totals.counts.written_rows, 'row')} staged, {stored.rows} {done} in {load.spec.target}"
+        )
     await require_same(connection, load, totals, stored.fingerprint, problems)
 
 

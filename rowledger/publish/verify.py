@@ -10,7 +10,15 @@ import asyncpg
 from rowledger.contract import Contract, Fingerprint
 from rowledger.counted import counted
 from rowledger.errors import NothingPublished, TargetMismatch, UnknownPartition
-from rowledger.ledger import Check, CheckName, ChunkTotals, ledger_reader, read_changed_entries, read_chunk_totals
+from rowledger.ledger import (
+    Check,
+    CheckName,
+    ChunkTotals,
+    RowCounts,
+    ledger_reader,
+    read_changed_entries,
+    read_chunk_totals,
+)
 from rowledger.postgres import Target, partition_predicate, query, read_target, with_columns
 from rowledger.publish.baseline import counted_rows_of, read_expected
 from rowledger.publish.former_loads import adapt_expected
@@ -221,7 +229,7 @@ class _Comparing:
         totals = await read_chunk_totals(self._connection, load_id)
         expected = await read_ledger_fingerprint(self._connection, load_id, totals, self._target.columns)
         predicate = partition_predicate(self._target, partition) or "true"
-        return await self._compare(predicate, [load_id], totals.written_rows, expected, is_whole=False)
+        return await self._compare(predicate, [load_id], totals.counts.written_rows, expected, is_whole=False)
 
     async def _compare(
         self,
@@ -258,19 +266,19 @@ async def _verify(
         for load in loads
         if load["load_id"] in changed
     ]
-    enqueued_rows = written_rows = dead_letters = 0
+    counts = RowCounts()
+    dead_letters = 0
     budgets: list[Check] = []
     for load in loads:
         totals = await read_chunk_totals(connection, load["load_id"])
         letters = await connection.fetchrow(query("dead_letter_totals"), load["load_id"])
         problems += _ledger_problems(load["enqueued_rows"], totals, letters)
-        enqueued_rows += totals.enqueued_rows
-        written_rows += totals.written_rows
+        counts += totals.counts
         dead_letters += letters["dead_letters"]
-        budgets.append(budget_check(comparing.spec, totals.enqueued_rows, letters["dead_letters"]))
+        budgets.append(budget_check(comparing.spec, totals.counts.enqueued_rows, letters["dead_letters"]))
     comparison = await comparing.of(partition_key, loads)
-    summary = f"{enqueued_rows} enqueued, {written_rows} written, {dead_letters} dead-lettered"
-    details: dict[str, int | str] = {"rows written": written_rows}
+    summary = f"{counts.enqueued_rows} enqueued, {counts.written_rows} written, {dead_letters} dead-lettered"
+    details: dict[str, int | str] = {"rows written": counts.written_rows}
     if comparison is None:
         summary += "; the table is not compared, since its write mode has changed between its loads"
     else:
@@ -278,7 +286,9 @@ async def _verify(
         found_rows, expected_rows = comparison.found.rows, comparison.expected_rows
         if found_rows != expected_rows:
             written = (
-                "were written" if len(loads) == 1 and expected_rows == written_rows else "are what the loads add up to"
+                "were written"
+                if len(loads) == 1 and expected_rows == counts.written_rows
+                else "are what the loads add up to"
             )
             problems.append(f"{counted(found_rows, 'row')} {where}, {expected_rows} {written}")
         summary += f"; {counted(found_rows, 'row')} {where}, as it should be"
@@ -296,14 +306,14 @@ async def _verify(
 def _ledger_problems(enqueued_rows: int, totals: ChunkTotals, letters: asyncpg.Record) -> list[str]:
     """Where a load's own figures do not agree."""
     problems = []
-    if letters["dead_letters"] != totals.dead_lettered_rows or letters["chunks_that_differ"]:
+    if letters["dead_letters"] != totals.counts.dead_lettered_rows or letters["chunks_that_differ"]:
         problems.append(
-            f"{counted(letters['dead_letters'], 'dead letter')} kept, but {totals.dead_lettered_rows} recorded"
+            f"{counted(letters['dead_letters'], 'dead letter')} kept, but {totals.counts.dead_lettered_rows} recorded"
         )
-    accounted = totals.written_rows + totals.dead_lettered_rows + totals.filtered_rows - totals.added_rows
-    if not enqueued_rows == totals.enqueued_rows == accounted or totals.unbalanced:
+    counts = totals.counts
+    if enqueued_rows != counts.enqueued_rows or not counts.balances() or totals.unbalanced:
         problems.append(
-            f"{counted(enqueued_rows, 'row')} enqueued by the load, {totals.enqueued_rows} by its chunks, "
-            f"{totals.written_rows} written and {totals.dead_lettered_rows} dead-lettered by the ledger"
+            f"{counted(enqueued_rows, 'row')} enqueued by the load, {counts.enqueued_rows} by its chunks, "
+            f"{counts.written_rows} written and {counts.dead_lettered_rows} dead-lettered by the ledger"
         )
     return problems

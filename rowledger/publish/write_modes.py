@@ -79,10 +79,10 @@ async def _replace(
     await _record(connection, load)
     obstacle = await _move(connection, load, settings, replaces=True)
     if obstacle is None:
-        return Published(totals.written_rows, 0)
+        return Published(totals.counts.written_rows, 0)
     await _replace_by_insert(connection, load, totals, settings)
     note = f"the rows were deleted and inserted instead of moved with their table, since {obstacle}" if obstacle else ""
-    return Published(totals.written_rows, 0, note)
+    return Published(totals.counts.written_rows, 0, note)
 
 
 async def _append(
@@ -103,7 +103,7 @@ async def _append(
     )
     await _record(connection, load, base=base)
     if await _move(connection, load, settings, replaces=False) is None:
-        return Published(totals.written_rows, 0)
+        return Published(totals.counts.written_rows, 0)
     await ensure_partition(connection, load.target, load.partition)
     before = await _measure_for_triggers(connection, load, scope, base, settings)
     stored = await store_rows(
@@ -128,7 +128,7 @@ async def _upsert(
     )
     if await _move(connection, load, settings, replaces=False) is None:
         await _record(connection, load, base=base)
-        return Published(totals.written_rows, 0)
+        return Published(totals.counts.written_rows, 0)
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     replaced = await measure_relation(
         connection,
@@ -227,7 +227,7 @@ async def _replace_by_insert(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
 ) -> None:
     """Delete and insert, then count and compare what is there."""
-    target, written_rows = load.target, totals.written_rows
+    target, written_rows = load.target, totals.counts.written_rows
     inserted_rows = await publish_by_insert(connection, target, load.handle, load.partition)
     await hear_deferred(connection)
     found = await measure_relation(

@@ -14,7 +14,6 @@ import contextlib
 import ctypes
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -127,7 +126,6 @@ class _Worker:
         A lost connection is for the supervisor to deal with: it knows whether the server is there at all.
         """
         self._retries = 0
-        cpu_started = time.process_time()
         policy = retrying(self._settings, on_retry=self._before_retry, retry_if=_is_conflict)
         try:
             outcome: Committed | AlreadyCommitted | Probed | Replayed = await policy(self._attempt, job)
@@ -135,13 +133,7 @@ class _Worker:
             return self._failed(error)
         if isinstance(outcome, Probed | Replayed):
             return outcome
-        return outcome.model_copy(
-            update={
-                "retries": self._retries,
-                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-                "client_cpu_s": time.process_time() - cpu_started,
-            }
-        )
+        return outcome.model_copy(update={"retries": self._retries})
 
     async def _attempt(self, job: ChunkJob | ReplayJob) -> Committed | AlreadyCommitted | Probed | Replayed:
         if isinstance(self._spec, SpecError):

@@ -193,14 +193,14 @@ from unnest(
 );
 
 -- name: move_from_dead_letters
--- Rows of a chunk that are no dead letters any more: in the table, or filtered; no row when its counts do not add up.
+-- Add a replay's change ($3 to $6) to a chunk's counts, which takes from its dead-lettered rows; no row when they do not balance.
 update rowledger.chunk
-set written_rows = written_rows + $3::bigint, dead_lettered_rows = dead_lettered_rows - $4::bigint,
+set written_rows = written_rows + $3::bigint, dead_lettered_rows = dead_lettered_rows + $4::bigint,
     filtered_rows = filtered_rows + $5::bigint, added_rows = added_rows + $6::bigint,
     fingerprint = coalesce($7::jsonb, fingerprint)
-where load_id = $1 and chunk_no = $2 and state = 'committed' and dead_lettered_rows >= $4::bigint
+where load_id = $1 and chunk_no = $2 and state = 'committed' and dead_lettered_rows + $4::bigint >= 0
     and enqueued_rows + added_rows = written_rows + dead_lettered_rows + filtered_rows
-    and $3::bigint + $5::bigint = $4::bigint + $6::bigint
+    and $6::bigint = $3::bigint + $4::bigint + $5::bigint
 returning chunk_no;
 
 -- name: replay_outcomes

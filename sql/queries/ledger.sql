@@ -122,7 +122,7 @@ returning chunk_no;
 
 -- name: committed_chunk
 -- The counts of a chunk that an earlier attempt committed.
-select written_rows, dead_lettered_rows, filtered_rows, added_rows, discarded_values from rowledger.chunk
+select enqueued_rows, written_rows, dead_lettered_rows, filtered_rows, added_rows, discarded_values from rowledger.chunk
 where load_id = $1 and chunk_no = $2 and state = 'committed';
 
 -- name: forget_dead_letters

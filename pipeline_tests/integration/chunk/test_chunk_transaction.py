@@ -15,6 +15,7 @@ from rowledger.chunk.transaction import ChunkJob, PreparedChunk, SetAside, commi
 from rowledger.contract.check import Contract
 from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from rowledger.failpoints import FailpointError
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.loads import insert_load, take_over_load
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed
 from rowledger.postgres.catalogue import Target, ensure_target
@@ -102,9 +103,9 @@ def _run(database: str, tmp_path: Path, story: Callable[[_Begun], object]) -> No
 def test_rows_dead_letters_and_counts_commit_together_and_once(database: str, tmp_path: Path) -> None:
     async def story(begun: _Begun) -> None:
         first = await begun.commit(begun.one)
-        assert first == Committed(written_rows=98, dead_lettered_rows=2)
+        assert first == Committed(counts=RowCounts(100, 98, 2))
         again = await begun.commit(begun.other, replace(begun.job, attempt=2))
-        assert again == AlreadyCommitted(written_rows=98, dead_lettered_rows=2)
+        assert again == AlreadyCommitted(counts=RowCounts(100, 98, 2))
         assert await asyncio.to_thread(_counts, database, begun) == (98, 2)
         row = await begun.one.connection.fetchrow(_CHUNK)
         assert tuple(row) == ("committed", 98, 2, 1)
@@ -121,7 +122,7 @@ def test_an_earlier_holder_of_the_load_cannot_write(database: str, tmp_path: Pat
             await begun.commit(begun.one)
         assert await asyncio.to_thread(_counts, database, begun) == (0, 0)
         assert await begun.commit(begun.one, replace(begun.job, handle=later)) == Committed(
-            written_rows=98, dead_lettered_rows=2
+            counts=RowCounts(100, 98, 2)
         )
 
     _run(database, tmp_path, story)
@@ -162,7 +163,7 @@ def test_a_takeover_waits_for_the_chunk_that_is_being_written(
         assert later is not None
         set_failpoints(monkeypatch, "")
         late = await begun.commit(begun.other, replace(begun.job, handle=later, attempt=2))
-        assert late == AlreadyCommitted(written_rows=98, dead_lettered_rows=2)
+        assert late == AlreadyCommitted(counts=RowCounts(100, 98, 2))
         assert await asyncio.to_thread(_counts, database, begun) == (98, 2)
 
     _run(database, tmp_path, story)
@@ -183,7 +184,7 @@ def test_a_retry_waits_for_the_transaction_in_doubt_and_then_knows(
         else:
             await begun.one.connection.execute(end)
         kind = AlreadyCommitted if end == "commit" else Committed
-        assert await retry == kind(written_rows=98, dead_lettered_rows=2)
+        assert await retry == kind(counts=RowCounts(100, 98, 2))
         assert await asyncio.to_thread(_counts, database, begun) == (98, 2)
         attempt = await begun.other.connection.fetchval("select attempt from rowledger.chunk")
         assert attempt == (1 if end == "commit" else 2)
@@ -214,7 +215,7 @@ def test_a_failed_attempt_leaves_neither_rows_nor_dead_letters(
             session.connection.terminate()
         set_failpoints(monkeypatch, "")
         assert await asyncio.to_thread(_counts, database, begun) == (0, 0)
-        assert await begun.commit(begun.one) == Committed(written_rows=98, dead_lettered_rows=2)
+        assert await begun.commit(begun.one) == Committed(counts=RowCounts(100, 98, 2))
 
     _run(database, tmp_path, story)
 
@@ -273,7 +274,7 @@ def test_rows_set_aside_become_dead_letters_untried(database: str, tmp_path: Pat
         job = replace(begun.job, set_aside=(SetAside(4, "it kills"), SetAside(50, "this one too")))
         prepared = prepare_chunk(EVENTS, job, _SETTINGS, lambda _: None)
         outcome = await replace(begun, prepared=prepared).commit(begun.one, job)
-        assert outcome == Committed(written_rows=97, dead_lettered_rows=3)
+        assert outcome == Committed(counts=RowCounts(100, 97, 3))
         letters = await begun.one.connection.fetch(
             "select row_no, stage, reason, payload->>'event_id' as event_id from rowledger.dead_letter order by row_no"
         )
@@ -294,7 +295,7 @@ def test_a_spent_budget_keeps_the_dead_letters_and_none_of_the_rows(database: st
                 await begun.commit(begun.one, tight)
             assert await asyncio.to_thread(_counts, database, begun) == (0, 2)
         assert (await begun.one.connection.fetchrow(_CHUNK))["state"] == "pending"
-        assert await begun.commit(begun.one) == Committed(written_rows=98, dead_lettered_rows=2)
+        assert await begun.commit(begun.one) == Committed(counts=RowCounts(100, 98, 2))
         assert await asyncio.to_thread(_counts, database, begun) == (98, 2)
 
     _run(database, tmp_path, story)

@@ -73,7 +73,11 @@ def test_what_readers_see_stands_beside_the_attempt_that_failed(database: str, r
     day, next_day = read_status(database)
 
     assert day.published is not None
-    assert (day.published.written_rows, day.published.dead_lettered_rows, day.published.run_id) == (19, 1, "first-run")
+    assert (day.published.counts.written_rows, day.published.counts.dead_lettered_rows, day.published.run_id) == (
+        19,
+        1,
+        "first-run",
+    )
     assert (day.latest.state, day.latest.run_id, day.latest.staged_rows) == (AttemptState.REJECTED, "second-run", 0)
     assert day.latest.dead_lettered_rows == 30
     assert "30 rows were refused, the budget is 20" in day.latest.reason
@@ -142,7 +146,7 @@ def test_loads_that_add_up_are_told_as_their_sum_and_a_repeated_one_clears_a_fai
     assert isinstance(load_one(database, APPENDED, tmp_path, DAY).error, SourceError)
     (found,) = read_status(database)
     assert found.published is not None
-    assert (found.published.loads, found.published.written_rows) == (2, 30)
+    assert (found.published.loads, found.published.counts.written_rows) == (2, 30)
     assert found.latest.state is AttemptState.FAILED
     write_sales(tmp_path, DAY, sales(range(100, 110)))
     assert load_one(database, APPENDED, tmp_path, DAY).error is None

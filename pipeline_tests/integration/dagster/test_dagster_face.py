@@ -29,6 +29,7 @@ from rowledger.errors import (
     RowledgerError,
     SourceError,
 )
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import Check, CheckName, Incident, PartitionReport, Progress
 from rowledger.publish.verify import PartitionVerification
@@ -75,9 +76,7 @@ def report(
         table=table,
         partition_key=key,
         load_id=7,
-        enqueued_rows=842,
-        written_rows=840,
-        dead_lettered_rows=2,
+        counts=RowCounts(enqueued_rows=842, written_rows=840, dead_lettered_rows=2),
         chunks=1,
         retries=1,
         seconds=0.5,
@@ -477,9 +476,9 @@ def test_progress_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None
 
     with caplog.at_level(logging.INFO, logger.name):
         for written in range(0, 1000, 10):
-            observer.progress(Progress(1000, written, 0, 5000.0, 0, 2))
+            observer.progress(Progress(RowCounts(1000, written), 5000.0, 0, 2))
         for _ in range(2):
-            observer.progress(Progress(1000, 998, 2, 5000.0, 2, 2))
+            observer.progress(Progress(RowCounts(1000, 998, 2), 5000.0, 2, 2))
         observer.close()
 
     assert caplog.messages == [

@@ -27,6 +27,7 @@ from rowledger.dagster.assets import table_asset
 from rowledger.dagster.checks import verify_check
 from rowledger.dagster.jobs import jobs_and_schedule
 from rowledger.dagster.resources import GuardedWriter
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.reports import Check, CheckName, PartitionReport
 from rowledger.publish.verify import run_verify
 from rowledger.spec.partition import Partition
@@ -210,7 +211,7 @@ def loaded_keys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         partition_keys = [partition.key for partition in partitions]
         keys.extend(partition_keys)
         checks = tuple(Check(name, passed=True, summary="fine") for name in CheckName)
-        counts = {"enqueued_rows": 1, "written_rows": 1, "dead_lettered_rows": 0, "chunks": 1, "retries": 0}
+        counts = {"counts": RowCounts(enqueued_rows=1, written_rows=1), "chunks": 1, "retries": 0}
         more = {"seconds": 0.1, "peak_rss_bytes": 1, "resumed": False, "checks": checks, "incidents": (), "error": None}
         return [
             PartitionReport(table=spec.name, partition_key=key, load_id=1, **counts, **more) for key in partition_keys

@@ -30,7 +30,7 @@ def test_status_needs_select_alone_and_names_the_grant(database: str, reader: Ro
         read_status(reader.url)
     assert "\n" not in str(refused.value)
     execute(database, ";".join(refused.value.statements))
-    assert [row.published and row.published.written_rows for row in read_status(reader.url)] == [30]
+    assert [row.published and row.published.counts.written_rows for row in read_status(reader.url)] == [30]
 
 
 def test_verify_names_the_grant_on_the_target(database: str, reader: Role, tmp_path: Path) -> None:

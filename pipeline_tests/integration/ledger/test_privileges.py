@@ -46,7 +46,7 @@ def test_a_role_that_owns_one_schema_loads_with_a_ledger_schema_made_for_it(
             report = load_one(role.url, OWN_PARCELS, tmp_path, DAY)
             assert report.error is None
         assert all(result.passed for result in run_verify(OWN_PARCELS, url=role.url))
-        assert [row.published and row.published.written_rows for row in read_status(role.url)] == [50]
+        assert [row.published and row.published.counts.written_rows for row in read_status(role.url)] == [50]
         assert_nothing_left_over(empty_database)
 
 

@@ -32,6 +32,7 @@ from pipeline_tests.support.tables import (
     write_source,
 )
 from rowledger.errors import SourceError, UnknownPartition, UnsupportedServer
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.reports import CheckName
 from rowledger.ledger.status import AttemptState
 from rowledger.ledger.table_status import read_status
@@ -53,7 +54,7 @@ def test_a_first_load_publishes_every_row_and_reports_its_balance(database: str,
     assert report.peak_rss_bytes > 2**20
     assert report.rows_per_second > 0
     assert observer.reports == [report]
-    assert observer.progresses[-1].lag_rows == 0
+    assert observer.progresses[-1].counts.missing_rows == 0
     assert observer.progresses[-1].partitions_done == 1
     assert_accounted(database, EVENTS, rows)
     assert fetch_value(database, "select run_id from rowledger.load") == "run-of-test"
@@ -232,7 +233,7 @@ def test_status_tells_the_latest_load_of_each_partition(database: str, tmp_path:
     day = found["events", DAY]
     seen = day.published
     assert seen is not None
-    assert (seen.enqueued_rows, seen.written_rows, seen.dead_lettered_rows, seen.missing_rows) == (20, 19, 1, 0)
+    assert seen.counts == RowCounts(enqueued_rows=20, written_rows=19, dead_lettered_rows=1)
     assert (seen.run_id, seen.loads) == ("second", 1)
     assert day.is_well
     assert (day.latest.state, day.latest.load_id, day.latest.incidents) == (AttemptState.PUBLISHED, seen.load_id, 0)

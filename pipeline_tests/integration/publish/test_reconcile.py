@@ -37,6 +37,7 @@ from rowledger.chunk.transaction import ChunkJob
 from rowledger.contract.check import Contract
 from rowledger.errors import DiscrepancyFound, NothingPublished
 from rowledger.failpoints import Place
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import ChunkOutcome, Committed
 from rowledger.ledger.reports import CheckName
 from rowledger.publish.reconcile import Measured, measure_relation
@@ -329,7 +330,7 @@ def test_what_a_worker_says_does_not_decide(database: str, tmp_path: Path, monke
     """A worker that reports a chunk it has not committed makes no load pass."""
 
     async def lie(_self: Supervisor, _job: object) -> Committed:
-        return Committed(written_rows=100, dead_lettered_rows=0)
+        return Committed(counts=RowCounts(enqueued_rows=100, written_rows=100))
 
     write_source(tmp_path, "events", DAY, events(100))
     with monkeypatch.context() as patch:
@@ -354,7 +355,7 @@ def test_chunks_whose_commit_a_crash_has_undone_are_committed_again_by_the_same_
     async def commit_or_lose(self: Supervisor, job: ChunkJob) -> ChunkOutcome:
         if job.chunk.chunk_no < 2 and job.chunk.chunk_no not in undone:
             undone.append(job.chunk.chunk_no)
-            return Committed(written_rows=50, dead_lettered_rows=50)
+            return Committed(counts=RowCounts(enqueued_rows=100, written_rows=50, dead_lettered_rows=50))
         return await original(self, job)
 
     monkeypatch.setattr(Supervisor, "commit", commit_or_lose)

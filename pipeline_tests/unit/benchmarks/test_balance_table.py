@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rowledger.cli.status import attempt_lines, print_balance
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.status import Attempt, AttemptState, PartitionStatus, PublishedRows
 
 
@@ -13,11 +14,7 @@ def _row(state: AttemptState, published_at: datetime, table: str = "flights") ->
         load_id=7,
         published_at=published_at,
         run_id="a575a680-0000",
-        enqueued_rows=1_567,
-        written_rows=1_560,
-        dead_lettered_rows=7,
-        filtered_rows=0,
-        added_rows=0,
+        counts=RowCounts(enqueued_rows=1_567, written_rows=1_560, dead_lettered_rows=7),
         updated_rows=0,
     )
     latest = Attempt(

@@ -41,4 +41,4 @@ def test_a_row_that_a_transform_adds_again_and_again_is_what_it_was_each_time() 
     )
 
     assert made.frame["number"].to_list() == [0, 1, 2]
-    assert made.added_rows == 2
+    assert made.counts.added_rows == 2

@@ -8,6 +8,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS
 from rowledger.chunk.transaction import ChunkJob
+from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed, Failed, FailureKind
 from rowledger.settings import WriterSettings
 from rowledger.spec.column import Column, ColumnType, TypeName
@@ -70,8 +71,8 @@ def test_what_the_supervisor_says_arrives_as_it_was(message: Hello | Assign | St
         Ready(backend_pid=1, backend_start=datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)),
         Heartbeat(progress=2**40, rss_bytes=1, descriptors=2),
         LogLine(level=30, text="two\nlines \x00 and ünïcode"),
-        Outcome(outcome=Committed(written_rows=1, dead_lettered_rows=2, retries=3, peak_rss_bytes=4, client_cpu_s=0.5)),
-        Outcome(outcome=AlreadyCommitted(written_rows=1, dead_lettered_rows=2)),
+        Outcome(outcome=Committed(counts=RowCounts(3, 1, 2), discarded_values=7, retries=3, check_s=0.5)),
+        Outcome(outcome=AlreadyCommitted(counts=RowCounts(8, 1, 2, 6, 1))),
         Outcome(outcome=Failed(failure=FailureKind.SOURCE, error_type="E", summary="s" * 20_000, traceback="a\nb")),
     ],
 )
