@@ -86,7 +86,7 @@ async def _record_updates(connection: asyncpg.Connection, job: ReplayJob, load: 
     before = load.replaced_fingerprint
     total: str | None = None
     if before is not None or not load.updated_rows:
-        total = _sum(Fingerprint.from_json(before or "{}"), stored.replaced).to_json()
+        total = (Fingerprint.from_json(before or "{}") + stored.replaced).to_json()
     await record_updated_rows(connection, job.load_id, stored.updated_rows, total)
 
 
@@ -98,11 +98,4 @@ async def _fingerprint_with(
     if text is None:
         return None
     names = [column.name for column in job.columns]
-    return _sum(Fingerprint.from_json(text), fingerprint_frame(rows.select(names), job.columns)).to_json()
-
-
-def _sum(before: Fingerprint, more: Fingerprint) -> Fingerprint:
-    """Of both; a column that came or went since the load is null in the rows that were there before, or now."""
-    names = dict.fromkeys([*before, *more])
-    first, second = (Fingerprint({name: side.columns.get(name, (0, 0)) for name in names}) for side in (before, more))
-    return first + second
+    return (Fingerprint.from_json(text) + fingerprint_frame(rows.select(names), job.columns)).to_json()

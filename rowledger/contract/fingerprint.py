@@ -69,7 +69,11 @@ _COMPARED_MAX = 8  # distinct strings: to compare with each is cheaper than to c
 
 @dataclass(frozen=True)
 class Fingerprint(Mapping[str, tuple[int, Total]]):
-    """By column: how many values are not null, and their total."""
+    """By column: how many values are not null, and their total.
+
+    In a sum or difference a column that one side lacks counts as null in all rows of that side, as a column is in the rows that
+    were written before it was added to the table.
+    """
 
     columns: Mapping[str, tuple[int, Total]]
 
@@ -103,14 +107,11 @@ class Fingerprint(Mapping[str, tuple[int, Total]]):
         return self._combine(other, lambda a, b: _add(a, -b if isinstance(b, int) else b.copy_negate()))
 
     def _combine(self, other: "Fingerprint", combine: Callable[[Total, Total], Total]) -> "Fingerprint":
-        if set(self) != set(other):
-            raise ValueError(f"fingerprints of different columns: {sorted(set(self) ^ set(other))}")
-        return Fingerprint(
-            {
-                name: (cast("int", combine(count, other[name][0])), combine(total, other[name][1]))
-                for name, (count, total) in self.items()
-            }
-        )
+        combined: dict[str, tuple[int, Total]] = {}
+        for name in dict.fromkeys([*self, *other]):
+            (count, total), (other_count, other_total) = self.get(name, (0, 0)), other.get(name, (0, 0))
+            combined[name] = (cast("int", combine(count, other_count)), combine(total, other_total))
+        return Fingerprint(combined)
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """One text a column that differs; empty when the two agree.

@@ -88,20 +88,7 @@ async def read_expected(
             total = None
             continue
         for text in texts:
-            total = _sum(total, Fingerprint.from_json(text))
+            total += Fingerprint.from_json(text)
         if load["updated_rows"]:
-            total = _difference(total, Fingerprint.from_json(load["replaced_fingerprint"]))
+            total -= Fingerprint.from_json(load["replaced_fingerprint"])
     return rows, total
-
-
-def _sum(one: Fingerprint, other: Fingerprint) -> Fingerprint:
-    return _with_columns(one, other) + _with_columns(other, one)
-
-
-def _difference(one: Fingerprint, other: Fingerprint) -> Fingerprint:
-    return _with_columns(one, other) - _with_columns(other, one)
-
-
-def _with_columns(fingerprint: Fingerprint, other: Fingerprint) -> Fingerprint:
-    """With the other's columns too: one that was added to the table later is null in all rows before."""
-    return Fingerprint({name: fingerprint.get(name, (0, 0)) for name in {*fingerprint, *other}})

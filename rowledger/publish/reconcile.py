@@ -50,11 +50,7 @@ async def read_ledger_fingerprint(
     texts = await read_chunk_fingerprints(connection, load_id)
     if len(texts) != totals.committed:
         return None
-    empty = total = Fingerprint.empty(columns)
-    for text in texts:
-        # A column that came with a later chunk is null in the rows of earlier ones.
-        total = total + Fingerprint({**empty, **Fingerprint.from_json(text)})
-    return total
+    return sum(map(Fingerprint.from_json, texts), Fingerprint.empty(columns))
 
 
 async def reconcile(

@@ -5,7 +5,6 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import given, strategies as st
 
 from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
@@ -97,9 +96,18 @@ def test_differences_name_the_column_and_never_a_value() -> None:
     assert other.differences(Fingerprint.empty(COLUMNS[:1])) != []
 
 
-def test_fingerprints_of_other_columns_do_not_add_up() -> None:
-    with pytest.raises(ValueError, match="different columns"):
-        Fingerprint.empty(COLUMNS) + Fingerprint.empty(COLUMNS[:2])
+def test_a_column_that_one_side_lacks_counts_as_null_in_all_of_its_rows() -> None:
+    rows = frame([(2, Decimal("1.5"), "a", True), (3, None, "b", None)])
+    older = fingerprint_frame(rows.select(column.name for column in COLUMNS[:2]), COLUMNS[:2])
+    newer = fingerprint_frame(rows, COLUMNS)
+
+    total = older + newer
+
+    assert total == newer + older
+    assert (total["n"], total["t"]) == ((4, 10), newer["t"])
+    assert total - newer == Fingerprint.empty(COLUMNS) + older
+    count, hashed = newer["t"]
+    assert (older - newer)["t"] == (-count, -hashed)
 
 
 def test_a_result_is_read_by_position_and_whole_decimals_equal_ints() -> None:
