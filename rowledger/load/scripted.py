@@ -62,8 +62,8 @@ class _LoggingObserver:
     def progress(self, progress: Progress) -> None:
         _log.info(
             "%s of %s rows written, %.0f rows/s",
-            progress.written_rows,
-            progress.enqueued_rows,
+            progress.counts.written_rows,
+            progress.counts.enqueued_rows,
             progress.rows_per_second,
         )
 
