@@ -10,14 +10,14 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from rowledger.contract.cells import ABSENT, field_values, unheld_cells
-from rowledger.contract.core_schema import reads_json_text
+from rowledger.contract.core_schema import modules_in, names_in, reads_json_text
 from rowledger.contract.fit_value import NULL_REASON, doubt_texts, fit_value
 from rowledger.contract.json_fields import model_validator
 from rowledger.contract.kinds import Kind
 from rowledger.contract.missing_columns import field_column
 from rowledger.contract.read_column import is_native, require_readable
 from rowledger.contract.reading import Reading
-from rowledger.contract.refusal_reasons import constants_in, names_in, place_of, words_of
+from rowledger.contract.refusal_reasons import place_of, words_of
 from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules
 from rowledger.contract.silent_conversions import conversion_made, silent_conversion
@@ -88,26 +88,20 @@ class _Explainer:
     """Turns what pydantic says of a row into reasons, one a column."""
 
     def __init__(self, model: type[BaseModel], rules: Sequence[FieldRules], refusals: Refusals) -> None:
-        self._schema = model.__pydantic_core_schema__
-        self._names = names_in(self._schema)
-        self._constants: frozenset[str] | None = None
+        self._names = names_in(model.__pydantic_core_schema__)
+        self._modules = modules_in(model.__pydantic_core_schema__)
         self._columns = {rule.field: rule.name for rule in rules}
         self._columns |= {source: rule.name for rule in rules for source in rule.sources}
         self._refusals = refusals
 
     def of_error(self, row: int, error: ValidationError) -> None:
         known = {column for column in self._columns.values() if self._refusals.has(row, column)}
-        for loc, words in words_of(error, self._words):
+        for loc, words in words_of(error, self._modules):
             column = self._columns.get(str(loc[0])) if loc else None
             if column is not None and column in known:
                 continue  # refused already, and what pydantic got instead says nothing
             place = place_of(loc if column is None else loc[1:], self._names)
             self._refusals.add(row, column, f"{place}: {words}" if place else words)
-
-    def _words(self) -> frozenset[str]:
-        if self._constants is None:
-            self._constants = constants_in(self._schema)
-        return self._constants
 
     def of_row(self, row: int, reason: str) -> None:
         self._refusals.add(row, None, reason)

@@ -5,12 +5,16 @@ A load that was begun under another signature is not resumed, for half of its ro
 
 # ruff: noqa: ANN401, a schema of pydantic's holds anything
 
+import ast
 import hashlib
 import re
 from collections.abc import Iterator
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from inspect import getsource
+from textwrap import dedent
+from types import FunctionType, MethodType
 from typing import Any
+from uuid import uuid4
 
 from pydantic import BaseModel
 
@@ -21,7 +25,7 @@ _NAMES_ONLY = {"ref", "schema_ref", "metadata"}  # of a schema: numbered anew in
 
 
 def signature_of(model: type[BaseModel]) -> str:
-    """SHA-256 over the model's fields, rules, settings and Python code, the same in each process of one Python version."""
+    """SHA-256 over the model's fields, rules, settings and Python code, the same in each process."""
     digest = hashlib.sha256()
     own = [
         model.__pydantic_core_schema__,
@@ -31,6 +35,21 @@ def signature_of(model: type[BaseModel]) -> str:
     for part in _parts(own, frozenset()):
         digest.update(part.encode(errors="backslashreplace") + b"\n")
     return digest.hexdigest()
+
+
+def _source_of(function: FunctionType) -> str:
+    """The function's source, without comments where it stands by itself; something new each time where there is no source.
+
+    A load is never resumed then, for nothing tells whether the function is the one that it began with.
+    """
+    try:
+        source = getsource(function.__code__)
+    except OSError:
+        return uuid4().hex
+    try:
+        return ast.unparse(ast.parse(dedent(source)))
+    except SyntaxError:  # a lambda within an expression
+        return source
 
 
 def _parts(item: Any, around: frozenset[int]) -> Iterator[str]:  # noqa: C901, PLR0912, one branch a type
@@ -49,16 +68,13 @@ def _parts(item: Any, around: frozenset[int]) -> Iterator[str]:  # noqa: C901, P
         case set() | frozenset():
             yield from sorted("".join(_parts(part, within)) for part in item)
         case FunctionType():
-            yield f"function {item.__module__}.{item.__qualname__}"
-            yield from _parts([item.__code__, item.__defaults__, item.__kwdefaults__], within)
+            yield f"function {item.__module__}.{item.__qualname__} {_source_of(item)}"
+            yield from _parts([item.__defaults__, item.__kwdefaults__], within)
             for cell in item.__closure__ or ():
                 try:
                     yield from _parts(cell.cell_contents, within)
                 except ValueError:
                     yield "nothing yet"
-        case CodeType():
-            yield item.co_code.hex()
-            yield from _parts([item.co_names, item.co_consts], within)
         case MethodType():
             yield from _parts(item.__func__, within)
         case partial():

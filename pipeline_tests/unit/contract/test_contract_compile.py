@@ -305,6 +305,14 @@ def test_a_signature_is_that_of_the_rules_and_of_the_code() -> None:
     assert len({made(1), made(2), other(1), made(1, __config__={"strict": True}), made(1, x=(int | None, None))}) == 5
 
 
+def test_a_function_without_a_source_has_a_signature_of_its_own_each_time() -> None:
+    names: dict[str, Any] = {"__name__": "made.up"}
+    exec("def unseen(value):\n    return value", names)
+    model = create_model("Row", v=(Annotated[int, AfterValidator(names["unseen"])], ...))
+
+    assert signature_of(model) != signature_of(model)
+
+
 def test_a_signature_is_the_same_in_every_process() -> None:
     code = (
         "from pipeline_tests.unit.contract.test_contract_compile import *; "

@@ -4,6 +4,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
@@ -163,7 +164,8 @@ def test_what_a_validator_makes_goes_exactly_into_the_column_or_is_refused(
 
 
 def _asserting(value: str) -> str:
-    assert value == "other", "another word is wanted"
+    if value != "other":
+        raise AssertionError("another word is wanted")
     return value
 
 
@@ -188,10 +190,38 @@ def test_reasons_have_a_validator_s_own_words_and_none_of_the_row() -> None:
         assert "canary" not in letter.reason.lower()
 
     assert reasons["formatted"] == "v: Value error, … has … letters, which is too many [value_error]"
-    assert reasons["parsed"] == "v: Value error, … [value_error]"
+    line = parsed.__code__.co_firstlineno + 1
+    assert reasons["parsed"] == f"v: Value error in parsed, test_contract_rows.py line {line} [value_error]"
     assert reasons["custom"] == "v: … is no word of … [no_word]"
     assert reasons["broken"] == "validating it raised KeyError"
     assert reasons["_asserting"].startswith("v: Assertion failed, another word is wanted")
+
+
+CITIES = ["Zq Canary Town", "other"]
+
+
+class City(StrEnum):
+    CANARY = "zqcanary"
+
+
+@pytest.mark.parametrize("value", ["Zq Canary Town", City.CANARY.value])
+def test_a_value_that_the_module_of_its_validator_has_too_is_not_shown(value: str) -> None:
+    def refused(value: str) -> str:
+        raise ValueError(value)
+
+    (letter,) = check_one(Annotated[str, AfterValidator(refused)], [value]).rejected
+
+    line = refused.__code__.co_firstlineno + 1
+    assert letter.reason == f"v: Value error in refused, test_contract_rows.py line {line} [value_error]"
+
+
+def test_a_validator_whose_source_is_not_there_is_named() -> None:
+    names: dict[str, Any] = {"__name__": "made.up"}
+    exec("def unseen(value):\n    raise ValueError(f'{value} is not wanted')", names)
+
+    (letter,) = check_one(Annotated[str, AfterValidator(names["unseen"])], ["zqcanary"]).rejected
+
+    assert letter.reason == "v: Value error in unseen, <string> line 2 [value_error]"
 
 
 def _shouted(value: str) -> str:
