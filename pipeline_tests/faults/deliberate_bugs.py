@@ -597,7 +597,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="Every worker has reported its chunk, so the load is complete, whatever a count may say.",
         changes=(
             Change(
-                "rowledger/publish/fit.py",
+                "rowledger/publish/sift.py",
                 """\
         pending = await read_pending_chunks(connection, load.handle, load.manifest)
         if not pending and""",

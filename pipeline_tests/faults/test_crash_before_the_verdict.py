@@ -23,7 +23,7 @@ from pipeline_tests.support.tables import (
 )
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.failpoints import Place
-from rowledger.publish import fit
+from rowledger.publish import sift
 from rowledger.spec.table import TableSpec
 
 
@@ -59,13 +59,13 @@ def _before_reconcile(monkeypatch: pytest.MonkeyPatch, crash: Callable[[], None]
 
 
 def _before_duplicates(monkeypatch: pytest.MonkeyPatch, crash: Callable[[], None]) -> None:
-    original = fit.set_rows_aside
+    original = sift.set_rows_aside
 
     async def reached(*arguments: Any, **options: Any) -> int:
         await asyncio.to_thread(crash)
         return await original(*arguments, **options)
 
-    monkeypatch.setattr(fit, "set_rows_aside", reached)
+    monkeypatch.setattr(sift, "set_rows_aside", reached)
 
 
 _DOUBLED: list[Row] = [{"sensor": number // 2, "value": float(number)} for number in range(100)]

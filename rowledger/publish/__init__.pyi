@@ -1,6 +1,8 @@
-from .duplicates import TooManySetAside as TooManySetAside
-from .finish import LoadVerdict as LoadVerdict, find_repeated as find_repeated, finish_load as finish_load
+from .finish import finish_load as finish_load
 from .finished_load import FinishedLoad as FinishedLoad
 from .forget import run_forget as run_forget
 from .former_loads import has_long_values as has_long_values
+from .repeated import find_repeated as find_repeated
+from .set_aside import TooManySetAside as TooManySetAside
+from .verdict import LoadVerdict as LoadVerdict
 from .verify import PartitionVerification as PartitionVerification, run_verify as run_verify

@@ -4,9 +4,8 @@ Reconciling and publishing are one transaction. The staging table cannot change 
 only by the last statements of it.
 """
 
-import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import asyncpg
 
@@ -16,7 +15,6 @@ from rowledger.errors import (
     DiscrepancyFound,
     Fenced,
     MissingPrivilege,
-    RowledgerError,
     TargetMismatch,
 )
 from rowledger.failpoints import Place, async_failpoint
@@ -32,13 +30,10 @@ from rowledger.ledger import (
 )
 from rowledger.postgres import (
     LEDGER_SCHEMA,
-    Target,
     add_columns,
     create_partition_statement,
-    drop_staging,
     has_key,
     is_raised,
-    lock_target_against_writers,
     may_be_about_rows,
     may_retry,
     partition_predicate,
@@ -48,16 +43,18 @@ from rowledger.postgres import (
     summarize,
 )
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
-from rowledger.publish.fit import fit_to_others
 from rowledger.publish.former_loads import require_not_appended_before
 from rowledger.publish.reconcile import budget_check, reconcile
 from rowledger.publish.rehearsal import set_refused_aside
+from rowledger.publish.repeated import end_as_repeated, judge_repeated
+from rowledger.publish.sift import sift_conflicts
+from rowledger.publish.verdict import LoadVerdict
 from rowledger.publish.verify import verify_published
 from rowledger.publish.write_modes import publish_rows
 from rowledger.settings import WriterSettings
-from rowledger.spec import ChunkPlan, Drift, Manifest, Partition, TableSpec, WriteMode, column_names
+from rowledger.spec import ChunkPlan, Drift, WriteMode, column_names
 
-__all__ = ["LoadVerdict", "find_repeated", "finish_load"]
+__all__ = ["finish_load"]
 
 
 _ATTEMPTS_MAX = 3  # at rows of which others have added some meanwhile
@@ -81,16 +78,6 @@ class _RowsRefused(_NotTaken):
 
 class _Collided(_RowsRefused):
     """Others have added rows, since they were looked for, that share a key or another unique index with these."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadVerdict:
-    """How a load was judged. `error` is None when its rows are in the table; `note` says what else there is to say of it."""
-
-    totals: ChunkTotals
-    checks: tuple[Check, ...]
-    error: RowledgerError | None
-    note: str = ""
 
 
 async def finish_load(
@@ -126,7 +113,7 @@ async def _finish(
     sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
 ) -> LoadVerdict | tuple[ChunkPlan, ...]:
     for attempt in range(1, _ATTEMPTS_MAX + 1):
-        if pending := await fit_to_others(sessions, load, settings, say):
+        if pending := await sift_conflicts(sessions, load, settings, say):
             return pending
         await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
         try:
@@ -158,20 +145,6 @@ async def _finish(
     if isinstance(verdict, LoadVerdict) and verdict.note:
         say(f"{load.name}: {verdict.note}")
     return verdict
-
-
-async def find_repeated(
-    sessions: SupervisorSessions, spec: TableSpec, target: Target, partition: Partition, manifest: Manifest
-) -> LoadVerdict | None:
-    """The verdict on rows that an earlier load has appended, before they are read a second time; None for any others."""
-    if spec.write_mode is not WriteMode.APPEND:
-        return None
-
-    async def look(connection: asyncpg.Connection) -> LoadVerdict | None:
-        earlier = await read_repeated_load(connection, spec, partition, manifest)
-        return None if earlier is None else await _repeated(connection, spec, target, partition, manifest, earlier)
-
-    return await sessions.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
 
 
 async def _judge(
@@ -220,7 +193,7 @@ async def _publish(
     settings: WriterSettings,
 ) -> LoadVerdict:
     if (earlier := await read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
-        return await _end_as_repeated(connection, load, earlier)
+        return await end_as_repeated(connection, load, earlier)
     if load.spec.write_mode is WriteMode.APPEND:
         await require_not_appended_before(connection, load.spec, load.partition, load.manifest, load.handle.load_id)
     try:
@@ -262,63 +235,6 @@ def _require_partition(load: FinishedLoad) -> None:
         ) from None
 
 
-async def _end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> LoadVerdict:
-    """The rows are in the table: nothing is added, and the dead letters are those of the load that has brought them."""
-    verdict = await _repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
-    await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)
-    await drop_staging(connection, load.handle.staging_table)
-    await end_load(connection, load.handle, LoadState.REPEATED, verdict.note)
-    return verdict
-
-
-async def _repeated(
-    connection: asyncpg.Connection,
-    spec: TableSpec,
-    target: Target,
-    partition: Partition,
-    manifest: Manifest,
-    earlier: int,
-) -> LoadVerdict:
-    """The verdict on rows that an earlier load has appended: that load's own figures, and whether the table still has them.
-
-    A table that was truncated, dropped or restored since is not called loaded.
-    """
-    note = f"already appended by load {earlier}; nothing was added"
-    totals = await read_chunk_totals(connection, earlier)
-    if totals.counts.enqueued_rows != manifest.enqueued_rows:
-        raise DiscrepancyFound(
-            f"table {spec.name}, partition {partition.key}: the ledger says that load {earlier} has appended these "
-            f"rows, but it enqueued {totals.counts.enqueued_rows} and the source has {manifest.enqueued_rows}: the ledger was "
-            "changed by hand. Restore the load's entry, or have the ledger no longer answer for it: "
-            f"rowledger forget --table {spec.name}"
-        )
-    target = target.as_found
-    (verification,) = await verify_published(connection, spec, target, [partition.key], lambda _key: partition)
-    if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *target.name.parts):
-        # Another load may have been published between the ledger's figures and the table's: now there are no other writers.
-        await lock_target_against_writers(connection, target)
-        (verification,) = await verify_published(connection, spec, target, [partition.key], lambda _key: partition)
-    budget = budget_check(spec, totals.counts.enqueued_rows, totals.counts.dead_lettered_rows)
-    own = f"{totals.counts.enqueued_rows} enqueued, {totals.counts.written_rows} written; {note}"
-    checks = [
-        replace(check, summary=f"{own}; {check.summary}", details={**check.details, "appended by load": earlier})
-        if check.name is CheckName.ROW_BALANCE
-        else check
-        for check in verification.checks
-    ]
-    if all(check.name is not CheckName.FINGERPRINT for check in checks):
-        summary = f"compared when load {earlier} was published"
-        checks.append(Check(CheckName.FINGERPRINT, passed=True, summary=summary))
-    error = None
-    if failed := "; ".join(check.summary for check in verification.checks if not check.passed):
-        error = DiscrepancyFound(
-            f"table {spec.name}, partition {partition.key}: {note}, but the table is not what its loads add up to: {failed}. "
-            "Restore its rows; or, if what is there is meant to be there, have these rows appended again: "
-            f"rowledger forget --table {spec.name} --partition {shlex.quote(partition.key)}, then rerun"
-        )
-    return LoadVerdict(totals, (*checks, budget), error, note)
-
-
 def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int]) -> tuple[Check, ...]:
     """The checks, where that of the balance says more."""
     return tuple(
@@ -356,7 +272,7 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             earlier = await read_repeated_load(connection, load.spec, load.partition, load.manifest)
             if earlier is None:
                 raise DiscrepancyFound(f"{load.name}: the load that had appended these rows is forgotten; rerun")
-            return await _repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
+            return await judge_repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
         case LoadState.PUBLISHED:  # the table has other loads' rows too
             totals = await read_chunk_totals(connection, load.handle.load_id)
             (verification,) = await verify_published(

@@ -31,8 +31,8 @@ from rowledger.postgres import (
     server_text,
     sort_error,
 )
-from rowledger.publish.duplicates import set_rows_aside
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
+from rowledger.publish.set_aside import set_rows_aside
 from rowledger.publish.source_rows import GROUP, Conflict
 from rowledger.settings import WriterSettings
 from rowledger.spec import ChunkPlan, WriteMode
@@ -113,13 +113,13 @@ async def _set_aside(
     refused = await rehearsal.run(rows_max=allowed + 1)
     if not refused:
         return Rehearsed()
-    finding = await _finding(connection, load, refused)
-    rows = await set_rows_aside(connection, finding, load, settings)
+    conflict = await _conflict(connection, load, refused)
+    rows = await set_rows_aside(connection, conflict, load, settings)
     await rewrite_staging(connection, load.handle.staging_table)  # an index that is built next would meet them again
-    return Rehearsed(rows=rows, why=finding.what)
+    return Rehearsed(rows=rows, why=conflict.what)
 
 
-async def _finding(connection: asyncpg.Connection, load: FinishedLoad, refused: dict[Place, Refusal]) -> Conflict:
+async def _conflict(connection: asyncpg.Connection, load: FinishedLoad, refused: dict[Place, Refusal]) -> Conflict:
     """The refused rows, to be found again in the source: by their key, or by all they have.
 
     Rows without a key may be equal to others that the table takes, where it excludes the second of them: then as many of them

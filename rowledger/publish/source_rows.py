@@ -92,12 +92,12 @@ class Candidates:
 
 
 async def read_values(
-    connection: asyncpg.Connection, finding: Conflict, target: Target, *, values_max: int | None = None
+    connection: asyncpg.Connection, conflict: Conflict, target: Target, *, values_max: int | None = None
 ) -> pl.DataFrame:
     """The values by which the rows are found again, and the number of the group that each belongs to; all, or so many."""
     columns = [
         f"{quote_identifier(name)}::text" if target.column_types[name].is_loose else quote_identifier(name)
-        for name in finding.columns
+        for name in conflict.columns
     ]
     selected = ", ".join([*columns, quote_identifier(GROUP)])
     # By their texts: values that are equal to the server, as under a collation that ignores case, need not be the same.
@@ -105,21 +105,21 @@ async def read_values(
     some = f"distinct on ({group}, {texts})" if values_max is not None else ""
     order = f"order by {group}, {texts}" if values_max is not None else ""
     rows = await connection.fetch(
-        f"select {some} {selected} from ({finding.rows_sql}) as found {order} limit $1",  # noqa: S608 - all quoted
+        f"select {some} {selected} from ({conflict.rows_sql}) as found {order} limit $1",  # noqa: S608 - all quoted
         values_max,
     )
-    types = {MATCHED + name: target.column_types[name].frame_type for name in finding.columns}
-    column_types = [target.column_types[name] for name in finding.columns]
+    types = {MATCHED + name: target.column_types[name].frame_type for name in conflict.columns}
+    column_types = [target.column_types[name] for name in conflict.columns]
     values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]
     frame = pl.DataFrame(values, schema={**types, GROUP: pl.Int64()}, orient="row")
     frame = frame.with_columns(
-        _comparable(frame[MATCHED + name], target.column_types[name]) for name in finding.columns
+        _comparable(frame[MATCHED + name], target.column_types[name]) for name in conflict.columns
     )
     # Where all rows go, it does not matter whose cause one of several equal ones gets.
-    same = [*finding.matched, GROUP] if finding.keeps_first or finding.going else finding.matched
+    same = [*conflict.matched, GROUP] if conflict.keeps_first or conflict.going else conflict.matched
     frame = frame.unique(subset=same, keep="first", maintain_order=True)
-    if frame.select(finding.matched).is_duplicated().any():
-        raise DiscrepancyFound(f"rows {finding.what}, and cannot be told apart by what the source has of them")
+    if frame.select(conflict.matched).is_duplicated().any():
+        raise DiscrepancyFound(f"rows {conflict.what}, and cannot be told apart by what the source has of them")
     return frame
 
 
@@ -149,7 +149,7 @@ def read_again(
     target: Target,
     partition: Partition,
     chunks: Sequence[ChunkPlan],
-    finding: Conflict,
+    conflict: Conflict,
     values: pl.DataFrame,
     refused: Refused,
     *,
@@ -181,10 +181,10 @@ def read_again(
                 pl.int_range(pl.len()).alias(LETTER),
                 *(
                     _comparable(prepared.good[name], target.column_types[name]).alias(MATCHED + name)
-                    for name in finding.columns
+                    for name in conflict.columns
                 ),
             )
-            .join(values, on=finding.matched, how="semi", nulls_equal=True, maintain_order="left")
+            .join(values, on=conflict.matched, how="semi", nulls_equal=True, maintain_order="left")
             .join(refused.parts, on=[ROW_NO, PART], how="anti", maintain_order="left")
         )
         if rows_max is not None:
@@ -197,7 +197,7 @@ def read_again(
             )
         )
         refusal = Refusal(
-            finding.stage, "", column=finding.column, sqlstate=finding.sqlstate, constraint=finding.constraint
+            conflict.stage, "", column=conflict.column, sqlstate=conflict.sqlstate, constraint=conflict.constraint
         )
         letters += prepared.refusals(offsets, itertools.repeat(refusal, len(offsets)))
     return Candidates(pl.concat(found).sort(ROW_NO, PART), letters)

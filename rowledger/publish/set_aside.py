@@ -66,7 +66,7 @@ class TooManySetAside(DeadLetterBudgetSpent):
 
 
 async def set_rows_aside(
-    connection: asyncpg.Connection, finding: Conflict, load: FinishedLoad, settings: WriterSettings
+    connection: asyncpg.Connection, conflict: Conflict, load: FinishedLoad, settings: WriterSettings
 ) -> int:
     """Move the surplus rows to the dead letters and return their number. Runs in the caller's transaction.
 
@@ -77,44 +77,44 @@ async def set_rows_aside(
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
         raise Fenced(f"load {handle.load_id}: another run has taken it over")
     found_rows, groups = await connection.fetchrow(
-        f'select count(*), count(distinct "{GROUP}") from ({finding.rows_sql}) as found'  # noqa: S608 - all quoted
+        f'select count(*), count(distinct "{GROUP}") from ({conflict.rows_sql}) as found'  # noqa: S608 - all quoted
     )
     if not found_rows:
         return 0
-    surplus_rows = sum(finding.going.values()) or (found_rows - groups if finding.keeps_first else found_rows)
+    surplus_rows = sum(conflict.going.values()) or (found_rows - groups if conflict.keeps_first else found_rows)
     refused = await read_refused(connection, handle)
     allowed = load.spec.dead_letters.allowed_rows(manifest.enqueued_rows)
     if refused.rows + surplus_rows > allowed:
         dead_letters_max = min(surplus_rows, max(allowed - refused.rows, _EXAMPLES_MIN))
         raise TooManySetAside(
-            f"{load.name}: {counted(surplus_rows, 'row')} {finding.what} "
+            f"{load.name}: {counted(surplus_rows, 'row')} {conflict.what} "
             f"and {refused.rows} were refused before; the budget is {load.spec.dead_letters.told(manifest.enqueued_rows)}",
             refused_rows=surplus_rows + refused.rows,
-            detail=f"{counted(surplus_rows, 'row')} {finding.what}"
-            + (" of rows before them" if finding.keeps_first else ""),
+            detail=f"{counted(surplus_rows, 'row')} {conflict.what}"
+            + (" of rows before them" if conflict.keeps_first else ""),
             letters=await _examples(
-                connection, finding, load, settings, refused=refused, dead_letters_max=dead_letters_max
+                connection, conflict, load, settings, refused=refused, dead_letters_max=dead_letters_max
             ),
         )
-    values = await read_values(connection, finding, load.target)
+    values = await read_values(connection, conflict, load.target)
     again = await in_thread(
-        lambda: read_again(load.spec, load.target, load.partition, manifest.chunks, finding, values, refused),
+        lambda: read_again(load.spec, load.target, load.partition, manifest.chunks, conflict, values, refused),
         timeout_s=settings.chunk_deadline_s,
     )
     if again.rows.height != found_rows:
         raise DiscrepancyFound(
-            f"{load.name}: {counted(found_rows, 'row')} in staging {finding.what}, "
+            f"{load.name}: {counted(found_rows, 'row')} in staging {conflict.what}, "
             f"the source has {again.rows.height} with these values"
         )
-    kept, surplus = _divide(_grouped(again, finding, values), finding)
-    await _replace_rows(connection, load, finding, kept, expected=found_rows, settings=settings)
-    await _record(connection, load, surplus, _letters(again, finding, surplus, manifest), settings)
+    kept, surplus = _divide(_grouped(again, conflict, values), conflict)
+    await _replace_rows(connection, load, conflict, kept, expected=found_rows, settings=settings)
+    await _record(connection, load, surplus, _letters(again, conflict, surplus, manifest), settings)
     return surplus.height
 
 
 async def _examples(
     connection: asyncpg.Connection,
-    finding: Conflict,
+    conflict: Conflict,
     load: FinishedLoad,
     settings: WriterSettings,
     *,
@@ -126,16 +126,16 @@ async def _examples(
     Some values alone are looked for, and no longer than until enough rows with these are found.
     """
     # Which of a group's rows go is told from all of them where it is not the first that stays.
-    rows_max = None if finding.going else dead_letters_max
+    rows_max = None if conflict.going else dead_letters_max
     try:
-        values = await read_values(connection, finding, load.target, values_max=rows_max)
+        values = await read_values(connection, conflict, load.target, values_max=rows_max)
         again = await in_thread(
             lambda: read_again(
                 load.spec,
                 load.target,
                 load.partition,
                 load.manifest.chunks,
-                finding,
+                conflict,
                 values,
                 refused,
                 rows_max=rows_max and rows_max + values[GROUP].n_unique(),
@@ -144,9 +144,9 @@ async def _examples(
         )
     except (DiscrepancyFound, SourceError, TimeoutError):
         return []  # the verdict is that there are too many, whatever else is wrong
-    _, surplus = _divide(_grouped(again, finding, values), finding)
+    _, surplus = _divide(_grouped(again, conflict, values), conflict)
     surplus = surplus.head(dead_letters_max)
-    letters = _letters(again, finding, surplus, load.manifest)
+    letters = _letters(again, conflict, surplus, load.manifest)
     numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
     return [
         (load.manifest.chunks[int(number)], [letters[index] for index in rows[LETTER]])
@@ -154,19 +154,19 @@ async def _examples(
     ]
 
 
-def _grouped(again: Candidates, finding: Conflict, values: pl.DataFrame) -> pl.DataFrame:
+def _grouped(again: Candidates, conflict: Conflict, values: pl.DataFrame) -> pl.DataFrame:
     """The rows found, each with the number of its group."""
-    return again.rows.join(values, on=finding.matched, how="left", nulls_equal=True, maintain_order="left")
+    return again.rows.join(values, on=conflict.matched, how="left", nulls_equal=True, maintain_order="left")
 
 
-def _divide(rows: pl.DataFrame, finding: Conflict) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _divide(rows: pl.DataFrame, conflict: Conflict) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that stay and those that go, which know the row that stays in their place, if one does."""
-    if finding.going:
-        goes = pl.col(GROUP).replace_strict(dict(finding.going), return_dtype=pl.Int64)
+    if conflict.going:
+        goes = pl.col(GROUP).replace_strict(dict(conflict.going), return_dtype=pl.Int64)
         is_kept = pl.int_range(pl.len()).over(GROUP) < pl.len().over(GROUP) - goes
         surplus = rows.filter(~is_kept).with_columns(pl.lit(None, dtype=pl.Int64).alias(_KEPT_ROW_NO))
         return rows.filter(is_kept), surplus
-    kept = rows.unique(subset=GROUP, keep="first", maintain_order=True) if finding.keeps_first else rows.clear()
+    kept = rows.unique(subset=GROUP, keep="first", maintain_order=True) if conflict.keeps_first else rows.clear()
     surplus = rows.join(
         kept.select(GROUP, pl.col(ROW_NO).alias(_KEPT_ROW_NO), pl.col(PART).alias(_KEPT_PART)),
         on=GROUP,
@@ -178,9 +178,9 @@ def _divide(rows: pl.DataFrame, finding: Conflict) -> tuple[pl.DataFrame, pl.Dat
     return kept, surplus
 
 
-def _letter(letter: DeadLetter, finding: Conflict, group: int, kept: str) -> DeadLetter:
-    if (refusal := finding.refusals.get(group)) is None:
-        return replace(letter, reason=finding.reason.replace("{kept}", kept))
+def _letter(letter: DeadLetter, conflict: Conflict, group: int, kept: str) -> DeadLetter:
+    if (refusal := conflict.refusals.get(group)) is None:
+        return replace(letter, reason=conflict.reason.replace("{kept}", kept))
     return replace(
         letter,
         stage=refusal.stage,
@@ -192,11 +192,11 @@ def _letter(letter: DeadLetter, finding: Conflict, group: int, kept: str) -> Dea
     )
 
 
-def _letters(again: Candidates, finding: Conflict, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:
+def _letters(again: Candidates, conflict: Conflict, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:
     """The dead letters of surplus rows, with their reasons."""
     places = _Places(manifest)
     return [
-        _letter(again.letters[index], finding, group, "" if kept_row_no is None else places.of(kept_row_no))
+        _letter(again.letters[index], conflict, group, "" if kept_row_no is None else places.of(kept_row_no))
         for index, group, kept_row_no in surplus.select(LETTER, GROUP, _KEPT_ROW_NO).iter_rows()
     ]
 
@@ -204,7 +204,7 @@ def _letters(again: Candidates, finding: Conflict, surplus: pl.DataFrame, manife
 async def _replace_rows(
     connection: asyncpg.Connection,
     load: FinishedLoad,
-    finding: Conflict,
+    conflict: Conflict,
     kept: pl.DataFrame,
     *,
     expected: int,
@@ -214,11 +214,11 @@ async def _replace_rows(
     target, staging_table = load.target, load.handle.staging_table
     staging = quoted(LEDGER_SCHEMA, staging_table)
     tag = await connection.execute(
-        f"delete from {staging} where ctid in (select ctid from ({finding.rows_sql}) as found)"  # noqa: S608 - all quoted
+        f"delete from {staging} where ctid in (select ctid from ({conflict.rows_sql}) as found)"  # noqa: S608 - all quoted
     )
     if tag != f"DELETE {expected}":
         raise DiscrepancyFound(
-            f"{counted(expected, 'row')} {finding.what}, the server answered {tag!r} when they were taken out"
+            f"{counted(expected, 'row')} {conflict.what}, the server answered {tag!r} when they were taken out"
         )
     if kept.is_empty():
         return

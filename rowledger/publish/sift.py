@@ -12,14 +12,14 @@ import asyncpg
 from rowledger.ledger import SupervisorSessions, read_pending_chunks
 from rowledger.postgres import UniqueIndex, add_key, add_unique_index, has_key, is_raised, may_be_about_rows
 from rowledger.publish.conflicts import collisions, duplicate_keys, duplicates, orphans, unique_indexes
-from rowledger.publish.duplicates import set_rows_aside
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
 from rowledger.publish.rehearsal import set_unindexable_aside
+from rowledger.publish.set_aside import set_rows_aside
 from rowledger.publish.source_rows import Conflict
 from rowledger.settings import WriterSettings
 from rowledger.spec import ChunkPlan
 
-__all__ = ["fit_to_others"]
+__all__ = ["sift_conflicts"]
 
 
 class _FunctionRaised(Exception):
@@ -30,7 +30,7 @@ class _FunctionRaised(Exception):
         self.error = error
 
 
-async def fit_to_others(
+async def sift_conflicts(
     sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
 ) -> tuple[ChunkPlan, ...]:
     """Set aside the rows that others keep from being published; returns chunks that are found to be pending.
@@ -38,7 +38,7 @@ async def fit_to_others(
     A row that an index cannot hold at all, as one with a key of 9,000 characters, is set aside too.
     """
     try:
-        return await _fit(sessions, load, settings, say)
+        return await _sift(sessions, load, settings, say)
     except (asyncpg.PostgresError, _FunctionRaised) as failure:
         error = failure.error if isinstance(failure, _FunctionRaised) else failure
         if not may_be_about_rows(error):
@@ -54,7 +54,7 @@ async def fit_to_others(
             raise error from None
     say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
     try:
-        return await _fit(sessions, load, settings, say)
+        return await _sift(sessions, load, settings, say)
     except _FunctionRaised as failure:
         raise failure.error from None
 
@@ -70,7 +70,7 @@ def _retrying_no_function() -> Iterator[None]:
         raise
 
 
-async def _fit(
+async def _sift(
     sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
 ) -> tuple[ChunkPlan, ...]:
     """Set aside the rows that other rows keep from being published.
@@ -98,7 +98,7 @@ async def _fit(
 async def _set_aside(
     sessions: SupervisorSessions,
     load: FinishedLoad,
-    findings: Sequence[Conflict],
+    conflicts: Sequence[Conflict],
     settings: WriterSettings,
     say: Callable[[str], None],
 ) -> tuple[ChunkPlan, ...]:
@@ -112,7 +112,7 @@ async def _set_aside(
             return (), gone  # its rows are all in the table already, and are not to be blamed for that
         with _retrying_no_function():
             while found := {
-                finding.what: await set_rows_aside(connection, finding, load, settings) for finding in findings
+                conflict.what: await set_rows_aside(connection, conflict, load, settings) for conflict in conflicts
             }:
                 if not any(found.values()):
                     break
@@ -129,7 +129,7 @@ async def _set_aside(
 async def _build_key(
     sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
 ) -> tuple[ChunkPlan, ...]:
-    """Build the key first and look for duplicates only when that fails: finding none costs four times the index.
+    """Build the key first and look for duplicates only when that fails: conflict none costs four times the index.
 
     Both look for pending chunks inside their own transaction and commit durably, which puts all chunks before them on disk too:
     a crash of the server leaves either a key over all rows, or chunks that are seen to be pending. Returns those.
@@ -168,15 +168,15 @@ async def _build_or_set_aside(
     sessions: SupervisorSessions,
     load: FinishedLoad,
     build: Callable[[asyncpg.Connection], Awaitable[tuple[ChunkPlan, ...]]],
-    finding: Conflict,
+    conflict: Conflict,
     settings: WriterSettings,
     say: Callable[[str], None],
 ) -> tuple[ChunkPlan, ...]:
     async def set_aside_and_build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
         if pending := await read_pending_chunks(connection, load.handle, load.manifest):
             return pending
-        surplus = await set_rows_aside(connection, finding, load, settings)
-        say(f"{load.name}: {surplus} row(s) {finding.what} of rows before them and become dead letters")
+        surplus = await set_rows_aside(connection, conflict, load, settings)
+        say(f"{load.name}: {surplus} row(s) {conflict.what} of rows before them and become dead letters")
         return await build(connection)
 
     try:

@@ -1,0 +1,88 @@
+"""Rows that an earlier load has appended already: nothing is added, and the verdict is on that load's rows."""
+
+import shlex
+from dataclasses import replace
+
+import asyncpg
+
+from rowledger.errors import DiscrepancyFound
+from rowledger.ledger import Check, CheckName, LoadState, SupervisorSessions, end_load, read_chunk_totals
+from rowledger.postgres import Target, drop_staging, lock_target_against_writers, query
+from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
+from rowledger.publish.reconcile import budget_check
+from rowledger.publish.verdict import LoadVerdict
+from rowledger.publish.verify import verify_published
+from rowledger.spec import Manifest, Partition, TableSpec, WriteMode
+
+__all__ = ["end_as_repeated", "find_repeated", "judge_repeated"]
+
+
+async def find_repeated(
+    sessions: SupervisorSessions, spec: TableSpec, target: Target, partition: Partition, manifest: Manifest
+) -> LoadVerdict | None:
+    """The verdict on rows that an earlier load has appended, before they are read a second time; None for any others."""
+    if spec.write_mode is not WriteMode.APPEND:
+        return None
+
+    async def look(connection: asyncpg.Connection) -> LoadVerdict | None:
+        earlier = await read_repeated_load(connection, spec, partition, manifest)
+        return None if earlier is None else await judge_repeated(connection, spec, target, partition, manifest, earlier)
+
+    return await sessions.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
+
+
+async def end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> LoadVerdict:
+    """The rows are in the table: nothing is added, and the dead letters are those of the load that has brought them."""
+    verdict = await judge_repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
+    await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)
+    await drop_staging(connection, load.handle.staging_table)
+    await end_load(connection, load.handle, LoadState.REPEATED, verdict.note)
+    return verdict
+
+
+async def judge_repeated(
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    target: Target,
+    partition: Partition,
+    manifest: Manifest,
+    earlier: int,
+) -> LoadVerdict:
+    """The verdict on rows that an earlier load has appended: that load's own figures, and whether the table still has them.
+
+    A table that was truncated, dropped or restored since is not called loaded.
+    """
+    note = f"already appended by load {earlier}; nothing was added"
+    totals = await read_chunk_totals(connection, earlier)
+    if totals.counts.enqueued_rows != manifest.enqueued_rows:
+        raise DiscrepancyFound(
+            f"table {spec.name}, partition {partition.key}: the ledger says that load {earlier} has appended these "
+            f"rows, but it enqueued {totals.counts.enqueued_rows} and the source has {manifest.enqueued_rows}: the ledger was "
+            "changed by hand. Restore the load's entry, or have the ledger no longer answer for it: "
+            f"rowledger forget --table {spec.name}"
+        )
+    target = target.as_found
+    (verification,) = await verify_published(connection, spec, target, [partition.key], lambda _key: partition)
+    if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *target.name.parts):
+        # Another load may have been published between the ledger's figures and the table's: now there are no other writers.
+        await lock_target_against_writers(connection, target)
+        (verification,) = await verify_published(connection, spec, target, [partition.key], lambda _key: partition)
+    budget = budget_check(spec, totals.counts.enqueued_rows, totals.counts.dead_lettered_rows)
+    own = f"{totals.counts.enqueued_rows} enqueued, {totals.counts.written_rows} written; {note}"
+    checks = [
+        replace(check, summary=f"{own}; {check.summary}", details={**check.details, "appended by load": earlier})
+        if check.name is CheckName.ROW_BALANCE
+        else check
+        for check in verification.checks
+    ]
+    if all(check.name is not CheckName.FINGERPRINT for check in checks):
+        summary = f"compared when load {earlier} was published"
+        checks.append(Check(CheckName.FINGERPRINT, passed=True, summary=summary))
+    error = None
+    if failed := "; ".join(check.summary for check in verification.checks if not check.passed):
+        error = DiscrepancyFound(
+            f"table {spec.name}, partition {partition.key}: {note}, but the table is not what its loads add up to: {failed}. "
+            "Restore its rows; or, if what is there is meant to be there, have these rows appended again: "
+            f"rowledger forget --table {spec.name} --partition {shlex.quote(partition.key)}, then rerun"
+        )
+    return LoadVerdict(totals, (*checks, budget), error, note)
