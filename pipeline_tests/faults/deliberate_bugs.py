@@ -776,7 +776,7 @@ predicate=predicate, fingerprint=fingerprint)
         mistake="Whatever ends a chunk belongs to whoever waits for it.",
         changes=(
             Change(
-                "rowledger/workers/supervisor.py",
+                "rowledger/workers/pool.py",
                 """\
             except asyncio.CancelledError:
                 future.cancel()

@@ -17,7 +17,7 @@ from rowledger.postgres.outage import OutageGate
 from rowledger.postgres.queries import query
 from rowledger.settings import WriterSettings, settings
 from rowledger.workers.messages import Hello
-from rowledger.workers.supervisor import Supervisor
+from rowledger.workers.pool import Pool
 
 _KEPT = "select kind, pid from rowledger.incident"
 
@@ -104,7 +104,7 @@ def test_a_pool_that_was_closed_says_so(database: str) -> None:
 
     async def story() -> None:
         gate = OutageGate(database, limits, log=lambda *_: None, ended=lambda _: None)
-        pool = Supervisor(hello, gate=gate, notice=notice, log=lambda *_: None)
+        pool = Pool(hello, gate=gate, notice=notice, log=lambda *_: None)
         with pytest.raises(WriterClosed, match="not open"):
             await pool.commit(None)  # type: ignore[arg-type] # it does not come to look at it
         async with pool:

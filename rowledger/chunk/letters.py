@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from rowledger.chunk.jobs import ReplayJob
 from rowledger.chunk.preparation import prepare_rows
-from rowledger.chunk.replay_job import ReplayJob
 from rowledger.contract import Contract, PayloadOf, Stage, frame_of_payloads, has_value, read_row_types
 from rowledger.errors import DiscrepancyFound, RowledgerError, SourceError
 from rowledger.ledger import DeadLetterToReplay, Decision

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 import polars as pl
 
-from rowledger.chunk.replay_job import ReplayJob
+from rowledger.chunk.jobs import ReplayJob
 from rowledger.contract import Fingerprint, fingerprint_frame
 from rowledger.errors import DiscrepancyFound
 from rowledger.ledger import (

@@ -11,8 +11,8 @@ import asyncpg
 import polars as pl
 
 from rowledger.chunk.isolation import copy_isolating
+from rowledger.chunk.jobs import ReplayJob
 from rowledger.chunk.letters import PreparedDeadLetters, prepare_dead_letters
-from rowledger.chunk.replay_job import ReplayJob
 from rowledger.chunk.replay_settlement import Stored, settle_dead_letters
 from rowledger.contract import Contract, Fingerprint, Stage, fingerprint_frame, fingerprint_query, read_fingerprint
 from rowledger.errors import DiscrepancyFound
@@ -89,6 +89,8 @@ async def replay_dead_letters(
 ) -> Replayed:
     """Try the letters of the job on which its replay has not decided yet. The ledger records what was decided.
 
+    Those in `job.set_aside` are refused untried.
+
     A lost COMMIT reply does no harm: the load's row is locked first, so an earlier attempt in doubt has ended by then, and the
     letters that it has settled are left out. The caller sees to the deadline and to the connection.
     """
@@ -96,8 +98,12 @@ async def replay_dead_letters(
     letters = await read_replay_dead_letters(connection, job.dead_letter_ids, job.replay)
     types = await read_row_types_of_chunks(connection, job.load_id, sorted({letter.chunk_no for letter in letters}))
     failpoint(Place.BEFORE_REPLAY, **job.facts)
-    failpoint(Place.WHILE_ENCODING, **job.facts, row=[letter.row_no for letter in letters])
-    prepared = prepare_dead_letters(spec, job, letters, types)
+    reasons = {aside.row_no: aside.reason for aside in job.set_aside}
+    tried = [letter for letter in letters if letter.dead_letter_id not in reasons]
+    failpoint(Place.WHILE_ENCODING, **job.facts, row=[letter.row_no for letter in tried])
+    prepared = prepare_dead_letters(spec, job, tried, types)
+    for number, reason in reasons.items():
+        prepared.refused[number] = Decision(number, stage=Stage.CRASH, reason=reason)
     on_progress(len(letters))
     await connection.execute(
         "begin;"

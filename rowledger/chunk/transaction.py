@@ -13,6 +13,7 @@ import asyncpg
 import polars as pl
 
 from rowledger.chunk.isolation import copy_isolating
+from rowledger.chunk.jobs import ChunkJob
 from rowledger.chunk.preparation import PreparedRows, payloads_of, prepare_rows
 from rowledger.contract import DeadLetter, Stage, fingerprint_frame
 from rowledger.counted import counted
@@ -32,55 +33,9 @@ from rowledger.ledger import (
 )
 from rowledger.postgres import EncodedRows, Session, encode_rows
 from rowledger.settings import WriterSettings
-from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition, TableSpec
+from rowledger.spec import TableSpec
 
-__all__ = ["ChunkJob", "PreparedChunk", "SetAside", "commit_chunk", "prepare_chunk"]
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A row that no worker may touch any more, since it kills them; `row_no` counts in the partition."""
-
-    row_no: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkJob:
-    """One attempt at one chunk, into these columns of the table. `dead_letters_max` is what the whole partition may have.
-
-    Rows in `set_aside` become dead letters untried. A `probe` tries the rows [first, stop) alone, by their number in the
-    partition, and commits nothing.
-    """
-
-    handle: LoadHandle
-    partition: Partition
-    chunk: ChunkPlan
-    columns: tuple[Column, ...]
-    attempt: int
-    dead_letters_max: int
-    set_aside: tuple[SetAside, ...] = ()
-    probe: tuple[int, int] | None = None
-
-    @property
-    def row_nos(self) -> Sequence[int]:
-        """The rows to write, by their number in the partition."""
-        first = self.chunk.first_row
-        rows = range(*self.probe) if self.probe else range(first, first + self.chunk.rows)
-        if not self.set_aside:
-            return rows
-        aside = {row.row_no for row in self.set_aside}
-        return [row_no for row_no in rows if row_no not in aside]
-
-    @property
-    def name(self) -> str:
-        """For the log."""
-        return f"partition {self.partition.key}, chunk {self.chunk.chunk_no}"
-
-    @property
-    def facts(self) -> dict[str, object]:
-        """What failpoints can ask for."""
-        return {"partition": self.partition.key, "chunk": self.chunk.chunk_no, "attempt": self.attempt}
+__all__ = ["PreparedChunk", "commit_chunk", "prepare_chunk"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Replay dead letters: each row through the current transform and contract, and into the table its load was published to.
 
-A worker process does it, a batch in a transaction, because a row may kill the process that reads it. As with chunks its
+A worker of a pool does it, a batch in a transaction, because a row may kill the process that reads it. As with chunks its
 messages are hints: what became of each letter is read from the ledger, which a batch that was cut off left as it was.
 """
 
@@ -13,19 +13,21 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import asyncpg
 
 from rowledger.chunk import ReplayJob
 from rowledger.contract import Contract, Stage
 from rowledger.dead_letters.changes import find_known_dead_letters
-from rowledger.dead_letters.replay_worker import ReplayWorker
 from rowledger.errors import (
+    ChunkFailed,
+    ChunkTimedOut,
     DatabaseUnavailable,
     ReplayFailed,
     TargetMismatch,
     UnknownPartition,
+    WorkerTerminated,
 )
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import (
@@ -34,19 +36,16 @@ from rowledger.ledger import (
     DeadLetterResult,
     DeadLetterSelection,
     DeadLetterState,
-    Decision,
+    Failed,
+    FailureKind,
     Holder,
     KeptDeadLetter,
     LoadState,
     ReplayReport,
     SupervisorSessions,
     check_ledger,
-    lock_dead_letters,
-    lock_published_load,
     read_columns_written,
     read_outcomes,
-    read_replay_dead_letters,
-    record_decisions,
     require_to_load,
 )
 from rowledger.load import run_interruptible
@@ -61,14 +60,7 @@ from rowledger.postgres import (
 )
 from rowledger.settings import WriterSettings
 from rowledger.spec import Column, Drift, Partition, TableSpec
-from rowledger.workers import (
-    A_ROW_MAY_DO_IT,
-    DEATHS_OF_ONE_ROW,
-    Hello,
-    WorkerDied,
-    find_crashing_rows,
-    require_no_worker,
-)
+from rowledger.workers import Activity, Hello, IncidentRecorder, Pool, require_no_worker
 
 __all__ = ["REPLAYABLE", "person", "replay_selected", "run_replay"]
 
@@ -147,7 +139,7 @@ async def replay_selected(
         table=spec.name,
         replay=replaying.replay,
         outcomes=tuple(replaying.outcomes),
-        worker_deaths=replaying.deaths,
+        worker_deaths=replaying.worker_deaths,
         seconds=time.monotonic() - started,
     )
 
@@ -186,24 +178,8 @@ async def _look(
     return letters, target.columns
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Letters of one load that go into one transaction. `is_known_to_kill` is of a batch of a single letter."""
-
-    job: ReplayJob
-    is_known_to_kill: bool
-
-    def of(self, ids: Sequence[int]) -> "_Batch":
-        """Some of its letters."""
-        return replace(self, job=replace(self.job, dead_letter_ids=tuple(ids)))
-
-    def again(self) -> "_Batch":
-        """One attempt more."""
-        return replace(self, job=replace(self.job, attempt=self.job.attempt + 1))
-
-
 class _Replay:
-    """One replay: its worker, its sessions, what it has found out."""
+    """One replay: its pool of one worker, its sessions, what it has found out."""
 
     def __init__(
         self,
@@ -221,36 +197,40 @@ class _Replay:
         self._spec = spec
         self._partition_of = partition_of
         self._columns = columns
-        self._writer = writer
         self._actor = actor
         self._log = log
         self._on_outcome = on_outcome
         holder = Holder.this_process()
-        self._gate = gate = OutageGate(url, writer, log=log, ended=lambda _told: None)
-        self._sessions = SupervisorSessions(url, writer, size=1, holder=holder, gate=gate, log=log)
-        self._worker = ReplayWorker(
-            Hello.of(spec, url=url, settings=writer, holder=holder.token.hex),
-            table=spec.name,
+        self._gate = gate = OutageGate(url, writer, log=log, ended=self._outage_ended)
+        self._sessions = SupervisorSessions(url, writer, size=2, holder=holder, gate=gate, log=log)
+        self._incidents = IncidentRecorder(self._sessions, holder, actor.run_id, log=log)
+        # One batch after the other, in source order: when letters share a key, the first is kept.
+        one_worker = writer.model_copy(update={"workers": 1})
+        self._pool = Pool(
+            Hello.of(spec, url=url, settings=one_worker, holder=holder.token.hex),
             gate=gate,
-            sessions=self._sessions,
-            host=holder.host,
-            run_id=actor.run_id,
+            notice=self._incidents.record,
             log=log,
+            activity=Activity.REPLAY,
         )
 
     @property
-    def deaths(self) -> int:
-        return self._worker.deaths
+    def worker_deaths(self) -> int:
+        return self._pool.worker_deaths
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """What runs beside us ends with the block."""
+        """Pool and sessions for as long as the block runs; all of them are ended after it."""
         try:
-            yield
+            async with self._pool:
+                yield
         finally:
-            await self._worker.discard()
+            await self._incidents.close()
             await self._sessions.close()
             await self._gate.close()
+
+    def _outage_ended(self, told: str) -> None:
+        self._incidents.outage_ended(told)
 
     async def run(self, letters: Sequence[KeptDeadLetter]) -> None:
         """Try all letters, load by load."""
@@ -285,129 +265,88 @@ class _Replay:
             return str(unknown)
         return ""
 
-    def _batches(self, letters: Sequence[KeptDeadLetter]) -> Iterator[_Batch]:
-        """Batches in source order; a letter that has killed its workers goes alone."""
+    def _batches(self, letters: Sequence[KeptDeadLetter]) -> Iterator[ReplayJob]:
+        """Jobs in source order; a letter that has killed its workers goes alone."""
         batch: list[int] = []
         size_bytes = 0
         for letter in letters:
             kills = letter.stage == Stage.CRASH
             full = len(batch) == _BATCH_LETTERS_MAX or size_bytes + letter.payload_bytes > _BATCH_BYTES_MAX
             if batch and (full or kills):
-                yield self._batch(letters[0], batch)
+                yield self._job(letters[0], batch)
                 batch, size_bytes = [], 0
             if kills:
-                yield self._batch(letter, [letter.dead_letter_id], is_known_to_kill=True)
+                yield self._job(letter, [letter.dead_letter_id], is_suspect=True)
                 continue
             batch.append(letter.dead_letter_id)
             size_bytes += letter.payload_bytes
         if batch:
-            yield self._batch(letters[0], batch)
+            yield self._job(letters[0], batch)
 
-    def _batch(self, letter: KeptDeadLetter, ids: Sequence[int], *, is_known_to_kill: bool = False) -> _Batch:
-        partition = self._partition_of(letter.partition_key)
-        # Attempts are counted from 1, each when it is made.
-        job = ReplayJob(letter.load_id, partition, self._columns, self.replay, tuple(ids), self._actor, attempt=0)
-        return _Batch(job, is_known_to_kill)
+    def _job(self, letter: KeptDeadLetter, ids: Sequence[int], *, is_suspect: bool = False) -> ReplayJob:
+        return ReplayJob(
+            self._spec.name,
+            letter.load_id,
+            self._partition_of(letter.partition_key),
+            self._columns,
+            self.replay,
+            tuple(ids),
+            self._actor,
+            is_suspect=is_suspect,
+        )
 
     def _tell(self, outcomes: Iterator[DeadLetterOutcome] | Sequence[DeadLetterOutcome]) -> None:
         for outcome in outcomes:
             self.outcomes.append(outcome)
             self._on_outcome(outcome)
 
-    async def _settle(self, batch: _Batch) -> list[DeadLetterOutcome]:
-        """Have every letter of the batch decided on, whatever it costs within bounds, and read what the ledger says."""
-        ids = list(batch.job.dead_letter_ids)
-        for _ in range(_TRIES_MAX + len(ids)):
-            left = await self._undecided(ids)  # all, or those that were changed while they were prepared
+    async def _settle(self, job: ReplayJob) -> list[DeadLetterOutcome]:
+        """Have every letter of the job decided on, whatever it costs within bounds, and read what the ledger says."""
+        ids = job.dead_letter_ids
+        for _ in range(_TRIES_MAX):
+            outcomes = await self._read(ids)
+            # All, or those that another process changed while they were prepared.
+            left = [number for number, outcome in zip(ids, outcomes, strict=True) if outcome is None]
             if not left:
                 break
-            batch = await self._try(batch.of(left))
+            await self._commit(replace(job, dead_letter_ids=tuple(left)))
         outcomes = await self._read(ids)
         if undecided := sum(outcome is None for outcome in outcomes):
             raise ReplayFailed(
-                f"table {self._spec.name}, partition {batch.job.partition.key}: {undecided} dead letters were changed by "
+                f"table {self._spec.name}, partition {job.partition.key}: {undecided} dead letters were changed by "
                 "another process each time that they were tried; replay again when that has ended"
             )
         return [outcome for outcome in outcomes if outcome is not None]
 
-    async def _try(self, batch: _Batch) -> _Batch:
-        """Try the batch with one worker after another, as often as a chunk is; then look for the letters that kill them.
+    async def _commit(self, job: ReplayJob) -> None:
+        """Have a worker try the job; raises what its failure means."""
+        try:
+            outcome = await self._pool.commit(job)
+        except ChunkTimedOut as late:
+            if late.exit_code is not None:
+                raise self._failed(job, late) from late
+            # The worker lives: it has cancelled the statement itself, and its summary names the row.
+            raise DatabaseUnavailable(f"{job.name}: {late.summary}; {job.resumption}") from late
+        except WorkerTerminated as ended:
+            raise self._failed(job, ended) from ended
+        except ChunkFailed as failure:
+            raise ReplayFailed(f"table {self._spec.name}: {failure}") from failure
+        if not isinstance(outcome, Failed):
+            return
+        told = f"{job.name}: {outcome.summary}"
+        if outcome.failure is FailureKind.TRANSIENT:
+            raise DatabaseUnavailable(f"{told} (after {outcome.retries} retries); {job.resumption}")
+        if outcome.traceback and outcome.failure is FailureKind.FATAL:
+            self._log(logging.ERROR, f"{job.name}:\n{outcome.traceback}")
+        raise ReplayFailed(told)
 
-        A letter that is alone is known after as many deaths as a row of a chunk. Returns the batch with its attempts counted.
-        """
-        is_single = len(batch.job.dead_letter_ids) == 1
-        for spent in itertools.count(1):
-            batch = batch.again()
-            try:
-                await self._worker.attempt(batch.job)
-            except WorkerDied as death:
-                await self._worker.bury(death, batch.job, charged=not batch.is_known_to_kill)
-                if spent < (DEATHS_OF_ONE_ROW if is_single else self._writer.chunk_attempts_max):
-                    continue
-                if death.kind not in A_ROW_MAY_DO_IT:
-                    raise self._failed(batch.job, death) from death
-                if not is_single:
-                    return await self._search(batch, death)
-                if await self._undecided(batch.job.dead_letter_ids):
-                    await self._refuse(batch.job, death)
-            return batch
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _search(self, batch: _Batch, death: WorkerDied) -> _Batch:
-        """Refuse the letters that kill their worker, alone and every time; their neighbours are decided on by the way."""
-        ids = batch.job.dead_letter_ids
-        self._log(logging.WARNING, f"{batch.job.name}: looking for the dead letter that kills its workers")
-
-        async def survives(first: int, stop: int) -> bool:
-            nonlocal batch, death
-            batch = batch.again()
-            job = replace(batch.job, dead_letter_ids=ids[first:stop])
-            try:
-                await self._worker.attempt(job)
-            except WorkerDied as died:
-                death = died
-                await self._worker.bury(death, job, charged=False)
-                if death.kind not in A_ROW_MAY_DO_IT:
-                    raise self._failed(job, death) from death
-                return False
-            return True
-
-        found = await find_crashing_rows(survives, 0, len(ids), rows_max=max(1, self._writer.crash_rows_max))
-        if found is None:
-            raise self._failed(batch.job, death)
-        for index in found:
-            await self._refuse(replace(batch.job, dead_letter_ids=ids[index : index + 1]), death)
-        return batch
-
-    def _failed(self, job: ReplayJob, death: WorkerDied) -> ReplayFailed:
+    def _failed(self, job: ReplayJob, ended: WorkerTerminated) -> ReplayFailed:
         return ReplayFailed(
-            f"table {self._spec.name}, {job.name}: worker after worker ended, the last one {death.summary}. Look at "
+            f"{job.name}: worker after worker ended, the last one {ended.summary}. Look at "
             f"`rowledger incidents --table {self._spec.name}`, fix the cause, replay again"
         )
-
-    async def _undecided(self, ids: Sequence[int]) -> list[int]:
-        """Letters that are still to be tried."""
-        return [number for number, outcome in zip(ids, await self._read(ids), strict=True) if outcome is None]
 
     async def _read(self, ids: Sequence[int]) -> list[DeadLetterOutcome | None]:
         return await self._sessions.transaction(
             "read what became of dead letters", lambda connection: read_outcomes(connection, ids, self.replay)
         )
-
-    async def _refuse(self, job: ReplayJob, death: WorkerDied) -> None:
-        """Keep the letter of a job of one that has killed its worker where it was, and say so."""
-        reason = f"every worker that took this row alone died, the last one {death.summary}"
-
-        async def record(connection: asyncpg.Connection) -> None:
-            letters = await read_replay_dead_letters(connection, job.dead_letter_ids, self.replay)
-            if await lock_published_load(connection, job.load_id) is None:
-                return
-            unchanged = await lock_dead_letters(connection, letters)
-            decisions = [
-                Decision(letter.dead_letter_id, stage=Stage.CRASH, reason=reason)
-                for letter in letters
-                if letter.dead_letter_id in unchanged
-            ]
-            await record_decisions(connection, decisions, self.replay, self._actor)
-
-        await self._sessions.transaction("record a letter that kills", record, durable=True)

@@ -48,7 +48,7 @@ class ChunkCommits:
         """
         key = self._partition.key
         job = ChunkJob(handle, self._partition, chunk, tuple(columns), attempt=1, dead_letters_max=allowed)
-        outcome = await self._run.supervisor.commit(job)
+        outcome = await self._run.pool.commit(job)
         self._progress.retries += outcome.retries
         if isinstance(outcome, Failed):
             if outcome.failure is FailureKind.FATAL and outcome.traceback:

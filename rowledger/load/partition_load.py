@@ -322,7 +322,7 @@ class PartitionLoad:
             chunks=progress.chunks,
             retries=progress.retries,
             seconds=seconds,
-            peak_rss_bytes=self._run.supervisor.peak_rss_bytes,
+            peak_rss_bytes=self._run.pool.peak_rss_bytes,
             resumed=begun.resumed if begun else False,
             checks=self._verdict.checks if self._verdict else (),
             incidents=tuple(progress.incidents),

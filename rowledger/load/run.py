@@ -22,7 +22,7 @@ from rowledger.load.watching import UnbreakableObserver
 from rowledger.postgres import OldSnapshots, Target, describe_format
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
-from rowledger.workers import Hello, Supervisor, require_no_worker
+from rowledger.workers import Hello, Pool, require_no_worker
 
 __all__ = ["load_partitions", "run_load"]
 
@@ -124,9 +124,7 @@ class _Run:
             url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
         )
         hello = Hello.of(spec, url=url, settings=writer, holder=holder.token.hex)
-        self._supervisor = Supervisor(
-            hello, gate=gate, notice=self._upkeep.notice, log=observer.log, chunks_expected=len(partitions)
-        )
+        self._pool = Pool(hello, gate=gate, notice=self._upkeep.notice, log=observer.log, jobs_expected=len(partitions))
         self._context = RunContext(
             spec=spec,
             target=preflight.target,
@@ -135,7 +133,7 @@ class _Run:
             holder=holder,
             run_id=run_id,
             sessions=self._sessions,
-            supervisor=self._supervisor,
+            pool=self._pool,
             upkeep=self._upkeep,
             observer=observer,
             progress=self._progress,
@@ -146,7 +144,7 @@ class _Run:
     async def open(self) -> AsyncIterator[None]:
         """Pool, leases and progress for as long as the block runs; all of it ended behind it."""
         try:
-            async with self._upkeep.running(), self._supervisor:
+            async with self._upkeep.running(), self._pool:
                 for kind, told in self._limited:
                     self._observer.log(logging.WARNING, told)
                     await self._upkeep.notice_of_run(kind, told)

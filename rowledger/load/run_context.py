@@ -9,7 +9,7 @@ from rowledger.load.upkeep import PartitionProgress, Upkeep
 from rowledger.postgres import OldSnapshots, Target
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
-from rowledger.workers import Supervisor
+from rowledger.workers import Pool
 
 __all__ = ["RunContext"]
 
@@ -25,7 +25,7 @@ class RunContext:
     holder: Holder
     run_id: str | None
     sessions: SupervisorSessions
-    supervisor: Supervisor
+    pool: Pool
     upkeep: Upkeep
     observer: Observer
     progress: Mapping[str, PartitionProgress]

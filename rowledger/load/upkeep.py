@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from rowledger.chunk import ChunkJob
 from rowledger.ledger import (
     AlreadyCommitted,
     ChunkTotals,
@@ -23,6 +22,7 @@ from rowledger.ledger import (
 )
 from rowledger.postgres import OutageGate, SessionIdentity, query, summarize
 from rowledger.settings import WriterSettings
+from rowledger.workers import Job
 
 __all__ = ["PartitionProgress", "Upkeep"]
 
@@ -104,14 +104,14 @@ class Upkeep:
             await self.gate.close()
             self._say_progress()
 
-    async def notice(self, incident: Incident, job: ChunkJob | None, session: SessionIdentity | None) -> None:
+    async def notice(self, incident: Incident, job: Job | None, session: SessionIdentity | None) -> None:
         """Record an incident; end a dead worker's backend, so that its locks go at once.
 
         A server that is out of reach must not keep the chunk from being tried again: the incident is in the run's log and
         metadata in any case.
         """
         first = next(iter(self._progress))  # what concerns the run as a whole counts with its first partition
-        self._progress[job.partition.key if job else first].incidents.append(incident)
+        self._progress[job.partition_key if job else first].incidents.append(incident)
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 if session is not None:
@@ -126,7 +126,7 @@ class Upkeep:
                     lambda connection: record_incident(
                         connection,
                         incident,
-                        load_id=job.handle.load_id if job else None,
+                        load_id=job.load_id if job else None,
                         host=self._holder.host,
                         run_id=self._run_id,
                     ),

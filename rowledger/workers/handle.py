@@ -15,22 +15,22 @@ from typing import Any, Self
 
 import psutil
 
-from rowledger.chunk import ChunkJob, ReplayJob
 from rowledger.ledger import ChunkOutcome, IncidentKind
 from rowledger.machine import read_oom_kills
 from rowledger.postgres import SessionIdentity
 from rowledger.private_names import pydantic_has_no_plugins
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.workers.guards import Vitals, classify_exit, overrun, replacement_due
+from rowledger.workers.job import Job
 from rowledger.workers.messages import (
     LINE_BYTES_MAX,
-    Assign,
     Heartbeat,
     Hello,
     LogLine,
     Outcome,
     Ready,
     Stop,
+    assign,
     decode_from_worker,
     encode,
 )
@@ -86,7 +86,7 @@ class WorkerDied(Exception):
 
 
 class WorkerHandle:
-    """A running worker. Made by `start`, used by one slot of the supervisor at a time."""
+    """A running worker. Made by `start`, used by one slot at a time."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class WorkerHandle:
         self._vitals = Vitals(chunk_started_at=now, progressed_at=now)
         self._stderr: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES_KEPT)
         self._oom_kills_at_start = read_oom_kills()
-        self._job: ChunkJob | ReplayJob | None = None
+        self._job: Job | None = None
         self._outcome: asyncio.Future[ChunkOutcome] | None = None
         self._forced: tuple[IncidentKind, str] | None = None  # the limit it was killed for
         self.peak_rss_bytes = 0
@@ -157,14 +157,14 @@ class WorkerHandle:
         """Why this worker should be replaced now that its chunk is done."""
         return replacement_due(self._vitals, self._limits)
 
-    async def attempt(self, job: ChunkJob | ReplayJob) -> ChunkOutcome:
+    async def attempt(self, job: Job) -> ChunkOutcome:
         """Have the worker make one attempt; raises WorkerDied when it ends, or must be ended, without an outcome."""
         now = time.monotonic()
         self._vitals.chunk_started_at = self._vitals.progressed_at = now
         self._job = job
         self._outcome = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(encode(Assign(job=job)))
+            self._writer.write(encode(assign(job)))
             awaited: set[asyncio.Future[Any]] = {self._outcome, self._exited}
             while True:
                 asleep_at = time.monotonic()

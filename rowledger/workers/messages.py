@@ -12,6 +12,7 @@ from rowledger.chunk import ChunkJob, ReplayJob
 from rowledger.ledger import ChunkOutcome
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec, import_path
+from rowledger.workers.job import Job
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -24,6 +25,7 @@ __all__ = [
     "Ready",
     "Stop",
     "ToWorker",
+    "assign",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -107,6 +109,11 @@ FromWorker = Annotated[Ready | Heartbeat | LogLine | Outcome, Field(discriminato
 
 _to_worker: TypeAdapter[Hello | Assign | Stop] = TypeAdapter(ToWorker)
 _from_worker: TypeAdapter[Ready | Heartbeat | LogLine | Outcome] = TypeAdapter(FromWorker)
+
+
+def assign(job: Job) -> Assign:
+    """The message that gives a worker a job; raises pydantic's ValidationError for a kind that no worker knows."""
+    return Assign.model_validate({"job": job})
 
 
 def encode(message: BaseModel) -> bytes:

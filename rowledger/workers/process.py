@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator
 
 import psutil
 
+from rowledger import chunk
 from rowledger.chunk import ChunkJob, ReplayJob, commit_chunk, prepare_chunk
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError, SpecError
 from rowledger.failpoints import Place, failpoint
@@ -154,10 +155,9 @@ class _Worker:
             )
 
     async def _replay(self, spec: TableSpec, job: ReplayJob) -> Replayed:
-        from rowledger.chunk import replay_dead_letters  # noqa: PLC0415 - loads have no use for it
-
         async with self._working_session() as session:
-            return await replay_dead_letters(session, spec, job, self._settings, on_progress=self.advance)
+            # By way of its package, which imports it now: loads have no use for it.
+            return await chunk.replay_dead_letters(session, spec, job, self._settings, on_progress=self.advance)
 
     @contextlib.asynccontextmanager
     async def _working_session(self) -> AsyncIterator[Session]:

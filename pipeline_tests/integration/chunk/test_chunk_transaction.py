@@ -11,7 +11,8 @@ import pytest
 
 from pipeline_tests.support.loading import fetch, fetch_value, set_failpoints, wait_until
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
-from rowledger.chunk.transaction import ChunkJob, PreparedChunk, SetAside, commit_chunk, prepare_chunk
+from rowledger.chunk.jobs import ChunkJob, SetAside
+from rowledger.chunk.transaction import PreparedChunk, commit_chunk, prepare_chunk
 from rowledger.contract.check import Contract
 from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from rowledger.failpoints import FailpointError

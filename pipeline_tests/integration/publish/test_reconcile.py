@@ -33,7 +33,7 @@ from pipeline_tests.support.tables import (
     readings,
     write_source,
 )
-from rowledger.chunk.transaction import ChunkJob
+from rowledger.chunk.jobs import ChunkJob
 from rowledger.contract.check import Contract
 from rowledger.errors import DiscrepancyFound, NothingPublished
 from rowledger.failpoints import Place
@@ -43,7 +43,7 @@ from rowledger.ledger.reports import CheckName
 from rowledger.publish.reconcile import Measured, measure_relation
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import TableSpec
-from rowledger.workers.supervisor import Supervisor
+from rowledger.workers.pool import Pool
 
 Hook = Callable[[dict[str, Callable[[], object]]], None]
 
@@ -329,12 +329,12 @@ def test_verify_of_a_table_without_published_partitions_is_an_error(database: st
 def test_what_a_worker_says_does_not_decide(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that reports a chunk it has not committed makes no load pass."""
 
-    async def lie(_self: Supervisor, _job: object) -> Committed:
+    async def lie(_self: Pool, _job: object) -> Committed:
         return Committed(counts=RowCounts(enqueued_rows=100, written_rows=100))
 
     write_source(tmp_path, "events", DAY, events(100))
     with monkeypatch.context() as patch:
-        patch.setattr(Supervisor, "commit", lie)
+        patch.setattr(Pool, "commit", lie)
         observer = Recorder()
         report = load_one(database, EVENTS, tmp_path, DAY, observer=observer)
     assert isinstance(report.error, DiscrepancyFound)
@@ -349,16 +349,16 @@ def test_chunks_whose_commit_a_crash_has_undone_are_committed_again_by_the_same_
 ) -> None:
     rows = changed(events(300), {number: {"event_id": -1} for number in range(101, 200, 2)})
     write_source(tmp_path, "events", DAY, rows)
-    original = Supervisor.commit
+    original = Pool.commit
     undone: list[int] = []
 
-    async def commit_or_lose(self: Supervisor, job: ChunkJob) -> ChunkOutcome:
+    async def commit_or_lose(self: Pool, job: ChunkJob) -> ChunkOutcome:
         if job.chunk.chunk_no < 2 and job.chunk.chunk_no not in undone:
             undone.append(job.chunk.chunk_no)
             return Committed(counts=RowCounts(enqueued_rows=100, written_rows=50, dead_lettered_rows=50))
         return await original(self, job)
 
-    monkeypatch.setattr(Supervisor, "commit", commit_or_lose)
+    monkeypatch.setattr(Pool, "commit", commit_or_lose)
     report = load_one(database, EVENTS, tmp_path, DAY)
     assert report.error is None
     assert undone == [0, 1]

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS
-from rowledger.chunk.transaction import ChunkJob
+from rowledger.chunk.jobs import ChunkJob
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed, Failed, FailureKind
 from rowledger.settings import WriterSettings

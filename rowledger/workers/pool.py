@@ -1,4 +1,4 @@
-"""The supervisor: hands chunks to slots, and gives up loudly when too many workers die."""
+"""The pool of one run: hands jobs to its slots, and gives up loudly when too many workers die."""
 
 import asyncio
 import contextlib
@@ -6,51 +6,61 @@ import logging
 from types import TracebackType
 from typing import Self
 
-from rowledger.chunk import ChunkJob
 from rowledger.counted import counted
 from rowledger.errors import PoolBroken, WriterClosed
 from rowledger.ledger import ChunkOutcome
 from rowledger.postgres import OutageGate
 from rowledger.workers.handle import LogSink
+from rowledger.workers.job import Job
 from rowledger.workers.messages import Hello
-from rowledger.workers.slot import Notice, Pool, Slot
+from rowledger.workers.slot import Slot
+from rowledger.workers.workforce import Activity, Notice, Workforce
 
-__all__ = ["Supervisor"]
+__all__ = ["Pool"]
 
-_Request = (
-    tuple[ChunkJob, "asyncio.Future[ChunkOutcome]"] | None
-)  # None: start your worker, there will be something to do
+_Request = tuple[Job, "asyncio.Future[ChunkOutcome]"] | None  # None: start your worker, there will be something to do
 
 
-class Supervisor:
-    """A pool of workers for one run: an async context manager. `hello.settings.workers` says how many.
+class Pool:
+    """Workers of this machine: an async context manager. `hello.settings.workers` says how many.
 
-    A worker is started when its slot gets a first chunk; for `chunks_expected` of them at once, so that they come up while the
-    run still plans.
+    A worker is started when its slot gets a first job; for `jobs_expected` of them at once, so that they come up while the run
+    still plans.
     """
 
     def __init__(
-        self, hello: Hello, *, gate: OutageGate, notice: Notice, log: LogSink, chunks_expected: int = 0
+        self,
+        hello: Hello,
+        *,
+        gate: OutageGate,
+        notice: Notice,
+        log: LogSink,
+        activity: Activity = Activity.RUN,
+        jobs_expected: int = 0,
     ) -> None:
-        self._pool = Pool(hello, gate, notice, log)
-        self._chunks_expected = chunks_expected
+        self._workforce = Workforce(hello, activity, gate, notice, log)
+        self._jobs_expected = jobs_expected
         self._requests: asyncio.Queue[_Request] = asyncio.Queue()
         self._slots: list[asyncio.Task[None]] = []
         self._closed = True
 
     @property
     def peak_rss_bytes(self) -> int:
-        """The most resident memory any worker of this pool has had."""
-        pool = self._pool
-        return max([pool.peak_rss_bytes_of_ended, *(worker.peak_rss_bytes for worker in pool.workers)])
+        """The most resident memory that any worker of this pool has had."""
+        return self._workforce.peak_rss_bytes
+
+    @property
+    def worker_deaths(self) -> int:
+        """Workers that ended, or were killed, before their time."""
+        return self._workforce.deaths
 
     async def __aenter__(self) -> Self:
         self._closed = False
-        count = self._pool.limits.workers
+        count = self._workforce.limits.workers
         self._slots = [asyncio.create_task(self._run_slot(), name=f"slot {n}") for n in range(count)]
-        for _ in range(min(count, self._chunks_expected)):
+        for _ in range(min(count, self._jobs_expected)):
             self._requests.put_nowait(None)
-        self._pool.log(logging.INFO, f"pool of {counted(count, 'worker')} open")
+        self._workforce.log(logging.INFO, f"pool of {counted(count, 'worker')} open")
         return self
 
     async def __aexit__(
@@ -64,26 +74,26 @@ class Supervisor:
         while not self._requests.empty():
             if (request := self._requests.get_nowait()) is not None:
                 request[1].cancel()
-        workers = list(self._pool.workers)
-        ending = (worker.discard() if kind is not None else self._pool.retire(worker) for worker in workers)
+        workers = list(self._workforce.workers)
+        ending = (worker.discard() if kind is not None else self._workforce.retire(worker) for worker in workers)
         await asyncio.gather(*ending, return_exceptions=True)
 
-    async def commit(self, job: ChunkJob) -> ChunkOutcome:
-        """Have a chunk committed; raises WorkerTerminated, ChunkTimedOut, PoolBroken, DatabaseUnavailable, WriterClosed."""
+    async def commit(self, job: Job) -> ChunkOutcome:
+        """Have a job done; raises WorkerTerminated, ChunkTimedOut, PoolBroken, DatabaseUnavailable, WriterClosed."""
         if self._closed:
             raise WriterClosed("the writer's pool is not open: use it inside its `async with` block")
-        if self._pool.broken is not None:
-            raise self._pool.broken
+        if self._workforce.broken is not None:
+            raise self._workforce.broken
         future: asyncio.Future[ChunkOutcome] = asyncio.get_running_loop().create_future()
         self._requests.put_nowait((job, future))
         return await future
 
     async def _run_slot(self) -> None:
-        slot = Slot(self._pool)
+        slot = Slot(self._workforce)
         while True:
             request = await self._requests.get()
             if request is None:
-                with contextlib.suppress(PoolBroken):  # whoever has a chunk will be told
+                with contextlib.suppress(PoolBroken):  # the next job's caller is told
                     await slot.start()
                 continue
             job, future = request
@@ -94,7 +104,7 @@ class Supervisor:
             except asyncio.CancelledError:
                 future.cancel()
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is belongs to whoever waits for this chunk
+            except Exception as error:  # noqa: BLE001 - whatever it is belongs to the caller that waits for this job
                 if not future.done():
                     future.set_exception(error)
                 continue

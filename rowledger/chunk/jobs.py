@@ -1,0 +1,158 @@
+"""What a worker can be asked to do: commit a chunk of a load, or replay dead letters. A job is one attempt at it.
+
+Both kinds have what a pool needs (`workers.job.Job`): a name, their place in the ledger, the next attempt, a part of their rows
+for the search for rows that kill workers, and a way to set such rows aside.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+from uuid import UUID
+
+from rowledger.ledger import Actor
+from rowledger.settings import WriterSettings
+from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition
+
+__all__ = ["ChunkJob", "ReplayJob", "SetAside"]
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row that no worker may touch any more, since it kills them: by its number in the partition, or its dead letter's."""
+
+    row_no: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkJob:
+    """One attempt at one chunk, into these columns of the table. `dead_letters_max` is what the whole partition may have.
+
+    Rows in `set_aside` become dead letters untried. A `probe` tries the rows [first, stop) alone, by their number in the
+    partition, and commits nothing.
+    """
+
+    handle: LoadHandle
+    partition: Partition
+    chunk: ChunkPlan
+    columns: tuple[Column, ...]
+    attempt: int
+    dead_letters_max: int
+    set_aside: tuple[SetAside, ...] = ()
+    probe: tuple[int, int] | None = None
+
+    resumption = "a rerun resumes at this chunk"
+    incident_prefix = ""
+    is_suspect = False
+
+    @property
+    def row_nos(self) -> Sequence[int]:
+        """The rows to write, by their number in the partition."""
+        first = self.chunk.first_row
+        rows = range(*self.probe) if self.probe else range(first, first + self.chunk.rows)
+        if not self.set_aside:
+            return rows
+        aside = {row.row_no for row in self.set_aside}
+        return [row_no for row_no in rows if row_no not in aside]
+
+    @property
+    def name(self) -> str:
+        return f"partition {self.partition.key}, chunk {self.chunk.chunk_no}"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"partition": self.partition.key, "chunk": self.chunk.chunk_no, "attempt": self.attempt}
+
+    @property
+    def load_id(self) -> int:
+        return self.handle.load_id
+
+    @property
+    def partition_key(self) -> str:
+        return self.partition.key
+
+    @property
+    def chunk_no(self) -> int:
+        return self.chunk.chunk_no
+
+    @property
+    def rows(self) -> int:
+        return self.chunk.rows
+
+    def row_name(self, position: int) -> str:
+        return f"row {self.chunk.first_row + position}"
+
+    def numbered(self, attempt: int) -> Self:
+        return replace(self, attempt=attempt)
+
+    def probing(self, first: int, stop: int) -> Self:
+        """A job that tries some of the rows, and commits nothing."""
+        return replace(self, probe=(self.chunk.first_row + first, self.chunk.first_row + stop))
+
+    def may_set_aside(self, rows: int, limits: WriterSettings) -> bool:
+        return rows <= limits.crash_rows_max
+
+    def without(self, positions: Sequence[int], reason: str) -> Self:
+        """The job with these rows as dead letters, untried."""
+        aside = (SetAside(self.chunk.first_row + position, reason) for position in positions)
+        return replace(self, set_aside=(*self.set_aside, *aside))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayJob:
+    """One attempt at dead letters of one load, in one transaction.
+
+    All jobs of one command or run share `replay`: it decides on a letter once, however often a job is tried. Letters in
+    `set_aside` stay dead letters, untried. `is_suspect` is a job of one letter that is known to have killed workers.
+    """
+
+    table: str
+    load_id: int
+    partition: Partition
+    columns: tuple[Column, ...]  # with the target table's types
+    replay: UUID
+    dead_letter_ids: tuple[int, ...]
+    actor: Actor
+    attempt: int = 1
+    set_aside: tuple[SetAside, ...] = ()
+    is_suspect: bool = False
+
+    resumption = "replay again, which continues after it"
+    incident_prefix = "while dead letters were replayed: "
+    chunk_no = None
+
+    @property
+    def name(self) -> str:
+        return (
+            f"table {self.table}, partition {self.partition.key}, replay of {len(self.dead_letter_ids)} dead letter(s)"
+        )
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"partition": self.partition.key, "attempt": self.attempt, "letter": self.dead_letter_ids}
+
+    @property
+    def partition_key(self) -> str:
+        return self.partition.key
+
+    @property
+    def rows(self) -> int:
+        return len(self.dead_letter_ids)
+
+    def row_name(self, position: int) -> str:
+        return f"dead letter {self.dead_letter_ids[position]}"
+
+    def numbered(self, attempt: int) -> Self:
+        return replace(self, attempt=attempt)
+
+    def probing(self, first: int, stop: int) -> Self:
+        """A job of some of the letters: those that do not kill are decided on by the way."""
+        return replace(self, dead_letter_ids=self.dead_letter_ids[first:stop])
+
+    def may_set_aside(self, rows: int, limits: WriterSettings) -> bool:  # noqa: ARG002 - they are dead letters already
+        return True
+
+    def without(self, positions: Sequence[int], reason: str) -> Self:
+        """The job with these letters refused, untried."""
+        aside = (SetAside(self.dead_letter_ids[position], reason) for position in positions)
+        return replace(self, set_aside=(*self.set_aside, *aside))

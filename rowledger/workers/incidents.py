@@ -1,0 +1,75 @@
+"""Incidents go into the ledger as they happen, and what a dead worker has left on the server is ended."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from rowledger.ledger import Holder, Incident, IncidentKind, SupervisorSessions, record_incident
+from rowledger.postgres import SessionIdentity, query, summarize
+from rowledger.workers.handle import LogSink
+from rowledger.workers.job import Job
+
+__all__ = ["IncidentRecorder"]
+
+_PATIENCE_S = 3.0  # recording an incident must hold up neither a retry nor the end of a run
+
+
+class IncidentRecorder:
+    """Records the incidents of one run or replay. `told` hears of each, whether or not the ledger can be reached."""
+
+    def __init__(
+        self,
+        sessions: SupervisorSessions,
+        holder: Holder,
+        run_id: str | None,
+        *,
+        log: LogSink,
+        told: Callable[[Incident], None] = lambda _incident: None,
+    ) -> None:
+        self._sessions = sessions
+        self._host = holder.host
+        self._run_id = run_id
+        self._log = log
+        self._told = told
+        self._recording: set[asyncio.Task[None]] = set()
+
+    async def record(self, incident: Incident, job: Job | None, session: SessionIdentity | None) -> None:
+        """Record an incident; end a dead worker's backend, so that its locks go at once.
+
+        A server that is out of reach must not keep the job from being tried again: the log has the incident in any case.
+        """
+        self._told(incident)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                if session is not None:
+                    await self._sessions.transaction(
+                        "terminate a dead worker's backend",
+                        lambda connection: connection.fetchval(
+                            query("terminate_backend"), session.pid, session.started_at
+                        ),
+                    )
+                await self._sessions.transaction(
+                    "record an incident",
+                    lambda connection: record_incident(
+                        connection,
+                        incident,
+                        load_id=job.load_id if job else None,
+                        host=self._host,
+                        run_id=self._run_id,
+                    ),
+                )
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not the job's fault
+            lost = f"incident {incident.kind} of pid {incident.pid} is not in the ledger"
+            self._log(logging.WARNING, f"{lost}: {summarize(error)}")
+
+    async def record_of_run(self, kind: IncidentKind, summary: str) -> None:
+        """Record an incident that concerns no worker."""
+        await self.record(Incident.of_run(kind, summary), None, None)
+
+    def outage_ended(self, summary: str) -> None:
+        """Record an outage in a task of its own: the outage gate, which calls this, must open at once."""
+        self._recording.add(asyncio.create_task(self.record_of_run(IncidentKind.DATABASE_OUTAGE, summary)))
+
+    async def close(self) -> None:
+        """Wait, for a bounded time, for what is being recorded."""
+        await asyncio.gather(*self._recording, return_exceptions=True)

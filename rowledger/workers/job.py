@@ -1,0 +1,65 @@
+"""The one interface between a pool and what it has done: `chunk.jobs` has the two kinds, chunks of loads and replays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, Self
+
+from rowledger.settings import WriterSettings
+
+__all__ = ["Job"]
+
+
+class Job(Protocol):
+    """One attempt at a piece of work of one load, which the ledger makes happen once however often it is tried.
+
+    Its rows are counted by position, from 0 to `rows`; of a replay they are dead letters.
+    """
+
+    @property
+    def name(self) -> str:
+        """For logs and errors."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What failpoints can ask for."""
+
+    @property
+    def load_id(self) -> int: ...
+
+    @property
+    def partition_key(self) -> str: ...
+
+    @property
+    def chunk_no(self) -> int | None: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def resumption(self) -> str:
+        """For errors: what continues after the work has failed, as a main clause."""
+
+    @property
+    def incident_prefix(self) -> str:
+        """What an incident's summary begins with."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the work is a single row that is known to have killed workers: its deaths are charged to no budget."""
+
+    def numbered(self, attempt: int) -> Self:
+        """The same work, as this attempt."""
+
+    def probing(self, first: int, stop: int) -> Self:
+        """A job that finds out whether the rows at the positions [first, stop) kill their worker."""
+
+    def may_set_aside(self, rows: int, limits: WriterSettings) -> bool:
+        """Whether so many rows may be set aside because they kill their workers."""
+
+    def without(self, positions: Sequence[int], reason: str) -> Self:
+        """The work with these rows set aside for this reason, where no worker touches them."""
+
+    def row_name(self, position: int) -> str:
+        """A row, for logs and errors."""
