@@ -1,6 +1,7 @@
 """A fault at every place of a replay's way: each row is in the table once or its letter is open, and the balance holds."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import psutil
 import pytest
 
 from pipeline_tests.support.loading import (
+    Recorder,
     assert_accounted,
     assert_nothing_left_over,
     fetch,
@@ -23,12 +25,13 @@ from pipeline_tests.support.loading import (
 )
 from pipeline_tests.support.proxy import Fate, Proxy, is_commit
 from pipeline_tests.support.replaying import assert_verified, edit, replay, results, start_replay, states
-from pipeline_tests.support.tables import DAY, EVENTS, Row, changed, events, write_source
-from rowledger.errors import DatabaseUnavailable, ReplayFailed
+from pipeline_tests.support.tables import DAY, EVENTS, LEAKY_EVENTS, NEXT_DAY, Row, changed, events, write_source
+from rowledger.errors import DatabaseUnavailable, PoolBroken, ReplayFailed
 from rowledger.failpoints import Place
 from rowledger.ledger.dead_letter_outcomes import DeadLetterResult, ReplayReport
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import PartitionReport
+from rowledger.spec.table import TableSpec
 
 _PLACES = [Place.BEFORE_REPLAY, Place.IN_REPLAY, Place.BEFORE_REPLAY_COMMIT, Place.AFTER_REPLAY_COMMIT]
 _DAYS = dict(zip(_PLACES, EVENTS.partitions.keys(), strict=False))  # each place has a day of its own
@@ -36,28 +39,29 @@ _BAD = (3, 40, 41)
 
 _REPLAY_COMMIT = is_commit("rowledger worker", "replays = letter.replays + 1")
 _PUBLISH_COMMIT = is_commit("rowledger control", "set state = 'replaced'")
+_INCIDENTS = "select incident.*, partition_key from rowledger.incident left join rowledger.load using (load_id)"
 _WAITING = (
     "select count(*) from pg_stat_activity where datname = current_database() "
     "and application_name like 'rowledger%' and wait_event_type = 'Lock'"
 )
 
 
-def _plant(database: str, landing: Path, days: list[str]) -> list[Row]:
+def _plant(database: str, landing: Path, days: list[str], spec: TableSpec = EVENTS) -> list[Row]:
     """Published loads of these days whose dead letters are mended; gives the rows that must be in the table at the end."""
     for day in days:
         write_source(landing, "events", day, changed(events(50, day), {n: {"event_id": -n} for n in _BAD}))
-    assert [report.error for report in load(database, EVENTS, landing, days)] == [None] * len(days)
-    edit(database, EVENTS, landing, {n: {"event_id": n} for n in _BAD})
+    assert [report.error for report in load(database, spec, landing, days)] == [None] * len(days)
+    edit(database, spec, landing, {n: {"event_id": n} for n in _BAD})
     return [row for day in days for row in events(50, day)]
 
 
-def _assert_replayed_once(database: str, rows: list[Row]) -> None:
+def _assert_replayed_once(database: str, rows: list[Row], spec: TableSpec = EVENTS) -> None:
     assert set(states(database).values()) == {"replayed"}
     assert fetch_value(database, "select count(*) from rowledger.letter_event where state = 'replayed'") == len(
         rows
     ) // 50 * len(_BAD)
-    assert_verified(database, EVENTS)
-    assert_accounted(database, EVENTS, rows)
+    assert_verified(database, spec)
+    assert_accounted(database, spec, rows)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,61 @@ def test_the_letter_over_which_the_server_takes_for_ever_is_named(database: str,
         replay(database, EVENTS, writer={"stall_timeout_s": 2, "chunk_attempts_max": 2})
     assert set(states(database).values()) == {"mended"}
     fetch(database, "alter table events drop constraint endless")
+
+    assert replay(database, EVENTS).succeeded
+
+    _assert_replayed_once(database, rows)
+
+
+@pytest.mark.parametrize(
+    ("spec", "limits", "kind", "told"),
+    [
+        (
+            EVENTS,
+            {"rss_soft_limit_bytes": 64 * 2**20},
+            IncidentKind.MEMORY_RECYCLE,
+            "over the soft limit of 67108864 bytes",
+        ),
+        (LEAKY_EVENTS, {"descriptors_max": 32}, IncidentKind.DESCRIPTORS_RECYCLE, "descriptors over the limit of 32"),
+    ],
+    ids=["memory", "descriptors"],
+)
+def test_a_replay_s_worker_over_a_soft_limit_is_replaced_after_its_batch(
+    database: str, tmp_path: Path, spec: TableSpec, limits: dict[str, int], kind: IncidentKind, told: str
+) -> None:
+    rows = _plant(database, tmp_path, [DAY, NEXT_DAY], spec)
+    of_load = fetch_value(database, "select coalesce(max(incident_id), 0) from rowledger.incident")
+
+    report = replay(database, spec, writer=limits)
+
+    assert report.succeeded
+    assert report.worker_deaths == 0, "a replacement is no death"
+    found = fetch(database, f"{_INCIDENTS} where incident_id > $1 order by incident_id", of_load)
+    assert [(row["kind"], row["partition_key"]) for row in found] == [(kind, DAY), (kind, NEXT_DAY)]
+    assert all(row["summary"].startswith("while dead letters were replayed: ") for row in found)
+    assert all(told in row["summary"] for row in found)
+    assert found[0]["pid"] != found[1]["pid"], "each batch had a worker of its own"
+    _assert_replayed_once(database, rows, spec)
+
+
+def test_a_replay_whose_workers_die_in_batch_after_batch_ends_within_the_respawn_budget(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = list(_DAYS.values())
+    rows = _plant(database, tmp_path, days)
+    set_failpoints(monkeypatch, "in_replay=sigkill@attempt=1")
+
+    with pytest.raises(PoolBroken, match=r"3 workers died in this replay, the respawn budget is 2.*replay again"):
+        replay(database, EVENTS, writer={"respawns_max": 2})
+
+    kept = fetch(database, f"{_INCIDENTS} order by incident_id")
+    died = [(IncidentKind.SIGNAL, day) for day in days[:3]]
+    assert [(row["kind"], row["partition_key"]) for row in kept] == [*died, (IncidentKind.RESPAWN_BUDGET, days[2])]
+    replayed = "select distinct partition_key from rowledger.dead_letter join rowledger.load using (load_id) "
+    done = fetch(database, f"{replayed} where dead_letter.state = 'replayed' order by 1")
+    assert [row["partition_key"] for row in done] == days[:2], "what had committed stays"
+    assert_verified(database, EVENTS)
+    set_failpoints(monkeypatch, "")
 
     assert replay(database, EVENTS).succeeded
 
@@ -240,4 +299,31 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(database: str, tmp_pat
         report = replaying.result()
     assert isinstance(report, ReplayReport)
     assert report.succeeded
+    _assert_replayed_once(database, rows)
+
+
+def test_a_replay_pauses_while_the_server_is_away_and_records_the_outage(
+    database: str, tmp_path: Path, proxy: Proxy
+) -> None:
+    rows = _plant(database, tmp_path, [DAY, NEXT_DAY])
+    trap = proxy.trap(_REPLAY_COMMIT, Fate.NEVER_ARRIVES)
+    observer = Recorder()
+    limits = {"retry_budget_s": 0.5, "outage_budget_s": 60}  # an outage is not charged to the retry budget
+    with _in_thread(lambda: replay(proxy.url, EVENTS, observer=observer, writer=limits)) as replaying:
+        trap.wait()
+        proxy.refuse()
+        try:
+            wait_until(lambda: "all workers pause until it is back" in observer.text, "the replay pauses")
+            away_since = time.monotonic()
+            wait_until(lambda: time.monotonic() - away_since > 1, "the outage outlasts the retry budget")
+            assert not replaying.done()
+        finally:
+            proxy.accept()
+        report = replaying.result()
+    assert isinstance(report, ReplayReport)
+    assert report.succeeded
+    assert report.worker_deaths == 0, "an outage is no worker's fault"
+    kept = fetch(database, "select kind, summary from rowledger.incident")
+    assert [row["kind"] for row in kept] == [IncidentKind.DATABASE_OUTAGE]
+    assert "all workers paused and go on" in kept[0]["summary"]
     _assert_replayed_once(database, rows)

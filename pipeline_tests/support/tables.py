@@ -144,6 +144,23 @@ LEAKY_READINGS = TableSpec(
 )
 
 
+def leave_descriptors_open(frame: pl.DataFrame) -> pl.DataFrame:
+    _leaked.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(40))
+    return frame
+
+
+LEAKY_EVENTS = TableSpec(
+    name="leaky_events",
+    row=Event,
+    source=EVENTS.source,
+    partitions=EVENTS.partitions,
+    key=EVENTS.key,
+    transform=FrameTransform(function=leave_descriptors_open),
+    dead_letters=_TOLERANT,
+)
+"""Events whose transform leaves descriptors open, in loads as in replays."""
+
+
 class ForkingFiles(ParquetFiles):
     """Parquet files whose first reader leaves a child behind, which holds all that the worker has open; its pid is kept."""
 

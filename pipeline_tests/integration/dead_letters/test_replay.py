@@ -462,6 +462,25 @@ def test_a_row_that_kills_its_worker_costs_no_other(
     assert_accounted(database, READINGS, changed(rows, mended))
 
 
+@pytest.mark.slow
+def test_more_rows_that_kill_than_one_search_finds_cost_no_other(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers, killers = range(3, 7), (3, 4, 5)
+    rows = changed(readings(20), {n: {"sensor": 2**40} for n in numbers})
+    write_source(tmp_path, "readings", "all", rows)
+    assert load_one(database, READINGS, tmp_path, "all").error is None
+    edit(database, READINGS, tmp_path, {n: {"sensor": n} for n in numbers})
+    set_failpoints(monkeypatch, ";".join(f"while_encoding=sigkill@row={row}" for row in killers))
+
+    report = replay(database, READINGS, writer={"chunk_attempts_max": 1, "crash_rows_max": 1, "respawns_max": 2})
+
+    assert results(report) == {n: "refused" if n in killers else "written" for n in numbers}
+    crashed = "select count(*) from rowledger.incident where kind = 'crashing_row'"
+    assert fetch_value(database, crashed) == len(killers)
+    assert_verified(database, READINGS)
+
+
 @pytest.mark.parametrize("numbers", [(3,), (3, 4, 5)], ids=["one", "several"])
 @pytest.mark.parametrize("action", ["sigkill", "eat_memory", "exit0"])
 def test_a_letter_whose_worker_is_killed_from_outside_is_tried_again(
