@@ -2,6 +2,6 @@ from .guards import default_workers as default_workers, workers_in_memory as wor
 from .incidents import IncidentRecorder as IncidentRecorder
 from .job import Job as Job
 from .messages import Hello as Hello
-from .recursion import require_no_worker as require_no_worker
 from .pool import Pool as Pool
+from .recursion import require_no_worker as require_no_worker
 from .workforce import Activity as Activity
