@@ -1,11 +1,10 @@
 """Proof that the checker checks: the suite notices each of the `deliberate_bugs`.
 
-A bug is made in a copy of the code and its tests, where one test of the suite, run by a pytest of its own, has to fail: by what
-it asserts, not because the copy is no program. Without the bug it passes, as the suite shows.
+A bug is made in a pytest process of its own and in all that it starts. One test of the suite has to fail there, by what it
+asserts. Without the bug it passes, as the suite shows.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,31 +13,28 @@ from xml.etree import ElementTree as ET
 import psutil
 import pytest
 
-from pipeline_tests.faults.deliberate_bugs import BUGS, Bug
+from pipeline_tests.faults.deliberate_bugs.bug import VARIABLE, Bug, all_bugs
 
 pytestmark = pytest.mark.slow
 
 _CHECKOUT = Path(__file__).parents[2]
+_STARTUP = Path(__file__).parent / "deliberate_bugs" / "startup"
 _TEST_TIMEOUT_S = 100  # pytest-timeout's: a hang fails the test, in words that only a bug that should hang expects
 _TIMEOUT_S = 200
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A folder with all that the tests need of a checkout."""
-    folder = tmp_path / "copy"
-    for name in ("rowledger", "pipeline", "pipeline_tests", "sql"):
-        shutil.copytree(_CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(_CHECKOUT / "pyproject.toml", folder)
-    return folder
-
-
-def _python(copy: Path, *arguments: str, server: str = "") -> subprocess.CompletedProcess[str]:
-    """Run Python in the copy, and end it with all its children if it does not end by itself."""
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTEST_ADDOPTS": "", "ROWLEDGER_TEST_DATABASE_URL": server}
+def _python(bug: str, *arguments: str, server: str = "") -> subprocess.CompletedProcess[str]:
+    """Run Python with a bug, and end it with all its children if it does not end by itself."""
+    environment = {
+        **os.environ,
+        VARIABLE: bug,
+        "PYTHONPATH": os.pathsep.join([str(_STARTUP), str(_CHECKOUT)]),
+        "PYTEST_ADDOPTS": "",
+        "ROWLEDGER_TEST_DATABASE_URL": server,
+    }
     command = [sys.executable, *arguments]
     with subprocess.Popen(
-        command, cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=_CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
             output, _ = process.communicate(timeout=_TIMEOUT_S)
@@ -49,45 +45,37 @@ def _python(copy: Path, *arguments: str, server: str = "") -> subprocess.Complet
     return subprocess.CompletedProcess(command, process.returncode, output)
 
 
-def _make(bug: Bug, copy: Path) -> None:
-    for change in bug.changes:
-        file = copy / change.file
-        text = file.read_text(encoding="utf-8")
-        found = text.count(change.text)
-        assert found == 1, f"{bug.name}: {change.file} has this {found} times, not once:\n{change.text}"
-        file.write_text(text.replace(change.text, change.replacement), encoding="utf-8")
-    changed = [change.file for change in bug.changes if change.file.endswith(".py")]
-    if changed:  # it must be a program still: one that parses, and whose every name means something
-        names = ["--isolated", "--target-version", "py311", "--select", "E9,F821,F823"]
-        checked = _python(copy, "-m", "ruff", "check", *names, *changed)
-        assert checked.returncode == 0, checked.stdout
-
-
 def _failures(report: Path) -> list[str]:
     """What the tests that failed by themselves, rather than in a fixture, have to say."""
     texts = [failure.text or "" for failure in ET.parse(report).iter("failure")]
     return ["\n".join(line for line in text.splitlines() if line.startswith("E ")) for text in texts]
 
 
-def test_tests_and_workers_of_the_copy_run_the_copy_s_code(copy: Path) -> None:
-    where = (
-        "import subprocess, sys, rowledger, pipeline_tests.conftest; from rowledger.settings import child_environment;"
-        "print(rowledger.__file__, pipeline_tests.conftest.__file__, flush=True);"
-        "subprocess.run([sys.executable, '-m', 'inspect', '--details', 'rowledger.workers.process'],"
-        "               env=child_environment(), cwd='/', check=True)"
+def test_a_bug_is_made_in_a_process_and_in_the_workers_that_it_starts() -> None:
+    show = "from rowledger.postgres import query; print(query('fence_load'), flush=True)"
+    start_worker = (
+        "import subprocess, sys; from rowledger.settings import child_environment;"
+        f"subprocess.run([sys.executable, '-c', {show!r}], env=child_environment(), cwd='/', check=True)"
     )
-    said = _python(copy, "-c", where)
+    said = _python("ledger.fence_dropped", "-c", f"{show}; {start_worker}")
     assert said.returncode == 0, said.stdout
-    for file in ("rowledger/__init__.py", "pipeline_tests/conftest.py", "rowledger/workers/process.py"):
-        assert str(copy / file) in said.stdout
+    first, second = said.stdout.splitlines()
+    assert first == second
+    assert "$2::integer > 0" in first
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-def test_the_suite_notices(bug: Bug, copy: Path, server: str) -> None:
-    _make(bug, copy)
-    report = copy / "report.xml"
+def test_a_process_whose_bug_cannot_be_made_does_not_run() -> None:
+    said = _python("ledger.no_such_bug", "-c", "print('it runs')")
+    assert said.returncode != 0
+    assert "no_such_bug" in said.stdout
+    assert "it runs" not in said.stdout
+
+
+@pytest.mark.parametrize("bug", all_bugs(), ids=lambda bug: bug.name)
+def test_the_suite_notices(bug: Bug, tmp_path: Path, server: str) -> None:
+    report = tmp_path / "report.xml"
     options = ["-m", "", "-p", "no:cacheprovider", f"--timeout={_TEST_TIMEOUT_S}", f"--junitxml={report}"]
-    run = _python(copy, "-m", "pytest", *options, bug.test, server=server)
+    run = _python(bug.name, "-m", "pytest", *options, bug.test, server=server)
     assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout
     (said,) = _failures(report)
     assert bug.noticed in said, run.stdout

@@ -96,6 +96,7 @@ from .staging import (
     create_staging as create_staging,
     drop_staging as drop_staging,
     has_key as has_key,
+    lock_staging as lock_staging,
     rewrite_staging as rewrite_staging,
 )
 from .stalled import StatementStalled as StatementStalled, stalls_cancelled as stalls_cancelled

@@ -19,6 +19,7 @@ __all__ = [
     "create_staging",
     "drop_staging",
     "has_key",
+    "lock_staging",
     "rewrite_staging",
 ]
 
@@ -63,6 +64,11 @@ async def create_staging(
                 else "drop not null"
             )
             await connection.execute(f"alter table {staging} alter column {quote_identifier(column)} {fill}")
+
+
+async def lock_staging(connection: asyncpg.Connection, handle: LoadHandle) -> None:
+    """Keep other sessions from writing to the staging table until the transaction ends."""
+    await connection.execute(f"lock table {quoted(LEDGER_SCHEMA, handle.staging_table)} in share mode")
 
 
 async def drop_staging(connection: asyncpg.Connection, staging_table: str) -> None:

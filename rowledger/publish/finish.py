@@ -34,6 +34,7 @@ from rowledger.postgres import (
     create_partition_statement,
     has_key,
     is_raised,
+    lock_staging,
     may_be_about_rows,
     may_retry,
     partition_predicate,
@@ -156,7 +157,7 @@ async def _judge(
     if pending := await read_pending_chunks(connection, handle, load.manifest):
         return pending
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    await connection.execute(f"lock table {staging} in share mode")
+    await lock_staging(connection, handle)
     if spec.key and not await has_key(connection, handle):
         return ()  # taken away since it was built: built again, or never published
     if changes := await read_staging_changes(connection, load.target, handle, load.partition, column_names(spec.row)):

@@ -1,0 +1,100 @@
+"""Mistakes about sources: files that change, sources that fail, and what a rerun may go on with."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import _AsyncGeneratorContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+
+from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
+from rowledger.ledger import LoadingLoad, is_plan_of, loads
+from rowledger.load import begin
+from rowledger.load.begin import Beginning
+from rowledger.machine import iterate_in_thread
+from rowledger.sources.file_identity import require_as_planned
+from rowledger.spec import ChunkDescriptor, LoadHandle, Manifest
+
+_LOAD_TESTS = "pipeline_tests/integration/load/test_load.py"
+_RECONCILE_TESTS = "pipeline_tests/integration/publish/test_reconcile.py"
+_STREAMING_TESTS = "pipeline_tests/integration/sources/test_streaming.py"
+
+T = TypeVar("T")
+
+
+@bug(
+    test=f"{_LOAD_TESTS}::test_an_unfinished_load_of_another_plan_is_abandoned[source]",
+    noticed="the manifest in the ledger is not the one planned from the source",
+)
+def resumed_under_another_plan() -> None:
+    """A load that was begun is gone on with."""
+    right = Beginning._can_resume
+
+    @in_place_of(Beginning._can_resume)
+    async def can_resume(self: Beginning, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
+        if self._manifest is not None:
+            found = replace(found, manifest_digest=self._manifest.digest)
+        return await right(self, connection, found)
+
+    @in_place_of(is_plan_of, within=begin)
+    async def is_plan(connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest) -> bool:
+        return True
+
+
+@bug(
+    test=f"{_RECONCILE_TESTS}::test_a_load_that_began_without_fingerprints_is_not_resumed_with_them",
+    noticed="has no fingerprint to compare with",
+)
+def resumed_under_another_contract() -> None:
+    """A load of the same rows is gone on with."""
+    right = Beginning._can_resume
+
+    @in_place_of(Beginning._can_resume)
+    async def can_resume(self: Beginning, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
+        return await right(self, connection, replace(found, contract_digest=self._contract_digest))
+
+
+@bug(
+    test="pipeline_tests/unit/sources/test_parquet_source.py::test_other_content_of_the_same_size_is_noticed",
+    noticed="DID NOT RAISE",
+)
+def source_not_looked_at_again() -> None:
+    """The file was looked at when it was planned."""
+
+    @in_place_of(require_as_planned)
+    def require(file: Path, descriptor: ChunkDescriptor) -> None:
+        return
+
+
+@bug(
+    test=f"{_STREAMING_TESTS}::test_a_rerun_whose_source_gives_other_chunks_loads_those[other rows]",
+    noticed="AssertionError",
+)
+def spooled_chunks_known_by_their_size() -> None:
+    """A chunk with the same number and the same rows is the one that has committed."""
+    in_query("state_of_chunk", r"digest = \$5", "$5::text is not null")
+
+    @in_place_of(is_plan_of, within=loads)
+    async def is_plan(connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest) -> bool:
+        return True
+
+
+@bug(
+    test=f"{_STREAMING_TESTS}"
+    "::test_a_source_that_fails_publishes_nothing_and_a_rerun_goes_on_behind_what_had_committed",
+    noticed="isinstance(None, SourceError)",
+)
+def failure_of_a_source_taken_for_its_end() -> None:
+    """A source that raises has no more rows."""
+
+    @in_place_of(iterate_in_thread)
+    def iterate(
+        start: Callable[[], Iterator[T]], *, item_timeout_s: float, close_timeout_s: float
+    ) -> _AsyncGeneratorContextManager[AsyncIterator[T]]:
+        def items() -> Iterator[T]:
+            with contextlib.suppress(Exception):
+                yield from start()
+
+        return iterate_in_thread(items, item_timeout_s=item_timeout_s, close_timeout_s=close_timeout_s)
