@@ -75,6 +75,7 @@ def test_a_process_whose_bug_cannot_be_made_does_not_run() -> None:
 def test_the_suite_notices(bug: Bug, tmp_path: Path, server: str) -> None:
     report = tmp_path / "report.xml"
     options = ["-m", "", "-p", "no:cacheprovider", f"--timeout={_TEST_TIMEOUT_S}", f"--junitxml={report}"]
+    options += ["-W", "ignore"]  # a bug imports early what keeps its own warnings down when pytest imports it
     run = _python(bug.name, "-m", "pytest", *options, bug.test, server=server)
     assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout
     (said,) = _failures(report)

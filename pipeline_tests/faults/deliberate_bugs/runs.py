@@ -2,19 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+
+import dagster as dg
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of
 from rowledger.chunk import ChunkJob
+from rowledger.dagster.assets import _load
+from rowledger.dagster.resources import GuardedWriter
 from rowledger.errors import DatabaseUnavailable
-from rowledger.ledger import ChunkOutcome, Lease, Observer, PartitionReport
-from rowledger.load import run_load
+from rowledger.ledger import ChunkOutcome, Lease, PartitionReport
 from rowledger.load.begin import _LeaseWatch
 from rowledger.postgres import ErrorAction, OutageGate, retry, sort_error
-from rowledger.settings import WriterSettings
-from rowledger.spec import Partition, TableSpec
+from rowledger.spec import TableSpec
 from rowledger.workers.slot import Slot
 
 _DAGSTER_TESTS = "pipeline_tests/integration/dagster/test_dagster_face.py"
@@ -81,20 +81,9 @@ def lease_unread() -> None:
 def failed_partition_in_a_green_run() -> None:
     """A run is good if it has published something."""
 
-    @in_place_of(run_load)
-    def load(
-        spec: TableSpec,
-        partitions: Sequence[Partition],
-        *,
-        url: str,
-        landing_dir: Path,
-        writer: WriterSettings,
-        run_id: str | None,
-        observer: Observer,
-    ) -> list[PartitionReport]:
-        reports = run_load(
-            spec, partitions, url=url, landing_dir=landing_dir, writer=writer, run_id=run_id, observer=observer
-        )
+    @in_place_of(_load)
+    def load(context: dg.AssetExecutionContext, spec: TableSpec, writer: GuardedWriter) -> list[PartitionReport]:
+        reports = _load(context, spec, writer)
         if any(report.published for report in reports):
             return [replace(report, error=None) for report in reports]
         return reports
