@@ -76,7 +76,10 @@ def _commit_chunks_by(commit: Commit) -> None:
 # ---- COMMIT ----------------------------------------------------------------------------------------------------------
 
 
-@bug(test=f"{_SERVER_TESTS}::test_a_commit_that_the_server_refuses_is_nothing_to_report", noticed=", (), None) == (2, (), None)")
+@bug(
+    test=f"{_SERVER_TESTS}::test_a_commit_that_the_server_refuses_is_nothing_to_report",
+    noticed=", (), None) == (2, (), None)",
+)
 def counts_reported_before_commit() -> None:
     """The counts are known before COMMIT, so they can be reported while it is on its way."""
     uncommitted: list[asyncpg.Connection] = []

@@ -10,12 +10,12 @@ from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
 from rowledger.contract import Fingerprint
 from rowledger.ledger import Check, ChunkTotals, SupervisorSessions, read_chunk_totals, read_pending_chunks
 from rowledger.postgres import Target, lock_staging
-from rowledger.publish import finish, fit
+from rowledger.publish import finish, sift
 from rowledger.publish.baseline import Baseline
 from rowledger.publish.conflicts import orphans
 from rowledger.publish.finished_load import FinishedLoad
-from rowledger.publish.fit import fit_to_others
 from rowledger.publish.reconcile import Measured, fingerprint_check, measure_relation, reconcile
+from rowledger.publish.sift import sift_conflicts
 from rowledger.publish.source_rows import Conflict
 from rowledger.publish.stored_rows import require_stored
 from rowledger.publish.write_modes import _record
@@ -86,7 +86,7 @@ def reports_believed() -> None:
     ) -> tuple[ChunkPlan, ...]:
         return ()
 
-    in_place_of(read_pending_chunks, within=fit)(none_pending)
+    in_place_of(read_pending_chunks, within=sift)(none_pending)
     in_place_of(read_pending_chunks, within=finish)(none_pending)
 
     @in_place_of(reconcile, within=finish)
@@ -169,11 +169,11 @@ def staging_table_not_locked() -> None:
 def target_emptied_first() -> None:
     """Make room in the target, then bring the new rows."""
 
-    @in_place_of(fit_to_others)
-    async def fit_and_truncate(
+    @in_place_of(sift_conflicts)
+    async def sift_and_truncate(
         sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
     ) -> tuple[ChunkPlan, ...]:
-        pending = await fit_to_others(sessions, load, settings, say)
+        pending = await sift_conflicts(sessions, load, settings, say)
         truncate = f"truncate {load.target.sql}"
         await sessions.transaction(load.name, lambda connection: connection.execute(truncate))
         return pending

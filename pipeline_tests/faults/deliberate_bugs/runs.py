@@ -7,7 +7,6 @@ from dataclasses import replace
 import dagster as dg
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of
-from rowledger.chunk import ChunkJob
 from rowledger.dagster.assets import _load
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.errors import DatabaseUnavailable
@@ -15,6 +14,7 @@ from rowledger.ledger import ChunkOutcome, Lease, PartitionReport
 from rowledger.load.begin import _LeaseWatch
 from rowledger.postgres import ErrorAction, OutageGate, retry, sort_error
 from rowledger.spec import TableSpec
+from rowledger.workers import Job
 from rowledger.workers.slot import Slot
 
 _DAGSTER_TESTS = "pipeline_tests/integration/dagster/test_dagster_face.py"
@@ -43,7 +43,7 @@ def cancel_swallowed() -> None:
     right = Slot.serve
 
     @in_place_of(Slot.serve)
-    async def serve(self: Slot, job: ChunkJob) -> ChunkOutcome:
+    async def serve(self: Slot, job: Job) -> ChunkOutcome:
         try:
             return await right(self, job)
         except asyncio.CancelledError as cancelled:

@@ -3,8 +3,9 @@
 import itertools
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
-from rowledger.chunk import ChunkJob, ReplayJob
+from rowledger.chunk import ChunkJob
 from rowledger.ledger import ChunkOutcome, Committed, RowCounts
+from rowledger.workers import Job
 from rowledger.workers.handle import WorkerDied, WorkerHandle
 from rowledger.workers.messages import Heartbeat, LogLine, Outcome, Ready, decode_from_worker
 from rowledger.workers.slot import Slot
@@ -22,7 +23,7 @@ def exit_code_0_is_success() -> None:
     right = WorkerHandle.attempt
 
     @in_place_of(WorkerHandle.attempt)
-    async def attempt(self: WorkerHandle, job: ChunkJob | ReplayJob) -> ChunkOutcome:
+    async def attempt(self: WorkerHandle, job: Job) -> ChunkOutcome:
         try:
             return await right(self, job)
         except WorkerDied as death:
@@ -66,10 +67,12 @@ def exit_code_ignored() -> None:
     right = Slot._attempt
 
     @in_place_of(Slot._attempt)
-    async def attempt(self: Slot, job: ChunkJob) -> tuple[ChunkOutcome, int]:
+    async def attempt(self: Slot, job: Job) -> tuple[ChunkOutcome, int]:
         try:
             return await right(self, job)
         except WorkerDied as death:
+            if not isinstance(job, ChunkJob):
+                raise
             dead = self._take_worker()
-            await self._pool.record_death(dead, death, job)
+            await self._workforce.record_death(dead, death, job)
             return Committed(counts=RowCounts(written_rows=job.chunk.rows)), dead.pid
