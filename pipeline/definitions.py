@@ -1,70 +1,29 @@
-"""Composition root for Dagster: every table in `pipeline/tables/` with its asset, checks, jobs, schedule and sensor.
+"""What Dagster has of this project: each table with its jobs, schedule and sensor, and the assets that land its source."""
 
-A table whose file has a mistake does not keep the others from being used: its asset fails with the mistake.
-"""
-
-import logging
-import re
-from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import dagster as dg
 
-from pipeline.landing import landing_assets
-from pipeline.tables import BrokenTable, Tables, read_tables
-from rowledger.dagster import (
-    GuardedWriter,
-    broken_table,
-    jobs_and_schedule,
-    replay_job_and_sensor,
-    table_asset,
-    verify_check,
-)
-from rowledger.errors import SpecError
-from rowledger.spec import TableSpec
+from pipeline.landing import landing_of_flights
+from rowledger.dagster import GuardedWriter, build_table_defs
 
-__all__ = ["definitions_of", "defs"]
+__all__ = ["defs"]
 
-_log = logging.getLogger("rowledger")
-
-# Steps start from a fork server that has dagster loaded already: 0.3 s instead of 1.5 s a step. Nothing of ours is
-# loaded there, because polars does not survive a fork.
+# Steps start from a fork server that has dagster loaded already: 0.3 s instead of 1.5 s a step. Rowledger is not loaded there,
+# because polars does not survive a fork.
 _executor = dg.multiprocess_executor.configured(
     {"start_method": {"forkserver": {"preload_modules": ["dagster", "dagster_postgres"]}}}
 )
 
+_days_of_2013 = dg.DailyPartitionsDefinition(
+    start_date=datetime(2013, 1, 1),  # noqa: DTZ001 - midnight of the zone that is named below
+    end_date=datetime(2014, 1, 1),  # noqa: DTZ001
+    timezone="America/New_York",
+)
+_flights_landing = landing_of_flights(_days_of_2013)
 
-def definitions_of(tables: Tables) -> dg.Definitions:
-    """Dagster's definitions of these tables, and of those that cannot be used."""
-    landing = landing_assets(tables)
-    broken = list(tables.broken)
-    usable: list[dg.Definitions] = []
-    taken = {asset.key.to_user_string() for asset in landing}
-    for spec in tables.specs.values():
-        try:
-            usable.append(_table(spec, landing))
-            taken.add(spec.name)
-        except (SpecError, dg.DagsterError) as error:
-            broken.append(BrokenTable(spec.name, f"table {spec.name}: {' '.join(str(error).split())}"))
-    return dg.Definitions.merge(
-        dg.Definitions(assets=landing, resources={"writer": GuardedWriter()}, executor=_executor),
-        *usable,
-        *_broken(broken, taken),
-    )
-
-
-def _table(spec: TableSpec, landing: Sequence[dg.AssetsDefinition]) -> dg.Definitions:
-    own = dg.Definitions(assets=[table_asset(spec)], asset_checks=[verify_check(spec)])
-    return dg.Definitions.merge(own, jobs_and_schedule(spec, landing), replay_job_and_sensor(spec))
-
-
-def _broken(tables: Sequence[BrokenTable], taken: set[str]) -> Iterator[dg.Definitions]:
-    """Each name once, and none that a table which can be used has."""
-    for table in tables:
-        _log.warning("table %s cannot be used: %s", table.name, table.message)
-        name = re.sub(r"\W", "_", table.name, flags=re.ASCII)
-        if name not in taken:
-            taken.add(name)
-            yield broken_table(name, table.message)
-
-
-defs = definitions_of(read_tables())
+defs = dg.Definitions.merge(
+    dg.Definitions(assets=[_flights_landing], resources={"writer": GuardedWriter()}, executor=_executor),
+    # By a reference, so that a mistake in a table's file leaves the other tables usable.
+    build_table_defs("pipeline.tables.flights:FLIGHTS", partitions_def=_days_of_2013, landing=[_flights_landing]),
+)

@@ -46,6 +46,7 @@ FLIGHTS = TableSpec(
     partitions=DailyPartitions(
         column="time_hour", start=date(2013, 1, 1), end=date(2013, 12, 31), timezone="America/New_York"
     ),
+    partition_by="time_hour",
     key=("time_hour", "carrier", "flight", "origin"),
     dead_letters=DeadLetterBudget(rows_max=50, share_max=0.02),
     upstream=("flights_landing",),

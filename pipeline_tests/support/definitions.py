@@ -1,22 +1,48 @@
-"""Small tables as Dagster sees them, for runs of Dagster's own commands."""
+"""Small tables as Dagster sees them, also for runs of Dagster's own commands."""
 
 import dagster as dg
 
 from pipeline_tests.support.loading import FAST
 from pipeline_tests.support.tables import EVENTS
 from pipeline_tests.support.tables_of_write_modes import BY_DAY_AND_REGION, BY_REGION
-from rowledger.dagster.assets import table_asset
-from rowledger.dagster.checks import verify_check
-from rowledger.dagster.replay import replay_job_and_sensor
+from rowledger.dagster.definitions import build_table_defs
+from rowledger.dagster.partitions import KEY_PATTERN, partition_maker
 from rowledger.dagster.resources import GuardedWriter
+from rowledger.dagster.table import DagsterTable
+from rowledger.spec.table import TableSpec
 
-_SPECS = (EVENTS, BY_REGION, BY_DAY_AND_REGION)
+MARCH = dg.DailyPartitionsDefinition("2024-03-01", end_date="2024-04-01")
+REGIONS = dg.StaticPartitionsDefinition(["north", "south"])
+
+PARTITIONS: dict[str, dg.PartitionsDefinition] = {
+    "events": MARCH,
+    "flights": dg.DailyPartitionsDefinition("2013-01-01", end_date="2014-01-01", timezone="America/New_York"),
+    "by_region": REGIONS,
+    "by_day_and_region": dg.MultiPartitionsDefinition({"day": MARCH, "region": REGIONS}),
+    "by_new_region": dg.DynamicPartitionsDefinition(name="regions"),
+    "ticks": dg.HourlyPartitionsDefinition(
+        "2024-11-03-00:00", end_date="2024-11-04-00:00", timezone="America/New_York"
+    ),
+    "weekly": dg.WeeklyPartitionsDefinition("2024-03-04", end_date="2024-04-01", day_offset=1),
+    "monthly": dg.MonthlyPartitionsDefinition("2024-01-01"),
+}
+"""The partitions of the tables that have any, by the table's name."""
+
+
+def table_defs(spec: TableSpec, *, landing: list[dg.AssetsDefinition] | None = None) -> dg.Definitions:
+    """All that Dagster has of a table, with a writer for small loads."""
+    own = build_table_defs(spec, partitions_def=PARTITIONS.get(spec.name), landing=landing or ())
+    return dg.Definitions.merge(own, dg.Definitions(resources={"writer": GuardedWriter(**FAST)}))
+
+
+def dagster_table(spec: TableSpec) -> DagsterTable:
+    """The table as the parts of the face take it."""
+    partitions_def = PARTITIONS.get(spec.name)
+    partition_of = partition_maker(spec, partitions_def)
+    return DagsterTable(spec, dg.AssetKey(spec.name), partitions_def, partition_of, KEY_PATTERN)
+
 
 defs = dg.Definitions.merge(
-    dg.Definitions(
-        assets=[table_asset(spec) for spec in _SPECS],
-        asset_checks=[verify_check(spec) for spec in _SPECS],
-        resources={"writer": GuardedWriter(**FAST)},
-    ),
-    replay_job_and_sensor(EVENTS),
+    dg.Definitions(resources={"writer": GuardedWriter(**FAST)}),
+    *(build_table_defs(spec, partitions_def=PARTITIONS[spec.name]) for spec in (EVENTS, BY_REGION, BY_DAY_AND_REGION)),
 )

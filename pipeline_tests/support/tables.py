@@ -70,6 +70,7 @@ EVENTS = TableSpec(
     row=Event,
     source=ParquetFiles(path="{landing}/events/{partition_key}.parquet"),
     partitions=DailyPartitions(column="at", **_DAYS),
+    partition_by="at",
     key=("at", "event_id"),
     dead_letters=_TOLERANT,
 )

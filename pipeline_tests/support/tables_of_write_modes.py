@@ -83,10 +83,17 @@ def _sales(
         row=Sale,
         source=ParquetFiles(path=f"{{landing}}/sales/{file}"),
         partitions=partitions,
+        partition_by=_columns_of(partitions),
         key=key,
         write_mode=write_mode,
         dead_letters=DeadLetterBudget(rows_max=100, share_max=0.6),
     )
+
+
+def _columns_of(partitions: Partitions) -> str | dict[str, str] | None:
+    if isinstance(partitions, MultiPartitions):
+        return {name: dimension.columns[0] for name, dimension in partitions.dimensions.items()}
+    return partitions.columns[0] if partitions.columns else None
 
 
 KEY = ("day", "region", "sale_id")
@@ -141,6 +148,7 @@ TICKS = TableSpec(
     partitions=HourlyPartitions(
         column="at", start=date(2024, 11, 3), end=date(2024, 11, 3), timezone="America/New_York"
     ),
+    partition_by="at",
 )
 
 WEEKLY = _sales(

@@ -1,39 +1,40 @@
-"""A table whose file has a mistake, as Dagster shows it: its asset and its jobs are there, and fail with the mistake."""
+"""A table that cannot be used, as Dagster shows it: its asset and its jobs are there, and fail with the mistake."""
 
 import dagster as dg
 
-__all__ = ["broken_asset", "broken_table"]
+__all__ = ["broken_table"]
 
 
-def broken_table(name: str, message: str) -> dg.Definitions:
-    """The asset and the jobs that the table would have; each says what is wrong instead of doing anything."""
+def broken_table(
+    name: str, key: dg.AssetKey, partitions_def: dg.PartitionsDefinition | None, message: str
+) -> dg.Definitions:
+    """The asset and the jobs that the table would have; each fails with the message instead of doing anything."""
+
+    def failure() -> dg.Failure:
+        return dg.Failure(
+            f"{name} cannot be used: {message}\nWhat to do: fix the file, then rerun", allow_retries=False
+        )
+
+    @dg.asset(
+        key=key,
+        group_name="tables",
+        description=f"Cannot be used. {message}",
+        partitions_def=partitions_def,
+        backfill_policy=None if partitions_def is None else dg.BackfillPolicy.single_run(),
+    )
+    def broken() -> None:
+        raise failure()
 
     @dg.op(name=f"{name}_cannot_be_used")
     def fail() -> None:
-        raise _failure(name, message)
+        raise failure()
 
-    load = dg.define_asset_job(f"{name}_load", selection=dg.AssetSelection.assets(name), description=message)
-    jobs = [_job(f"{name}_{purpose}", fail, message) for purpose in ("verify", "replay")]
-    return dg.Definitions(assets=[broken_asset(name, message)], jobs=[load, *jobs])
+    def job(purpose: str) -> dg.JobDefinition:
+        @dg.job(name=f"{name}_{purpose}", description=message)
+        def failing() -> None:
+            fail()
 
+        return failing
 
-def broken_asset(name: str, message: str, *, group_name: str = "tables") -> dg.AssetsDefinition:
-    """An asset that fails with the message; without partitions, which are not known."""
-
-    @dg.asset(name=name, group_name=group_name, description=f"Cannot be used. {message}")
-    def broken() -> None:
-        raise _failure(name, message)
-
-    return broken
-
-
-def _job(name: str, fail: dg.OpDefinition, message: str) -> dg.JobDefinition:
-    @dg.job(name=name, description=message)
-    def job() -> None:
-        fail()
-
-    return job
-
-
-def _failure(name: str, message: str) -> dg.Failure:
-    return dg.Failure(f"{name} cannot be used: {message}\nWhat to do: fix the file, then rerun", allow_retries=False)
+    load = dg.define_asset_job(f"{name}_load", selection=dg.AssetSelection.assets(key), description=message)
+    return dg.Definitions(assets=[broken], jobs=[load, job("verify"), job("replay")])

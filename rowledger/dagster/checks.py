@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from rowledger.dagster.metadata import DISCREPANCIES, FAILED_PARTITIONS, PARTITIONS, Metadata, failure_of, lines, named
-from rowledger.dagster.partitions import partition_keys
+from rowledger.dagster.run_keys import partition_keys
+from rowledger.dagster.table import DagsterTable
 from rowledger.errors import RowledgerError
 from rowledger.ledger import CheckName
 from rowledger.postgres import target_url
 from rowledger.publish import PartitionVerification, run_verify
-from rowledger.spec import TableSpec, Unpartitioned
 
 __all__ = ["VERIFY_CHECK", "in_step_check_specs", "verification_events", "verify_check"]
 
@@ -23,41 +23,45 @@ DESCRIPTIONS = {
 }
 
 
-def in_step_check_specs(spec: TableSpec) -> list[dg.AssetCheckSpec]:
-    """The checks that the load itself makes, before anything is published; nobody can deselect them."""
+def in_step_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks that the load itself makes, before anything is published; they cannot be deselected."""
     return [
-        dg.AssetCheckSpec(name.value, asset=spec.name, description=DESCRIPTIONS[name], blocking=True)
-        for name in CheckName
+        dg.AssetCheckSpec(name.value, asset=key, description=DESCRIPTIONS[name], blocking=True) for name in CheckName
     ]
 
 
-def verify_check(spec: TableSpec) -> dg.AssetChecksDefinition:
+def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
     """Compares what is published now with the ledger: all partitions, or those of a run that has just loaded some."""
 
     @dg.asset_check(
         name=VERIFY_CHECK,
-        asset=spec.name,
+        asset=table.key,
         blocking=True,
         description="The published rows are still those that the ledger recorded when they were published.",
     )
     def published_rows_unchanged(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        return _verify(context, spec)
+        return _verify(context, table)
 
     return published_rows_unchanged
 
 
-def _keys_of_run(context: dg.AssetCheckExecutionContext, spec: TableSpec) -> list[str] | None:
+def _keys_of_run(context: dg.AssetCheckExecutionContext, table: DagsterTable) -> list[str] | None:
     """The partitions that this run has loaded; None, which means all, where it runs for the check alone."""
-    if isinstance(spec.partitions, Unpartitioned) or not (context.has_partition_key or context.has_partition_key_range):
+    if table.is_whole or not (context.has_partition_key or context.has_partition_key_range):
         return None
-    return partition_keys(context, spec.partitions)
+    return partition_keys(context, table.partitions_def)
 
 
-def _verify(context: dg.AssetCheckExecutionContext, spec: TableSpec) -> dg.AssetCheckResult:
+def _verify(context: dg.AssetCheckExecutionContext, table: DagsterTable) -> dg.AssetCheckResult:
     try:
-        verifications = run_verify(spec, url=target_url(), partition_keys=_keys_of_run(context, spec))
+        verifications = run_verify(
+            table.spec,
+            url=target_url(),
+            partition_keys=_keys_of_run(context, table),
+            partition_of=table.partition_of,
+        )
     except RowledgerError as error:
-        raise failure_of(spec.name, error) from None
+        raise failure_of(table.spec.name, error) from None
     failed = _problems(verifications)
     return dg.AssetCheckResult(
         passed=not failed, description=_told(verifications), metadata=_metadata(len(verifications), failed)
@@ -65,7 +69,7 @@ def _verify(context: dg.AssetCheckExecutionContext, spec: TableSpec) -> dg.Asset
 
 
 def verification_events(
-    spec: TableSpec, verifications: Sequence[PartitionVerification]
+    key: dg.AssetKey, verifications: Sequence[PartitionVerification]
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """What a verification outside of a load's step has judged: of the load's own checks those that it made, and its own."""
     if not verifications:
@@ -77,19 +81,19 @@ def verification_events(
             for check in (*verification.checks, verification.budget)
             if check is not None and check.name is name
         }
-        failed = {key: check.summary for key, check in found.items() if not check.passed}
+        failed = {partition: check.summary for partition, check in found.items() if not check.passed}
         if not found:
             continue
         passed_text = next(iter(found.values())).summary if len(found) == 1 else f"{len(found)} partitions passed"
-        yield _evaluation(spec, name.value, len(found), failed, lines(failed) if failed else passed_text)
-    yield _evaluation(spec, VERIFY_CHECK, len(verifications), _problems(verifications), _told(verifications))
+        yield _evaluation(key, name.value, len(found), failed, lines(failed) if failed else passed_text)
+    yield _evaluation(key, VERIFY_CHECK, len(verifications), _problems(verifications), _told(verifications))
 
 
 def _evaluation(
-    spec: TableSpec, name: str, partitions: int, failed: Mapping[str, str], description: str
+    key: dg.AssetKey, name: str, partitions: int, failed: Mapping[str, str], description: str
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(spec.name),
+        asset_key=key,
         check_name=name,
         passed=not failed,
         description=description,

@@ -5,100 +5,142 @@ from collections.abc import Sequence
 import dagster as dg
 
 from rowledger.dagster.checks import VERIFY_CHECK
-from rowledger.dagster.partitions import partitions_definition
+from rowledger.dagster.partitions import dimensions_of, require_key
 from rowledger.dagster.private_names import UnresolvedAssetJobDefinition, UnresolvedPartitionedAssetScheduleDefinition
+from rowledger.dagster.table import DagsterTable
 from rowledger.errors import UnknownPartition
 from rowledger.ledger import CheckName
-from rowledger.spec import (
-    DynamicPartitions,
-    HourlyPartitions,
-    MonthlyPartitions,
-    MultiPartitions,
-    Partitions,
-    StaticPartitions,
-    TableSpec,
-    TimeWindowPartitions,
-    WeeklyPartitions,
-)
 
 __all__ = ["jobs_and_schedule"]
 
-HOUR_OF_DAY = 6  # in the partitions' own zone; late enough for a source that closes its day at midnight
-MINUTE_OF_HOUR = 15  # the same for one that closes its hour
+# After a window has ended, so that a source which closes its books then has had the time to do so.
+HOURS_AFTER = 6
+MINUTES_AFTER = 15
+
+_HOUR_MINUTES = 60
+_DAY_HOURS = 24
 
 
-def jobs_and_schedule(spec: TableSpec, landing: Sequence[dg.AssetsDefinition]) -> dg.Definitions:
+def jobs_and_schedule(table: DagsterTable, landing: Sequence[dg.AssetsDefinition]) -> dg.Definitions:
     """`<table>_load` lands and loads partitions, `<table>_verify` checks what is published; a schedule starts the former.
 
-    The schedule is `<table>_daily`, `_hourly`, `_weekly` or `_monthly`, as the partitions are. Where two dimensions divide the
-    table, or keys are added by hand, there is none: nobody knows when which of them has something new. For such keys there is
-    `<table>_add_partition`.
+    The schedule is `<table>_daily`, `_hourly`, `_weekly`, `_monthly` or, for other windows of time, `_by_cron`. Where a table
+    has two dimensions, or keys that are added while it lives, there is none, since no clock tells which of them has something
+    new. For such keys there is `<table>_add_partition`.
     """
-    table = dg.AssetKey(spec.name)
-    in_step_checks = [dg.AssetCheckKey(table, name.value) for name in CheckName]
+    spec = table.spec
+    in_step_checks = [dg.AssetCheckKey(table.key, name.value) for name in CheckName]
+    landed = [asset.key for asset in landing if asset.partitions_def == table.partitions_def]
     load = dg.define_asset_job(
         f"{spec.name}_load",
         # Without verification on demand: the load has just confirmed itself.
-        selection=dg.AssetSelection.assets(table, *_landing_keys(spec, landing)).without_checks()
+        selection=dg.AssetSelection.assets(table.key, *landed).without_checks()
         | dg.AssetSelection.checks(*in_step_checks),
         description=f"Land and load partitions of {spec.target}.",
     )
     verify = dg.define_asset_job(
         f"{spec.name}_verify",
-        selection=dg.AssetSelection.checks(dg.AssetCheckKey(table, VERIFY_CHECK)),
+        selection=dg.AssetSelection.checks(dg.AssetCheckKey(table.key, VERIFY_CHECK)),
         description=f"Compare all published rows of {spec.target} with the ledger; red if they differ.",
     )
-    adding = [_add_partition(spec, dynamic) for dynamic in _dynamic(spec.partitions)]
-    return dg.Definitions(jobs=[load, verify, *adding], schedules=_schedules(spec, load))
+    return dg.Definitions(jobs=[load, verify, *_adding(table)], schedules=_schedules(table, load))
 
 
 def _schedules(
-    spec: TableSpec, load: UnresolvedAssetJobDefinition
+    table: DagsterTable, load: UnresolvedAssetJobDefinition
 ) -> list[dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition]:
-    # Off until somebody turns it on: a new table shall not load unasked, and one whose days have an end needs no schedule.
+    # Off until a person turns it on: a new table must not load unasked, and one whose days have an end needs no schedule.
     status = dg.DefaultScheduleStatus.STOPPED
-    name = f"{spec.name}_{_rhythm(spec.partitions)}"
-    match spec.partitions:
-        case MultiPartitions() | DynamicPartitions():
-            return []
-        case StaticPartitions() as static:
-            return [_schedule_of_all(name, load, static, status)]
-        case HourlyPartitions():
-            minute = MINUTE_OF_HOUR
+    name, daily = table.spec.name, f"0 {HOURS_AFTER} * * *"
+    match table.partitions_def:
+        case None:
+            return [dg.ScheduleDefinition(name=f"{name}_daily", job=load, cron_schedule=daily, default_status=status)]
+        case dg.TimeWindowPartitionsDefinition() as windows:
+            if windows.schedule_type is None:
+                return [_schedule_of_cron(f"{name}_by_cron", load, windows, status)]
+            rhythm = windows.schedule_type.value.lower()
+            minute, hour = _offset(rhythm, windows)
             return [
-                dg.build_schedule_from_partitioned_job(load, name=name, minute_of_hour=minute, default_status=status)
+                dg.build_schedule_from_partitioned_job(
+                    load,
+                    name=f"{name}_{rhythm}",
+                    minute_of_hour=minute,
+                    hour_of_day=hour,
+                    default_status=status,
+                )
             ]
-        case TimeWindowPartitions():
-            hour = HOUR_OF_DAY
-            return [dg.build_schedule_from_partitioned_job(load, name=name, hour_of_day=hour, default_status=status)]
+        case dg.StaticPartitionsDefinition() as static:
+            return [_schedule_of_all(f"{name}_daily", load, static, daily, status)]
         case _:
-            cron = f"0 {HOUR_OF_DAY} * * *"
-            return [dg.ScheduleDefinition(name=name, job=load, cron_schedule=cron, default_status=status)]
+            return []
+
+
+def _offset(rhythm: str, windows: dg.TimeWindowPartitionsDefinition) -> tuple[int | None, int | None]:
+    """The minute of the hour and the hour of the day at which a schedule ticks; None where the windows say it."""
+    match rhythm:
+        case "hourly":
+            return (windows.minute_offset + MINUTES_AFTER) % _HOUR_MINUTES, None
+        case "daily":
+            return None, (windows.hour_offset + HOURS_AFTER) % _DAY_HOURS
+        case _:
+            return None, min(windows.hour_offset + HOURS_AFTER, _DAY_HOURS - 1)  # on the day on which the window ends
+
+
+def _schedule_of_cron(
+    name: str,
+    load: UnresolvedAssetJobDefinition,
+    windows: dg.TimeWindowPartitionsDefinition,
+    status: dg.DefaultScheduleStatus,
+) -> dg.ScheduleDefinition:
+    """A run for the last window that is over; Dagster's own schedules of partitions tick at the very end of such a window."""
+
+    @dg.schedule(
+        name=name,
+        job=load,
+        cron_schedule=_later(windows.cron_schedule),
+        execution_timezone=windows.timezone,
+        default_status=status,
+    )
+    def latest_window(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        window = windows.get_prev_partition_window(context.scheduled_execution_time, respect_bounds=False)
+        for _ in range(abs(windows.end_offset)):
+            if window is not None and windows.end_offset > 0:
+                window = windows.get_next_partition_window(window.end, respect_bounds=False)
+            elif window is not None:
+                window = windows.get_prev_partition_window(window.start, respect_bounds=False)
+        if window is None or window.start < windows.start or (windows.end is not None and window.end > windows.end):
+            return dg.SkipReason("no window of these partitions has just ended")
+        (key,) = windows.get_partition_keys_in_time_window(window)
+        return dg.RunRequest(run_key=key, partition_key=key)
+
+    return latest_window
+
+
+def _later(cron_schedule: str) -> str:
+    """The same cadence some minutes later: a quarter of an hour where the minute is one number, else a third of the step."""
+    minutes, _, rest = cron_schedule.partition(" ")
+    if minutes.isdecimal() and int(minutes) + MINUTES_AFTER < _HOUR_MINUTES:
+        return f"{int(minutes) + MINUTES_AFTER} {rest}"
+    if (step := minutes.removeprefix("*/")).isdecimal() and int(step) // 3:
+        return f"{int(step) // 3}-59/{step} {rest}"
+    return cron_schedule
 
 
 def _schedule_of_all(
-    name: str, load: UnresolvedAssetJobDefinition, static: StaticPartitions, status: dg.DefaultScheduleStatus
+    name: str,
+    load: UnresolvedAssetJobDefinition,
+    static: dg.StaticPartitionsDefinition,
+    cron_schedule: str,
+    status: dg.DefaultScheduleStatus,
 ) -> dg.ScheduleDefinition:
     """A run a key, every day."""
 
-    @dg.schedule(name=name, job=load, cron_schedule=f"0 {HOUR_OF_DAY} * * *", default_status=status)
+    @dg.schedule(name=name, job=load, cron_schedule=cron_schedule, default_status=status)
     def every_key(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         tick = context.scheduled_execution_time.date().isoformat()
-        return [dg.RunRequest(run_key=f"{tick} {key}", partition_key=key) for key in static.keys()]  # noqa: SIM118 - a method
+        return [dg.RunRequest(run_key=f"{tick} {key}", partition_key=key) for key in static.get_partition_keys()]
 
     return every_key
-
-
-def _rhythm(partitions: Partitions) -> str:
-    match partitions:
-        case HourlyPartitions():
-            return "hourly"
-        case WeeklyPartitions():
-            return "weekly"
-        case MonthlyPartitions():
-            return "monthly"
-        case _:
-            return "daily"
 
 
 class NewKeys(dg.Config):
@@ -107,38 +149,36 @@ class NewKeys(dg.Config):
     keys: list[str]
 
 
-def _add_partition(spec: TableSpec, dynamic: DynamicPartitions) -> dg.JobDefinition:
+def _add_partition(table: DagsterTable, name: str, dynamic: dg.DynamicPartitionsDefinition) -> dg.JobDefinition:
     """Tells Dagster of new keys, from the launchpad or from `dagster job execute`; a key that is there stays."""
+    spec = table.spec
 
-    @dg.op(name=f"{spec.name}_add_keys")
+    @dg.op(name=f"{name}_keys".replace("_add_partition_keys", "_add_keys"))
     def add(context: dg.OpExecutionContext, config: NewKeys) -> None:
         try:
-            keys = [dynamic.partition(key).key for key in config.keys]
+            for key in config.keys:
+                require_key(dynamic, key, key_pattern=table.dynamic_key_pattern)
         except UnknownPartition as error:
             raise dg.Failure(f"{spec.name}: {error}", allow_retries=False) from None
-        context.instance.add_dynamic_partitions(dynamic.name, keys)
+        context.instance.add_dynamic_partitions(str(dynamic.name), config.keys)
 
-    @dg.job(
-        name=f"{spec.name}_add_partition", description=f"Add keys to the partitions {dynamic.name} of {spec.target}."
-    )
+    @dg.job(name=name, description=f"Add keys to the partitions {dynamic.name} of {spec.target}.")
     def add_partition() -> None:
         add()
 
     return add_partition
 
 
-def _dynamic(partitions: Partitions) -> list[DynamicPartitions]:
-    match partitions:
-        case DynamicPartitions():
-            return [partitions]
-        case MultiPartitions(dimensions=dimensions):
-            return [dimension for dimension in dimensions.values() if isinstance(dimension, DynamicPartitions)]
-        case _:
-            return []
-
-
-def _landing_keys(spec: TableSpec, landing: Sequence[dg.AssetsDefinition]) -> list[dg.AssetKey]:
-    """The landing assets of this table that one run can materialize along with it, being divided in the same way."""
-    partitions_def = partitions_definition(spec.partitions)
-    upstream = {dg.AssetKey(name) for name in spec.upstream}
-    return [asset.key for asset in landing if asset.key in upstream and asset.partitions_def == partitions_def]
+def _adding(table: DagsterTable) -> list[dg.JobDefinition]:
+    """A job for the keys that are added while the table lives; two if both dimensions have such."""
+    if table.partitions_def is None:
+        return []
+    dynamic = {
+        dimension: definition
+        for dimension, definition in dimensions_of(table.partitions_def).items()
+        if isinstance(definition, dg.DynamicPartitionsDefinition) and definition.name
+    }
+    return [
+        _add_partition(table, f"{table.spec.name}_add_{dimension if len(dynamic) > 1 else 'partition'}", definition)
+        for dimension, definition in dynamic.items()
+    ]

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from rowledger.contract import Contract
+from rowledger.dagster.table import DagsterTable
 from rowledger.errors import (
     DatabaseUnavailable,
     DeadLetterBudgetSpent,
@@ -19,7 +20,7 @@ from rowledger.errors import (
     RowledgerError,
 )
 from rowledger.ledger import Check, CheckName, Incident, PartitionReport, RowCounts
-from rowledger.spec import TableSpec, Unpartitioned
+from rowledger.spec import TableSpec
 
 __all__ = [
     "DISCREPANCIES",
@@ -87,9 +88,8 @@ def table_metadata(spec: TableSpec) -> Metadata:
     }
 
 
-def load_metadata(spec: TableSpec, report: PartitionReport) -> Metadata:
+def load_metadata(table: DagsterTable, report: PartitionReport) -> Metadata:
     """One published partition, for its materialization."""
-    whole = isinstance(spec.partitions, Unpartitioned)
     metadata: Metadata = {
         **_balance([report]),
         RETRIES: report.retries,
@@ -98,15 +98,14 @@ def load_metadata(spec: TableSpec, report: PartitionReport) -> Metadata:
         SECONDS: round(report.seconds, 3),
         PEAK_RSS_BYTES: report.peak_rss_bytes,
         RESUMED: report.resumed,
-        TABLE_NAME: str(spec.target),
-        ROW_COUNT if whole else PARTITION_ROW_COUNT: report.written_rows,
+        TABLE_NAME: str(table.spec.target),
+        ROW_COUNT if table.is_whole else PARTITION_ROW_COUNT: report.written_rows,
     }
     return metadata if report.load_id is None else {**metadata, LOAD_ID: report.load_id}
 
 
-def counts_metadata(spec: TableSpec, counts: RowCounts) -> Metadata:
+def counts_metadata(spec: TableSpec, counts: RowCounts, *, whole: bool) -> Metadata:
     """What is published of a partition, for the materialization of a replay; under the same keys as a load's."""
-    whole = isinstance(spec.partitions, Unpartitioned)
     return {
         **_counts(counts),
         TABLE_NAME: str(spec.target),
@@ -114,7 +113,7 @@ def counts_metadata(spec: TableSpec, counts: RowCounts) -> Metadata:
     }
 
 
-def check_results(spec: TableSpec, reports: Sequence[PartitionReport]) -> Iterator[dg.AssetCheckResult]:
+def check_results(key: dg.AssetKey, reports: Sequence[PartitionReport]) -> Iterator[dg.AssetCheckResult]:
     """A result for each check that was made, over all partitions of the run; it passes only if every one has passed it.
 
     A check that was not reached in any partition has no result: the step's failure says why. Where other partitions of the run
@@ -141,7 +140,7 @@ def check_results(spec: TableSpec, reports: Sequence[PartitionReport]) -> Iterat
         )
         yield dg.AssetCheckResult(
             passed=not failed,
-            asset_key=spec.name,
+            asset_key=key,
             check_name=name.value,
             severity=dg.AssetCheckSeverity.ERROR,
             description=lines(failed) if failed else passed_text,
@@ -149,15 +148,15 @@ def check_results(spec: TableSpec, reports: Sequence[PartitionReport]) -> Iterat
         )
 
 
-def load_failure(spec: TableSpec, reports: Sequence[PartitionReport]) -> dg.Failure:
+def load_failure(table: DagsterTable, reports: Sequence[PartitionReport]) -> dg.Failure:
     """Names each partition that was not published, why, and what to do; retried only if that can fix all of them."""
     errors = {report.partition_key: report.error for report in reports if report.error is not None}
     failed = [report for report in reports if report.error is not None]
     remedies = dict.fromkeys(_remedy(error) for error in errors.values())
-    head = f"{spec.name}: {len(failed)} of {len(reports)} partitions not published"
+    head = f"{table.spec.name}: {len(failed)} of {len(reports)} partitions not published"
     if len(reports) == 1:
-        head = f"{spec.name}: {'not' if isinstance(spec.partitions, Unpartitioned) else 'partition not'} published"
-    texts = {key: describe_error(error, table=spec.name, partition_key=key) for key, error in errors.items()}
+        head = f"{table.spec.name}: {'not' if table.is_whole else 'partition not'} published"
+    texts = {key: describe_error(error, table=table.spec.name, partition_key=key) for key, error in errors.items()}
     causes = {report.partition_key: [str(cause) for cause in report.refusals] for report in failed if report.refusals}
     return dg.Failure(
         "\n".join([head, lines(texts), *(f"What to do: {remedy}" for remedy in remedies if remedy)]),

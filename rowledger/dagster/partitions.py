@@ -1,156 +1,226 @@
-"""The partitions of a spec, as Dagster knows them."""
+"""Which rows belong to a key of Dagster's partitions: a definition's keys as the partitions of a table."""
 
-import itertools
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+import re
+from collections.abc import Callable, Mapping
 
 import dagster as dg
 
+from rowledger.contract import Contract
+from rowledger.dagster.time_windows import begins_at_midnight, repeats_local_times, require_window, require_windows
 from rowledger.errors import SpecError, UnknownPartition
-from rowledger.spec import (
-    DailyPartitions,
-    DynamicPartitions,
-    HourlyPartitions,
-    MonthlyPartitions,
-    MultiPartitions,
-    Partitions,
-    StaticPartitions,
-    TimeWindowPartitions,
-    Unpartitioned,
-    WeeklyPartitions,
+from rowledger.spec import KEY_TYPES, WHOLE, Condition, Equals, Partition, TableSpec, TypeName, Window, WriteMode
+
+__all__ = ["KEY_PATTERN", "dimensions_of", "partition_maker", "require_key", "require_partitions"]
+
+KEY_PATTERN = r"\w[\w .:+@=-]*"
+"""What a key that is added while the table lives must match, unless the table's definitions say otherwise: a file's name."""
+
+_KEY_BYTES_MAX = (
+    1_000  # an entry of an index of the ledger's, or of Dagster's, has 2,704 bytes; two dimensions share it
 )
+_KEY_SHOWN = 40
+_KEYS_SHOWN = 50
+_NOT_A_DIMENSION = ("landing", "partition_key")  # these are other placeholders of a source's path
 
-__all__ = ["dimension_tags", "partition_keys", "partitions_definition"]
-
-# The tags of a run over a range; written by Dagster, and documented for programs that start runs by its API.
-_RANGE_START = "dagster/asset_partition_range_start"
-_RANGE_END = "dagster/asset_partition_range_end"
-_KEY = "dagster/partition"
-_DIMENSION = f"{_KEY}/"
-
-_SUNDAY_FIRST = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+_SINGLE = ""  # the name of the dimension where there is only one
 
 
-def partitions_definition(partitions: Partitions) -> dg.PartitionsDefinition | None:
-    """Dagster's counterpart with the very same keys; None for a table that is loaded whole."""
-    match partitions:
-        case Unpartitioned():
-            return None
-        case TimeWindowPartitions():
-            return _time_windows(partitions)
-        case StaticPartitions():
-            return dg.StaticPartitionsDefinition(partitions.keys())
-        case DynamicPartitions():
-            return dg.DynamicPartitionsDefinition(name=partitions.name)
-        case MultiPartitions():
-            dimensions = {name: partitions_definition(own) for name, own in partitions.dimensions.items()}
-            return dg.MultiPartitionsDefinition({name: own for name, own in dimensions.items() if own is not None})
-        case _:
-            raise SpecError(f"partitions of kind {type(partitions).__name__} have no counterpart in Dagster")
+def dimensions_of(partitions_def: dg.PartitionsDefinition) -> dict[str, dg.PartitionsDefinition]:
+    """The dimensions by name, in the order in which a key names them; a single one has no name."""
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        return {dimension.name: dimension.partitions_def for dimension in partitions_def.partitions_defs}
+    return {_SINGLE: partitions_def}
 
 
-def partition_keys(
-    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, partitions: Partitions
-) -> list[str]:
-    """The keys this run is about: those of its range where it has one, otherwise its own.
+def partition_maker(
+    spec: TableSpec, partitions_def: dg.PartitionsDefinition | None, *, key_pattern: str = KEY_PATTERN
+) -> Callable[[str], Partition]:
+    """What makes a table's partition of a key; it raises UnknownPartition for a key that the definition does not have.
 
-    They are read from the run's tags, because `context.partition_keys` ignores the range of a run that has tags of single
-    dimensions as well. Each run of a backfill from a job's page has those of the backfill's first key, which may be a key of
-    another run (dagster#28861, read in 1.13.27).
-
-    Raises UnknownPartition for a key that does not exist, for a range that ends before it begins, for tags that do not agree.
+    Raises SpecError where the table's `partition_by` does not fit the definition.
     """
-    definition = partitions_definition(partitions)
-    if definition is None:
-        return ["all"]
-    tags = context.run.tags
-    own = _own_key(tags, definition)
-    if _RANGE_START in tags:
-        start, end = tags[_RANGE_START], tags.get(_RANGE_END, "")
-        for key in (start, end):
-            partitions.partition(key)
-        keys = _keys_in_range(definition, start, end, store=context.instance)
-    elif own is not None:
-        keys = [partitions.partition(own).key]
-    else:
-        raise UnknownPartition("", "the run names none; start it for a partition or for a range of them")
-    if own is not None and own not in keys and not isinstance(partitions, MultiPartitions):
-        raise UnknownPartition(own, f"the run's tags also name the partitions {keys[0]} to {keys[-1]}")
-    return keys
+    if partitions_def is None:
+        return _whole
+    columns = _columns(spec, partitions_def)
+    dimensions = dimensions_of(partitions_def)
+    identifies_rows = len(columns) == len(dimensions)
+
+    def partition(key: str) -> Partition:
+        keys = _split(key, partitions_def)
+        conditions = require_key(partitions_def, key, columns=columns, key_pattern=key_pattern)
+        named = () if _SINGLE in keys else tuple(keys.items())
+        return Partition(key, conditions, named, identifies_rows)
+
+    return partition
 
 
-def dimension_tags(partitions: Partitions, key: str) -> dict[str, str]:
-    """The tags by which an event names the dimensions of its partition's key; empty where the key has one."""
-    if not isinstance(partitions, MultiPartitions):
-        return {}
-    dimensions = _multi_definition(partitions).get_partition_key_from_str(key).keys_by_dimension
-    return {f"{_DIMENSION}{name}": own for name, own in dimensions.items()}
+def require_key(
+    partitions_def: dg.PartitionsDefinition,
+    key: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    key_pattern: str = r"(?s).*",
+) -> tuple[Condition, ...]:
+    """What the key asks of the columns, which are given by dimension; raises UnknownPartition where it is not one."""
+    dimensions = dimensions_of(partitions_def)
+    conditions = []
+    for name, own in _split(key, partitions_def).items():
+        column = (columns or {}).get(name)
+        try:
+            condition = _condition(dimensions[name], own, column, key_pattern)
+        except UnknownPartition as error:
+            if name == _SINGLE:
+                raise
+            raise UnknownPartition(key, f"keys are written {'|'.join(dimensions)}; {error}") from None
+        conditions += [condition] if condition is not None else []
+    return tuple(conditions)
 
 
-def _multi_definition(partitions: MultiPartitions) -> dg.MultiPartitionsDefinition:
-    definition = partitions_definition(partitions)
-    assert isinstance(definition, dg.MultiPartitionsDefinition)  # noqa: S101 - two dimensions have no other counterpart
-    return definition
+def _whole(key: str) -> Partition:
+    if key != WHOLE.key:
+        raise UnknownPartition(key, f"this table is not partitioned; its only key is '{WHOLE.key}'")
+    return WHOLE
 
 
-def _own_key(tags: Mapping[str, str], definition: dg.PartitionsDefinition) -> str | None:
-    """The single key that the tags of a run name, whole or by its dimensions; Dagster records the run for that key."""
-    key = tags.get(_KEY)
-    own = {tag.removeprefix(_DIMENSION): value for tag, value in tags.items() if tag.startswith(_DIMENSION)}
-    if not own:
-        return key
-    if isinstance(definition, dg.MultiPartitionsDefinition) and set(own) != set(definition.partition_dimension_names):
-        raise UnknownPartition("|".join(own.values()), f"the run has tags of {', '.join(own)} alone")
-    by_dimension = str(dg.MultiPartitionKey(own))
-    if key not in (None, by_dimension):
-        raise UnknownPartition(by_dimension, f"the run's tag {_KEY} names the partition {key}")
-    return by_dimension
+def _split(key: str, partitions_def: dg.PartitionsDefinition) -> dict[str, str]:
+    """The keys of the dimensions by name."""
+    names = list(dimensions_of(partitions_def))
+    if names == [_SINGLE]:
+        return {_SINGLE: key}
+    parts = key.split("|")
+    if len(parts) != len(names):
+        raise UnknownPartition(key, f"keys of two dimensions are written {'|'.join(names)}")
+    return dict(zip(names, parts, strict=True))
 
 
-def _keys_in_range(
-    definition: dg.PartitionsDefinition, start: str, end: str, *, store: dg.DagsterInstance
-) -> list[str]:
-    """The keys from start to end; of two dimensions all pairs of those of each."""
-    if isinstance(definition, dg.MultiPartitionsDefinition):
-        first, last = map(definition.get_partition_key_from_str, (start, end))
-        names = definition.partition_dimension_names
-        of_each = [
-            _keys_in_range(
-                definition.get_partitions_def_for_dimension(name),
-                first.keys_by_dimension[name],
-                last.keys_by_dimension[name],
-                store=store,
-            )
-            for name in names
-        ]
-        return [str(dg.MultiPartitionKey(dict(zip(names, pair, strict=True)))) for pair in itertools.product(*of_each)]
-    keys = definition.get_partition_keys(dynamic_partitions_store=store)
-    for key in (start, end):
-        if key not in keys:
-            raise UnknownPartition(key, f"Dagster knows {len(keys)} keys of these partitions, and not this one")
-    found = keys[keys.index(start) : keys.index(end) + 1]
-    if not found:
-        raise UnknownPartition(f"{start}...{end}", "the range's end comes before its start")
-    return [str(key) for key in found]
-
-
-def _time_windows(partitions: TimeWindowPartitions) -> dg.TimeWindowPartitionsDefinition:
-    # Read as local times of the zone; with hours, which Dagster's hourly partitions ask for.
-    start = datetime.combine(partitions.start, datetime.min.time())
-    end = datetime.combine(partitions.end + timedelta(days=1), datetime.min.time()) if partitions.end else None
-    match partitions:
-        case HourlyPartitions():
-            return dg.HourlyPartitionsDefinition(start_date=start, end_date=end, timezone=partitions.timezone)
-        case DailyPartitions():
-            return dg.DailyPartitionsDefinition(start_date=start, end_date=end, timezone=partitions.timezone)
-        case WeeklyPartitions():
-            return dg.WeeklyPartitionsDefinition(
-                start_date=start,
-                end_date=end,
-                timezone=partitions.timezone,
-                day_offset=_SUNDAY_FIRST.index(partitions.begins_on),
-            )
-        case MonthlyPartitions():
-            return dg.MonthlyPartitionsDefinition(start_date=start, end_date=end, timezone=partitions.timezone)
+def _condition(definition: dg.PartitionsDefinition, key: str, column: str | None, key_pattern: str) -> Condition | None:
+    """What the key of one dimension asks of its column; None where it has no column."""
+    match definition:
+        case dg.TimeWindowPartitionsDefinition():
+            start, end = require_window(definition, key)
+            return Window(column, start, end, definition.timezone) if column else None
+        case dg.StaticPartitionsDefinition():
+            if key not in (known := definition.get_partition_keys()):
+                more = f" … ({len(known)} keys)" if len(known) > _KEYS_SHOWN else ""
+                raise UnknownPartition(key, f"the keys are {', '.join(known[:_KEYS_SHOWN])}{more}")
+        case dg.DynamicPartitionsDefinition():
+            if not re.fullmatch(key_pattern, key):
+                raise UnknownPartition(key, f"keys of {definition.name} match {key_pattern}")
+            if reason := _unusable(key):
+                raise UnknownPartition(key, reason)
         case _:
-            raise SpecError(f"partitions of kind {type(partitions).__name__} have no counterpart in Dagster")
+            raise SpecError(f"partitions of kind {type(definition).__name__} are not known to Rowledger")
+    return Equals(column, key) if column else None
+
+
+def _columns(spec: TableSpec, partitions_def: dg.PartitionsDefinition) -> dict[str, str]:
+    """The columns that hold the partition, by dimension; raises SpecError where `partition_by` names other dimensions."""
+    names = list(dimensions_of(partitions_def))
+    match spec.partition_by:
+        case None:
+            return {}
+        case str(column) if names == [_SINGLE]:
+            return {_SINGLE: column}
+        case str(column):
+            raise SpecError(
+                f"table {spec.name}: partition_by is {column!r}, but its partitions have the dimensions {', '.join(names)}; "
+                'give a column by the name of each dimension, as in {"' + names[0] + f'": {column!r}}}'
+            )
+        case columns if names == [_SINGLE]:
+            raise SpecError(
+                f"table {spec.name}: partition_by has the dimensions {', '.join(columns)}, but its partitions have no "
+                "dimensions; give the name of one column"
+            )
+        case columns:
+            if unknown := sorted(set(columns) - set(names)):
+                raise SpecError(
+                    f"table {spec.name}: partition_by names the dimensions {unknown}, but its partitions have {names}"
+                )
+            return {name: columns[name] for name in names if name in columns}
+
+
+def require_partitions(
+    spec: TableSpec, partitions_def: dg.PartitionsDefinition | None, *, key_pattern: str = KEY_PATTERN
+) -> None:
+    """Raise SpecError where the definition, the table's columns and its write mode do not go together."""
+    if partitions_def is None:
+        if spec.partition_by is not None:
+            raise SpecError(
+                f"table {spec.name}: partition_by is {spec.partition_by!r}, but it has no partitions; give its definitions a "
+                "partitions_def"
+            )
+        spec.require_placeholders(("partition_key",))
+        return
+    columns, dimensions = _columns(spec, partitions_def), dimensions_of(partitions_def)
+    for name in dimensions:
+        if name != _SINGLE and (not name.isidentifier() or name in _NOT_A_DIMENSION):
+            raise SpecError(
+                f"table {spec.name}: dimension {name!r} must be named by a word that a path can hold as a placeholder"
+            )
+    spec.require_placeholders(("partition_key", *(name for name in dimensions if name != _SINGLE)))
+    if spec.write_mode is WriteMode.REPLACE and len(columns) < len(dimensions):
+        raise SpecError(
+            f"table {spec.name}: a partition's rows cannot be told from those of others, so they cannot be replaced; name the "
+            "column that holds the partition in partition_by, or choose write mode append or upsert"
+        )
+    types = {column.name: column.type.name for column in Contract.of(spec.row).columns}
+    for name, definition in dimensions.items():
+        column = columns.get(name)
+        try:
+            _require_keys(definition, key_pattern)
+            if column is not None:
+                _require_type(definition, column, types[column])
+        except SpecError as error:
+            raise SpecError(f"table {spec.name}: {error}") from None
+
+
+def _require_keys(definition: dg.PartitionsDefinition, key_pattern: str) -> None:
+    """Raise SpecError for keys that cannot be used, as far as they are known beforehand."""
+    match definition:
+        case dg.TimeWindowPartitionsDefinition():
+            require_windows(definition)
+        case dg.StaticPartitionsDefinition():
+            for key in definition.get_partition_keys():
+                if reason := _unusable(key):
+                    raise SpecError(reason)
+        case dg.DynamicPartitionsDefinition():
+            try:
+                re.compile(key_pattern)
+            except re.error as error:
+                raise SpecError(f"pattern {key_pattern!r} of dynamic partitions: {error}") from None
+        case _:
+            raise SpecError(f"partitions of kind {type(definition).__name__} are not known to Rowledger")
+
+
+def _require_type(definition: dg.PartitionsDefinition, column: str, type_name: TypeName) -> None:
+    """Raise SpecError where values of the column's type do not tell the partitions apart."""
+    match definition:
+        case dg.TimeWindowPartitionsDefinition():
+            Window(column, definition.start, definition.start, definition.timezone).bounds(type_name)
+            if type_name is TypeName.DATE and not begins_at_midnight(definition):
+                raise SpecError(
+                    f"partition column {column!r} is a date, which has no hours; the windows of the cron schedule "
+                    f"'{definition.cron_schedule}' do not begin at midnight"
+                )
+            if type_name is TypeName.TIMESTAMP and repeats_local_times(definition):
+                raise SpecError(
+                    f"partition column {column!r} is a timestamp without zone, and in {definition.timezone} an hour comes "
+                    "twice a year; make it a timestamptz, or let the windows be those of UTC"
+                )
+        case dg.StaticPartitionsDefinition():
+            for key in definition.get_partition_keys():
+                Equals(column, key).value(type_name)
+        case _:
+            if type_name not in KEY_TYPES:
+                raise SpecError(
+                    f"partition column {column!r} is {type_name}; the keys of dynamic partitions are text or integers"
+                )
+
+
+def _unusable(key: str) -> str:
+    """Why a key cannot be used: Dagster's command line cannot write it, a person cannot see it, an index cannot hold it."""
+    if (length := len(key.encode(errors="replace"))) > _KEY_BYTES_MAX:
+        return f"partition key {key[:_KEY_SHOWN]!r}… has {length} bytes; at most {_KEY_BYTES_MAX} are allowed"
+    if not key or key != key.strip() or not key.isprintable() or "..." in key or "," in key:
+        return f"partition key {key!r} must not be empty, hold ',' or '...', or begin or end with a blank"
+    return ""

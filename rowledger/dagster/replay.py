@@ -12,6 +12,7 @@ from rowledger.dagster.metadata import describe_error, failure_of, lines
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.replay_events import replay_events, replay_metadata, replay_reasons
 from rowledger.dagster.resources import GuardedWriter
+from rowledger.dagster.table import DagsterTable
 from rowledger.dead_letters import read_waiting, run_replay
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.ledger import Actor, DeadLetterResult, DeadLetterSelection, DeadLetterState, ReplayReport
@@ -45,17 +46,18 @@ class ReplayConfig(dg.Config):
             raise SpecError(f"the form of the replay: {'; '.join(mistakes)}") from None
 
 
-def replay_job_and_sensor(spec: TableSpec) -> dg.Definitions:
+def replay_job_and_sensor(table: DagsterTable) -> dg.Definitions:
     """`<table>_replay` replays dead letters, `<table>_mended` starts it when some were marked as mended."""
+    spec = table.spec
     op_name = f"{spec.name}_replay_dead_letters"
 
     @dg.op(
         name=op_name, description=f"Write rows that were refused into {spec.target}, now that their cause is mended."
     )
     def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig, writer: GuardedWriter) -> None:
-        report = _replay(context, spec, config, writer)
-        verifications = _verify(context, spec, report)
-        for event in replay_events(spec, report, verifications, target_url()):
+        report = _replay(context, table, config, writer)
+        verifications = _verify(context, table, report)
+        for event in replay_events(spec, table.key, table.partition_of, report, verifications, target_url()):
             context.log_event(event)  # type: ignore[arg-type] # it takes checks too, as its code says
         metadata = replay_metadata(report, report.outcomes)
         if told := [*_not_written(spec, report), *_not_as_published(spec, verifications)]:
@@ -93,36 +95,42 @@ def replay_job_and_sensor(spec: TableSpec) -> dg.Definitions:
 
 
 def _replay(
-    context: dg.OpExecutionContext, spec: TableSpec, config: ReplayConfig, writer: GuardedWriter
+    context: dg.OpExecutionContext, table: DagsterTable, config: ReplayConfig, writer: GuardedWriter
 ) -> ReplayReport:
     run_id = context.run.run_id
     with closing(LogObserver(context.log)) as log:
         try:
             report = run_replay(
-                spec,
+                table.spec,
                 config.selection(),
                 url=target_url(),
                 writer=writer.settings,
                 actor=Actor(f"job {context.job_name}", config.note, run_id),
                 log=log.log,
+                partition_of=table.partition_of,
             )
         except RowledgerError as error:
-            raise failure_of(spec.name, error) from None
+            raise failure_of(table.spec.name, error) from None
         for reason, count in replay_reasons(report.outcomes):
             message = f"{count} not written: {reason}"
             log.log(logging.WARNING, message)
     return report
 
 
-def _verify(context: dg.OpExecutionContext, spec: TableSpec, report: ReplayReport) -> list[PartitionVerification]:
+def _verify(context: dg.OpExecutionContext, table: DagsterTable, report: ReplayReport) -> list[PartitionVerification]:
     """Compare the partitions that the replay has changed with the ledger; none where that cannot be done now."""
     if not report.changed_partitions:
         return []
     try:
-        return run_verify(spec, url=target_url(), partition_keys=report.changed_partitions)
+        return run_verify(
+            table.spec,
+            url=target_url(),
+            partition_keys=report.changed_partitions,
+            partition_of=table.partition_of,
+        )
     except RowledgerError as error:
-        message = f"{spec.name}: the partitions that were changed are not verified: {describe_error(error)}"
-        context.log.warning(f"{message}; later: rowledger verify --table {spec.name}")  # noqa: G004 - Dagster's log
+        message = f"{table.spec.name}: the partitions that were changed are not verified: {describe_error(error)}"
+        context.log.warning(f"{message}; later: rowledger verify --table {table.spec.name}")  # noqa: G004 - Dagster's log
         return []
 
 

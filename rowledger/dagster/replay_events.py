@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -16,11 +16,12 @@ from rowledger.dagster.metadata import (
     counts_metadata,
     describe_error,
 )
-from rowledger.dagster.partitions import dimension_tags
+from rowledger.dagster.run_keys import dimension_tags
 from rowledger.dead_letters import read_published_counts
+from rowledger.errors import UnknownPartition
 from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, ReplayReport
 from rowledger.publish import PartitionVerification
-from rowledger.spec import TableSpec, Unpartitioned
+from rowledger.spec import WHOLE, Partition, TableSpec
 
 __all__ = ["replay_events", "replay_metadata", "replay_reasons", "tell_dagster"]
 
@@ -33,7 +34,12 @@ REASONS_MAX = 20  # so that metadata of a thousand refusals can still be read
 
 
 def replay_events(
-    spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
+    spec: TableSpec,
+    asset: dg.AssetKey,
+    partition_of: Callable[[str], Partition],
+    report: ReplayReport,
+    verifications: Sequence[PartitionVerification],
+    url: str,
 ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation]:
     """An event for each partition of the replay: a materialization where rows were written, otherwise an observation.
 
@@ -46,17 +52,26 @@ def replay_events(
     counts = read_published_counts(url, spec.name, keys)
     for key in keys:
         outcomes = report.of_partition(key)
-        partition = None if isinstance(spec.partitions, Unpartitioned) else key
-        tags = dimension_tags(spec.partitions, key)
+        partition = _known(partition_of, key)
+        whole = partition == WHOLE
+        tags, shown = dimension_tags(partition), None if whole else key
         metadata = replay_metadata(report, outcomes)
         written = sum(outcome.written_rows for outcome in outcomes)
         if key in counts:
-            metadata |= {REPLAYED_ROWS: written, **counts_metadata(spec, counts[key])}
+            metadata |= {REPLAYED_ROWS: written, **counts_metadata(spec, counts[key], whole=whole)}
         if written and key in counts:
-            yield dg.AssetMaterialization(spec.name, partition=partition, metadata=metadata, tags=tags)
+            yield dg.AssetMaterialization(asset, partition=shown, metadata=metadata, tags=tags)
         else:
-            yield dg.AssetObservation(spec.name, partition=partition, metadata=metadata, tags=tags)
-    yield from verification_events(spec, verifications)
+            yield dg.AssetObservation(asset, partition=shown, metadata=metadata, tags=tags)
+    yield from verification_events(asset, verifications)
+
+
+def _known(partition_of: Callable[[str], Partition], key: str) -> Partition:
+    """The partition of a dead letter; a key that the table does not have any more is told as it was."""
+    try:
+        return partition_of(key)
+    except UnknownPartition:
+        return Partition(key)
 
 
 def replay_metadata(report: ReplayReport, outcomes: Iterable[DeadLetterOutcome]) -> Metadata:
@@ -65,7 +80,7 @@ def replay_metadata(report: ReplayReport, outcomes: Iterable[DeadLetterOutcome])
     found = Counter(outcome.result for outcome in outcomes)
     return {
         LETTERS: len(outcomes),
-        **{f"{result}_letters": found[result] for result in DeadLetterResult},
+        **{f"{result}_dead_letters": found[result] for result in DeadLetterResult},
         WRITTEN_ROWS: sum(outcome.written_rows for outcome in outcomes),
         REFUSED_BY_REASON: dg.MetadataValue.json(dict(replay_reasons(outcomes))),
         CRASHED_WORKERS: report.worker_deaths,
@@ -92,7 +107,9 @@ def tell_dagster(
         if instance is None:
             return "DAGSTER_HOME is not set, and there is no dagster.yaml in this folder"
         with instance:
-            for event in replay_events(spec, report, verifications, url):
+            for event in replay_events(
+                spec, dg.AssetKey(spec.name), spec.partitions.partition, report, verifications, url
+            ):
                 instance.report_runless_asset_event(event)
     except Exception as error:  # noqa: BLE001 - any storage may be configured, each with errors of its own
         return describe_error(error)

@@ -10,7 +10,7 @@ from rowledger.ledger import Observer, PartitionReport
 from rowledger.load import run_load
 from rowledger.postgres import target_url
 from rowledger.settings import WriterSettings, settings
-from rowledger.spec import TableSpec
+from rowledger.spec import Partition, TableSpec
 
 __all__ = ["GuardedWriter", "InvalidWriterConfig"]
 
@@ -31,12 +31,12 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
             raise InvalidWriterConfig(_explain(error)) from None
 
     def load(
-        self, spec: TableSpec, partition_keys: Sequence[str], *, run_id: str, observer: Observer
+        self, spec: TableSpec, partitions: Sequence[Partition], *, run_id: str, observer: Observer
     ) -> list[PartitionReport]:
         """Load partitions of one table; raises RowledgerError for what concerns the whole run."""
         return run_load(
             spec,
-            [spec.partitions.partition(key) for key in partition_keys],
+            partitions,
             url=target_url(),
             landing_dir=settings().landing_dir,
             writer=self.settings,

@@ -5,24 +5,18 @@ from .column import (
     TypeName as TypeName,
     name_problem as name_problem,
 )
-from .condition import Equals as Equals, Window as Window
+from .condition import KEY_TYPES as KEY_TYPES, Condition as Condition, Equals as Equals, Window as Window
 from .importing import import_path as import_path
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
 from .old_partitions import (
     DailyPartitions as DailyPartitions,
     DynamicPartitions as DynamicPartitions,
-    HourlyPartitions as HourlyPartitions,
-    MonthlyPartitions as MonthlyPartitions,
-    MultiPartitions as MultiPartitions,
-    Partitions as Partitions,
     StaticPartitions as StaticPartitions,
     TimeWindowPartitions as TimeWindowPartitions,
-    Unpartitioned as Unpartitioned,
-    WeeklyPartitions as WeeklyPartitions,
 )
 from .partition import WHOLE as WHOLE, Partition as Partition
-from .reference import ByReference as ByReference
+from .reference import ByReference as ByReference, resolve as resolve
 from .source import (
     ABSENT_PREFIX as ABSENT_PREFIX,
     BYTES_16 as BYTES_16,

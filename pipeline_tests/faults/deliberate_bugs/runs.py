@@ -9,11 +9,11 @@ import dagster as dg
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of
 from rowledger.dagster.assets import _load
 from rowledger.dagster.resources import GuardedWriter
+from rowledger.dagster.table import DagsterTable
 from rowledger.errors import DatabaseUnavailable
 from rowledger.ledger import ChunkOutcome, Lease, PartitionReport
 from rowledger.load.begin import _LeaseWatch
 from rowledger.postgres import ErrorAction, OutageGate, retry, sort_error
-from rowledger.spec import TableSpec
 from rowledger.workers import Job
 from rowledger.workers.slot import Slot
 
@@ -82,8 +82,8 @@ def failed_partition_in_a_green_run() -> None:
     """A run is good if it has published something."""
 
     @in_place_of(_load)
-    def load(context: dg.AssetExecutionContext, spec: TableSpec, writer: GuardedWriter) -> list[PartitionReport]:
-        reports = _load(context, spec, writer)
+    def load(context: dg.AssetExecutionContext, table: DagsterTable, writer: GuardedWriter) -> list[PartitionReport]:
+        reports = _load(context, table, writer)
         if any(report.published for report in reports):
             return [replace(report, error=None) for report in reports]
         return reports

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +13,11 @@ from pydantic import BaseModel
 
 from pipeline.definitions import defs
 from pipeline.tables.flights import FLIGHTS
+from pipeline_tests.support.definitions import dagster_table, table_defs
 from rowledger.contract.sql_types import Integer
 from rowledger.dagster import checks, resources
 from rowledger.dagster.assets import table_asset
-from rowledger.dagster.checks import VERIFY_CHECK, verify_check
-from rowledger.dagster.jobs import jobs_and_schedule
+from rowledger.dagster.checks import VERIFY_CHECK
 from rowledger.dagster.metadata import load_failure
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.resources import GuardedWriter, InvalidWriterConfig
@@ -119,7 +119,7 @@ class PlayedLoad:
             else {}
         )
         result = dg.materialize(
-            [table_asset(spec)],
+            [table_asset(dagster_table(spec))],
             instance=self.instance,
             resources={"writer": GuardedWriter()},
             run_config={"resources": {"writer": {"config": config}}} if config else None,
@@ -328,11 +328,7 @@ def test_a_table_without_partitions_is_loaded_whole(load: PlayedLoad) -> None:
 
 
 def test_a_table_without_partitions_gets_jobs_and_a_schedule() -> None:
-    own = dg.Definitions(
-        assets=[table_asset(WHOLE)], asset_checks=[verify_check(WHOLE)], resources={"writer": GuardedWriter()}
-    )
-
-    repository = dg.Definitions.merge(own, jobs_and_schedule(WHOLE, ())).get_repository_def()
+    repository = table_defs(WHOLE).get_repository_def()
 
     assert {"whole_load", "whole_verify"} <= set(repository.job_names)
     assert [schedule.name for schedule in repository.schedule_defs] == ["whole_daily"]
@@ -341,12 +337,12 @@ def test_a_table_without_partitions_gets_jobs_and_a_schedule() -> None:
 def test_only_what_a_retry_can_mend_is_retried() -> None:
     outage, busy, wrong = DatabaseUnavailable("x"), PartitionBusy("x"), DiscrepancyFound("x")
 
-    assert load_failure(FLIGHTS, [rejected(DAYS[0], outage), rejected(DAYS[1], busy)]).allow_retries
-    assert not load_failure(FLIGHTS, [rejected(DAYS[0], outage), rejected(DAYS[1], wrong)]).allow_retries
+    assert load_failure(dagster_table(FLIGHTS), [rejected(DAYS[0], outage), rejected(DAYS[1], busy)]).allow_retries
+    assert not load_failure(dagster_table(FLIGHTS), [rejected(DAYS[0], outage), rejected(DAYS[1], wrong)]).allow_retries
 
 
 def test_a_failure_of_many_partitions_stays_readable() -> None:
-    text = load_failure(FLIGHTS, [rejected(f"day {n}") for n in range(365)]).description or ""
+    text = load_failure(dagster_table(FLIGHTS), [rejected(f"day {n}") for n in range(365)]).description or ""
 
     assert "365 of 365 partitions not published" in text
     assert "and 345 more" in text
@@ -354,7 +350,7 @@ def test_a_failure_of_many_partitions_stays_readable() -> None:
 
 
 def test_a_foreign_error_is_named_without_its_text() -> None:
-    text = load_failure(FLIGHTS, [rejected(DAYS[0], ValueError("row value: secret"))]).description or ""
+    text = load_failure(dagster_table(FLIGHTS), [rejected(DAYS[0], ValueError("row value: secret"))]).description or ""
 
     assert "ValueError" in text
     assert "secret" not in text
@@ -406,8 +402,13 @@ def test_verification_on_demand_is_red_for_a_changed_table(
     asked: list[object] = []
 
     def verify(
-        _spec: TableSpec, *, url: str, partition_keys: Sequence[str] | None = None
+        _spec: TableSpec,
+        *,
+        url: str,
+        partition_keys: Sequence[str] | None = None,
+        partition_of: Callable[[str], Partition],
     ) -> list[PartitionVerification]:
+        assert partition_of(DAYS[0]).key == DAYS[0]
         asked.append((url, partition_keys))
         changed = Check(CheckName.ROW_BALANCE, passed=False, summary="843 rows, 842 were published")
         same = Check(CheckName.ROW_BALANCE, passed=True, summary="842 rows")

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pipeline_tests.support.definitions import PARTITIONS, dagster_table, table_defs
 from pipeline_tests.support.loading import FAST, load, load_one, source_rows, table_rows
 from pipeline_tests.support.tables_of_write_modes import (
     BY_DAY_AND_REGION,
@@ -25,7 +26,6 @@ from pipeline_tests.support.tables_of_write_modes import (
 from rowledger.dagster import checks, resources
 from rowledger.dagster.assets import table_asset
 from rowledger.dagster.checks import verify_check
-from rowledger.dagster.jobs import jobs_and_schedule
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.reports import Check, CheckName, PartitionReport
@@ -46,10 +46,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def definitions(spec: TableSpec) -> dg.RepositoryDefinition:
-    own = dg.Definitions(
-        assets=[table_asset(spec)], asset_checks=[verify_check(spec)], resources={"writer": GuardedWriter(**FAST)}
-    )
-    found = dg.Definitions.merge(own, jobs_and_schedule(spec, [])).get_repository_def()
+    found = table_defs(spec).get_repository_def()
     assert isinstance(found, dg.RepositoryDefinition)
     return found
 
@@ -72,7 +69,7 @@ def test_a_table_gets_the_jobs_and_the_schedule_that_its_partitions_call_for(
 ) -> None:
     found = definitions(spec)
 
-    assert {job.name for job in found.get_all_jobs()} - {"__ASSET_JOB"} == jobs
+    assert {job.name for job in found.get_all_jobs()} - {"__ASSET_JOB", f"{spec.name}_replay"} == jobs
     assert {schedule.name: schedule.cron_schedule for schedule in found.schedule_defs} == schedules
     assert {schedule.default_status for schedule in found.schedule_defs} <= {dg.DefaultScheduleStatus.STOPPED}
 
@@ -93,7 +90,7 @@ def test_the_schedule_of_static_keys_starts_a_run_a_key(instance: dg.DagsterInst
 
 def _materialize(spec: TableSpec, instance: dg.DagsterInstance, key: str) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        [table_asset(spec)],
+        [table_asset(dagster_table(spec))],
         instance=instance,
         resources={"writer": GuardedWriter(**FAST)},
         partition_key=key,
@@ -164,7 +161,7 @@ def test_a_backfill_of_two_dimensions_from_a_job_loads_every_key_of_its_range(
 
     def run(start: str, end: str) -> dg.ExecuteInProcessResult:
         return dg.materialize(
-            [table_asset(spec), verify_check(spec)],
+            [table_asset(dagster_table(spec)), verify_check(dagster_table(spec))],
             instance=instance,
             resources={"writer": GuardedWriter(**FAST)},
             tags={
@@ -198,7 +195,7 @@ def test_a_backfill_of_two_dimensions_from_a_job_loads_every_key_of_its_range(
 
 
 _START, _END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-_HOURS = TICKS.partitions.keys()
+_HOURS = PARTITIONS[TICKS.name].get_partition_keys()
 _NOT_A_DATE = "2024-03-19"  # of a week
 
 
@@ -225,7 +222,7 @@ def loaded_keys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def _run_with(instance: dg.DagsterInstance, spec: TableSpec, tags: Mapping[str, str]) -> dg.ExecuteInProcessResult:
     instance.add_dynamic_partitions("regions", ["west", "east"])
     return dg.materialize(
-        [table_asset(spec)],
+        [table_asset(dagster_table(spec))],
         instance=instance,
         resources={"writer": GuardedWriter(**FAST)},
         tags=tags,
@@ -334,7 +331,7 @@ def test_static_keys_make_a_table_partitioned_by_list(database: str, tmp_path: P
 
 
 def test_the_hours_of_a_long_day_are_loaded_side_by_side(database: str, tmp_path: Path) -> None:
-    keys = TICKS.partitions.keys()[:4]
+    keys = _HOURS[:4]
     for hour, key in enumerate(keys):
         write_ticks(tmp_path, key, hour, count=5)
     reports = load(database, TICKS, tmp_path, keys)

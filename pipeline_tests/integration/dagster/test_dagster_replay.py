@@ -13,6 +13,7 @@ from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from pipeline.definitions import defs as own_defs
+from pipeline_tests.support.definitions import dagster_table
 from pipeline_tests.support.loading import FAST, fetch, fetch_value, load_one
 from pipeline_tests.support.replaying import ACTOR, edit, states
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
@@ -50,8 +51,10 @@ def definitions(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     monkeypatch.setattr(replay_defs, "target_url", lambda: database)
     monkeypatch.setattr("rowledger.dagster.checks.target_url", lambda: database)
-    own = dg.Definitions(asset_checks=[verify_check(EVENTS)], resources={"writer": GuardedWriter(**FAST)})
-    return dg.Definitions.merge(own, replay_job_and_sensor(EVENTS))
+    own = dg.Definitions(
+        asset_checks=[verify_check(dagster_table(EVENTS))], resources={"writer": GuardedWriter(**FAST)}
+    )
+    return dg.Definitions.merge(own, replay_job_and_sensor(dagster_table(EVENTS)))
 
 
 def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, **config: Any) -> dg.ExecuteInProcessResult:

@@ -1,0 +1,82 @@
+"""From a table spec to all that Dagster has of the table."""
+
+import logging
+from collections.abc import Sequence
+
+import dagster as dg
+
+from rowledger.dagster.assets import table_asset
+from rowledger.dagster.broken import broken_table
+from rowledger.dagster.checks import verify_check
+from rowledger.dagster.jobs import jobs_and_schedule
+from rowledger.dagster.partitions import KEY_PATTERN, partition_maker, require_partitions
+from rowledger.dagster.replay import replay_job_and_sensor
+from rowledger.dagster.table import DagsterTable
+from rowledger.errors import RowledgerError, SpecError
+from rowledger.spec import TableSpec, resolve
+
+__all__ = ["build_table_defs"]
+
+_log = logging.getLogger("rowledger")
+
+
+def build_table_defs(
+    spec: TableSpec | str,
+    *,
+    partitions_def: dg.PartitionsDefinition | None = None,
+    key: dg.AssetKey | str | Sequence[str] | None = None,
+    landing: Sequence[dg.AssetsDefinition] = (),
+    dynamic_key_pattern: str = KEY_PATTERN,
+) -> dg.Definitions:
+    """The asset of one table with its checks, its jobs, the schedule that fits its partitions, and the sensor of its replays.
+
+    Args:
+        spec: the table's spec, or a reference to it, `module:NAME` or `path/file.py:NAME`. With a reference a mistake in that
+            file is this table's own: its asset and its jobs are there, and fail with file, line and mistake, while other
+            tables work.
+        partitions_def: any partitions of Dagster's; the spec's `partition_by` names the columns that hold them. None: the table
+            is loaded whole.
+        key: the asset's key; the table's name if it is not given.
+        landing: assets that write what the table is loaded from. The table depends on them, and its load job materializes
+            those that have the same partitions along with it.
+        dynamic_key_pattern: a regular expression that every whole key of dynamic partitions matches, since paths are made of
+            keys.
+
+    The asset wants a resource `writer`, a `GuardedWriter`. Raises SpecError for a spec that contradicts itself or its
+    partitions.
+
+    """
+    if isinstance(spec, str):
+        try:
+            return _definitions(_resolved(spec), partitions_def, key, landing, dynamic_key_pattern)
+        except (RowledgerError, dg.DagsterError) as error:
+            name = spec.rpartition(":")[2].rpartition(".")[2].lower()
+            message = " ".join(str(error).split())
+            _log.warning("table %s cannot be used: %s", name, message)
+            return broken_table(name, _asset_key(key, name), partitions_def, message)
+    return _definitions(spec, partitions_def, key, landing, dynamic_key_pattern)
+
+
+def _resolved(reference: str) -> TableSpec:
+    found = resolve(reference)
+    if not isinstance(found, TableSpec):
+        raise SpecError(f"{reference} is of the class {type(found).__name__}; name a TableSpec")
+    return found
+
+
+def _definitions(
+    spec: TableSpec,
+    partitions_def: dg.PartitionsDefinition | None,
+    key: dg.AssetKey | str | Sequence[str] | None,
+    landing: Sequence[dg.AssetsDefinition],
+    key_pattern: str,
+) -> dg.Definitions:
+    require_partitions(spec, partitions_def, key_pattern=key_pattern)
+    partition_of = partition_maker(spec, partitions_def, key_pattern=key_pattern)
+    table = DagsterTable(spec, _asset_key(key, spec.name), partitions_def, partition_of, key_pattern)
+    own = dg.Definitions(assets=[table_asset(table, landing)], asset_checks=[verify_check(table)])
+    return dg.Definitions.merge(own, jobs_and_schedule(table, landing), replay_job_and_sensor(table))
+
+
+def _asset_key(key: dg.AssetKey | str | Sequence[str] | None, name: str) -> dg.AssetKey:
+    return dg.AssetKey(name) if key is None else dg.AssetKey.from_coercible(key)

@@ -1,0 +1,128 @@
+"""Windows of time as Dagster defines them, and the one window that a key names.
+
+Dagster parses a key, and takes the first window that begins then or later. So it answers texts that are no keys, and it answers
+wrongly for a few keys of days on which the clock is set (read in 1.13.27: for `*/15 1-3 * * *` where an hour comes twice, and
+for Pacific/Apia, which had no 2011-12-30). A window is taken only if it fits between its neighbours, and if Dagster's key of it
+is the text that was asked for.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from rowledger.errors import SpecError, UnknownPartition
+
+__all__ = ["begins_at_midnight", "repeats_local_times", "require_window", "require_windows"]
+
+_NONE = timedelta()
+_DAY = timedelta(days=1)
+_LOOK_AHEAD_DAYS = 400
+_MIDNIGHT = re.compile(r"@(daily|midnight|weekly|monthly|yearly|annually)|0+\s+0+\s.*", re.ASCII)
+
+
+def require_window(definition: dg.TimeWindowPartitionsDefinition, key: str) -> tuple[datetime, datetime]:
+    """Start and end of the window that the key names, in UTC; raises UnknownPartition."""
+    window = _window(definition, key)
+    if window is None:
+        raise UnknownPartition(key, _known(definition))
+    return window
+
+
+def _window(definition: dg.TimeWindowPartitionsDefinition, key: str) -> tuple[datetime, datetime] | None:
+    first, last = definition.get_first_partition_window(), definition.get_last_partition_window()
+    if first is None or last is None:
+        return None
+    try:
+        window = definition.time_window_for_partition_key(key)
+    except (ValueError, OverflowError):  # the text is no time in the format of the keys, or one out of all bounds
+        return None
+    start, end = _utc(window.start), _utc(window.end)
+    if not _utc(first.start) <= start <= _utc(last.start):
+        return None
+    return (start, end) if _is_of_key(definition, window, key) else None
+
+
+def _is_of_key(definition: dg.TimeWindowPartitionsDefinition, window: dg.TimeWindow, key: str) -> bool:
+    """Whether the window has that key, as the only one, and neither overlaps its neighbours nor leaves a gap."""
+    before = definition.get_prev_partition_window(window.start, respect_bounds=False)
+    after = definition.get_next_partition_window(window.end, respect_bounds=False)
+    if before is None or after is None:
+        return False
+    gaps = (_utc(window.start) - _utc(before.end), _utc(after.start) - _utc(window.end))
+    if min(gaps) < _NONE or (max(gaps) > _NONE and not definition.exclusions):
+        return False
+    around = definition.get_partition_keys_in_time_window(dg.TimeWindow(before.start, after.end))
+    return definition.get_partition_keys_in_time_window(window) == [key] and around.count(key) == 1
+
+
+def _known(definition: dg.TimeWindowPartitionsDefinition) -> str:
+    """Which keys there are, in one sentence."""
+    kind = definition.schedule_type
+    name = f"{kind.value.lower()} keys" if kind else f"keys of the cron schedule '{definition.cron_schedule}'"
+    first, last = definition.get_first_partition_key(), definition.get_last_partition_key()
+    if first is None or last is None:
+        return f"{name} begin with the first window after {definition.start:%Y-%m-%d %H:%M} that is over"
+    return f"{name} run from {first} to {last}, each the start of a window in {definition.timezone}"
+
+
+def require_windows(definition: dg.TimeWindowPartitionsDefinition) -> None:
+    """Raise SpecError where no whole window lies between start and end, or where two windows have the same key."""
+    first = definition.get_next_partition_window(definition.start, respect_bounds=False)
+    if first is None or (definition.end is not None and _utc(first.end) > _utc(definition.end)):
+        raise SpecError(
+            f"partitions from {definition.start:%Y-%m-%d %H:%M} to {definition.end:%Y-%m-%d %H:%M}: no whole window of the "
+            f"cron schedule '{definition.cron_schedule}' lies between"
+        )
+    second = definition.get_next_partition_window(first.end, respect_bounds=False)
+    assert second is not None  # noqa: S101 - the windows after the first have no end
+    keys = definition.get_partition_keys_in_time_window(dg.TimeWindow(first.start, second.end))
+    if len(set(keys)) < len(keys):
+        raise SpecError(
+            f"partitions of the cron schedule '{definition.cron_schedule}': two windows have the key {keys[0]!r}; give their "
+            f"definition a longer format of keys than '{definition.fmt}'"
+        )
+
+
+def begins_at_midnight(definition: dg.TimeWindowPartitionsDefinition) -> bool:
+    """Whether all windows are of whole days."""
+    return _MIDNIGHT.fullmatch(definition.cron_schedule.strip()) is not None
+
+
+def repeats_local_times(definition: dg.TimeWindowPartitionsDefinition) -> bool:
+    """Whether windows run backwards on the local clock, where that is set back from the start on, as far as is known."""
+    return any(
+        later <= earlier
+        for day in _days_that_set_the_clock_back(definition)
+        for earlier, later in pairwise(_local_starts(definition, day))
+    )
+
+
+def _days_that_set_the_clock_back(definition: dg.TimeWindowPartitionsDefinition) -> Iterator[datetime]:
+    zone = ZoneInfo(definition.timezone)
+    end = max(_utc(definition.end) if definition.end else datetime.now(UTC), datetime.now(UTC))
+    day = _utc(definition.start)
+    while day < end + timedelta(days=_LOOK_AHEAD_DAYS):
+        before, after = day.astimezone(zone).utcoffset(), (day + _DAY).astimezone(zone).utcoffset()
+        if before is not None and after is not None and after < before:
+            yield day
+        day += _DAY
+
+
+def _local_starts(definition: dg.TimeWindowPartitionsDefinition, day: datetime) -> Iterator[datetime]:
+    """The starts of the windows of that day and of the first after it, as a clock on the wall shows them."""
+    zone = ZoneInfo(definition.timezone)
+    moment = day
+    while moment <= day + _DAY:
+        window = definition.get_next_partition_window(moment.astimezone(zone), respect_bounds=False)
+        assert window is not None  # noqa: S101 - without bounds there always is a next one
+        yield window.start.astimezone(zone).replace(tzinfo=None)
+        moment = _utc(window.start) + timedelta(seconds=1)
+
+
+def _utc(moment: datetime) -> datetime:
+    """Two times of one zone compare by their clocks' text in Python, whichever of two equal hours they are."""
+    return moment.astimezone(UTC)
