@@ -101,7 +101,7 @@ class PartitionLoad:
         )
         self._progress.committed = replace(self._progress.committed, dead_lettered_rows=kept)
         if isinstance(told, DeadLetterBudgetSpent):
-            await self._run.upkeep.notice_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(told))
+            await self._run.incidents.record_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(told))
             for cause in self._refusals:
                 self._run.observer.log(logging.ERROR, f"{self._name}: refused ({cause.stage}): {cause}")
         return told

@@ -10,21 +10,24 @@ from pathlib import Path
 from rowledger.contract import Contract
 from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
-from rowledger.ledger import Holder, Observer, PartitionReport, SupervisorSessions
+from rowledger.ledger import Holder, Incident, Observer, PartitionReport, SupervisorSessions
 from rowledger.load.interrupt import run_interruptible
+from rowledger.load.leases import LeaseKeeper
 from rowledger.load.partition_load import PartitionLoad
 from rowledger.load.preflight import Preflight, check_before_loading
+from rowledger.load.progress import PartitionProgress, ProgressReporter
 from rowledger.load.rejection import record_failed_run
 from rowledger.load.run_context import RunContext
 from rowledger.load.spool_folder import spool_folder
-from rowledger.load.upkeep import PartitionProgress, Upkeep
 from rowledger.load.watching import UnbreakableObserver
-from rowledger.postgres import OldSnapshots, Target, describe_format
+from rowledger.postgres import OldSnapshots, OutageGate, Target, describe_format
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
-from rowledger.workers import Hello, Pool, require_no_worker
+from rowledger.workers import Hello, IncidentRecorder, Pool, require_no_worker
 
 __all__ = ["load_partitions", "run_load"]
+
+_WATCHING_SESSIONS = 2  # for leases and incidents, while others reconcile
 
 
 def run_load(
@@ -118,13 +121,18 @@ class _Run:
         self._writer = writer = preflight.writer
         self._progress = {partition.key: PartitionProgress() for partition in partitions}
         holder = Holder.this_process()
-        self._upkeep = Upkeep(url, writer, holder, run_id, observer, self._progress)
-        gate = self._upkeep.gate
-        self._sessions = SupervisorSessions(
-            url, writer, size=writer.partitions_in_flight, holder=holder, gate=gate, log=observer.log
+        self._gate = gate = OutageGate(url, writer, log=observer.log, ended=self._outage_ended)
+        self._sessions, self._watching = (
+            SupervisorSessions(url, writer, size=size, holder=holder, gate=gate, log=observer.log)
+            for size in (writer.partitions_in_flight, _WATCHING_SESSIONS)
         )
+        self._incidents = IncidentRecorder(self._watching, holder, run_id, log=observer.log, told=self._count_incident)
+        self._leases = LeaseKeeper(self._watching, holder, writer.lease_s, observer.log)
+        self._reporter = ProgressReporter(observer, self._progress)
         hello = Hello.of(spec, url=url, settings=writer, holder=holder.token.hex)
-        self._pool = Pool(hello, gate=gate, notice=self._upkeep.notice, log=observer.log, jobs_expected=len(partitions))
+        self._pool = Pool(
+            hello, gate=gate, notice=self._incidents.record, log=observer.log, jobs_expected=len(partitions)
+        )
         self._context = RunContext(
             spec=spec,
             target=preflight.target,
@@ -134,7 +142,7 @@ class _Run:
             run_id=run_id,
             sessions=self._sessions,
             pool=self._pool,
-            upkeep=self._upkeep,
+            incidents=self._incidents,
             observer=observer,
             progress=self._progress,
             old_snapshots=OldSnapshots(writer.publish_snapshot_wait_s),
@@ -142,15 +150,25 @@ class _Run:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Pool, leases and progress for as long as the block runs; all of it ended behind it."""
+        """Pool, leases and progress for as long as the block runs; all of it is ended after it."""
         try:
-            async with self._upkeep.running(), self._pool:
+            async with self._reporter.reporting(), self._leases.keeping(), self._pool:
                 for kind, told in self._limited:
                     self._observer.log(logging.WARNING, told)
-                    await self._upkeep.notice_of_run(kind, told)
+                    await self._incidents.record_of_run(kind, told)
                 yield
         finally:
-            await self._sessions.close()
+            await self._incidents.close()
+            await asyncio.gather(self._sessions.close(), self._watching.close())
+            await self._gate.close()
+
+    def _outage_ended(self, told: str) -> None:
+        self._incidents.outage_ended(told)
+
+    def _count_incident(self, incident: Incident) -> None:
+        """Name the incident in the report of its partition; one of the run as a whole in that of its first partition."""
+        first = next(iter(self._progress))
+        self._progress[incident.partition_key or first].incidents.append(incident)
 
     async def load_all(self) -> list[PartitionReport]:
         """Load all partitions, a few at a time."""

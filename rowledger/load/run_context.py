@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rowledger.ledger import Holder, Observer, SupervisorSessions
-from rowledger.load.upkeep import PartitionProgress, Upkeep
+from rowledger.load.progress import PartitionProgress
 from rowledger.postgres import OldSnapshots, Target
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
-from rowledger.workers import Pool
+from rowledger.workers import IncidentRecorder, Pool
 
 __all__ = ["RunContext"]
 
@@ -26,7 +26,7 @@ class RunContext:
     run_id: str | None
     sessions: SupervisorSessions
     pool: Pool
-    upkeep: Upkeep
+    incidents: IncidentRecorder
     observer: Observer
     progress: Mapping[str, PartitionProgress]
     old_snapshots: OldSnapshots

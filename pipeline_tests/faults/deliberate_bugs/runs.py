@@ -14,7 +14,7 @@ from rowledger.errors import DatabaseUnavailable
 from rowledger.ledger import ChunkOutcome, Lease, PartitionReport
 from rowledger.load.begin import _LeaseWatch
 from rowledger.postgres import ErrorAction, OutageGate, retry, sort_error
-from rowledger.workers import Job
+from rowledger.workers.job import Job
 from rowledger.workers.slot import Slot
 
 _DAGSTER_TESTS = "pipeline_tests/integration/dagster/test_dagster_face.py"

@@ -1,0 +1,59 @@
+"""A run's leases: they tell other runs that its loads are being worked on."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from rowledger.ledger import Holder, SupervisorSessions
+from rowledger.postgres import query, summarize
+
+__all__ = ["LeaseKeeper"]
+
+_RELEASE_S = 3.0  # releasing must not hold up the end of a run; a lease that is left lapses by itself
+
+
+class LeaseKeeper:
+    """Renews the leases of all loads of one run, and releases them at its end.
+
+    Its sessions are none that loads work on: a long reconcile must not keep a lease from being renewed.
+    """
+
+    def __init__(
+        self, sessions: SupervisorSessions, holder: Holder, lease_s: float, log: Callable[[int, str], None]
+    ) -> None:
+        self._sessions = sessions
+        self._token = holder.token
+        self._lease_s = lease_s
+        self._log = log
+
+    @contextlib.asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """Renew for as long as the block runs; after it the next run may begin at once."""
+        renewing = asyncio.create_task(self._renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            await self._release()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 4)
+            try:
+                await self._sessions.transaction(
+                    "renew leases", lambda connection: connection.execute(query("renew_leases"), self._token)
+                )
+            except Exception as error:  # noqa: BLE001 - a lost lease costs a rival's wait, not a row: the epoch guards those
+                self._log(logging.WARNING, f"leases could not be renewed: {summarize(error)}")
+
+    async def _release(self) -> None:
+        """Give all leases back; where that fails, the next run waits until they lapse."""
+        try:
+            async with asyncio.timeout(_RELEASE_S):
+                await self._sessions.transaction(
+                    "release leases", lambda connection: connection.execute(query("release_leases"), self._token)
+                )
+        except Exception as error:  # noqa: BLE001 - the run's own outcome must not be hidden by this
+            self._log(logging.WARNING, f"leases could not be released: {summarize(error)}")

@@ -1,0 +1,84 @@
+"""How far a run is: what is known of each partition while it loads, and the reports of it, about one a second."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from rowledger.ledger import AlreadyCommitted, ChunkTotals, Committed, Incident, Observer, Progress, RowCounts
+
+__all__ = ["PartitionProgress", "ProgressReporter"]
+
+_INTERVAL_S = 1.0
+
+
+@dataclass(slots=True)
+class PartitionProgress:
+    """How far one partition has come while it loads, from workers' reports: for figures, not for verdicts.
+
+    `enqueued_rows` are those of all its chunks, `committed` the counts of the chunks that have committed.
+    """
+
+    enqueued_rows: int = 0
+    committed: RowCounts = field(default_factory=RowCounts)
+    discarded_values: int = 0
+    chunks: int = 0
+    retries: int = 0
+    done: bool = False
+    incidents: list[Incident] = field(default_factory=list)
+
+    @property
+    def counts(self) -> RowCounts:
+        """What became of the partition's rows so far."""
+        return replace(self.committed, enqueued_rows=self.enqueued_rows)
+
+    def add(self, outcome: Committed | AlreadyCommitted) -> None:
+        """Count a chunk that has committed."""
+        self.committed += outcome.counts
+        self.discarded_values += outcome.discarded_values
+
+    def reset(self) -> None:
+        """Count no chunk as committed."""
+        self.committed, self.discarded_values = RowCounts(), 0
+
+    def set(self, totals: ChunkTotals) -> None:
+        """Count what the ledger has."""
+        self.committed, self.discarded_values = totals.counts, totals.discarded_values
+
+
+class ProgressReporter:
+    """Tells the observer of one run how far all its partitions are."""
+
+    def __init__(self, observer: Observer, partitions: Mapping[str, PartitionProgress]) -> None:
+        self._observer = observer
+        self._partitions = partitions.values()
+        self._started = time.monotonic()
+
+    @contextlib.asynccontextmanager
+    async def reporting(self) -> AsyncIterator[None]:
+        """Report about once a second for as long as the block runs, and once more after it."""
+        reporting = asyncio.create_task(self._report_regularly())
+        try:
+            yield
+        finally:
+            reporting.cancel()
+            await asyncio.gather(reporting, return_exceptions=True)
+            self._report()
+
+    async def _report_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL_S)
+            self._report()
+
+    def _report(self) -> None:
+        counts = sum((partition.counts for partition in self._partitions), RowCounts())
+        elapsed_s = time.monotonic() - self._started
+        self._observer.progress(
+            Progress(
+                counts,
+                rows_per_second=counts.written_rows / elapsed_s if elapsed_s > 0 else 0.0,
+                partitions_done=sum(partition.done for partition in self._partitions),
+                partitions=len(self._partitions),
+            )
+        )
