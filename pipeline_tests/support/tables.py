@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from rowledger.contract.sql_types import Integer, varchar
 from rowledger.errors import SourceError
 from rowledger.sources.parquet import ParquetFiles
-from rowledger.sources.spool import Spool, SpooledSource
+from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.old_partitions import DailyPartitions
 from rowledger.spec.partition import Partition
@@ -192,7 +192,7 @@ class TrickledFiles(SpooledSource):
     path: str
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        spool = Spool(scope)
+        spool = self.new_spool(scope)
         folder = Path(self.path.format(landing=scope.landing_dir, partition_key=partition.key))
         for file in sorted(folder.iterdir()):
             match file.suffix:
@@ -212,7 +212,7 @@ class SpooledFiles(SpooledSource):
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         file = Path(self.path.format(landing=scope.landing_dir, partition_key=partition.key))
-        yield from Spool(scope).write(pl.read_parquet(file).iter_slices(500), origin=file.name)
+        yield from self.new_spool(scope).write(pl.read_parquet(file).iter_slices(500), origin=file.name)
 
 
 def _spooled(spec: TableSpec) -> TableSpec:

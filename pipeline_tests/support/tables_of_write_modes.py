@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from rowledger.contract.sql_types import Integer
 from rowledger.sources.parquet import ParquetFiles
-from rowledger.sources.spool import Spool, SpooledSource
+from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.old_partitions import (
     DailyPartitions,
@@ -43,14 +43,14 @@ class SpooledSales(SpooledSource):
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         file = scope.landing_dir / "sales" / f"{partition.key}.parquet"
-        yield from Spool(scope).write([pl.read_parquet(file)], origin=file.name)
+        yield from self.new_spool(scope).write([pl.read_parquet(file)], origin=file.name)
 
 
 class OneFile(SpooledSource):
     """The same file for whatever key."""
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:  # noqa: ARG002
-        yield from Spool(scope).write(
+        yield from self.new_spool(scope).write(
             [pl.read_parquet(scope.landing_dir / "sales" / "one.parquet")], origin="one.parquet"
         )
 

@@ -13,7 +13,13 @@ import pyarrow as pa
 from rowledger.contract import frame_type, polars_series
 from rowledger.errors import SourceError, ValuesAltered
 from rowledger.sources.plain_values import dynamic_text, object_names, plain_value
-from rowledger.sources.unrepresentable_values import as_stored, line_of, unrepresentable_rows
+from rowledger.sources.unrepresentable_values import (
+    as_stored,
+    line_of,
+    list_lengths,
+    runs_written_out,
+    unrepresentable_rows,
+)
 from rowledger.spec import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
 
 __all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of", "with_uuids_marked"]
@@ -128,9 +134,7 @@ def _without_rows(column: _Array, rows: list[int]) -> _Array:
     """The column with nulls in place of these rows; no frame gets to see their values."""
     match column.type:
         case pa.RunEndEncodedType():
-            import pyarrow.compute as pc  # noqa: PLC0415, as below
-
-            column = _by_chunk(pc.run_end_decode, column, column.type.value_type)  # type: ignore[attr-defined]
+            column = _by_chunk(runs_written_out, column, column.type.value_type)
         case pa.DictionaryType() if column.type.value_type == pa.string_view():
             column = _by_chunk(_written_out, column, pa.large_string())
     kept = np.ones(len(column), dtype=np.bool_)
@@ -216,10 +220,7 @@ def _as_plain(column: _Array, kind: pa.DataType) -> _Array:
         case pa.MapType():
             return _json_column([None if pairs is None else _json_of_map(pairs) for pairs in column.to_pylist()])
         case pa.RunEndEncodedType():
-            import pyarrow.compute as pc  # noqa: PLC0415, rarely needed, and a worker's start is measured
-
-            decode = pc.run_end_decode  # type: ignore[attr-defined]  # the stubs do not know it
-            return _as_plain(_by_chunk(decode, column, kind.value_type), kind.value_type)
+            return _as_plain(_by_chunk(runs_written_out, column, kind.value_type), kind.value_type)
         case pa.ListViewType() | pa.LargeListViewType():
             lists = pa.large_list(kind.value_type)
             return _as_plain(_by_chunk(_without_views, column, lists), lists).cast(plain)
@@ -242,12 +243,8 @@ def _by_chunk(convert: Callable[[_Array], _Array], column: _Array, kind: pa.Data
 
 def _without_views(lists: _Array) -> _Array:
     """The lists one behind the other. Not by a cast, with which pyarrow 26 makes an empty list of the last one."""
-    import pyarrow.compute as pc  # noqa: PLC0415, as above
-
-    lengths = pc.list_value_length(lists).fill_null(0).cast(pa.int64())
-    ends = pc.cumulative_sum(lengths)
-    offsets = _pa.concat_arrays([pa.array([0], pa.int64()), ends])
-    return _pa.LargeListArray.from_arrays(offsets, lists.flatten(), mask=lists.is_null())
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(list_lengths(lists))])
+    return _pa.LargeListArray.from_arrays(pa.array(offsets), lists.flatten(), mask=lists.is_null())
 
 
 def _json_of_map(pairs: list[tuple[Any, Any]]) -> str:

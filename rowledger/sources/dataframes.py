@@ -1,6 +1,6 @@
 """Frames and Arrow data that Python code gives, as frames that can be spooled, value for value.
 
-Neither pandas nor pyarrow is imported unless the code has given something of theirs.
+pandas is not imported unless the code has given something of it.
 """
 
 import contextlib
@@ -11,8 +11,10 @@ from decimal import InvalidOperation
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from rowledger.errors import SourceError
+from rowledger.sources.arrow_frames import frame_of
 from rowledger.sources.frame_builder import UnrepresentableValue, column_of, frame_of_rows
 from rowledger.sources.plain_values import Unfit, plain_value, type_name
 from rowledger.spec import RESERVED_PREFIX
@@ -95,27 +97,17 @@ def _spoolable(column: pl.Series, origin: str) -> pl.Series:
     if isinstance(column.dtype, _ONLY_VALUE_BY_VALUE):
         return _by_value(column.name, column.to_list(), origin)
     if isinstance(column.dtype, _ONLY_BY_ARROW):
-        from rowledger.sources.arrow_frames import frame_of  # noqa: PLC0415, it imports pyarrow
-
         return frame_of(column.to_frame().to_arrow(), origin=origin)[column.name]
     return column
 
 
 def _of_arrow(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
-    import pyarrow as pa  # noqa: PLC0415, the code has given something of the kind; others need it not
-
-    from rowledger.sources.arrow_frames import frame_of  # noqa: PLC0415, it imports pyarrow
-
     batches = pa.RecordBatchReader.from_stream(item) if hasattr(item, "__arrow_c_stream__") else [pa.record_batch(item)]
     for batch in batches:
         yield frame_of(pa.Table.from_batches([batch]), origin=origin)
 
 
 def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: ANN401, pandas is no dependency
-    import pyarrow as pa  # noqa: PLC0415, as above
-
-    from rowledger.sources.arrow_frames import frame_of  # noqa: PLC0415, as above
-
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     names = list(frame.columns)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import polars as pl
+from jiter import from_json
 
 from rowledger.errors import SourceError
 from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit
@@ -113,9 +114,6 @@ class _Objects:
     """The objects of lines, their numbers with fractions as Decimal."""
 
     def __init__(self, codec: str, encoding: str) -> None:
-        from jiter import from_json  # noqa: PLC0415, workers never read JSON: they get what was spooled
-
-        self._from_json = from_json
         self._codec = codec
         self._encoding = encoding
         self._sound_names: set[str] = set()
@@ -124,7 +122,7 @@ class _Objects:
         """The object of a line, or why there is none."""
         try:
             # In an object a key that comes twice would hide a value.
-            value = self._from_json(
+            value = from_json(
                 line, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
             )
         except ValueError as error:

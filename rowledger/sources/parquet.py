@@ -10,14 +10,14 @@ from typing import Literal
 from urllib.parse import unquote
 
 import polars as pl
-import pyarrow as pa
 from pydantic import Field
 
 from rowledger.errors import SourceError
 from rowledger.sources.chunking import CHUNK_BYTES_MAX, FilePart, cut_into_chunks, require_plausible_rows
 from rowledger.sources.file_identity import file_digest, file_status, require_as_planned
 from rowledger.sources.file_source import FileSource
-from rowledger.sources.parquet_rows import RowRange, read_rows, schema_of, unreadable
+from rowledger.sources.parquet_rows import read_rows, schema_of
+from rowledger.sources.parquet_scan import RowRange
 from rowledger.sources.source_file import SourceFile
 from rowledger.spec import RESERVED_PREFIX, ChunkDescriptor, Partition, SourceContext
 
@@ -94,34 +94,25 @@ class ParquetFiles(FileSource):
 
     def _row_groups(self, file: SourceFile, file_bytes: int) -> tuple[list[FilePart], dict[str, str]]:
         """Rows and bytes of each row group, and how columns are read; raises SourceError for what no worker should meet."""
-        import pyarrow.parquet as pq  # noqa: PLC0415, workers, which import this module, read without it
+        from rowledger.sources.parquet_columns import read_footer  # noqa: PLC0415, workers never plan
 
-        from rowledger.sources.parquet_columns import column_readers  # noqa: PLC0415, as above
-
-        try:
-            with pq.ParquetFile(file.path) as parquet:
-                footer, names = parquet.metadata, parquet.schema_arrow.names
-                # No look at single columns: where they are encrypted or damaged, pyarrow ends the process.
-                groups = (footer.row_group(number) for number in range(footer.num_row_groups))
-                found = [FilePart(group.num_rows, group.total_byte_size) for group in groups]
-                readers = column_readers(parquet, file.path, file.origin)
-        except (OSError, pa.ArrowException) as error:
-            raise SourceError(f"{file.origin}: {unreadable(error)}") from None
+        footer = read_footer(file)
+        names, found = footer.names, footer.row_groups
         if double := sorted({name for name in names if names.count(name) > 1}):
             raise SourceError(f"{file.origin}: has several columns of the names {double}; write it with one of each")
         if reserved := [name for name in names if name.startswith(RESERVED_PREFIX)]:
             raise SourceError(f"{file.origin}: the columns {reserved} have names that are reserved; rename them")
-        self._require_within_limits(file.origin, footer.num_columns, found)
+        self._require_within_limits(file.origin, footer.columns, found)
         require_plausible_rows(file.origin, file_bytes, found)
-        if (counted := sum(group.rows for group in found)) != footer.num_rows:
+        if (counted := sum(group.rows for group in found)) != footer.rows:
             raise SourceError(
-                f"{file.origin}: declares {footer.num_rows} rows and row groups with {counted}: damaged; write it again"
+                f"{file.origin}: declares {footer.rows} rows and row groups with {counted}: damaged; write it again"
             )
         if both := sorted(set(self.hive) & set(names)):
             raise SourceError(
                 f"{file.origin}: the columns {both} are in the file and in the names of its folders; take them out of `hive`"
             )
-        return found, readers
+        return found, footer.readers
 
     def _require_within_limits(self, file: str, columns: int, groups: Sequence[FilePart]) -> None:
         if columns > self.columns_max:

@@ -1,4 +1,4 @@
-"""Which reader takes which column of a Parquet file: polars, which is many times faster, wherever it gives the column exactly.
+"""What the footer of a Parquet file says, and which reader takes which column: polars, many times faster, wherever it is exact.
 
 Decided once, when a file is planned. What polars says of a column's type is held against what Arrow says of it. Where they
 differ, or where polars is known to lose values, the column goes by Arrow, and its neighbours still go by polars.
@@ -6,7 +6,7 @@ differ, or where polars is known to lose values, the column goes by Arrow, and i
 
 import os
 from collections.abc import Iterator
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,41 @@ import pyarrow.parquet as pq
 from rowledger.contract import frame_type, is_same_type
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_frames import plain_type
+from rowledger.sources.chunking import FilePart
+from rowledger.sources.parquet_scan import Reader, unreadable
+from rowledger.sources.source_file import SourceFile
 
-__all__ = ["Reader", "column_readers"]
+__all__ = ["Footer", "read_footer"]
 
 _UUID_BYTES = 16
 
 
-class Reader(StrEnum):
-    """How a column is read that polars alone would not give exactly."""
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What a file says of itself: top-level names, columns at any depth, rows, row groups, and how columns are read."""
 
-    ARROW = "arrow"  # polars has no such type, or loses values of it (24:00), or calls it something else
-    INT96 = "int96"  # timestamps of 96 bits: polars is wrong beyond the reach of nanoseconds, Arrow before 1970
-    UUID = "uuid"  # polars, which has bytes for it, marked as a UUID
-    BYTES_16 = "bytes_16"  # the same for 16 fixed bytes that are not called a UUID
+    names: list[str]
+    columns: int
+    rows: int
+    row_groups: list[FilePart]
+    readers: dict[str, str]
 
 
-def column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[str, str]:
+def read_footer(file: SourceFile) -> Footer:
+    """The footer, without a look at any data; raises SourceError."""
+    try:
+        with pq.ParquetFile(file.path) as parquet:
+            footer = parquet.metadata
+            # No look at single columns: where they are encrypted or damaged, pyarrow ends the process.
+            groups = (footer.row_group(number) for number in range(footer.num_row_groups))
+            found = [FilePart(group.num_rows, group.total_byte_size) for group in groups]
+            readers = _column_readers(parquet, file.path, file.origin)
+            return Footer(parquet.schema_arrow.names, footer.num_columns, footer.num_rows, found, readers)
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"{file.origin}: {unreadable(error)}") from None
+
+
+def _column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[str, str]:
     """The readers of those columns that are not for polars alone; raises SourceError for a column that no reader gives."""
     by_polars = _schema_of_polars(file)
     leaves = (parquet.schema.column(number) for number in range(len(parquet.schema)))

@@ -14,8 +14,12 @@ from functools import partial
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
+from rowledger.sources.arrow_frames import frame_of
+from rowledger.sources.frame_builder import column_of
 from rowledger.sources.marked_columns import marked
+from rowledger.sources.unrepresentable_values import line_of
 from rowledger.spec import DYNAMIC, FAULT, LINE, UUID
 
 __all__ = [
@@ -142,11 +146,6 @@ def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str] 
 
     A row that no frame holds, or whose array or record cannot be read exactly, has its reason in `FAULT`.
     """
-    import pyarrow as pa  # noqa: PLC0415, a worker, which imports this module, reads the spool alone
-
-    from rowledger.sources.arrow_frames import frame_of  # noqa: PLC0415, as above
-    from rowledger.sources.unrepresentable_values import line_of  # noqa: PLC0415, as above
-
     table = pa.Table.from_batches([batch])
     frame = frame_of(table, origin="the query")
     faults: dict[int, str] = {}
@@ -224,8 +223,6 @@ def _nested(source: pl.Series, kind: str, faults: dict[int, str]) -> pl.Series:
 
     `source` has JSON texts; why one of them cannot be read is noted in `faults`, by its row.
     """
-    from rowledger.sources.frame_builder import column_of  # noqa: PLC0415, as above
-
     texts = source.to_list()
     if kind not in _DOCUMENTS:
         return column_of(source.name, [None if text is None else _array(text, kind) for text in texts])

@@ -1,31 +1,16 @@
-"""Rows that a Python function gives: spooled as they come, and loaded while it goes on.
+"""Rows that a Python function gives, as a source: spooled as they come, and loaded while it continues."""
 
-It runs in a thread of the supervisor's process. What it raises, or a worker's death, publishes nothing.
-"""
-
-import asyncio
 import contextlib
-import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
-from time import monotonic
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Annotated, Literal
 
-import polars as pl
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from rowledger.errors import RowledgerError, SourceError
-from rowledger.sources.dataframes import frames_of, holds_many
-from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit, frame_of_rows
-from rowledger.sources.spool import Spool, SpooledSource
+from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec import ByReference, ChunkDescriptor, Partition, SourceContext
 
-__all__ = ["PythonRows", "frame_of_rows"]
-
-_BATCH_ROWS = 8_192
-_BATCH_BYTES = 16 * 2**20
-_LOOK_ROWS = 8  # every so many one is looked at: to look at each took a third of the time
-_CHUNK_S = 60.0
-_END = object()
+__all__ = ["PythonRows"]
 
 
 class PythonRows(SpooledSource):
@@ -50,123 +35,13 @@ class PythonRows(SpooledSource):
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """A chunk as soon as it is full, or a minute after the last one when the rows come slowly."""
-        spool = Spool(scope)
-        with contextlib.closing(_Frames(self, partition, scope.columns)) as frames:
-            while not frames.have_ended:
-                first_row = frames.rows
-                for descriptor in spool.write(frames.until_overdue(), origin=self.name):
+        from rowledger.sources.python_reader import FunctionRows  # noqa: PLC0415, workers never call the function
+
+        spool = self.new_spool(scope)
+        call = partial(self.function, partition)
+        with contextlib.closing(FunctionRows(self.name, call, scope.columns, self.columns_max)) as rows:
+            while not rows.have_ended:
+                first_row = rows.given
+                for descriptor in spool.write(rows.until_overdue(), origin=self.name):
                     yield descriptor.model_copy(update={"origin_row": first_row + descriptor.origin_row})
-                    frames.chunk_given()
-
-
-class _Frames:
-    """The rows in frames, with what the function is at."""
-
-    def __init__(self, source: PythonRows, partition: Partition, columns: tuple[str, ...]) -> None:
-        self._name = source.name
-        self._builder = FrameBuilder(columns, columns_max=source.columns_max)
-        self._items = _items(source, partition)
-        self._overdue_at = monotonic() + _CHUNK_S
-        self.rows = 0
-        self.have_ended = False
-
-    def chunk_given(self) -> None:
-        self._overdue_at = monotonic() + _CHUNK_S
-
-    def close(self) -> None:
-        """Let the function's own `finally` blocks run; what they raise no longer matters."""
-        with contextlib.suppress(Exception):
-            self._items.close()
-
-    def until_overdue(self) -> Iterator[pl.DataFrame]:
-        """The next frames, until a chunk is overdue or there are no more; raises SourceError."""
-        batch: list[dict[str, Any] | Fault] = []
-        batch_bytes = 0
-        while (item := self._next(len(batch))) is not _END:
-            is_overdue = monotonic() >= self._overdue_at
-            if not holds_many(item):
-                batch.append(row := self._builder.take(item))  # at once: the function may use the item again
-                if len(batch) % _LOOK_ROWS == 0:
-                    batch_bytes += _LOOK_ROWS * _content_bytes(row)
-                if len(batch) < _BATCH_ROWS and batch_bytes < _BATCH_BYTES and not is_overdue:
-                    continue
-            if batch:
-                yield self._frame(batch)
-                batch, batch_bytes = [], 0
-            if holds_many(item):
-                for frame in frames_of(item, origin=self._name):
-                    self.rows += frame.height
-                    yield frame
-            if is_overdue:
-                self.chunk_given()
-                return
-        self.have_ended = True
-        if batch:
-            yield self._frame(batch)
-
-    def _next(self, waiting_rows: int) -> object:
-        """The next item; an exception of the function's own becomes a SourceError that has nothing of it but its type."""
-        try:
-            return next(self._items, _END)
-        except RowledgerError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit or CancelledError of that function must not end us
-            kind, frames = type(error), traceback.format_tb(error.__traceback__)
-        raise SourceError(
-            f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self.rows + waiting_rows} rows; "
-            "the run's log has where; fix it and rerun",
-            source_traceback="".join(frames),
-        )
-
-    def _frame(self, batch: list[dict[str, Any] | Fault]) -> pl.DataFrame:
-        try:
-            frame = self._builder.frame(batch)
-        except Unfit as unfit:
-            raise SourceError(f"{self._name}: {unfit}, from row {self.rows} on; name them alike and rerun") from None
-        self.rows += frame.height
-        return frame
-
-
-def _items(source: PythonRows, partition: Partition) -> Generator[object, None, None]:
-    """What the function gives, item by item; the items of a list one by one."""
-    with asyncio.Runner() as runner:  # begins nothing unless it is used
-        produced = source.function(partition)
-        if isinstance(produced, Coroutine):
-            produced = runner.run(produced)
-        if isinstance(produced, AsyncIterator):
-            produced = _synchronous(produced, runner)
-        if holds_many(produced):
-            yield produced
-            return
-        if not isinstance(produced, Iterable) or isinstance(produced, str | bytes | Mapping | BaseModel):
-            raise SourceError(
-                f"{source.name} gave one {type(produced).__qualname__}; it has to yield rows, or return an iterable of them"
-            )
-        iterator = iter(produced)
-        try:
-            for item in iterator:
-                if isinstance(item, list):
-                    yield from item
-                else:
-                    yield item
-        finally:
-            if isinstance(iterator, Generator):
-                iterator.close()
-
-
-def _synchronous(items: AsyncIterator[object], runner: asyncio.Runner) -> Generator[object, None, None]:
-    async def next_item() -> object:
-        return await anext(items, _END)
-
-    try:
-        while (item := runner.run(next_item())) is not _END:
-            yield item
-    finally:
-        if isinstance(items, AsyncGenerator):
-            runner.run(items.aclose())
-
-
-def _content_bytes(row: dict[str, Any] | Fault) -> int:
-    """About how large a row is; what is nested counts little."""
-    values = row.values() if isinstance(row, dict) else (row.line,)
-    return sum(len(value) if isinstance(value, str | bytes) else 8 for value in values)
+                    rows.chunk_given()

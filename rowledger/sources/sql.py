@@ -1,36 +1,23 @@
-"""Rows of a query against another database, PostgreSQL through ADBC or SQLite: spooled as they come, loaded while they do.
-
-One statement, one cursor: all rows are of one snapshot. It runs in a thread of its own, so that each wait for it has an end.
-"""
+"""Rows of a query against another database, PostgreSQL or SQLite, as a source: spooled as they come, loaded while they do."""
 
 import contextlib
-import queue
 import re
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 from pydantic import Field
 
-from rowledger.errors import RowledgerError, SourceError
-from rowledger.settings import secret_from_environment
-from rowledger.sources.databases import Database, PostgresDatabase, QueryRefused, SqliteDatabase
-from rowledger.sources.spool import Spool, SpooledSource
+from rowledger.errors import SourceError
+from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
+if TYPE_CHECKING:
+    from rowledger.sources.databases import Database
+    from rowledger.sources.sql_reader import DatabaseSession
+
 __all__ = ["SqlQuery"]
-
-T = TypeVar("T")
-
-_CLOSE_TIMEOUT_S = 5.0
-_DATABASES: dict[str, type[Database]] = {
-    "postgresql": PostgresDatabase,
-    "postgres": PostgresDatabase,
-    "sqlite": SqliteDatabase,
-}
 
 
 class SqlQuery(SpooledSource):
@@ -58,14 +45,24 @@ class SqlQuery(SpooledSource):
     )
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
+        from rowledger.sources.sql_reader import DatabaseSession, database_of  # noqa: PLC0415, workers never run the query
+
         parameters = self._parameters(partition)
-        database = self._database(partition, scope)
-        with contextlib.closing(_Session(database, self.url_variable)) as session:
+        database = database_of(
+            self.url_variable,
+            timezone=partition.window.timezone if partition.window else "UTC",
+            connect_timeout_s=self.connect_timeout_s,
+            row_security=self.row_security,
+            documents=scope.documents,
+        )
+        with contextlib.closing(DatabaseSession(database, self.url_variable)) as session:
             session.run(database.connect, self.connect_timeout_s, "connecting")
             frames = self._frames(session, database, parameters)
-            yield from Spool(scope).write(frames, origin=f"query of {self.url_variable}")
+            yield from self.new_spool(scope).write(frames, origin=f"query of {self.url_variable}")
 
-    def _frames(self, session: "_Session", database: Database, parameters: dict[str, str]) -> Iterator[pl.DataFrame]:
+    def _frames(
+        self, session: "DatabaseSession", database: "Database", parameters: dict[str, str]
+    ) -> Iterator[pl.DataFrame]:
         execute = partial(database.execute, self.query.rstrip().rstrip(";"), parameters)
         names = session.run(execute, self.fetch_timeout_s, "executing the query")
         if double := sorted({name for name in names if names.count(name) > 1}):
@@ -85,83 +82,3 @@ class SqlQuery(SpooledSource):
         elif bounds := sorted(set(re.findall(r"\{(lower|upper)\}", self.query))):
             raise SourceError(f"the query has {bounds}, but partition {partition.key!r} is no one window of time")
         return {name: value for name, value in values.items() if f"{{{name}}}" in self.query}
-
-    def _database(self, partition: Partition, scope: SourceContext) -> Database:
-        secret = secret_from_environment(self.url_variable)
-        if secret is None:
-            raise SourceError(f"the environment variable {self.url_variable} is not set; it holds the database's URL")
-        scheme = secret.get_secret_value().partition(":")[0].lower()
-        if (kind := _DATABASES.get(scheme)) is None:
-            raise SourceError(
-                f"{self.url_variable} holds no URL of a known kind; it begins with postgresql:// or sqlite:///"
-            )
-        timezone = partition.window.timezone if partition.window else "UTC"
-        return kind(
-            secret,
-            timezone=timezone,
-            connect_timeout_s=self.connect_timeout_s,
-            row_security=self.row_security,
-            documents=scope.documents,
-        )
-
-
-class _Session:
-    """The thread in which all calls of one database are made, one after another, each with an end."""
-
-    def __init__(self, database: Database, name: str) -> None:
-        self._database = database
-        self._name = name
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._last: Future[Any] = Future()
-        self._last.set_result(None)
-        threading.Thread(target=self._serve, daemon=True).start()  # a call that hangs must not keep the process
-
-    def run(self, call: Callable[[], T], timeout_s: float, doing: str) -> T:
-        """The call's result; raises SourceError when it fails or takes longer, after the database was told to stop."""
-        try:
-            return self._submit(call).result(timeout_s)
-        except TimeoutError:
-            problem = f"took longer than {timeout_s:g} s"
-        except RowledgerError:
-            raise
-        except QueryRefused as refusal:
-            problem = f"failed: {refusal}"
-        except Exception as error:  # noqa: BLE001 - of a driver; its text may quote rows or the URL
-            problem = f"failed ({type(error).__name__})"
-        raise SourceError(f"{self._name}: {doing} {problem}; see to the database or fix the query, then rerun")
-
-    def close(self) -> None:
-        """Stop what is going on and close the connection, in bounded time; raises nothing."""
-        if not self._last.done():
-            # In a thread: to cancel may hang as well. And waited for: nothing may be closed while it is cancelled.
-            stopping = threading.Thread(target=self._stop_quietly, daemon=True)
-            stopping.start()
-            stopping.join(_CLOSE_TIMEOUT_S)
-            if stopping.is_alive():
-                return
-        with contextlib.suppress(Exception):
-            self._submit(self._database.close).result(_CLOSE_TIMEOUT_S)
-        self._calls.put(None)
-
-    def _submit(self, call: Callable[[], T]) -> Future[T]:
-        future: Future[T] = Future()
-
-        def answer() -> None:
-            try:
-                result = call()
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self._last = future
-        self._calls.put(answer)
-        return future
-
-    def _serve(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
-
-    def _stop_quietly(self) -> None:
-        with contextlib.suppress(Exception):
-            self._database.cancel()

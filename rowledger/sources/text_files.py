@@ -22,7 +22,7 @@ from rowledger.errors import SourceError, SpecError
 from rowledger.sources.file_identity import file_status
 from rowledger.sources.file_source import FileSource
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.spool import Spool, SpooledSource
+from rowledger.sources.spooled_source import SpooledSource
 from rowledger.sources.system_errors import system_refusal
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
@@ -89,7 +89,7 @@ class TextFiles(FileSource, SpooledSource):
         return value
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        spool = Spool(scope)
+        spool = self.new_spool(scope)
         for file in self.files(partition, scope):
             before = file_status(file.path)
             yield from spool.write(self._frames(file, scope), origin=file.origin)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from rowledger.sources.plain_values import json_text, plain_value
 
-__all__ = ["as_stored", "leaves", "line_of", "unrepresentable_rows"]
+__all__ = ["as_stored", "leaves", "line_of", "list_lengths", "runs_written_out", "unrepresentable_rows"]
 
 _Array = Any
 _pa: Any = pa
@@ -72,9 +72,7 @@ def _search(leaf: _Array, rows: _Rows) -> Iterator[tuple[_Rows, str]]:
             for positions, reason in _search(leaf.dictionary, np.arange(len(leaf.dictionary))):
                 yield rows[np.isin(indices, positions)], reason
         case pa.RunEndEncodedType():
-            import pyarrow.compute as pc  # noqa: PLC0415, rarely needed, and a worker's start is measured
-
-            yield from _search(pc.run_end_decode(leaf), rows)  # type: ignore[attr-defined]  # the stubs do not know it
+            yield from _search(runs_written_out(leaf), rows)
         case _:
             mask, reason = _unrepresentable_values(leaf)
             if mask is not None and mask.any():
@@ -97,7 +95,7 @@ def _leaves(array: _Array, rows: _Rows) -> Iterator[tuple[_Array, _Rows]]:
         case pa.MapType():
             yield from _leaves(array.view(_entries_type(kind)), rows)
         case _ if isinstance(kind, _LISTS):
-            yield from _leaves(array.flatten(), np.repeat(rows, _lengths(array)))
+            yield from _leaves(array.flatten(), np.repeat(rows, list_lengths(array)))
         case pa.StructType():
             for child in array.flatten():
                 yield from _leaves(child, rows)
@@ -109,12 +107,22 @@ def _entries_type(kind: Any) -> pa.DataType:  # noqa: ANN401, as above
     return pa.list_(pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)]))
 
 
-def _lengths(lists: _Array) -> _Rows:
+def list_lengths(lists: _Array) -> _Rows:
+    """The number of items of each list, 0 for a null."""
     if isinstance(lists.type, pa.FixedSizeListType):
         return np.where(np.asarray(lists.is_valid()), lists.type.list_size, 0)
-    import pyarrow.compute as pc  # noqa: PLC0415, as above
+    return np.asarray(lists.value_lengths().fill_null(0)).astype(np.int64)
 
-    return np.asarray(pc.list_value_length(lists).fill_null(0)).astype(np.int64)
+
+def runs_written_out(array: _Array) -> _Array:
+    """The values of a RunEndEncodedArray, one a row; raises ArrowNotImplementedError for values that are encoded again.
+
+    `pyarrow.compute` has a function for it, but takes longer to import than a worker may take to start.
+    """
+    if isinstance(array.type.value_type, pa.DictionaryType | pa.BaseExtensionType):
+        raise pa.ArrowNotImplementedError
+    rows = np.arange(array.offset, array.offset + len(array))
+    return array.values.take(pa.array(np.searchsorted(np.asarray(array.run_ends), rows, side="right")))
 
 
 def _unrepresentable_values(array: _Array) -> tuple[_Mask | None, str]:

@@ -17,7 +17,7 @@ from rowledger.contract.read_payloads import frame_of_payloads, read_row_types
 from rowledger.contract.write_payloads import row_payloads, write_row_types
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.sources.python import PythonRows
-from rowledger.sources.spool import SpooledSource
+from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec.column import ColumnType, TypeName
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, Source, SourceContext

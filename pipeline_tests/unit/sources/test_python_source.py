@@ -181,7 +181,7 @@ def test_rows_that_come_slowly_are_given_without_waiting_for_a_full_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("rowledger.sources.python.monotonic", lambda: clock[0])
+    monkeypatch.setattr("rowledger.sources.python_reader.monotonic", lambda: clock[0])
 
     def rows(_partition: Partition) -> Iterator[object]:
         for n in range(100):
@@ -198,7 +198,7 @@ def test_rows_that_come_slowly_have_the_digest_of_those_that_come_fast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, step_s = [0.0], [0.0]
-    monkeypatch.setattr("rowledger.sources.python.monotonic", lambda: clock[0])
+    monkeypatch.setattr("rowledger.sources.python_reader.monotonic", lambda: clock[0])
 
     def rows(_partition: Partition) -> Iterator[object]:
         for n in range(90):
@@ -214,7 +214,7 @@ def test_rows_that_come_slowly_have_the_digest_of_those_that_come_fast(
 
 
 def test_a_batch_of_wide_rows_is_not_collected_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowledger.sources.python._BATCH_BYTES", 64_000)
+    monkeypatch.setattr("rowledger.sources.python_reader._BATCH_BYTES", 64_000)
     given: list[int] = []
 
     def rows(_partition: Partition) -> Iterator[object]:

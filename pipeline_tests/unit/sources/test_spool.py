@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from polars.testing import assert_frame_equal
 
 from rowledger.errors import NotEnoughSpace, SourceError
-from rowledger.sources.spool import Spool, read_spooled, spooled_schema
+from rowledger.sources.spool_reader import read_spooled, spooled_schema
+from rowledger.sources.spool_writer import Spool
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, SourceContext
 

@@ -1,56 +1,37 @@
-"""The spool: rows of a source that cannot be read twice where they are, put into Arrow IPC files, a file a chunk.
+"""Writes the spool: rows of a source that cannot be read twice where they are, in Arrow IPC files, a file a chunk.
 
 A file is durable before its descriptor is given. Its bytes depend on its rows alone, so the same rows have the same digest
-in every run: what Arrow leaves open (values under nulls, slices, the order of a dictionary) is settled before writing.
+in every run: what Arrow leaves open (values under nulls, slices, the order of a dictionary) is settled before writing. Workers
+read these files and never import this module.
 """
 
 import errno
-from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
 import xxhash
 
-from rowledger.contract import arrow_table, polars_series
-from rowledger.counted import counted
+from rowledger.contract import arrow_table
 from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.machine import require_free_space
+from rowledger.sources.canonical_arrays import canonical
 from rowledger.sources.durable_writes import durable_file
-from rowledger.sources.file_identity import file_status, require_as_planned
-from rowledger.sources.system_errors import system_refusal
-from rowledger.spec import ABSENT_PREFIX, RESERVED_PREFIX, ChunkDescriptor, Partition, Source, SourceContext
+from rowledger.sources.file_identity import file_status
+from rowledger.sources.rows_digest import RowsDigest
+from rowledger.sources.spool_reader import SPOOL_FORMAT
+from rowledger.spec import ABSENT_PREFIX, RESERVED_PREFIX, ChunkDescriptor, SourceContext
 
-__all__ = ["Spool", "SpooledSource", "read_spooled", "spooled_schema"]
+__all__ = ["Spool"]
 
-_FORMAT: dict[bytes | str, bytes | str] = {b"rowledger.spool": b"1"}
-_REMEDY = "rerun to spool it anew"
 _CHUNK_BYTES_MAX = 64 * 2**20  # a worker holds a few times that while it checks and encodes a chunk
-
-
-class SpooledSource(Source):
-    """A source whose chunks are files of the spool; a subclass says in `chunks` how they come to be."""
-
-    spools: ClassVar[bool] = True
-
-    @abstractmethod
-    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]: ...
-
-    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
-        return read_spooled(descriptor)
-
-    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
-        return spooled_schema(descriptor)
 
 
 class Spool:
     """Writes the chunks of one partition into `scope.spool_dir`."""
 
     def __init__(self, scope: SourceContext, *, chunk_bytes_max: int = _CHUNK_BYTES_MAX) -> None:
-        from rowledger.sources.rows_digest import RowsDigest  # noqa: PLC0415, workers, which import this module, only read
-
         self._scope = scope
         self._chunk_bytes_max = chunk_bytes_max
         self._files = 0
@@ -154,41 +135,6 @@ class _Hashed:
         """The stream's owner closes it."""
 
 
-def read_spooled(descriptor: ChunkDescriptor) -> pl.DataFrame:
-    """All rows of a spooled chunk; raises SourceError when its file is no longer what was written."""
-    file = Path(descriptor.path)
-    require_as_planned(file, descriptor)
-    frame = _read(file, rows=True)
-    require_as_planned(file, descriptor)  # again: it may have been replaced in between
-    if frame.height != descriptor.rows:
-        raise SourceError(
-            f"{file}: {counted(frame.height, 'row')}, spooled were {descriptor.rows}; rerun to spool them anew"
-        )
-    return frame
-
-
-def spooled_schema(descriptor: ChunkDescriptor) -> pl.Schema:
-    """Names and types of the columns of a spooled chunk, from the head of its file; raises SourceError."""
-    return _read(Path(descriptor.path), rows=False).schema
-
-
-def _read(file: Path, *, rows: bool) -> pl.DataFrame:
-    try:
-        # Not memory-mapped: a file that shrinks under a map ends the process that looks at it.
-        with pa.OSFile(str(file), "rb") as stream, pa.ipc.open_file(stream) as reader:
-            version = reader.schema.metadata
-            if version == _FORMAT:
-                table = reader.read_all() if rows else reader.schema.empty_table()
-                columns = zip(table.column_names, table.columns, strict=True)
-                series = {name: polars_series(name, column) for name, column in columns}
-                return pl.DataFrame(series, height=table.num_rows)
-    except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        damaged = f"not a readable file of the spool ({type(error).__name__}); {_REMEDY}"
-        why = system_refusal(error, when_missing=_REMEDY) or damaged
-        raise SourceError(f"{file}: {why}") from None
-    raise SourceError(f"{file}: not a file of this version's spool; rerun to spool it anew")
-
-
 # ---- tables that can be put together ----------------------------------------------------------------------------------------
 
 
@@ -232,8 +178,6 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
 
 
 def _canonical_batch(table: pa.Table) -> pa.RecordBatch:
-    from rowledger.sources.canonical_arrays import canonical  # noqa: PLC0415, as above
-
     columns = []
     for field, column in zip(table.schema, table.columns, strict=True):
         array = column.combine_chunks()
@@ -241,4 +185,4 @@ def _canonical_batch(table: pa.Table) -> pa.RecordBatch:
             array = array.fill_null(False)  # noqa: FBT003, rows of a table that lacks the column lack nothing
         columns.append(canonical(array))
     fields = [pa.field(name, column.type) for name, column in zip(table.column_names, columns, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=_FORMAT))
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=SPOOL_FORMAT))

@@ -1,0 +1,183 @@
+"""The rows of a chunk of a Parquet file, column by column: by polars, and by Arrow where polars is not exact or fails.
+
+A file is called damaged only when neither can read a column of it.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rowledger.errors import SourceError
+from rowledger.sources.arrow_frames import faults_marked, series_of, with_uuids_marked
+from rowledger.sources.parquet_scan import FAILED_IN_POLARS, Reader, RowRange
+from rowledger.sources.system_errors import system_refusal
+from rowledger.sources.unrepresentable_values import leaves
+
+__all__ = ["read_by_column"]
+
+_BATCH_ROWS = 16_384
+_TICKS_OUT_OF_RANGE = 2**63 - 1
+_FINER = (
+    "has a timestamp of 96 bits that is not a whole number of microseconds, beside others that nanoseconds do not reach"
+)
+_BEYOND = "has a timestamp of 96 bits in a map that nanoseconds do not reach"
+
+
+def read_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
+    """The rows; why polars could not read a column is added to `failed`, which says whether it has failed before."""
+    if not failed:
+        try:
+            names = part.scan().collect_schema().names()
+            by_arrow = set(part.names(Reader.ARROW))
+            frame = part.by_polars([name for name in names if name not in by_arrow])
+        except FAILED_IN_POLARS as error:
+            if system_refusal(error):
+                raise
+            failed.append(error)
+        else:
+            return _put_together(part, names, frame)
+    return _column_by_column(part, failed)
+
+
+def _column_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
+    """The rows where polars fails for the file as a whole, or for some column of it."""
+    try:
+        names = part.scan().collect_schema().names()
+    except FAILED_IN_POLARS:
+        names = []
+    native: dict[str, pl.Series] = {}
+    for name in names:
+        try:
+            if part.readers.get(name) != Reader.ARROW:
+                native[name] = part.by_polars([name])[name]
+        except FAILED_IN_POLARS as error:
+            failed.append(error)
+            if part.readers.get(name) == Reader.INT96:
+                raise
+    return _put_together(part, names or _names_by_arrow(part.file), pl.DataFrame(native))
+
+
+def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> pl.DataFrame:
+    """One frame of the columns that polars has read, and of the others, which Arrow reads, in the file's order."""
+    origin, faults = str(part.file), dict[int, str]()
+    frame = _with_exact_timestamps(part, frame, faults)
+    for kind, mark in ((pa.uuid(), Reader.UUID), (pa.binary(16), Reader.BYTES_16)):
+        found = [name for name in part.names(mark) if name in frame.columns]
+        frame = frame.with_columns(with_uuids_marked(frame[name], kind) for name in found)
+    maps = frame.select([name for name, dtype in frame.schema.items() if _holds_map(dtype)]).to_arrow()
+    by_arrow = [name for name in names if name not in frame.columns]
+    tables = [maps, _by_arrow(part, by_arrow)] if by_arrow else [maps]
+    columns = {column.name: column for column in frame.get_columns()}
+    for table in tables:
+        columns |= {column.name: column for column in series_of(table, faults, origin=origin)}
+    whole = pl.DataFrame({name: columns[name] for name in names})
+    if not faults:
+        return whole
+    read = [frame.to_arrow(), *tables[1:]]
+    seen = {name: column for table in read for name, column in zip(table.column_names, table.columns, strict=True)}
+    return faults_marked(whole, faults, pa.table({name: seen[name] for name in names}))
+
+
+# ---- timestamps of 96 bits ---------------------------------------------------------------------------------------------------
+
+
+def _with_exact_timestamps(part: RowRange, frame: pl.DataFrame, faults: dict[int, str]) -> pl.DataFrame:
+    """The frame, with timestamps of 96 bits in microseconds where some are beyond the reach of nanoseconds."""
+    for name in part.names(Reader.INT96):
+        ticks, rows = _ticks(frame[name].to_arrow())
+        is_beyond = ticks == _TICKS_OUT_OF_RANGE
+        if not is_beyond.any():
+            continue
+        if _holds_map(frame.schema[name]):  # for which polars knows nanoseconds alone
+            faults.update(dict.fromkeys(rows[is_beyond].tolist(), f"column {name!r} {_BEYOND}"))
+            continue
+        exact = _in_microseconds(part, name)
+        # Arrow drops the bits above 64 of the nanoseconds, so what is below a microsecond shows in any year.
+        whole, _ = _ticks(exact.to_arrow())
+        wrapped, _ = _ticks(_by_arrow(part, [name], int96_unit="ns")[name])
+        is_finer = whole.view(np.uint64) * np.uint64(1_000) != wrapped.view(np.uint64)
+        faults.update(dict.fromkeys(rows[is_finer].tolist(), f"column {name!r} {_FINER}"))
+        frame = frame.with_columns(exact)
+    return frame
+
+
+def _in_microseconds(part: RowRange, name: str) -> pl.Series:
+    wanted = _microseconds(part.scan().collect_schema()[name])
+    scan = pl.scan_parquet(
+        os.fspath(part.file), glob=False, hive_partitioning=False, schema={name: wanted}, extra_columns="ignore"
+    )
+    return scan.slice(part.offset, part.rows).collect()[name]
+
+
+def _microseconds(dtype: Any) -> Any:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
+    match dtype:
+        case pl.List():
+            return pl.List(_microseconds(dtype.inner))
+        case pl.Array():
+            return pl.Array(_microseconds(dtype.inner), dtype.size)
+        case pl.Struct():
+            return pl.Struct({field.name: _microseconds(field.dtype) for field in dtype.fields})
+        case pl.Datetime(time_unit="ns"):
+            return pl.Datetime("us", dtype.time_zone)
+    return dtype
+
+
+def _holds_map(dtype: Any) -> bool:  # noqa: ANN401, as above
+    match dtype:
+        case pl.List() | pl.Array():
+            return _holds_map(dtype.inner)
+        case pl.Struct():
+            return any(_holds_map(field.dtype) for field in dtype.fields)
+    return isinstance(dtype, pl.Map)
+
+
+def _ticks(column: Any) -> tuple["np.ndarray[Any, np.dtype[np.int64]]", "np.ndarray[Any, np.dtype[np.int64]]"]:  # noqa: ANN401, an array of any kind
+    """All timestamps of a column at any depth that are not null, and the row of each."""
+    ticks, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for leaf, row_of in leaves(column):
+        if pa.types.is_timestamp(leaf.type):
+            ticks.append(np.asarray(leaf.drop_null().view(pa.int64())))
+            rows.append(row_of[np.asarray(leaf.is_valid())])
+    return np.concatenate(ticks), np.concatenate(rows)
+
+
+# ---- by Arrow ----------------------------------------------------------------------------------------------------------------
+
+
+def _by_arrow(part: RowRange, names: Sequence[str], *, int96_unit: str = "us") -> pa.Table:
+    offset, rows = part.offset, part.rows
+    try:
+        with pq.ParquetFile(part.file, coerce_int96_timestamp_unit=int96_unit, pre_buffer=False) as parquet:
+            footer = parquet.metadata
+            groups: list[int] = []
+            first = start = 0
+            for number in range(footer.num_row_groups):
+                end = start + footer.row_group(number).num_rows
+                if end > offset and start < offset + rows:
+                    first = start if not groups else first
+                    groups.append(number)
+                start = end
+            kept: list[Any] = []
+            for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(names), use_threads=False):
+                kept.append(batch.slice(min(max(offset - first, 0), batch.num_rows)))
+                first += batch.num_rows
+                if first >= offset + rows:
+                    break
+            schema = kept[0].schema if kept else parquet.schema_arrow
+    except NotImplementedError as error:
+        raise SourceError(
+            f"{part.file}: the columns {list(names)} are of types or encodings that no reader here knows "
+            f"({type(error).__name__}); convert them"
+        ) from None
+    # Slices of batches that end before the first row are empty. A name with a point brings more columns than its own.
+    return pa.Table.from_batches(kept, schema).slice(0, rows).select(list(names))
+
+
+def _names_by_arrow(file: Path) -> list[str]:
+    return list(pq.read_schema(file).names)

@@ -1,0 +1,61 @@
+"""A range of rows of a Parquet file, as polars reads it, and what its errors mean."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import polars as pl
+import polars.selectors as cs
+
+from rowledger.sources.system_errors import system_refusal
+
+__all__ = ["FAILED_IN_POLARS", "Reader", "RowRange", "unreadable"]
+
+FAILED_IN_POLARS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
+class Reader(StrEnum):
+    """How a column is read that polars alone would not give exactly."""
+
+    ARROW = "arrow"  # polars has no such type, or loses values of it (24:00), or calls it something else
+    INT96 = "int96"  # timestamps of 96 bits: polars is wrong beyond the reach of nanoseconds, Arrow before 1970
+    UUID = "uuid"  # polars, which has bytes for it, marked as a UUID
+    BYTES_16 = "bytes_16"  # the same for 16 fixed bytes that are not called a UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RowRange:
+    """Rows `offset` to `offset + rows - 1` of a file, and how its columns are read, as `column_readers` has it."""
+
+    file: Path
+    offset: int
+    rows: int
+    readers: Mapping[str, str]
+
+    def names(self, reader: str) -> list[str]:
+        return [name for name, given in self.readers.items() if given == reader]
+
+    def scan(self) -> pl.LazyFrame:
+        """All rows of the file."""
+        return pl.scan_parquet(os.fspath(self.file), glob=False, hive_partitioning=False)
+
+    def by_polars(self, names: Sequence[str]) -> pl.DataFrame:
+        """These columns of the range."""
+        if not names:
+            return pl.DataFrame()
+        return self.scan().slice(self.offset, self.rows).select(cs.by_name(*names)).collect()
+
+
+def unreadable(*errors: BaseException) -> str:
+    """Why a file cannot be read. The readers' own texts may quote what they read, so only the kind of error is passed on."""
+    for error in errors:
+        if refusal := system_refusal(error):
+            return refusal
+    told = " ".join(map(str, errors))
+    if "crypt" in told:  # pyarrow says "encrypted", "decrypt" or "decryption", polars "Encryption"
+        return "is encrypted, and no key is known here; write it in the clear"
+    if "Compression" in told:
+        return "is compressed in a way that is not known here; write it with snappy, gzip, brotli, lz4 or zstd"
+    return f"not a readable Parquet file ({type(errors[-1]).__name__}): truncated, damaged or of another format; write it again"

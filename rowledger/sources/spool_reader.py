@@ -1,0 +1,54 @@
+"""Reads the spool, which `spool_writer` writes."""
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from rowledger.contract import polars_series
+from rowledger.counted import counted
+from rowledger.errors import SourceError
+from rowledger.sources.file_identity import require_as_planned
+from rowledger.sources.system_errors import system_refusal
+from rowledger.spec import ChunkDescriptor
+
+__all__ = ["SPOOL_FORMAT", "read_spooled", "spooled_schema"]
+
+SPOOL_FORMAT: dict[bytes | str, bytes | str] = {b"rowledger.spool": b"1"}
+"""The metadata of a spooled file's schema."""
+_REMEDY = "rerun to spool it anew"
+
+
+def read_spooled(descriptor: ChunkDescriptor) -> pl.DataFrame:
+    """All rows of a spooled chunk; raises SourceError when its file is no longer what was written."""
+    file = Path(descriptor.path)
+    require_as_planned(file, descriptor)
+    frame = _read(file, rows=True)
+    require_as_planned(file, descriptor)  # again: it may have been replaced in between
+    if frame.height != descriptor.rows:
+        raise SourceError(
+            f"{file}: {counted(frame.height, 'row')}, spooled were {descriptor.rows}; rerun to spool them anew"
+        )
+    return frame
+
+
+def spooled_schema(descriptor: ChunkDescriptor) -> pl.Schema:
+    """Names and types of the columns of a spooled chunk, from the head of its file; raises SourceError."""
+    return _read(Path(descriptor.path), rows=False).schema
+
+
+def _read(file: Path, *, rows: bool) -> pl.DataFrame:
+    try:
+        # Not memory-mapped: a file that shrinks under a map ends the process that looks at it.
+        with pa.OSFile(str(file), "rb") as stream, pa.ipc.open_file(stream) as reader:
+            version = reader.schema.metadata
+            if version == SPOOL_FORMAT:
+                table = reader.read_all() if rows else reader.schema.empty_table()
+                columns = zip(table.column_names, table.columns, strict=True)
+                series = {name: polars_series(name, column) for name, column in columns}
+                return pl.DataFrame(series, height=table.num_rows)
+    except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        damaged = f"not a readable file of the spool ({type(error).__name__}); {_REMEDY}"
+        why = system_refusal(error, when_missing=_REMEDY) or damaged
+        raise SourceError(f"{file}: {why}") from None
+    raise SourceError(f"{file}: not a file of this version's spool; rerun to spool it anew")

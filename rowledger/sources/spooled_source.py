@@ -1,0 +1,36 @@
+"""Sources that cannot be read twice where they are: their rows are spooled, and workers read the spool."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+import polars as pl
+
+from rowledger.sources.spool_reader import read_spooled, spooled_schema
+from rowledger.spec import ChunkDescriptor, Partition, Source, SourceContext
+
+if TYPE_CHECKING:
+    from rowledger.sources.spool_writer import Spool
+
+__all__ = ["SpooledSource"]
+
+
+class SpooledSource(Source):
+    """A source whose chunks are files of the spool; a subclass says in `chunks` how they come to be."""
+
+    spools: ClassVar[bool] = True
+
+    @abstractmethod
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]: ...
+
+    def new_spool(self, scope: SourceContext) -> "Spool":
+        """The spool of one partition, for `chunks` to write into."""
+        from rowledger.sources.spool_writer import Spool  # noqa: PLC0415, workers import this module and never write
+
+        return Spool(scope)
+
+    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        return read_spooled(descriptor)
+
+    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+        return spooled_schema(descriptor)

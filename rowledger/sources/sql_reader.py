@@ -1,0 +1,99 @@
+"""Runs the query of a SQL source in a thread of its own, so that each wait for the database has an end.
+
+One statement, one cursor: all rows are of one snapshot.
+"""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from rowledger.errors import RowledgerError, SourceError
+from rowledger.settings import secret_from_environment
+from rowledger.sources.databases import Database, PostgresDatabase, QueryRefused, SqliteDatabase
+
+__all__ = ["DatabaseSession", "database_of"]
+
+T = TypeVar("T")
+
+_CLOSE_TIMEOUT_S = 5.0
+_DATABASES: dict[str, type[Database]] = {
+    "postgresql": PostgresDatabase,
+    "postgres": PostgresDatabase,
+    "sqlite": SqliteDatabase,
+}
+
+
+def database_of(url_variable: str, **options: Any) -> Database:  # noqa: ANN401, those of `Database`
+    """The database whose URL the environment variable holds, not connected yet; raises SourceError."""
+    secret = secret_from_environment(url_variable)
+    if secret is None:
+        raise SourceError(f"the environment variable {url_variable} is not set; it holds the database's URL")
+    scheme = secret.get_secret_value().partition(":")[0].lower()
+    if (kind := _DATABASES.get(scheme)) is None:
+        raise SourceError(f"{url_variable} holds no URL of a known kind; it begins with postgresql:// or sqlite:///")
+    return kind(secret, **options)
+
+
+class DatabaseSession:
+    """The thread in which all calls of one database are made, one after another, each with an end."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = name
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._last: Future[Any] = Future()
+        self._last.set_result(None)
+        threading.Thread(target=self._serve, daemon=True).start()  # a call that hangs must not keep the process
+
+    def run(self, call: Callable[[], T], timeout_s: float, doing: str) -> T:
+        """The call's result; raises SourceError when it fails or takes longer, after the database was told to stop."""
+        try:
+            return self._submit(call).result(timeout_s)
+        except TimeoutError:
+            problem = f"took longer than {timeout_s:g} s"
+        except RowledgerError:
+            raise
+        except QueryRefused as refusal:
+            problem = f"failed: {refusal}"
+        except Exception as error:  # noqa: BLE001 - of a driver; its text may quote rows or the URL
+            problem = f"failed ({type(error).__name__})"
+        raise SourceError(f"{self._name}: {doing} {problem}; see to the database or fix the query, then rerun")
+
+    def close(self) -> None:
+        """Stop what is going on and close the connection, in bounded time; raises nothing."""
+        if not self._last.done():
+            # In a thread: to cancel may hang as well. And waited for: nothing may be closed while it is cancelled.
+            stopping = threading.Thread(target=self._stop_quietly, daemon=True)
+            stopping.start()
+            stopping.join(_CLOSE_TIMEOUT_S)
+            if stopping.is_alive():
+                return
+        with contextlib.suppress(Exception):
+            self._submit(self._database.close).result(_CLOSE_TIMEOUT_S)
+        self._calls.put(None)
+
+    def _submit(self, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+
+        def answer() -> None:
+            try:
+                result = call()
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._last = future
+        self._calls.put(answer)
+        return future
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+    def _stop_quietly(self) -> None:
+        with contextlib.suppress(Exception):
+            self._database.cancel()
