@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rowledger.contract import Contract, DeadLetter, PayloadOf, Stage, uuids_for_people
+from rowledger.contract import Contract, DeadLetter, PayloadOf, Stage, payloads_of, uuids_for_people
 from rowledger.ledger import RowCounts
 from rowledger.spec import FAULT, LINE, Column, FrameTransform, Partition, RowTransform, TableSpec
 
 if TYPE_CHECKING:
     from rowledger.chunk.transform import Transformed
 
-__all__ = ["PreparedRows", "Refusal", "payloads_of", "prepare_rows"]
+__all__ = ["PreparedRows", "Refusal", "prepare_rows"]
 
 Positions = npt.NDArray[np.int64]
 
@@ -123,9 +123,9 @@ class _Preparation:
         payload_of = PayloadOf.TRANSFORMED if is_transformed else PayloadOf.SOURCE
         rows = _Rows(self._source)
         transform = None if is_transformed else self._spec.transform
-        if transform is not None:
-            from rowledger.chunk.transform import transform_frame, transform_rows  # noqa: PLC0415, most specs have none
         if isinstance(transform, FrameTransform):
+            from rowledger.chunk.transform import transform_frame  # noqa: PLC0415, most specs have none
+
             outcome = transform_frame(
                 transform,
                 uuids_for_people(rows.frame),
@@ -134,6 +134,8 @@ class _Preparation:
             )
             rows = self._follow(rows, outcome)
         if isinstance(transform, RowTransform):
+            from rowledger.chunk.row_transform import transform_rows  # noqa: PLC0415, as above
+
             _, positions = self._check(rows, PayloadOf.SOURCE)
             rows = rows if positions is None else _Rows(rows.frame[positions], rows.origins_of(positions))
             outcome = transform_rows(
@@ -243,15 +245,6 @@ class _Preparation:
         ]
         positions = None if checked.good_rows is None else checked.good_rows.to_numpy()
         return checked.good, positions
-
-
-def payloads_of(rows: pl.DataFrame) -> Iterable[str]:
-    """What dead letters keep of these rows, as `payloads.row_payloads` has it, which is imported for the first of them."""
-    if rows.is_empty():
-        return ()
-    from rowledger.contract import row_payloads  # noqa: PLC0415, a clean chunk has no dead letter
-
-    return row_payloads(rows)
 
 
 def prepare_rows(

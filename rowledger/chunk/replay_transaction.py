@@ -1,26 +1,20 @@
 """The one place that owns a replay's transaction: rows of dead letters into the table, their letters, their load's balance.
 
-What `chunk_transaction` is for a chunk. Rows are prepared before it begins. In it they are copied into a passing table of the
+What `transaction` is for a chunk. Rows are prepared before it begins. In it they are copied into a staging table of the
 target's shape, which finds what the target's types and checks refuse, and inserted from there, which shows what was stored.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
-import asyncpg
-import polars as pl
-
-from rowledger.chunk.isolation import copy_isolating
 from rowledger.chunk.jobs import ReplayJob
-from rowledger.chunk.letters import PreparedDeadLetters, prepare_dead_letters
-from rowledger.chunk.replay_settlement import Stored, settle_dead_letters
-from rowledger.contract import Contract, Fingerprint, Stage, fingerprint_frame, fingerprint_query, read_fingerprint
+from rowledger.chunk.replay_preparation import prepare_dead_letters
+from rowledger.chunk.replay_writing import ReplayWriting
+from rowledger.contract import Contract, Stage
 from rowledger.errors import DiscrepancyFound
 from rowledger.failpoints import Place, failpoint
 from rowledger.ledger import (
-    DeadLetterToReplay,
     Decision,
-    LockedLoad,
     Replayed,
     is_entry_as_written,
     lock_dead_letters,
@@ -28,55 +22,11 @@ from rowledger.ledger import (
     read_replay_dead_letters,
     read_row_types_of_chunks,
 )
-from rowledger.postgres import (
-    DURABLE,
-    LEDGER_SCHEMA,
-    Session,
-    Target,
-    create_staging,
-    drop_staging,
-    encode_rows,
-    ensure_target,
-    explain_refusal,
-    identifiers,
-    insert_statement,
-    is_about_rows_for_sure,
-    lock_target_against_writers,
-    may_be_about_rows,
-    partition_predicate,
-    query,
-    quote_identifier,
-    quoted,
-    same_key,
-    server_text,
-)
+from rowledger.postgres import DURABLE, Session, ensure_target
 from rowledger.settings import WriterSettings
-from rowledger.spec import Column, ColumnType, LoadHandle, TableSpec, TypeName, WriteMode
+from rowledger.spec import TableSpec
 
 __all__ = ["replay_dead_letters"]
-
-_POSITION = Column("rowledger position", ColumnType(TypeName.INTEGER), nullable=False)
-_WINDOW_AFTER_REFUSAL = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """One letter's rows, by their offsets into the good ones: they go into the table together, or not at all."""
-
-    dead_letter_id: int
-    rows: tuple[int, ...]
-
-
-class _KeyTaken(Exception):
-    """These letters cannot have their keys."""
-
-    def __init__(self, dead_letter_ids: set[int], reason: str) -> None:
-        super().__init__(reason)
-        self.dead_letter_ids = dead_letter_ids
-
-
-class _NotStored(Exception):
-    """The table did not store the rows as they were sent, or it is not yet known which of them it can."""
 
 
 async def replay_dead_letters(
@@ -128,252 +78,8 @@ async def replay_dead_letters(
     if letters:
         target = await ensure_target(connection, spec, Contract.of(spec.row).columns)
         target = replace(target, columns=job.columns)
-        await _Writing(connection, spec, target, load, job, settings, prepared, on_progress).run(letters)
+        await ReplayWriting(connection, spec, target, load, job, settings, prepared, on_progress).run(letters)
     failpoint(Place.BEFORE_REPLAY_COMMIT, **job.facts)
     await connection.execute("commit")
     failpoint(Place.AFTER_REPLAY_COMMIT, **job.facts)
     return Replayed()
-
-
-class _Writing:
-    """The part of one transaction between its locks and its COMMIT."""
-
-    def __init__(
-        self,
-        connection: asyncpg.Connection,
-        spec: TableSpec,
-        target: Target,
-        load: LockedLoad,
-        job: ReplayJob,
-        settings: WriterSettings,
-        prepared: PreparedDeadLetters,
-        on_progress: Callable[[int], None],
-    ) -> None:
-        self._connection = connection
-        self._spec = spec
-        self._columns = job.columns
-        self._job = job
-        self._settings = settings
-        self._refused = prepared.refused
-        self._dead_letter_ids = prepared.dead_letter_ids
-        self._on_progress = on_progress
-        self._names = [column.name for column in job.columns]
-        positions = pl.int_range(prepared.good.height, dtype=pl.Int32, eager=True).alias(_POSITION.name)
-        self._good = prepared.good.with_columns(positions)
-        self._target = target
-        self._load = load
-        self._updated_rows = 0
-        self._replaced = Fingerprint.empty(job.columns)
-        self._handle = LoadHandle(job.load_id, 0)
-        self._staging = quoted(LEDGER_SCHEMA, self._handle.staging_table)
-        self._position = quote_identifier(_POSITION.name)
-        self._has_triggers = False
-        self._chosen = f"{self._position} = any ($1::integer[])"
-
-    async def run(self, letters: Sequence[DeadLetterToReplay]) -> None:
-        """Write what can be written, and record what became of each letter."""
-        written: list[_Unit] = []
-        if self._units(letters):
-            await self._stage(letters)
-            self._has_triggers = await self._connection.fetchval(query("has_triggers_or_rules"), self._target.oid)
-            if self._load.write_mode is WriteMode.UPSERT or self._has_triggers:
-                # No other session writes meanwhile, so that updates, and what triggers do, can be counted.
-                partition = None if self._may_move else self._job.partition
-                await lock_target_against_writers(self._connection, self._target, partition)
-            written = await self._insert_isolating(self._units(letters))
-            await drop_staging(self._connection, self._handle.staging_table)
-        failpoint(Place.IN_REPLAY, **self._job.facts)
-        rows_of = {unit.dead_letter_id: unit.rows for unit in written}
-        stored = Stored(self._good, rows_of, self._updated_rows, self._replaced)
-        await settle_dead_letters(self._connection, self._job, self._load, letters, self._refused, stored)
-
-    def _units(self, letters: Sequence[DeadLetterToReplay]) -> list[_Unit]:
-        """The letters with rows to write, in source order. A letter of which one row is refused is refused as a whole."""
-        rows: dict[int, list[int]] = {}
-        for row, dead_letter_id in enumerate(self._dead_letter_ids):
-            rows.setdefault(dead_letter_id, []).append(row)
-        ids = (letter.dead_letter_id for letter in letters)
-        return [_Unit(number, tuple(rows[number])) for number in ids if number in rows and number not in self._refused]
-
-    async def _stage(self, letters: Sequence[DeadLetterToReplay]) -> None:
-        """Copy the rows, each with its position, into a table that takes what the target's types and checks allow."""
-        await create_staging(self._connection, self._target, self._handle, self._job.partition)
-        await self._connection.execute(
-            f"alter table {self._staging} add column {self._position} {_POSITION.type.sql} not null"
-        )
-        columns = [*self._columns, _POSITION]
-        rows = self._good.select(column.name for column in columns)
-        row_no_of = {letter.dead_letter_id: letter.row_no for letter in letters}
-        copied = await copy_isolating(
-            self._connection,
-            rows,
-            encode_rows(rows, columns, self._settings.batch_rows),
-            row_nos=[row_no_of[dead_letter_id] for dead_letter_id in self._dead_letter_ids],
-            staging_table=self._handle.staging_table,
-            columns=columns,
-            batch_rows=self._settings.batch_rows,
-            refusals_max=rows.height,
-            on_sent=self._on_progress,
-        )
-        for offset, cause in zip(copied.refused, copied.causes, strict=True):
-            dead_letter_id = self._dead_letter_ids[offset]
-            self._refused[dead_letter_id] = Decision(
-                dead_letter_id,
-                stage=cause.stage,
-                reason=cause.reason,
-                sqlstate=cause.sqlstate,
-                constraint=cause.constraint,
-                column=cause.column,
-                traceback=cause.server_text,
-            )
-
-    async def _insert_isolating(self, units: list[_Unit]) -> list[_Unit]:
-        """Insert all units but those that the table refuses, in windows that shrink to where it does."""
-        written: list[_Unit] = []
-        window = len(units)
-        while units:
-            attempted = units[:window]
-            await self._connection.execute("savepoint rows_sent")
-            try:
-                await self._insert(attempted)
-            except _KeyTaken as taken:
-                for dead_letter_id in taken.dead_letter_ids:
-                    self._refused[dead_letter_id] = Decision(dead_letter_id, stage=Stage.KEY, reason=str(taken))
-                units = [unit for unit in units if unit.dead_letter_id not in taken.dead_letter_ids]
-                undone = True
-            except (asyncpg.PostgresError, _NotStored) as error:
-                is_the_servers = isinstance(error, asyncpg.PostgresError)
-                if is_the_servers and not may_be_about_rows(error):
-                    raise
-                if is_the_servers and not is_about_rows_for_sure(error):
-                    await self._connection.execute("rollback to savepoint rows_sent")
-                    await self._measure(self._insert_sql(), [])  # what fails without rows too is about no row
-                if len(attempted) == 1:
-                    self._refused[attempted[0].dead_letter_id] = _refusal(attempted[0].dead_letter_id, error)
-                    units, window = units[1:], _WINDOW_AFTER_REFUSAL
-                else:
-                    window = len(attempted) // 2
-                undone = True
-            else:
-                written += attempted
-                units, window = units[window:], window * 4
-                undone = False
-            # Released in any case: thousands of nested savepoints would use up the server's lock table.
-            ending = (
-                "rollback to savepoint rows_sent; release savepoint rows_sent"
-                if undone
-                else "release savepoint rows_sent"
-            )
-            await self._connection.execute(ending)
-            self._on_progress(1)
-        return written
-
-    async def _insert(self, units: Sequence[_Unit]) -> None:
-        """Insert the units' staged rows into the target; raises when one of them cannot go in, or not as it is."""
-        rows = self._good[[row for unit in units for row in unit.rows]]
-        positions = rows[_POSITION.name].to_list()
-        updated_rows, replaced = 0, Fingerprint.empty(self._columns)
-        if self._spec.key:
-            await self._require_distinct_keys(units, positions)
-        if self._load.write_mode is WriteMode.UPSERT:
-            updated_rows, replaced = await self._measure(self._rows_to_update_sql(), positions)
-        elif self._spec.key:
-            await self._require_free_keys(positions)
-        before = await self._measure_scope() if self._has_triggers else None
-        stored_rows, stored = await self._measure(self._insert_sql(), positions)
-        if stored_rows != rows.height:
-            raise _NotStored("a trigger of the table keeps the row out")
-        if fingerprint_frame(rows.select(self._names), self._columns).differences(stored):
-            raise _NotStored("a trigger of the table changes its values")
-        if before is not None:
-            # RETURNING has a row as it was before AFTER triggers.
-            found_rows, found = await self._measure_scope()
-            if found_rows != before[0] + stored_rows - updated_rows:
-                raise _NotStored("a trigger of the table keeps the row out, or writes other ones")
-            if (before[1] + stored - replaced).differences(found):
-                raise _NotStored("a trigger of the table changes its values, or other rows")
-        self._updated_rows += updated_rows
-        self._replaced += replaced
-
-    async def _measure_scope(self) -> tuple[int, Fingerprint]:
-        """What the table has of the partition, or as a whole where an update may take a row from one to another."""
-        predicate = None if self._may_move else partition_predicate(self._target, self._job.partition)
-        names = ", ".join(quote_identifier(name) for name in self._names)
-        return await self._measure(f"select {names} from {self._target.sql} where {predicate or 'true'}")  # noqa: S608
-
-    @property
-    def _may_move(self) -> bool:
-        """Whether an update may take a row from one partition to another."""
-        return self._load.write_mode is WriteMode.UPSERT and not self._has_partition_in_key
-
-    @property
-    def _has_partition_in_key(self) -> bool:
-        return set(self._spec.partitions.columns) <= set(self._spec.key)
-
-    async def _measure(self, rows_sql: str, *arguments: Sequence[int]) -> tuple[int, Fingerprint]:
-        """How many rows the statement gives, mostly for the staged ones at some positions ($1), and their fingerprint."""
-        measuring = fingerprint_query(self._columns, quote_identifier, "rows")
-        found = await self._connection.fetch(f"with rows as ({rows_sql}) {measuring}", *arguments)
-        return read_fingerprint(self._columns, found)
-
-    async def _require_distinct_keys(self, units: Sequence[_Unit], positions: Sequence[int]) -> None:
-        """Raise _NotStored where letters share a key: the first goes in before the others are looked at, one by one."""
-        key = ", ".join(quote_identifier(name) for name in self._spec.key)
-        distinct = await self._connection.fetchval(
-            f"select count(distinct ({key})) from {self._staging} where {self._chosen}",  # noqa: S608 - quoted
-            positions,
-        )
-        if distinct == len(positions):
-            return
-        if len(units) == 1:
-            named = ", ".join(self._spec.key)
-            raise _KeyTaken({units[0].dead_letter_id}, f"the transform makes several rows of one key of it ({named})")
-        raise _NotStored
-
-    async def _require_free_keys(self, positions: Sequence[int]) -> None:
-        """Raise _KeyTaken for keys that the table has already, which it may have no index to tell."""
-        # A key that says which partition it is in needs no look into the others; a replaced partition has keys of its own.
-        is_narrow = self._load.write_mode is WriteMode.REPLACE or self._has_partition_in_key
-        predicate = (partition_predicate(self._target, self._job.partition) if is_narrow else None) or "true"
-        taken = await self._connection.fetch(
-            f"select {self._position} as position from {self._staging} as staged where {self._chosen} and exists ("  # noqa: S608
-            f"select from {self._target.sql} as present "
-            f"where {same_key(self._spec.key, 'staged', 'present')} and {predicate})",
-            positions,
-        )
-        if taken:
-            dead_letter_ids = {self._dead_letter_ids[row["position"]] for row in taken}
-            raise _KeyTaken(dead_letter_ids, f"a row of the table has the same key ({', '.join(self._spec.key)})")
-
-    def _rows_to_update_sql(self) -> str:
-        """The rows of the table that the staged ones at the positions $1 will take the place of."""
-        names = ", ".join(f"present.{quote_identifier(name)}" for name in self._names)
-        return (
-            f"select {names} from {self._target.sql} as present where exists (select from {self._staging} as staged "  # noqa: S608
-            f"where {self._chosen} and {same_key(self._spec.key, 'staged', 'present')})"
-        )
-
-    def _insert_sql(self) -> str:
-        """Insert the staged rows at the positions $1, and give them back as the table has stored them."""
-        names = ", ".join(quote_identifier(name) for name in self._names)
-        upsert_on = self._spec.key if self._load.write_mode is WriteMode.UPSERT else ()
-        insert = insert_statement(self._target, self._handle, upsert_on=upsert_on, where=self._chosen)
-        return f"{insert} returning {names}"
-
-
-def _refusal(dead_letter_id: int, error: Exception) -> Decision:
-    """Why the table does not take one letter's rows."""
-    if not isinstance(error, asyncpg.PostgresError):
-        return Decision(dead_letter_id, stage=Stage.COPY, reason=str(error))
-    is_key = isinstance(error, asyncpg.UniqueViolationError)
-    column, constraint = identifiers(error)
-    told = "a row of the table has the same value in a unique index" if is_key else "refused by the server"
-    return Decision(
-        dead_letter_id,
-        stage=Stage.KEY if is_key else Stage.COPY,
-        reason=f"{told}: {explain_refusal(error)}",
-        sqlstate=error.sqlstate,
-        constraint=constraint,
-        column=column,
-        traceback=server_text(error),
-    )

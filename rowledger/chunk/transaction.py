@@ -12,10 +12,10 @@ from typing import NoReturn
 import asyncpg
 import polars as pl
 
-from rowledger.chunk.isolation import copy_isolating
+from rowledger.chunk.copy_isolation import copy_isolating
 from rowledger.chunk.jobs import ChunkJob
-from rowledger.chunk.preparation import PreparedRows, payloads_of, prepare_rows
-from rowledger.contract import DeadLetter, Stage, fingerprint_frame
+from rowledger.chunk.preparation import PreparedRows, prepare_rows
+from rowledger.contract import DeadLetter, Stage, fingerprint_frame, payloads_of, write_row_types
 from rowledger.counted import counted
 from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from rowledger.failpoints import Place, failpoint
@@ -176,11 +176,7 @@ async def commit_chunk(
         discarded_values=prepared.rows.discarded_values,
         check_s=prepared.check_s,
     )
-    row_types = None
-    if letters:
-        from rowledger.contract import write_row_types  # noqa: PLC0415, a clean chunk has no dead letter
-
-        row_types = write_row_types(prepared.source_types)
+    row_types = write_row_types(prepared.source_types) if letters else None
     if not await record_chunk(
         connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
     ):

@@ -1,23 +1,20 @@
 """Run a user's transform over rows, and find by splitting those it raises for."""
 
-import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import BaseModel
 
-from rowledger.contract import Contract, for_calculation, uuids_for_fields, with_scales_kept
+from rowledger.contract import for_calculation, with_scales_kept
 from rowledger.errors import TransformFailed
 from rowledger.ledger import RowCounts
-from rowledger.spec import ABSENT_PREFIX, FAULT, ROW, FrameTransform, RowTransform
+from rowledger.spec import ABSENT_PREFIX, ROW, FrameTransform
 
-__all__ = ["Transformed", "transform_frame", "transform_rows"]
+__all__ = ["Pieces", "Transformed", "joined", "transform_frame"]
 
 _TRACEBACK_CHARS_MAX = 8_000
 
@@ -38,7 +35,7 @@ class Transformed:
 
 
 @dataclass
-class _Pieces:
+class Pieces:
     """The outcome as it grows: frames with their ROW column, refusals, and how many rows were tried."""
 
     frames: list[pl.DataFrame] = field(default_factory=list)
@@ -59,7 +56,7 @@ def transform_frame(
     """The frame behind the function. Stops trying once more than `refusals_max` rows are refused; raises TransformFailed."""
     numbered = source.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW))
     calculable = for_calculation(numbered)
-    pieces = _Pieces()
+    pieces = Pieces()
     spans = [(0, numbered.height)] if numbered.height else []
     while spans and len(pieces.refused) <= refusals_max:
         start, stop = spans.pop()
@@ -79,70 +76,7 @@ def transform_frame(
             pieces.tried_rows += stop - start
             made = _in_source_order(given, start, stop, adds_rows=transform.adds_rows)
             pieces.frames.append(with_scales_kept(made, numbered, calculable))
-    return _joined(pieces, source)
-
-
-def transform_rows(
-    transform: RowTransform,
-    contract: Contract,
-    source: pl.DataFrame,
-    *,
-    refusals_max: int,
-    on_progress: Callable[[int], None] = lambda _: None,
-) -> Transformed:
-    """The same for a function over instances of the row model; the rows of `source` have passed the contract."""
-    # Only a table whose spec has such a transform needs these in its workers.
-    from rowledger.contract import python_rows  # noqa: PLC0415
-    from rowledger.sources import FrameBuilder  # noqa: PLC0415
-
-    builder = FrameBuilder((), columns_max=sys.maxsize)
-    pieces = _Pieces()
-    given: list[Any] = []
-    positions: list[int] = []
-    for position, values in enumerate(python_rows(uuids_for_fields(source, contract.rules), contract.rules)):
-        if len(pieces.refused) > refusals_max:
-            break
-        pieces.tried_rows += 1
-        on_progress(1)
-        try:
-            made = [
-                # At once: the function may use the row, or a list in it, again.
-                builder.take({rule.sources[0]: getattr(row, rule.field) for rule in contract.rules})
-                for row in _as_rows(
-                    transform.function(contract.model.model_validate(values)), adds_rows=transform.adds_rows
-                )
-            ]
-        except TransformFailed:
-            raise
-        except BaseException as error:
-            if isinstance(error, MemoryError | KeyboardInterrupt):
-                raise
-            pieces.refuse(position, error)
-        else:
-            given += made
-            positions += [position] * len(made)
-    if given:
-        frame = builder.frame(given)
-        if FAULT in frame.columns:
-            raise TransformFailed("the transform gave a row with values that no column can hold")
-        pieces.frames.append(frame.with_columns(pl.Series(ROW, positions, dtype=pl.Int64)))
-    return _joined(pieces, source)
-
-
-def _as_rows(given: Any, *, adds_rows: bool) -> Iterator[BaseModel]:  # noqa: ANN401 - a user's function may give anything
-    """The rows that a function gave for one, each as it comes; raises TransformFailed."""
-    if given is None:
-        return
-    rows = given if adds_rows and isinstance(given, Iterable) and not isinstance(given, BaseModel) else (given,)
-    for row in rows:
-        if not isinstance(row, BaseModel):
-            wanted = (
-                "an instance of the row model, a list of them or None"
-                if adds_rows
-                else "an instance of the row model or None"
-            )
-            raise TransformFailed(f"the transform gave a {type(given).__name__}; it must give {wanted}")
-        yield row
+    return joined(pieces, source)
 
 
 def _in_source_order(given: object, start: int, stop: int, *, adds_rows: bool) -> pl.DataFrame:
@@ -179,7 +113,8 @@ def _without_false_absence(given: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _joined(pieces: _Pieces, source: pl.DataFrame) -> Transformed:
+def joined(pieces: Pieces, source: pl.DataFrame) -> Transformed:
+    """The outcome as a whole; `source` is what the function was given."""
     frame = (
         _concatenated(pieces.frames) if pieces.frames else source.clear().with_columns(pl.lit(0, pl.Int64).alias(ROW))
     )

@@ -1,6 +1,13 @@
 from .cells import python_rows as python_rows
 from .check import Contract as Contract
-from .dead_letter import DeadLetter as DeadLetter, PayloadOf as PayloadOf, Stage as Stage
+from .dead_letter import (
+    DeadLetter as DeadLetter,
+    PayloadOf as PayloadOf,
+    Stage as Stage,
+    payloads_of as payloads_of,
+    read_row_types as read_row_types,
+    write_row_types as write_row_types,
+)
 from .decimals_for_transforms import for_calculation as for_calculation, with_scales_kept as with_scales_kept
 from .document_numbers import sorted_json as sorted_json
 from .drift import common_column as common_column, has_value as has_value
@@ -17,7 +24,7 @@ from .fingerprint_sql import (
     may_be_digested as may_be_digested,
     read_fingerprint as read_fingerprint,
 )
-from .read_payloads import frame_of_payloads as frame_of_payloads, read_row_types as read_row_types
+from .read_payloads import frame_of_payloads as frame_of_payloads
 from .signature import signature_of as signature_of
 from .sql_types import (
     BigInt as BigInt,
@@ -31,4 +38,3 @@ from .sql_types import (
 )
 from .target_types import as_frame_value as as_frame_value
 from .uuids import uuids_for_fields as uuids_for_fields, uuids_for_people as uuids_for_people
-from .write_payloads import row_payloads as row_payloads, write_row_types as write_row_types

@@ -1,9 +1,15 @@
 """A dead letter as a load writes it: a row that could not be written, and why."""
 
+import io
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["DeadLetter", "PayloadOf", "Stage"]
+import polars as pl
+
+from rowledger.spec import RESERVED_PREFIX
+
+__all__ = ["DeadLetter", "PayloadOf", "Stage", "payloads_of", "read_row_types", "write_row_types"]
 
 
 class Stage(StrEnum):
@@ -44,3 +50,25 @@ class DeadLetter:
     part: int = 0
     payload_of: PayloadOf = PayloadOf.SOURCE
     traceback: str = ""
+
+
+def write_row_types(schema: Mapping[str, pl.DataType]) -> bytes:
+    """The types as an Arrow file without rows; reserved columns are left out."""
+    own = {name: dtype for name, dtype in schema.items() if not name.startswith(RESERVED_PREFIX)}
+    file = io.BytesIO()
+    pl.DataFrame(schema=own).write_ipc(file)
+    return file.getvalue()
+
+
+def read_row_types(content: bytes) -> dict[str, pl.DataType]:
+    """What `write_row_types` was given."""
+    return dict(pl.read_ipc_schema(io.BytesIO(content)))
+
+
+def payloads_of(rows: pl.DataFrame) -> Iterable[str]:
+    """What dead letters keep of these rows, as `row_payloads` writes it."""
+    if rows.is_empty():
+        return ()
+    from rowledger.contract.write_payloads import row_payloads  # noqa: PLC0415, a clean chunk has no dead letter
+
+    return row_payloads(rows)

@@ -2,7 +2,6 @@
 
 # ruff: noqa: ANN401, a cell of a row may be anything
 import base64
-import io
 import json
 import math
 import re
@@ -18,7 +17,7 @@ from rowledger.contract.write_payloads import DAY_S, ENCODER, TICKS_A_SECOND, js
 from rowledger.errors import SourceError
 from rowledger.spec import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
 
-__all__ = ["frame_of_payloads", "read_row_types"]
+__all__ = ["frame_of_payloads"]
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY = r"(?P<day>\d{4}-\d\d-\d\d)"
@@ -205,8 +204,3 @@ def _raw(value: Any) -> str:
             return "{" + ", ".join(f"{json.dumps(name)}: {_raw(item)}" for name, item in value.items()) + "}"
         case _:
             return json.dumps(value)
-
-
-def read_row_types(content: bytes) -> dict[str, pl.DataType]:
-    """What `write_row_types` was given."""
-    return dict(pl.read_ipc_schema(io.BytesIO(content)))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from rowledger.contract.dead_letter import DeadLetter, Stage
+from rowledger.contract.dead_letter import DeadLetter, Stage, payloads_of
 
 __all__ = ["Refusals"]
 
@@ -44,12 +44,10 @@ class Refusals:
 
     def dead_letters(self, frame: pl.DataFrame, first_row: int, columns: Iterable[str]) -> list[DeadLetter]:
         """One for each row, its reasons in the order of the columns."""
-        from rowledger.contract.write_payloads import row_payloads  # noqa: PLC0415, a clean chunk refuses nothing
-
         order = {name: position for position, name in enumerate(columns)}
         rows = self.rows()
         letters: list[DeadLetter] = []
-        for row, payload in zip(rows, row_payloads(frame[rows]), strict=True):
+        for row, payload in zip(rows, payloads_of(frame[rows]), strict=True):
             reasons = sorted(self._reasons[row].items(), key=lambda found: order.get(found[0] or "", len(order)))
             letters.append(
                 DeadLetter(

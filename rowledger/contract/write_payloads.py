@@ -3,11 +3,10 @@
 # ruff: noqa: ANN401, a cell of a row may be anything
 
 import base64
-import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any
@@ -20,7 +19,7 @@ from rowledger.contract.read_times import CALENDAR_DAYS, holds_times
 from rowledger.contract.uuids import holds_uuids, uuids_for_people
 from rowledger.spec import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX
 
-__all__ = ["DAY_S", "ENCODER", "TICKS_A_SECOND", "as_dynamic", "json_texts", "row_payloads", "write_row_types"]
+__all__ = ["DAY_S", "ENCODER", "TICKS_A_SECOND", "as_dynamic", "json_texts", "row_payloads"]
 
 TICKS_A_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 DAY_S = 86_400
@@ -137,14 +136,6 @@ def _json_value(value: Any, bytes_key: str) -> Any:
             return {str(name): _json_value(item, bytes_key) for name, item in value.items()}
         case _:
             return value
-
-
-def write_row_types(schema: Mapping[str, pl.DataType]) -> bytes:
-    """The types as an Arrow file without rows; reserved columns are left out."""
-    own = {name: dtype for name, dtype in schema.items() if not name.startswith(RESERVED_PREFIX)}
-    file = io.BytesIO()
-    pl.DataFrame(schema=own).write_ipc(file)
-    return file.getvalue()
 
 
 def as_dynamic(values: pl.Series) -> pl.Series:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of
-from rowledger.chunk.isolation import _Copying
+from rowledger.chunk.copy_isolation import _Copying
 from rowledger.errors import ChunkFailed
 from rowledger.postgres import EncodedRows, copy_location, copy_rows
 from rowledger.spec import Column

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 from pydantic import BaseModel
 
-from rowledger.chunk.transform import transform_rows
+from rowledger.chunk.row_transform import transform_rows
 from rowledger.contract.check import Contract
 from rowledger.spec.transform import RowTransform
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, Json, model_validator
 
 from rowledger.chunk.preparation import PreparedRows, prepare_rows
 from rowledger.contract.check import Contract
-from rowledger.contract.read_payloads import frame_of_payloads, read_row_types
-from rowledger.contract.write_payloads import row_payloads, write_row_types
+from rowledger.contract.dead_letter import read_row_types, write_row_types
+from rowledger.contract.read_payloads import frame_of_payloads
+from rowledger.contract.write_payloads import row_payloads
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.sources.python import PythonRows
 from rowledger.sources.spooled_source import SpooledSource
