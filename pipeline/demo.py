@@ -4,29 +4,23 @@ January is loaded in one run by `dagster asset materialize`, as CI would do it. 
 and loaded while a worker is killed in the middle of its COPY. At last its dead letters are mended and replayed.
 """
 
-import asyncio
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import click
 import polars as pl
 from rich.console import Console
 
 from pipeline.nycflights import land_flights
-from pipeline.tables import table
-from rowledger.cli.dead_letter_texts import dead_letter_table
-from rowledger.cli.status import incident_table, print_balance
-from rowledger.dead_letters import list_dead_letters
-from rowledger.errors import DiscrepancyFound, RowledgerError
-from rowledger.ledger import DeadLetterSelection, RowCounts, count_rows, read_incidents, read_status
-from rowledger.postgres import target_url
-from rowledger.publish import run_verify
-from rowledger.settings import child_environment, settings
+from rowledger import RowledgerError
+from rowledger.settings import settings
 
 __all__ = ["main"]
 
@@ -40,7 +34,13 @@ KILL = f"mid_copy=sigkill@partition={DAMAGED_DAY},attempt=1"
 # 2026-01-31 12:00:00 +0000 - dagster - INFO - job - run id - flights - text
 _LOG_LINE = re.compile(r"^[\d :+-]+ - dagster - (INFO|WARNING|ERROR) - \S+ - \S+ - \S+ - (?P<text>.*)$")
 
+ROWLEDGER = (sys.executable, "-m", "rowledger")
+
 console = Console()
+
+
+class DemoFailed(RowledgerError):
+    """The demo did not find what it should."""
 
 
 def main() -> None:
@@ -61,15 +61,14 @@ def main() -> None:
 def _load_january() -> None:
     console.rule("January 2013: 31 partitions in one run")
     _materialize("flights_landing,flights", "--partition-range", JANUARY)
-    url = target_url()
-    rows = [row for row in read_status(url, "flights") if row.partition_key.startswith("2013-01-")]
-    print_balance(rows)
-    counts = sum((row.published.counts for row in rows if row.published is not None), RowCounts())
-    in_table = asyncio.run(count_rows(url, table("flights"), "month = 1"))
+    _rowledger("status", "--table", "flights")
+    totals = _told("status", "--table", "flights", *_partitions_of_january())["totals"]
+    in_table = _count_rows("month = 1")
     console.print(f"rows of flights with month = 1, counted in the table: [bold]{in_table:,}[/]")
-    if not counts.balances() or (counts.enqueued_rows, counts.written_rows) != (JANUARY_ROWS, in_table):
-        raise DiscrepancyFound(
-            f"January has {JANUARY_ROWS} flights: {counts.enqueued_rows} enqueued, {in_table} in the table"
+    accounted = totals["written_rows"] + totals["dead_lettered_rows"]
+    if not totals["enqueued_rows"] == accounted == JANUARY_ROWS or in_table != totals["written_rows"]:
+        raise DemoFailed(
+            f"January has {JANUARY_ROWS} flights: {totals['enqueued_rows']} enqueued, {in_table} in the table"
         )
 
 
@@ -77,41 +76,34 @@ def _load_damaged_day() -> None:
     console.rule(f"{DAMAGED_DAY}: {DAMAGED_ROWS} damaged rows, and one worker killed in the middle of its COPY")
     rows = _land_damaged_day(DAMAGED_DAY)
     _materialize("flights", "--partition", str(DAMAGED_DAY), failpoints=KILL)
-    url, key = target_url(), str(DAMAGED_DAY)
-    (status,) = read_status(url, "flights", [key])
-    letters, _ = list_dead_letters(url, "flights", DeadLetterSelection(partitions=(key,)))
-    incidents = read_incidents(url, "flights", partition=key)
-    print_balance([status])
-    console.print(dead_letter_table(letters), incident_table(incidents))
-    published = status.published
-    if published is None or published.counts.enqueued_rows != rows or not published.counts.balances():
-        raise DiscrepancyFound(f"{rows} rows landed; the ledger has of them: {published}")
+    of_day = ("--table", "flights", "--partition", str(DAMAGED_DAY))
+    for command in ("status", "dead-letters list", "incidents"):
+        _rowledger(*command.split(), *of_day)
+    totals = _told("status", *of_day)["totals"]
+    letters, incidents = _told("dead-letters", "list", *of_day), _told("incidents", *of_day)
+    if not totals["enqueued_rows"] == rows == totals["written_rows"] + totals["dead_lettered_rows"]:
+        raise DemoFailed(f"{rows} rows landed; the ledger has of them: {totals}")
     if len(letters) != DAMAGED_ROWS or not incidents:
-        raise DiscrepancyFound(
-            f"{len(letters)} dead letters of {DAMAGED_ROWS} damaged rows, {len(incidents)} incidents"
-        )
-    console.print(f"pid {incidents[0].pid} was killed; no row was lost, no row was doubled")
+        raise DemoFailed(f"{len(letters)} dead letters of {DAMAGED_ROWS} damaged rows, {len(incidents)} incidents")
+    console.print(f"pid {incidents[0]['pid']} was killed; no row was lost, no row was doubled")
 
 
 def _mend_damaged_day() -> None:
     console.rule(f"{DAMAGED_DAY}: the rows mended, and brought back")
-    key = str(DAMAGED_DAY)
+    of_day = ("--table", "flights", "--partition", str(DAMAGED_DAY))
     file = settings().home.absolute() / "demo-letters.ndjson"
     file.unlink(missing_ok=True)
-    _rowledger("export", "--table", "flights", "--partition", key, "--output", _shown(file))
+    _rowledger("dead-letters", "export", *of_day, "--output", _shown(file))
     _mend(file)
     click.echo("(the rows in it are mended, as a person would do it in an editor)")
-    _rowledger("import", "--table", "flights", "--note", "mended by hand", _shown(file))
-    _rowledger("replay", "--table", "flights", "--partition", key, "--state", "mended")
-    url = target_url()
-    (status,) = read_status(url, "flights", [key])
-    print_balance([status])
-    published = status.published
-    if published is None or (published.counts.missing_rows, published.counts.dead_lettered_rows) != (0, 1):
-        raise DiscrepancyFound(f"1 of {DAMAGED_ROWS} dead letters should be left; the ledger has: {published}")
-    (verified,) = run_verify(table("flights"), url=url, partition_keys=[key])
-    if not verified.passed:
-        raise DiscrepancyFound("; ".join(verified.problems))
+    _rowledger("dead-letters", "import", "--table", "flights", "--note", "mended by hand", _shown(file))
+    _rowledger("dead-letters", "replay", *of_day, "--state", "mended")
+    _rowledger("status", *of_day)
+    totals = _told("status", *of_day)["totals"]
+    if (totals["missing_rows"], totals["dead_lettered_rows"]) != (0, 1):
+        raise DemoFailed(f"1 of {DAMAGED_ROWS} dead letters should be left; the ledger has: {totals}")
+    if _rowledger("verify", *of_day) != 0:
+        raise DemoFailed("the day is not in the table as the ledger has it")
     console.print("four rows are in the table now, once each; the one that repeats a key stays where it was")
 
 
@@ -129,11 +121,32 @@ def _mend(file: Path) -> None:
     file.write_text("".join(f"{json.dumps(letter)}\n" for letter in letters), encoding="utf-8")
 
 
-def _rowledger(*arguments: str) -> None:
-    """Run one of the commands for dead letters."""
-    command = ["-m", "pipeline", "dead-letters", *arguments]
-    click.echo(f"$ rowledger {shlex.join(command[2:])}")
-    subprocess.run([sys.executable, *command], env=child_environment(), check=False)  # noqa: S603 - our own command
+def _rowledger(*arguments: str) -> int:
+    """Run a command of Rowledger's on this terminal; its exit code."""
+    click.echo(f"$ rowledger {shlex.join(arguments)}")
+    return subprocess.run([*ROWLEDGER, *arguments], check=False).returncode  # noqa: S603 - our own command
+
+
+def _told(*arguments: str) -> Any:  # noqa: ANN401 - any JSON
+    """What a command of Rowledger's tells a program."""
+    return json.loads(_output(*arguments, "--json"))
+
+
+def _count_rows(condition: str) -> int:
+    """The rows of flights that satisfy the condition, counted in the table itself."""
+    statement = f"select count(*) from flights where {condition}"  # noqa: S608 - a condition of our own
+    return int(_output("db", "psql", "--", "--tuples-only", "--no-align", "--command", statement))
+
+
+def _output(*arguments: str) -> str:
+    done = subprocess.run([*ROWLEDGER, *arguments], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own command
+    if done.returncode != 0:
+        raise DemoFailed(f"rowledger {shlex.join(arguments)} ended with exit code {done.returncode}")
+    return done.stdout
+
+
+def _partitions_of_january() -> list[str]:
+    return [word for day in range(1, 32) for word in ("--partition", f"2013-01-{day:02}")]
 
 
 def _land_damaged_day(day: date) -> int:
@@ -160,11 +173,11 @@ def _materialize(selection: str, *partition: str, failpoints: str = "") -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions", "--select", selection, *partition]
     click.echo(f"$ dagster {' '.join(command[2:])}")
-    changes = {"ROWLEDGER_FAILPOINTS": failpoints, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "ROWLEDGER_FAILPOINTS": failpoints, "PYTHONUNBUFFERED": "1"}
     with log.open("a", encoding="utf-8") as file:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
             [sys.executable, *command],
-            env=child_environment(**changes),
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -176,7 +189,7 @@ def _materialize(selection: str, *partition: str, failpoints: str = "") -> None:
             if said := _said(line):
                 click.echo(f"  {said}")
     if process.wait() != 0:
-        raise RowledgerError(f"dagster ended with exit code {process.returncode}; its log: {_shown(log)}")
+        raise DemoFailed(f"dagster ended with exit code {process.returncode}; its log: {_shown(log)}")
 
 
 def _said(line: str) -> str | None:
