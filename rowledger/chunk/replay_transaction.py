@@ -22,7 +22,7 @@ from rowledger.ledger import (
     read_replay_dead_letters,
     read_row_types_of_chunks,
 )
-from rowledger.postgres import DURABLE, Session, ensure_target
+from rowledger.postgres import Session, TransactionLimits, begin, ensure_target
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
 
@@ -55,14 +55,9 @@ async def replay_dead_letters(
     for number, reason in reasons.items():
         prepared.refused[number] = Decision(number, stage=Stage.CRASH, reason=reason)
     on_progress(len(letters))
-    await connection.execute(
-        "begin;"
-        f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
-        f"set local lock_timeout = '{int(settings.lock_timeout_s * 1000)}ms';"
-        f"set local idle_in_transaction_session_timeout = '{int(settings.stall_timeout_s * 1000)}ms';"
-        f"{DURABLE};"
-        "set constraints all immediate"  # what a deferred one would say at COMMIT could not be told of a row
-    )
+    await begin(connection, TransactionLimits.of(settings, idle_timeout_s=settings.stall_timeout_s, durable=True))
+    # What a deferred constraint would say at COMMIT could not be told of a row.
+    await connection.execute("set constraints all immediate")
     load = await lock_published_load(connection, job.load_id)
     if load is None:
         await connection.execute("rollback")

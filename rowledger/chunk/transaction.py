@@ -31,7 +31,7 @@ from rowledger.ledger import (
     record_chunk,
     record_dead_letters,
 )
-from rowledger.postgres import EncodedRows, Session, encode_rows
+from rowledger.postgres import EncodedRows, Session, TransactionLimits, begin, encode_rows
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
 
@@ -123,14 +123,9 @@ async def commit_chunk(
     """
     connection = session.connection
     failpoint(Place.BEFORE_BEGIN, **job.facts)
-    # synchronous_commit may be off: rows and ledger entry vanish together, and publishing commits synchronously.
-    await connection.execute(
-        "begin;"
-        f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
-        f"set local lock_timeout = '{int(settings.lock_timeout_s * 1000)}ms';"
-        f"set local idle_in_transaction_session_timeout = '{int(settings.stall_timeout_s * 1000)}ms';"
-        "set local synchronous_commit = off"
-    )
+    # COMMIT need not wait for the disk: rows and ledger entry vanish together, and publishing waits for all of them.
+    limits = TransactionLimits.of(settings, idle_timeout_s=settings.stall_timeout_s, durable=False)
+    await begin(connection, limits)
     if not await fence_load(connection, job.handle):
         await connection.execute("rollback")
         raise Fenced(f"load {job.handle.load_id}, epoch {job.handle.epoch}: another run has taken it over")
@@ -166,7 +161,7 @@ async def commit_chunk(
         return Probed()
     letters = [*prepared.rejected, *prepared.rows.refusals(copied.refused, copied.causes)]
     if len(letters) > job.dead_letters_max:
-        await _keep_what_was_learned(connection, job, letters, worker_pid)
+        await _keep_what_was_learned(connection, job, letters, worker_pid, limits)
     await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
     counts = prepared.rows.counts + RowCounts(
         enqueued_rows=enqueued, written_rows=written.height, dead_lettered_rows=len(letters)
@@ -191,10 +186,15 @@ async def commit_chunk(
 
 
 async def _keep_what_was_learned(
-    connection: asyncpg.Connection, job: ChunkJob, letters: Sequence[DeadLetter], worker_pid: int
+    connection: asyncpg.Connection,
+    job: ChunkJob,
+    letters: Sequence[DeadLetter],
+    worker_pid: int,
+    limits: TransactionLimits,
 ) -> NoReturn:
     """The budget is spent and the load will be rejected: write none of the chunk's rows, but keep why they were refused."""
-    await connection.execute("rollback; begin; set local synchronous_commit = off")
+    await connection.execute("rollback")
+    await begin(connection, limits)
     if await fence_load(connection, job.handle):
         await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
         await record_dead_letters(

@@ -22,19 +22,20 @@ from rowledger.dead_letters.files import (
     why_unchangeable,
     write_all,
 )
-from rowledger.errors import DatabaseUnavailable, LedgerMissing, NothingRecorded, RowledgerError
+from rowledger.errors import LedgerMissing, NothingRecorded, RowledgerError
 from rowledger.ledger import (
     Actor,
     DeadLetterEvent,
     DeadLetterSelection,
     DeadLetterState,
     KeptDeadLetter,
+    LedgerNeed,
     LoadState,
     RowCounts,
     change_dead_letters,
-    check_ledger,
     find_dead_letters,
     ledger_reader,
+    ledger_session,
     mend_dead_letters,
     purge_dead_letters,
     read_letter_events,
@@ -42,18 +43,8 @@ from rowledger.ledger import (
     read_table_of_dead_letter,
     read_waiting_mended,
     require_recorded,
-    require_to_write_ledger,
 )
-from rowledger.postgres import (
-    check_server,
-    commit_in_time,
-    connect,
-    may_retry,
-    query,
-    require_standby,
-    summarize,
-    transaction,
-)
+from rowledger.postgres import query
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
 
@@ -290,25 +281,8 @@ async def _reading(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]])
 
 async def _in_transaction(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     """One transaction on a session of its own; raises DatabaseUnavailable, of which a second call finds what the first did."""
-    limits = WriterSettings()
-    session = await connect(url, application_name="rowledger dead letters", timeout_s=limits.connect_timeout_s)
-    try:
-        async with asyncio.timeout(limits.statement_timeout_s):
-            await check_server(session)
-            await require_to_write_ledger(session.connection, "deciding on dead letters")
-            await check_ledger(session.connection)
-            await require_standby(session.connection)
-            async with (
-                commit_in_time(url, session, limits.outage_budget_s) as commit_begins,
-                transaction(session.connection),
-            ):
-                await session.connection.execute(f"set local lock_timeout = '{int(limits.lock_timeout_s)}s'")
-                result = await work(session.connection)
-                commit_begins.set()
-                return result
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        if isinstance(error, asyncpg.PostgresError) and not may_retry(error):
-            raise RowledgerError(f"the ledger refuses: {summarize(error)}") from None
-        raise DatabaseUnavailable(f"the dead letters could not be had: {summarize(error)}; try again") from error
-    finally:
-        await session.close()
+    session = ledger_session(
+        url, LedgerNeed.WRITE, purpose="dead letters", doing="deciding on dead letters", limits=WriterSettings()
+    )
+    async with session as writer, writer.transaction():
+        return await work(writer.connection)

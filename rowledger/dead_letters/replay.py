@@ -4,7 +4,6 @@ A worker of a pool does it, a batch in a transaction, because a row may kill the
 messages are hints: what became of each letter is read from the ledger, which a batch that was cut off left as it was.
 """
 
-import asyncio
 import contextlib
 import getpass
 import itertools
@@ -40,21 +39,18 @@ from rowledger.ledger import (
     FailureKind,
     Holder,
     KeptDeadLetter,
+    LedgerNeed,
     LoadState,
     ReplayReport,
     SupervisorSessions,
-    check_ledger,
+    ledger_session,
     read_columns_written,
     read_outcomes,
-    require_to_load,
 )
 from rowledger.load import run_interruptible
 from rowledger.postgres import (
     OutageGate,
-    check_server,
-    connect,
     ensure_target,
-    require_standby,
     summarize,
     with_columns,
 )
@@ -150,27 +146,18 @@ async def _look(
     """The letters to try, and the columns of the target; a server that never answered is not waited for."""
     if selection.ids is None and selection.states is None:
         selection = selection.model_copy(update={"states": REPLAYABLE})
-    session = await connect(url, application_name="rowledger replay", timeout_s=writer.connect_timeout_s)
-    try:
-        async with asyncio.timeout(writer.statement_timeout_s):
-            await check_server(session)
-            await require_to_load(session.connection, spec, list(Contract.of(spec.row).columns))
-            await check_ledger(session.connection)
-            await require_standby(session.connection)
-            letters, _ = await find_known_dead_letters(session.connection, spec.name, selection)
-            if not letters:
-                return [], ()
-            contract = Contract.of(spec.row)
-            target = await ensure_target(session.connection, spec, contract.columns)
-            if spec.drift is Drift.EVOLVE:  # columns that loads have brought since can be written too
-                names = await read_columns_written(session.connection, str(spec.target))
-                target = await with_columns(session.connection, target, names)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailable(
-            f"table {spec.name}: looking at its dead letters failed: {summarize(error)}"
-        ) from error
-    finally:
-        await session.close()
+    contract = Contract.of(spec.row)
+    doing = f"table {spec.name}: looking at its dead letters"
+    session = ledger_session(url, LedgerNeed.WRITE, purpose="replay", doing=doing, limits=writer, loads=spec)
+    async with session as looking:
+        connection = looking.connection
+        letters, _ = await find_known_dead_letters(connection, spec.name, selection)
+        if not letters:
+            return [], ()
+        target = await ensure_target(connection, spec, contract.columns)
+        if spec.drift is Drift.EVOLVE:  # columns that loads have brought since can be written too
+            names = await read_columns_written(connection, str(spec.target))
+            target = await with_columns(connection, target, names)
     try:
         contract.require_writable(target.column_types)
     except TargetMismatch as mismatch:

@@ -4,6 +4,7 @@ from .attempts import (
     forget_failed_attempts as forget_failed_attempts,
     record_failed_attempt as record_failed_attempt,
 )
+from .checked_session import LedgerNeed as LedgerNeed, ledger_session as ledger_session
 from .chunks import (
     claim_chunk as claim_chunk,
     fence_load as fence_load,
@@ -70,11 +71,7 @@ from .loads import (
     take_over_load as take_over_load,
     terminate_sessions as terminate_sessions,
 )
-from .migrations import (
-    check_ledger as check_ledger,
-    ensure_ledger as ensure_ledger,
-    require_current_ledger as require_current_ledger,
-)
+from .migrations import ensure_ledger as ensure_ledger, require_current_ledger as require_current_ledger
 from .outcomes import (
     AlreadyCommitted as AlreadyCommitted,
     ChunkOutcome as ChunkOutcome,
@@ -95,7 +92,7 @@ from .reports import (
     Progress as Progress,
     Refusals as Refusals,
 )
-from .required_privileges import require_to_load as require_to_load, require_to_write_ledger as require_to_write_ledger
+from .required_privileges import require_to_load as require_to_load
 from .script import ledger_script as ledger_script
 from .sessions import SupervisorSessions as SupervisorSessions
 from .states import ChunkState as ChunkState, DeadLetterState as DeadLetterState, LoadState as LoadState

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from rowledger.postgres import LEDGER_SCHEMA, brief_locks, drop_staging, query, quoted
+from rowledger.postgres import LEDGER_SCHEMA, brief_locks, drop_staging, query, quoted, transaction
 
 __all__ = ["discard_staging", "sweep_staging"]
 
@@ -38,7 +38,7 @@ async def sweep_staging(connection: asyncpg.Connection) -> list[str]:
                 f"drop table {table}"
             )
             continue
-        async with connection.transaction():
+        async with transaction(connection):
             is_dropped = await discard_staging(connection, row["name"])
         if not is_dropped:
             told.append(

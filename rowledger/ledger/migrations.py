@@ -12,11 +12,13 @@ from rowledger.postgres import (
     LEDGER_SCHEMA,
     Grant,
     Migration,
+    TransactionLimits,
     migrations,
     query,
     quote_identifier,
     require_privileges,
     require_standby,
+    transaction,
 )
 from rowledger.version import version
 
@@ -165,8 +167,7 @@ def _require_owner(facts: LedgerFacts) -> None:
 async def _migrate(connection: asyncpg.Connection) -> str | None:
     """Apply what is missing; a sentence instead, and nothing is changed, where a run is at work on the ledger."""
     # A snapshot that is older than the lock would not show what a rival has just made.
-    async with connection.transaction(isolation="read_committed"):
-        await connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT_S}s'")
+    async with transaction(connection, TransactionLimits(lock_timeout_s=_LOCK_TIMEOUT_S), isolation="read_committed"):
         await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         facts = await read_ledger_facts(connection)
         if not facts.has_schema:

@@ -5,19 +5,15 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
-from rowledger.errors import DatabaseUnavailable, MissingPrivilege
-from rowledger.ledger.migrations import check_ledger
+from rowledger.ledger.checked_session import LedgerNeed, ledger_session
 from rowledger.postgres import (
-    check_server,
-    connect,
-    deadline,
     missing_on_schema,
     missing_on_table,
     query,
     quoted,
     require_privileges,
     role_of,
-    summarize,
+    transaction,
 )
 from rowledger.settings import WriterSettings
 from rowledger.spec import QualifiedName
@@ -37,27 +33,16 @@ async def ledger_reader(
     Raises LedgerMissing where nothing was ever loaded, LedgerMismatch, MissingPrivilege that names the GRANT, and
     DatabaseUnavailable.
     """
-    session = await connect(url, application_name=f"rowledger {purpose}", timeout_s=limits.connect_timeout_s)
-    connection = session.connection
-    try:
-        async with deadline(session, limits.statement_timeout_s):
-            await check_server(session)
-            await connection.execute(f"set lock_timeout = '{int(limits.lock_timeout_s * 1000)}ms'")
-            await check_ledger(connection)
-            has_target = target is not None and await _is_readable(connection, target, purpose)
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                if target is not None and has_target:
-                    await connection.execute(f"lock table only {quoted(*target.parts)} in access share mode")
-                yield connection
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise MissingPrivilege(
-            f"rowledger {purpose}: the server refused for want of a privilege ({summarize(error)}); it was revoked meanwhile, "
-            "or is one on something that the table depends on"
-        ) from None
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailable(f"rowledger {purpose}: reading the ledger failed: {summarize(error)}") from error
-    finally:
-        await session.close()
+    session = ledger_session(
+        url, LedgerNeed.READ, purpose=purpose, doing=f"rowledger {purpose}: reading the ledger", limits=limits
+    )
+    async with session as reader:
+        connection = reader.connection
+        has_target = target is not None and await _is_readable(connection, target, purpose)
+        async with transaction(connection, isolation="repeatable_read", read_only=True):
+            if target is not None and has_target:
+                await connection.execute(f"lock table only {quoted(*target.parts)} in access share mode")
+            yield connection
 
 
 async def _is_readable(connection: asyncpg.Connection, target: QualifiedName, purpose: str) -> bool:

@@ -11,9 +11,9 @@ import asyncpg
 from rowledger.errors import DatabaseUnavailable
 from rowledger.ledger.loads import Holder
 from rowledger.postgres import (
-    DURABLE,
     OutageGate,
     Session,
+    TransactionLimits,
     commit_in_time,
     connect,
     deadline,
@@ -71,22 +71,17 @@ class SupervisorSessions:
         in a crash, or not at all.
         """
         settings = self._settings
-        begin = (
-            f"set local statement_timeout = '{int(settings.statement_timeout_s * 1000)}ms';"
-            f"set local lock_timeout = '{int((lock_timeout_s or settings.lock_timeout_s) * 1000)}ms';"
-            f"set local idle_in_transaction_session_timeout = '{int(settings.statement_timeout_s * 2000)}ms';"
-            f"{DURABLE if durable else 'set local synchronous_commit = off'}"
-        )
+        time_s = settings.statement_timeout_s * 2
+        limits = TransactionLimits.of(settings, idle_timeout_s=time_s, durable=durable, lock_timeout_s=lock_timeout_s)
 
         async def attempt() -> T:
             await self._gate.passed()
             async with (
                 self._session() as session,
                 commit_in_time(self._url, session, settings.outage_budget_s) as commit_begins,
-                deadline(session, settings.statement_timeout_s * 2),
-                transaction(session.connection),
+                deadline(session, time_s),
+                transaction(session.connection, limits),
             ):
-                await session.connection.execute(begin)
                 result = await work(session.connection)
                 if durable:
                     commit_begins.set()

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.errors import DatabaseUnavailable, RowledgerError
+from rowledger.errors import RowledgerError
 from rowledger.ledger.leftovers import sweep_staging
 from rowledger.ledger.migrations import ensure_ledger, read_ledger_version
 from rowledger.ledger.script import grant_statements
-from rowledger.postgres import check_server, connect, deadline, summarize
+from rowledger.postgres import check_server, server_session, summarize, transaction
 from rowledger.settings import WriterSettings
 
 __all__ = ["Migrated", "run_migrate"]
@@ -35,23 +35,18 @@ def run_migrate(url: str, *, writers: Sequence[str] = (), readers: Sequence[str]
 
 async def _migrate(url: str, grants: Sequence[str]) -> Migrated:
     limits = WriterSettings()
-    session = await connect(url, application_name="rowledger migrate", timeout_s=limits.connect_timeout_s)
-    try:
-        async with deadline(session, limits.statement_timeout_s):
-            await check_server(session)
-            before = await read_ledger_version(session.connection)
-            await ensure_ledger(session.connection, wait_s=limits.busy_wait_s)
-            await _grant(session.connection, grants)
-            notes = await sweep_staging(session.connection)
-            return Migrated(before, await read_ledger_version(session.connection), tuple(notes))
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailable(f"migrating the ledger failed: {summarize(error)}") from error
-    finally:
-        await session.close()
+    async with server_session(url, purpose="migrate", doing="migrating the ledger", limits=limits) as session:
+        connection = session.connection
+        await check_server(session.session)
+        before = await read_ledger_version(connection)
+        await ensure_ledger(connection, wait_s=limits.busy_wait_s)
+        await _grant(connection, grants)
+        notes = await sweep_staging(connection)
+        return Migrated(before, await read_ledger_version(connection), tuple(notes))
 
 
 async def _grant(connection: asyncpg.Connection, grants: Sequence[str]) -> None:
-    async with connection.transaction():
+    async with transaction(connection):
         for statement in grants:
             try:
                 await connection.execute(statement)

@@ -11,7 +11,6 @@ from rowledger.contract import Contract
 from rowledger.counted import counted
 from rowledger.errors import (
     ConnectionsExhausted,
-    DatabaseUnavailable,
     DiscrepancyFound,
     NotEnoughSpace,
     StandbyMissing,
@@ -28,18 +27,17 @@ from rowledger.ledger import (
 )
 from rowledger.machine import require_free_space
 from rowledger.postgres import (
-    Session,
     Target,
     check_server,
-    connect,
-    deadline,
     ensure_target,
     is_connection_lost,
+    limit_lock_waits,
     may_retry,
     query,
     remedy,
     retrying,
     root_cause,
+    server_session,
     sqlstate_of,
     summarize,
     type_change,
@@ -77,29 +75,23 @@ async def check_before_loading(
 
     async def look() -> Preflight:
         nonlocal reached
-        session = await connect(url, application_name="rowledger setup", timeout_s=writer.connect_timeout_s)
-        reached = True
-        try:
-            async with deadline(session, writer.statement_timeout_s):
-                await check_server(session)
-                await require_to_load(session.connection, spec, list(contract.columns))
-                await ensure_ledger(session.connection, wait_s=writer.busy_wait_s)
-                await _require_entries_as_written(session.connection, spec)
-                # What is made from here on is confirmed with the load that begins next, durably.
-                await session.connection.execute("set synchronous_commit = off")
-                await _require_space(session.connection, home, run_id)
-                await session.connection.execute(f"set lock_timeout = '{int(writer.lock_timeout_s * 1000)}ms'")
-                target = await ensure_target(session.connection, spec, contract.columns)
-                for told in await sweep_staging(session.connection):
-                    say(told)
-                fitted, limited = await _fit(session, writer)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise DatabaseUnavailable(
-                f"table {spec.name}: preparing {spec.target} failed: {summarize(error)}"
-            ) from error
-        finally:
-            await session.close()
-        return Preflight(target, fitted, limited)
+        doing = f"table {spec.name}: preparing {spec.target}"
+        async with server_session(url, purpose="setup", doing=doing, limits=writer) as session:
+            reached = True
+            connection = session.connection
+            await check_server(session.session)
+            await require_to_load(connection, spec, list(contract.columns))
+            await ensure_ledger(connection, wait_s=writer.busy_wait_s)
+            await _require_entries_as_written(connection, spec)
+            # What is made from here on is confirmed with the load that begins next, durably.
+            await connection.execute("set synchronous_commit = off")
+            await _require_space(connection, home, run_id)
+            await limit_lock_waits(connection, writer.lock_timeout_s)
+            target = await ensure_target(connection, spec, contract.columns)
+            for told in await sweep_staging(connection):
+                say(told)
+            fitted, limited = await _fit(connection, writer)
+            return Preflight(target, fitted, limited)
 
     # A server that was there a moment ago is worth waiting for; one that never answered may be a wrong URL.
     policy = retrying(
@@ -149,7 +141,9 @@ async def _require_space(connection: asyncpg.Connection, home: Path, run_id: str
         raise
 
 
-async def _fit(session: Session, writer: WriterSettings) -> tuple[WriterSettings, tuple[tuple[IncidentKind, str], ...]]:
+async def _fit(
+    connection: asyncpg.Connection, writer: WriterSettings
+) -> tuple[WriterSettings, tuple[tuple[IncidentKind, str], ...]]:
     """As many workers as memory and the server's connections carry."""
     limited: list[tuple[IncidentKind, str]] = []
     workers = writer.workers or default_workers()
@@ -158,7 +152,7 @@ async def _fit(session: Session, writer: WriterSettings) -> tuple[WriterSettings
             (IncidentKind.WORKERS_LIMITED, f"{carried} workers instead of {workers}: memory carries no more")
         )
         workers = carried
-    free = await session.connection.fetchval(query("free_connections"), writer.connections_spare_min)
+    free = await connection.fetchval(query("free_connections"), writer.connections_spare_min)
     free += 1  # our own, which closes
     left = free - _OWN_SESSIONS
     if left < 2:  # noqa: PLR2004 - a worker, and a session that begins and publishes

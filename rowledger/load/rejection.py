@@ -1,22 +1,24 @@
 """Refuse a load, and keep in the ledger why: as its verdict, and as the reason why this attempt at its partition failed."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import asyncpg
 
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError
 from rowledger.ledger import (
+    LedgerNeed,
     LoadState,
     Refusals,
     SupervisorSessions,
-    check_ledger,
     end_load,
     forget_failed_attempts,
+    ledger_session,
     record_failed_attempt,
 )
 from rowledger.load.refusals import explain_budget, read_refusals
-from rowledger.postgres import connect, query, sqlstate_of
+from rowledger.postgres import query, sqlstate_of
 from rowledger.publish import TooManySetAside
 from rowledger.settings import WriterSettings
 from rowledger.spec import LoadHandle, TableSpec
@@ -121,13 +123,11 @@ async def record_failed_run(
     """Keep why a run failed before it began with any of its partitions, if the ledger can be reached at all."""
     if isinstance(error, DatabaseUnavailable):
         return
-    try:
-        session = await connect(url, application_name="rowledger setup", timeout_s=writer.connect_timeout_s)
-    except RowledgerError:
-        return
-    try:
-        async with asyncio.timeout(_PATIENCE_S), session.connection.transaction():
-            await check_ledger(session.connection)
+    recording = ledger_session(
+        url, LedgerNeed.WRITE, purpose="setup", doing="recording a failed attempt", limits=writer
+    )
+    with contextlib.suppress(RowledgerError, TimeoutError):  # the run's own failure is told in any case
+        async with asyncio.timeout(_PATIENCE_S), recording as session, session.transaction():
             for key in partition_keys:
                 await record_failed_attempt(
                     session.connection,
@@ -138,7 +138,3 @@ async def record_failed_run(
                     kind=type(error).__name__,
                     reason=reason_of(error),
                 )
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, RowledgerError):
-        return  # the run's own failure is told in any case
-    finally:
-        await session.close()

@@ -1,3 +1,4 @@
+from .bounded_session import ServerSession as ServerSession, server_session as server_session
 from .bounds import partition_predicate as partition_predicate
 from .catalogue import Target as Target, ensure_target as ensure_target, read_target as read_target
 from .constraints import ForeignKey as ForeignKey, UniqueIndex as UniqueIndex
@@ -21,7 +22,6 @@ from .evolution import (
     plan_columns as plan_columns,
     with_columns as with_columns,
 )
-from .locks import brief_locks as brief_locks
 from .loop_errors import tell_without_text as tell_without_text
 from .matching import remedy as remedy, type_change as type_change
 from .outage import OutageGate as OutageGate
@@ -71,9 +71,7 @@ from .session import (
     connect as connect,
     deadline as deadline,
     session_name as session_name,
-    transaction as transaction,
 )
-from .session_settings import DURABLE as DURABLE
 from .snapshots import OldSnapshots as OldSnapshots
 from .sqlstate import (
     ROWS_TO_BLAME as ROWS_TO_BLAME,
@@ -102,3 +100,10 @@ from .staging import (
 from .stalled import StatementStalled as StatementStalled, stalls_cancelled as stalls_cancelled
 from .standby import commit_in_time as commit_in_time, no_standby as no_standby, require_standby as require_standby
 from .statements import place_of as place_of
+from .transactions import (
+    TransactionLimits as TransactionLimits,
+    begin as begin,
+    brief_locks as brief_locks,
+    limit_lock_waits as limit_lock_waits,
+    transaction as transaction,
+)

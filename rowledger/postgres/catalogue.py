@@ -11,6 +11,7 @@ from rowledger.postgres.constraints import ForeignKey, UniqueIndex, read_foreign
 from rowledger.postgres.matching import match_columns
 from rowledger.postgres.queries import query, quote_identifier, quoted
 from rowledger.postgres.row_security import require_all_rows
+from rowledger.postgres.transactions import transaction
 from rowledger.spec import (
     Column,
     ColumnType,
@@ -103,7 +104,7 @@ async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contrac
     target = await read_target(connection, spec, contract)
     if target is None:
         # Two runs may see it missing: the lock lets the second find what the first has made.
-        async with connection.transaction():
+        async with transaction(connection):
             await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {spec.target}")
             target = await read_target(connection, spec, contract)
             if target is None:
@@ -170,7 +171,7 @@ async def _drop_outdated(connection: asyncpg.Connection, spec: TableSpec, contra
     name = quoted(*spec.target.parts)
     if not await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
         return
-    async with connection.transaction():
+    async with transaction(connection):
         await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {spec.target}")
         if await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
             await connection.execute(f"lock table {name} in access exclusive mode")

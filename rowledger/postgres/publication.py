@@ -17,9 +17,9 @@ from rowledger.postgres.bounds import partition_bounds, partition_predicate
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
 from rowledger.postgres.replacement import read_attach_obstacle, read_attached, read_grants, read_swap_obstacle
-from rowledger.postgres.session import transaction
 from rowledger.postgres.sqlstate import summarize
 from rowledger.postgres.staging import BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT, drop_staging
+from rowledger.postgres.transactions import transaction
 from rowledger.spec import LoadHandle, Partition, QualifiedName
 
 __all__ = [

@@ -37,7 +37,6 @@ __all__ = [
     "connect",
     "deadline",
     "session_name",
-    "transaction",
 ]
 
 _OLDEST_SERVER = 140_000
@@ -208,20 +207,6 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # 
     finally:
         left = True
         connection.remove_termination_listener(on_termination)
-
-
-@contextlib.asynccontextmanager
-async def transaction(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """A transaction, or a savepoint inside another one; a cancel cuts the connection instead of sending ROLLBACK.
-
-    A server that does not answer would hold up the cancel for as long as it does not; it rolls back by itself.
-    """
-    async with connection.transaction():
-        try:
-            yield
-        except asyncio.CancelledError:
-            connection.terminate()
-            raise
 
 
 def _guard_socket(connection: asyncpg.Connection) -> None:

@@ -5,8 +5,13 @@ from collections.abc import Callable, Sequence
 
 from rowledger.contract import Contract
 from rowledger.errors import NothingPublished, PartitionBusy
-from rowledger.ledger import check_ledger, note_entries, read_changed_entries, require_to_write_ledger
-from rowledger.postgres import check_server, commit_in_time, connect, ensure_target, query, require_standby
+from rowledger.ledger import (
+    LedgerNeed,
+    ledger_session,
+    note_entries,
+    read_changed_entries,
+)
+from rowledger.postgres import ensure_target, query
 from rowledger.publish.baseline import counted_rows_of
 from rowledger.settings import WriterSettings
 from rowledger.spec import Partition, TableSpec
@@ -32,43 +37,34 @@ def run_forget(
 async def _forget(
     spec: TableSpec, url: str, partition_keys: Sequence[str] | None, partition_of: Callable[[str], Partition]
 ) -> list[tuple[int, str]]:
-    limits = WriterSettings()
-    session = await connect(url, application_name="rowledger forget", timeout_s=limits.connect_timeout_s)
-    try:
-        async with asyncio.timeout(limits.statement_timeout_s):
-            await check_server(session)
-            await require_to_write_ledger(session.connection, "rowledger forget")
-            await check_ledger(session.connection)
-            await require_standby(session.connection)
-            keys = list(dict.fromkeys(partition_keys)) if partition_keys else None
-            loads = await session.connection.fetch(query("published_loads"), str(spec.target), keys)
-            edited = await read_changed_entries(session.connection, spec)
-            known = {*(load["partition_key"] for load in loads), *(entry.partition_key for entry in edited)}
-            if missing := [key for key in keys or () if key not in known]:
-                for key in missing:
-                    partition_of(key)
-                raise NothingPublished(
-                    f"table {spec.name}: no published load of partition {', '.join(missing)} is in the ledger; "
-                    "nothing was forgotten"
-                )
-            if not known:
-                raise NothingPublished(f"table {spec.name}: the ledger has no published load; nothing was forgotten")
-            if keys is not None:
-                target = await ensure_target(session.connection, spec, Contract.of(spec.row).columns)
-                partitions = [partition_of(key) for key in keys]
-                scopes = [counted_rows_of(spec, target, partition, spec.write_mode) for partition in partitions]
-                keys = None if any(scope.partition_key is None for scope in scopes) else keys
-            async with (
-                commit_in_time(url, session, limits.outage_budget_s) as commit_begins,
-                session.connection.transaction(),
-            ):
-                if await session.connection.fetchval(query("is_being_loaded"), str(spec.target)):
-                    raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")
-                forgotten = await session.connection.fetch(query("forget_loads"), str(spec.target), keys)
-                # The ledger no longer answers for entries that were changed by hand either.
-                changed = [entry.load_id for entry in await read_changed_entries(session.connection, spec)]
-                await note_entries(session.connection, [*(row["load_id"] for row in forgotten), *changed])
-                commit_begins.set()
-        return sorted((row["load_id"], row["partition_key"]) for row in forgotten)
-    finally:
-        await session.close()
+    forgetting = ledger_session(
+        url, LedgerNeed.WRITE, purpose="forget", doing="rowledger forget", limits=WriterSettings()
+    )
+    async with forgetting as session:
+        connection = session.connection
+        keys = list(dict.fromkeys(partition_keys)) if partition_keys else None
+        loads = await connection.fetch(query("published_loads"), str(spec.target), keys)
+        edited = await read_changed_entries(connection, spec)
+        known = {*(load["partition_key"] for load in loads), *(entry.partition_key for entry in edited)}
+        if missing := [key for key in keys or () if key not in known]:
+            for key in missing:
+                partition_of(key)
+            raise NothingPublished(
+                f"table {spec.name}: no published load of partition {', '.join(missing)} is in the ledger; "
+                "nothing was forgotten"
+            )
+        if not known:
+            raise NothingPublished(f"table {spec.name}: the ledger has no published load; nothing was forgotten")
+        if keys is not None:
+            target = await ensure_target(connection, spec, Contract.of(spec.row).columns)
+            partitions = [partition_of(key) for key in keys]
+            scopes = [counted_rows_of(spec, target, partition, spec.write_mode) for partition in partitions]
+            keys = None if any(scope.partition_key is None for scope in scopes) else keys
+        async with session.transaction():
+            if await connection.fetchval(query("is_being_loaded"), str(spec.target)):
+                raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")
+            forgotten = await connection.fetch(query("forget_loads"), str(spec.target), keys)
+            # The ledger no longer answers for entries that were changed by hand either.
+            changed = [entry.load_id for entry in await read_changed_entries(connection, spec)]
+            await note_entries(connection, [*(row["load_id"] for row in forgotten), *changed])
+    return sorted((row["load_id"], row["partition_key"]) for row in forgotten)

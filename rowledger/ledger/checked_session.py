@@ -1,0 +1,50 @@
+"""The one way to the ledger for what is not a run: the server and the ledger are checked for what the session needs."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from enum import StrEnum
+
+from rowledger.contract import Contract
+from rowledger.ledger.migrations import check_ledger
+from rowledger.ledger.required_privileges import require_to_load, require_to_write_ledger
+from rowledger.postgres import ServerSession, check_server, limit_lock_waits, require_standby, server_session
+from rowledger.settings import WriterSettings
+from rowledger.spec import TableSpec
+
+__all__ = ["LedgerNeed", "ledger_session"]
+
+
+class LedgerNeed(StrEnum):
+    """What a session does with the ledger."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+@contextlib.asynccontextmanager
+async def ledger_session(
+    url: str,
+    need: LedgerNeed,
+    *,
+    purpose: str,
+    doing: str,
+    limits: WriterSettings,
+    loads: TableSpec | None = None,
+) -> AsyncIterator[ServerSession]:
+    """A session for the block, on a ledger of this version; `loads` is the table whose rows it is to write too.
+
+    Raises LedgerMissing where nothing was ever loaded, LedgerMismatch, MissingPrivilege that names the GRANT, StandbyMissing
+    for a session that writes, UnsupportedServer, and what `server_session` raises.
+    """
+    async with server_session(url, purpose=purpose, doing=doing, limits=limits) as session:
+        connection = session.connection
+        await check_server(session.session)
+        await limit_lock_waits(connection, limits.lock_timeout_s)
+        if loads is not None:
+            await require_to_load(connection, loads, list(Contract.of(loads.row).columns))
+        elif need is LedgerNeed.WRITE:
+            await require_to_write_ledger(connection, doing)
+        await check_ledger(connection)
+        if need is LedgerNeed.WRITE:
+            await require_standby(connection)
+        yield session

@@ -1,0 +1,64 @@
+"""One session for one piece of work that is not retried: bounded in time, its errors in words that say what failed."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import asyncpg
+
+from rowledger.errors import DatabaseUnavailable, MissingPrivilege, RowledgerError
+from rowledger.postgres.retry import may_retry
+from rowledger.postgres.session import Session, connect, deadline
+from rowledger.postgres.sqlstate import summarize
+from rowledger.postgres.standby import commit_in_time
+from rowledger.postgres.transactions import transaction
+from rowledger.settings import WriterSettings
+
+__all__ = ["ServerSession", "server_session"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSession:
+    """An open session, and what tells its guard that a COMMIT begins."""
+
+    session: Session
+    commit_begins: asyncio.Event
+
+    @property
+    def connection(self) -> asyncpg.Connection:
+        return self.session.connection
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """A transaction whose COMMIT waits for a missing standby for a bounded time."""
+        async with transaction(self.connection):
+            yield
+            self.commit_begins.set()
+
+
+@contextlib.asynccontextmanager
+async def server_session(url: str, *, purpose: str, doing: str, limits: WriterSettings) -> AsyncIterator[ServerSession]:
+    """A session for the block, which may take `statement_timeout_s`; closed at its end.
+
+    `purpose` names the session on the server, `doing` says in errors what failed. Raises MissingPrivilege, RowledgerError for
+    another refusal, and DatabaseUnavailable for what a later attempt may not meet, with its cause.
+    """
+    session = await connect(url, application_name=f"rowledger {purpose}", timeout_s=limits.connect_timeout_s)
+    try:
+        async with (
+            commit_in_time(url, session, limits.outage_budget_s) as commit_begins,
+            deadline(session, limits.statement_timeout_s),
+        ):
+            yield ServerSession(session, commit_begins)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise MissingPrivilege(
+            f"{doing}: the server refused for want of a privilege ({summarize(error)}); it was revoked meanwhile, or is one "
+            "on something that the table depends on"
+        ) from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if isinstance(error, asyncpg.PostgresError) and not may_retry(error):
+            raise RowledgerError(f"{doing}: the server refused: {summarize(error)}") from None
+        raise DatabaseUnavailable(f"{doing} failed: {summarize(error)}; try again") from error
+    finally:
+        await session.close()
