@@ -13,11 +13,9 @@ import asyncpg
 from rowledger.contract import signature_of
 from rowledger.errors import Fenced, PartitionBusy
 from rowledger.ledger import (
-    Holder,
     Lease,
     LoadingLoad,
     LoadState,
-    SupervisorSessions,
     discard_staging,
     end_load,
     find_loading_load,
@@ -30,6 +28,7 @@ from rowledger.ledger import (
     take_over_load,
     terminate_sessions,
 )
+from rowledger.load.run_context import RunContext
 from rowledger.postgres import (
     LEDGER_SCHEMA,
     Target,
@@ -81,36 +80,28 @@ class _LeaseWatch:
 class Beginning:
     """One run's attempts to begin one load. The manifest is None for a source that is loaded while it still produces."""
 
-    def __init__(
-        self,
-        spec: TableSpec,
-        target: Target,
-        partition: Partition,
-        manifest: Manifest | None,
-        *,
-        holder: Holder,
-        run_id: str | None,
-        settings: WriterSettings,
-    ) -> None:
-        self._spec = spec
+    def __init__(self, run: RunContext, target: Target, partition: Partition, manifest: Manifest | None) -> None:
+        request = run.request
+        self._spec = request.spec
         self._target = target
         self._partition = partition
         self._manifest = manifest
-        self._holder = holder
-        self._run_id = run_id
-        self._lease_s = settings.lease_s
-        self._busy_wait_s = settings.busy_wait_s
-        self._contract_digest = _contract_digest(spec, target, settings)
+        self._sessions = run.sessions
+        self._holder = run.holder
+        self._run_id = request.run_id
+        self._lease_s = request.writer.lease_s
+        self._busy_wait_s = request.writer.busy_wait_s
+        self._contract_digest = _contract_digest(request.spec, target, request.writer)
         self._watch = _LeaseWatch()
 
-    async def begin(self, sessions: SupervisorSessions, say: Callable[[str], None]) -> BegunLoad:
+    async def begin(self, say: Callable[[str], None]) -> BegunLoad:
         """Record a new load, or take the unfinished one over; raises PartitionBusy when another run keeps working on it."""
         key = self._partition.key
         give_up_at = time.monotonic() + self._busy_wait_s
         said = False
         while True:
             # Durable: a crash that undid it could give number and epoch away a second time.
-            begun = await sessions.transaction(f"partition {key}: begin", self._attempt, durable=True)
+            begun = await self._sessions.transaction(f"partition {key}: begin", self._attempt, durable=True)
             if isinstance(begun, BegunLoad):
                 return begun
             if time.monotonic() >= give_up_at:
@@ -123,7 +114,7 @@ class Beginning:
                 say(f"partition {key} is being loaded by {begun}; waiting up to {self._busy_wait_s} s")
             await asyncio.sleep(_BUSY_POLL_S)
 
-    async def start_over(self, sessions: SupervisorSessions, handle: LoadHandle) -> BegunLoad:
+    async def start_over(self, handle: LoadHandle) -> BegunLoad:
         """Abandon a load of ours, and begin a new one in its place."""
 
         async def attempt(connection: asyncpg.Connection) -> BegunLoad | str:
@@ -131,7 +122,7 @@ class Beginning:
             await discard_staging(connection, handle.staging_table)
             return await self._begin_anew(connection)
 
-        begun = await sessions.transaction(f"partition {self._partition.key}: start over", attempt, durable=True)
+        begun = await self._sessions.transaction(f"partition {self._partition.key}: start over", attempt, durable=True)
         if isinstance(begun, str):
             raise Fenced(f"load {handle.load_id}: {begun} has taken the partition over")
         return begun

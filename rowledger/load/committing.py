@@ -29,7 +29,7 @@ class ChunkCommits:
 
     def __init__(self, run: RunContext, partition: Partition) -> None:
         self._run = run
-        self._spec = run.spec
+        self._spec = run.request.spec
         self._partition = partition
         self._progress = run.progress[partition.key]
 
@@ -52,7 +52,9 @@ class ChunkCommits:
         self._progress.retries += outcome.retries
         if isinstance(outcome, Failed):
             if outcome.failure is FailureKind.FATAL and outcome.traceback:
-                self._run.observer.log(logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}")
+                self._run.request.observer.log(
+                    logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}"
+                )
             raise _as_error(outcome, self._spec.name, key, chunk.chunk_no)
         assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
         self._progress.add(outcome)
@@ -68,7 +70,7 @@ class ChunkCommits:
         slowly = Contract.of(self._spec.row).row_by_row is not None or isinstance(self._spec.transform, RowTransform)
         if slowly and check_s > 0:
             rate = f"{chunk.rows / check_s:,.0f} rows/s through Python, a worker"
-            self._run.observer.log(logging.INFO, f"{self._name}, chunk {chunk.chunk_no}: {rate}")
+            self._run.request.observer.log(logging.INFO, f"{self._name}, chunk {chunk.chunk_no}: {rate}")
 
     @property
     def _name(self) -> str:

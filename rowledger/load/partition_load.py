@@ -59,7 +59,7 @@ class PartitionLoad:
 
     def __init__(self, run: RunContext, partition: Partition, spool_dir: Path) -> None:
         self._run = run
-        self._spec = run.spec
+        self._spec = run.request.spec
         self._target = run.target
         self._partition = partition
         self._progress = run.progress[partition.key]
@@ -88,7 +88,7 @@ class PartitionLoad:
         except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
             error = failure
         if isinstance(error, SourceError) and error.source_traceback:
-            self._run.observer.log(logging.ERROR, f"{self._name}:\n{error.source_traceback}")
+            self._run.request.observer.log(logging.ERROR, f"{self._name}:\n{error.source_traceback}")
         await self._record(error)
         return self._report(error, time.monotonic() - started)
 
@@ -103,7 +103,7 @@ class PartitionLoad:
         if isinstance(told, DeadLetterBudgetSpent):
             await self._run.incidents.record_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(told))
             for cause in self._refusals:
-                self._run.observer.log(logging.ERROR, f"{self._name}: refused ({cause.stage}): {cause}")
+                self._run.request.observer.log(logging.ERROR, f"{self._name}: refused ({cause.stage}): {cause}")
         return told
 
     async def _record(self, error: Exception | None) -> None:
@@ -111,13 +111,13 @@ class PartitionLoad:
         run, spec, key = self._run, self._spec, self._partition.key
         handle = self._begun.handle if self._begun else None
         if error is not None:
-            told = await record_failure(run.sessions, spec, key, handle, run_id=run.run_id, error=error)
+            told = await record_failure(run.sessions, spec, key, handle, run_id=run.request.run_id, error=error)
         elif spec.write_mode is WriteMode.APPEND:
             told = await forget_failures(run.sessions, spec, key)
         else:
             return
         if told is not None:
-            run.observer.log(logging.WARNING, f"{self._name}: {told}")
+            run.request.observer.log(logging.WARNING, f"{self._name}: {told}")
 
     async def _load(self) -> LoadVerdict:
         self._spool_dir.mkdir(mode=0o700)
@@ -143,10 +143,10 @@ class PartitionLoad:
             return Manifest.of(list(self._spec.source.chunks(self._partition, self._scope())))
 
         try:
-            manifest = await in_thread(plan, timeout_s=self._run.writer.planning_timeout_s)
+            manifest = await in_thread(plan, timeout_s=self._run.request.writer.planning_timeout_s)
         except TimeoutError:
             raise SourceError(
-                f"{self._name}: the source could not be planned within {self._run.writer.planning_timeout_s:g} s "
+                f"{self._name}: the source could not be planned within {self._run.request.writer.planning_timeout_s:g} s "
                 "(planning_timeout_s); see whether its files can be read, then rerun"
             ) from None
         self._progress.enqueued_rows, self._progress.chunks = manifest.enqueued_rows, len(manifest.chunks)
@@ -158,7 +158,7 @@ class PartitionLoad:
         """Have each chunk committed as soon as it is spooled; the complete manifest, once the source has ended."""
         begun = await self._begin(None)
         chunks: list[ChunkPlan] = []
-        limits = self._run.writer
+        limits = self._run.request.writer
         coming = iterate_in_thread(
             self._produce, item_timeout_s=limits.planning_timeout_s, close_timeout_s=limits.close_timeout_s
         )
@@ -202,7 +202,7 @@ class PartitionLoad:
 
     async def _next(self, descriptors: AsyncIterator[ChunkDescriptor]) -> ChunkDescriptor | None:
         """The next chunk, None behind the last; what the source raises in its own words may quote a row."""
-        limit_s = self._run.writer.planning_timeout_s
+        limit_s = self._run.request.writer.planning_timeout_s
         try:
             return await anext(descriptors, None)
         except TimeoutError:
@@ -229,7 +229,7 @@ class PartitionLoad:
     async def _start_over(self, begun: BegunLoad, chunks: Sequence[ChunkPlan]) -> BegunLoad:
         """A new load in the place of one whose chunks are not those that the source gives now."""
         self._say(f"{self._name}: the source gives other rows than for load {begun.handle.load_id}; a new load begins")
-        self._begun = again = await self._beginning(None).start_over(self._run.sessions, begun.handle)
+        self._begun = again = await self._beginning(None).start_over(begun.handle)
         self._progress.reset()
         for chunk in chunks:
             await self._record_chunk(again, chunk)
@@ -244,19 +244,10 @@ class PartitionLoad:
         )
 
     def _beginning(self, manifest: Manifest | None) -> Beginning:
-        run = self._run
-        return Beginning(
-            self._spec,
-            self._target,
-            self._partition,
-            manifest,
-            holder=run.holder,
-            run_id=run.run_id,
-            settings=run.writer,
-        )
+        return Beginning(self._run, self._target, self._partition, manifest)
 
     async def _begin(self, manifest: Manifest | None) -> BegunLoad:
-        self._begun = begun = await self._beginning(manifest).begin(self._run.sessions, self._say)
+        self._begun = begun = await self._beginning(manifest).begin(self._say)
         if begun.resumed:
             self._say(f"{self._name}: resuming load {begun.handle.load_id}")
             await self._recount(begun.handle)
@@ -281,7 +272,7 @@ class PartitionLoad:
         fewest, in_vain = len(manifest.chunks), 0
         while in_vain < _ROUNDS_MAX:
             await self._commits.commit_all(begun.handle, pending, self._target.columns, allowed)
-            finished = await finish_load(self._run.sessions, load, self._run.writer, self._say)
+            finished = await finish_load(self._run.sessions, load, self._run.request.writer, self._say)
             if isinstance(finished, LoadVerdict):
                 self._progress.set(finished.totals)
                 return finished
@@ -302,9 +293,9 @@ class PartitionLoad:
         columns = self._target.columns
         documents = None if self._spec.transform else Contract.of(self._spec.row).documents
         return SourceContext(
-            landing_dir=self._run.landing_dir,
+            landing_dir=self._run.request.landing_dir,
             spool_dir=self._spool_dir,
-            chunk_rows_max=self._run.writer.chunk_rows_max,
+            chunk_rows_max=self._run.request.writer.chunk_rows_max,
             columns=tuple(column.name for column in columns),
             exact_numbers=any(column.type.name in _EXACT_NUMBERS for column in columns),
             documents=documents,
@@ -335,4 +326,4 @@ class PartitionLoad:
         return f"table {self._spec.name}, partition {self._partition.key}"
 
     def _say(self, message: str) -> None:
-        self._run.observer.log(logging.INFO, message)
+        self._run.request.observer.log(logging.INFO, message)

@@ -1,9 +1,8 @@
 """What a run looks at before it begins: the server, the ledger, the target, and whether there is room for its workers."""
 
+import logging
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 
@@ -25,6 +24,7 @@ from rowledger.ledger import (
     require_to_load,
     sweep_staging,
 )
+from rowledger.load.request import RunRequest
 from rowledger.machine import require_free_space
 from rowledger.postgres import (
     Target,
@@ -62,21 +62,23 @@ class Preflight:
     limited: tuple[tuple[IncidentKind, str], ...]
 
 
-async def check_before_loading(
-    spec: TableSpec, url: str, writer: WriterSettings, home: Path, run_id: str | None, say: Callable[[str], None]
-) -> Preflight:
+async def check_before_loading(request: RunRequest) -> Preflight:
     """Make ledger and target where they are missing, drop staging tables of ended loads, fit the pool to its surroundings.
 
     Raises NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable: at once for a server that is not there
     or refuses us, after `retry_budget_s` for one that is starting up, has no connection left or lacks its synchronous standby.
     """
+    spec, writer = request.spec, request.writer
     contract = Contract.of(spec.row)
     reached = False
+
+    def say(text: str) -> None:
+        request.observer.log(logging.WARNING, text)
 
     async def look() -> Preflight:
         nonlocal reached
         doing = f"table {spec.name}: preparing {spec.target}"
-        async with server_session(url, purpose="setup", doing=doing, limits=writer) as session:
+        async with server_session(request.url, purpose="setup", doing=doing, limits=writer) as session:
             reached = True
             connection = session.connection
             await check_server(session.session)
@@ -85,7 +87,7 @@ async def check_before_loading(
             await _require_entries_as_written(connection, spec)
             # What is made from here on is confirmed with the load that begins next, durably.
             await connection.execute("set synchronous_commit = off")
-            await _require_space(connection, home, run_id)
+            await _require_space(connection, request)
             await limit_lock_waits(connection, writer.lock_timeout_s)
             target = await ensure_target(connection, spec, contract.columns)
             for told in await sweep_staging(connection):
@@ -131,13 +133,13 @@ async def _require_entries_as_written(connection: asyncpg.Connection, spec: Tabl
         )
 
 
-async def _require_space(connection: asyncpg.Connection, home: Path, run_id: str | None) -> None:
+async def _require_space(connection: asyncpg.Connection, request: RunRequest) -> None:
     """The run's log, and what it spools, go to the local disk."""
     try:
-        require_free_space(home, settings().disk_free_min_bytes)
+        require_free_space(request.landing_dir, settings().disk_free_min_bytes)
     except NotEnoughSpace as shortage:
         incident = Incident.of_run(IncidentKind.FREE_DISK, str(shortage))
-        await record_incident(connection, incident, load_id=None, host=socket.gethostname(), run_id=run_id)
+        await record_incident(connection, incident, load_id=None, host=socket.gethostname(), run_id=request.run_id)
         raise
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 
 import asyncpg
 
@@ -18,9 +17,9 @@ from rowledger.ledger import (
     record_failed_attempt,
 )
 from rowledger.load.refusals import explain_budget, read_refusals
+from rowledger.load.request import RunRequest
 from rowledger.postgres import query, sqlstate_of
 from rowledger.publish import TooManySetAside
-from rowledger.settings import WriterSettings
 from rowledger.spec import LoadHandle, TableSpec
 
 __all__ = ["forget_failures", "reason_of", "record_failed_run", "record_failure", "reject_load"]
@@ -111,30 +110,22 @@ async def forget_failures(sessions: SupervisorSessions, spec: TableSpec, partiti
     return None
 
 
-async def record_failed_run(
-    spec: TableSpec,
-    partition_keys: Sequence[str],
-    url: str,
-    writer: WriterSettings,
-    *,
-    run_id: str | None,
-    error: RowledgerError,
-) -> None:
+async def record_failed_run(request: RunRequest, error: RowledgerError) -> None:
     """Keep why a run failed before it began with any of its partitions, if the ledger can be reached at all."""
     if isinstance(error, DatabaseUnavailable):
         return
     recording = ledger_session(
-        url, LedgerNeed.WRITE, purpose="setup", doing="recording a failed attempt", limits=writer
+        request.url, LedgerNeed.WRITE, purpose="setup", doing="recording a failed attempt", limits=request.writer
     )
     with contextlib.suppress(RowledgerError, TimeoutError):  # the run's own failure is told in any case
         async with asyncio.timeout(_PATIENCE_S), recording as session, session.transaction():
-            for key in partition_keys:
+            for partition in request.partitions:
                 await record_failed_attempt(
                     session.connection,
-                    spec,
-                    key,
+                    request.spec,
+                    partition.key,
                     None,
-                    run_id=run_id,
+                    run_id=request.run_id,
                     kind=type(error).__name__,
                     reason=reason_of(error),
                 )

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rowledger.contract import Contract
@@ -17,6 +18,7 @@ from rowledger.load.partition_load import PartitionLoad
 from rowledger.load.preflight import Preflight, check_before_loading
 from rowledger.load.progress import PartitionProgress, ProgressReporter
 from rowledger.load.rejection import record_failed_run
+from rowledger.load.request import RunRequest
 from rowledger.load.run_context import RunContext
 from rowledger.load.spool_folder import spool_folder
 from rowledger.load.watching import UnbreakableObserver
@@ -25,7 +27,7 @@ from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
 from rowledger.workers import Hello, IncidentRecorder, Pool, require_no_worker
 
-__all__ = ["load_partitions", "run_load"]
+__all__ = ["run_load"]
 
 _WATCHING_SESSIONS = 2  # for leases and incidents, while others reconcile
 
@@ -40,58 +42,42 @@ def run_load(
     run_id: str | None,
     observer: Observer,
 ) -> list[PartitionReport]:
-    """Load the partitions and return a report for each, in their order.
+    """Load the partitions, one given twice once, and return a report for each, in their order.
 
     What goes wrong with one partition stands in its report; raises RowledgerError for what concerns them all: the server, the
     spec, the target's shape. An interrupt ends the workers and their backends first, then takes its usual course.
     """
-    return run_interruptible(
-        load_partitions(
-            spec,
-            partitions,
-            url=url,
-            landing_dir=landing_dir,
-            writer=writer,
-            run_id=run_id,
-            observer=observer,
-        )
+    request = RunRequest(
+        spec,
+        tuple({partition.key: partition for partition in partitions}.values()),
+        url=url,
+        landing_dir=landing_dir,
+        writer=writer,
+        run_id=run_id,
+        observer=UnbreakableObserver(observer),
     )
+    return run_interruptible(_load(request))
 
 
-async def load_partitions(
-    spec: TableSpec,
-    partitions: Sequence[Partition],
-    *,
-    url: str,
-    landing_dir: Path,
-    writer: WriterSettings,
-    run_id: str | None,
-    observer: Observer,
-) -> list[PartitionReport]:
-    """`run_load` for callers that have an event loop of their own."""
+async def _load(request: RunRequest) -> list[PartitionReport]:
     require_no_worker("a load")
-    observer = UnbreakableObserver(observer)
     if rules := active_failpoints():
-        observer.log(logging.WARNING, f"failpoints are on: {rules}")
-    partitions = list({partition.key: partition for partition in partitions}.values())  # one given twice is loaded once
+        request.observer.log(logging.WARNING, f"failpoints are on: {rules}")
     try:
-        preflight = await check_before_loading(
-            spec, url, writer, landing_dir, run_id, say=lambda text: observer.log(logging.WARNING, text)
-        )
+        preflight = await check_before_loading(request)
     except RowledgerError as error:
-        await record_failed_run(
-            spec, [partition.key for partition in partitions], url, writer, run_id=run_id, error=error
-        )
+        await record_failed_run(request, error)
         raise
     with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
-        _say_how(spec, preflight.target, observer)
-        run = _Run(spec, preflight, url, landing_dir, spool_dir, run_id, observer, partitions)
+        _say_how(request, preflight.target)
+        run = _Run(replace(request, writer=preflight.writer), preflight, spool_dir)
         async with run.open():
             return await run.load_all()
 
 
-def _say_how(spec: TableSpec, target: Target, observer: Observer) -> None:
+def _say_how(request: RunRequest, target: Target) -> None:
     """Which way the rows go: what is slow shall not come as a surprise."""
+    spec, observer = request.spec, request.observer
     contract = Contract.of(spec.row)
     observer.log(logging.INFO, f"table {spec.name}: {describe_format(target.columns)}")
     if contract.row_by_row is not None:
@@ -103,49 +89,36 @@ def _say_how(spec: TableSpec, target: Target, observer: Observer) -> None:
 class _Run:
     """One run: its sessions, its pool, its partitions."""
 
-    def __init__(
-        self,
-        spec: TableSpec,
-        preflight: Preflight,
-        url: str,
-        landing_dir: Path,
-        spool_dir: Path,
-        run_id: str | None,
-        observer: Observer,
-        partitions: list[Partition],
-    ) -> None:
+    def __init__(self, request: RunRequest, preflight: Preflight, spool_dir: Path) -> None:
+        self._request = request
         self._limited = preflight.limited
-        self._observer = observer
-        self._partitions = partitions
         self._spool_dir = spool_dir
-        self._writer = writer = preflight.writer
-        self._progress = {partition.key: PartitionProgress() for partition in partitions}
+        self._progress = {partition.key: PartitionProgress() for partition in request.partitions}
+        url, writer, log = request.url, request.writer, request.observer.log
         holder = Holder.this_process()
-        self._gate = gate = OutageGate(url, writer, log=observer.log, ended=self._outage_ended)
+        self._gate = gate = OutageGate(url, writer, log=log, ended=self._outage_ended)
         self._sessions, self._watching = (
-            SupervisorSessions(url, writer, size=size, holder=holder, gate=gate, log=observer.log)
+            SupervisorSessions(url, writer, size=size, holder=holder, gate=gate, log=log)
             for size in (writer.partitions_in_flight, _WATCHING_SESSIONS)
         )
-        self._incidents = IncidentRecorder(self._watching, holder, run_id, log=observer.log, told=self._count_incident)
-        self._leases = LeaseKeeper(self._watching, holder, writer.lease_s, observer.log)
-        self._reporter = ProgressReporter(observer, self._progress)
-        hello = Hello.of(spec, url=url, settings=writer, holder=holder.token.hex)
+        self._incidents = IncidentRecorder(
+            self._watching, holder, request.run_id, log=log, told=self._count_incident
+        )
+        self._leases = LeaseKeeper(self._watching, holder, writer.lease_s, log)
+        self._reporter = ProgressReporter(request.observer, self._progress)
+        hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex)
         self._pool = Pool(
-            hello, gate=gate, notice=self._incidents.record, log=observer.log, jobs_expected=len(partitions)
+            hello, gate=gate, notice=self._incidents.record, log=log, jobs_expected=len(request.partitions)
         )
         self._context = RunContext(
-            spec=spec,
-            target=preflight.target,
-            landing_dir=landing_dir,
-            writer=writer,
-            holder=holder,
-            run_id=run_id,
-            sessions=self._sessions,
-            pool=self._pool,
-            incidents=self._incidents,
-            observer=observer,
-            progress=self._progress,
-            old_snapshots=OldSnapshots(writer.publish_snapshot_wait_s),
+            request,
+            preflight.target,
+            holder,
+            self._sessions,
+            self._pool,
+            self._incidents,
+            self._progress,
+            OldSnapshots(writer.publish_snapshot_wait_s),
         )
 
     @contextlib.asynccontextmanager
@@ -154,7 +127,7 @@ class _Run:
         try:
             async with self._reporter.reporting(), self._leases.keeping(), self._pool:
                 for kind, told in self._limited:
-                    self._observer.log(logging.WARNING, told)
+                    self._request.observer.log(logging.WARNING, told)
                     await self._incidents.record_of_run(kind, told)
                 yield
         finally:
@@ -172,17 +145,17 @@ class _Run:
 
     async def load_all(self) -> list[PartitionReport]:
         """Load all partitions, a few at a time."""
-        coming = iter(enumerate(self._partitions))
+        coming = iter(enumerate(self._request.partitions))
         reports: dict[int, PartitionReport] = {}
 
         async def load_in_turn() -> None:
             for number, partition in coming:
                 report = await PartitionLoad(self._context, partition, self._spool_dir / str(number)).run()
                 self._progress[partition.key].done = True
-                self._observer.finished(report)
+                self._request.observer.finished(report)
                 reports[number] = report
 
-        lanes = min(self._writer.partitions_in_flight, len(self._partitions))
+        lanes = min(self._request.writer.partitions_in_flight, len(self._request.partitions))
         tasks = [asyncio.create_task(load_in_turn()) for _ in range(lanes)]
         try:
             await asyncio.gather(*tasks)

@@ -18,8 +18,8 @@ class SourceColumns:
 
     def __init__(self, run: RunContext, partition: Partition) -> None:
         self._run = run
-        self._spec = run.spec
-        self._name = f"table {run.spec.name}, partition {partition.key}"
+        self._spec = run.request.spec
+        self._name = f"table {run.request.spec.name}, partition {partition.key}"
         self._settled: set[str] = set()  # paths whose columns were held against the contract
 
     async def settle(self, descriptors: Sequence[ChunkDescriptor], target: Target) -> Target:
@@ -31,7 +31,7 @@ class SourceColumns:
         if isinstance(self._spec.transform, FrameTransform):
             return target
         by_path = {descriptor.path: descriptor for descriptor in descriptors if descriptor.path not in self._settled}
-        source, timeout_s = self._spec.source, self._run.writer.planning_timeout_s
+        source, timeout_s = self._spec.source, self._run.request.writer.planning_timeout_s
         schemas = await in_thread(
             lambda: {
                 tuple(source.frame_schema(descriptor).items()): descriptor.origin for descriptor in by_path.values()
@@ -67,5 +67,5 @@ class SourceColumns:
             )
         names = ", ".join(column.name for column in brought)
         told = f"the source has columns that are not in the contract ({names}); the table has them, or gets them"
-        self._run.observer.log(logging.INFO, f"{self._name}: {told}")
+        self._run.request.observer.log(logging.INFO, f"{self._name}: {told}")
         return planned
