@@ -2,6 +2,7 @@ from .actor import Actor as Actor
 from .attempts import (
     KnownTable as KnownTable,
     forget_failed_attempts as forget_failed_attempts,
+    reason_of as reason_of,
     record_failed_attempt as record_failed_attempt,
 )
 from .checked_session import LedgerNeed as LedgerNeed, ledger_session as ledger_session

@@ -6,10 +6,11 @@ from datetime import datetime
 
 import asyncpg
 
+from rowledger.errors import RowledgerError
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.states import LoadState
 from rowledger.ledger.status import Attempt, AttemptState, PartitionStatus, PublishedRows
-from rowledger.postgres import query
+from rowledger.postgres import query, sqlstate_of
 from rowledger.spec import LoadHandle, TableSpec
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "fetch_status",
     "forget_failed_attempts",
     "read_unknown_partitions",
+    "reason_of",
     "record_failed_attempt",
 ]
 
@@ -33,6 +35,14 @@ class KnownTable:
     published_partitions: int
 
 
+def reason_of(error: Exception) -> str:
+    """Rowledger's errors in their own words; of any other only the kind, since its text may quote a row."""
+    if isinstance(error, RowledgerError):
+        return str(error)
+    sqlstate = sqlstate_of(error)
+    return f"{type(error).__name__}{f' ({sqlstate})' if sqlstate else ''}; see the run's log"
+
+
 async def record_failed_attempt(
     connection: asyncpg.Connection,
     spec: TableSpec,
@@ -40,8 +50,7 @@ async def record_failed_attempt(
     handle: LoadHandle | None,
     *,
     run_id: str | None,
-    kind: str,
-    reason: str,
+    error: Exception,
 ) -> None:
     """Keep why an attempt failed; `handle` is that of the load it had begun, if it had."""
     await connection.execute(
@@ -52,8 +61,8 @@ async def record_failed_attempt(
         handle.load_id if handle else None,
         handle.epoch if handle else None,
         run_id,
-        kind,
-        reason,
+        type(error).__name__,
+        reason_of(error),
     )
 
 

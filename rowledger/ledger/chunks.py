@@ -83,7 +83,25 @@ async def record_dead_letters(
 ) -> None:
     """Keep refused rows of one chunk, in the same transaction as their neighbours."""
     for batch in _in_batches(letters):
-        await _insert_dead_letters(connection, handle, chunk, batch, attempt=attempt, worker_pid=worker_pid)
+        await connection.execute(
+            query("insert_dead_letters"),
+            handle.load_id,
+            chunk.chunk_no,
+            attempt,
+            worker_pid,
+            chunk.descriptor.origin,
+            chunk.descriptor.origin_row - chunk.first_row,
+            [letter.row_no for letter in batch],
+            [letter.stage for letter in batch],
+            [letter.reason for letter in batch],
+            [letter.sqlstate for letter in batch],
+            [letter.constraint for letter in batch],
+            [letter.column for letter in batch],
+            [letter.payload for letter in batch],
+            [letter.part for letter in batch],
+            [letter.payload_of for letter in batch],
+            [letter.traceback for letter in batch],
+        )
 
 
 def _in_batches(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
@@ -96,36 +114,6 @@ def _in_batches(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]
             start, size = number, len(letter.payload)
     if letters:
         yield letters[start:]
-
-
-async def _insert_dead_letters(
-    connection: asyncpg.Connection,
-    handle: LoadHandle,
-    chunk: ChunkPlan,
-    letters: Sequence[DeadLetter],
-    *,
-    attempt: int,
-    worker_pid: int,
-) -> None:
-    await connection.execute(
-        query("insert_dead_letters"),
-        handle.load_id,
-        chunk.chunk_no,
-        attempt,
-        worker_pid,
-        chunk.descriptor.origin,
-        chunk.descriptor.origin_row - chunk.first_row,
-        [letter.row_no for letter in letters],
-        [letter.stage for letter in letters],
-        [letter.reason for letter in letters],
-        [letter.sqlstate for letter in letters],
-        [letter.constraint for letter in letters],
-        [letter.column for letter in letters],
-        [letter.payload for letter in letters],
-        [letter.part for letter in letters],
-        [letter.payload_of for letter in letters],
-        [letter.traceback for letter in letters],
-    )
 
 
 async def read_committed_chunk(

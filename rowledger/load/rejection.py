@@ -14,15 +14,16 @@ from rowledger.ledger import (
     end_load,
     forget_failed_attempts,
     ledger_session,
+    reason_of,
     record_failed_attempt,
 )
 from rowledger.load.refusals import explain_budget, read_refusals
 from rowledger.load.request import RunRequest
-from rowledger.postgres import query, sqlstate_of
+from rowledger.postgres import query
 from rowledger.publish import TooManySetAside
 from rowledger.spec import LoadHandle, TableSpec
 
-__all__ = ["forget_failures", "reason_of", "record_failed_run", "record_failure", "reject_load"]
+__all__ = ["forget_failures", "record_failed_run", "record_failure", "reject_load"]
 
 _PATIENCE_S = 5.0  # the failure itself is told in any case, and must not be held up
 
@@ -57,14 +58,6 @@ async def reject_load(
     return await sessions.transaction(f"load {handle.load_id}: reject", reject)
 
 
-def reason_of(error: Exception) -> str:
-    """Rowledger's errors in their own words; of any other only the kind, since its text may quote a row."""
-    if isinstance(error, RowledgerError):
-        return str(error)
-    sqlstate = sqlstate_of(error)
-    return f"{type(error).__name__}{f' ({sqlstate})' if sqlstate else ''}; see the run's log"
-
-
 async def record_failure(
     sessions: SupervisorSessions,
     spec: TableSpec,
@@ -78,20 +71,14 @@ async def record_failure(
     if isinstance(error, Fenced):
         return None  # the partition is another run's, which keeps the reason of its own attempt
 
-    async def record(connection: asyncpg.Connection) -> None:
-        await record_failed_attempt(
-            connection,
-            spec,
-            partition_key,
-            handle,
-            run_id=run_id,
-            kind=type(error).__name__,
-            reason=reason_of(error),
-        )
-
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            await sessions.transaction("record a failed attempt", record)
+            await sessions.transaction(
+                "record a failed attempt",
+                lambda connection: record_failed_attempt(
+                    connection, spec, partition_key, handle, run_id=run_id, error=error
+                ),
+            )
     except Exception as failure:  # noqa: BLE001 - the attempt's own failure must not be hidden by this
         return f"why the attempt failed is not in the ledger: {reason_of(failure)}"
     return None
@@ -121,11 +108,5 @@ async def record_failed_run(request: RunRequest, error: RowledgerError) -> None:
         async with asyncio.timeout(_PATIENCE_S), recording as session, session.transaction():
             for partition in request.partitions:
                 await record_failed_attempt(
-                    session.connection,
-                    request.spec,
-                    partition.key,
-                    None,
-                    run_id=request.run_id,
-                    kind=type(error).__name__,
-                    reason=reason_of(error),
+                    session.connection, request.spec, partition.key, None, run_id=request.run_id, error=error
                 )

@@ -32,7 +32,7 @@ from rowledger.publish.reconcile import (
 from rowledger.settings import WriterSettings
 from rowledger.spec import Drift, Partition, TableSpec, WriteMode
 
-__all__ = ["PartitionVerification", "run_verify", "verify_partitions", "verify_published"]
+__all__ = ["PartitionVerification", "run_verify", "verify_published"]
 
 _SHARE_OF_LOCKS = 8  # one part of so many of the locks of the server is what a transaction of ours may take
 
@@ -74,19 +74,13 @@ def run_verify(
 
     Raises UnknownPartition for a key that the table cannot have, NothingPublished where no partition of the table is published.
     """
-    return asyncio.run(verify_partitions(spec, url=url, partition_keys=partition_keys, partition_of=partition_of))
-
-
-async def verify_partitions(
-    spec: TableSpec,
-    *,
-    url: str,
-    partition_keys: Sequence[str] | None = None,
-    partition_of: Callable[[str], Partition] | None = None,
-) -> list[PartitionVerification]:
-    """`run_verify` for callers that have an event loop of their own."""
     keys = list(dict.fromkeys(partition_keys)) if partition_keys is not None else None
-    partition_of = partition_of or spec.partitions.partition
+    return asyncio.run(_verify_partitions(spec, url, keys, partition_of or spec.partitions.partition))
+
+
+async def _verify_partitions(
+    spec: TableSpec, url: str, keys: Sequence[str] | None, partition_of: Callable[[str], Partition]
+) -> list[PartitionVerification]:
     async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
         published = await connection.fetch(query("published_loads"), str(spec.target), None)
         _require_known(keys, partition_of, {str(load["partition_key"]) for load in published})
