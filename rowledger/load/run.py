@@ -101,9 +101,7 @@ class _Run:
             SupervisorSessions(url, writer, size=size, holder=holder, gate=gate, log=log)
             for size in (writer.partitions_in_flight, _WATCHING_SESSIONS)
         )
-        self._incidents = IncidentRecorder(
-            self._watching, holder, request.run_id, log=log, told=self._count_incident
-        )
+        self._incidents = IncidentRecorder(self._watching, holder, request.run_id, log=log, told=self._count_incident)
         self._leases = LeaseKeeper(self._watching, holder, writer.lease_s, log)
         self._reporter = ProgressReporter(request.observer, self._progress)
         hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex)
