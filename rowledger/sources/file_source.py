@@ -69,9 +69,9 @@ class FileSource(Source):
             if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
                 raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
         if _ADDRESS.match(self.path):
-            from rowledger.sources import remote_files  # noqa: PLC0415, it imports filesystems that no worker needs
+            from rowledger.sources.remote_files import remote_files  # noqa: PLC0415, it imports filesystems that no worker needs
 
-            yield from remote_files.files(self.path, values, scope)
+            yield from remote_files(self.path, values, scope)
         else:
             for file in self._local_files(values, scope.landing_dir):
                 yield SourceFile(file, str(file), file.name)

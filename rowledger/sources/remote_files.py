@@ -30,7 +30,7 @@ from rowledger.sources.durable_writes import durable_file
 from rowledger.sources.source_file import WEB, WILDCARD, SourceFile
 from rowledger.spec import SourceContext
 
-__all__ = ["files"]
+__all__ = ["remote_files"]
 
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
@@ -51,7 +51,7 @@ class _Body:
     size: int | None
 
 
-def files(template: str, values: Mapping[str, str], scope: SourceContext) -> Iterator[SourceFile]:
+def remote_files(template: str, values: Mapping[str, str], scope: SourceContext) -> Iterator[SourceFile]:
     """The files of a partition in the order of their names, each on this disk when it is given; raises SourceError."""
     scheme = template.partition("://")[0].lower()
     if scheme in WEB:
