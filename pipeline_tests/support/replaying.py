@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from rowledger.postgres.database import target_url
 from rowledger.publish.verify import run_verify
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.partition import Partition
 from rowledger.spec.table import TableSpec
 
 
@@ -65,6 +66,7 @@ def replay(
     *,
     observer: Recorder | None = None,
     writer: Mapping[str, object] | None = None,
+    partition_of: Callable[[str], Partition] | None = None,
     **of: Any,
 ) -> ReplayReport:
     """One replay of a table's dead letters, in this process, with a worker of its own."""
@@ -75,6 +77,7 @@ def replay(
         writer=WriterSettings.model_validate({**FAST, **(writer or {})}),
         actor=ACTOR,
         log=(observer or Recorder()).log,
+        partition_of=partition_of,
     )
 
 

@@ -71,7 +71,7 @@ async def replay_dead_letters(
     unchanged = await lock_dead_letters(connection, letters)
     letters = [letter for letter in letters if letter.dead_letter_id in unchanged]
     if letters:
-        target = await ensure_target(connection, spec, Contract.of(spec.row).columns)
+        target = await ensure_target(connection, spec, Contract.of(spec.row).columns, [job.partition])
         target = replace(target, columns=job.columns)
         await ReplayWriting(connection, spec, target, load, job, settings, prepared, on_progress).run(letters)
     failpoint(Place.BEFORE_REPLAY_COMMIT, **job.facts)

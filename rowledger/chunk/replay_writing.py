@@ -241,7 +241,7 @@ class ReplayWriting:
 
     @property
     def _has_partition_in_key(self) -> bool:
-        return set(self._spec.partitions.columns) <= set(self._spec.key)
+        return set(self._job.partition.columns) <= set(self._spec.key)
 
     async def _measure(self, rows_sql: str, *arguments: Sequence[int]) -> tuple[int, Fingerprint]:
         """How many rows the statement gives, mostly for the staged ones at some positions ($1), and their fingerprint."""

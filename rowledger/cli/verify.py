@@ -9,11 +9,10 @@ import click
 
 from pipeline.tables import Tables, read_tables, table as table_named
 from rowledger.counted import counted
-from rowledger.errors import DiscrepancyFound, NothingPublished, RowledgerError, UnknownPartition
+from rowledger.errors import DiscrepancyFound, NothingPublished, RowledgerError
 from rowledger.ledger import KnownTable, read_known_tables
 from rowledger.postgres import existing_url
 from rowledger.publish import PartitionVerification, run_forget, run_verify
-from rowledger.spec import TableSpec
 
 __all__ = ["forget", "verify"]
 
@@ -77,16 +76,7 @@ def _verify(
         )
     if is_named or not partitions:
         return run_verify(spec, url=url, partition_keys=partitions or None)
-    keys = [key for key in partitions if _may_have(spec, key)]
-    return [result for result in run_verify(spec, url=url, partition_keys=keys) if result.checks] if keys else []
-
-
-def _may_have(spec: TableSpec, key: str) -> bool:
-    try:
-        spec.partitions.partition(key)
-    except UnknownPartition:
-        return False
-    return True
+    return [result for result in run_verify(spec, url=url, partition_keys=partitions) if result.is_published]
 
 
 def _differing(verified: Mapping[str, Sequence[PartitionVerification]]) -> list[str]:

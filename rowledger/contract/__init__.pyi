@@ -24,6 +24,7 @@ from .fingerprint_sql import (
     may_be_digested as may_be_digested,
     read_fingerprint as read_fingerprint,
 )
+from .partition_fit import require_partitions as require_partitions
 from .read_payloads import frame_of_payloads as frame_of_payloads
 from .signature import signature_of as signature_of
 from .sql_types import (

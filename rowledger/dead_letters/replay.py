@@ -11,7 +11,7 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import asyncpg
@@ -41,11 +41,15 @@ from rowledger.ledger import (
     KeptDeadLetter,
     LedgerNeed,
     LoadState,
+    PartitionsOfLoads,
     ReplayReport,
     SupervisorSessions,
     ledger_session,
     read_columns_written,
     read_outcomes,
+    read_partitions,
+    record_bounds,
+    require_to_load,
 )
 from rowledger.load import run_interruptible
 from rowledger.postgres import (
@@ -91,7 +95,8 @@ def run_replay(
 ) -> ReplayReport:
     """Replay the selected letters that are open or mended; `on_outcome` is called for each, in source order.
 
-    Raises RowledgerError for what concerns them all; what had committed by then stays, and a further replay continues after it.
+    `partition_of` is asked for the partitions of which the ledger does not have the bounds. Raises RowledgerError for what
+    concerns all letters; what had committed by then stays, and a further replay continues after it.
     """
     return run_interruptible(
         replay_selected(
@@ -123,8 +128,8 @@ async def replay_selected(
     if rules := active_failpoints():
         log(logging.WARNING, f"failpoints are on: {rules}")
     started = time.monotonic()
-    letters, columns = await _look(spec, selection, url, writer)
-    replaying = _Replay(spec, partition_of or spec.partitions.partition, columns, url, writer, actor, log, on_outcome)
+    letters, partitions, columns = await _look(spec, selection, url, writer, partition_of)
+    replaying = _Replay(spec, partitions, columns, url, writer, actor, log, on_outcome)
     if letters:
         try:
             async with replaying.open():
@@ -141,9 +146,16 @@ async def replay_selected(
 
 
 async def _look(
-    spec: TableSpec, selection: DeadLetterSelection, url: str, writer: WriterSettings
-) -> tuple[list[KeptDeadLetter], tuple[Column, ...]]:
-    """The letters to try, and the columns of the target; a server that never answered is not waited for."""
+    spec: TableSpec,
+    selection: DeadLetterSelection,
+    url: str,
+    writer: WriterSettings,
+    partition_of: Callable[[str], Partition] | None,
+) -> tuple[list[KeptDeadLetter], Mapping[int, Partition | UnknownPartition], tuple[Column, ...]]:
+    """The letters to try, the partitions of their loads, the columns of the target.
+
+    A server that never answered is not waited for.
+    """
     if selection.ids is None and selection.states is None:
         selection = selection.model_copy(update={"states": REPLAYABLE})
     contract = Contract.of(spec.row)
@@ -153,8 +165,15 @@ async def _look(
         connection = looking.connection
         letters, _ = await find_known_dead_letters(connection, spec.name, selection)
         if not letters:
-            return [], ()
-        target = await ensure_target(connection, spec, contract.columns)
+            return [], {}, ()
+        asked = PartitionsOfLoads(spec, partition_of)
+        partitions = await read_partitions(connection, asked, [letter.load_id for letter in letters])
+        known = [partition for partition in partitions.values() if isinstance(partition, Partition)]
+        if not known:
+            return letters, partitions, ()
+        await require_to_load(connection, spec, list(contract.columns), known)
+        await record_bounds(connection, asked.found)
+        target = await ensure_target(connection, spec, contract.columns, known)
         if spec.drift is Drift.EVOLVE:  # columns that loads have brought since can be written too
             names = await read_columns_written(connection, str(spec.target))
             target = await with_columns(connection, target, names)
@@ -162,7 +181,7 @@ async def _look(
         contract.require_writable(target.column_types)
     except TargetMismatch as mismatch:
         raise TargetMismatch(f"target table {spec.target}: {mismatch}") from None
-    return letters, target.columns
+    return letters, partitions, target.columns
 
 
 class _Replay:
@@ -171,7 +190,7 @@ class _Replay:
     def __init__(
         self,
         spec: TableSpec,
-        partition_of: Callable[[str], Partition],
+        partitions: Mapping[int, Partition | UnknownPartition],
         columns: tuple[Column, ...],
         url: str,
         writer: WriterSettings,
@@ -182,7 +201,7 @@ class _Replay:
         self.replay = uuid.uuid4()
         self.outcomes: list[DeadLetterOutcome] = []
         self._spec = spec
-        self._partition_of = partition_of
+        self._partitions = partitions
         self._columns = columns
         self._actor = actor
         self._log = log
@@ -246,11 +265,8 @@ class _Replay:
                 return f"{where} is {state}, not in the table: fix the source or the table spec, and load it again"
         if letter.target != str(self._spec.target):
             return f"{where} is in {letter.target}, but the table spec names {self._spec.target} now"
-        try:
-            self._partition_of(letter.partition_key)
-        except UnknownPartition as unknown:
-            return str(unknown)
-        return ""
+        partition = self._partitions[letter.load_id]
+        return str(partition) if isinstance(partition, UnknownPartition) else ""
 
     def _batches(self, letters: Sequence[KeptDeadLetter]) -> Iterator[ReplayJob]:
         """Jobs in source order; a letter that has killed its workers goes alone."""
@@ -271,10 +287,12 @@ class _Replay:
             yield self._job(letters[0], batch)
 
     def _job(self, letter: KeptDeadLetter, ids: Sequence[int], *, is_suspect: bool = False) -> ReplayJob:
+        partition = self._partitions[letter.load_id]
+        assert isinstance(partition, Partition)  # noqa: S101 - letters of loads without one are skipped
         return ReplayJob(
             self._spec.name,
             letter.load_id,
-            self._partition_of(letter.partition_key),
+            partition,
             self._columns,
             self.replay,
             tuple(ids),

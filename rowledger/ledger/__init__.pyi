@@ -5,6 +5,13 @@ from .attempts import (
     reason_of as reason_of,
     record_failed_attempt as record_failed_attempt,
 )
+from .bounds import (
+    PartitionsOfLoads as PartitionsOfLoads,
+    read_partitions as read_partitions,
+    record_bounds as record_bounds,
+    record_bounds_of_former as record_bounds_of_former,
+    record_found_bounds as record_found_bounds,
+)
 from .checked_session import LedgerNeed as LedgerNeed, ledger_session as ledger_session
 from .chunks import (
     claim_chunk as claim_chunk,
@@ -105,7 +112,6 @@ from .status import (
 )
 from .table_status import (
     KeptIncident as KeptIncident,
-    count_rows as count_rows,
     read_incidents as read_incidents,
     read_known_tables as read_known_tables,
     read_status as read_status,

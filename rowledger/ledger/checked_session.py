@@ -41,7 +41,7 @@ async def ledger_session(
         await check_server(session.session)
         await limit_lock_waits(connection, limits.lock_timeout_s)
         if loads is not None:
-            await require_to_load(connection, loads, list(Contract.of(loads.row).columns))
+            await require_to_load(connection, loads, list(Contract.of(loads.row).columns), ())
         elif need is LedgerNeed.WRITE:
             await require_to_write_ledger(connection, doing)
         await check_ledger(connection)

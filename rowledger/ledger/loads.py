@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import asyncpg
 
 from rowledger.errors import Fenced
+from rowledger.ledger.bounds import bounds_of, partition_of_bounds
 from rowledger.ledger.chunks import fence_load
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.entries import note_entries
 from rowledger.ledger.reports import Incident
 from rowledger.ledger.states import ChunkState, LoadState
 from rowledger.postgres import query
-from rowledger.spec import ChunkPlan, LoadHandle, Manifest, TableSpec
+from rowledger.spec import ChunkPlan, LoadHandle, Manifest, Partition, TableSpec
 from rowledger.version import version
 
 __all__ = [
@@ -58,11 +59,15 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class LoadingLoad:
-    """The unfinished load of a partition, as found. `is_former`: Rowledger 0.1.0 began it, and no later one took it over."""
+    """The unfinished load of a partition, as found. `is_former`: Rowledger 0.1.0 began it, and no later one took it over.
+
+    `partition` is None where it was begun before the ledger recorded bounds.
+    """
 
     handle: LoadHandle
     manifest_digest: str
     contract_digest: str
+    partition: Partition | None
     has_staging: bool
     is_former: bool
     lease: "Lease | None"
@@ -99,6 +104,7 @@ async def find_loading_load(connection: asyncpg.Connection, target: str, partiti
         handle=LoadHandle(row["load_id"], row["epoch"]),
         manifest_digest=row["manifest_digest"],
         contract_digest=row["contract_digest"],
+        partition=partition_of_bounds(partition_key, row["partition"]) if row["partition"] is not None else None,
         has_staging=row["has_staging"],
         is_former=row["is_former"],
         lease=Lease(
@@ -116,7 +122,7 @@ async def find_loading_load(connection: asyncpg.Connection, target: str, partiti
 async def insert_load(
     connection: asyncpg.Connection,
     spec: TableSpec,
-    partition_key: str,
+    partition: Partition,
     manifest: Manifest | None,
     run_id: str | None,
     *,
@@ -127,7 +133,7 @@ async def insert_load(
         query("insert_load"),
         spec.name,
         str(spec.target),
-        partition_key,
+        partition.key,
         manifest.digest if manifest else "",
         manifest.enqueued_rows if manifest else 0,
         len(manifest.chunks) if manifest else 0,
@@ -135,6 +141,7 @@ async def insert_load(
         contract_digest,
         manifest is not None,
         version(),
+        bounds_of(partition),
     )
     handle = LoadHandle(row["load_id"], row["epoch"])
     if manifest is not None:
@@ -206,9 +213,16 @@ async def terminate_sessions(connection: asyncpg.Connection, holder: uuid.UUID) 
     return [f"server process {row['pid']} of role {row['role']}" for row in rows if not row["may_end"]]
 
 
-async def take_over_load(connection: asyncpg.Connection, handle: LoadHandle, run_id: str | None) -> LoadHandle | None:
-    """Raise the epoch, which fences every earlier holder; None when a rival was faster."""
-    epoch = await connection.fetchval(query("take_over_load"), handle.load_id, handle.epoch, run_id, version())
+async def take_over_load(
+    connection: asyncpg.Connection, handle: LoadHandle, partition: Partition, run_id: str | None
+) -> LoadHandle | None:
+    """Raise the epoch, which fences every earlier holder; None when a rival was faster.
+
+    A load that was begun before the ledger recorded bounds gets those of the partition.
+    """
+    epoch = await connection.fetchval(
+        query("take_over_load"), handle.load_id, handle.epoch, run_id, version(), bounds_of(partition)
+    )
     return LoadHandle(handle.load_id, epoch) if epoch is not None else None
 
 

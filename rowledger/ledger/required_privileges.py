@@ -1,10 +1,12 @@
 """The privileges that loading a table takes, looked at before anything is written; docs/operations.md has them as a table."""
 
+from collections.abc import Sequence
+
 import asyncpg
 
 from rowledger.ledger.migrations import missing_on_ledger
 from rowledger.postgres import Grant, missing_on_schema, missing_on_table, query, quoted, require_privileges, role_of
-from rowledger.spec import Column, TableSpec, WriteMode
+from rowledger.spec import Column, Partition, TableSpec, WriteMode
 
 __all__ = ["require_to_load", "require_to_write_ledger"]
 
@@ -15,9 +17,17 @@ _ON_TARGET = {
 }
 
 
-async def require_to_load(connection: asyncpg.Connection, spec: TableSpec, columns: list[Column]) -> None:
-    """Raise MissingPrivilege that names all that this role lacks to load the table, or to create it where it is missing."""
-    missing = [*await missing_on_ledger(connection, writes=True), *await _missing_on_target(connection, spec, columns)]
+async def require_to_load(
+    connection: asyncpg.Connection, spec: TableSpec, columns: list[Column], partitions: Sequence[Partition]
+) -> None:
+    """Raise MissingPrivilege that names all that this role lacks to load these partitions of the table.
+
+    Where the table is missing, that is what creating it takes.
+    """
+    missing = [
+        *await missing_on_ledger(connection, writes=True),
+        *await _missing_on_target(connection, spec, columns, partitions),
+    ]
     await _require(connection, missing, f"loading table {spec.name} (write mode {spec.write_mode})")
 
 
@@ -31,7 +41,9 @@ async def _require(connection: asyncpg.Connection, missing: list[Grant], purpose
         require_privileges(list(dict.fromkeys(missing)), role=await role_of(connection), purpose=purpose)
 
 
-async def _missing_on_target(connection: asyncpg.Connection, spec: TableSpec, columns: list[Column]) -> list[Grant]:
+async def _missing_on_target(
+    connection: asyncpg.Connection, spec: TableSpec, columns: list[Column], partitions: Sequence[Partition]
+) -> list[Grant]:
     schema_name, table_name = spec.target.schema_name, spec.target.table
     oid = await connection.fetchval(query("oid_of_table"), schema_name, table_name)
     if oid is None:
@@ -39,7 +51,8 @@ async def _missing_on_target(connection: asyncpg.Connection, spec: TableSpec, co
     names = [column.name for column in columns]
     wanted = _ON_TARGET[spec.write_mode]
     # Loads of other partitions count the same rows, and a trigger may change any: other writers are locked out meanwhile.
-    locks = not spec.partitions.identifies_rows or await connection.fetchval(query("has_triggers_or_rules"), oid)
+    are_told_apart = all(partition.identifies_rows for partition in partitions)
+    locks = not are_told_apart or await connection.fetchval(query("has_triggers_or_rules"), oid)
     if locks and not await connection.fetchval(query("may_lock_against_writers"), schema_name, table_name):
         wanted = tuple(dict.fromkeys((*wanted, "update")))
     missing = await missing_on_schema(connection, schema_name, ("usage",))

@@ -23,6 +23,7 @@ from rowledger.ledger import (
     insert_load,
     is_plan_of,
     read_pending_chunks,
+    record_bounds_of_former,
     reopen_load,
     require_current_ledger,
     take_over_load,
@@ -48,7 +49,7 @@ __all__ = ["Beginning", "BegunLoad"]
 
 _BUSY_POLL_S = 0.5
 _FASTER = "another run that was faster"
-_CHANGED = "source, contract, plan or staging table have changed, or another role has staged it"
+_CHANGED = "source, contract, bounds, plan or staging table have changed, or another role has staged it"
 _FROZEN_LOCK_TIMEOUT_S = 1
 
 
@@ -150,7 +151,7 @@ class Beginning:
         """
         try:
             async with brief_locks(connection, _FROZEN_LOCK_TIMEOUT_S):
-                mine = await take_over_load(connection, found.handle, self._run_id)
+                mine = await take_over_load(connection, found.handle, self._partition, self._run_id)
         except asyncpg.LockNotAvailableError:
             return (
                 f"{lease.holder}, which does not answer but has {', '.join(left)} in the middle of a chunk; this role may not "
@@ -159,7 +160,9 @@ class Beginning:
         return await self._go_on(connection, found, mine)
 
     async def _take_over(self, connection: asyncpg.Connection, found: LoadingLoad) -> BegunLoad | str:
-        return await self._go_on(connection, found, await take_over_load(connection, found.handle, self._run_id))
+        return await self._go_on(
+            connection, found, await take_over_load(connection, found.handle, self._partition, self._run_id)
+        )
 
     async def _go_on(
         self, connection: asyncpg.Connection, found: LoadingLoad, mine: LoadHandle | None
@@ -179,7 +182,8 @@ class Beginning:
 
     async def _can_resume(self, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
         """Whether what the load has staged is part of what this run wants to stage."""
-        if not found.has_staging or found.contract_digest != self._contract_digest:
+        is_alike = found.contract_digest == self._contract_digest and found.partition in (None, self._partition)
+        if not (found.has_staging and is_alike):
             return False
         if await read_staging_changes(
             connection, self._target, found.handle, self._partition, column_names(self._spec.row)
@@ -203,7 +207,7 @@ class Beginning:
                 handle = await insert_load(
                     connection,
                     self._spec,
-                    self._partition.key,
+                    self._partition,
                     self._manifest,
                     self._run_id,
                     contract_digest=self._contract_digest,
@@ -214,6 +218,7 @@ class Beginning:
             if found is None or found.lease is None or found.lease.token != self._holder.token:
                 return _FASTER
             return await self._take_over(connection, found)
+        await record_bounds_of_former(connection, str(self._spec.target), self._partition)
         await create_staging(connection, self._target, handle, self._partition)
         if self._target.added:
             await align_staging(connection, self._target, handle)

@@ -82,14 +82,14 @@ async def check_before_loading(request: RunRequest) -> Preflight:
             reached = True
             connection = session.connection
             await check_server(session.session)
-            await require_to_load(connection, spec, list(contract.columns))
+            await require_to_load(connection, spec, list(contract.columns), request.partitions)
             await ensure_ledger(connection, wait_s=writer.busy_wait_s)
             await _require_entries_as_written(connection, spec)
             # What is made from here on is confirmed with the load that begins next, durably.
             await connection.execute("set synchronous_commit = off")
             await _require_space(connection, request)
             await limit_lock_waits(connection, writer.lock_timeout_s)
-            target = await ensure_target(connection, spec, contract.columns)
+            target = await ensure_target(connection, spec, contract.columns, request.partitions)
             for told in await sweep_staging(connection):
                 say(told)
             fitted, limited = await _fit(connection, writer)

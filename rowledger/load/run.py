@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rowledger.contract import Contract
+from rowledger.contract import Contract, require_partitions
 from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import Holder, Incident, Observer, PartitionReport, SupervisorSessions
@@ -45,7 +45,7 @@ def run_load(
     """Load the partitions, one given twice once, and return a report for each, in their order.
 
     What goes wrong with one partition stands in its report; raises RowledgerError for what concerns them all: the server, the
-    spec, the target's shape. An interrupt ends the workers and their backends first, then takes its usual course.
+    spec, the keys, the target's shape. An interrupt ends the workers and their backends first, then takes its usual course.
     """
     request = RunRequest(
         spec,
@@ -56,6 +56,7 @@ def run_load(
         run_id=run_id,
         observer=UnbreakableObserver(observer),
     )
+    require_partitions(spec, request.partitions)
     return run_interruptible(_load(request))
 
 

@@ -17,9 +17,9 @@ def partition_predicate(target: Target, partition: Partition) -> str | None:
     terms = []
     for condition in partition.conditions:
         column = quote_identifier(condition.column)
+        bounds = [_constant(value, quote_literal) for value in _bound_values(target, condition)]
         # Without its length: a cast to varchar(3) would cut a longer key short, and so ask for the rows of another one.
         type_sql = replace(target.column_types[condition.column], length=None).sql
-        bounds = [_constant(value, quote_literal) for value in _bound_values(target, condition)]
         for operator, bound in zip((">=", "<") if len(bounds) > 1 else ("=",), bounds, strict=True):
             terms.append(f"{column} {operator} {bound}::{type_sql}")
     return " and ".join(terms) or None
@@ -46,7 +46,12 @@ def _bound_values(target: Target, condition: Window | Equals) -> list[object]:
 
     An integer is one only where PostgreSQL prints it without quotes: if it is not negative, and of the type integer.
     """
-    column_type = target.column_types[condition.column]
+    column_type = target.column_types.get(condition.column)
+    if column_type is None:
+        raise TargetMismatch(
+            f"target {target.name}: the row model has no column {condition.column} any more, by which the partition was told; "
+            "load it again"
+        )
     if isinstance(condition, Window):
         return list(condition.bounds(column_type.name))
     value = condition.value(column_type.name)

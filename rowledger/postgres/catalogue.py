@@ -15,13 +15,10 @@ from rowledger.postgres.transactions import transaction
 from rowledger.spec import (
     Column,
     ColumnType,
-    DynamicPartitions,
     Equals,
     Partition,
     QualifiedName,
-    StaticPartitions,
     TableSpec,
-    TimeWindowPartitions,
     TypeName,
     Window,
     WriteMode,
@@ -93,14 +90,18 @@ class Target:
                 return False
 
 
-async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> Target:
+async def ensure_target(
+    connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column], partitions: Sequence[Partition]
+) -> Target:
     """The target table, created from the contract where it is missing; raises TargetMismatch where columns differ.
+
+    It is created divided as the `partitions` are: by range for windows of one column, by list for keys in one column.
 
     Raises MissingPrivilege where row security could hide rows of it.
 
     Whether each column's type can hold what the contract lets through is the contract's to say.
     """
-    await _drop_outdated(connection, spec, contract)
+    await _drop_outdated(connection, spec, contract, partitions)
     target = await read_target(connection, spec, contract)
     if target is None:
         # Two runs may see it missing: the lock lets the second find what the first has made.
@@ -108,7 +109,7 @@ async def ensure_target(connection: asyncpg.Connection, spec: TableSpec, contrac
             await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {spec.target}")
             target = await read_target(connection, spec, contract)
             if target is None:
-                await _create_target(connection, spec, contract)
+                await _create_target(connection, spec, contract, partitions)
                 target = await read_target(connection, spec, contract)
     assert target is not None  # noqa: S101 - it was made
     return target
@@ -146,13 +147,15 @@ async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract:
     )
 
 
-async def _create_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:
+async def _create_target(
+    connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column], partitions: Sequence[Partition]
+) -> None:
     # CREATE SCHEMA IF NOT EXISTS asks for the privilege first, also where the schema is there.
     if not await connection.fetchval(query("schema_exists"), spec.target.schema_name):
         await connection.execute(f"create schema {quote_identifier(spec.target.schema_name)}")
     for enum in {column.type.element for column in contract if column.type.name is TypeName.ENUM}:
         await _ensure_enum(connection, enum)
-    statement = _creation_sql(spec, contract)
+    statement = _creation_sql(spec, contract, partitions)
     name = quoted(*spec.target.parts)
     await connection.execute(f"{statement}; comment on table {name} is '{_made_by(statement)}'")
 
@@ -162,12 +165,14 @@ def _made_by(statement: str) -> str:
     return f"made by Rowledger ({hashlib.sha256(statement.encode()).hexdigest()[:16]})"
 
 
-async def _drop_outdated(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> None:
+async def _drop_outdated(
+    connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column], partitions: Sequence[Partition]
+) -> None:
     """Drop a table that a run has made for another row model, key or division, and that nothing has come into since.
 
     Nothing was ever published into it, no load is at work on it, it is empty, and no other object depends on it.
     """
-    made_by = _made_by(_creation_sql(spec, contract))
+    made_by = _made_by(_creation_sql(spec, contract, partitions))
     name = quoted(*spec.target.parts)
     if not await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
         return
@@ -179,24 +184,32 @@ async def _drop_outdated(connection: asyncpg.Connection, spec: TableSpec, contra
                 await connection.execute(f"drop table {name}")
 
 
-def _creation_sql(spec: TableSpec, contract: Sequence[Column]) -> str:
+def _creation_sql(spec: TableSpec, contract: Sequence[Column], partitions: Sequence[Partition]) -> str:
     lines = [
         f"{quote_identifier(column.name)} {column.type.sql}{'' if column.nullable else ' not null'}"
         for column in contract
     ]
     if spec.key:
         lines.append(f"primary key ({', '.join(quote_identifier(name) for name in spec.key)})")
-    match spec.partitions:
-        case TimeWindowPartitions(column=column):
-            strategy = "range"
-        case StaticPartitions(column=column) | DynamicPartitions(column=column):
-            strategy = "list"
-        case _:
-            column, strategy = None, ""
+    division = _division(partitions)
     # A primary key of a partitioned table must hold the partition column; without it the table stays a plain one.
-    is_partitioned = column is not None and (not spec.key or column in spec.key)
-    suffix = f" partition by {strategy} ({quote_identifier(column)})" if column and is_partitioned else ""
+    is_partitioned = division is not None and (not spec.key or division[1] in spec.key)
+    suffix = f" partition by {division[0]} ({quote_identifier(division[1])})" if division and is_partitioned else ""
     return f"create table {quoted(*spec.target.parts)} (\n  " + ",\n  ".join(lines) + f"\n){suffix}"
+
+
+def _division(partitions: Sequence[Partition]) -> tuple[str, str] | None:
+    """Strategy and column of a table that takes all these partitions as its own; None where no single column divides them."""
+    divisions = set()
+    for partition in partitions:
+        match partition.conditions:
+            case (Window(column=column),):
+                divisions.add(("range", column))
+            case (Equals(column=column),):
+                divisions.add(("list", column))
+            case _:
+                return None
+    return divisions.pop() if len(divisions) == 1 else None
 
 
 async def _ensure_enum(connection: asyncpg.Connection, enum: ColumnType) -> None:

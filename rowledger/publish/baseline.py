@@ -16,7 +16,7 @@ from rowledger.postgres import Target, partition_predicate, query
 from rowledger.publish.reconcile import Measured, measure_relation
 from rowledger.spec import Partition, TableSpec, WriteMode
 
-__all__ = ["Baseline", "CountedRows", "counted_rows_of", "ensure_baseline", "read_expected"]
+__all__ = ["Baseline", "CountedRows", "counted_rows_of", "counts_whole_table", "ensure_baseline", "read_expected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,18 @@ class Baseline:
     found: Measured | None
 
 
-def counted_rows_of(spec: TableSpec, target: Target, partition: Partition, write_mode: WriteMode) -> CountedRows:
-    """Where a partition's rows can be told from others', and stay so, the partition; otherwise the whole table.
+def counts_whole_table(spec: TableSpec, partition: Partition, write_mode: WriteMode) -> bool:
+    """Whether the partition's rows cannot be told from those of others, or do not stay so.
 
     An upsert whose key does not hold the partition column may take a row from one partition to another.
     """
-    may_move = write_mode is WriteMode.UPSERT and not set(spec.partitions.columns) <= set(spec.key)
-    if may_move or not spec.partitions.identifies_rows:
+    may_move = write_mode is WriteMode.UPSERT and not set(partition.columns) <= set(spec.key)
+    return may_move or not partition.identifies_rows
+
+
+def counted_rows_of(spec: TableSpec, target: Target, partition: Partition, write_mode: WriteMode) -> CountedRows:
+    """The partition where its rows can be told from those of others, and stay so; otherwise the whole table."""
+    if counts_whole_table(spec, partition, write_mode):
         return CountedRows(None, "true")
     return CountedRows(partition.key, partition_predicate(target, partition) or "true")
 

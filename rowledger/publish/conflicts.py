@@ -78,14 +78,14 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
         indexes = [
             index
             for index in (*target.key_indexes, *indexes)
-            if not (index.is_plain and set(spec.partitions.columns) <= set(index.columns))
+            if not (index.is_plain and set(partition.columns) <= set(index.columns))
         ]
     elif spec.write_mode is WriteMode.UPSERT:
         stays = f"not exists (select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})"
     elif spec.key:
         key = ", ".join(quote_identifier(name) for name in spec.key)
         # Where the key says which partition it is, no other one has to be searched.
-        is_narrow = set(spec.partitions.columns) <= set(spec.key)
+        is_narrow = set(partition.columns) <= set(spec.key)
         where = (partition_predicate(target, partition) if is_narrow else None) or "true"
         found.append(
             Conflict(

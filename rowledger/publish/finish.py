@@ -23,6 +23,7 @@ from rowledger.ledger import (
     CheckName,
     ChunkTotals,
     LoadState,
+    PartitionsOfLoads,
     SupervisorSessions,
     end_load,
     read_chunk_totals,
@@ -276,8 +277,9 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             return await judge_repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
         case LoadState.PUBLISHED:  # the table has other loads' rows too
             totals = await read_chunk_totals(connection, load.handle.load_id)
+            partitions = PartitionsOfLoads(load.spec, lambda _key: load.partition)
             (verification,) = await verify_published(
-                connection, load.spec, load.target, [load.partition.key], lambda _key: load.partition
+                connection, load.spec, load.target, [load.partition.key], partitions
             )
             budget = budget_check(load.spec, totals.counts.enqueued_rows, totals.counts.dead_lettered_rows)
             checks = (*verification.checks, budget)

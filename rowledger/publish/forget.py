@@ -7,14 +7,15 @@ from rowledger.contract import Contract
 from rowledger.errors import NothingPublished, PartitionBusy
 from rowledger.ledger import (
     LedgerNeed,
+    PartitionsOfLoads,
     ledger_session,
     note_entries,
     read_changed_entries,
 )
-from rowledger.postgres import ensure_target, query
-from rowledger.publish.baseline import counted_rows_of
+from rowledger.postgres import query, read_target
+from rowledger.publish.baseline import counts_whole_table
 from rowledger.settings import WriterSettings
-from rowledger.spec import Partition, TableSpec
+from rowledger.spec import Partition, TableSpec, WriteMode
 
 __all__ = ["run_forget"]
 
@@ -29,13 +30,15 @@ def run_forget(
     """Forget the published loads of a table, or of some partitions; returns each load's id and partition.
 
     Where the rows of a partition cannot be told from others', all loads of the table are forgotten: they add up together.
-    Raises PartitionBusy while a run loads the table, UnknownPartition, and NothingPublished where there is nothing to forget.
+    `partition_of` is asked for the partitions of which the ledger does not have the bounds.
+    Raises PartitionBusy while a run loads the table, UnknownPartition also where the bounds are not known, and
+    NothingPublished where there is nothing to forget.
     """
-    return asyncio.run(_forget(spec, url, partition_keys, partition_of or spec.partitions.partition))
+    return asyncio.run(_forget(spec, url, partition_keys, partition_of))
 
 
 async def _forget(
-    spec: TableSpec, url: str, partition_keys: Sequence[str] | None, partition_of: Callable[[str], Partition]
+    spec: TableSpec, url: str, partition_keys: Sequence[str] | None, partition_of: Callable[[str], Partition] | None
 ) -> list[tuple[int, str]]:
     forgetting = ledger_session(
         url, LedgerNeed.WRITE, purpose="forget", doing="rowledger forget", limits=WriterSettings()
@@ -47,8 +50,9 @@ async def _forget(
         edited = await read_changed_entries(connection, spec)
         known = {*(load["partition_key"] for load in loads), *(entry.partition_key for entry in edited)}
         if missing := [key for key in keys or () if key not in known]:
-            for key in missing:
-                partition_of(key)
+            if partition_of is not None:
+                for key in missing:
+                    partition_of(key)
             raise NothingPublished(
                 f"table {spec.name}: no published load of partition {', '.join(missing)} is in the ledger; "
                 "nothing was forgotten"
@@ -56,10 +60,11 @@ async def _forget(
         if not known:
             raise NothingPublished(f"table {spec.name}: the ledger has no published load; nothing was forgotten")
         if keys is not None:
-            target = await ensure_target(connection, spec, Contract.of(spec.row).columns)
-            partitions = [partition_of(key) for key in keys]
-            scopes = [counted_rows_of(spec, target, partition, spec.write_mode) for partition in partitions]
-            keys = None if any(scope.partition_key is None for scope in scopes) else keys
+            await read_target(connection, spec, Contract.of(spec.row).columns)  # refused where rows may be hidden
+            if spec.write_mode is not WriteMode.REPLACE:
+                partitions = PartitionsOfLoads(spec, partition_of)
+                if any(counts_whole_table(spec, partitions.of(load), spec.write_mode) for load in loads):
+                    keys = None
         async with session.transaction():
             if await connection.fetchval(query("is_being_loaded"), str(spec.target)):
                 raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")

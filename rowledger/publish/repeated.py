@@ -6,7 +6,16 @@ from dataclasses import replace
 import asyncpg
 
 from rowledger.errors import DiscrepancyFound
-from rowledger.ledger import Check, CheckName, LoadState, SupervisorSessions, end_load, read_chunk_totals
+from rowledger.ledger import (
+    Check,
+    CheckName,
+    LoadState,
+    PartitionsOfLoads,
+    SupervisorSessions,
+    end_load,
+    read_chunk_totals,
+    record_bounds_of_former,
+)
 from rowledger.postgres import Target, drop_staging, lock_target_against_writers, query
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
 from rowledger.publish.reconcile import budget_check
@@ -26,7 +35,10 @@ async def find_repeated(
 
     async def look(connection: asyncpg.Connection) -> LoadVerdict | None:
         earlier = await read_repeated_load(connection, spec, partition, manifest)
-        return None if earlier is None else await judge_repeated(connection, spec, target, partition, manifest, earlier)
+        if earlier is None:
+            return None
+        await record_bounds_of_former(connection, str(spec.target), partition)
+        return await judge_repeated(connection, spec, target, partition, manifest, earlier)
 
     return await sessions.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
 
@@ -62,11 +74,12 @@ async def judge_repeated(
             f"rowledger forget --table {spec.name}"
         )
     target = target.as_found
-    (verification,) = await verify_published(connection, spec, target, [partition.key], lambda _key: partition)
+    partitions = PartitionsOfLoads(spec, lambda _key: partition)
+    (verification,) = await verify_published(connection, spec, target, [partition.key], partitions)
     if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *target.name.parts):
         # Another load may have been published between the ledger's figures and the table's: now there are no other writers.
         await lock_target_against_writers(connection, target)
-        (verification,) = await verify_published(connection, spec, target, [partition.key], lambda _key: partition)
+        (verification,) = await verify_published(connection, spec, target, [partition.key], partitions)
     budget = budget_check(spec, totals.counts.enqueued_rows, totals.counts.dead_lettered_rows)
     own = f"{totals.counts.enqueued_rows} enqueued, {totals.counts.written_rows} written; {note}"
     checks = [

@@ -1,6 +1,7 @@
 """Verify: hold what is in the target now against what the ledger says was published."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +15,15 @@ from rowledger.ledger import (
     Check,
     CheckName,
     ChunkTotals,
+    PartitionsOfLoads,
     RowCounts,
     ledger_reader,
     read_changed_entries,
     read_chunk_totals,
+    record_found_bounds,
 )
 from rowledger.postgres import Target, partition_predicate, query, read_target, with_columns
-from rowledger.publish.baseline import counted_rows_of, read_expected
+from rowledger.publish.baseline import counted_rows_of, counts_whole_table, read_expected
 from rowledger.publish.former_loads import adapt_expected
 from rowledger.publish.reconcile import (
     Measured,
@@ -75,15 +78,17 @@ def run_verify(
     Raises UnknownPartition for a key that the table cannot have, NothingPublished where no partition of the table is published.
     """
     keys = list(dict.fromkeys(partition_keys)) if partition_keys is not None else None
-    return asyncio.run(_verify_partitions(spec, url, keys, partition_of or spec.partitions.partition))
+    return asyncio.run(_verify_partitions(spec, url, keys, partition_of))
 
 
 async def _verify_partitions(
-    spec: TableSpec, url: str, keys: Sequence[str] | None, partition_of: Callable[[str], Partition]
+    spec: TableSpec, url: str, keys: Sequence[str] | None, partition_of: Callable[[str], Partition] | None
 ) -> list[PartitionVerification]:
+    partitions = PartitionsOfLoads(spec, partition_of)
     async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
         published = await connection.fetch(query("published_loads"), str(spec.target), None)
-        _require_known(keys, partition_of, {str(load["partition_key"]) for load in published})
+        if partition_of is not None:
+            _require_known(keys, partition_of, {str(load["partition_key"]) for load in published})
         if not published:
             raise NothingPublished(
                 f"table {spec.name}: the ledger has no published partition of {spec.target}, so nothing was verified"
@@ -93,12 +98,13 @@ async def _verify_partitions(
         if target is None:
             raise TargetMismatch(f"table {spec.target} is missing, though the ledger has published loads of it")
         wanted = [load for load in published if keys is None or str(load["partition_key"]) in keys]
-        waves = await _waves(connection, spec, target, wanted, partition_of)
-        verified = await verify_published(connection, spec, target, waves[0], partition_of) if len(waves) == 1 else []
+        waves = await _waves(connection, spec, target, wanted, partitions)
+        verified = await verify_published(connection, spec, target, waves[0], partitions) if len(waves) == 1 else []
     if len(waves) > 1:
         for wave in waves:
             async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
-                verified += await verify_published(connection, spec, target, wave, partition_of)
+                verified += await verify_published(connection, spec, target, wave, partitions)
+    await record_found_bounds(url, partitions)
     found = {verification.partition_key for verification in verified}
     return verified + [
         PartitionVerification(key, (), "the ledger has no published load of this partition", is_published=False)
@@ -121,7 +127,7 @@ async def _waves(
     spec: TableSpec,
     target: Target,
     loads: Sequence[asyncpg.Record],
-    partition_of: Callable[[str], Partition],
+    partitions: PartitionsOfLoads,
 ) -> list[list[str]]:
     """The partition keys of these loads, as many at a time as one transaction can read.
 
@@ -129,14 +135,12 @@ async def _waves(
     compared with the whole table, that is read at once in any case.
     """
     keys = list(dict.fromkeys(str(load["partition_key"]) for load in loads))
-    is_whole = any(
-        load["base_load_id"] is not None
-        and counted_rows_of(
-            spec, target, partition_of(load["partition_key"]), WriteMode(load["write_mode"])
-        ).partition_key
-        is None
-        for load in loads
-    )
+    is_whole = False
+    for load in loads:
+        with contextlib.suppress(UnknownPartition):  # which is told of the partition when its turn comes
+            mode = WriteMode(load["write_mode"])
+            if load["base_load_id"] is not None and counts_whole_table(spec, partitions.of(load), mode):
+                is_whole = True
     if target.strategy is None or is_whole:
         return [keys]
     room = await connection.fetchrow(query("lock_room"), target.oid)
@@ -149,22 +153,25 @@ async def verify_published(
     spec: TableSpec,
     target: Target,
     partition_keys: Sequence[str] | None,
-    partition_of: Callable[[str], Partition],
+    partitions: PartitionsOfLoads,
 ) -> list[PartitionVerification]:
     """Compare each published partition, or some of them, with what its loads have written. Takes no lock."""
     loads = await connection.fetch(query("published_loads"), str(spec.target), partition_keys)
     if spec.drift is Drift.EVOLVE:
         names = await connection.fetch(query("published_columns"), str(spec.target))
         target = await with_columns(connection, target, [row["name"] for row in names])
-    comparing = _Comparing(connection, spec, target, partition_of)
+    comparing = _Comparing(connection, spec, target, partitions)
     changed = {entry.load_id for entry in await read_changed_entries(connection, spec, published=True)}
     verifications = []
     for key, own in itertools.groupby(loads, key=lambda load: str(load["partition_key"])):
         try:
             verifications.append(await _verify(connection, comparing, key, list(own), changed))
-        except UnknownPartition as unknown:  # the spec has changed since it was published
-            why_not = f"published, but the table spec has no such partition now: {unknown.known}"
-            verifications.append(PartitionVerification(key, (), why_not))
+        except UnknownPartition as unknown:
+            verifications.append(
+                PartitionVerification(key, (), f"published, but its rows are not known: {unknown.known}")
+            )
+        except TargetMismatch as mismatch:  # the spec has changed since it was published
+            verifications.append(PartitionVerification(key, (), f"published, but it cannot be compared: {mismatch}"))
     return verifications
 
 
@@ -187,17 +194,17 @@ class _Comparing:
         connection: asyncpg.Connection,
         spec: TableSpec,
         target: Target,
-        partition_of: Callable[[str], Partition],
+        partitions: PartitionsOfLoads,
     ) -> None:
         self._connection = connection
         self.spec = spec
         self._target = target
-        self._partition_of = partition_of
+        self._partitions = partitions
         self._whole: dict[int, _Comparison] = {}
 
-    async def of(self, partition_key: str, loads: Sequence[asyncpg.Record]) -> _Comparison | None:
+    async def of(self, loads: Sequence[asyncpg.Record]) -> _Comparison | None:
         """None where loads of several write modes have changed the same rows, so that nothing adds up to what is there."""
-        partition = self._partition_of(partition_key)
+        partition = self._partitions.of(loads[-1])
         bases = {
             load["base_load_id"]: WriteMode(load["write_mode"]) for load in loads if load["base_load_id"] is not None
         }
@@ -270,7 +277,7 @@ async def _verify(
         counts += totals.counts
         dead_letters += letters["dead_letters"]
         budgets.append(budget_check(comparing.spec, totals.counts.enqueued_rows, letters["dead_letters"]))
-    comparison = await comparing.of(partition_key, loads)
+    comparison = await comparing.of(loads)
     summary = f"{counts.enqueued_rows} enqueued, {counts.written_rows} written, {dead_letters} dead-lettered"
     details: dict[str, int | str] = {"rows written": counts.written_rows}
     if comparison is None:

@@ -28,6 +28,11 @@ class Partition:
         return {**dict(self.dimensions), "partition_key": self.key}
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns whose values say whether a row belongs to it."""
+        return tuple(condition.column for condition in self.conditions)
+
+    @property
     def window(self) -> Window | None:
         """The window of time that it covers, where it has exactly one."""
         windows = [condition for condition in self.conditions if isinstance(condition, Window)]

@@ -182,12 +182,14 @@ class TableSpec(BaseModel):
     def _require_placeholders(self) -> None:
         """Raise SpecError where the source names what no partition of the table has, as far as the spec alone tells.
 
-        Of the dimensions that no column holds, the spec does not know: a load looks when it has its partitions.
+        Rows that are replaced are told by all dimensions of a key. Otherwise there may be dimensions that no column holds, and
+        a load looks when it has its partitions.
         """
-        if isinstance(self.partition_by, dict) and len(self.partition_by) == _DIMENSIONS_MAX:
-            self.require_placeholders(("partition_key", *sorted(self.partition_by)))
-        elif not isinstance(self.partitions, Unpartitioned):
+        dimensions = sorted(self.partition_by) if isinstance(self.partition_by, dict) else []
+        if not isinstance(self.partitions, Unpartitioned):
             self.require_placeholders(self.partitions.placeholders)
+        elif self.write_mode is WriteMode.REPLACE or len(dimensions) == _DIMENSIONS_MAX:
+            self.require_placeholders(("partition_key", *dimensions))
 
     def require_placeholders(self, known: Sequence[str]) -> None:
         """Raise SpecError where the source's templates name other placeholders than these, and `landing`."""

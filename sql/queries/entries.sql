@@ -24,3 +24,23 @@ select entry.entry_digest is not distinct from rowledger.digest_of_entry(entry)
     and entry.chunks_digest is not distinct from rowledger.digest_of_chunks(entry.load_id)
 from rowledger.load as entry
 where entry.load_id = $1;
+
+-- name: loads_without_bounds
+-- Loads of a partition that were made before the ledger recorded bounds.
+select load_id from rowledger.load where target = $1 and partition_key = $2 and partition is null;
+
+-- name: bounds_of_loads
+-- Loads with their partitions, null where the ledger has no bounds.
+select load_id, partition_key, partition::text as partition from rowledger.load where load_id = any ($1::bigint[]);
+
+-- name: record_bounds
+-- Bounds ($2) of loads ($1) that the ledger has none of. Who has edited an entry by hand finds it as it was left.
+update rowledger.load as entry
+set partition = found.bounds, entry_digest = case
+    when entry.state <> 'loading'
+    then rowledger.digest_of_entry(jsonb_populate_record(entry, jsonb_build_object('partition', found.bounds)))
+end
+from unnest($1::bigint[], $2::text[]) as given (load_id, bounds)
+cross join lateral (select given.bounds::jsonb) as found (bounds)
+where entry.load_id = given.load_id and entry.partition is null
+    and (entry.state = 'loading' or entry.entry_digest = rowledger.digest_of_entry(entry));

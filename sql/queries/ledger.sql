@@ -6,6 +6,7 @@ select
     load.manifest_digest,
     load.contract_digest,
     load.run_id,
+    load.partition::text as partition,
     load.rowledger_version = '' as is_former,
     lease.holder,
     lease.holder_pid,
@@ -36,9 +37,9 @@ where load.target = $1 and load.partition_key = $2 and load.state = 'loading';
 -- A new load; at most one of a partition can be loading.
 insert into rowledger.load (
     table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id, contract_digest, sealed,
-    rowledger_version
+    rowledger_version, partition
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb)
 returning load_id, epoch;
 
 -- name: insert_chunks
@@ -64,7 +65,7 @@ update rowledger.load set sealed = true, manifest_digest = $2, enqueued_rows = $
 
 -- name: take_over_load
 -- Raise the epoch: from this commit on no chunk transaction of the earlier holder can commit. One of two rivals wins.
-update rowledger.load set epoch = epoch + 1, run_id = $3, rowledger_version = $4
+update rowledger.load set epoch = epoch + 1, run_id = $3, rowledger_version = $4, partition = coalesce(partition, $5::jsonb)
 where load_id = $1 and epoch = $2 and state = 'loading'
 returning epoch;
 

@@ -61,9 +61,9 @@ async def _begun(database: str, landing: Path) -> AsyncIterator[_Begun]:
     sessions = [await connect(database, application_name="test", timeout_s=10) for _ in range(2)]
     try:
         connection = sessions[0].connection
-        target = await ensure_target(connection, EVENTS, Contract.of(EVENTS.row).columns)
+        target = await ensure_target(connection, EVENTS, Contract.of(EVENTS.row).columns, [partition])
         async with connection.transaction():
-            handle = await insert_load(connection, EVENTS, DAY, manifest, "run", contract_digest="")
+            handle = await insert_load(connection, EVENTS, partition, manifest, "run", contract_digest="")
             await create_staging(connection, target, handle, partition)
         job = ChunkJob(handle, partition, manifest.chunks[0], target.columns, attempt=1, dead_letters_max=50)
         prepared = prepare_chunk(EVENTS, job, _SETTINGS, lambda _: None)

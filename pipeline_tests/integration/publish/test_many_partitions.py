@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from pipeline_tests.support.loading import fetch, load, load_one
 from pipeline_tests.support.tables_of_write_modes import APPENDED, DAY, REPLACED, UPSERTED, sales, write_sales
 from rowledger.failpoints import Place
+from rowledger.ledger.bounds import PartitionsOfLoads
 from rowledger.publish import finish as publish, verify
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import TableSpec
@@ -96,9 +98,11 @@ def test_partitions_are_verified_as_many_at_a_time_as_the_server_has_locks_for(
     taken: list[list[str]] = []
     original = verify.verify_published
 
-    async def counting(connection: asyncpg.Connection, spec: TableSpec, target: object, keys: list[str]) -> object:
+    async def counting(
+        connection: asyncpg.Connection, spec: TableSpec, target: Any, keys: list[str], partitions: PartitionsOfLoads
+    ) -> object:
         taken.append(keys)
-        return await original(connection, spec, target, keys)  # type: ignore[arg-type]
+        return await original(connection, spec, target, keys, partitions)
 
     monkeypatch.setattr(verify, "verify_published", counting)
     room = fetch(

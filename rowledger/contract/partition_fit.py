@@ -1,0 +1,102 @@
+"""Whether the partitions that a load is given are those of its table: usable keys, and columns that can tell them apart."""
+
+import functools
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from rowledger.contract.check import Contract
+from rowledger.errors import SpecError, UnknownPartition
+from rowledger.spec import WHOLE, Equals, Partition, TableSpec, TypeName, Window, WriteMode
+
+__all__ = ["require_partitions", "require_types"]
+
+_KEY_BYTES_MAX = 1_000  # an index entry of the ledger's, or of Dagster's, has 2,704 bytes; two dimensions share it
+_KEY_SHOWN = 40
+_CLOCK_DAYS = 400  # before and after a window, for which its zone's clock is looked at
+
+
+def require_partitions(spec: TableSpec, partitions: Sequence[Partition]) -> None:
+    """Raise UnknownPartition for a key that cannot be recorded, SpecError where partitions and spec do not fit each other.
+
+    A load calls this before it connects to the server.
+    """
+    for partition in partitions:
+        for key in [key for _, key in partition.dimensions] or [partition.key]:
+            if reason := _unusable(key):
+                raise UnknownPartition(partition.key[:_KEY_SHOWN], reason)
+        if sorted(partition.columns) != sorted(spec.partition_columns):
+            raise SpecError(
+                f"table {spec.name}: partition {partition.key} has conditions on the columns {sorted(partition.columns)}, and "
+                f"partition_by names {sorted(spec.partition_columns)}"
+            )
+        if partition.identifies_rows and not partition.conditions and partition != WHOLE:
+            raise SpecError(
+                f"table {spec.name}: partition {partition.key} has no conditions, so it is the whole table, whose key is "
+                f"{WHOLE.key!r}; name the column that holds the partition by partition_by, or set identifies_rows=False"
+            )
+        if spec.write_mode is WriteMode.REPLACE and not partition.identifies_rows:
+            raise SpecError(
+                f"table {spec.name}: a partition's rows cannot be told from those of others, so they cannot be replaced; give "
+                "its partitions a column that holds the key, or choose write mode append or upsert"
+            )
+        spec.require_placeholders(("partition_key", *(name for name, _ in partition.dimensions)))
+    require_types(spec, partitions)
+
+
+def _unusable(key: str) -> str:
+    """What Dagster cannot write on its command line, a person cannot see, or an index cannot hold; empty for other keys."""
+    if (length := len(key.encode(errors="replace"))) > _KEY_BYTES_MAX:
+        return f"the key has {length} bytes; at most {_KEY_BYTES_MAX} are allowed"
+    if not key or key != key.strip() or not key.isprintable() or "..." in key or "," in key:
+        return (
+            "a key must not be empty, hold ',' or '...', or begin or end with a blank, and all of it must be printable"
+        )
+    return ""
+
+
+def require_types(spec: TableSpec, partitions: Iterable[Partition]) -> None:
+    """Raise SpecError where the type of a column of the row model cannot tell these partitions apart."""
+    types = {column.name: column.type.name for column in Contract.of(spec.row).columns}
+    try:
+        for partition in partitions:
+            for condition in partition.conditions:
+                match condition:
+                    case Equals(column=column):
+                        condition.value(types[column])
+                    case Window(column=column):
+                        _require_ordered(condition, types[column])
+    except SpecError as error:
+        raise SpecError(f"table {spec.name}: {error}") from None
+
+
+def _require_ordered(window: Window, type_name: TypeName) -> None:
+    """Raise SpecError where values of the type are not in the order of time, or one of them may lie in two windows."""
+    window.bounds(type_name)
+    if type_name is TypeName.TIMESTAMPTZ:
+        return
+    if type_name is TypeName.DATE:
+        bounds = [bound.astimezone(ZoneInfo(window.timezone)) for bound in (window.lower, window.upper)]
+        if any(bound.time() != datetime.min.time() and bound != _first_instant(bound) for bound in bounds):
+            raise SpecError(f"partition column {window.column!r} is a date, which has no hours")
+        return
+    if window.upper - window.lower <= _clock_change(window.timezone, window.lower.year):
+        raise SpecError(
+            f"partition column {window.column!r} is a timestamp without zone, and in {window.timezone} an hour comes twice a "
+            "year; make it a timestamptz, or let the hours be those of UTC"
+        )
+
+
+def _first_instant(bound: datetime) -> datetime:
+    """The first instant of the local day, which in some zones and on some days is 1 o'clock."""
+    midnight = bound.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    return midnight.astimezone(UTC).astimezone(bound.tzinfo)
+
+
+@functools.cache
+def _clock_change(timezone: str, year: int) -> timedelta:
+    """By how much the zone's clock is set around that year; zero where it never is."""
+    first = datetime(year, 1, 1, tzinfo=UTC) - timedelta(days=_CLOCK_DAYS)
+    moments = (first + timedelta(days=day) for day in range(2 * _CLOCK_DAYS + 365))
+    offsets = {moment.astimezone(ZoneInfo(timezone)).utcoffset() or timedelta() for moment in moments}
+    return max(offsets) - min(offsets)
