@@ -1,74 +1,46 @@
 """What is in one of pydantic's own schemas, at any depth."""
 
-# ruff: noqa: ANN401, a document may be anything
+# ruff: noqa: ANN401, a schema of pydantic's holds anything
+
 from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Any
 
-__all__ = ["has_type", "keeps_zeros", "modules_in", "names_in", "reads_json_text"]
+__all__ = ["has_type", "keeps_zeros", "modules_in", "names_in", "parts_in", "reads_json_text"]
+
+
+def parts_in(schema: Any) -> Iterator[Any]:
+    """The schema and all that is inside it."""
+    yield schema
+    inside = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list | tuple) else ()
+    for part in inside:
+        yield from parts_in(part)
+
+
+def has_type(schema: Any, types: Collection[str]) -> bool:
+    """Whether it has one of these types in it."""
+    return any(isinstance(part, dict) and part.get("type") in types for part in parts_in(schema))
 
 
 def keeps_zeros(schema: Any) -> bool:
-    """Whether numbers of one of pydantic's own schemas stand where it takes anything, so that jsonb can keep 1.10."""
+    """Whether numbers stand where it takes anything, so that jsonb can keep 1.10."""
     return has_type(schema, {"any"}) and not has_type(schema, {"float"})
 
 
 def reads_json_text(schema: Any) -> bool:
-    """Whether one of pydantic's own schemas has a `Json` in it, at any depth."""
+    """Whether it has a `Json` in it."""
     return has_type(schema, {"json"})
 
 
-def has_type(schema: Any, types: Collection[str]) -> bool:
-    """Whether one of pydantic's own schemas has one of these types in it, at any depth."""
-    match schema:
-        case dict():
-            return schema.get("type") in types or any(has_type(part, types) for part in schema.values())
-        case list() | tuple():
-            return any(has_type(part, types) for part in schema)
-        case _:
-            return False
-
-
 def names_in(schema: Any) -> frozenset[str]:
-    """The names in one of pydantic's own schemas."""
-    return frozenset(_names(schema))
-
-
-def _names(schema: Any) -> Iterator[str]:
-    match schema:
-        case dict():
-            if isinstance(fields := schema.get("fields"), dict):
-                yield from map(str, fields)
-            yield from (
-                schema[key] for key in ("validation_alias", "alias", "name") if isinstance(schema.get(key), str)
-            )
-            for part in schema.values():
-                yield from _names(part)
-        case list() | tuple():
-            for part in schema:
-                yield from _names(part)
-        case str():
-            yield schema  # an alias within a list of choices; whatever else it is, it is the model's, not the row's
-        case _:
-            pass
+    """Its names of fields, aliases and all other texts: they are the model's, and none of them is a row's."""
+    parts = list(parts_in(schema))
+    fields = (part["fields"] for part in parts if isinstance(part, dict) and isinstance(part.get("fields"), dict))
+    return frozenset(part for part in parts if isinstance(part, str)).union(*(map(str, names) for names in fields))
 
 
 def modules_in(schema: Any) -> frozenset[str]:
-    """The modules of the Python functions in one of pydantic's own schemas."""
-    return frozenset(_modules(schema))
-
-
-def _modules(schema: Any) -> Iterator[str]:
-    match schema:
-        case dict():
-            for part in schema.values():
-                yield from _modules(part)
-        case list() | tuple():
-            for part in schema:
-                yield from _modules(part)
-        case partial():
-            yield from _modules(schema.func)
-        case _ if callable(schema) and not isinstance(schema, type):
-            yield schema.__module__
-        case _:
-            pass
+    """The modules of the Python functions in it."""
+    functions = (part.func if isinstance(part, partial) else part for part in parts_in(schema))
+    found = (getattr(part, "__module__", None) for part in functions if callable(part) and not isinstance(part, type))
+    return frozenset(module for module in found if isinstance(module, str))  # a method of a builtin type has none

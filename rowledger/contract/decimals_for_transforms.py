@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from rowledger.contract.decimal_texts import TEXT, digits_of, one_scale
+from rowledger.contract.nested_types import types_in
 from rowledger.contract.write_payloads import as_dynamic
 from rowledger.spec import DECIMAL_TEXT, ROW, holds_decimal_texts
 
@@ -41,12 +42,7 @@ def with_scales_kept(transformed: pl.DataFrame, source: pl.DataFrame, calculable
 
 def _holds_decimals(dtype: _Dtype) -> bool:
     """Whether there is a number of polars' decimals in it, at any depth."""
-    match dtype:
-        case pl.List():
-            return _holds_decimals(dtype.inner)
-        case pl.Struct():
-            return any(_holds_decimals(field.dtype) for field in dtype.fields)
-    return isinstance(dtype, pl.Decimal)
+    return any(isinstance(part, pl.Decimal) for part in types_in(dtype))
 
 
 def _calculable(column: pl.Series) -> pl.Series:

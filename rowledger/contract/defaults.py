@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from rowledger.contract.core_schema import parts_in
 from rowledger.errors import ContractError
 
 __all__ = ["constant_of", "refuse_volatile"]
@@ -51,25 +52,20 @@ def constant_of(where: str, info: FieldInfo, adapter: TypeAdapter[Any]) -> Any:
 
 def refuse_volatile(where: str, schema: Any) -> None:
     """Raise ContractError where a field's schema, at any depth, has something that is not the same at each retry."""
-    match schema:
-        case {"type": "default", "default_factory": factory} if not _is_constant(factory):
-            name = getattr(factory, "__qualname__", repr(factory))
-            raise ContractError(
-                f"{where}: default_factory {name} inside it may give another value each time; give a constant"
-            )
-        case {"type": "date" | "datetime", "now_op": "past" | "future" as side}:
-            raise ContractError(
-                f"{where}: whether a value is in the {side} changes with the time, and a retry must find the same verdict; "
-                "bound the field by constants"
-            )
-        case dict():
-            for part in schema.values():
-                refuse_volatile(where, part)
-        case list() | tuple():
-            for part in schema:
-                refuse_volatile(where, part)
-        case _:
-            pass
+    for part in parts_in(schema):
+        match part:
+            case {"type": "default", "default_factory": factory} if not _is_constant(factory):
+                name = getattr(factory, "__qualname__", repr(factory))
+                raise ContractError(
+                    f"{where}: default_factory {name} inside it may give another value each time; give a constant"
+                )
+            case {"type": "date" | "datetime", "now_op": "past" | "future" as side}:
+                raise ContractError(
+                    f"{where}: whether a value is in the {side} changes with the time, and a retry must find the same "
+                    "verdict; bound the field by constants"
+                )
+            case _:
+                pass
 
 
 def _is_constant(factory: Callable[..., Any]) -> bool:

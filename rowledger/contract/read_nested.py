@@ -22,6 +22,7 @@ from rowledger.contract.exact_conversion import polars_series
 from rowledger.contract.find_suspects import doubt_violations
 from rowledger.contract.fit_value import doubt_nul, writes_json
 from rowledger.contract.kinds import Kind
+from rowledger.contract.nested_types import types_in
 from rowledger.contract.read_column import is_readable, read_column
 from rowledger.contract.reading import Reading
 from rowledger.contract.rules import FieldRules
@@ -36,10 +37,10 @@ _ANY_LIST: tuple[dict[str, Any], ...] = ({}, {"items_schema": _ANY})
 _JSON_PARTS = {"type", "schema"}
 _LONG = 100_000
 _REFUSED_ESCAPE = r"\\u(?:0000|[dD][89a-fA-F])"
-# Leaves that polars writes as JSON exactly as pydantic does.
-_PLAIN_LEAVES = {
+# What polars writes as JSON exactly as pydantic does.
+_PLAIN = {
     pl.Boolean, pl.String, pl.Float64, pl.Null, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32,
-    pl.UInt64,
+    pl.UInt64, pl.List, pl.Struct,
 }  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def _read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
     if whole is None or not _is_plain(whole.values.dtype):
         return None
     whole.values = _json_texts(whole.values)
-    if is_anything and _holds_floats(source.dtype):
+    if is_anything and any(part.is_float() for part in types_in(source.dtype)):
         whole.doubt(whole.values.str.contains("null", literal=True))  # which may stand for NaN
     if source.null_count():
         whole.values = pl.select(pl.when(source.is_not_null()).then(whole.values)).to_series()
@@ -140,25 +141,9 @@ def _json_texts(values: pl.Series) -> pl.Series:
     return wrapped.str.slice(len('{"v":')).str.head(-1)
 
 
-def _holds_floats(dtype: pl.DataType) -> bool:
-    match dtype:
-        case pl.List():
-            return _holds_floats(dtype.inner)  # type: ignore[arg-type]
-        case pl.Struct():
-            return any(_holds_floats(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
-        case _:
-            return dtype.is_float()
-
-
 def _is_plain(dtype: pl.DataType) -> bool:
     """Whether polars writes values of that type as JSON just as pydantic does."""
-    match dtype:
-        case pl.List():
-            return _is_plain(dtype.inner)  # type: ignore[arg-type]
-        case pl.Struct():
-            return dtype != DECIMAL_TEXT and all(_is_plain(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
-        case _:
-            return type(dtype) in _PLAIN_LEAVES
+    return all(type(part) in _PLAIN and part != DECIMAL_TEXT for part in types_in(dtype))
 
 
 def _read(rules: FieldRules, source: pl.Series, target: ColumnType | None) -> Reading | None:

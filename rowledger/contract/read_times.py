@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from rowledger.contract.kinds import Kind
+from rowledger.contract.nested_types import types_in
 from rowledger.contract.reading import INT64_MIN, Family, Reader, Reading, blank, family_of, matching, refuse_outside
 from rowledger.contract.rules import FieldRules
 
@@ -158,10 +159,4 @@ TIMES: dict[Kind, dict[Family, Reader]] = {
 
 def holds_times(dtype: pl.DataType) -> bool:
     """Whether there is a date or a time in it, at any depth."""
-    match dtype:
-        case pl.List() | pl.Array():
-            return holds_times(dtype.inner)  # type: ignore[arg-type]
-        case pl.Struct():
-            return any(holds_times(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
-        case _:
-            return dtype.is_temporal()
+    return any(part.is_temporal() for part in types_in(dtype))

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from rowledger.contract.kinds import Kind
+from rowledger.contract.nested_types import types_in
 from rowledger.contract.rules import FieldRules
 from rowledger.spec import BYTES_16, UUID
 
@@ -17,14 +18,9 @@ __all__ = ["holds_uuids", "uuids_for_fields", "uuids_for_people"]
 _GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 
 
-def holds_uuids(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
+def holds_uuids(dtype: pl.DataType) -> bool:
     """Whether there are such values in it, at any depth."""
-    match dtype:
-        case pl.List() | pl.Array():
-            return holds_uuids(dtype.inner)
-        case pl.Struct():
-            return dtype in (UUID, BYTES_16) or any(holds_uuids(field.dtype) for field in dtype.fields)
-    return False
+    return any(part in (UUID, BYTES_16) for part in types_in(dtype))
 
 
 def uuids_for_fields(frame: pl.DataFrame, rules: Sequence[FieldRules]) -> pl.DataFrame:

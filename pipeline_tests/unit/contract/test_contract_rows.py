@@ -215,6 +215,15 @@ def test_a_value_that_the_module_of_its_validator_has_too_is_not_shown(value: st
     assert letter.reason == f"v: Value error in refused, test_contract_rows.py line {line} [value_error]"
 
 
+def test_a_method_of_a_builtin_type_validates_as_any_function_does() -> None:
+    checked = check_one(Annotated[str, Field(max_length=3), AfterValidator(str.strip)], [" a ", "  b  "])
+
+    assert checked.good["v"].to_list() == ["a"]
+    assert [letter.reason for letter in checked.rejected] == [
+        "v: String should have at most 3 characters [string_too_long]"
+    ]
+
+
 def test_a_validator_whose_source_is_not_there_is_named() -> None:
     names: dict[str, Any] = {"__name__": "made.up"}
     exec("def unseen(value):\n    raise ValueError(f'{value} is not wanted')", names)
