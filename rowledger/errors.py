@@ -59,7 +59,7 @@ def _rebuild(kind: type[RowledgerError], args: tuple[object, ...], attributes: d
 
 
 class SpecError(RowledgerError, ValueError):
-    """A table spec contradicts itself. Fix the file in `pipeline/tables/` that the message names."""
+    """A table spec contradicts itself, or names what cannot be imported. Fix the module that the message names."""
 
 
 class ContractError(RowledgerError):

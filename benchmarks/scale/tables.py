@@ -1,4 +1,4 @@
-"""The specs that the questions load, importable by worker processes; all targets stand in one schema, which goes in the end."""
+"""The specs that the questions load, with row models that workers import from here; all targets are in one schema."""
 
 from datetime import date
 from decimal import Decimal

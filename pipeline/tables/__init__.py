@@ -8,19 +8,16 @@ import ast
 import importlib
 import pkgutil
 import re
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from pydantic import ValidationError
-
-from rowledger.contract import Contract
+from rowledger.contract import check_spec
 from rowledger.errors import RowledgerError, SpecError
-from rowledger.spec import TableSpec
+from rowledger.spec import TableSpec, mistake
 
-__all__ = ["BrokenTable", "Tables", "all_tables", "check_spec", "read_tables", "table"]
+__all__ = ["BrokenTable", "Tables", "read_tables", "table"]
 
 
 _DECLARED_NAME = re.compile(rf"\b{TableSpec.__name__}\(\s*name\s*=\s*[\"'](\w+)[\"']")
@@ -76,7 +73,7 @@ def read_tables() -> Tables:
         try:
             module = importlib.import_module(module_info.name)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's file raises is that file's mistake
-            message = _mistake(error, file, stem)
+            message = f"{file}{mistake(error, Path(__path__[0]) / f'{stem}.py').partition(f'{stem}.py')[2]}"
             broken += [BrokenTable(name, message) for name in _names_in(text) or _DECLARED_NAME.findall(text) or [stem]]
             continue
         own = [spec for spec in _specs(module) if spec not in specs.values()]
@@ -104,28 +101,9 @@ def _refusal(spec: TableSpec, owners: Mapping[str, str]) -> RowledgerError | Non
     return None if taken is None else SpecError(f"{taken} is already declared in {owners[taken]}")
 
 
-def all_tables() -> dict[str, TableSpec]:
-    """Every table spec in this package, by name; raises SpecError that names the first file with a mistake."""
-    tables = read_tables()
-    if tables.broken:
-        raise tables.broken[0].error
-    return dict(tables.specs)
-
-
 def table(name: str) -> TableSpec:
     """The spec of that name, whatever is wrong with other files; raises SpecError."""
     return read_tables().require(name)
-
-
-def check_spec(spec: TableSpec) -> None:
-    """What a spec's own validation cannot see: that its row model has columns for all it asks; raises RowledgerError."""
-    columns = {column.name: column for column in Contract.of(spec.row).columns}
-    if nullable := [name for name in spec.key if columns[name].nullable]:
-        raise SpecError(f"table {spec.name}: key columns {nullable} may be null; a key's columns must not be")
-    try:
-        spec.partitions.require_types({name: column.type.name for name, column in columns.items()})
-    except SpecError as error:
-        raise SpecError(f"table {spec.name}: {error}") from None
 
 
 def _specs(module: ModuleType) -> list[TableSpec]:
@@ -165,37 +143,3 @@ def _declared(tree: ast.Module) -> Iterator[tuple[str, int]]:
                 and isinstance(keyword.value.value, str)
             ):
                 yield keyword.value.value, node.lineno
-
-
-def _mistake(error: BaseException, file: str, stem: str) -> str:
-    """File, line and mistake, in one line."""
-    match error:
-        case ValidationError():
-            told = _mistakes(error)
-        case RowledgerError():
-            told = str(error)
-        case SyntaxError():
-            told = f"{type(error).__name__}: {error.msg}"
-        case _:
-            told = f"{type(error).__name__}: {error}"
-    line = _line(error, stem)
-    return f"{file}: {'' if line is None else f'line {line}: '}{' '.join(told.split())}"
-
-
-def _line(error: BaseException, stem: str) -> int | None:
-    """The line of the file at which its import failed."""
-    files = {str(Path(folder) / f"{stem}.py") for folder in __path__}
-    if isinstance(error, SyntaxError) and error.filename in files:
-        return error.lineno
-    frames = traceback.extract_tb(error.__traceback__)
-    return next((frame.lineno for frame in reversed(frames) if frame.filename in files), None)
-
-
-def _mistakes(error: ValidationError) -> str:
-    """Each mistake in one line, in our own words where they are ours."""
-    texts = []
-    for mistake in error.errors(include_url=False):
-        own = mistake.get("ctx", {}).get("error")
-        field = ".".join(str(part) for part in mistake["loc"])
-        texts.append(str(own) if isinstance(own, SpecError) else f"{field}: {mistake['msg']}")
-    return "; ".join(texts)

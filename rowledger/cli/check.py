@@ -1,20 +1,75 @@
-"""`rowledger check`: whether the files of `pipeline/tables/` can be used."""
+"""`rowledger check`: whether the table specs of some modules can be used."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
 
 import click
 
-from pipeline.tables import read_tables
-from rowledger.errors import SpecError
+from rowledger.contract import check_spec
+from rowledger.errors import RowledgerError, SpecError
+from rowledger.spec import TableSpec, import_file, import_module
 
 __all__ = ["check"]
 
 
-@click.command(short_help="Read every table's file; exit code 1 when one has a mistake.")
-def check() -> None:
-    """Read every file of pipeline/tables/ and say what is wrong with it. No server is asked."""
-    tables = read_tables()
-    for name, spec in tables.specs.items():
-        click.echo(f"table {name}: its file can be used; target {spec.target}")
-    if not tables.specs and not tables.broken:
-        raise SpecError("there is no table: pipeline/tables/ holds no file that declares one")
-    if tables.broken:
-        raise SpecError("\n".join(broken.message for broken in tables.broken))
+@click.command(short_help="Import modules that declare tables; exit code 1 when one has a mistake.")
+@click.argument("modules", nargs=-1, required=True, metavar="MODULE_OR_FILE...")
+def check(*, modules: tuple[str, ...]) -> None:
+    """Import each module or Python file, and say of each table spec in it whether it can be used. No server is asked.
+
+    A spec counts that is a name of the module, or is in a list, a tuple or a dict that is.
+    """
+    mistakes: list[str] = []
+    declared: dict[str, str] = {}
+    for name in modules:
+        try:
+            found = list(_specs_of(_imported(name)))
+        except RowledgerError as error:
+            mistakes.append(str(error))
+            continue
+        if not found:
+            mistakes.append(f"{name}: no TableSpec is at its module level; name one there")
+        for spec in found:
+            try:
+                check_spec(spec)
+                _require_first(spec, name, declared)
+            except RowledgerError as error:
+                mistakes.append(f"{name}: {error}")
+            else:
+                click.echo(f"table {spec.name}: it can be used; target {spec.target}")
+    if mistakes:
+        raise SpecError("\n".join(mistakes))
+
+
+def _imported(name: str) -> ModuleType:
+    is_file = name.endswith(".py") or "/" in name
+    return import_file(Path(name).absolute()) if is_file else import_module(name)
+
+
+def _specs_of(module: ModuleType) -> Iterator[TableSpec]:
+    """Each spec once, in the order of the module's names."""
+    seen: list[TableSpec] = []
+    for value in vars(module).values():
+        for spec in _parts(value):
+            if isinstance(spec, TableSpec) and not any(spec is other for other in seen):
+                seen.append(spec)
+                yield spec
+
+
+def _parts(value: object) -> Iterable[object]:
+    match value:
+        case list() | tuple():
+            return value
+        case dict():
+            return value.values()
+        case _:
+            return (value,)
+
+
+def _require_first(spec: TableSpec, module: str, declared: dict[str, str]) -> None:
+    """Raise SpecError where another spec has the table's name or its target."""
+    for thing in (f"table {spec.name}", f"target {spec.target}"):
+        if (other := declared.get(thing)) is not None:
+            raise SpecError(f"table {spec.name}: {thing} is already declared in {other}")
+    declared |= dict.fromkeys((f"table {spec.name}", f"target {spec.target}"), module)

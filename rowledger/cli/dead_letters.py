@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from pipeline.tables import table as table_named
 from rowledger.cli.dead_letter_texts import (
     counted,
     dead_letter_table,
@@ -22,6 +21,7 @@ from rowledger.cli.dead_letter_texts import (
     print_outcome,
     told_of_replay,
 )
+from rowledger.cli.specs import read_table_spec, with_spec
 from rowledger.contract import Stage
 from rowledger.dead_letters import (
     REPLAYABLE,
@@ -100,8 +100,18 @@ def dead_letters() -> None:
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Rows to show at most.")
 @click.option("--all-loads", is_flag=True, help="Those of replaced, rejected and abandoned loads too.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows.")
+@with_spec
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
-def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool, reveal: bool, **options: Any) -> None:  # noqa: ANN401
+def list_command(
+    *,
+    table_name: str,
+    limit: int,
+    all_loads: bool,
+    as_json: bool,
+    given: str | None,
+    reveal: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """List the dead letters of published loads, and of each partition's latest load.
 
     Without --state and --id all but those that were replayed, whose rows are in the table.
@@ -112,7 +122,7 @@ def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool,
         options["states"] = _STILL_DEAD
     letters, found = list_dead_letters(url, table_name, _selection(options, limit=limit, every_load=all_loads))
     if as_json:
-        spec = _readable_spec(table_name, reveal=reveal)
+        spec = _readable_spec(url, table_name, given, reveal=reveal)
         rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
         shown = [{**_fields(letter), "payload": json.loads(rows[letter.dead_letter_id])} for letter in letters]
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=plain))
@@ -128,12 +138,15 @@ def list_command(*, table_name: str, limit: int, all_loads: bool, as_json: bool,
 @dead_letters.command()
 @click.argument("dead_letter_id", type=int, metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@with_spec
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
-def show(*, dead_letter_id: int, as_json: bool, reveal: bool) -> None:
+def show(*, dead_letter_id: int, as_json: bool, given: str | None, reveal: bool) -> None:
     """Show everything about one dead letter: its row, its reason, its history."""
     url = existing_url()
     table = table_of_dead_letter(url, dead_letter_id)
-    shown = show_dead_letter(url, table, _readable_spec(table, reveal=reveal), dead_letter_id, reveal=reveal)
+    shown = show_dead_letter(
+        url, table, _readable_spec(url, table, given, reveal=reveal), dead_letter_id, reveal=reveal
+    )
     if as_json:
         facts = {
             **_fields(shown.letter),
@@ -152,14 +165,17 @@ def show(*, dead_letter_id: int, as_json: bool, reveal: bool) -> None:
 @click.option(
     "--output", required=True, type=click.Path(path_type=Path), help="The file to write; it must not exist yet."
 )
+@with_spec
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns, so that these can be edited too.")
-def export_command(*, table_name: str, output: Path, reveal: bool, **options: Any) -> None:  # noqa: ANN401
+def export_command(*, table_name: str, output: Path, given: str | None, reveal: bool, **options: Any) -> None:  # noqa: ANN401
     """Write dead letters to a file to be edited: a JSON object a line, with the row as its `payload`.
 
     Without --state those that are open or mended. The file can be read by its owner alone.
     """
     options["states"] = options["states"] or REPLAYABLE
-    count = export_dead_letters(existing_url(), table_named(table_name), _selection(options), output, reveal=reveal)
+    url = existing_url()
+    spec = read_table_spec(url, table_name, given)
+    count = export_dead_letters(url, spec, _selection(options), output, reveal=reveal)
     click.echo(
         f"{counted(count)} written to {output}; edit the payloads, then: "
         f"rowledger dead-letters import --table {table_name} {shlex.quote(str(output))}"
@@ -170,9 +186,11 @@ def export_command(*, table_name: str, output: Path, reveal: bool, **options: An
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--table", "table_name", required=True, help="The table.")
 @click.option("--note", default="", help="Why, for the record.")
-def import_command(*, file: Path, table_name: str, note: str) -> None:
+@with_spec
+def import_command(*, file: Path, table_name: str, note: str, given: str | None) -> None:
     """Take back an edited export. Rows that were changed are kept beside the originals and wait for a replay."""
-    imported = import_dead_letters(existing_url(), table_named(table_name), file, person(note))
+    url = existing_url()
+    imported = import_dead_letters(url, read_table_spec(url, table_name, given), file, person(note))
     unchanged = len(imported.unchanged)
     lines = "1 line" if unchanged == 1 else f"{unchanged} lines"
     click.echo(f"{counted(len(imported.mended))} mended, {lines} without a change")
@@ -193,7 +211,7 @@ def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> No
         raise click.UsageError("say --mended or --open")
     if not _narrows(options):
         options["states"] = (DeadLetterState.OPEN,) if state == DeadLetterState.MENDED else (DeadLetterState.MENDED,)
-    changed = decide(existing_url(), table_named(table_name), _selection(options), DeadLetterState(state), person(note))
+    changed = decide(existing_url(), table_name, _selection(options), DeadLetterState(state), person(note))
     click.echo(f"{counted(len(changed))} {_are(changed)} {state} now")
 
 
@@ -201,15 +219,26 @@ def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> No
 @_selects
 @click.option("--limit", type=click.IntRange(1), help="Try no more than so many.")
 @click.option("--note", default="", help="Why, for the record.")
+@with_spec
 @click.pass_context
-def replay(ctx: click.Context, /, *, table_name: str, limit: int | None, note: str, **options: Any) -> None:  # noqa: ANN401
+def replay(
+    ctx: click.Context,
+    /,
+    *,
+    table_name: str,
+    limit: int | None,
+    note: str,
+    given: str | None,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Run dead letters through the current transform and row model, and write them into the table.
 
     Without --state and --id those that are open or mended. Exit code 0 only if all of them were written (or are left out by the
     transform), and the partitions that rows were written to are then what the ledger says; 1 also where options select letters
     and none fits. What is refused again stays where it was, with its new reason.
     """
-    spec, url = table_named(table_name), existing_url()
+    url = existing_url()
+    spec = read_table_spec(url, table_name, given)
     report = run_replay(
         spec,
         _selection(options, limit=limit),
@@ -265,11 +294,11 @@ def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  
     if not _narrows(options):
         raise click.UsageError("say which: --partition, --stage, --state, --constraint, --column or --id")
     options["states"] = options["states"] or REPLAYABLE
-    spec, url, selection = table_named(table_name), existing_url(), _selection(options)
+    url, selection = existing_url(), _selection(options)
     if not yes:
         _, found = list_dead_letters(url, table_name, selection)
         click.confirm(f"Give up {'1 row' if found == 1 else f'{found} rows'} of table {table_name}?", abort=True)
-    changed = decide(url, spec, selection, DeadLetterState.DISCARDED, person(note))
+    changed = decide(url, table_name, selection, DeadLetterState.DISCARDED, person(note))
     click.echo(f"{counted(len(changed))} {_are(changed)} discarded now")
 
 
@@ -302,10 +331,10 @@ def _log(level: int, message: str) -> None:
         click.echo(message, err=True)
 
 
-def _readable_spec(table: str, *, reveal: bool) -> TableSpec | None:
+def _readable_spec(url: str, table: str, given: str | None, *, reveal: bool) -> TableSpec | None:
     """The spec, which says what is sensitive; without one all values are hidden, and a line says so."""
     try:
-        return table_named(table)
+        return read_table_spec(url, table, given)
     except SpecError as error:
         if not reveal:
             click.echo(f"every value is hidden, because the table's spec cannot be read: {error}", err=True)

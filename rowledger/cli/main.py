@@ -1,10 +1,13 @@
-"""The command `rowledger`: composes the groups of `pipeline/commands/` and turns errors into one line and exit code 1.
+"""The command `rowledger`: composes the commands of this package and turns errors into one line and exit code 1.
 
 A command's module is imported when the command is called, so that `--help` and shell completion answer at once.
 """
 
+import contextlib
 import importlib
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -23,7 +26,7 @@ COMMANDS = {
         "Rows that were refused, and how they are brought back.",
     ),
     "incidents": ("rowledger.cli.status:incidents", "Workers that died, with pid, cause and chunk."),
-    "check": ("rowledger.cli.check:check", "Read every table's file, and say what is wrong with it."),
+    "check": ("rowledger.cli.check:check", "Import modules that declare tables, and say what is wrong with them."),
     "db": ("rowledger.cli.db:db", "Start, stop and reach the database."),
 }
 
@@ -72,4 +75,8 @@ def cli(*, traceback: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with its exit code."""
+    with contextlib.suppress(FileNotFoundError):  # of a folder that was deleted
+        sys.path.insert(
+            0, str(Path.cwd())
+        )  # specs name the project's modules: import from here first, as `python -m` does
     cli.main(args=arguments, prog_name="rowledger")

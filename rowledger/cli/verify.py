@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from pipeline.tables import Tables, read_tables, table as table_named
+from rowledger.cli.specs import KnownSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
-from rowledger.errors import DiscrepancyFound, NothingPublished, RowledgerError
-from rowledger.ledger import KnownTable, read_known_tables
+from rowledger.errors import DiscrepancyFound, RowledgerError
+from rowledger.ledger import KnownTable
 from rowledger.postgres import existing_url
 from rowledger.publish import PartitionVerification, run_forget, run_verify
+from rowledger.spec import TableSpec
 
 __all__ = ["forget", "verify"]
 
@@ -20,25 +21,26 @@ __all__ = ["forget", "verify"]
 @click.command(short_help="Compare published partitions with the ledger; exit code 1 when one differs.")
 @click.option("--table", "table_name", help="Only this table.")
 @click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@with_spec
 @click.option("--json", "as_json", is_flag=True, help="As JSON, a verdict a partition.")
-def verify(*, table_name: str | None, partitions: Sequence[str], as_json: bool) -> None:
+def verify(*, table_name: str | None, partitions: Sequence[str], given: str | None, as_json: bool) -> None:
     """Count and fingerprint the published partitions, and compare them with what was loaded.
 
     Exit code 0 only if something was compared, all of it is what was loaded, and nothing that is published was left out.
     """
-    url, tables = existing_url(), read_tables()
-    known = read_known_tables(url)
+    url = existing_url()
+    specs = KnownSpecs(url, given)
+    known = specs.tables
     if table_name is not None:
-        spec = tables.require(table_name)
+        spec = specs.require(table_name)
         known = [row for row in known if row.table_name == table_name and row.published_partitions]
         known = [KnownTable(table_name, str(spec.target), 0), *known]
     verified: dict[str, list[PartitionVerification]] = {}
     problems: list[str] = []
     for name, target in _to_verify(known, named=table_name):
         try:
-            verified[name] = _verify(
-                tables, name, target, url=url, partitions=partitions, is_named=table_name is not None
-            )
+            spec = specs.require_of_target(name, target)
+            verified[name] = _verify(spec, url=url, partitions=partitions, is_named=table_name is not None)
         except RowledgerError as error:
             problems.append(str(error))
     missing = set(partitions) - {found.partition_key for results in verified.values() for found in results}
@@ -61,19 +63,8 @@ def _to_verify(known: Sequence[KnownTable], *, named: str | None) -> list[tuple[
     return list(dict.fromkeys(pairs))
 
 
-def _verify(
-    tables: Tables, name: str, target: str, *, url: str, partitions: Sequence[str], is_named: bool
-) -> list[PartitionVerification]:
+def _verify(spec: TableSpec, *, url: str, partitions: Sequence[str], is_named: bool) -> list[PartitionVerification]:
     """Verify one table; without being named, one that does not have the partitions is left out."""
-    spec = next((spec for spec in tables.specs.values() if str(spec.target) == target), None)
-    if spec is None:
-        try:
-            now = tables.require(name).target
-        except RowledgerError as error:
-            raise NothingPublished(f"table {name}: {target} cannot be verified: {error}") from None
-        raise NothingPublished(
-            f"table {name}: its loads are in {target}, but the table spec names {now} now; they cannot be verified"
-        )
     if is_named or not partitions:
         return run_verify(spec, url=url, partition_keys=partitions or None)
     return [result for result in run_verify(spec, url=url, partition_keys=partitions) if result.is_published]
@@ -131,14 +122,16 @@ def _as_json(
 @click.command(short_help="Stop answering for published rows; an append adds them again.")
 @click.option("--table", "table_name", required=True)
 @click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@with_spec
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def forget(*, table_name: str, partitions: Sequence[str], yes: bool) -> None:
+def forget(*, table_name: str, partitions: Sequence[str], given: str | None, yes: bool) -> None:
     """Forget published loads whose rows were truncated, dropped or changed on purpose.
 
     The table is left as it is. The next load takes what it finds there as given, and an append adds rows that it has added
     before. Where partitions cannot be told apart in the table, all loads of the table are forgotten.
     """
-    spec, url = table_named(table_name), existing_url()
+    url = existing_url()
+    spec = read_table_spec(url, table_name, given)
     if not yes:
         of = f"partitions {', '.join(partitions)} of table" if partitions else "table"
         click.confirm(f"Forget the published loads of {of} {table_name}?", abort=True)

@@ -1,5 +1,6 @@
 from .cells import python_rows as python_rows
 from .check import Contract as Contract
+from .check_spec import check_spec as check_spec
 from .dead_letter import (
     DeadLetter as DeadLetter,
     PayloadOf as PayloadOf,

@@ -198,15 +198,13 @@ def import_dead_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> 
         require_none(path, problems)
         revisions = {number: letters[number].revision for number in changed}
         mended = await mend_dead_letters(connection, revisions, changed, actor)
-        _require_all_changed(spec, revisions, mended)
+        _require_all_changed(spec.name, revisions, mended)
         return Imported(tuple(sorted(mended)), tuple(number for number in ids if number not in changed))
 
     return asyncio.run(_in_transaction(url, take))
 
 
-def decide(
-    url: str, spec: TableSpec, selection: DeadLetterSelection, state: DeadLetterState, actor: Actor
-) -> list[int]:
+def decide(url: str, table: str, selection: DeadLetterSelection, state: DeadLetterState, actor: Actor) -> list[int]:
     """Mark the selected letters as mended, open or discarded, all or none, and return them.
 
     Letters that are in that state already are left as they are, except that one may be marked as mended anew: that asks for
@@ -214,16 +212,16 @@ def decide(
     """
 
     async def change(connection: asyncpg.Connection) -> list[int]:
-        letters, _ = await find_known_dead_letters(connection, spec.name, selection)
+        letters, _ = await find_known_dead_letters(connection, table, selection)
         letters = [letter for letter in letters if letter.state != state or state is DeadLetterState.MENDED]
-        _require_changeable(spec, letters)
+        _require_changeable(table, letters)
         revisions = {letter.dead_letter_id: letter.revision for letter in letters}
         changed = (
             await mend_dead_letters(connection, revisions, {}, actor)
             if state is DeadLetterState.MENDED
             else await change_dead_letters(connection, revisions, state, actor)
         )
-        _require_all_changed(spec, revisions, changed)
+        _require_all_changed(table, revisions, changed)
         return changed
 
     return asyncio.run(_in_transaction(url, change))
@@ -258,18 +256,16 @@ def read_published_counts(url: str, table: str, partition_keys: Sequence[str]) -
     return asyncio.run(_reading(url, read))
 
 
-def _require_changeable(spec: TableSpec, letters: Sequence[KeptDeadLetter]) -> None:
+def _require_changeable(table: str, letters: Sequence[KeptDeadLetter]) -> None:
     for letter in letters:
         if (reason := why_unchangeable(letter)) is not None:
-            raise RowledgerError(
-                f"table {spec.name}: dead letter {letter.dead_letter_id} {reason}; nothing was changed"
-            )
+            raise RowledgerError(f"table {table}: dead letter {letter.dead_letter_id} {reason}; nothing was changed")
 
 
-def _require_all_changed(spec: TableSpec, wanted: dict[int, int], changed: Sequence[int]) -> None:
+def _require_all_changed(table: str, wanted: dict[int, int], changed: Sequence[int]) -> None:
     if missing := len(wanted) - len(changed):
         raise RowledgerError(
-            f"table {spec.name}: another process changed {missing} of these dead letters just now; nothing was done"
+            f"table {table}: another process changed {missing} of these dead letters just now; nothing was done"
         )
 
 

@@ -110,6 +110,7 @@ from .status import (
     PartitionStatus as PartitionStatus,
     PublishedRows as PublishedRows,
 )
+from .table_specs import KeptSpec as KeptSpec, read_specs as read_specs, record_spec as record_spec
 from .table_status import (
     KeptIncident as KeptIncident,
     read_incidents as read_incidents,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.contract import Contract
+from rowledger.contract import Contract, check_spec
 from rowledger.counted import counted
 from rowledger.errors import (
     ConnectionsExhausted,
@@ -21,6 +21,7 @@ from rowledger.ledger import (
     ensure_ledger,
     read_changed_entries,
     record_incident,
+    record_spec,
     require_to_load,
     sweep_staging,
 )
@@ -65,11 +66,15 @@ class Preflight:
 async def check_before_loading(request: RunRequest) -> Preflight:
     """Make ledger and target where they are missing, drop staging tables of ended loads, fit the pool to its surroundings.
 
-    Raises NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable: at once for a server that is not there
-    or refuses us, after `retry_budget_s` for one that is starting up, has no connection left or lacks its synchronous standby.
+    The spec is checked first, and kept in the ledger at the end.
+
+    Raises SpecError, NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable: at once for a server that is
+    not there or refuses us, after `retry_budget_s` for one that is starting up, has no connection left or lacks its
+    synchronous standby.
     """
     spec, writer = request.spec, request.writer
     contract = Contract.of(spec.row)
+    check_spec(spec)
     reached = False
 
     def say(text: str) -> None:
@@ -90,9 +95,11 @@ async def check_before_loading(request: RunRequest) -> Preflight:
             await _require_space(connection, request)
             await limit_lock_waits(connection, writer.lock_timeout_s)
             target = await ensure_target(connection, spec, contract.columns, request.partitions)
+            _require_writable(contract, target, spec)
             for told in await sweep_staging(connection):
                 say(told)
             fitted, limited = await _fit(connection, writer)
+            await record_spec(connection, spec)
             return Preflight(target, fitted, limited)
 
     # A server that was there a moment ago is worth waiting for; one that never answered may be a wrong URL.
@@ -102,13 +109,16 @@ async def check_before_loading(request: RunRequest) -> Preflight:
         retry_if=lambda error: _comes_by_itself(error) or (reached and may_retry(error)),
     )
     preflight: Preflight = await policy(look)
-    types = preflight.target.column_types
+    return preflight
+
+
+def _require_writable(contract: Contract, target: Target, spec: TableSpec) -> None:
+    types = target.column_types
     try:
         contract.require_writable(types)
     except TargetMismatch as mismatch:
         changes = [type_change(column, types[column.name]) for column in contract.misfits(types)]
         raise TargetMismatch(f"target table {spec.target}: {mismatch}. {remedy(spec.target, changes)}") from None
-    return preflight
 
 
 def _comes_by_itself(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from rowledger.load.run import run_load
 from rowledger.postgres import target_url
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import WHOLE, Partition, TableSpec
+from rowledger.workers import require_no_worker
 
 __all__ = ["load"]
 
@@ -35,6 +36,7 @@ def load(
     Raises LoadFailed where a partition was not published, with the reports of all; with `check=False` the caller has to look
     at the reports. Raises another RowledgerError for what concerns the whole load: the server, the spec, the target's shape.
     """
+    require_no_worker("a load")
     reports = run_load(
         spec,
         partitions,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Formatter
+from typing import Self
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -19,6 +20,7 @@ __all__ = ["FileSource"]
 
 _STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
 _ADDRESS = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
+_PASSWORD = re.compile(r"(?<=://)([^/:@]*):[^/@]*(?=@)")
 _VARIABLE = re.compile(r"[*?\[]|\{(?!landing\})")
 _LANDING = "{landing}"
 
@@ -58,6 +60,12 @@ class FileSource(Source):
     @property
     def placeholders(self) -> frozenset[str]:
         return _placeholders(self.path) - {"landing"}
+
+    def without_secrets(self) -> Self:
+        """An address loses its query, which may be a signature or a token, and a password before its `@`."""
+        if not _ADDRESS.match(self.path):
+            return self
+        return self.model_copy(update={"path": _PASSWORD.sub(r"\1", self.path.partition("?")[0])})
 
     def files(self, partition: Partition, scope: SourceContext) -> Iterator[SourceFile]:
         """The partition's files in the order of their names, each fetched when it is asked for; raises SourceError.

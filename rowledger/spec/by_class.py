@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationInfo
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
 
 from rowledger.errors import SpecError
-from rowledger.spec.reference import reference_of, resolve
+from rowledger.spec.reference import reference_of, refusal_of, resolve
 
 __all__ = ["ByClass"]
 
@@ -39,7 +39,10 @@ class ByClass:
         cls = type(value)
         own = {reference: name for name, reference in self.short}
         name = own.get(f"{cls.__module__}:{cls.__qualname__}") or reference_of(cls, self.field)
-        return {_CLASS: name, **value.model_dump(mode="json")}
+        try:
+            return {_CLASS: name, **value.model_dump(mode="json", round_trip=True, warnings=False)}
+        except PydanticSerializationError as error:  # raised anew, it would lose its cause
+            raise refusal_of(error) or error from None
 
     def _rebuilt(self, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, Mapping) or not isinstance(name := value.get(_CLASS), str):

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -31,12 +32,18 @@ def import_path() -> list[str]:
     has its working directory there only while it imports the definitions.
     """
     listed = import_folders()
+    return [*_former_folders(tuple(listed), len(sys.modules)), *listed]
+
+
+@lru_cache(maxsize=1)
+def _former_folders(listed: tuple[str, ...], _modules: int) -> list[str]:
+    """Folders that modules were found in, but for those that are listed; the number of modules says when to look again."""
     modules = list(sys.modules.items())
     # A folder of which only a file was imported, by its path, was never looked into for modules.
     former = {root for root in (_root(name, module) for name, module in modules) if root in sys.path_importer_cache}
     if former := former.difference(listed):
         former.difference_update(path for _, module in modules for path in _package_path(module))
-    return [*sorted(former), *listed]
+    return sorted(former)
 
 
 def _root(name: str, module: ModuleType) -> str:

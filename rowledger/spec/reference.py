@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema, core_schema
 from rowledger.errors import SpecError
 from rowledger.spec.importing import MAINS, import_file, import_module, is_importable, module_file
 
-__all__ = ["ByReference", "reference_of", "resolve"]
+__all__ = ["ByReference", "reference_of", "refusal_of", "resolve"]
 
 
 def resolve(reference: str) -> Any:  # noqa: ANN401 - a class, a function, a table spec
@@ -45,6 +45,13 @@ def reference_of(thing: object, field: str = "") -> str:
     except _Unnamed as unnamed:
         what = f"{field} is {unnamed.thing}" if field else unnamed.thing
         raise SpecError(f"{what}, which worker processes cannot import: {unnamed.why}; {unnamed.remedy}") from None
+
+
+def refusal_of(error: BaseException | None) -> SpecError | None:
+    """What `reference_of` said, where that made pydantic's serialisation fail."""
+    while error is not None and not isinstance(error, SpecError):
+        error = error.__cause__
+    return error
 
 
 class _Unnamed(Exception):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
@@ -97,6 +97,10 @@ class Source(BaseModel, ABC):
     def placeholders(self) -> frozenset[str]:
         """What its templates name of a partition; `Partition.placeholders` has to have each of them."""
         return frozenset()
+
+    def without_secrets(self) -> Self:
+        """The same source without what opens it, for the ledger to keep: it names where rows come from, and is never read."""
+        return self
 
     @abstractmethod
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:

@@ -1,5 +1,6 @@
 """The table spec: what a user declares to get a guarded, partitioned asset."""
 
+import json
 import re
 from collections.abc import Sequence
 from enum import StrEnum
@@ -13,7 +14,7 @@ from rowledger.errors import SpecError
 from rowledger.spec.by_class import ByClass
 from rowledger.spec.importing import mistake
 from rowledger.spec.old_partitions import Partitions, Unpartitioned
-from rowledger.spec.reference import ByReference
+from rowledger.spec.reference import ByReference, refusal_of
 from rowledger.spec.source import Source
 from rowledger.spec.transform import FrameTransform, RowTransform
 
@@ -216,12 +217,16 @@ class TableSpec(BaseModel):
         Raises SpecError for a spec that cannot be written so.
         """
         try:
-            text = self.model_dump_json()
+            text = json.dumps(  # an error of `model_dump_json` has no cause
+                self.model_dump(mode="json", round_trip=True, warnings=False)
+            )
             copy = TableSpec.from_json(text)
         except PydanticSerializationError as error:
-            raise SpecError(
-                f"table {self.name}: {_own_words(error) or f'no JSON can be made of it: {error}'}"
-            ) from None
+            told = refusal_of(error) or (
+                f"no JSON can be made of it: {error}; hold plain values in it, and annotate a field that holds a class or a "
+                "function with ByReference"
+            )
+            raise SpecError(f"table {self.name}: {' '.join(str(told).split())}") from None
         except SpecError as error:
             raise SpecError(f"table {self.name}: its JSON gives no such spec back: {error}") from None
         for field in type(self).model_fields:
@@ -239,13 +244,6 @@ class TableSpec(BaseModel):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise SpecError(mistake(error, None)) from error
-
-
-def _own_words(error: BaseException | None) -> SpecError | None:
-    """The refusal that made a serialisation fail."""
-    while error is not None and not isinstance(error, SpecError):
-        error = error.__cause__
-    return error
 
 
 def column_names(row: type[BaseModel]) -> list[str]:

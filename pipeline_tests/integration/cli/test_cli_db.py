@@ -29,7 +29,7 @@ def rowledger(home: Path) -> Run:
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "ROWLEDGER_HOME": str(home), **variables}
-        command = [sys.executable, "-m", "pipeline", *arguments]
+        command = [sys.executable, "-m", "rowledger", *arguments]
         return subprocess.run(
             command, env=environment, cwd=home.parent, capture_output=True, text=True, timeout=90, check=False
         )

@@ -31,15 +31,11 @@ ROWS = changed(
 Run = Callable[..., Result]
 
 
-TABLES = {spec.name: spec for spec in (EVENTS, SECRET_EVENTS, STRICT_READINGS)}
-
-
 @pytest.fixture
 def run(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `rowledger dead-letters …` on this test's database, whose tables are those of the tests; no Dagster is here."""
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(dead_letters, "table_named", TABLES.__getitem__)
     monkeypatch.setattr(dead_letters, "existing_url", lambda: database)
 
     def invoke(*arguments: object, answer: str | None = None) -> Result:

@@ -358,7 +358,7 @@ def test_what_was_mended_once_starts_one_run(
     assert first.run_key == again.run_key, "Dagster starts one run a key, whatever became of the first tick"
     decide(
         database,
-        EVENTS,
+        EVENTS.name,
         DeadLetterSelection(column="event_id", states=(DeadLetterState.OPEN,)),
         DeadLetterState.MENDED,
         ACTOR,
