@@ -6,12 +6,7 @@ from .column import (
     name_problem as name_problem,
 )
 from .condition import KEY_TYPES as KEY_TYPES, Condition as Condition, Equals as Equals, Window as Window
-from .importing import (
-    import_file as import_file,
-    import_module as import_module,
-    import_path as import_path,
-    mistake as mistake,
-)
+from .importing import import_file as import_file, import_module as import_module, import_path as import_path
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
 from .old_partitions import DailyPartitions as DailyPartitions
