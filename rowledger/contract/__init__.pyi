@@ -1,6 +1,5 @@
 from .cells import python_rows as python_rows
 from .check import Contract as Contract
-from .check_spec import check_spec as check_spec
 from .dead_letter import (
     DeadLetter as DeadLetter,
     PayloadOf as PayloadOf,
@@ -25,6 +24,7 @@ from .fingerprint_sql import (
     may_be_digested as may_be_digested,
     read_fingerprint as read_fingerprint,
 )
+from .loadable import check_spec as check_spec
 from .partition_fit import require_partitions as require_partitions
 from .read_payloads import frame_of_payloads as frame_of_payloads
 from .signature import signature_of as signature_of
