@@ -12,8 +12,8 @@ from pydantic import Field
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_frames import frame_of, frame_schema_of
 from rowledger.sources.arrow_ipc_messages import Kind, Message, NotArrowError, read_messages
-from rowledger.sources.chunking import FilePart, cut_into_chunks, require_plausible_rows
-from rowledger.sources.file_identity import file_digest, file_status, require_as_planned
+from rowledger.sources.chunking import FilePart, chunk_descriptors, require_plausible_rows
+from rowledger.sources.file_identity import file_digest, require_as_planned, unchanged
 from rowledger.sources.file_source import FileSource
 from rowledger.sources.system_errors import system_refusal
 from rowledger.sources.unrepresentable_values import as_stored
@@ -43,28 +43,11 @@ class ArrowFiles(FileSource):
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files along their record batches; one that is larger than a chunk is cut into slices."""
         for found in self.files(partition, scope):
-            file = found.path
-            status = file_status(file)
-            batches = self._batches(file, found.origin)
-            require_plausible_rows(found.origin, status.size, batches)
-            digest = file_digest(file)
-            if (after := file_status(file)) != status:
-                raise SourceError(
-                    f"{found.origin}: changed while it was planned ({status} to {after}); rerun when it is complete"
-                )
-            for offset, rows in cut_into_chunks(batches, scope.chunk_rows_max):
-                yield ChunkDescriptor(
-                    path=str(file),
-                    file_bytes=status.size,
-                    file_mtime_ns=status.mtime_ns,
-                    file_ctime_ns=status.ctime_ns,
-                    file_inode=status.inode,
-                    file_digest=digest,
-                    row_offset=offset,
-                    rows=rows,
-                    origin=found.origin,
-                    origin_row=offset,
-                )
+            with unchanged(found.path, found.origin, while_it_was="planned") as status:
+                batches = self._batches(found.path, found.origin)
+                require_plausible_rows(found.origin, status.file_bytes, batches)
+                digest = file_digest(found.path)
+            yield from chunk_descriptors(found, status, digest, batches, scope.chunk_rows_max)
 
     def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
         file = Path(descriptor.path)

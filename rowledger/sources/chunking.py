@@ -1,11 +1,14 @@
 """Where the parts that a file is made of (row groups, record batches) are joined and cut into chunks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rowledger.errors import SourceError
+from rowledger.sources.file_identity import FileStatus
+from rowledger.sources.source_file import SourceFile
+from rowledger.spec import ChunkDescriptor
 
-__all__ = ["CHUNK_BYTES_MAX", "FilePart", "cut_into_chunks", "require_plausible_rows"]
+__all__ = ["CHUNK_BYTES_MAX", "FilePart", "chunk_descriptors", "cut_into_chunks", "require_plausible_rows"]
 
 CHUNK_BYTES_MAX = 64 * 2**20  # uncompressed; a worker holds a few times that while it checks and encodes a chunk
 _ROWS_PER_BYTE_MAX = 10_000  # a file of nothing but one repeated value has about 500
@@ -37,6 +40,28 @@ def cut_into_chunks(
             pending_bytes = pending * data_bytes // rows
     if pending:
         yield offset, pending
+
+
+def chunk_descriptors(
+    file: SourceFile,
+    status: FileStatus,
+    digest: str,
+    parts: Sequence[FilePart],
+    chunk_rows_max: int,
+    column_readers: Mapping[str, str] | None = None,
+) -> Iterator[ChunkDescriptor]:
+    """The chunks of a planned file that workers read where it is."""
+    for offset, rows in cut_into_chunks(parts, chunk_rows_max, CHUNK_BYTES_MAX):
+        yield ChunkDescriptor(
+            path=str(file.path),
+            **status._asdict(),
+            file_digest=digest,
+            row_offset=offset,
+            rows=rows,
+            origin=file.origin,
+            origin_row=offset,
+            column_readers=dict(column_readers or {}),
+        )
 
 
 def require_plausible_rows(file: str, file_bytes: int, parts: Sequence[FilePart]) -> None:

@@ -1,5 +1,7 @@
 """Whether a file on this machine still is the one that was planned: the guards that all file sources share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,22 +10,22 @@ import xxhash
 from rowledger.errors import SourceError
 from rowledger.spec import ChunkDescriptor
 
-__all__ = ["FileStatus", "file_digest", "file_status", "require_as_planned"]
+__all__ = ["FileStatus", "file_digest", "file_status", "require_as_planned", "unchanged"]
 
 _READ_BYTES = 1 << 20
 
 
 class FileStatus(NamedTuple):
-    """What changes when another file is put in place of one, or other bytes into it.
+    """What changes when another file is put in place of one, or other bytes into it, under the names of `ChunkDescriptor`.
 
     The modification time can be set to what it was before; the time of change, which the system keeps, cannot, and a file
     that was renamed into place has an inode of its own.
     """
 
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
+    file_bytes: int
+    file_mtime_ns: int
+    file_ctime_ns: int
+    file_inode: int
 
 
 def file_status(file: Path) -> FileStatus:
@@ -35,6 +37,17 @@ def file_status(file: Path) -> FileStatus:
             f"{file}: {error.strerror}; write it again (materialize the asset that makes it, if there is one) and rerun"
         ) from None
     return FileStatus(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+@contextmanager
+def unchanged(file: Path, origin: str, *, while_it_was: str) -> Iterator[FileStatus]:
+    """The file's status; raises SourceError when it is another one at the end of the block."""
+    before = file_status(file)
+    yield before
+    if (after := file_status(file)) != before:
+        raise SourceError(
+            f"{origin}: changed while it was {while_it_was} ({before} to {after}); rerun when it is complete"
+        )
 
 
 def file_digest(file: Path) -> str:
@@ -52,12 +65,12 @@ def file_digest(file: Path) -> str:
 def require_as_planned(file: Path, descriptor: ChunkDescriptor) -> None:
     """Raise SourceError unless the file has the content that was planned; call it before and after reading."""
     now = file_status(file)
-    if now.size != descriptor.file_bytes:
+    if now.file_bytes != descriptor.file_bytes:
         raise SourceError(
-            f"{file}: {now.size} bytes now, {descriptor.file_bytes} when it was planned; rerun to plan and load it as it is now"
+            f"{file}: {now.file_bytes} bytes now, {descriptor.file_bytes} when it was planned; "
+            "rerun to plan and load it as it is now"
         )
-    d = descriptor
-    planned = FileStatus(d.file_bytes, d.file_mtime_ns, d.file_ctime_ns, d.file_inode)
+    planned = FileStatus(*(getattr(descriptor, name) for name in FileStatus._fields))
     # Copied, touched or seen through another mount is not changed: then the bytes decide.
     if now != planned and file_digest(file) != descriptor.file_digest:
         raise SourceError(f"{file}: its content changed since it was planned; rerun to plan and load it as it is now")

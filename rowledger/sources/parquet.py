@@ -13,8 +13,8 @@ import polars as pl
 from pydantic import Field
 
 from rowledger.errors import SourceError
-from rowledger.sources.chunking import CHUNK_BYTES_MAX, FilePart, cut_into_chunks, require_plausible_rows
-from rowledger.sources.file_identity import file_digest, file_status, require_as_planned
+from rowledger.sources.chunking import FilePart, chunk_descriptors, require_plausible_rows
+from rowledger.sources.file_identity import file_digest, require_as_planned, unchanged
 from rowledger.sources.file_source import FileSource
 from rowledger.sources.parquet_rows import read_rows, schema_of
 from rowledger.sources.parquet_scan import RowRange
@@ -46,28 +46,10 @@ class ParquetFiles(FileSource):
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files along their row groups; a group that is larger than a chunk is cut into slices."""
         for found in self.files(partition, scope):
-            file = found.path
-            status = file_status(file)
-            row_groups, readers = self._row_groups(found, status.size)
-            digest = " ".join([file_digest(file), *_hive_parts(found.origin, self.hive)])
-            if (after := file_status(file)) != status:
-                raise SourceError(
-                    f"{file}: changed while it was planned ({status} to {after}); rerun when it is complete"
-                )
-            for offset, rows in cut_into_chunks(row_groups, scope.chunk_rows_max, CHUNK_BYTES_MAX):
-                yield ChunkDescriptor(
-                    path=str(file),
-                    file_bytes=status.size,
-                    file_mtime_ns=status.mtime_ns,
-                    file_ctime_ns=status.ctime_ns,
-                    file_inode=status.inode,
-                    file_digest=digest,
-                    row_offset=offset,
-                    rows=rows,
-                    origin=found.origin,
-                    origin_row=offset,
-                    column_readers=readers,
-                )
+            with unchanged(found.path, found.origin, while_it_was="planned") as status:
+                row_groups, readers = self._row_groups(found, status.file_bytes)
+                digest = " ".join([file_digest(found.path), *_hive_parts(found.origin, self.hive)])
+            yield from chunk_descriptors(found, status, digest, row_groups, scope.chunk_rows_max, readers)
 
     def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
         file = Path(descriptor.path)

@@ -17,6 +17,7 @@ from rowledger.contract import arrow_table
 from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.machine import require_free_space
 from rowledger.sources.canonical_arrays import canonical
+from rowledger.sources.chunking import CHUNK_BYTES_MAX
 from rowledger.sources.durable_writes import durable_file
 from rowledger.sources.file_identity import file_status
 from rowledger.sources.rows_digest import RowsDigest
@@ -25,13 +26,11 @@ from rowledger.spec import ABSENT_PREFIX, RESERVED_PREFIX, ChunkDescriptor, Sour
 
 __all__ = ["Spool"]
 
-_CHUNK_BYTES_MAX = 64 * 2**20  # a worker holds a few times that while it checks and encodes a chunk
-
 
 class Spool:
     """Writes the chunks of one partition into `scope.spool_dir`."""
 
-    def __init__(self, scope: SourceContext, *, chunk_bytes_max: int = _CHUNK_BYTES_MAX) -> None:
+    def __init__(self, scope: SourceContext, *, chunk_bytes_max: int = CHUNK_BYTES_MAX) -> None:
         self._scope = scope
         self._chunk_bytes_max = chunk_bytes_max
         self._files = 0
@@ -96,13 +95,9 @@ class Spool:
             raise SourceError(f"{file}: {error.strerror} while spooling; fix that folder and rerun") from None
         self._files += 1
         self._rows_digest.add(batch)
-        status = file_status(file)
         return ChunkDescriptor(
             path=str(file),
-            file_bytes=status.size,
-            file_mtime_ns=status.mtime_ns,
-            file_ctime_ns=status.ctime_ns,
-            file_inode=status.inode,
+            **file_status(file)._asdict(),
             file_digest=hashed.digest.hexdigest(),
             row_offset=0,
             rows=table.num_rows,

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from rowledger.errors import SourceError, SpecError
-from rowledger.sources.file_identity import file_status
+from rowledger.sources.file_identity import unchanged
 from rowledger.sources.file_source import FileSource
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.spooled_source import SpooledSource
@@ -91,12 +91,8 @@ class TextFiles(FileSource, SpooledSource):
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         spool = self.new_spool(scope)
         for file in self.files(partition, scope):
-            before = file_status(file.path)
-            yield from spool.write(self._frames(file, scope), origin=file.origin)
-            if (after := file_status(file.path)) != before:
-                raise SourceError(
-                    f"{file.origin}: changed while it was read ({before} to {after}); rerun when it is complete"
-                )
+            with unchanged(file.path, file.origin, while_it_was="read"):
+                yield from spool.write(self._frames(file, scope), origin=file.origin)
             if file.fetched:
                 file.path.unlink()  # its rows are in the spool now
 
