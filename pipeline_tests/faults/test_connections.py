@@ -55,7 +55,7 @@ def test_a_server_that_refuses_connections_for_a_while_is_waited_for(
         trap.wait()
         proxy.refuse()
         try:
-            wait_until(lambda: "refused" in observer.text.lower() or run.done(), "somebody is refused", timeout_s=60)
+            wait_until(lambda: "the database is away" in observer.text or run.done(), "the gate closes", timeout_s=60)
             assert not run.done()
         finally:
             proxy.accept()

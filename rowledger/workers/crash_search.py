@@ -1,4 +1,4 @@
-"""Find the rows of a chunk, or the letters of a replay, that kill their worker, by halving."""
+"""Find the rows of a job that kill their worker, by halving: rows of a chunk, or dead letters of a replay."""
 
 from collections.abc import Awaitable, Callable
 

@@ -2,12 +2,14 @@
 
 import json
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS
-from rowledger.chunk.jobs import ChunkJob
+from rowledger.chunk.jobs import ChunkJob, ReplayJob, SetAside
+from rowledger.ledger.actor import Actor
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed, Failed, FailureKind
 from rowledger.settings import WriterSettings
@@ -57,7 +59,23 @@ def _assign(spec_partition: str) -> Assign:
     )
 
 
-@pytest.mark.parametrize("message", [_HELLO, _assign(DAY), _assign("all"), Stop()])
+def _assign_replay() -> Assign:
+    return Assign(
+        job=ReplayJob(
+            "events",
+            7,
+            EVENTS.partitions.partition(DAY),
+            _COLUMNS,
+            UUID(int=9),
+            (4, 5, 6),
+            Actor("a test", "a note", "a run"),
+            attempt=2,
+            set_aside=(SetAside(5, "it kills"),),
+        )
+    )
+
+
+@pytest.mark.parametrize("message", [_HELLO, _assign(DAY), _assign("all"), _assign_replay(), Stop()])
 def test_what_the_supervisor_says_arrives_as_it_was(message: Hello | Assign | Stop) -> None:
     line = encode(message)
     assert line.endswith(b"\n")
