@@ -17,7 +17,7 @@ from rowledger.dagster.metadata import (
     describe_error,
 )
 from rowledger.dagster.run_keys import dimension_tags
-from rowledger.dead_letters import read_published_counts
+from rowledger.dead_letters import read_published_counts, read_recorded_partitions
 from rowledger.errors import UnknownPartition
 from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, ReplayReport
 from rowledger.publish import PartitionVerification
@@ -102,13 +102,20 @@ def tell_dagster(
 
     The rows are written by then, so whatever Dagster says to it fails nothing.
     """
+    keys = list({outcome.partition_key for outcome in report.outcomes})
     try:
         instance = _instance()
         if instance is None:
             return "DAGSTER_HOME is not set, and there is no dagster.yaml in this folder"
+        partitions = read_recorded_partitions(url, spec.name, keys)
         with instance:
             for event in replay_events(
-                spec, dg.AssetKey(spec.name), spec.partitions.partition, report, verifications, url
+                spec,
+                dg.AssetKey(spec.name),
+                lambda key: partitions.get(key, Partition(key)),
+                report,
+                verifications,
+                url,
             ):
                 instance.report_runless_asset_event(event)
     except Exception as error:  # noqa: BLE001 - any storage may be configured, each with errors of its own

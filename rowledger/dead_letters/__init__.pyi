@@ -7,6 +7,7 @@ from .changes import (
     list_dead_letters as list_dead_letters,
     purge as purge,
     read_published_counts as read_published_counts,
+    read_recorded_partitions as read_recorded_partitions,
     read_rows as read_rows,
     read_waiting as read_waiting,
     show_dead_letter as show_dead_letter,

@@ -37,6 +37,7 @@ from rowledger.ledger import (
     ledger_reader,
     ledger_session,
     mend_dead_letters,
+    partition_of_bounds,
     purge_dead_letters,
     read_letter_events,
     read_payloads,
@@ -46,7 +47,7 @@ from rowledger.ledger import (
 )
 from rowledger.postgres import query
 from rowledger.settings import WriterSettings
-from rowledger.spec import TableSpec
+from rowledger.spec import Partition, TableSpec
 
 __all__ = [
     "Imported",
@@ -59,6 +60,7 @@ __all__ = [
     "list_dead_letters",
     "purge",
     "read_published_counts",
+    "read_recorded_partitions",
     "read_rows",
     "read_waiting",
     "show_dead_letter",
@@ -252,6 +254,16 @@ def read_published_counts(url: str, table: str, partition_keys: Sequence[str]) -
     async def read(connection: asyncpg.Connection) -> dict[str, RowCounts]:
         rows = await connection.fetch(query("published_counts"), table, list(partition_keys))
         return {key: RowCounts(*counts) for key, *counts in rows}
+
+    return asyncio.run(_reading(url, read))
+
+
+def read_recorded_partitions(url: str, table: str, partition_keys: Sequence[str]) -> dict[str, Partition]:
+    """These partitions as the ledger has their bounds, by key; one of which no load has recorded bounds is left out."""
+
+    async def read(connection: asyncpg.Connection) -> dict[str, Partition]:
+        rows = await connection.fetch(query("recorded_partitions"), table, list(partition_keys))
+        return {key: partition_of_bounds(key, bounds) for key, bounds in rows}
 
     return asyncio.run(_reading(url, read))
 

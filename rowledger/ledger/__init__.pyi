@@ -7,6 +7,7 @@ from .attempts import (
 )
 from .bounds import (
     PartitionsOfLoads as PartitionsOfLoads,
+    partition_of_bounds as partition_of_bounds,
     read_partitions as read_partitions,
     record_bounds as record_bounds,
     record_bounds_of_former as record_bounds_of_former,

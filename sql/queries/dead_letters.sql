@@ -241,3 +241,10 @@ from rowledger.load
 join rowledger.chunk using (load_id)
 where load.table_name = $1 and load.state = 'published' and load.partition_key = any ($2)
 group by load.partition_key;
+
+-- name: recorded_partitions
+-- The bounds of partitions of a table, as the newest load of each that has any recorded them.
+select distinct on (load.partition_key) load.partition_key, load.partition
+from rowledger.load
+where load.table_name = $1 and load.partition_key = any ($2) and load.partition is not null
+order by load.partition_key, load.load_id desc;
