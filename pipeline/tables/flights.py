@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from rowledger.contract import Integer, SmallInt
-from rowledger.sources import ParquetFiles
-from rowledger.spec import DailyPartitions, DeadLetterBudget, TableSpec
+from rowledger import DeadLetterBudget, Integer, ParquetFiles, SmallInt, TableSpec
+from rowledger.spec import DailyPartitions
 
 __all__ = ["FLIGHTS", "Flight"]
 
