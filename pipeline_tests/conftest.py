@@ -50,7 +50,7 @@ def _open_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _on_connection(url: str, action: Callable[[asyncpg.Connection], Awaitable[object]]) -> None:
+def on_connection(url: str, action: Callable[[asyncpg.Connection], Awaitable[object]]) -> None:
     async def run() -> None:
         connection = await asyncpg.connect(url, timeout=30)
         try:
@@ -63,7 +63,7 @@ def _on_connection(url: str, action: Callable[[asyncpg.Connection], Awaitable[ob
 
 
 def _execute(url: str, statement: str) -> None:
-    _on_connection(url, lambda connection: connection.execute(statement))
+    on_connection(url, lambda connection: connection.execute(statement))
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def server() -> Iterator[str]:
 def _template(server: str) -> Iterator[str]:
     """A database with the ledger's tables, which is cloned for each test and which nobody connects to."""
     with _new_database(server, "template", "template0") as name:
-        _on_connection(_with_database(server, name), ensure_ledger)
+        on_connection(_with_database(server, name), ensure_ledger)
         yield name
 
 

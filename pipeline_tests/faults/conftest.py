@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.conftest import _on_connection
+from pipeline_tests.conftest import on_connection
 from pipeline_tests.support import run_process
 from pipeline_tests.support.proxy import Proxy
 from rowledger.embedded.server import EmbeddedServer
@@ -25,7 +25,7 @@ def proxy(database: str) -> Iterator[Proxy]:
 def own_server(open_folder: Path) -> Iterator[EmbeddedServer]:
     """A server of this test's own with an empty ledger, whose processes may be stopped and killed."""
     server = EmbeddedServer(open_folder / "postgres")
-    _on_connection(server.ensure_running(), ensure_ledger)
+    on_connection(server.ensure_running(), ensure_ledger)
     try:
         yield server
     finally:

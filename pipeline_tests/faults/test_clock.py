@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints, wait_until
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one, set_failpoints
 from pipeline_tests.support.server_traps import Session, execute, fail_at, go_on, session, wait_at, wait_until_held
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.waiting import wait_until
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.errors import PartitionBusy
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, load, load_one, wait_until
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.loading import Recorder, load, load_one
 from pipeline_tests.support.proxy import Fate, Proxy, Request
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, events, write_source
+from pipeline_tests.support.waiting import wait_until
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import PartitionReport
 

@@ -10,17 +10,11 @@ from typing import Any
 
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
-from pipeline_tests.support.tables import (
-    DAY,
-    EVENTS,
-    KEYED_READINGS,
-    READINGS,
-    Row,
-    events,
-    readings,
-    write_source,
-)
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one
+from pipeline_tests.support.own_server import crash
+from pipeline_tests.support.tables import DAY, EVENTS, KEYED_READINGS, READINGS, Row, events, readings, write_source
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.failpoints import Place
 from rowledger.publish import sift
@@ -46,7 +40,7 @@ class _Crash:
     def __call__(self) -> None:
         if not self.happened:
             self.happened = True
-            self._server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
+            crash(self._server)
             self._server.ensure_running()
 
 

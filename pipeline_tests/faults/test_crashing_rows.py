@@ -7,7 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one, set_failpoints
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one, set_failpoints
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
 from rowledger.contract.check import Checked, Contract
 from rowledger.errors import ChunkTimedOut, WorkerTerminated

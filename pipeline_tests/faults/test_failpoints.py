@@ -5,15 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load,
-    load_one,
-    set_failpoints,
-)
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import ChunkFailed, ChunkTimedOut, PoolBroken, WorkerTerminated
 from rowledger.failpoints import Place

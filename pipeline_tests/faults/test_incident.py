@@ -14,7 +14,7 @@ import pytest
 from benchmarks.incident.audit import Audit, audit, read_source
 from benchmarks.incident.cuts import Cut, CutKind
 from benchmarks.incident.proxy import cutting
-from pipeline_tests.support.loading import fetch, fetch_value
+from pipeline_tests.support.database import fetch, fetch_value
 from rowledger.settings import child_environment
 
 _ROWS, _BATCH_ROWS = 20_000, 500

@@ -8,18 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipeline_tests.support.loading import (
-    assert_accounted,
-    edited_loads,
-    fetch,
-    fetch_value,
-    load_one,
-    source_rows,
-    table_rows,
-    wait_until,
-)
+from pipeline_tests.support.assertions import assert_accounted, edited_loads, source_rows, table_rows
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.proxy import Fate, Proxy, Request, is_commit
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.waiting import wait_until
 from rowledger.errors import DatabaseUnavailable, DiscrepancyFound
 from rowledger.failpoints import Place
 from rowledger.ledger.reports import CheckName, PartitionReport

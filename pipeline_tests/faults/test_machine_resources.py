@@ -12,25 +12,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.nycflights import land_flights
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_accounted,
-    assert_nothing_left_over,
-    fetch,
-    fetch_value,
-    load_one,
-    sessions,
-    set_failpoints,
-    wait_until,
-)
-from pipeline_tests.support.tables import (
-    DAY,
-    EVENTS,
-    LEAKY_READINGS,
-    events,
-    readings,
-    write_source,
-)
+from pipeline_tests.support.assertions import assert_accounted, assert_nothing_left_over
+from pipeline_tests.support.database import fetch, fetch_value, sessions
+from pipeline_tests.support.loading import Recorder, load_one, set_failpoints
+from pipeline_tests.support.tables import DAY, EVENTS, events, readings, write_source
+from pipeline_tests.support.tables_at_fault import LEAKY_READINGS
+from pipeline_tests.support.waiting import wait_until
 from rowledger.errors import SourceError
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import PartitionReport, Progress

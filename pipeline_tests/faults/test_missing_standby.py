@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, fetch_value, load_one, sessions, wait_until
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch_value, sessions
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.server_traps import execute, session, standby_asked_for, wait_at, wait_until_held
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.waiting import wait_until
 from rowledger.errors import StandbyMissing
 from rowledger.ledger import migrations as migrate
 from rowledger.postgres import standby

@@ -11,7 +11,9 @@ from pipeline_tests.faults.nemesis.plan import PartitionPlan
 from pipeline_tests.faults.nemesis.sources import SourceVersion, make_version, write_version
 from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judge_rows
 from pipeline_tests.faults.nemesis.witness import EMPTY, Reader, expected_state
-from pipeline_tests.support.loading import fetch, load, make_sour_table
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load
+from pipeline_tests.support.sour_tables import make_sour_table
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY
 
 Versions = list[SourceVersion]

@@ -12,7 +12,9 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, fetch_value, load, load_one
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch_value
+from pipeline_tests.support.loading import Recorder, load, load_one
 from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS, Row, events, readings, write_source
 from rowledger.failpoints import Place

@@ -8,8 +8,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load_one, wait_until
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one
+from pipeline_tests.support.own_server import crash
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.waiting import wait_until
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.errors import DatabaseOutage, DatabaseUnavailable
 from rowledger.ledger.outcomes import IncidentKind
@@ -40,7 +44,7 @@ class _Striker(Recorder):
 
         def stop() -> None:
             wait_until(lambda: _committed(url) >= 3, "chunks commit", timeout_s=60)
-            self._server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
+            crash(self._server)
             self._struck.set()
 
         self._do(stop)
@@ -117,7 +121,7 @@ def test_what_was_published_survives_a_crash_of_the_server_right_behind_it(
     url = own_server.url()
     # What commits without waiting for the disk gets there by this one, if nothing else takes it along.
     _execute(url, "alter system set wal_writer_delay = '10s'")
-    own_server._pg_ctl("stop", "--mode", "fast", timeout_s=20)
+    own_server.stop()
     own_server.ensure_running()
     rows = events(50)
     write_source(tmp_path, "events", DAY, rows)
@@ -125,7 +129,7 @@ def test_what_was_published_survives_a_crash_of_the_server_right_behind_it(
     class Crash(Recorder):
         def finished(self, report: PartitionReport) -> None:
             super().finished(report)
-            own_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
+            crash(own_server)
 
     assert load_one(url, EVENTS, tmp_path, DAY, observer=Crash(), outage_budget_s=0.5).published
     own_server.ensure_running()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, load_one
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.pooler import Pooler
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import UnsupportedServer

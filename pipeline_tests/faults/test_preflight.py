@@ -8,7 +8,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.tables import DAY, EVENTS, STRICT_READINGS, events, write_source
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, NotEnoughSpace, WriterClosed
 from rowledger.ledger.outcomes import IncidentKind

@@ -14,29 +14,13 @@ import psutil
 import pytest
 
 from pipeline_tests.support import run_process
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_accounted,
-    assert_nothing_left_over,
-    fetch,
-    fetch_value,
-    load,
-    load_one,
-    sessions,
-    set_failpoints,
-    table_rows,
-    wait_until,
-    worker_pids,
-)
-from pipeline_tests.support.tables import (
-    DAY,
-    EVENTS,
-    FORKING_READINGS,
-    NEXT_DAY,
-    events,
-    readings,
-    write_source,
-)
+from pipeline_tests.support.assertions import assert_accounted, assert_nothing_left_over, table_rows
+from pipeline_tests.support.database import fetch, fetch_value, sessions
+from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
+from pipeline_tests.support.own_server import crash
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, events, readings, write_source
+from pipeline_tests.support.tables_at_fault import FORKING_READINGS
+from pipeline_tests.support.waiting import wait_until, worker_pids
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.errors import DatabaseUnavailable, PartitionBusy
 from rowledger.failpoints import FailpointError, Place
@@ -272,7 +256,7 @@ def test_a_server_that_crashes_and_comes_back_in_mid_load_costs_no_row(
 
     def crash() -> None:
         wait_until(lambda: _committed(url) >= 5, "chunks commit", timeout_s=60)
-        own_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
+        crash(own_server)
         crashed.set()
         own_server.ensure_running()
 
@@ -302,7 +286,7 @@ def test_a_server_that_stays_away_fails_the_load_in_bounded_time_and_the_next_ru
 
     async def stop_server(place: Place, **_facts: object) -> None:
         if place is Place.BEFORE_RECONCILE:
-            own_server._pg_ctl("stop", "--mode", "immediate", timeout_s=20)
+            crash(own_server)
 
     with monkeypatch.context() as patch:
         patch.setattr("rowledger.publish.finish.async_failpoint", stop_server)

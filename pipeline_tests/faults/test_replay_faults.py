@@ -10,22 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_accounted,
-    assert_nothing_left_over,
-    fetch,
-    fetch_value,
-    load,
-    load_one,
-    sessions,
-    set_failpoints,
-    wait_until,
-    worker_pids,
-)
+from pipeline_tests.support.assertions import assert_accounted, assert_nothing_left_over
+from pipeline_tests.support.database import fetch, fetch_value, sessions
+from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
 from pipeline_tests.support.proxy import Fate, Proxy, is_commit
 from pipeline_tests.support.replaying import assert_verified, edit, replay, results, start_replay, states
-from pipeline_tests.support.tables import DAY, EVENTS, LEAKY_EVENTS, NEXT_DAY, Row, changed, events, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, Row, changed, events, write_source
+from pipeline_tests.support.tables_at_fault import LEAKY_EVENTS
+from pipeline_tests.support.waiting import wait_until, worker_pids
 from rowledger.errors import DatabaseUnavailable, PoolBroken, ReplayFailed
 from rowledger.failpoints import Place
 from rowledger.ledger.dead_letter_outcomes import DeadLetterResult, ReplayReport

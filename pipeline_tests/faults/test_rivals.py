@@ -5,38 +5,20 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipeline_tests.support.loading import (
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load_one,
-    sessions,
-    set_failpoints,
-    table_rows,
-    wait_until,
-    worker_pids,
-)
+from pipeline_tests.support.assertions import assert_accounted, table_rows
+from pipeline_tests.support.database import fetch, fetch_value, sessions
+from pipeline_tests.support.loading import load_one, set_failpoints
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.waiting import is_stopped, stopped_workers, wait_until, worker_pids
 from rowledger.errors import PartitionBusy
 
 Start = Callable[..., subprocess.Popen[str]]
 END_S = 120
-
-
-def _is_stopped(pid: int) -> bool:
-    with suppress(psutil.Error):
-        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
-    return False
-
-
-def _stopped_workers(process: subprocess.Popen[str]) -> list[int]:
-    return [pid for pid in worker_pids(process.pid) if _is_stopped(pid)]
 
 
 @pytest.mark.slow
@@ -71,7 +53,7 @@ def test_a_run_that_sleeps_over_its_lease_is_taken_over_and_writes_nothing_when_
     write_source(tmp_path, "events", DAY, rows)
     patience = {"lease_s": 1, "stall_timeout_s": 4, "statement_timeout_s": 4, "chunk_attempts_max": 20}
     sleeper = start(database, EVENTS, tmp_path, [DAY], failpoints=f"{place}=sigstop@chunk=1,attempt=1", **patience)
-    wait_until(lambda: _stopped_workers(sleeper), "a worker has stopped", timeout_s=60)
+    wait_until(lambda: stopped_workers(sleeper), "a worker has stopped", timeout_s=60)
     os.killpg(sleeper.pid, signal.SIGSTOP)
 
     report = load_one(database, EVENTS, tmp_path, DAY, busy_wait_s=60, retry_budget_s=60)
@@ -95,7 +77,7 @@ def test_a_run_that_sleeps_before_it_publishes_is_taken_over_too(database: str, 
     sleeper = start(
         database, EVENTS, tmp_path, [DAY], failpoints="before_publish=sigstop", lease_s=1, stall_timeout_s=4
     )
-    wait_until(lambda: _is_stopped(sleeper.pid), "the run has stopped", timeout_s=60)
+    wait_until(lambda: is_stopped(sleeper.pid), "the run has stopped", timeout_s=60)
     report = load_one(database, EVENTS, tmp_path, DAY, busy_wait_s=60, retry_budget_s=60)
     assert report.error is None
     published = table_rows(database, EVENTS)
@@ -134,7 +116,7 @@ def test_a_worker_that_cannot_be_killed_at_once_loses_its_chunk_and_never_writes
     limits = {"stall_timeout_s": 4, "close_timeout_s": 0.5, "chunk_attempts_max": 20}
     with ThreadPoolExecutor() as threads:
         loading = threads.submit(load_one, database, EVENTS, tmp_path, DAY, **limits)
-        (zombie,) = wait_until(lambda: [pid for pid in worker_pids() if _is_stopped(pid)], "it stops", timeout_s=60)
+        (zombie,) = wait_until(lambda: [pid for pid in worker_pids() if is_stopped(pid)], "it stops", timeout_s=60)
         (freezer / "cgroup.procs").write_text(str(zombie))
         (freezer / "freezer.state").write_text("FROZEN")
         os.kill(zombie, signal.SIGCONT)  # once it is thawed it would go on, were it not for the SIGKILL it was sent

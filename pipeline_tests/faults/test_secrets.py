@@ -17,7 +17,9 @@ import pytest
 from psycopg2 import sql
 
 from pipeline_tests.support import run_process
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import edit, start_replay
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, changed, events, write_source
 

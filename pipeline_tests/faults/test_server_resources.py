@@ -18,18 +18,12 @@ import psycopg2
 import pytest
 
 from pipeline_tests.support import run_process
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load_one,
-    sessions,
-    wait_until,
-    worker_pids,
-)
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value, sessions
+from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.server_traps import execute, fail_at, go_on, session, wait_at, wait_until_held
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.waiting import wait_until, worker_pids
 from rowledger.errors import DatabaseUnavailable
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import PartitionReport

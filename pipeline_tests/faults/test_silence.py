@@ -13,17 +13,12 @@ import psycopg2
 import pytest
 
 from pipeline_tests.support import run_process
-from pipeline_tests.support.loading import (
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load_one,
-    sessions,
-    wait_until,
-    worker_pids,
-)
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value, sessions
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.tables import DAY, EVENTS, events, wide_events, write_source
+from pipeline_tests.support.waiting import wait_until, worker_pids
 from rowledger.embedded.server import EmbeddedServer
 
 Starter = Callable[..., subprocess.Popen[str]]

@@ -10,11 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one, wait_until
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.proxy import Proxy
 from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, wide_events, write_source
 from pipeline_tests.support.tables_of_odd_shapes import SLOW
+from pipeline_tests.support.waiting import wait_until
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.errors import ChunkTimedOut, DatabaseUnavailable
 from rowledger.ledger.outcomes import IncidentKind

@@ -14,13 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_tests.support import run_process
-from pipeline_tests.support.loading import (
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load_one,
-    set_failpoints,
-)
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one, set_failpoints
 from pipeline_tests.support.server_traps import go_on, wait_at, wait_until_held
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, Row, changed, events, write_source
 from rowledger.errors import SourceError

@@ -12,19 +12,11 @@ from pathlib import Path
 import pytest
 
 from pipeline_tests.support import run_process
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load,
-    load_one,
-    sessions,
-    set_failpoints,
-    table_rows,
-    wait_until,
-)
+from pipeline_tests.support.assertions import assert_accounted, table_rows
+from pipeline_tests.support.database import fetch, fetch_value, sessions
+from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
 from pipeline_tests.support.tables import DAY, EVENTS, Row, events, write_source
+from pipeline_tests.support.waiting import is_stopped, wait_until
 from rowledger.failpoints import _ACTIONS, Place
 from rowledger.ledger.outcomes import IncidentKind
 
@@ -178,7 +170,7 @@ def test_a_supervisor_that_freezes_is_overtaken_and_finds_itself_fenced(
     rows = events(60)
     write_source(tmp_path, "events", DAY, rows)
     frozen = start(database, EVENTS, tmp_path, [DAY], failpoints=f"{place}=sigstop", lease_s=1)
-    wait_until(lambda: _is_stopped(frozen.pid), "the run froze", timeout_s=60)
+    wait_until(lambda: is_stopped(frozen.pid), "the run froze", timeout_s=60)
     report = load_one(database, EVENTS, tmp_path, DAY, busy_wait_s=30, publish_lock_timeout_s=1)
     assert report.error is None
     os.kill(frozen.pid, signal.SIGCONT)
@@ -189,10 +181,6 @@ def test_a_supervisor_that_freezes_is_overtaken_and_finds_itself_fenced(
     if place not in unfenced:
         assert "Fenced" in output
     assert_accounted(database, EVENTS, rows)
-
-
-def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.parametrize("place", _IN_SUPERVISOR)

@@ -9,20 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.faults.test_rivals import _stopped_workers
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load_one,
-    sessions,
-    table_rows,
-    wait_until,
-    worker_pids,
-)
+from pipeline_tests.support.assertions import assert_accounted, table_rows
+from pipeline_tests.support.database import fetch, fetch_value, sessions
+from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.roles import Role, execute, new_role
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.waiting import stopped_workers, wait_until, worker_pids
 from rowledger.errors import PartitionBusy
 from rowledger.ledger.upgrade import run_migrate
 from rowledger.publish.verify import run_verify
@@ -111,7 +103,7 @@ def test_a_frozen_run_of_another_role_is_waited_for_in_bounded_time_and_never_wr
         stall_timeout_s=300,
         statement_timeout_s=300,
     )
-    wait_until(lambda: _stopped_workers(sleeper), "a worker has stopped", timeout_s=60)
+    wait_until(lambda: stopped_workers(sleeper), "a worker has stopped", timeout_s=60)
     os.killpg(sleeper.pid, signal.SIGSTOP)
     refused = load_one(other.url, EVENTS, tmp_path, DAY, busy_wait_s=4).error
     assert isinstance(refused, PartitionBusy)
@@ -145,7 +137,7 @@ def test_a_frozen_run_of_another_role_between_its_chunks_is_fenced_without_being
         lease_s=1,
         stall_timeout_s=300,
     )
-    wait_until(lambda: _stopped_workers(sleeper), "a worker has stopped", timeout_s=60)
+    wait_until(lambda: stopped_workers(sleeper), "a worker has stopped", timeout_s=60)
     os.killpg(sleeper.pid, signal.SIGSTOP)
     assert load_one(other.url, EVENTS, tmp_path, DAY, busy_wait_s=60).error is None
     published = table_rows(database, EVENTS)

@@ -8,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_nothing_left_over,
-    fetch,
-    load_one,
-    sessions,
-    source_rows,
-    table_rows,
-    wait_until,
-)
+from pipeline_tests.support.assertions import assert_nothing_left_over, source_rows, table_rows
+from pipeline_tests.support.database import fetch, sessions
+from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.proxy import Fate, Proxy, is_commit
 from pipeline_tests.support.tables_of_write_modes import (
     APPENDED_KEYLESS,
@@ -27,6 +20,7 @@ from pipeline_tests.support.tables_of_write_modes import (
     sales,
     write_sales,
 )
+from pipeline_tests.support.waiting import wait_until
 from rowledger.ledger.reports import CheckName
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import TableSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import fetch_value
+from pipeline_tests.support.database import fetch_value
 
 _CHECKOUT = Path(__file__).parents[2]
 _HEAVY = ("adbc_driver_manager", "asyncpg", "dagster", "numpy", "pandas", "polars", "pyarrow", "pydantic")

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict
 
 from pipeline_tests.support import tables as tables_for_tests
-from pipeline_tests.support.loading import FAST, Recorder, fetch
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import FAST, Recorder
 from pipeline_tests.support.tables import EVENTS, PARCELS, Event
 from rowledger.contract.sql_types import Integer, varchar
 from rowledger.dead_letters.changes import export_dead_letters, import_dead_letters

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from pipeline_tests.support.loading import fetch
+from pipeline_tests.support.database import fetch
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Self
 
 import psycopg2
 
-from pipeline_tests.support.loading import fetch, fetch_value, wait_until
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.waiting import wait_until
 
 __all__ = ["Gate", "Where", "gate"]
 

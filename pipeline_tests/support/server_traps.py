@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import psycopg2
 import psycopg2.extensions
 
-from pipeline_tests.support.loading import fetch, fetch_value, wait_until
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.waiting import wait_until
 
 Session = psycopg2.extensions.connection
 

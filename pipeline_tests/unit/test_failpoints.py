@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline_tests.support.loading import set_failpoints
-from rowledger.failpoints import FailpointError, Place, _parse, active_failpoints, failpoint
+from rowledger.failpoints import FailpointError, Place, active_failpoints, failpoint
 
 
 def test_nothing_happens_where_nothing_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +54,9 @@ def test_a_hostile_exception_cannot_be_printed(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("text", ["nowhere=raise", "after_claim=explode", "after_claim", "=raise"])
-def test_a_rule_that_cannot_be_followed_is_refused_with_the_known_ones(text: str) -> None:
+def test_a_rule_that_cannot_be_followed_is_refused_with_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    set_failpoints(monkeypatch, text)
     with pytest.raises(FailpointError, match=r"places are while_encoding.*actions are sigkill"):
-        _parse(text)
+        active_failpoints()

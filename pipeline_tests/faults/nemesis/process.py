@@ -13,7 +13,7 @@ import psutil
 
 from pipeline_tests.faults.nemesis.plan import RunPlan
 from pipeline_tests.support import run_process
-from pipeline_tests.support.loading import worker_pids
+from pipeline_tests.support.waiting import worker_pids
 from rowledger.spec.table import TableSpec
 
 __all__ = ["MARK", "Death", "Run", "marked_processes"]

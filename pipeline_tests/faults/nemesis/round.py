@@ -24,7 +24,7 @@ from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judg
 from pipeline_tests.faults.nemesis.witness import Ledger, Reader, State, expected_state
 from pipeline_tests.support import run_process
 from pipeline_tests.support.proxy import Proxy
-from pipeline_tests.support.tables import SOUR_TABLES
+from pipeline_tests.support.sour_tables import SOUR_TABLES
 from rowledger.embedded.server import EmbeddedServer
 
 __all__ = ["Round", "Tally"]

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from pipeline_tests.faults.nemesis.plan import DAYS, Manner, PartitionPlan
+from pipeline_tests.support.sour_tables import SOUR
 from pipeline_tests.support.tables import (
     APPENDED_EVENTS,
     APPENDED_ORDERS,
@@ -15,11 +16,6 @@ from pipeline_tests.support.tables import (
     ORDERS,
     PARCELS,
     READINGS,
-    SOUR,
-    SPOOLED_EVENTS,
-    SPOOLED_ORDERS,
-    SPOOLED_PARCELS,
-    SPOOLED_READINGS,
     UPSERTED_EVENTS,
     UPSERTED_ORDERS,
     Row,
@@ -28,6 +24,12 @@ from pipeline_tests.support.tables import (
     parcels,
     readings,
     write_source,
+)
+from pipeline_tests.support.tables_of_spooled_files import (
+    SPOOLED_EVENTS,
+    SPOOLED_ORDERS,
+    SPOOLED_PARCELS,
+    SPOOLED_READINGS,
 )
 from rowledger.spec.table import TableSpec
 

@@ -16,8 +16,9 @@ import psutil
 from pipeline_tests.faults.nemesis.plan import Fault, Sign, Strike
 from pipeline_tests.faults.nemesis.process import Run
 from pipeline_tests.faults.nemesis.witness import Ledger, Progress
-from pipeline_tests.support.loading import is_worker
+from pipeline_tests.support.own_server import crash
 from pipeline_tests.support.proxy import Fate, Proxy, Request, Trap, is_commit
+from pipeline_tests.support.waiting import is_worker
 from rowledger.embedded.server import EmbeddedServer
 
 __all__ = ["CommitInDoubt", "CommitKind", "Kill", "Striker"]
@@ -281,7 +282,7 @@ class Striker:
         self._disturbed(strike.lasts_s + 5)
         self.crashes += 1
         self.other_kills += 1
-        self._server._pg_ctl("stop", "--mode", "immediate", timeout_s=30)
+        crash(self._server)
 
         def come_back() -> None:
             self._server.ensure_running()

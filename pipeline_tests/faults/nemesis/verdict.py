@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline_tests.faults.nemesis.sources import SourceVersion
-from pipeline_tests.support.loading import (
+from pipeline_tests.support.assertions import (
     assert_accounted,
     assert_nothing_left_over,
     dead_rows,
-    fetch,
-    fetch_value,
     source_rows,
     table_rows,
 )
+from pipeline_tests.support.database import fetch, fetch_value
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import TableSpec, WriteMode
 

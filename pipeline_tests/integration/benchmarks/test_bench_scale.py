@@ -11,7 +11,7 @@ from benchmarks.scale.bench import Bench, WrongCount
 from benchmarks.scale.run import Job
 from pipeline.nycflights import land_flights
 from pipeline.tables.flights import FLIGHTS
-from pipeline_tests.support.loading import fetch_value
+from pipeline_tests.support.database import fetch_value
 from rowledger.settings import child_environment
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline_tests.support.loading import fetch, fetch_value, set_failpoints, wait_until
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import set_failpoints
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
+from pipeline_tests.support.waiting import wait_until
 from rowledger.chunk.jobs import ChunkJob, SetAside
 from rowledger.chunk.transaction import PreparedChunk, commit_chunk, prepare_chunk
 from rowledger.contract.check import Contract

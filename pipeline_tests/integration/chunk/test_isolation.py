@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, fetch, load_one
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.tables import DAY, PARCELS, PATIENT_PARCELS, Row, changed, parcels, write_source
 
 _LETTERS = "select row_no, sqlstate, constraint_name, reason from rowledger.dead_letter order by row_no"

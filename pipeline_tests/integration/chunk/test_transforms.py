@@ -4,14 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import Recorder, fetch, fetch_value, load_one
-from pipeline_tests.support.tables import (
-    HALVED_READINGS,
-    MULTIPLIED_READINGS,
-    REPEATED_READINGS,
-    Row,
-    write_source,
-)
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one
+from pipeline_tests.support.tables import Row, write_source
+from pipeline_tests.support.tables_with_transforms import HALVED_READINGS, MULTIPLIED_READINGS, REPEATED_READINGS
 from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent
 
 _LETTERS = (

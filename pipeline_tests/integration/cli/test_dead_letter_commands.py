@@ -9,17 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import SECRET_EVENTS, assert_verified, states
-from pipeline_tests.support.tables import (
-    DAY,
-    EVENTS,
-    STRICT_READINGS,
-    changed,
-    events,
-    readings,
-    write_source,
-)
+from pipeline_tests.support.tables import DAY, EVENTS, STRICT_READINGS, changed, events, readings, write_source
 from rowledger.cli import dead_letters
 from rowledger.cli.main import cli
 

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline_tests.support.loading import Recorder, fetch, fetch_value, load, load_one, set_failpoints
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
 from pipeline_tests.support.tables import (
     DAY,
     EVENTS,

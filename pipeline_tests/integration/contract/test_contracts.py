@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import BaseModel, Field, model_validator
 
-from pipeline_tests.support.loading import fetch, load_one
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load_one
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.table import DeadLetterBudget, TableSpec
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.tables import CORRECTED_PARCELS, DAY, PARCELS, changed, parcels, write_source
 from rowledger.errors import DeadLetterBudgetSpent, TargetMismatch
 

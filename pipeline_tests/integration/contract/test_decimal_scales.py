@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from pipeline_tests.support import tables_of_other_sources as elsewhere_for_tests
-from pipeline_tests.support.loading import assert_nothing_left_over, fetch, load_one
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import assert_verified, edit, replay, results
 from pipeline_tests.support.tables_of_other_sources import APPENDED_PRICES, PRICED
 from rowledger.spec.partition import Partition

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, Field, IPvAnyAddress
 
-from pipeline_tests.support.loading import fetch, load_one
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load_one
 from rowledger.contract.sql_types import Integer, char, pg_enum, pg_type
 from rowledger.postgres.queries import quote_identifier
 from rowledger.sources.parquet import ParquetFiles

@@ -10,7 +10,8 @@ from uuid import UUID
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, Field
 
-from pipeline_tests.support.loading import fetch, load_one
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load_one
 from rowledger.contract.sql_types import BigInt, Integer, Real, SmallInt, varchar
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.table import TableSpec

@@ -10,7 +10,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipeline_tests.support.loading import FAST, fetch
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import FAST
 from pipeline_tests.support.tables_of_any_partitions import ROWS, sampled
 from rowledger.dagster import checks, resources
 from rowledger.dagster.definitions import build_table_defs

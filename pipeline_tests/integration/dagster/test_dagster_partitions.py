@@ -7,8 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pipeline_tests.support.assertions import source_rows, table_rows
 from pipeline_tests.support.definitions import PARTITIONS, dagster_table, table_defs
-from pipeline_tests.support.loading import FAST, load, load_one, source_rows, table_rows
+from pipeline_tests.support.loading import FAST, load, load_one
 from pipeline_tests.support.tables_of_write_modes import (
     BY_DAY_AND_REGION,
     BY_NEW_REGION,

@@ -13,8 +13,9 @@ from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from pipeline.definitions import defs as own_defs
+from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.definitions import dagster_table
-from pipeline_tests.support.loading import FAST, fetch, fetch_value, load_one
+from pipeline_tests.support.loading import FAST, load_one
 from pipeline_tests.support.replaying import ACTOR, edit, states
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
 from rowledger.cli import dead_letters as dead_letter_commands

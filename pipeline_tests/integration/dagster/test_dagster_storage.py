@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from dagster._core.events import StepMaterializationData
 
-from pipeline_tests.support.loading import fetch_value
+from pipeline_tests.support.database import fetch_value
 from pipeline_tests.support.server_traps import standby_asked_for
 from rowledger.dagster import storage as storage_module
 from rowledger.dagster.storage import RowledgerStorage

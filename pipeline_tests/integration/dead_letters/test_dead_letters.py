@@ -5,21 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import (
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load,
-    load_one,
-    make_sour_table,
-    set_failpoints,
-)
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load, load_one, set_failpoints
+from pipeline_tests.support.sour_tables import SOUR, make_sour_table
 from pipeline_tests.support.tables import (
     DAY,
     EVENTS,
     ORDERS,
     PARCELS,
-    SOUR,
     STRICT_READINGS,
     Row,
     changed,

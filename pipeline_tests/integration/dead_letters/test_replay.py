@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load_one, set_failpoints
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one, set_failpoints
 from pipeline_tests.support.replaying import ACTOR, STRICT_PARCELS, assert_verified, edit, replay, results, states
 from pipeline_tests.support.tables import (
     DAY,
     EVENTS,
-    HALVED_READINGS,
     KEYED_READINGS,
     NEXT_DAY,
     ORDERS,
     PARCELS,
     READINGS,
-    REPEATED_READINGS,
     STRICT_READINGS,
     Row,
     changed,
@@ -27,6 +27,7 @@ from pipeline_tests.support.tables import (
     readings,
     write_source,
 )
+from pipeline_tests.support.tables_with_transforms import HALVED_READINGS, REPEATED_READINGS
 from rowledger.contract.dead_letter import Stage
 from rowledger.errors import NothingRecorded, PoolBroken, TargetMismatch
 from rowledger.ledger.dead_letter_outcomes import DeadLetterResult

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import fetch, fetch_value, load_one
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import assert_verified, edit, replay, results
 from pipeline_tests.support.tables import changed
 from pipeline_tests.support.tables_of_write_modes import (

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import edited_loads, fetch, fetch_value, load_one, table_rows
+from pipeline_tests.support.assertions import edited_loads, table_rows
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import replay
 from pipeline_tests.support.tables_of_write_modes import APPENDED, DAY, REPLACED, UPSERTED, sales, write_sales
 from rowledger.errors import DiscrepancyFound, RowledgerError

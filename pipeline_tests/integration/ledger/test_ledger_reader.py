@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from pipeline_tests.support.loading import fetch, fetch_value, load_one
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.roles import Role, execute, new_role
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import DatabaseUnavailable, LedgerMismatch, LedgerMissing, MissingPrivilege

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import edited_loads, fetch, fetch_value, load_one, table_rows
+from pipeline_tests.support.assertions import edited_loads, table_rows
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import replay
 from pipeline_tests.support.roles import new_role
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, PARCELS, READINGS, THIRD_DAY, events, write_source

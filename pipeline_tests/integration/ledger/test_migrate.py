@@ -12,7 +12,9 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 
-from pipeline_tests.support.loading import edited_loads, fetch, fetch_value, load_one
+from pipeline_tests.support.assertions import edited_loads
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.roles import Role, new_role
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.cli.main import cli

@@ -6,14 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline_tests.support.loading import (
-    assert_nothing_left_over,
-    fetch,
-    fetch_value,
-    load_one,
-    source_rows,
-    table_rows,
-)
+from pipeline_tests.support.assertions import assert_nothing_left_over, source_rows, table_rows
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.roles import Role, execute, new_role
 from pipeline_tests.support.tables import PARCELS as OWN_PARCELS, parcels, write_source
 from pipeline_tests.support.tables_of_write_modes import APPENDED, DAY, PATHS, REPLACED, UPSERTED, sales, write_sales

@@ -5,8 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline_tests.support.loading import assert_nothing_left_over, fetch, fetch_value, load, load_one
-from pipeline_tests.support.tables import DAY, DRIFTING, NEXT_DAY, PLANNED_DRIFT, Row, parcels
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load, load_one
+from pipeline_tests.support.tables import DAY, NEXT_DAY, Row, parcels
+from pipeline_tests.support.tables_of_spooled_files import DRIFTING, PLANNED_DRIFT
 from rowledger.errors import SourceError
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import Drift, TableSpec

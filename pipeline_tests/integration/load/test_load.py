@@ -5,25 +5,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load,
-    load_one,
-    make_sour_table,
-    set_failpoints,
-    staging_tables,
-    table_rows,
-)
+from pipeline_tests.support.assertions import assert_accounted, table_rows
+from pipeline_tests.support.database import fetch, fetch_value, staging_tables
+from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
+from pipeline_tests.support.sour_tables import SOUR, make_sour_table
 from pipeline_tests.support.tables import (
     DAY,
     EVENTS,
     NEXT_DAY,
     ORDERS,
     READINGS,
-    SOUR,
     THIRD_DAY,
     changed,
     events,

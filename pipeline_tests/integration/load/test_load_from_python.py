@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import rowledger
-from pipeline_tests.support.loading import assert_accounted, fetch_value
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch_value
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, events, write_source
 from rowledger import LoadFailed, Partition, PartitionReport, WriterSettings
 

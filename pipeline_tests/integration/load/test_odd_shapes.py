@@ -6,7 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline_tests.support.loading import assert_nothing_left_over, fetch, load_one
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.tables_of_odd_shapes import LONG, LONG_TEXT, WIDE, WIDE_NAMES
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import TableSpec, WriteMode

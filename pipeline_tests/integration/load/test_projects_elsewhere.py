@@ -10,7 +10,7 @@ from textwrap import dedent
 import polars as pl
 import pytest
 
-from pipeline_tests.support.loading import fetch, fetch_value
+from pipeline_tests.support.database import fetch, fetch_value
 
 ROWS = """
 from pydantic import BaseModel

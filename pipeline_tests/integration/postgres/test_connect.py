@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from pipeline_tests.support.loading import fetch
+from pipeline_tests.support.database import fetch
 from rowledger.errors import DatabaseUnavailable
 from rowledger.postgres import session
 

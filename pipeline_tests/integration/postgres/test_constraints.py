@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.tables_of_write_modes import (
     DAY,
     KEYLESS_PARCELS,

@@ -7,14 +7,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load_one
-from pipeline_tests.support.tables import (
-    DAY,
-    NEXT_DAY,
-    PARCELS,
-    parcels,
-    write_source,
-)
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one
+from pipeline_tests.support.tables import DAY, NEXT_DAY, PARCELS, parcels, write_source
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.publication import publish_by_attach, publish_by_swap
 from rowledger.postgres.replacement import read_attach_obstacle, read_swap_obstacle

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeline_tests.integration.postgres.test_session_settings import execute
-from pipeline_tests.support.loading import fetch_value, load, load_one
+from pipeline_tests.support.database import fetch_value
+from pipeline_tests.support.loading import load, load_one
 from pipeline_tests.support.replaying import replay
 from pipeline_tests.support.tables import APPENDED_PARCELS, DAY, NEXT_DAY, PARCELS, changed, parcels, write_source
 from rowledger.errors import MissingPrivilege

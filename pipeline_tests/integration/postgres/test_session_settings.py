@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load, load_one, source_rows, table_rows
+from pipeline_tests.support.assertions import assert_accounted, source_rows, table_rows
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load, load_one
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, PARCELS, events, parcels, write_source
 from rowledger.errors import UnsupportedServer
 from rowledger.postgres.session import connect

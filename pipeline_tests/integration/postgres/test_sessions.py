@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from pipeline_tests.support.loading import fetch, wait_until
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.waiting import wait_until
 from rowledger.postgres.queries import query
 from rowledger.postgres.session import SessionIdentity, connect
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load, load_one
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load, load_one
 from pipeline_tests.support.tables import (
     CHUNKS,
     DAY,

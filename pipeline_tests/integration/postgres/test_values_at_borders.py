@@ -8,7 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_tests.support.loading import assert_nothing_left_over, fetch, load_one
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.tables_of_other_sources import BORDERS
 
 BEFORE_1970 = datetime(1969, 12, 31, 23, 59, 59, 999999)  # noqa: DTZ001, a local time

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline_tests.integration.postgres.test_session_settings import execute, hostile_settings
-from pipeline_tests.support.loading import assert_accounted, fetch, fetch_value, load_one
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.tables_of_write_modes import ANY_KEY, sales, write_sales
 from rowledger.errors import TargetMismatch
 from rowledger.postgres.queries import quote_literal

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import edited_loads, fetch, fetch_value, load_one, set_failpoints
+from pipeline_tests.support.assertions import edited_loads
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one, set_failpoints
 from pipeline_tests.support.tables import APPENDED_EVENTS, DAY, EVENTS, UPSERTED_EVENTS, Row, events, write_source
 from pipeline_tests.support.tables_of_write_modes import DAY as DAY_OF_SALES, KEYLESS_SPOOLED, sales, write_sales
 from rowledger.errors import DiscrepancyFound

@@ -9,7 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from pipeline_tests.support.loading import fetch, load, load_one
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load, load_one
 from pipeline_tests.support.tables_of_write_modes import APPENDED, DAY, REPLACED, UPSERTED, sales, write_sales
 from rowledger.failpoints import Place
 from rowledger.ledger.bounds import PartitionsOfLoads

@@ -9,7 +9,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pipeline_tests.support.loading import Recorder, assert_accounted, fetch, fetch_value, load, load_one, wait_until
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load, load_one
 from pipeline_tests.support.server_traps import execute, session
 from pipeline_tests.support.tables import (
     DAY,
@@ -24,6 +26,7 @@ from pipeline_tests.support.tables import (
     readings,
     write_source,
 )
+from pipeline_tests.support.waiting import wait_until
 from rowledger.errors import PartitionBusy
 from rowledger.ledger.loads import ChunkTotals
 from rowledger.ledger.reports import PartitionReport

@@ -10,29 +10,12 @@ import asyncpg
 import psycopg2.errors
 import pytest
 
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load,
-    load_one,
-    source_rows,
-    table_rows,
-)
+from pipeline_tests.support.assertions import assert_accounted, source_rows, table_rows
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load, load_one
 from pipeline_tests.support.server_traps import execute, session
-from pipeline_tests.support.tables import (
-    DAY,
-    EVENTS,
-    ORDERS,
-    READINGS,
-    SPOOLED_EVENTS,
-    changed,
-    events,
-    orders,
-    readings,
-    write_source,
-)
+from pipeline_tests.support.tables import DAY, EVENTS, ORDERS, READINGS, changed, events, orders, readings, write_source
+from pipeline_tests.support.tables_of_spooled_files import SPOOLED_EVENTS
 from rowledger.chunk.jobs import ChunkJob
 from rowledger.contract.check import Contract
 from rowledger.errors import DiscrepancyFound, NothingPublished

@@ -9,16 +9,9 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from pipeline_tests.support.loading import (
-    Recorder,
-    assert_nothing_left_over,
-    fetch,
-    fetch_value,
-    load,
-    load_one,
-    source_rows,
-    table_rows,
-)
+from pipeline_tests.support.assertions import assert_nothing_left_over, source_rows, table_rows
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load, load_one
 from pipeline_tests.support.replaying import replay, results
 from pipeline_tests.support.tables_of_write_modes import (
     APPENDED,

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import assert_nothing_left_over, fetch, load_one
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.messy_files import MESSY, Messy
 
 

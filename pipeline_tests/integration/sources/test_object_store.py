@@ -12,8 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from pipeline_tests.support.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one, wait_until
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.tables_of_other_sources import STORED
+from pipeline_tests.support.waiting import wait_until
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_ipc import ArrowFiles
 from rowledger.sources.csv import CsvFiles

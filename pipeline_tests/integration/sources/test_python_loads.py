@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from pipeline_tests.support import tables_of_other_sources as elsewhere_for_tests
-from pipeline_tests.support.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.tables_of_other_sources import GENERATED
 from rowledger.errors import SourceError
 from rowledger.spec.partition import Partition

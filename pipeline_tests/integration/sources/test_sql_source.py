@@ -18,8 +18,11 @@ import polars as pl
 import pytest
 from pydantic import BaseModel
 
-from pipeline_tests.support.loading import Recorder, assert_nothing_left_over, fetch, fetch_value, load_one, wait_until
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.tables_of_other_sources import QUERIED, SAMPLED
+from pipeline_tests.support.waiting import wait_until
 from rowledger.contract.check import Contract
 from rowledger.errors import SourceError
 from rowledger.sources.sql import SqlQuery

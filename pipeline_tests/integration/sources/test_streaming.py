@@ -7,15 +7,12 @@ import polars as pl
 import pytest
 
 from pipeline_tests.support import run_process
-from pipeline_tests.support.loading import (
-    assert_accounted,
-    fetch,
-    fetch_value,
-    load_one,
-    set_failpoints,
-    wait_until,
-)
-from pipeline_tests.support.tables import DAY, SCHEMAS, TRICKLE, Row, changed, events
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import load_one, set_failpoints
+from pipeline_tests.support.tables import DAY, SCHEMAS, Row, changed, events
+from pipeline_tests.support.tables_of_spooled_files import TRICKLE
+from pipeline_tests.support.waiting import wait_until
 from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound, SourceError
 from rowledger.ledger.reports import PartitionReport
 from rowledger.load.partition_load import PartitionLoad

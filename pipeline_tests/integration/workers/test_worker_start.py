@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.loading import assert_accounted, load_one, wait_until, worker_pids
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS, Reading, events, write_source
+from pipeline_tests.support.waiting import wait_until, worker_pids
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.sources.chunking import FilePart
 from rowledger.sources.parquet import ParquetFiles
