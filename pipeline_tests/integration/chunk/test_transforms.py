@@ -39,7 +39,9 @@ def test_filtered_rows_are_counted_and_rows_for_which_it_raises_are_dead_letters
         (250, "transform", "source"),
     ]
     assert letters[0]["payload"] == '{"sensor": 7, "value": null}'
-    assert letters[0]["reason"].startswith("the transform raised ValueError in keep_halves, tables_with_transforms.py line ")
+    assert letters[0]["reason"].startswith(
+        "the transform raised ValueError in keep_halves, tables_with_transforms.py line "
+    )
     assert "ValueError: no value in [(7, None" in letters[0]["traceback"]
     assert "no value in" not in observer.text, "what an exception says may quote a row, and is not logged"
 
