@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from rowledger.contract import check_spec
 from rowledger.dagster.assets import table_asset
 from rowledger.dagster.broken import broken_table
 from rowledger.dagster.checks import verify_check
@@ -71,6 +72,7 @@ def _definitions(
     landing: Sequence[dg.AssetsDefinition],
     key_pattern: str,
 ) -> dg.Definitions:
+    check_spec(spec)
     require_partitions(spec, partitions_def, key_pattern=key_pattern)
     partition_of = partition_maker(spec, partitions_def, key_pattern=key_pattern)
     table = DagsterTable(spec, _asset_key(key, spec.name), partitions_def, partition_of, key_pattern)

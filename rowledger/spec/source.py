@@ -83,7 +83,7 @@ class SourceContext:
 
 
 class Source(BaseModel, ABC):
-    """A declared source. Subclasses live in `pipeline/source/`, one module a format."""
+    """A declared source; those of the library are in `rowledger.sources`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

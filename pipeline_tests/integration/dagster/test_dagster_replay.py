@@ -236,7 +236,6 @@ def replay_by_command(
     edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.setattr(dead_letter_commands, "table_named", {"events": EVENTS}.__getitem__)
     monkeypatch.setattr(dead_letter_commands, "existing_url", lambda: database)
     command = ["dead-letters", "replay", "--table", "events", "--state", "mended"]
     return lambda: CliRunner().invoke(cli, command)

@@ -32,10 +32,10 @@ def load(*specs):
 """
 DEFINITIONS = """
 import dagster as dg
-from rowledger.dagster import GuardedWriter, table_asset
+from rowledger.dagster import GuardedWriter, build_table_defs
 
-assets = [table_asset(spec) for spec in specs]
-defs = dg.Definitions(assets=assets, resources={"writer": GuardedWriter()})
+tables = [build_table_defs(spec) for spec in specs]
+defs = dg.Definitions.merge(dg.Definitions(resources={"writer": GuardedWriter()}), *tables)
 """
 TIMEOUT_S = 180
 
@@ -189,7 +189,7 @@ def test_a_module_that_a_worker_alone_cannot_import_fails_the_load_at_once(proje
     assert ended.returncode == 1
     (told,) = [line for line in ended.stderr.splitlines() if line.startswith("partition all: ")]
     assert told == (
-        "partition all: table unlicensed, partition all, chunk 0: row rows:Reading cannot be imported: rows.py: line 10: "
+        "partition all: table unlicensed, partition all, chunk 0: row rows:Reading cannot be imported: rows.py: line 11: "
         "RuntimeError: there is no licence here, in a worker process; make the module one that can be imported by itself, "
         "then rerun; a rerun resumes at this chunk"
     )

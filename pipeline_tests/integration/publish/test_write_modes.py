@@ -185,7 +185,6 @@ def test_the_same_rows_are_appended_once_however_they_are_cut(database: str, tmp
 def test_rows_that_are_gone_are_not_called_appended_and_come_again_once_their_load_is_forgotten(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: TableSpec
 ) -> None:
-    monkeypatch.setattr(verify, "table_named", {spec.name: spec}.__getitem__)
     monkeypatch.setattr(verify, "existing_url", lambda: database)
     key = "a" if spec is PATHS else DAY
     assert load_version(database, spec, tmp_path, FIRST, key).error is None
