@@ -40,19 +40,20 @@ def _former_folders(listed: tuple[str, ...], _modules: int) -> list[str]:
     """Folders that modules were found in, but for those that are listed; the number of modules says when to look again."""
     modules = list(sys.modules.items())
     # A folder of which only a file was imported, by its path, was never looked into for modules.
-    former = {root for root in (_root(name, module) for name, module in modules) if root in sys.path_importer_cache}
+    former = {root for name, module in modules for root in _roots(name, module) if root in sys.path_importer_cache}
     if former := former.difference(listed):
         former.difference_update(path for _, module in modules for path in _package_path(module))
     return sorted(former)
 
 
-def _root(name: str, module: ModuleType) -> str:
-    """The folder in which a top-level module or package was found; empty for other modules."""
+def _roots(name: str, module: ModuleType) -> list[str]:
+    """The folder in which a top-level module or package was found, or those of a package that is spread over several."""
+    if "." in name or name in MAINS:
+        return []
+    if folders := _package_path(module):
+        return [folder.rpartition(os.sep)[0] for folder in folders]
     file = _own(module, "__file__")
-    if "." in name or name in MAINS or not isinstance(file, str):
-        return ""
-    folder, _, last = file.rpartition(os.sep)
-    return folder.rpartition(os.sep)[0] if last.startswith("__init__.") else folder
+    return [file.rpartition(os.sep)[0]] if isinstance(file, str) else []
 
 
 def _package_path(module: ModuleType) -> list[str]:

@@ -35,7 +35,7 @@ import dagster as dg
 from rowledger.dagster import GuardedWriter, build_table_defs
 
 tables = [build_table_defs(spec) for spec in specs]
-defs = dg.Definitions.merge(dg.Definitions(resources={"writer": GuardedWriter()}), *tables)
+defs = dg.Definitions.merge(dg.Definitions(resources={"writer": GuardedWriter()}, executor=dg.in_process_executor), *tables)
 """
 TIMEOUT_S = 180
 
@@ -223,25 +223,35 @@ def test_modules_of_the_run_come_before_those_of_the_same_name_elsewhere(project
     assert project.reference("other_of_two") == "pipeline.tables.flights:Landing"
 
 
-def test_dagster_may_be_given_a_file_or_another_working_directory(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "starts_beside_it", "reference"),
+    [
+        (("-f", "some/where/defs.py"), False, "{folder}/some/where/defs.py:OfFile"),
+        (("-f", "{folder}/some/where/defs.py", "-d", "{folder}"), True, "{folder}/some/where/defs.py:OfFile"),
+        (("-m", "some.where.defs", "-d", "{folder}"), True, "some.where.defs:OfFile"),
+    ],
+    ids=["file", "file and folder", "module and folder"],
+)
+def test_dagster_may_be_given_a_file_or_another_working_directory(
+    project: Project, arguments: tuple[str, ...], reference: str, *, starts_beside_it: bool
+) -> None:
     project.write("rows.py", "from lengths import Length", ROWS, "class Measure(Reading):\n    length: Length = None")
     project.write("lengths.py", "Length = float | None")
-    file = project.write(
+    project.write(
         "some/where/defs.py",
-        "from rows import Reading",
+        "from rows import Measure, Reading",
         FACTORY,
         "class OfFile(Reading):\n    pass",
-        "specs = [spec_of('from_file', OfFile), spec_of('from_module', Reading)]",
+        "specs = [spec_of('from_file', OfFile), spec_of('from_module', Measure)]",
         DEFINITIONS,
     )
+    given = [argument.format(folder=project.folder) for argument in arguments]
 
-    _require(project.materialize("-f", "some/where/defs.py"))
-    assert project.reference("from_file") == f"{file}:OfFile"
-    assert project.reference("from_module") == "rows:Reading"
-    _require(project.materialize("-f", file, "-d", project.folder, cwd=project.folder.parent))
-    _require(project.materialize("-m", "some.where.defs", "-d", project.folder, cwd=project.folder.parent))
-    assert project.reference("from_file") == "some.where.defs:OfFile"
-    assert project.rows("from_file") == 3
+    _require(project.materialize(*given, cwd=project.folder.parent if starts_beside_it else None))
+
+    assert project.reference("from_file") == reference.format(folder=project.folder)
+    assert project.reference("from_module") == "rows:Measure"
+    assert (project.rows("from_file"), project.rows("from_module")) == (3, 3)
 
 
 @pytest.fixture

@@ -173,6 +173,17 @@ def test_a_folder_that_was_on_the_path_for_a_while_is_still_imported_from(tmp_pa
     assert reference_of(row) == "rows_of_a_while:Row"
 
 
+def test_a_package_without_a_file_of_its_own_is_still_found_too(tmp_path: Path) -> None:
+    (tmp_path / "spread" / "deeper").mkdir(parents=True)
+    (tmp_path / "spread" / "deeper" / "rows.py").write_text("class Row: pass\n")
+    sys.path.insert(0, str(tmp_path))
+    row = resolve("spread.deeper.rows:Row")
+    sys.path.remove(str(tmp_path))
+
+    assert import_path()[0] == str(tmp_path)
+    assert reference_of(row) == "spread.deeper.rows:Row"
+
+
 def test_a_module_that_another_one_hides_is_referred_to_by_its_path(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
