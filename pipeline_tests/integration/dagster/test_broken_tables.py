@@ -27,7 +27,7 @@ class Reading(BaseModel):
     sensor: int
 
 
-READINGS = TableSpec(name="readings", row=Reading, source=ParquetFiles(path="{landing}/readings.parquet"))
+READINGS = TableSpec(name="readings", key=("sensor",), row=Reading, source=ParquetFiles(path="{landing}/readings.parquet"))
 """
 
 
@@ -68,8 +68,9 @@ def test_a_table_is_defined_from_a_reference_to_its_file(file: Path) -> None:
         ("READINGS =", "RAEDINGS =", "has no READINGS"),
         ("READINGS = TableSpec", "READINGS = 1 or TableSpec", "is of the class int; name a TableSpec"),
         ("{landing}/", "{day}/", "its source names {day}"),
+        ("int\n", "int | None\n", "key columns ['sensor'] may be null"),
     ],
-    ids=["an import", "a field", "syntax", "no such name", "no spec", "a placeholder"],
+    ids=["an import", "a field", "syntax", "no such name", "no spec", "a placeholder", "a nullable key"],
 )
 def test_the_others_are_defined_and_the_broken_one_fails_with_file_line_and_mistake(
     file: Path, caplog: pytest.LogCaptureFixture, right: str, wrong: str, mistake: str
