@@ -7,17 +7,15 @@ from typing import Annotated, Any
 
 import polars as pl
 import pytest
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from rowledger.contract.check import Checked, Contract
+from pipeline_tests.support.contract_checks import as_json, assert_refused, both_ways
+from rowledger.contract.check import Contract
 from rowledger.contract.sql_types import pg_type
 from rowledger.spec.column import ColumnType, TypeName
-from rowledger.spec.source import DYNAMIC
 
 BEYOND_DOUBLE = "is beyond what double precision holds"
 NOT_FINITE = "holds NaN or an infinity, which would become null in JSON"
-INSTANT = "an instant is not taken for a date, which would lose its zone"
-OUT_OF_YEARS = "is outside the years 1 to 9999 in UTC"
 
 
 class Measure(BaseModel):
@@ -25,33 +23,10 @@ class Measure(BaseModel):
     note: str = "none"
 
 
-class Day(BaseModel):
-    day: date
-
-
 class AsText(BaseModel):
     model_config = ConfigDict(ser_json_inf_nan="strings")
     number: float | None
     note: str | None = None
-
-
-def as_json(*texts: str) -> pl.Series:
-    """Values as a source of mixed JSON gives them."""
-    return pl.Series([{DYNAMIC.fields[0].name: text} for text in texts], dtype=DYNAMIC)
-
-
-def both_ways(annotation: Any, values: Any) -> list[Checked]:
-    """In columns, and row by row."""
-    series = values if isinstance(values, pl.Series) else pl.Series(values)
-    contract = Contract.of(create_model("Row", v=(annotation, ...)))
-    frame = pl.DataFrame([series.alias("v")])
-    return [contract.check(frame), replace(contract, row_by_row="the test asks for it").check(frame)]
-
-
-def assert_refused(annotation: Any, values: Any, reason: str) -> None:
-    for checked in both_ways(annotation, values):
-        assert checked.good.height == 0
-        assert all(reason in letter.reason for letter in checked.rejected)
 
 
 @pytest.mark.parametrize("text", ["1.00000000000000000001", "1e-400", "0.9999999999999999999999"])
@@ -137,29 +112,6 @@ def test_no_text_beside_it_hides_a_number_that_would_become_null(note: str) -> N
 def test_a_model_that_writes_infinities_as_text_keeps_them() -> None:
     for checked in both_ways(AsText, as_json('{"number": "inf", "note": null}')):
         assert checked.good["v"].to_list() == ['{"number":"Infinity","note":null}']
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["2024-03-01T00:00:00+05:00", "2024-03-01T00:00:00Z", "2024-03-01 00:00-0500", "2024-03-01t00:00:00\u22120500"],
-)
-def test_an_instant_is_no_date(text: str) -> None:
-    assert_refused(date, [text], INSTANT)
-    assert_refused(list[date], [[text]], INSTANT)
-    assert_refused(Day, [{"day": text}], INSTANT)
-    assert_refused(dict[str, date], as_json(f'{{"a": "{text}"}}'), INSTANT)
-
-
-def test_a_midnight_without_a_zone_is_a_date() -> None:
-    for checked in both_ways(date, ["2024-03-01T00:00:00", "2024-03-01 00:00", "2024-03-01"]):
-        assert checked.good["v"].to_list() == [date(2024, 3, 1)] * 3
-
-
-@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
-def test_an_instant_that_only_its_zone_keeps_within_the_calendar_is_refused_by_itself(text: str) -> None:
-    for checked in both_ways(AwareDatetime, [text, "2024-03-01T00:00:00Z"]):
-        assert [(letter.row_no, letter.reason) for letter in checked.rejected] == [(0, f"v: {OUT_OF_YEARS}")]
-    assert_refused(list[AwareDatetime], [[text]], OUT_OF_YEARS)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
-"""Addresses, networks and durations: the column path makes of each text what pydantic makes of it."""
+"""Addresses and networks: the column path makes of each text what pydantic makes of it."""
 
-from datetime import timedelta
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -39,7 +38,7 @@ TEXTS = NEARLY | st.ip_addresses().map(str) | st.ip_addresses(v=6).map(lambda ad
 
 def check(annotation: Any, values: list[Any]) -> tuple[dict[int, Any], dict[int, str]]:
     """By row: what was taken, and why the others were not."""
-    series = pl.Series("v", values, dtype=pl.String if isinstance(values[0], str) else pl.Duration("us"))
+    series = pl.Series("v", values, dtype=pl.String)
     checked = Contract.of(create_model("Row", v=(annotation, ...))).check(pl.DataFrame([series]))
     rows = range(len(values)) if checked.good_rows is None else checked.good_rows
     return dict(zip(rows, checked.good["v"], strict=True)), {
@@ -97,53 +96,6 @@ def test_every_plain_address_is_read_at_column_speed() -> None:
 def test_the_mask_is_part_of_an_interface() -> None:
     assert network_bytes(ip_interface("10.1.2.3/8")) == bytes((2, 8, 0, 4, 10, 1, 2, 3))
     assert network_bytes(IPv6Network("2001:db8::/32")) == bytes((3, 32, 0, 16, 0x20, 1, 0x0D, 0xB8)) + bytes(12)
-
-
-@settings(deadline=None)
-@given(durations=st.lists(st.timedeltas(timedelta(days=-(10**8)), timedelta(days=10**8)), min_size=1, max_size=8))
-def test_a_duration_is_taken_as_it_is(durations: list[timedelta]) -> None:
-    assert check(timedelta, durations)[0] == dict(enumerate(durations))
-
-
-@pytest.mark.parametrize(
-    ("text", "taken"),
-    [
-        ("01:02:03", timedelta(hours=1, minutes=2, seconds=3)),
-        ("-00:00:00.5", timedelta(seconds=-0.5)),
-        ("99:59:59.999999", timedelta(hours=99, minutes=59, seconds=59, microseconds=999_999)),
-        ("P1DT2H", timedelta(days=1, hours=2)),
-        ("3 days, 04:05:06", timedelta(days=3, hours=4, minutes=5, seconds=6)),
-        ("01:60:00", None),
-        ("00:00:00.0000001", None),
-        ("PT0.0000001S", None),
-        ("P1Y", None),
-        ("P2M", None),
-        ("90", None),
-        ("1.5", None),
-        ("P999999999D", None),
-        ("soon", None),
-    ],
-)
-def test_a_duration_as_text_is_exact_or_refused(text: str, taken: timedelta | None) -> None:
-    found, refused = check(timedelta, [text])
-
-    assert found == ({} if taken is None else {0: taken})
-    assert bool(refused) is (taken is None)
-    if taken is not None:
-        assert TypeAdapter(timedelta).validate_python(text) == taken
-
-
-@pytest.mark.parametrize("unit", ["ns", "ms"])
-def test_a_duration_in_another_unit_is_exact_or_refused(unit: Any) -> None:
-    finest = pl.Series("v", [1, 1_000, -(2**62), 2**62], dtype=pl.Int64).cast(pl.Duration(unit))
-    checked = Contract.of(create_model("Row", v=(timedelta, ...))).check(pl.DataFrame([finest]))
-
-    good_rows = range(4) if checked.good_rows is None else checked.good_rows
-    ticks = {"ns": 1, "ms": 1_000_000}[unit]
-    for row, ticks_of_row in enumerate([1, 1_000, -(2**62), 2**62]):
-        us, rest = divmod(ticks_of_row * ticks, 1_000)
-        assert (row in good_rows) is (rest == 0 and abs(us) < 2**63)
-    assert all(str(2**62) not in letter.reason for letter in checked.rejected)
 
 
 @pytest.mark.parametrize("annotation", [IPv4Address, IPvAnyAddress, IPv6Interface, IPvAnyNetwork])

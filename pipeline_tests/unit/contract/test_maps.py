@@ -1,13 +1,12 @@
-"""Texts and objects as sources write them, for fields of durations and of dicts whose keys are no texts."""
+"""Maps and dicts whose keys are no texts."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel
 
 from rowledger.contract.check import Contract
 from rowledger.sources.arrow_frames import frame_of
@@ -18,22 +17,6 @@ from rowledger.spec.source import SourceContext
 ALL = Partition(key="k")
 
 
-class Durations(BaseModel):
-    d: timedelta | None
-    many: list[timedelta]
-
-
-class DurationsRowByRow(Durations):
-    @model_validator(mode="after")
-    def as_it_is(self) -> "DurationsRowByRow":
-        return self
-
-
-class Words(BaseModel):
-    d: str
-    many: list[str]
-
-
 class Numbered(BaseModel):
     words: dict[int, str]
 
@@ -42,41 +25,6 @@ def of_function(folder: Path, rows: list[dict[str, Any]]) -> pl.DataFrame:
     source = PythonRows(function=lambda _: rows)
     (chunk,) = source.chunks(ALL, SourceContext(folder, folder, 100))
     return source.read(chunk)
-
-
-@pytest.mark.parametrize("model", [Durations, DurationsRowByRow])
-def test_a_duration_whose_parts_have_signs_of_their_own_is_exact(model: type[BaseModel]) -> None:
-    texts = {
-        "P-1DT1H": timedelta(hours=-23),
-        "PT-0.5S": timedelta(microseconds=-500_000),
-        "P1DT-1H-2M-3.25S": timedelta(days=1, hours=-1, minutes=-2, seconds=-3.25),
-        "P2W-1D": timedelta(days=13),
-        "P-1D": timedelta(days=-1),
-        "-P1DT1H": timedelta(hours=-25),
-    }
-    frame = pl.DataFrame({"d": [*texts, None], "many": [[text, text] for text in texts] + [[]]})
-
-    checked = Contract.of(model).check(frame)
-
-    assert checked.rejected == []
-    assert checked.good["d"].to_list() == [*texts.values(), None]
-    assert checked.good["many"].to_list() == [[value, value] for value in texts.values()] + [[]]
-
-
-@pytest.mark.parametrize("model", [Durations, DurationsRowByRow])
-@pytest.mark.parametrize("text", ["P1M-1D", "P-1Y", "P-9999999999D", "PT-0.0000001S", "P-1", "P1D-"])
-def test_a_duration_of_no_fixed_length_or_too_many_digits_is_refused(model: type[BaseModel], text: str) -> None:
-    checked = Contract.of(model).check(
-        pl.DataFrame({"d": [text], "many": [[]]}, schema_overrides={"many": pl.List(pl.String)})
-    )
-
-    assert [letter.column for letter in checked.rejected] == ["d"]
-
-
-def test_a_text_that_looks_like_a_duration_stays_as_it_is() -> None:
-    checked = Contract.of(Words).check(pl.DataFrame({"d": ["P-1DT1H"], "many": [["P-1DT1H"]]}))
-
-    assert checked.good.rows() == [("P-1DT1H", ["P-1DT1H"])]
 
 
 def test_a_map_of_integers_is_a_dict_of_integers(tmp_path: Path) -> None:
