@@ -21,6 +21,7 @@ from rowledger.contract.fingerprint import fingerprint_frame
 from rowledger.postgres.copy import copy_rows, encode_rows
 from rowledger.settings import WriterSettings
 from rowledger.spec.manifest import ChunkPlan, Manifest
+from rowledger.spec.partition import WHOLE
 from rowledger.spec.source import SourceContext
 from rowledger.spec.table import TableSpec
 from rowledger.workers.guards import default_workers
@@ -29,7 +30,7 @@ from rowledger.workers.guards import default_workers
 def copy_chunks(url: str, spec: TableSpec, landing: Path, writer: WriterSettings, *, is_prepared: bool) -> int:
     """Copy the one partition of an unpartitioned spec into its fresh target; returns its rows."""
     scope = SourceContext(landing_dir=landing, spool_dir=landing, chunk_rows_max=writer.chunk_rows_max)
-    manifest = Manifest.of(list(spec.source.chunks(spec.partitions.partition("all"), scope)))
+    manifest = Manifest.of(list(spec.source.chunks(WHOLE, scope)))
     asyncio.run(_create_target(url, spec))
     os.environ.update(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1")  # as Rowledger's own workers have it
     context = multiprocessing.get_context("spawn")
@@ -76,7 +77,7 @@ async def _copy(
     url: str, spec: TableSpec, chunks: Sequence[ChunkPlan], writer: WriterSettings, *, is_prepared: bool
 ) -> None:
     columns = Contract.of(spec.row).columns
-    partition = spec.partitions.partition("all")
+    partition = WHOLE
     connection = await asyncpg.connect(url)
     await connection.execute("set synchronous_commit = off")
     for chunk in chunks:

@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def _load(job: Job, url: str, writer: WriterSettings) -> dict[str, Any]:
-    partitions = [job.table.partitions.partition(key) for key in job.keys]
+    partitions = [tables.partition_of(key) for key in job.keys]
     reports = run_load(
         job.table, partitions, url=url, landing_dir=job.landing, writer=writer, run_id=None, observer=Silent()
     )

@@ -1,8 +1,9 @@
 """The specs that the questions load, with row models that workers import from here; all targets are in one schema."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field
 
@@ -10,6 +11,8 @@ from benchmarks.scale import marks
 from benchmarks.tables import LINEITEM, Lineitem
 from pipeline.tables.flights import FLIGHTS, Flight
 from rowledger.contract.sql_types import Integer, varchar
+from rowledger.spec.condition import Window
+from rowledger.spec.partition import WHOLE, Partition
 from rowledger.spec.table import QualifiedName, TableSpec
 
 SCHEMA = "rowledger_bench_scale"
@@ -56,3 +59,14 @@ WITHOUT_RULES = TableSpec(name="lineitem", target=f"{SCHEMA}.lineitem", row=Bare
 DAYS = FLIGHTS.model_copy(
     update={"target": QualifiedName(schema_name=SCHEMA, table="flights"), "row": OwnFlight, "upstream": ()}
 )
+
+_ZONE = "America/New_York"
+
+
+def partition_of(key: str) -> Partition:
+    """The whole table, or a day of the flights."""
+    if key == WHOLE.key:
+        return WHOLE
+    begin = datetime.fromisoformat(key).replace(tzinfo=ZoneInfo(_ZONE))
+    window = Window("time_hour", begin.astimezone(UTC), (begin + timedelta(days=1)).astimezone(UTC), _ZONE)
+    return Partition(key, (window,))

@@ -1,12 +1,10 @@
 """Flights that left New York in 2013, a partition a day."""
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
 from rowledger import DeadLetterBudget, Integer, ParquetFiles, SmallInt, TableSpec
-from rowledger.spec import DailyPartitions
 
 __all__ = ["FLIGHTS", "Flight"]
 
@@ -42,9 +40,6 @@ FLIGHTS = TableSpec(
     name="flights",
     row=Flight,
     source=ParquetFiles(path="{landing}/flights/{partition_key}.parquet"),
-    partitions=DailyPartitions(
-        column="time_hour", start=date(2013, 1, 1), end=date(2013, 12, 31), timezone="America/New_York"
-    ),
     partition_by="time_hour",
     key=("time_hour", "carrier", "flight", "origin"),
     dead_letters=DeadLetterBudget(rows_max=50, share_max=0.02),

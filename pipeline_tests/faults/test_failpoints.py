@@ -8,6 +8,7 @@ import pytest
 from pipeline_tests.support.assertions import assert_accounted
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
+from pipeline_tests.support.partitions import DAYS_OF_MARCH
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import ChunkFailed, ChunkTimedOut, PoolBroken, WorkerTerminated
 from rowledger.failpoints import Place
@@ -21,7 +22,7 @@ _PLACES = [
     Place.AFTER_COMMIT,
     Place.WHILE_REPORTING,
 ]
-_DAYS = dict(zip(_PLACES, EVENTS.partitions.keys(), strict=False))  # each place has a day of its own
+_DAYS = dict(zip(_PLACES, DAYS_OF_MARCH, strict=False))  # each place has a day of its own
 _INCIDENTS = (
     "select partition_key, incident.chunk_no, incident.attempt, kind, exit_code, pid "
     "from rowledger.incident join rowledger.load using (load_id) order by partition_key, incident_id"

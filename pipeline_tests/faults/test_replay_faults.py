@@ -13,6 +13,7 @@ import pytest
 from pipeline_tests.support.assertions import assert_accounted, assert_nothing_left_over
 from pipeline_tests.support.database import fetch, fetch_value, sessions
 from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
+from pipeline_tests.support.partitions import DAYS_OF_MARCH
 from pipeline_tests.support.proxy import Fate, Proxy, is_commit
 from pipeline_tests.support.replaying import assert_verified, edit, replay, results, start_replay, states
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, Row, changed, events, write_source
@@ -26,7 +27,7 @@ from rowledger.ledger.reports import PartitionReport
 from rowledger.spec.table import TableSpec
 
 _PLACES = [Place.BEFORE_REPLAY, Place.IN_REPLAY, Place.BEFORE_REPLAY_COMMIT, Place.AFTER_REPLAY_COMMIT]
-_DAYS = dict(zip(_PLACES, EVENTS.partitions.keys(), strict=False))  # each place has a day of its own
+_DAYS = dict(zip(_PLACES, DAYS_OF_MARCH, strict=False))  # each place has a day of its own
 _BAD = (3, 40, 41)
 
 _REPLAY_COMMIT = is_commit("rowledger worker", "replays = letter.replays + 1")

@@ -15,6 +15,7 @@ from pipeline_tests.support import run_process
 from pipeline_tests.support.assertions import assert_accounted, table_rows
 from pipeline_tests.support.database import fetch, fetch_value, sessions
 from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
+from pipeline_tests.support.partitions import DAYS_OF_MARCH
 from pipeline_tests.support.tables import DAY, EVENTS, Row, events, write_source
 from pipeline_tests.support.waiting import is_stopped, wait_until
 from rowledger.failpoints import _ACTIONS, Place
@@ -49,7 +50,7 @@ _DEADLY = {"sigkill": -signal.SIGKILL, "sigsegv": -signal.SIGSEGV, "exit0": 0, "
 _FREEZING = ["sigstop", "sleep"]
 _RAISING = ["raise", "raise_hostile"]
 _GREEDY = "eat_memory"
-_DAYS = dict(zip(_IN_WORKER, EVENTS.partitions.keys(), strict=False))  # each place has a day of its own
+_DAYS = dict(zip(_IN_WORKER, DAYS_OF_MARCH, strict=False))  # each place has a day of its own
 
 
 def test_the_sweep_leaves_no_place_and_no_action_out() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline_tests.support.partitions import partitions_of
 from rowledger.ledger.reports import PartitionReport, Progress
 from rowledger.load.run import run_load
 from rowledger.settings import WriterSettings, settings
@@ -60,7 +61,7 @@ def load(
     """One run, in this process, with workers of its own."""
     return run_load(
         spec,
-        [spec.partitions.partition(key) for key in keys],
+        partitions_of(spec, keys),
         url=database,
         landing_dir=landing,
         writer=WriterSettings.model_validate({**FAST, **writer}),

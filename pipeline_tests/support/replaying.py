@@ -44,7 +44,7 @@ SECRET_EVENTS = TableSpec(
     name="secret_events",
     row=SecretEvent,
     source=EVENTS.source,
-    partitions=EVENTS.partitions,
+    partition_by="at",
     key=EVENTS.key,
     dead_letters=EVENTS.dead_letters,
     sensitive=("name", "code"),
@@ -54,7 +54,7 @@ STRICT_PARCELS = TableSpec(
     name="strict_parcels",
     row=StrictParcel,
     source=ParquetFiles(path="{landing}/parcels/{partition_key}.parquet"),
-    partitions=PARCELS.partitions,
+    partition_by="day",
     dead_letters=PARCELS.dead_letters,
 )
 

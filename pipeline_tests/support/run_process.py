@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline_tests.support.loading import FAST, Recorder
+from pipeline_tests.support.partitions import partitions_of
 from rowledger.errors import LoadCancelled
 from rowledger.load.run import run_load
 from rowledger.postgres.database import target_url
@@ -59,7 +60,7 @@ def main() -> int:
     try:
         reports = run_load(
             spec,
-            [spec.partitions.partition(key) for key in keys.split(",")],
+            partitions_of(spec, keys.split(",")),
             url=target_url(),
             landing_dir=Path(landing),
             writer=WriterSettings.model_validate_json(settings),

@@ -10,7 +10,6 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from rowledger.contract.sql_types import Integer, varchar
 from rowledger.sources.parquet import ParquetFiles
-from rowledger.spec.old_partitions import DailyPartitions
 from rowledger.spec.table import DeadLetterBudget, TableSpec, WriteMode
 
 Row = dict[str, Any]
@@ -19,7 +18,6 @@ DAY = "2024-03-01"
 NEXT_DAY = "2024-03-02"
 THIRD_DAY = "2024-03-03"
 
-MARCH = {"start": date(2024, 3, 1), "end": date(2024, 3, 31)}
 TOLERANT = DeadLetterBudget(rows_max=200, share_max=0.5)
 
 
@@ -61,7 +59,6 @@ EVENTS = TableSpec(
     name="events",
     row=Event,
     source=ParquetFiles(path="{landing}/events/{partition_key}.parquet"),
-    partitions=DailyPartitions(column="at", **MARCH),
     partition_by="at",
     key=("at", "event_id"),
     dead_letters=TOLERANT,
@@ -78,7 +75,7 @@ ORDERS = TableSpec(
     name="orders",
     row=Order,
     source=ParquetFiles(path="{landing}/orders/{partition_key}.parquet"),
-    partitions=DailyPartitions(column="day", **MARCH),
+    partition_by="day",
     key=("order_id",),
     dead_letters=TOLERANT,
 )
@@ -88,7 +85,7 @@ PARCELS = TableSpec(
     target="depot.parcels",
     row=Parcel,
     source=ParquetFiles(path="{landing}/parcels/{partition_key}.parquet"),
-    partitions=DailyPartitions(column="day", **MARCH),
+    partition_by="day",
     dead_letters=TOLERANT,
 )
 
@@ -108,7 +105,7 @@ PATIENT_PARCELS = TableSpec(
     target="depot.parcels",
     row=Parcel,
     source=PARCELS.source,
-    partitions=PARCELS.partitions,
+    partition_by="day",
     dead_letters=DeadLetterBudget(rows_max=100_000, share_max=1),
 )
 

@@ -40,7 +40,7 @@ LEAKY_EVENTS = TableSpec(
     name="leaky_events",
     row=Event,
     source=EVENTS.source,
-    partitions=EVENTS.partitions,
+    partition_by="at",
     key=EVENTS.key,
     transform=FrameTransform(function=leave_descriptors_open),
     dead_letters=TOLERANT,

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline_tests.support.tables import EVENTS, MARCH, ORDERS, PARCELS, READINGS, TOLERANT, Event, Parcel
+from pipeline_tests.support.tables import EVENTS, ORDERS, PARCELS, READINGS, TOLERANT, Event, Parcel
 from rowledger.errors import SourceError
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.old_partitions import DailyPartitions
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext
 from rowledger.spec.table import Drift, TableSpec
@@ -61,7 +60,7 @@ TRICKLE = TableSpec(
     name="trickle",
     row=Event,
     source=TrickledFiles(path="{landing}/trickle/{partition_key}"),
-    partitions=DailyPartitions(column="at", **MARCH),
+    partition_by="at",
     key=("at", "event_id"),
     dead_letters=TOLERANT,
 )
@@ -72,7 +71,7 @@ DRIFTING = {
         name=f"drifting_{drift}",
         row=Parcel,
         source=TrickledFiles(path="{landing}/trickle/{partition_key}"),
-        partitions=DailyPartitions(column="day", **MARCH),
+        partition_by="day",
         dead_letters=TOLERANT,
         drift=drift,
     )
@@ -86,7 +85,7 @@ PLANNED_DRIFT = {
         name=f"planned_drift_{drift}",
         row=Parcel,
         source=ParquetFiles(path="{landing}/trickle/{partition_key}/*.parquet"),
-        partitions=DailyPartitions(column="day", **MARCH),
+        partition_by="day",
         dead_letters=TOLERANT,
         drift=drift,
     )

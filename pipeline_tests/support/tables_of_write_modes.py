@@ -12,17 +12,6 @@ from rowledger.contract.sql_types import Integer
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.old_partitions import (
-    DailyPartitions,
-    DynamicPartitions,
-    HourlyPartitions,
-    MonthlyPartitions,
-    MultiPartitions,
-    Partitions,
-    StaticPartitions,
-    Unpartitioned,
-    WeeklyPartitions,
-)
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext
 from rowledger.spec.table import DeadLetterBudget, QualifiedName, TableSpec, WriteMode
@@ -30,8 +19,6 @@ from rowledger.spec.transform import FrameTransform
 
 Row = dict[str, Any]
 
-DAYS = DailyPartitions(column="day", start=date(2024, 3, 1), end=date(2024, 3, 31))
-REGIONS = StaticPartitions(keys=("north", "south"), column="region")
 DAY = "2024-03-01"
 NEXT_DAY = "2024-03-02"
 
@@ -75,25 +62,18 @@ def _sales(
     name: str,
     write_mode: WriteMode,
     key: tuple[str, ...],
-    partitions: Partitions = DAYS,
+    partition_by: str | dict[str, str] | None = "day",
     file: str = "{partition_key}.parquet",
 ) -> TableSpec:
     return TableSpec(
         name=name,
         row=Sale,
         source=ParquetFiles(path=f"{{landing}}/sales/{file}"),
-        partitions=partitions,
-        partition_by=_columns_of(partitions),
+        partition_by=partition_by,
         key=key,
         write_mode=write_mode,
         dead_letters=DeadLetterBudget(rows_max=100, share_max=0.6),
     )
-
-
-def _columns_of(partitions: Partitions) -> str | dict[str, str] | None:
-    if isinstance(partitions, MultiPartitions):
-        return {name: dimension.columns[0] for name, dimension in partitions.dimensions.items()}
-    return partitions.columns[0] if partitions.columns else None
 
 
 KEY = ("day", "region", "sale_id")
@@ -109,9 +89,9 @@ REPLACED_AS_APPENDED = REPLACED.model_copy(update={"target": APPENDED.target})
 
 MOVING = _sales("moving", WriteMode.UPSERT, ("sale_id",))
 """Its key does not say which day it is: a row may move to another one."""
-WHOLE_APPENDED = _sales("whole_appended", WriteMode.APPEND, (), Unpartitioned())
-WHOLE_UPSERTED = _sales("whole_upserted", WriteMode.UPSERT, ("sale_id",), Unpartitioned())
-PATHS = _sales("paths", WriteMode.APPEND, (), StaticPartitions(keys=("a", "b")))
+WHOLE_APPENDED = _sales("whole_appended", WriteMode.APPEND, (), None)
+WHOLE_UPSERTED = _sales("whole_upserted", WriteMode.UPSERT, ("sale_id",), None)
+PATHS = _sales("paths", WriteMode.APPEND, (), None)
 """Its partitions only say what is read."""
 
 
@@ -127,37 +107,29 @@ def without_amount(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.drop("amount")
 
 
-_VERSIONS = StaticPartitions(keys=("narrow", "wide"))
-WIDE_SALES = _sales("growing", WriteMode.APPEND, (), _VERSIONS)
+WIDE_SALES = _sales("growing", WriteMode.APPEND, (), None)
 NARROW_SALES = TableSpec(
     **{**dict(WIDE_SALES), "row": NarrowSale, "transform": FrameTransform(function=without_amount)}
 )
-BY_REGION = _sales("by_region", WriteMode.REPLACE, KEY, REGIONS)
+BY_REGION = _sales("by_region", WriteMode.REPLACE, KEY, "region")
 BY_DAY_AND_REGION = _sales(
     "by_day_and_region",
     WriteMode.REPLACE,
     KEY,
-    MultiPartitions(dimensions={"day": DAYS, "region": REGIONS}),
+    {"day": "day", "region": "region"},
     file="{region}/{day}.parquet",
 )
-BY_NEW_REGION = _sales("by_new_region", WriteMode.REPLACE, (), DynamicPartitions(name="regions", column="region"))
+BY_NEW_REGION = _sales("by_new_region", WriteMode.REPLACE, (), "region")
 TICKS = TableSpec(
     name="ticks",
     row=Tick,
     source=ParquetFiles(path="{landing}/ticks/{partition_key}.parquet"),
-    partitions=HourlyPartitions(
-        column="at", start=date(2024, 11, 3), end=date(2024, 11, 3), timezone="America/New_York"
-    ),
     partition_by="at",
 )
 
-WEEKLY = _sales(
-    "weekly", WriteMode.REPLACE, (), WeeklyPartitions(column="day", start=date(2024, 3, 1), end=date(2024, 3, 31))
-)
-ANY_KEY = _sales(
-    "any_key", WriteMode.REPLACE, (), DynamicPartitions(name="any", column="region", pattern=r"(?s).+")
-).model_copy(update={"source": OneFile()})
-MONTHLY = _sales("monthly", WriteMode.REPLACE, (), MonthlyPartitions(column="day", start=date(2024, 1, 1)))
+WEEKLY = _sales("weekly", WriteMode.REPLACE, (), "day")
+ANY_KEY = _sales("any_key", WriteMode.REPLACE, (), "region").model_copy(update={"source": OneFile()})
+MONTHLY = _sales("monthly", WriteMode.REPLACE, (), "day")
 
 
 def sales(numbers: Iterable[int], day: str = DAY, *, region: str | None = None, amount: float = 1.0) -> list[Row]:
@@ -206,7 +178,7 @@ def _parcels(name: str, write_mode: WriteMode, key: tuple[str, ...]) -> TableSpe
         target="depot.parcels",
         row=Parcel,
         source=ParquetFiles(path="{landing}/parcels/{partition_key}.parquet"),
-        partitions=DAYS,
+        partition_by="day",
         key=key,
         write_mode=write_mode,
         dead_letters=DeadLetterBudget(rows_max=100, share_max=0.6),
@@ -259,7 +231,7 @@ TAGS = TableSpec(
     name="tags",
     row=Tag,
     source=ParquetFiles(path="{landing}/tags/{partition_key}.parquet"),
-    partitions=DAYS,
+    partition_by="day",
     key=("name", "day"),
     dead_letters=DeadLetterBudget(rows_max=100, share_max=0.6),
 )

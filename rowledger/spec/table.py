@@ -13,7 +13,6 @@ from rowledger.counted import counted
 from rowledger.errors import SpecError
 from rowledger.spec.by_class import ByClass
 from rowledger.spec.importing import mistake
-from rowledger.spec.old_partitions import Partitions, Unpartitioned
 from rowledger.spec.reference import ByReference, refusal_of
 from rowledger.spec.source import Source
 from rowledger.spec.transform import FrameTransform, RowTransform
@@ -116,7 +115,6 @@ class TableSpec(BaseModel):
         description="The contract: the pydantic model of one row."
     )
     source: Annotated[SerializeAsAny[Source], ByClass("source", _SOURCES)]
-    partitions: Annotated[SerializeAsAny[Partitions], ByClass("partitions", ())] = Unpartitioned()
     partition_by: str | dict[str, str] | None = Field(
         default=None,
         description="The column that holds the partition, or, where a key has several dimensions, the columns by the name of "
@@ -153,11 +151,6 @@ class TableSpec(BaseModel):
         self._require_placeholders()
         if self.write_mode is WriteMode.UPSERT and not self.key:
             raise SpecError(f"table {self.name}: write mode upsert needs a key, by which the row to update is found")
-        if self.write_mode is WriteMode.REPLACE and not self.partitions.identifies_rows:
-            raise SpecError(
-                f"table {self.name}: a partition's rows cannot be told from those of others, so they cannot be replaced; give "
-                "its partitions a column that holds the key, or choose write mode append or upsert"
-            )
         if self.transform is not None and self.drift is Drift.EVOLVE:
             raise SpecError(
                 f"table {self.name}: drift EVOLVE does not go with a transform, which decides what columns there are; "
@@ -187,9 +180,7 @@ class TableSpec(BaseModel):
         a load looks when it has its partitions.
         """
         dimensions = sorted(self.partition_by) if isinstance(self.partition_by, dict) else []
-        if not isinstance(self.partitions, Unpartitioned):
-            self.require_placeholders(self.partitions.placeholders)
-        elif self.write_mode is WriteMode.REPLACE or len(dimensions) == _DIMENSIONS_MAX:
+        if self.write_mode is WriteMode.REPLACE or len(dimensions) == _DIMENSIONS_MAX:
             self.require_placeholders(("partition_key", *dimensions))
 
     def require_placeholders(self, known: Sequence[str]) -> None:
@@ -205,7 +196,7 @@ class TableSpec(BaseModel):
         """The columns whose values say to which partition a row belongs, in the order of their dimensions' names."""
         match self.partition_by:
             case None:
-                return self.partitions.columns
+                return ()
             case str(column):
                 return (column,)
             case dict(columns):

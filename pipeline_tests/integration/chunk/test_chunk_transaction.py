@@ -11,6 +11,7 @@ import pytest
 
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import set_failpoints
+from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
 from pipeline_tests.support.waiting import wait_until
 from rowledger.chunk.jobs import ChunkJob, SetAside
@@ -58,7 +59,7 @@ class _Begun:
 @contextlib.asynccontextmanager
 async def _begun(database: str, landing: Path) -> AsyncIterator[_Begun]:
     write_source(landing, "events", DAY, changed(events(100), {3: {"event_id": -1}, 4: {"name": None}}))
-    partition = EVENTS.partitions.partition(DAY)
+    partition = partition_of(EVENTS, DAY)
     manifest = Manifest.of(list(EVENTS.source.chunks(partition, SourceContext(landing, landing, chunk_rows_max=100))))
     sessions = [await connect(database, application_name="test", timeout_s=10) for _ in range(2)]
     try:

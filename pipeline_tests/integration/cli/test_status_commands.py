@@ -182,7 +182,7 @@ def test_loads_that_add_up_are_told_as_their_sum_and_a_repeated_one_clears_a_fai
         (["incidents", "--table", "nope"], "the ledger has no table 'nope'"),
         (["incidents", "--table", "events", "--partition", "nope"], "nothing was ever loaded into partition nope"),
         (["verify", "--partition", "2099-01-01"], "no published load of partition 2099-01-01"),
-        (["verify", "--table", "events", "--partition", "2099-01-01"], "unknown partition '2099-01-01'"),
+        (["verify", "--table", "events", "--partition", "2099-01-01"], "the ledger has no published load"),
         (
             ["verify", "--table", "events", "--partition", NEXT_DAY],
             f"events {NEXT_DAY}: the ledger has no published load",

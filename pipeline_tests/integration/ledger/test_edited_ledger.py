@@ -7,6 +7,7 @@ import pytest
 from pipeline_tests.support.assertions import edited_loads, table_rows
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import load_one
+from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.replaying import replay
 from pipeline_tests.support.tables_of_write_modes import APPENDED, DAY, REPLACED, UPSERTED, sales, write_sales
 from rowledger.errors import DiscrepancyFound, RowledgerError
@@ -45,7 +46,7 @@ manifest_digest, epoch, enqueued_rows from public.entry)"""
 
 def _content_digest(landing: Path) -> str:
     """Of the rows that the source has now."""
-    partition = APPENDED.partitions.partition(DAY)
+    partition = partition_of(APPENDED, DAY)
     return Manifest.of(list(APPENDED.source.chunks(partition, SourceContext(landing, landing, 100)))).content_digest
 
 

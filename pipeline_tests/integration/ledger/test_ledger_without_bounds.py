@@ -7,7 +7,6 @@ replaced, appended and upserted; with dead letters, a replay, an interrupted loa
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from pipeline_tests.support.assertions import edited_loads, table_rows
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import load_one
+from pipeline_tests.support.partitions import partition_maker
 from pipeline_tests.support.replaying import replay
 from pipeline_tests.support.roles import new_role
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, PARCELS, READINGS, THIRD_DAY, events, write_source
@@ -35,17 +35,11 @@ from rowledger.ledger.upgrade import run_migrate
 from rowledger.postgres.queries import migrations
 from rowledger.publish.forget import run_forget
 from rowledger.publish.verify import run_verify
-from rowledger.spec.partition import Partition
-from rowledger.spec.table import TableSpec
 
 _DATA = Path(__file__).parent / "data"
 _EDITED = 5  # the load of region south in `by_region`
 _UNKNOWN = "made before the ledger recorded the bounds of partitions; run the table's verify job in Dagster once"
 _DIVIDED = (EVENTS, PARCELS, BY_DAY_AND_REGION, APPENDED, UPSERTED, MOVING, PATHS, TICKS)
-
-
-def _partition_of(spec: TableSpec) -> Callable[[str], Partition]:
-    return spec.partitions.partition
 
 
 @pytest.fixture
@@ -79,7 +73,7 @@ def test_loads_without_bounds_are_verified_once_their_partitions_are_given_and_t
         assert before
         assert all(_UNKNOWN in result.why_not for result in before), spec.name
     for spec in _DIVIDED:
-        assert all(result.passed for result in run_verify(spec, url=former, partition_of=_partition_of(spec))), (
+        assert all(result.passed for result in run_verify(spec, url=former, partition_of=partition_maker(spec))), (
             spec.name
         )
         assert all(result.passed for result in run_verify(spec, url=former)), spec.name
@@ -88,14 +82,14 @@ def test_loads_without_bounds_are_verified_once_their_partitions_are_given_and_t
 
 
 def test_the_bounds_of_an_entry_that_was_edited_are_not_recorded_and_it_does_not_pass(former: str) -> None:
-    results = run_verify(BY_REGION, url=former, partition_of=_partition_of(BY_REGION))
+    results = run_verify(BY_REGION, url=former, partition_of=partition_maker(BY_REGION))
     assert {result.partition_key: result.passed for result in results} == {"north": True, "south": False}
     assert fetch_value(former, "select partition from rowledger.load where load_id = $1", _EDITED) is None
     assert edited_loads(former) == [_EDITED]
 
 
 def test_bounds_that_are_changed_by_hand_show(former: str) -> None:
-    run_verify(EVENTS, url=former, partition_of=_partition_of(EVENTS))
+    run_verify(EVENTS, url=former, partition_of=partition_maker(EVENTS))
     change = "update rowledger.load set partition = {} where table_name = 'events' and partition_key = '2024-03-01'"
     for changed in ("null", "jsonb_set(partition, '{conditions}', '[]')"):
         bounds = fetch_value(former, "select partition::text from rowledger.load where load_id = 1")
@@ -115,7 +109,7 @@ def test_a_role_that_only_reads_verifies_and_records_nothing(former: str) -> Non
         ):
             fetch(former, statement)
         for _ in range(2):
-            results = run_verify(EVENTS, url=reader.url, partition_of=_partition_of(EVENTS))
+            results = run_verify(EVENTS, url=reader.url, partition_of=partition_maker(EVENTS))
             assert [result.passed for result in results] == [True, True]
     assert "events" in _without_bounds(former)
 
@@ -165,7 +159,7 @@ def test_an_interrupted_load_is_finished_and_has_bounds_then(former: str, tmp_pa
 def test_dead_letters_are_replayed_once_the_partition_is_known(former: str) -> None:
     skipped = replay(former, PARCELS)
     assert [_UNKNOWN in outcome.reason for outcome in skipped.outcomes] == [True]
-    assert replay(former, PARCELS, partition_of=_partition_of(PARCELS)).written_rows == 1
+    assert replay(former, PARCELS, partition_of=partition_maker(PARCELS)).written_rows == 1
     assert run_verify(PARCELS, url=former)[0].passed
     assert edited_loads(former) == [_EDITED]
 
@@ -174,7 +168,7 @@ def test_loads_without_bounds_are_forgotten_where_their_rows_can_be_told(former:
     assert run_forget(EVENTS, url=former, partition_keys=[DAY]) == [(1, DAY)]
     with pytest.raises(UnknownPartition, match=_UNKNOWN):
         run_forget(PATHS, url=former, partition_keys=["a"])
-    both = run_forget(PATHS, url=former, partition_keys=["a"], partition_of=_partition_of(PATHS))
+    both = run_forget(PATHS, url=former, partition_keys=["a"], partition_of=partition_maker(PATHS))
     assert {key for _, key in both} == {"a", "b"}, "they add up together"
     assert [key for _, key in run_forget(READINGS, url=former)] == ["all"]
 

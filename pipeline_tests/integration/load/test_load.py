@@ -22,11 +22,13 @@ from pipeline_tests.support.tables import (
     readings,
     write_source,
 )
-from rowledger.errors import SourceError, UnknownPartition, UnsupportedServer
+from pipeline_tests.support.tables_of_write_modes import ANY_KEY, PATHS
+from rowledger.errors import SourceError, SpecError, UnknownPartition, UnsupportedServer
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.reports import CheckName
 from rowledger.ledger.status import AttemptState
 from rowledger.ledger.table_status import read_status
+from rowledger.spec.table import WriteMode
 
 _CHUNKS = "select chunk_no, attempt, worker_pid, committed_at, state from rowledger.chunk where load_id = $1 order by 1"
 
@@ -194,10 +196,14 @@ def test_a_source_that_changes_in_mid_run_fails_the_load(
     assert_accounted(database, EVENTS, events(300, first=1))
 
 
-def test_an_unknown_partition_is_named_before_anything_is_made(database: str, tmp_path: Path) -> None:
-    with pytest.raises(UnknownPartition, match=r"2025-01-01.*2024-03-01 to 2024-03-31"):
-        load(database, EVENTS, tmp_path, ["2025-01-01"])
-    assert fetch_value(database, "select to_regclass('events')") is None
+def test_partitions_that_do_not_fit_the_table_are_named_before_anything_is_made(database: str, tmp_path: Path) -> None:
+    with pytest.raises(UnknownPartition, match="has 1001 bytes; at most 1000 are allowed"):
+        load(database, ANY_KEY, tmp_path, ["north", "k" * 1_001])
+    with pytest.raises(SpecError, match="so they cannot be replaced"):
+        load(database, PATHS.model_copy(update={"write_mode": WriteMode.REPLACE}), tmp_path, ["a"])
+    assert fetch_value(database, "select to_regclass('any_key')") is None
+    assert fetch_value(database, "select to_regclass('paths')") is None
+    assert fetch_value(database, "select count(*) from rowledger.failed_attempt") == 0
 
 
 def test_the_ledger_is_made_where_it_is_missing(empty_database: str, tmp_path: Path) -> None:

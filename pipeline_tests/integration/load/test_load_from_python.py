@@ -8,6 +8,7 @@ import pytest
 import rowledger
 from pipeline_tests.support.assertions import assert_accounted
 from pipeline_tests.support.database import fetch_value
+from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, events, write_source
 from rowledger import LoadFailed, Partition, PartitionReport, WriterSettings
 
@@ -15,7 +16,7 @@ _WRITER = WriterSettings(workers=1)
 
 
 def _day(key: str) -> Partition:
-    return EVENTS.partitions.partition(key)
+    return partition_of(EVENTS, key)
 
 
 def test_a_load_returns_a_report_for_each_partition_in_their_order(

@@ -16,15 +16,15 @@ from rowledger.postgres.publication import publish_by_attach, publish_by_swap
 from rowledger.postgres.replacement import read_attach_obstacle, read_swap_obstacle
 from rowledger.postgres.staging import add_key, create_staging
 from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec.condition import Equals
 from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.old_partitions import StaticPartitions
 from rowledger.spec.partition import Partition
 from rowledger.spec.table import QualifiedName
 
 _PLACE = Column("place", ColumnType(TypeName.INTEGER), nullable=False)
 _LABEL = Column("label", ColumnType(TypeName.TEXT), nullable=True)
 _HANDLE = LoadHandle(1, 1)
-_NORTH = StaticPartitions(keys=("1",), column="place").partition("1")
+_NORTH = Partition("1", (Equals("place", "1"),))
 _WHOLE = Partition(key="all")
 _TRIGGER = "create function pass() returns trigger language plpgsql as 'begin return new; end'"
 

@@ -13,6 +13,7 @@ import pytest
 from pipeline_tests.support.assertions import assert_accounted, source_rows, table_rows
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder, load, load_one
+from pipeline_tests.support.partitions import DAYS_OF_MARCH
 from pipeline_tests.support.server_traps import execute, session
 from pipeline_tests.support.tables import DAY, EVENTS, ORDERS, READINGS, changed, events, orders, readings, write_source
 from pipeline_tests.support.tables_of_spooled_files import SPOOLED_EVENTS
@@ -127,7 +128,7 @@ _TAMPERINGS: dict[str, tuple[str, CheckName]] = {
 
 def test_nothing_is_published_that_does_not_add_up(database: str, tmp_path: Path, before_reconcile: Hook) -> None:
     """One run of many days, each of which is tampered with in another way, and one that is not."""
-    days = dict(zip([*_TAMPERINGS, "nothing"], EVENTS.partitions.keys(), strict=False))
+    days = dict(zip([*_TAMPERINGS, "nothing"], DAYS_OF_MARCH, strict=False))
     old = {day: events(10, day) for day in days.values()}
     new = {day: changed(events(120, day), {3: {"event_id": -1}}) for day in days.values()}
     for day, rows in old.items():
@@ -263,7 +264,7 @@ _CHANGES = {
 @pytest.mark.parametrize("table", ["events", "orders"])
 def test_verify_finds_what_was_changed_in_published_partitions(database: str, tmp_path: Path, table: str) -> None:
     spec, rows_of = (EVENTS, events) if table == "events" else (ORDERS, orders)
-    days = dict(zip([*_CHANGES, "nothing"], spec.partitions.keys(), strict=False))
+    days = dict(zip([*_CHANGES, "nothing"], DAYS_OF_MARCH, strict=False))
     for day in days.values():
         write_source(tmp_path, table, day, rows_of(30, day))
     if table == "orders":  # its key is that of the partition; over all days its numbers repeat

@@ -43,8 +43,9 @@ from rowledger.postgres.publication import publish_by_attach
 from rowledger.postgres.staging import create_staging
 from rowledger.publish.verify import run_verify
 from rowledger.spec.column import Column, ColumnType, TypeName
+from rowledger.spec.condition import Equals
 from rowledger.spec.load_handle import LoadHandle
-from rowledger.spec.old_partitions import StaticPartitions
+from rowledger.spec.partition import Partition
 from rowledger.spec.table import QualifiedName, TableSpec, WriteMode
 
 FIRST = sales(range(30))
@@ -365,7 +366,7 @@ def test_the_partition_of_a_listed_key_is_found_again_whatever_the_key(database:
                 partitioned_by="place",
             )
             for number, key in enumerate(_KEYS[sql_type] * 2, start=1):
-                partition = StaticPartitions(keys=(key,), column="place").partition(key)
+                partition = Partition(key, (Equals("place", key),))
                 handle = LoadHandle(number, 1)
                 async with connection.transaction():
                     await create_staging(connection, target, handle, partition)

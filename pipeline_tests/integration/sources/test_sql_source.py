@@ -21,19 +21,17 @@ from pydantic import BaseModel
 from pipeline_tests.support.assertions import assert_nothing_left_over
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder, load_one
+from pipeline_tests.support.partitions import window_of_day
 from pipeline_tests.support.tables_of_other_sources import QUERIED, SAMPLED
 from pipeline_tests.support.waiting import wait_until
 from rowledger.contract.check import Contract
 from rowledger.errors import SourceError
 from rowledger.sources.sql import SqlQuery
-from rowledger.spec.old_partitions import DailyPartitions
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, UUID, SourceContext
 
 WHOLE = Partition(key="all")
-DAY = DailyPartitions(column="at", start=date(2024, 3, 1), end=date(2024, 3, 31), timezone="Europe/Berlin").partition(
-    "2024-03-01"
-)
+DAY = Partition("2024-03-01", (window_of_day("at", "2024-03-01", "Europe/Berlin"),))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS
 from rowledger.chunk.jobs import ChunkJob, ReplayJob, SetAside
 from rowledger.ledger.actor import Actor
@@ -10,7 +11,7 @@ from rowledger.spec.load_handle import LoadHandle
 from rowledger.spec.manifest import ChunkDescriptor, ChunkPlan
 from rowledger.workers.job import Job
 
-_PARTITION = EVENTS.partitions.partition(DAY)
+_PARTITION = partition_of(EVENTS, DAY)
 _DESCRIPTOR = ChunkDescriptor(path="a", file_bytes=1, file_mtime_ns=1, file_digest="d", row_offset=0, rows=10)
 _CHUNK = ChunkJob(LoadHandle(7, 1), _PARTITION, ChunkPlan(2, 100, _DESCRIPTOR), (), attempt=1, dead_letters_max=5)
 _REPLAY = ReplayJob("events", 7, _PARTITION, (), UUID(int=1), (31, 35, 39), Actor("a test"))

@@ -10,9 +10,7 @@ from click.testing import CliRunner, Result
 from rowledger.cli.main import cli
 
 HEAD = """
-from datetime import date
 from pydantic import BaseModel
-from rowledger.spec.old_partitions import DailyPartitions
 from rowledger.spec.table import TableSpec
 from rowledger.sources.parquet import ParquetFiles
 SOURCE = ParquetFiles(path="x.parquet")
@@ -38,7 +36,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Check]:
 
     yield run
     for name in set(sys.modules) - before:
-        del sys.modules[name]
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):  # numpy can be imported only once
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("by_file", [False, True])
@@ -63,16 +62,12 @@ MADE = [TableSpec(name=f"made_{n}", row=R, source=SOURCE, target=f"shop.made_{n}
 @pytest.mark.parametrize(
     ("body", "line", "said"),
     [
-        ('S = TableSpec(name="t", row=R, source=SOURCE, key=("c",))', 11, "key columns ['c'] are not in R"),
+        ('S = TableSpec(name="t", row=R, source=SOURCE, key=("c",))', 9, "key columns ['c'] are not in R"),
         ('S = TableSpec(name="t", row=R, source=SOURCE, key=("b",))', None, "key columns ['b'] may be null"),
-        ('S = TableSpec(name="t", row=R, source=SOURCE, keys=("a",))', 11, "keys: Extra inputs are not permitted"),
-        ('S = TableSpec(name="a.b", row=R, source=SOURCE)', 11, "must be letters, digits and underscores"),
-        ('S = TableSpec(name="t", row=R, source=ParquetFiles(path="{day"))', 11, "path '{day'"),
-        (
-            'S = TableSpec(name="t", row=R, source=SOURCE, partitions=DailyPartitions(column="a", start=date(2024, 1, 1)))',
-            None,
-            "must be a date or a timestamp",
-        ),
+        ('S = TableSpec(name="t", row=R, source=SOURCE, keys=("a",))', 9, "keys: Extra inputs are not permitted"),
+        ('S = TableSpec(name="a.b", row=R, source=SOURCE)', 9, "must be letters, digits and underscores"),
+        ('S = TableSpec(name="t", row=R, source=ParquetFiles(path="{day"))', 9, "path '{day'"),
+        ('S = TableSpec(name="t", row=R, source=SOURCE, partition_by="c")', 9, "partition columns ['c'] are not in R"),
         ('class D(BaseModel):\n    a: complex\nS = TableSpec(name="t", row=D, source=SOURCE)', None, "complex"),
         (
             "def make():\n    class L(R):\n        pass\n    return TableSpec(name='t', row=L, source=SOURCE)\nS = make()",
@@ -80,10 +75,10 @@ MADE = [TableSpec(name=f"made_{n}", row=R, source=SOURCE, target=f"shop.made_{n}
             "the class L of mistaken_tables, which worker processes cannot import: it is made inside of the function make",
         ),
         ("SPECS = {}", None, "no TableSpec is at its module level"),
-        ("def broken(", 11, "SyntaxError"),
-        ("import nothing_of_this_name", 11, "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
-        ("def late():\n    1 / 0\nlate()", 12, "ZeroDivisionError"),
-        ("raise SystemExit(3)", 11, "SystemExit: 3"),
+        ("def broken(", 9, "SyntaxError"),
+        ("import nothing_of_this_name", 9, "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("def late():\n    1 / 0\nlate()", 10, "ZeroDivisionError"),
+        ("raise SystemExit(3)", 9, "SystemExit: 3"),
     ],
 )
 def test_a_mistake_is_told_in_one_line_and_leaves_the_other_modules_alone(

@@ -16,12 +16,13 @@ from hypothesis import given, strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, create_model
 
+from pipeline_tests.support.partitions import window_of_day
 from rowledger.contract.check import Checked, Contract
 from rowledger.contract.dead_letter import Stage
 from rowledger.contract.sql_types import Integer, SmallInt, varchar
 from rowledger.errors import SourceError, TargetMismatch
 from rowledger.spec.column import ColumnType, TypeName
-from rowledger.spec.old_partitions import DailyPartitions
+from rowledger.spec.partition import Partition
 
 
 class Reading(BaseModel):
@@ -225,7 +226,7 @@ def test_a_default_that_the_table_cannot_hold_is_a_mismatch() -> None:
         contract.check(frame(a=[1]), types={"v": ColumnType(TypeName.SMALLINT)})
 
 
-NEW_YORK = DailyPartitions(column="v", start=date(2013, 1, 1), end=date(2013, 12, 31), timezone="America/New_York")
+DAY_IN_NEW_YORK = Partition("2013-01-02", (window_of_day("v", "2013-01-02", "America/New_York"),))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ NEW_YORK = DailyPartitions(column="v", start=date(2013, 1, 1), end=date(2013, 12
     ],
 )
 def test_rows_of_another_day_are_refused_in_local_time(annotation: Any, inside: list[Any], outside: list[Any]) -> None:
-    checked = check_one(annotation, pl.Series(inside + outside), bounds=NEW_YORK.partition("2013-01-02"))
+    checked = check_one(annotation, pl.Series(inside + outside), bounds=DAY_IN_NEW_YORK)
 
     assert checked.good["v"].to_list() == inside
     assert {letter.reason for letter in checked.rejected} == {"v: belongs to another partition than 2013-01-02"}
@@ -251,13 +252,13 @@ def test_rows_of_another_day_are_refused_as_instants() -> None:
         [datetime(2013, 1, 2, 5), datetime(2013, 1, 3, 4, 59), datetime(2013, 1, 2, 4, 59), datetime(2013, 1, 3, 5)]
     )
 
-    checked = check_one(AwareDatetime, instants.dt.replace_time_zone("UTC"), bounds=NEW_YORK.partition("2013-01-02"))
+    checked = check_one(AwareDatetime, instants.dt.replace_time_zone("UTC"), bounds=DAY_IN_NEW_YORK)
 
     assert [letter.row_no for letter in checked.rejected] == [2, 3]
 
 
 def test_a_row_without_a_day_belongs_to_no_partition() -> None:
-    checked = check_one(date | None, pl.Series([date(2013, 1, 2), None]), bounds=NEW_YORK.partition("2013-01-02"))
+    checked = check_one(date | None, pl.Series([date(2013, 1, 2), None]), bounds=DAY_IN_NEW_YORK)
 
     assert [letter.row_no for letter in checked.rejected] == [1]
 

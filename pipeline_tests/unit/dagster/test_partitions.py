@@ -432,7 +432,7 @@ def test_partitions_and_tables_that_do_not_go_together_are_refused(
 def test_a_source_names_only_placeholders_that_its_partitions_have() -> None:
     require_partitions(spec(BOTH, path="{day}/{airport}"), DAY_AND_AIRPORT)
     with pytest.raises(SpecError, match=r"names \{day\}"):
-        require_partitions(spec("at", path="{day}"), NEW_YORK)
+        require_partitions(spec("at", path="{day}", write_mode=WriteMode.APPEND), NEW_YORK)
 
 
 def test_a_timestamp_without_zone_needs_windows_that_its_local_clock_tells_apart() -> None:

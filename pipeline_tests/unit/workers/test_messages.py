@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS
 from rowledger.chunk.jobs import ChunkJob, ReplayJob, SetAside
 from rowledger.ledger.actor import Actor
@@ -50,7 +51,7 @@ def _assign(spec_partition: str) -> Assign:
     return Assign(
         job=ChunkJob(
             LoadHandle(7, 2),
-            spec.partitions.partition(spec_partition),
+            partition_of(spec, spec_partition),
             ChunkPlan(1, 100, _DESCRIPTOR),
             _COLUMNS,
             attempt=3,
@@ -64,7 +65,7 @@ def _assign_replay() -> Assign:
         job=ReplayJob(
             "events",
             7,
-            EVENTS.partitions.partition(DAY),
+            partition_of(EVENTS, DAY),
             _COLUMNS,
             UUID(int=9),
             (4, 5, 6),
