@@ -29,7 +29,6 @@ from rowledger.ledger import (
     DeadLetterSelection,
     DeadLetterState,
     KeptDeadLetter,
-    LedgerNeed,
     LoadState,
     RowCounts,
     change_dead_letters,
@@ -290,7 +289,7 @@ async def _reading(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]])
 async def _in_transaction(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     """One transaction on a session of its own; raises DatabaseUnavailable, of which a second call finds what the first did."""
     session = ledger_session(
-        url, LedgerNeed.WRITE, purpose="dead letters", doing="deciding on dead letters", limits=WriterSettings()
+        url, purpose="dead letters", doing="deciding on dead letters", writes=True, limits=WriterSettings()
     )
     async with session as writer, writer.transaction():
         return await work(writer.connection)

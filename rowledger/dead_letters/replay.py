@@ -39,7 +39,6 @@ from rowledger.ledger import (
     FailureKind,
     Holder,
     KeptDeadLetter,
-    LedgerNeed,
     LoadState,
     PartitionsOfLoads,
     ReplayReport,
@@ -52,12 +51,7 @@ from rowledger.ledger import (
     require_to_load,
 )
 from rowledger.load import run_interruptible
-from rowledger.postgres import (
-    OutageGate,
-    ensure_target,
-    summarize,
-    with_columns,
-)
+from rowledger.postgres import OutageGate, ensure_target, summarize, with_columns
 from rowledger.settings import WriterSettings
 from rowledger.spec import Column, Drift, Partition, TableSpec
 from rowledger.workers import Activity, Hello, IncidentRecorder, Pool, require_no_worker
@@ -160,7 +154,7 @@ async def _look(
         selection = selection.model_copy(update={"states": REPLAYABLE})
     contract = Contract.of(spec.row)
     doing = f"table {spec.name}: looking at its dead letters"
-    session = ledger_session(url, LedgerNeed.WRITE, purpose="replay", doing=doing, limits=writer, loads=spec)
+    session = ledger_session(url, purpose="replay", doing=doing, limits=writer, loads=spec)
     async with session as looking:
         connection = looking.connection
         letters, _ = await find_known_dead_letters(connection, spec.name, selection)

@@ -13,7 +13,7 @@ from .bounds import (
     record_bounds_of_former as record_bounds_of_former,
     record_found_bounds as record_found_bounds,
 )
-from .checked_session import LedgerNeed as LedgerNeed, ledger_session as ledger_session
+from .checked_session import ledger_session as ledger_session
 from .chunks import (
     claim_chunk as claim_chunk,
     fence_load as fence_load,

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from enum import StrEnum
 
 from rowledger.contract import Contract
 from rowledger.ledger.migrations import check_ledger
@@ -11,27 +10,20 @@ from rowledger.postgres import ServerSession, check_server, limit_lock_waits, re
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
 
-__all__ = ["LedgerNeed", "ledger_session"]
-
-
-class LedgerNeed(StrEnum):
-    """What a session does with the ledger."""
-
-    READ = "read"
-    WRITE = "write"
+__all__ = ["ledger_session"]
 
 
 @contextlib.asynccontextmanager
 async def ledger_session(
     url: str,
-    need: LedgerNeed,
     *,
     purpose: str,
     doing: str,
     limits: WriterSettings,
+    writes: bool = False,
     loads: TableSpec | None = None,
 ) -> AsyncIterator[ServerSession]:
-    """A session for the block, on a ledger of this version; `loads` is the table whose rows it is to write too.
+    """A session for the block, on a ledger of this version, which it may write to, and to the table that it `loads`.
 
     Raises LedgerMissing where nothing was ever loaded, LedgerMismatch, MissingPrivilege that names the GRANT, StandbyMissing
     for a session that writes, UnsupportedServer, and what `server_session` raises.
@@ -42,9 +34,9 @@ async def ledger_session(
         await limit_lock_waits(connection, limits.lock_timeout_s)
         if loads is not None:
             await require_to_load(connection, loads, list(Contract.of(loads.row).columns), ())
-        elif need is LedgerNeed.WRITE:
+        elif writes:
             await require_to_write_ledger(connection, doing)
         await check_ledger(connection)
-        if need is LedgerNeed.WRITE:
+        if writes or loads is not None:
             await require_standby(connection)
         yield session

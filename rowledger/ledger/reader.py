@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
-from rowledger.ledger.checked_session import LedgerNeed, ledger_session
+from rowledger.ledger.checked_session import ledger_session
 from rowledger.postgres import (
     missing_on_schema,
     missing_on_table,
@@ -33,9 +33,7 @@ async def ledger_reader(
     Raises LedgerMissing where nothing was ever loaded, LedgerMismatch, MissingPrivilege that names the GRANT, and
     DatabaseUnavailable.
     """
-    session = ledger_session(
-        url, LedgerNeed.READ, purpose=purpose, doing=f"rowledger {purpose}: reading the ledger", limits=limits
-    )
+    session = ledger_session(url, purpose=purpose, doing=f"rowledger {purpose}: reading the ledger", limits=limits)
     async with session as reader:
         connection = reader.connection
         has_target = target is not None and await _is_readable(connection, target, purpose)

@@ -8,13 +8,7 @@ import asyncpg
 
 from rowledger.contract import Contract, check_spec
 from rowledger.counted import counted
-from rowledger.errors import (
-    ConnectionsExhausted,
-    DiscrepancyFound,
-    NotEnoughSpace,
-    StandbyMissing,
-    TargetMismatch,
-)
+from rowledger.errors import ConnectionsExhausted, DiscrepancyFound, NotEnoughSpace, StandbyMissing, TargetMismatch
 from rowledger.ledger import (
     Incident,
     IncidentKind,

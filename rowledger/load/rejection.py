@@ -7,7 +7,6 @@ import asyncpg
 
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError
 from rowledger.ledger import (
-    LedgerNeed,
     LoadState,
     Refusals,
     SupervisorSessions,
@@ -102,7 +101,7 @@ async def record_failed_run(request: RunRequest, error: RowledgerError) -> None:
     if isinstance(error, DatabaseUnavailable):
         return
     recording = ledger_session(
-        request.url, LedgerNeed.WRITE, purpose="setup", doing="recording a failed attempt", limits=request.writer
+        request.url, purpose="setup", doing="recording a failed attempt", writes=True, limits=request.writer
     )
     with contextlib.suppress(RowledgerError, TimeoutError):  # the run's own failure is told in any case
         async with asyncio.timeout(_PATIENCE_S), recording as session, session.transaction():

@@ -5,13 +5,7 @@ from collections.abc import Callable, Sequence
 
 from rowledger.contract import Contract
 from rowledger.errors import NothingPublished, PartitionBusy
-from rowledger.ledger import (
-    LedgerNeed,
-    PartitionsOfLoads,
-    ledger_session,
-    note_entries,
-    read_changed_entries,
-)
+from rowledger.ledger import PartitionsOfLoads, ledger_session, note_entries, read_changed_entries
 from rowledger.postgres import query, read_target
 from rowledger.publish.baseline import counts_whole_table
 from rowledger.settings import WriterSettings
@@ -40,9 +34,7 @@ def run_forget(
 async def _forget(
     spec: TableSpec, url: str, partition_keys: Sequence[str] | None, partition_of: Callable[[str], Partition] | None
 ) -> list[tuple[int, str]]:
-    forgetting = ledger_session(
-        url, LedgerNeed.WRITE, purpose="forget", doing="rowledger forget", limits=WriterSettings()
-    )
+    forgetting = ledger_session(url, purpose="forget", doing="rowledger forget", writes=True, limits=WriterSettings())
     async with forgetting as session:
         connection = session.connection
         keys = list(dict.fromkeys(partition_keys)) if partition_keys else None
