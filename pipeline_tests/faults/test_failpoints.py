@@ -110,7 +110,7 @@ def test_an_exception_fails_its_own_partition_and_a_rerun_converges(
             assert isinstance(report.error, ChunkFailed), place
             assert "chunk 1" in str(report.error)
             assert report.incidents == ()
-    assert "chunk_transaction.py" in observer.text, "the worker's call stack is in the run's log"
+    assert "chunk/transaction.py" in observer.text, "the worker's call stack is in the run's log"
     assert "x" * 100 not in "\n".join(line for line in observer.lines if "printed" not in line)
     states = fetch(database, "select count(*) from rowledger.load where state = 'loading'")
     assert states[0][0] == len(_DAYS) - 1
