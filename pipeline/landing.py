@@ -6,8 +6,8 @@ from datetime import date
 import dagster as dg
 
 from pipeline.nycflights import land_flights
+from rowledger import RowledgerError
 from rowledger.dagster import failure_of, partition_keys
-from rowledger.errors import RowledgerError
 from rowledger.machine import require_free_space
 from rowledger.settings import settings
 
