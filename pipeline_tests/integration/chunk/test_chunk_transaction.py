@@ -119,7 +119,7 @@ def test_rows_dead_letters_and_counts_commit_together_and_once(database: str, tm
 
 def test_an_earlier_holder_of_the_load_cannot_write(database: str, tmp_path: Path) -> None:
     async def story(begun: _Begun) -> None:
-        later = await take_over_load(begun.other.connection, begun.job.handle, "another run")
+        later = await take_over_load(begun.other.connection, begun.job.handle, begun.job.partition, "another run")
         assert later is not None
         assert later.epoch == begun.job.handle.epoch + 1
         with pytest.raises(Fenced, match="epoch 1"):
@@ -135,7 +135,10 @@ def test_an_earlier_holder_of_the_load_cannot_write(database: str, tmp_path: Pat
 def test_of_two_rivals_one_takes_a_load_over(database: str, tmp_path: Path) -> None:
     async def story(begun: _Begun) -> None:
         won = await asyncio.gather(
-            *(take_over_load(session.connection, begun.job.handle, "run") for session in (begun.one, begun.other))
+            *(
+                take_over_load(session.connection, begun.job.handle, begun.job.partition, "run")
+                for session in (begun.one, begun.other)
+            )
         )
         assert [handle is None for handle in won].count(True) == 1
 
@@ -160,7 +163,9 @@ def test_a_takeover_waits_for_the_chunk_that_is_being_written(
         set_failpoints(monkeypatch, "before_commit=raise")
         with pytest.raises(FailpointError):  # the session is left in its transaction, as a frozen worker's is
             await begun.commit(begun.one)
-        takeover = asyncio.create_task(take_over_load(begun.other.connection, begun.job.handle, "run"))
+        takeover = asyncio.create_task(
+            take_over_load(begun.other.connection, begun.job.handle, begun.job.partition, "run")
+        )
         await _waits(database, takeover)
         await begun.one.connection.execute("commit")
         later = await takeover
