@@ -5,7 +5,7 @@ from datetime import datetime
 import dagster as dg
 
 from pipeline.landing import landing_of_flights
-from rowledger.dagster import GuardedWriter, build_table_defs
+from rowledger.dagster import build_table_defs
 
 __all__ = ["defs"]
 
@@ -23,7 +23,7 @@ _days_of_2013 = dg.DailyPartitionsDefinition(
 _flights_landing = landing_of_flights(_days_of_2013)
 
 defs = dg.Definitions.merge(
-    dg.Definitions(assets=[_flights_landing], resources={"writer": GuardedWriter()}, executor=_executor),
+    dg.Definitions(assets=[_flights_landing], executor=_executor),
     # By a reference, so that a mistake in a table's file leaves the other tables usable.
     build_table_defs("pipeline.tables.flights:FLIGHTS", partitions_def=_days_of_2013, landing=[_flights_landing]),
 )

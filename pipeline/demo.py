@@ -19,8 +19,7 @@ import polars as pl
 from rich.console import Console
 
 from pipeline.nycflights import land_flights
-from rowledger import RowledgerError
-from rowledger.settings import settings
+from rowledger import RowledgerError, landing_folder
 
 __all__ = ["main"]
 
@@ -91,7 +90,7 @@ def _load_damaged_day() -> None:
 def _mend_damaged_day() -> None:
     console.rule(f"{DAMAGED_DAY}: the rows mended, and brought back")
     of_day = ("--table", "flights", "--partition", str(DAMAGED_DAY))
-    file = settings().home.absolute() / "demo-letters.ndjson"
+    file = landing_folder("flights").parents[1] / "demo-letters.ndjson"
     file.unlink(missing_ok=True)
     _rowledger("dead-letters", "export", *of_day, "--output", _shown(file))
     _mend(file)
@@ -151,7 +150,7 @@ def _partitions_of_january() -> list[str]:
 
 def _land_damaged_day(day: date) -> int:
     """Land a day with a wrong type, a NUL byte, a value out of bounds, a missing value and a repeated key; its rows."""
-    folder = settings().landing_dir / "flights"
+    folder = landing_folder("flights")
     land_flights([day], folder)
     path = folder / f"{day}.parquet"
     whole = pl.read_parquet(path)
@@ -169,7 +168,7 @@ def _land_damaged_day(day: date) -> int:
 
 def _materialize(selection: str, *partition: str, failpoints: str = "") -> None:
     """Run `dagster asset materialize` as CI would; its log goes to a file, its own lines about rows to the terminal."""
-    log = settings().home.absolute() / "demo.log"
+    log = landing_folder("flights").parents[1] / "demo.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions", "--select", selection, *partition]
     click.echo(f"$ dagster {' '.join(command[2:])}")

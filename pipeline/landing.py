@@ -6,10 +6,8 @@ from datetime import date
 import dagster as dg
 
 from pipeline.nycflights import land_flights
-from rowledger import RowledgerError
+from rowledger import RowledgerError, landing_folder
 from rowledger.dagster import failure_of, partition_keys
-from rowledger.machine import require_free_space
-from rowledger.settings import settings
 
 __all__ = ["landing_of_flights"]
 
@@ -29,9 +27,7 @@ def landing_of_flights(days_def: dg.PartitionsDefinition) -> dg.AssetsDefinition
         """Write the days of this run; a day that was landed before is written anew."""
         try:
             days = [date.fromisoformat(key) for key in partition_keys(context, days_def)]
-            folder = settings().landing_dir / "flights"
-            require_free_space(folder, settings().disk_free_min_bytes)
-            rows = land_flights(days, folder)
+            rows = land_flights(days, landing_folder("flights"))
         except RowledgerError as error:
             raise failure_of("flights_landing", error) from None
         for key in context.partition_keys:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rowledger.errors import SourceError
-from rowledger.sources import durable_file
+from rowledger import SourceError, durable_file
 
 __all__ = ["land_flights"]
 

@@ -8,8 +8,14 @@ from .contract import (
     pg_type as pg_type,
     varchar as varchar,
 )
-from .errors import LoadFailed as LoadFailed, RowledgerError as RowledgerError
-from .ledger import Check as Check, Incident as Incident, Observer as Observer, PartitionReport as PartitionReport
+from .errors import LoadFailed as LoadFailed, RowledgerError as RowledgerError, SourceError as SourceError
+from .ledger import (
+    Check as Check,
+    Incident as Incident,
+    Observer as Observer,
+    PartitionReport as PartitionReport,
+    RowCounts as RowCounts,
+)
 from .load import load as load
 from .settings import WriterSettings as WriterSettings
 from .sources import (
@@ -19,6 +25,8 @@ from .sources import (
     ParquetFiles as ParquetFiles,
     PythonRows as PythonRows,
     SqlQuery as SqlQuery,
+    durable_file as durable_file,
+    landing_folder as landing_folder,
 )
 from .spec import (
     ROW as ROW,

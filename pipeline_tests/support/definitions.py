@@ -31,8 +31,9 @@ PARTITIONS: dict[str, dg.PartitionsDefinition] = {
 
 def table_defs(spec: TableSpec, *, landing: list[dg.AssetsDefinition] | None = None) -> dg.Definitions:
     """All that Dagster has of a table, with a writer for small loads."""
-    own = build_table_defs(spec, partitions_def=PARTITIONS.get(spec.name), landing=landing or ())
-    return dg.Definitions.merge(own, dg.Definitions(resources={"writer": GuardedWriter(**FAST)}))
+    return build_table_defs(
+        spec, partitions_def=PARTITIONS.get(spec.name), landing=landing or (), writer=GuardedWriter(**FAST)
+    )
 
 
 def dagster_table(spec: TableSpec) -> DagsterTable:
@@ -42,7 +43,4 @@ def dagster_table(spec: TableSpec) -> DagsterTable:
     return DagsterTable(spec, dg.AssetKey(spec.name), partitions_def, partition_of, KEY_PATTERN)
 
 
-defs = dg.Definitions.merge(
-    dg.Definitions(resources={"writer": GuardedWriter(**FAST)}),
-    *(build_table_defs(spec, partitions_def=PARTITIONS[spec.name]) for spec in (EVENTS, BY_REGION, BY_DAY_AND_REGION)),
-)
+defs = dg.Definitions.merge(*(table_defs(spec) for spec in (EVENTS, BY_REGION, BY_DAY_AND_REGION)))

@@ -12,6 +12,7 @@ from rowledger.dagster.checks import verify_check
 from rowledger.dagster.jobs import jobs_and_schedule
 from rowledger.dagster.partitions import KEY_PATTERN, partition_maker, require_partitions
 from rowledger.dagster.replay import replay_job_and_sensor
+from rowledger.dagster.resources import DEFAULT_WRITER, GuardedWriter, shared_writer
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.spec import TableSpec, resolve
@@ -27,6 +28,7 @@ def build_table_defs(
     partitions_def: dg.PartitionsDefinition | None = None,
     key: dg.AssetKey | str | Sequence[str] | None = None,
     landing: Sequence[dg.AssetsDefinition] = (),
+    writer: GuardedWriter | None = DEFAULT_WRITER,
     dynamic_key_pattern: str = KEY_PATTERN,
 ) -> dg.Definitions:
     """The asset of one table with its checks, its jobs, the schedule that fits its partitions, and the sensor of its replays.
@@ -40,22 +42,25 @@ def build_table_defs(
         key: the asset's key; the table's name if it is not given.
         landing: assets that write what the table is loaded from. The table depends on them, and its load job materializes
             those that have the same partitions along with it.
+        writer: the resource `writer`, by which a run writes. None: the project's own definitions have that resource.
         dynamic_key_pattern: a regular expression that every whole key of dynamic partitions matches, since paths are made of
             keys.
 
-    The asset wants a resource `writer`, a `GuardedWriter`. Raises SpecError for a spec that contradicts itself or its
-    partitions.
+    Raises SpecError for a spec that contradicts itself or its partitions.
 
     """
+    resources = {} if writer is None else {"writer": shared_writer(writer)}
     if isinstance(spec, str):
         try:
-            return _definitions(_resolved(spec), partitions_def, key, landing, dynamic_key_pattern)
+            own = _definitions(_resolved(spec), partitions_def, key, landing, dynamic_key_pattern)
         except (RowledgerError, dg.DagsterError) as error:
             name = spec.rpartition(":")[2].rpartition(".")[2].lower()
             message = " ".join(str(error).split())
             _log.warning("table %s cannot be used: %s", name, message)
             return broken_table(name, _asset_key(key, name), partitions_def, message)
-    return _definitions(spec, partitions_def, key, landing, dynamic_key_pattern)
+    else:
+        own = _definitions(spec, partitions_def, key, landing, dynamic_key_pattern)
+    return dg.Definitions.merge(own, dg.Definitions(resources=resources))
 
 
 def _resolved(reference: str) -> TableSpec:

@@ -12,7 +12,7 @@ from rowledger.postgres import target_url
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
 
-__all__ = ["GuardedWriter", "InvalidWriterConfig"]
+__all__ = ["DEFAULT_WRITER", "GuardedWriter", "InvalidWriterConfig", "shared_writer"]
 
 
 class InvalidWriterConfig(RowledgerError, ValueError):
@@ -48,6 +48,20 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
     def settings(self) -> WriterSettings:
         """The same values without Dagster around them, fit for the core and its worker processes."""
         return WriterSettings(**{name: getattr(self, name) for name in WriterSettings.model_fields})
+
+
+DEFAULT_WRITER = GuardedWriter()
+
+_shared: list[GuardedWriter] = [DEFAULT_WRITER]
+
+
+def shared_writer(writer: GuardedWriter) -> GuardedWriter:
+    """The first writer that had the same settings: Dagster merges definitions only if they share their resources."""
+    for known in _shared:
+        if type(known) is type(writer) and known.settings == writer.settings:
+            return known
+    _shared.append(writer)
+    return writer
 
 
 def _explain(error: ValidationError) -> str:

@@ -58,8 +58,7 @@ def target(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def defined(spec: TableSpec, partitions_def: dg.PartitionsDefinition | None, **more: object) -> dg.Definitions:
-    writer = dg.Definitions(resources={"writer": GuardedWriter(**FAST)})
-    return dg.Definitions.merge(writer, build_table_defs(spec, partitions_def=partitions_def, **more))
+    return build_table_defs(spec, partitions_def=partitions_def, writer=GuardedWriter(**FAST), **more)
 
 
 def run(defs: dg.Definitions, instance: dg.DagsterInstance, table: str, keys: Sequence[str]) -> None:
@@ -150,8 +149,7 @@ def test_two_tables_of_one_project_each_have_their_own_key_and_partitions(
 ) -> None:
     by_day = build_table_defs(sampled("by_day", "at"), partitions_def=DAYS, key=["lake", "samples"])
     whole = build_table_defs(sampled("whole", None, WriteMode.APPEND))
-    writer = dg.Definitions(resources={"writer": GuardedWriter(**FAST)})
-    defs = dg.Definitions.merge(writer, by_day, whole)
+    defs = dg.Definitions.merge(by_day, whole)
 
     assert {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()} == {
         "lake/samples",
@@ -287,8 +285,7 @@ def table(name):
 
 stations = dg.StaticPartitionsDefinition(["one", "two"])
 defs = dg.Definitions.merge(
-    dg.Definitions(resources={"writer": GuardedWriter(workers=1)}),
-    *(build_table_defs(table(name), partitions_def=stations) for name in ("inner", "outer")),
+    *(build_table_defs(table(name), partitions_def=stations, writer=GuardedWriter(workers=1)) for name in ("inner", "outer")),
 )
 """
 
@@ -315,4 +312,18 @@ def test_tables_that_a_function_makes_in_a_file_are_loaded_from_the_command_line
 
     assert done.returncode == 0, done.stderr
     for table in ("inner", "outer"):
-        assert [row[:] for row in fetch(target, f"select station, count(*) from {table} group by 1")] == [("two", 5)]
+        assert [row[:] for row in fetch(target, f'select station, count(*) from "{table}" group by 1')] == [("two", 5)]
+
+
+def test_tables_share_a_writer_with_the_same_settings_and_may_take_the_projects_own() -> None:
+    small = [
+        build_table_defs(sampled(name, None, WriteMode.APPEND), writer=GuardedWriter(workers=1))
+        for name in ("one", "other")
+    ]
+    merged = dg.Definitions.merge(*small)
+    assert merged.resources is not None
+    assert merged.resources["writer"].workers == 1
+
+    without = build_table_defs(sampled("third", None, WriteMode.APPEND), writer=None)
+    own = GuardedWriter(workers=2)
+    assert dg.Definitions.merge(without, dg.Definitions(resources={"writer": own})).resources == {"writer": own}

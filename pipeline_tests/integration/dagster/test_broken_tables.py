@@ -9,7 +9,6 @@ import pytest
 from pipeline_tests.support.definitions import MARCH, table_defs
 from pipeline_tests.support.tables import EVENTS
 from rowledger.dagster.definitions import build_table_defs
-from rowledger.dagster.resources import GuardedWriter
 from rowledger.errors import SpecError
 
 pytestmark = [
@@ -52,8 +51,7 @@ def _failure(defs: dg.Definitions, job: str, **partition: str) -> str:
 
 
 def test_a_table_is_defined_from_a_reference_to_its_file(file: Path) -> None:
-    writer = dg.Definitions(resources={"writer": GuardedWriter()})
-    defs = dg.Definitions.merge(writer, build_table_defs(f"{file}:READINGS"))
+    defs = build_table_defs(f"{file}:READINGS")
 
     assert _keys(defs) == {"readings"}
     assert defs.resolve_job_def("readings_load").nodes

@@ -32,10 +32,10 @@ def load(*specs):
 """
 DEFINITIONS = """
 import dagster as dg
-from rowledger.dagster import GuardedWriter, build_table_defs
+from rowledger.dagster import build_table_defs
 
 tables = [build_table_defs(spec) for spec in specs]
-defs = dg.Definitions.merge(dg.Definitions(resources={"writer": GuardedWriter()}, executor=dg.in_process_executor), *tables)
+defs = dg.Definitions.merge(dg.Definitions(executor=dg.in_process_executor), *tables)
 """
 TIMEOUT_S = 180
 
