@@ -164,11 +164,21 @@ class _ClockedServer(EmbeddedServer):
 
     def __init__(self, home: Path, clock: Clock) -> None:
         super().__init__(home)
-        self._clock = clock
+        self._folder = _ClockedFolder(self._folder, clock)
 
-    def _run(self, command: Sequence[str | Path], **options: Any) -> None:
-        settings = [f"{name}={value}" for name, value in self._clock.environment.items()]
-        super()._run(["/usr/bin/env", *settings, self._bin_dir / command[0], *command[1:]], **options)
+
+class _ClockedFolder:
+    """Starts the server's programs in an environment in which the test sets the clock."""
+
+    def __init__(self, folder: Any, clock: Clock) -> None:
+        self._folder = folder
+        self._settings = [f"{name}={value}" for name, value in clock.environment.items()]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._folder, name)
+
+    def run(self, command: Sequence[str | Path], **options: Any) -> None:
+        self._folder.run(["/usr/bin/env", *self._settings, self._folder.bin_dir / command[0], *command[1:]], **options)
 
 
 @pytest.fixture
