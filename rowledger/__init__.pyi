@@ -31,6 +31,8 @@ from .sources import (
 from .spec import (
     ROW as ROW,
     WHOLE as WHOLE,
+    ByReference as ByReference,
+    ChunkDescriptor as ChunkDescriptor,
     DeadLetterBudget as DeadLetterBudget,
     Drift as Drift,
     Equals as Equals,
@@ -39,6 +41,7 @@ from .spec import (
     QualifiedName as QualifiedName,
     RowTransform as RowTransform,
     Source as Source,
+    SourceContext as SourceContext,
     TableSpec as TableSpec,
     Window as Window,
     WriteMode as WriteMode,

@@ -75,7 +75,7 @@ class WriterSettings(BaseModel):
     worker_memory_bytes: int = Field(
         default=300 * 2**20,
         ge=64 * 2**20,
-        description="Memory reckoned for one worker: as many are started as fit into what the cgroup has left.",
+        description="Memory assumed for one worker: as many are started as fit into what the cgroup has left.",
     )
     connections_spare_min: int = Field(
         default=3, ge=0, le=10_000, description="Connections of the server that a run leaves free for others."

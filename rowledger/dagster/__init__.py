@@ -1,4 +1,4 @@
-"""The Dagster face, and with `pipeline.definitions` the only importer of dagster.
+"""The Dagster face: the only package of the library that imports dagster.
 
 Kept empty of imports: every Dagster process loads `rowledger.dagster.storage`, and most need nothing else from here.
 """
