@@ -1,4 +1,4 @@
-"""The ledger, the only truth: states, counts and reports; reading and writing them."""
+"""The ledger, the single source of truth: states, counts and reports, and the functions that read and write them."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""In whose name dead letters are changed."""
+"""Who changes dead letters."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ["Actor"]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who changes dead letters, and why: a person at a terminal or a run of Dagster."""
+    """Who changes dead letters, and why: a person at a terminal, or a Dagster run."""
 
     name: str
     note: str = ""

@@ -1,4 +1,7 @@
-"""How attempts at partitions stand and why they failed, in the ledger. Every function takes a connection and never commits."""
+"""The state of attempts at partitions in the ledger, and why they failed.
+
+Every function takes a connection and never commits.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +31,7 @@ _KILLED = "the run was killed, cancelled or cut off from the database; a rerun r
 
 @dataclass(frozen=True, slots=True)
 class KnownTable:
-    """A table that the ledger has attempts of, by the spec's name and the target's."""
+    """A table that the ledger has attempts of, with the name of its spec and of its target."""
 
     table_name: str
     target: str
@@ -36,7 +39,7 @@ class KnownTable:
 
 
 def reason_of(error: Exception) -> str:
-    """Rowledger's errors in their own words; of any other only the kind, since its text may quote a row."""
+    """The message of a Rowledger error; for any other error its type alone, because its text may quote a row."""
     if isinstance(error, RowledgerError):
         return str(error)
     sqlstate = sqlstate_of(error)
@@ -52,7 +55,7 @@ async def record_failed_attempt(
     run_id: str | None,
     error: Exception,
 ) -> None:
-    """Keep why an attempt failed; `handle` is that of the load it had begun, if it had."""
+    """Record why an attempt failed. `handle` is that of its load, or None if it had not begun one."""
     await connection.execute(
         query("insert_failed_attempt"),
         spec.name,
@@ -67,7 +70,7 @@ async def record_failed_attempt(
 
 
 async def forget_failed_attempts(connection: asyncpg.Connection, spec: TableSpec, partition_key: str) -> None:
-    """Forget why earlier attempts failed: one has succeeded that leaves no load of its own."""
+    """Delete the reasons of earlier failures, for an attempt that succeeds without leaving a load."""
     await connection.execute(query("forget_failed_attempts"), str(spec.target), partition_key)
 
 
@@ -77,14 +80,14 @@ async def fetch_known_tables(connection: asyncpg.Connection) -> list[KnownTable]
 
 
 async def read_unknown_partitions(connection: asyncpg.Connection, table: str, keys: Sequence[str]) -> list[str]:
-    """Those of the keys that the ledger has no attempt of."""
+    """The keys that the ledger has no attempt of."""
     return [row["key"] for row in await connection.fetch(query("partitions_unknown"), table, keys)]
 
 
 async def fetch_status(
     connection: asyncpg.Connection, table: str | None, partition_keys: Sequence[str] | None
 ) -> list[PartitionStatus]:
-    """What readers see of each partition, beside the latest attempt at it: of one table or all, of some partitions or all."""
+    """What readers see of each partition, and the latest attempt at it. None selects all tables, or all partitions."""
     rows = await connection.fetch(query("partition_status"), table, partition_keys)
     return [
         PartitionStatus(row["table_name"], row["target"], row["partition_key"], _published(row), _latest(row))
@@ -121,7 +124,7 @@ def _latest(row: asyncpg.Record) -> Attempt:
             attempt, reason = (AttemptState.LOADING, "") if row["is_worked_on"] else (AttemptState.INTERRUPTED, _KILLED)
         case LoadState.PUBLISHED:
             attempt, reason = AttemptState.PUBLISHED, ""
-        case LoadState.REPLACED:  # by none that is later
+        case LoadState.REPLACED:  # no later load has replaced it
             attempt, reason = AttemptState.FORGOTTEN, row["verdict"] or ""
         case _:
             attempt, reason = AttemptState(state.value), row["verdict"] or ""
@@ -129,7 +132,7 @@ def _latest(row: asyncpg.Record) -> Attempt:
 
 
 def _failed_since(row: asyncpg.Record) -> bool:
-    """Whether the latest failure is that of the latest load, or later than it."""
+    """Whether the latest failure belongs to the latest load, or is later than it."""
     if row["failed_load_id"] == row["load_id"] and row["state"] == LoadState.LOADING:
         return bool(row["failed_epoch"] == row["epoch"])
     if row["is_worked_on"]:

@@ -1,4 +1,4 @@
-"""The bounds of partitions, as the ledger records them with each load: what reads a load's rows later needs no calendar."""
+"""The bounds of partitions. The ledger records them with each load, so that reading the load's rows later needs no calendar."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ _PATIENCE_S = 10
 
 
 def bounds_of(partition: Partition) -> str:
-    """A partition without its key as JSON text, for `load.partition`."""
+    """The partition without its key, as JSON text for `load.partition`."""
     return json.dumps(
         {
             "version": _VERSION,
@@ -40,7 +40,7 @@ def bounds_of(partition: Partition) -> str:
 
 
 def partition_of_bounds(key: str, text: str) -> Partition:
-    """The partition of that key with the bounds that the text has; raises LedgerMismatch for a text of a later version."""
+    """The partition with this key and the bounds in the text; raises LedgerMismatch for a text of another version."""
     bounds = json.loads(text)
     if bounds["version"] != _VERSION:
         raise LedgerMismatch(
@@ -72,9 +72,10 @@ def _read(written: Mapping[str, str]) -> Condition:
 
 
 class PartitionsOfLoads:
-    """The partition of each load: as the ledger has it, or, for a load made before it recorded bounds, as `partition_of` says.
+    """The partition of each load, as the ledger has it.
 
-    `found` has the bounds that the ledger lacks, by the load's id, for `record_bounds`.
+    `partition_of` supplies it for loads made before the ledger recorded bounds. `found` maps load ids to these
+    partitions, for `record_bounds`.
     """
 
     def __init__(self, spec: TableSpec, partition_of: Callable[[str], Partition] | None) -> None:
@@ -83,7 +84,7 @@ class PartitionsOfLoads:
         self.found: dict[int, Partition] = {}
 
     def of(self, load: Mapping[str, Any]) -> Partition:
-        """The partition of a load, a row with `load_id`, `partition_key` and `partition`; raises UnknownPartition."""
+        """The partition of a load, given as a row with `load_id`, `partition_key` and `partition`; raises UnknownPartition."""
         key = str(load["partition_key"])
         if load["partition"] is not None:
             return partition_of_bounds(key, load["partition"])
@@ -104,7 +105,7 @@ class PartitionsOfLoads:
 async def read_partitions(
     connection: asyncpg.Connection, partitions: PartitionsOfLoads, load_ids: Sequence[int]
 ) -> dict[int, Partition | UnknownPartition]:
-    """The partition of each of these loads, or why it is not known."""
+    """The partition of each of these loads, or the UnknownPartition that says why it is not known."""
     found: dict[int, Partition | UnknownPartition] = {}
     for row in await connection.fetch(query("bounds_of_loads"), load_ids):
         try:
@@ -115,15 +116,16 @@ async def read_partitions(
 
 
 async def record_bounds_of_former(connection: asyncpg.Connection, target: str, partition: Partition) -> None:
-    """Record the bounds of a partition with those of its loads that were made before the ledger recorded bounds."""
+    """Record the bounds of a partition in those of its loads that were made before the ledger recorded bounds."""
     former = await connection.fetch(query("loads_without_bounds"), target, partition.key)
     await record_bounds(connection, {row["load_id"]: partition for row in former})
 
 
 async def record_found_bounds(url: str, partitions: PartitionsOfLoads) -> None:
-    """Record what `partition_of` has told of loads without bounds, on a session of its own.
+    """Record the bounds that `partition_of` supplied for loads without bounds, in a separate session.
 
-    A role that may only read the ledger records none, nor does a session that fails: the next one asks `partition_of` again.
+    Failures are ignored: if the role may only read the ledger, or the session fails, the next session asks
+    `partition_of` again.
     """
     if not partitions.found:
         return
@@ -138,7 +140,7 @@ async def record_found_bounds(url: str, partitions: PartitionsOfLoads) -> None:
 
 
 async def record_bounds(connection: asyncpg.Connection, partitions: Mapping[int, Partition]) -> None:
-    """Record the bounds of loads, by their ids, that the ledger has none of; an entry edited by hand stays as it is."""
+    """Record the bounds of loads, by load id, where the ledger has none. An entry edited by hand stays as it is."""
     if partitions:
         await connection.execute(
             query("record_bounds"), list(partitions), [bounds_of(partition) for partition in partitions.values()]

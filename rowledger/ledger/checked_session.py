@@ -1,4 +1,4 @@
-"""The one way to the ledger for what is not a run: the server and the ledger are checked for what the session needs."""
+"""Sessions on the ledger outside a run. The server and the ledger are checked for what the session needs."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -23,10 +23,11 @@ async def ledger_session(
     writes: bool = False,
     loads: TableSpec | None = None,
 ) -> AsyncIterator[ServerSession]:
-    """A session for the block, on a ledger of this version, which it may write to, and to the table that it `loads`.
+    """Open a session on a ledger of this version.
 
-    Raises LedgerMissing where nothing was ever loaded, LedgerMismatch, MissingPrivilege that names the GRANT, StandbyMissing
-    for a session that writes, UnsupportedServer, and what `server_session` raises.
+    With `writes` the session may write to the ledger, with `loads` also load that table. Raises LedgerMissing where
+    nothing was ever loaded, LedgerMismatch, MissingPrivilege that names the GRANT, StandbyMissing for a session that
+    writes, UnsupportedServer, and what `server_session` raises.
     """
     async with server_session(url, purpose=purpose, doing=doing, limits=limits) as session:
         connection = session.connection

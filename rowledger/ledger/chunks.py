@@ -1,6 +1,6 @@
-"""What a chunk's transaction reads and writes of the ledger; `ledger` has the rest, which is the supervisor's.
+"""What a chunk's transaction reads and writes in the ledger; `loads` has what the supervisor reads and writes.
 
-Every function takes a connection, runs inside its caller's transaction, never commits.
+Every function takes a connection, runs inside its caller's transaction and never commits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,18 +22,18 @@ __all__ = [
     "record_dead_letters",
 ]
 
-_PAYLOAD_CHARACTERS_MAX = 64 * 2**20  # of the dead letters in one statement
+_PAYLOAD_CHARACTERS_MAX = 64 * 2**20  # of all dead letters in one statement
 
 
 async def fence_load(connection: asyncpg.Connection, handle: LoadHandle) -> bool:
-    """Whether the load is still ours; if so, it stays ours until this transaction ends."""
+    """Whether this run still owns the load; if so, it owns it until this transaction ends."""
     return await connection.fetchval(query("fence_load"), handle.load_id, handle.epoch) is not None
 
 
 async def claim_chunk(
     connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int, attempt: int, worker_pid: int
 ) -> int | None:
-    """Rows enqueued in the chunk, now claimed by this transaction; None when an earlier attempt has committed it."""
+    """Claim the chunk for this transaction and return its enqueued rows; None when an earlier attempt has committed it."""
     claimed: int | None = await connection.fetchval(query("claim_chunk"), handle.load_id, chunk_no, attempt, worker_pid)
     return claimed
 
@@ -47,7 +47,7 @@ async def record_chunk(
     fingerprint: str | None,
     row_types: bytes | None,
 ) -> bool:
-    """Set the claimed chunk's counts; False when they do not add up to what was enqueued.
+    """Set the claimed chunk's counts; False when they do not add up to the enqueued rows.
 
     `row_types` tells a replay how to read the chunk's dead letters.
     """
@@ -68,7 +68,7 @@ async def record_chunk(
 
 
 async def forget_dead_letters(connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int) -> None:
-    """Take back what an attempt kept that spent the budget: the chunk is written anew, or refused anew."""
+    """Delete the dead letters that an attempt recorded when it spent the budget. The chunk is then written or refused again."""
     await connection.execute(query("forget_dead_letters"), handle.load_id, chunk_no)
 
 
@@ -81,7 +81,7 @@ async def record_dead_letters(
     attempt: int,
     worker_pid: int,
 ) -> None:
-    """Keep refused rows of one chunk, in the same transaction as their neighbours."""
+    """Record refused rows of one chunk, in the transaction that writes the chunk's other rows."""
     for batch in _in_batches(letters):
         await connection.execute(
             query("insert_dead_letters"),
@@ -105,7 +105,7 @@ async def record_dead_letters(
 
 
 def _in_batches(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
-    """The letters in statements far below the 1 GB that the server takes in one."""
+    """The dead letters in batches, each far below the 1 GB that the server accepts in one statement."""
     start = size = 0
     for number, letter in enumerate(letters):
         size += len(letter.payload)
@@ -119,7 +119,7 @@ def _in_batches(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]
 async def read_committed_chunk(
     connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int
 ) -> AlreadyCommitted | None:
-    """The counts of a chunk that has committed."""
+    """The counts of a committed chunk; None for a chunk that has not committed."""
     row = await connection.fetchrow(query("committed_chunk"), handle.load_id, chunk_no)
     if row is None:
         return None

@@ -1,4 +1,4 @@
-"""What became of rows, as one value: the only place in Python that spells the balance."""
+"""Row counts as one value. This is the only place in Python that states the balance."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ __all__ = ["RowCounts"]
 class RowCounts:
     """Rows enqueued from the source, and what became of them.
 
-    A transform filters rows and adds rows. The values of a difference may be negative.
+    A transform filters rows and adds rows. In a difference of counts, values may be negative.
     """
 
     enqueued_rows: int = 0
@@ -29,7 +29,7 @@ class RowCounts:
 
     @property
     def missing_rows(self) -> int:
-        """Rows that are neither written, dead-lettered nor filtered; negative where there are more than were enqueued."""
+        """Rows that are neither written, dead-lettered nor filtered; negative where more are counted than were enqueued."""
         return self.enqueued_rows + self.added_rows - self.written_rows - self.dead_lettered_rows - self.filtered_rows
 
     def balances(self) -> bool:

@@ -1,4 +1,4 @@
-"""Dead letters after their load: which of them are meant, and what a replay of them tells."""
+"""Dead letters after their load: how they are selected, and the report of a replay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ __all__ = ["DeadLetterOutcome", "DeadLetterResult", "DeadLetterSelection", "Repl
 
 
 class DeadLetterSelection(BaseModel):
-    """Which dead letters of a table are meant; what is None does not matter.
+    """A selection among the dead letters of a table; None means any value.
 
-    Without `every_load` those of published loads and of each partition's latest load, unless they are named by `ids`. Stage,
-    constraint and column are those of the last refusal.
+    Unless `every_load` is set or `ids` names them, only dead letters of published loads and of each partition's
+    latest load are selected. Stage, constraint and column are those of the last refusal.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,17 +34,17 @@ class DeadLetterSelection(BaseModel):
 
 
 class DeadLetterResult(StrEnum):
-    """What a replay made of one dead letter."""
+    """The result of replaying one dead letter."""
 
     WRITTEN = "written"  # its row is in the table
     FILTERED = "filtered"  # the transform leaves its row out
-    REFUSED = "refused"  # it stays a dead letter, for a reason that was recorded
+    REFUSED = "refused"  # it stays a dead letter, and the reason is recorded
     SKIPPED = "skipped"  # it was not tried
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterOutcome:
-    """One dead letter behind a replay, as the ledger has it. `reason` holds no row values."""
+    """The outcome of one dead letter after a replay, as the ledger has it. `reason` contains no row values."""
 
     dead_letter_id: int
     partition_key: str
@@ -59,7 +59,7 @@ class DeadLetterOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """How a replay ended: an outcome for each dead letter that was selected, in source order."""
+    """How a replay ended, with an outcome for each selected dead letter in source order."""
 
     table: str
     replay: UUID
@@ -68,22 +68,22 @@ class ReplayReport:
     seconds: float
 
     def count(self, *results: DeadLetterResult) -> int:
-        """Letters with one of these results."""
+        """The number of dead letters with one of these results."""
         return sum(outcome.result in results for outcome in self.outcomes)
 
     @property
     def written_rows(self) -> int:
-        """Rows that are in the table now: more than letters where a transform makes several of one."""
+        """Rows that are now in the table: more than dead letters where a transform makes several rows of one."""
         return sum(outcome.written_rows for outcome in self.outcomes)
 
     @property
     def succeeded(self) -> bool:
-        """Whether every row that was selected is in the table, or left out by the transform."""
+        """Whether every selected row is in the table, or is left out by the transform."""
         return not self.count(DeadLetterResult.REFUSED, DeadLetterResult.SKIPPED)
 
     @property
     def changed_partitions(self) -> list[str]:
-        """Partitions whose counts the replay has changed: those of letters that were written, or left out by the transform."""
+        """Partitions whose counts the replay has changed: those with dead letters that were written or filtered."""
         done = (DeadLetterResult.WRITTEN, DeadLetterResult.FILTERED)
         return list(dict.fromkeys(outcome.partition_key for outcome in self.outcomes if outcome.result in done))
 

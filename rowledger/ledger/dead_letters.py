@@ -1,4 +1,4 @@
-"""Dead letters in the ledger, after their load. Every function takes a connection, runs inside its caller's transaction."""
+"""Dead letters in the ledger, after their load. Every function takes a connection and runs inside its caller's transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,9 +44,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class KeptDeadLetter:
-    """A dead letter without its row. Stage, reason and what follows are those of the last refusal.
+    """A dead letter without its row. `stage`, `reason` and the fields after them are those of the last refusal.
 
-    `row_no` counts in the partition, `source_row` in `source`.
+    `row_no` counts rows in the partition, `source_row` in `source`.
     """
 
     dead_letter_id: int
@@ -76,7 +76,7 @@ class KeptDeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class KeptPayload:
-    """The row of a dead letter as JSON text: as it was refused, and as somebody has edited it. It holds values."""
+    """The row of a dead letter as JSON text, as it was refused and as it was edited. It contains row values."""
 
     dead_letter_id: int
     payload: str
@@ -86,7 +86,7 @@ class KeptPayload:
 
     @property
     def current(self) -> str:
-        """What a replay takes."""
+        """The payload that a replay takes."""
         return self.payload if self.mended_payload is None else self.mended_payload
 
 
@@ -125,7 +125,7 @@ class DeadLetterToReplay:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a replay has decided on one letter: `stage` and `reason` where it refuses it again."""
+    """A replay's decision on one dead letter; `stage` and `reason` are set where the row is refused again."""
 
     dead_letter_id: int
     written_rows: int = 0
@@ -143,7 +143,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class LockedLoad:
-    """A published load as it is held: how it was published, and what it has updated; fingerprints as JSON text."""
+    """A published load under a lock: its write mode, and what it has updated. Fingerprints are JSON text."""
 
     write_mode: WriteMode
     updated_rows: int
@@ -153,7 +153,7 @@ class LockedLoad:
 async def find_dead_letters(
     connection: asyncpg.Connection, table: str, selection: DeadLetterSelection
 ) -> tuple[list[KeptDeadLetter], int]:
-    """The letters in source order, no more than `selection.limit`, and how many there are without that limit."""
+    """Dead letters in source order, at most `selection.limit`, and how many there are without that limit."""
     rows = await connection.fetch(
         query("find_dead_letters"),
         table,
@@ -172,26 +172,29 @@ async def find_dead_letters(
 
 
 async def read_payloads(connection: asyncpg.Connection, ids: Sequence[int]) -> dict[int, KeptPayload]:
-    """The rows of these letters."""
+    """The rows of these dead letters."""
     rows = await connection.fetch(query("dead_letter_payloads"), ids)
     return {row["dead_letter_id"]: KeptPayload(**row) for row in rows}
 
 
 async def read_table_of_dead_letter(connection: asyncpg.Connection, dead_letter_id: int) -> str | None:
-    """The name of the table that a letter belongs to; None where there is no such letter."""
+    """The name of the table that a dead letter belongs to; None where there is no such dead letter."""
     name: str | None = await connection.fetchval(query("table_of_dead_letter"), dead_letter_id)
     return name
 
 
 async def read_letter_events(connection: asyncpg.Connection, dead_letter_id: int) -> list[DeadLetterEvent]:
-    """What became of a letter, oldest first."""
+    """The events of a dead letter, oldest first."""
     return [DeadLetterEvent(**row) for row in await connection.fetch(query("letter_events"), dead_letter_id)]
 
 
 async def mend_dead_letters(
     connection: asyncpg.Connection, revisions: dict[int, int], payloads: dict[int, str], actor: Actor
 ) -> list[int]:
-    """Mark letters as mended, those in `payloads` with an edited row; returns those that were still as the caller knew them."""
+    """Mark dead letters as mended, those in `payloads` with an edited row.
+
+    Returns those that were still at the revision that the caller knows.
+    """
     ids = list(revisions)
     rows = await connection.fetch(
         query("mend_dead_letters"), ids, list(revisions.values()), [payloads.get(number) for number in ids]
@@ -202,7 +205,7 @@ async def mend_dead_letters(
 async def change_dead_letters(
     connection: asyncpg.Connection, revisions: dict[int, int], state: DeadLetterState, actor: Actor
 ) -> list[int]:
-    """Discard or reopen letters; returns those that were still as the caller knew them."""
+    """Discard or reopen dead letters; returns those that were still at the revision that the caller knows."""
     name = {DeadLetterState.DISCARDED: "discard_dead_letters", DeadLetterState.OPEN: "reopen_dead_letters"}[state]
     rows = await connection.fetch(query(name), list(revisions), list(revisions.values()))
     return await _record_events(connection, rows, state, actor)
@@ -217,27 +220,27 @@ async def _record_events(
 
 
 async def purge_dead_letters(connection: asyncpg.Connection, ids: Sequence[int]) -> list[int]:
-    """Delete letters that no balance needs, and return them."""
+    """Delete dead letters that no balance needs, and return their ids."""
     return [row["dead_letter_id"] for row in await connection.fetch(query("purge_dead_letters"), ids)]
 
 
 async def read_replay_dead_letters(
     connection: asyncpg.Connection, ids: Sequence[int], replay: UUID
 ) -> list[DeadLetterToReplay]:
-    """Letters that this replay has still to decide on, in source order."""
+    """Dead letters that this replay has not decided on yet, in source order."""
     return [DeadLetterToReplay(**row) for row in await connection.fetch(query("replay_dead_letters"), ids, replay)]
 
 
 async def read_row_types_of_chunks(
     connection: asyncpg.Connection, load_id: int, chunk_nos: Sequence[int]
 ) -> dict[int, bytes | None]:
-    """The column types that the source had in each of these chunks; None where they were never recorded."""
+    """The column types that the source had in each of these chunks; None where they were not recorded."""
     rows = await connection.fetch(query("row_types_of_chunks"), load_id, chunk_nos)
     return {row["chunk_no"]: row["row_types"] for row in rows}
 
 
 async def lock_published_load(connection: asyncpg.Connection, load_id: int) -> LockedLoad | None:
-    """The load, if rows can be added to it; it stays so until this transaction ends."""
+    """Lock the load, if rows can be added to it, until this transaction ends; None otherwise."""
     row = await connection.fetchrow(query("lock_published_load"), load_id)
     if row is None or row["is_counted_by_another"]:
         return None
@@ -245,19 +248,19 @@ async def lock_published_load(connection: asyncpg.Connection, load_id: int) -> L
 
 
 async def read_columns_written(connection: asyncpg.Connection, target: str) -> list[str]:
-    """The columns that the published loads of a target have written, some of which its row model may not have."""
+    """The columns that the published loads of a target have written, including columns that its row model lacks."""
     return [row["name"] for row in await connection.fetch(query("columns_written"), target)]
 
 
 async def record_updated_rows(
     connection: asyncpg.Connection, load_id: int, rows: int, replaced_fingerprint: str | None
 ) -> None:
-    """Count rows that took the place of others, and set the fingerprint of all that the load has replaced."""
+    """Add rows that replaced others to the load's count, and set the fingerprint of all rows that the load has replaced."""
     await connection.execute(query("record_updated_rows"), load_id, rows, replaced_fingerprint)
 
 
 async def lock_dead_letters(connection: asyncpg.Connection, letters: Sequence[DeadLetterToReplay]) -> set[int]:
-    """Those that nobody has changed since they were read; nobody can until this transaction ends."""
+    """Lock the dead letters that have not changed since they were read; they stay as they are until this transaction ends."""
     ids, revisions = [letter.dead_letter_id for letter in letters], [letter.revision for letter in letters]
     return {row["dead_letter_id"] for row in await connection.fetch(query("lock_dead_letters"), ids, revisions)}
 
@@ -265,7 +268,7 @@ async def lock_dead_letters(connection: asyncpg.Connection, letters: Sequence[De
 async def record_decisions(
     connection: asyncpg.Connection, decisions: Sequence[Decision], replay: UUID, actor: Actor
 ) -> bool:
-    """Settle letters that this transaction has locked; False when one of them was not there to be settled."""
+    """Settle dead letters that this transaction has locked; False when one of them no longer existed."""
     ids = [decision.dead_letter_id for decision in decisions]
     states = [decision.state for decision in decisions]
     settled = await connection.fetch(query("settle_dead_letters"), ids, states)
@@ -291,9 +294,9 @@ async def record_decisions(
 async def move_from_dead_letters(
     connection: asyncpg.Connection, load_id: int, chunk_no: int, change: RowCounts, fingerprint: str | None
 ) -> bool:
-    """Add a replay's change to the counts of a chunk; False when these do not balance, before or afterwards.
+    """Add a replay's change to the counts of a chunk; False when the counts do not balance, before or after it.
 
-    `change` takes from the dead-lettered rows what it adds to the others. A `fingerprint` replaces the chunk's.
+    `change` subtracts from the dead-lettered rows what it adds to the others. A `fingerprint` replaces the chunk's.
     """
     moved = await connection.fetchval(
         query("move_from_dead_letters"),
@@ -311,9 +314,9 @@ async def move_from_dead_letters(
 async def read_outcomes(
     connection: asyncpg.Connection, ids: Sequence[int], replay: UUID
 ) -> list[DeadLetterOutcome | None]:
-    """What a replay has decided, in the order of the ids; None for a letter that still waits for its decision.
+    """What a replay has decided, in the order of the ids; None for a dead letter that still waits for its decision.
 
-    A letter that a replay may not touch any more is skipped, and the reason says why.
+    A dead letter that the replay may no longer change is skipped, and the reason says why.
     """
     rows = await connection.fetch(query("replay_outcomes"), ids, replay)
     found = {row["dead_letter_id"]: row for row in rows}
@@ -342,7 +345,7 @@ def _outcome(number: int, row: asyncpg.Record | None) -> DeadLetterOutcome | Non
 
 
 def _why_skipped(row: asyncpg.Record) -> str:
-    """Why a replay may not touch a letter on which it has not decided; empty when it may."""
+    """Why a replay may not change a dead letter that it has not decided on; empty when it may."""
     if row["load_state"] != LoadState.PUBLISHED:
         return f"its load is {row['load_state']}, and not in the table any more"
     if row["is_counted_by_another"]:
@@ -357,6 +360,6 @@ def _why_skipped(row: asyncpg.Record) -> str:
 
 
 async def read_waiting_mended(connection: asyncpg.Connection, table: str) -> tuple[int, int | None]:
-    """How many letters were mended and wait for a replay, and the number of the newest step that made one so."""
+    """The number of mended dead letters that wait for a replay, and the id of the latest event that made one so."""
     row = await connection.fetchrow(query("waiting_mended_dead_letters"), table)
     return row["letters"], row["newest"]

@@ -1,7 +1,8 @@
-"""Whether the ledger's entries of ended loads are as they were written, or were edited by hand.
+"""Detects ledger entries of ended loads that were edited by hand.
 
-A later append, upsert, replay or verification goes by entries of earlier loads: by their content digests, states, sums. Each
-change by the rules notes the entry's digest anew, in its own transaction. No function commits.
+Later appends, upserts, replays and verifications rely on the entries of earlier loads: on their content digests,
+states and sums. Each change that Rowledger makes records the entry's digest again, in the same transaction. No
+function commits.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ class ChangedEntry:
 
 
 async def note_entries(connection: asyncpg.Connection, load_ids: Sequence[int]) -> None:
-    """Note these loads' entries as they are now: the last statements of a transaction that ends or changes them."""
+    """Record the digests of these loads' entries: the last statements of a transaction that ends or changes the loads."""
     if load_ids:
         await connection.execute(query("digest_chunks_of_loads"), list(load_ids))
         await connection.execute(query("digest_loads"), list(load_ids))
@@ -37,11 +38,14 @@ async def note_entries(connection: asyncpg.Connection, load_ids: Sequence[int]) 
 async def read_changed_entries(
     connection: asyncpg.Connection, spec: TableSpec, *, published: bool = False
 ) -> list[ChangedEntry]:
-    """Entries of the table's ended loads that were changed by hand; of those `published` alone their chunks' entries too."""
+    """Entries of the table's ended loads that were edited by hand.
+
+    With `published` only entries of published loads, whose chunks are checked too.
+    """
     rows = await connection.fetch(query("entries_changed_by_hand"), str(spec.target), spec.name, published)
     return [ChangedEntry(**dict(row)) for row in rows]
 
 
 async def is_entry_as_written(connection: asyncpg.Connection, load_id: int) -> bool:
-    """Whether a load's entry and its chunks' are what Rowledger wrote."""
+    """Whether the entries of a load and of its chunks are what Rowledger wrote."""
     return bool(await connection.fetchval(query("is_entry_as_written"), load_id))

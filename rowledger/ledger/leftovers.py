@@ -1,4 +1,4 @@
-"""Staging tables of loads that have ended: dropped by any run whose role may, named for the others. No function commits."""
+"""Staging tables of ended loads: a run drops those that its role may drop, and names the others. No function commits."""
 
 import asyncpg
 
@@ -10,10 +10,10 @@ _LOCK_TIMEOUT_S = 1
 
 
 async def discard_staging(connection: asyncpg.Connection, staging_table: str) -> bool:
-    """Drop a staging table that no load needs any more; returns whether it is gone, or a session has it locked.
+    """Drop a staging table that no load needs any more; returns False when another object depends on it.
 
-    One that cannot be dropped now, because it belongs to another role, is locked, or another object depends on it, is left
-    for `sweep_staging`: no other load has its name.
+    A table that belongs to another role, is locked, or has a dependent object is left for `sweep_staging`: no other
+    load uses its name.
     """
     if await connection.fetchval(query("may_drop"), LEDGER_SCHEMA, staging_table):
         try:
@@ -27,7 +27,10 @@ async def discard_staging(connection: asyncpg.Connection, staging_table: str) ->
 
 
 async def sweep_staging(connection: asyncpg.Connection) -> list[str]:
-    """Drop what ended loads have left, each table in a transaction; returns a sentence on each that this role cannot drop."""
+    """Drop the staging tables of ended loads, each in one transaction.
+
+    Returns a sentence for each table that this role cannot drop.
+    """
     told = []
     for row in await connection.fetch(query("staging_tables")):
         name, table = f"{LEDGER_SCHEMA}.{row['name']}", quoted(LEDGER_SCHEMA, row["name"])

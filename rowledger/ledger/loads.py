@@ -1,6 +1,6 @@
-"""Reading and writing the ledger, beside what `chunk_ledger` does for workers.
+"""Reading and writing loads in the ledger, for the supervisor; `chunks` has what workers read and write.
 
-Every function takes a connection, runs inside its caller's transaction, never commits.
+Every function takes a connection, runs inside its caller's transaction and never commits.
 """
 
 import os
@@ -46,7 +46,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who works on a load: one value a run."""
+    """The run that works on a load; each run makes one value."""
 
     token: uuid.UUID
     pid: int
@@ -59,9 +59,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class LoadingLoad:
-    """The unfinished load of a partition, as found. `is_former`: Rowledger 0.1.0 began it, and no later one took it over.
+    """The unfinished load of a partition, as read.
 
-    `partition` is None where it was begun before the ledger recorded bounds.
+    `is_former`: Rowledger 0.1.0 began it, and no later version has taken it over. `partition` is None where it was
+    begun before the ledger recorded bounds.
     """
 
     handle: LoadHandle
@@ -75,7 +76,7 @@ class LoadingLoad:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds a load, as found. `renewals` grows for as long as the holder lives, every quarter of `lease_s`."""
+    """The holder of a load, as read. `renewals` grows every quarter of `lease_s` while the holder lives."""
 
     token: uuid.UUID
     holder: str
@@ -86,7 +87,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ChunkTotals:
-    """Sums over a load's chunks; `unbalanced` counts committed chunks whose own balance is off."""
+    """Sums over a load's chunks; `unbalanced` counts committed chunks that do not balance."""
 
     chunks: int
     committed: int
@@ -96,7 +97,7 @@ class ChunkTotals:
 
 
 async def find_loading_load(connection: asyncpg.Connection, target: str, partition_key: str) -> LoadingLoad | None:
-    """The partition's unfinished load, if there is one. Takes no lock."""
+    """The partition's unfinished load, or None. Takes no lock."""
     row = await connection.fetchrow(query("find_loading_load"), target, partition_key)
     if row is None:
         return None
@@ -128,7 +129,10 @@ async def insert_load(
     *,
     contract_digest: str,
 ) -> LoadHandle:
-    """Record the plan of a new load, all chunks pending; without a manifest it is not sealed, and its chunks are to come."""
+    """Record the plan of a new load, with all chunks pending.
+
+    Without a manifest the load is not sealed, and its chunks are recorded as they come.
+    """
     row = await connection.fetchrow(
         query("insert_load"),
         spec.name,
@@ -150,7 +154,7 @@ async def insert_load(
 
 
 async def _insert_chunks(connection: asyncpg.Connection, handle: LoadHandle, chunks: Sequence[ChunkPlan]) -> None:
-    """Record chunks as pending; those that are there already stay as they are."""
+    """Record chunks as pending; chunks that are recorded already stay as they are."""
     await connection.execute(
         query("insert_chunks"),
         handle.load_id,
@@ -163,16 +167,16 @@ async def _insert_chunks(connection: asyncpg.Connection, handle: LoadHandle, chu
 
 
 async def reopen_load(connection: asyncpg.Connection, handle: LoadHandle) -> None:
-    """More chunks may come than the load has: its source produces them again."""
+    """Let the load have more chunks than it has now, because its source is read again."""
     await connection.execute(query("reopen_load"), handle.load_id)
 
 
 async def record_spooled_chunk(
     connection: asyncpg.Connection, handle: LoadHandle, chunk: ChunkPlan
 ) -> ChunkState | None:
-    """Record a chunk that has come, and say what is known of it: pending, committed by an earlier run, or None.
+    """Record a chunk of an unsealed load and return its state: pending, or committed by an earlier run.
 
-    None means that the ledger has another chunk under its number. Raises Fenced.
+    Returns None when the ledger has a different chunk under this number. Raises Fenced.
     """
     if not await fence_load(connection, handle):
         raise Fenced(f"load {handle.load_id}, epoch {handle.epoch}: another run has taken it over")
@@ -191,7 +195,7 @@ async def record_spooled_chunk(
 async def seal_load(connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest) -> bool:
     """Complete the manifest of a load whose source has ended; False when the ledger has other chunks than these.
 
-    Chunks that a crash of the server has undone are recorded again, as pending. Raises Fenced.
+    Chunks that a server crash has undone are recorded again, as pending. Raises Fenced.
     """
     if not await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch):
         raise Fenced(f"load {handle.load_id}, epoch {handle.epoch}: another run has taken it over")
@@ -205,9 +209,9 @@ async def seal_load(connection: asyncpg.Connection, handle: LoadHandle, manifest
 
 
 async def terminate_sessions(connection: asyncpg.Connection, holder: uuid.UUID) -> list[str]:
-    """End what a former holder still has open: a frozen process keeps its locks for as long as its sessions live.
+    """Terminate the sessions of an earlier holder: a frozen process keeps its locks for as long as its sessions live.
 
-    Returns the sessions that this role may not end, `server process 4711 of role etl`.
+    Returns the sessions that this role may not terminate, such as `server process 4711 of role etl`.
     """
     rows = await connection.fetch(query("terminate_sessions"), holder.hex)
     return [f"server process {row['pid']} of role {row['role']}" for row in rows if not row["may_end"]]
@@ -216,7 +220,7 @@ async def terminate_sessions(connection: asyncpg.Connection, holder: uuid.UUID) 
 async def take_over_load(
     connection: asyncpg.Connection, handle: LoadHandle, partition: Partition, run_id: str | None
 ) -> LoadHandle | None:
-    """Raise the epoch, which fences every earlier holder; None when a rival was faster.
+    """Raise the epoch, which fences every earlier holder; None when a rival run was faster.
 
     A load that was begun before the ledger recorded bounds gets those of the partition.
     """
@@ -227,7 +231,7 @@ async def take_over_load(
 
 
 async def hold_lease(connection: asyncpg.Connection, handle: LoadHandle, holder: Holder, lease_s: float) -> None:
-    """Tell other runs that somebody is at work on the load."""
+    """Take or renew the lease, which tells other runs that this run works on the load."""
     await connection.execute(query("hold_lease"), handle.load_id, holder.token, holder.pid, holder.host, lease_s)
 
 
@@ -236,14 +240,14 @@ async def read_pending_chunks(
 ) -> tuple[ChunkPlan, ...]:
     """Chunks of the manifest that are still to be written, in source order.
 
-    Where their rows are is taken from the manifest planned now, not from the ledger's copy of an earlier one.
+    The positions of their rows come from this manifest, not from the ledger's copy of an earlier one.
     """
     pending = {row["chunk_no"] for row in await connection.fetch(query("pending_chunks"), handle.load_id)}
     return tuple(chunk for chunk in manifest.chunks if chunk.chunk_no in pending)
 
 
 async def is_plan_of(connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest) -> bool:
-    """Whether the chunks that the ledger has are those of the manifest."""
+    """Whether the chunks in the ledger are those of the manifest."""
     recorded = [tuple(row) for row in await connection.fetch(query("recorded_chunks"), handle.load_id)]
     return recorded == [
         (chunk.chunk_no, chunk.first_row, chunk.rows, chunk.descriptor.file_digest) for chunk in manifest.chunks
@@ -262,7 +266,7 @@ async def read_chunk_fingerprints(connection: asyncpg.Connection, load_id: int) 
 
 
 async def end_load(connection: asyncpg.Connection, handle: LoadHandle, state: LoadState, verdict: str) -> bool:
-    """Give the load its final state and its lease back; False when it is not ours any more."""
+    """Set the load's final state and release its lease; False when this run no longer owns the load."""
     ended = await connection.fetchval(query("end_load"), handle.load_id, handle.epoch, state, verdict)
     if ended is not None:
         await note_entries(connection, [handle.load_id])
@@ -273,7 +277,7 @@ async def end_load(connection: asyncpg.Connection, handle: LoadHandle, state: Lo
 async def record_incident(
     connection: asyncpg.Connection, incident: Incident, *, load_id: int | None, host: str, run_id: str | None
 ) -> None:
-    """Keep a worker's death."""
+    """Record an incident."""
     await connection.execute(
         query("insert_incident"),
         load_id,

@@ -1,4 +1,4 @@
-"""Bring the ledger's schema up to this version of Rowledger, beside whatever else is at work on the server."""
+"""Bring the ledger's schema up to this version of Rowledger while other sessions work on the server."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 MIGRATION_LOCK = 0x726F776C
-"""Any constant serves, as long as every Rowledger uses the same one."""
+"""An arbitrary constant that every Rowledger shares."""
 
 _LOCK_TIMEOUT_S = 5  # a running load queues behind a migration that waits for its locks
 _POLL_S = 0.5
@@ -43,7 +43,7 @@ _WRITES = ("select", "insert", "update", "delete")
 
 @dataclass(frozen=True, slots=True)
 class LedgerFacts:
-    """Whether there is a ledger, and what the session's role may do about it."""
+    """Whether there is a ledger, and what the session's role may do with it."""
 
     role: str
     database: str
@@ -58,12 +58,12 @@ class LedgerFacts:
 
 
 async def read_ledger_facts(connection: asyncpg.Connection) -> LedgerFacts:
-    """What the catalogue says of the ledger; needs no privilege."""
+    """Read from the catalogue; needs no privilege."""
     return LedgerFacts(**dict(await connection.fetchrow(query("ledger_facts"), LEDGER_SCHEMA)))
 
 
 async def missing_on_ledger(connection: asyncpg.Connection, *, writes: bool) -> list[Grant]:
-    """Privileges that the role lacks to read the ledger, or to load with it: what a missing or older ledger needs besides."""
+    """Privileges that the role lacks to read the ledger, or with `writes` to load with it or to create its schema."""
     facts = await read_ledger_facts(connection)
     schema = f"schema {quote_identifier(LEDGER_SCHEMA)}"
     if not facts.has_schema:
@@ -82,7 +82,7 @@ async def missing_on_ledger(connection: asyncpg.Connection, *, writes: bool) -> 
 
 
 async def read_ledger_version(connection: asyncpg.Connection) -> int:
-    """The newest migration that the ledger has had, 0 where there is no ledger or none that this role may read."""
+    """The newest migration that was applied to the ledger; 0 where there is no ledger, or none that this role may read."""
     facts = await read_ledger_facts(connection)
     if not (facts.has_ledger and facts.may_use_schema and facts.may_read_version):
         return 0
@@ -90,7 +90,7 @@ async def read_ledger_version(connection: asyncpg.Connection) -> int:
 
 
 async def check_ledger(connection: asyncpg.Connection) -> None:
-    """See that this session can read a ledger of this version; changes nothing.
+    """Check that this session can read a ledger of this version. Changes nothing.
 
     Raises LedgerMissing, MissingPrivilege and LedgerMismatch.
     """
@@ -110,11 +110,11 @@ async def check_ledger(connection: asyncpg.Connection) -> None:
 
 
 async def ensure_ledger(connection: asyncpg.Connection, *, wait_s: float = 30) -> None:
-    """Make the ledger where it is missing, and apply the migrations that it lacks; may be called by many runs at once.
+    """Create the ledger where it is missing, and apply the migrations that it lacks. Many runs may call this at once.
 
-    An upgrade waits up to `wait_s` for runs that are at work on the ledger, since they know its former shape alone. Raises
-    StandbyMissing, LedgerBusy for those that go on, LedgerMismatch, and MissingPrivilege where this role cannot make or alter
-    the ledger.
+    An upgrade waits up to `wait_s` for runs that work on the ledger, because they know only its previous schema.
+    Raises LedgerBusy for runs that continue after that, StandbyMissing, LedgerMismatch, and MissingPrivilege where
+    this role cannot create or alter the ledger.
     """
     await require_standby(connection)
     facts = await read_ledger_facts(connection)
@@ -132,9 +132,9 @@ async def ensure_ledger(connection: asyncpg.Connection, *, wait_s: float = 30) -
 
 
 async def require_current_ledger(connection: asyncpg.Connection) -> None:
-    """Hold off migrations until this transaction ends; raises LedgerMismatch where one came before it.
+    """Block migrations until this transaction ends; raises LedgerMismatch where one was applied before it.
 
-    A migration waits for runs that it sees at work, and a run is not seen before it has begun its first load.
+    A migration waits for runs that it sees at work, and a run cannot be seen before it begins its first load.
     """
     await connection.execute("lock table rowledger.load in row exclusive mode")
     found = await connection.fetchval(query("newest_migration"))
@@ -146,7 +146,7 @@ async def require_current_ledger(connection: asyncpg.Connection) -> None:
 
 
 def _require_owner(facts: LedgerFacts) -> None:
-    """Raise MissingPrivilege where the role can neither make nor alter the ledger."""
+    """Raise MissingPrivilege where the role can neither create nor alter the ledger."""
     if facts.has_ledger:
         if not facts.owns_ledger:
             raise MissingPrivilege(
@@ -165,8 +165,8 @@ def _require_owner(facts: LedgerFacts) -> None:
 
 
 async def _migrate(connection: asyncpg.Connection) -> str | None:
-    """Apply what is missing; a sentence instead, and nothing is changed, where a run is at work on the ledger."""
-    # A snapshot that is older than the lock would not show what a rival has just made.
+    """Apply missing migrations. Where a run works on the ledger, change nothing and return a sentence that names the run."""
+    # A snapshot older than the lock would not show what a rival has just created.
     async with transaction(connection, TransactionLimits(lock_timeout_s=_LOCK_TIMEOUT_S), isolation="read_committed"):
         await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         facts = await read_ledger_facts(connection)
@@ -181,7 +181,7 @@ async def _migrate(connection: asyncpg.Connection) -> str | None:
         if missing and missing[0].version > 1:
             if told := await _living_run(connection, missing):
                 return told
-            # Who begins a load meanwhile waits here, and finds the new ledger.
+            # A run that begins a load meanwhile waits here, and then finds the new ledger.
             await connection.execute("lock table rowledger.load, rowledger.chunk, rowledger.lease in exclusive mode")
             if told := await _living_run(connection, missing):
                 return told
@@ -201,7 +201,7 @@ async def _migrate(connection: asyncpg.Connection) -> str | None:
 
 
 async def _living_run(connection: asyncpg.Connection, missing: Sequence[Migration]) -> str | None:
-    """Who is at work on the ledger, as the beginning of a sentence."""
+    """The run that works on the ledger, as the beginning of a sentence; None where there is none."""
     run = await connection.fetchrow(query("living_runs"))
     if run is None:
         return None
@@ -216,7 +216,7 @@ async def _living_run(connection: asyncpg.Connection, missing: Sequence[Migratio
 
 
 async def _missing_migrations(connection: asyncpg.Connection) -> list[Migration]:
-    """Those that the ledger has not had; raises LedgerMismatch for a newer ledger and for one made from other texts."""
+    """Migrations that were not applied yet; raises LedgerMismatch for a newer ledger and for one made from other texts."""
     wanted = {migration.version: migration for migration in migrations()}
     applied = {row["version"]: row for row in await connection.fetch(query("applied_migrations"))}
     newest = max(wanted)

@@ -1,4 +1,4 @@
-"""What crosses process borders instead of exceptions: how one attempt at a chunk ended."""
+"""How one attempt at a chunk ended. Outcomes cross process borders, exceptions do not."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -23,19 +23,19 @@ class IncidentKind(StrEnum):
     """What a guard noticed. The first group ended a worker before its time, the second did not."""
 
     CRASH = "crash"  # ended with a non-zero exit code
-    SIGNAL = "signal"  # ended by a signal that was not ours
+    SIGNAL = "signal"  # ended by a signal that Rowledger did not send
     OUT_OF_MEMORY = "out_of_memory"  # SIGKILL, and the cgroup counted an OOM kill
     EXIT_WITHOUT_REPORT = "exit_without_report"  # exit code 0, but no outcome for its chunk
-    MEMORY_LIMIT = "memory_limit"  # killed by us: resident memory over the hard limit
-    STALL = "stall"  # killed by us: no progress for longer than the stall timeout
-    DEADLINE = "deadline"  # the chunk took longer than its deadline; killed by us, if it did not stop by itself
+    MEMORY_LIMIT = "memory_limit"  # killed by the supervisor: resident memory over the hard limit
+    STALL = "stall"  # killed by the supervisor: no progress for longer than the stall timeout
+    DEADLINE = "deadline"  # the chunk took longer than its deadline; killed if it did not stop by itself
     START_FAILED = "start_failed"  # never came up
 
     MEMORY_RECYCLE = "memory_recycle"  # replaced after its chunk: resident memory over the soft limit
     DESCRIPTORS_RECYCLE = "descriptors_recycle"  # replaced after its chunk: too many open descriptors
     WORKERS_LIMITED = "workers_limited"  # fewer workers than asked for: memory carries no more
     CONNECTIONS_LIMITED = "connections_limited"  # fewer workers than asked for: the server has no more connections
-    DATABASE_OUTAGE = "database_outage"  # the server was away and everybody paused
+    DATABASE_OUTAGE = "database_outage"  # the server was away and all workers paused
     CRASHING_ROW = "crashing_row"  # a row that kills its worker was found and set aside
     RESPAWN_BUDGET = "respawn_budget"  # more workers died than one run may lose
     DEAD_LETTER_BUDGET = "dead_letter_budget"  # more rows were refused than the partition may have
@@ -64,9 +64,9 @@ _DEATHS = frozenset(
 class FailureKind(StrEnum):
     """What the supervisor does about a failed attempt."""
 
-    CONNECTION_LOST = "connection_lost"  # all pause until the server answers, then the chunk is tried again
-    TIMED_OUT = "timed_out"  # the attempt ran into its deadline and stopped by itself: it counts as one worker
-    STALLED = "stalled"  # a statement did not get on and was cancelled: it counts as one worker
+    CONNECTION_LOST = "connection_lost"  # all workers pause until the server answers, then the chunk is tried again
+    TIMED_OUT = "timed_out"  # the attempt exceeded its deadline and stopped by itself: it counts as one worker
+    STALLED = "stalled"  # a statement made no progress and was cancelled: it counts as one worker
     TRANSIENT = "transient"  # a conflict outlived the retry budget: the load stops, a rerun resumes
     FENCED = "fenced"  # another run owns the load
     SOURCE = "source"  # the source is not what was planned
@@ -81,8 +81,8 @@ class _Outcome(BaseModel):
 class _Counted(_Outcome):
     """What became of a chunk's rows.
 
-    `discarded_values` are those in columns that the contract does not know. `check_s` are the seconds that transform and
-    contract took.
+    `discarded_values` counts values in columns that the contract does not know. `check_s` is the time that transform
+    and contract took, in seconds.
     """
 
     counts: RowCounts
@@ -92,33 +92,33 @@ class _Counted(_Outcome):
 
 
 class Committed(_Counted):
-    """The chunk's rows, dead letters and counts are in the database, by this attempt."""
+    """The attempt committed the chunk's rows, dead letters and counts."""
 
     kind: Literal["committed"] = "committed"
 
 
 class AlreadyCommitted(_Counted):
-    """An earlier attempt had committed, though its report was lost. Counts are read from the ledger."""
+    """An earlier attempt had committed the chunk, but its report was lost. The counts are read from the ledger."""
 
     kind: Literal["already_committed"] = "already_committed"
 
 
 class Probed(_Outcome):
-    """The rows of a probe did not kill their worker. Nothing of it is in the database."""
+    """The rows of a probe did not kill their worker. None of them is in the database."""
 
     kind: Literal["probed"] = "probed"
     retries: int = 0
 
 
 class Replayed(_Outcome):
-    """A replay has tried its dead letters. What it decided on each of them stands in the ledger."""
+    """A replay has tried its dead letters. The ledger has its decision on each of them."""
 
     kind: Literal["replayed"] = "replayed"
     retries: int = 0
 
 
 class Failed(_Outcome):
-    """Nothing of this attempt is in the database. `summary` is free of row values; `traceback` is text."""
+    """Nothing of this attempt is in the database. `summary` contains no row values; `traceback` is text."""
 
     kind: Literal["failed"] = "failed"
     failure: FailureKind

@@ -1,4 +1,4 @@
-"""The one way to read the ledger without writing: no migration, SELECT alone, and a sentence that names what is missing."""
+"""Read the ledger without writing: no migration, SELECT alone, and an error that names what is missing."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -27,8 +27,9 @@ async def ledger_reader(
 ) -> AsyncIterator[asyncpg.Connection]:
     """A session in a read-only transaction with one snapshot, for a block that reads the ledger.
 
-    `purpose` (`status`, `verify`) names the session. With a `target` its rows are read too: the table is locked against being
-    replaced before the snapshot is taken, because one that is swapped in shows its rows to older snapshots as well.
+    `purpose` (`status`, `verify`) names the session. With a `target` the block reads its rows too. The table is
+    locked before the snapshot is taken, so that it cannot be replaced: a table that is swapped in shows its rows to
+    older snapshots as well.
 
     Raises LedgerMissing where nothing was ever loaded, LedgerMismatch, MissingPrivilege that names the GRANT, and
     DatabaseUnavailable.
@@ -44,7 +45,7 @@ async def ledger_reader(
 
 
 async def _is_readable(connection: asyncpg.Connection, target: QualifiedName, purpose: str) -> bool:
-    """Whether the table is there; raises MissingPrivilege where this role may not read it."""
+    """Whether the table exists; raises MissingPrivilege where this role may not read it."""
     if not await connection.fetchval(query("relation_exists"), *target.parts):
         return False
     missing = await missing_on_schema(connection, target.schema_name, ("usage",))

@@ -1,4 +1,4 @@
-"""What a load tells the outside: its balance, its verdict, its incidents."""
+"""What a load reports: its balance, its verdict, its incidents."""
 
 import os
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ __all__ = [
 
 
 class CheckName(StrEnum):
-    """The checks of every load; the names Dagster shows."""
+    """The checks of every load, under the names that Dagster shows."""
 
     ROW_BALANCE = "every_row_accounted_for"
     FINGERPRINT = "values_unchanged"
@@ -29,7 +29,7 @@ class CheckName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One verdict, from figures that the database gave. `details` are plain numbers and short texts, no row values."""
+    """One verdict, from figures that the database returned. `details` are plain numbers and short texts without row values."""
 
     name: CheckName
     passed: bool
@@ -39,10 +39,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What a guard noticed: mostly the death or forced end of one worker.
+    """What a guard noticed, mostly the death or forced end of one worker.
 
-    `pid` is the worker's, or the supervisor's own where no worker is concerned. `exit_code` is minus the signal's number where
-    a signal ended the worker, and None where nothing ended.
+    `pid` is the worker's, or the supervisor's where no worker is concerned. `exit_code` is minus the signal's number
+    where a signal ended the worker, and None where no worker ended.
     """
 
     kind: IncidentKind
@@ -56,13 +56,13 @@ class Incident:
 
     @classmethod
     def of_run(cls, kind: IncidentKind, summary: str) -> "Incident":
-        """An incident that concerns no worker, noticed by this very process."""
+        """An incident that concerns no worker, noticed by this process."""
         return cls(kind, os.getpid(), None, partition_key=None, chunk_no=None, attempt=0, summary=summary)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Rows that were refused for one cause. `first_rows` are the numbers of a few of them in `source`; no row values."""
+    """Rows that were refused for one cause. `first_rows` has the numbers of a few of them in `source`; no row values."""
 
     rows: int
     stage: str
@@ -88,9 +88,9 @@ class Refusals:
 class PartitionReport:
     """How the load of one partition ended.
 
-    `error` is None for a published load. `counts` are the ledger's, `seconds` are wall-clock from plan to publish.
-    `discarded_values` are those of columns that the contract does not know. `refusals` are the most frequent causes of dead
-    letters, where these were too many.
+    `error` is None for a published load. `counts` are the ledger's; `seconds` is wall-clock time from plan to
+    publish. `discarded_values` counts values in columns that the contract does not know. `refusals` lists the most
+    frequent causes of dead letters, where there were too many.
     """
 
     table: str
@@ -144,9 +144,9 @@ class PartitionReport:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come; `counts` are what workers reported, so they are a hint and not the verdict.
+    """How far a run has come. Workers report the `counts`, so they are a hint and not the verdict.
 
-    The rows enqueued grow while a source is loaded as it comes; those that are missing are the run's lag.
+    The enqueued rows grow while a source is loaded as it comes; the missing rows are then the run's lag.
     """
 
     counts: RowCounts
@@ -156,13 +156,13 @@ class Progress:
 
 
 class Observer(Protocol):
-    """Who watches a run: Dagster's log, a terminal, a test. Calls come from the run's own thread and must not block long."""
+    """An observer of a run: Dagster's log, a terminal, a test. Calls come from the run's own thread and must not block long."""
 
     def log(self, level: int, message: str) -> None:
-        """A line for the run's log; `level` is one of the logging module's."""
+        """A line for the run's log. `level` is one of the logging module's."""
 
     def progress(self, progress: Progress) -> None:
         """Called about once a second while rows are written, and once at the end."""
 
     def finished(self, report: PartitionReport) -> None:
-        """One partition has ended, well or badly."""
+        """One partition has ended, published or not."""

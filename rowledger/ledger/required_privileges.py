@@ -1,4 +1,4 @@
-"""The privileges that loading a table takes, looked at before anything is written; docs/operations.md has them as a table."""
+"""The privileges that loading a table requires, checked before anything is written. docs/operations.md has them as a table."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,9 @@ _ON_TARGET = {
 async def require_to_load(
     connection: asyncpg.Connection, spec: TableSpec, columns: list[Column], partitions: Sequence[Partition]
 ) -> None:
-    """Raise MissingPrivilege that names all that this role lacks to load these partitions of the table.
+    """Raise MissingPrivilege that names every privilege this role lacks to load these partitions of the table.
 
-    Where the table is missing, that is what creating it takes.
+    Where the table is missing, these are the privileges to create it.
     """
     missing = [
         *await missing_on_ledger(connection, writes=True),
@@ -32,7 +32,7 @@ async def require_to_load(
 
 
 async def require_to_write_ledger(connection: asyncpg.Connection, purpose: str) -> None:
-    """Raise MissingPrivilege that names what this role lacks to write to the ledger."""
+    """Raise MissingPrivilege that names the privileges this role lacks to write to the ledger."""
     await _require(connection, await missing_on_ledger(connection, writes=True), purpose)
 
 
@@ -50,7 +50,8 @@ async def _missing_on_target(
         return await missing_on_schema(connection, schema_name, ("usage", "create"))
     names = [column.name for column in columns]
     wanted = _ON_TARGET[spec.write_mode]
-    # Loads of other partitions count the same rows, and a trigger may change any: other writers are locked out meanwhile.
+    # Loads of other partitions count the same rows, and a trigger may change any row: other writers are locked out
+    # meanwhile.
     are_told_apart = all(partition.identifies_rows for partition in partitions)
     locks = not are_told_apart or await connection.fetchval(query("has_triggers_or_rules"), oid)
     if locks and not await connection.fetchval(query("may_lock_against_writers"), schema_name, table_name):

@@ -1,4 +1,4 @@
-"""The ledger as one SQL script: for an admin who runs it in psql where Rowledger's own role may not make or alter it."""
+"""The ledger as one SQL script, for an administrator who runs it in psql where Rowledger's role may not create or alter it."""
 
 import re
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ where version = {number} and checksum is null;
 
 
 def ledger_script(writers: Sequence[str] = (), readers: Sequence[str] = ()) -> str:
-    """SQL that makes or upgrades the ledger, and grants roles what they need to load with it, or to read it."""
+    """SQL that creates or upgrades the ledger, and grants the privileges that the roles need to load with it or to read it."""
     steps = migrations()
     parts = [_HEAD.format(version=version(), newest=steps[-1].version, lock=MIGRATION_LOCK)]
     parts += [_STEP.format(number=step.version, name=step.name, sql=_checked(step)) for step in steps]
@@ -75,7 +75,7 @@ def ledger_script(writers: Sequence[str] = (), readers: Sequence[str] = ()) -> s
 
 
 def grant_statements(writers: Sequence[str], readers: Sequence[str]) -> list[str]:
-    """What lets roles load with the ledger, and others read it; to be run by its owner."""
+    """Statements that let `writers` load with the ledger and `readers` read it. The ledger's owner must run them."""
     schema = quote_identifier(LEDGER_SCHEMA)
     names = dict.fromkeys(name for step in migrations() for name in _TABLE.findall(step.sql))
     tables = ", ".join(quoted(LEDGER_SCHEMA, name) for name in names)
@@ -84,7 +84,7 @@ def grant_statements(writers: Sequence[str], readers: Sequence[str]) -> list[str
     statements = []
     for role in map(quote_identifier, writers):
         statements += [
-            f"grant usage, create on schema {schema} to {role}",  # staging tables are made there
+            f"grant usage, create on schema {schema} to {role}",  # staging tables are created there
             f"grant select on table {versions} to {role}",
             f"grant select, insert, update, delete on table {tables} to {role}",
             f"grant execute on function {functions} to {role}",
@@ -99,6 +99,6 @@ def grant_statements(writers: Sequence[str], readers: Sequence[str]) -> list[str
 
 
 def _checked(step: Migration) -> str:
-    """The migration's text, which must not end its own quotes."""
+    """The migration's text, which must not contain the end of its dollar quotes."""
     assert "$migration_" not in step.sql  # noqa: S101 - ours, and tested
     return step.sql.rstrip()

@@ -1,4 +1,4 @@
-"""The supervisor's own sessions: every piece of work is one transaction, bounded in time, tried again as a whole."""
+"""The supervisor's sessions. Each piece of work is one transaction, bounded in time and retried as a whole."""
 
 import asyncio
 import contextlib
@@ -35,8 +35,8 @@ T = TypeVar("T")
 class SupervisorSessions:
     """A few sessions for planning, reconciling, publishing and keeping leases.
 
-    `size` bounds the sessions open at once. Work is given as a function of a connection; it must bear being run again
-    after a COMMIT whose reply was lost, which is why each piece first looks at what the database holds.
+    `size` bounds the sessions open at once. Work is a function of a connection. It must tolerate a second call after
+    a COMMIT whose reply was lost, so each piece first looks at what the database holds.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class SupervisorSessions:
     ) -> T:
         """Run the work in one transaction and commit it; raises DatabaseUnavailable once the retry budget is spent.
 
-        `durable` waits for the disk at COMMIT. Beginning and publishing need that; what goes on between them vanishes together
-        in a crash, or not at all.
+        `durable` waits for the disk at COMMIT. Beginning and publishing need that. What is committed between them is
+        lost in a crash as a whole, or not at all.
         """
         settings = self._settings
         time_s = settings.statement_timeout_s * 2
@@ -105,13 +105,14 @@ class SupervisorSessions:
             ) from error
 
     async def close(self) -> None:
-        """Close the idle sessions; to be called when no work is under way."""
+        """Close the idle sessions. Call this when no work is in progress."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(session.close() for session in idle))  # at once: a silent server takes its time for each
+        # In parallel, because a silent server delays each of them.
+        await asyncio.gather(*(session.close() for session in idle))
 
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:
-        """A session that goes back when the block ends well, and is cut when it does not."""
+        """A session that returns to the idle ones when the block ends well, and is cut when it does not."""
         async with self._places:
             session = self._idle.pop() if self._idle else None
             if session is None or session.connection.is_closed():
@@ -122,7 +123,7 @@ class SupervisorSessions:
                 yield session
             except BaseException as error:
                 if isinstance(error, asyncpg.PostgresError) and not session.connection.is_closed():
-                    self._idle.append(session)  # rolled back in good order
+                    self._idle.append(session)  # the transaction was rolled back properly
                 else:
                     session.connection.terminate()
                 raise

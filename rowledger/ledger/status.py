@@ -1,4 +1,4 @@
-"""What the ledger says of a partition: what readers see of it now, and how the latest attempt at it went."""
+"""What the ledger records of a partition: what readers see of it now, and how the latest attempt at it went."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,22 +10,22 @@ __all__ = ["Attempt", "AttemptState", "PartitionStatus", "PublishedRows"]
 
 
 class AttemptState(StrEnum):
-    """How the latest attempt at a partition stands."""
+    """The state of the latest attempt at a partition."""
 
     PUBLISHED = "published"
-    LOADING = "loading"  # a run is at work on it
+    LOADING = "loading"  # a run works on it
     FAILED = "failed"  # a run gave up; a load that it had begun can be resumed
     INTERRUPTED = "interrupted"  # the run was killed or cancelled; a rerun resumes
     REJECTED = "rejected"  # reconcile or a budget refused it
-    ABANDONED = "abandoned"  # the source changed before it was finished
-    FORGOTTEN = "forgotten"  # published, and forgotten by hand since
+    ABANDONED = "abandoned"  # the source changed before the load finished
+    FORGOTTEN = "forgotten"  # published, then forgotten by hand
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedRows:
     """What readers see: sums over the partition's published loads, of which there are several where loads add up.
 
-    `load_id`, `published_at` and `run_id` are those of the last one.
+    `load_id`, `published_at` and `run_id` are those of the last load.
     """
 
     loads: int
@@ -40,8 +40,8 @@ class PublishedRows:
 class Attempt:
     """The latest attempt: a load, or a run that failed before it began one (`load_id` is None, counts are 0).
 
-    `staged_rows` have committed to the staging table; readers see them once the attempt is published. `reason` is empty for an
-    attempt that was published or is at work.
+    `staged_rows` have committed to the staging table; readers see them once the attempt is published. `reason` is
+    empty for an attempt that is published or in progress.
     """
 
     state: AttemptState
@@ -59,7 +59,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One partition, as the ledger has it. `published` is None where readers see no rows of it."""
+    """One partition in the ledger. `published` is None where readers see no rows of it."""
 
     table: str
     target: str

@@ -1,4 +1,4 @@
-"""The spec that each table was last loaded with, in the ledger."""
+"""The spec that each table was last loaded with, as the ledger records it."""
 
 import asyncio
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["KeptSpec", "read_specs", "record_spec"]
 
 @dataclass(frozen=True, slots=True)
 class KeptSpec:
-    """A table's spec as it was written down; `spec` is what `TableSpec.from_json` reads."""
+    """A table's recorded spec. `TableSpec.from_json` reads `spec`."""
 
     table_name: str
     target: str
@@ -24,7 +24,7 @@ class KeptSpec:
 
 
 async def record_spec(connection: asyncpg.Connection, spec: TableSpec) -> None:
-    """Keep the spec, without the secrets that its source's addresses may have, unless it is kept already."""
+    """Record the spec, without secrets in its source's addresses, unless it is recorded already."""
     plain = spec.model_copy(update={"source": spec.source.without_secrets()})
     await connection.execute(query("record_table_spec"), spec.name, str(spec.target), plain.as_json(), version())
 

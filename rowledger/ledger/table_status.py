@@ -1,4 +1,4 @@
-"""Read what the ledger knows: status of partitions, incidents. Read-only, and without any table spec."""
+"""Read the status of partitions and the incidents from the ledger. Read-only, and without any table spec."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class KeptIncident:
-    """What a guard noticed during a partition's latest load, mostly a worker's death."""
+    """What a guard noticed during a partition's latest load, mostly the death of a worker."""
 
     partition_key: str
     kind: str
@@ -38,9 +38,10 @@ class KeptIncident:
 def read_status(
     url: str, table: str | None = None, partition_keys: Sequence[str] | None = None
 ) -> list[PartitionStatus]:
-    """What readers see of each partition, beside the latest attempt at it, of one table or of all.
+    """What readers see of each partition, and the latest attempt at it. None selects all tables, or all partitions.
 
-    Raises NothingRecorded where the ledger does not know the table or one of the keys, or nothing at all; DatabaseUnavailable.
+    Raises NothingRecorded where the ledger has no entry of the table or of one of the keys, or none at all, and
+    DatabaseUnavailable.
     """
 
     async def read(connection: asyncpg.Connection) -> list[PartitionStatus]:
@@ -75,7 +76,7 @@ def read_known_tables(url: str) -> list[KnownTable]:
 
 
 def read_incidents(url: str, table: str, *, partition: str | None = None) -> list[KeptIncident]:
-    """What guards noticed, oldest first; raises NothingRecorded for an unknown table or partition, DatabaseUnavailable."""
+    """Recorded incidents, oldest first; raises NothingRecorded for an unknown table or partition, and DatabaseUnavailable."""
 
     async def read(connection: asyncpg.Connection) -> list[KeptIncident]:
         await require_recorded(connection, table, [] if partition is None else [partition])
@@ -86,7 +87,7 @@ def read_incidents(url: str, table: str, *, partition: str | None = None) -> lis
 
 
 async def count_rows(url: str, spec: TableSpec, condition: str) -> int:
-    """Rows of the target table for which the SQL condition, written by the caller and never by a user, holds."""
+    """Rows of the target table for which the SQL condition holds. The calling code writes the condition, never a user."""
     name = quoted(*spec.target.parts)
 
     async def count(connection: asyncpg.Connection) -> int:

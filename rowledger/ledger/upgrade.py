@@ -1,4 +1,4 @@
-"""Make or upgrade the ledger by itself, before any load: as its owner, who grants others what they need."""
+"""Create or upgrade the ledger before any load, as its owner, and grant other roles the privileges they need."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ __all__ = ["Migrated", "run_migrate"]
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """The ledger's version before (0: there was none) and now, and what is left to say."""
+    """The ledger's version before (0 where there was none) and now, and notes."""
 
     before: int
     after: int
@@ -26,9 +26,9 @@ class Migrated:
 
 
 def run_migrate(url: str, *, writers: Sequence[str] = (), readers: Sequence[str] = ()) -> Migrated:
-    """Bring the ledger to this version, grant the roles what loading or reading takes, drop what ended loads have left.
+    """Bring the ledger to this version, grant the roles their privileges, and drop the staging tables of ended loads.
 
-    Raises what `ensure_ledger` does, and RowledgerError for a role that cannot be granted anything.
+    Raises what `ensure_ledger` raises, and RowledgerError for a role that no privilege can be granted to.
     """
     return asyncio.run(_migrate(url, grant_statements(writers, readers)))
 

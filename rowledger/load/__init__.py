@@ -1,4 +1,4 @@
-"""One run: its partitions in turn, each planned, begun, committed chunk by chunk, finished and published."""
+"""One run: each of its partitions is planned, begun, committed chunk by chunk, finished and published."""
 
 import lazy_loader
 

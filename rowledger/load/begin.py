@@ -1,4 +1,4 @@
-"""Begin the load of one partition: a new one, or the unfinished one of an earlier run."""
+"""Begin the load of one partition: a new load, or the unfinished load of an earlier run."""
 
 import asyncio
 import hashlib
@@ -55,7 +55,7 @@ _FROZEN_LOCK_TIMEOUT_S = 1
 
 @dataclass(frozen=True, slots=True)
 class BegunLoad:
-    """A load that is ours: its handle, and the chunks still to be written."""
+    """A load that this run owns: its handle, and the chunks still to be written."""
 
     handle: LoadHandle
     pending: tuple[ChunkPlan, ...]
@@ -63,14 +63,14 @@ class BegunLoad:
 
 
 class _LeaseWatch:
-    """Tells from a lease's renewals whether its holder lives, over a time of our own clock: the server's may be set."""
+    """Judges by a lease's renewals whether its holder lives. Time is measured here, since the server's clock may be set."""
 
     def __init__(self) -> None:
         self._seen: tuple[uuid.UUID, int] | None = None
         self._seen_at = 0.0
 
     def is_live(self, lease: Lease) -> bool:
-        """Whether the holder is to be believed alive: it has a session, and has renewed within its own `lease_s`."""
+        """Whether the holder counts as alive: it has a session, and has renewed within its own `lease_s`."""
         if not lease.has_session:
             return False
         if self._seen != (lease.token, lease.renewals):
@@ -79,7 +79,7 @@ class _LeaseWatch:
 
 
 class Beginning:
-    """One run's attempts to begin one load. The manifest is None for a source that is loaded while it still produces."""
+    """One run's attempts to begin one load. `manifest` is None for a source that is loaded while it still produces."""
 
     def __init__(self, run: RunContext, target: Target, partition: Partition, manifest: Manifest | None) -> None:
         request = run.request
@@ -96,12 +96,12 @@ class Beginning:
         self._watch = _LeaseWatch()
 
     async def begin(self, say: Callable[[str], None]) -> BegunLoad:
-        """Record a new load, or take the unfinished one over; raises PartitionBusy when another run keeps working on it."""
+        """Record a new load, or take over the unfinished one; raises PartitionBusy when another run keeps working on it."""
         key = self._partition.key
         give_up_at = time.monotonic() + self._busy_wait_s
         said = False
         while True:
-            # Durable: a crash that undid it could give number and epoch away a second time.
+            # Durable, because after a crash that undid it, number and epoch could be assigned a second time.
             begun = await self._sessions.transaction(f"partition {key}: begin", self._attempt, durable=True)
             if isinstance(begun, BegunLoad):
                 return begun
@@ -116,7 +116,7 @@ class Beginning:
             await asyncio.sleep(_BUSY_POLL_S)
 
     async def start_over(self, handle: LoadHandle) -> BegunLoad:
-        """Abandon a load of ours, and begin a new one in its place."""
+        """Abandon a load of this run, and begin a new one in its place."""
 
         async def attempt(connection: asyncpg.Connection) -> BegunLoad | str:
             await end_load(connection, handle, LoadState.ABANDONED, _CHANGED)
@@ -129,7 +129,7 @@ class Beginning:
         return begun
 
     async def _attempt(self, connection: asyncpg.Connection) -> BegunLoad | str:
-        """The load, or who is at work on it."""
+        """The load, or a phrase that names the run at work on it."""
         await require_current_ledger(connection)
         found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
         if found is None:
@@ -145,9 +145,10 @@ class Beginning:
     async def _take_over_beside(
         self, connection: asyncpg.Connection, found: LoadingLoad, lease: Lease, left: Sequence[str]
     ) -> BegunLoad | str:
-        """Take the load over from a dead or frozen run of another role, whose sessions this one may not end.
+        """Take the load over from a dead or frozen run of another role, whose sessions this role may not terminate.
 
-        The epoch fences them all the same; only one in the middle of a chunk holds the load's row, and is not waited for long.
+        The epoch fences them all the same. Only a session in the middle of a chunk locks the load's row, and this
+        waits for it only briefly.
         """
         try:
             async with brief_locks(connection, _FROZEN_LOCK_TIMEOUT_S):
@@ -167,7 +168,7 @@ class Beginning:
     async def _go_on(
         self, connection: asyncpg.Connection, found: LoadingLoad, mine: LoadHandle | None
     ) -> BegunLoad | str:
-        """With the load that is ours now, or with a new one in its place."""
+        """Continue with the load that this run has taken over, or with a new one in its place."""
         if mine is None:
             return _FASTER
         if await self._can_resume(connection, found):
@@ -181,7 +182,7 @@ class Beginning:
         return await self._begin_anew(connection)
 
     async def _can_resume(self, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
-        """Whether what the load has staged is part of what this run wants to stage."""
+        """Whether what the load has staged is part of what this run stages."""
         is_alike = found.contract_digest == self._contract_digest and found.partition in (None, self._partition)
         if not (found.has_staging and is_alike):
             return False
@@ -194,9 +195,9 @@ class Beginning:
         if found.is_former and await has_long_values(
             connection, quoted(LEDGER_SCHEMA, found.handle.staging_table), self._target.as_found.columns
         ):
-            return False  # the sums of its chunks would not agree with those of the table
+            return False  # the sums of its chunks would differ from those of the table
         if self._manifest is None:
-            return True  # chunk by chunk, as they come, each is held against the one that the ledger has
+            return True  # each chunk is compared with the ledger's as it comes
         return found.manifest_digest == self._manifest.digest and await is_plan_of(
             connection, found.handle, self._manifest
         )
@@ -213,7 +214,7 @@ class Beginning:
                     contract_digest=self._contract_digest,
                 )
         except asyncpg.UniqueViolationError:
-            # A rival; or ourselves, when the COMMIT of an earlier attempt was thought lost and came late.
+            # A rival run; or this run, when the COMMIT of an earlier attempt seemed lost and came late.
             found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
             if found is None or found.lease is None or found.lease.token != self._holder.token:
                 return _FASTER
@@ -227,7 +228,7 @@ class Beginning:
 
 
 def _contract_digest(spec: TableSpec, target: Target, settings: WriterSettings) -> str:
-    """SHA-256 over what decides, beside the source, which rows are staged and how they are compared."""
+    """SHA-256 over what decides, besides the source, which rows are staged and how they are compared."""
     columns = [(column.name, column.type.sql, column.nullable) for column in target.columns]
     facts = [
         signature_of(spec.row),

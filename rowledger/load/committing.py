@@ -1,4 +1,4 @@
-"""Have chunks committed by the workers, count what became of them, and call the others off when one of them fails."""
+"""Have chunks committed by the workers, count the outcomes, and cancel the other chunks when one of them fails."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ __all__ = ["ChunkCommits", "Committing"]
 
 
 class ChunkCommits:
-    """The chunks of one partition on their way through the workers; its progress is counted."""
+    """Commits the chunks of one partition through the pool, and counts their progress."""
 
     def __init__(self, run: RunContext, partition: Partition) -> None:
         self._run = run
@@ -36,15 +36,15 @@ class ChunkCommits:
     async def commit_all(
         self, handle: LoadHandle, chunks: Sequence[ChunkPlan], columns: Sequence[Column], allowed: int
     ) -> None:
-        """Have these chunks committed; the first failure calls the others off."""
+        """Have these chunks committed; the first failure cancels the others."""
         async with Committing() as committing:
             for chunk in chunks:
                 committing.start(self.commit(handle, chunk, columns, allowed))
 
     async def commit(self, handle: LoadHandle, chunk: ChunkPlan, columns: Sequence[Column], allowed: int) -> None:
-        """Have one chunk committed into these columns; raises what its failure means.
+        """Have one chunk committed into these columns; raises the error that its failure stands for.
 
-        DeadLetterBudgetSpent where the partition now has more than `allowed` dead letters.
+        Raises DeadLetterBudgetSpent where the partition now has more than `allowed` dead letters.
         """
         key = self._partition.key
         job = ChunkJob(handle, self._partition, chunk, tuple(columns), attempt=1, dead_letters_max=allowed)
@@ -66,7 +66,7 @@ class ChunkCommits:
             )
 
     def _say_rate(self, chunk: ChunkPlan, check_s: float) -> None:
-        """How fast rows are checked where that is done one by one."""
+        """Log how fast rows are checked, where Python checks them one by one."""
         slowly = Contract.of(self._spec.row).row_by_row is not None or isinstance(self._spec.transform, RowTransform)
         if slowly and check_s > 0:
             rate = f"{chunk.rows / check_s:,.0f} rows/s through Python, a worker"
@@ -78,7 +78,7 @@ class ChunkCommits:
 
 
 class Committing:
-    """Chunks being committed. The first that fails calls off the others, and whoever is in the block."""
+    """Chunks being committed. The first that fails cancels the others and the code in the block."""
 
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
@@ -88,7 +88,7 @@ class Committing:
         self._tasks.append(self._group.create_task(committing))
 
     async def cancel(self) -> None:
-        """Call off what was started so far; the block goes on."""
+        """Cancel what was started so far; the block continues."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -108,13 +108,13 @@ class Committing:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that came first; the others are its consequences, or will be met again by the rerun."""
+    """The first error. The others are its consequences, or a rerun meets them again."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _as_error(outcome: Failed, table: str, partition_key: str, chunk_no: int) -> RowledgerError:
-    """A worker's failure as the error its reader acts on."""
+    """A worker's failure as the error that tells the reader what to do."""
     text = f"table {table}, partition {partition_key}, chunk {chunk_no}: {outcome.summary}"
     match outcome.failure:
         case FailureKind.FENCED:

@@ -1,9 +1,9 @@
-"""Run a load to its end, or to the first interrupt, and leave nothing behind either way.
+"""Run a load to its end or to the first interrupt, and clean up in both cases.
 
-Dagster's handlers for SIGTERM and SIGINT raise in whatever code the main thread happens to run. Inside an event loop that
-may be any task, and asyncio keeps a BaseException that is not KeyboardInterrupt with that task: the interrupt would be lost.
-So while a load runs the loop itself takes the signals, cancels the load, waits for its clean-up, and then hands the signal
-to the handler that was there before.
+Dagster's handlers for SIGTERM and SIGINT raise in whatever code the main thread happens to run. Inside an event loop
+that may be any task, and asyncio keeps a BaseException that is not KeyboardInterrupt with that task: the interrupt
+would be lost. So while a load runs, the loop itself takes the signals, cancels the load, waits for its clean-up, and
+then hands the signal to the previous handler.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def run_interruptible(load: Coroutine[Any, Any, T]) -> T:
     """Run the coroutine in a fresh event loop.
 
-    Raises whatever the previous signal handler raises (KeyboardInterrupt, Dagster's DagsterExecutionInterruptedError)
-    once the load has cleaned up, or LoadCancelled where that handler raises nothing, or when the process that started
-    ours has died.
+    Once the load has cleaned up, raises what the previous signal handler raises (KeyboardInterrupt, Dagster's
+    DagsterExecutionInterruptedError), or LoadCancelled where that handler raises nothing, or where the process that
+    started this one has died.
     """
     received: list[int] = []
 
@@ -38,7 +38,7 @@ def run_interruptible(load: Coroutine[Any, Any, T]) -> T:
         loop.set_exception_handler(tell_without_text)
 
         def interrupt(number: int) -> None:
-            if not received:  # cleaning up is bounded in time; a second Ctrl-C must not cut it short
+            if not received:  # clean-up is bounded in time; a second Ctrl-C must not cut it short
                 received.append(number)
                 task.cancel()
 
@@ -67,9 +67,9 @@ def _reason(number: int) -> str:
 
 @contextlib.contextmanager
 def _signals_to(loop: asyncio.AbstractEventLoop, interrupt: Any) -> Iterator[None]:  # noqa: ANN401 - a callback
-    """Route SIGINT and SIGTERM into the loop, and give them back."""
+    """Route SIGINT and SIGTERM into the loop, and restore their handlers afterwards."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only, and only it may set handlers
+        yield  # only the main thread receives signals and may set handlers
         return
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
@@ -84,7 +84,7 @@ def _signals_to(loop: asyncio.AbstractEventLoop, interrupt: Any) -> Iterator[Non
 
 @contextlib.contextmanager
 def _orphaned_to(loop: asyncio.AbstractEventLoop, interrupt: Any) -> Iterator[None]:  # noqa: ANN401 - a callback
-    """Notice the death of the run worker: Dagster leaves the step's process running when its parent is killed."""
+    """Interrupt the load when the run worker dies: Dagster leaves the step's process running when its parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is None:
         yield

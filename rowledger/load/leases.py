@@ -1,4 +1,4 @@
-"""A run's leases: they tell other runs that its loads are being worked on."""
+"""A run's leases, which tell other runs that this run works on its loads."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,13 @@ from rowledger.postgres import query, summarize
 
 __all__ = ["LeaseKeeper"]
 
-_RELEASE_S = 3.0  # releasing must not hold up the end of a run; a lease that is left lapses by itself
+_RELEASE_S = 3.0  # releasing must not delay the end of a run; a lease that is not released lapses
 
 
 class LeaseKeeper:
     """Renews the leases of all loads of one run, and releases them at its end.
 
-    Its sessions are none that loads work on: a long reconcile must not keep a lease from being renewed.
+    It does not share sessions with the loads, because a long reconcile must not keep a lease from being renewed.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class LeaseKeeper:
 
     @contextlib.asynccontextmanager
     async def keeping(self) -> AsyncIterator[None]:
-        """Renew for as long as the block runs; after it the next run may begin at once."""
+        """Renew the leases while the block runs. After it, the next run may begin at once."""
         renewing = asyncio.create_task(self._renew())
         try:
             yield
@@ -49,11 +49,11 @@ class LeaseKeeper:
                 self._log(logging.WARNING, f"leases could not be renewed: {summarize(error)}")
 
     async def _release(self) -> None:
-        """Give all leases back; where that fails, the next run waits until they lapse."""
+        """Release all leases. Where that fails, the next run waits until they lapse."""
         try:
             async with asyncio.timeout(_RELEASE_S):
                 await self._sessions.transaction(
                     "release leases", lambda connection: connection.execute(query("release_leases"), self._token)
                 )
-        except Exception as error:  # noqa: BLE001 - the run's own outcome must not be hidden by this
+        except Exception as error:  # noqa: BLE001 - this must not hide the run's own outcome
             self._log(logging.WARNING, f"leases could not be released: {summarize(error)}")

@@ -1,4 +1,4 @@
-"""The load of one partition: plan, begin, commit its chunks, reconcile, publish; and the report of how it went."""
+"""The load of one partition: plan, begin, commit its chunks, reconcile, publish, and report the result."""
 
 import logging
 import time
@@ -50,12 +50,12 @@ from rowledger.spec import (
 
 __all__ = ["PartitionLoad"]
 
-_ROUNDS_MAX = 3  # in a row that bring nothing: of committing what a crash of the server has undone
-_EXACT_NUMBERS = {TypeName.NUMERIC, TypeName.JSONB}  # hold more digits than a double does
+_ROUNDS_MAX = 3  # rounds in a row without progress, when committing what a server crash has undone
+_EXACT_NUMBERS = {TypeName.NUMERIC, TypeName.JSONB}  # these hold more digits than a double
 
 
 class PartitionLoad:
-    """One partition's story. What goes wrong with it ends in its report, and not with its neighbours."""
+    """The load of one partition. Its errors end in its report, and do not affect other partitions."""
 
     def __init__(self, run: RunContext, partition: Partition, spool_dir: Path) -> None:
         self._run = run
@@ -71,7 +71,7 @@ class PartitionLoad:
         self._commits = ChunkCommits(run, partition)
 
     async def run(self) -> PartitionReport:
-        """Load the partition, and say how it went."""
+        """Load the partition, and report the result."""
         started = time.monotonic()
         error: Exception | None = None
         try:
@@ -83,9 +83,9 @@ class PartitionLoad:
                 error = refusal
             if isinstance(error, DeadLetterBudgetSpent | DiscrepancyFound | TargetMismatch):
                 error = await self._reject(error)
-        except asyncpg.PostgresError as refusal:  # its own text may quote a row
+        except asyncpg.PostgresError as refusal:  # the server's text may quote a row
             error = DatabaseUnavailable(f"{self._name}: the server refused: {summarize(refusal)}")
-        except Exception as failure:  # noqa: BLE001 - one partition's failure must not end its neighbours; it is reported
+        except Exception as failure:  # noqa: BLE001 - one partition's failure must not end the others; it is reported
             error = failure
         if isinstance(error, SourceError) and error.source_traceback:
             self._run.request.observer.log(logging.ERROR, f"{self._name}:\n{error.source_traceback}")
@@ -93,7 +93,7 @@ class PartitionLoad:
         return self._report(error, time.monotonic() - started)
 
     async def _reject(self, refusal: RowledgerError) -> RowledgerError:
-        """Have the ledger keep the refusal, and dead letters of chunks that were not written: they are what was learned."""
+        """Record the refusal in the ledger, with the dead letters of chunks that were not written, which are not lost then."""
         if self._begun is None:
             return refusal
         told, self._refusals, kept = await reject_load(
@@ -107,7 +107,7 @@ class PartitionLoad:
         return told
 
     async def _record(self, error: Exception | None) -> None:
-        """Have the ledger keep how the attempt ended, where no load tells it."""
+        """Record how the attempt ended, where no load in the ledger shows it."""
         run, spec, key = self._run, self._spec, self._partition.key
         handle = self._begun.handle if self._begun else None
         if error is not None:
@@ -136,7 +136,7 @@ class PartitionLoad:
     # ---- sources that are planned before they are loaded
 
     async def _plan(self) -> Manifest:
-        """The manifest, planned in a thread: it reads files, and leases must be kept meanwhile."""
+        """The manifest, planned in a thread: planning reads files, and the leases must be kept meanwhile."""
 
         def plan() -> Manifest:
             failpoint(Place.IN_PLANNING, partition=self._partition.key)
@@ -155,14 +155,14 @@ class PartitionLoad:
     # ---- sources that are loaded while they still produce
 
     async def _load_as_it_comes(self) -> Manifest:
-        """Have each chunk committed as soon as it is spooled; the complete manifest, once the source has ended."""
+        """Have each chunk committed as soon as it is spooled; returns the complete manifest once the source has ended."""
         begun = await self._begin(None)
         chunks: list[ChunkPlan] = []
         limits = self._run.request.writer
         coming = iterate_in_thread(
             self._produce, item_timeout_s=limits.planning_timeout_s, close_timeout_s=limits.close_timeout_s
         )
-        allowed = self._spec.dead_letters.rows_max  # how many rows a share is, is not known yet
+        allowed = self._spec.dead_letters.rows_max  # how many rows the share allows is not known yet
         async with coming as descriptors, Committing() as committing:
             while (descriptor := await self._next(descriptors)) is not None:
                 target = await self._source_columns.settle([descriptor], self._target)
@@ -195,13 +195,13 @@ class PartitionLoad:
         await self._commits.commit(begun.handle, chunk, self._target.columns, allowed)
 
     def _produce(self) -> Iterator[ChunkDescriptor]:
-        """The source's chunks; in the producer's thread."""
+        """The source's chunks. Runs in the producer's thread."""
         for number, descriptor in enumerate(self._spec.source.chunks(self._partition, self._scope())):
             failpoint(Place.IN_SPOOLING, partition=self._partition.key, chunk=number)
             yield descriptor
 
     async def _next(self, descriptors: AsyncIterator[ChunkDescriptor]) -> ChunkDescriptor | None:
-        """The next chunk, None behind the last; what the source raises in its own words may quote a row."""
+        """The next chunk, or None after the last. Raises SourceError when the source gives none in time."""
         limit_s = self._run.request.writer.planning_timeout_s
         try:
             return await anext(descriptors, None)
@@ -212,14 +212,14 @@ class PartitionLoad:
             ) from None
 
     async def _record_chunk(self, begun: BegunLoad, chunk: ChunkPlan) -> ChunkState | None:
-        """The chunk's state in the ledger, where it is recorded now if it was not; None if another one has its number."""
+        """Record the chunk in the ledger and return its state; None if the ledger has a different chunk under its number."""
         return await self._run.sessions.transaction(
             f"{self._name}: record chunk {chunk.chunk_no}",
             lambda connection: record_spooled_chunk(connection, begun.handle, chunk),
         )
 
     async def _seal(self, begun: BegunLoad, manifest: Manifest) -> bool:
-        """Whether the ledger has exactly these chunks; if so, the manifest is complete from now on."""
+        """Complete the manifest in the ledger; False when the ledger does not have exactly these chunks."""
         return await self._run.sessions.transaction(
             f"{self._name}: seal the manifest",
             lambda connection: seal_load(connection, begun.handle, manifest),
@@ -227,7 +227,7 @@ class PartitionLoad:
         )
 
     async def _start_over(self, begun: BegunLoad, chunks: Sequence[ChunkPlan]) -> BegunLoad:
-        """A new load in the place of one whose chunks are not those that the source gives now."""
+        """Begin a new load in place of one whose chunks are not those that the source gives now."""
         self._say(f"{self._name}: the source gives other rows than for load {begun.handle.load_id}; a new load begins")
         self._begun = again = await self._beginning(None).start_over(begun.handle)
         self._progress.reset()
@@ -257,14 +257,14 @@ class PartitionLoad:
         return begun
 
     async def _recount(self, handle: LoadHandle) -> None:
-        """Count what the ledger has."""
+        """Set the progress from the ledger."""
         totals = await self._run.sessions.transaction(
             "read progress", lambda connection: read_chunk_totals(connection, handle.load_id)
         )
         self._progress.set(totals)
 
     async def _finish(self, manifest: Manifest, pending: Sequence[ChunkPlan]) -> LoadVerdict:
-        """Have every pending chunk committed, those too whose commit a crash of the server has undone; then publish."""
+        """Have every pending chunk committed, including those whose commit a server crash has undone; then publish."""
         allowed = self._spec.dead_letters.allowed_rows(manifest.enqueued_rows)
         begun = self._begun
         assert begun is not None  # noqa: S101 - what has not begun cannot finish

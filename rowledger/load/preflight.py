@@ -1,4 +1,4 @@
-"""What a run looks at before it begins: the server, the ledger, the target, and whether there is room for its workers."""
+"""Checks before a run begins: the server, the ledger, the target, and the resources for its workers."""
 
 import logging
 import socket
@@ -58,13 +58,13 @@ class Preflight:
 
 
 async def check_before_loading(request: RunRequest) -> Preflight:
-    """Make ledger and target where they are missing, drop staging tables of ended loads, fit the pool to its surroundings.
+    """Create ledger and target where they are missing, drop staging tables of ended loads, and size the pool.
 
-    The spec is checked first, and kept in the ledger at the end.
+    The spec is checked first, and recorded in the ledger at the end.
 
-    Raises SpecError, NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable: at once for a server that is
-    not there or refuses us, after `retry_budget_s` for one that is starting up, has no connection left or lacks its
-    synchronous standby.
+    Raises SpecError, NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable. The last is raised
+    at once for a server that cannot be reached or refuses the role, and after `retry_budget_s` for one that is
+    starting up, has no connection left or lacks its synchronous standby.
     """
     spec, writer = request.spec, request.writer
     contract = Contract.of(spec.row)
@@ -84,7 +84,7 @@ async def check_before_loading(request: RunRequest) -> Preflight:
             await require_to_load(connection, spec, list(contract.columns), request.partitions)
             await ensure_ledger(connection, wait_s=writer.busy_wait_s)
             await _require_entries_as_written(connection, spec)
-            # What is made from here on is confirmed with the load that begins next, durably.
+            # The COMMIT of the load that begins next is durable, and makes this durable too.
             await connection.execute("set synchronous_commit = off")
             await _require_space(connection, request)
             await limit_lock_waits(connection, writer.lock_timeout_s)
@@ -96,7 +96,7 @@ async def check_before_loading(request: RunRequest) -> Preflight:
             await record_spec(connection, spec)
             return Preflight(target, fitted, limited)
 
-    # A server that was there a moment ago is worth waiting for; one that never answered may be a wrong URL.
+    # Wait for a server that has answered before; one that never answered may be a wrong URL.
     policy = retrying(
         writer,
         on_retry=lambda error: say(f"cannot begin yet: {summarize(root_cause(error))}; trying again"),
@@ -116,16 +116,19 @@ def _require_writable(contract: Contract, target: Target, spec: TableSpec) -> No
 
 
 def _comes_by_itself(error: BaseException) -> bool:
-    """Whether a server that is there will do later what it did not now."""
+    """Whether a server that answers may accept later what it refuses now."""
     if isinstance(error, ConnectionsExhausted | StandbyMissing) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF:
         return True
     return may_retry(error) and not is_connection_lost(error)
 
 
 async def _require_entries_as_written(connection: asyncpg.Connection, spec: TableSpec) -> None:
-    """What an append or an upsert goes by: which rows an earlier load has brought, and what its loads add up to."""
+    """Raise DiscrepancyFound for edited entries that an append or an upsert relies on.
+
+    These say which rows an earlier load has brought, and what the table's loads add up to.
+    """
     if spec.write_mode is WriteMode.REPLACE:
-        return  # does not go by the loads that it replaces
+        return  # a replacement does not rely on the loads that it replaces
     if changed := await read_changed_entries(connection, spec):
         named = ", ".join(map(str, changed[:_ENTRIES_NAMED]))
         more = f" and {len(changed) - _ENTRIES_NAMED} more" if len(changed) > _ENTRIES_NAMED else ""
@@ -138,7 +141,7 @@ async def _require_entries_as_written(connection: asyncpg.Connection, spec: Tabl
 
 
 async def _require_space(connection: asyncpg.Connection, request: RunRequest) -> None:
-    """The run's log, and what it spools, go to the local disk."""
+    """Raise NotEnoughSpace where the local disk lacks room for the run's log and its spooled rows."""
     try:
         require_free_space(request.landing_dir, settings().disk_free_min_bytes)
     except NotEnoughSpace as shortage:
@@ -150,7 +153,7 @@ async def _require_space(connection: asyncpg.Connection, request: RunRequest) ->
 async def _fit(
     connection: asyncpg.Connection, writer: WriterSettings
 ) -> tuple[WriterSettings, tuple[tuple[IncidentKind, str], ...]]:
-    """As many workers as memory and the server's connections carry."""
+    """Reduce the workers to what memory and the server's connections allow, and name each limitation."""
     limited: list[tuple[IncidentKind, str]] = []
     workers = writer.workers or default_workers()
     if (carried := workers_in_memory(writer)) < workers:
@@ -159,7 +162,7 @@ async def _fit(
         )
         workers = carried
     free = await connection.fetchval(query("free_connections"), writer.connections_spare_min)
-    free += 1  # our own, which closes
+    free += 1  # this session's, which closes
     left = free - _OWN_SESSIONS
     if left < 2:  # noqa: PLR2004 - a worker, and a session that begins and publishes
         raise ConnectionsExhausted(

@@ -1,4 +1,4 @@
-"""How far a run is: what is known of each partition while it loads, and the reports of it, about one a second."""
+"""The progress of a run: what is known of each partition while it loads, and a report about once a second."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,9 @@ _INTERVAL_S = 1.0
 
 @dataclass(slots=True)
 class PartitionProgress:
-    """How far one partition has come while it loads, from workers' reports: for figures, not for verdicts.
+    """The progress of one partition while it loads, from workers' reports: for figures, not for verdicts.
 
-    `enqueued_rows` are those of all its chunks, `committed` the counts of the chunks that have committed.
+    `enqueued_rows` counts the rows of all its chunks; `committed` has the counts of committed chunks.
     """
 
     enqueued_rows: int = 0
@@ -34,7 +34,7 @@ class PartitionProgress:
         return replace(self.committed, enqueued_rows=self.enqueued_rows)
 
     def add(self, outcome: Committed | AlreadyCommitted) -> None:
-        """Count a chunk that has committed."""
+        """Count a committed chunk."""
         self.committed += outcome.counts
         self.discarded_values += outcome.discarded_values
 
@@ -43,12 +43,12 @@ class PartitionProgress:
         self.committed, self.discarded_values = RowCounts(), 0
 
     def set(self, totals: ChunkTotals) -> None:
-        """Count what the ledger has."""
+        """Take the counts from the ledger."""
         self.committed, self.discarded_values = totals.counts, totals.discarded_values
 
 
 class ProgressReporter:
-    """Tells the observer of one run how far all its partitions are."""
+    """Reports the progress of all partitions of one run to its observer."""
 
     def __init__(self, observer: Observer, partitions: Mapping[str, PartitionProgress]) -> None:
         self._observer = observer
@@ -57,7 +57,7 @@ class ProgressReporter:
 
     @contextlib.asynccontextmanager
     async def reporting(self) -> AsyncIterator[None]:
-        """Report about once a second for as long as the block runs, and once more after it."""
+        """Report about once a second while the block runs, and once more after it."""
         reporting = asyncio.create_task(self._report_regularly())
         try:
             yield

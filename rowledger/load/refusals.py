@@ -1,4 +1,4 @@
-"""Say of a load that was refused for its dead letters how many there are, why, where, and how to see them."""
+"""Explain a load that was refused for its dead letters: how many there are, why, where, and how to see them."""
 
 import shlex
 
@@ -17,12 +17,12 @@ _CAUSES_IN_SENTENCE = 2
 
 
 def dead_letters_command(table: str, partition_key: str) -> str:
-    """The command that lists the dead letters of a partition's latest load, fit to be pasted into a shell."""
+    """The command that lists the dead letters of a partition's latest load, quoted for a shell."""
     return f"rowledger dead-letters list --table {shlex.quote(table)} --partition {shlex.quote(partition_key)}"
 
 
 async def read_refusals(connection: asyncpg.Connection, load_id: int) -> tuple[Refusals, ...]:
-    """The most frequent causes of a load's dead letters, the first of them the most frequent."""
+    """The causes of a load's dead letters, the most frequent first."""
     rows = await connection.fetch(query("refusals_of_load"), load_id, _CAUSES_MAX)
     return tuple(
         Refusals(
@@ -48,7 +48,7 @@ def explain_budget(
     kept: int,
     budget: str,
 ) -> DeadLetterBudgetSpent:
-    """One sentence in the place of whatever noticed it: how many, the budget, why, and the command that shows them."""
+    """The error with one sentence in place of its own: how many rows, the budget, why, and the command that lists them."""
     refused = kept if spent.refused_rows is None else max(kept, spent.refused_rows)
     causes = [str(cause) for cause in refusals[:_CAUSES_IN_SENTENCE]]
     why = "; ".join([spent.detail, *causes] if spent.detail else causes)

@@ -1,4 +1,4 @@
-"""Refuse a load, and keep in the ledger why: as its verdict, and as the reason why this attempt at its partition failed."""
+"""Reject a load, and record the reason: as its verdict, and as the reason why this attempt at its partition failed."""
 
 import asyncio
 import contextlib
@@ -24,16 +24,16 @@ from rowledger.spec import LoadHandle, TableSpec
 
 __all__ = ["forget_failures", "record_failed_run", "record_failure", "reject_load"]
 
-_PATIENCE_S = 5.0  # the failure itself is told in any case, and must not be held up
+_PATIENCE_S = 5.0  # the failure itself is reported in any case, and must not be delayed
 
 
 async def reject_load(
     sessions: SupervisorSessions, spec: TableSpec, partition_key: str, handle: LoadHandle, refusal: RowledgerError
 ) -> tuple[RowledgerError, tuple[Refusals, ...], int]:
-    """End a load that must not be published or resumed; one that has been rejected already stays so.
+    """End a load that must be neither published nor resumed; one that is rejected already stays rejected.
 
-    Returns the refusal as it is to be told, the most frequent causes of its dead letters where these were too many, and how
-    many of these are kept.
+    Returns the refusal as it is reported, the most frequent causes of dead letters where there were too many, and the
+    number of dead letters that the ledger has.
     """
 
     async def reject(connection: asyncpg.Connection) -> tuple[RowledgerError, tuple[Refusals, ...], int]:
@@ -46,7 +46,7 @@ async def reject_load(
         if isinstance(refusal, DeadLetterBudgetSpent):
             plan = await connection.fetchrow(query("recorded_plan"), handle.load_id)
             causes = await read_refusals(connection, handle.load_id)
-            # How many rows the share allows is not known while a source still produces.
+            # The number of rows that the share allows is not known while a source still produces.
             rows_max = f"rows_max {spec.dead_letters.rows_max}"
             budget = spec.dead_letters.told(plan["enqueued_rows"]) if plan and plan["sealed"] else rows_max
             told = explain_budget(spec, partition_key, refusal, causes, kept=kept, budget=budget)
@@ -66,9 +66,9 @@ async def record_failure(
     run_id: str | None,
     error: Exception,
 ) -> str | None:
-    """Keep in the ledger why an attempt failed. Returns what went wrong with that, if anything did: the run goes on."""
+    """Record why an attempt failed. If recording fails, return a sentence about that, and the run continues."""
     if isinstance(error, Fenced):
-        return None  # the partition is another run's, which keeps the reason of its own attempt
+        return None  # another run has the partition, and records the reason of its own attempt
 
     try:
         async with asyncio.timeout(_PATIENCE_S):
@@ -78,13 +78,16 @@ async def record_failure(
                     connection, spec, partition_key, handle, run_id=run_id, error=error
                 ),
             )
-    except Exception as failure:  # noqa: BLE001 - the attempt's own failure must not be hidden by this
+    except Exception as failure:  # noqa: BLE001 - this must not hide the attempt's own failure
         return f"why the attempt failed is not in the ledger: {reason_of(failure)}"
     return None
 
 
 async def forget_failures(sessions: SupervisorSessions, spec: TableSpec, partition_key: str) -> str | None:
-    """Forget why earlier attempts failed, as one has succeeded that may leave no load behind; otherwise as `record_failure`."""
+    """Delete the reasons of earlier failures, for an attempt that may succeed without leaving a load.
+
+    Returns what `record_failure` does.
+    """
     try:
         async with asyncio.timeout(_PATIENCE_S):
             await sessions.transaction(
@@ -97,13 +100,13 @@ async def forget_failures(sessions: SupervisorSessions, spec: TableSpec, partiti
 
 
 async def record_failed_run(request: RunRequest, error: RowledgerError) -> None:
-    """Keep why a run failed before it began with any of its partitions, if the ledger can be reached at all."""
+    """Record why a run failed before it began any of its partitions, if the ledger can be reached."""
     if isinstance(error, DatabaseUnavailable):
         return
     recording = ledger_session(
         request.url, purpose="setup", doing="recording a failed attempt", writes=True, limits=request.writer
     )
-    with contextlib.suppress(RowledgerError, TimeoutError):  # the run's own failure is told in any case
+    with contextlib.suppress(RowledgerError, TimeoutError):  # the run's own failure is reported in any case
         async with asyncio.timeout(_PATIENCE_S), recording as session, session.transaction():
             for partition in request.partitions:
                 await record_failed_attempt(

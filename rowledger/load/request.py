@@ -14,12 +14,12 @@ __all__ = ["RunRequest"]
 class RunRequest:
     """The partitions of one table to load, each named once.
 
-    `landing_dir` is what `{landing}` in the spec's paths stands for. `run_id` is Dagster's, where Dagster runs it.
+    `landing_dir` replaces `{landing}` in the spec's paths. `run_id` is Dagster's, or None without Dagster.
     """
 
     spec: TableSpec
     partitions: tuple[Partition, ...]
-    url: str = field(repr=False)  # may hold a password
+    url: str = field(repr=False)  # may contain a password
     landing_dir: Path
     writer: WriterSettings
     run_id: str | None

@@ -1,4 +1,4 @@
-"""Load partitions, a few at a time: one pool of workers, one set of sessions and one spool folder serve a whole run."""
+"""Load partitions, a few at a time. One pool of workers, one set of sessions and one spool folder serve the whole run."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from rowledger.workers import Hello, IncidentRecorder, Pool, require_no_worker
 
 __all__ = ["run_load"]
 
-_WATCHING_SESSIONS = 2  # for leases and incidents, while others reconcile
+_WATCHING_SESSIONS = 2  # for leases and incidents, while other sessions reconcile
 
 
 def run_load(
@@ -42,10 +42,11 @@ def run_load(
     run_id: str | None,
     observer: Observer,
 ) -> list[PartitionReport]:
-    """Load the partitions, one given twice once, and return a report for each, in their order.
+    """Load the partitions, each once, and return a report for each, in their order.
 
-    What goes wrong with one partition stands in its report; raises RowledgerError for what concerns them all: the server, the
-    spec, the keys, the target's shape. An interrupt ends the workers and their backends first, then takes its usual course.
+    The errors of one partition are in its report. Raises RowledgerError for what concerns all of them: the server,
+    the spec, the keys, the target's shape. An interrupt ends the workers and their backends first, and then takes its
+    usual course.
     """
     request = RunRequest(
         spec,
@@ -77,7 +78,7 @@ async def _load(request: RunRequest) -> list[PartitionReport]:
 
 
 def _say_how(request: RunRequest, target: Target) -> None:
-    """Which way the rows go: what is slow shall not come as a surprise."""
+    """Log how the rows are written and checked, so that a slow way does not come as a surprise."""
     spec, observer = request.spec, request.observer
     contract = Contract.of(spec.row)
     observer.log(logging.INFO, f"table {spec.name}: {describe_format(target.columns)}")
@@ -122,7 +123,7 @@ class _Run:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Pool, leases and progress for as long as the block runs; all of it is ended after it."""
+        """Run pool, leases and progress while the block runs, and end all of them after it."""
         try:
             async with self._reporter.reporting(), self._leases.keeping(), self._pool:
                 for kind, told in self._limited:
@@ -138,7 +139,7 @@ class _Run:
         self._incidents.outage_ended(told)
 
     def _count_incident(self, incident: Incident) -> None:
-        """Name the incident in the report of its partition; one of the run as a whole in that of its first partition."""
+        """Add the incident to its partition's report, or to the first partition's where it concerns the whole run."""
         first = next(iter(self._progress))
         self._progress[incident.partition_key or first].incidents.append(incident)
 

@@ -14,7 +14,7 @@ __all__ = ["RunContext"]
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """A run's parts, made once; the request has as many workers as there is room for."""
+    """The parts of a run, made once. `request` has as many workers as there are resources for."""
 
     request: RunRequest
     target: Target

@@ -30,11 +30,12 @@ def load(
 ) -> list[PartitionReport]:
     """Load partitions of a table, and return a report for each, in their order.
 
-    `url` is that of the target database, by default `ROWLEDGER_DATABASE_URL` or the embedded server. `landing_dir` is what
-    `{landing}` in the spec's paths stands for. `observer` follows the load; by default the logger `rowledger` does.
+    `url` is that of the target database, by default `ROWLEDGER_DATABASE_URL` or the embedded server. `landing_dir`
+    replaces `{landing}` in the spec's paths. `observer` follows the load, by default with the logger `rowledger`.
 
-    Raises LoadFailed where a partition was not published, with the reports of all; with `check=False` the caller has to look
-    at the reports. Raises another RowledgerError for what concerns the whole load: the server, the spec, the target's shape.
+    Raises LoadFailed, with all reports, where a partition was not published. With `check=False` it does not, and the
+    caller must look at the reports. Raises another RowledgerError for what concerns the whole load: the server, the
+    spec, the target's shape.
     """
     require_no_worker("a load")
     reports = run_load(
@@ -56,7 +57,7 @@ def load(
 
 
 class _LoggingObserver:
-    """Follows a load in the logger `rowledger`."""
+    """Logs the progress of a load to the logger `rowledger`."""
 
     def log(self, level: int, message: str) -> None:
         _log.log(level, "%s", message)

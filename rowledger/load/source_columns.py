@@ -1,4 +1,4 @@
-"""The columns that a source has, held against the contract before any of its rows is."""
+"""The columns of a source, checked against the contract before any of its rows."""
 
 import logging
 from collections.abc import Sequence
@@ -14,19 +14,20 @@ __all__ = ["SourceColumns"]
 
 
 class SourceColumns:
-    """The columns of one partition's files, each file looked at once."""
+    """The columns of one partition's files. Each file is looked at once."""
 
     def __init__(self, run: RunContext, partition: Partition) -> None:
         self._run = run
         self._spec = run.request.spec
         self._name = f"table {run.request.spec.name}, partition {partition.key}"
-        self._settled: set[str] = set()  # paths whose columns were held against the contract
+        self._settled: set[str] = set()  # paths whose columns were checked against the contract
 
     async def settle(self, descriptors: Sequence[ChunkDescriptor], target: Target) -> Target:
-        """Hold the columns that the source has against the contract, before its rows are; raises SourceError.
+        """Check the source's columns against the contract, before its rows; raises SourceError.
 
-        Under `Drift.EVOLVE` the target is returned with the columns that it lacks, which it gets when the load is published.
-        Behind a transform of frames the source's columns say nothing: there it is each chunk's check that judges.
+        Under `Drift.EVOLVE` the returned target has the columns that the table lacks; the table gets them when the
+        load is published. With a transform of frames the source's columns say nothing about the rows written, so the
+        check of each chunk decides.
         """
         if isinstance(self._spec.transform, FrameTransform):
             return target

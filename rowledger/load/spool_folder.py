@@ -1,7 +1,8 @@
-"""The folder in which a run keeps what its sources spool, and the sweeping of those that dead runs left behind.
+"""The folder in which a run keeps what its sources spool, and the removal of folders that dead runs have left.
 
-A run holds a lock beside its folder from before the folder is made until it is gone: whoever gets the lock of a folder that
-is there knows that nobody needs it any more. No name is used twice, so a lock's file may go with its folder.
+A run holds a lock next to its folder from before the folder is created until it is gone. A run that gets the lock of
+an existing folder therefore knows that no run needs the folder any more. No name is used twice, so the lock's file
+may be deleted with its folder.
 """
 
 import contextlib
@@ -16,15 +17,15 @@ from rowledger.errors import NotEnoughSpace
 
 __all__ = ["spool_folder"]
 
-_PRIVATE = 0o700  # rows are in there
+_PRIVATE = 0o700  # the folder contains rows
 _LOCK_SUFFIX = ".lock"
 _LOCK_TIMEOUT_S = 10.0
-_ABANDONED_LOCK_S = 3_600.0  # a run makes its folder as soon as it has its lock
+_ABANDONED_LOCK_S = 3_600.0  # a run creates its folder as soon as it has its lock
 
 
 @contextlib.contextmanager
 def spool_folder(root: Path, name: str) -> Iterator[Path]:
-    """A folder `name` below `root` for the length of the block; gone behind it. Sweeps abandoned neighbours first."""
+    """A folder `name` below `root`, which is deleted after the block. Removes abandoned folders first."""
     folder = root / name
     lock = _lock_of(folder)
     try:
@@ -32,7 +33,7 @@ def spool_folder(root: Path, name: str) -> Iterator[Path]:
         _sweep(root)
         lock.acquire(timeout=_LOCK_TIMEOUT_S)
         folder.mkdir(mode=_PRIVATE)
-    except OSError as error:  # a Timeout of the lock is one too
+    except OSError as error:  # the Timeout of the lock is an OSError too
         lock.release()
         raise NotEnoughSpace(
             f"{folder}: {error.strerror or 'cannot be locked'}; a run keeps spooled rows there (ROWLEDGER_HOME)"
@@ -59,7 +60,7 @@ def _sweep(root: Path) -> None:
 
 
 def _remove(folder: Path, lock: FileLock) -> None:
-    """What cannot be deleted now is swept by a later run; it must not hide how this one ended."""
+    """Delete the folder. A later run removes what cannot be deleted now: this must not hide how the run ended."""
     try:
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

@@ -1,4 +1,4 @@
-"""Keep whoever watches a run from breaking it: a log on a full disk, a pipe nobody reads, an event storage that is away."""
+"""Keep an observer from breaking a run: a log on a full disk, a pipe that is not read, an event storage that is down."""
 
 import logging
 from collections.abc import Callable
@@ -9,9 +9,10 @@ __all__ = ["UnbreakableObserver"]
 
 
 class UnbreakableObserver:
-    """Passes everything on to an observer whose failures are not the load's: what it cannot take is counted and dropped.
+    """Passes everything on to an observer, and counts and drops what it fails on: such a failure must not end the load.
 
-    The verdict stands in the ledger and the reports, so nothing but a line is lost; how many is said once that is possible.
+    The ledger and the reports have the verdict, so only log lines are lost. Their number is logged once the observer
+    accepts it.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -35,7 +36,7 @@ class UnbreakableObserver:
     def _told(self, tell: Callable[[], None]) -> bool:
         try:
             tell()
-        except Exception as error:  # noqa: BLE001 - whatever a log fails with, rows are not its business
+        except Exception as error:  # noqa: BLE001 - a failing log must not affect rows
             self._lost += 1
             self._cause = type(error).__name__
             return False

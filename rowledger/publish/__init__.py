@@ -1,4 +1,4 @@
-"""From staged rows to the target: duplicates sifted, counts reconciled, the partition published; and verified later."""
+"""From staged rows to the target: duplicates are set aside, counts reconciled, the partition published, and later verified."""
 
 import lazy_loader
 

@@ -1,8 +1,9 @@
-"""What several loads of one table add up to: the rows found before the first of them, and what each has added since.
+"""The sum of several loads of one table: the rows found before the first load, and what each load has added since.
 
-A table that is appended to or upserted has no rows of one load alone. It is held against a sum: the rows that were there before
-the first of these loads (its base, and theirs), plus the rows that each has written, less those whose place they took; the same
-for the fingerprints. That holds as long as nobody else writes to these rows, which is what the comparison is to show.
+A table that is appended to or upserted has no rows of one load alone. It is compared with a sum: the rows that were
+there before the first of these loads (their base), plus the rows that each load has written, minus the rows that
+these replaced. The same sum is made of the fingerprints. It holds as long as no other session writes to these rows,
+which is what the comparison shows.
 """
 
 from collections.abc import Sequence
@@ -29,23 +30,23 @@ class CountedRows:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The load that others add to, and what was there before it, if it is the very load that asks."""
+    """The load that later loads add to. `found` has the rows before it, if it is the load that asks."""
 
     load_id: int
     found: Measured | None
 
 
 def counts_whole_table(spec: TableSpec, partition: Partition, write_mode: WriteMode) -> bool:
-    """Whether the partition's rows cannot be told from those of others, or do not stay so.
+    """Whether the partition's rows cannot be distinguished from those of other partitions, or do not remain so.
 
-    An upsert whose key does not hold the partition column may take a row from one partition to another.
+    An upsert whose key does not contain the partition column may move a row from one partition to another.
     """
     may_move = write_mode is WriteMode.UPSERT and not set(partition.columns) <= set(spec.key)
     return may_move or not partition.identifies_rows
 
 
 def counted_rows_of(spec: TableSpec, target: Target, partition: Partition, write_mode: WriteMode) -> CountedRows:
-    """The partition where its rows can be told from those of others, and stay so; otherwise the whole table."""
+    """The partition, where its rows can be distinguished and stay in it; otherwise the whole table."""
     if counts_whole_table(spec, partition, write_mode):
         return CountedRows(None, "true")
     return CountedRows(partition.key, partition_predicate(target, partition) or "true")
@@ -60,7 +61,7 @@ async def ensure_baseline(
     load_id: int,
     fingerprint: bool,
 ) -> Baseline:
-    """The base of the loads in this scope; this load itself, with what it finds, where they have no common one."""
+    """The base of the loads in this scope, or, where they have no common base, this load with the rows that it finds."""
     loads = await connection.fetch(query("published_in_scope"), str(spec.target), scope.partition_key)
     bases = {(load["write_mode"], load["base_load_id"]) for load in loads}
     if len(bases) == 1:
@@ -76,7 +77,7 @@ async def ensure_baseline(
 async def read_expected(
     connection: asyncpg.Connection, loads: Sequence[asyncpg.Record]
 ) -> tuple[int, Fingerprint | None]:
-    """Rows and fingerprint that these published loads add up to; no fingerprint where one of them has none."""
+    """Rows and fingerprint that these published loads add up to; no fingerprint where one of the loads has none."""
     rows = 0
     total: Fingerprint | None = Fingerprint({})
     for load in loads:

@@ -1,7 +1,7 @@
-"""What is wrong with staged rows beside others: the SQL that finds them, and the words of their dead letters.
+"""Conflicts of staged rows with other rows: the SQL that finds them, and the reasons of their dead letters.
 
-Rows that share a key or another unique index among themselves, rows that an append would add a second time, rows whose
-foreign key has no parent.
+A conflict is between rows that share a key or another unique index, between a row to be appended and a row in the
+table, or in a foreign key without a parent.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ _FOREIGN_KEY_VIOLATION = "23503"
 
 
 def unique_indexes(target: Target) -> list[UniqueIndex]:
-    """The target's unique indexes, beside the spec's key, that speak of columns which the source fills."""
+    """The target's unique indexes, other than the spec's key, on columns that the source fills."""
     return [index for index in target.unique_indexes if set(index.columns) & set(target.column_types)]
 
 
@@ -45,7 +45,7 @@ def duplicate_keys(spec: TableSpec, handle: LoadHandle) -> Conflict:
 
 
 def duplicates(index: UniqueIndex, target: Target, handle: LoadHandle) -> Conflict:
-    """Rows that share what the index keeps unique."""
+    """Rows that share values that the index keeps unique."""
     columns = _known(index.columns, target)
     return Conflict(
         _shared_sql(handle, index.expressions, columns, predicate=index.predicate, nulls_equal=index.nulls_equal),
@@ -60,10 +60,10 @@ def duplicates(index: UniqueIndex, target: Target, handle: LoadHandle) -> Confli
 
 
 def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: Partition) -> list[Conflict]:
-    """Rows that cannot be added, because the table has rows with their key or with what an index keeps unique.
+    """Rows that cannot be added, because the table has rows with their key or with values that an index keeps unique.
 
-    An upsert takes the place of rows with its keys, and a replacement that of its partition's rows, so only what others have
-    is taken.
+    An upsert replaces rows with its keys, and a replacement replaces its partition's rows, so only the remaining rows
+    collide.
     """
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     found: list[Conflict] = []
@@ -74,7 +74,7 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
         if predicate is None:
             return []
         stays = f"({predicate}) is not true"
-        # What says which partition it is cannot be the same in another.
+        # Columns that identify the partition cannot be the same in another partition.
         indexes = [
             index
             for index in (*target.key_indexes, *indexes)
@@ -84,7 +84,7 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
         stays = f"not exists (select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})"
     elif spec.key:
         key = ", ".join(quote_identifier(name) for name in spec.key)
-        # Where the key says which partition it is, no other one has to be searched.
+        # Where the key identifies the partition, no other partition needs to be searched.
         is_narrow = set(partition.columns) <= set(spec.key)
         where = (partition_predicate(target, partition) if is_narrow else None) or "true"
         found.append(
@@ -126,9 +126,9 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
 def orphans(
     spec: TableSpec, target: Target, handle: LoadHandle, partition: Partition, *, on_itself: bool
 ) -> list[Conflict]:
-    """Rows whose foreign key has no parent, as PostgreSQL's default MATCH SIMPLE or as MATCH FULL sees it.
+    """Rows whose foreign key has no parent, under PostgreSQL's default MATCH SIMPLE or under MATCH FULL.
 
-    A parent in the same table may be among the staged rows, or among those that publishing leaves there.
+    A parent in the same table may be among the staged rows, or among the rows that publishing leaves there.
     """
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     found: list[Conflict] = []
@@ -163,7 +163,7 @@ def orphans(
 def _parents(
     spec: TableSpec, target: Target, partition: Partition, foreign_key: ForeignKey, staging: str
 ) -> Iterable[tuple[str, str]]:
-    """Relations that may hold the parent, each with the condition that its row will be there."""
+    """Relations that may hold the parent, each with the condition under which its row will be there."""
     if not foreign_key.is_on_itself:
         return [(foreign_key.parent, "true")]
     if spec.write_mode is not WriteMode.REPLACE:
@@ -199,7 +199,7 @@ def _shared_sql(
 
 
 def _known(columns: Sequence[str], target: Target) -> tuple[str, ...]:
-    """The columns that the source fills; the others have the same default in every row."""
+    """The columns that the source fills. The others have the same default in every row."""
     return tuple(name for name in columns if name in target.column_types)
 
 

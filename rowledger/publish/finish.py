@@ -1,7 +1,7 @@
-"""Finish a load: set aside what cannot be published, build the key, reconcile, and make the rows visible, or reject them.
+"""Finish a load: set aside what cannot be published, build the key, reconcile, and publish or reject the rows.
 
-Reconciling and publishing are one transaction. The staging table cannot change between the two, and the target is locked
-only by the last statements of it.
+Reconciling and publishing are one transaction. The staging table cannot change between the two, and only the last
+statements of the transaction lock the target.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,11 +59,11 @@ from rowledger.spec import ChunkPlan, Drift, WriteMode, column_names
 __all__ = ["finish_load"]
 
 
-_ATTEMPTS_MAX = 3  # at rows of which others have added some meanwhile
+_ATTEMPTS_MAX = 3  # each for rows that collide with rows which another session has added meanwhile
 
 
 class _NotTaken(TargetMismatch):
-    """The target does not take the rows. `acting` are triggers and rules that act on rows that are written to it."""
+    """The target does not accept the rows. `acting` names triggers and rules that act on rows written to it."""
 
     def __init__(self, load: FinishedLoad, why: str, acting: Sequence[str] = ()) -> None:
         told = f" (triggers and rules on its rows: {', '.join(acting)})" if acting else ""
@@ -75,11 +75,11 @@ class _NotTaken(TargetMismatch):
 
 
 class _RowsRefused(_NotTaken):
-    """The target takes no rows together with one of these, which is not known yet."""
+    """The target refuses a statement because of one of its rows, which is not known yet."""
 
 
 class _Collided(_RowsRefused):
-    """Others have added rows, since they were looked for, that share a key or another unique index with these."""
+    """Since the conflicts were looked for, another session has added rows with the same key or unique values."""
 
 
 async def finish_load(
@@ -87,8 +87,8 @@ async def finish_load(
 ) -> LoadVerdict | tuple[ChunkPlan, ...]:
     """Judge the load by what the database holds, and publish it if every check passes.
 
-    Returns what is still to be done, chunks that are pending, instead of a verdict: chunks commit without waiting for the disk,
-    so a crash of the server may have undone what was reported.
+    Returns the pending chunks instead of a verdict where there are any. Chunks commit without waiting for the disk,
+    so a server crash may have undone chunks that were reported as committed.
     """
     try:
         return await _finish(sessions, load, settings, say)
@@ -100,7 +100,7 @@ async def finish_load(
 
 
 async def _explain(connection: asyncpg.Connection, load: FinishedLoad, why: str) -> TargetMismatch:
-    """Why the rows are not taken, with what the catalogue says of the target now."""
+    """The error that says why the rows are not accepted, with what the catalogue says of the target now."""
     target = load.target
     if await connection.fetchval("select to_regclass($1)::oid", quoted(*target.name.parts)) != target.oid:
         return TargetMismatch(
@@ -160,7 +160,7 @@ async def _judge(
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     await lock_staging(connection, handle)
     if spec.key and not await has_key(connection, handle):
-        return ()  # taken away since it was built: built again, or never published
+        return ()  # the key was dropped since it was built: build it again, or never publish
     if changes := await read_staging_changes(connection, load.target, handle, load.partition, column_names(spec.row)):
         raise DiscrepancyFound(
             f"{load.name}: the staging table is not what this load has made ({changes}); something else alters tables of "
@@ -238,7 +238,7 @@ def _require_partition(load: FinishedLoad) -> None:
 
 
 def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int]) -> tuple[Check, ...]:
-    """The checks, where that of the balance says more."""
+    """The checks, with a note and details added to the balance."""
     return tuple(
         replace(check, summary=f"{check.summary}; {note}", details={**check.details, **details})
         if check.name is CheckName.ROW_BALANCE
@@ -248,9 +248,10 @@ def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int])
 
 
 async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> LoadVerdict:
-    """The load is not loading any more: either our own COMMIT went through and its reply was lost, or we are fenced.
+    """Judge a load that is no longer loading: its COMMIT succeeded and the reply was lost, or this run is fenced.
 
-    That it is called published is not believed: what readers see is held against the plan as the staging table would be.
+    The state `published` alone does not suffice: what readers see is compared with the plan, as the staging table
+    would be.
     """
     found = await connection.fetchrow(query("load_state"), load.handle.load_id)
     if found is None:

@@ -1,4 +1,4 @@
-"""A load whose chunks have all committed: what each step of finishing it goes by."""
+"""A load whose chunks have all committed, as the steps of finishing it need it."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class FinishedLoad:
 
     @property
     def facts(self) -> dict[str, object]:
-        """What failpoints can ask for."""
+        """The facts that failpoints can match."""
         return {"partition": self.partition.key}
 
     @property
@@ -35,7 +35,7 @@ class FinishedLoad:
 async def read_repeated_load(
     connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest
 ) -> int | None:
-    """The load that has appended these very rows of the source to this partition; None in other write modes."""
+    """The load that has appended the same source rows to this partition; None in other write modes."""
     if spec.write_mode is not WriteMode.APPEND:
         return None
     arguments = (str(spec.target), partition.key, manifest.content_digest)

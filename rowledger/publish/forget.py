@@ -1,4 +1,4 @@
-"""Forget published loads: the ledger stops answering for their rows. They stay as they are, and may be appended again."""
+"""Forget published loads: the ledger no longer answers for their rows. The rows stay, and may be appended again."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -23,9 +23,10 @@ def run_forget(
 ) -> list[tuple[int, str]]:
     """Forget the published loads of a table, or of some partitions; returns each load's id and partition.
 
-    Where the rows of a partition cannot be told from others', all loads of the table are forgotten: they add up together.
-    `partition_of` is asked for the partitions of which the ledger does not have the bounds.
-    Raises PartitionBusy while a run loads the table, UnknownPartition also where the bounds are not known, and
+    Where the rows of a partition cannot be distinguished from those of others, all loads of the table are forgotten,
+    because they add up together. `partition_of` supplies partitions whose bounds the ledger lacks.
+
+    Raises PartitionBusy while a run loads the table, UnknownPartition for unknown keys and unknown bounds, and
     NothingPublished where there is nothing to forget.
     """
     return asyncio.run(_forget(spec, url, partition_keys, partition_of))
@@ -52,7 +53,7 @@ async def _forget(
         if not known:
             raise NothingPublished(f"table {spec.name}: the ledger has no published load; nothing was forgotten")
         if keys is not None:
-            await read_target(connection, spec, Contract.of(spec.row).columns)  # refused where rows may be hidden
+            await read_target(connection, spec, Contract.of(spec.row).columns)  # raises where rows may be hidden
             if spec.write_mode is not WriteMode.REPLACE:
                 partitions = PartitionsOfLoads(spec, partition_of)
                 if any(counts_whole_table(spec, partitions.of(load), spec.write_mode) for load in loads):
@@ -61,7 +62,7 @@ async def _forget(
             if await connection.fetchval(query("is_being_loaded"), str(spec.target)):
                 raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")
             forgotten = await connection.fetch(query("forget_loads"), str(spec.target), keys)
-            # The ledger no longer answers for entries that were changed by hand either.
+            # The ledger no longer answers for entries that were edited by hand either.
             changed = [entry.load_id for entry in await read_changed_entries(connection, spec)]
             await note_entries(connection, [*(row["load_id"] for row in forgotten), *changed])
     return sorted((row["load_id"], row["partition_key"]) for row in forgotten)

@@ -1,7 +1,7 @@
-"""Compare what Rowledger 0.1.0 has loaded: it added up values longer than 64 KiB in another way (`contract.fingerprint`).
+"""Compare what Rowledger 0.1.0 has loaded: it summed values longer than 64 KiB in another way (`contract.fingerprint`).
 
-The ledger has sums alone. So rows of former loads are compared by the former sums, and a column in which long values of former
-and of later loads are added up together is compared by its count.
+The ledger has only sums. So rows of such earlier loads are compared by the earlier kind of sum. A column that adds up
+long values of both earlier and later loads is compared by its count.
 """
 
 import shlex
@@ -18,7 +18,7 @@ __all__ = ["adapt_expected", "has_long_values", "require_not_appended_before"]
 
 
 async def has_long_values(connection: asyncpg.Connection, relation: str, columns: Sequence[Column]) -> bool:
-    """Whether the relation (a quoted name) has values of which the former sums differ from today's."""
+    """Whether the relation (a quoted name) has values for which the earlier sums differ from today's."""
     columns = [column for column in columns if may_be_digested(column.type)]
     return bool(columns) and await _measure(connection, relation, columns, "true", is_former=True) != await _measure(
         connection, relation, columns, "true", is_former=False
@@ -34,9 +34,10 @@ async def adapt_expected(
     expected: Fingerprint,
     found: Fingerprint,
 ) -> tuple[Fingerprint, str]:
-    """What these loads add up to in today's sums where former ones account for what differs, and what has to be said of it.
+    """What these loads add up to in today's sums, where the earlier sums explain the difference; and a note about it.
 
-    `found` are today's sums over the relation's rows for which the predicate is true. What differs otherwise is left as it is.
+    `found` has today's sums over the relation's rows for which the predicate is true. Other differences stay as they
+    are.
     """
     differing = [
         column for column in columns if may_be_digested(column.type) and expected[column.name] != found[column.name]
@@ -65,10 +66,11 @@ async def adapt_expected(
 async def require_not_appended_before(
     connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest, load_id: int
 ) -> None:
-    """Raise DiscrepancyFound where a former load seems to have appended the rows that this load has staged.
+    """Raise DiscrepancyFound where a load of Rowledger 0.1.0 seems to have appended the rows that this load has staged.
 
-    Of a spooled source the rows are digested as they are read, and Rowledger 0.1.0 read UUIDs and arrays of a query otherwise:
-    the digest of the same rows is another one now. The sums are the same, but do not prove that the rows are.
+    The rows of a spooled source are digested as they are read. Rowledger 0.1.0 read UUIDs and arrays of a query in
+    another way, so the same rows have another digest now. Their sums are the same, which does not prove that the rows
+    are.
     """
     if not manifest.content_is_of_rows:
         return

@@ -1,6 +1,6 @@
-"""Reconcile: hold the manifest, the ledger, the staging table and the dead letters against each other, in the database.
+"""Reconcile: compare the manifest, the ledger, the staging table and the dead letters with each other, in the database.
 
-No worker's message is read here. A figure that was never written down by the database cannot make a load pass.
+No worker's message is read here. A figure that the database never recorded cannot make a load pass.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from rowledger.spec import Column, Manifest, TableSpec
 
 __all__ = ["Measured", "budget_check", "fingerprint_check", "measure_relation", "read_ledger_fingerprint", "reconcile"]
 
-_COLUMNS_SHOWN_MAX = 5  # of those that differ: where a row is missing, all do
+_COLUMNS_SHOWN_MAX = 5  # of the columns that differ: where a row is missing, all of them do
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a relation holds: its rows and, where asked for, their fingerprint."""
+    """What a relation holds: its rows and, if requested, their fingerprint."""
 
     rows: int
     fingerprint: Fingerprint | None
@@ -38,7 +38,7 @@ async def measure_relation(
     """Count the rows, and sum their columns in the same scan. `relation` is a quoted name."""
     if not fingerprint:
         return Measured(await connection.fetchval(f"select count(*) from {relation} where {predicate}"), None)  # noqa: S608
-    # Not fetchrow: it asks for one row at most, and the server runs a query with such a limit without parallel workers.
+    # Not fetchrow: it asks for at most one row, and the server runs a query with such a limit without parallel workers.
     found = await connection.fetch(fingerprint_query(columns, quote_identifier, relation, predicate=predicate))
     return Measured(*read_fingerprint(columns, found))
 
@@ -46,7 +46,7 @@ async def measure_relation(
 async def read_ledger_fingerprint(
     connection: asyncpg.Connection, load_id: int, totals: ChunkTotals, columns: Sequence[Column]
 ) -> Fingerprint | None:
-    """The sum of what the chunks' writers saw; None where not every committed chunk has a fingerprint."""
+    """The sum of what the writers of the chunks saw; None unless every committed chunk has a fingerprint."""
     texts = await read_chunk_fingerprints(connection, load_id)
     if len(texts) != totals.committed:
         return None
@@ -66,8 +66,8 @@ async def reconcile(
 ) -> tuple[ChunkTotals, tuple[Check, ...]]:
     """Every check of the load, from figures of the database alone.
 
-    `manifest` is the one planned from the source by this very run: a manifest that was changed in the ledger afterwards
-    does not match it.
+    This run has planned `manifest` from the source. A manifest that was changed in the ledger afterwards does not
+    match it.
     """
     recorded = await connection.fetchrow(query("recorded_plan"), load_id)
     totals = await read_chunk_totals(connection, load_id)
@@ -133,7 +133,7 @@ async def reconcile(
 
 
 def _balance_text(counts: RowCounts) -> str:
-    """The balance as a sentence; the figures of a transform only where they are not 0."""
+    """The balance as a sentence, with a transform's figures only where they are not 0."""
     added = f" + {counts.added_rows} added" if counts.added_rows else ""
     filtered = f" + {counts.filtered_rows} filtered" if counts.filtered_rows else ""
     return (
@@ -161,7 +161,7 @@ def fingerprint_check(expected: Fingerprint | None, found: Fingerprint | None) -
 
 
 def budget_check(spec: TableSpec, enqueued_rows: int, dead_letters: int) -> Check:
-    """Hold the dead letters against what the spec allows."""
+    """Compare the number of dead letters with what the spec allows."""
     allowed = spec.dead_letters.allowed_rows(enqueued_rows)
     return Check(
         CheckName.DEAD_LETTER_BUDGET,

@@ -1,7 +1,8 @@
-"""Find the staged rows that a table refuses: write them to it in parts, smaller where it refuses, and undo all of it.
+"""Find the staged rows that a table refuses: write them to it in parts, which shrink where it refuses, and undo all of it.
 
-Triggers, exclusion constraints, the limits of an index or a page, indexes on expressions that raise: what a row meets only when
-it comes into the target, or into an index, names no row. Neither the server's language nor the order of its words matters here.
+Triggers, exclusion constraints, the limits of an index or a page, and indexes on expressions that raise act only when
+a row enters the target or an index, and their errors name no row. The search does not depend on the server's language
+or the wording of its messages.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -47,7 +48,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """What a rehearsal came to: chunks that are pending after all, or `rows` that became dead letters, and `why`."""
+    """The result of a rehearsal: chunks that are pending after all, or `rows` that became dead letters, and `why`."""
 
     pending: tuple[ChunkPlan, ...] = ()
     rows: int = 0
@@ -57,7 +58,8 @@ class Rehearsed:
 async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Rehearsed:
     """Make dead letters of the staged rows that the target refuses. Runs in the caller's transaction.
 
-    Rows are tried in the order in which they were staged: of two that exclude each other the one that was written first stays.
+    Rows are tried in the order in which they were staged. When two rows exclude each other, the one that was written
+    first is kept.
     """
     target = load.target
     upsert_on = load.spec.key if load.spec.write_mode is WriteMode.UPSERT else ()
@@ -79,7 +81,7 @@ async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad, 
 async def set_unindexable_aside(
     connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings
 ) -> Rehearsed:
-    """The same for rows that the key or another unique index cannot hold whatever others have: too large, or raising."""
+    """Make dead letters of staged rows that no unique index can hold, whatever the other rows are: too large, or raising."""
     staging = quoted(LEDGER_SCHEMA, load.handle.staging_table)
     trial = quoted(LEDGER_SCHEMA, f"{load.handle.staging_table}_trial")
     oid = await connection.fetchval("select to_regclass($1)::oid", staging)
@@ -93,7 +95,7 @@ async def set_unindexable_aside(
         await connection.execute(
             f"create table {trial} (like {staging} including all excluding indexes excluding constraints)"
         )
-        for definition in definitions:  # not unique: no row is held against another here
+        for definition in definitions:  # not unique: here no row is compared with another
             await connection.execute(f"create index on {trial} using {definition}")
 
     def statement(condition: str) -> str:
@@ -120,10 +122,10 @@ async def _set_aside(
 
 
 async def _conflict(connection: asyncpg.Connection, load: FinishedLoad, refused: dict[Place, Refusal]) -> Conflict:
-    """The refused rows, to be found again in the source: by their key, or by all they have.
+    """The refused rows, to be found again in the source: by their key, or by all their values.
 
-    Rows without a key may be equal to others that the table takes, where it excludes the second of them: then as many of them
-    go as were refused, the last in source order.
+    Rows without a key may equal rows that the table accepts, where it excludes the second of them. Then as many of
+    the equal rows are set aside as were refused, the last in source order.
     """
     staging = quoted(LEDGER_SCHEMA, load.handle.staging_table)
     columns = load.spec.key or tuple(column.name for column in load.target.columns)
@@ -172,7 +174,7 @@ def _tid(place: Place) -> str:
 
 
 class _Rehearsal:
-    """One search: `prepare` makes the table ready, `statement` writes to it the staged rows for which a condition holds."""
+    """One search. `prepare` makes the table ready, and `statement` writes those staged rows to it that meet a condition."""
 
     def __init__(
         self,
@@ -191,7 +193,7 @@ class _Rehearsal:
         self._has_taken = False
 
     async def run(self, rows_max: int) -> dict[Place, Refusal]:
-        """At most so many of the rows that are refused; none where the table would refuse any row, or no rows at all."""
+        """At most `rows_max` of the refused rows; none where the table would refuse any row, or no rows at all."""
         self._rows_max = rows_max
         await self._connection.execute("savepoint rehearsal")
         try:
@@ -210,7 +212,7 @@ class _Rehearsal:
         return {place: self._refusal(error) for place, error in self._refused.items()}
 
     async def _search(self) -> None:
-        """Block by block, and within a block row by row."""
+        """Search block by block, and within a block row by row."""
         blocks = await self._connection.fetchval(
             "select pg_relation_size(to_regclass($1)) / current_setting('block_size')::integer", self._staging
         )
@@ -245,7 +247,7 @@ class _Rehearsal:
                 position += 1
 
     async def _try_again(self) -> None:
-        """Rows that another one has to come before, such as one of the same table that they refer to, may be there by now."""
+        """Try refused rows again: one that needs another row, such as a parent in the same table, may find it there now."""
         while self._refused:
             taken = [place for place in self._refused if await self._why_not(_among([place])) is None]
             for place in taken:
@@ -254,7 +256,7 @@ class _Rehearsal:
                 return
 
     def _blame(self, place: Place, error: asyncpg.PostgresError) -> None:
-        """Take a row for refused; raises the error where it seems to be met by any row, as where a right is missing."""
+        """Count a row as refused; raises the error where any row seems to cause it, as with a missing privilege."""
         self._refused[place] = error
         if self._has_taken or is_of_its_row(error):
             return
@@ -262,7 +264,7 @@ class _Rehearsal:
             raise error
 
     async def _why_not(self, condition: str) -> asyncpg.PostgresError | None:
-        """Write these rows beside those that were taken so far; what the table has against one of them, or None."""
+        """Write these rows next to those that were accepted so far; returns the table's error about one of them, or None."""
         await self._connection.execute("savepoint rehearsed; set constraints all immediate")
         try:
             await self._connection.execute(self._statement(condition))

@@ -1,4 +1,4 @@
-"""Rows that an earlier load has appended already: nothing is added, and the verdict is on that load's rows."""
+"""Rows that an earlier load has already appended: nothing is added, and the verdict is on that load's rows."""
 
 import shlex
 from dataclasses import replace
@@ -29,7 +29,7 @@ __all__ = ["end_as_repeated", "find_repeated", "judge_repeated"]
 async def find_repeated(
     sessions: SupervisorSessions, spec: TableSpec, target: Target, partition: Partition, manifest: Manifest
 ) -> LoadVerdict | None:
-    """The verdict on rows that an earlier load has appended, before they are read a second time; None for any others."""
+    """The verdict on rows that an earlier load has appended, before they are read a second time; None for other rows."""
     if spec.write_mode is not WriteMode.APPEND:
         return None
 
@@ -44,7 +44,7 @@ async def find_repeated(
 
 
 async def end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> LoadVerdict:
-    """The rows are in the table: nothing is added, and the dead letters are those of the load that has brought them."""
+    """End the load without adding its rows, which are in the table. The earlier load's dead letters stand for them."""
     verdict = await judge_repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
     await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)
     await drop_staging(connection, load.handle.staging_table)
@@ -60,9 +60,9 @@ async def judge_repeated(
     manifest: Manifest,
     earlier: int,
 ) -> LoadVerdict:
-    """The verdict on rows that an earlier load has appended: that load's own figures, and whether the table still has them.
+    """The verdict on rows that an earlier load has appended: that load's figures, and whether the table still has the rows.
 
-    A table that was truncated, dropped or restored since is not called loaded.
+    It fails for a table that was truncated, dropped or restored since then.
     """
     note = f"already appended by load {earlier}; nothing was added"
     totals = await read_chunk_totals(connection, earlier)
@@ -77,7 +77,8 @@ async def judge_repeated(
     partitions = PartitionsOfLoads(spec, lambda _key: partition)
     (verification,) = await verify_published(connection, spec, target, [partition.key], partitions)
     if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *target.name.parts):
-        # Another load may have been published between the ledger's figures and the table's: now there are no other writers.
+        # Another load may have been published between the reads of ledger and table. The lock now excludes other
+        # writers.
         await lock_target_against_writers(connection, target)
         (verification,) = await verify_published(connection, spec, target, [partition.key], partitions)
     budget = budget_check(spec, totals.counts.enqueued_rows, totals.counts.dead_lettered_rows)

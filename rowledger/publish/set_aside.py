@@ -1,8 +1,8 @@
-"""Rows that cannot be published beside others: of those that share a key the first in source order stays, for one.
+"""Set aside rows that cannot be published together: when rows share a key, for example, the first in source order is kept.
 
-Staging tables have no index while they are filled, so duplicates show only when the key is built, and rows without a parent
-when they are looked for. Then the source is read once more for exactly the rows concerned: it alone knows which one came first,
-whatever order the workers had, and how each of them looked.
+Staging tables have no index while they are filled, so duplicates are found only when the key is built, and rows
+without a parent when they are looked for. Then the source is read once more for exactly these rows. Only the source
+knows which one came first, whatever order the workers had, and what each of them looked like.
 """
 
 import bisect
@@ -38,15 +38,15 @@ from rowledger.spec import RESERVED_PREFIX, ChunkPlan, LoadHandle, Manifest
 
 __all__ = ["TooManySetAside", "set_rows_aside"]
 
-# Beside the target's columns and those of `source_rows`.
+# Added to the target's columns and those of `source_rows`.
 _KEPT_ROW_NO = f"{RESERVED_PREFIX}kept_row_no"
 _KEPT_PART = f"{RESERVED_PREFIX}kept_part"
 
-_EXAMPLES_MIN = 20  # dead letters kept of rows beyond the budget, however small it is
+_EXAMPLES_MIN = 20  # dead letters recorded of rows beyond the budget, however small it is
 
 
 class TooManySetAside(DeadLetterBudgetSpent):
-    """More rows cannot be published than the budget allows. `letters` are some of them, chunk by chunk, with their values."""
+    """More rows cannot be published than the budget allows. `letters` has some of them, chunk by chunk, with their values."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class TooManySetAside(DeadLetterBudgetSpent):
         self.letters = letters
 
     async def record(self, connection: asyncpg.Connection, handle: LoadHandle) -> None:
-        """Keep them; the transaction that found them has been rolled back."""
+        """Record these dead letters, because the transaction that found them was rolled back."""
         for chunk, letters in self.letters:
             await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=os.getpid())
 
@@ -70,8 +70,8 @@ async def set_rows_aside(
 ) -> int:
     """Move the surplus rows to the dead letters and return their number. Runs in the caller's transaction.
 
-    Raises TooManySetAside with some of them when they are more than the budget allows, Fenced, or DiscrepancyFound when the
-    source does not have the rows that the staging table has.
+    Raises TooManySetAside, with some of the rows, when they are more than the budget allows; Fenced; and
+    DiscrepancyFound when the source does not have the rows that the staging table has.
     """
     manifest, handle = load.manifest, load.handle
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
@@ -121,11 +121,11 @@ async def _examples(
     refused: Refused,
     dead_letters_max: int,
 ) -> list[tuple[ChunkPlan, list[DeadLetter]]]:
-    """The first of the rows that are too many, chunk by chunk; none where the source does not give them in time.
+    """The first of the rows beyond the budget, chunk by chunk; none where the source does not give them in time.
 
-    Some values alone are looked for, and no longer than until enough rows with these are found.
+    Only some values are looked for, and only until enough rows with these are found.
     """
-    # Which of a group's rows go is told from all of them where it is not the first that stays.
+    # Unless the first row of a group is kept, all of its rows are needed to decide which ones go.
     rows_max = None if conflict.going else dead_letters_max
     try:
         values = await read_values(connection, conflict, load.target, values_max=rows_max)
@@ -160,7 +160,10 @@ def _grouped(again: Candidates, conflict: Conflict, values: pl.DataFrame) -> pl.
 
 
 def _divide(rows: pl.DataFrame, conflict: Conflict) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that stay and those that go, which know the row that stays in their place, if one does."""
+    """The rows that are kept and the rows that go.
+
+    A row that goes has the number of the row kept in its place, if there is one.
+    """
     if conflict.going:
         goes = pl.col(GROUP).replace_strict(dict(conflict.going), return_dtype=pl.Int64)
         is_kept = pl.int_range(pl.len()).over(GROUP) < pl.len().over(GROUP) - goes
@@ -210,7 +213,7 @@ async def _replace_rows(
     expected: int,
     settings: WriterSettings,
 ) -> None:
-    """Take every row found out of staging, and put back those that stay."""
+    """Delete every row found from staging, and write back those that are kept."""
     target, staging_table = load.target, load.handle.staging_table
     staging = quoted(LEDGER_SCHEMA, staging_table)
     tag = await connection.execute(
@@ -234,7 +237,7 @@ async def _replace_rows(
 
 
 class _Places:
-    """Where a row of a partition stands in its source, as a person would say it."""
+    """The place of a partition's row in its source, in words for a reader."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._chunks = manifest.chunks
@@ -254,7 +257,7 @@ async def _record(
     letters: Sequence[DeadLetter],
     settings: WriterSettings,
 ) -> None:
-    """Dead letters for the surplus rows, and their chunks' counts and fingerprints without them."""
+    """Record dead letters for the surplus rows, and take them out of their chunks' counts and fingerprints."""
     target, handle = load.target, load.handle
     names = [column.name for column in target.columns]
     numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))

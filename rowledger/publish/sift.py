@@ -1,7 +1,8 @@
-"""Fit staged rows to each other and to what the target has: what others keep from being published is set aside.
+"""Fit staged rows to each other and to the target: rows that other rows keep from being published are set aside.
 
-Rows without a parent, rows that an append would add a second time, all but the first of those that share a key or what another
-unique index keeps unique. What is left can be published, as far as one can know beforehand.
+These are rows without a parent, rows that an append would add a second time, and all but the first of the rows that
+share a key or the values of another unique index. The remaining rows can be published, as far as this can be known
+beforehand.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ __all__ = ["sift_conflicts"]
 
 
 class _FunctionRaised(Exception):
-    """A function of the database has raised `error`, such as that of an index on an expression."""
+    """A function of the database has raised `error`, such as the function of an index on an expression."""
 
     def __init__(self, error: asyncpg.PostgresError) -> None:
         super().__init__()
@@ -35,7 +36,7 @@ async def sift_conflicts(
 ) -> tuple[ChunkPlan, ...]:
     """Set aside the rows that others keep from being published; returns chunks that are found to be pending.
 
-    A row that an index cannot hold at all, as one with a key of 9,000 characters, is set aside too.
+    A row that an index cannot hold at all, such as a row with a key of 9,000 characters, is set aside too.
     """
     try:
         return await _sift(sessions, load, settings, say)
@@ -61,7 +62,7 @@ async def sift_conflicts(
 
 @contextlib.contextmanager
 def _retrying_no_function() -> Iterator[None]:
-    """Let no SQLSTATE that a function's author has chosen mean that the transaction is to be tried again."""
+    """Keep a SQLSTATE that a function's author has chosen from being taken for a reason to retry the transaction."""
     try:
         yield
     except asyncpg.PostgresError as error:
@@ -75,8 +76,8 @@ async def _sift(
 ) -> tuple[ChunkPlan, ...]:
     """Set aside the rows that other rows keep from being published.
 
-    First those that no row of this load can bring back: without a parent, or in the table already. Of those that share a key
-    one stays, and is not to be one of them.
+    Rows without a parent and rows that the table already has come first, since no row of this load can save them: the
+    row that is kept of those with one key must not be one of them.
     """
     spec, target, handle, partition = load.spec, load.target, load.handle, load.partition
     alone = [
@@ -102,14 +103,14 @@ async def _set_aside(
     settings: WriterSettings,
     say: Callable[[str], None],
 ) -> tuple[ChunkPlan, ...]:
-    """Look for what is wrong until nothing is: a row that goes may be another's parent."""
+    """Look for conflicts until there are none: a row that is set aside may be another row's parent."""
 
     async def look(connection: asyncpg.Connection) -> tuple[tuple[ChunkPlan, ...], dict[str, int]]:
         gone: dict[str, int] = {}
         if pending := await read_pending_chunks(connection, load.handle, load.manifest):
             return pending, gone
         if await read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
-            return (), gone  # its rows are all in the table already, and are not to be blamed for that
+            return (), gone  # all its rows are in the table already, which is not a conflict here
         with _retrying_no_function():
             while found := {
                 conflict.what: await set_rows_aside(connection, conflict, load, settings) for conflict in conflicts
@@ -129,10 +130,11 @@ async def _set_aside(
 async def _build_key(
     sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
 ) -> tuple[ChunkPlan, ...]:
-    """Build the key first and look for duplicates only when that fails: conflict none costs four times the index.
+    """Build the key first, and look for duplicates only if that fails: the search costs four times the index.
 
-    Both look for pending chunks inside their own transaction and commit durably, which puts all chunks before them on disk too:
-    a crash of the server leaves either a key over all rows, or chunks that are seen to be pending. Returns those.
+    Both look for pending chunks inside their own transaction and commit durably, which puts all earlier chunks on
+    disk too. A server crash therefore leaves either a key over all rows, or chunks that are seen to be pending.
+    Returns those chunks.
     """
 
     async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
@@ -153,7 +155,7 @@ async def _build_unique_index(
     settings: WriterSettings,
     say: Callable[[str], None],
 ) -> tuple[ChunkPlan, ...]:
-    """A unique index as the target has it, in the same way; attaching takes it over."""
+    """Build a unique index like the target's, in the same way; attaching the staging table takes it over."""
 
     async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
         if not (pending := await read_pending_chunks(connection, load.handle, load.manifest)):

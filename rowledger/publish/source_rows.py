@@ -1,4 +1,4 @@
-"""Rows of a staging table, found again in the source: it alone knows in which order they came and how each of them looked."""
+"""Find rows of a staging table again in the source, which alone knows their order and what each of them looked like."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ __all__ = [
 
 GROUP = f"{RESERVED_PREFIX}group"
 
-# Beside the target's columns.
+# Added to the target's columns.
 ROW_NO = f"{RESERVED_PREFIX}row_no"
 PART = f"{RESERVED_PREFIX}part"
 CHUNK_NO = f"{RESERVED_PREFIX}chunk_no"
@@ -41,10 +41,11 @@ MATCHED = f"{RESERVED_PREFIX}matched_"
 class Conflict:
     """Rows of a staging table that cannot all be published, and what their dead letters say.
 
-    `rows_sql` selects of each such row its `ctid`, the `columns` by whose values it is found again in the source, and a number
-    as `GROUP`. Of the rows with one number the first in source order stays, if `keeps_first`; the last ones go, if `going` says
-    how many; otherwise all go. `what` ends a sentence that begins with "rows", `reason` one that begins with the row; it may
-    name the row that stays as `{kept}`. Where each number has a cause of its own, `refusals` has them.
+    `rows_sql` selects, for each such row, its `ctid`, the `columns` whose values find it again in the source, and a
+    group number as `GROUP`. Of the rows in a group the first in source order is kept, if `keeps_first`; otherwise the
+    last ones go, if `going` has their number; otherwise all go. `what` completes a sentence that begins with "rows",
+    `reason` one that begins with the row; it may name the kept row as `{kept}`. Where each group has its own cause,
+    `refusals` has them.
     """
 
     rows_sql: str
@@ -60,7 +61,7 @@ class Conflict:
 
     @property
     def matched(self) -> list[str]:
-        """Columns with the values of `columns` in a form in which the server's and the source's are the same."""
+        """Names of columns that hold the values of `columns` in a form that is the same for the server and the source."""
         return [MATCHED + name for name in self.columns]
 
     @property
@@ -70,7 +71,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Rows that are dead letters already: whole source rows, and single parts of those that a transform multiplied."""
+    """Rows that are dead letters already: whole source rows, and single parts of rows that a transform multiplied."""
 
     whole: pl.Series
     parts: pl.DataFrame
@@ -82,9 +83,9 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The rows found, as the source has them: target columns, place, and the index of each one's letter.
+    """The rows found, as the source has them: target columns, place, and the index of each row's dead letter.
 
-    The letters lack their reason: which row stays is not known before all are found.
+    The dead letters have no reason yet: all rows must be found before it is known which one is kept.
     """
 
     rows: pl.DataFrame
@@ -94,13 +95,13 @@ class Candidates:
 async def read_values(
     connection: asyncpg.Connection, conflict: Conflict, target: Target, *, values_max: int | None = None
 ) -> pl.DataFrame:
-    """The values by which the rows are found again, and the number of the group that each belongs to; all, or so many."""
+    """The values that find the rows again, each with its group number; `values_max` limits their number."""
     columns = [
         f"{quote_identifier(name)}::text" if target.column_types[name].is_loose else quote_identifier(name)
         for name in conflict.columns
     ]
     selected = ", ".join([*columns, quote_identifier(GROUP)])
-    # By their texts: values that are equal to the server, as under a collation that ignores case, need not be the same.
+    # Compared as text: values that the server holds equal, as under a collation that ignores case, may differ.
     group, texts = quote_identifier(GROUP), f"row({', '.join(columns)})::text"
     some = f"distinct on ({group}, {texts})" if values_max is not None else ""
     order = f"order by {group}, {texts}" if values_max is not None else ""
@@ -115,7 +116,7 @@ async def read_values(
     frame = frame.with_columns(
         _comparable(frame[MATCHED + name], target.column_types[name]) for name in conflict.columns
     )
-    # Where all rows go, it does not matter whose cause one of several equal ones gets.
+    # Where all rows go, it does not matter which of several equal rows gets which cause.
     same = [*conflict.matched, GROUP] if conflict.keeps_first or conflict.going else conflict.matched
     frame = frame.unique(subset=same, keep="first", maintain_order=True)
     if frame.select(conflict.matched).is_duplicated().any():
@@ -124,7 +125,7 @@ async def read_values(
 
 
 def _comparable(values: pl.Series, column_type: ColumnType) -> pl.Series:
-    """The values as both sides have them: of the documents that jsonb keeps the server prints a form of its own."""
+    """The values in one form for both sides: the server prints jsonb documents in a different form than the source."""
     if column_type.name is not TypeName.JSONB or column_type.array:
         return values
     texts = [None if text is None else sorted_json(text) for text in values.to_list()]
@@ -155,7 +156,7 @@ def read_again(
     *,
     rows_max: int | None = None,
 ) -> Candidates:
-    """The rows with these values, in source order; with `rows_max` no chunk is read once so many are found."""
+    """The rows with these values, in source order. With `rows_max` no further chunk is read once that many are found."""
     found: list[pl.DataFrame] = []
     letters: list[DeadLetter] = []
     for chunk in chunks:

@@ -1,6 +1,6 @@
-"""Write a load's rows to the target by statements, and hold what the target has stored against what was read and counted.
+"""Write a load's rows to the target by statements, and compare what the target has stored with what was read and counted.
 
-A trigger or rule of the target may change, add or swallow rows, so it is not enough that a statement raised nothing.
+A trigger or rule of the target may change, add or drop rows, so a statement that raises no error is not enough.
 """
 
 import asyncpg
@@ -18,7 +18,7 @@ __all__ = ["hear_deferred", "require_kept", "require_same", "require_stored", "s
 
 
 async def hear_deferred(connection: asyncpg.Connection) -> None:
-    """What deferrable constraints and their triggers have to say and to do, while it can be told from a failed COMMIT."""
+    """Run deferred constraints and their triggers now, while their errors can be told from a failed COMMIT."""
     await connection.execute("set constraints all immediate")
 
 
@@ -40,7 +40,7 @@ async def store_rows(
 async def require_stored(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, stored: Measured, done: str
 ) -> None:
-    """Raise DiscrepancyFound unless a statement, which has `done` it, has stored the rows that were read, all of them."""
+    """Raise DiscrepancyFound unless the statement has stored all rows that were read. `done` is its verb for the message."""
     problems = []
     if stored.rows != totals.counts.written_rows:
         problems.append(
@@ -89,7 +89,7 @@ async def require_same(
     found: Fingerprint | None,
     problems: list[str],
 ) -> None:
-    """Raise DiscrepancyFound for these problems, and where the values stored are not those that were read."""
+    """Raise DiscrepancyFound for these problems, and where the stored values differ from those that were read."""
     if found is not None:
         expected = await read_ledger_fingerprint(connection, load.handle.load_id, totals, load.target.columns)
         check = fingerprint_check(expected, found)

@@ -1,4 +1,4 @@
-"""How a load was judged."""
+"""The verdict on a load."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ __all__ = ["LoadVerdict"]
 
 @dataclass(frozen=True, slots=True)
 class LoadVerdict:
-    """How a load was judged. `error` is None when its rows are in the table; `note` has what else happened."""
+    """The verdict on a load. `error` is None when its rows are in the table; `note` says what else happened."""
 
     totals: ChunkTotals
     checks: tuple[Check, ...]

@@ -1,4 +1,4 @@
-"""Verify: hold what is in the target now against what the ledger says was published."""
+"""Verify: compare what is in the target now with what the ledger says was published."""
 
 import asyncio
 import contextlib
@@ -37,14 +37,14 @@ from rowledger.spec import Drift, Partition, TableSpec, WriteMode
 
 __all__ = ["PartitionVerification", "run_verify", "verify_published"]
 
-_SHARE_OF_LOCKS = 8  # one part of so many of the locks of the server is what a transaction of ours may take
+_SHARE_OF_LOCKS = 8  # a transaction may take one part in this many of the server's locks
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionVerification:
-    """Whether one published partition still is what was published; `why_not` says why it could not be compared at all.
+    """Whether a published partition still is what was published; `why_not` says why it could not be compared at all.
 
-    `budget` holds its dead letters against what the spec allows now, which is no part of the verdict.
+    `budget` compares its dead letters with what the spec allows now, and is not part of the verdict.
     """
 
     partition_key: str
@@ -71,11 +71,12 @@ def run_verify(
     partition_keys: Sequence[str] | None = None,
     partition_of: Callable[[str], Partition] | None = None,
 ) -> list[PartitionVerification]:
-    """Verify the published partitions of a table, or those that are named: one that is not published does not pass.
+    """Verify the published partitions of a table, or the named ones; a named partition that is not published does not pass.
 
-    `partition_of` is asked for the partitions of which the ledger does not have the bounds.
+    `partition_of` supplies partitions whose bounds the ledger lacks.
 
-    Raises UnknownPartition for a key that the table cannot have, NothingPublished where no partition of the table is published.
+    Raises UnknownPartition for a key that the table cannot have, NothingPublished where no partition of the table is
+    published.
     """
     keys = list(dict.fromkeys(partition_keys)) if partition_keys is not None else None
     return asyncio.run(_verify_partitions(spec, url, keys, partition_of))
@@ -129,15 +130,15 @@ async def _waves(
     loads: Sequence[asyncpg.Record],
     partitions: PartitionsOfLoads,
 ) -> list[list[str]]:
-    """The partition keys of these loads, as many at a time as one transaction can read.
+    """The partition keys of these loads, in groups that one transaction can read.
 
-    It keeps a lock on each partition and index that it has read, and the server has room for so many. Where the loads are
-    compared with the whole table, that is read at once in any case.
+    A transaction keeps a lock on each partition and index that it has read, and the server has a limited number of
+    locks. Where the loads are compared with the whole table, it is read at once in any case.
     """
     keys = list(dict.fromkeys(str(load["partition_key"]) for load in loads))
     is_whole = False
     for load in loads:
-        with contextlib.suppress(UnknownPartition):  # which is told of the partition when its turn comes
+        with contextlib.suppress(UnknownPartition):  # reported when the partition is verified
             mode = WriteMode(load["write_mode"])
             if load["base_load_id"] is not None and counts_whole_table(spec, partitions.of(load), mode):
                 is_whole = True
@@ -170,14 +171,14 @@ async def verify_published(
             verifications.append(
                 PartitionVerification(key, (), f"published, but its rows are not known: {unknown.known}")
             )
-        except TargetMismatch as mismatch:  # the spec has changed since it was published
+        except TargetMismatch as mismatch:  # the spec has changed since the partition was published
             verifications.append(PartitionVerification(key, (), f"published, but it cannot be compared: {mismatch}"))
     return verifications
 
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """What should be in the table, and what is: of one partition, or of the whole table where its rows cannot be told."""
+    """Expected and found rows of one partition, or of the whole table where partitions cannot be distinguished."""
 
     expected_rows: int
     expected: Fingerprint | None
@@ -187,7 +188,7 @@ class _Comparison:
 
 
 class _Comparing:
-    """Measures the table; what stands for many partitions at once is measured once."""
+    """Measures the table. What serves many partitions at once is measured once."""
 
     def __init__(
         self,
@@ -203,7 +204,7 @@ class _Comparing:
         self._whole: dict[int, _Comparison] = {}
 
     async def of(self, loads: Sequence[asyncpg.Record]) -> _Comparison | None:
-        """None where loads of several write modes have changed the same rows, so that nothing adds up to what is there."""
+        """Compare these loads; None where loads of several write modes have changed the same rows, so that no sum applies."""
         partition = self._partitions.of(loads[-1])
         bases = {
             load["base_load_id"]: WriteMode(load["write_mode"]) for load in loads if load["base_load_id"] is not None
@@ -247,7 +248,8 @@ class _Comparing:
         )
         note = ""
         if expected is not None and found.fingerprint is not None:
-            # A column that the contract has got since is null in older rows; one that it has lost is not looked at any more.
+            # A column that the contract has since gained is null in older rows; one that it has lost is no longer
+            # compared.
             expected = Fingerprint({column.name: expected.get(column.name, (0, 0)) for column in columns})
             expected, note = await adapt_expected(
                 self._connection, self._target.sql, columns, predicate, load_ids, expected, found.fingerprint
@@ -305,7 +307,7 @@ async def _verify(
 
 
 def _ledger_problems(enqueued_rows: int, totals: ChunkTotals, letters: asyncpg.Record) -> list[str]:
-    """Where a load's own figures do not agree."""
+    """Sentences about a load's figures that do not agree."""
     problems = []
     if letters["dead_letters"] != totals.counts.dead_lettered_rows or letters["chunks_that_differ"]:
         problems.append(

@@ -1,4 +1,4 @@
-"""Bring a reconciled load's rows into the target, as its write mode says.
+"""Write a reconciled load's rows to the target, as its write mode says.
 
 All of it runs in the transaction that reconciles and publishes.
 """
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What became of the rows written: added to the table, or put in the place of others with their key.
+    """What became of the rows written: added to the table, or written over rows with their key.
 
     `note` says why the staging table was not attached or swapped, where that was to be expected.
     """
@@ -56,7 +56,7 @@ class Published:
 async def publish_rows(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
 ) -> Published:
-    """Make the rows visible when the transaction commits; raises DiscrepancyFound where the target has stored others."""
+    """Make the rows visible when the transaction commits; raises DiscrepancyFound where the target has stored other rows."""
     match load.spec.write_mode:
         case WriteMode.REPLACE:
             published = await _replace(connection, load, totals, settings)
@@ -71,7 +71,7 @@ async def publish_rows(
 async def _replace(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
 ) -> Published:
-    """Without moving a row where the target allows it, otherwise by deleting and inserting."""
+    """Replace the rows without moving any where the target allows it, otherwise by deleting and inserting."""
     replaced = await connection.fetch(
         query("replace_published_load"), str(load.spec.target), load.partition.key, not load.partition.conditions
     )
@@ -88,7 +88,7 @@ async def _replace(
 async def _append(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
 ) -> Published:
-    """Add the rows to those that are there."""
+    """Add the rows to those that are in the table."""
     scope = counted_rows_of(load.spec, load.target, load.partition, WriteMode.APPEND)
     if load.partition.key != scope.partition_key:
         # Loads of other partitions count the same rows.
@@ -118,7 +118,10 @@ async def _append(
 async def _upsert(
     connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
 ) -> Published:
-    """Update the rows whose key is there, and add the others; there are no other writers meanwhile, so both can be counted."""
+    """Update the rows whose key is in the table, and add the others.
+
+    The lock excludes other writers, so both can be counted.
+    """
     spec, target, handle = load.spec, load.target, load.handle
     scope = counted_rows_of(spec, target, load.partition, WriteMode.UPSERT)
     partition = None if scope.partition_key is None else load.partition
@@ -156,7 +159,7 @@ async def _record(
     base: Baseline | None = None,
     replaced: Measured | None = None,
 ) -> None:
-    """What verification goes by, later on."""
+    """Record what a later verification needs."""
     found = base.found if base else None
     await connection.execute(
         query("record_publication"),
@@ -172,7 +175,7 @@ async def _record(
 
 
 async def _in_turns(connection: asyncpg.Connection, settings: WriterSettings, work: Callable[[], Awaitable[T]]) -> T:
-    """The work, which locks the target: the lock is waited for in short turns, so that readers do not pile up behind us."""
+    """Do work that locks the target. It waits for the lock in short turns, so that readers do not queue behind it."""
     turns = retrying(settings, retry_if=lambda error: isinstance(error, asyncpg.LockNotAvailableError))
     async for turn in turns:
         with turn:
@@ -184,9 +187,9 @@ async def _in_turns(connection: asyncpg.Connection, settings: WriterSettings, wo
 async def _move(
     connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings, *, replaces: bool
 ) -> str | None:
-    """Make the staging table the partition, or the table that is loaded whole; None when it is done, otherwise why not.
+    """Make the staging table a partition, or the whole table; returns None when it is done, otherwise the reason why not.
 
-    The empty text where it could not have been expected. Every obstacle is looked for before the target is locked.
+    The reason is empty where it could not be expected. Every obstacle is looked for before the target is locked.
     """
     target, handle, partition = load.target, load.handle, load.partition
     is_partition = target.takes_partitions_of(partition)
@@ -214,9 +217,8 @@ async def _move(
     patience = settings.model_copy(update={"retry_budget_s": settings.publish_snapshot_wait_s})
     try:
         return await _in_turns(connection, patience, move)
-    except (
-        asyncpg.LockNotAvailableError
-    ):  # a reader who is idle in a transaction keeps it for hours, and inserting needs less
+    except asyncpg.LockNotAvailableError:
+        # A reader that is idle in a transaction holds its lock for hours, and inserting needs a weaker one.
         return (
             f"another session of this database has kept it locked (waited for {settings.publish_snapshot_wait_s:g} s, "
             "publish_snapshot_wait_s; see pg_locks, and sessions idle in transaction in pg_stat_activity)"
@@ -248,9 +250,9 @@ async def _replace_by_insert(
 async def _measure_for_triggers(
     connection: asyncpg.Connection, load: FinishedLoad, scope: CountedRows, base: Baseline, settings: WriterSettings
 ) -> Measured | None:
-    """The scope's rows before an INSERT whose triggers may change what it has stored; None where there are none.
+    """The scope's rows before an INSERT whose triggers may change what it has stored; None where the table has no triggers.
 
-    RETURNING has a row as it was before AFTER triggers.
+    RETURNING shows a row as it was before AFTER triggers.
     """
     target = load.target
     if not await connection.fetchval(query("has_triggers_or_rules"), target.oid):

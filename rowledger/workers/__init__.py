@@ -1,4 +1,4 @@
-"""Guarded child processes that commit chunks and replay dead letters, and the pool that hands out the work and watches them."""
+"""Guarded child processes that commit chunks and replay dead letters, and the pool that assigns the work and watches them."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Find the rows of a job that kill their worker, by halving: rows of a chunk, or dead letters of a replay."""
+"""Find the rows of a job that kill their worker, by bisection: rows of a chunk, or dead letters of a replay."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,8 +6,8 @@ from rowledger.ledger import IncidentKind
 
 __all__ = ["A_ROW_MAY_DO_IT", "DEATHS_OF_ONE_ROW", "find_crashing_rows"]
 
-DEATHS_OF_ONE_ROW = 3  # alone: workers may die of something else meanwhile, and no innocent row shall pay for it
-A_ROW_MAY_DO_IT = (  # a stall may as well come from another session's lock, and no row shall pay for that
+DEATHS_OF_ONE_ROW = 3  # alone: workers may die of another cause meanwhile, and no innocent row must be set aside
+A_ROW_MAY_DO_IT = (  # a stall may as well come from another session's lock, and no row must be set aside for that
     IncidentKind.CRASH,
     IncidentKind.SIGNAL,
     IncidentKind.OUT_OF_MEMORY,
@@ -21,9 +21,10 @@ async def find_crashing_rows(
 ) -> list[int] | None:
     """Row numbers in [first, stop) that kill a worker, at most `rows_max + 1` of them; empty when no single row does.
 
-    `survives` has a worker try the rows of a range and says whether it lived. The whole range is known to kill; None means
-    that even none of its rows does (in reading the chunk, say). The search ends, empty-handed, when it has cost more workers
-    than finding that many rows can cost: then it is not a matter of single rows.
+    `survives` has a worker try the rows of a range and says whether the worker lived. The whole range is known to
+    kill. None means that a worker dies without any of the rows (in reading the chunk, for example). The search ends
+    with an empty result when it has cost more workers than finding that many rows can cost: then single rows are not
+    the cause.
     """
     search = _Search(survives, rows_max, deaths_left=(rows_max + 1) * ((stop - first).bit_length() + DEATHS_OF_ONE_ROW))
     if await search.kills(first, first):
@@ -33,7 +34,7 @@ async def find_crashing_rows(
 
 
 class _Search:
-    """One search: what it has found, and the deaths it may still cost."""
+    """One search: the rows it has found, and the deaths it may still cost."""
 
     def __init__(self, survives: Callable[[int, int], Awaitable[bool]], rows_max: int, *, deaths_left: int) -> None:
         self._survives = survives
@@ -48,7 +49,7 @@ class _Search:
         return True
 
     async def look_into(self, first: int, stop: int) -> None:
-        """Look into a range that is known, or bound by elimination, to kill."""
+        """Search a range that is known to kill, by a probe or by elimination."""
         if stop - first <= 1:
             if first < stop and await self._kills_every_time(first):
                 self.found.append(first)
@@ -59,7 +60,7 @@ class _Search:
             await self.look_into(first, middle)
         if len(self.found) > self._rows_max or self.deaths_left <= 0:
             return
-        # Where the left half lives, it must be the right one: a death saved, and a death costs a worker's start.
+        # If the left half lives, the right half must kill. This saves a death, and a death costs the start of a worker.
         if not left_kills or await self.kills(middle, stop):
             await self.look_into(middle, stop)
 

@@ -1,6 +1,7 @@
-"""Guards: what a worker's signs of life mean. Pure judgement, no processes; the numbers come from heartbeats.
+"""Guards: what a worker's signs of life mean. Pure functions without processes; heartbeats supply the numbers.
 
-To add one: a setting with its unit in `WriterSettings`, an `IncidentKind`, a branch in `overrun` or `replacement_due`.
+To add one, write a setting with its unit in `WriterSettings`, an `IncidentKind`, and a branch in `overrun` or
+`replacement_due`.
 """
 
 import os
@@ -20,7 +21,7 @@ _WORKERS_DEFAULT_MAX = 8
 
 @dataclass(slots=True)
 class Vitals:
-    """What is known of a worker; times are of the monotonic clock, in seconds."""
+    """What is known of a worker. Times are those of the monotonic clock, in seconds."""
 
     chunk_started_at: float
     progressed_at: float
@@ -38,12 +39,12 @@ def overrun(vitals: Vitals, limits: WriterSettings, now: float) -> tuple[Inciden
             f"resident memory {vitals.rss_bytes} bytes over the limit of {limits.rss_hard_limit_bytes} bytes",
         )
     silent_s = now - vitals.progressed_at
-    if vitals.heartbeats == 0:  # starting takes what it takes on a busy machine, which is no stall
+    if vitals.heartbeats == 0:  # starting may be slow on a busy machine, which is not a stall
         too_late = f"did not come up within {limits.start_timeout_s:g} s"
         return (IncidentKind.START_FAILED, too_late) if silent_s > limits.start_timeout_s else None
     if silent_s > limits.stall_timeout_s:
         return IncidentKind.STALL, f"no progress for {silent_s:.1f} s, the limit is {limits.stall_timeout_s} s"
-    # The worker's own deadline goes first; the grace lets it report.
+    # The worker's own deadline comes first; the grace period lets it report.
     allowed_s = limits.chunk_deadline_s + limits.close_timeout_s
     if (taken_s := now - vitals.chunk_started_at) > allowed_s:
         return IncidentKind.DEADLINE, f"chunk took {taken_s:.1f} s, the deadline is {limits.chunk_deadline_s} s"
@@ -51,7 +52,7 @@ def overrun(vitals: Vitals, limits: WriterSettings, now: float) -> tuple[Inciden
 
 
 def replacement_due(vitals: Vitals, limits: WriterSettings) -> tuple[IncidentKind, str] | None:
-    """Why a worker should be replaced after its chunk; None when it may go on."""
+    """Why a worker should be replaced after its chunk; None when it may continue."""
     if vitals.rss_bytes > limits.rss_soft_limit_bytes:
         return (
             IncidentKind.MEMORY_RECYCLE,
@@ -66,7 +67,7 @@ def replacement_due(vitals: Vitals, limits: WriterSettings) -> tuple[IncidentKin
 
 
 def classify_exit(exit_code: int, *, ever_alive: bool, oom_killed: bool) -> tuple[IncidentKind, str]:
-    """What the end of a worker that nobody asked for says about its cause. Exit code 0 is no excuse."""
+    """The likely cause of an unexpected exit, and a sentence about it. Exit code 0 is no excuse."""
     if exit_code < 0:
         try:
             name = signal.Signals(-exit_code).name
@@ -84,9 +85,10 @@ def classify_exit(exit_code: int, *, ever_alive: bool, oom_killed: bool) -> tupl
 
 
 def default_workers() -> int:
-    """Workers that the CPUs granted to this process can use, 2 to 8.
+    """The number of workers that the CPUs granted to this process can use, 2 to 8.
 
-    The cgroup's grant, not the node's: counting the node's CPUs in a small container ends in an out-of-memory storm.
+    The cgroup's grant counts, not the node's CPUs: counting those in a small container ends in an out-of-memory
+    storm.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if (quota := granted_cpus()) is not None:
@@ -95,7 +97,7 @@ def default_workers() -> int:
 
 
 def workers_in_memory(limits: WriterSettings) -> int:
-    """Workers that the memory left to this process carries, at least 1."""
+    """The number of workers that the memory left to this process can hold, at least 1."""
     memory_bytes = int(psutil.virtual_memory().available)
     if (room_bytes := available_memory_bytes()) is not None:
         memory_bytes = min(memory_bytes, room_bytes)

@@ -40,20 +40,21 @@ __all__ = ["LogSink", "WorkerDied", "WorkerHandle"]
 LogSink = Callable[[int, str], None]
 
 _STDERR_LINES_KEPT = 40
-# A chunk's encoded rows are given back and taken again for the next: glibc would return the pages to the kernel each time,
-# and a tenth of a worker's time would go into faulting them in. Other C libraries do not know these variables.
+# A chunk's encoded rows are freed and allocated again for the next chunk. By default glibc returns the pages to the
+# kernel each time, and a worker spends a tenth of its time faulting them in. Other C libraries ignore these
+# variables.
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(64 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 _WATCH_INTERVAL_S = 0.1
-_LATE_S = 1.0  # by which a look must be late before it counts as missed
-_LAST_WORDS_S = 1.0  # for what a dead process has left in its pipes
+_LATE_S = 1.0  # a look that is late by more than this counts as missed
+_LAST_WORDS_S = 1.0  # to read what a dead process has left in its pipes
 _DRAIN_POLL_S = 0.02
 _PRINTED_LINE_BYTES_MAX = 2**16
 
 
 class _ExitHeard(asyncio.subprocess.SubprocessStreamProtocol):
-    """Hears of the process's end when it ends.
+    """Reports the process's exit when it happens.
 
-    `Process.wait` hears of it when its pipes have ended too (Python 3.11 and 3.12), and a descendant may hold them for hours.
+    In Python 3.11 and 3.12 `Process.wait` also waits for the end of its pipes, which a descendant may hold for hours.
     """
 
     def __init__(self) -> None:
@@ -86,7 +87,7 @@ class WorkerDied(Exception):
 
 
 class WorkerHandle:
-    """A running worker. Made by `start`, used by one slot at a time."""
+    """A running worker. `start` makes it, and one slot at a time uses it."""
 
     def __init__(
         self,
@@ -117,16 +118,17 @@ class WorkerHandle:
 
     @classmethod
     async def start(cls, hello: Hello, log: LogSink) -> Self:
-        """Start a worker. It is a process of its own, not a fork: polars and asyncpg do not survive a fork."""
+        """Start a worker as a new process, not a fork: polars and asyncpg do not survive a fork."""
         ours, theirs = socket.socketpair()
         with theirs:
-            # The channel first: between the process's start and its handle nothing may await, or a cancel would orphan it.
+            # The channel comes first: nothing may await between the process's start and its handle, or a cancel would
+            # orphan it.
             reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
             try:
                 transport, process = await asyncio.get_running_loop().subprocess_exec(
                     _ExitHeard,
                     sys.executable,
-                    "-P",  # the current folder is imported from only where this process does so
+                    "-P",  # a worker imports from the current folder only where this process does so
                     "-m",
                     "rowledger.workers.process",
                     str(theirs.fileno()),
@@ -154,7 +156,7 @@ class WorkerHandle:
 
     @property
     def replacement_due(self) -> tuple[IncidentKind, str] | None:
-        """Why this worker should be replaced now that its chunk is done."""
+        """Why this worker should be replaced now that its chunk is done; None when it may continue."""
         return replacement_due(self._vitals, self._limits)
 
     async def attempt(self, job: Job) -> ChunkOutcome:
@@ -183,11 +185,10 @@ class WorkerHandle:
             self._job = self._outcome = None
 
     def death(self) -> WorkerDied:
-        """The end of a worker that has exited, or was killed for a limit, classified."""
+        """The classified end of a worker that has exited, or was killed for a limit."""
         forced = self._forced
-        if (
-            not self._exited.done()
-        ):  # in the kernel's hands, or frozen; its backend is ended, so it writes nothing any more
+        # Stuck in the kernel, or frozen; its backend is terminated, so it writes nothing any more.
+        if not self._exited.done():
             kind, why = forced or (IncidentKind.STALL, "it does not end")
             stuck = f"{why}; it was sent SIGKILL and has not ended within {self._limits.close_timeout_s:g} s"
             return WorkerDied(kind, None, stuck, "\n".join(self._stderr))
@@ -200,7 +201,7 @@ class WorkerHandle:
         return WorkerDied(kind, exit_code, summary, "\n".join(self._stderr))
 
     async def stop(self) -> WorkerDied | None:
-        """Ask the worker to end; kill it when it does not within its time. Returns its death if it died of something else."""
+        """Ask the worker to end, and kill it after its time. Returns its death if it died of another cause."""
         if self.is_running:
             self._writer.write(encode(Stop()))
             await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
@@ -209,38 +210,38 @@ class WorkerHandle:
         return self.death() if ended_by_itself and self._exited.result() != 0 else None
 
     async def discard(self) -> None:
-        """End the worker at once, and everything that listens to it."""
+        """End the worker at once, with all tasks that listen to it."""
         self.kill()
         await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
         await self._hear_out()
         for listener in self._listeners:
             listener.cancel()
         self._writer.close()
-        if self.is_running:  # nobody waits for it any more; when it ends at last, there is nothing to be told
+        if self.is_running:  # no task waits for it any more; its later end need not be reported
             self._transport.get_extra_info("subprocess").returncode = -signal.SIGKILL
         self._transport.close()
 
     def kill(self) -> None:
-        """SIGKILL: also ends a stopped process, and needs nothing of it."""
+        """Send SIGKILL, which also ends a stopped process and needs no cooperation."""
         if self.is_running:
             # Not Process.kill: it polls first, which takes a dying child's exit code away from `_exited`.
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself in between; `_exited` will say so
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself in between; `_exited` reports it
                 os.kill(self.pid, signal.SIGKILL)
 
     def _excuse(self, slept_s: float) -> None:
-        """Not count time in which we did not look: who was stopped or starved ourselves has not heard the heartbeats either."""
+        """Do not count time in which this process was stopped or starved: it has not read the heartbeats either."""
         if (missed_s := slept_s - _WATCH_INTERVAL_S) > _LATE_S:
             self._vitals.chunk_started_at += missed_s
             self._vitals.progressed_at += missed_s
 
     def _look_at_memory(self) -> None:
-        """With our own eyes: a worker that is busy taking memory may send no heartbeat."""
+        """Measured by the supervisor, because a worker that is busy allocating memory may send no heartbeat."""
         with contextlib.suppress(psutil.Error):
             self._vitals.rss_bytes = psutil.Process(self.pid).memory_info().rss
             self.peak_rss_bytes = max(self.peak_rss_bytes, self._vitals.rss_bytes)
 
     async def _last_words(self) -> ChunkOutcome:
-        """What a worker sent before it died still counts: read its channel to the end before calling it dead."""
+        """Read the channel to its end before calling a worker dead: an outcome sent before the death still counts."""
         await asyncio.wait({self._exited}, timeout=self._limits.close_timeout_s)
         await self._hear_out()
         if self._outcome is not None and self._outcome.done():
@@ -248,9 +249,12 @@ class WorkerHandle:
         raise self.death()
 
     async def _hear_out(self) -> None:
-        """Read what a dead process has left in its pipes: to their end, or until they are empty and a descendant holds them."""
+        """Read what a dead process has left in its pipes.
+
+        Reads to their end, or until they are empty while a descendant holds them.
+        """
         give_up_at = time.monotonic() + _LAST_WORDS_S
-        was_empty = False  # at the look before: what has been read since is taken in by now
+        was_empty = False  # at the previous look: what was read since then is processed by now
         while time.monotonic() < give_up_at:
             _, listening = await asyncio.wait(self._listeners, timeout=_DRAIN_POLL_S)
             is_empty = self._exited.done() and not select.select(self._open_pipes(), [], [], 0)[0]
@@ -259,7 +263,7 @@ class WorkerHandle:
             was_empty = is_empty
 
     def _open_pipes(self) -> list[Any]:
-        """The pipes that are still listened to."""
+        """The pipes that still have a listener."""
         printed = self._transport.get_pipe_transport(1)
         ends = [(self._writer.transport, "socket"), (printed, "pipe")]
         return [
@@ -269,7 +273,7 @@ class WorkerHandle:
         ]
 
     async def _listen(self) -> None:
-        """Take in messages until the channel ends."""
+        """Process messages until the channel ends."""
         try:
             while (line := await self._reader.readline()).endswith(b"\n"):
                 self._take(decode_from_worker(line))
@@ -281,7 +285,7 @@ class WorkerHandle:
         match message:
             case Heartbeat():
                 vitals = self._vitals
-                if vitals.heartbeats == 0:  # coming up is progress too
+                if vitals.heartbeats == 0:  # the start of a worker is progress too
                     vitals.progressed_at = time.monotonic()
                 vitals.heartbeats += 1
                 vitals.rss_bytes, vitals.descriptors = message.rss_bytes, message.descriptors
@@ -298,19 +302,18 @@ class WorkerHandle:
                     self._outcome.set_result(message.outcome)
 
     async def _relay_stderr(self) -> None:
-        """What the worker prints goes to the run's log; its last lines are kept for the incident."""
+        """Relay what the worker prints to the run's log, and keep its last lines for the incident."""
         stream = self._process.stdout
         assert stream is not None  # noqa: S101 - opened as a pipe above
         while True:
             try:
                 line = await stream.readline()
-            except ValueError:  # a line beyond the stream's limit; asyncio has dropped it
+            except ValueError:  # a line beyond the stream's limit, which asyncio has dropped
                 line = b"(an overlong line)\n"
             if not line:
                 return
-            text = (
-                line.decode(errors="replace").rstrip().replace("\0", "\N{SYMBOL FOR NULL}")
-            )  # the ledger takes no NUL
+            # The ledger accepts no NUL.
+            text = line.decode(errors="replace").rstrip().replace("\0", "\N{SYMBOL FOR NULL}")
             self._stderr.append(text)
             self._log(logging.WARNING, f"{self._origin} printed: {text}")
 
@@ -322,5 +325,5 @@ class WorkerHandle:
 
 
 def _spared_search() -> dict[str, str]:
-    """Pydantic looks for plugins in all packages that are installed; a worker need not where we have found none."""
+    """Spare the worker Pydantic's search for plugins in all installed packages, where this process has found none."""
     return {"PYDANTIC_DISABLE_PLUGINS": "1"} if pydantic_has_no_plugins() else {}

@@ -1,4 +1,4 @@
-"""Incidents go into the ledger as they happen, and what a dead worker has left on the server is ended."""
+"""Record incidents in the ledger as they happen, and terminate what a dead worker has left on the server."""
 
 import asyncio
 import logging
@@ -11,11 +11,11 @@ from rowledger.workers.job import Job
 
 __all__ = ["IncidentRecorder"]
 
-_PATIENCE_S = 3.0  # recording an incident must hold up neither a retry nor the end of a run
+_PATIENCE_S = 3.0  # recording an incident must delay neither a retry nor the end of a run
 
 
 class IncidentRecorder:
-    """Records the incidents of one run or replay. `told` hears of each, whether or not the ledger can be reached."""
+    """Records the incidents of one run or replay. `told` is called for each, even if the ledger cannot be reached."""
 
     def __init__(
         self,
@@ -34,9 +34,10 @@ class IncidentRecorder:
         self._recording: set[asyncio.Task[None]] = set()
 
     async def record(self, incident: Incident, job: Job | None, session: SessionIdentity | None) -> None:
-        """Record an incident; end a dead worker's backend, so that its locks go at once.
+        """Record an incident, and terminate a dead worker's backend so that its locks are released at once.
 
-        A server that is out of reach must not keep the job from being tried again: the log has the incident in any case.
+        A server that cannot be reached must not keep the job from being retried. The log has the incident in any
+        case.
         """
         self._told(incident)
         try:
@@ -58,7 +59,7 @@ class IncidentRecorder:
                         run_id=self._run_id,
                     ),
                 )
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is not the job's fault
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not fail the job
             lost = f"incident {incident.kind} of pid {incident.pid} is not in the ledger"
             self._log(logging.WARNING, f"{lost}: {summarize(error)}")
 
@@ -67,9 +68,9 @@ class IncidentRecorder:
         await self.record(Incident.of_run(kind, summary), None, None)
 
     def outage_ended(self, summary: str) -> None:
-        """Record an outage in a task of its own: the outage gate, which calls this, must open at once."""
+        """Record an outage in a separate task, because the outage gate, which calls this, must open at once."""
         self._recording.add(asyncio.create_task(self.record_of_run(IncidentKind.DATABASE_OUTAGE, summary)))
 
     async def close(self) -> None:
-        """Wait, for a bounded time, for what is being recorded."""
+        """Wait, for a bounded time, until all incidents are recorded."""
         await asyncio.gather(*self._recording, return_exceptions=True)

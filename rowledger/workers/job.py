@@ -1,4 +1,4 @@
-"""The one interface between a pool and what it has done: `chunk.jobs` has the two kinds, chunks of loads and replays."""
+"""The interface between a pool and its work. `chunk.jobs` has the two kinds: chunks of loads, and replays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self
@@ -9,9 +9,9 @@ __all__ = ["Job"]
 
 
 class Job(Protocol):
-    """One attempt at a piece of work of one load, which the ledger makes happen once however often it is tried.
+    """One attempt at a piece of work of one load. The ledger ensures that it takes effect once, however often it is tried.
 
-    Its rows are counted by position, from 0 to `rows`; of a replay they are dead letters.
+    Its rows are counted by position, from 0 to `rows`; those of a replay are dead letters.
     """
 
     @property
@@ -20,7 +20,7 @@ class Job(Protocol):
 
     @property
     def facts(self) -> Mapping[str, object]:
-        """What failpoints can ask for."""
+        """The facts that failpoints can match."""
 
     @property
     def load_id(self) -> int: ...
@@ -43,11 +43,11 @@ class Job(Protocol):
 
     @property
     def incident_prefix(self) -> str:
-        """What an incident's summary begins with."""
+        """The beginning of an incident's summary."""
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the work is a single row that is known to have killed workers: its deaths are charged to no budget."""
+        """Whether the work is a single row that is known to have killed workers: no budget counts these deaths."""
 
     def numbered(self, attempt: int) -> Self:
         """The same work, as this attempt."""
@@ -56,10 +56,10 @@ class Job(Protocol):
         """A job that finds out whether the rows at the positions [first, stop) kill their worker."""
 
     def may_set_aside(self, rows: int, limits: WriterSettings) -> bool:
-        """Whether so many rows may be set aside because they kill their workers."""
+        """Whether this many rows may be set aside because they kill their workers."""
 
     def without(self, positions: Sequence[int], reason: str) -> Self:
-        """The work with these rows set aside for this reason, where no worker touches them."""
+        """The work with these rows set aside for this reason, so that no worker touches them."""
 
     def row_name(self, position: int) -> str:
         """A row, for logs and errors."""

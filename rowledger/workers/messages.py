@@ -1,6 +1,6 @@
-"""What supervisor and worker say to each other: small typed records, one JSON line each, never a pickled object.
+"""Messages between supervisor and worker: small typed records, one JSON line each, never a pickled object.
 
-All of them are hints. What is in the database is decided by the ledger.
+All of them are hints. The ledger decides what is in the database.
 """
 
 from datetime import datetime
@@ -39,18 +39,24 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """First message to a worker: all it needs for any chunk of the run. Sent over the pipe, so never on a command line."""
+    """First message to a worker, with all it needs for any chunk of the run.
+
+    It goes over the channel, never on a command line.
+    """
 
     kind: Literal["hello"] = "hello"
     url: SecretStr
     spec: str  # TableSpec.as_json
     path: tuple[str, ...]  # the folders to import from
     settings: WriterSettings
-    holder: str  # of the run's leases: part of the session's name, by which a rival finds it
+    holder: str  # of the run's leases; part of the session's name, by which a rival run finds it
 
     @classmethod
     def of(cls, spec: TableSpec, *, url: str, settings: WriterSettings, holder: str) -> Self:
-        """To a worker that imports from where this process does; raises SpecError for a spec that cannot be sent."""
+        """The message to a worker that imports from the same folders as this process.
+
+        Raises SpecError for a spec that cannot be sent.
+        """
         path = tuple(import_path())
         return cls(url=SecretStr(url), spec=spec.as_json(), path=path, settings=settings, holder=holder)
 
@@ -67,13 +73,13 @@ class Assign(_Message):
 
 
 class Stop(_Message):
-    """End after the chunk in hand."""
+    """End after the current chunk."""
 
     kind: Literal["stop"] = "stop"
 
 
 class Ready(_Message):
-    """The worker is connected; its backend can be terminated by these two, should it die. Sent after each reconnect."""
+    """The worker is connected; its backend's identity lets the supervisor terminate it. Sent after each reconnect."""
 
     kind: Literal["ready"] = "ready"
     backend_pid: int
@@ -81,7 +87,7 @@ class Ready(_Message):
 
 
 class Heartbeat(_Message):
-    """Sent at intervals. `progress` only grows: rows encoded and bytes taken by the socket, as one figure."""
+    """Sent at intervals. `progress` only grows: the sum of rows encoded and bytes accepted by the socket."""
 
     kind: Literal["heartbeat"] = "heartbeat"
     progress: int
@@ -98,7 +104,7 @@ class LogLine(_Message):
 
 
 class Outcome(_Message):
-    """How the assigned attempt ended. Its log lines have been sent before."""
+    """How the assigned attempt ended. Its log lines were sent before."""
 
     kind: Literal["outcome"] = "outcome"
     outcome: ChunkOutcome
@@ -112,20 +118,20 @@ _from_worker: TypeAdapter[Ready | Heartbeat | LogLine | Outcome] = TypeAdapter(F
 
 
 def assign(job: Job) -> Assign:
-    """The message that gives a worker a job; raises pydantic's ValidationError for a kind that no worker knows."""
+    """The message that assigns a job to a worker; raises pydantic's ValidationError for a kind that no worker knows."""
     return Assign.model_validate({"job": job})
 
 
 def encode(message: BaseModel) -> bytes:
-    """One line."""
+    """The message as one line."""
     return message.model_dump_json().encode() + b"\n"
 
 
 def decode_to_worker(line: bytes) -> Hello | Assign | Stop:
-    """What the supervisor said; raises pydantic's ValidationError."""
+    """A message from the supervisor; raises pydantic's ValidationError."""
     return _to_worker.validate_json(line)
 
 
 def decode_from_worker(line: bytes) -> Ready | Heartbeat | LogLine | Outcome:
-    """What a worker said; raises pydantic's ValidationError."""
+    """A message from a worker; raises pydantic's ValidationError."""
     return _from_worker.validate_json(line)

@@ -1,4 +1,4 @@
-"""The pool of one run: hands jobs to its slots, and gives up loudly when too many workers die."""
+"""The pool of one run: it assigns jobs to its slots, and raises PoolBroken when too many workers die."""
 
 import asyncio
 import contextlib
@@ -18,14 +18,14 @@ from rowledger.workers.workforce import Activity, Notice, Workforce
 
 __all__ = ["Pool"]
 
-_Request = tuple[Job, "asyncio.Future[ChunkOutcome]"] | None  # None: start your worker, there will be something to do
+_Request = tuple[Job, "asyncio.Future[ChunkOutcome]"] | None  # None: start a worker before the first job
 
 
 class Pool:
-    """Workers of this machine: an async context manager. `hello.settings.workers` says how many.
+    """The workers of this machine, as an async context manager. `hello.settings.workers` is their number.
 
-    A worker is started when its slot gets a first job; for `jobs_expected` of them at once, so that they come up while the run
-    still plans.
+    A worker is started when its slot gets its first job. For `jobs_expected` jobs workers are started at once, so
+    that they come up while the run still plans.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Pool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End all workers: politely after a good run, at once when an error or a cancel is on its way."""
+        """End all workers: gracefully after a successful run, at once after an error or a cancel."""
         self._closed = True
         for slot in self._slots:
             slot.cancel()
@@ -93,7 +93,7 @@ class Pool:
         while True:
             request = await self._requests.get()
             if request is None:
-                with contextlib.suppress(PoolBroken):  # the next job's caller is told
+                with contextlib.suppress(PoolBroken):  # the next job's caller gets the error
                     await slot.start()
                 continue
             job, future = request
@@ -104,7 +104,7 @@ class Pool:
             except asyncio.CancelledError:
                 future.cancel()
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is belongs to the caller that waits for this job
+            except Exception as error:  # noqa: BLE001 - every error belongs to the caller that waits for this job
                 if not future.done():
                     future.set_exception(error)
                 continue

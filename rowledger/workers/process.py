@@ -1,13 +1,14 @@
 """The worker process: one connection, one chunk at a time, an outcome for each.
 
-Started as `python -m rowledger.workers.process FD PARENT`: FD is its end of a socket pair, PARENT the supervisor's pid. It
-ends with its supervisor: by the end of that socket, by PR_SET_PDEATHSIG where there is one, by a look at its parent.
+Started as `python -m rowledger.workers.process FD PARENT`: FD is its end of a socket pair, PARENT the supervisor's
+pid. It ends with its supervisor, by the end of that socket, by PR_SET_PDEATHSIG where the system has it, and by a
+check of its parent.
 """
 
 import gc
 
 if __name__ == "__main__":
-    gc.disable()  # until all is imported: of that nothing is garbage, and to look for some is a tenth of a worker's start
+    gc.disable()  # until all is imported: none of it is garbage, and collections would take a tenth of a worker's start
 
 import asyncio
 import contextlib
@@ -65,7 +66,7 @@ _TRACEBACK_CHARS_MAX = 8_000
 
 
 class _Worker:
-    """State of the process: its channel, its session, how far it is."""
+    """State of the process: its channel, its session, its progress."""
 
     def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
         self._spec = _spec_of(hello)
@@ -83,30 +84,30 @@ class _Worker:
         self._writer.write(encode(message))
 
     def advance(self, amount: int) -> None:
-        """Count progress: the supervisor kills a worker whose count stands still.
+        """Count progress; the supervisor kills a worker whose count stands still.
 
-        Work on columns keeps the event loop from its heartbeats, so that one that is due is sent from here.
+        Work on columns keeps the event loop from sending heartbeats, so a heartbeat that is due is sent from here.
         """
         self._progress += amount
         if time.monotonic() - self._beaten_at > self._settings.heartbeat_s:
             self.beat()
 
     def beat(self) -> None:
-        """One heartbeat."""
+        """Send one heartbeat."""
         self._beaten_at = time.monotonic()
         rss = self._process.memory_info().rss
         self._peak_rss_bytes = max(self._peak_rss_bytes, rss)
         self.send(Heartbeat(progress=self._progress, rss_bytes=rss, descriptors=self._process.num_fds()))
 
     async def heartbeats(self) -> None:
-        """Beat until cancelled."""
+        """Send heartbeats until cancelled."""
         while True:
             failpoint(Place.IN_HEARTBEAT)
             self.beat()
             await asyncio.sleep(self._settings.heartbeat_s)
 
     async def open(self) -> Session:
-        """The session, opened if need be."""
+        """The session, which is opened if necessary."""
         if self._session is None or self._session.connection.is_closed():
             self._session = await connect(
                 self._hello.url.get_secret_value(),
@@ -122,9 +123,9 @@ class _Worker:
             await self._session.close()
 
     async def run(self, job: ChunkJob | ReplayJob) -> ChunkOutcome:
-        """Try the whole transaction, again after a conflict, the source read anew each time.
+        """Run the whole transaction, and retry it after a conflict. Each attempt reads the source again.
 
-        A lost connection is for the supervisor to deal with: it knows whether the server is there at all.
+        The supervisor handles a lost connection, because it knows whether the server answers at all.
         """
         self._retries = 0
         policy = retrying(self._settings, on_retry=self._before_retry, retry_if=_is_conflict)
@@ -143,7 +144,7 @@ class _Worker:
 
     async def _commit(self, spec: TableSpec, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
         prepared = prepare_chunk(spec, job, self._settings, self.advance)
-        await asyncio.sleep(0)  # let a heartbeat out between encoding and sending
+        await asyncio.sleep(0)  # lets a heartbeat out between encoding and sending
         async with self._working_session() as session:
             return await commit_chunk(
                 session,
@@ -156,7 +157,7 @@ class _Worker:
 
     async def _replay(self, spec: TableSpec, job: ReplayJob) -> Replayed:
         async with self._working_session() as session:
-            # By way of its package, which imports it now: loads have no use for it.
+            # Through its package, which imports it only now: loads do not need it.
             return await chunk.replay_dead_letters(session, spec, job, self._settings, on_progress=self.advance)
 
     @contextlib.asynccontextmanager
@@ -171,14 +172,14 @@ class _Worker:
             ):
                 yield session
         except BaseException:
-            # What the transaction was in the middle of is unknown: cutting the connection makes the server roll back.
+            # The state of the transaction is unknown: cutting the connection makes the server roll back.
             session.connection.terminate()
             self._session = None
             raise
 
     def _before_retry(self, error: BaseException) -> None:
         self._retries += 1
-        self.advance(1)  # waiting for a lock's holder is not a stall: the retry budget bounds it
+        self.advance(1)  # waiting for the holder of a lock is not a stall: the retry budget bounds it
         _log.warning("attempt failed, retrying: %s", _summary(error))
 
     def _failed(self, error: Exception) -> Failed:
@@ -210,7 +211,7 @@ class _Worker:
 
 
 def _spec_of(hello: Hello) -> TableSpec | SpecError:
-    """The table's spec; a reason that each attempt fails with, where its row model or a function cannot be imported here."""
+    """The table's spec, or the SpecError of each attempt where its row model or a function cannot be imported here."""
     sys.path[:] = hello.path
     try:
         return TableSpec.from_json(hello.spec)
@@ -221,15 +222,15 @@ def _spec_of(hello: Hello) -> TableSpec | SpecError:
 
 
 def _is_conflict(error: BaseException) -> bool:
-    """Whether the server is there and the same transaction may succeed later."""
+    """Whether the server answers and the same transaction may succeed later."""
     return may_retry(error) and not is_connection_lost(error)
 
 
 def _summary(error: BaseException) -> str:
-    """One line, even from an exception whose own `__str__` fails; our own errors speak for themselves."""
+    """One line, even for an exception whose `__str__` fails. Rowledger's own errors keep their message."""
     try:
         return (str(error) if isinstance(error, RowledgerError) else summarize(error))[:2_000]
-    except Exception:  # noqa: BLE001 - somebody else's __str__ may raise anything
+    except Exception:  # noqa: BLE001 - the __str__ of a foreign error may raise anything
         return type(error).__name__
 
 
@@ -240,7 +241,7 @@ def _frames(error: BaseException) -> str:
 
 
 class _ChannelHandler(logging.Handler):
-    """Log records travel to the run's log."""
+    """Sends log records to the run's log."""
 
     def __init__(self, worker: _Worker) -> None:
         super().__init__(logging.INFO)
@@ -258,14 +259,14 @@ async def _main(channel: socket.socket) -> None:
     worker = _Worker(hello, writer)
     logging.getLogger().addHandler(_ChannelHandler(worker))
     logging.getLogger().setLevel(logging.INFO)
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a connection that is gone
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a closed connection
     beating = asyncio.create_task(worker.heartbeats())
     beating.add_done_callback(_die_without_a_pulse)
     listening = asyncio.create_task(_listen(reader))
-    gc.freeze()  # what is imported by now, the spec's module too, stays: no collection need look at it again
+    gc.freeze()  # what is imported by now, including the spec's module, stays: no collection needs to look at it again
     gc.enable()
     with contextlib.suppress(DatabaseUnavailable):
-        await worker.open()  # before the first chunk comes; if it fails, the chunk's own retries deal with it
+        await worker.open()  # before the first chunk arrives; if it fails, the chunk's own retries handle it
     try:
         while True:
             message = await listening
@@ -275,7 +276,7 @@ async def _main(channel: socket.socket) -> None:
                     working = asyncio.create_task(worker.run(job))
                     await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
                     if not working.done() and listening.result() is None:
-                        os._exit(1)  # the supervisor is gone: what did not commit must not commit any more
+                        os._exit(1)  # the supervisor is gone: what has not committed must not commit any more
                     outcome = await working
                     failpoint(Place.WHILE_REPORTING, **job.facts)
                     worker.beat()  # before the outcome, so that a replacement that is due is not one chunk late
@@ -291,7 +292,7 @@ async def _main(channel: socket.socket) -> None:
 
 
 def _die_without_a_pulse(beating: asyncio.Task[None]) -> None:
-    """A worker that can no longer show that it lives is dead; it should not have to stall before that is noticed."""
+    """End a worker that can no longer send heartbeats, so that its death is noticed before it counts as a stall."""
     if not beating.cancelled() and (error := beating.exception()) is not None:
         traceback.print_tb(error.__traceback__)
         print(summarize(error), file=sys.stderr, flush=True)  # noqa: T201 - the supervisor reads it
@@ -299,13 +300,13 @@ def _die_without_a_pulse(beating: asyncio.Task[None]) -> None:
 
 
 async def _listen(reader: asyncio.StreamReader) -> Hello | Assign | Stop | None:
-    """The next message; None at the end of the pipe."""
+    """The next message; None at the end of the channel."""
     line = await reader.readline()
     return decode_to_worker(line) if line.endswith(b"\n") else None
 
 
 def _die_with(parent_pid: int) -> None:
-    """Ask the kernel to kill us with our parent; then check that it has not died before we asked."""
+    """Ask the kernel to kill this process when its parent dies; then check that the parent had not died before."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
@@ -313,9 +314,9 @@ def _die_with(parent_pid: int) -> None:
 
 
 def _end() -> None:
-    """End as Python's own child processes end: with what was registered for it, but without taking the interpreter apart.
+    """End as Python's own child processes do: run the registered exit functions, but do not tear down the interpreter.
 
-    That frees memory object by object which the kernel takes back at once, and the run waits for it.
+    Teardown frees memory object by object, while the run waits for it; the kernel takes all of it back at once.
     """
     run_exit_functions()
     sys.stdout.flush()
@@ -327,7 +328,7 @@ def main() -> None:
     """Entry point of the process."""
     channel_fd, parent_pid = map(int, sys.argv[1:3])
     _die_with(parent_pid)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; ending us is the supervisor's part
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     asyncio.run(_main(socket.socket(fileno=channel_fd)))
     _end()

@@ -1,4 +1,4 @@
-"""A worker imports the user's modules, and one of them may be a script that loads as soon as it is imported."""
+"""Guards against a user's module that is a script: a worker imports it, and it starts a load as soon as it is imported."""
 
 import sys
 
@@ -10,7 +10,7 @@ _WORKER = "rowledger.workers.process"
 
 
 def require_no_worker(what: str) -> None:
-    """Raise SpecError in a worker process, which would start workers of its own without end."""
+    """Raise SpecError in a worker process, which would otherwise start workers without end."""
     running = sys.modules["__main__"].__spec__
     if running is not None and running.name == _WORKER:
         raise SpecError(

@@ -1,7 +1,8 @@
 """A slot: one place in the pool. It serves one job at a time and owns at most one worker.
 
-When the worker dies, the slot records it, starts another and goes on with the same job, so a chunk cannot fall between a dead
-worker and a queue. When a job has cost as many workers as it may, the slot looks for the row that kills them.
+When the worker dies, the slot records the death, starts another worker and continues with the same job, so a chunk
+cannot be lost between a dead worker and a queue. When a job has cost as many workers as it may, the slot looks for
+the row that kills them.
 """
 
 import asyncio
@@ -30,17 +31,17 @@ class Slot:
         self._workforce = workforce
         self._limits = workforce.limits
         self._worker: WorkerHandle | None = None
-        self._attempts = 0  # at the job in hand
+        self._attempts = 0  # at the current job
 
     async def start(self) -> None:
         """Start the worker before there is a job for it; raises PoolBroken."""
         await self._living_worker()
 
     async def serve(self, job: Job) -> ChunkOutcome:
-        """Have the job done, with one worker after another, without the rows that kill them if need be.
+        """Have the job done by one worker after another, if necessary without the rows that kill them.
 
-        Raises WorkerTerminated or ChunkTimedOut when it costs too many workers, PoolBroken when the run does, and
-        DatabaseUnavailable.
+        Raises WorkerTerminated or ChunkTimedOut when the job costs too many workers, PoolBroken when the run does,
+        and DatabaseUnavailable.
         """
         self._attempts = job.attempt - 1
         attempts_max = DEATHS_OF_ONE_ROW if job.is_suspect else self._limits.chunk_attempts_max
@@ -53,9 +54,9 @@ class Slot:
                     raise
                 guilty = [0] if job.is_suspect else await self._find_crashing_rows(job, spent)
                 job = await self._set_aside(job, guilty, spent)
-                # A search that has found more than it looks for has not seen all rows.
+                # A search that has found more rows than it looks for has not seen all rows.
                 is_searched = len(guilty) <= self._rows_looked_for
-                # Without a row to set aside there is little hope, except that something outside has killed the workers.
+                # Without a row to set aside, a retry helps only if something outside has killed the workers.
                 attempts_max = attempts_max if guilty else 1
             else:
                 await self._replace_worker_if_due(job)
@@ -83,7 +84,7 @@ class Slot:
         raise AssertionError("there is at least one attempt")
 
     async def _attempt(self, job: Job) -> tuple[ChunkOutcome, int]:
-        """One attempt, made anew as often as the connection is lost; raises WorkerDied."""
+        """One attempt, repeated as often as the connection is lost; raises WorkerDied."""
         workforce, limits, gate = self._workforce, self._limits, self._workforce.gate
         retries = outages = 0
         lost_at: float | None = None
@@ -117,7 +118,7 @@ class Slot:
             await asyncio.sleep(min(limits.retry_max_s, limits.retry_initial_s * retries))
 
     async def _find_crashing_rows(self, job: Job, spent: WorkerTerminated) -> Sequence[int]:
-        """Positions of rows that kill workers; raises `spent` when it is not a matter of single rows, or of too many."""
+        """Positions of rows that kill workers; raises `spent` when single rows are not the cause, or too many are."""
         workforce, limits = self._workforce, self._limits
         workforce.log(logging.WARNING, f"{job.name}: looking for the row that kills its workers")
 
@@ -130,7 +131,7 @@ class Slot:
                 if death.kind not in A_ROW_MAY_DO_IT:
                     raise spent from death
                 return False
-            if isinstance(outcome, Failed):  # the deadline, a conflict: nothing that would tell of the rows
+            if isinstance(outcome, Failed):  # the deadline or a conflict, which says nothing about the rows
                 raise spent
             return True
 

@@ -1,4 +1,4 @@
-"""The workers of one pool: how they are started and ended, who is told of a death, and how many may die."""
+"""The workers of one pool: how they start and end, how their deaths are reported, and how many may die."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from rowledger.workers.messages import Hello
 __all__ = ["Activity", "Notice", "Workforce", "incident_at"]
 
 Notice = Callable[[Incident, Job | None, SessionIdentity | None], Awaitable[None]]
-"""Called for each incident, before the job is tried again: record it, and end what the worker left on the server."""
+"""Called for each incident before the job is retried: records it, and terminates what the worker has left on the server."""
 
 
 class Activity(StrEnum):
@@ -56,7 +56,7 @@ class Workforce:
         return max([self._peak_rss_bytes_of_ended, *(worker.peak_rss_bytes for worker in self.workers)])
 
     async def start_worker(self) -> WorkerHandle:
-        """Start a worker; raises PoolBroken where the machine has no room for one."""
+        """Start a worker; raises PoolBroken where the machine lacks the resources for one."""
         try:
             worker = await WorkerHandle.start(self._hello, self.log)
         except OSError as error:  # no descriptor, no process, no memory left
@@ -90,13 +90,13 @@ class Workforce:
             await self.notice(incident_at(job, IncidentKind.RESPAWN_BUDGET, os.getpid(), str(self.broken)), job, None)
 
     async def retire(self, worker: WorkerHandle) -> None:
-        """End a worker that has nothing left to do, and record its death if it was dead already."""
+        """End a worker that has no work left, and record its death if it was dead already."""
         if (death := await worker.stop()) is not None:
             await self.record_death(worker, death, None)
         self._forget(worker)
 
     def _forget(self, worker: WorkerHandle) -> None:
-        """Only once it has ended: a slot that is cancelled on the way leaves it to the pool's end."""
+        """Call this only once the worker has ended: a slot that is cancelled before that leaves it to the pool's exit."""
         self.workers.discard(worker)
         self._peak_rss_bytes_of_ended = max(self._peak_rss_bytes_of_ended, worker.peak_rss_bytes)
 
