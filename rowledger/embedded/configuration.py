@@ -1,7 +1,7 @@
-"""The embedded server's settings: fixed ones, and sizes by what the machine has left when the server starts.
+"""The embedded server's settings: fixed ones, and sizes that depend on the memory and disk left when the server starts.
 
-PostgreSQL's own defaults are made for the smallest machine. The sizes follow its manual's advice for a server that shares its
-machine with others; what they bring is in ARCHITECTURE, "Settings, and why these defaults".
+PostgreSQL's defaults suit the smallest machine. The sizes follow its manual's advice for a server that shares its machine with
+other programs. ARCHITECTURE, "Settings, and why these defaults", says what they gain.
 """
 
 import shutil
@@ -43,12 +43,12 @@ def configuration(host: str, port: int, *, data_dir: Path) -> str:
     return _CONFIGURATION.format(
         host=host,
         port=port,
-        # A table that fits into a quarter of it is kept, where a scan of a larger one writes out each page that it marks.
-        # Taken from the machine only as far as it is used.
+        # A table that fits into a quarter of shared_buffers stays cached; a scan of a larger one writes out each page that it
+        # marks. The memory is taken from the machine only when it is used.
         buffers_mib=_clamp(memory_mib // 4, 128, 8_192),
-        maintenance_mib=_clamp(memory_mib // 64, 64, 512),  # for each of the keys that are being built at once
-        # A load that ends before the next checkpoint, which is due at half of it, has each page in the WAL once. After a crash
-        # that much is read again: 7 GB in 25 s.
+        maintenance_mib=_clamp(memory_mib // 64, 64, 512),  # for each key that is being built at the same time
+        # A checkpoint is due at half of max_wal_size. A load that ends before it writes each full page to the WAL once. After
+        # a crash the server reads this WAL again: 7 GB in 25 s.
         wal_mib=_clamp(disk_mib // 4, 1_024, 24_576),
     )
 

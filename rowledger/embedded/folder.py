@@ -1,4 +1,4 @@
-"""The files of one embedded server: where they are, whose they are, and how its programs run on them."""
+"""The files of one embedded server: where they are, who owns them, and how the server's programs run on them."""
 
 import hashlib
 import os
@@ -18,10 +18,10 @@ LOG_TAIL_LINES = 12
 
 
 class ServerFolder:
-    """The folder of a server's data, password, port and log, which follows from the home that users name.
+    """The folder with a server's data, password, port and log.
 
-    It is the home, unless the caller is root and the service user cannot enter that; then it is a folder of
-    `/var/lib/rowledger` that follows from the home's path.
+    It is the home that the user names. Where the caller is root and the service user cannot enter the home, it is a folder of
+    `/var/lib/rowledger` named by a hash of the home's path.
     """
 
     def __init__(self, home: Path) -> None:
@@ -29,7 +29,7 @@ class ServerFolder:
 
     @property
     def base(self) -> Path:
-        """The folder itself. Existing data decide, so that a later chmod of some parent folder does not hide them."""
+        """The folder itself. Existing data decide where it is, so that a later chmod of a parent folder does not hide them."""
         if os.geteuid() != 0:
             return self.home
         relocated = host.SYSTEM_DIR / hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
@@ -61,7 +61,7 @@ class ServerFolder:
 
     @cached_property
     def account(self) -> host.Account | None:
-        """The user that the server runs as; None: the caller. Existing data keep their owner."""
+        """The user that the server runs as, None for the caller. Existing data keep their owner."""
         if os.geteuid() != 0:
             return None
         if self.data_dir.exists() and (status := self.data_dir.stat()).st_uid != 0:
@@ -70,7 +70,7 @@ class ServerFolder:
 
     @cached_property
     def bin_dir(self) -> Path:
-        """Binaries that the server's user can run: the wheel's own, or a copy of them."""
+        """Binaries that the server's user can run: those of the wheel, or a copy of them."""
         wheel_bin = host.wheel_dir() / "pginstall" / "bin"
         if self.account is None or self.account.can(5, wheel_bin / "postgres"):
             return wheel_bin
@@ -78,7 +78,7 @@ class ServerFolder:
 
     @property
     def data_dir(self) -> Path:
-        """PGDATA; owned by the user that the server runs as."""
+        """PGDATA, owned by the user that the server runs as."""
         return self.base / "data"
 
     @property
@@ -87,7 +87,7 @@ class ServerFolder:
         return self.base / "postgres.log"
 
     def delete(self) -> None:
-        """Delete everything of the server; a home stays, with the lock in it."""
+        """Delete all files of the server. The home stays, with the lock in it."""
         if self.base != self.home:
             shutil.rmtree(self.base, ignore_errors=not self.base.exists())
             return
@@ -97,25 +97,25 @@ class ServerFolder:
             file.unlink(missing_ok=True)
 
     def give_away(self, path: Path) -> None:
-        """Make the file or folder the server's user's own."""
+        """Make the server's user the owner of the file or folder."""
         if self.account is not None:
             os.chown(path, self.account.uid, self.account.gid, follow_symlinks=False)
 
     def prepare_log(self) -> None:
-        """Make the log the server's own; one that has grown too long is put aside first."""
+        """Create the log and make the server's user its owner. A log of more than 16 MiB is renamed first."""
         if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES_MAX:
             self.log_path.rename(self.old_log_path)
         os.close(os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
         self.give_away(self.log_path)
 
     def run(self, command: Sequence[str | Path], *, timeout_s: float = 10.0, stdin: str = "") -> None:
-        """Run one of the server's programs as the server's user, with nothing of our environment but the path."""
+        """Run one of the server's programs as the server's user, with only PATH from the caller's environment."""
         program = self.bin_dir / command[0]
         account = self.account
         try:
             done = subprocess.run(  # noqa: S603 — our own programs and paths
                 [program, *command[1:]],
-                cwd="/",  # ours may be closed to the server's user
+                cwd="/",  # the caller's folder may be closed to the server's user
                 env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
                 input=stdin,
                 capture_output=True,

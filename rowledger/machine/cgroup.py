@@ -1,8 +1,8 @@
-"""What our control group grants us and has counted: CPUs, memory, out-of-memory kills; cgroup v1, v2 and both at once.
+"""CPUs, memory and out-of-memory kills of the process's control group; cgroup v1, v2 and both at once.
 
-/proc/self/cgroup names our group in each hierarchy, /proc/self/mountinfo says which part of a hierarchy is mounted where: in
-a container often only the container's own. A limit of any group above ours binds us too. All of it is read below `root`,
-the machine's own file system unless a test says otherwise.
+/proc/self/cgroup names the process's group in each hierarchy. /proc/self/mountinfo says which part of a hierarchy is mounted
+where; in a container this is often only the container's part. The limits of all groups above apply too. All files are read
+below `root`, which is the machine's file system except in tests.
 """
 
 import re
@@ -17,14 +17,14 @@ _ROOT = Path("/")
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Our group of one hierarchy: `folders` are its own and those above it, as far as they are mounted."""
+    """The process's group in one hierarchy. `folders` are the group's folder and those above it that are mounted."""
 
     is_v2: bool
     folders: tuple[Path, ...]
 
 
 def read_oom_kills(root: Path = _ROOT) -> int | None:
-    """Out-of-memory kills that our group has counted; None where it does not say."""
+    """Out-of-memory kills that the process's group has counted; None where the group has no such count."""
     group = _own_group("memory", root)
     if group is None:
         return None
@@ -34,16 +34,16 @@ def read_oom_kills(root: Path = _ROOT) -> int | None:
 
 
 def granted_cpus(root: Path = _ROOT) -> float | None:
-    """CPUs granted by the tightest quota on us; None where there is no quota."""
+    """CPUs granted by the tightest quota on the process; None where there is no quota."""
     group = _own_group("cpu", root)
     quotas = [_cpu_quota(folder, is_v2=group.is_v2) for folder in group.folders] if group else []
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def available_memory_bytes(root: Path = _ROOT) -> int | None:
-    """Memory left below the tightest limit on us; None where there is no limit.
+    """Memory left below the tightest limit on the process; None where there is no limit.
 
-    Page cache that the kernel would give back counts as free: a group that has read much is not short of memory.
+    Page cache that the kernel can reclaim counts as free: a group that has read many files is not short of memory.
     """
     group = _own_group("memory", root)
     rooms = [_memory_room(folder, is_v2=group.is_v2) for folder in group.folders] if group else []
@@ -73,7 +73,7 @@ def _memory_room(folder: Path, *, is_v2: bool) -> int | None:
 
 
 def _own_group(controller: str, root: Path) -> _Group | None:
-    """Our group where that controller is at work: in its v1 hierarchy where there is one, otherwise in v2's."""
+    """The process's group in the controller's v1 hierarchy if there is one, otherwise in the v2 hierarchy."""
     own: dict[str, PurePosixPath] = {}
     for line in (_read(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -89,7 +89,7 @@ def _own_group(controller: str, root: Path) -> _Group | None:
 
 
 def _mounts(file_system: str, controller: str, root: Path) -> Iterator[tuple[PurePosixPath, PurePosixPath]]:
-    """Mount point, and the group that is mounted there, of the controller's hierarchy; see proc_pid_mountinfo(5)."""
+    """Each mount of the controller's hierarchy: the mount point and the group mounted there; see proc_pid_mountinfo(5)."""
     for line in (_read(root / "proc/self/mountinfo") or "").splitlines():
         place, _, kind = line.partition(" - ")
         _, _, _, mounted, mount_point, *_ = place.split()
@@ -99,7 +99,7 @@ def _mounts(file_system: str, controller: str, root: Path) -> Iterator[tuple[Pur
 
 
 def _folders(mount_point: Path, mounted: PurePosixPath, own: PurePosixPath) -> tuple[Path, ...]:
-    """Our group's folder and those above it; the mount stands for a group that cannot be seen from where we are."""
+    """The group's folder and those above it. Where the group is not visible below the mount, the mount point replaces it."""
     if ".." in own.parts or not own.is_relative_to(mounted):
         return (mount_point,)
     below = own.relative_to(mounted)

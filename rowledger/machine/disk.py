@@ -1,4 +1,4 @@
-"""The guard of the local disk: what cannot be written whole is better not begun."""
+"""The check for free space on the local disk: a write that cannot be completed is not started."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ __all__ = ["require_free_space"]
 
 
 def require_free_space(folder: Path, needed_bytes: int) -> None:
-    """Raise NotEnoughSpace unless the disk of the folder, which need not exist yet, has so many bytes left."""
+    """Raise NotEnoughSpace unless the folder's disk has this many bytes free. The folder need not exist yet."""
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     free_bytes = shutil.disk_usage(existing).free
     if free_bytes < needed_bytes:

@@ -1,4 +1,4 @@
-"""A blocking iterator, run in a thread of its own and read from the event loop, with an end to each wait."""
+"""Run a blocking iterator in a thread and read it from the event loop. Every wait is bounded."""
 
 import asyncio
 import contextlib
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class _End:
-    """What comes behind the last item."""
+    """The mark after the last item."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 class _Producer(Generic[T]):
-    """The thread's side: takes items from the iterator until it ends, fails, or nobody wants any more."""
+    """The thread's side: takes items from the iterator until it ends, it fails, or the reader stops."""
 
     def __init__(self, start: Callable[[], Iterator[T]], loop: asyncio.AbstractEventLoop) -> None:
         self._start = start
@@ -39,8 +39,8 @@ class _Producer(Generic[T]):
                         break
             finally:
                 if (close := getattr(items, "close", None)) is not None:
-                    close()  # a generator's own `finally` blocks run here, in the thread that began it
-        except BaseException as raised:  # noqa: BLE001 - it belongs to whoever reads
+                    close()  # a generator's `finally` blocks run here, in the thread that started it
+        except BaseException as raised:  # noqa: BLE001 - the reader raises it
             error = raised
         self._tell(self.items.put_nowait, _End(error))
         self._tell(self.ended.set)
@@ -49,7 +49,7 @@ class _Producer(Generic[T]):
         self._is_wanted = False
 
     def _tell(self, call: Callable[..., None], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody reads any more
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and the reader with it
             self._loop.call_soon_threadsafe(call, *arguments)
 
 
@@ -57,10 +57,10 @@ class _Producer(Generic[T]):
 async def iterate_in_thread(
     start: Callable[[], Iterator[T]], *, item_timeout_s: float, close_timeout_s: float
 ) -> AsyncIterator[AsyncIterator[T]]:
-    """The items of the iterator that `start` gives, as they come; reading raises TimeoutError when one keeps us waiting.
+    """Yield the items of the iterator that `start` returns. Reading raises TimeoutError when an item takes too long.
 
-    Behind the block the iterator is closed after the item it is at. A source that hangs is not waited for longer than
-    `close_timeout_s`: its thread is a daemon, and ends with the process.
+    When the block ends, the iterator is closed after its current item. The exit waits for that at most `close_timeout_s`: the
+    thread of a source that hangs is a daemon and ends with the process.
     """
     producer = _Producer(start, asyncio.get_running_loop())
     threading.Thread(target=producer.run, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Blocking work beside the event loop, with an end."""
+"""Blocking work in a thread next to the event loop, with a time limit."""
 
 import asyncio
 import contextlib
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T], *, timeout_s: float) -> T:
-    """The result of the work, done in a thread of its own; raises TimeoutError when it takes longer.
+    """The result of the work, which runs in a new thread; raises TimeoutError when the work takes longer.
 
-    Unlike `asyncio.to_thread` nobody waits for a thread that hangs (a source on a dead mount, a FIFO): neither a cancel, nor
-    the loop's end, nor the end of the process, since it is a daemon.
+    Unlike with `asyncio.to_thread`, neither a cancel nor the end of the loop waits for a thread that hangs (a source on a dead
+    mount, a FIFO). The thread is a daemon, so the end of the process does not wait for it either.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -33,9 +33,9 @@ async def in_thread(work: Callable[[], T], *, timeout_s: float) -> T:
         error: BaseException | None = None
         try:
             result = work()
-        except BaseException as raised:  # noqa: BLE001 - it belongs to whoever waits
+        except BaseException as raised:  # noqa: BLE001 - the waiting caller raises it
             error = raised
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and the caller with it
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=run, daemon=True).start()

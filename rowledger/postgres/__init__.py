@@ -1,6 +1,6 @@
-"""PostgreSQL as Rowledger uses it: the embedded server, URLs, named SQL, sessions, COPY, the ledger.
+"""PostgreSQL as Rowledger uses it: URLs, named SQL, sessions, errors, COPY, target and staging tables.
 
-Functions here take a connection and never commit; `rowledger.chunk.transaction` and the operations own transactions.
+Functions that take a connection do not commit: their callers, such as `rowledger.chunk.transaction`, own the transactions.
 """
 
 import lazy_loader

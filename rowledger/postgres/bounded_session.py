@@ -1,4 +1,4 @@
-"""One session for one piece of work that is not retried: bounded in time, its errors in words that say what failed."""
+"""One session for one piece of work that is not retried: bounded in time, with errors that name the work."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ __all__ = ["ServerSession", "server_session"]
 
 @dataclass(frozen=True, slots=True)
 class ServerSession:
-    """An open session, and what tells its guard that a COMMIT begins."""
+    """An open session. `commit_begins` is set when a COMMIT begins, from when `commit_in_time` bounds its wait."""
 
     session: Session
     commit_begins: asyncio.Event
@@ -31,7 +31,7 @@ class ServerSession:
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """A transaction whose COMMIT waits for a missing standby for a bounded time."""
+        """Open a transaction whose COMMIT waits for a missing standby for a bounded time."""
         async with transaction(self.connection):
             yield
             self.commit_begins.set()
@@ -39,10 +39,10 @@ class ServerSession:
 
 @contextlib.asynccontextmanager
 async def server_session(url: str, *, purpose: str, doing: str, limits: WriterSettings) -> AsyncIterator[ServerSession]:
-    """A session for the block, which may take `statement_timeout_s`; closed at its end.
+    """Open a session for the block, which may take `statement_timeout_s`, and close it afterwards.
 
-    `purpose` names the session on the server, `doing` says in errors what failed. Raises MissingPrivilege, RowledgerError for
-    another refusal, and DatabaseUnavailable for what a later attempt may not meet, with its cause.
+    `purpose` names the session on the server; `doing` names the work in errors. Raises MissingPrivilege, RowledgerError for
+    another refusal, and DatabaseUnavailable, with its cause, for an error that may not occur again.
     """
     session = await connect(url, application_name=f"rowledger {purpose}", timeout_s=limits.connect_timeout_s)
     try:

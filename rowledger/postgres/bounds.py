@@ -1,4 +1,4 @@
-"""Which rows are a partition's: as a condition, and as the bounds with which a table is attached."""
+"""Which rows belong to a partition: as a condition, and as the bounds with which a table is attached."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,12 +13,12 @@ __all__ = ["partition_bounds", "partition_predicate", "printed_bounds"]
 
 
 def partition_predicate(target: Target, partition: Partition) -> str | None:
-    """SQL that is true for exactly the partition's rows; None for a table that is loaded whole."""
+    """SQL that is true for exactly the partition's rows; None for a table that is loaded as a whole."""
     terms = []
     for condition in partition.conditions:
         column = quote_identifier(condition.column)
         bounds = [_constant(value, quote_literal) for value in _bound_values(target, condition)]
-        # Without its length: a cast to varchar(3) would cut a longer key short, and so ask for the rows of another one.
+        # The cast has no length: a cast to varchar(3) would truncate a longer key, which then selects another key's rows.
         type_sql = replace(target.column_types[condition.column], length=None).sql
         for operator, bound in zip((">=", "<") if len(bounds) > 1 else ("=",), bounds, strict=True):
             terms.append(f"{column} {operator} {bound}::{type_sql}")
@@ -26,12 +26,12 @@ def partition_predicate(target: Target, partition: Partition) -> str | None:
 
 
 def partition_bounds(target: Target, partition: Partition) -> str:
-    """The bounds of a partition that the target takes, as SQL for ATTACH."""
+    """The partition's bounds as SQL for ATTACH PARTITION."""
     return _bounds(target, partition, quote_literal)
 
 
 def printed_bounds(target: Target, partition: Partition) -> str:
-    """The same bounds as pg_get_expr prints them in a session of ours: to compare with, and never to be run."""
+    """The same bounds as pg_get_expr prints them in a session of ours. For comparisons only; never run them."""
     return _bounds(target, partition, lambda text: "'" + text.replace("'", "''") + "'")
 
 
@@ -44,7 +44,8 @@ def _bounds(target: Target, partition: Partition, quote: Callable[[str], str]) -
 def _bound_values(target: Target, condition: Window | Equals) -> list[object]:
     """The two bounds of a window, or the one value; raises TargetMismatch for a key that the column cannot hold.
 
-    An integer is one only where PostgreSQL prints it without quotes: if it is not negative, and of the type integer.
+    An integer value is returned as an int only where PostgreSQL prints it without quotes: if it is not negative and the
+    column's type is integer. Otherwise it is returned as text.
     """
     column_type = target.column_types.get(condition.column)
     if column_type is None:

@@ -1,4 +1,4 @@
-"""The target table: read, created from the contract, compared with it. No function commits."""
+"""Read the target table, create it from the contract, and compare it with the contract. No function commits."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -35,12 +35,12 @@ __all__ = [
 class Target:
     """The target table as it is in the database.
 
-    `columns` are those that Rowledger writes, in the contract's order with the table's types. `strategy` is `r`, `l` or `h`
-    for a table partitioned by range, list or hash; `partitioned_by` is its column where it is a single one.
-    `added` are those of them that the table gets only when the load is published; until then its staging table has them.
-    `key_indexes` are unique indexes on the spec's key, `unique_indexes` all others. `identities` are columns that the server
-    numbers, with their sequences. `is_ours`: this role owns the table and may make tables in its schema, as attaching and
-    swapping need; in a table of others it inserts, updates and deletes.
+    `columns` are those that Rowledger writes, in the contract's order, with the table's types. `added` are those of them that
+    the table gets only when the load is published; until then only the staging table has them. `strategy` is `r`, `l` or `h`
+    for a table partitioned by range, list or hash; `partitioned_by` is its partition column if there is a single one.
+    `key_indexes` are the unique indexes on the spec's key, `unique_indexes` all others. `identities` are the columns that the
+    server numbers, with their sequences. `is_ours` means that this role owns the table and may create tables in its schema,
+    which attaching and swapping need; in other tables the role inserts, updates and deletes.
     """
 
     oid: int
@@ -57,7 +57,7 @@ class Target:
 
     @property
     def as_found(self) -> "Target":
-        """With the columns that the table has already."""
+        """The target with only the columns that the table has already."""
         return replace(self, columns=tuple(c for c in self.columns if c not in self.added), added=())
 
     @property
@@ -66,21 +66,21 @@ class Target:
 
     @property
     def sql(self) -> str:
-        """The quoted name for FROM, DELETE and INSERT: rows of tables that inherit from it are theirs, not its own."""
+        """The quoted name for FROM and DELETE, which leaves out the rows of tables that inherit from the target."""
         name = quoted(*self.name.parts)
         return name if self.strategy else f"only {name}"
 
     @property
     def sequences(self) -> dict[str, str]:
-        """The identity columns that the contract does not have, which the server has to fill, with their sequences."""
+        """The identity columns that the contract lacks and the server fills, with their sequences."""
         return {name: sequence for name, sequence in self.identities.items() if name not in self.column_types}
 
     def takes_partitions_of(self, partition: Partition) -> bool:
-        """Whether a staging table can be attached as this partition: the table is divided in the same way, and is ours."""
+        """Whether a staging table can be attached as this partition: the target is partitioned to match, and is ours."""
         return self.is_ours and self.is_divided_like(partition)
 
     def is_divided_like(self, partition: Partition) -> bool:
-        """Whether the table is partitioned by the one column that holds the partition."""
+        """Whether the table is partitioned by the one column that defines the partition, in the same way."""
         match partition.conditions:
             case (Window(column=column),):
                 return self.strategy == "r" and self.partitioned_by == column
@@ -95,16 +95,15 @@ async def ensure_target(
 ) -> Target:
     """The target table, created from the contract where it is missing; raises TargetMismatch where columns differ.
 
-    It is created divided as the `partitions` are: by range for windows of one column, by list for keys in one column.
+    A table that is created is partitioned as the `partitions` are: by range for windows of one column, by list for keys in
+    one column. Raises MissingPrivilege where row security could hide rows.
 
-    Raises MissingPrivilege where row security could hide rows of it.
-
-    Whether each column's type can hold what the contract lets through is the contract's to say.
+    The contract checks separately whether each column's type can hold the values that it accepts.
     """
     await _drop_outdated(connection, spec, contract, partitions)
     target = await read_target(connection, spec, contract)
     if target is None:
-        # Two runs may see it missing: the lock lets the second find what the first has made.
+        # Two runs may both find it missing. The lock makes the second find the table of the first.
         async with transaction(connection):
             await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {spec.target}")
             target = await read_target(connection, spec, contract)
@@ -116,7 +115,7 @@ async def ensure_target(
 
 
 async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column]) -> Target | None:
-    """The target table, None where it is missing; raises as `ensure_target` does. Writes nothing."""
+    """The target table, or None where it is missing; raises as `ensure_target` does. Writes nothing."""
     found = await connection.fetchrow(query("find_relation"), spec.target.schema_name, spec.target.table)
     if found is None:
         return None
@@ -150,7 +149,7 @@ async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract:
 async def _create_target(
     connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column], partitions: Sequence[Partition]
 ) -> None:
-    # CREATE SCHEMA IF NOT EXISTS asks for the privilege first, also where the schema is there.
+    # CREATE SCHEMA IF NOT EXISTS needs the privilege even where the schema exists.
     if not await connection.fetchval(query("schema_exists"), spec.target.schema_name):
         await connection.execute(f"create schema {quote_identifier(spec.target.schema_name)}")
     for enum in {column.type.element for column in contract if column.type.name is TypeName.ENUM}:
@@ -161,16 +160,16 @@ async def _create_target(
 
 
 def _made_by(statement: str) -> str:
-    """The comment on a table that says by which statement a run has made it."""
+    """The comment that marks a table as created by a run, with a hash of the CREATE TABLE statement."""
     return f"made by Rowledger ({hashlib.sha256(statement.encode()).hexdigest()[:16]})"
 
 
 async def _drop_outdated(
     connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column], partitions: Sequence[Partition]
 ) -> None:
-    """Drop a table that a run has made for another row model, key or division, and that nothing has come into since.
+    """Drop a table that a run has created for another row model, key or partitioning, and that is unused.
 
-    Nothing was ever published into it, no load is at work on it, it is empty, and no other object depends on it.
+    Nothing was ever published into it, no load is running on it, it is empty, and no other object depends on it.
     """
     made_by = _made_by(_creation_sql(spec, contract, partitions))
     name = quoted(*spec.target.parts)
@@ -192,14 +191,14 @@ def _creation_sql(spec: TableSpec, contract: Sequence[Column], partitions: Seque
     if spec.key:
         lines.append(f"primary key ({', '.join(quote_identifier(name) for name in spec.key)})")
     division = _division(partitions)
-    # A primary key of a partitioned table must hold the partition column; without it the table stays a plain one.
+    # A primary key of a partitioned table must include the partition column. A table whose key does not is not partitioned.
     is_partitioned = division is not None and (not spec.key or division[1] in spec.key)
     suffix = f" partition by {division[0]} ({quote_identifier(division[1])})" if division and is_partitioned else ""
     return f"create table {quoted(*spec.target.parts)} (\n  " + ",\n  ".join(lines) + f"\n){suffix}"
 
 
 def _division(partitions: Sequence[Partition]) -> tuple[str, str] | None:
-    """Strategy and column of a table that takes all these partitions as its own; None where no single column divides them."""
+    """Strategy and column of a table that can have all these partitions; None where no single column defines them."""
     divisions = set()
     for partition in partitions:
         match partition.conditions:
@@ -213,7 +212,7 @@ def _division(partitions: Sequence[Partition]) -> tuple[str, str] | None:
 
 
 async def _ensure_enum(connection: asyncpg.Connection, enum: ColumnType) -> None:
-    """An enum that is there stays as it is, whatever its labels: they are read with the table's columns."""
+    """Create the enum if it is missing. An existing one is not altered: its labels are read with the table's columns."""
     if await connection.fetchval("select to_regtype($1)", enum.element_sql) is None:
         labels = ", ".join(
             await connection.fetchval("select array_agg(quote_literal(l)) from unnest($1::text[]) l", enum.labels)

@@ -1,4 +1,4 @@
-"""What a table asks of its rows beyond their types: unique indexes and foreign keys, as the catalogue has them."""
+"""What a table requires of its rows beyond their types: unique indexes and foreign keys, read from the catalogue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ __all__ = ["ForeignKey", "UniqueIndex", "read_foreign_keys", "read_unique_indexe
 
 @dataclass(frozen=True, slots=True)
 class UniqueIndex:
-    """A unique index: what of a row no other row may have.
+    """A unique index of a table.
 
-    `definition` is what stands behind USING in its CREATE INDEX. `expressions` are SQL over the table's columns, `predicate`
-    is that of a partial index; `columns` are all that these speak of. Rows with a null in an expression are not compared,
+    `definition` is the text after USING in its CREATE INDEX. `expressions` are SQL over the table's columns, `predicate` is
+    that of a partial index, and `columns` are all columns that these use. Rows with a null in an expression are not compared
     unless `nulls_equal`. An index that is not `immediate` belongs to a deferrable constraint.
     """
 
@@ -35,7 +35,7 @@ class UniqueIndex:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A foreign key that this session can look after: its columns, and the table (quoted) and columns that they refer to."""
+    """A foreign key that this session can check: its columns, and the (quoted) table and columns that they refer to."""
 
     name: str
     columns: tuple[str, ...]
@@ -46,7 +46,7 @@ class ForeignKey:
 
 
 async def read_unique_indexes(connection: asyncpg.Connection, oid: int) -> tuple[UniqueIndex, ...]:
-    """The unique indexes of a table, its primary key among them; those that are not valid yet are not enforced fully."""
+    """The unique indexes of a table, its primary key included. One that is not valid yet is not fully enforced."""
     return tuple(
         UniqueIndex(
             name=row["name"],
@@ -63,7 +63,7 @@ async def read_unique_indexes(connection: asyncpg.Connection, oid: int) -> tuple
 
 
 async def read_foreign_keys(connection: asyncpg.Connection, oid: int) -> tuple[ForeignKey, ...]:
-    """The foreign keys of a table whose parents this session may read in full, as the server does when it looks for them."""
+    """The enforced foreign keys of a table whose parents this session may read in full, as the server does to check them."""
     return tuple(
         ForeignKey(
             name=row["name"],

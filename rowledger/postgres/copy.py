@@ -1,7 +1,7 @@
-"""Rows to COPY: encode first, then send, so that no reader code runs while the server is in COPY mode.
+"""Encode rows for COPY, then send them, so that no reader code runs while the server is in COPY mode.
 
-Binary where every column of the table has a binary encoder, which is faster on both sides; else COPY's text format, which
-takes every type. The columns' types alone decide, so that it is the same for a whole load.
+The format is binary, which is faster on both sides, where every column has a binary encoder; otherwise it is COPY's text
+format, which takes every type. Only the columns' types decide, so a whole load has one format.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -23,8 +23,8 @@ __all__ = ["EncodedRows", "copy_rows", "describe_format", "encode_rows"]
 
 _SLICE_BYTES = 128 * 2**10  # measured on rows of 194 bytes: no slower than batches of 3 MB sent whole
 
-# Arrays name the type of their elements by its number, and the server takes no other of its own: these are those that the
-# encoder knows. Of types made by users it asks no number.
+# A binary array contains the OID of its element type, and for a built-in type the server accepts only the right one. The
+# encoder knows the OIDs of these types. For user-defined types the server does not check the OID.
 _BINARY_ELEMENTS = {
     TypeName.BOOLEAN, TypeName.SMALLINT, TypeName.INTEGER, TypeName.BIGINT, TypeName.REAL, TypeName.DOUBLE,
     TypeName.NUMERIC, TypeName.TEXT, TypeName.CITEXT, TypeName.ENUM, TypeName.BYTEA, TypeName.DATE, TypeName.TIME,
@@ -36,7 +36,7 @@ Format = Literal["binary", "text"]
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
-    """Rows in one of COPY's formats, in pieces that can be sent again; binary ones with their header and trailer."""
+    """Rows in one of COPY's formats, as pieces that can be sent again. The binary format has its header and trailer."""
 
     pieces: tuple[bytes, ...]
     rows: int
@@ -44,7 +44,7 @@ class EncodedRows:
 
 
 def describe_format(columns: Sequence[Column]) -> str:
-    """Which format these columns are written in, and why: one line for the log."""
+    """One line for the log: the format in which these columns are written, and why."""
     if odd := [f"{column.name} ({column.type.sql})" for column in columns if not _has_binary_encoder(column.type)]:
         return f"text COPY, because of {', '.join(odd)}"
     return "binary COPY"
@@ -55,7 +55,8 @@ def encode_rows(
 ) -> EncodedRows:
     """Encode a frame whose types are exactly those of the columns.
 
-    Batches of 10 to 20 thousand rows stay in the processor's cache: one large batch takes half as long again.
+    Batches of 10 to 20 thousand rows stay in the processor's cache: one large batch takes 1.5 times as long. `on_progress`
+    gets the number of rows of each batch.
     """
     is_binary = all(_has_binary_encoder(column.type) for column in columns)
     encode = _binary_pieces if is_binary else _text_pieces
@@ -104,10 +105,10 @@ async def copy_rows(
     columns: Sequence[Column],
     on_sent: Callable[[int], None],
 ) -> None:
-    """COPY the rows; raises ChunkFailed when the server's count is not ours, and asyncpg's errors as they come.
+    """COPY the rows; raises ChunkFailed when the server's row count differs, and asyncpg's errors as they are.
 
-    `on_sent` gets the bytes handed to the socket since it was called last: with back-pressure that is progress, not mere
-    effort. Small slices keep it coming where the server or the network is slow, which must not look like a standstill.
+    `on_sent` gets the number of bytes handed to the socket since its last call. Because of back-pressure, this measures what
+    the server takes. Small slices keep the calls frequent: a slow server or network must not look like a stall.
     """
 
     async def slices() -> AsyncIterator[memoryview]:
@@ -130,7 +131,7 @@ async def copy_rows(
 
 
 def _encoder(arrow_schema: pa.Schema, columns: Sequence[Column]) -> ArrowToPostgresBinaryEncoder:
-    """An encoder for these columns; jsonb is text with a version byte, which only the column's type can tell."""
+    """An encoder for these columns. jsonb is text with a version byte, which the Arrow schema does not tell from text."""
     if not any(column.type.name is TypeName.JSONB for column in columns):
         return ArrowToPostgresBinaryEncoder(arrow_schema)
     builders = {
@@ -143,7 +144,7 @@ def _encoder(arrow_schema: pa.Schema, columns: Sequence[Column]) -> ArrowToPostg
 
 
 def _with_encodable_types(table: pa.Table) -> pa.Table:
-    """What polars gives in a form that has no encoder: times of day in ns (PostgreSQL keeps µs), and views of bytes."""
+    """Cast what polars returns in types without an encoder: times of day in ns (PostgreSQL keeps µs), and binary views."""
     for index, field in enumerate(table.schema):
         wanted = _encodable(field.type)
         if wanted != field.type:

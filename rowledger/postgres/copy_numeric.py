@@ -1,7 +1,7 @@
-"""Decimal texts as binary COPY has a numeric: four header words, then its digits four by four, all big-endian words of 16 bits.
+"""Encode decimal texts as numerics of binary COPY: four header words, then groups of four digits, all big-endian 16-bit words.
 
-For numerics of more digits than a 128-bit decimal holds, or of any number of them. The words are the number of digit groups,
-the weight of the first one (as a power of 10,000), the sign, and how many decimals are shown (PostgreSQL's numeric_send).
+For numerics that have more digits than a 128-bit decimal holds, or no limit. The header words are the number of digit groups,
+the weight of the first group (as a power of 10,000), the sign, and the number of decimals shown (PostgreSQL's numeric_send).
 """
 
 from typing import cast
@@ -15,13 +15,13 @@ __all__ = ["numeric_fields"]
 
 _GROUP = 4
 _HEADER_WORDS = 4
-_BATCH = 16_384  # values at once: what is made on the way stays in the processor's cache
+_BATCH = 16_384  # values at a time: the intermediate arrays stay in the processor's cache
 _NEGATIVE = 0x4000
 _SPECIALS = {"NaN": 0xC000, "Infinity": 0xD000, "-Infinity": 0xF000}
 
 
 def numeric_fields(texts: pl.Series) -> pl.Series:
-    """The bytes of each value's field; null where the text is null. Zeros in front and at the end are the server's to drop."""
+    """The bytes of each value's field; null where the text is null. The server strips leading and trailing zeros."""
     batches = (texts[start : start + _BATCH] for start in range(0, max(len(texts), 1), _BATCH))
     return pl.concat([_nullable_fields(batch) for batch in batches]).alias(texts.name)
 
@@ -30,7 +30,7 @@ def _nullable_fields(texts: pl.Series) -> pl.Series:
     if not texts.null_count():
         return _fields(texts)
     present = texts.is_not_null().to_numpy()
-    take = np.where(present, np.cumsum(present), 0)  # the first, a null, stands for all nulls
+    take = np.where(present, np.cumsum(present), 0)  # index 0 is the null
     return pl.concat([pl.Series([None], dtype=pl.Binary), _fields(texts.drop_nulls())]).gather(take)
 
 
@@ -51,7 +51,7 @@ def _fields(texts: pl.Series) -> pl.Series:
     points = ends.copy()
     found_points = np.flatnonzero(characters == ord(".")).astype(np.int32)
     points[np.searchsorted(ends, found_points, side="right")] = found_points
-    whole, shown = points - begins, np.maximum(ends - points - 1, 0)  # digits before and behind the point
+    whole, shown = points - begins, np.maximum(ends - points - 1, 0)  # digits before and after the point
     before, behind = -(-whole // _GROUP), -(-shown // _GROUP)
     groups = before + behind
 
@@ -70,7 +70,7 @@ def _fields(texts: pl.Series) -> pl.Series:
 
 
 def _content(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """The characters of all texts, and where each text begins and ends among them."""
+    """The characters of all texts, and the positions where each text begins and ends in them."""
     array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offsets, content = array.buffers()
     bounds = np.frombuffer(memoryview(cast("pa.Buffer", offsets)), dtype=np.int64)[
@@ -87,8 +87,11 @@ def _digit_groups(
     skipped: npt.NDArray[np.int32],
     places: npt.NDArray[np.int32],
 ) -> npt.NDArray[np.uint16]:
-    """Each value's `digits` in its `places`, a multiple of four, behind so many `skipped` ones; four by four as numbers."""
-    found = characters[characters >= ord("0")] - np.uint8(ord("0"))  # neither sign nor point
+    """The groups of four digits as numbers.
+
+    Each value has `digits` digits in `places` places, a multiple of four; its first `skipped` places are zeros.
+    """
+    found = characters[characters >= ord("0")] - np.uint8(ord("0"))  # without signs and points
     shifts = (np.cumsum(places - digits) - places + digits + skipped).astype(np.int32)
     placed = np.zeros(int(places.sum()), dtype=np.uint8)
     placed[np.repeat(shifts, digits) + np.arange(len(found), dtype=np.int32)] = found

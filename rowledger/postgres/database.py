@@ -1,4 +1,4 @@
-"""Which server this installation uses: the one in ROWLEDGER_DATABASE_URL, or the embedded one, started on demand."""
+"""Which server this installation uses: the one in ROWLEDGER_DATABASE_URL, or the embedded one, which is started on demand."""
 
 import re
 from typing import TYPE_CHECKING
@@ -27,20 +27,20 @@ SCHEMES = ("postgresql", "postgres")
 _DEFAULT_PORT = "5432"
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d*))?")
 _USERINFO_PASSWORD = re.compile(r"(?<=://)([^/?#]*?):.*@(?=[^@]*$)")
-_UNTIL_HOST = re.compile(r"^(?![^:/@]*://).*@")  # of a URL without ://, in which a password could stand anywhere
+_UNTIL_HOST = re.compile(r"^(?![^:/@]*://).*@")  # for a URL without ://, in which a password could be anywhere
 _QUERY_PASSWORD = re.compile(r"(?i)(?<=[?&])((?:ssl)?password)=[^&#]*")
 
 
 def target_url() -> str:
-    """The URL of the target database, password included; raises DatabaseUnavailable or EmbeddedServerError.
+    """The URL of the target database with its password, for loads; raises DatabaseUnavailable or EmbeddedServerError.
 
-    For loads: an embedded server that is missing is created.
+    An embedded server that is missing is created.
     """
     return _given_url() or embedded_server().ensure_running()
 
 
 def existing_url() -> str:
-    """The same for commands that look at what was loaded: an embedded server that is missing is an error."""
+    """The same URL for commands that read what was loaded: an embedded server that is missing is an error."""
     return _given_url() or embedded_server().ensure_started()
 
 
@@ -52,9 +52,9 @@ def _given_url() -> str | None:
 
 
 def dagster_url() -> str:
-    """The URL of Dagster's own storage: a schema of the target database, unless told otherwise.
+    """The URL of Dagster's storage: ROWLEDGER_DAGSTER_DATABASE_URL, or else the schema `dagster` of the target database.
 
-    The schema travels in libpq's `options`, so that Dagster's unqualified table names resolve to it.
+    libpq's `options` set the search path to the schema, so that Dagster's unqualified table names resolve to it.
     """
     if given := settings().dagster_database_url:
         check_url_shape(given.get_secret_value(), variable="ROWLEDGER_DAGSTER_DATABASE_URL")
@@ -68,7 +68,7 @@ def dagster_url() -> str:
 
 
 def with_hosts_in_query(url: str) -> str:
-    """The URL with its hosts, where it names several, as parameters: a URL's own parser knows a single host and port."""
+    """The URL with several hosts moved to its parameters: URL parsers know a single host and port."""
     parts = urlsplit(url)
     userinfo, at, hosts = parts.netloc.rpartition("@")
     found = [_HOST_AND_PORT.fullmatch(host) for host in hosts.split(",")]
@@ -91,12 +91,12 @@ def embedded_server() -> "EmbeddedServer":
 
 
 def redact(url: str) -> str:
-    """The URL for messages: every password in it replaced, even where the URL is malformed."""
+    """The URL for messages: every password in it is replaced, even where the URL is malformed."""
     return _QUERY_PASSWORD.sub(r"\1=***", _USERINFO_PASSWORD.sub(r"\1:***@", _UNTIL_HOST.sub("***@", url)))
 
 
 def split_password(url: str) -> tuple[str, str | None]:
-    """The URL without its password, and the password, for programs whose arguments everyone can read."""
+    """The URL without its password, and the password, for programs whose arguments other users can read."""
     parts = urlsplit(url)
     userinfo, at, hosts = parts.netloc.rpartition("@")
     user, colon, password = userinfo.partition(":")
@@ -107,7 +107,7 @@ def split_password(url: str) -> tuple[str, str | None]:
 
 
 def check_url_shape(url: str, *, variable: str = "the database URL") -> None:
-    """Refuse a URL that no server can be reached by; raises DatabaseUnavailable with one line, password left out."""
+    """Raise DatabaseUnavailable, in one line without the password, for a URL that cannot name a server."""
     try:
         parts = urlsplit(url)
         hosts = parts.netloc.rpartition("@")[2]
@@ -122,7 +122,7 @@ def check_url_shape(url: str, *, variable: str = "the database URL") -> None:
     if not url.startswith(f"{url[: len(parts.scheme)]}://"):
         raise DatabaseUnavailable(f"{variable} has no '://' after {parts.scheme!r}; {_EXPECTED}")
     if bad_port is not None:
-        # The tail of an unescaped password can end up here, so the piece itself is not shown.
+        # The end of an unescaped password can be read as the port, so the text is not shown.
         raise DatabaseUnavailable(
             f"{variable} has a port that is no number from 1 to 65535 "
             f"(are / ? # @ : in the password percent-encoded?); {_EXPECTED}"
@@ -135,11 +135,11 @@ _EXPECTED = "expected postgresql://user:password@host:port/database"
 
 
 def _joined(parts: SplitResult, query: list[tuple[str, str]]) -> str:
-    """The URL again: `urlunsplit` drops the // of postgresql:///db, and libpq reads + as a plus sign, not as a blank."""
+    """Join the URL. `urlunsplit` drops the // of postgresql:///db, and libpq reads + as a plus sign, not as a blank."""
     encoded = urlencode(query, quote_via=quote)
     return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if encoded else ''}{encoded}"
 
 
 def _without_secrets(error: ValueError) -> str:
-    """The kind of trouble without the text that `urlsplit` quotes."""
+    """The error's kind without the text that `urlsplit` quotes."""
     return str(error).split(":", 1)[0].split("'", 1)[0].strip() or "it cannot be parsed"

@@ -1,7 +1,7 @@
-"""Columns that a target gets, or has, beside those of its contract. No function commits.
+"""Columns that a target has or gets in addition to its contract's. No function commits.
 
-The target gets them in the transaction that publishes the first rows that have them; until then the load's staging table alone
-has them. So a load that fails leaves the target as it was.
+The target gets them in the transaction that publishes the first rows that have them. Until then only the load's staging table
+has them, so a load that fails leaves the target as it was.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ __all__ = ["add_columns", "align_staging", "plan_columns", "with_columns"]
 
 
 async def plan_columns(connection: asyncpg.Connection, target: Target, columns: Sequence[Column]) -> Target:
-    """The target with these nullable columns behind its own: those that it has as it has them, the others as `added`.
+    """The target with these nullable columns after its own: those that the table has with its types, the others as `added`.
 
-    Raises TargetMismatch, SourceError for more than a table has room for, and MissingPrivilege.
+    Raises TargetMismatch, MissingPrivilege, and SourceError for more columns than a table can have.
     """
     has = {row["name"] for row in await connection.fetch(query("relation_columns"), target.oid)}
     target = await with_columns(connection, target, [column.name for column in columns if column.name in has])
@@ -37,7 +37,7 @@ async def plan_columns(connection: asyncpg.Connection, target: Target, columns: 
 
 
 async def with_columns(connection: asyncpg.Connection, target: Target, names: Sequence[str]) -> Target:
-    """The target with further columns that it has, in their types there; raises TargetMismatch for one that it lacks."""
+    """The target with these columns of the table too, in the table's types; raises TargetMismatch for one that it lacks."""
     wanted = [name for name in names if name not in target.column_types]
     if not wanted:
         return target
@@ -54,9 +54,9 @@ async def with_columns(connection: asyncpg.Connection, target: Target, names: Se
 
 
 async def align_staging(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> None:
-    """Give the staging table what the target has got since it was made, and what the target is to get of it.
+    """Add to the staging table the columns that the target has gained since, and those that the target will gain from it.
 
-    Raises TargetMismatch where the staging table has a column in another type than the target, to which a neighbour brought it.
+    Raises TargetMismatch where another load has added a column to the target in another type than the staging table has.
     """
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     oid = await connection.fetchval("select to_regclass($1)::oid", staging)
@@ -81,11 +81,11 @@ async def align_staging(connection: asyncpg.Connection, target: Target, handle: 
 
 
 async def add_columns(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> None:
-    """Give the target the columns that it lacks yet; target and staging table then have the same. Runs where it is published.
+    """Add the columns in `added` to the target, in the transaction that publishes; it then has the staging table's columns.
 
     Raises TargetMismatch as `align_staging` does, and MissingPrivilege.
     """
-    # One after the other: a column must not come to the target after the staging table was held against it.
+    # One load at a time: no column may be added to the target after the staging table was compared with it.
     await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {target.name}")
     await align_staging(connection, target, handle)
     if target.added:
@@ -96,7 +96,7 @@ async def add_columns(connection: asyncpg.Connection, target: Target, handle: Lo
 
 
 def _statement(target: Target, columns: Sequence[Column]) -> str:
-    # `if not exists`: a neighbour may have brought it.
+    # `if not exists`: another load may have added it.
     added = (f"add column if not exists {quote_identifier(column.name)} {column.type.sql}" for column in columns)
     return f"alter table {quoted(*target.name.parts)} {', '.join(added)}"
 

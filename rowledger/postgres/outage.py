@@ -1,4 +1,4 @@
-"""What a run does while the server is away: everybody waits at one gate, one of us knocks."""
+"""What a run does while the server is away: all its workers wait at one gate, and one task tries to connect."""
 
 import asyncio
 import logging
@@ -19,9 +19,9 @@ __all__ = ["OutageGate"]
 class OutageGate:
     """The server's availability, as one run sees it.
 
-    A worker that loses a connection comes to `recover`. A server that answers at once lets it through: one lost connection is
-    no outage. Otherwise the gate closes for all, until the server answers or `outage_budget_s` is spent; `ended` is then told
-    in a sentence.
+    A worker that loses a connection calls `recover`. If the server answers at once, the worker continues: one lost connection
+    is not an outage. Otherwise the gate closes for all workers until the server answers or `outage_budget_s` is spent. `ended`
+    then gets a sentence about the outage.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class OutageGate:
         self._knocking: asyncio.Task[None] | None = None
         self._given_up: DatabaseUnavailable | None = None
         self.paused_s = 0.0
-        """Seconds that this run has waited for its server so far: no retry budget is charged with them."""
+        """Seconds that this run has waited for its server so far. They are not charged to any retry budget."""
         self.outages = 0
         """How often the server was away."""
 
@@ -52,7 +52,7 @@ class OutageGate:
         await self.passed()
 
     async def close(self) -> None:
-        """End the knocking; all that still wait are on their way out too."""
+        """Stop trying to connect. The workers that still wait are being cancelled too."""
         if self._knocking is not None:
             self._knocking.cancel()
             await asyncio.gather(self._knocking, return_exceptions=True)
@@ -85,7 +85,7 @@ class OutageGate:
             await policy(self._answer)
         except DatabaseUnavailable as error:
             away_s = time.monotonic() - started
-            self._given_up = error  # it refuses us: waiting does not help
+            self._given_up = error  # the server refuses the connection: waiting does not help
             if may_retry(error):
                 self._given_up = DatabaseOutage(
                     f"the database was away for {away_s:.0f} s, outage_budget_s is {limits.outage_budget_s} s; its last "

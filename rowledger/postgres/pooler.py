@@ -1,7 +1,8 @@
-"""Connection poolers between us and the server: those that give a client one session are fine, others are named.
+"""Connection poolers between Rowledger and the server: those that pool sessions are accepted, others are refused.
 
 A lease, a fence, a session's settings and its prepared statements belong to one backend. PgBouncer with `pool_mode = session`
-keeps it for as long as the client is connected; with `transaction` or `statement` each transaction may run on another one.
+keeps the backend for as long as the client is connected. With `transaction` or `statement`, each transaction may run on
+another backend.
 """
 
 from collections.abc import AsyncIterator
@@ -26,12 +27,12 @@ TRANSACTION_POOLING = (
 
 
 def refuses_startup_settings(error: asyncpg.PostgresError) -> bool:
-    """Whether a pooler does not pass on settings at the start of a session, as PgBouncer says it; a server never says so."""
+    """Whether a pooler has refused settings at the start of a session. The text is PgBouncer's; a server never sends it."""
     return error.sqlstate == "08P01" and "unsupported startup parameter" in _message(error)
 
 
 def comes_of_transaction_pooling(error: BaseException) -> bool:
-    """Whether a new session has failed since its statements, or the parts of one, met different backends."""
+    """Whether a new session has failed because its statements, or the parts of one, ran on different backends."""
     if isinstance(error, asyncpg.InvalidSQLStatementNameError | asyncpg.DuplicatePreparedStatementError):
         return True
     return isinstance(error, asyncpg.PostgresError) and "in statement pooling mode" in _message(error)
@@ -44,8 +45,8 @@ def _message(error: asyncpg.PostgresError) -> str:
 async def require_session_pooling(url: str, connection: asyncpg.Connection, timeout_s: float) -> None:
     """Raise UnsupportedServer where two sessions of a pooler share a backend.
 
-    It holds a backend in a transaction of a second session: if that is the backend that the first session had, or the first has
-    another one now, the pooler takes backends back after each transaction.
+    A second session holds a backend in a transaction. If that is the backend that the first session had, or if the first
+    session has another one now, the pooler reassigns backends after each transaction.
     """
     before = await _backend_pid(connection)
     other = await asyncpg.connect(url, timeout=timeout_s, statement_cache_size=0)
@@ -67,7 +68,7 @@ async def _backend_pid(connection: asyncpg.Connection) -> int:
 
 @asynccontextmanager
 async def _in_transaction(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """A transaction, within which every pooler keeps to one backend, or closes the connection."""
+    """Open a transaction, within which every pooler keeps one backend or closes the connection."""
     await connection.execute("begin")
     yield
     await connection.execute("rollback")

@@ -1,6 +1,6 @@
-"""What a role may do, looked at before anything is done: all that is missing is named at once, with the GRANT statements.
+"""Check what a role may do before anything is done; one error names all missing privileges, with the GRANT statements.
 
-The looks need no privilege of their own. A role that owns an object has every privilege on it.
+The checks need no privilege. A role that owns an object has every privilege on it.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,12 +22,12 @@ class Grant:
     on: str
 
     def to(self, role: str) -> str:
-        """The statement that gives them."""
+        """The GRANT statement."""
         return f"grant {', '.join(self.privileges)} on {self.on} to {quote_identifier(role)}"
 
 
 def require_privileges(missing: Sequence[Grant], *, role: str, purpose: str) -> None:
-    """Raise MissingPrivilege for all that is missing, in one sentence."""
+    """Raise MissingPrivilege where a privilege is missing; its message names all of them."""
     if not missing:
         return
     told = " and ".join(f"{', '.join(grant.privileges)} on {grant.on}" for grant in missing)
@@ -40,12 +40,15 @@ def require_privileges(missing: Sequence[Grant], *, role: str, purpose: str) -> 
 
 
 async def role_of(connection: asyncpg.Connection) -> str:
-    """The role whose privileges count in this session."""
+    """The role whose privileges apply in this session."""
     return str(await connection.fetchval("select current_user::text"))
 
 
 async def missing_on_schema(connection: asyncpg.Connection, schema_name: str, wanted: Collection[str]) -> list[Grant]:
-    """Privileges among `wanted` (usage, create) that the session's role lacks; a schema that is missing has to be created."""
+    """Privileges among `wanted` (usage, create) that the role lacks on a schema.
+
+    Where the schema is missing, the role needs CREATE on the database instead.
+    """
     row = await connection.fetchrow(query("schema_privileges"), schema_name)
     if row["is_there"]:
         lacking = tuple(privilege for privilege in wanted if not row[privilege])
@@ -61,9 +64,9 @@ async def missing_on_table(
     *,
     columns: Sequence[str] = (),
 ) -> list[Grant]:
-    """Privileges among `wanted` that the role lacks on a table that is there.
+    """Privileges among `wanted` that the role lacks on an existing table.
 
-    INSERT and UPDATE count as given where the role has them on each of `columns`.
+    INSERT and UPDATE count as granted where the role has them on each of `columns`.
     """
     rows = await connection.fetch(
         query("missing_table_privileges"), schema_name, table_name, list(wanted), list(columns)

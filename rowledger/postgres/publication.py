@@ -1,7 +1,7 @@
 """Make a staging table's rows visible: attached as a partition, swapped for the whole table, or written into it.
 
-Attaching and swapping move no row. A table on which others depend (views, foreign keys, triggers, indexes of its own) is
-written into instead, which costs the rows twice but leaves it the table it was. No function commits.
+Attaching and swapping move no rows. A table that has views, foreign keys, triggers or other indexes is written into instead:
+this writes the rows twice, but keeps the table. No function commits.
 """
 
 import contextlib
@@ -40,17 +40,17 @@ _KEY_CHARACTERS_MAX = 30  # of a partition's name
 async def publish_by_attach(
     connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition, *, replaces: bool
 ) -> str | None:
-    """Make the staging table the partition, in place of the one that is there now if it `replaces`; None when it is done.
+    """Attach the staging table as the partition; if `replaces`, drop the one that is there. Returns None when it is done.
 
-    The caller has found no obstacle. Where there is one by now, nothing is changed or locked, and the answer names it. The
-    caller sets lock_timeout: where a partition is replaced, the parent is locked against readers from here to the commit.
+    The caller has found no obstacle. If there is one by now, nothing is changed or locked, and the result names it. The caller
+    sets lock_timeout: where a partition is replaced, the parent is locked against readers from here to the commit.
     """
     old, _ = await read_attached(connection, target, partition)
     try:
         async with transaction(connection):
             if old is not None:
-                # Parent first, as readers do: the other order would deadlock with them. Only the parent: the locks of all
-                # partitions may be more than the server has room for.
+                # The parent first, as readers lock it: the other order would deadlock with them. Only the parent and this
+                # partition: locks on all partitions may be more than the server has room for.
                 await connection.execute(
                     f"lock table only {quoted(*target.name.parts)} in access exclusive mode;"
                     f"lock table {quoted(old['schema_name'], old['table_name'])} in access exclusive mode"
@@ -63,7 +63,7 @@ async def publish_by_attach(
         asyncpg.InvalidObjectDefinitionError,  # other partitions overlap
         asyncpg.DependentObjectsStillExistError,  # something depends on the partition that would be dropped
         asyncpg.InsufficientPrivilegeError,  # a part of the table belongs to another role
-        asyncpg.IntegrityConstraintViolationError,  # rows of others refer to it, or are in the DEFAULT partition
+        asyncpg.IntegrityConstraintViolationError,  # rows of other tables refer to it, or the DEFAULT partition has its rows
     ) as error:
         return summarize(error)
     return None
@@ -82,7 +82,7 @@ async def _attach(
     if old is None:
         schema, child = target.name.schema_name, await _free_child_name(connection, target.name, partition)
     else:
-        schema, child = old["schema_name"], old["table_name"]  # what asks for it by name finds the new rows
+        schema, child = old["schema_name"], old["table_name"]  # queries on the partition's name find the new rows
         statements += await read_grants(connection, old["oid"], staging)
         statements.append(f"alter table {parent} detach partition {quoted(schema, child)}")
         statements.append(f"drop table {quoted(schema, child)}")
@@ -100,9 +100,9 @@ async def _attach(
 
 
 async def ensure_partition(connection: asyncpg.Connection, target: Target, partition: Partition) -> None:
-    """An empty partition for the rows, where the table is divided as they are and has no place for them yet.
+    """Add an empty partition for the rows, where the table is partitioned to match and has no partition for them yet.
 
-    It is attached, rather than created as a partition, which would wait for every reader of the table to end.
+    The partition is created as a table and attached: CREATE TABLE … PARTITION OF would wait for every reader of the table.
     """
     if not target.takes_partitions_of(partition):
         return
@@ -112,11 +112,14 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
     child = quoted(target.name.schema_name, await _free_child_name(connection, target.name, partition))
     parent = quoted(*target.name.parts)
     taken: tuple[type[Exception], ...] = (
-        asyncpg.InvalidObjectDefinitionError,  # a partition of other bounds takes the rows
+        asyncpg.InvalidObjectDefinitionError,  # a partition with other bounds takes the rows
         asyncpg.CheckViolationError,  # the DEFAULT partition has some of them
     )
     if default is not None:
-        taken = (*taken, asyncpg.LockNotAvailableError)  # another session reads the DEFAULT one, which takes the rows
+        taken = (
+            *taken,
+            asyncpg.LockNotAvailableError,
+        )  # another session reads the DEFAULT partition, which takes the rows
     with contextlib.suppress(*taken):
         async with transaction(connection):
             await connection.execute(
@@ -127,7 +130,7 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
 
 
 def create_partition_statement(target: Target, partition: Partition) -> str:
-    """CREATE TABLE of an empty partition for the rows, for the owner of a table that is divided as they are."""
+    """CREATE TABLE of an empty partition for the rows, for the owner of a table that is partitioned to match."""
     child = quoted(target.name.schema_name, _child_name(target.name, partition, ""))
     parent = quoted(*target.name.parts)
     return f"create table {child} partition of {parent} {partition_bounds(target, partition)}"
@@ -136,9 +139,9 @@ def create_partition_statement(target: Target, partition: Partition) -> str:
 async def publish_by_insert(
     connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition
 ) -> int:
-    """Replace the partition's rows one by one; returns the number inserted.
+    """Delete the partition's rows and insert the staged ones; returns the number inserted.
 
-    Raises TargetMismatch where the rows that go would take rows of other tables along.
+    Raises TargetMismatch where deleting the rows would delete or change rows of other tables.
     """
     predicate = partition_predicate(target, partition) or "true"
     delete = f"delete from {target.sql} where {predicate}"  # noqa: S608 - identifiers are quoted
@@ -150,12 +153,12 @@ async def publish_by_insert(
                 f"{', '.join(along)}); choose write mode upsert, or make the foreign key ON DELETE NO ACTION"
             )
         await ensure_partition(connection, target, partition)
-        # In one statement: a row that comes back may be referred to all the while.
+        # In one statement: other rows may refer to a row that is deleted and inserted again.
         insert = f"{insert_statement(target, handle)} where (select count(*) from gone) >= 0"  # noqa: S608 - quoted
         inserted = await connection.execute(f"with gone as ({delete} returning 1) {insert}")
     else:
         await connection.execute(delete)
-        # Now that the DEFAULT partition has none of them left.
+        # After the delete, so that the DEFAULT partition has none of the rows.
         await ensure_partition(connection, target, partition)
         inserted = await connection.execute(insert_statement(target, handle))
     await drop_staging(connection, handle.staging_table)
@@ -167,13 +170,13 @@ def insert_statement(
 ) -> str:
     """INSERT of the staged rows, or of those for which `where` holds.
 
-    A row whose key is there already is updated where `upsert_on` names the key.
+    Where `upsert_on` names the key, a row whose key exists already is updated.
     """
     name = quoted(*target.name.parts)
     names = [quote_identifier(column.name) for column in target.columns]
     columns = ", ".join(names)
     statement = (
-        # Identity columns that the contract has are the source's, not the server's.
+        # Identity columns that the contract has get their values from the source, not from the server.
         f"insert into {name} ({columns}) overriding system value "  # noqa: S608 - identifiers are quoted
         f"select {columns} from {quoted(LEDGER_SCHEMA, handle.staging_table)}"
     )
@@ -182,23 +185,23 @@ def insert_statement(
     if not upsert_on:
         return statement
     key = ", ".join(quote_identifier(column) for column in upsert_on)
-    # The key too: two keys may be equal and not the same, as 1.0 and 1.00.
+    # The key is set too: two keys may be equal but not identical, such as 1.0 and 1.00.
     changed = [name for name in names if name not in map(quote_identifier, target.identities)]
     changes = ", ".join(f"{column} = excluded.{column}" for column in changed)
-    # Without a condition `on` would be read as that of a join.
+    # Without a WHERE clause, PostgreSQL would read `on` as a join condition.
     return f"{statement}{' where true' if where is None else ''} on conflict ({key}) do update set {changes}"
 
 
 def same_key(key: Sequence[str], one: str, other: str) -> str:
-    """SQL that is true where rows of two relations have the same key, which is never null."""
+    """SQL that is true where rows of two relations have the same key. A key is never null."""
     columns = [quote_identifier(column) for column in key]
     return " and ".join(f"{one}.{column} = {other}.{column}" for column in columns)
 
 
 async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> str | None:
-    """Put the staging table in the place of a table that is loaded whole and on which nothing depends; None when it is done.
+    """Replace a table that is loaded as a whole, and on which nothing depends, by the staging table. Returns None when done.
 
-    Otherwise nothing is changed or locked, and the answer says why.
+    Otherwise nothing is changed or locked, and the result says why.
     """
     name, staging = quoted(*target.name.parts), quoted(LEDGER_SCHEMA, handle.staging_table)
     try:
@@ -219,13 +222,13 @@ async def publish_by_swap(connection: asyncpg.Connection, target: Target, handle
             await connection.execute(";\n".join(statements))
     except _NotMoved as refusal:
         return str(refusal)
-    except asyncpg.DependentObjectsStillExistError as error:  # which the catalogue query does not know
+    except asyncpg.DependentObjectsStillExistError as error:  # an object that the catalogue query does not look for
         return summarize(error)
     return None
 
 
 class _NotMoved(Exception):
-    """The staging table cannot take the place of what is there."""
+    """The staging table cannot replace the existing table."""
 
 
 def _require_none(obstacle: str | None) -> None:
@@ -234,9 +237,9 @@ def _require_none(obstacle: str | None) -> None:
 
 
 def _moves(handle: LoadHandle, schema_name: str, table: str) -> list[str]:
-    """Statements that take the staging table to this schema, under this name.
+    """Statements that move the staging table to this schema, under this name.
 
-    On its way it has a name that neither schema has: the ledger has a table `load`, a user may have another.
+    In between it has a name that neither schema uses: the ledger has a table `load`, and a user may have one too.
     """
     passing = f"rowledger_{handle.staging_table}"
     return [
@@ -249,10 +252,10 @@ def _moves(handle: LoadHandle, schema_name: str, table: str) -> list[str]:
 async def lock_target_against_writers(
     connection: asyncpg.Connection, target: Target, partition: Partition | None = None
 ) -> None:
-    """Let others read the target, but not write to it, until the transaction ends.
+    """Let other sessions read the target, but not write to it, until the transaction ends.
 
-    Where only a partition's rows are written, and the table is divided as they are, the table, that partition and the DEFAULT
-    partition are locked. Otherwise all partitions are, which takes the server a lock for each.
+    Where only a partition's rows are written and the table is partitioned to match, the table, that partition and the DEFAULT
+    partition are locked. Otherwise all partitions are locked, which costs the server a lock for each.
     """
     only = partition is not None and target.takes_partitions_of(partition)
     await connection.execute(
@@ -266,7 +269,7 @@ async def lock_target_against_writers(
 
 
 async def _free_child_name(connection: asyncpg.Connection, target: QualifiedName, partition: Partition) -> str:
-    """The partition's name, with a number after it where another table has the name, such as one that was detached."""
+    """The partition's name, followed by a number where another table has the name, such as one that was detached."""
     for number in itertools.count(1):
         name = _child_name(target, partition, "" if number == 1 else f"_{number}")
         if await connection.fetchval("select to_regclass($1) is null", quoted(target.schema_name, name)):
@@ -275,10 +278,10 @@ async def _free_child_name(connection: asyncpg.Connection, target: QualifiedName
 
 
 def _child_name(target: QualifiedName, partition: Partition, ending: str) -> str:
-    """`flights_2013_01_01` and the ending, within the 63 bytes of an identifier."""
+    """The name, such as `flights_2013_01_01`, with the ending, within the 63 bytes of an identifier."""
     key = re.sub(r"\W", "_", partition.key, flags=re.ASCII)
     if partition.window is None and (key != partition.key or len(key) > _KEY_CHARACTERS_MAX):
-        # Two keys may become the same name.
+        # Two keys may give the same name.
         key = f"{key[:_KEY_CHARACTERS_MAX]}_{hashlib.sha256(partition.key.encode()).hexdigest()[:8]}"
     suffix = f"_{key}{ending}"
     prefix = target.table.encode()[: _IDENTIFIER_BYTES_MAX - len(suffix.encode())].decode(errors="ignore")

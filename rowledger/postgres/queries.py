@@ -1,6 +1,6 @@
-"""The SQL of `sql/`: named queries and migrations, read once; and the one place that quotes identifiers and literals.
+"""The named queries and migrations of `sql/`, read once, and the one place that quotes identifiers and literals.
 
-Python holds the names only. The folder stands at the top of a checkout, and inside the package in a wheel.
+The folder is at the top of a checkout, and inside the package in a wheel.
 """
 
 import hashlib
@@ -41,12 +41,12 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of its text, with line ends as in a checkout on Linux: what `sha256sum` says of the file."""
+        """SHA-256 of its text with Unix line ends, as `sha256sum` prints for the file in a checkout on Linux."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 def query(name: str) -> str:
-    """The query of that name; raises LookupError that lists the known ones."""
+    """The query of that name; raises LookupError with the known names."""
     queries = _queries()
     if name not in queries:
         raise LookupError(f"no query named {name!r} in {_sql_dir() / 'queries'}; known: {', '.join(sorted(queries))}")
@@ -60,9 +60,9 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def quote_identifier(name: str) -> str:
-    """The name as a quoted SQL identifier, whatever it holds but NUL, which no PostgreSQL name can.
+    """The name as a quoted SQL identifier.
 
-    Raises TargetMismatch for a name that the server would cut short, and so take for another.
+    Raises TargetMismatch for an empty name, a name with NUL, and one longer than 63 bytes, which the server would truncate.
     """
     if not name or "\0" in name:
         raise TargetMismatch(f"the name {name!r} is empty or contains a NUL character; PostgreSQL has no such name")
@@ -75,9 +75,10 @@ def quote_identifier(name: str) -> str:
 
 
 def quote_literal(text: str) -> str:
-    """The text as a string constant, where DDL takes no parameter; it means the same under every setting of the session.
+    """The text as a string constant, for DDL, which takes no parameters; raises TargetMismatch for a NUL.
 
-    Without a backslash a plain constant does; with one only the escape form, since standard_conforming_strings may be off.
+    The constant means the same under every session setting: text with a backslash gets the escape form, because
+    standard_conforming_strings may be off.
     """
     if "\0" in text:
         raise TargetMismatch(f"the text {text!r} contains a NUL character, which PostgreSQL cannot store")
@@ -88,14 +89,14 @@ def quote_literal(text: str) -> str:
 
 
 def quoted(schema_name: str, table_name: str) -> str:
-    """`"schema"."table"`."""
+    """The qualified name: `"schema"."table"`."""
     return f"{quote_identifier(schema_name)}.{quote_identifier(table_name)}"
 
 
 def parse_queries(paths: list[Path]) -> dict[str, str]:
-    """Named blocks of SQL files: a line `-- name: x`, a line `-- description`, and SQL up to the next name.
+    """The named blocks of SQL files: a line `-- name: x`, a line `-- description`, and SQL up to the next name.
 
-    Raises ValueError on a block without description or SQL, text before the first name, or a name given twice.
+    Raises ValueError on an invalid name, a block without description or SQL, SQL before the first name, or a name given twice.
     """
     queries: dict[str, str] = {}
     for path in paths:
@@ -115,7 +116,7 @@ def parse_queries(paths: list[Path]) -> dict[str, str]:
 
 
 def read_migrations(folder: Path) -> tuple[Migration, ...]:
-    """The files `NNNN_name.sql` of a folder in order; raises ValueError on another file, a gap or a version given twice."""
+    """The files `NNNN_name.sql` of a folder in order; raises ValueError on another name, a gap or a version given twice."""
     steps = []
     for path in sorted(folder.glob("*.sql")):
         match = _MIGRATION_FILE.fullmatch(path.name)

@@ -1,7 +1,7 @@
-"""What keeps a staging table from taking the place of a partition or a table: whatever others would lose by it.
+"""Find what other objects and sessions would lose if the staging table replaced a partition or a table.
 
-Where anything is found, the rows are deleted and inserted instead, which leaves the table what it was. All of it is read from
-the catalogue; no function changes or locks anything.
+Where something is found, the rows are deleted and inserted instead, which keeps the table. Everything is read from the
+catalogue and from query plans; no function changes anything.
 """
 
 import json
@@ -32,11 +32,11 @@ _PUBLICATIONS_OF_SCHEMAS_SINCE = 15  # the major version of PostgreSQL
 async def read_attach_obstacle(
     connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition, *, replaces: bool
 ) -> str | None:
-    """Why the staging table cannot be attached as the partition without taking something from others; None where it can.
+    """Why the staging table cannot be attached as the partition; None where it can.
 
-    Triggers that are to see the rows, subscribers that are sent what is written, rows of this partition in the
-    DEFAULT partition, whatever depends on the partition that it would replace. The empty text means that there is a partition,
-    and that its rows stay.
+    Obstacles are triggers and rules on the rows, publications that send them to subscribers, rows of this partition in the
+    DEFAULT partition, and what depends on the partition that would be replaced. The empty text means that the partition exists
+    and that its rows are to stay.
     """
     if found := await connection.fetch(query("triggers_and_rules"), target.oid):
         return f"{target.name} has {_listed(found)}"
@@ -55,9 +55,9 @@ async def read_attach_obstacle(
 async def read_staging_changes(
     connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition, names: Sequence[str]
 ) -> str:
-    """What has been done to the staging table by hand since it was made, listed; empty for nothing.
+    """A list of what was changed in the staging table by hand since it was created; empty where nothing was.
 
-    `names` are the contract's columns: others may come while the load is at work.
+    `names` are the contract's columns: others may be added while the load runs.
     """
     rows = await connection.fetch(
         query("staging_changes"),
@@ -70,7 +70,7 @@ async def read_staging_changes(
 
 
 async def has_stale_checks(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> bool:
-    """Whether the staging table refuses rows by a CHECK that was taken off its target, or altered, since it was made."""
+    """Whether the staging table has a CHECK that was dropped from its target, or altered there, since it was created."""
     found: bool = await connection.fetchval(
         query("has_stale_checks"),
         quoted(LEDGER_SCHEMA, handle.staging_table),
@@ -94,7 +94,7 @@ async def _read_obstacle_of(
 
 
 async def read_swap_obstacle(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> str | None:
-    """Why the staging table cannot take the target's place without taking something from others; None where it can."""
+    """Why the staging table cannot replace the target; None where it can."""
     if not target.is_ours:
         return f"{target.name} belongs to another role, or its schema takes no tables of this one"
     if await connection.fetchval(query("has_taken_its_place"), target.oid, quoted(*target.name.parts)):
@@ -107,7 +107,7 @@ async def read_swap_obstacle(connection: asyncpg.Connection, target: Target, han
 
 
 def _listed(rows: Sequence[asyncpg.Record]) -> str:
-    """The first column of the rows; of many the first few."""
+    """The first column of the rows as a list; of more than five rows, the first five and the number of the others."""
     names = [str(row[0]) for row in rows]
     shown = ", ".join(names[:_NAMED_MAX])
     return f"{shown} and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else shown
@@ -116,7 +116,7 @@ def _listed(rows: Sequence[asyncpg.Record]) -> str:
 async def _read_properties_lost(
     connection: asyncpg.Connection, oid: int, handle: LoadHandle, *, is_partition: bool
 ) -> str:
-    """What the table has that the staging table would not have in its place, listed; empty for nothing."""
+    """A list of what the table has and the staging table in its place would lack; empty where nothing would be lost."""
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     return _listed(await connection.fetch(query("properties_lost"), oid, staging, is_partition))
 
@@ -132,10 +132,10 @@ async def _read_publications(connection: asyncpg.Connection, oid: int) -> list[a
 async def read_attached(
     connection: asyncpg.Connection, target: Target, partition: Partition
 ) -> tuple[asyncpg.Record | None, asyncpg.Record | None]:
-    """The partition of these very bounds, and the DEFAULT partition, where they are there.
+    """The partition with exactly these bounds, and the DEFAULT partition, where they exist.
 
-    Which partitions may have the rows is asked of the planner, which finds them among tens of thousands without reading
-    the bounds of each.
+    The planner says which partitions may have the rows: it finds them among tens of thousands without reading the bounds of
+    each.
     """
     predicate = partition_predicate(target, partition) or "true"
     explained = await connection.fetchval(
@@ -166,5 +166,5 @@ async def _has_rows(
 
 
 async def read_grants(connection: asyncpg.Connection, oid: int, staging: str) -> list[str]:
-    """Statements that grant on the staging table (a quoted name) what the table's owner has granted on the table."""
+    """Statements that repeat on the staging table (a quoted name) the grants that the owner has made on the table."""
     return [row["statement"] for row in await connection.fetch(query("grant_statements"), oid, staging)]

@@ -1,4 +1,4 @@
-"""When a transaction is tried again: allow-listed errors only, exponential waits with jitter, an end after a budget."""
+"""When a transaction is retried: for allow-listed errors only, after exponential waits with jitter, within a budget."""
 
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -13,17 +13,17 @@ __all__ = ["is_connection_lost", "may_retry", "retrying", "root_cause"]
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The driver's error behind our own, where there is one."""
+    """The driver's error that caused a DatabaseUnavailable; any other error itself."""
     return error.__cause__ if isinstance(error, DatabaseUnavailable) and error.__cause__ else error
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Whether the connection, and not just this statement, came to an end, or could not be had."""
+    """Whether the connection, and not only this statement, has failed or could not be opened."""
     return is_connection_loss(root_cause(error))
 
 
 def may_retry(error: BaseException) -> bool:
-    """Whether the same transaction may succeed later. CancelledError is not among them: it must end the work at once."""
+    """Whether the same transaction may succeed later. False for CancelledError, which must end the work at once."""
     cause = root_cause(error)
     return is_connection_loss(cause) or sort_error(cause) is ErrorAction.RETRY
 
@@ -37,12 +37,10 @@ def retrying(
 ) -> AsyncRetrying:
     """The retry policy of these settings for the errors that `retry_if` allows.
 
-    `on_retry` is called, and awaited, before each further attempt; what it raises ends the retrying. `paused_s` tells how long
-    the run has stood still so far for reasons that the budget is not to be charged with.
+    `on_retry` is called, and awaited, before each new attempt; an error that it raises ends the retrying. `paused_s` returns
+    how long the run has been paused so far for reasons that are not charged to the budget.
     """
-    failed_at_s: float | None = (
-        None  # of the pausable clock: time spent at work before the first failure is not charged
-    )
+    failed_at_s: float | None = None  # on the clock without pauses; time before the first failure is not charged
 
     async def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -54,7 +52,7 @@ def retrying(
         now_s = monotonic() - paused_s()
         if state.attempt_number == 1 or failed_at_s is None:
             failed_at_s = now_s
-            return False  # one more attempt in any case: an hour's work is not given up for one lost connection
+            return False  # always retry once: an hour's work is not given up for one lost connection
         return now_s - failed_at_s >= settings.retry_budget_s
 
     return AsyncRetrying(

@@ -1,8 +1,8 @@
-"""Values that are written as text which only the server reads: found where the server makes something else of them.
+"""Find values, of types that only the server can parse, that the server reads as something else than their text says.
 
-An input function may round (`1.239` as numeric(5,2)), read a word by the clock (`now`), leave out what comes twice (tsvector)
-or look a name up (regclass), and no count tells. So the server is asked to print each text again: what is not printed as it was
-written is another value, or may be one. Types that keep all of a value, in whichever way it is written, are not asked.
+An input function may round (`1.239` as numeric(5,2)), read the clock (`now`), drop duplicates (tsvector) or look up a name
+(regclass), and no row count shows it. So the server prints each text again: a text that is not printed as it was written is, or
+may be, another value. Types that keep the whole value, however it is written, are not checked.
 """
 
 import re
@@ -15,7 +15,7 @@ from rowledger.spec import Column, TypeName
 
 __all__ = ["find_rewritten", "rewritable"]
 
-# In whichever way a value is written, these keep it whole: a range of integers as [1,4) for [1,3], an address in lower case.
+# Types that keep the whole value, however it is written: a range of integers as [1,4) for [1,3], an address in lower case.
 _EXACT = {
     "bigint", "bit", "bit varying", "boolean", "cidr", "inet", "int4multirange", "int4range", "int8multirange", "int8range",
     "integer", "macaddr", "macaddr8", "nummultirange", "numrange", "pg_lsn", "smallint", "uuid", "xml",
@@ -25,7 +25,7 @@ _ARRAY = "[]"
 
 
 def rewritable(columns: Sequence[Column]) -> list[Column]:
-    """Those whose input function may make another value of a text."""
+    """The columns whose input function may read a text as another value."""
     return [
         column
         for column in columns
@@ -36,9 +36,10 @@ def rewritable(columns: Sequence[Column]) -> list[Column]:
 async def find_rewritten(
     connection: asyncpg.Connection, rows: pl.DataFrame, columns: Sequence[Column], *, leaving_out: Collection[int]
 ) -> dict[int, Column]:
-    """The rows of which a text is not printed by the server as it is written, by their place, each with a column.
+    """The rows with a text that the server does not print as it is written: their positions, each with one such column.
 
-    `leaving_out` are places of rows that the server does not read at all. In a session with the settings of every session.
+    `leaving_out` are positions of rows that the server cannot read at all. The session must have Rowledger's settings, which
+    decide how values are printed.
     """
     found: dict[int, Column] = {}
     aside = pl.Series([*leaving_out], dtype=pl.Int64)
@@ -47,7 +48,7 @@ async def find_rewritten(
         for place in aside:
             texts[place] = None
         type_sql = column.type.sql
-        # Decimals have zeros at their end, which say nothing.
+        # Decimals are compared as numbers: zeros at their end have no meaning.
         is_decimal = _MODIFIERS.sub("", type_sql) == "numeric"
         value = _input(type_sql)
         written, printed = ("given::numeric", value) if is_decimal else ("given", f"{value}::text")
@@ -62,10 +63,10 @@ async def find_rewritten(
 
 
 def _input(type_sql: str) -> str:
-    """The text `given` as the type's input function reads it, which COPY uses too.
+    """SQL for the text `given` as read by the type's input function, which COPY uses too.
 
-    A cast from text calls a function of its own where the type has one (regclass does not take `1259` then). The elements of an
-    array in its text form are always read by the input function.
+    A cast from text calls a separate cast function where the type has one (regclass then refuses `1259`). The elements of an
+    array literal are always read by the input function.
     """
     if type_sql.endswith(_ARRAY):
         return f"given::{type_sql}"

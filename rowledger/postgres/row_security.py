@@ -1,4 +1,4 @@
-"""Row security: a policy that hides rows from our role would make every count and every replacement wrong without a word."""
+"""Row security: a policy that hides rows from the session's role would silently falsify every count and every replacement."""
 
 import asyncpg
 
@@ -10,10 +10,10 @@ __all__ = ["require_all_rows"]
 
 
 async def require_all_rows(connection: asyncpg.Connection, target_oid: int | None = None) -> None:
-    """Raise MissingPrivilege where row security applies to the session's role on a table that we read or write.
+    """Raise MissingPrivilege where row security applies to the session's role on a table that Rowledger reads or writes.
 
-    Those are the ledger's, or with `target_oid` that table and the parents of its foreign keys. Of partitions the policies do
-    not count: rows are read and written by way of the table.
+    Those are the ledger's tables, or with `target_oid` that table and the parents of its foreign keys. Policies of partitions
+    do not apply: rows are read and written through the partitioned table.
     """
     found = await connection.fetch(query("row_security"), target_oid)
     if not found:

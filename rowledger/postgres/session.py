@@ -1,8 +1,8 @@
-"""Connections whose every wait has an end.
+"""Connections on which every wait is bounded.
 
-asyncpg's own timeouts do not reach a COPY that waits for the socket to drain: when its backend dies there, the call hangs
-(`copy_in` awaits the writing-allowed event bare). So each session carries a termination listener, TCP keepalive *and*
-TCP_USER_TIMEOUT on our side, the same on the server's side, and whoever uses it works inside `deadline()`.
+asyncpg's timeouts do not cover a COPY that waits for the socket to drain: when the backend dies there, the call hangs
+(`copy_in` awaits the writing-allowed event without a timeout). So each session has TCP keepalive *and* TCP_USER_TIMEOUT on both
+sides, and callers use it inside `deadline()`, which adds a termination listener.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ __all__ = [
 _OLDEST_SERVER = 140_000
 _ORPHAN_CHECK_S = 2
 _DEAD_PEER_S = 15  # how long either side waits for a peer that has gone silent
-_UNSENT_BYTES_MAX = 512 * 2**10  # measured: no slower than 4 MiB, which is what the kernel would take
+_UNSENT_BYTES_MAX = 512 * 2**10  # measured: no slower than the 4 MiB that the kernel would buffer
 
 _ROLE_CANNOT_SEE_ITS_SESSIONS = (
     "this role acts as another one (its setting `role`), which may not see its sessions; connect as that other role, or grant "
@@ -51,12 +51,12 @@ _ROLE_CANNOT_SEE_ITS_SESSIONS = (
 
 
 class DeadlineExpired(TimeoutError):
-    """What was to be done in time was not; the connection has been cut."""
+    """The work was not done in time; the connection has been cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionIdentity:
-    """What tells this backend from a later one with the same pid."""
+    """A backend's pid and start time, which distinguish it from a later backend with the same pid."""
 
     pid: int
     started_at: datetime
@@ -64,13 +64,13 @@ class SessionIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An open connection and who its backend is."""
+    """An open connection and the identity of its backend."""
 
     connection: asyncpg.Connection
     identity: SessionIdentity
 
     async def close(self, timeout_s: float = 1) -> None:
-        """Close politely within the time given, otherwise cut the connection."""
+        """Close the connection within the time given, otherwise cut it."""
         try:
             await self.connection.close(timeout=timeout_s)
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -80,30 +80,30 @@ class Session:
 def session_name(role: str, holder: str, *, pid: int | None = None) -> str:
     """The application name of a session that works for the run `holder` (32 hex digits); the server keeps 63 bytes.
 
-    It ends in the holder, so that a run that takes a load over can end all that its former holder still has open.
+    It ends in the holder, so that a run that takes over a load can end all sessions that its previous holder has open.
     """
     return f"rowledger {role} {pid} of {holder}" if pid is not None else f"rowledger {role} of {holder}"
 
 
 async def connect(url: str, *, application_name: str, timeout_s: float) -> Session:
-    """Open a session that has our settings and notices a dead peer; raises DatabaseUnavailable, UnsupportedServer.
+    """Open a session that has Rowledger's settings and notices a dead peer; raises DatabaseUnavailable, UnsupportedServer.
 
-    Errors that a later attempt may not meet are chained as `__cause__`, so that a retry can sort them.
+    The driver's error is the `__cause__` of DatabaseUnavailable, so that a retry can classify it.
     """
     try:
         async with asyncio.timeout(timeout_s):
             connection, is_pooled = await _open(url, application_name, timeout_s)
             try:
                 _guard_socket(connection)
-                # A backend that computes (an index, a count) does not look at its socket, and would outlive a killed client.
-                # Servers on systems that cannot watch a socket refuse the setting; there such a statement runs to its end.
+                # A backend that computes (an index, a count) does not read its socket, and would outlive a killed client.
+                # Servers on systems that cannot poll a socket refuse the setting; there such a statement runs to its end.
                 with contextlib.suppress(asyncpg.CantChangeRuntimeParamError, asyncpg.InvalidParameterValueError):
                     await connection.execute(f"set client_connection_check_interval = '{_ORPHAN_CHECK_S}s'")
                 row = await connection.fetchrow(query("own_backend"), list(WANTED), list(WANTED.values()))
                 if is_pooled or row["pid"] != connection.get_server_pid():
                     await require_session_pooling(url, connection, timeout_s)
                 await pin(connection, row)
-            except BaseException:  # a cancel too: nobody else knows of this connection yet
+            except BaseException:  # a cancel too: no caller has the connection yet, to close it
                 connection.terminate()
                 raise
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
@@ -119,7 +119,7 @@ async def connect(url: str, *, application_name: str, timeout_s: float) -> Sessi
 
 
 async def _open(url: str, application_name: str, timeout_s: float) -> tuple[asyncpg.Connection, bool]:
-    """A connection with the settings that can be sent at its start, and whether a pooler has refused them."""
+    """A connection with the settings sent at its start, and whether a pooler has refused these settings."""
     name = {"application_name": application_name}
     server_settings = {
         **name,
@@ -148,7 +148,10 @@ async def _connection(url: str, server_settings: dict[str, str], timeout_s: floa
 
 
 async def check_server(session: Session) -> str:
-    """The server's version; raises UnsupportedServer where a guarantee would not hold, MissingPrivilege for a hidden ledger."""
+    """The server's version; raises UnsupportedServer where a guarantee would not hold.
+
+    Raises MissingPrivilege where row security could hide rows of the ledger.
+    """
     facts = await session.connection.fetchrow(query("server_facts"))
     if facts["version_num"] < _OLDEST_SERVER:
         raise UnsupportedServer(f"the server is PostgreSQL {facts['version']}; Rowledger needs 14 or newer")
@@ -162,10 +165,10 @@ async def check_server(session: Session) -> str:
 
 @contextlib.asynccontextmanager
 async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # noqa: C901, one branch an ending
-    """Run the block to its end, or to the connection's, or for so many seconds: whichever comes first.
+    """Run the block until it ends, the connection is lost, or this many seconds have passed.
 
-    Raises ConnectionResetError when the backend is gone, DeadlineExpired when the time is. The connection is cut in both
-    cases: what it was in the middle of is unknown, and the server rolls back what did not commit.
+    Raises ConnectionResetError when the backend is gone, and DeadlineExpired when the time is up. In both cases the connection
+    is gone too: what it was doing is unknown, and the server rolls back what did not commit.
     """
     connection = session.connection
     task = asyncio.current_task()
@@ -186,7 +189,7 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # 
         if not lost:
             connection.terminate()
             raise
-        if task.uncancel() > 0:  # somebody else cancels us too: that goes first
+        if task.uncancel() > 0:  # the task was also cancelled from elsewhere, which takes precedence
             raise
         raise ConnectionResetError("the server closed the connection") from None
     except TimeoutError as error:  # the limit's, or a dead peer's (ETIMEDOUT)
@@ -197,11 +200,11 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # 
     except Exception as error:
         if lost and task.cancelling():
             task.uncancel()
-        if task.cancelling():  # masked by what leaving the transaction stumbled over
+        if task.cancelling():  # the cancel is masked by an error that leaving the transaction raised
             connection.terminate()
             raise asyncio.CancelledError from error
         if connection.is_closed() and not isinstance(error, asyncpg.PostgresError):
-            # Masked: asyncpg fails with whatever it stumbles over on a transport that is gone.
+            # The loss is masked: on a lost transport asyncpg raises whatever error it happens to run into.
             raise ConnectionResetError("the server closed the connection") from error
         raise
     finally:
@@ -210,9 +213,10 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # 
 
 
 def _guard_socket(connection: asyncpg.Connection) -> None:
-    """Keepalive finds a silent peer while we read, TCP_USER_TIMEOUT while we write; asyncpg offers a setting for neither.
+    """Set what asyncpg has no settings for: keepalive, TCP_USER_TIMEOUT, and the kernel's limit of unsent bytes.
 
-    Nor for what the kernel may hold unsent: megabytes, whose way to a slow server would look like a standstill to us.
+    Keepalive detects a silent peer while we read, TCP_USER_TIMEOUT while we write. Without the limit the kernel would buffer
+    megabytes, and their transfer to a slow server would look like a stall.
     """
     transport = transport_of(connection)
     sock = transport.get_extra_info("socket")
@@ -226,5 +230,5 @@ def _guard_socket(connection: asyncpg.Connection) -> None:
         ("TCP_USER_TIMEOUT", _DEAD_PEER_S * 1000),
         ("TCP_NOTSENT_LOWAT", _UNSENT_BYTES_MAX),
     ):
-        if (number := getattr(socket, option, None)) is not None:  # macOS has some of them under other names
+        if (number := getattr(socket, option, None)) is not None:  # macOS names some of them differently
             sock.setsockopt(socket.IPPROTO_TCP, number, value)

@@ -1,8 +1,8 @@
-"""What every session of ours is set to, whatever the server, the database, the role or a pooler says.
+"""The settings of every Rowledger session, whatever the server, the database, the role or a pooler sets.
 
-A setting belongs here if it changes what our statements or a row's values mean, lets the server leave rows out, or ends a
-statement or a session, which have deadlines of ours. A setting that only decides where new objects go (tablespace, access
-method), as whom we act (`role`) or how long a COMMIT waits (`synchronous_commit`) stays as its owner has set it.
+A setting belongs here if it changes what Rowledger's statements or a row's values mean, lets the server leave out rows, or ends
+a statement or a session, for which Rowledger has its own deadlines. A setting that only decides where new objects are created
+(tablespace, access method), the role that acts (`role`) or how long a COMMIT waits (`synchronous_commit`) stays as it is.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ __all__ = ["AT_STARTUP", "DURABLE", "WANTED", "pin"]
 DURABLE = (
     "select pg_catalog.set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off'"
 )
-"""For a transaction whose COMMIT waits for the disk at least, and for standbys as the role's setting says."""
+"""The statement that makes a transaction's COMMIT wait at least for the disk, and for standbys as the role's setting says."""
 
 AT_STARTUP: dict[str, str] = {
-    # What the text of a statement means. No value stands in one unescaped; these keep it so if one ever did.
+    # What the text of a statement means. No statement contains an unescaped value; these guard against one that would.
     "standard_conforming_strings": "on",
     "backslash_quote": "safe_encoding",
     "transform_null_equals": "off",
@@ -29,7 +29,7 @@ AT_STARTUP: dict[str, str] = {
     # What the text of a value means, and how the server prints values, expressions and names.
     "TimeZone": "UTC",
     "timezone_abbreviations": "Default",
-    "DateStyle": "ISO, YMD",  # under YMD the server refuses 01/02/2024, which is one day here and another there
+    "DateStyle": "ISO, YMD",  # with YMD the server refuses 01/02/2024, which is ambiguous
     "IntervalStyle": "postgres",
     "extra_float_digits": "1",
     "bytea_output": "hex",
@@ -37,35 +37,35 @@ AT_STARTUP: dict[str, str] = {
     "xmlbinary": "base64",
     "quote_all_identifiers": "off",
     # Which rows a statement sees.
-    "default_transaction_isolation": "read committed",  # after waiting for a lock we see what its holder did
+    "default_transaction_isolation": "read committed",  # after a wait for a lock, the statement sees what its holder did
     "default_transaction_deferrable": "off",
-    "row_security": "off",  # an error where a policy would leave out rows
+    "row_security": "off",  # the server raises an error where a policy would leave out rows
     "gin_fuzzy_search_limit": "0",
-    # Which tables a statement locks: only the partitions that can have its rows.
+    # Which tables a statement locks: with pruning, only the partitions that can have its rows.
     "enable_partition_pruning": "on",
-    # What ends a statement or a session: each transaction sets limits of ours.
-    "exit_on_error": "off",  # a refused row is set aside in the same session
+    # What ends a statement or a session: each transaction sets its own limits.
+    "exit_on_error": "off",  # after a refused row, the same session continues
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
-    "jit": "off",  # compiling costs more than our short statements do
+    "jit": "off",  # compiling takes longer than the short statements run
 }
-"""Sent when a session is opened, so that its first statement runs under them already."""
+"""Settings sent when a session is opened, so that they apply to its first statement."""
 
 WANTED: dict[str, str] = {
     **AT_STARTUP,
     "client_encoding": "UTF8",  # sent at startup by asyncpg
     "transaction_timeout": "0",  # known from PostgreSQL 17 on; an older server would refuse the connection
 }
-"""What a session is held against once it is open; a setting that the server does not know is left out."""
+"""Settings that a session is checked against once it is open; one that the server does not know is left out."""
 
 
 async def pin(connection: asyncpg.Connection, found: Mapping[str, Any]) -> None:
     """Set what `own_backend` has found to differ; raises UnsupportedServer where the role may not.
 
-    The search path stays the role's, since types, triggers and checks of the target may need it. But the server's own names
-    come before those of its schemas, and temporary ones after them.
+    The search path keeps the role's schemas, since types, triggers and checks of the target may need them. The server's own
+    names are found before those of the schemas, and temporary ones after them.
     """
     schemas = [name for name in found["schemas"] if name != "pg_catalog" and not name.startswith("pg_temp")]
     path = ", ".join([*map(quote_identifier, schemas), "pg_temp"])

@@ -1,7 +1,7 @@
-"""The one place where an error of the server or of its connection is sorted: retry, isolate the row, or stop.
+"""The one place that classifies errors of the server and of its connection: retry, isolate the row, or stop.
 
-Classes and codes: PostgreSQL manual, appendix A. The server's messages may quote row values whatever their class is, since
-functions of the database raise what they like, so nothing here passes them on to a log.
+Classes and codes: PostgreSQL manual, appendix A. The server's messages may quote row values in any class, since functions of
+the database raise any text, so nothing here passes the messages on to a log.
 """
 
 import re
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 ROWS_TO_BLAME = 16
-"""Rows refused, none taken, until an error that is not `is_of_its_row` is held to be met by any row."""
+"""When this many rows were refused and none accepted, an error that is not `is_of_its_row` is taken to affect every row."""
 
 _SERVER_TEXT_CHARS_MAX = 8_000
-# Exceptions whose text is the system's or asyncpg's own. Among asyncpg's, those of a ValueError quote an argument.
+# Exceptions whose text comes from the system or from asyncpg. asyncpg's errors that are a ValueError quote an argument.
 _SPEAKING = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -44,8 +44,8 @@ class ErrorAction(StrEnum):
     """What to do about an error."""
 
     RETRY = "retry"  # the same transaction may succeed later
-    ISOLATE = "isolate"  # one row is at fault; its neighbours are not
-    STOP = "stop"  # trying again cannot help
+    ISOLATE = "isolate"  # one row is at fault, the others are not
+    STOP = "stop"  # a retry cannot help
 
 
 _RETRY_CODES = frozenset(
@@ -64,18 +64,18 @@ _RETRY_CODES = frozenset(
 _CONNECTION_LOSS_CODES = frozenset({"57P01", "57P02", "57P03", "53300"})
 _ISOLATE_CLASSES = ("22", "23")
 
-# What no row is to blame for: connections, transactions, rights to log in, resources, operators, the system, damaged storage.
-# All else may be about a row while rows are written: too large for a page or an index (54), a value that an input function
-# does not like (42, XX), what a function in a CHECK has to say (any).
+# Classes that no row can cause: connections, transactions, authorization, resources, operators, the system, damaged storage.
+# While rows are written, a row can cause any other: too large for a page or an index (54), a value that an input function
+# refuses (42, XX), an error that a function in a CHECK raises (any).
 _CLASSES_OF_NO_ROW = ("08", "25", "28", "2D", "3D", "40", "53", "57", "58", "72", "F0")
 _CODES_OF_NO_ROW = frozenset({"55P03", "XX001", "XX002"})
 _TOO_LARGE = "54000"  # for a page, an index, a jsonb document
 
-# Procedural languages, by the source file that an error of theirs comes from: what a function of the database raises, or runs
-# into, has any SQLSTATE that its author likes, and names of columns and constraints that may be values.
+# The source files of procedural languages: an error that comes from one has any SQLSTATE that the function's author chose, and
+# its names of columns and constraints may be values.
 _LANGUAGES = frozenset({"pl_exec.c", "plpy_elog.c", "plpy_plpymodule.c", "plpy_spi.c", "plperl.c", "pltcl.c"})
 
-# Where the server itself says which column or constraint it was: from there the names are those of the catalogue.
+# Source files of the server in which the names of columns and constraints come from the catalogue.
 _NAMING_FILES = frozenset(
     {
         "domains.c",
@@ -93,7 +93,7 @@ _NAMING_FILES = frozenset(
 
 _DDL = ("create ", "alter ", "drop ")  # as `statement_of` names it
 
-# What a person does about it: never the server's own words, which may quote a row whatever the SQLSTATE is.
+# What the operator can do. Never the server's own words, which may quote a row whatever the SQLSTATE is.
 _REMEDIES = {
     "08P01": "if a connection pooler is between, it does not pass on what the URL sets at the start of a session",
     "25006": "the server is read-only: a standby, or default_transaction_read_only",
@@ -112,7 +112,7 @@ _REMEDIES = {
     "53300": "end idle sessions, or raise the limit of connections (server, database or role)",
 }
 
-# The context of a failed COPY in the languages that PostgreSQL is translated into: `COPY staging_7, line 778, column v`, or
+# The context of a failed COPY in the languages of PostgreSQL's messages: `COPY staging_7, line 778, column v`,
 # `staging_7のCOPY、行 778、列 v`, or `staging_7 복사, 778번째 줄, v 열`.
 _COPY_CONTEXT = re.compile(
     r"^(?:COPY [^,\n]*,|[^,、\n]+のCOPY、|[^,\n]+ 복사,)[^\d\n]*(?P<line>\d+)(?P<rest>.*)", re.DOTALL | re.MULTILINE
@@ -133,11 +133,11 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 
 def sort_error(error: BaseException, *, writes_rows: bool = False) -> ErrorAction:
-    """Retry, isolate or stop. Where the statement `writes_rows`, ISOLATE says that one of them may be the cause.
+    """Retry, isolate or stop. Where the statement `writes_rows`, ISOLATE means that one of the rows may be the cause.
 
-    Whether it is, says the same statement without rows: what fails then too is about the statement. A lost connection surfaces
-    under many names, masked ones too (asyncpg: InterfaceError from the transaction's exit, AttributeError on a closed
-    transport), so callers that know the connection is gone treat any error as RETRY.
+    The caller finds out by running the same statement without rows: if it fails too, the statement is at fault. A lost
+    connection appears as many errors, some of them masked (asyncpg: InterfaceError from the transaction's exit, AttributeError
+    on a closed transport), so callers that know that the connection is gone treat any error as RETRY.
     """
     code = sqlstate_of(error)
     if code is None:
@@ -154,27 +154,27 @@ def sort_error(error: BaseException, *, writes_rows: bool = False) -> ErrorActio
 
 
 def is_raised(error: BaseException) -> bool:
-    """Whether a function of the database has raised it: then its SQLSTATE means what the function's author has meant."""
+    """Whether a function of the database has raised the error; its SQLSTATE is then the choice of the function's author."""
     return isinstance(error, asyncpg.PostgresError) and error.server_source_filename in _LANGUAGES
 
 
 def is_about_rows_for_sure(error: asyncpg.PostgresError) -> bool:
-    """Whether no statement without rows could have met it: a value, or a constraint."""
+    """Whether only a row can cause the error, by a value or a violated constraint."""
     return (error.sqlstate or "").startswith(_ISOLATE_CLASSES)
 
 
 def may_be_about_rows(error: BaseException) -> bool:
-    """Whether single rows may be to blame for what a statement that writes them has met."""
+    """Whether single rows may have caused the error of a statement that writes them."""
     return sort_error(error, writes_rows=True) is ErrorAction.ISOLATE
 
 
 def is_of_its_row(error: asyncpg.PostgresError) -> bool:
-    """Whether the one row that was written is to blame: for a value, a constraint, its size, or what a function raised."""
+    """Whether the one row that was written is at fault: a value, a constraint, its size, or an error raised by a function."""
     return is_about_rows_for_sure(error) or is_raised(error) or error.sqlstate == _TOO_LARGE
 
 
 def is_connection_loss(error: BaseException) -> bool:
-    """Whether the server, and not just this statement, is out of reach."""
+    """Whether the server is out of reach, and not only this statement has failed."""
     code = sqlstate_of(error)
     if code is None:
         return _is_client_side_loss(error)
@@ -194,9 +194,9 @@ def _is_client_side_loss(error: BaseException) -> bool:
 
 
 def copy_location(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -> CopyLocation:
-    """The row and column a COPY failed at, from the error's context: a hint, for a trigger may write a context of its own.
+    """The row and column at which a COPY failed, from the error's context. This is a hint: a trigger may write any context.
 
-    Of the column's name, behind which the value may stand, only one of `columns` is believed.
+    The context may quote the value after the column's name, so a column is accepted only if it is one of `columns`.
     """
     matches = list(_COPY_CONTEXT.finditer(getattr(error, "context", None) or ""))
     if not matches:
@@ -211,9 +211,9 @@ def copy_location(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -> 
 
 
 def identifiers(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -> tuple[str | None, str | None]:
-    """The column and the constraint that the error names; what a function has raised may name anything.
+    """The column and the constraint that the error names, where the server took them from the catalogue.
 
-    Columns are believed too if they are among `columns`.
+    An error that a function has raised may name anything: its column is accepted only if it is one of `columns`.
     """
     column, constraint = error.column_name, error.constraint_name
     if error.server_source_filename in _NAMING_FILES:
@@ -222,12 +222,12 @@ def identifiers(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -> tu
 
 
 def explain_refusal(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -> str:
-    """What the server has against a row, in words that hold no value of it: condition, SQLSTATE, column, constraint."""
+    """Why the server refused a row, without its values: condition, SQLSTATE, column, constraint."""
     column, constraint = identifiers(error, columns)
-    # The table would be a staging table, which says nothing to a reader.
+    # The table is left out: it would be a staging table, whose name means nothing to the reader.
     named = [f"column {column}"] if column else []
     named += [f"constraint {constraint}"] if constraint else []
-    if is_raised(error) and not (error.sqlstate or "").startswith("P0"):  # whose names say so already
+    if is_raised(error) and not (error.sqlstate or "").startswith("P0"):  # the names of class P0 say it already
         named.append("raised by a function of the database")
     if error.server_source_function == "ExecFindPartition":
         named.append("the table has no partition for it")
@@ -235,14 +235,14 @@ def explain_refusal(error: asyncpg.PostgresError, columns: Sequence[str] = ()) -
 
 
 def summarize(error: BaseException) -> str:
-    """One line that names the error, the statement that met it, and the remedy; it holds no row value or secret.
+    """One line with the error, the statement that raised it, and the remedy.
 
-    It holds no text of the server or of a library, which may quote what it was given.
+    It contains no text of the server or of other libraries, which may quote row values or secrets.
     """
     if isinstance(error, asyncpg.PostgresError):
         statement = statement_of(error)
         parts = [f"{explain_refusal(error)}{f' in {statement}' if statement else ''}"]
-        is_hidden = error.server_source_filename == "rls.c"  # row_security is off: an error instead of rows left out
+        is_hidden = error.server_source_filename == "rls.c"  # with row_security off, an error instead of missing rows
         if is_hidden:
             parts.append("row security applies to this role on a table: give the role BYPASSRLS")
         elif is_raised(error) and (statement or "").startswith(_DDL):
@@ -256,7 +256,7 @@ def summarize(error: BaseException) -> str:
 
 
 def server_text(error: asyncpg.PostgresError) -> str:
-    """All that the server says, for the dead letter alone: it may quote any value."""
+    """The server's whole message, which may quote any value: for the dead letter only."""
     fields = {
         **said_by_server(error),
         "context": error.context,
@@ -268,8 +268,8 @@ def server_text(error: asyncpg.PostgresError) -> str:
 
 
 def _condition(error: asyncpg.PostgresError) -> str:
-    """The condition's name as appendix A has it, in words: `UniqueViolationError` is `unique violation`."""
-    if type(error).sqlstate is None:  # a code of no condition
+    """The name of the condition in appendix A, in words: `unique violation` for `UniqueViolationError`."""
+    if type(error).sqlstate is None:  # a code that appendix A does not list
         return "an error of the database's own"
     return re.sub(
         r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", type(error).__name__.removesuffix("Error")

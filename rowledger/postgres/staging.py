@@ -1,4 +1,4 @@
-"""Staging tables, one a load: created in the shape of the target, given its key and indexes, dropped. No function commits."""
+"""Staging tables, one for each load: create one like the target, add its key and indexes, drop it. No function commits."""
 
 from collections.abc import Sequence
 
@@ -30,10 +30,10 @@ OWN_BOUNDS_CONSTRAINT = "rowledger_own_bounds"
 async def create_staging(
     connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition
 ) -> None:
-    """A logged table of the target's shape without indexes, which takes only rows of this partition.
+    """Create a logged table like the target, without indexes, that accepts only rows of this partition.
 
-    An identity column that the contract does not have is filled from the target's own sequence where the staging table may
-    be attached; elsewhere the insert into the target fills it.
+    An identity column that the contract lacks is filled from the target's sequence where the staging table may be attached;
+    otherwise the insert into the target fills it. Raises TargetMismatch where a CHECK of the target refers to the whole row.
     """
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     checks = ""
@@ -72,15 +72,15 @@ async def lock_staging(connection: asyncpg.Connection, handle: LoadHandle) -> No
 
 
 async def drop_staging(connection: asyncpg.Connection, staging_table: str) -> None:
-    """Drop a staging table, if it is still there."""
+    """Drop a staging table, if it still exists."""
     await connection.execute(f"drop table if exists {quoted(LEDGER_SCHEMA, staging_table)}")
 
 
 async def rewrite_staging(connection: asyncpg.Connection, staging_table: str) -> None:
-    """Write the rows into a new file, without those that were deleted.
+    """Rewrite the table without its deleted rows.
 
-    CREATE INDEX evaluates a deleted row too, for as long as any session has a snapshot that still sees it. Changing the
-    persistence and back copies what is there now alone.
+    CREATE INDEX evaluates a deleted row too for as long as any session has a snapshot that sees it. Changing the persistence
+    and changing it back copies only the live rows.
     """
     staging = quoted(LEDGER_SCHEMA, staging_table)
     await connection.execute(f"alter table {staging} set unlogged; alter table {staging} set logged")
@@ -98,7 +98,7 @@ async def add_key(connection: asyncpg.Connection, handle: LoadHandle, key: Seque
 
 
 async def add_unique_index(connection: asyncpg.Connection, handle: LoadHandle, number: int, index: UniqueIndex) -> None:
-    """The target's unique index, on the staging table; raises UniqueViolationError when two rows share what it keeps unique."""
+    """Create the target's unique index on the staging table; raises UniqueViolationError when two rows violate it."""
     await connection.execute(
         f"create unique index if not exists {quote_identifier(f'{handle.staging_table}_unique_{number}')} "
         f"on {quoted(LEDGER_SCHEMA, handle.staging_table)} using {index.definition}"

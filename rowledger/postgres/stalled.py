@@ -1,7 +1,7 @@
-"""A statement that does not get on: cancelled a little before its worker would be killed, so that the server can answer.
+"""Cancel a statement that makes no progress, shortly before its worker would be killed, so that the server can answer.
 
-A CHECK, a trigger, an index function may take for ever over one row. The answer to a cancel names the row of a COPY; a dead
-worker has no answer.
+A CHECK, a trigger or an index function may never finish with one row. The answer to a cancel names the row of a COPY; a killed
+worker gets no answer.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ from rowledger.postgres.sqlstate import summarize
 
 __all__ = ["StatementStalled", "stalls_cancelled"]
 
-_LEAD_MAX_S = 5.0  # what a cancel may take, before the supervisor kills the worker
-_LATE_S = 1.0  # by which a look must be late before what was missed does not count
+_LEAD_MAX_S = 5.0  # how long a cancel may take before the supervisor kills the worker
+_LATE_S = 1.0  # when a poll is later than this, the time without a poll does not count as a stall
 
 
 class StatementStalled(TimeoutError):
-    """The server has worked on a statement for long without taking a row; the statement was cancelled."""
+    """The server worked on a statement for too long without progress; the statement was cancelled."""
 
 
 @contextlib.asynccontextmanager
 async def stalls_cancelled(
     url: str, session: Session, progress: Callable[[], int], seconds: float
 ) -> AsyncIterator[None]:
-    """Cancel the session's statement when `progress()` has stood still for nearly so many seconds.
+    """Cancel the session's statement when `progress()` has not changed for nearly this many seconds.
 
-    The block then ends in StatementStalled. A statement that waits for us, or for the network, is let be.
+    The block then raises StatementStalled. A statement that waits for its client or for the network is not cancelled.
     """
-    stalled_s: list[float] = []  # for how long, where a cancel is under way or done
+    stalled_s: list[float] = []  # the stall's length, once a cancel is under way or done
     watch = asyncio.create_task(_watch(url, session, progress, seconds, stalled_s))
     try:
         yield
@@ -41,7 +41,7 @@ async def stalls_cancelled(
         if not stalled_s:
             raise
         told = f"no progress for {stalled_s[0]:.1f} s: {summarize(error)}"
-        raise StatementStalled(told) from None  # the cancel is ours, and no conflict that a retry would end
+        raise StatementStalled(told) from None  # without its cause: a retry would not help against our own cancel
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
@@ -50,7 +50,7 @@ async def stalls_cancelled(
 async def _watch(
     url: str, session: Session, progress: Callable[[], int], seconds: float, stalled_s: list[float]
 ) -> None:
-    """Cancel what has stood still, until cancelled oneself."""
+    """Cancel stalled statements until the watch itself is cancelled."""
     lead_s = min(_LEAD_MAX_S, seconds / 4)
     look_s = lead_s / 5
     seen, since = progress(), time.monotonic()
@@ -63,7 +63,7 @@ async def _watch(
         elif now - since > seconds - lead_s:
             stalled_s[:] = [
                 now - since
-            ]  # before the cancel: the statement's end may be known here sooner than the cancel's
+            ]  # set before the cancel: the statement may end here before the cancel's answer arrives
             if await _cancel(url, session, lead_s):
                 since = time.monotonic()
             else:
@@ -71,7 +71,7 @@ async def _watch(
 
 
 async def _cancel(url: str, session: Session, timeout_s: float) -> bool:
-    """Whether the session's statement is cancelled now: not if it waits for its client, or for nothing."""
+    """Cancel the session's statement; False if it waits for its client, has ended, or the server cannot be reached."""
     identity = session.identity
     try:
         other = await connect(url, application_name="rowledger stall", timeout_s=timeout_s)
@@ -83,5 +83,5 @@ async def _cancel(url: str, session: Session, timeout_s: float) -> bool:
             )
         finally:
             await other.close()
-    except Exception:  # noqa: BLE001 - no connection to be had: the worker is killed, as without us
+    except Exception:  # noqa: BLE001 - no connection: the supervisor kills the worker, as it would without the watch
         return False

@@ -1,8 +1,8 @@
-"""A synchronous standby that is missing: each COMMIT would wait for it without an end, and its backend outlive the client.
+"""A missing synchronous standby: every COMMIT would wait for it forever, and its backend would outlive the client.
 
-`synchronous_standby_names` is the promise of the server's owner, so no COMMIT of ours is made local. A run does not begin
-without the standby, and a COMMIT that has waited too long ends in an error that says what has happened: the server has the
-transaction on its own disk, and the standby may not have it.
+`synchronous_standby_names` is a promise of the server's owner, so Rowledger makes no COMMIT local. A run does not start without
+the standby. A COMMIT that waits too long ends in an error that says what has happened: the server has the transaction on its
+disk, and the standby may not have it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ __all__ = ["commit_in_time", "no_standby", "require_standby"]
 
 _POLL_S = 1.0
 _CONNECT_MAX_S = 10.0
-_END_S = 2.0  # what a cancel may take to end the backend of a COMMIT
+_END_S = 2.0  # how long a cancel may take to end the backend of a COMMIT
 
 _REMEDY = (
     "bring the standby back, or take it out of synchronous_standby_names, or set synchronous_commit = local for this role; "
@@ -34,7 +34,7 @@ async def require_standby(connection: asyncpg.Connection) -> None:
 
 
 def no_standby(names: str) -> StandbyMissing:
-    """The error of an operation that does not begin, since `synchronous_standby_names` asks for what is not connected."""
+    """The error of an operation that does not start because a standby of `synchronous_standby_names` is not connected."""
     return StandbyMissing(
         f"no synchronous standby is connected (synchronous_standby_names = {names!r}), so no COMMIT would end; nothing was "
         f"done; {_REMEDY}"
@@ -43,10 +43,10 @@ def no_standby(names: str) -> StandbyMissing:
 
 @contextlib.asynccontextmanager
 async def commit_in_time(url: str, session: Session, seconds: float) -> AsyncIterator[asyncio.Event]:
-    """Bound how long a COMMIT in the block may wait for a standby, from when the event is set.
+    """Limit how long a COMMIT in the block may wait for a standby, from when the event is set.
 
-    Then its backend is ended, which leaves the transaction committed on this server, and StandbyMissing is raised. A cancel
-    ends the backend too, rather than leave it with its locks.
+    After that its backend is terminated, which leaves the transaction committed on this server, and StandbyMissing is raised.
+    A cancel terminates the backend too, so that it does not keep its locks.
     """
     begins, ending = asyncio.Event(), asyncio.Lock()
     watch = asyncio.create_task(_watch(url, session, begins, ending, seconds))
@@ -59,13 +59,13 @@ async def commit_in_time(url: str, session: Session, seconds: float) -> AsyncIte
                     await _end_waiting(url, session, _END_S)
         raise
     except Exception:
-        async with ending:  # the loss of the connection is known here sooner than there that the backend was ended
+        async with ending:  # the lost connection is noticed here before the watch learns that it ended the backend
             pass
         if watch.done() and not watch.cancelled() and watch.exception() is None:
             raise StandbyMissing(
                 f"the transaction is committed on this server, but no synchronous standby has confirmed it within {seconds:g} s"
                 f" (synchronous_standby_names = {watch.result()!r}); {_REMEDY}"
-            ) from None  # without its cause, a lost connection, which would be tried again
+            ) from None  # without its cause: a lost connection would be retried
         raise
     finally:
         watch.cancel()
@@ -73,14 +73,14 @@ async def commit_in_time(url: str, session: Session, seconds: float) -> AsyncIte
 
 
 async def _watch(url: str, session: Session, begins: asyncio.Event, ending: asyncio.Lock, seconds: float) -> str:
-    """The setting, once the backend was ended since its COMMIT had waited for a standby for so long.
+    """Terminate the backend when its COMMIT has waited for a standby for this long; returns `synchronous_standby_names`.
 
-    `ending` is locked while the backend may be ended, for a bounded time.
+    `ending` is locked, for a bounded time, while the backend may be terminated.
     """
     await begins.wait()
     await asyncio.sleep(seconds)
     while True:
-        with contextlib.suppress(Exception):  # the server may be away: the COMMIT has a deadline of its own
+        with contextlib.suppress(Exception):  # the server may be away: the COMMIT has its own deadline
             async with ending:
                 if (names := await _end_waiting(url, session, seconds)) is not None:
                     return names
@@ -88,7 +88,7 @@ async def _watch(url: str, session: Session, begins: asyncio.Event, ending: asyn
 
 
 async def _end_waiting(url: str, session: Session, seconds: float) -> str | None:
-    """End the session's backend if it waits for a standby; the setting then, None otherwise."""
+    """Terminate the session's backend if it waits for a standby; returns `synchronous_standby_names` then, else None."""
     timeout_s = min(seconds, _CONNECT_MAX_S)
     other = await connect(url, application_name="rowledger standby", timeout_s=timeout_s)
     try:

@@ -1,7 +1,7 @@
-"""Keep the server's own words out of its errors, and name the statement instead: its verb and its table, without any literal.
+"""Keep the server's text out of its errors, and name the statement instead: its verb and its table, without any literal.
 
-The words may quote a row whatever the SQLSTATE is, and an exception is printed in more places than one can watch: tracebacks,
-chains of causes, event loops, other people's logs.
+The text may quote a row whatever the SQLSTATE is, and an exception is printed in more places than can be controlled:
+tracebacks, chains of causes, event loops, logs of other libraries.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ __all__ = ["NamingConnection", "hush", "name_statement", "place_of", "said_by_se
 _NAMED_MAX = 3  # of the statements of a script
 
 _LITERALS = re.compile(r"--[^\n]*|'(?:[^']|'')*'", re.DOTALL)
-_STATEMENT_ENDS = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')  # outside of quoted names
+_STATEMENT_ENDS = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')  # outside quoted names
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[A-Za-z_][\w$]*)'
 _NAME = rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})?"
 _VERBS = (
@@ -29,7 +29,7 @@ _FIRST_WORD = re.compile(r"[A-Za-z]+")
 
 
 class NamingConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection whose errors know their statement: `statement_of` tells it."""
+    """A connection whose errors record their statement, for `statement_of`."""
 
     async def execute(self, query: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - asyncpg's signature
         with _naming(query):
@@ -64,7 +64,7 @@ def _naming(statement: str) -> Iterator[None]:
 
 
 def hush(error: asyncpg.PostgresError) -> asyncpg.PostgresError:
-    """The error with its SQLSTATE for a text; what it said is left to `said_by_server`."""
+    """Replace the error's text by its SQLSTATE, and keep the text for `said_by_server`."""
     if not hasattr(error, "rowledger_said"):
         error.rowledger_said = {
             "message": error.args[0] if error.args else "",
@@ -77,24 +77,24 @@ def hush(error: asyncpg.PostgresError) -> asyncpg.PostgresError:
 
 
 def said_by_server(error: asyncpg.PostgresError) -> dict[str, str | None]:
-    """Message, detail and hint: for a dead letter, or for a look at who speaks, but for no log."""
+    """The server's message, detail and hint: for a dead letter or to recognize a pooler, never for a log."""
     said: dict[str, str | None] = getattr(error, "rowledger_said", {})
     return said or {"message": error.args[0] if error.args else "", "detail": error.detail, "hint": error.hint}
 
 
 def statement_of(error: BaseException) -> str | None:
-    """The statement that met the error, where it was one of a `NamingConnection`."""
+    """The statement that raised the error, where it ran on a `NamingConnection`."""
     found: str | None = getattr(error, "rowledger_statement", None)
     return found
 
 
 def place_of(error: asyncpg.PostgresError, row_no: int) -> None:
-    """Have `statement_of` say at which row of the partition the statement was."""
+    """Add to the error's statement the row of the partition that it was at."""
     error.rowledger_statement = f"{statement_of(error) or 'a statement'} at row {row_no} of the partition"
 
 
 def name_statement(sql: str) -> str:
-    """`insert into "public"."flights"` for such a statement, however long; of a script its first statements."""
+    """The verb and table of a statement, such as `insert into "public"."flights"`; for a script, of its first statements."""
     statements = [text.strip() for text in _STATEMENT_ENDS.split(_LITERALS.sub(" ", sql))]
     names = list(dict.fromkeys(_name(text) for text in statements if text))
     more = ["…"] if len(names) > _NAMED_MAX else []

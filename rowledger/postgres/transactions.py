@@ -16,10 +16,10 @@ __all__ = ["TransactionLimits", "begin", "brief_locks", "limit_lock_waits", "tra
 
 @dataclass(frozen=True, slots=True)
 class TransactionLimits:
-    """Settings of one transaction; None leaves what the session has.
+    """Settings of one transaction; None keeps the session's setting.
 
-    A `durable` COMMIT waits for the disk at least, and for standbys as the role's setting says. Without that a crash of the
-    server may undo the transaction as a whole.
+    A `durable` COMMIT waits at least for the disk, and for standbys as the role's setting says. A crash of the server may undo
+    a transaction that is not durable, but only as a whole.
     """
 
     statement_timeout_s: float | None = None
@@ -31,7 +31,7 @@ class TransactionLimits:
     def of(
         cls, settings: WriterSettings, *, idle_timeout_s: float, durable: bool, lock_timeout_s: float | None = None
     ) -> "TransactionLimits":
-        """All of them; statements and, where nothing else is given, locks as the settings say."""
+        """All four limits. The statement timeout is the settings', and so is the lock timeout where none is given."""
         return cls(
             settings.statement_timeout_s,
             settings.lock_timeout_s if lock_timeout_s is None else lock_timeout_s,
@@ -41,7 +41,7 @@ class TransactionLimits:
 
     @property
     def statements(self) -> str:
-        """What sets them for the current transaction."""
+        """SQL that sets the limits for the current transaction."""
         timeouts = {
             "statement_timeout": self.statement_timeout_s,
             "lock_timeout": self.lock_timeout_s,
@@ -54,9 +54,9 @@ class TransactionLimits:
 
 
 async def begin(connection: asyncpg.Connection, limits: TransactionLimits) -> None:
-    """Begin a transaction that the caller ends by a statement of its own, commit or rollback.
+    """Begin a transaction that the caller ends by executing COMMIT or ROLLBACK.
 
-    Inside it asyncpg's own transactions, and so `transaction`, are refused.
+    Inside it asyncpg refuses its own transactions, and so `transaction`.
     """
     await connection.execute(f"begin;{limits.statements}")
 
@@ -69,10 +69,10 @@ async def transaction(
     isolation: str | None = None,
     read_only: bool = False,
 ) -> AsyncIterator[None]:
-    """A transaction, or a savepoint inside another one; a cancel cuts the connection instead of sending ROLLBACK.
+    """Open a transaction, or a savepoint inside another one; a cancel cuts the connection instead of sending ROLLBACK.
 
-    A server that does not answer would hold up the cancel for as long as it does not; it rolls back by itself. `isolation` is
-    `read_committed` or `repeatable_read`; without it the session's own applies.
+    A server that does not answer ROLLBACK would delay the cancel; without the connection, it rolls back by itself. `isolation`
+    is `read_committed` or `repeatable_read`; by default the session's applies.
     """
     async with connection.transaction(isolation=isolation, readonly=read_only):
         try:
@@ -86,7 +86,7 @@ async def transaction(
 
 @contextlib.asynccontextmanager
 async def brief_locks(connection: asyncpg.Connection, seconds: float) -> AsyncIterator[None]:
-    """A savepoint in which locks are waited for so many seconds; LockNotAvailableError leaves the transaction usable."""
+    """Open a savepoint in which a lock wait ends after `seconds`; LockNotAvailableError leaves the transaction usable."""
     before = await connection.fetchval("select current_setting('lock_timeout')")
     async with transaction(connection, TransactionLimits(lock_timeout_s=seconds)):
         yield
@@ -94,10 +94,10 @@ async def brief_locks(connection: asyncpg.Connection, seconds: float) -> AsyncIt
 
 
 async def limit_lock_waits(connection: asyncpg.Connection, seconds: float) -> None:
-    """How long any statement of the session waits for a lock from now on."""
+    """Limit how long each statement of the session waits for a lock from now on."""
     await connection.execute(f"set lock_timeout = '{_as_setting(seconds)}'")
 
 
 def _as_setting(seconds: float) -> str:
-    """A time in whole milliseconds, at least one: 0 would be no limit."""
+    """The time in whole milliseconds, at least one: 0 would mean no limit."""
     return f"{max(1, math.ceil(seconds * 1000))}ms"
