@@ -1,6 +1,6 @@
 """Contracts: a pydantic row model, compiled into columns and rules that run at column speed, and fingerprints of values.
 
-Reads frames that a source gave, hands good rows to the encoder and refused ones to the dead letters. No I/O.
+The contract checks a source's frames, passes good rows to the encoder and refused rows to the dead letters. It does no I/O.
 """
 
 import lazy_loader

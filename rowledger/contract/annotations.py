@@ -1,4 +1,4 @@
-"""The type below a field's annotation, and what of it only pydantic understands."""
+"""The type in a field's annotation, and the parts of the annotation that only pydantic understands."""
 
 # ruff: noqa: ANN401, what an annotation, a bound or a default may be is for the row model to say
 
@@ -37,7 +37,7 @@ _MAPPINGS = {
 
 
 def unwrap(draft: Draft, annotation: Any) -> None:  # noqa: C901, PLR0912, one branch a construct
-    """Find the type below Optional, Annotated, NewType and type aliases."""
+    """Find the type inside Optional, Annotated, NewType and type aliases."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         inner, *metadata = arguments
@@ -59,7 +59,7 @@ def unwrap(draft: Draft, annotation: Any) -> None:  # noqa: C901, PLR0912, one b
         unwrap(draft, annotation.__supertype__)
     elif hasattr(annotation, "__value__"):  # the `type` statement of Python 3.12
         unwrap(draft, annotation.__value__)
-    elif hasattr(origin, "__value__"):  # the same, of a generic alias
+    elif hasattr(origin, "__value__"):  # the same for a generic alias
         unwrap(draft, origin.__value__[arguments])
     elif isinstance(annotation, type) and issubclass(annotation, Enum):
         if "_missing_" in vars(annotation):
@@ -79,13 +79,13 @@ def unwrap(draft: Draft, annotation: Any) -> None:  # noqa: C901, PLR0912, one b
 
 
 def _is_document(annotation: Any, origin: Any) -> bool:
-    """Whether it holds several values, or any: what PostgreSQL keeps as jsonb."""
+    """Whether the type holds several values, or any value, which PostgreSQL stores as jsonb."""
     base = origin or annotation
     return (
         base in (Any, object)
         or base in _MAPPINGS
         or base in _COLLECTIONS
-        or hasattr(base, "__required_keys__")  # a TypedDict, of whichever module
+        or hasattr(base, "__required_keys__")  # a TypedDict of any module
         or dataclasses.is_dataclass(base)
         or (isinstance(base, type) and (issubclass(base, BaseModel) or hasattr(base, "_fields")))
     )
@@ -100,7 +100,7 @@ def _alternative(draft: Draft, annotation: Any) -> Draft:
 
 
 def _set_allowed(draft: Draft, construct: str, values: list[Any]) -> None:
-    """The values of a Literal or an Enum: a rule where all are of a type that compares as pydantic does."""
+    """The values of a Literal or an Enum, which become a rule if all are of one type that compares as in pydantic."""
     if any(isinstance(value, Enum) for value in values):  # a Literal of an Enum's members
         draft.go_by_value(f"{construct} of an Enum's members")
         values = [value.value if isinstance(value, Enum) else value for value in values]

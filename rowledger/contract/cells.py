@@ -1,4 +1,4 @@
-"""A source's cells as pydantic gets them: Python values, and which cells Python cannot hold."""
+"""A source's cells as the Python values that pydantic gets, and the cells that Python cannot hold."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
@@ -32,14 +32,14 @@ __all__ = [
 
 
 def holds_decimals(rules: FieldRules) -> bool:
-    """Whether a number with a fraction has to keep all its digits, and the zeros at its end, for the field."""
+    """Whether the field needs all digits of a fraction, including trailing zeros."""
     element = {rules.element.kind} if rules.element is not None else set()
     is_decimal = Kind.DECIMAL in {rules.kind, *rules.alternatives} | element
     return is_decimal or has_type(rules.adapter.core_schema, {"decimal"})
 
 
 def python_values(source: pl.Series, *, exact: bool = False, zeros: bool = False) -> list[Any]:
-    """The cells as Python values; those of a DYNAMIC column as their JSON says, with fractions as Decimal where `exact`."""
+    """The cells as Python values. A DYNAMIC column's JSON is parsed; if `exact`, its fractions become Decimal."""
     if source.dtype == DYNAMIC:
         texts = dynamic_texts(source)
         return [None if text is None else parse_dynamic(text, exact=exact, zeros=zeros) for text in texts]
@@ -49,7 +49,7 @@ def python_values(source: pl.Series, *, exact: bool = False, zeros: bool = False
 
 
 def field_values(rules: FieldRules, target: ColumnType, source: pl.Series) -> list[Any]:
-    """The cells as Python values for that field; where it may take anything, decimals are ExactNumber."""
+    """The cells as Python values for that field; if it takes anything, decimals are ExactNumber."""
     is_document = rules.kind in {Kind.JSON, Kind.ANY} and not rules.is_taken_charge_of
     values = _values_for(rules, target, source, zeros=is_document and keeps_zeros(rules.adapter.core_schema))
     if is_document:
@@ -58,7 +58,7 @@ def field_values(rules: FieldRules, target: ColumnType, source: pl.Series) -> li
 
 
 def row_values(rules: FieldRules | None, source: pl.Series) -> list[Any]:
-    """The cells as Python values for a field of a row model's instance, or for none of its fields."""
+    """The cells as Python values for a field of a row model's instance, or, without rules, for no field."""
     return python_values(source) if rules is None else _values_for(rules, rules.column.type, source)
 
 
@@ -77,7 +77,7 @@ def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series, *, zer
 
 
 def _members(schema: Mapping[str, Any]) -> dict[tuple[type, Any], Enum]:
-    """The members of an Enum by their values. A strict field takes members alone, of which a source has the values."""
+    """The members of an Enum by their values. A strict field takes only members, while a source has their values."""
     while schema.get("type") in {"nullable", "list", "default", "definitions", "function-after"}:
         schema = schema["items_schema" if schema["type"] == "list" else "schema"]
     members = schema["members"] if schema.get("type") == "enum" else ()
@@ -90,17 +90,17 @@ def _as_members(value: object, members: Mapping[tuple[type, Any], Enum]) -> obje
     try:
         return members.get((type(value), value), value)
     except TypeError:
-        return value  # an object, which is no key of a dict
+        return value  # an object, which cannot be the key of a dict
 
 
 def _takes_bytes(rules: FieldRules, target: ColumnType) -> bool:
-    """Whether bytes are taken as such: a payload's object is bytes then, which elsewhere may be an object of the source."""
+    """Whether the field takes bytes. If so, an object in a payload's form of bytes is bytes; otherwise it is the source's."""
     is_bytea = target.element.name is TypeName.BYTEA if target.array else target.name is TypeName.BYTEA
     return is_bytea or has_type(rules.adapter.core_schema, {"bytes", "uuid"})
 
 
 def unheld_cells(source: pl.Series) -> list[tuple[pl.Series, str]]:
-    """Cells that Python cannot hold, at any depth (nanoseconds, the year 10000), as masks with their reasons."""
+    """The cells that Python cannot hold at any depth (nanoseconds, the year 10000), as masks with reasons."""
     if not holds_times(source.dtype):
         return []
     match source.dtype:
@@ -114,7 +114,7 @@ def unheld_cells(source: pl.Series) -> list[tuple[pl.Series, str]]:
 
 
 def flattened(source: pl.Series) -> tuple[pl.Series, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """All items of all lists, the row each stands in, and where each list begins and ends among them."""
+    """All items of all lists, the row of each item, and the offsets at which lists begin and end among the items."""
     lists = source.arr.to_list() if isinstance(source.dtype, pl.Array) else source
     lengths = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -123,7 +123,7 @@ def flattened(source: pl.Series) -> tuple[pl.Series, npt.NDArray[np.int64], npt.
 
 
 def rows_of(mask: pl.Series, row_of: npt.NDArray[np.int64], rows: int) -> pl.Series:
-    """Which rows hold an item that the mask marks."""
+    """A mask of the rows that hold a marked item."""
     marked = np.zeros(rows, dtype=np.bool_)
     marked[row_of[mask.fill_null(value=True).to_numpy()]] = True
     return pl.Series(marked)
@@ -133,7 +133,7 @@ ABSENT = object()
 
 
 def python_rows(source: pl.DataFrame, rules: Sequence[FieldRules]) -> Iterator[dict[str, Any]]:
-    """Each row as pydantic takes it: without reserved columns, and without fields that the row does not have."""
+    """Each row as pydantic takes it, without reserved columns and without fields that the row does not have."""
     fields = {name: rule for rule in rules for name in rule.sources}
     names = [name for name in source.columns if not name.startswith(RESERVED_PREFIX)]
     cells = [row_values(fields.get(name), source[name]) for name in names]

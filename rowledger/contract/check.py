@@ -1,8 +1,8 @@
-"""Check a source frame against a row model: one pass over columns, and a closer look at what stands out.
+"""Check a source frame against a row model: one pass over columns, then pydantic for the values that stand out.
 
-Reductions (minimum, maximum, longest, null count) come first; a mask over rows is built only where one of them says that
-a column breaks a rule. Marked values go to pydantic, whose verdict counts. A model with Python code of its own goes through
-pydantic row by row instead, in `rows`.
+Reductions (minimum, maximum, longest, null count) come first; a mask over rows is built only if one of them says that a
+column breaks a rule. Marked values go to pydantic, whose verdict counts. A model with Python code of its own is validated
+row by row instead, in `row_by_row`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +31,9 @@ __all__ = ["Checked", "Contract"]
 class Checked:
     """A frame after its check.
 
-    `good` has the contract's columns in its order, behind them the evolved ones, in the target's frame types. `good_rows`
-    holds the row_no of each good row; None means that no row was refused, so they run on from `first_row`.
-    `discarded_values` counts the values of columns that the contract does not know and that were left out.
+    `good` has the contract's columns in its order, followed by the evolved ones, in the target's frame types. `good_rows`
+    holds the row_no of each good row; None means that no row was refused, so the numbers are consecutive from `first_row`.
+    `discarded_values` counts the values of unknown columns that were left out.
     """
 
     good: pl.DataFrame
@@ -44,7 +44,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Contract:
-    """A compiled row model. `row_by_row` names the code for which its rows go through pydantic one by one, if there is any."""
+    """A compiled row model. `row_by_row` names the model's Python code that requires validation row by row, if any."""
 
     model: type[BaseModel]
     rules: tuple[FieldRules, ...]
@@ -52,7 +52,7 @@ class Contract:
 
     @staticmethod
     def of(row: type[BaseModel]) -> "Contract":
-        """Compile a row model, once a process; raises ContractError."""
+        """Compile a row model, once per process; raises ContractError."""
         return _compiled(row)
 
     @property
@@ -65,12 +65,12 @@ class Contract:
 
     @property
     def value_by_value(self) -> dict[str, str]:
-        """Columns whose every distinct value goes to pydantic, with the construct that asks for it."""
+        """Columns whose every distinct value goes to pydantic, with the construct that requires it."""
         return {rule.name: rule.by_value for rule in self.rules if rule.by_value}
 
     @property
     def payload_schema(self) -> dict[str, pl.DataType]:
-        """The types in which a dead letter's payload is read back where its source's own are not known any more."""
+        """The types in which a dead letter's payload is read back if its source's types are no longer known."""
         return {
             rule.sources[0]: DYNAMIC if rule.by_value or rule.element or rule.members else rule.column.type.frame_type
             for rule in self.rules
@@ -78,13 +78,13 @@ class Contract:
 
     @property
     def documents(self) -> frozenset[str]:
-        """The source's columns that become JSON documents as they are, which JSON texts do not."""
+        """The source's columns that become JSON documents unchanged; columns of JSON texts are not among them."""
         return frozenset(
             name for rule in self.rules if rule.kind is Kind.JSON and rule.by_value != "Json" for name in rule.sources
         )
 
     def drift_of(self, schema: Mapping[str, pl.DataType]) -> SourceDrift:
-        """Columns of a source that the contract does not know, and columns that it lacks; by their names alone."""
+        """The source's unknown and missing columns, by name alone."""
         return drift_of(self.rules, schema)
 
     def columns_for(self, schema: Mapping[str, pl.DataType]) -> list[Column]:
@@ -92,7 +92,7 @@ class Contract:
         return columns_for(self.drift_of(schema).unknown)
 
     def require_columns(self, schema: Mapping[str, pl.DataType], *, drift: Drift = Drift.FREEZE) -> None:
-        """Raise SourceError, where `drift` freezes, for columns of a source that are unknown or missing."""
+        """Raise SourceError, if `drift` is FREEZE, for unknown or missing columns of a source."""
         found = self.drift_of(schema)
         if drift is not Drift.FREEZE:
             return
@@ -109,11 +109,11 @@ class Contract:
             )
 
     def misfits(self, types: Mapping[str, ColumnType]) -> list[Column]:
-        """The columns, with the contract's types, whose type in the target can never hold them."""
+        """The columns, with the contract's types, whose type in the target cannot hold them."""
         return [rule.column for rule in self.rules if rule.name in types and not can_hold(rule, types[rule.name])]
 
     def require_writable(self, types: Mapping[str, ColumnType]) -> None:
-        """Raise TargetMismatch that lists every column whose type in the target can never hold it."""
+        """Raise TargetMismatch, listing every column whose type in the target cannot hold it."""
         problems = [
             f"column {rule.name!r} is {types[rule.name].sql} in the table, but {self.name} declares it as {rule.kind} "
             f"({rule.column.type.sql})"
@@ -135,14 +135,14 @@ class Contract:
         types_inferred: bool = False,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Checked:
-        """Tell the good rows, cast to the target's types, from the refused ones.
+        """Separate the good rows, cast to the target's types, from the refused ones.
 
-        `types` are the table's actual column types by name, by default the contract's own. Rows that a condition of `bounds`
-        leaves out are refused. `first_row` is the row_no of the frame's first row. `drift` says what becomes of source
-        columns that the contract does not know; `evolved` are those that the table has by now.
-        `on_progress` is told of rows and columns that are done. Raises SourceError for columns
-        of a type that never fits, unless `types_inferred` says that
-        they were named by their values, and where `drift` freezes for unknown and missing ones; and TargetMismatch.
+        `types` are the table's actual column types by name; the default is the contract's. Rows that break a condition of
+        `bounds` are refused. `first_row` is the row_no of the frame's first row. `drift` says what happens to source columns
+        that the contract does not declare; `evolved` are those that the table already has. `types_inferred` says that the
+        frame's types were inferred from its values. `on_progress` is called with 1 for each row or column that is done.
+        Raises SourceError for a column whose type never fits, unless types are inferred, and for unknown or missing columns
+        under FREEZE; and TargetMismatch.
         """
         types, given = types or {}, frame
         self.require_writable(types)
@@ -181,7 +181,7 @@ class Contract:
     def _see_to_drift(
         self, frame: pl.DataFrame, drift: Drift, evolved: Sequence[FieldRules], refusals: Refusals
     ) -> int:
-        """Do as `drift` says about unknown columns, and count the values that are left out for it."""
+        """Apply `drift` to unknown columns, and count the values that it discards."""
         known_by_now = {name for rule in evolved for name in rule.sources}
         self.require_columns(
             {name: dtype for name, dtype in frame.schema.items() if name not in known_by_now}, drift=drift
@@ -189,7 +189,7 @@ class Contract:
         unknown = [name for name in self.drift_of(frame.schema).unknown if name not in known_by_now]
         match drift:
             case Drift.EVOLVE:
-                # One without any value, of which no type is known yet, is not in the table.
+                # A column without values has no known type yet, so the table does not have it.
                 if brought := [name for name in unknown if has_value(frame[name]).any()]:
                     raise SourceError(
                         f"the source has columns that neither {self.name} nor its table has: {brought}; they came up after "

@@ -1,4 +1,4 @@
-"""One field's column: read, held against the field's rules, and fitted into the table's column."""
+"""One field's column: read, checked against the field's rules, and fitted into the table's column."""
 
 import polars as pl
 
@@ -21,7 +21,7 @@ def can_hold(rules: FieldRules, target: ColumnType) -> bool:
     """Whether a column of that type can hold values of the field without a change of meaning."""
     match rules.kind:
         case Kind.ANY:
-            return True  # each value is held against the column
+            return True  # each value is checked against the column
         case Kind.JSON:
             return writes_json(rules, target)
         case Kind.LIST if target.array and rules.element is not None:
@@ -33,7 +33,7 @@ def can_hold(rules: FieldRules, target: ColumnType) -> bool:
 
 
 def check_field(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals: Refusals) -> pl.Series:
-    """The field's column in the target's frame type; its default where the source does not have it."""
+    """The field's column in the target's frame type, with the default for rows in which the source lacks it."""
     found = field_column(rules, frame)
     if found is None:
         return default_column(rules, target, pl.repeat(value=True, n=frame.height, eager=True), refusals)
@@ -48,7 +48,7 @@ def check_field(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refu
 def _check_column(
     rules: FieldRules, target: ColumnType, source: pl.Series, refusals: Refusals, absent: pl.Series | None = None
 ) -> pl.Series:
-    """The column in the target's frame type; suspects are judged, and refused or replaced."""
+    """The column in the target's frame type; pydantic judges suspects, which are then refused or replaced."""
     if source.dtype == DYNAMIC and not has_value(source).all():
         source = pl.select(pl.when(has_value(source)).then(source)).to_series()
     if not rules.column.nullable and source.null_count():
@@ -68,7 +68,7 @@ def _check_column(
 
 
 def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
-    """The column as far as columns can tell; suspects are what they cannot."""
+    """The column as read at column speed; values that this cannot judge are suspects."""
     if source.null_count() == len(source):
         return Reading(pl.Series([None], dtype=target.frame_type).new_from_index(0, len(source)))
     if writes_json(rules, target) or target.array or rules.by_value or source.dtype == DYNAMIC:
@@ -79,7 +79,7 @@ def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
     doubt_violations(rules, reading)
     doubt_undeclared_digits(rules, reading, target)
     reading.values = fit_column(reading, target)
-    # One of a few allowed texts has no NUL; the others are doubted already.
+    # An allowed text has no NUL; all other texts are suspects already.
     is_any_text = rules.kind is Kind.TEXT and (rules.allowed is None or any("\0" in text for text in rules.allowed))
     if is_any_text and (unheld := doubt_texts(reading.values, target)) is not None:
         reading.doubt(unheld)
@@ -89,7 +89,7 @@ def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
 def check_conditions(
     rules: FieldRules, column: pl.Series, target: ColumnType, partition: Partition, refusals: Refusals
 ) -> None:
-    """Refuse the rows whose value says that they belong to another partition, or to none."""
+    """Refuse the rows whose value belongs to another partition, or to none."""
     conditions = partition.conditions_on(rules.name)
     if conditions and rules.column.nullable and column.null_count():
         refusals.add_mask(column.is_null(), column.name, "is null or refused, so the row belongs to no partition")

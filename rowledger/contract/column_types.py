@@ -1,4 +1,4 @@
-"""Which column type a field becomes, and what it holds."""
+"""The column type that a field becomes, and the kind of value it holds."""
 
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
@@ -15,12 +15,12 @@ from rowledger.spec import ColumnType, TypeName
 __all__ = ["kind_and_type"]
 
 _DECIMAL_DIGITS = 38  # unless declared: what a 128-bit decimal holds
-_DECIMAL_DIGITS_MAX = 1000  # that PostgreSQL takes in a declaration
+_DECIMAL_DIGITS_MAX = 1000  # PostgreSQL's limit in a declaration
 _PATHS = {Path, PurePath, PurePosixPath}
 
 
 def kind_and_type(draft: Draft) -> tuple[Kind, ColumnType]:  # noqa: PLR0911, one line a kind of declaration
-    """What the field holds, and its column's type; raises ContractError when none can be named."""
+    """The field's kind and its column's type; raises ContractError if it has none."""
     pinned = draft.pinned
     if draft.base in (SecretStr, SecretBytes):
         raise draft.refuse(draft.base.__name__, "declare str or bytes, and name the column in the spec's `sensitive`")
@@ -51,7 +51,7 @@ def kind_and_type(draft: Draft) -> tuple[Kind, ColumnType]:  # noqa: PLR0911, on
 
 
 def _common(draft: Draft) -> tuple[Kind, ColumnType]:
-    """What a union holds: one column type for the values of all its members, or the one that is pinned."""
+    """A union's kind and type: one column type for the values of all its members, or the pinned one."""
     if draft.pinned is not None:
         return Kind.ANY, draft.pinned
     found = [kind_and_type(member) for member in draft.alternatives]
@@ -97,5 +97,5 @@ def _pinned_type(draft: Draft, pinned: ColumnType, kind: Kind) -> ColumnType:
     if not accepts(kind, pinned):
         if kind is not Kind.TEXT:
             raise ContractError(f"{draft.where}: a column of type {pinned.sql} never holds a {kind}; pin another type")
-        return ColumnType(TypeName.OTHER, of=pinned.sql)  # the field's text is what the type's input function reads
+        return ColumnType(TypeName.OTHER, of=pinned.sql)  # the type's input function reads the field's text
     return pinned

@@ -1,7 +1,7 @@
-"""Compile a pydantic row model into rules, one a column, and refuse by name what has no PostgreSQL column.
+"""Compile a pydantic row model into one rule per column, and refuse constructs that have no PostgreSQL column.
 
-The model stays the truth: each rule keeps pydantic's own validator of its field, which has the last word on every value
-that the column-speed pass in `check` finds suspicious, and on every value of a field that has no column form.
+The model remains authoritative: each rule keeps pydantic's validator of its field, which decides about every value that the
+column pass in `check` finds suspicious, and about every value of a field that has no column form.
 """
 
 # ruff: noqa: ANN401, what an annotation, a bound or a default may be is for the row model to say
@@ -34,7 +34,7 @@ _ORDERED = {Kind.INT, Kind.FLOAT, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP, Kind.
 _SIZED = {Kind.TEXT, Kind.BYTES}
 
 
-# Settings of a model that change no verdict and no value. `_EFFECTIVE` ones reach every field through its validator.
+# Settings that change no verdict and no value. The `_EFFECTIVE_CONFIG` ones reach every field through its validator.
 _HARMLESS_CONFIG = {
     "alias_generator", "arbitrary_types_allowed", "cache_strings", "defer_build", "extra", "field_title_generator",
     "from_attributes", "frozen", "hide_input_in_errors", "ignored_types", "json_encoders", "json_schema_extra",
@@ -49,7 +49,7 @@ _EFFECTIVE_CONFIG = {
     "str_to_lower", "str_to_upper", "strict", "url_preserve_empty_path", "val_temporal_unit",
 }  # fmt: skip
 
-_PLAIN_JSON = {Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.TEXT}  # kinds that polars writes as JSON just as pydantic does
+_PLAIN_JSON = {Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.TEXT}  # kinds that polars and pydantic write as the same JSON
 _FIELD_CONFIG = {
     *_EFFECTIVE_CONFIG, "arbitrary_types_allowed", "json_encoders", "ser_json_bytes", "ser_json_inf_nan", "ser_json_temporal",
     "ser_json_timedelta", "serialize_by_alias", "use_enum_values",
@@ -57,9 +57,9 @@ _FIELD_CONFIG = {
 
 
 def compile_model(row: type[BaseModel]) -> tuple[tuple[FieldRules, ...], str | None]:
-    """One rule a field, in model order, and the code for which rows go through pydantic one by one, if any.
+    """One rule per field, in model order, and the Python code that requires validation row by row, if any.
 
-    Raises ContractError that names model, field, construct and remedy.
+    Raises ContractError, which names model, field, construct and remedy.
     """
     if not row.__pydantic_complete__:
         row.model_rebuild()
@@ -101,7 +101,7 @@ def _refuse_model_constructs(row: type[BaseModel]) -> None:
 
 
 def _model_validators(row: type[BaseModel]) -> list[str]:
-    """The Python code that validating a row runs, as far as the model itself has it."""
+    """The Python code of the model itself that validating a row runs."""
     decorators = row.__pydantic_decorators__
     found = [
         f"validator {name}"
@@ -119,7 +119,7 @@ def _model_validators(row: type[BaseModel]) -> list[str]:
 
 
 def _takes_charge(row: type[BaseModel], name: str) -> bool:
-    """Whether a validator of the model gets the field's values before pydantic converts them."""
+    """Whether a validator of the model receives the field's values before pydantic converts them."""
     decorators = row.__pydantic_decorators__
     return (
         row.__pydantic_custom_init__
@@ -162,13 +162,13 @@ def _field_rules(draft: Draft, row: type[BaseModel], name: str, info: FieldInfo)
 
 
 def _annotation(info: FieldInfo) -> Any:
-    """The field's type with all that validates it; its default and its aliases are not in it."""
+    """The field's type with everything that validates it, without its default and its aliases."""
     metadata = [*info.metadata, *([Field(discriminator=info.discriminator)] if info.discriminator else [])]
     return Annotated[(info.annotation, *metadata)] if metadata else info.annotation
 
 
 def _compiled(draft: Draft, kind: Kind, column_type: ColumnType, adapter: TypeAdapter[Any]) -> FieldRules:
-    """The rules of a field, or of what is inside one: a list's elements, a nested model's field."""
+    """The rules of a field or of a part of one: a list's elements, a nested model's field."""
     element = members = None
     constraints = dict(draft.constraints)
     if draft.base is tuple and constraints.get("is_strict", draft.config.get("strict")):
@@ -184,7 +184,7 @@ def _compiled(draft: Draft, kind: Kind, column_type: ColumnType, adapter: TypeAd
     if kind is Kind.DECIMAL and not _declares_digits(column_type, constraints):
         draft.go_by_value("digits that the column's type does not have")
     if draft.item is not None or kind in {Kind.JSON, Kind.ANY} or draft.by_value:
-        # What a column of its form could be held against; pydantic alone sees to the rest.
+        # Only these can be checked on a column of this form; pydantic checks the rest.
         usable = {"min_length", "max_length", "is_strict"} if element is not None else {"is_strict"}
         constraints = {key: value for key, value in constraints.items() if key in usable}
     else:
@@ -198,14 +198,14 @@ def _compiled(draft: Draft, kind: Kind, column_type: ColumnType, adapter: TypeAd
 
 
 def _declares_digits(column_type: ColumnType, constraints: dict[str, Any]) -> bool:
-    """Whether what fits the column's type fits the field's digits as well."""
+    """Whether every value that fits the column's type also fits the field's digits."""
     digits, places = constraints.get("max_digits"), constraints.get("decimal_places")
     declared = column_type.precision, column_type.scale
     return (digits is None or declared[0] == digits) and (places is None or declared[1] == places)
 
 
 def _inner(draft: Draft, annotation: Any) -> FieldRules | None:
-    """The rules of what a list is made of or a nested field; None when it has no column form where it stands."""
+    """The rules of a list's elements or of a nested field; None if it has no column form in this place."""
     inner = Draft(draft.where, draft.config, is_taken_charge_of=draft.is_taken_charge_of, within=draft.within)
     unwrap(inner, annotation)
     draft.validators += inner.validators
@@ -221,7 +221,7 @@ def _inner(draft: Draft, annotation: Any) -> FieldRules | None:
 
 
 def _members(draft: Draft) -> tuple[FieldRules, ...] | None:
-    """The rules of a nested model's fields; None where validating or writing it is more than that of its fields."""
+    """The rules of a nested model's fields; None if validating or writing the model does more than its fields do."""
     model = draft.base
     if not (isinstance(model, type) and issubclass(model, BaseModel)) or issubclass(model, RootModel):
         return None
@@ -255,7 +255,7 @@ def _adapter(draft: Draft, annotation: Any) -> TypeAdapter[Any]:
         except PydanticUserError as error:
             if error.code != "type-adapter-config-unused":
                 raise
-            # A dataclass or a TypedDict that is a field follows the model's config, which pydantic takes for no root type.
+            # As a field, a dataclass or a TypedDict follows the model's config; as a root type, pydantic refuses the config.
             adapter = TypeAdapter(cast("type[Any]", annotation | None), config=cast("ConfigDict", config))
         refuse_volatile(draft.where, adapter.core_schema)
         if reads_json_text(adapter.core_schema):
@@ -268,7 +268,7 @@ def _adapter(draft: Draft, annotation: Any) -> TypeAdapter[Any]:
 
 
 def _sources(draft: Draft, row: type[BaseModel], name: str, info: FieldInfo) -> tuple[str, ...]:
-    """The names under which pydantic looks for the field's value, in its order."""
+    """The names under which pydantic looks for the field's value, in pydantic's order."""
     config, alias = row.model_config, info.validation_alias
     choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
     names: list[str] = []
@@ -287,7 +287,7 @@ def _sources(draft: Draft, row: type[BaseModel], name: str, info: FieldInfo) -> 
 
 
 def _scalar_rules(draft: Draft, kind: Kind, constraints: dict[str, Any]) -> dict[str, Any]:
-    """The constraints as FieldRules takes them; those that mean nothing in columns leave the values to pydantic."""
+    """The constraints in the form of FieldRules; a constraint without a column form leaves the values to pydantic."""
     config, found = draft.config, constraints
     found.pop("max_digits", None)
     found.pop("decimal_places", None)
@@ -320,7 +320,7 @@ def _scalar_rules(draft: Draft, kind: Kind, constraints: dict[str, Any]) -> dict
 
 
 def _as_column_value(draft: Draft, kind: Kind, bound: Bound) -> Bound:
-    """The bound in a form that compares with the column's values: instants in UTC, others as they are."""
+    """The bound in a form that compares with the column's values: instants in UTC, others unchanged."""
     if kind not in {Kind.TIMESTAMP, Kind.TIMESTAMPTZ}:
         return bound
     aware = isinstance(bound.value, datetime) and bound.value.tzinfo is not None

@@ -1,4 +1,4 @@
-"""The constraints in a field's annotation: which have a rule for columns, and which only pydantic understands."""
+"""The constraints in a field's annotation: which have a column rule, and which only pydantic understands."""
 
 # ruff: noqa: ANN401, what an annotation, a bound or a default may be is for the row model to say
 
@@ -18,12 +18,12 @@ from rowledger.spec import ColumnType, TypeName
 
 __all__ = ["JSON_MARKER", "gather"]
 
-JSON_MARKER: Any = Json  # a class, whatever type checkers are told
+JSON_MARKER: Any = Json  # a class at run time; type checkers see an alias
 _VALIDATORS = (AfterValidator, BeforeValidator, PlainValidator, WrapValidator)
 
 
 def gather(draft: Draft, metadata: Iterable[Any]) -> None:  # noqa: C901, PLR0912, one branch a marker
-    """Collect constraints from annotated-types and pydantic markers; what has no column form leaves values to pydantic."""
+    """Collect constraints from annotated-types and pydantic markers; those without a column form leave values to pydantic."""
     found = draft.constraints
     for item in metadata:
         match item:
@@ -58,7 +58,7 @@ def gather(draft: Draft, metadata: Iterable[Any]) -> None:  # noqa: C901, PLR091
                 draft.validators.append(f"{type(item).__name__} {getattr(item.func, '__name__', 'of its own')}")
                 draft.is_taken_charge_of |= not isinstance(item, AfterValidator)
             case _ if item is JSON_MARKER or isinstance(item, JSON_MARKER):
-                draft.is_json, draft.nullable = True, False  # null is no JSON text
+                draft.is_json, draft.nullable = True, False  # a null is not JSON text
                 draft.go_by_value("Json")
             case _ if hasattr(item, "__dict__") and _is_constraint_holder(item):
                 for key, value in vars(item).items():
@@ -66,11 +66,11 @@ def gather(draft: Draft, metadata: Iterable[Any]) -> None:  # noqa: C901, PLR091
             case _ if _means_something(item):
                 draft.go_by_value(f"{getattr(item, '__name__', type(item).__name__)} in its annotation")
             case _:
-                pass  # a marker of somebody else's: pydantic ignores it too
+                pass  # another library's marker, which pydantic ignores too
 
 
 def _means_something(item: Any) -> bool:
-    """Whether pydantic reads a marker that has no rule here; serializers say nothing about a scalar's value."""
+    """Whether pydantic interprets a marker that has no rule here; serializers do not affect a scalar's value."""
     is_ours_to_read = isinstance(item, at.BaseMetadata) or hasattr(item, "__get_pydantic_core_schema__")
     return is_ours_to_read and "Serializer" not in type(item).__name__
 
@@ -109,7 +109,7 @@ def _add_general(draft: Draft, found: dict[str, Any], key: str, value: Any) -> N
 
 
 def _add(found: dict[str, Any], key: str, value: Any) -> None:
-    """The tighter one of two lengths holds; of anything else the second declaration is one too many."""
+    """Add a constraint. The tighter of two lengths applies; any other constraint may be declared only once."""
     old = found.get(key)
     if old is None:
         found[key] = value

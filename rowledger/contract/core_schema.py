@@ -1,4 +1,4 @@
-"""What is in one of pydantic's own schemas, at any depth."""
+"""Searches of one of pydantic's core schemas, at any depth."""
 
 # ruff: noqa: ANN401, a schema of pydantic's holds anything
 
@@ -10,7 +10,7 @@ __all__ = ["has_type", "keeps_zeros", "modules_in", "names_in", "parts_in", "rea
 
 
 def parts_in(schema: Any) -> Iterator[Any]:
-    """The schema and all that is inside it."""
+    """The schema and all parts inside it."""
     yield schema
     inside = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list | tuple) else ()
     for part in inside:
@@ -18,29 +18,29 @@ def parts_in(schema: Any) -> Iterator[Any]:
 
 
 def has_type(schema: Any, types: Collection[str]) -> bool:
-    """Whether it has one of these types in it."""
+    """Whether the schema contains one of these types."""
     return any(isinstance(part, dict) and part.get("type") in types for part in parts_in(schema))
 
 
 def keeps_zeros(schema: Any) -> bool:
-    """Whether numbers stand where it takes anything, so that jsonb can keep 1.10."""
+    """Whether the schema's numbers are in places that take anything, so that jsonb can keep 1.10."""
     return has_type(schema, {"any"}) and not has_type(schema, {"float"})
 
 
 def reads_json_text(schema: Any) -> bool:
-    """Whether it has a `Json` in it."""
+    """Whether the schema contains a `Json`."""
     return has_type(schema, {"json"})
 
 
 def names_in(schema: Any) -> frozenset[str]:
-    """Its names of fields, aliases and all other texts: they are the model's, and none of them is a row's."""
+    """The schema's field names, aliases and all other texts, which come from the model and never from a row."""
     parts = list(parts_in(schema))
     fields = (part["fields"] for part in parts if isinstance(part, dict) and isinstance(part.get("fields"), dict))
     return frozenset(part for part in parts if isinstance(part, str)).union(*(map(str, names) for names in fields))
 
 
 def modules_in(schema: Any) -> frozenset[str]:
-    """The modules of the Python functions in it."""
+    """The modules of the schema's Python functions."""
     functions = (part.func if isinstance(part, partial) else part for part in parts_in(schema))
     found = (getattr(part, "__module__", None) for part in functions if callable(part) and not isinstance(part, type))
     return frozenset(module for module in found if isinstance(module, str))  # a method of a builtin type has none

@@ -1,4 +1,4 @@
-"""A dead letter as a load writes it: a row that could not be written, and why."""
+"""A dead letter as a load records it: a row that could not be written, and why."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -13,14 +13,14 @@ __all__ = ["DeadLetter", "PayloadOf", "Stage", "payloads_of", "read_row_types", 
 
 
 class Stage(StrEnum):
-    """Where a row was refused."""
+    """The stage at which a row was refused."""
 
     SOURCE = "source"  # by its own format: a line that is not a row
     TRANSFORM = "transform"  # by the spec's transform, which raised
     CONTRACT = "contract"  # by the row model
-    COPY = "copy"  # by the server, while it was copied
-    KEY = "key"  # by the key: a row before it in the source has the same one
-    CRASH = "crash"  # by nobody: every worker that took the row died
+    COPY = "copy"  # by the server, during COPY
+    KEY = "key"  # by the key: an earlier row of the source has the same key
+    CRASH = "crash"  # by no check: every worker that took the row died
 
 
 class PayloadOf(StrEnum):
@@ -28,7 +28,7 @@ class PayloadOf(StrEnum):
 
     SOURCE = "source"  # the row as the source has it
     LINE = "line"  # a line of the source that is not a row
-    TRANSFORMED = "transformed"  # one of several rows that a transform made of one
+    TRANSFORMED = "transformed"  # one of several rows that a transform made of one row
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class DeadLetter:
     """A row that could not be written, and why.
 
     `row_no` counts from 0 in the partition's source as a whole; `part` counts the rows that a transform made of it. `payload`
-    is the row as JSON text with its exact values. `reason` may quote the row model's rules but never the row's values, so that
-    it may be logged; `traceback` may quote anything, and stays in the database.
+    is the row as JSON text with its exact values. `reason` may be logged: it may quote the row model's rules, but never the
+    row's values. `traceback` may quote anything, and stays in the database.
     """
 
     row_no: int
@@ -61,12 +61,12 @@ def write_row_types(schema: Mapping[str, pl.DataType]) -> bytes:
 
 
 def read_row_types(content: bytes) -> dict[str, pl.DataType]:
-    """What `write_row_types` was given."""
+    """The types that `write_row_types` wrote."""
     return dict(pl.read_ipc_schema(io.BytesIO(content)))
 
 
 def payloads_of(rows: pl.DataFrame) -> Iterable[str]:
-    """What dead letters keep of these rows, as `row_payloads` writes it."""
+    """The payloads of these rows, as `row_payloads` writes them."""
     if rows.is_empty():
         return ()
     from rowledger.contract.write_payloads import row_payloads  # noqa: PLC0415, a clean chunk has no dead letter

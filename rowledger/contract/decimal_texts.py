@@ -1,6 +1,6 @@
 """Decimals of several scales, which a source keeps as texts: their digits, numbers of one scale, Python values.
 
-Without the texts, the zeros at the end of a decimal would depend on the decimals that happen to be in its batch.
+Without the texts, a decimal's trailing zeros would depend on the other decimals of its batch.
 """
 
 from decimal import Decimal
@@ -19,12 +19,12 @@ TEXT = DECIMAL_TEXT.fields[0].name
 
 
 def digits_of(column: pl.Series) -> pl.Series:
-    """The text of each decimal of a DECIMAL_TEXT column: plain digits, with the zeros that it was given with."""
+    """The text of each decimal of a DECIMAL_TEXT column: plain digits, with the source's trailing zeros."""
     return column.struct.field(TEXT).alias(column.name)
 
 
 def decimals_of(digits: pl.Series) -> pl.Series:
-    """Such texts as numbers of one scale; null where that leaves too few digits for the number."""
+    """Such texts as numbers of one scale; null for a number that has too many digits for it."""
     return digits.cast(one_scale(digits), strict=False)
 
 
@@ -35,7 +35,7 @@ def one_scale(digits: pl.Series) -> pl.Decimal:
 
 
 def python_cells(column: pl.Series) -> list[Any]:
-    """The cells as Python values, with decimals at any depth as they were given."""
+    """The cells as Python values, with decimals at any depth as the source gave them."""
     if column.dtype == DECIMAL_TEXT:
         return [None if text is None else Decimal(text) for text in digits_of(column)]
     cells = column.to_list()
@@ -50,6 +50,3 @@ def _with_decimals(cell: Any, dtype: _Dtype) -> Any:  # noqa: ANN401, a cell may
     if isinstance(dtype, pl.List | pl.Array):
         return [_with_decimals(item, dtype.inner) for item in cell]
     return {field.name: _with_decimals(cell[field.name], field.dtype) for field in dtype.fields}
-
-
-# ---- for transforms -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Decimals of several scales, for transforms: numbers of one scale to calculate with, and their own texts again afterwards."""
+"""Decimals of several scales, for transforms: numbers of one scale before the transform, and their own texts after it."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ __all__ = ["for_calculation", "with_scales_kept"]
 
 
 def for_calculation(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with such decimals as numbers of one scale; a column in which these have too few digits as JSON texts."""
+    """The frame with such decimals as numbers of one scale; a column whose values do not fit one scale as JSON texts."""
     columns = [frame[name] for name, dtype in frame.schema.items() if holds_decimal_texts(dtype)]
     return frame.with_columns(map(_calculable, columns)) if columns else frame
 
 
 def with_scales_kept(transformed: pl.DataFrame, source: pl.DataFrame, calculable: pl.DataFrame) -> pl.DataFrame:
-    """What a transform made of `for_calculation(source)`, with the decimals of `source` that it has not changed.
+    """The result of a transform of `for_calculation(source)`, with unchanged decimals as `source` has them.
 
-    ROW says which row of `source` a row comes from. What the transform calculated has the scale that polars gives it.
+    ROW says which row of `source` a row comes from. Calculated decimals have the scale that polars gives them.
     """
     columns = []
     for name, dtype in source.schema.items():
@@ -41,7 +41,7 @@ def with_scales_kept(transformed: pl.DataFrame, source: pl.DataFrame, calculable
 
 
 def _holds_decimals(dtype: _Dtype) -> bool:
-    """Whether there is a number of polars' decimals in it, at any depth."""
+    """Whether the type contains polars' decimals at any depth."""
     return any(isinstance(part, pl.Decimal) for part in types_in(dtype))
 
 
@@ -65,7 +65,7 @@ def _calculable_type(column: pl.Series) -> _Dtype:
 
 
 def _numbers(expr: pl.Expr, dtype: _Dtype, wanted: _Dtype) -> pl.Expr:
-    """Texts as numbers of the types that `wanted` has in their places."""
+    """Texts as numbers of the types at the same places in `wanted`."""
     if dtype == DECIMAL_TEXT:
         return expr.struct.field(TEXT).cast(wanted)
     if not holds_decimal_texts(dtype):
@@ -78,7 +78,7 @@ def _numbers(expr: pl.Expr, dtype: _Dtype, wanted: _Dtype) -> pl.Expr:
 
 
 def _texts(expr: pl.Expr, dtype: _Dtype) -> pl.Expr:
-    """Numbers as the texts that `dtype` has in their places."""
+    """Numbers as texts where `dtype` has texts."""
     if dtype == DECIMAL_TEXT:
         return pl.when(expr.is_not_null()).then(pl.struct(expr.cast(pl.String).alias(TEXT)))
     if not holds_decimal_texts(dtype):

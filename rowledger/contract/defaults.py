@@ -1,4 +1,4 @@
-"""Defaults of fields: a retry, and a replay a year later, must find the same values, so only constants are taken."""
+"""Defaults of fields. Only constants are allowed: a retry, and a replay a year later, must find the same values."""
 
 # ruff: noqa: ANN401, what a default may be is for the row model to say
 
@@ -21,7 +21,7 @@ from rowledger.errors import ContractError
 
 __all__ = ["constant_of", "refuse_volatile"]
 
-# What makes the same value of the same arguments, whenever it is called.
+# Callables that always return the same value for the same arguments.
 _PURE = {
     bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range,
     decimal.Decimal, fractions.Fraction, dt.date, dt.time, dt.datetime, dt.timedelta, dt.timezone,
@@ -30,7 +30,7 @@ _PURE = {
 
 
 def constant_of(where: str, info: FieldInfo, adapter: TypeAdapter[Any]) -> Any:
-    """The default that pydantic gives, or PydanticUndefined; raises ContractError for one that breaks the field's own rules."""
+    """The field's default, or PydanticUndefined; raises ContractError if it is not constant or breaks the field's rules."""
     default = info.default
     if info.default_factory is not None:
         if not _is_constant(info.default_factory):
@@ -46,12 +46,12 @@ def constant_of(where: str, info: FieldInfo, adapter: TypeAdapter[Any]) -> Any:
         valid = adapter.validate_python(default)
     except ValidationError as error:
         raise ContractError(f"{where}: its default breaks its own rules: {error.errors()[0]['msg']}") from None
-    # Pydantic gives a default as it stands; its validated form counts only where that is of another type, as 0 for a Decimal.
+    # Pydantic does not validate a default; its validated form counts only if its type differs, as for 0 in a Decimal field.
     return default if type(default) is type(valid) and not info.validate_default else valid
 
 
 def refuse_volatile(where: str, schema: Any) -> None:
-    """Raise ContractError where a field's schema, at any depth, has something that is not the same at each retry."""
+    """Raise ContractError if a field's schema, at any depth, contains something that may differ between retries."""
     for part in parts_in(schema):
         match part:
             case {"type": "default", "default_factory": factory} if not _is_constant(factory):
@@ -69,7 +69,7 @@ def refuse_volatile(where: str, schema: Any) -> None:
 
 
 def _is_constant(factory: Callable[..., Any]) -> bool:
-    """Whether it is known to give the same value each time: a constructor, or a function of nothing but these."""
+    """Whether the factory is known to return the same value each time: a pure constructor, or a function of only those."""
     if factory in _PURE:
         return True
     if isinstance(factory, type) and issubclass(factory, BaseModel):

@@ -1,6 +1,6 @@
-"""Bytes in a document whose field takes anything: {"base64": "…"}, as payloads have them, whatever the source.
+"""Bytes in a document whose field takes anything: {"base64": "…"}, as in payloads, whatever the source.
 
-JSON has no bytes. Pydantic writes those that are UTF-8 as a text, which nothing tells from a text, and refuses the others.
+JSON has no bytes. Pydantic writes bytes that are UTF-8 as a text, indistinguishable from other texts, and refuses the rest.
 """
 
 # ruff: noqa: ANN401, a document may be anything
@@ -21,12 +21,12 @@ __all__ = ["takes_bytes_as_anything", "with_base64"]
 
 @cache
 def takes_bytes_as_anything(adapter: TypeAdapter[Any]) -> bool:
-    """Whether bytes in its values can only have come where the row model takes anything."""
+    """Whether bytes in the adapter's values can only be in places where the row model takes anything."""
     return has_type(adapter.core_schema, {"any"}) and not has_type(adapter.core_schema, {"bytes"})
 
 
 def with_base64(value: Any) -> Any:  # noqa: PLR0911, one line a type
-    """The value with its bytes, at any depth, as such objects; the value itself where it has none."""
+    """The value with its bytes, at any depth, as such objects; the value itself if it has none."""
     match value:
         case bytes() | bytearray():
             return {"base64": base64.b64encode(value).decode("ascii")}
@@ -39,7 +39,9 @@ def with_base64(value: Any) -> Any:  # noqa: PLR0911, one line a type
             items = [with_base64(item) for item in value]
             return items if any(made is not item for made, item in zip(items, value, strict=True)) else value
         case AbstractSet() if any(isinstance(item, bytes | tuple) for item in value):
-            return [with_base64(item) for item in sorted(value, key=repr)]  # an object is no item of a set
+            return [
+                with_base64(item) for item in sorted(value, key=repr)
+            ]  # a list, because a set cannot hold an object
         case BaseModel():
             changed = _changed({**value.__dict__, **(value.model_extra or {})})
             return value.model_copy(update=changed) if changed else value

@@ -1,7 +1,7 @@
 """Numbers of JSON documents with all their digits: how they are read, kept among Python values, and written.
 
-JSON's numbers have any number of digits, a double has 17. Where the row model says what a number is (a Decimal, a float), that
-counts; where it takes anything, the number stays what it was.
+JSON's numbers have any number of digits, a double has 17. If the row model declares a number's type (Decimal, float), that
+type counts; where it takes anything, the number is kept unchanged.
 """
 
 # ruff: noqa: ANN401, a document may be anything
@@ -29,24 +29,24 @@ __all__ = [
 ]
 
 _MAY_BE_EXACT = re.compile(r'"(?:-?[0-9][0-9.eE+-]*|-?s?NaN[0-9]*|-?Infinity)"')
-_KEYS_TWICE = 2  # colons that a text with a key twice has at least
+_KEYS_TWICE = 2  # colons in a text with a duplicate key, at least
 
 
 class ExactNumber(Decimal):
-    """A document's number. Pydantic makes a Decimal of it for a Decimal field, and lets it be for one that takes anything."""
+    """A document's number. Pydantic converts it to Decimal for a Decimal field, and keeps it for one that takes anything."""
 
     __slots__ = ()
 
 
 class RepeatedKey(ValueError):
-    """An object has a key twice: of its values all but the last would be dropped."""
+    """An object has a duplicate key: all its values but the last would be dropped."""
 
 
 def parse_json(text: str, *, exact: bool = False, zeros: bool = False) -> Any:
-    """The value of a JSON text; fractions are Decimal where `exact`, otherwise ExactNumber where a double would lose digits.
+    """The value of a JSON text. If `exact`, fractions are Decimal; otherwise ExactNumber if a double would lose digits.
 
-    With `zeros` they are ExactNumber too where a double would be written otherwise, as 1.10 would.
-    Raises ValueError, of which RepeatedKey is one, and RecursionError.
+    With `zeros`, a fraction is also ExactNumber if a double would be written differently, as 1.10 would.
+    Raises ValueError, also as RepeatedKey, and RecursionError.
     """
     if exact:
         return json.loads(text, parse_float=Decimal, parse_int=_integer, object_pairs_hook=_unique)
@@ -54,7 +54,7 @@ def parse_json(text: str, *, exact: bool = False, zeros: bool = False) -> Any:
 
 
 def _integer(text: str) -> int | Decimal:
-    """The number; as a Decimal where it has more digits than Python reads into an int."""
+    """The number; a Decimal if it has more digits than Python converts to an int."""
     return int(text) if len(text) <= sys.int_info.default_max_str_digits else Decimal(text)
 
 
@@ -64,7 +64,7 @@ def _double_if_same(text: str) -> float | ExactNumber:
 
 
 def double_if_exact(text: str) -> float | ExactNumber:
-    """The number as a double if that has all its digits."""
+    """The number as a double if that keeps all its digits, otherwise as ExactNumber."""
     double = float(text)
     if math.isfinite(double) and (repr(double) == text or Decimal(repr(double)) == Decimal(text)):
         return double
@@ -72,9 +72,9 @@ def double_if_exact(text: str) -> float | ExactNumber:
 
 
 def has_repeated_key(text: str) -> bool:
-    """Whether a JSON text has an object with a key twice, of which jsonb keeps the last value alone.
+    """Whether a JSON text has an object with a duplicate key, of which jsonb keeps only the last value.
 
-    False for a text that is no JSON, which the server refuses; raises RecursionError for one that is nested too deeply.
+    False for a text that is not JSON, which the server refuses; raises RecursionError for one that is nested too deeply.
     """
     if text.count(":") < _KEYS_TWICE:
         return False
@@ -100,7 +100,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def marked(value: Any) -> Any:
-    """The value with its Decimals, at any depth, as ExactNumber; the value itself where it has none."""
+    """The value with its Decimals, at any depth, as ExactNumber; the value itself if it has none."""
     match value:
         case ExactNumber():
             return value
@@ -117,14 +117,14 @@ def marked(value: Any) -> Any:
 
 
 def may_have_exact_numbers(text: str) -> bool:
-    """Whether a JSON text that pydantic wrote has a text in it that may have been an exact number."""
+    """Whether a JSON text that pydantic wrote contains a string that may have been an exact number."""
     return _MAY_BE_EXACT.search(text) is not None
 
 
 def with_exact_numbers(text: str, value: Any) -> str | None:
-    """The JSON `text` that pydantic wrote of `value`, with its exact numbers as numbers: pydantic writes them as texts.
+    """The JSON `text` that pydantic wrote of `value`, with exact numbers as numbers; pydantic writes them as strings.
 
-    None where one of them is NaN or an infinity, which JSON does not have.
+    None if one of them is NaN or an infinity, which JSON does not have.
     """
     if not holds_exact(value):
         return text
@@ -139,7 +139,7 @@ class _NotFinite(Exception):
 
 
 def holds_exact(value: Any) -> bool:
-    """Whether there is an ExactNumber in it, at any depth."""
+    """Whether the value contains an ExactNumber at any depth."""
     match value:
         case ExactNumber():
             return True
@@ -170,7 +170,7 @@ def _written(value: Any, made: Any) -> str:
 
 
 def sorted_json(text: str) -> str:
-    """A JSON text in a form that two texts share when jsonb keeps the same of them: all digits, each key once, in order."""
+    """A canonical form, equal for two JSON texts if jsonb stores them alike: all digits, each key once, keys sorted."""
 
     def written(value: Any) -> str:
         match value:

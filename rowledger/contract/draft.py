@@ -1,4 +1,4 @@
-"""What is known of a field while its annotation is read."""
+"""The state of a field while its annotation is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ __all__ = ["Draft"]
 
 @dataclass
 class Draft:
-    """What was gathered about a field so far. `validators` are the Python functions that stand in its annotation."""
+    """The facts gathered about a field so far. `validators` are the Python functions in its annotation."""
 
     where: str
     config: Mapping[str, Any]
     base: Any = None
     nullable: bool = False
     is_json: bool = False
-    item: Any = None  # what a list is of
+    item: Any = None  # the type of a list's items
     alternatives: "tuple[Draft, ...]" = ()
     allowed: tuple[Any, ...] | None = None
     constraints: dict[str, Any] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Draft:
     by_value: str | None = None
     validators: list[str] = field(default_factory=list)
     is_taken_charge_of: bool = False
-    within: tuple[type[BaseModel], ...] = ()  # the models around it, any of which may come again inside itself
+    within: tuple[type[BaseModel], ...] = ()  # the enclosing models, any of which may recur inside itself
 
     def refuse(self, construct: str, remedy: str) -> ContractError:
         return ContractError(f"{self.where}: {construct} has no column; {remedy}")

@@ -1,4 +1,4 @@
-"""Which of a source's columns are whose: fields by their names and aliases, and columns that no field knows."""
+"""How a source's columns correspond to fields, by name and alias, and which columns no field declares."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -48,14 +48,14 @@ _ANNOTATIONS: dict[TypeName, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class SourceDrift:
-    """Columns of a source that the contract does not know, and columns that it asks for in vain."""
+    """Columns of a source that the contract does not declare, and required columns that the source lacks."""
 
     unknown: dict[str, pl.DataType]
     missing: tuple[str, ...]
 
 
 def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> SourceDrift:
-    """What a source of that schema has too much and too little; reserved columns are nobody's."""
+    """The unknown and missing columns of a source with that schema; reserved columns are neither."""
     known = {name for rule in rules for name in rule.sources}
     return SourceDrift(
         unknown={
@@ -70,9 +70,9 @@ def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> 
 
 
 def columns_for(unknown: Mapping[str, pl.DataType]) -> list[Column]:
-    """The nullable columns that unknown source columns would become; raises SourceError for one that cannot become one.
+    """The nullable columns that unknown source columns would become; raises SourceError if one cannot become a column.
 
-    A column without any value that its source gives no type becomes none yet: a later source says of which type it is.
+    A column without values and without a type in its source becomes no column until a later source gives it a type.
     """
     require_names(unknown)
     columns: list[Column] = []
@@ -92,7 +92,7 @@ def columns_for(unknown: Mapping[str, pl.DataType]) -> list[Column]:
 
 
 def common_column(one: Column, other: Column) -> Column | None:
-    """The column that holds what both do, of one name that two files give in two types; None where there is none."""
+    """The column that holds both, if two files give a column two types; None if no type does."""
     if one == other:
         return one
     names = {one.type.name, other.type.name}
@@ -102,7 +102,7 @@ def common_column(one: Column, other: Column) -> Column | None:
 
 
 def require_names(unknown: Mapping[str, pl.DataType]) -> None:
-    """Raise SourceError where a column has no name, as the index that pandas writes into a CSV file."""
+    """Raise SourceError if a column has no name, as the index has that pandas writes into a CSV file."""
     if "" in unknown:
         raise SourceError(
             "the source has a column without a name, which no field and no column of a table can have; name the columns "
@@ -135,7 +135,7 @@ def _column_type(dtype: pl.DataType) -> ColumnType | None:  # noqa: PLR0911, one
 
 @cache
 def evolved_rules(columns: tuple[Column, ...]) -> tuple[FieldRules, ...]:
-    """Rules for columns that the table has beyond the contract: nullable, and null where a source lacks them."""
+    """Rules for columns that the table has beyond the contract: nullable, and null if a source lacks them."""
     if not columns:
         return ()
     fields: dict[str, Any] = {}
@@ -151,5 +151,5 @@ def evolved_rules(columns: tuple[Column, ...]) -> tuple[FieldRules, ...]:
 
 
 def has_value(values: pl.Series) -> pl.Series:
-    """Which cells hold something."""
+    """A mask of the cells that are not null."""
     return (dynamic_texts(values) if values.dtype == DYNAMIC else values).is_not_null()

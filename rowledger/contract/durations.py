@@ -1,4 +1,4 @@
-"""Durations in ISO 8601 with a sign for each part, as PostgreSQL and Arrow write intervals; pydantic reads one sign."""
+"""Durations in ISO 8601 with a sign on each part, as PostgreSQL and Arrow write intervals; pydantic reads only one sign."""
 
 import re
 from datetime import timedelta
@@ -14,9 +14,9 @@ _A_SIGN_WITHIN = re.compile(r"P.*[-+]")
 
 
 def with_one_sign(value: Any) -> Any:  # noqa: ANN401, a cell may be anything
-    """The same duration in a text that pydantic reads, also within lists; any other value as it is.
+    """The same duration in a text that pydantic reads, also within lists; any other value unchanged.
 
-    A day is 24 hours. Years and months are of no fixed length, and digits below the microsecond are left for others to refuse.
+    A day is 24 hours. Years, months and digits below the microsecond are unchanged: a later check refuses them.
     """
     if isinstance(value, list):
         return [with_one_sign(item) for item in value]

@@ -1,4 +1,4 @@
-"""Columns whose values are of several types: the JSON text of each, and the Python value that it says."""
+"""Columns whose values are of several types: the JSON text of each, and its Python value."""
 
 # ruff: noqa: ANN401, a value may be anything
 
@@ -15,18 +15,18 @@ __all__ = ["BYTES_FOR_PEOPLE", "PEOPLES_BYTES_KEY", "Unreadable", "dynamic_texts
 
 PEOPLES_BYTES_KEY = "base64"
 BYTES_FOR_PEOPLE = (f'{{"{BYTES_KEY}": ', f'{{"{PEOPLES_BYTES_KEY}": ')
-"""What is replaced in a JSON text, and by what, to have its bytes as payloads have them. Within a text quotes are escaped."""
+"""The replacement, in a JSON text, that gives bytes the form of payloads. It cannot hit a string, whose quotes are escaped."""
 
 
 def dynamic_texts(values: pl.Series) -> pl.Series:
-    """The JSON text of each value of a DYNAMIC column; null where the value is null in either way."""
+    """The JSON text of each value of a DYNAMIC column; null for a null and for the JSON text null."""
     texts = values.struct[0]
     is_null = texts.is_null() | values.is_null() | (texts.str.strip_chars() == "null").fill_null(value=True)
     return pl.select(pl.when(~is_null).then(texts).alias(values.name)).to_series()
 
 
 class Unreadable:
-    """In place of a value whose JSON cannot be read without loss, and why."""
+    """Replaces a value whose JSON cannot be read without loss, and says why."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -35,7 +35,7 @@ class Unreadable:
 def parse_dynamic(text: str, *, exact: bool, zeros: bool = False) -> Any:
     """The value of a JSON text of a DYNAMIC column, with its bytes.
 
-    Fractions are Decimal where `exact`, and wherever a double would lose digits, or with `zeros` the zeros at the end.
+    Fractions are Decimal if `exact`, if a double would lose digits, and with `zeros` if it would lose trailing zeros.
     """
     try:
         value = parse_json(text, exact=exact, zeros=zeros)
@@ -47,7 +47,7 @@ def parse_dynamic(text: str, *, exact: bool, zeros: bool = False) -> Any:
 
 
 def with_bytes(value: Any, *, key: str = PEOPLES_BYTES_KEY) -> Any:
-    """The value of a JSON text with bytes, at any depth, where it has the form in which payloads keep them."""
+    """The parsed value, in which objects in the payloads' form of bytes, at any depth, are bytes."""
     match value:
         case dict() if isinstance(made := _bytes_of(value, key), bytes):
             return made

@@ -1,8 +1,8 @@
-"""The border between pyarrow, polars and Python: columns pass it here, and what arrives has the nulls and types of what left.
+"""Conversions of columns between pyarrow, polars and Python, which preserve nulls and types or raise.
 
-A library that cannot hold a value may put a null in its place (polars does so with the time 24:00), or another value of a
-type that is not asked for. A count of nulls on both sides, at each level of nesting, notices the first, a comparison of
-types the second. Both cost next to nothing: columns remember how many nulls they have.
+A library that cannot hold a value may replace it by a null (polars does so with the time 24:00), or by a value of another
+type. Null counts on both sides, at each level of nesting, detect the first; a comparison of types detects the second. Both
+cost almost nothing, because columns store their null count.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from rowledger.errors import ValuesAltered
 __all__ = ["arrow_table", "frame_type", "is_same_type", "null_counts", "polars_series", "python_series"]
 
 _Array = Any
-"""A `pyarrow.Array` or `pyarrow.ChunkedArray` of any kind, which the stubs know too narrowly."""
+"""A `pyarrow.Array` or `pyarrow.ChunkedArray` of any kind; the stubs are too narrow."""
 _LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.ListViewType, pa.LargeListViewType)
 
 _FLAT: dict[pa.DataType, pl.DataType] = {
@@ -32,11 +32,11 @@ _FLAT: dict[pa.DataType, pl.DataType] = {
 
 
 def polars_series(name: str, column: _Array) -> pl.Series:
-    """An Arrow column as polars has it: the border from pyarrow, an ADBC driver or pandas to polars.
+    """An Arrow column, of pyarrow, an ADBC driver or pandas, as a polars series.
 
-    The column is of a type that `frame_type` knows, and its texts are UTF-8: polars does not look. Raises ValuesAltered when
-    polars has made nulls of values, or another type. Use `rowledger.sources.arrow_frames.frame_of` for what comes from
-    outside: it finds the rows whose values polars would lose, and makes dead letters of them.
+    The column must be of a type that `frame_type` knows, and its texts must be UTF-8, which polars does not check. Raises
+    ValuesAltered if polars turned values into nulls, or changed the type. For external data, use
+    `rowledger.sources.arrow_frames.frame_of`, which finds the rows whose values polars would lose and dead-letters them.
     """
     (series,) = pl.DataFrame(pa.table([column], names=[name]), nan_to_null=False).get_columns()
     require_unchanged(name, column, series)
@@ -44,7 +44,7 @@ def polars_series(name: str, column: _Array) -> pl.Series:
 
 
 def arrow_table(frame: pl.DataFrame, *, compat_level: pl.CompatLevel) -> pa.Table:
-    """A frame as an Arrow table: the border from polars to pyarrow, pgpq or a file. Raises ValuesAltered as above."""
+    """A frame as an Arrow table, for pyarrow, pgpq or a file; raises ValuesAltered like `polars_series`."""
     table = frame.to_arrow(compat_level=compat_level)
     for name, column, series in zip(frame.columns, table.columns, frame.get_columns(), strict=True):
         require_unchanged(name, column, series)
@@ -52,7 +52,7 @@ def arrow_table(frame: pl.DataFrame, *, compat_level: pl.CompatLevel) -> pa.Tabl
 
 
 def python_series(name: str, values: list[Any], dtype: pl.DataType, *, nulls: int) -> pl.Series:
-    """Python values of one type, `nulls` of them None, as polars has them. Raises ValuesAltered, and what polars raises."""
+    """Python values of one type, `nulls` of them None, as a polars series; raises ValuesAltered, and what polars raises."""
     series = pl.Series(name, values, dtype=dtype, strict=True)
     if series.null_count() != nulls:
         raise ValuesAltered(f"column {name!r}: {nulls} nulls became {series.null_count()} as {series.dtype}")
@@ -60,7 +60,7 @@ def python_series(name: str, values: list[Any], dtype: pl.DataType, *, nulls: in
 
 
 def require_unchanged(name: str, column: _Array, series: pl.Series) -> None:
-    """Raise ValuesAltered unless the column and the series have the same nulls, and types that are each other's."""
+    """Raise ValuesAltered unless the column and the series have equal null counts and corresponding types."""
     if not is_same_type(frame_type(column.type), series.dtype):
         raise ValuesAltered(
             f"column {name!r}: {column.type} of Arrow and {series.dtype} of polars are not the same type"
@@ -74,7 +74,7 @@ def require_unchanged(name: str, column: _Array, series: pl.Series) -> None:
 
 
 def frame_type(kind: pa.DataType) -> pl.DataType | None:  # noqa: PLR0911, one line a type
-    """The type that polars has for columns of this one; None for one that it does not read, or reads as another."""
+    """The polars type of Arrow columns of this type; None for a type that polars cannot read, or reads as another."""
     match kind:
         case pa.FixedSizeBinaryType() if not pa.types.is_decimal(kind):
             return pl.Binary()
@@ -102,7 +102,7 @@ _TEXTS = {pa.string(), pa.large_string(), pa.string_view()}
 
 
 def null_counts(column: _Array) -> tuple[int, ...]:
-    """The nulls of an Arrow column: its own, then those of its items or fields, and so on, without what is below a null."""
+    """The null counts of an Arrow column: its own, then those of its items or fields at each depth, ignoring parts of nulls."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     if not _is_nested(column.type):
         return (sum(map(_flat_nulls, chunks)),)
@@ -113,7 +113,7 @@ def null_counts(column: _Array) -> tuple[int, ...]:
 def _nested_nulls(array: _Array) -> tuple[int, ...]:
     kind = array.type
     if isinstance(kind, pa.StructType):
-        inner = [null_counts(child) for child in array.flatten()]  # nulls of the struct reach into its fields
+        inner = [null_counts(child) for child in array.flatten()]  # a null struct counts as a null in each field
     else:
         inner = [null_counts(array.flatten())]
     return (array.null_count, *(count for counts in inner for count in counts))
@@ -137,7 +137,7 @@ def _null_counts_of_series(series: pl.Series, column: _Array) -> tuple[int, ...]
 
 
 def is_same_type(wanted: pl.DataType | None, given: pl.DataType) -> bool:
-    """Whether a type that `frame_type` gave is the other one; names of categories do not matter."""
+    """Whether a type that `frame_type` returned equals `given`; names of categories do not matter."""
     match wanted, given:
         case pl.Categorical(), pl.Categorical() | pl.Enum():
             return True

@@ -2,15 +2,15 @@
 
 A column's fingerprint is the count of its non-null values and a total over them: the exact sum for numbers and dates, the
 sum of PostgreSQL's own 32-bit hash for everything else (measured: a hash costs the server hardly more than a length). A
-value that changed, went missing or came twice moves the total; what cannot be seen is a change that keeps a sum, such as two
-integers swapped between rows, and a hash that collides, one in four billion.
+value that is changed, missing or duplicated changes the total. A change that keeps the sum, such as two integers swapped
+between rows, goes unnoticed, and so does a hash collision, one in four billion.
 
-Weak spot: jsonb, and types that are written as text which only the server reads (ranges, composite types …), are
-counted only: the server keeps such a value in its own form, which the client would have to guess.
+Weak spot: values of jsonb, and of types whose text only the server reads (ranges, composite types …), are only counted,
+because the client cannot know the form in which the server stores them.
 
-The hash takes a value's bytes one after the other, which costs the client a fifth of a second a megabyte where it cannot do
-thousands of values at once. So a long value is hashed by its SHA-256, which both sides compute at the speed of memory. The
-server's half is `fingerprint_sql`.
+The hash processes a value's bytes one after the other, which costs the client 0.2 s per megabyte if it cannot process
+thousands of values at once. A long value is therefore replaced by its SHA-256, which both sides compute at the speed of
+memory. The server's half is `fingerprint_sql`.
 """
 
 import hashlib
@@ -48,15 +48,15 @@ HASHED_AS_TEXT = {
     TypeName.CITEXT,
     TypeName.ENUM,
     TypeName.JSON,
-}  # arrays: the elements' own hash is another's, or there is none
-ELEMENT_END, ELEMENT_NULL = "\x1f", "\x1e"  # control characters, which keep elements apart
+}  # for arrays of these, the elements' own hash is another function, or there is none
+ELEMENT_END, ELEMENT_NULL = "\x1f", "\x1e"  # control characters that separate elements
 SPECIALS: dict[str, int] = {"NaN": 1_000_003, "Infinity": 1_000_033, "-Infinity": 1_000_037}
 
-# A longer value is hashed by its SHA-256. The hash itself takes up to 20 ms for a value of this length, 0.3 s for an element.
+# The hash takes up to 20 ms for a value of this length, 0.3 s for an element. A longer value is replaced by its SHA-256.
 LONG_VALUE_BYTES = 2**16
 LONG_ELEMENT_BYTES = 2**20
 
-# Python's default of 28 digits would round long totals; a numeric has up to 147,455 of them, a sum of many some more.
+# Python's default of 28 digits would round long totals; a numeric has up to 147,455 digits, a sum of many slightly more.
 _EXACT = Context(prec=200_000)
 _PG_EPOCH_DAYS = 10_957  # 2000-01-01, from which PostgreSQL counts, in days since 1970-01-01
 _PG_EPOCH_US = _PG_EPOCH_DAYS * 86_400_000_000
@@ -64,15 +64,15 @@ _PG_EPOCH_US = _PG_EPOCH_DAYS * 86_400_000_000
 _DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
 _SAMPLE_ROWS = 1_024
 _SHORT_DIGITS_MAX = _DECIMAL_DIGITS_MAX // 2  # on either side of the point
-_COMPARED_MAX = 8  # distinct strings: to compare with each is cheaper than to count them all
+_COMPARED_MAX = 8  # distinct strings, up to which comparing with each is cheaper than counting all values
 
 
 @dataclass(frozen=True)
 class Fingerprint(Mapping[str, tuple[int, Total]]):
-    """By column: how many values are not null, and their total.
+    """Per column, the number of non-null values and their total.
 
-    In a sum or difference a column that one side lacks counts as null in all rows of that side, as a column is in the rows that
-    were written before it was added to the table.
+    In a sum or difference, a column that one side lacks is null in all rows of that side, as it is in the rows that were
+    written before the column was added to the table.
     """
 
     columns: Mapping[str, tuple[int, Total]]
@@ -82,7 +82,7 @@ class Fingerprint(Mapping[str, tuple[int, Total]]):
 
     @classmethod
     def empty(cls, columns: Sequence[Column]) -> "Fingerprint":
-        """That of no rows: where a sum over chunks begins."""
+        """The fingerprint of no rows: the start of a sum over chunks."""
         return cls({column.name: (0, 0) for column in columns})
 
     def __getitem__(self, column: str) -> tuple[int, Total]:
@@ -114,9 +114,9 @@ class Fingerprint(Mapping[str, tuple[int, Total]]):
         return Fingerprint(combined)
 
     def differences(self, other: "Fingerprint") -> list[str]:
-        """One text a column that differs; empty when the two agree.
+        """One text per column that differs; empty if the two agree.
 
-        Totals are not shown: that of a single row is its value, and these texts are logged.
+        The texts are logged, so they do not show totals: the total of a single row is its value.
         """
         texts: list[str] = []
         for name in dict.fromkeys([*self, *other]):
@@ -147,13 +147,13 @@ def _add(a: Total, b: Total) -> Total:
 
 
 def _plain(total: Total) -> str:
-    return format(Decimal(total), "f")  # Python writes and reads no int of more than 4,300 digits
+    return format(Decimal(total), "f")  # Python converts no int of more than 4,300 digits to or from text
 
 
 def fingerprint_frame(
     frame: pl.DataFrame, columns: Sequence[Column], on_progress: Callable[[int], None] = lambda _: None
 ) -> Fingerprint:
-    """The same figures from a frame in the columns' frame types; `on_progress` is told of each column."""
+    """The fingerprint of a frame in the columns' frame types; calls `on_progress(1)` for each column."""
     entries: dict[str, tuple[int, Total]] = {}
     for column in columns:
         values = frame[column.name]
@@ -187,7 +187,7 @@ def _total(values: pl.Series, column_type: ColumnType) -> Total:  # noqa: PLR091
 
 
 def _hash_numbers(values: pl.Series, column_type: ColumnType) -> npt.NDArray[np.int32]:
-    """The hash of each value of a type that is a number to the server."""
+    """The hash of each value of a type that the server stores as a number."""
     match column_type.name:
         case TypeName.REAL | TypeName.DOUBLE:
             return hash_doubles(values.cast(pl.Float64).to_numpy())
@@ -202,11 +202,11 @@ def _hash_numbers(values: pl.Series, column_type: ColumnType) -> npt.NDArray[np.
 
 
 def _hashed_strings(values: pl.Series, column_type: ColumnType) -> pl.Series:
-    """What the server hashes of each value, text or bytes."""
+    """The text or bytes that the server hashes for each value."""
     match column_type.name:
         case TypeName.CHAR:
             return values.str.strip_chars_end(" ")
-        case TypeName.INET | TypeName.CIDR:  # family, bits and address, without the two bytes between them
+        case TypeName.INET | TypeName.CIDR:  # family, bits and address, without the two bytes before the address
             encoded = values.bin.encode("hex")
             return (encoded.str.slice(0, 4) + encoded.str.slice(8)).str.decode("hex")
         case _:
@@ -214,7 +214,7 @@ def _hashed_strings(values: pl.Series, column_type: ColumnType) -> pl.Series:
 
 
 def _with_digests(values: pl.Series, long_bytes: int) -> pl.Series:
-    """With the SHA-256 in place of each longer value: in hexadecimal of a text, as it is of bytes."""
+    """The values, each longer one replaced by its SHA-256: hexadecimal for a text, raw for bytes."""
     octets = values.cast(pl.Binary)
     sizes = octets.bin.size()
     if (sizes.max() or 0) <= long_bytes:  # type: ignore[operator]
@@ -247,7 +247,7 @@ def _total_of_arrays(values: pl.Series, element_type: ColumnType) -> Total:
 
 
 def _sum_numeric_texts(values: pl.Series) -> Total:
-    """The exact sum of decimal texts; those that are no finite number stand for a number each, as on the server."""
+    """The exact sum of decimal texts; NaN and each infinity count as a fixed number, as on the server."""
     total: Total = 0
     for special, number in SPECIALS.items():
         found = values == special
@@ -260,19 +260,19 @@ def _sum_numeric_texts(values: pl.Series) -> Total:
     if not (isinstance(digits_before, int) and isinstance(digits_behind, int)):
         return total
     if digits_before + digits_behind > _DECIMAL_DIGITS_MAX:
-        # One value of many digits must not keep the others from being added up as a column.
+        # One value of many digits must not prevent the others from being summed as a column.
         is_short = (points <= _SHORT_DIGITS_MAX) & (decimals <= _SHORT_DIGITS_MAX)
         total = _add(total, _sum_numeric_texts(values.filter(is_short)))
         for value in sorted(
             values.filter(~is_short), key=len
-        ):  # the longest last: each addition costs what the sum is long
+        ):  # the longest last, because an addition costs time in proportion to the length of the sum
             total = _add(total, Decimal(value))
         return normalised(total)
     return _add(total, _sum_decimals(values.cast(pl.Decimal(_DECIMAL_DIGITS_MAX, max(digits_behind - 1, 0)))))
 
 
 def normalised(total: Total) -> Total:
-    """Whole totals as int, whatever the server's type for them is."""
+    """Whole totals as int, whatever type the server returns them in."""
     if isinstance(total, Decimal) and total.is_finite() and total == total.to_integral_value(context=_EXACT):
         return int(total)
     return total
@@ -283,12 +283,12 @@ def _sum_hashes(hashes: npt.NDArray[np.int32]) -> int:
 
 
 def _sum_int64s(values: npt.NDArray[np.int64]) -> int:
-    """Exact for any values: the halves cannot overflow in fewer than 2^32 rows, which the plain sum can in two."""
+    """The exact sum: the halves cannot overflow in fewer than 2^32 rows, while a plain sum can overflow in two."""
     return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
 
 
 def _sum_decimals(values: pl.Series) -> Total:
-    """Exact beyond the 38 digits that polars' own sum would hold."""
+    """The exact sum, also beyond the 38 digits of polars' own sum."""
     array = cast("pa.Decimal128Array", values.to_arrow())
     scale = cast("pl.Decimal", values.dtype).scale
     halves = np.frombuffer(memoryview(cast("pa.Buffer", array.buffers()[1])), dtype="<i8")[
@@ -300,7 +300,7 @@ def _sum_decimals(values: pl.Series) -> Total:
 
 
 def _sum_string_hashes(values: pl.Series) -> int:
-    """Few distinct strings are hashed once each; counting them is several times cheaper than hashing them all."""
+    """The sum of hashes. If there are few distinct strings, each is hashed once: counting is several times cheaper."""
     sample = values.gather_every(max(len(values) // _SAMPLE_ROWS, 1)).unique()
     if len(values) < _SAMPLE_ROWS or len(sample) > _SAMPLE_ROWS // 8:
         return _sum_hashes(_hash_strings(values))

@@ -1,7 +1,8 @@
-"""The server's half of the fingerprint: SQL that computes over rows of a table what `fingerprint` computes of a frame.
+"""The server's half of the fingerprint: SQL that computes over a table's rows what `fingerprint` computes over a frame.
 
-A result has at most 1,664 columns, and so has what a parallel worker hands on; a table may have 1,600 columns, each with a
-count and a total. So the figures come as an array, and those of a wide table in several rows of one statement: one snapshot.
+A result has at most 1,664 columns, and so has the output of a parallel worker; a table may have 1,600 columns, each with a
+count and a total. The figures are therefore an array, and those of a wide table are several rows of one statement, so that
+they have one snapshot.
 
 Rowledger 0.1.0 hashed long values as a whole, not by their SHA-256: `is_former` asks for its totals.
 """
@@ -29,8 +30,8 @@ from rowledger.spec import Column, ColumnType, TypeName
 __all__ = ["fingerprint_query", "may_be_digested", "read_fingerprint"]
 
 _FIGURES_MAX = 1_600  # aggregates of one SELECT
-_UTF8_BYTES_MAX = 4  # a character
-# No array with a long element is stored in fewer bytes: pglz and lz4 shrink it by 255 at most.
+_UTF8_BYTES_MAX = 4  # per character
+# An array with a long element is stored in at least this many bytes: pglz and lz4 compress by a factor of at most 255.
 _ARRAY_BYTES = LONG_ELEMENT_BYTES // 512
 
 
@@ -42,9 +43,9 @@ def fingerprint_query(
     predicate: str = "true",
     is_former: bool = False,
 ) -> str:
-    """A query that counts the relation's rows and sums their columns, for `read_fingerprint`.
+    """A query that counts the relation's rows and totals their columns, for `read_fingerprint`.
 
-    `relation` stands behind FROM, `predicate` behind WHERE.
+    `relation` follows FROM, `predicate` follows WHERE.
     """
     figures = [f"({figure})::numeric" for figure in _figures(columns, quote, is_former=is_former)]
     return " union all ".join(
@@ -55,7 +56,7 @@ def fingerprint_query(
 
 
 def read_fingerprint(columns: Sequence[Column], found: Sequence[Sequence[object]]) -> tuple[int, Fingerprint]:
-    """The result of `fingerprint_query`: how many rows there are, and their fingerprint."""
+    """The number of rows and their fingerprint, from the result of `fingerprint_query`."""
     parts = sorted(found, key=lambda part: cast("int", part[0]))
     rows = cast("int", parts[0][1])
     figures = itertools.chain.from_iterable(cast("Sequence[Total]", part[2]) for part in parts)
@@ -67,14 +68,14 @@ def read_fingerprint(columns: Sequence[Column], found: Sequence[Sequence[object]
 
 
 def may_be_digested(column_type: ColumnType) -> bool:
-    """Whether a value of the type can be so long that its SHA-256 is hashed in its place."""
+    """Whether a value of the type may be so long that its SHA-256 is hashed instead."""
     return column_type.element.name not in {TypeName.NUMERIC, *COUNTED, *_TOTALS_SQL}
 
 
 def _figures(columns: Sequence[Column], quote: Callable[[str], str], *, is_former: bool) -> list[str]:
-    """A total for each column, after a count of values for each that may be null; in the order of the columns.
+    """A total for each column, preceded by a count of values for each nullable column; in the order of the columns.
 
-    The others' counts are the row count, which the same query has anyway: an aggregate spared is a fifth of a column's cost.
+    The count of a non-nullable column is the row count, which the query has anyway. An aggregate is a fifth of a column's cost.
     """
     expressions: list[str] = []
     for column in columns:
@@ -84,13 +85,13 @@ def _figures(columns: Sequence[Column], quote: Callable[[str], str], *, is_forme
         template = (
             _former_total_sql(column.type) if is_former and may_be_digested(column.type) else _total_sql(column.type)
         )
-        # The name may hold braces itself.
+        # Not str.format: the name may contain braces.
         expressions.append(f"coalesce({template.replace('{}', name)}, 0)")
     return expressions
 
 
 def _total_sql(column_type: ColumnType) -> str:
-    """A template: the column's quoted name stands wherever it has braces."""
+    """A template in which the column's quoted name replaces each pair of braces."""
     if column_type.name is TypeName.NUMERIC:
         total = "sum({})" if isinstance(column_type.element.frame_type, pl.Decimal) else _SUM_WITH_SPECIALS_SQL
         if column_type.array:
@@ -102,7 +103,7 @@ def _total_sql(column_type: ColumnType) -> str:
     elif column_type.name in _TOTALS_SQL:
         total = _TOTALS_SQL[column_type.name]
     elif column_type.name is TypeName.BYTEA:
-        # No hash function of bytea can be called by name before PostgreSQL 18.
+        # Before PostgreSQL 18, no hash function of bytea can be called by name.
         hexadecimal = _digested("{}", otherwise="encode({}, 'hex')", digest="sha256({})")
         total = f"sum(hashtext({hexadecimal}{_COLLATED}))"
     else:
@@ -111,7 +112,7 @@ def _total_sql(column_type: ColumnType) -> str:
 
 
 def _former_total_sql(column_type: ColumnType) -> str:
-    """The template of Rowledger 0.1.0, which hashed values of every length as a whole."""
+    """The template of Rowledger 0.1.0, which hashed every value as a whole, whatever its length."""
     if column_type.array and column_type.name in HASHED_AS_TEXT:
         return f"sum(hashtext(array_to_string({{}}, '{ELEMENT_END}', '{ELEMENT_NULL}'){_COLLATED}))"
     if column_type.array:
@@ -121,23 +122,23 @@ def _former_total_sql(column_type: ColumnType) -> str:
 
 
 def _digested_text(column_type: ColumnType) -> str:
-    """The text that is hashed, without the padding of char(n); of one that cannot be long the length is not asked for."""
+    """The text that is hashed, without the padding of char(n). The length is tested only if the type allows a long text."""
     text = "{}" if column_type.name in {TypeName.TEXT, TypeName.VARCHAR} else "{}::text"
     is_short = column_type.length is not None and column_type.length * _UTF8_BYTES_MAX <= LONG_VALUE_BYTES
     return text if is_short or column_type.name is TypeName.ENUM else _digested(text)
 
 
 def _digested(value: str, otherwise: str | None = None, digest: str | None = None) -> str:
-    """The hexadecimal SHA-256 of a long value, `otherwise` of any other."""
+    """The hexadecimal SHA-256 of a long value; `otherwise` for any other value."""
     digest = digest or f"sha256(convert_to({value}, 'UTF8'))"
     long = f"octet_length({value}) > {LONG_VALUE_BYTES}"
     return f"case when {long} then encode({digest}, 'hex') else {otherwise or value} end"
 
 
 def _total_of_arrays_sql(column_type: ColumnType) -> str:
-    """Elements are asked for their length only where the array's stored size says that there may be a long one.
+    """The template for arrays. It tests elements' lengths only if the array's stored size allows a long element.
 
-    To ask them all would cost as much as to hash them.
+    Testing all of them would cost as much as hashing them.
     """
     may_be_long = f"pg_column_size({{}}) > {_ARRAY_BYTES}"
     if column_type.name in HASHED_AS_TEXT:
@@ -157,7 +158,7 @@ def _total_of_arrays_sql(column_type: ColumnType) -> str:
 _COLLATED = ' collate "C"'
 _TEXTS = {TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR}
 
-# A sum of the server's 4-byte integers is one of 8 bytes: room for four billion hashes, and cheaper than to widen each.
+# The server sums 4-byte integers in 8 bytes: room for four billion hashes, and cheaper than widening each.
 _TOTALS_SQL: dict[TypeName, str] = {
     TypeName.BOOLEAN: "count(*) filter (where {})",
     TypeName.SMALLINT: "sum({})",
@@ -167,17 +168,17 @@ _TOTALS_SQL: dict[TypeName, str] = {
     TypeName.DOUBLE: "sum(hashfloat8({}))",
     TypeName.UUID: "sum(uuid_hash({}))",
     TypeName.DATE: "sum({} - date '2000-01-01')",
-    # extract(epoch …) is exact too, and ten times dearer.
+    # extract(epoch …) is also exact, and takes ten times as long.
     TypeName.TIME: "sum(time_hash({}))",
     TypeName.TIMESTAMP: "sum(timestamp_hash({}))",
-    # timestamptz_hash came with PostgreSQL 18 only; an instant as UTC clock time has the same bits.
+    # timestamptz_hash exists only from PostgreSQL 18 on; an instant as UTC clock time has the same bits.
     TypeName.TIMESTAMPTZ: "sum(timestamp_hash({} at time zone 'UTC'))",
     TypeName.INTERVAL: "sum(interval_hash({}))",
     TypeName.INET: "sum(hashinet({}))",
     TypeName.CIDR: "sum(hashinet({}))",
 }
 
-# What is no finite number stands for a number in the sum: one NaN would make everything NaN.
+# NaN and the infinities count as fixed numbers in the sum: one NaN would make the whole sum NaN.
 _SUM_WITH_SPECIALS_SQL = (
     "sum(case when {} > '-Infinity' and {} < 'Infinity' then {} "
     + " ".join(f"when {{}} = '{special}' then {number}" for special, number in SPECIALS.items())

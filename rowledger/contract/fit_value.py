@@ -1,6 +1,6 @@
-"""What pydantic made of one value, as the target's column holds it: exactly, or not at all.
+"""One value that pydantic validated, converted to what the target's column holds: exactly, or not at all.
 
-Every value that has been validated by itself comes through here, whichever way it took.
+Every value that is validated on its own passes through here.
 """
 
 # ruff: noqa: ANN401, what a value may be is for the row model to say
@@ -36,10 +36,10 @@ NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
 SURROGATE_REASON = "has half a surrogate pair, which is no character"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_REPLACEMENT = "\ufffd"  # which pydantic writes in a key for half a surrogate pair, without a word
+_REPLACEMENT = "\ufffd"  # pydantic silently writes it in a key for half a surrogate pair
 _EXACT_INTEGER = 2**53
 
-# Python's types as each column takes them: without a conversion that pydantic has not made.
+# The Python types that each column takes without a conversion beyond pydantic's.
 _INTEGER = (int,)
 _HELD: dict[TypeName, tuple[type, ...]] = {
     TypeName.BOOLEAN: (bool,),
@@ -64,19 +64,19 @@ _PLAIN = (bool, int, float, str, bytes, Decimal, date, time, timedelta, UUID, li
 
 @dataclass(frozen=True, slots=True)
 class FittedValue:
-    """Either a value, as the target's frame type takes it, or the reason why there is none."""
+    """Either a value in the target's frame type, or the reason why the column cannot hold it."""
 
     value: Any = None
     reason: str | None = None
 
 
 def writes_json(rules: FieldRules, target: ColumnType) -> bool:
-    """Whether the column holds the value's JSON text; a text in a jsonb column is JSON already."""
+    """Whether the column holds the value's JSON text. The text of a text field is JSON already."""
     return target.name in {TypeName.JSON, TypeName.JSONB} and not target.array and rules.kind is not Kind.TEXT
 
 
 def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue:
-    """A value that pydantic has let pass, as the column holds it."""
+    """A valid value, as the column holds it."""
     if valid is None:
         return FittedValue() if rules.column.nullable else FittedValue(reason=NULL_REASON)
     if writes_json(rules, target):
@@ -87,7 +87,7 @@ def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue:
         valid = valid.value
     if not _is_held(valid, target) and not isinstance(valid, _PLAIN):
         try:
-            # A type of its own, such as an URL or a path, is written as pydantic writes it, if that is what the column takes.
+            # Other types, such as a URL or a path, are written as pydantic writes them, if the column takes the result.
             valid = rules.adapter.dump_python(valid, mode="json", warnings=False)
         except (PydanticSerializationError, ValueError):
             valid = None
@@ -97,9 +97,9 @@ def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue:
 
 
 def doubt_nul(values: pl.Series) -> pl.Series | None:
-    """Which texts hold a NUL character; None when no one does.
+    """The texts that contain a NUL character, as a mask; None if there is none.
 
-    All bytes are looked through as one first: searching text by text is two to three times dearer.
+    All bytes are searched together first: searching text by text takes two to three times as long.
     """
     content = values.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
     if content is None or np.frombuffer(memoryview(content), dtype=np.uint8).min(initial=255) > 0:
@@ -109,7 +109,7 @@ def doubt_nul(values: pl.Series) -> pl.Series | None:
 
 
 def doubt_texts(values: pl.Series, target: ColumnType) -> pl.Series | None:
-    """Which texts the column cannot hold whole; None when there is none."""
+    """The texts that the column cannot hold whole, as a mask; None if there is none."""
     doubted = doubt_nul(values)
     if target.name is TypeName.JSONB:
         repeated = pl.Series([text is not None and _repeated_key(text) is not None for text in values.to_list()])
@@ -126,7 +126,7 @@ def _unheld_text(text: str, target: ColumnType) -> str | None:
 
 
 def _repeated_key(text: str) -> str | None:
-    """Why jsonb would not keep all values of a JSON text."""
+    """Why jsonb would not keep all values of a JSON text; None if it would."""
     try:
         return "is JSON that has a key twice" if has_repeated_key(text) else None
     except RecursionError:
@@ -147,7 +147,7 @@ def _fit_scalar(valid: Any, target: ColumnType) -> FittedValue:
         valid = Decimal(valid)
     try:
         converted = as_frame_value(valid, target)
-    except OverflowError:  # an instant whose own zone alone keeps it within what Python holds
+    except OverflowError:  # an instant that Python holds in its own zone but not in UTC
         return FittedValue(reason="is outside the years 1 to 9999 in UTC")
     reason = misfit(converted, target)
     return FittedValue(value=converted) if reason is None else FittedValue(reason=reason)
@@ -155,7 +155,7 @@ def _fit_scalar(valid: Any, target: ColumnType) -> FittedValue:
 
 def _fit_items(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue:
     element = target.element
-    if isinstance(valid, AbstractSet):  # an order of its own, or each attempt would write another array
+    if isinstance(valid, AbstractSet):  # sorted, or each attempt would write another array
         valid = sorted(valid, key=lambda item: (item is None, str(type(item)), item if item is not None else 0))
     if isinstance(valid, str | bytes | dict) or not hasattr(valid, "__iter__"):
         return FittedValue(reason=f"is validated into something that is no {target.sql}")
@@ -203,7 +203,7 @@ def _holds_surrogate(value: Any) -> bool:
 
 
 def _lost_not_finite(value: Any, written: Any) -> bool:
-    """Whether NaN or an infinity became null; a model's own settings may have them written as numbers or texts."""
+    """Whether NaN or an infinity became null; a model's settings may write them as numbers or texts instead."""
     if isinstance(value, float):
         return written is None and not math.isfinite(value)
     if isinstance(value, dict):
@@ -211,7 +211,7 @@ def _lost_not_finite(value: Any, written: Any) -> bool:
     elif isinstance(value, str | bytes | bytearray) or not isinstance(value, Collection):
         return False
     if not isinstance(written, Collection) or len(value) != len(written):
-        written = (None,) * len(value)  # a serializer of its own made something else of it
+        written = (None,) * len(value)  # a custom serializer wrote another structure
     return any(_lost_not_finite(item, made) for item, made in zip(value, written, strict=True))
 
 

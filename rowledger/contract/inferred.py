@@ -1,7 +1,7 @@
-"""Columns whose type came from their values: one of a type that the field never takes is bad values, not a bad source.
+"""Columns whose type a parser inferred from their values: a type that the field never takes means bad values, not a bad source.
 
-Where somebody declared the columns, as in a Parquet file, such a type is a mistake in the source or the row model, and nothing
-is loaded. Where a parser named it by what it found in this chunk, each value is judged by itself, as it would be among others.
+If the source declares its columns, as a Parquet file does, such a type is a mistake in the source or in the row model, and
+nothing is loaded. If a parser inferred the type from this chunk alone, each value is judged on its own.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ __all__ = ["with_values_apart"]
 
 
 def with_values_apart(rules: Sequence[FieldRules], frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with each column that its field could never read as a column of values of any type."""
+    """The frame, with each column that its field could never read converted to DYNAMIC."""
     odd = [name for rule in rules for name in rule.sources if name in frame.columns and _is_odd(rule, frame[name])]
     return frame.with_columns(as_dynamic(frame[name]) for name in odd) if odd else frame
 

@@ -1,9 +1,9 @@
-"""JSON that comes as text, read as pydantic's `Json` reads it, less what pydantic's parser loses.
+"""JSON in text form, read as pydantic's `Json` reads it, but without the losses of pydantic's parser.
 
-That parser makes a double of every fraction, and keeps the last value of a key that comes twice. So a text is parsed here
-first. One whose numbers a double holds goes on to pydantic as it is; of another, pydantic gets the values.
+That parser converts every fraction to a double, and keeps the last value of a duplicate key. A text is therefore parsed here
+first. If a double holds its numbers, pydantic gets the text; otherwise, pydantic gets the parsed values.
 
-Imported when a row model has such a field.
+Imported only if a row model has such a field.
 """
 
 # ruff: noqa: ANN401, what a schema holds and what a value may be is for the row model to say
@@ -25,15 +25,15 @@ from rowledger.contract.silent_conversions import converted
 __all__ = ["lossless_validator", "model_validator"]
 
 _OPAQUE = {"metadata", "serialization", "default", "expected", "cls", "config"}
-"""Parts of a schema that hold no schema."""
+"""Keys of a schema whose values contain no schema."""
 _ANYTHING = {"type": "any"}
 _LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|[0-9.][eE]")
-"""What a number looks like, wherever it stands, that a double may not hold."""
+"""Matches any number, also inside a string, that a double may not hold."""
 _ZERO_AT_END = re.compile(r"\.[0-9]*0(?![0-9])")
 
 
 def lossless_validator(schema: Any, config: Mapping[str, Any]) -> SchemaValidator:
-    """A validator of one of pydantic's own schemas whose `Json` loses nothing; `config` is that of the schema's root."""
+    """A validator of one of pydantic's schemas whose `Json` fields lose nothing; `config` is that of the schema's root."""
     definitions: list[Any] = []
     changed = _changed(schema, config, definitions)
     return _validator(changed, config)
@@ -41,25 +41,25 @@ def lossless_validator(schema: Any, config: Mapping[str, Any]) -> SchemaValidato
 
 @cache
 def model_validator(model: type[BaseModel]) -> SchemaValidator:
-    """The same for the rows of a model."""
+    """The lossless validator of a model's rows."""
     return lossless_validator(model.__pydantic_core_schema__, {})
 
 
 def _validator(schema: Any, config: Mapping[str, Any]) -> SchemaValidator:
     try:
-        # Pydantic would take the validators that nested models have already.
+        # Otherwise pydantic would reuse the existing validators of nested models.
         return SchemaValidator(schema, dict(config), _use_prebuilt=False)  # type: ignore[arg-type]
     except TypeError:  # pydantic-core 2.41 has no such argument
         return SchemaValidator(schema, dict(config))  # type: ignore[arg-type]
 
 
 def _changed(schema: Any, config: Mapping[str, Any], definitions: list[Any]) -> Any:
-    """The schema with readers of our own in place of its `json` ones; fills `definitions` with what it refers to."""
+    """The schema with its `json` parts replaced by lossless readers; fills `definitions` with the schemas it refers to."""
     match schema:
         case {"type": "json"}:
             return _reading(schema, config, definitions)
         case {"type": "definitions", "schema": inner, "definitions": found}:
-            # Readers keep the list, which is filled only now: a definition may refer to itself.
+            # Readers keep a reference to the list, which is filled only here, because a definition may refer to itself.
             definitions += [_changed(part, config, definitions) for part in found]
             return {**schema, "schema": _changed(inner, config, definitions), "definitions": definitions}
         case dict():
@@ -83,7 +83,7 @@ def _reading(schema: Mapping[str, Any], config: Mapping[str, Any], definitions: 
 
 
 class _Reader:
-    """Reads the texts of one `Json` of a row model."""
+    """Reads the texts of one `Json` field of a row model."""
 
     def __init__(self, inner: Any, config: Mapping[str, Any], definitions: Sequence[Any]) -> None:
         self._inner = inner
@@ -105,13 +105,13 @@ class _Reader:
         return self._without_conversion(parsed, valid) if may_convert else valid
 
     def _read_closely(self, text: Any) -> Any:
-        """The same for a text that is not JSON, or that has a number with more digits than a double may hold."""
+        """Read a text that may not be JSON, or that may have a number with more digits than a double holds."""
         try:
             parsed = parse_json(text.decode() if isinstance(text, bytes) else text, zeros=self._keeps_zeros)
         except RepeatedKey:
             raise PydanticCustomError(JSON_TEXT_ERROR, "is JSON that has a key twice") from None
         except (TypeError, ValueError, RecursionError):
-            self._of_text.validate_python(text)  # refuses it, in words that people know
+            self._of_text.validate_python(text)  # refuses it with pydantic's message
             raise PydanticCustomError(JSON_TEXT_ERROR, "is JSON that cannot be read") from None
         if self._is_anything:
             return parsed
@@ -122,17 +122,19 @@ class _Reader:
         try:
             return self._of_value.validate_python(parsed)
         except ValidationError:
-            self._of_text.validate_python(text)  # refuses it too, but for a strict model, which takes more of JSON
+            self._of_text.validate_python(
+                text
+            )  # also refuses it, unless the model is strict, which accepts more in JSON
             raise PydanticCustomError(
                 JSON_TEXT_ERROR, "has a number of more digits than a strict model is given"
             ) from None
 
     def _without_conversion(self, parsed: Any, valid: Any) -> Any:
-        """The valid value; raises PydanticCustomError where pydantic has silently made something else of a value in it."""
+        """The valid value; raises PydanticCustomError if pydantic silently converted a value in it."""
         try:
             reason = converted(parsed, self._serializer.to_python(valid, warnings=False))
         except (PydanticSerializationError, ValueError):
-            return valid  # it cannot be written either, which is found in a moment
+            return valid  # it cannot be written either, which `fit_value` finds next
         if reason is not None:
             raise PydanticCustomError(JSON_TEXT_ERROR, reason)
         return valid
@@ -148,7 +150,7 @@ class _Reader:
 
     @cached_property
     def _is_temporal(self) -> bool:
-        """Whether a number or a text may become a date or a time in it."""
+        """Whether the schema may convert a number or a text to a date or a time."""
         return has_type(self._whole(self._inner), {"date", "datetime", "time", "timedelta"})
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What Python value a field holds, and the Python types that have a column type of their own."""
+"""The kinds of Python values that a field holds, and the Python types that have a column type."""
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ __all__ = ["SCALARS", "Kind"]
 
 
 class Kind(StrEnum):
-    """What Python value a field holds; decides how source columns are read into it."""
+    """The kind of Python value that a field holds, which decides how source columns are read into it."""
 
     BOOL = "boolean"
     INT = "integer"
@@ -37,7 +37,7 @@ class Kind(StrEnum):
     IP_NETWORK = "IP network"
 
 
-# What each Python type is held as, and the column type that a field of it becomes unless its annotation says more.
+# The kind of each Python type, and the column type of its fields unless the annotation says more.
 SCALARS: dict[Any, tuple[Kind, TypeName]] = {
     bool: (Kind.BOOL, TypeName.BOOLEAN),
     int: (Kind.INT, TypeName.BIGINT),
@@ -47,7 +47,7 @@ SCALARS: dict[Any, tuple[Kind, TypeName]] = {
     bytes: (Kind.BYTES, TypeName.BYTEA),
     UUID: (Kind.UUID, TypeName.UUID),
     date: (Kind.DATE, TypeName.DATE),
-    # A datetime without further word is what PostgreSQL calls timestamp: values with a zone are refused, never shifted.
+    # A plain datetime is PostgreSQL's timestamp: values with a zone are refused, never shifted.
     datetime: (Kind.TIMESTAMP, TypeName.TIMESTAMP),
     NaiveDatetime: (Kind.TIMESTAMP, TypeName.TIMESTAMP),
     AwareDatetime: (Kind.TIMESTAMPTZ, TypeName.TIMESTAMPTZ),

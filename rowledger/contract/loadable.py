@@ -1,4 +1,4 @@
-"""What a table spec's own validation cannot see, since it knows no column types."""
+"""Checks of a table spec that its own validation, which knows no column types, cannot make."""
 
 from rowledger.contract.check import Contract
 from rowledger.errors import SpecError
@@ -8,10 +8,9 @@ __all__ = ["check_spec"]
 
 
 def check_spec(spec: TableSpec) -> None:
-    """See that the spec can be loaded: its row model, its key, and that workers can import it.
+    """Check that the spec can be loaded: its row model, its key, and that workers can import it.
 
-    Whether its columns can tell its partitions apart is seen when there are any (`require_partitions`). Raises SpecError and
-    ContractError.
+    `require_partitions` checks later whether the columns can distinguish the partitions. Raises SpecError and ContractError.
     """
     columns = {column.name: column for column in Contract.of(spec.row).columns}
     if nullable := [name for name in spec.key if columns[name].nullable]:

@@ -1,4 +1,4 @@
-"""What a column means that a source lacks, as a whole or in some rows: another name of the field, its default, or a refusal."""
+"""Columns that a source lacks, wholly or in some rows: another name of the field, its default, or a refusal replaces them."""
 
 import polars as pl
 from pydantic_core import PydanticUndefined
@@ -13,9 +13,9 @@ __all__ = ["default_column", "field_column"]
 
 
 def field_column(rules: FieldRules, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series | None] | None:
-    """The source column that is the field's, and which rows do not have it; None where no row has.
+    """The field's source column, and a mask of the rows that lack it; None if the source does not have it.
 
-    Of several names that a field may have in the source, the first that a row has counts, as it does for pydantic.
+    If a field may have several names in the source, the first that a row has counts, as in pydantic.
     """
     names = [name for name in rules.sources if name in frame.columns]
     if not names:
@@ -43,7 +43,7 @@ _ABSENT_REASON = "Field required [missing]"
 
 
 def default_column(rules: FieldRules, target: ColumnType, absent: pl.Series, refusals: Refusals) -> pl.Series:
-    """A column of the field's default, for rows that do not have it; without one they are refused."""
+    """A column of the field's default, for the rows in `absent`; without a default they are refused."""
     nothing = pl.Series(rules.name, [None], dtype=target.frame_type)
     if rules.default is PydanticUndefined:
         refusals.add_mask(absent, rules.name, _ABSENT_REASON)

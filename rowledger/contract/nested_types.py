@@ -1,4 +1,4 @@
-"""The types that a polars type is made of."""
+"""The types that a polars type consists of."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ __all__ = ["types_in"]
 
 
 def types_in(dtype: Any) -> Iterator[Any]:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
-    """The type and all that are inside it."""
+    """The type and all types inside it."""
     yield dtype
     match dtype:
         case pl.List() | pl.Array():

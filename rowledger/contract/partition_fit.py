@@ -1,4 +1,4 @@
-"""Whether the partitions that a load is given are those of its table: usable keys, and columns that can tell them apart."""
+"""Whether a load's partitions fit its table: usable keys, and columns that can distinguish the partitions."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -11,13 +11,15 @@ from rowledger.spec import WHOLE, Equals, Partition, TableSpec, TypeName, Window
 
 __all__ = ["require_partitions", "require_types"]
 
-_KEY_BYTES_MAX = 1_000  # an index entry of the ledger's, or of Dagster's, has 2,704 bytes; two dimensions share it
+_KEY_BYTES_MAX = (
+    1_000  # an index entry, in the ledger's database or Dagster's, has 2,704 bytes; two dimensions share it
+)
 _KEY_SHOWN = 40
-_CLOCK_DAYS = 400  # before and after a window, for which its zone's clock is looked at
+_CLOCK_DAYS = 400  # before and after a window's year, for which its zone's clock changes are searched
 
 
 def require_partitions(spec: TableSpec, partitions: Sequence[Partition]) -> None:
-    """Raise UnknownPartition for a key that cannot be recorded, SpecError where partitions and spec do not fit each other.
+    """Raise UnknownPartition for a key that cannot be recorded, SpecError if partitions and spec do not fit each other.
 
     A load calls this before it connects to the server.
     """
@@ -45,7 +47,7 @@ def require_partitions(spec: TableSpec, partitions: Sequence[Partition]) -> None
 
 
 def _unusable(key: str) -> str:
-    """What Dagster cannot write on its command line, a person cannot see, or an index cannot hold; empty for other keys."""
+    """Why Dagster's command line, a reader or an index cannot take the key; empty for a usable key."""
     if (length := len(key.encode(errors="replace"))) > _KEY_BYTES_MAX:
         return f"the key has {length} bytes; at most {_KEY_BYTES_MAX} are allowed"
     if not key or key != key.strip() or not key.isprintable() or "..." in key or "," in key:
@@ -56,7 +58,7 @@ def _unusable(key: str) -> str:
 
 
 def require_types(spec: TableSpec, partitions: Iterable[Partition]) -> None:
-    """Raise SpecError where the type of a column of the row model cannot tell these partitions apart."""
+    """Raise SpecError if the type of a column of the row model cannot distinguish these partitions."""
     types = {column.name: column.type.name for column in Contract.of(spec.row).columns}
     try:
         for partition in partitions:
@@ -71,7 +73,7 @@ def require_types(spec: TableSpec, partitions: Iterable[Partition]) -> None:
 
 
 def _require_ordered(window: Window, type_name: TypeName) -> None:
-    """Raise SpecError where values of the type are not in the order of time, or one of them may lie in two windows."""
+    """Raise SpecError if values of the type have no order in time, or if one of them may lie in two windows."""
     window.bounds(type_name)
     if type_name is TypeName.TIMESTAMPTZ:
         return
@@ -88,14 +90,14 @@ def _require_ordered(window: Window, type_name: TypeName) -> None:
 
 
 def _first_instant(bound: datetime) -> datetime:
-    """The first instant of the local day, which in some zones and on some days is 1 o'clock."""
+    """The first instant of the local day, which is 01:00 in some zones on some days."""
     midnight = bound.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     return midnight.astimezone(UTC).astimezone(bound.tzinfo)
 
 
 @functools.cache
 def _clock_change(timezone: str, year: int) -> timedelta:
-    """By how much the zone's clock is set around that year; zero where it never is."""
+    """The largest difference between the zone's UTC offsets around that year; zero if the clock never changes."""
     first = datetime(year, 1, 1, tzinfo=UTC) - timedelta(days=_CLOCK_DAYS)
     moments = (first + timedelta(days=day) for day in range(2 * _CLOCK_DAYS + 365))
     offsets = {moment.astimezone(ZoneInfo(timezone)).utcoffset() or timedelta() for moment in moments}

@@ -1,10 +1,10 @@
-"""PostgreSQL's own hash functions over whole columns, so that client and server can add up the same figures.
+"""PostgreSQL's own hash functions over whole columns, so that client and server can compute the same totals.
 
-hashtext, uuid_hash, hashfloat4, hashfloat8 and timestamp_hash all end in one function over bytes, a variant of Bob Jenkins'
-lookup3: three 32-bit words of state, seeded with the length, take in 12 bytes at a time and are stirred in between
-(PostgreSQL's src/common/hashfn.c; the same from version 8.4 on). Operators and partitioned hash keys rest on it, so it does not
-change within a major version, and none of 14 to 18 changed it. Here each step runs over thousands of values at once, and value
-by value where only a few are as long.
+hashtext, uuid_hash, hashfloat4, hashfloat8 and timestamp_hash all use one function over bytes, a variant of Bob Jenkins'
+lookup3: three 32-bit words of state, seeded with the length, absorb 12 bytes at a time and are mixed in between (PostgreSQL's
+src/common/hashfn.c; the same since version 8.4). Hash indexes and hash partitioning depend on it, so it does not change within
+a major version, and none of 14 to 18 changed it. Here, each step runs over thousands of values at once; only the few longest
+values are processed one by one.
 """
 
 import struct
@@ -19,10 +19,10 @@ Words = npt.NDArray[np.uint32]
 _BLOCK_BYTES = 12
 _SEED = 0x9E3779B9 + 3923095
 _WORD_MAX = 0xFFFFFFFF
-_FEW = 16  # values for which a step in Python costs less than one of numpy
-_BATCH = 16_384  # values at once: state and scratch stay in the second-level cache
+_FEW = 16  # values, up to which a step in Python costs less than one in numpy
+_BATCH = 16_384  # values at once, so that state and scratch stay in the second-level cache
 
-# By bytes left (0 to 11): which of the next 12 bytes belong to the value, as three little-endian words.
+# By the number of bytes left (0 to 11), a mask of the next 12 bytes that belong to the value, as three little-endian words.
 _TAIL_MASKS: Words = (
     np.where(np.arange(_BLOCK_BYTES) < np.arange(_BLOCK_BYTES)[:, None], 255, 0).astype(np.uint8).view("<u4").T.copy()
 )
@@ -30,7 +30,7 @@ _TAIL_MASKS: Words = (
 
 def hash_byte_strings(content: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     """The hash of each byte string; string i is `content[offsets[i]:offsets[i + 1]]`."""
-    # A value's last block is read as 12 bytes, so the last value's may reach beyond the content.
+    # Each last block is read as 12 bytes, so the last value's block may reach beyond the content.
     padded = np.zeros(content.size + _BLOCK_BYTES, dtype=np.uint8)
     padded[: content.size] = content
     blocks: npt.NDArray[np.void] = np.ndarray((content.size + 1,), dtype="V12", buffer=padded, strides=(1,))
@@ -47,12 +47,12 @@ def _hash_batch(blocks: npt.NDArray[np.void], begins: npt.NDArray[np.int64], len
     fewest, most = int(whole.min()), int(whole.max())
     order = None
     if fewest != most:
-        # Longest last: the values that still have a block to give are then one slice, at every step.
+        # The longest are last, so that the values with blocks left are one slice at every step.
         order = np.argsort(whole.astype(np.uint16) if most < 2**16 else whole, kind="stable")
         begins, lengths, whole, left = begins[order], lengths[order], whole[order], left[order]
     a = lengths + np.uint32(_SEED & 0xFFFFFFFF)
     b, c = a.copy(), a.copy()
-    # The steps that all but a few values take; the longest of them must not cost a step of numpy for each of its blocks.
+    # The steps up to the few longest values, which must not cost a numpy step for each of their blocks.
     common = int(whole[-_FEW]) if len(whole) >= _FEW else 0
     for step in range(common):
         first = int(np.searchsorted(whole, step, side="right")) if step >= fewest else 0
@@ -80,12 +80,12 @@ def _hash_batch(blocks: npt.NDArray[np.void], begins: npt.NDArray[np.int64], len
 
 
 def _words(blocks: npt.NDArray[np.void], positions: npt.NDArray[np.int64]) -> Words:
-    """The 12 bytes at each position as three rows of words."""
+    """The 12 bytes at each position, as three rows of words."""
     return blocks[positions].view("<u4").reshape(-1, 3).T
 
 
 def hash_doubles(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
-    """hashfloat8: both zeros hash to 0, and all NaN are one."""
+    """hashfloat8: both zeros hash to 0, and all NaN are equal."""
     canonical = np.where(np.isnan(values), np.nan, values)
     bits = canonical.view(np.uint64)
     hashes = _hash_words((bits & np.uint64(0xFFFFFFFF)).astype(np.uint32), (bits >> np.uint64(32)).astype(np.uint32), 8)
@@ -94,7 +94,7 @@ def hash_doubles(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
 
 
 def hash_int64s(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """hashint8, timestamp_hash and time_hash: the halves folded into one word, so that small values hash as hashint4."""
+    """hashint8, timestamp_hash and time_hash: the halves are folded into one word, so that small values hash as in hashint4."""
     low = (values & 0xFFFFFFFF).astype(np.uint32)
     high = (values >> 32).astype(np.uint32)
     folded = low ^ np.where(values >= 0, high, ~high)
@@ -102,9 +102,9 @@ def hash_int64s(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
 
 
 def hash_arrays(hashes: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """hash_array: 31 times what was, plus the element's hash, from 1 on; `hashes` are those of all elements of all arrays.
+    """hash_array: starting from 1, 31 times the previous value plus the element's hash, modulo 2^32.
 
-    Written out, element i of n counts 31^(n-1-i) times, so all arrays are summed in one go, modulo 2^32.
+    `hashes` are those of all elements of all arrays. Element i of n has the weight 31^(n-1-i), so one pass sums all arrays.
     """
     powers = np.full(int(lengths.max(initial=0)) + 1, 31, dtype=np.uint32)
     powers[0] = 1
@@ -119,7 +119,7 @@ def hash_arrays(hashes: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -
 
 
 def _hash_words(first: Words, second: Words | None, length: int) -> Words:
-    """Values of one or two words each."""
+    """The hashes of values of one or two words each."""
     hashes = np.empty(len(first), dtype=np.uint32)
     seed = np.uint32((_SEED + length) & 0xFFFFFFFF)
     for start in range(0, len(first), _BATCH):
@@ -138,7 +138,7 @@ def _rotate(words: Words, bits: int, into: Words, spare: Words) -> None:
 
 
 def _mix(a: Words, b: Words, c: Words) -> None:
-    """Stir the state between two blocks, in place."""
+    """Mix the state between two blocks, in place."""
     rotated, spare = np.empty_like(a), np.empty_like(a)
     for x, y, z, bits in ((a, b, c, 4), (b, c, a, 6), (c, a, b, 8), (a, b, c, 16), (b, c, a, 19), (c, a, b, 4)):
         _rotate(z, bits, rotated, spare)
@@ -148,7 +148,7 @@ def _mix(a: Words, b: Words, c: Words) -> None:
 
 
 def _mix_blocks(content: bytes, a: int, b: int, c: int) -> tuple[int, int, int]:
-    """The state after these blocks of one value: what `_mix` does, in Python's own integers."""
+    """The state after these blocks of one value; like `_mix`, but in Python's integers."""
     limit = _WORD_MAX
     for x, y, z in struct.iter_unpack("<3I", content):
         c = c + z & limit
@@ -169,7 +169,7 @@ def _mix_blocks(content: bytes, a: int, b: int, c: int) -> tuple[int, int, int]:
 
 
 def _finish(a: Words, b: Words, c: Words) -> None:
-    """Stir the state a last time, in place; c is the hash."""
+    """Mix the state a last time, in place; c is the hash."""
     rotated, spare = np.empty_like(a), np.empty_like(a)
     for x, y, bits in ((c, b, 14), (a, c, 11), (b, a, 25), (c, b, 16), (a, c, 4), (b, a, 14), (c, b, 24)):
         _rotate(y, bits, rotated, spare)

@@ -1,4 +1,4 @@
-"""Texts that are plainly internet addresses, as the server sends an inet, at column speed; `inet` has the rest, one by one."""
+"""Texts that are plainly internet addresses, converted at column speed to the bytes of an inet; `inet` converts the rest."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,9 @@ _V6_GROUPS = 8
 
 
 def addresses_from_text(texts: pl.Series, *, v4: bool, v6: bool) -> pl.Series:
-    """The bytes of each text that is plainly an address of a version asked for; null for every other."""
+    """The bytes of each text that is plainly an address of a requested version; null for every other text."""
     parts = [pl.Series([None], dtype=pl.Binary)]
-    take = np.zeros(len(texts), dtype=np.int64)  # the null, until a part has the text's bytes
+    take = np.zeros(len(texts), dtype=np.int64)  # index 0, the null, unless a part has the text's bytes
     is_v4 = texts.str.contains(_V4).fill_null(value=False)
     masks = [(is_v4, _v4_octets)] if v4 else []
     if v6 and not is_v4.all():
@@ -57,7 +57,7 @@ def _v6_octets(texts: pl.Series) -> npt.NDArray[np.uint8]:
 
 
 def _v6_short_octets(texts: pl.Series) -> npt.NDArray[np.uint8]:
-    """`::` stands for as many zeros as are missing to eight; seven groups beside it are the most there can be."""
+    """`::` fills the groups up to eight with zeros; at most seven groups may accompany it."""
     halves = texts.str.split_exact("::", 1).struct.unnest()
     before, after = (
         pl.when(pl.col(name) == "").then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.col(name).str.split(":"))
@@ -69,6 +69,6 @@ def _v6_short_octets(texts: pl.Series) -> npt.NDArray[np.uint8]:
 
 
 def _octets_of_groups(groups: pl.Series) -> npt.NDArray[np.uint8]:
-    """Eight hexadecimal groups an address, as 16 bytes."""
+    """Eight hexadecimal groups per address, as 16 bytes."""
     numbers = groups.str.to_integer(base=16, dtype=pl.UInt16).to_numpy()
     return numbers.astype(">u2").view(np.uint8).reshape(-1, 2 * _V6_GROUPS)

@@ -1,8 +1,7 @@
-"""Read a source column as what the row model wants, at column speed.
+"""Read a source column into the field's type, at column speed.
 
-A value that is converted here is certain to be what pydantic would make of it. One that is not certain is marked as a
-suspect, and pydantic itself decides about it in `settle_suspects`. One that Python cannot even hold (nanoseconds, the
-year 10000) is refused here.
+A value is converted here only if the result is certain to be pydantic's. Otherwise it is marked as a suspect, and pydantic
+decides about it in `settle_suspects`. A value that Python cannot hold (nanoseconds, the year 10000) is refused here.
 """
 
 import polars as pl
@@ -21,12 +20,12 @@ __all__ = ["is_native", "is_readable", "read_column", "require_readable"]
 
 
 def is_readable(rules: FieldRules, dtype: pl.DataType) -> bool:
-    """Whether a column of that type can hold values of the field at all, nulls apart."""
+    """Whether a column of that type can hold any non-null value of the field."""
     return _reader(rules, dtype) is not None or dtype == pl.Null()
 
 
 def is_native(rules: FieldRules, dtype: pl.DataType) -> bool:
-    """Whether a column of that type holds values of the field's kind as they are."""
+    """Whether a column of that type holds the field's kind without conversion."""
     return family_of(dtype) == next(iter(_READERS.get(rules.kind, ())), None)
 
 
@@ -40,7 +39,7 @@ def require_readable(rules: FieldRules, source: pl.Series) -> None:
 
 
 def read_column(rules: FieldRules, source: pl.Series) -> Reading:
-    """The column in a frame type natural to its kind; raises SourceError for a type that can never fit."""
+    """The column in a frame type natural to the field's kind; raises SourceError for a type that can never fit."""
     require_readable(rules, source)
     dtype = source.dtype
     if isinstance(dtype, pl.Categorical | pl.Enum):
@@ -55,7 +54,7 @@ def read_column(rules: FieldRules, source: pl.Series) -> Reading:
         source = decimals_of(digits)
     reader = _reader(rules, dtype)
     if reader is None or ((rules.allowed is not None or rules.is_strict) and not is_native(rules, dtype)):
-        # Literal, Enum and strict fields compare without conversion: only pydantic knows what else they take.
+        # Literal, Enum and strict fields compare without conversion; only pydantic knows what else they accept.
         return all_doubtful(rules, given)
     reading = reader(rules, source)
     if rules.kind is Kind.DECIMAL and digits is not None:
@@ -72,8 +71,8 @@ def _reader(rules: FieldRules, dtype: pl.DataType) -> Reader | None:
     return _READERS.get(rules.kind, {}).get(family) if family is not None else None
 
 
-# What a kind takes, its own type first. Pydantic's lax mode may take more, but only by a silent change of meaning: True
-# into 1, 1357000000 into a date, a local time into an instant.
+# The source types of each kind, its own type first. Pydantic's lax mode accepts more, but silently changes the meaning:
+# True becomes 1, 1357000000 a date, a local time an instant.
 _READERS: dict[Kind, dict[Family, Reader]] = {**NUMBERS, **TEXTS, **TIMES}
 
 _HINTS = {

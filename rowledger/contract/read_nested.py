@@ -1,7 +1,7 @@
-"""Lists and nested documents, read at column speed: taken apart into flat columns, checked there, and put together again.
+"""Lists and nested documents, read at column speed: split into flat columns, checked, and reassembled.
 
-A value in which anything stands out goes to pydantic as a whole, which names the place; so does each value of a field or a
-source column that has no flat form.
+A value with any suspect part goes to pydantic as a whole, which names the place. So does every value of a field or a source
+column that has no flat form.
 """
 
 import json
@@ -37,7 +37,7 @@ _ANY_LIST: tuple[dict[str, Any], ...] = ({}, {"items_schema": _ANY})
 _JSON_PARTS = {"type", "schema"}
 _LONG = 100_000
 _REFUSED_ESCAPE = r"\\u(?:0000|[dD][89a-fA-F])"
-# What polars writes as JSON exactly as pydantic does.
+# Types that polars writes as JSON exactly as pydantic does.
 _PLAIN = {
     pl.Boolean, pl.String, pl.Float64, pl.Null, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32,
     pl.UInt64, pl.List, pl.Struct,
@@ -45,7 +45,7 @@ _PLAIN = {
 
 
 def read_nested(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
-    """The column as far as columns can tell; suspects are what they cannot, and those may be all of its values."""
+    """The column as read at column speed; values that this cannot judge, which may be all of them, are suspects."""
     reading: Reading | None = None
     if writes_json(rules, target):
         reading = _read_document(rules, source)
@@ -60,7 +60,7 @@ def read_nested(rules: FieldRules, target: ColumnType, source: pl.Series) -> Rea
 
 
 def _read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
-    """Nested values as JSON text; None when each has to go to pydantic."""
+    """Nested values as JSON text; None if each must go to pydantic."""
     schema = _schema(rules)
     is_anything = bool(schema == _ANY)
     if source.dtype == DYNAMIC and (opening := _opening_of_anything(rules, schema)) is not None:
@@ -75,21 +75,21 @@ def _read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
         return None
     whole.values = _json_texts(whole.values)
     if is_anything and any(part.is_float() for part in types_in(source.dtype)):
-        whole.doubt(whole.values.str.contains("null", literal=True))  # which may stand for NaN
+        whole.doubt(whole.values.str.contains("null", literal=True))  # the null may be a NaN
     if source.null_count():
         whole.values = pl.select(pl.when(source.is_not_null()).then(whole.values)).to_series()
     return _without_odd_escapes(whole)
 
 
 def _schema(rules: FieldRules) -> dict[str, Any]:
-    """Pydantic's own schema of the field's values that are not null."""
+    """Pydantic's schema of the field's non-null values."""
     schema: Any = rules.adapter.core_schema
     inner = schema["schema"] if schema["type"] == "nullable" else schema
     return {key: part for key, part in inner.items() if key != "metadata"}
 
 
 def _opening_of_anything(rules: FieldRules, schema: dict[str, Any]) -> str | None:
-    """How the JSON texts begin for a schema that takes any value, any object or any list as it is; None for others."""
+    """How JSON texts begin for a schema that takes any value, any object or any list unchanged; None for other schemas."""
     match schema:
         case {"type": "any"}:
             return ""
@@ -101,7 +101,7 @@ def _opening_of_anything(rules: FieldRules, schema: dict[str, Any]) -> str | Non
 
 
 def _read_json_texts(texts: pl.Series, opening: str) -> Reading:
-    """JSON texts that become the documents as they are."""
+    """JSON texts that become documents unchanged."""
     reading = Reading(texts)
     sound = pl.Series([text is None or _is_sound(text) for text in texts.to_list()], dtype=pl.Boolean)
     reading.doubt(~sound | ~texts.str.starts_with(opening).fill_null(value=True))
@@ -109,7 +109,7 @@ def _read_json_texts(texts: pl.Series, opening: str) -> Reading:
 
 
 def _is_sound(text: str) -> bool:
-    """Whether it is JSON other than null, without NaN and without a key twice."""
+    """Whether the text is JSON other than null, without NaN and without duplicate keys."""
     try:
         return from_json(text.encode(), catch_duplicate_keys=True, allow_inf_nan=False) is not None
     except ValueError:
@@ -118,7 +118,7 @@ def _is_sound(text: str) -> bool:
 
 @cache
 def _takes_any_key(adapter: TypeAdapter[Any]) -> bool:
-    """Whether the model's settings for texts change or refuse none, which an object's keys are too."""
+    """Whether the model's settings for texts, which also apply to an object's keys, neither change nor refuse any."""
     keys = dict.fromkeys(["", " Aa ", "x" * _LONG])
     takes_text = has_type(adapter.core_schema, {"json"})
     try:
@@ -128,7 +128,7 @@ def _takes_any_key(adapter: TypeAdapter[Any]) -> bool:
 
 
 def _without_odd_escapes(reading: Reading) -> Reading:
-    """Documents that may hold an escaped NUL character or surrogate, which jsonb refuses, are looked at one by one."""
+    """Mark documents that may contain an escaped NUL character or surrogate, which jsonb refuses."""
     reading.doubt(reading.values.str.contains(_REFUSED_ESCAPE).fill_null(value=False))
     return reading
 
@@ -142,12 +142,12 @@ def _json_texts(values: pl.Series) -> pl.Series:
 
 
 def _is_plain(dtype: pl.DataType) -> bool:
-    """Whether polars writes values of that type as JSON just as pydantic does."""
+    """Whether polars writes values of that type as JSON exactly as pydantic does."""
     return all(type(part) in _PLAIN and part != DECIMAL_TEXT for part in types_in(dtype))
 
 
 def _read(rules: FieldRules, source: pl.Series, target: ColumnType | None) -> Reading | None:
-    """One node of a nested value; `target` is that of an array's elements, a document's own types otherwise."""
+    """One node of a nested value; `target` is the type of an array's elements, and None within a document."""
     if rules.element is not None or rules.members is not None:
         reading = _read_struct(rules, source) if rules.element is None else _read_lists(rules, source, target)
         if reading is not None and not rules.column.nullable:
@@ -165,7 +165,7 @@ def _read(rules: FieldRules, source: pl.Series, target: ColumnType | None) -> Re
     if target is not None and reading.values.dtype == pl.String and (nul := doubt_nul(reading.values)) is not None:
         reading.doubt(nul)
     if target is None and rules.kind is Kind.FLOAT:
-        reading.doubt((~reading.values.is_finite()).fill_null(value=False))  # JSON has none: pydantic decides
+        reading.doubt((~reading.values.is_finite()).fill_null(value=False))  # JSON has no NaN: pydantic decides
     if not rules.column.nullable:
         reading.doubt(source.is_null())
     return reading

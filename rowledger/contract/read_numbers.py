@@ -1,4 +1,4 @@
-"""Booleans, integers, floats and decimals, read from the columns that a source may give them in."""
+"""Readers of booleans, integers, floats and decimals, by the type of the source's column."""
 
 from typing import cast
 
@@ -23,22 +23,22 @@ __all__ = ["NUMBERS"]
 _PLAIN_INTEGER = r"^-?[0-9]{1,18}$"
 _PLAIN_FLOAT = r"^-?[0-9]{1,17}(\.[0-9]{1,25})?$"
 _FLOAT_EXACT_INTEGER = 2**53
-_DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
+_DOUBLE_DIGITS = 15  # decimal digits that survive the conversion into a double and back
 _DECIMAL_DIGITS = 38  # what a 128-bit decimal holds
-_UNDECLARED_SCALE = 9  # decimals of a double read for a numeric without declared digits; one that has more is looked at
+_UNDECLARED_SCALE = 9  # decimals of a double that is read for a numeric without declared digits; more make it a suspect
 
 
 def _int(_rules: FieldRules, source: pl.Series) -> Reading:
-    """Integers of up to 64 bits; larger ones are looked at one by one."""
+    """Integers of up to 64 bits; larger ones are suspects."""
     return Reading(source.cast(pl.Int64, strict=False) if source.dtype in (pl.Int128, pl.UInt128) else source)
 
 
 def _int_from_inexact(_rules: FieldRules, source: pl.Series) -> Reading:
-    """Floats and decimals that are whole; pydantic words the refusal of the others."""
+    """Whole floats and decimals; pydantic words the refusal of others."""
     values = source.cast(pl.Int64, strict=False)
     reading = Reading(values)
     if values.min() == INT64_MIN:
-        reading.doubt((values == INT64_MIN).fill_null(value=False))  # as a float pydantic does not take it
+        reading.doubt((values == INT64_MIN).fill_null(value=False))  # pydantic rejects it as a float
     reading.doubt((values.cast(source.dtype, strict=False) != source) & source.is_not_null())
     return reading
 
@@ -57,7 +57,7 @@ def _bool_from_number(_rules: FieldRules, source: pl.Series) -> Reading:
 def _float(rules: FieldRules, source: pl.Series) -> Reading:
     reading = Reading(source)
     if rules.bounds or rules.finite:
-        # Neither a comparison nor min() says anything about NaN.
+        # Neither a comparison nor min() finds a NaN.
         reading.doubt(~source.is_finite() & source.is_not_null())
     return reading
 
@@ -71,7 +71,7 @@ def _float_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _float_from_decimal(_rules: FieldRules, source: pl.Series) -> Reading:
-    """Up to 15 digits a decimal and the nearest double name each other; beyond that each value is looked at."""
+    """Up to 15 digits, a decimal and its nearest double determine each other; a value with more digits is a suspect."""
     values = source.cast(pl.Float64)
     scale = source.dtype.scale  # type: ignore[attr-defined]
     reading = Reading(values)
@@ -80,7 +80,7 @@ def _float_from_decimal(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _float_from_text(rules: FieldRules, source: pl.Series) -> Reading:
-    """Texts of up to 15 digits, and those that are the shortest of their double; the others may lose digits."""
+    """Texts of up to 15 digits, and the shortest text of each double; others may lose digits and are suspects."""
     values = matching(source, _PLAIN_FLOAT)
     doubles = values.cast(pl.Float64, strict=False)
     reading = _float(rules, doubles)
@@ -96,7 +96,7 @@ def _decimal_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
-    """A double of up to 15 digits is taken as its shortest decimal form, as pydantic takes it."""
+    """A double of up to 15 digits becomes its shortest decimal form, as in pydantic."""
     scale = _declared_scale(rules, _UNDECLARED_SCALE)
     doubles = source.cast(pl.Float64)
     plain = (doubles.abs() < 10.0 ** (_DOUBLE_DIGITS - scale)) & doubles.is_finite()
@@ -107,7 +107,7 @@ def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _declared_scale(rules: FieldRules, otherwise: int) -> int:
-    """The decimals of the contract's own column; a numeric without declared digits has any number of them."""
+    """The decimals of the contract's own column; `otherwise` for a numeric without declared digits."""
     natural = natural_type(rules)
     return natural.scale if isinstance(natural, pl.Decimal) else otherwise
 

@@ -1,4 +1,4 @@
-"""Dead letters' payloads read back as rows of a frame, perhaps after a person has edited them."""
+"""Dead letters' payloads, possibly edited by the operator, read back as rows of a frame."""
 
 # ruff: noqa: ANN401, a cell of a row may be anything
 import base64
@@ -33,12 +33,11 @@ _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def frame_of_payloads(payloads: Sequence[str], schema: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
-    """The rows that `row_payloads` wrote, as the source gave them: the way back, for payloads that a person edited too.
+    """The rows that `row_payloads` wrote, as the source gave them; also for payloads that were edited.
 
-    `schema` has the types that columns had in the source, or are known to have; its columns are all there again. A column
-    whose values are not all of that type, such as one that was edited into text, comes back as DYNAMIC; so does one without a
-    known type whose values are of several. A key left out is an absent column of that row. Raises SourceError for a payload
-    that is no JSON object.
+    `schema` has the source's types of columns, or their known types; the frame has all its columns. A column is DYNAMIC if its
+    values are not all of its type, for example after an edit, or if it has no known type and values of several types. A
+    missing key is a column that the row does not have. Raises SourceError for a payload that is not a JSON object.
     """
     rows = [_parsed(payload) for payload in payloads]
     known = dict(schema or {})
@@ -56,7 +55,7 @@ def frame_of_payloads(payloads: Sequence[str], schema: Mapping[str, pl.DataType]
 
 
 class _Number(float):
-    """A JSON number with a fraction or an exponent, and how it was written."""
+    """A JSON number with a fraction or an exponent, and its text."""
 
     text: str
 
@@ -77,7 +76,7 @@ def _parsed(payload: str) -> dict[str, Any]:
 
 
 def _series(values: list[Any], dtype: pl.DataType | None) -> pl.Series:
-    """The values in that type if every one of them reads back as it was, otherwise in a type of their own."""
+    """The values in that type if each of them survives the conversion, otherwise DYNAMIC."""
     if dtype is None:
         dtype = _common_type(values)
     elif isinstance(dtype, pl.Categorical | pl.Enum):
@@ -95,7 +94,7 @@ def _series(values: list[Any], dtype: pl.DataType | None) -> pl.Series:
 
 
 def _common_type(values: list[Any]) -> pl.DataType:
-    """What the values say by themselves; DYNAMIC when they are of several types."""
+    """The type of the values; DYNAMIC if they are of several types."""
     present = [value for value in values if value is not None]
     types = {type(value) for value in present}
     if not types:
@@ -113,7 +112,7 @@ def _common_type(values: list[Any]) -> pl.DataType:
 
 
 def _wire_type(dtype: pl.DataType) -> pl.DataType:
-    """The type that `_cell` gives its values in: dates and times as ticks."""
+    """The type of the values that `_cell` returns: dates and times are ticks."""
     match dtype:
         case _ if dtype in (UUID, BYTES_16, DECIMAL_TEXT):
             return dtype
@@ -128,7 +127,7 @@ def _wire_type(dtype: pl.DataType) -> pl.DataType:
 
 
 def _cell(value: Any, dtype: pl.DataType) -> Any:  # noqa: PLR0911, PLR0912, C901, one line a type
-    """One JSON value for `_wire_type`; raises ValueError, or gives something else than was meant, for what is none of it."""
+    """One JSON value for `_wire_type`. For a value of another type it raises, or returns a wrong value that `_series` finds."""
     if value is None:
         return None
     match dtype:
@@ -187,14 +186,14 @@ def _clock(found: re.Match[str], ticks_a_second: int) -> int:
 
 
 def _dumps(value: Any, dtype: pl.DataType) -> str:
-    """The value as `row_payloads` would write it if it is of that type."""
+    """The value as `row_payloads` writes it if it is of that type."""
     if isinstance(value, int) and not isinstance(value, bool) and dtype.is_float():
         value = float(value)
     return ENCODER.encode(value)
 
 
 def _raw(value: Any) -> str:
-    """JSON with numbers as they were written; in ASCII, for an edited text may hold half a surrogate pair."""
+    """JSON with numbers as they were written; in ASCII, because an edited text may contain half a surrogate pair."""
     match value:
         case _Number():
             return value.text

@@ -1,4 +1,4 @@
-"""Texts, bytes, UUIDs and addresses, read from the columns that a source may give them in."""
+"""Readers of texts, bytes, UUIDs and addresses, by the type of the source's column."""
 
 import polars as pl
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ def _text_from_bytes(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _decoded(source: pl.Series) -> pl.Series:
-    """UTF-8 as text, anything else as null; halved until the culprits stand alone, since polars' cast fails as a whole."""
+    """UTF-8 as text, anything else as null. Polars' cast fails as a whole, so the column is halved to isolate each fault."""
     try:
         return source.cast(pl.String)
     except pl.exceptions.ComputeError:
@@ -42,7 +42,7 @@ def _uuid_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _address_from_text(rules: FieldRules, source: pl.Series) -> Reading:
-    """Addresses of the versions that the field takes, which its own validator says."""
+    """Addresses of the IP versions that the field's validator accepts."""
     from rowledger.contract.read_addresses import addresses_from_text  # noqa: PLC0415, few tables hold addresses
 
     v4, v6 = (_takes(rules, address) for address in ("0.0.0.0", "::"))  # noqa: S104 - no server listens here

@@ -1,4 +1,4 @@
-"""Dates, timestamps, times of day and durations, read from the columns that a source may give them in."""
+"""Readers of dates, timestamps, times of day and durations, by the type of the source's column."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def _date(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _date_from_timestamp(rules: FieldRules, source: pl.Series) -> Reading:
-    """Midnights are dates; pydantic words the refusal of other hours."""
+    """Midnights become dates; pydantic words the refusal of other times."""
     reading = _timestamp(rules, source)
     stamps = reading.values
     reading.values = stamps.cast(pl.Date)
@@ -42,7 +42,7 @@ def _date_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _timestamp(_rules: FieldRules, source: pl.Series) -> Reading:
-    """Timestamps in microseconds, those with a zone in UTC."""
+    """Timestamps in microseconds; with a zone, in UTC."""
     dtype = source.dtype
     ticks = source.to_physical()
     unit = dtype.time_unit  # type: ignore[attr-defined]
@@ -81,7 +81,7 @@ def _instant_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
     spaced = values.str.replace("T", " ", literal=True).str.replace("Z", "+00:00", literal=True)
     parsed = spaced.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
     reading = Reading(parsed)
-    # A day at either end is left to pydantic: a zone may have moved the instant over the calendar's edge.
+    # Pydantic judges the first and the last day: a zone may have moved the instant beyond the calendar.
     return _doubt_beyond_calendar(reading, (CALENDAR_DAYS[0] + 1) * _DAY_US, CALENDAR_DAYS[1] * _DAY_US)
 
 
@@ -134,7 +134,7 @@ def _doubt_beyond_calendar(reading: Reading, first_tick: int, end_tick: int) -> 
     if ticks.min() < first_tick or ticks.max() >= end_tick:  # type: ignore[operator]
         beyond = ((ticks < first_tick) | (ticks >= end_tick)).fill_null(value=False)
         reading.doubt(beyond)
-        reading.values = blank(reading.values, beyond)  # not even a minimum could be taken of them
+        reading.values = blank(reading.values, beyond)  # even min() fails on values that Python cannot hold
     return reading
 
 
@@ -144,7 +144,7 @@ def unheld(source: pl.Series) -> list[tuple[pl.Series, str]]:
     reader = readers.get(family_of(source.dtype) or "")
     if reader is None or source.null_count() == len(source):
         return []
-    no_rules: Any = None  # these readers go by the values alone
+    no_rules: Any = None  # these readers use the values alone
     return reader(no_rules, source).refused
 
 
@@ -158,5 +158,5 @@ TIMES: dict[Kind, dict[Family, Reader]] = {
 
 
 def holds_times(dtype: pl.DataType) -> bool:
-    """Whether there is a date or a time in it, at any depth."""
+    """Whether the type contains a date or a time at any depth."""
     return any(part.is_temporal() for part in types_in(dtype))

@@ -1,4 +1,4 @@
-"""A source column as it was read: its values, which of them pydantic must look at, and which are refused already."""
+"""A source column as read: its values, those that pydantic must judge, and those that are refused already."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,10 +28,10 @@ INT64_MIN = -(2**63)
 
 @dataclass
 class Reading:
-    """A column as read: its values, which of them pydantic must look at, and which are refused already.
+    """A column as read: its values, those that pydantic must judge, and those that are refused already.
 
-    `suspect` is a mask, or None when there are no suspects; `refused` holds masks with the reason each stands for. `written`
-    has decimals with as many zeros as the source shows, where it keeps them as text.
+    `suspect` is a mask, or None if there are no suspects; `refused` holds masks with their reasons. `written` has decimals
+    as text with the source's trailing zeros, if the source keeps them as text.
     """
 
     values: pl.Series
@@ -47,7 +47,7 @@ class Reading:
 
 
 def blank(values: pl.Series, mask: pl.Series) -> pl.Series:
-    """The values with null where the mask is true."""
+    """The values, with null where the mask is true."""
     return pl.select(pl.when(~mask).then(values).alias(values.name)).to_series()
 
 
@@ -57,23 +57,23 @@ def natural_type(rules: FieldRules) -> pl.DataType:
 
 
 def as_is(_rules: FieldRules, source: pl.Series) -> Reading:
-    """The reader of a column that holds values of the field's kind already."""
+    """The reader of a column that already holds the field's kind."""
     return Reading(source)
 
 
 def matching(source: pl.Series, pattern: str) -> pl.Series:
-    """The values of that form, the others as null."""
+    """The values that match the pattern; the others are null."""
     plain = source.str.contains(pattern)
     return source if plain.all() else blank(source, ~plain)
 
 
 def all_doubtful(rules: FieldRules, source: pl.Series) -> Reading:
-    """The reader of a column of which pydantic has to see each value."""
+    """The reader of a column whose every value goes to pydantic."""
     return Reading(pl.Series(source.name, [None] * len(source), dtype=natural_type(rules)), source.is_not_null())
 
 
 def refuse_outside(reading: Reading, ticks: pl.Series, limits: tuple[int, int]) -> None:
-    """Refuse the values whose ticks are outside the limits, both of which are inside the calendar."""
+    """Refuse the values whose ticks are outside the limits, both of which are included."""
     low, high = ticks.min(), ticks.max()
     if low is not None and (low < limits[0] or high > limits[1]):  # type: ignore[operator]
         outside = ~ticks.is_between(*limits)
@@ -82,7 +82,7 @@ def refuse_outside(reading: Reading, ticks: pl.Series, limits: tuple[int, int]) 
 
 Reader = Callable[[FieldRules, pl.Series], Reading]
 
-# Source types that are read alike.
+# Families of source types that are read alike.
 Family = Literal["bool", "integer", "float", "decimal", "text", "bytes", "date", "time", "naive", "aware", "duration"]
 _FAMILIES: dict[type[pl.DataType], Family] = {
     pl.Boolean: "bool", pl.Decimal: "decimal", pl.String: "text", pl.Binary: "bytes",

@@ -1,6 +1,6 @@
-"""What a refusal says: the row model's rules in pydantic's words, and never the row's values.
+"""The text of a refusal: the row model's rules in pydantic's words, and never the row's values.
 
-That holds for what a parser quotes of its input, and for what a validator of the user's puts into its message.
+This excludes input that a parser quotes, and values that a user's validator puts into its message.
 """
 
 # ruff: noqa: ANN401, a cell of a source row may be anything
@@ -22,16 +22,16 @@ from rowledger.contract.core_schema import modules_in, names_in
 
 __all__ = ["JSON_TEXT_ERROR", "place_of", "reason_of", "words_of"]
 
-_REASONS_MAX = 5  # of one value: a list of a thousand wrong items says no more than its first ones
+_REASONS_MAX = 5  # per value: the first wrong items of a list say as much as a thousand
 
-# Messages of these error types quote the input, or what a parser says of it, behind the comma or the colon.
+# Messages of these error types quote the input, or a parser's words about it, after the comma or the colon.
 _QUOTING_ERRORS = (
     "_parsing", "_type", "_unicode", "_from_datetime_parsing", "_encoding", "iteration_error", "get_attribute_error",
     "timezone_offset", "json_invalid", "url_syntax_violation",
 )  # fmt: skip
 _PYDANTICS_OWN = frozenset(get_args(core_schema.ErrorType))
 JSON_TEXT_ERROR = "rowledger_json_text"
-"""The type of our own errors about JSON that came as text; their messages are constants."""
+"""The type of Rowledger's own errors about JSON in text form; their messages are constants."""
 _USERS_OWN = {"value_error": "Value error", "assertion_error": "Assertion failed"}
 _HIDDEN = "…"
 _HOLDERS_OF_MESSAGES = (
@@ -45,7 +45,7 @@ _TYPE_LABELS = {
 
 
 def reason_of(error: ValidationError, adapter: TypeAdapter[Any]) -> str:
-    """What is wrong with one value, in pydantic's words."""
+    """Why one value is refused, in pydantic's words."""
     names, modules = _names_and_modules(adapter)
     found = [f"{place_of(loc, names)}: {words}" if loc else words for loc, words in words_of(error, modules)]
     more = [f"and {len(found) - _REASONS_MAX} more"] if len(found) > _REASONS_MAX else []
@@ -53,16 +53,16 @@ def reason_of(error: ValidationError, adapter: TypeAdapter[Any]) -> str:
 
 
 def words_of(error: ValidationError, modules: Collection[str]) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """Where something is wrong, and what, in pydantic's words, without the row's values; the place may hold some.
+    """The place of each error and its message in pydantic's words. The message has no values of the row; the place may.
 
-    `modules` are those of the Python functions in the schema of what was validated.
+    `modules` are those of the Python functions in the validated schema.
     """
     for detail in error.errors(include_url=False):
         yield detail["loc"], _message(detail, modules)
 
 
 def place_of(loc: tuple[int | str, ...], names: Collection[str]) -> str:
-    """A place by `names`, list positions and types alone: a key of a mapping is a value of the row."""
+    """A place in terms of `names`, list positions and types alone; a mapping's key is a value of the row, and is hidden."""
     return ".".join(
         str(step) if isinstance(step, int) or step in names or step in _TYPE_LABELS else _HIDDEN for step in loc
     )
@@ -89,7 +89,7 @@ def _message(detail: Any, modules: Iterable[str]) -> str:
 
 
 def _is_pydantics_own(detail: Any) -> bool:
-    """Whether the words are those that pydantic has for that error, and not a validator's under its name."""
+    """Whether the message is pydantic's own for that error type, and not a validator's that uses the type."""
     if detail["type"] not in _PYDANTICS_OWN:
         return False
     try:
@@ -100,9 +100,9 @@ def _is_pydantics_own(detail: Any) -> bool:
 
 
 def _words_of_users(message: str, modules: Iterable[str]) -> str | None:
-    """A validator's message in the words of the source of these modules; None where it is not made of them.
+    """A validator's message, reduced to texts in the source of these modules; None if it does not consist of them.
 
-    What the source leaves open may have come from the row, and is left out: only texts of the source are shown.
+    What the source fills in at run time may come from the row, and is left out.
     """
     found = (pieces for module in modules for pieces in _templates_in(module) if _is_made_of(message, pieces))
     return max(map(_HIDDEN.join, found), key=len, default=None)
@@ -110,9 +110,9 @@ def _words_of_users(message: str, modules: Iterable[str]) -> str | None:
 
 @cache
 def _templates_in(module: str) -> frozenset[tuple[str, ...]]:
-    """The sentences in a module's source, in pieces: between them is what an f-string or a format puts in.
+    """The sentences in a module's source, split where an f-string or a format inserts something.
 
-    A word alone may be a value of the row that the code knows, such as a member of an Enum; so may what a list holds.
+    Single words and items of lists are left out: they may be values of the row that the code knows, such as Enum members.
     """
     try:
         source = ast.parse(getsource(sys.modules[module]))
@@ -130,7 +130,7 @@ def _templates_in(module: str) -> frozenset[tuple[str, ...]]:
 
 
 def _is_made_of(message: str, pieces: Sequence[str]) -> bool:
-    """Whether the message begins with the first of these pieces, ends with the last, and has the others in between in order."""
+    """Whether the message begins with the first piece, ends with the last, and has the others in between, in order."""
     if not (message.startswith(pieces[0]) and message.endswith(pieces[-1])):
         return False
     at = 0
@@ -142,7 +142,7 @@ def _is_made_of(message: str, pieces: Sequence[str]) -> bool:
 
 
 def _of_validator(error: BaseException) -> str:
-    """What is said of an exception that a validator raised: its own words, or its name and the line where it raised."""
+    """The text for an exception that a validator raised: the words of its source, or the validator's name and line."""
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
     if (words := _words_of_users(str(error), modules)) is not None:
         return f", {words}"

@@ -1,4 +1,4 @@
-"""Rows that a contract refuses, and why: what becomes of them as dead letters."""
+"""Rows that a contract refuses, the reasons, and their dead letters."""
 
 from collections.abc import Iterable
 
@@ -10,16 +10,16 @@ __all__ = ["Refusals"]
 
 
 class Refusals:
-    """Which rows of a frame are refused: a row keeps one reason for each column that breaks a rule.
+    """The refused rows of a frame, with the reasons for each column that breaks a rule.
 
-    A reason without a column is one about the row as a whole.
+    A reason without a column is about the row as a whole.
     """
 
     def __init__(self) -> None:
         self._reasons: dict[int, dict[str | None, str]] = {}
 
     def add(self, row: int, column: str | None, reason: str) -> None:
-        """Refuse a row; of several reasons for one column all are kept, each once."""
+        """Refuse a row; all distinct reasons for a column are kept."""
         reasons = self._reasons.setdefault(row, {})
         if column not in reasons:
             reasons[column] = reason
@@ -43,7 +43,7 @@ class Refusals:
         return sorted(self._reasons)
 
     def dead_letters(self, frame: pl.DataFrame, first_row: int, columns: Iterable[str]) -> list[DeadLetter]:
-        """One for each row, its reasons in the order of the columns."""
+        """One dead letter per refused row, its reasons in the order of the columns."""
         order = {name: position for position, name in enumerate(columns)}
         rows = self.rows()
         letters: list[DeadLetter] = []

@@ -1,6 +1,6 @@
-"""Rows through pydantic, one by one: the way of models that have Python code of their own.
+"""Validate rows one by one with pydantic, for models that have Python code of their own.
 
-The same verdicts and values as the columns' way, at a fraction of its speed.
+The verdicts and values are the same as those of the column pass, at a fraction of its speed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from rowledger.spec import DYNAMIC, ColumnType
 __all__ = ["check_rows"]
 
 
-# Kinds whose validated values become a column at once, if they are of that type and no other.
+# Kinds whose validated values become a column in one step, if all are of that type.
 _AT_ONCE: dict[Kind, tuple[type, pl.DataType]] = {
     Kind.BOOL: (bool, pl.Boolean()), Kind.INT: (int, pl.Int64()), Kind.FLOAT: (float, pl.Float64()),
     Kind.TEXT: (str, pl.String()), Kind.BYTES: (bytes, pl.Binary()),
@@ -42,7 +42,7 @@ def check_rows(
     refusals: Refusals,
     on_progress: Callable[[int], None],
 ) -> list[pl.Series]:
-    """The columns of the validated rows in the targets' frame types; a row that is refused has any values."""
+    """The columns of the validated rows in the targets' frame types; the values of refused rows are undefined."""
     cells = [_cells(rule, targets[rule.name], frame, refusals) for rule in rules]
     keys = [rule.sources[0] for rule in rules]
     validated: list[dict[str, Any] | None] = []
@@ -63,7 +63,7 @@ def check_rows(
 
 
 def _cells(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals: Refusals) -> Sequence[Any]:
-    """The field's cells as pydantic gets them; what would be converted silently, or cannot be held, is refused here."""
+    """The field's cells as pydantic gets them. Values that it would convert silently, or cannot hold, are refused here."""
     found = field_column(rules, frame)
     if found is None:
         return [ABSENT] * frame.height
@@ -85,7 +85,7 @@ def _cells(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals:
 
 
 class _Explainer:
-    """Turns what pydantic says of a row into reasons, one a column."""
+    """Turns pydantic's errors about a row into reasons per column."""
 
     def __init__(self, model: type[BaseModel], rules: Sequence[FieldRules], refusals: Refusals) -> None:
         self._names = names_in(model.__pydantic_core_schema__)
@@ -99,7 +99,7 @@ class _Explainer:
         for loc, words in words_of(error, self._modules):
             column = self._columns.get(str(loc[0])) if loc else None
             if column is not None and column in known:
-                continue  # refused already, and what pydantic got instead says nothing
+                continue  # refused already: pydantic got a substitute, so its error means nothing
             place = place_of(loc if column is None else loc[1:], self._names)
             self._refusals.add(row, column, f"{place}: {words}" if place else words)
 
@@ -116,7 +116,7 @@ def _validator_of(model: type[BaseModel]) -> Callable[[Any], Any]:
 def _validated(
     model: type[BaseModel], validate: Callable[[Any], Any], row: dict[str, Any], number: int, explain: _Explainer
 ) -> dict[str, Any] | None:
-    """The validated row's fields; None where pydantic refuses it."""
+    """The validated row's fields; None if pydantic refuses the row."""
     try:
         instance = validate(row)
     except ValidationError as error:
@@ -124,7 +124,7 @@ def _validated(
         return None
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - code of the row model's own: its faults are the row's
+    except Exception as error:  # noqa: BLE001 - the row model's own code: its failure refuses the row
         explain.of_row(number, f"validating it raised {type(error).__name__}")
         return None
     if not isinstance(instance, model):
@@ -136,7 +136,7 @@ def _validated(
 def _column(
     rules: FieldRules, target: ColumnType, rows: Sequence[dict[str, Any] | None], refusals: Refusals
 ) -> pl.Series:
-    """One column of the validated rows, exactly as the target holds it."""
+    """One column of the validated rows, in exactly the values that the target holds."""
     values = [None if row is None else row.get(rules.field) for row in rows]
     if not rules.column.nullable:
         for number, value in enumerate(values):
@@ -159,7 +159,7 @@ def _column(
 
 
 def _read_at_once(rules: FieldRules, target: ColumnType, values: list[Any]) -> Reading | None:
-    """The values as a column, with those marked that may not fit the target; None when each has to be looked at."""
+    """The values as a column, with suspects marked; None if each value must be fitted on its own."""
     if rules.kind not in _AT_ONCE or target.array:
         return None
     kind, dtype = _AT_ONCE[rules.kind]

@@ -1,4 +1,4 @@
-"""What one column must satisfy: the compiled form of a model's field, shared by all that check it."""
+"""The rules of one column: the compiled form of a model's field, shared by all code that checks it."""
 
 # ruff: noqa: ANN401, what a bound or a default may be is for the row model to say
 
@@ -35,11 +35,11 @@ class Bound:
 
 @dataclass(frozen=True)
 class FieldRules:
-    """All that one column must satisfy; of a list's elements and a nested model's fields too, which have rules of their own.
+    """The rules of one column. A list's elements and a nested model's fields have rules of their own.
 
-    `sources` are the names that the source may have for the column: the first that it has counts. `default` is
-    PydanticUndefined where the source has to bring the column. `by_value` says why each value goes to pydantic, instead of
-    suspects only. `is_taken_charge_of` means that a validator of the user's sees values before any conversion.
+    `sources` are the names that the source may have for the column; the first that it has counts. `default` is
+    PydanticUndefined if the source must have the column. `by_value` says why every value, rather than only suspects, goes to
+    pydantic. `is_taken_charge_of` means that a user's validator sees values before any conversion.
     """
 
     field: str

@@ -1,6 +1,6 @@
-"""Values that a pass over a column cannot tell good from bad: pydantic does, and the column takes what it made of them.
+"""Values that the column pass cannot judge: pydantic judges them, and the column takes its results.
 
-Imported when there is such a value, or a field that has no column form.
+Imported only if there is such a value, or a field that has no column form.
 """
 
 # ruff: noqa: ANN401, a cell of a source row may be anything
@@ -26,9 +26,9 @@ __all__ = ["settle"]
 def settle(
     rules: FieldRules, target: ColumnType, source: pl.Series, suspects: pl.Series, values: pl.Series, refusals: Refusals
 ) -> pl.Series:
-    """`values`, as they were read of `source`, with those at the mask `suspects` replaced by what pydantic makes of them.
+    """`values`, as read from `source`, with those marked by `suspects` replaced by pydantic's results.
 
-    Those that it refuses are added to `refusals`.
+    Values that pydantic refuses are added to `refusals`.
     """
     replaced: list[tuple[int, Any]] = []
     for row, verdict in zip(suspects.arg_true(), _verdicts(rules, target, source.filter(suspects)), strict=True):
@@ -43,14 +43,14 @@ def settle(
 
 
 def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[FittedValue]:
-    """Pydantic's verdict of each value; equal ones are judged once."""
+    """Pydantic's verdict on each value; equal scalars are judged once."""
     values = field_values(rules, target, suspects)
     if suspects.dtype.is_nested() and suspects.dtype not in (DECIMAL_TEXT, DYNAMIC):
         yield from (judge(rules, target, value) for value in values)
         return
     verdicts: dict[Any, FittedValue] = {}
     for value in values:
-        # repr tells -0.0 from 0.0 and finds NaN again, which a float as a key does not; and 1 from True, where types mix.
+        # Unlike the value itself as a key, repr distinguishes -0.0 from 0.0 and 1 from True, and finds a NaN again.
         key = value if isinstance(value, str) else (repr(value),)
         if (verdict := verdicts.get(key)) is None:
             verdict = verdicts[key] = judge(rules, target, value)
@@ -58,7 +58,7 @@ def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Ite
 
 
 def _patched(values: pl.Series, rows: list[int], patch: pl.Series) -> pl.Series:
-    """The values with those at `rows` replaced, whatever their type."""
+    """The values, with those at `rows` replaced; works for every type."""
     take = np.arange(len(values))
     take[rows] = np.arange(len(values), len(values) + len(patch))
     extended: pl.Series = pl.concat([values.alias(""), patch.alias("")])
@@ -66,7 +66,7 @@ def _patched(values: pl.Series, rows: list[int], patch: pl.Series) -> pl.Series:
 
 
 def judge(rules: FieldRules, target: ColumnType, value: Any) -> FittedValue:
-    """What pydantic says about one value that is not null, less its silent conversions."""
+    """Pydantic's verdict on one non-null value, except that silent conversions are refused."""
     if (reason := silent_conversion(rules, value)) is not None:
         return FittedValue(reason=reason)
     try:
@@ -77,7 +77,7 @@ def judge(rules: FieldRules, target: ColumnType, value: Any) -> FittedValue:
         return FittedValue(reason=f"Input should be a valid {rules.kind}")
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - code of the row model's own: its faults are the row's
+    except Exception as error:  # noqa: BLE001 - the row model's own code: its failure refuses the row
         return FittedValue(reason=f"validating it raised {type(error).__name__}")
     if (reason := conversion_made(rules, value, valid)) is not None:
         return FittedValue(reason=reason)

@@ -1,6 +1,6 @@
-"""A row model's signature: it changes with anything that could change a verdict or a value.
+"""A row model's signature, which changes with anything that could change a verdict or a value.
 
-A load that was begun under another signature is not resumed, for half of its rows were checked by other rules.
+A load that began under another signature is not resumed, because other rules checked part of its rows.
 """
 
 # ruff: noqa: ANN401, a schema of pydantic's holds anything
@@ -21,7 +21,7 @@ from pydantic import BaseModel
 __all__ = ["signature_of"]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_NAMES_ONLY = {"ref", "schema_ref", "metadata"}  # of a schema: numbered anew in each process, or about JSON schemas
+_NAMES_ONLY = {"ref", "schema_ref", "metadata"}  # keys numbered differently in each process, or about JSON schemas
 
 
 def signature_of(model: type[BaseModel]) -> str:
@@ -38,9 +38,9 @@ def signature_of(model: type[BaseModel]) -> str:
 
 
 def _source_of(function: FunctionType) -> str:
-    """The function's source, without comments where it stands by itself; something new each time where there is no source.
+    """The function's source, without comments if it parses alone; a new value on each call if there is no source.
 
-    A load is never resumed then, for nothing tells whether the function is the one that it began with.
+    Without a source, a load is never resumed, because nothing shows whether the function is still the same.
     """
     try:
         source = getsource(function.__code__)

@@ -1,4 +1,4 @@
-"""Conversions of pydantic's lax mode that would change a value or its meaning unseen: such values are refused."""
+"""Conversions of pydantic's lax mode that would silently change a value or its meaning: such values are refused."""
 
 # ruff: noqa: ANN401, a cell of a source row may be anything
 
@@ -20,7 +20,7 @@ __all__ = ["conversion_made", "converted", "silent_conversion"]
 
 _NUMBER = re.compile(r"\s*[-+]?(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
 _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
-_CALENDAR_UNITS = re.compile(r"P[^T]*[YM]")  # of an ISO 8601 duration
+_CALENDAR_UNITS = re.compile(r"P[^T]*[YM]")  # in an ISO 8601 duration
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt _].*(?:[Zz]|[-+\u2212][0-9]{2}:?(?:[0-9]{2})?)\s*")
 _EXACT_INTEGER = 2**53
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9_]+\s*")
@@ -35,7 +35,7 @@ _TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME, Kind.INTERV
 
 
 def conversion_made(rules: FieldRules, value: Any, valid: Any) -> str | None:
-    """A silent conversion that shows only in what pydantic made of the value: within a document, or of a union's members."""
+    """A silent conversion that only pydantic's result shows: within a document, or to a member of a union."""
     if rules.kind is Kind.JSON:
         return _conversion_inside(rules, value, valid)
     is_union = bool(rules.alternatives) and not rules.is_taken_charge_of
@@ -48,11 +48,11 @@ def _conversion_inside(rules: FieldRules, value: Any, valid: Any) -> str | None:
     try:
         return converted(value, rules.adapter.dump_python(valid, warnings=False))
     except (PydanticSerializationError, ValueError):
-        return None  # it cannot be written either, which is found in a moment
+        return None  # it cannot be written either, which `fit_value` finds next
 
 
 def converted(value: Any, made: Any) -> str | None:
-    """The first silent conversion, at any depth, between a value as it came and what pydantic made of it."""
+    """The first silent conversion, at any depth, between a source's value and pydantic's result."""
     if isinstance(made, Enum):
         made = made.value
     match value, made:
@@ -61,9 +61,9 @@ def converted(value: Any, made: Any) -> str | None:
         case dict(), dict():
             if len(made) < len(value) and not all(
                 isinstance(key, str) for key in made
-            ):  # a model leaves unknown keys out
+            ):  # a model, whose keys are all texts, drops unknown ones
                 return "has keys that are the same once they are converted"
-            by_name = {str(key): item for key, item in made.items()}  # integers and dates are texts in an object
+            by_name = {str(key): item for key, item in made.items()}  # JSON objects hold integer and date keys as texts
             inside: Iterator[tuple[Any, Any]] = (
                 (item, by_name[str(key)]) for key, item in value.items() if str(key) in by_name
             )
@@ -76,7 +76,7 @@ def converted(value: Any, made: Any) -> str | None:
 
 
 def silent_conversion(rules: FieldRules, value: Any) -> str | None:
-    """A conversion that pydantic's lax mode makes, and that would change a value or its meaning unseen."""
+    """Why pydantic's lax mode would silently change the value or its meaning; None if it would not."""
     if isinstance(value, Unreadable):
         return value.reason
     if rules.is_taken_charge_of or value is None:
@@ -94,14 +94,14 @@ def silent_conversion(rules: FieldRules, value: Any) -> str | None:
 
 def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, PLR0912, one line a conversion
     if isinstance(value, bytes) and (kind in _TEMPORAL or kind is Kind.FLOAT):
-        value = value.decode(errors="replace")  # pydantic reads them as it reads text
+        value = value.decode(errors="replace")  # pydantic reads bytes as text
     match value:
         case _ if kind in {Kind.ANY, Kind.JSON, Kind.LIST}:
             return None
         case bool() if kind is not Kind.BOOL:
             return f"a boolean is not taken for a {kind}"
         case Decimal() if kind is Kind.BOOL and value not in (0, 1):
-            return "a decimal other than 0 and 1 is not taken for a boolean"  # pydantic makes a double of it first
+            return "a decimal other than 0 and 1 is not taken for a boolean"  # pydantic converts it to a double first
         case int() if kind is Kind.FLOAT and abs(value) > _EXACT_INTEGER:
             return _BEYOND_INTEGERS
         case str() | Decimal() if kind is Kind.FLOAT:
@@ -123,16 +123,17 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, P
 
 
 def _loss_as_double(value: str | Decimal) -> str | None:
-    """What a number with digits, or its text, loses in double precision; None if it is one of those that name a double.
+    """What a decimal number, or its text, loses in double precision; None if its digits identify a double.
 
-    Such are the shortest digits of a double, and, up to 2^53, any further ones of its own, as programs print them.
+    They do if they are the shortest digits of a double, or, up to 2^53, its exact value rounded to any length, as programs
+    print it.
     """
     if _is_beyond_double(value):
         return _BEYOND_DOUBLE
     try:
         number = Decimal(value)
     except InvalidOperation:
-        return None  # no number, or none as Python writes it: pydantic decides
+        return None  # not a number in Python's notation: pydantic decides
     if not number.is_finite():
         return None
     if isinstance(value, str) and abs(number) > _EXACT_INTEGER and _WHOLE_NUMBER.fullmatch(value):
@@ -148,7 +149,7 @@ def _loss_as_double(value: str | Decimal) -> str | None:
 
 
 def _is_beyond_double(value: Any) -> bool:
-    """Whether a number with digits, or its text, becomes an infinity in double precision, or a zero that it is not."""
+    """Whether a finite number, or its text, overflows to infinity or underflows to zero in double precision."""
     text = str(value)
     try:
         double = float(text)

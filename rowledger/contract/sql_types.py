@@ -1,4 +1,4 @@
-"""Annotations that pin a field's SQL type, where Python's own is wider than the column should be or has no name for it."""
+"""Annotations that pin a field's SQL type, for columns narrower than the Python type or of a type that Python lacks."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from rowledger.spec import ColumnType, TypeName
 
 __all__ = ["BigInt", "Integer", "Real", "SmallInt", "SqlType", "char", "pg_enum", "pg_type", "varchar"]
 
-# Names that people write, as `format_type()` prints them.
+# Common names of types, with the names that `format_type()` prints.
 _ALIASES = {
     "bool": "boolean", "int2": "smallint", "int": "integer", "int4": "integer", "int8": "bigint", "float4": "real",
     "float8": "double precision", "float": "double precision", "decimal": "numeric", "varchar": "character varying",
@@ -27,7 +27,7 @@ _WRITTEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SqlType:
-    """Pins the column's type; the bounds that go with it stand beside it, so that pydantic knows them too."""
+    """Pins the column's type. Bounds that belong to it are separate annotations, so that pydantic applies them too."""
 
     type: ColumnType
 
@@ -44,7 +44,7 @@ class varchar(GroupedMetadata):  # noqa: N801, reads as the SQL type does: Annot
 
 @dataclass(frozen=True)
 class char(GroupedMetadata):  # noqa: N801, as varchar
-    """`Annotated[str, char(n)]`: a `character(n)` column, which the server pads; blanks at the end mean nothing."""
+    """`Annotated[str, char(n)]`: a `character(n)` column, which the server pads; trailing blanks are insignificant."""
 
     length: int
 
@@ -56,7 +56,7 @@ class char(GroupedMetadata):  # noqa: N801, as varchar
 class pg_enum:  # noqa: N801, as varchar
     """`Annotated[Mood, pg_enum("mood")]` on an Enum or a Literal of texts: a column of that PostgreSQL enum.
 
-    The enum is made, with the labels of the annotation, where a table is created and there is none. `name` may hold a schema.
+    If the enum does not exist when a table is created, it is created with the annotation's labels. `name` may include a schema.
     """
 
     name: str
@@ -68,10 +68,10 @@ class pg_enum:  # noqa: N801, as varchar
 
 
 def pg_type(sql: str) -> SqlType:
-    """Pin the column to any type by the name it has in SQL, such as `int4range`.
+    """Pin the column to any type by its SQL name, such as `int4range`.
 
-    A text field may name any type: its text is what the type's own input function reads. Other fields may name a type that
-    holds their values: `Annotated[datetime, pg_type("timestamp(3)")]`.
+    A text field may name any type: the type's input function reads its text. Other fields may name a type that holds their
+    values: `Annotated[datetime, pg_type("timestamp(3)")]`. Raises ValueError.
     """
     match = _WRITTEN.fullmatch(sql.strip())
     if match is None:
@@ -80,8 +80,8 @@ def pg_type(sql: str) -> SqlType:
     name = _ALIASES.get(written.lower(), written)
     modifiers = (match["modifiers"] or "").replace(" ", "")
     if name == "character" and not modifiers:
-        modifiers = "(1)"  # as SQL has it
-    first, space, rest = name.partition(" with")  # the digits of `timestamp(3) with time zone` stand in the middle
+        modifiers = "(1)"  # SQL's default
+    first, space, rest = name.partition(" with")  # the digits of `timestamp(3) with time zone` are in the middle
     parsed = ColumnType.parse(f"{first}{modifiers}{space}{rest}{match['array'] or ''}")
     if parsed is None:
         raise ValueError(f"{sql!r} would cut values short unseen; name a type that keeps all of them")
@@ -92,7 +92,8 @@ SmallInt = Annotated[int, Ge(-(2**15)), Le(2**15 - 1), SqlType(ColumnType(TypeNa
 Integer = Annotated[int, Ge(-(2**31)), Le(2**31 - 1), SqlType(ColumnType(TypeName.INTEGER))]
 BigInt = Annotated[int, Ge(-(2**63)), Le(2**63 - 1), SqlType(ColumnType(TypeName.BIGINT))]
 Real = Annotated[float, SqlType(ColumnType(TypeName.REAL))]
-"""A `real` column: takes only values that 4 bytes hold exactly.
+"""A `real` column, which takes only values that 4 bytes hold exactly.
 
-0.5 is one, 0.1 is none, be it a number or text: its nearest value in 4 bytes is another than in 8. `float` takes both.
+It takes 0.5 but not 0.1, as a number or as text: the nearest value to 0.1 in 4 bytes differs from that in 8 bytes. `float`
+takes both.
 """

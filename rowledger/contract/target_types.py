@@ -1,6 +1,6 @@
-"""Fit checked values into the types that the target table really has: exactly, or not at all.
+"""Fit checked values into the target table's actual types: exactly, or not at all.
 
-Two halves of one rule: `fit_column` at column speed, `misfit` for the single value that needs a closer look.
+`fit_column` and `misfit` are two halves of one rule: the first works at column speed, the second on a single suspect.
 """
 
 # ruff: noqa: ANN401, what a value may be is for the row model to say
@@ -42,9 +42,9 @@ _WRITABLE: dict[Kind, set[TypeName]] = {
     Kind.IP_NETWORK: {TypeName.CIDR, TypeName.INET},
 }
 _ODD_DECIMAL = r"^-?0[0-9]|^-0(\.0+)?$"
-_EXACT = Context(prec=200_000)  # more than a numeric has digits: nothing is rounded
+_EXACT = Context(prec=200_000)  # more digits than a numeric has, so nothing is rounded
 _MICROSECOND = timedelta(microseconds=1)
-_TICKS_A_US = {TypeName.TIME: 1000}  # polars keeps times of day in ns, everything else of ours in µs
+_TICKS_A_US = {TypeName.TIME: 1000}  # polars keeps times of day in ns; all other times here are in µs
 _NUMERIC_DECIMALS_MAX = 16_383
 _NUMERIC_DIGITS_MAX = 131_072  # before the decimal point; PostgreSQL manual, table of numeric types
 
@@ -55,7 +55,7 @@ def accepts(kind: Kind, target: ColumnType) -> bool:
 
 
 def fit_column(reading: Reading, target: ColumnType) -> pl.Series:
-    """The values in the target's frame type; those that may not fit are marked as suspects."""
+    """The values in the target's frame type; values that may not fit are marked as suspects."""
     frame_type = target.frame_type
     match target.name:
         case TypeName.NUMERIC:
@@ -85,7 +85,7 @@ def fit_column(reading: Reading, target: ColumnType) -> pl.Series:
 
 
 def doubt_undeclared_digits(rules: FieldRules, reading: Reading, target: ColumnType) -> None:
-    """Mark decimals of more digits than the field declares, which a wider column of the table would take."""
+    """Mark decimals with more digits than the field declares, which a wider column of the table would accept."""
     declared = rules.column.type
     if rules.kind is Kind.DECIMAL and declared.precision is not None and declared != target:
         probe = Reading(reading.values, written=reading.written)
@@ -102,7 +102,7 @@ def _doubt_long(reading: Reading, target: ColumnType) -> None:
 
 
 def _without_padding(values: pl.Series) -> pl.Series:
-    """Without the blanks at the end, which mean nothing in char(n): what the server pads compares equal then."""
+    """The values without trailing blanks, which are insignificant in char(n), so that values the server pads compare equal."""
     return values.str.strip_chars_end(" ") if values.str.ends_with(" ").any() else values
 
 
@@ -117,12 +117,12 @@ def _fit_numeric(reading: Reading, target: ColumnType) -> pl.Series:
     if not isinstance(frame_type, pl.Decimal):
         before, after = target.precision, target.scale or 0
         if before is not None and (own_scale > after or own_digits - own_scale > before - after):
-            reading.doubt(values.is_not_null())  # more digits than polars counts in, or a scale below zero: one by one
+            reading.doubt(values.is_not_null())  # more digits than polars has, or a negative scale: judged one by one
         return values.cast(pl.String) if reading.written is None else _as_the_server_prints(reading.written)
     fitted = values.cast(frame_type, strict=False)
     if own_scale <= frame_type.scale and own_digits - own_scale <= frame_type.precision - frame_type.scale:
         return fitted
-    # A cast to fewer decimals rounds: what does not come back as it was has lost something.
+    # A cast to fewer decimals rounds. A value that does not survive the way back has lost digits.
     back = fitted.cast(pl.Decimal(38, own_scale), strict=False)
     lost = (back != values.cast(pl.Decimal(38, own_scale))).fill_null(value=True)
     reading.doubt(lost & reading.values.is_not_null())
@@ -130,14 +130,14 @@ def _fit_numeric(reading: Reading, target: ColumnType) -> pl.Series:
 
 
 def _as_the_server_prints(decimals: pl.Series) -> pl.Series:
-    """Plain decimal texts without zeros in front, and without a sign before zero."""
+    """Plain decimal texts without leading zeros, and without a sign before zero."""
     if not decimals.str.contains(_ODD_DECIMAL).any():
         return decimals
     return decimals.str.replace(r"^(-?)0+([0-9])", "$1$2").str.replace(r"^-(0(?:\.0+)?)$", "$1")
 
 
 def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one line a type
-    """What pydantic made of a value, as polars takes it for the target's frame type; what `misfit` refuses stays as it is."""
+    """A valid value, as polars takes it for the target's frame type; a value that `misfit` refuses is unchanged."""
     match value:
         case Enum():
             return as_frame_value(value.value, target)
@@ -152,7 +152,7 @@ def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one
         case int() | Decimal() if target.name is TypeName.NUMERIC and not isinstance(target.frame_type, pl.Decimal):
             return _numeric_text(Decimal(value))
         case Decimal() if target.name is TypeName.NUMERIC and value == 0:
-            # Polars takes no zero with an exponent such as 0E+100, and the server has no negative one.
+            # Polars rejects a zero with an exponent such as 0E+100, and the server has no negative zero.
             return Decimal(0)
         case list() | tuple() if target.array:
             return [as_frame_value(item, target.element) for item in value]
@@ -169,7 +169,7 @@ def _numeric_text(value: Decimal) -> str | Decimal:
 
 
 def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: C901, PLR0911, one line a reason
-    """Why the value, as `as_frame_value` gives it, does not fit the target's type exactly; None when it does."""
+    """Why the value, as `as_frame_value` returns it, does not fit the target's type exactly; None if it does."""
     if target.array:
         reasons = (misfit(item, target.element) for item in value if item is not None)
         return next((reason for reason in reasons if reason is not None), None)

@@ -1,6 +1,6 @@
-"""UUIDs and other values of 16 fixed bytes, as a source marks them: bytes for fields of bytes and UUIDs, text for all others.
+"""UUIDs and other values of 16 fixed bytes, which a source marks: bytes for fields of bytes and UUIDs, text for all others.
 
-Without the mark they would be bytes like any others, which a field of text reads as characters.
+Without the mark, a text field would read the bytes as characters.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ _GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 
 
 def holds_uuids(dtype: pl.DataType) -> bool:
-    """Whether there are such values in it, at any depth."""
+    """Whether the type contains such values at any depth."""
     return any(part in (UUID, BYTES_16) for part in types_in(dtype))
 
 
 def uuids_for_fields(frame: pl.DataFrame, rules: Sequence[FieldRules]) -> pl.DataFrame:
-    """The frame with such values as its fields want them; columns that no field knows have text."""
+    """The frame with such values in the form that the fields take; they are text in columns that no field declares."""
     names = [name for name, dtype in frame.schema.items() if holds_uuids(dtype)]
     if not names:
         return frame
@@ -36,7 +36,7 @@ def uuids_for_fields(frame: pl.DataFrame, rules: Sequence[FieldRules]) -> pl.Dat
 
 
 def uuids_for_people(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with UUIDs as text and other values of 16 bytes as bytes: for payloads, and for transforms."""
+    """The frame with UUIDs as text and other values of 16 bytes as bytes, for payloads and transforms."""
     names = [name for name, dtype in frame.schema.items() if holds_uuids(dtype)]
     return frame.with_columns(
         _resolved(pl.col(name), frame.schema[name], None, otherwise_text=False).alias(name) for name in names
@@ -44,7 +44,7 @@ def uuids_for_people(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _resolved(expr: pl.Expr, dtype: Any, rules: FieldRules | None, *, otherwise_text: bool) -> pl.Expr:  # noqa: ANN401, as above
-    """`otherwise_text` says what becomes of 16 bytes that are not marked as a UUID and that no field wants as bytes."""
+    """If `otherwise_text`, 16 bytes become text if they are not marked as a UUID and no field takes them as bytes."""
     match dtype:
         case _ if dtype in (UUID, BYTES_16):
             content = expr.struct.field(dtype.fields[0].name)

@@ -1,4 +1,4 @@
-"""Rows as dead letters keep them: JSON objects with exact values, and the types of their source's columns beside them."""
+"""Rows as dead letters keep them: JSON objects with exact values."""
 
 # ruff: noqa: ANN401, a cell of a row may be anything
 
@@ -29,11 +29,11 @@ _TEXT_OR_SPECIAL = re.compile(r'("(?:[^"\\]|\\.)*")|(NaN|-?Infinity)')
 
 
 def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
-    """Each row as a JSON object that keeps its exact values. Reserved columns are left out, and columns a row does not have.
+    """Each row as a JSON object that keeps its exact values, without reserved columns and columns that the row does not have.
 
-    Integers and finite floats are JSON numbers (floats in their shortest form that reads back equal), decimals, dates, times
-    and durations are text (ISO 8601, instants in UTC, with nanoseconds where the source has them), NaN and infinities are the
-    texts NaN, Infinity and -Infinity, bytes are {"base64": "…"}. Other values of a DYNAMIC column stand as they were.
+    Integers and finite floats are JSON numbers; floats have the shortest form that reads back equal. Decimals, dates, times and
+    durations are text (ISO 8601, instants in UTC, with the source's nanoseconds). NaN and infinities are the texts NaN,
+    Infinity and -Infinity. Bytes are {"base64": "…"}. Other values of a DYNAMIC column are unchanged.
     """
     names = [name for name in rows.columns if not name.startswith(RESERVED_PREFIX)]
     written = [json_texts(rows[name]) for name in names]
@@ -48,7 +48,7 @@ def row_payloads(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def json_texts(values: pl.Series, *, bytes_key: str = PEOPLES_BYTES_KEY) -> list[str | None]:
-    """The JSON text of each value as `row_payloads` writes it, bytes under that key; that of a null is null."""
+    """The JSON text of each value as `row_payloads` writes it, with bytes under `bytes_key`; a null is the text null."""
     if holds_uuids(values.dtype):
         values = uuids_for_people(values.to_frame("v")).to_series()
     if values.dtype == DYNAMIC:
@@ -65,7 +65,7 @@ def json_texts(values: pl.Series, *, bytes_key: str = PEOPLES_BYTES_KEY) -> list
 
 
 def _for_people(text: str) -> str:
-    """The JSON text of a DYNAMIC column, with NaN and infinities, which JSON has not and Python reads and writes, as texts."""
+    """The JSON text of a DYNAMIC value, with NaN and infinities as texts: JSON lacks them, and Python reads and writes them."""
     if BYTES_KEY in text:
         text = text.replace(*BYTES_FOR_PEOPLE)
     if "NaN" not in text and "Infinity" not in text:
@@ -74,7 +74,7 @@ def _for_people(text: str) -> str:
 
 
 def _writer(dtype: pl.DataType, bytes_key: str) -> Callable[[Any], str]:
-    """What writes a value of that type as JSON, the common types without a detour."""
+    """The function that writes a value of that type as JSON; common types take a fast path."""
     match dtype:
         case pl.String() | pl.Categorical() | pl.Enum():
             return encode_basestring
@@ -87,7 +87,7 @@ def _writer(dtype: pl.DataType, bytes_key: str) -> Callable[[Any], str]:
 
 
 def _exact(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:  # noqa: PLR0911, one line a type
-    """Dates and times as polars writes them, at any depth, for Python's own hold no nanoseconds."""
+    """Dates and times, at any depth, as the text that polars writes, because Python's types hold no nanoseconds."""
     if not holds_times(dtype):
         return values
     match dtype:
@@ -113,7 +113,7 @@ def _exact(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:  # noqa: PLR0911, on
 
 
 def _calendar_text(values: pl.Expr, unit: str, first: int, last: int) -> pl.Expr:
-    """ISO 8601; ticks where it is outside the years 1 to 9999."""
+    """ISO 8601; outside the years 1 to 9999, the number of ticks."""
     ticks = values.to_physical().cast(pl.Int64)
     inside = ticks.is_between(first, last)
     written = pl.when(inside).then(values).dt.to_string("iso")
@@ -139,7 +139,7 @@ def _json_value(value: Any, bytes_key: str) -> Any:
 
 
 def as_dynamic(values: pl.Series) -> pl.Series:
-    """Any column as a DYNAMIC one, its values as a payload would have them."""
+    """Any column as a DYNAMIC one, its values written as in a payload."""
     if values.dtype == DYNAMIC:
         return values
 

@@ -1,4 +1,4 @@
-"""Fields that hold a value of one of several classes: JSON has the class beside the value's own fields."""
+"""Fields that hold a value of one of several classes: their JSON names the class next to the value's own fields."""
 
 import json
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ _CLASS = "class"
 
 @dataclass(frozen=True, slots=True)
 class ByClass:
-    """Annotates such a field. A class of the user's is named by its reference.
+    """Annotates such a field. JSON names a user's class by its reference.
 
-    `field` is what messages call the field; `short` names the library's own classes, so that JSON which was kept outlives
-    moves of their modules: references by their short names.
+    `field` is what messages call the field. `short` pairs the short names of the library's own classes with their references,
+    so that stored JSON remains readable when their modules move.
     """
 
     field: str
@@ -41,7 +41,7 @@ class ByClass:
         name = own.get(f"{cls.__module__}:{cls.__qualname__}") or reference_of(cls, self.field)
         try:
             return {_CLASS: name, **value.model_dump(mode="json", round_trip=True, warnings=False)}
-        except PydanticSerializationError as error:  # raised anew, it would lose its cause
+        except PydanticSerializationError as error:  # pydantic drops the cause of an error that passes through it
             raise refusal_of(error) or error from None
 
     def _rebuilt(self, value: object, info: ValidationInfo) -> object:

@@ -1,8 +1,7 @@
 """PostgreSQL column types as Rowledger writes them: one value that names the SQL type and the frame type.
 
 A contract declares columns in these types, the catalogue reads an existing table into them, and both sides of the
-fingerprint follow them. A type that is not in this list by name is OTHER: its values are written in their text form, which
-the server alone reads.
+fingerprint follow them. Every other type is OTHER: its values are written in their text form, which only the server reads.
 """
 
 import re
@@ -19,7 +18,7 @@ _SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 
 
 def name_problem(name: str) -> str | None:
-    """Why PostgreSQL takes no column of this name, or would give it another; None where it is as it should be."""
+    """Why PostgreSQL rejects this column name, or would change it; None for a usable name."""
     if name in _SYSTEM_COLUMNS:
         return "every table has a system column of this name"
     if not name:
@@ -32,7 +31,7 @@ def name_problem(name: str) -> str | None:
 
 
 class TypeName(StrEnum):
-    """The canonical names that `format_type()` prints; of an enum and of any other type `ColumnType.of` has the name."""
+    """The canonical names that `format_type()` prints; `ColumnType.of` holds the names of enums, citexts and other types."""
 
     BOOLEAN = "boolean"
     SMALLINT = "smallint"
@@ -118,7 +117,7 @@ class ColumnType:
     ) -> "ColumnType | None":
         """Read what `format_type(atttypid, atttypmod)` printed; `labels` are those of an enum.
 
-        None for a type that would cut our values short unseen: an interval of certain fields only, a name.
+        None for a type that would silently truncate values: an interval restricted to certain fields, or `name`.
         """
         base = text.removesuffix("[]")
         array = base != text
@@ -147,7 +146,7 @@ class ColumnType:
 
     @property
     def sql(self) -> str:
-        """The type as it is written in DDL."""
+        """The type as DDL spells it."""
         return self.element_sql + ("[]" if self.array else "")
 
     @property
@@ -168,25 +167,25 @@ class ColumnType:
 
     @property
     def takes_text(self) -> bool:
-        """Whether a column of this type holds a text as it is."""
+        """Whether a column of this type stores a text unchanged."""
         return not self.array and self.name in _TEXTS
 
     @property
     def is_loose(self) -> bool:
-        """Whether the server calls values equal that a frame tells apart, as 1.5 and 1.50; it prints them differently, too."""
+        """Whether the server treats values as equal that a frame tells apart and that print differently, as 1.5 and 1.50."""
         is_numeric_text = self.name is TypeName.NUMERIC and isinstance(self.element.frame_type, pl.String)
         return is_numeric_text or self.name in (TypeName.CITEXT, TypeName.JSONB, TypeName.OTHER)
 
     @property
     def element(self) -> "ColumnType":
-        """The type of an array's elements; of anything else the type itself."""
+        """The type of an array's elements; for any other type, the type itself."""
         return replace(self, array=False) if self.array else self
 
     @property
     def frame_type(self) -> pl.DataType:
-        """The polars type of the values that are written, arrays as lists of it.
+        """The polars type of the values that are written; an array is a list of it.
 
-        A numeric that a 128-bit decimal does not hold, or that has no digits declared and so takes any, is its decimal text.
+        A numeric is its decimal text if a 128-bit decimal cannot hold it, or if it has no declared precision.
         """
         if self.array:
             return pl.List(self.element.frame_type)

@@ -1,4 +1,4 @@
-"""What a partition asks of a row, a column at a time: a window of time, or one value."""
+"""The conditions that a partition puts on a row, one column each: a time window, or one value."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,7 +13,7 @@ __all__ = ["KEY_TYPES", "Condition", "Equals", "Window"]
 _INTEGERS = {TypeName.SMALLINT: 16, TypeName.INTEGER: 32, TypeName.BIGINT: 64}
 _TEXTS = frozenset({TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR, TypeName.ENUM})
 KEY_TYPES = frozenset({*_TEXTS, *_INTEGERS})
-"""Types of which any text, or any number, may be a key."""
+"""Types whose every value, text or number, may be a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Window:
     timezone: str = "UTC"
 
     def bounds(self, type_name: TypeName) -> tuple[date, date] | tuple[datetime, datetime]:
-        """Lower and upper bound as values of the column's type; raises SpecError for a type that has no order in time.
+        """The bounds as values of the column's type; raises SpecError for a type that is neither date nor timestamp.
 
-        A timestamptz is compared in UTC, a timestamp and a date in the local time of `timezone`.
+        A timestamptz is compared in UTC; a timestamp and a date are compared in the local time of `timezone`.
         """
         local = [moment.astimezone(ZoneInfo(self.timezone)) for moment in (self.lower, self.upper)]
         match type_name:
@@ -50,7 +50,7 @@ class Equals:
     text: str
 
     def value(self, type_name: TypeName) -> str | int | bool | date | UUID:
-        """The text as a value of the column's type; raises SpecError where it is none, or has another spelling."""
+        """The text as a value of the column's type; raises SpecError if it is not one, or is not in the canonical spelling."""
         value: str | int | bool | date | UUID | None = None
         try:
             if type_name in _INTEGERS:
@@ -67,7 +67,7 @@ class Equals:
                 value = self.text
         except ValueError:
             value = None
-        # One spelling a value: two keys for the same rows would replace each other's.
+        # Each value has one spelling: two keys for the same rows would replace each other's rows.
         if value is None or (not isinstance(value, bool) and str(value) != self.text):
             raise SpecError(f"partition key {self.text!r} is no value of column {self.column!r}, which is {type_name}")
         return value

@@ -1,4 +1,4 @@
-"""Where a process finds the modules of the user's project, and how one of them is imported: by its name, or by its file."""
+"""Where a process finds the modules of the user's project, and how it imports one: by name or by file."""
 
 import contextlib
 import importlib
@@ -21,15 +21,15 @@ from rowledger.settings import import_folders
 __all__ = ["MAINS", "import_file", "import_module", "import_path", "is_importable", "mistake", "module_file"]
 
 MAINS = ("__main__", "__mp_main__")
-"""Names of the module that a process was started with; multiprocessing gives it the second one in a child process."""
+"""Names of the module that a process was started with; multiprocessing uses the second one in a child process."""
 _MESSAGE_CHARS_MAX = 500
 
 
 def import_path() -> list[str]:
-    """The folders that another process has to import from to find what this one finds: `sys.path`, absolute, in its order.
+    """The folders from which another process can import what this one can: the absolute folders of `sys.path`, in its order.
 
-    Before them come folders that modules of this process were imported from and that are not on `sys.path` any more: Dagster
-    has its working directory there only while it imports the definitions.
+    Before them come the folders that modules of this process were imported from and that have since left `sys.path`: Dagster
+    adds its working directory only while it imports the definitions.
     """
     listed = import_folders()
     return [*_former_folders(tuple(listed), len(sys.modules)), *listed]
@@ -37,9 +37,9 @@ def import_path() -> list[str]:
 
 @lru_cache(maxsize=1)
 def _former_folders(listed: tuple[str, ...], _modules: int) -> list[str]:
-    """Folders that modules were found in, but for those that are listed; the number of modules says when to look again."""
+    """Folders that modules were found in, without the listed ones. The number of modules is part of the cache key."""
     modules = list(sys.modules.items())
-    # A folder of which only a file was imported, by its path, was never looked into for modules.
+    # A folder from which only a file was imported, by its path, was never searched for modules.
     former = {root for name, module in modules for root in _roots(name, module) if root in sys.path_importer_cache}
     if former := former.difference(listed):
         former.difference_update(path for _, module in modules for path in _package_path(module))
@@ -47,7 +47,7 @@ def _former_folders(listed: tuple[str, ...], _modules: int) -> list[str]:
 
 
 def _roots(name: str, module: ModuleType) -> list[str]:
-    """The folder in which a top-level module or package was found, or those of a package that is spread over several."""
+    """The folder in which a top-level module or package was found; several for a namespace package."""
     if "." in name or name in MAINS:
         return []
     if folders := _package_path(module):
@@ -62,18 +62,18 @@ def _package_path(module: ModuleType) -> list[str]:
 
 
 def _own(module: ModuleType, attribute: str) -> Any:  # noqa: ANN401 - what a module has under that name
-    """Looked up in the module's namespace: a lazy module imports what it is asked for."""
+    """Read from the module's namespace, because a lazy module imports every attribute it is asked for."""
     return getattr(module, "__dict__", {}).get(attribute)
 
 
 def module_file(module: ModuleType) -> Path | None:
-    """The file that a module was made from; None for one that has none, such as the module of an interactive session."""
+    """The file of a module; None for a module without one, such as that of an interactive session."""
     file = _own(module, "__file__")
     return Path(file).absolute() if isinstance(file, str) else None
 
 
 def is_importable(name: str, file: Path | None) -> bool:
-    """Whether an import of that name, in a process with our `import_path`, finds this file; None is a module without one."""
+    """Whether an import of `name`, in a process with our `import_path`, finds `file`; None means a module without a file."""
     path: list[str] | None = None
     found: ModuleSpec | None = None
     parts = name.split(".")
@@ -89,7 +89,7 @@ def is_importable(name: str, file: Path | None) -> bool:
 
 
 def _found(name: str, path: list[str] | None) -> ModuleSpec | None:
-    """What an import would find: `importlib.util.find_spec` looks at the modules that are loaded already."""
+    """What a new import would find; `importlib.util.find_spec` would return modules that are already loaded."""
     for finder in sys.meta_path:
         where = import_path() if path is None and finder is PathFinder else path
         with contextlib.suppress(ImportError, AttributeError):
@@ -106,7 +106,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def import_module(name: str) -> ModuleType:
-    """The module of that name; of a package run by `python -m`, the one that runs. Raises SpecError with its mistake."""
+    """The module of that name; if `python -m` runs it, the running one. Raises SpecError with the module's mistake."""
     running = sys.modules["__main__"]
     if running.__spec__ is not None and running.__spec__.name == name:
         return running
@@ -119,7 +119,7 @@ def import_module(name: str) -> ModuleType:
 
 
 def import_file(file: Path) -> ModuleType:
-    """The module of that file: the one that is loaded, or a new one named like the file. Raises SpecError with its mistake."""
+    """The module of that file: the loaded one, or a new one named after the file. Raises SpecError with the file's mistake."""
     for module in list(sys.modules.values()):  # `__main__` is the first of them
         if module_file(module) == file:
             return module
@@ -140,7 +140,7 @@ def import_file(file: Path) -> ModuleType:
 
 
 def _free_name(stem: str) -> str:
-    """The stem, unless another module has it: then one that no import statement can name."""
+    """The stem; if another module has that name, a variant that no import statement can name."""
     name, number = stem, 1
     while name in sys.modules:
         number += 1
@@ -157,7 +157,7 @@ def _file_of(name: str) -> Path | None:
 
 
 def mistake(error: BaseException, file: Path | None) -> str:
-    """What a file's import raised, in one line: file, line and mistake."""
+    """What the import of a file raised, on one line: file, line and mistake."""
     match error:
         case ValidationError():
             told = "; ".join(_mistakes(error))
@@ -175,7 +175,7 @@ def mistake(error: BaseException, file: Path | None) -> str:
 
 
 def _mistakes(error: ValidationError) -> Iterator[str]:
-    """Each mistake in our own words where they are ours."""
+    """Each mistake: the message of a SpecError where a validator raised one, otherwise pydantic's."""
     for found in error.errors(include_url=False):
         own = found.get("ctx", {}).get("error")
         field = ".".join(str(part) for part in found["loc"])
@@ -191,7 +191,7 @@ def _line(error: BaseException, file: Path) -> int | None:
 
 
 def _shown(file: Path) -> str:
-    """The file's path as a person in the current folder would write it."""
+    """The file's path, relative to the current folder where it lies in it."""
     with contextlib.suppress(ValueError, FileNotFoundError):
         return str(file.relative_to(Path.cwd()))
     return str(file)

@@ -1,4 +1,4 @@
-"""A load under way, as everything that writes for it knows it."""
+"""A running load, as the code that writes for it identifies it."""
 
 from dataclasses import dataclass
 

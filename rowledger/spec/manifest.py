@@ -1,4 +1,4 @@
-"""The plan of one partition: which rows there are, cut into chunks, before any of them is written."""
+"""The plan of one partition: its source rows, cut into chunks."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ __all__ = ["ChunkDescriptor", "ChunkPlan", "Manifest"]
 
 
 class ChunkDescriptor(BaseModel):
-    """Where a chunk's rows are found again: enough for any worker, on any machine that sees the source.
+    """Where a chunk's rows are: enough for any worker, on any machine that sees the source, to read them.
 
-    Rows `row_offset` to `row_offset + rows - 1` of the file at `path`, counted from 0. `file_digest` is that of the file
-    as planned; size, times of modification and of change, and inode let a worker notice cheaply that the file is another one.
-    `rows_digest` is that of the partition's rows up to the chunk's last, however they were cut, where rows were spooled.
+    The chunk is rows `row_offset` to `row_offset + rows - 1` of the file at `path`, counted from 0. `file_digest` is that of
+    the file as planned. Size, modification time, change time and inode let a worker detect a changed file cheaply.
+    For spooled rows, `rows_digest` is that of the partition's rows up to the chunk's last, whatever the chunk boundaries.
 
-    `origin` and `origin_row` say to a person where the first row came from: a file, an address or a query, and the row's
-    number in it, counted from 0. They differ from `path` and `row_offset` where rows were spooled.
+    `origin` and `origin_row` tell the operator where the first row came from: a file, an address or a query, and the row's
+    number in it, counted from 0. They differ from `path` and `row_offset` for spooled rows.
 
-    `column_readers` says by a column's name how it is read where the source's usual reader would not give it exactly.
+    `column_readers` names the reader of each column that the source's usual reader would not read exactly.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class ChunkDescriptor(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ChunkPlan:
-    """One chunk of a manifest: its number, its enqueued rows and where they are.
+    """One chunk of a manifest: its number and where its enqueued rows are.
 
     `first_row` is the number of the chunk's first row in the partition's source as a whole, counted from 0.
     """
@@ -78,10 +78,10 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over content and cut of every chunk.
+        """SHA-256 over the content and the boundaries of every chunk.
 
-        The cut belongs to it: resuming with another chunk size would skip or double rows. Modification times do not:
-        a source that was written again with the same bytes is the same source.
+        The boundaries are included because resuming with another chunk size would skip or duplicate rows. Modification times
+        are not: a source that is rewritten with the same bytes is the same source.
         """
         digest = hashlib.sha256()
         for chunk in self.chunks:
@@ -91,18 +91,18 @@ class Manifest:
 
     @property
     def content_is_of_rows(self) -> bool:
-        """Whether the content digest is one of rows as they were read, and not of files."""
+        """Whether the content digest is computed from rows as they were read rather than from files."""
         return bool(self.chunks and self.chunks[-1].descriptor.rows_digest)
 
     @cached_property
     def content_digest(self) -> str:
-        """Digest over content alone: the same for the same rows of the same files, however they were cut.
+        """Digest over the content alone: the same for the same rows of the same files, whatever the chunk boundaries.
 
-        A source that is spooled has the cut in its files; there the rows themselves count.
+        The files of a spooled source depend on the boundaries, so the digest of its rows is used instead.
         """
         if self.chunks and (rows_digest := self.chunks[-1].descriptor.rows_digest):
             return rows_digest
-        runs: list[tuple[str, int, int, int]] = []  # digest, bytes, first row, row behind the last
+        runs: list[tuple[str, int, int, int]] = []  # digest, bytes, first row, row after the last
         for chunk in self.chunks:
             d = chunk.descriptor
             run = (d.file_digest, d.file_bytes, d.row_offset, d.row_offset + d.rows)

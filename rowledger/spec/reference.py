@@ -1,6 +1,6 @@
 """Classes and functions by name: `module:qualname`, or `/path/to/file.py:qualname` where no import finds the module.
 
-This is how they travel to other processes and into the ledger, which take JSON.
+Other processes and the ledger, which take JSON, receive them in this form.
 """
 
 import sys
@@ -22,7 +22,7 @@ __all__ = ["ByReference", "reference_of", "refusal_of", "resolve"]
 def resolve(reference: str) -> Any:  # noqa: ANN401 - a class, a function, a table spec
     """Import what `module:qualname` or `file.py:qualname` names.
 
-    Raises SpecError: for a module with a mistake its message is one line, `file: line N: mistake`.
+    Raises SpecError. For a module with a mistake, its message is one line, `file: line N: mistake`.
     """
     module_name, separator, qualname = reference.rpartition(":")
     if not separator or not module_name or not qualname:
@@ -36,9 +36,9 @@ def resolve(reference: str) -> Any:  # noqa: ANN401 - a class, a function, a tab
 
 
 def reference_of(thing: object, field: str = "") -> str:
-    """The name by which another process imports this very class or function; `field` is the field of the spec that holds it.
+    """The name by which another process imports this class or function; `field` is the spec's field that holds it.
 
-    Raises SpecError for what cannot be imported by a name.
+    Raises SpecError for an object that cannot be imported by name.
     """
     try:
         return _reference_of(thing)
@@ -48,7 +48,7 @@ def reference_of(thing: object, field: str = "") -> str:
 
 
 def refusal_of(error: BaseException | None) -> SpecError | None:
-    """What `reference_of` said, where that made pydantic's serialisation fail."""
+    """The SpecError of `reference_of` that made pydantic's serialisation fail, if one did."""
     while error is not None and not isinstance(error, SpecError):
         error = error.__cause__
     return error
@@ -93,7 +93,7 @@ def _reference_of(thing: object) -> str:
 
 
 def _place(module_name: str, module: ModuleType, told: str) -> str:
-    """The module's name, or its file where that name does not find it."""
+    """The module's name; its file if no import finds it by that name."""
     file = module_file(module)
     if module_name in MAINS:
         main = sys.modules["__main__"].__spec__
@@ -114,7 +114,7 @@ def _place(module_name: str, module: ModuleType, told: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ByReference:
-    """Annotates a field that holds a class or a function: JSON has its name, from which the field takes it back.
+    """Annotates a field that holds a class or a function: JSON holds its reference, and validation imports it again.
 
     `field` is what messages call the field, such as `source.function`.
     """

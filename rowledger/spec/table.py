@@ -36,19 +36,19 @@ _DIMENSIONS_MAX = 2  # Dagster has no more
 
 
 class WriteMode(StrEnum):
-    """What publishing does with the rows that are already there."""
+    """What publishing does with the rows that are already in the table."""
 
-    REPLACE = "replace"  # the partition's old rows give way to the new ones
-    APPEND = "append"  # the new rows are added, those of the same source only once
-    UPSERT = "upsert"  # a row takes the place of the one with its key, or is added
+    REPLACE = "replace"  # the new rows replace the partition's old ones
+    APPEND = "append"  # the new rows are added; rows of the same source are added only once
+    UPSERT = "upsert"  # a row replaces the one with its key, or is added
 
 
 class Drift(StrEnum):
-    """What happens when the source has columns that the contract does not know."""
+    """What happens when the source has columns that the contract does not declare."""
 
     FREEZE = "freeze"  # the load fails before its first write
-    EVOLVE = "evolve"  # the table gets a nullable column for each, and the values are loaded
-    DISCARD_VALUE = "discard_value"  # the columns are left out; values that are not null are counted
+    EVOLVE = "evolve"  # each becomes a nullable column of the table, and its values are loaded
+    DISCARD_VALUE = "discard_value"  # the columns are not loaded; their non-null values are counted
     DISCARD_ROW = "discard_row"  # a row that has a value in such a column becomes a dead letter
 
 
@@ -65,12 +65,12 @@ class QualifiedName(BaseModel):
 
     @property
     def parts(self) -> tuple[str, str]:
-        """Schema and name, as `quoted` and queries take them."""
+        """Schema and name, in the form that `quoted` and the queries take."""
         return self.schema_name, self.table
 
 
 def _named(text: str) -> QualifiedName:
-    """`flights` is `public.flights`; a name that holds a dot itself is given as a QualifiedName."""
+    """`flights` is `public.flights`; a name that contains a dot must be given as a QualifiedName."""
     schema, _, table = text.rpartition(".")
     return QualifiedName(schema_name=schema or "public", table=table)
 
@@ -82,7 +82,7 @@ def _parse_name(value: object) -> object:
 class DeadLetterBudget(BaseModel):
     """How many refused rows a load of one partition may have and still be published.
 
-    Both limits hold. The share is that of the partition's enqueued rows, from 0 to 1.
+    Both limits apply. The share is a fraction of the partition's enqueued rows, from 0 to 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,7 +95,7 @@ class DeadLetterBudget(BaseModel):
         return min(self.rows_max, int(self.share_max * enqueued_rows))
 
     def told(self, enqueued_rows: int) -> str:
-        """The budget of a partition of this many rows, and where it comes from."""
+        """The budget of a partition of this many rows, as a text that shows how it is computed."""
         return (
             f"{self.allowed_rows(enqueued_rows)} (rows_max {self.rows_max}, share_max {self.share_max:g} of "
             f"{counted(enqueued_rows, 'row')})"
@@ -103,7 +103,7 @@ class DeadLetterBudget(BaseModel):
 
 
 class TableSpec(BaseModel):
-    """One target table: where its rows come from, what they must look like, how they are divided and written."""
+    """One target table: where its rows come from, what they must look like, how they are partitioned and written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -159,7 +159,7 @@ class TableSpec(BaseModel):
         return self
 
     def _require_dimensions(self) -> None:
-        """Raise SpecError where the names of dimensions cannot be placeholders, or two dimensions have the same column."""
+        """Raise SpecError if a dimension's name cannot be a placeholder, or if two dimensions name the same column."""
         if not isinstance(self.partition_by, dict):
             return
         for name in self.partition_by:
@@ -174,17 +174,17 @@ class TableSpec(BaseModel):
             )
 
     def _require_placeholders(self) -> None:
-        """Raise SpecError where the source names what no partition of the table has, as far as the spec alone tells.
+        """Raise SpecError if the source names a placeholder that no partition of the table has, as far as the spec can tell.
 
-        Rows that are replaced are told by all dimensions of a key. Otherwise there may be dimensions that no column holds, and
-        a load looks when it has its partitions.
+        In write mode REPLACE, `partition_by` names all dimensions. Otherwise a key may have dimensions that no column holds,
+        and the load checks the placeholders when it knows its partitions.
         """
         dimensions = sorted(self.partition_by) if isinstance(self.partition_by, dict) else []
         if self.write_mode is WriteMode.REPLACE or len(dimensions) == _DIMENSIONS_MAX:
             self.require_placeholders(("partition_key", *dimensions))
 
     def require_placeholders(self, known: Sequence[str]) -> None:
-        """Raise SpecError where the source's templates name other placeholders than these, and `landing`."""
+        """Raise SpecError if the source's templates name placeholders other than `known` and `landing`."""
         if unknown := sorted(self.source.placeholders - {*known}):
             raise SpecError(
                 f"table {self.name}: its source names {', '.join(f'{{{name}}}' for name in unknown)}; the placeholders are "
@@ -193,7 +193,7 @@ class TableSpec(BaseModel):
 
     @property
     def partition_columns(self) -> tuple[str, ...]:
-        """The columns whose values say to which partition a row belongs, in the order of their dimensions' names."""
+        """The columns whose values decide to which partition a row belongs, in the order of their dimensions' names."""
         match self.partition_by:
             case None:
                 return ()
@@ -203,9 +203,9 @@ class TableSpec(BaseModel):
                 return tuple(column for _, column in sorted(columns.items()))
 
     def as_json(self) -> str:
-        """The spec as text, from which `from_json` makes an equal one in any process that can import what it names.
+        """The spec as JSON, from which `from_json` makes an equal spec in any process that can import what it names.
 
-        Raises SpecError for a spec that cannot be written so.
+        Raises SpecError for a spec that does not survive this.
         """
         try:
             text = json.dumps(  # an error of `model_dump_json` has no cause
@@ -230,7 +230,7 @@ class TableSpec(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The spec that `as_json` was asked of; raises SpecError for what cannot be imported, in one line."""
+        """The spec that `as_json` wrote; raises SpecError, on one line, for an invalid or unimportable part."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -238,5 +238,5 @@ class TableSpec(BaseModel):
 
 
 def column_names(row: type[BaseModel]) -> list[str]:
-    """The column names of a row model, in order; a field's alias names its column."""
+    """The column names of a row model, in order; a field's alias is its column's name."""
     return [field.alias or name for name, field in row.model_fields.items()]

@@ -1,4 +1,4 @@
-"""Transforms: a function of the user that runs in the worker, between source and contract, and changes or filters rows."""
+"""Transforms: a user's function that changes or filters rows in the worker, between source and contract."""
 
 import inspect
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from rowledger.spec.source import RESERVED_PREFIX
 __all__ = ["ROW", "FrameTransform", "RowTransform"]
 
 ROW = f"{RESERVED_PREFIX}row"
-"""A column of every frame that a transform gets and must keep: which source row this one comes from."""
+"""The column of a transform's frame that says which source row each row comes from; the transform must keep it."""
 
 
 class _Transform(BaseModel):
@@ -26,7 +26,7 @@ class _Transform(BaseModel):
 
     @property
     def source_code(self) -> str:
-        """What the function does, as far as its own text says: rows that another version of it made are not resumed."""
+        """The function's name and source text. A load that another version of the function began is not resumed."""
         try:
             text = inspect.getsource(self.function)
         except (OSError, TypeError):
@@ -35,10 +35,11 @@ class _Transform(BaseModel):
 
 
 class FrameTransform(_Transform):
-    """A function from the source's columns to the contract's, over frames of any number of rows, each row for itself.
+    """A function from the source's columns to the contract's. It takes frames of any number of rows, and treats each row alone.
 
-    The frame has the column `ROW` beside the source's. `filter` and `with_columns` keep it; a `select` has to name it. A row
-    that is missing behind the function is filtered, and counted so. It is found again by splitting which rows it raises for.
+    The frame has the column `ROW` in addition to the source's. `filter` and `with_columns` keep it; a `select` must name it.
+    A row that the function drops counts as filtered. When the function raises, the worker splits the frame to find the rows
+    for which it raises.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,9 +51,9 @@ class FrameTransform(_Transform):
 
 
 class RowTransform(_Transform):
-    """A function from one valid row, an instance of the row model, to another, or to None for a row to filter.
+    """A function from one valid row, an instance of the row model, to another, or to None to filter the row.
 
-    Slower by far than a `FrameTransform`. With `adds_rows` it may give a list of rows. What it gives is validated again.
+    It is far slower than a `FrameTransform`. With `adds_rows` it may return a list of rows. Its results are validated again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
