@@ -1,4 +1,4 @@
-"""What Dagster has of this project: each table with its jobs, schedule and sensor, and the assets that land its source."""
+"""The Dagster definitions of this project: each table with its jobs, schedule and sensor, and its landing assets."""
 
 from datetime import datetime
 
@@ -9,8 +9,8 @@ from rowledger.dagster import build_table_defs
 
 __all__ = ["defs"]
 
-# Steps start from a fork server that has dagster loaded already: 0.3 s instead of 1.5 s a step. Rowledger is not loaded there,
-# because polars does not survive a fork.
+# Steps start from a fork server that has already loaded dagster: 0.3 s instead of 1.5 s a step. It does not load
+# Rowledger, because polars does not survive a fork.
 _executor = dg.multiprocess_executor.configured(
     {"start_method": {"forkserver": {"preload_modules": ["dagster", "dagster_postgres"]}}}
 )

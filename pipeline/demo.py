@@ -1,7 +1,7 @@
-"""`make demo`: the main job on real data, then the same under damage and a kill. Exit code 0 only if every row is found.
+"""`make demo`: the load job on real data, then with damaged rows and a kill. Exit code 0 only if every row is found.
 
-January is loaded in one run by `dagster asset materialize`, as CI would do it. Then one more day is landed with damaged rows,
-and loaded while a worker is killed in the middle of its COPY. At last its dead letters are mended and replayed.
+`dagster asset materialize` loads January in one run, as CI would. Then one more day is landed with damaged rows, and
+loaded while a worker is killed in the middle of its COPY. At last the dead letters are edited and replayed.
 """
 
 import json
@@ -107,7 +107,7 @@ def _mend_damaged_day() -> None:
 
 
 def _mend(file: Path) -> None:
-    """Give each row what it should have had; the one that repeats a key is left as it is."""
+    """Give each row the value that it should have had. The row that repeats a key stays as it is."""
     mended = {
         WRONG_TYPE: {"dep_delay": "-2"},
         NUL_BYTE: {"tailnum": "N123"},
@@ -121,19 +121,19 @@ def _mend(file: Path) -> None:
 
 
 def _rowledger(*arguments: str) -> int:
-    """Run a command of Rowledger's on this terminal; its exit code."""
+    """Run a `rowledger` command on this terminal and return its exit code."""
     click.echo(f"$ rowledger {shlex.join(arguments)}")
-    return subprocess.run([*ROWLEDGER, *arguments], check=False).returncode  # noqa: S603 - our own command
+    return subprocess.run([*ROWLEDGER, *arguments], check=False).returncode  # noqa: S603 - the project's own command
 
 
 def _told(*arguments: str) -> Any:  # noqa: ANN401 - any JSON
-    """What a command of Rowledger's tells a program."""
+    """The JSON that a `rowledger` command prints."""
     return json.loads(_output(*arguments, "--json"))
 
 
 def _count_rows(condition: str) -> int:
     """The rows of flights that satisfy the condition, counted in the table itself."""
-    statement = f"select count(*) from flights where {condition}"  # noqa: S608 - a condition of our own
+    statement = f"select count(*) from flights where {condition}"  # noqa: S608 - conditions are written in this file
     return int(_output("db", "psql", "--", "--tuples-only", "--no-align", "--command", statement))
 
 
@@ -149,7 +149,7 @@ def _partitions_of_january() -> list[str]:
 
 
 def _land_damaged_day(day: date) -> int:
-    """Land a day with a wrong type, a NUL byte, a value out of bounds, a missing value and a repeated key; its rows."""
+    """Land a day with a wrong type, a NUL byte, a value out of bounds, a missing value and a repeated key; returns its rows."""
     folder = landing_folder("flights")
     land_flights([day], folder)
     path = folder / f"{day}.parquet"
@@ -167,14 +167,14 @@ def _land_damaged_day(day: date) -> int:
 
 
 def _materialize(selection: str, *partition: str, failpoints: str = "") -> None:
-    """Run `dagster asset materialize` as CI would; its log goes to a file, its own lines about rows to the terminal."""
+    """Run `dagster asset materialize` as CI would. Its log goes to a file, Rowledger's lines about rows to the terminal."""
     log = landing_folder("flights").parents[1] / "demo.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions", "--select", selection, *partition]
     click.echo(f"$ dagster {' '.join(command[2:])}")
     environment = {**os.environ, "ROWLEDGER_FAILPOINTS": failpoints, "PYTHONUNBUFFERED": "1"}
     with log.open("a", encoding="utf-8") as file:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, with fixed arguments
             [sys.executable, *command],
             env=environment,
             stdout=subprocess.PIPE,
@@ -192,7 +192,7 @@ def _materialize(selection: str, *partition: str, failpoints: str = "") -> None:
 
 
 def _said(line: str) -> str | None:
-    """What Rowledger itself said in a line of Dagster's log; None for Dagster's own lines."""
+    """The text of a line that Rowledger wrote to Dagster's log; None for Dagster's own lines."""
     match = _LOG_LINE.match(line.rstrip())
     return match["text"] if match else None
 

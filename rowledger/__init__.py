@@ -1,7 +1,7 @@
 """Rowledger: load partitioned data into PostgreSQL and account for every row.
 
-What this package exports is its public interface, together with `rowledger.dagster` and `rowledger.errors`. Everything else may
-change. A name is imported when it is first used.
+The exports of this package, of `rowledger.dagster` and of `rowledger.errors` are the public interface. Everything
+else may change. A name is imported when it is first used.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ _exported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a module exports
-    if name == "__version__":  # it asks git in a checkout, which an import should not
+    if name == "__version__":  # it runs git in a checkout, which an import should not do
         from rowledger.version import version  # noqa: PLC0415
 
         return version()

@@ -1,4 +1,4 @@
-"""`python -m pipeline` is `rowledger`."""
+"""`python -m rowledger` is the command `rowledger`."""
 
 from rowledger.cli.main import main
 

@@ -1,7 +1,7 @@
-"""Every error Rowledger raises on purpose: what happened, and what the reader does next.
+"""Every error that Rowledger raises on purpose: what happened, and what the reader does next.
 
-Messages name table, partition, chunk, limit and unit. They never carry a password or a row's values. All of them survive
-pickling, with their attributes: an executor may hand them from one process to another.
+Messages name table, partition, chunk, limit and unit. They never contain a password or a row's values. All errors
+survive pickling with their attributes, because an executor may pass them from one process to another.
 """
 
 from collections.abc import Sequence
@@ -45,10 +45,10 @@ __all__ = [
 
 
 class RowledgerError(Exception):
-    """The root: catch it to tell Rowledger's own verdicts from everything else."""
+    """The root: catch it to tell Rowledger's errors from all others."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exception's own way calls the class with `args`, which fails for every class that takes more than a message.
+        # Exception's method calls the class with `args`, which fails for every class that takes more than a message.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
@@ -78,8 +78,8 @@ class UnknownPartition(RowledgerError, LookupError):
 class SourceError(RowledgerError):
     """A source cannot be loaded as it is; none of it was published. Fix it or write it again, then rerun.
 
-    `source_traceback` is the call stack of a user's function that was the source and raised; not what it said, for that may
-    quote a row.
+    `source_traceback` is the call stack of a user's function that was the source and raised. It lacks the exception's
+    text, which may quote a row.
     """
 
     def __init__(self, message: str, *, source_traceback: str = "") -> None:
@@ -88,15 +88,15 @@ class SourceError(RowledgerError):
 
 
 class ValuesAltered(SourceError):
-    """A library has made nulls or another type of values that were handed to it; nothing was published. Convert the column."""
+    """A library has turned values into nulls or into another type; nothing was published. Convert the column."""
 
 
 class TransformFailed(RowledgerError):
-    """A table's transform does not keep to its rules. Fix the function that the spec names; a rerun resumes."""
+    """A table's transform breaks its rules. Fix the function that the spec names; a rerun resumes."""
 
 
 class DatabaseUnavailable(RowledgerError):
-    """The server cannot be reached, or refuses us. Check ROWLEDGER_DATABASE_URL and that the server runs, then rerun."""
+    """The server cannot be reached, or refuses the connection. Check ROWLEDGER_DATABASE_URL and the server, then rerun."""
 
 
 class ConnectionsExhausted(DatabaseUnavailable):
@@ -108,11 +108,11 @@ class StandbyMissing(DatabaseUnavailable):
 
 
 class DatabaseOutage(DatabaseUnavailable):
-    """The server was away for longer than `outage_budget_s`. What had committed stays; see to the server, then rerun."""
+    """The server was away for longer than `outage_budget_s`. What has committed stays. Check the server, then rerun."""
 
 
 class UnsupportedServer(RowledgerError):
-    """The server lacks what a guarantee stands on (version 14, UTF-8). Use another server or database."""
+    """The server lacks what a guarantee depends on (version 14, UTF-8). Use another server or database."""
 
 
 class LedgerMismatch(UnsupportedServer):
@@ -120,17 +120,20 @@ class LedgerMismatch(UnsupportedServer):
 
 
 class LedgerMissing(RowledgerError):
-    """The database has no ledger: nothing was ever loaded into it. The first load makes one, as does `rowledger db migrate`."""
+    """The database has no ledger: nothing was ever loaded into it.
+
+    The first load creates one, as does `rowledger db migrate`.
+    """
 
 
 class LedgerBusy(RowledgerError):
-    """The ledger has to be upgraded, and a run is still loading with it. Wait for that run or cancel it, then rerun."""
+    """The ledger must be upgraded, and a run is still loading with it. Wait for that run or cancel it, then rerun."""
 
 
 class MissingPrivilege(RowledgerError):
     """The role may not do what the operation needs; nothing was done. Have the statements in the message run, then rerun.
 
-    `statements` are those SQL statements, for the owner of the objects or a superuser.
+    `statements` has these SQL statements, for the owner of the objects or a superuser.
     """
 
     def __init__(self, message: str, *, statements: Sequence[str] = ()) -> None:
@@ -157,7 +160,7 @@ class Fenced(RowledgerError):
 class ChunkFailed(RowledgerError):
     """A chunk could not be committed. Fix the cause in the message; a rerun resumes at this chunk.
 
-    `worker_traceback` is the worker's call stack, where an exception of its code was the cause.
+    `worker_traceback` is the worker's call stack, where an exception in its code was the cause.
     """
 
     def __init__(
@@ -239,7 +242,7 @@ class DeadLetterBudgetSpent(RowledgerError):
     """More rows were refused than the table's budget allows; nothing was published. Fix the source, the row model or the budget
     of the table spec, then load the partition again.
 
-    `refused_rows` counts those of the whole partition, where they are known; `detail` says more of them, `command` shows them.
+    `refused_rows` counts those of the whole partition, where it is known; `detail` adds to the message, `command` lists them.
     """  # noqa: D205 - one sentence says what happened, the next what to do, and both are shown to the reader
 
     def __init__(self, message: str, *, refused_rows: int | None = None, detail: str = "", command: str = "") -> None:
@@ -250,17 +253,17 @@ class DeadLetterBudgetSpent(RowledgerError):
 
 
 class ReplayFailed(RowledgerError):
-    """A replay could not go on. What it had committed stays; fix the cause in the message, then replay again."""
+    """A replay could not continue. What it has committed stays; fix the cause in the message, then replay again."""
 
 
 class DeadLetterFileRefused(RowledgerError):
-    """A file of dead letters cannot be imported; nothing was. Fix the lines that are named, then import it again."""
+    """A file of dead letters cannot be imported; nothing was. Fix the named lines, then import it again."""
 
 
 class LoadFailed(RowledgerError):
     """Partitions were not published. Each has its cause in the message and in its report; fix it, then load them again.
 
-    `reports` has a `PartitionReport` for each partition of the load, those that were published too.
+    `reports` has a `PartitionReport` for each partition of the load, including published ones.
     """
 
     def __init__(self, message: str, *, reports: Sequence[object] = ()) -> None:
@@ -269,4 +272,4 @@ class LoadFailed(RowledgerError):
 
 
 class LoadCancelled(RowledgerError):
-    """The load was interrupted from outside. Committed chunks stay; a rerun resumes behind them."""
+    """The load was interrupted from outside. Committed chunks stay; a rerun resumes after them."""

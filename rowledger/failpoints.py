@@ -1,6 +1,6 @@
 """Deliberate faults at named places, for the tests and the demo. Off unless `ROWLEDGER_FAILPOINTS` asks for them.
 
-The variable holds rules separated by `;`, each `place=action` with optional conditions behind an `@`:
+The variable holds rules separated by `;`. Each rule is `place=action` with optional conditions after an `@`:
 
     mid_copy=sigkill@partition=2013-02-01,chunk=0,attempt=1 ; after_commit=exit0@attempt=1 ; while_encoding=sigsegv@row=17
 """
@@ -26,7 +26,7 @@ _BITE_PAUSE_S = 0.02
 
 
 class Place(StrEnum):
-    """Where a fault can be put."""
+    """The places of faults."""
 
     WHILE_ENCODING = "while_encoding"
     BEFORE_BEGIN = "before_begin"
@@ -51,11 +51,11 @@ class Place(StrEnum):
 
 
 class FailpointError(RowledgerError):
-    """A failpoint raised, as it was asked to."""
+    """A failpoint raised, as its rule asks."""
 
 
 class _UnpicklableError(Exception):
-    """Cannot be pickled, is 20 KB long and has a broken `__str__`: all that a library's exception may do to us."""
+    """Cannot be pickled, is 20 KB long and has a broken `__str__`: the worst that a library's exception may be."""
 
     def __init__(self, padding: str, lock: object) -> None:
         super().__init__(padding)
@@ -74,7 +74,7 @@ def _raise_hostile() -> None:
 
 
 def _eat_memory() -> None:
-    """Take memory and touch it, slowly enough for a guard that looks ten times a second, until something ends the process."""
+    """Allocate memory and touch it until something ends the process, slowly enough for a guard that looks 10 times a second."""
     eaten = []
     while True:
         eaten.append(b"x" * _BITE_BYTES)
@@ -105,7 +105,7 @@ class _Rule:
 
 
 def _holds(fact: object, value: str) -> bool:
-    """Whether a fact is the value, or a fact of many has it among them."""
+    """Whether the fact equals the value, or is a sequence that contains it."""
     if isinstance(fact, Sequence) and not isinstance(fact, str):
         return value.isdecimal() and int(value) in fact
     return str(fact) == value
@@ -119,7 +119,7 @@ def failpoint(place: Place, **facts: object) -> None:
 
 
 async def async_failpoint(place: Place, **facts: object) -> None:
-    """The same for code of an event loop that has more to do: there a sleep is something that never answers."""
+    """Act like `failpoint`, in code of an event loop: here a sleep does not block the loop's other tasks."""
     for rule in _rules(failpoint_rules()):
         if rule.matches(place, facts):
             if rule.action == _SLEEP:

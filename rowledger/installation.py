@@ -1,6 +1,6 @@
-"""The settings of an installation, as its environment has them: `settings.settings()` is the way to them.
+"""The settings of an installation, from its environment. `settings.settings()` returns them.
 
-Apart from the settings of a run, since workers live without these and start the sooner for it.
+They are separate from the settings of a run, because workers do not need them and start faster without them.
 """
 
 from pathlib import Path
@@ -31,10 +31,10 @@ class Settings(BaseSettings):
 
     @property
     def landing_dir(self) -> Path:
-        """Where landing assets write the partitioned source files."""
+        """The folder where landing assets write the partitioned source files."""
         return self.home.absolute() / "landing"
 
     @property
     def spool_dir(self) -> Path:
-        """Where runs keep rows that cannot be read a second time, for as long as they last."""
+        """The folder where runs keep rows that cannot be read a second time, until the run ends."""
         return self.home.absolute() / "spool"

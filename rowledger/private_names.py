@@ -1,7 +1,8 @@
-"""Private names of other libraries on which this library relies, each with the version in which it was read.
+"""Private names of other libraries that this library uses, each with the version in which it was read.
 
-They have no public counterpart. `pipeline_tests/unit/test_private_names.py` fails when one of them is gone or has another
-meaning; those of Dagster are in `rowledger.dagster.private_names`. Workers import this module, so it loads no library.
+They have no public counterpart. `pipeline_tests/unit/test_private_names.py` fails when one of them is gone or has
+another meaning. Those of Dagster are in `rowledger.dagster.private_names`. Workers import this module, so it loads no
+library.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ __all__ = ["pydantic_has_no_plugins", "run_exit_functions", "transport_of"]
 
 
 def transport_of(connection: Any) -> asyncio.Transport:  # noqa: ANN401, an `asyncpg.Connection`
-    """The transport of a connection that is open. asyncpg 0.32: no setting reaches the socket's options."""
+    """The transport of an open connection. asyncpg 0.32: no setting reaches the socket's options."""
     transport: asyncio.Transport = connection._transport  # noqa: SLF001
     return transport
 
@@ -26,6 +27,6 @@ def pydantic_has_no_plugins() -> bool:
 
 
 def run_exit_functions() -> None:
-    """Wait for threads and run the functions of `atexit`, as `multiprocessing` ends its children. Python 3.11 to 3.14."""
+    """Wait for threads and run the `atexit` functions, as `multiprocessing` ends its children. Python 3.11 to 3.14."""
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
     atexit._run_exitfuncs()  # noqa: SLF001

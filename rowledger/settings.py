@@ -1,7 +1,7 @@
 """All settings: from the environment for the installation, from the launchpad for one run.
 
-This module and `installation`, which it calls upon, are the only ones that read environment variables. Names end in their
-unit.
+Only this module and `installation`, which it imports, read Rowledger's settings from environment variables. Names end
+in their unit.
 """
 
 import contextlib
@@ -45,13 +45,13 @@ def s3_endpoint() -> str | None:
 
 
 def secret_from_environment(variable: str) -> SecretStr | None:
-    """What a variable that a spec names holds, such as the URL of a database that is a source."""
+    """The value of a variable that a spec names, such as the URL of a source database."""
     value = os.environ.get(variable)
     return SecretStr(value) if value else None
 
 
 def import_folders() -> list[str]:
-    """The folders of `sys.path` in its order, absolute; an empty entry is the current folder, if that is still there."""
+    """The folders of `sys.path` in order, absolute. An empty entry is the current folder, if it still exists."""
     folders = []
     for entry in sys.path:
         with contextlib.suppress(FileNotFoundError):
@@ -60,7 +60,7 @@ def import_folders() -> list[str]:
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """The environment for a child process: ours, with our import path, so that the child finds what we found."""
+    """The environment for a child process: this process's, with its import path, so that the child finds the same modules."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(import_folders()), **changes}
 
 

@@ -1,7 +1,7 @@
-"""The version of this Rowledger: a number of its own for each build, also for each commit of a checkout.
+"""The version of this Rowledger, a different number for each build and for each commit of a checkout.
 
-`0.2.0.dev20261129081500+gabcdef012` is the commit `abcdef012` of that second (UTC) on the way to 0.2.0. The build backend runs
-this file by itself, so that it imports the standard library alone. A release is made by leaving `.dev` out of NEXT.
+`0.2.0.dev20261129081500+gabcdef012` is the commit `abcdef012` of that second (UTC) on the way to 0.2.0. The build
+backend runs this file alone, so it imports only the standard library. To make a release, remove `.dev` from NEXT.
 """
 
 import os
@@ -19,18 +19,18 @@ _GIT_TIMEOUT_S = 10
 
 @cache
 def version() -> str:
-    """Of the checkout that this file is in, or of the package that was installed."""
+    """The version of the checkout that this file is in, or of the installed package."""
     checkout = Path(__file__).resolve().parents[1]
     if (checkout / ".git").exists() and (commit := _commit(checkout)):
         return f"{NEXT}{commit}" if NEXT.endswith(".dev") else NEXT
     try:
         return metadata.version("rowledger")
-    except metadata.PackageNotFoundError:  # a source tree without git, which is being built
+    except metadata.PackageNotFoundError:  # a source tree without git, during a build
         return f"{NEXT}0" if NEXT.endswith(".dev") else NEXT
 
 
 def _commit(checkout: Path) -> str:
-    """`20261129081500+gabcdef012`; empty where git is not installed or refuses the folder."""
+    """The version's suffix, `20261129081500+gabcdef012`; empty where git is not installed or refuses the folder."""
     command = ["git", "-C", str(checkout), "log", "-1", "--format=%cd+g%h", "--abbrev=9"]
     command += ["--date=format-local:%Y%m%d%H%M%S"]
     try:

@@ -9,11 +9,11 @@ from rowledger import DeadLetterBudget, Integer, ParquetFiles, SmallInt, TableSp
 __all__ = ["FLIGHTS", "Flight"]
 
 ClockTime = Annotated[SmallInt, Field(ge=1, le=2400)]  # hhmm in local time
-Minutes = Annotated[SmallInt, Field(ge=-180, le=2880)]  # early below zero
+Minutes = Annotated[SmallInt, Field(ge=-180, le=2880)]  # negative if early
 
 
 class Flight(BaseModel):
-    """One departure; a flight that was cancelled has no actual times."""
+    """One departure. A cancelled flight has no actual times."""
 
     year: Annotated[SmallInt, Field(ge=2013, le=2013)]
     month: Annotated[SmallInt, Field(ge=1, le=12)]
@@ -33,7 +33,7 @@ class Flight(BaseModel):
     distance: Annotated[Integer, Field(gt=0)]
     hour: Annotated[SmallInt, Field(ge=0, le=23)]
     minute: Annotated[SmallInt, Field(ge=0, le=59)]
-    time_hour: AwareDatetime  # the scheduled departure's hour
+    time_hour: AwareDatetime  # the hour of the scheduled departure
 
 
 FLIGHTS = TableSpec(

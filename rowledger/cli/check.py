@@ -16,9 +16,9 @@ __all__ = ["check"]
 @click.command(short_help="Import modules that declare tables; exit code 1 when one has a mistake.")
 @click.argument("modules", nargs=-1, required=True, metavar="MODULE_OR_FILE...")
 def check(*, modules: tuple[str, ...]) -> None:
-    """Import each module or Python file, and say of each table spec in it whether it can be used. No server is asked.
+    """Import each module or Python file, and report for each table spec in it whether it can be used. Needs no server.
 
-    A spec counts that is a name of the module, or is in a list, a tuple or a dict that is.
+    A spec counts if it is a name of the module, or an item of a list, a tuple or a dict that is.
     """
     mistakes: list[str] = []
     declared: dict[str, str] = {}

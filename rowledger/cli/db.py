@@ -1,4 +1,4 @@
-"""`rowledger db`: the embedded server by hand, and psql on whichever server is in use."""
+"""`rowledger db`: control the embedded server, and open psql on the server in use."""
 
 import os
 from collections.abc import Sequence
@@ -21,16 +21,16 @@ NOT_OURS = (
 def db() -> None:
     """Start, stop and reach the database.
 
-    Without ROWLEDGER_DATABASE_URL that is the embedded server of ROWLEDGER_HOME, which every command starts when it needs one.
-    Loads create it, and so does `rowledger db start`; the other commands never do.
+    Without ROWLEDGER_DATABASE_URL that is the embedded server of ROWLEDGER_HOME, which every command starts when it
+    needs one. Loads, `rowledger db start` and `rowledger db migrate` create it; the other commands never do.
     """
 
 
 @db.command()
 def start() -> None:
-    """Start the embedded server unless it runs, creating it if there is none."""
+    """Start the embedded server unless it runs. Creates it if there is none."""
     if settings().database_url:
-        click.echo(NOT_OURS.format(action="start"), err=True)  # no failure: there is a server to work with
+        click.echo(NOT_OURS.format(action="start"), err=True)  # not a failure: there is a server to work with
         return
     server = embedded_server()
     was_running = server.running()
@@ -40,7 +40,7 @@ def start() -> None:
 
 @db.command()
 def stop() -> None:
-    """Stop the embedded server, ending open transactions."""
+    """Stop the embedded server and end open transactions."""
     _refuse_foreign("stop")
     server = embedded_server()
     was_running = server.running()
@@ -50,18 +50,18 @@ def stop() -> None:
 
 @db.command()
 def url() -> None:
-    """Print the URL of the database with its password, starting the embedded server if it is stopped."""
+    """Print the URL of the database with its password. Starts the embedded server if it is stopped."""
     click.echo(existing_url())
 
 
 @db.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
-    """Open psql on the database; ARGUMENTS after -- go to psql."""
+    """Open psql on the database. ARGUMENTS after -- go to psql."""
     url, password = split_password(existing_url())
     environment = dict(os.environ)
     if password is not None:
-        environment["PGPASSWORD"] = password  # an argument could be read by everyone on this machine
+        environment["PGPASSWORD"] = password  # every user of this machine could read an argument
     program = embedded_server().psql_path
     try:
         os.execve(  # noqa: S606 — no shell is what we want
@@ -82,10 +82,10 @@ def psql(arguments: tuple[str, ...]) -> None:
     "--grant-read-to", "readers", multiple=True, metavar="ROLE", help="A role that is to read the ledger alone."
 )
 def migrate(*, print_sql: bool, writers: Sequence[str], readers: Sequence[str]) -> None:
-    """Make the ledger, or upgrade it to this version of Rowledger.
+    """Create the ledger, or upgrade it to this version of Rowledger.
 
-    A load does the same where its role may. Runs that are at work on an older ledger are waited for. As the owner of the ledger
-    this also drops the staging tables that ended loads of any role have left.
+    A load does the same where its role may. An upgrade waits for runs that work on an older ledger. When run as the
+    owner of the ledger, this also drops the staging tables that ended loads of any role have left.
     """
     if not all(name and "\0" not in name for name in (*writers, *readers)):
         raise click.UsageError("a role's name is empty or holds NUL")

@@ -1,4 +1,4 @@
-"""Dead letters as `rowledger dead-letters` prints them: a table, one with all that is known of it, the outcome of a replay."""
+"""Dead letters as `rowledger dead-letters` prints them: a table, the details of one, the outcome of a replay."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ __all__ = ["counted", "dead_letter_table", "plain", "print_dead_letter", "print_
 
 
 def dead_letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
-    """Dead letters with their reasons, without their rows' values. What is the same for all of them is said in the title."""
+    """Dead letters with their reasons, without row values. What is the same for all of them is in the title."""
     columns = {
         "id": [str(letter.dead_letter_id) for letter in letters],
         "partition": [letter.partition_key for letter in letters],
@@ -31,7 +31,8 @@ def dead_letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
         "reason": [letter.reason for letter in letters],
     }
     if len({letter.source for letter in letters}) == 1:
-        columns["source"] = [letters[0].source.rpartition("/")[2]] * len(letters)  # the row's number says the rest
+        # The column `row` has the row's number.
+        columns["source"] = [letters[0].source.rpartition("/")[2]] * len(letters)
     optional = {"partition", "source", "state", "column", "SQLSTATE"}
     alike = {name: texts[0] for name, texts in columns.items() if name in optional and len(set(texts)) == 1}
     told = ", ".join(text for name in ("partition", "source", "state") if (text := alike.get(name)))
@@ -46,7 +47,7 @@ def dead_letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
     for name in named:
         shown.add_column(name, no_wrap=name not in {"source", "reason"}, overflow="fold")
     for texts in zip(*named.values(), strict=True):
-        shown.add_row(*map(Text, texts))  # a text of its own: brackets and colons in it are no markup
+        shown.add_row(*map(Text, texts))  # a Text, so that brackets and colons are not taken for markup
     return shown
 
 
@@ -108,12 +109,12 @@ def told_of_replay(report: ReplayReport) -> str:
 
 
 def counted(letters: int) -> str:
-    """The number of dead letters in words that fit it."""
+    """The number of dead letters with the noun in singular or plural."""
     return "1 dead letter" if letters == 1 else f"{letters:,} dead letters"
 
 
 def plain(value: object) -> str:
-    """What JSON has no form for, as text."""
+    """A value that JSON has no form for, as text."""
     match value:
         case datetime():
             return value.isoformat(timespec="seconds")

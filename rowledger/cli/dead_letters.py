@@ -1,4 +1,4 @@
-"""`rowledger dead-letters`: rows that were refused, why, and how they are brought back."""
+"""`rowledger dead-letters`: rows that were refused, the reasons, and the ways to load them."""
 
 import dataclasses
 import importlib
@@ -46,7 +46,7 @@ from rowledger.spec import TableSpec
 
 __all__ = ["dead_letters"]
 
-_PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+_PLAIN_WIDTH = 160  # columns of a table that is written to a file or a pipe
 _DAY_S = 86_400.0
 _STILL_DEAD = (*REPLAYABLE, DeadLetterState.DISCARDED)
 
@@ -54,7 +54,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _selects(command: F) -> F:
-    """The options that say which letters of a table are meant."""
+    """Add the options that select dead letters of a table."""
     options = [
         click.option("--table", "table_name", required=True, help="The table."),
         click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again."),
@@ -88,10 +88,10 @@ def _selection(options: dict[str, Any], **more: Any) -> DeadLetterSelection:  # 
 
 @click.group(name="dead-letters", short_help="Rows that were refused, and how they are brought back.")
 def dead_letters() -> None:
-    """Rows that could not be written, kept with their reasons, and how they are brought back.
+    """Rows that could not be written, with their reasons, and the ways to load them.
 
-    There are two ways to bring a refused row back: fix the cause (the row model, the table, a missing parent row) and
-    replay; or export the letters, edit their payloads, import the file, and replay.
+    There are two ways to load a refused row: fix the cause (the row model, the table, a missing parent row) and
+    replay; or export the dead letters, edit their payloads, import the file, and replay.
     """
 
 
@@ -114,7 +114,7 @@ def list_command(
 ) -> None:
     """List the dead letters of published loads, and of each partition's latest load.
 
-    Without --state and --id all but those that were replayed, whose rows are in the table.
+    Without --state and --id all except replayed ones, whose rows are in the table.
     """
     url = existing_url()
     is_narrowed = _narrows(options)
@@ -168,9 +168,9 @@ def show(*, dead_letter_id: int, as_json: bool, given: str | None, reveal: bool)
 @with_spec
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns, so that these can be edited too.")
 def export_command(*, table_name: str, output: Path, given: str | None, reveal: bool, **options: Any) -> None:  # noqa: ANN401
-    """Write dead letters to a file to be edited: a JSON object a line, with the row as its `payload`.
+    """Write dead letters to a file for editing: one JSON object a line, with the row as its `payload`.
 
-    Without --state those that are open or mended. The file can be read by its owner alone.
+    Without --state those that are open or mended. Only its owner can read the file.
     """
     options["states"] = options["states"] or REPLAYABLE
     url = existing_url()
@@ -188,7 +188,7 @@ def export_command(*, table_name: str, output: Path, given: str | None, reveal: 
 @click.option("--note", default="", help="Why, for the record.")
 @with_spec
 def import_command(*, file: Path, table_name: str, note: str, given: str | None) -> None:
-    """Take back an edited export. Rows that were changed are kept beside the originals and wait for a replay."""
+    """Import an edited export. Changed rows are stored next to the originals and wait for a replay."""
     url = existing_url()
     imported = import_dead_letters(url, read_table_spec(url, table_name, given), file, person(note))
     unchanged = len(imported.unchanged)
@@ -206,7 +206,7 @@ def import_command(*, file: Path, table_name: str, note: str, given: str | None)
 @click.option("--open", "state", flag_value=DeadLetterState.OPEN, help="Take back that they were mended or discarded.")
 @click.option("--note", default="", help="Why, for the record.")
 def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> None:  # noqa: ANN401
-    """Mark dead letters as mended, which a sensor of the table may be waiting for, or as open again."""
+    """Mark dead letters as mended, so that a sensor of the table may replay them, or as open again."""
     if state is None:
         raise click.UsageError("say --mended or --open")
     if not _narrows(options):
@@ -231,11 +231,12 @@ def replay(
     given: str | None,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    """Run dead letters through the current transform and row model, and write them into the table.
+    """Run dead letters through the current transform and row model, and write them to the table.
 
-    Without --state and --id those that are open or mended. Exit code 0 only if all of them were written (or are left out by the
-    transform), and the partitions that rows were written to are then what the ledger says; 1 also where options select letters
-    and none fits. What is refused again stays where it was, with its new reason.
+    Without --state and --id those that are open or mended. The exit code is 0 only if all of them were written (or
+    are left out by the transform), and the partitions that rows were written to then match the ledger. It is 1 also
+    where options select dead letters and none fits. A row that is refused again stays a dead letter, with its new
+    reason.
     """
     url = existing_url()
     spec = read_table_spec(url, table_name, given)
@@ -260,7 +261,7 @@ def replay(
 
 
 def _verify(spec: TableSpec, report: ReplayReport, url: str) -> list[PartitionVerification]:
-    """Compare the partitions that were changed with the ledger, and print what differs; none where that cannot be done now."""
+    """Compare the changed partitions with the ledger, and print what differs; an empty list where that is not possible now."""
     again = f"rowledger verify --table {shlex.quote(spec.name)}"
     try:
         verifications = run_verify(spec, url=url, partition_keys=report.changed_partitions)
@@ -276,10 +277,10 @@ def _verify(spec: TableSpec, report: ReplayReport, url: str) -> list[PartitionVe
 def _tell_dagster(
     spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
 ) -> str | None:
-    """Have the replayed rows counted in Dagster's UI too, where Dagster is installed; returns why it was not told."""
+    """Count the replayed rows in Dagster's UI too, where Dagster is installed; returns why that failed, or None."""
     if importlib.util.find_spec("dagster") is None:
         return None
-    # Its import takes a second or two, which only a replay that has changed something is to wait for.
+    # The import takes a second or two, which only a replay that has changed something should wait for.
     replay_events = importlib.import_module("rowledger.dagster.replay_events")
     reason: str | None = replay_events.tell_dagster(spec, report, verifications, url)
     return reason
@@ -290,7 +291,7 @@ def _tell_dagster(
 @click.option("--note", required=True, help="Why these rows are given up, for the record.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  # noqa: ANN401
-    """Decide that rows stay out of the table. They go on counting as dead letters of their load."""
+    """Decide that rows stay out of the table. They still count as dead letters of their load."""
     if not _narrows(options):
         raise click.UsageError("say which: --partition, --stage, --state, --constraint, --column or --id")
     options["states"] = options["states"] or REPLAYABLE
@@ -307,10 +308,10 @@ def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  
 @click.option("--older-than", "days", type=click.FloatRange(0), help="Only those refused so many days ago.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge_command(*, table_name: str, days: float | None, yes: bool, **options: Any) -> None:  # noqa: ANN401
-    """Delete dead letters for good, with their rows and their history; nothing ever expires by itself.
+    """Delete dead letters permanently, with their rows and their history. They never expire by themselves.
 
-    Only those that no balance needs: letters that were replayed, and those of loads that are not in the table any more. The
-    others prove where the rows of a published load are.
+    Only those that no balance needs: dead letters that were replayed, and those of loads that are not in the table
+    any more. The others prove where the rows of a published load are.
     """
     if not _narrows(options) and days is None:
         raise click.UsageError("say which: --state, --older-than, --partition, --stage, --constraint, --column or --id")
@@ -332,7 +333,7 @@ def _log(level: int, message: str) -> None:
 
 
 def _readable_spec(url: str, table: str, given: str | None, *, reveal: bool) -> TableSpec | None:
-    """The spec, which says what is sensitive; without one all values are hidden, and a line says so."""
+    """The spec, which says what is sensitive. Without one, all values are hidden, and a line says so."""
     try:
         return read_table_spec(url, table, given)
     except SpecError as error:
@@ -346,7 +347,7 @@ def _are(letters: Sequence[int]) -> str:
 
 
 def _narrows(options: dict[str, Any]) -> bool:
-    """Whether some option says which letters are meant."""
+    """Whether an option selects dead letters."""
     return any(options.values())
 
 

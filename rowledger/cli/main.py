@@ -1,4 +1,4 @@
-"""The command `rowledger`: composes the commands of this package and turns errors into one line and exit code 1.
+"""The command `rowledger`: composes the commands of this package, and turns errors into one line and exit code 1.
 
 A command's module is imported when the command is called, so that `--help` and shell completion answer at once.
 """
@@ -16,7 +16,7 @@ from rowledger.version import version
 
 __all__ = ["cli", "main"]
 
-# Command → where it is defined, and the line `rowledger --help` shows for it.
+# Command → where it is defined, and its line in `rowledger --help`.
 COMMANDS = {
     "status": ("rowledger.cli.status:status", "What readers see of each partition, and the latest attempt at it."),
     "verify": ("rowledger.cli.verify:verify", "Compare published partitions with the ledger."),
@@ -32,7 +32,7 @@ COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """A group that knows its commands' names and summaries, and imports a command to run it."""
+    """A group that knows its commands' names and summaries, and imports a command only to run it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 — click's signature
         return list(COMMANDS)
@@ -75,8 +75,8 @@ def cli(*, traceback: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with its exit code."""
-    with contextlib.suppress(FileNotFoundError):  # of a folder that was deleted
+    with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
         sys.path.insert(
             0, str(Path.cwd())
-        )  # specs name the project's modules: import from here first, as `python -m` does
+        )  # specs name the project's modules: import from the current folder first, as `python -m` does
     cli.main(args=arguments, prog_name="rowledger")

@@ -1,4 +1,4 @@
-"""The table specs that commands work with: those that the ledger keeps, or one that `--spec` names."""
+"""The table specs that commands work with: those in the ledger, or the one that `--spec` names."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ _GIVE_ONE = "give --spec MODULE:NAME or --spec FILE.py:NAME"
 
 
 def with_spec(command: F) -> F:
-    """The option `--spec`, which the command gets as `given`."""
+    """Add the option `--spec`, which the command gets as `given`."""
     return click.option(
         "--spec",
         "given",
@@ -27,7 +27,7 @@ def with_spec(command: F) -> F:
 
 
 class KnownSpecs:
-    """The specs that the ledger keeps, and in the place of one of them the one that was given."""
+    """The specs in the ledger, one of which the given spec may replace."""
 
     def __init__(self, url: str, given: str | None) -> None:
         self._given = None if given is None else _load(given)
@@ -47,7 +47,7 @@ class KnownSpecs:
         return _rebuilt(table, kept)
 
     def require_of_target(self, table: str, target: str) -> TableSpec:
-        """The spec of the latest load into the target, under whatever name; raises SpecError, and NothingPublished."""
+        """The spec of the latest load into the target, whatever its name; raises SpecError and NothingPublished."""
         if self._given is not None and target == str(self._given.target):
             return self._given
         if self._given is not None and table == self._given.name:

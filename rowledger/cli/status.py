@@ -1,4 +1,4 @@
-"""`rowledger status` and `rowledger incidents`: what the ledger says. Neither needs the tables' specs."""
+"""`rowledger status` and `rowledger incidents`: what the ledger records. Neither needs the tables' specs."""
 
 import dataclasses
 import json
@@ -25,9 +25,9 @@ from rowledger.postgres import existing_url
 
 __all__ = ["incident_table", "incidents", "print_balance", "status"]
 
-_PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
-_WIDTH_MAX = 10_000  # columns, of a terminal on which any table fits
-_RUN_CHARACTERS = 8  # of a run's id, as Dagster's own pages shorten it
+_PLAIN_WIDTH = 160  # columns of a table that is written to a file or a pipe
+_WIDTH_MAX = 10_000  # columns of a terminal on which any table fits
+_RUN_CHARACTERS = 8  # of a run's id, as Dagster's pages shorten it
 
 
 @click.command(short_help="What readers see of each partition, and the latest attempt at it.")
@@ -47,10 +47,10 @@ def status(
     use_exit_code: bool,
     as_json: bool,
 ) -> None:
-    """Show what readers see of each partition, and where it is not what the latest attempt wanted, why.
+    """Show what readers see of each partition, and why the latest attempt is not what they see.
 
-    Rows are those of the published load, or of all published loads where they add up. An attempt that failed has written
-    nothing that readers see.
+    Rows are those of the published load, or of all published loads where they add up. Readers see nothing of a failed
+    attempt.
     """
     rows = read_status(existing_url(), table_name, partitions)
     bad = [row for row in rows if not row.is_well]
@@ -82,10 +82,10 @@ def incidents(*, table_name: str, partition: str | None, as_json: bool) -> None:
 
 
 def print_balance(rows: Sequence[PartitionStatus]) -> None:
-    """Print what readers see of each partition, and the sum; partitions that are not published have no figures.
+    """Print what readers see of each partition, and the sums. Partitions that are not published have no figures.
 
-    A terminal that is too narrow for it gets shorter headings and times, and no runs, which the lines of failed attempts name.
-    One that is too narrow even so wraps the lines itself: nothing is cut off.
+    On a terminal that is too narrow, headings and times are shorter, and runs are left out, which the lines of failed
+    attempts name. If that is still too wide, the terminal wraps the lines: nothing is cut off.
     """
     console = _console()
     wide = console.width >= _width(table := _balance_table(rows, narrow=False))
@@ -142,12 +142,12 @@ def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
         when, run = ("-", "-") if row.published is None else (time_of(row.published.published_at), row.published.run_id)
         texts = [values[index] for values in leading.values()]
         cells = (*texts, when, *figures, *(() if narrow else (_short(run),)), str(row.latest.state))
-        shown.add_row(*map(Text, cells))  # a text of its own: brackets and colons in it are no markup
+        shown.add_row(*map(Text, cells))  # a Text, so that brackets and colons are not taken for markup
     return shown
 
 
 def attempt_lines(rows: Sequence[PartitionStatus]) -> list[str]:
-    """The latest attempts that readers do not see: which run, how far it came, why it failed. Commands stand unbroken."""
+    """The latest attempts that readers do not see: the run, how far it came, why it failed. Commands stay on one line."""
     told: list[str] = []
     for row in rows:
         if row.latest.state is AttemptState.PUBLISHED:
@@ -165,7 +165,7 @@ def attempt_lines(rows: Sequence[PartitionStatus]) -> list[str]:
 
 
 def _attempt(latest: Attempt) -> str:
-    if latest.state is AttemptState.FORGOTTEN:  # the run is the one that had loaded it
+    if latest.state is AttemptState.FORGOTTEN:  # the run that had loaded it
         return f"{latest.state}: load {latest.load_id} of run {_short(latest.run_id)}, {latest.staged_rows:,} rows"
     by = f" by run {_short(latest.run_id)}" if latest.run_id else ""
     if latest.load_id is None:
@@ -178,7 +178,7 @@ def _attempt(latest: Attempt) -> str:
 
 
 def incident_table(incidents: Sequence[KeptIncident]) -> Table:
-    """What guards noticed."""
+    """Incidents as a table."""
     columns = ("partition", "pid", "kind", "exit code", "chunk", "attempt", "what happened")
     shown = Table(*columns, title="incidents", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for incident in incidents:

@@ -1,4 +1,4 @@
-"""`rowledger verify` and `rowledger forget`: whether the tables still are what was loaded, and for which loads not to ask."""
+"""`rowledger verify` and `rowledger forget`: whether tables still are what was loaded, and which loads not to verify."""
 
 import dataclasses
 import json
@@ -26,7 +26,8 @@ __all__ = ["forget", "verify"]
 def verify(*, table_name: str | None, partitions: Sequence[str], given: str | None, as_json: bool) -> None:
     """Count and fingerprint the published partitions, and compare them with what was loaded.
 
-    Exit code 0 only if something was compared, all of it is what was loaded, and nothing that is published was left out.
+    The exit code is 0 only if something was compared, all of it is what was loaded, and nothing published was left
+    out.
     """
     url = existing_url()
     specs = KnownSpecs(url, given)
@@ -58,13 +59,13 @@ def verify(*, table_name: str | None, partitions: Sequence[str], given: str | No
 
 
 def _to_verify(known: Sequence[KnownTable], *, named: str | None) -> list[tuple[str, str]]:
-    """Names and targets of the tables to look at: those with published partitions, or the one that is named."""
+    """Names and targets of the tables to look at: those with published partitions, or the named one."""
     pairs = [(row.table_name, row.target) for row in known if row.published_partitions or named is not None]
     return list(dict.fromkeys(pairs))
 
 
 def _verify(spec: TableSpec, *, url: str, partitions: Sequence[str], is_named: bool) -> list[PartitionVerification]:
-    """Verify one table; without being named, one that does not have the partitions is left out."""
+    """Verify one table. Unless it is named, partitions that it does not have are left out."""
     if is_named or not partitions:
         return run_verify(spec, url=url, partition_keys=partitions or None)
     return [result for result in run_verify(spec, url=url, partition_keys=partitions) if result.is_published]
@@ -127,8 +128,9 @@ def _as_json(
 def forget(*, table_name: str, partitions: Sequence[str], given: str | None, yes: bool) -> None:
     """Forget published loads whose rows were truncated, dropped or changed on purpose.
 
-    The table is left as it is. The next load takes what it finds there as given, and an append adds rows that it has added
-    before. Where partitions cannot be told apart in the table, all loads of the table are forgotten.
+    The table is not changed. The next load starts from the rows that it finds there, and an append adds rows again
+    that it has added before. Where partitions cannot be distinguished in the table, all loads of the table are
+    forgotten.
     """
     url = existing_url()
     spec = read_table_spec(url, table_name, given)

@@ -1,4 +1,4 @@
-"""From a table spec to its asset: one step that plans, loads, reconciles and publishes."""
+"""Build a table's asset from its spec: one step that plans, loads, reconciles and publishes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -19,7 +19,7 @@ __all__ = ["table_asset"]
 def table_asset(table: DagsterTable, landing: Sequence[dg.AssetsDefinition] = ()) -> dg.AssetsDefinition:
     """The asset of one table, which depends on its landing assets.
 
-    It materializes only what the database has confirmed; anything else is a red run.
+    It materializes only what the database has confirmed; otherwise the run fails.
     """
     spec = table.spec
 
@@ -61,7 +61,7 @@ def _load(context: dg.AssetExecutionContext, table: DagsterTable, writer: Guarde
 def _record_published(
     context: dg.AssetExecutionContext, table: DagsterTable, reports: Iterable[PartitionReport]
 ) -> None:
-    """Record what Dagster does not record by itself: partitions of a step that will raise, or that it does not know of."""
+    """Record partitions that Dagster does not record by itself: those of a step that will raise, or that it does not know."""
     for report in reports:
         if report.published:
             context.log_event(
@@ -77,11 +77,11 @@ def _record_published(
 def _materialization(
     context: dg.AssetExecutionContext, table: DagsterTable, reports: list[PartitionReport]
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """The output of the step, from which Dagster makes the materializations of the partitions that it knows of.
+    """The output of the step, from which Dagster makes the materializations of the partitions that it knows.
 
-    It knows of one alone where a run over a range has tags of single dimensions (see `partition_keys`). That one need not be in
-    the range: each run of a backfill from a job's page has the tags of the backfill's first key. Then there is no output,
-    since Dagster would record a partition that this run has not loaded.
+    Dagster knows only one partition where a run over a range has tags of single dimensions (see `partition_keys`).
+    That partition need not be in the range: each run of a backfill from a job's page has the tags of the backfill's
+    first key. In that case there is no output, since Dagster would record a partition that this run has not loaded.
     """
     if table.is_whole:
         yield dg.MaterializeResult(metadata=load_metadata(table, reports[0]))

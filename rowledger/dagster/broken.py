@@ -1,4 +1,4 @@
-"""A table that cannot be used, as Dagster shows it: its asset and its jobs are there, and fail with the mistake."""
+"""A table that cannot be used, as Dagster shows it: its asset and its jobs exist, and fail with the mistake."""
 
 import dagster as dg
 
@@ -8,7 +8,7 @@ __all__ = ["broken_table"]
 def broken_table(
     name: str, key: dg.AssetKey, partitions_def: dg.PartitionsDefinition | None, message: str
 ) -> dg.Definitions:
-    """The asset and the jobs that the table would have; each fails with the message instead of doing anything."""
+    """The asset and the jobs that the table would have. Each fails with the message and does nothing else."""
 
     def failure() -> dg.Failure:
         return dg.Failure(

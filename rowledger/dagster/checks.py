@@ -1,4 +1,4 @@
-"""Asset checks: those of every load, which run inside its step, and the one that looks at the published rows again."""
+"""Asset checks: those of every load, which run inside its step, and the check that reads the published rows again."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -24,14 +24,14 @@ DESCRIPTIONS = {
 
 
 def in_step_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """The checks that the load itself makes, before anything is published; they cannot be deselected."""
+    """The checks that a load makes before anything is published. They cannot be deselected."""
     return [
         dg.AssetCheckSpec(name.value, asset=key, description=DESCRIPTIONS[name], blocking=True) for name in CheckName
     ]
 
 
 def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
-    """Compares what is published now with the ledger: all partitions, or those of a run that has just loaded some."""
+    """Compares what is published now with the ledger: all partitions, or those that the run has just loaded."""
 
     @dg.asset_check(
         name=VERIFY_CHECK,
@@ -46,7 +46,7 @@ def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
 
 
 def _keys_of_run(context: dg.AssetCheckExecutionContext, table: DagsterTable) -> list[str] | None:
-    """The partitions that this run has loaded; None, which means all, where it runs for the check alone."""
+    """The partitions that this run has loaded; None, for all of them, where it runs for the check alone."""
     if table.is_whole or not (context.has_partition_key or context.has_partition_key_range):
         return None
     return partition_keys(context, table.partitions_def)
@@ -71,7 +71,7 @@ def _verify(context: dg.AssetCheckExecutionContext, table: DagsterTable) -> dg.A
 def verification_events(
     key: dg.AssetKey, verifications: Sequence[PartitionVerification]
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """What a verification outside of a load's step has judged: of the load's own checks those that it made, and its own."""
+    """The results of a verification outside a load's step: those of the load's checks that it made, and its own check."""
     if not verifications:
         return
     for name in CheckName:

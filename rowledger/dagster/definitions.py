@@ -1,4 +1,4 @@
-"""From a table spec to all that Dagster has of the table."""
+"""Build all of a table's Dagster definitions from its spec."""
 
 import logging
 from collections.abc import Sequence
@@ -31,20 +31,20 @@ def build_table_defs(
     writer: GuardedWriter | None = DEFAULT_WRITER,
     dynamic_key_pattern: str = KEY_PATTERN,
 ) -> dg.Definitions:
-    """The asset of one table with its checks, its jobs, the schedule that fits its partitions, and the sensor of its replays.
+    """The asset of one table with its checks, its jobs, the schedule of its partitions, and the sensor of its replays.
 
     Args:
-        spec: the table's spec, or a reference to it, `module:NAME` or `path/file.py:NAME`. With a reference a mistake in that
-            file is this table's own: its asset and its jobs are there, and fail with file, line and mistake, while other
+        spec: the table's spec, or a reference to it, `module:NAME` or `path/file.py:NAME`. With a reference, a mistake in that
+            file affects this table alone: its asset and its jobs exist, and fail with file, line and mistake, while other
             tables work.
-        partitions_def: any partitions of Dagster's; the spec's `partition_by` names the columns that hold them. None: the table
-            is loaded whole.
-        key: the asset's key; the table's name if it is not given.
-        landing: assets that write what the table is loaded from. The table depends on them, and its load job materializes
-            those that have the same partitions along with it.
-        writer: the resource `writer`, by which a run writes. None: the project's own definitions have that resource.
-        dynamic_key_pattern: a regular expression that every whole key of dynamic partitions matches, since paths are made of
-            keys.
+        partitions_def: any Dagster partitions; the spec's `partition_by` names the columns that hold them. None: the table is
+            loaded whole.
+        key: the asset's key; by default the table's name.
+        landing: assets that write what the table is loaded from. The table depends on them, and its load job also materializes
+            those that have the same partitions.
+        writer: the resource `writer`, which says how a run writes. None: the project's definitions have that resource.
+        dynamic_key_pattern: a regular expression that must match every whole key of dynamic partitions, since keys are part
+            of paths.
 
     Raises SpecError for a spec that contradicts itself or its partitions.
 

@@ -1,4 +1,4 @@
-"""Jobs and schedule of a table: load it as its partitions come, verify on demand what is published, add a partition's key."""
+"""Jobs and schedule of a table: load new partitions, verify published ones on demand, add a partition's key."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from rowledger.ledger import CheckName
 
 __all__ = ["jobs_and_schedule"]
 
-# After a window has ended, so that a source which closes its books then has had the time to do so.
+# The delay after the end of a window, which gives a source the time to close its books.
 HOURS_AFTER = 6
 MINUTES_AFTER = 15
 
@@ -22,18 +22,18 @@ _DAY_HOURS = 24
 
 
 def jobs_and_schedule(table: DagsterTable, landing: Sequence[dg.AssetsDefinition]) -> dg.Definitions:
-    """`<table>_load` lands and loads partitions, `<table>_verify` checks what is published; a schedule starts the former.
+    """The job `<table>_load` lands and loads partitions, `<table>_verify` checks published ones; a schedule starts the load.
 
-    The schedule is `<table>_daily`, `_hourly`, `_weekly`, `_monthly` or, for other windows of time, `_by_cron`. Where a table
-    has two dimensions, or keys that are added while it lives, there is none, since no clock tells which of them has something
-    new. For such keys there is `<table>_add_partition`.
+    The schedule is `<table>_daily`, `_hourly`, `_weekly`, `_monthly` or, for other windows of time, `_by_cron`. A
+    table with two dimensions, or with keys that are added while it lives, has no schedule, since no clock tells which
+    of them has new data. `<table>_add_partition` adds such keys.
     """
     spec = table.spec
     in_step_checks = [dg.AssetCheckKey(table.key, name.value) for name in CheckName]
     landed = [asset.key for asset in landing if asset.partitions_def == table.partitions_def]
     load = dg.define_asset_job(
         f"{spec.name}_load",
-        # Without verification on demand: the load has just confirmed itself.
+        # Without verification on demand, because the load has just confirmed itself.
         selection=dg.AssetSelection.assets(table.key, *landed).without_checks()
         | dg.AssetSelection.checks(*in_step_checks),
         description=f"Land and load partitions of {spec.target}.",
@@ -49,7 +49,8 @@ def jobs_and_schedule(table: DagsterTable, landing: Sequence[dg.AssetsDefinition
 def _schedules(
     table: DagsterTable, load: UnresolvedAssetJobDefinition
 ) -> list[dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition]:
-    # Off until a person turns it on: a new table must not load unasked, and one whose days have an end needs no schedule.
+    # Off until the operator turns it on: a new table must not load unasked, and one whose days have an end needs no
+    # schedule.
     status = dg.DefaultScheduleStatus.STOPPED
     name, daily = table.spec.name, f"0 {HOURS_AFTER} * * *"
     match table.partitions_def:
@@ -76,7 +77,7 @@ def _schedules(
 
 
 def _offset(rhythm: str, windows: dg.TimeWindowPartitionsDefinition) -> tuple[int | None, int | None]:
-    """The minute of the hour and the hour of the day at which a schedule ticks; None where the windows say it."""
+    """The minute of the hour and the hour of the day at which a schedule ticks; None where the windows decide it."""
     match rhythm:
         case "hourly":
             return (windows.minute_offset + MINUTES_AFTER) % _HOUR_MINUTES, None
@@ -92,7 +93,7 @@ def _schedule_of_cron(
     windows: dg.TimeWindowPartitionsDefinition,
     status: dg.DefaultScheduleStatus,
 ) -> dg.ScheduleDefinition:
-    """A run for the last window that is over; Dagster's own schedules of partitions tick at the very end of such a window."""
+    """One run for the last window that has ended. Dagster's own partition schedules tick at the very end of such a window."""
 
     @dg.schedule(
         name=name,
@@ -133,7 +134,7 @@ def _schedule_of_all(
     cron_schedule: str,
     status: dg.DefaultScheduleStatus,
 ) -> dg.ScheduleDefinition:
-    """A run a key, every day."""
+    """One run for each key, every day."""
 
     @dg.schedule(name=name, job=load, cron_schedule=cron_schedule, default_status=status)
     def every_key(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
@@ -144,13 +145,13 @@ def _schedule_of_all(
 
 
 class NewKeys(dg.Config):
-    """What the job that adds partitions asks for."""
+    """The config of the job that adds partitions."""
 
     keys: list[str]
 
 
 def _add_partition(table: DagsterTable, name: str, dynamic: dg.DynamicPartitionsDefinition) -> dg.JobDefinition:
-    """Tells Dagster of new keys, from the launchpad or from `dagster job execute`; a key that is there stays."""
+    """The job that adds new keys, from the launchpad or by `dagster job execute`. A key that exists stays."""
     spec = table.spec
 
     @dg.op(name=f"{name}_keys".replace("_add_partition_keys", "_add_keys"))
@@ -170,7 +171,7 @@ def _add_partition(table: DagsterTable, name: str, dynamic: dg.DynamicPartitions
 
 
 def _adding(table: DagsterTable) -> list[dg.JobDefinition]:
-    """A job for the keys that are added while the table lives; two if both dimensions have such."""
+    """A job for the keys that are added while the table lives; two jobs where both dimensions have such keys."""
     if table.partitions_def is None:
         return []
     dynamic = {

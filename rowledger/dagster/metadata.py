@@ -1,4 +1,4 @@
-"""What Dagster shows of a load: metadata keys, and PartitionReports turned into metadata, check results and failures.
+"""What Dagster shows of a load: metadata keys, and PartitionReports as metadata, check results and failures.
 
 Figures are plain ints and floats, because the UI plots nothing else.
 """
@@ -64,16 +64,16 @@ PARTITION_ROW_COUNT = "dagster/partition_row_count"
 TABLE_NAME = "dagster/table_name"
 COLUMN_SCHEMA = "dagster/column_schema"
 
-LINE_LENGTH_MAX = 800  # so that a command at its end is whole
-NAMED_PARTITIONS_MAX = 20  # so that a message about 365 bad days can still be read
-RETRYABLE = (DatabaseUnavailable, PartitionBusy)  # the step may be run again without anybody's help
+LINE_LENGTH_MAX = 800  # long enough for a whole command at the end of a message
+NAMED_PARTITIONS_MAX = 20  # keeps a message about 365 bad days readable
+RETRYABLE = (DatabaseUnavailable, PartitionBusy)  # the step may be run again without an operator's help
 _NOT_LOADED = "not loaded; the failure of the step says why"
 
 Metadata = dict[str, Any]
 
 
 def table_metadata(spec: TableSpec) -> Metadata:
-    """What is true of the table before any load: its name and its columns."""
+    """What is known of the table before any load: its name and its columns."""
     columns = [
         dg.TableColumn(
             column.name,
@@ -89,7 +89,7 @@ def table_metadata(spec: TableSpec) -> Metadata:
 
 
 def load_metadata(table: DagsterTable, report: PartitionReport) -> Metadata:
-    """One published partition, for its materialization."""
+    """Metadata of one published partition, for its materialization."""
     metadata: Metadata = {
         **_balance([report]),
         RETRIES: report.retries,
@@ -105,7 +105,7 @@ def load_metadata(table: DagsterTable, report: PartitionReport) -> Metadata:
 
 
 def counts_metadata(spec: TableSpec, counts: RowCounts, *, whole: bool) -> Metadata:
-    """What is published of a partition, for the materialization of a replay; under the same keys as a load's."""
+    """The published counts of a partition, for the materialization of a replay, under the same keys as a load's."""
     return {
         **_counts(counts),
         TABLE_NAME: str(spec.target),
@@ -114,11 +114,11 @@ def counts_metadata(spec: TableSpec, counts: RowCounts, *, whole: bool) -> Metad
 
 
 def check_results(key: dg.AssetKey, reports: Sequence[PartitionReport]) -> Iterator[dg.AssetCheckResult]:
-    """A result for each check that was made, over all partitions of the run; it passes only if every one has passed it.
+    """One result for each check that was made, over all partitions of the run. It passes only if all of them have passed.
 
-    A check that was not reached in any partition has no result: the step's failure says why. Where other partitions of the run
-    are published, those that nothing has judged fail the balance, because "re-execute from failure" leaves out an asset that
-    was materialized in the run, unless one of its blocking checks has failed.
+    A check that no partition has reached has no result: the step's failure says why. Where other partitions of the
+    run are published, partitions without a verdict fail the balance. Otherwise "re-execute from failure" would leave
+    them out: it skips an asset that was materialized in the run, unless one of its blocking checks has failed.
     """
     some_published = any(report.published for report in reports)
     for name in CheckName:
@@ -149,7 +149,10 @@ def check_results(key: dg.AssetKey, reports: Sequence[PartitionReport]) -> Itera
 
 
 def load_failure(table: DagsterTable, reports: Sequence[PartitionReport]) -> dg.Failure:
-    """Names each partition that was not published, why, and what to do; retried only if that can fix all of them."""
+    """The failure that names each unpublished partition, its cause, and what to do.
+
+    Retried only if that can fix all of them.
+    """
     errors = {report.partition_key: report.error for report in reports if report.error is not None}
     failed = [report for report in reports if report.error is not None]
     remedies = dict.fromkeys(_remedy(error) for error in errors.values())
@@ -172,7 +175,7 @@ def load_failure(table: DagsterTable, reports: Sequence[PartitionReport]) -> dg.
 
 
 def failure_of(subject: str, error: RowledgerError) -> dg.Failure:
-    """An error that concerns the whole run, as Dagster shows it: what, where, remedy, and no traceback before them."""
+    """An error that concerns the whole run, for Dagster: what happened, where, and the remedy, before any traceback."""
     text = f"{subject}: {describe_error(error)}"
     if remedy := _remedy(error):
         text = f"{text}\nWhat to do: {remedy}"
@@ -180,9 +183,9 @@ def failure_of(subject: str, error: RowledgerError) -> dg.Failure:
 
 
 def describe_error(error: Exception, *, table: str = "", partition_key: str = "") -> str:
-    """Rowledger's errors in their own words; of any other only the kind, since its text may quote a row.
+    """The message of a Rowledger error; for any other error its type alone, because its text may quote a row.
 
-    A table and a partition that the reader is told beside it are not named a second time.
+    Table and partition are left out where the reader sees them next to the message.
     """
     if isinstance(error, RowledgerError):
         return f"{type(error).__name__}: {_without_place(str(error), table, partition_key)}"
@@ -203,23 +206,23 @@ def named(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def lines(texts: Mapping[str, str]) -> str:
-    """The same as text, a line a partition, each of a length that can be read."""
+    """The same as text, one line a partition, each cut to a readable length."""
     return "\n".join(f"{key}: {shorten(text, LINE_LENGTH_MAX, placeholder=' …')}" for key, text in named(texts))
 
 
 def _remedy(error: Exception) -> str:
-    """What the docstring of our own errors begins with, and which by their convention says what the reader does next."""
+    """The first paragraph of an error class's docstring, which by convention says what the reader does next."""
     first = (inspect.getdoc(type(error)) or "").partition("\n\n")[0] if isinstance(error, RowledgerError) else ""
-    return " ".join(first.split())  # on one line, as log readers and the UI wrap it themselves
+    return " ".join(first.split())  # in one line, since log readers and the UI wrap it
 
 
 def _verdict(report: PartitionReport, name: CheckName) -> Check | None:
-    """What was found of a partition; None where the load ended before this was looked at."""
+    """The verdict of this check on a partition; None where the load ended before the check."""
     for check in report.checks:
         if check.name is name:
             return check
     match report.error:
-        case None:  # a load that passed without being looked at would be green for no reason
+        case None:  # a load that passed without a verdict would be green for no reason
             return Check(name, passed=False, summary="no verdict was given")
         case DeadLetterBudgetSpent() if name is CheckName.DEAD_LETTER_BUDGET:
             return Check(
@@ -234,7 +237,7 @@ def _verdict(report: PartitionReport, name: CheckName) -> Check | None:
 
 
 def _is_unjudged(report: PartitionReport) -> bool:
-    """Whether a partition was not published for another reason than a check that has failed."""
+    """Whether a partition was not published for another reason than a failed check."""
     verdicts = [_verdict(report, name) for name in CheckName]
     return not report.published and all(check is None or check.passed for check in verdicts)
 
@@ -254,7 +257,7 @@ def _balance(reports: Sequence[PartitionReport]) -> Metadata:
 
 
 def _counts(counts: RowCounts) -> dict[str, int]:
-    """The counts under their metadata keys; those of transforms only where they are not 0, since most tables have none."""
+    """The counts under their metadata keys. Those of transforms only where they are not 0, since most tables have none."""
     optional = {FILTERED_ROWS: counts.filtered_rows, ADDED_ROWS: counts.added_rows}
     return {
         ENQUEUED_ROWS: counts.enqueued_rows,

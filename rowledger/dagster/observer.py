@@ -1,4 +1,4 @@
-"""Who watches a load on Dagster's behalf: the run's log, and a progress bar where a person watches a terminal."""
+"""Dagster's observers of a load: the run's log, and a progress bar on a terminal."""
 
 import logging
 import os
@@ -22,15 +22,15 @@ from rowledger.ledger import Observer, PartitionReport, Progress
 __all__ = ["observing"]
 
 FLUSH_TIMEOUT_S = 15.0
-PROGRESS_INTERVAL_S = 0.9  # a line costs a write to Dagster's storage, so no more than about one a second
+PROGRESS_INTERVAL_S = 0.9  # a line costs a write to Dagster's storage, so at most about one a second
 
 
 class LogObserver:
     """Writes the run's log: worker records as they come, progress at intervals, partitions that failed.
 
-    A published partition gets no line of its own: 365 of them would cost more than loading them does. Each line is a write to
-    Dagster's storage, which takes milliseconds, or for ever when its server is out of reach. So a thread of our own makes
-    them, and the supervisor that speaks here goes on watching its workers.
+    A published partition gets no line, because 365 of them would cost more than loading them. Each line is a write to
+    Dagster's storage, which takes milliseconds, or forever when its server cannot be reached. So a separate thread
+    writes the lines, and the supervisor that calls this observer goes on watching its workers.
     """
 
     def __init__(self, log: dg.DagsterLogManager) -> None:
@@ -42,7 +42,7 @@ class LogObserver:
         self._writer.start()
 
     def close(self) -> None:
-        """Wait for the lines that are still to be written, but not for ever."""
+        """Wait, for a bounded time, until the remaining lines are written."""
         self._lines.put(None)
         self._writer.join(FLUSH_TIMEOUT_S)
         if self._writer.is_alive():
@@ -54,7 +54,7 @@ class LogObserver:
         while (line := self._lines.get()) is not None:
             try:
                 line()
-            except Exception as error:  # noqa: BLE001 - a log that fails must not fail the load, nor stop the log
+            except Exception as error:  # noqa: BLE001 - a failing log must fail neither the load nor the next line
                 sys.stderr.write(f"a line of the run's log was lost: {type(error).__name__}\n")
 
     def log(self, level: int, message: str) -> None:
@@ -77,7 +77,7 @@ class LogObserver:
 
 
 class TerminalObserver(LogObserver):
-    """Draws progress as a bar instead of writing lines of it."""
+    """Draws progress as a bar instead of writing lines."""
 
     def __init__(self, log: dg.DagsterLogManager, bar: ProgressBar) -> None:
         super().__init__(log)
@@ -98,7 +98,7 @@ class TerminalObserver(LogObserver):
 
 
 def progress_line(progress: Progress) -> str:
-    """Where the run stands, as its log says it."""
+    """The progress of the run as a line of its log."""
     counts = progress.counts
     return (
         f"{counts.written_rows:,} / {counts.enqueued_rows:,} rows, lag {counts.missing_rows:,}, "
@@ -109,7 +109,7 @@ def progress_line(progress: Progress) -> str:
 
 @contextmanager
 def observing(context: dg.AssetExecutionContext) -> Iterator[Observer]:
-    """The observer of one step: a bar on the terminal of whoever started the run from there, otherwise the log."""
+    """The observer of one step: a bar on the terminal from which the run was started, otherwise the log."""
     # A run of the UI, a schedule or a backfill has a remote origin, though `dagster dev` itself may have a terminal.
     started_here = context.run.remote_job_origin is None
     with ExitStack() as stack:
@@ -130,8 +130,8 @@ def observing(context: dg.AssetExecutionContext) -> Iterator[Observer]:
 
 
 def _parents_terminal() -> TextIO | None:
-    """Standard error of the command that spawned this step, if it is a terminal; the step's own is Dagster's capture."""
-    stderr = Path(f"/proc/{os.getppid()}/fd/2")  # not on macOS, which gets lines
+    """Standard error of the command that spawned this step, if it is a terminal; Dagster captures the step's own."""
+    stderr = Path(f"/proc/{os.getppid()}/fd/2")  # macOS does not have it, and gets lines
     try:
         if not stat.S_ISCHR(stderr.stat().st_mode):
             return None

@@ -1,4 +1,4 @@
-"""Which rows belong to a key of Dagster's partitions: a definition's keys as the partitions of a table."""
+"""Map the keys of a Dagster partitions definition to the partitions of a table."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,20 +13,18 @@ from rowledger.spec import KEY_TYPES, WHOLE, Condition, Equals, Partition, Table
 __all__ = ["KEY_PATTERN", "dimensions_of", "partition_maker", "require_key", "require_partitions"]
 
 KEY_PATTERN = r"\w[\w .:+@=-]*"
-"""What a key that is added while the table lives must match, unless the table's definitions say otherwise: a file's name."""
+"""The default pattern of keys that are added while the table lives: what a file's name may be."""
 
-_KEY_BYTES_MAX = (
-    1_000  # an entry of an index of the ledger's, or of Dagster's, has 2,704 bytes; two dimensions share it
-)
+_KEY_BYTES_MAX = 1_000  # an index entry of the ledger, or of Dagster, has 2,704 bytes, which two dimensions share
 _KEY_SHOWN = 40
 _KEYS_SHOWN = 50
-_NOT_A_DIMENSION = ("landing", "partition_key")  # these are other placeholders of a source's path
+_NOT_A_DIMENSION = ("landing", "partition_key")  # other placeholders of a source's path
 
-_SINGLE = ""  # the name of the dimension where there is only one
+_SINGLE = ""  # the name of the only dimension
 
 
 def dimensions_of(partitions_def: dg.PartitionsDefinition) -> dict[str, dg.PartitionsDefinition]:
-    """The dimensions by name, in the order in which a key names them; a single one has no name."""
+    """The dimensions by name, in the order in which a key names them. A single dimension has no name."""
     if isinstance(partitions_def, dg.MultiPartitionsDefinition):
         return {dimension.name: dimension.partitions_def for dimension in partitions_def.partitions_defs}
     return {_SINGLE: partitions_def}
@@ -35,7 +33,7 @@ def dimensions_of(partitions_def: dg.PartitionsDefinition) -> dict[str, dg.Parti
 def partition_maker(
     spec: TableSpec, partitions_def: dg.PartitionsDefinition | None, *, key_pattern: str = KEY_PATTERN
 ) -> Callable[[str], Partition]:
-    """What makes a table's partition of a key; it raises UnknownPartition for a key that the definition does not have.
+    """A function that makes the partition of a key, and raises UnknownPartition for a key that the definition lacks.
 
     Raises SpecError where the table's `partition_by` does not fit the definition.
     """
@@ -61,7 +59,7 @@ def require_key(
     columns: Mapping[str, str] | None = None,
     key_pattern: str = r"(?s).*",
 ) -> tuple[Condition, ...]:
-    """What the key asks of the columns, which are given by dimension; raises UnknownPartition where it is not one."""
+    """The conditions that the key sets on `columns`, given by dimension; raises UnknownPartition for an unknown key."""
     dimensions = dimensions_of(partitions_def)
     conditions = []
     for name, own in _split(key, partitions_def).items():
@@ -94,7 +92,7 @@ def _split(key: str, partitions_def: dg.PartitionsDefinition) -> dict[str, str]:
 
 
 def _condition(definition: dg.PartitionsDefinition, key: str, column: str | None, key_pattern: str) -> Condition | None:
-    """What the key of one dimension asks of its column; None where it has no column."""
+    """The condition that the key of one dimension sets on its column; None where it has no column."""
     match definition:
         case dg.TimeWindowPartitionsDefinition():
             start, end = require_window(definition, key)
@@ -142,7 +140,7 @@ def _columns(spec: TableSpec, partitions_def: dg.PartitionsDefinition) -> dict[s
 def require_partitions(
     spec: TableSpec, partitions_def: dg.PartitionsDefinition | None, *, key_pattern: str = KEY_PATTERN
 ) -> None:
-    """Raise SpecError where the definition, the table's columns and its write mode do not go together."""
+    """Raise SpecError where the definition, the table's columns and its write mode do not fit together."""
     if partitions_def is None:
         if spec.partition_by is not None:
             raise SpecError(
@@ -193,7 +191,7 @@ def _require_keys(definition: dg.PartitionsDefinition, key_pattern: str) -> None
 
 
 def _require_type(definition: dg.PartitionsDefinition, column: str, type_name: TypeName) -> None:
-    """Raise SpecError where values of the column's type do not tell the partitions apart."""
+    """Raise SpecError where values of the column's type do not distinguish the partitions."""
     match definition:
         case dg.TimeWindowPartitionsDefinition():
             Window(column, definition.start, definition.start, definition.timezone).bounds(type_name)
@@ -218,7 +216,7 @@ def _require_type(definition: dg.PartitionsDefinition, column: str, type_name: T
 
 
 def _unusable(key: str) -> str:
-    """Why a key cannot be used: Dagster's command line cannot write it, a person cannot see it, an index cannot hold it."""
+    """Why a key cannot be used: Dagster's command line cannot take it, a reader cannot see it, or an index cannot hold it."""
     if (length := len(key.encode(errors="replace"))) > _KEY_BYTES_MAX:
         return f"partition key {key[:_KEY_SHOWN]!r}… has {length} bytes; at most {_KEY_BYTES_MAX} are allowed"
     if not key or key != key.strip() or not key.isprintable() or "..." in key or "," in key:

@@ -1,8 +1,8 @@
-"""Names that Dagster does not export and on which this package relies; read in dagster 1.13.27 and dagster-postgres 0.29.27.
+"""Names that this package uses though Dagster does not export them; read in dagster 1.13.27 and dagster-postgres 0.29.27.
 
-The types are what public functions and base classes take or return. `storage` also relies on these private members of
-dagster-postgres' base classes: `_event_log_storage` of `DagsterPostgresStorage`; `_engine` and `_store_asset_event` of
-`PostgresEventLogStorage`. `pipeline_tests/unit/test_private_names.py` fails when one of them is gone.
+Public functions and base classes take or return these types. `storage` also relies on these private members of
+dagster-postgres' base classes: `_event_log_storage` of `DagsterPostgresStorage`; `_engine` and `_store_asset_event`
+of `PostgresEventLogStorage`. `pipeline_tests/unit/test_private_names.py` fails when one of them is gone.
 """
 
 from dagster._config import UserConfigSchema

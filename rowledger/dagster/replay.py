@@ -1,4 +1,4 @@
-"""Replay of dead letters in Dagster: a job with a form in the launchpad, and a sensor that starts it for mended letters."""
+"""Replay of dead letters in Dagster: a job with a form in the launchpad, and a sensor that starts it for mended ones."""
 
 import logging
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ POLL_INTERVAL_S = 30
 
 
 class ReplayConfig(dg.Config):
-    """Which dead letters a run replays: the form of the launchpad. Left as it is, all that are open or mended."""
+    """The dead letters that a run replays, as the form of the launchpad. By default all that are open or mended."""
 
     partitions: list[str] = Field(default=[], description="Only these partitions.")
     stages: list[str] = Field(default=[], description=f"Only letters refused there: {', '.join(Stage)}.")
@@ -37,7 +37,7 @@ class ReplayConfig(dg.Config):
     note: str = Field(default="", description="Why, for the record.")
 
     def selection(self) -> DeadLetterSelection:
-        """The letters that are meant; raises SpecError for a stage or a state that there is none of."""
+        """The selection of dead letters; raises SpecError for an unknown stage or state."""
         names = ("partitions", "stages", "states", "constraint", "ids", "limit")
         try:
             return DeadLetterSelection.model_validate({name: getattr(self, name) or None for name in names})
@@ -47,7 +47,7 @@ class ReplayConfig(dg.Config):
 
 
 def replay_job_and_sensor(table: DagsterTable) -> dg.Definitions:
-    """`<table>_replay` replays dead letters, `<table>_mended` starts it when some were marked as mended."""
+    """The job `<table>_replay` replays dead letters; the sensor `<table>_mended` starts it when some were marked as mended."""
     spec = table.spec
     op_name = f"{spec.name}_replay_dead_letters"
 
@@ -61,7 +61,7 @@ def replay_job_and_sensor(table: DagsterTable) -> dg.Definitions:
             context.log_event(event)  # type: ignore[arg-type] # it takes checks too, as its code says
         metadata = replay_metadata(report, report.outcomes)
         if told := [*_not_written(spec, report), *_not_as_published(spec, verifications)]:
-            # A retry would find the letters that are left as they are.
+            # A retry would find the same dead letters.
             raise dg.Failure("\n".join(told), metadata=metadata, allow_retries=False)
         context.add_output_metadata(metadata)
 
@@ -88,7 +88,8 @@ def replay_job_and_sensor(table: DagsterTable) -> dg.Definitions:
         config = ReplayConfig(
             states=[DeadLetterState.MENDED], note=f"sensor {spec.name}_mended: {letters} letters were mended"
         )
-        # The number of the newest step is the key: what was mended once starts one run, whatever a cursor remembers.
+        # The run key is the id of the newest event, so that what was mended once starts one run, whatever a cursor
+        # remembers.
         return dg.RunRequest(run_key=f"{spec.name}_mended_{newest}", run_config=dg.RunConfig(ops={op_name: config}))
 
     return dg.Definitions(jobs=[replay], sensors=[mended])
@@ -118,7 +119,7 @@ def _replay(
 
 
 def _verify(context: dg.OpExecutionContext, table: DagsterTable, report: ReplayReport) -> list[PartitionVerification]:
-    """Compare the partitions that the replay has changed with the ledger; none where that cannot be done now."""
+    """Compare the partitions that the replay has changed with the ledger; an empty list where that is not possible now."""
     if not report.changed_partitions:
         return []
     try:
@@ -135,7 +136,7 @@ def _verify(context: dg.OpExecutionContext, table: DagsterTable, report: ReplayR
 
 
 def _not_written(spec: TableSpec, report: ReplayReport) -> list[str]:
-    """How many letters were not written, and why; those that were written stay written."""
+    """How many dead letters were not written, and why. Those that were written stay written."""
     if report.succeeded:
         return []
     left = report.count(DeadLetterResult.REFUSED, DeadLetterResult.SKIPPED)
@@ -147,7 +148,7 @@ def _not_written(spec: TableSpec, report: ReplayReport) -> list[str]:
 
 
 def _not_as_published(spec: TableSpec, verifications: Sequence[PartitionVerification]) -> list[str]:
-    """Which partitions are not what the ledger says, though the replay has written its rows."""
+    """The partitions that are not what the ledger says, though the replay has written its rows."""
     problems = {found.partition_key: "; ".join(found.problems) for found in verifications if not found.passed}
     if not problems:
         return []

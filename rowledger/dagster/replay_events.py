@@ -1,4 +1,4 @@
-"""What Dagster is told of a replay: each partition's figures as they are now, from a job's run or from the command line."""
+"""The Dagster events of a replay: each partition's current figures, from a job's run or from the command line."""
 
 import os
 from collections import Counter
@@ -30,7 +30,7 @@ REFUSED_BY_REASON = "refused_by_reason"
 REPLAY = "replay"
 REPLAYED_ROWS = "replayed_rows"
 
-REASONS_MAX = 20  # so that metadata of a thousand refusals can still be read
+REASONS_MAX = 20  # keeps the metadata of a thousand refusals readable
 
 
 def replay_events(
@@ -43,10 +43,10 @@ def replay_events(
 ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation]:
     """An event for each partition of the replay: a materialization where rows were written, otherwise an observation.
 
-    After them the checks of the partitions that were verified, since Dagster shows only those that follow the materialization.
+    The checks of the verified partitions follow, since Dagster shows only checks that come after the materialization.
 
-    Each has the counts that the ledger now has of the partition, even an observation: Dagster shows its figures instead of
-    those of the materialization before it. Raises DatabaseUnavailable.
+    Each event has the counts that the ledger now has of the partition, even an observation: Dagster shows its figures
+    instead of those of the materialization before it. Raises DatabaseUnavailable.
     """
     keys = list(dict.fromkeys(outcome.partition_key for outcome in report.outcomes))
     counts = read_published_counts(url, spec.name, keys)
@@ -67,7 +67,7 @@ def replay_events(
 
 
 def _known(partition_of: Callable[[str], Partition], key: str) -> Partition:
-    """The partition of a dead letter; a key that the table does not have any more is told as it was."""
+    """The partition of a dead letter; only its key where the table no longer has the partition."""
     try:
         return partition_of(key)
     except UnknownPartition:
@@ -75,7 +75,7 @@ def _known(partition_of: Callable[[str], Partition], key: str) -> Partition:
 
 
 def replay_metadata(report: ReplayReport, outcomes: Iterable[DeadLetterOutcome]) -> Metadata:
-    """Figures of a replay, or of its part in one partition; reasons hold no row values."""
+    """Figures of a replay, or of its part in one partition. Reasons contain no row values."""
     outcomes = list(outcomes)
     found = Counter(outcome.result for outcome in outcomes)
     return {
@@ -90,7 +90,7 @@ def replay_metadata(report: ReplayReport, outcomes: Iterable[DeadLetterOutcome])
 
 
 def replay_reasons(outcomes: Iterable[DeadLetterOutcome]) -> list[tuple[str, int]]:
-    """The most frequent reasons why letters are none the less dead, and how often each was given."""
+    """The most frequent reasons why dead letters were not written, each with its count."""
     failed = (DeadLetterResult.REFUSED, DeadLetterResult.SKIPPED)
     return Counter(outcome.reason for outcome in outcomes if outcome.result in failed).most_common(REASONS_MAX)
 
@@ -98,9 +98,9 @@ def replay_reasons(outcomes: Iterable[DeadLetterOutcome]) -> list[tuple[str, int
 def tell_dagster(
     spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
 ) -> str | None:
-    """Record the events of a replay that no run of Dagster made; returns why they were not recorded, or None.
+    """Record the events of a replay outside a Dagster run; returns why they were not recorded, or None.
 
-    The rows are written by then, so whatever Dagster says to it fails nothing.
+    The rows are written by then, so an error of Dagster fails nothing.
     """
     keys = list({outcome.partition_key for outcome in report.outcomes})
     try:
@@ -118,7 +118,7 @@ def tell_dagster(
                 url,
             ):
                 instance.report_runless_asset_event(event)
-    except Exception as error:  # noqa: BLE001 - any storage may be configured, each with errors of its own
+    except Exception as error:  # noqa: BLE001 - any storage may be configured, each with its own errors
         return describe_error(error)
     return None
 

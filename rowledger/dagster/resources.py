@@ -1,4 +1,4 @@
-"""Resources: the guarded writer, whose config fields are those of WriterSettings and nothing else."""
+"""Resources: the guarded writer, whose config fields are those of WriterSettings."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,8 @@ class InvalidWriterConfig(RowledgerError, ValueError):
 class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
     """How this run writes: its pool, its limits, its patience. Every field has a default; change them for one run here."""
 
-    # Both bases are frozen pydantic models, so fields, bounds, descriptions and cross-checks have one home: WriterSettings.
+    # Both bases are frozen pydantic models, so fields, bounds, descriptions and cross-checks have one home:
+    # WriterSettings.
 
     def __init__(self, **config: object) -> None:
         try:
@@ -46,7 +47,7 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
 
     @property
     def settings(self) -> WriterSettings:
-        """The same values without Dagster around them, fit for the core and its worker processes."""
+        """The same values without Dagster, for the core and its worker processes."""
         return WriterSettings(**{name: getattr(self, name) for name in WriterSettings.model_fields})
 
 
@@ -56,7 +57,7 @@ _shared: list[GuardedWriter] = [DEFAULT_WRITER]
 
 
 def shared_writer(writer: GuardedWriter) -> GuardedWriter:
-    """The first writer that had the same settings: Dagster merges definitions only if they share their resources."""
+    """The first writer with the same settings: Dagster merges definitions only if they share their resources."""
     for known in _shared:
         if type(known) is type(writer) and known.settings == writer.settings:
             return known

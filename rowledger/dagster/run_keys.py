@@ -11,7 +11,7 @@ from rowledger.spec import WHOLE, Partition
 
 __all__ = ["dimension_tags", "partition_keys"]
 
-# The tags of a run over a range; written by Dagster, and documented for programs that start runs by its API.
+# The tags of a run over a range. Dagster writes them, and documents them for programs that start runs by its API.
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
 _KEY = "dagster/partition"
@@ -21,13 +21,14 @@ _DIMENSION = f"{_KEY}/"
 def partition_keys(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, partitions_def: dg.PartitionsDefinition | None
 ) -> list[str]:
-    """The keys this run is about: those of its range where it has one, otherwise its own.
+    """The keys that this run is about: those of its range where it has one, otherwise its single key.
 
-    They are read from the run's tags, because `context.partition_keys` ignores the range of a run that has tags of single
-    dimensions as well. Each run of a backfill from a job's page has those of the backfill's first key, which may be a key of
-    another run (dagster#28861, read in 1.13.27).
+    They are read from the run's tags, because `context.partition_keys` ignores the range of a run that also has tags
+    of single dimensions. Each run of a backfill from a job's page has the tags of the backfill's first key, which may
+    be a key of another run (dagster#28861, read in 1.13.27).
 
-    Raises UnknownPartition for a key that does not exist, for a range that ends before it begins, for tags that do not agree.
+    Raises UnknownPartition for a key that does not exist, for a range that ends before it begins, and for tags that
+    disagree.
     """
     if partitions_def is None:
         return [WHOLE.key]
@@ -49,12 +50,12 @@ def partition_keys(
 
 
 def dimension_tags(partition: Partition) -> dict[str, str]:
-    """The tags by which an event names the dimensions of its partition's key; empty where the key has one."""
+    """The tags that name the dimensions of an event's partition; empty for a key of one dimension."""
     return {f"{_DIMENSION}{name}": key for name, key in partition.dimensions}
 
 
 def _own_key(tags: Mapping[str, str], partitions_def: dg.PartitionsDefinition) -> str | None:
-    """The single key that the tags of a run name, whole or by its dimensions; Dagster records the run for that key."""
+    """The single key that a run's tags name, whole or by its dimensions. Dagster records the run for that key."""
     key = tags.get(_KEY)
     own = {tag.removeprefix(_DIMENSION): value for tag, value in tags.items() if tag.startswith(_DIMENSION)}
     if not own:
@@ -70,7 +71,7 @@ def _own_key(tags: Mapping[str, str], partitions_def: dg.PartitionsDefinition) -
 def _keys_in_range(
     partitions_def: dg.PartitionsDefinition, start: str, end: str, *, store: dg.DagsterInstance
 ) -> list[str]:
-    """The keys from start to end; of two dimensions all pairs of those of each."""
+    """The keys from start to end; with two dimensions, all pairs of the keys of each."""
     if isinstance(partitions_def, dg.MultiPartitionsDefinition):
         first, last = map(partitions_def.get_partition_key_from_str, (start, end))
         of_each = {

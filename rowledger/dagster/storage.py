@@ -1,6 +1,6 @@
-"""Dagster's own storage, as dagster.yaml names it: dagster-postgres on the server that the settings give.
+"""Dagster's own storage, which dagster.yaml names: dagster-postgres on the server that the settings give.
 
-The embedded server starts on demand, here, because Dagster opens its storage before anything else of ours runs.
+The embedded server starts here on demand, because Dagster opens its storage before any other code of Rowledger runs.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ from rowledger.postgres import connect, dagster_url, no_standby, query, quote_id
 __all__ = ["RowledgerStorage"]
 
 CONNECT_TIMEOUT_S = 10
-SETUP_LOCK_KEY = 0x726F776C64676572  # "rowldger"; one installation at a time creates Dagster's tables in a database
+# "rowldger"; only one installation at a time creates Dagster's tables in a database.
+SETUP_LOCK_KEY = 0x726F776C64676572
 SETUP_LOCK_TIMEOUT_S = 60
 STANDBY_WAIT_S = 20
 STANDBY_POLL_S = 0.5
@@ -46,8 +47,8 @@ class RowledgerStorage(DagsterPostgresStorage):
     """
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        # Dagster's own switch, off by default: write the materializations of one step together. 365 partitions then
-        # cost a few statements instead of four each.
+        # Dagster's own switch, off by default, which writes the materializations of one step together. 365 partitions
+        # then cost a few statements instead of four each.
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENT_BATCH_SIZE))
         with _one_line_errors():
             url = dagster_url()
@@ -66,15 +67,15 @@ class RowledgerStorage(DagsterPostgresStorage):
 
 
 class PooledEventLog(PostgresEventLogStorage):
-    """Keeps a connection open between two events, where dagster-postgres opens one or two for each.
+    """Keeps a connection open between events, where dagster-postgres opens one or two for each.
 
-    It also writes in one statement the events that announce a run's partitions, which dagster-postgres writes one by
-    one: for 365 of them 0.1 s instead of 5.
+    It also writes the events that announce a run's partitions in one statement, where dagster-postgres writes them
+    one by one: 365 of them take 0.1 s instead of 5.
     """
 
     def __init__(self, postgres_url: str) -> None:
         super().__init__(postgres_url, should_autocreate_tables=False)
-        # Pre-ping: a connection that a restart of the server has cut is replaced before an event is lost on it.
+        # Pre-ping: a connection that a server restart has cut is replaced before an event is lost on it.
         self._engine = create_engine(
             postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=8, pool_pre_ping=True
         )
@@ -84,16 +85,17 @@ class PooledEventLog(PostgresEventLogStorage):
         super().store_event(self._at_a_time_of_its_own(event))
 
     def _at_a_time_of_its_own(self, event: dg.EventLogEntry) -> dg.EventLogEntry:
-        """The event, moved to the next free millisecond where it is one that an asset's page lists.
+        """The event, moved to the next free millisecond if an asset's page lists it.
 
-        That page asks for events before a millisecond, so of those that share one it would show a few only.
+        That page asks for events before a millisecond, so of events in one millisecond it would show only a few.
         """
         if not event.is_dagster_event or event.dagster_event_type not in _LISTED_EVENTS:
             return event
         at_ms = int(event.timestamp * 1000)
         if at_ms <= self._last_ms:
             at_ms = self._last_ms + 1
-            event = event._replace(timestamp=(at_ms + 0.5) / 1000)  # in its middle, where no rounding moves it
+            # The middle of the millisecond, from which rounding cannot move it.
+            event = event._replace(timestamp=(at_ms + 0.5) / 1000)
         self._last_ms = at_ms
         return event
 
@@ -106,7 +108,7 @@ class PooledEventLog(PostgresEventLogStorage):
         with self.index_transaction() as connection:
             insert = self.prepare_insert_event_batch(announcements)
             event_ids = connection.execute(insert.returning(insert.table.c.id)).scalars().all()
-            # The row of an asset keeps its latest event only.
+            # The row of an asset keeps only its latest event.
             numbered = zip(announcements, event_ids, strict=True)
             latest = {event.get_dagster_event().asset_key: (event, event_id) for event, event_id in numbered}
             for event, event_id in latest.values():
@@ -117,10 +119,10 @@ class PooledEventLog(PostgresEventLogStorage):
 
 
 def _remove_empty_homes() -> None:
-    """Remove the folders that Dagster's commands make in the working directory where DAGSTER_HOME is not set.
+    """Remove the folders that Dagster's commands create in the working directory where DAGSTER_HOME is not set.
 
-    Nothing is stored in them, since dagster.yaml names another place for everything; a command that is killed would leave its
-    own for ever. Dagster does not miss it at its end, and a folder with something in it stays.
+    Nothing is stored in them, since dagster.yaml names another place for everything. A command that is killed would
+    leave its folder forever. Dagster does not miss the folder at its end, and a folder with content stays.
     """
     for folder in Path().glob(".tmp_dagster_home_*"):
         with suppress(OSError):
@@ -129,8 +131,8 @@ def _remove_empty_homes() -> None:
 
 @contextmanager
 def _setup_lock(url: str) -> Iterator[None]:
-    """Hold off all others that open this storage, so that two first starts do not both create its schema and tables."""
-    # The lock lives in a transaction, not in a session, so that it works behind a transaction pooler too.
+    """Exclude other processes that open this storage, so that two first starts do not both create its schema and tables."""
+    # A transaction holds the lock, not a session, so that it works behind a transaction pooler too.
     with closing(psycopg2.connect(url, connect_timeout=CONNECT_TIMEOUT_S)) as guard, guard.cursor() as cursor:
         cursor.execute("select set_config('lock_timeout', %s, true)", (f"{SETUP_LOCK_TIMEOUT_S}s",))
         cursor.execute("select pg_advisory_xact_lock(%s)", (SETUP_LOCK_KEY,))
@@ -143,7 +145,7 @@ def _setup_lock(url: str) -> Iterator[None]:
 
 
 def _require_standby(cursor: psycopg2.extensions.cursor) -> None:
-    """Wait a while for the synchronous standby that each COMMIT of the storage would wait for without an end.
+    """Wait a while for the synchronous standby; without it each COMMIT of the storage would wait without an end.
 
     Raises StandbyMissing.
     """
@@ -158,13 +160,13 @@ def _require_standby(cursor: psycopg2.extensions.cursor) -> None:
 
 
 def _create_schema(url: str, name: str) -> None:
-    """Create the schema at once, for the storage's own connections to see it; raises MissingPrivilege."""
+    """Create the schema at once, so that the storage's own connections see it; raises MissingPrivilege."""
     with closing(psycopg2.connect(url, connect_timeout=CONNECT_TIMEOUT_S)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("select current_user, exists (select from pg_namespace where nspname = %s)", (name,))
             role, is_there = cursor.fetchone() or ("", False)
-            if is_there:  # and not on our path: it may not be used
+            if is_there:  # but not in the search path: the role may not use it
                 raise MissingPrivilege(
                     f"role {role} may not use schema {name}, where Dagster's storage is; as its owner run: "
                     f"grant usage, create on schema {quote_identifier(name)} to {quote_identifier(role)}"
@@ -190,14 +192,17 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _why(error: Exception) -> str:
-    """The condition's name and SQLSTATE: the server's text goes into no log. Of a refused connection psycopg2 has only that."""
+    """The condition's name and SQLSTATE, since the server's text must not be logged.
+
+    For a refused connection psycopg2 has only the text, so a connection of Rowledger's finds the cause.
+    """
     cause = getattr(error, "orig", None) or error.__cause__ or error
     code = getattr(cause, "pgcode", None)
     if code is not None:
         condition = errorcodes.lookup(code) if code in vars(errorcodes).values() else "an error of the database's own"
         return f"{condition.lower().replace('_', ' ')} (SQLSTATE {code})"
     if isinstance(cause, psycopg2.OperationalError):
-        with ThreadPoolExecutor(max_workers=1) as thread:  # the caller's may have an event loop
+        with ThreadPoolExecutor(max_workers=1) as thread:  # the caller's thread may have an event loop
             refusal = thread.submit(asyncio.run, _knock()).result()
         if refusal:
             return refusal
@@ -205,7 +210,7 @@ def _why(error: Exception) -> str:
 
 
 async def _knock() -> str:
-    """What a connection of Rowledger's own meets on the same server."""
+    """What a connection of Rowledger's meets on the same server; empty when it succeeds."""
     try:
         session = await connect(dagster_url(), application_name="rowledger storage", timeout_s=CONNECT_TIMEOUT_S)
     except RowledgerError as refusal:
@@ -215,6 +220,6 @@ async def _knock() -> str:
 
 
 def _sqlalchemy_url(url: str) -> str:
-    """SQLAlchemy knows only the long name of the scheme, and several hosts only as parameters."""
+    """The URL in a form for SQLAlchemy, which knows only the scheme's long name, and several hosts only as parameters."""
     url = with_hosts_in_query(url)
     return f"postgresql://{url.removeprefix('postgres://')}" if url.startswith("postgres://") else url

@@ -12,9 +12,10 @@ __all__ = ["DagsterTable"]
 
 @dataclass(frozen=True, slots=True)
 class DagsterTable:
-    """A table's spec, the key of its asset, and the partitions of that.
+    """A table's spec, the key of its asset, and the asset's partitions.
 
-    `partition_of` makes the partition of a key. A key that is added while the table lives matches `dynamic_key_pattern`.
+    `partition_of` makes the partition of a key. Keys that are added while the table lives must match
+    `dynamic_key_pattern`.
     """
 
     spec: TableSpec
@@ -25,5 +26,5 @@ class DagsterTable:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is loaded whole."""
+        """Whether the table is loaded whole."""
         return self.partitions_def is None

@@ -1,9 +1,9 @@
 """Windows of time as Dagster defines them, and the one window that a key names.
 
-Dagster parses a key, and takes the first window that begins then or later. So it answers texts that are no keys, and it answers
-wrongly for a few keys of days on which the clock is set (read in 1.13.27: for `*/15 1-3 * * *` where an hour comes twice, and
-for Pacific/Apia, which had no 2011-12-30). A window is taken only if it fits between its neighbours, and if Dagster's key of it
-is the text that was asked for.
+Dagster parses a key, and takes the first window that begins then or later. So it accepts texts that are not keys, and
+it returns a wrong window for a few keys of days on which the clock is set (read in 1.13.27: for `*/15 1-3 * * *`
+where an hour comes twice, and for Pacific/Apia, which had no 2011-12-30). A window is accepted only if it fits
+between its neighbours, and if Dagster's key of it is the given text.
 """
 
 import re
@@ -38,7 +38,7 @@ def _window(definition: dg.TimeWindowPartitionsDefinition, key: str) -> tuple[da
         return None
     try:
         window = definition.time_window_for_partition_key(key)
-    except (ValueError, OverflowError):  # the text is no time in the format of the keys, or one out of all bounds
+    except (ValueError, OverflowError):  # the text is not a time in the format of the keys, or is out of all bounds
         return None
     start, end = _utc(window.start), _utc(window.end)
     if not _utc(first.start) <= start <= _utc(last.start):
@@ -47,7 +47,7 @@ def _window(definition: dg.TimeWindowPartitionsDefinition, key: str) -> tuple[da
 
 
 def _is_of_key(definition: dg.TimeWindowPartitionsDefinition, window: dg.TimeWindow, key: str) -> bool:
-    """Whether the window has that key, as the only one, and neither overlaps its neighbours nor leaves a gap."""
+    """Whether the window has that key and no other, and neither overlaps its neighbours nor leaves a gap."""
     before = definition.get_prev_partition_window(window.start, respect_bounds=False)
     after = definition.get_next_partition_window(window.end, respect_bounds=False)
     if before is None or after is None:
@@ -60,7 +60,7 @@ def _is_of_key(definition: dg.TimeWindowPartitionsDefinition, window: dg.TimeWin
 
 
 def _known(definition: dg.TimeWindowPartitionsDefinition) -> str:
-    """Which keys there are, in one sentence."""
+    """The keys that exist, in one sentence."""
     kind = definition.schedule_type
     name = f"{kind.value.lower()} keys" if kind else f"keys of the cron schedule '{definition.cron_schedule}'"
     first, last = definition.get_first_partition_key(), definition.get_last_partition_key()
@@ -88,12 +88,12 @@ def require_windows(definition: dg.TimeWindowPartitionsDefinition) -> None:
 
 
 def begins_at_midnight(definition: dg.TimeWindowPartitionsDefinition) -> bool:
-    """Whether all windows are of whole days."""
+    """Whether all windows consist of whole days."""
     return _MIDNIGHT.fullmatch(definition.cron_schedule.strip()) is not None
 
 
 def repeats_local_times(definition: dg.TimeWindowPartitionsDefinition) -> bool:
-    """Whether windows run backwards on the local clock, where that is set back from the start on, as far as is known."""
+    """Whether windows run backwards on the local clock where it is set back, as far as this is known from the start on."""
     return any(
         later <= earlier
         for day in _days_that_set_the_clock_back(definition)
@@ -113,16 +113,16 @@ def _days_that_set_the_clock_back(definition: dg.TimeWindowPartitionsDefinition)
 
 
 def _local_starts(definition: dg.TimeWindowPartitionsDefinition, day: datetime) -> Iterator[datetime]:
-    """The starts of the windows of that day and of the first after it, as a clock on the wall shows them."""
+    """The starts of that day's windows and of the first window after them, in local time."""
     zone = ZoneInfo(definition.timezone)
     moment = day
     while moment <= day + _DAY:
         window = definition.get_next_partition_window(moment.astimezone(zone), respect_bounds=False)
-        assert window is not None  # noqa: S101 - without bounds there always is a next one
+        assert window is not None  # noqa: S101 - without bounds there always is a next window
         yield window.start.astimezone(zone).replace(tzinfo=None)
         moment = _utc(window.start) + timedelta(seconds=1)
 
 
 def _utc(moment: datetime) -> datetime:
-    """Two times of one zone compare by their clocks' text in Python, whichever of two equal hours they are."""
+    """The moment in UTC: Python compares times of one zone by their local time, even where an hour comes twice."""
     return moment.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""What people do with refused rows: list, edit, discard, replay."""
+"""Work with refused rows: list, edit, discard and replay them."""
 
 import lazy_loader
 

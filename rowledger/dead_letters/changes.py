@@ -1,6 +1,6 @@
-"""Look at dead letters and decide about them: list, show, export, import what was edited, mark, discard, purge.
+"""Read dead letters and decide on them: list, show, export, import edits, mark, discard, purge.
 
-How a letter looks in a file is told in `dead_letter_files`; what brings rows into the table is `replay`.
+`files` defines how a dead letter looks in a file; `replay` brings rows into the table.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ _ENDED = (LoadState.REPLACED, LoadState.REJECTED, LoadState.ABANDONED)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Everything that is known of one dead letter. `payload` and `mended_payload` are JSON texts, redacted as asked."""
+    """All that is known of one dead letter. `payload` and `mended_payload` are JSON texts, redacted unless revealed."""
 
     letter: KeptDeadLetter
     payload: str
@@ -85,23 +85,23 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import has changed: letters that are mended now, and lines in which nothing was edited."""
+    """The result of an import: dead letters that are mended now, and those of lines in which nothing was edited."""
 
     mended: tuple[int, ...]
     unchanged: tuple[int, ...]
 
 
 def list_dead_letters(url: str, table: str, selection: DeadLetterSelection) -> tuple[list[KeptDeadLetter], int]:
-    """Letters in source order, and how many there are without the limit; raises NothingRecorded, DatabaseUnavailable."""
+    """Dead letters in source order, and how many there are without the limit; raises NothingRecorded, DatabaseUnavailable."""
     return asyncio.run(_reading(url, lambda connection: find_known_dead_letters(connection, table, selection)))
 
 
 async def find_known_dead_letters(
     connection: asyncpg.Connection, table: str, selection: DeadLetterSelection
 ) -> tuple[list[KeptDeadLetter], int]:
-    """`find_dead_letters`, where what is named exists: the table, each partition, each letter.
+    """Find dead letters as `find_dead_letters` does, if the table and each named partition and dead letter exist.
 
-    Raises NothingRecorded otherwise, so that nothing is said or done about less than was asked for.
+    Raises NothingRecorded otherwise, so that a command never covers less than was asked for.
     """
     await require_recorded(connection, table, selection.partitions or ())
     letters, found = await find_dead_letters(connection, table, selection)
@@ -114,7 +114,7 @@ async def find_known_dead_letters(
 
 
 def read_rows(url: str, spec: TableSpec | None, ids: Sequence[int], *, reveal: bool) -> dict[int, str]:
-    """The rows of letters as JSON texts, as a replay would take them; sensitive values only where they are to be revealed."""
+    """The rows of dead letters as JSON texts, as a replay takes them; sensitive values only with `reveal`."""
     if not ids:
         return {}
     payloads = asyncio.run(_reading(url, lambda connection: read_payloads(connection, ids)))
@@ -124,7 +124,7 @@ def read_rows(url: str, spec: TableSpec | None, ids: Sequence[int], *, reveal: b
 
 
 def table_of_dead_letter(url: str, dead_letter_id: int) -> str:
-    """The name of the table that a letter belongs to; raises RowledgerError where there is none of that number."""
+    """The name of the table that a dead letter belongs to; raises NothingRecorded where there is none with this id."""
     name = asyncio.run(_reading(url, lambda connection: read_table_of_dead_letter(connection, dead_letter_id)))
     if name is None:
         raise NothingRecorded(
@@ -134,7 +134,7 @@ def table_of_dead_letter(url: str, dead_letter_id: int) -> str:
 
 
 def show_dead_letter(url: str, table: str, spec: TableSpec | None, dead_letter_id: int, *, reveal: bool) -> Shown:
-    """One dead letter of the table with its row, its traceback and its history; without its spec every value is hidden."""
+    """One dead letter of the table with its row, its traceback and its history. Without the spec every value is hidden."""
 
     async def read(connection: asyncpg.Connection) -> Shown:
         letters, _ = await find_known_dead_letters(connection, table, DeadLetterSelection(ids=(dead_letter_id,)))
@@ -144,7 +144,7 @@ def show_dead_letter(url: str, table: str, spec: TableSpec | None, dead_letter_i
             letter=letters[0],
             payload=visible_row(spec, row, row.payload, reveal=reveal)[0],
             mended_payload=None if mended is None else visible_row(spec, row, mended, reveal=reveal)[0],
-            # An exception's own text may quote the row.
+            # The text of an exception may quote the row.
             traceback=row.traceback if reveal or (spec is not None and not spec.sensitive) else "",
             events=await read_letter_events(connection, dead_letter_id),
         )
@@ -153,7 +153,7 @@ def show_dead_letter(url: str, table: str, spec: TableSpec | None, dead_letter_i
 
 
 def export_dead_letters(url: str, spec: TableSpec, selection: DeadLetterSelection, path: Path, *, reveal: bool) -> int:
-    """Write the letters to a new file that only its owner can read, a JSON object a line, and return their number."""
+    """Write the dead letters to a new file that only its owner can read, one JSON object a line; returns their number."""
 
     async def write(connection: asyncpg.Connection) -> int:
         letters, _ = await find_known_dead_letters(connection, spec.name, selection)
@@ -174,9 +174,9 @@ def export_dead_letters(url: str, spec: TableSpec, selection: DeadLetterSelectio
 
 
 def import_dead_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> Imported:
-    """Take back an edited export: changed rows are kept beside the originals, and their letters wait for a replay.
+    """Import an edited export: changed rows are stored next to the originals, and their dead letters wait for a replay.
 
-    All lines or none: raises DeadLetterFileRefused, which names each line that cannot be taken.
+    Imports all lines or none. Raises DeadLetterFileRefused, which names each line that is refused.
     """
     lines = read_lines(path)
 
@@ -206,10 +206,10 @@ def import_dead_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> 
 
 
 def decide(url: str, table: str, selection: DeadLetterSelection, state: DeadLetterState, actor: Actor) -> list[int]:
-    """Mark the selected letters as mended, open or discarded, all or none, and return them.
+    """Mark the selected dead letters as mended, open or discarded, all or none, and return their ids.
 
-    Letters that are in that state already are left as they are, except that one may be marked as mended anew: that asks for
-    another replay.
+    Dead letters that are in that state already stay as they are. The exception is `mended`, which may be set again to
+    ask for another replay.
     """
 
     async def change(connection: asyncpg.Connection) -> list[int]:
@@ -229,18 +229,18 @@ def decide(url: str, table: str, selection: DeadLetterSelection, state: DeadLett
 
 
 def is_purgeable(letter: KeptDeadLetter) -> bool:
-    """Whether no balance needs the letter: it was replayed, or its load is over and not in the table."""
+    """Whether no balance needs the dead letter: it was replayed, or its load has ended and is not in the table."""
     return letter.state == DeadLetterState.REPLAYED or letter.load_state in _ENDED
 
 
 def purge(url: str, letters: Sequence[KeptDeadLetter]) -> list[int]:
-    """Delete those of the letters that no balance needs, with their history, and return them."""
+    """Delete those of the dead letters that no balance needs, with their history, and return their ids."""
     ids = [letter.dead_letter_id for letter in letters if is_purgeable(letter)]
     return asyncio.run(_in_transaction(url, lambda connection: purge_dead_letters(connection, ids)))
 
 
 def read_waiting(url: str, table: str) -> tuple[int, int | None]:
-    """How many letters were mended and wait for a replay, and the number of the newest step that made one so."""
+    """The number of mended dead letters that wait for a replay, and the id of the latest event that made one so."""
     try:
         return asyncio.run(_reading(url, lambda connection: read_waiting_mended(connection, table)))
     except LedgerMissing:
@@ -248,7 +248,7 @@ def read_waiting(url: str, table: str) -> tuple[int, int | None]:
 
 
 def read_published_counts(url: str, table: str, partition_keys: Sequence[str]) -> dict[str, RowCounts]:
-    """What the published loads of each of these partitions account for now, replays included."""
+    """The counts of the published loads of each of these partitions now, replays included."""
 
     async def read(connection: asyncpg.Connection) -> dict[str, RowCounts]:
         rows = await connection.fetch(query("published_counts"), table, list(partition_keys))
@@ -258,7 +258,7 @@ def read_published_counts(url: str, table: str, partition_keys: Sequence[str]) -
 
 
 def read_recorded_partitions(url: str, table: str, partition_keys: Sequence[str]) -> dict[str, Partition]:
-    """These partitions as the ledger has their bounds, by key; one of which no load has recorded bounds is left out."""
+    """The partitions with these keys, from the bounds in the ledger; a partition without recorded bounds is left out."""
 
     async def read(connection: asyncpg.Connection) -> dict[str, Partition]:
         rows = await connection.fetch(query("recorded_partitions"), table, list(partition_keys))
@@ -281,13 +281,16 @@ def _require_all_changed(table: str, wanted: dict[int, int], changed: Sequence[i
 
 
 async def _reading(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    """What only looks: no migration, SELECT alone; raises what `ledger_reader` does."""
+    """Read in a session that changes nothing: no migration, SELECT alone. Raises what `ledger_reader` raises."""
     async with ledger_reader(url, purpose="dead-letters", limits=WriterSettings()) as connection:
         return await work(connection)
 
 
 async def _in_transaction(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    """One transaction on a session of its own; raises DatabaseUnavailable, of which a second call finds what the first did."""
+    """Run the work in one transaction of a new session; raises DatabaseUnavailable.
+
+    After DatabaseUnavailable a second call finds what the first one did.
+    """
     session = ledger_session(
         url, purpose="dead letters", doing="deciding on dead letters", writes=True, limits=WriterSettings()
     )

@@ -1,6 +1,6 @@
-"""Dead letters as a file that people edit: a JSON object a line, with what is known of the letter and its row.
+"""Dead letters as a file for editing: one JSON object a line, with the facts of the dead letter and its row.
 
-Export writes it, import reads it back; what was hidden in it keeps its value.
+Export writes the file, import reads it back. A value that was hidden in it stays as it was.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ _ERRORS_SHOWN_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterLine:
-    """A line of an import: the letter's number, and its row as members of a JSON object."""
+    """A line of an import: the id of the dead letter, and its row as members of a JSON object."""
 
     number: int
     dead_letter_id: int
@@ -50,7 +50,7 @@ class DeadLetterLine:
 
 
 def visible_row(spec: TableSpec | None, payload: KeptPayload, text: str, *, reveal: bool) -> tuple[str, list[str]]:
-    """A row as it may be shown, and which of its columns are hidden."""
+    """A row as it may be shown, and the names of its hidden columns."""
     members = json_members(text)
     payload_of = PayloadOf.SOURCE if payload.mended_payload == text else payload.payload_of
     hidden = [] if reveal else hidden_columns(spec, list(members), payload_of)
@@ -58,7 +58,7 @@ def visible_row(spec: TableSpec | None, payload: KeptPayload, text: str, *, reve
 
 
 def dead_letter_line(spec: TableSpec, letter: KeptDeadLetter, payload: KeptPayload, *, reveal: bool) -> str:
-    """The line of one letter; the columns that are hidden in it are named as `redacted`."""
+    """The line of one dead letter; `redacted` names its hidden columns."""
     row, hidden = visible_row(spec, payload, payload.current, reveal=reveal)
     facts = {
         "id": letter.dead_letter_id,
@@ -81,7 +81,7 @@ def dead_letter_line(spec: TableSpec, letter: KeptDeadLetter, payload: KeptPaylo
 def read_lines(path: Path) -> list[DeadLetterLine]:
     """The lines of an import; raises DeadLetterFileRefused."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # an editor may have put a mark before it
+        text = path.read_text(encoding="utf-8-sig")  # an editor may have put a byte-order mark before it
     except OSError as error:
         raise DeadLetterFileRefused(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -91,9 +91,7 @@ def read_lines(path: Path) -> list[DeadLetterLine]:
     lines: list[DeadLetterLine] = []
     problems: list[str] = []
     first_of: dict[int, int] = {}
-    for number, content in enumerate(
-        text.split("\n"), start=1
-    ):  # not splitlines, which splits inside of JSON texts too
+    for number, content in enumerate(text.split("\n"), start=1):  # not splitlines, which also splits inside JSON texts
         if not content.strip():
             continue
         try:
@@ -128,12 +126,12 @@ def _parsed_line(number: int, content: str) -> DeadLetterLine:
 def edited_row(
     spec: TableSpec, line: DeadLetterLine, letter: KeptDeadLetter | None, payload: KeptPayload | None
 ) -> str | None:
-    """The row of a line as JSON, or None when nothing was changed in it; raises ValueError that says what is wrong."""
+    """The row of a line as JSON, or None when nothing was changed in it; raises ValueError with the reason for refusing it."""
     if letter is None or payload is None:
         raise ValueError(f"does not exist in table {spec.name}")
     stored = json_members(payload.current)
     is_line = payload.payload_of == PayloadOf.LINE and payload.mended_payload is None
-    # A value that says it is redacted never is one, whatever was done to the line's own list.
+    # A value marked as redacted is never one, whatever was done to the line's `redacted` list.
     marked = [
         name
         for name in hidden_columns(spec, list(stored), payload.payload_of if is_line else PayloadOf.SOURCE)
@@ -154,7 +152,7 @@ def edited_row(
 
 
 def why_unchangeable(letter: KeptDeadLetter) -> str | None:
-    """Why a letter may not be edited, reopened or discarded; None when it may."""
+    """Why a dead letter may not be edited, reopened or discarded; None when it may."""
     if letter.state == DeadLetterState.REPLAYED:
         return "was replayed; its row is in the table"
     if letter.load_state != LoadState.PUBLISHED:
@@ -166,7 +164,7 @@ def why_unchangeable(letter: KeptDeadLetter) -> str | None:
 
 
 def require_none(path: Path, problems: Sequence[str]) -> None:
-    """Raise DeadLetterFileRefused that names the problems, or the first of them."""
+    """Raise DeadLetterFileRefused with the problems, or the first of them; do nothing without any."""
     if problems:
         shown = list(problems[:_ERRORS_SHOWN_MAX])
         if more := len(problems) - len(shown):
@@ -177,7 +175,7 @@ def require_none(path: Path, problems: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def new_private_file(path: Path) -> Iterator[int]:
-    """A file that is not there yet, readable and writable for its owner alone; gone again if the block fails."""
+    """Create a file that only its owner can read and write; raises if it exists. It is deleted if the block fails."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -185,7 +183,7 @@ def new_private_file(path: Path) -> Iterator[int]:
     except OSError as error:
         raise RowledgerError(f"{path} cannot be written: {error.strerror}") from None
     try:
-        os.fchmod(descriptor, 0o600)  # whatever the umask takes away
+        os.fchmod(descriptor, 0o600)  # whatever the umask is
         yield descriptor
     except BaseException as error:
         path.unlink(missing_ok=True)
@@ -197,7 +195,7 @@ def new_private_file(path: Path) -> Iterator[int]:
 
 
 def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of it, as `os.write` alone may not."""
+    """Write all of the content, which a single `os.write` may not do."""
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]

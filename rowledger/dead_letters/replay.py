@@ -1,7 +1,8 @@
-"""Replay dead letters: each row through the current transform and contract, and into the table its load was published to.
+"""Replay dead letters: each row passes the current transform and contract, into the table that its load was published to.
 
-A worker of a pool does it, a batch in a transaction, because a row may kill the process that reads it. As with chunks its
-messages are hints: what became of each letter is read from the ledger, which a batch that was cut off left as it was.
+A worker of a pool replays a batch in one transaction, because a row may kill the process that reads it. As with
+chunks, the worker's messages are hints. What became of each dead letter is read from the ledger, which an interrupted
+batch leaves unchanged.
 """
 
 import contextlib
@@ -62,7 +63,7 @@ REPLAYABLE = (DeadLetterState.OPEN, DeadLetterState.MENDED)
 
 _BATCH_LETTERS_MAX = 1_000
 _BATCH_BYTES_MAX = 32 * 2**20
-_TRIES_MAX = 10  # of a batch whose letters are changed by others again and again
+_TRIES_MAX = 10  # of a batch whose dead letters other processes change again and again
 
 Log = Callable[[int, str], None]
 
@@ -87,10 +88,10 @@ def run_replay(
     on_outcome: Callable[[DeadLetterOutcome], None] = lambda _outcome: None,
     partition_of: Callable[[str], Partition] | None = None,
 ) -> ReplayReport:
-    """Replay the selected letters that are open or mended; `on_outcome` is called for each, in source order.
+    """Replay the selected dead letters that are open or mended; `on_outcome` is called for each, in source order.
 
-    `partition_of` is asked for the partitions of which the ledger does not have the bounds. Raises RowledgerError for what
-    concerns all letters; what had committed by then stays, and a further replay continues after it.
+    `partition_of` supplies partitions whose bounds the ledger lacks. Raises RowledgerError for what concerns all dead
+    letters. What has committed by then stays, and another replay continues after it.
     """
     return run_interruptible(
         replay_selected(
@@ -117,7 +118,7 @@ async def replay_selected(
     on_outcome: Callable[[DeadLetterOutcome], None] = lambda _outcome: None,
     partition_of: Callable[[str], Partition] | None = None,
 ) -> ReplayReport:
-    """`run_replay` for callers that have an event loop of their own."""
+    """`run_replay` for callers that have an event loop."""
     require_no_worker("a replay")
     if rules := active_failpoints():
         log(logging.WARNING, f"failpoints are on: {rules}")
@@ -146,9 +147,9 @@ async def _look(
     writer: WriterSettings,
     partition_of: Callable[[str], Partition] | None,
 ) -> tuple[list[KeptDeadLetter], Mapping[int, Partition | UnknownPartition], tuple[Column, ...]]:
-    """The letters to try, the partitions of their loads, the columns of the target.
+    """The dead letters to try, the partitions of their loads, and the columns of the target.
 
-    A server that never answered is not waited for.
+    It does not wait for a server that never answered.
     """
     if selection.ids is None and selection.states is None:
         selection = selection.model_copy(update={"states": REPLAYABLE})
@@ -168,7 +169,7 @@ async def _look(
         await require_to_load(connection, spec, list(contract.columns), known)
         await record_bounds(connection, asked.found)
         target = await ensure_target(connection, spec, contract.columns, known)
-        if spec.drift is Drift.EVOLVE:  # columns that loads have brought since can be written too
+        if spec.drift is Drift.EVOLVE:  # columns that loads have added since can be written too
             names = await read_columns_written(connection, str(spec.target))
             target = await with_columns(connection, target, names)
     try:
@@ -179,7 +180,7 @@ async def _look(
 
 
 class _Replay:
-    """One replay: its pool of one worker, its sessions, what it has found out."""
+    """One replay: its pool of one worker, its sessions, its results."""
 
     def __init__(
         self,
@@ -220,7 +221,7 @@ class _Replay:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Pool and sessions for as long as the block runs; all of them are ended after it."""
+        """Run pool and sessions while the block runs, and end all of them after it."""
         try:
             async with self._pool:
                 yield
@@ -233,7 +234,7 @@ class _Replay:
         self._incidents.outage_ended(told)
 
     async def run(self, letters: Sequence[KeptDeadLetter]) -> None:
-        """Try all letters, load by load."""
+        """Try all dead letters, load by load."""
         for _, of_load in itertools.groupby(letters, key=lambda letter: letter.load_id):
             members = list(of_load)
             if reason := self._why_not(members[0]):
@@ -248,7 +249,7 @@ class _Replay:
                 self._tell(await self._settle(batch))
 
     def _why_not(self, letter: KeptDeadLetter) -> str:
-        """Why no letter of this one's load can be replayed; empty when they can."""
+        """Why no dead letter of this one's load can be replayed; empty when they can."""
         where = f"load {letter.load_id} of {letter.partition_key}"
         match LoadState(letter.load_state):
             case LoadState.PUBLISHED:
@@ -263,7 +264,7 @@ class _Replay:
         return str(partition) if isinstance(partition, UnknownPartition) else ""
 
     def _batches(self, letters: Sequence[KeptDeadLetter]) -> Iterator[ReplayJob]:
-        """Jobs in source order; a letter that has killed its workers goes alone."""
+        """Jobs in source order. A dead letter that has killed its workers gets a job alone."""
         batch: list[int] = []
         size_bytes = 0
         for letter in letters:
@@ -300,11 +301,11 @@ class _Replay:
             self._on_outcome(outcome)
 
     async def _settle(self, job: ReplayJob) -> list[DeadLetterOutcome]:
-        """Have every letter of the job decided on, whatever it costs within bounds, and read what the ledger says."""
+        """Have every dead letter of the job decided on, within bounds, and read the decisions from the ledger."""
         ids = job.dead_letter_ids
         for _ in range(_TRIES_MAX):
             outcomes = await self._read(ids)
-            # All, or those that another process changed while they were prepared.
+            # All of them, or those that another process changed while they were prepared.
             left = [number for number, outcome in zip(ids, outcomes, strict=True) if outcome is None]
             if not left:
                 break
@@ -318,7 +319,7 @@ class _Replay:
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def _commit(self, job: ReplayJob) -> None:
-        """Have a worker try the job; raises what its failure means."""
+        """Have a worker try the job; raises the error that its failure stands for."""
         try:
             outcome = await self._pool.commit(job)
         except ChunkTimedOut as late:

@@ -1,6 +1,6 @@
-"""The rows of dead letters as people see and edit them: what is hidden of them, and what was changed in them.
+"""The rows of dead letters for showing and editing: what is hidden in them, and what was changed in them.
 
-Numbers stay as they are written: 1.10 is neither 1.1 nor a double on its way to a person and back.
+Numbers stay as they are written: 1.10 never becomes 1.1 or a double on its way to an editor and back.
 """
 
 import json
@@ -14,16 +14,16 @@ from rowledger.spec import TableSpec, column_names
 __all__ = ["REDACTED", "hidden_columns", "is_same_row", "json_members", "redact_row", "restore_hidden"]
 
 REDACTED = '"[redacted]"'
-"""What stands for a hidden value, as JSON."""
+"""The placeholder of a hidden value, as JSON."""
 
 _BLANKS = " \t\r\n"
 _decoder = json.JSONDecoder()
 
 
 def json_members(text: str) -> dict[str, str]:
-    """The members of a JSON object, each value as it is written; raises ValueError for anything else.
+    """The members of a JSON object, each value as it is written; raises ValueError for any other text.
 
-    Strict where Python is not: no NaN, no name twice, no half of a surrogate pair.
+    Stricter than Python: NaN, a repeated name and half of a surrogate pair are refused.
     """
     value = _strictly_parsed(text)
     if not isinstance(value, dict):
@@ -42,10 +42,10 @@ def json_members(text: str) -> dict[str, str]:
 
 
 def hidden_columns(spec: TableSpec | None, names: Sequence[str], payload_of: str) -> list[str]:
-    """Which of a row's columns may not be shown; all where the spec is not known, which says what is sensitive.
+    """The columns of a row that may not be shown; all of them without a spec, which says what is sensitive.
 
-    Where a spec has sensitive columns, one that the contract does not know is hidden too: a transform or an alias may make a
-    sensitive one of it, and so is a line that is not a row.
+    Where a spec has sensitive columns, columns that the contract does not know are hidden too, because a transform or
+    an alias may make a sensitive column of them. A line that is not a row is hidden for the same reason.
     """
     if spec is None:
         return list(names)
@@ -58,17 +58,17 @@ def hidden_columns(spec: TableSpec | None, names: Sequence[str], payload_of: str
 
 
 def redact_row(members: dict[str, str], hidden: Sequence[str]) -> str:
-    """The row as a JSON object without the values of hidden columns."""
+    """The row as a JSON object in which the values of hidden columns are replaced."""
     return _joined({name: REDACTED if name in hidden else value for name, value in members.items()})
 
 
 def restore_hidden(edited: dict[str, str], stored: dict[str, str], hidden: Sequence[str]) -> str:
-    """An edited row as a JSON object in which hidden columns have the values that they had."""
+    """An edited row as a JSON object in which hidden columns have their stored values."""
     return _joined({**edited, **{name: stored[name] for name in hidden}})
 
 
 def is_same_row(one: str, other: str) -> bool:
-    """Whether two JSON texts say the same, however they are laid out: 1 is not 1.0, and neither is true."""
+    """Whether two JSON texts have the same values, whatever their layout. 1 is not 1.0, and neither is true."""
     return bool(_comparable(_strictly_parsed(one)) == _comparable(_strictly_parsed(other)))
 
 
@@ -106,7 +106,10 @@ def _strictly_parsed(text: str) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _comparable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """With the types of scalars beside them, since Python's 1 equals 1.0 and True; numbers by value, not by spelling."""
+    """The value with the types of its scalars, since Python's 1 equals 1.0 and True.
+
+    Numbers compare by value, not by spelling.
+    """
     match value:
         case dict():
             return {name: _comparable(item) for name, item in value.items()}

@@ -38,9 +38,7 @@ class DeadLetterState(StrEnum):
 
     OPEN = "open"  # it waits for an operator to look at it
     MENDED = "mended"  # its payload was edited, or the operator says that its cause is fixed: it waits for a replay
-    REPLAYED = (
-        "replayed"  # its row is in the table, or filtered; it no longer counts as a dead letter, and stays as a record
-    )
+    REPLAYED = "replayed"  # its row is in the table, or filtered; it no longer counts, and stays as a record
     DISCARDED = "discarded"  # the operator has decided that its row stays out of the table; it still counts
 
 
