@@ -76,7 +76,6 @@ def cli(*, traceback: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with its exit code."""
     with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
-        sys.path.insert(
-            0, str(Path.cwd())
-        )  # specs name the project's modules: import from the current folder first, as `python -m` does
+        # Specs name the project's modules: import from the current folder first, as `python -m` does.
+        sys.path.insert(0, str(Path.cwd()))
     cli.main(args=arguments, prog_name="rowledger")

@@ -93,7 +93,7 @@ def _schedule_of_cron(
     windows: dg.TimeWindowPartitionsDefinition,
     status: dg.DefaultScheduleStatus,
 ) -> dg.ScheduleDefinition:
-    """One run for the last window that has ended. Dagster's own partition schedules tick at the very end of such a window."""
+    """One run for the last window that has ended. Dagster's own partition schedules tick exactly at its end."""
 
     @dg.schedule(
         name=name,

@@ -70,7 +70,7 @@ async def missing_on_ledger(connection: asyncpg.Connection, *, writes: bool) -> 
         if not writes or facts.may_create_schema:
             return []
         return [Grant(("create",), f"database {quote_identifier(facts.database)}")]
-    # Staging tables are made in the ledger's schema.
+    # Staging tables are created in the ledger's schema.
     wanted = {"usage": facts.may_use_schema, **({"create": facts.may_create_tables} if writes else {})}
     lacking = tuple(privilege for privilege, is_given in wanted.items() if not is_given)
     missing = [Grant(lacking, schema)] if lacking else []
