@@ -1,4 +1,4 @@
-"""A chunk in its worker: prepared from the source, isolated from rows that the server refuses, written in one transaction."""
+"""A chunk in its worker: prepared from the source, separated from rows that the server refuses, written in one transaction."""
 
 import lazy_loader
 

@@ -1,8 +1,8 @@
 """COPY all rows but those that the server refuses, at a cost in proportion to the refusals.
 
 Binary COPY names the row at which it failed: the rows before it are copied again, it is set aside, and COPY continues after it.
-Where the reason was a CHECK constraint, and there may be thousands, the server first names all that break one, in one query.
-Where no row is named, or the wrong one (rows are written in batches, and some errors come with the last row of theirs), the
+If the cause is a CHECK constraint, which thousands of rows may break, one query first finds all rows that break one.
+If the server names no row, or the wrong one (it writes rows in batches, and reports some errors at a batch's last row), the
 rows are halved.
 """
 
@@ -49,7 +49,7 @@ _CHECK_VIOLATION = "23514"
 
 @dataclass(slots=True)
 class Copied:
-    """What COPY made of rows: the offsets of those that the server refused, in no order, and why."""
+    """The outcome of COPY: the offsets of the rows that the server refused, in no order, and why."""
 
     refused: list[int] = field(default_factory=list)
     causes: list[Refusal] = field(default_factory=list)
@@ -71,11 +71,11 @@ async def copy_isolating(
     refusals_max: int,
     on_sent: Callable[[int], None],
 ) -> Copied:
-    """COPY the rows, which are `encoded` as a whole already, into a staging table; runs in the caller's transaction.
+    """COPY the rows, `encoded` as a whole already, into a staging table; runs in the caller's transaction.
 
-    `row_nos[i]` is the number by which a reader knows row i: an error that is not about rows says at which one it came.
-    Stops early, with more than `refusals_max` refusals and some of the rows not copied: the caller writes none of them then.
-    Raises what no row is to blame for.
+    `row_nos[i]` is the number of row i in messages: an error that is not about rows names the row at which it occurred.
+    Stops once there are more than `refusals_max` refusals, with some rows not copied; the caller then writes none of them.
+    Raises errors that no row causes.
     """
     copying = _Copying(connection, rows, row_nos, staging_table, columns, batch_rows, on_sent)
     if not (read_by_the_server := rewritable(columns)):
@@ -96,7 +96,7 @@ async def copy_isolating(
 
 
 class _Copying:
-    """One frame's way into a staging table."""
+    """The COPY of one frame into a staging table."""
 
     def __init__(
         self,
@@ -111,14 +111,14 @@ class _Copying:
         self._connection = connection
         self._rows = rows
         self._row_nos = row_nos
-        self._offsets = np.arange(rows.height)  # of the rows still in `_rows` among those we were given
+        self._offsets = np.arange(rows.height)  # offsets of the rows of `_rows` among the given rows
         self._staging_table = staging_table
         self._columns = columns
         self._batch_rows = batch_rows
         self._on_sent = on_sent
         self._copied = Copied()
-        self._is_possible = False  # that the table takes anything at all
-        self._has_taken = False  # a row
+        self._is_possible = False  # whether a COPY without rows has succeeded
+        self._has_taken = False  # whether the table has taken a row
 
     async def run(self, encoded: EncodedRows, refusals_max: int) -> Copied:
         error = await self._copy(encoded, 0) if refusals_max >= 0 else None
@@ -130,12 +130,12 @@ class _Copying:
         return self._copied
 
     async def copy_again(self, rows: pl.DataFrame) -> None:
-        """COPY rows that the table has taken before."""
+        """COPY rows that the table has already accepted once."""
         if (error := await self._try(encode_rows(rows, self._columns, self._batch_rows))) is not None:
             raise error
 
     async def _copy_piecewise(self, refusals_max: int, first: asyncpg.PostgresError | None) -> None:
-        """Copy window by window; `first` is the error that COPY of all of them has met, if it was tried."""
+        """COPY window by window; `first` is the error of the COPY of all rows, if that was tried."""
         position, window = 0, self._rows.height
         bad, refusal = self._rows.height, None  # the row that is known to be refused, and why
         error, stop = first, self._rows.height
@@ -167,7 +167,7 @@ class _Copying:
             error = None
 
     def _refuse(self, position: int, error: asyncpg.PostgresError, most: int) -> None:
-        """Set a row aside; raises the error where it seems to be met by any row, as where a right is missing."""
+        """Set a row aside; raises the error if every row seems to cause it, as a missing privilege does."""
         cause = _cause(error, self._columns)
         self._copied.refuse(int(self._offsets[position]), cause)
         if self._has_taken or cause.column is not None or is_of_its_row(error):
@@ -176,7 +176,7 @@ class _Copying:
             raise error
 
     async def _copy(self, encoded: EncodedRows, first: int) -> asyncpg.PostgresError | None:
-        """COPY rows from the `first` on in a savepoint; what the server has against one, or None when it took all."""
+        """COPY rows in a savepoint, `first` being the position of the first; the error about a row, or None."""
         error = await self._try(encoded, first)
         if error is None or is_about_rows_for_sure(error) or self._is_possible:
             return error
@@ -203,14 +203,14 @@ class _Copying:
                 if line is not None and 1 <= line <= encoded.rows:
                     place_of(error, self._row_nos[int(self._offsets[first + line - 1])])
                 raise
-            # Released too: thousands of nested savepoints would use up the server's lock table.
+            # Released too: thousands of nested savepoints would exhaust the server's lock table.
             await self._connection.execute("rollback to savepoint rows_sent; release savepoint rows_sent")
             return error
         await self._connection.execute("release savepoint rows_sent")
         return None
 
     async def _sieve(self) -> bool:
-        """Whether the rows that break a CHECK could be named all at once; if so, they are refused and out of the way."""
+        """Refuse all rows that break a CHECK constraint, found by one query; returns whether the query was possible."""
         connection, staging = self._connection, quoted(LEDGER_SCHEMA, self._staging_table)
         checks = [tuple(row) for row in await connection.fetch(query("check_constraints"), staging)]
         if not checks:
@@ -218,7 +218,7 @@ class _Copying:
         await connection.execute("savepoint sieve")
         try:
             await connection.execute(
-                # In the order of the rows sent: COPY numbers them as they come.
+                # COPY numbers the rows in the order in which they are sent.
                 f"create temporary table {_SIEVE} (like {staging} including defaults including generated, "
                 f"{quote_identifier(_SIEVE_NO)} bigint generated always as identity) on commit drop"
             )
@@ -236,9 +236,9 @@ class _Copying:
                 f"from {_SIEVE}) as judged where number is not null order by position"
             )
         except asyncpg.PostgresError as refusal:
-            # Something else is wrong with a row, or no temporary table may be made here: then row by row.
+            # A row has another fault, or the role may not create temporary tables: COPY then finds row by row.
             if sort_error(refusal) is ErrorAction.RETRY and not isinstance(refusal, asyncpg.QueryCanceledError):
-                raise  # of what takes for ever, COPY can say at which row
+                raise  # except a cancelled query, after which COPY can name the row that takes too long
             return False
         finally:
             if not connection.is_closed():
@@ -255,7 +255,7 @@ class _Copying:
 
 
 def _rewriting(column: Column) -> Refusal:
-    """Why a row is refused of which the server would make another value than its text says."""
+    """The refusal of a row whose text the server would store as another value."""
     return Refusal(
         Stage.COPY,
         f"is not a {column.type.sql} as the server writes it: it would be stored rounded, or as something else; write it as "
@@ -265,7 +265,7 @@ def _rewriting(column: Column) -> Refusal:
 
 
 def _cause(error: asyncpg.PostgresError, columns: Sequence[Column]) -> Refusal:
-    """Why the server refused a row, without what the row holds."""
+    """Why the server refused a row, without the row's values."""
     names = [column.name for column in columns]
     column, constraint = identifiers(error, names)
     return Refusal(

@@ -1,7 +1,7 @@
-"""What a worker can be asked to do: commit a chunk of a load, or replay dead letters. A job is one attempt at it.
+"""The jobs of a worker: commit a chunk of a load, or replay dead letters. A job is one attempt.
 
-Both kinds have what a pool needs (`workers.job.Job`): a name, their place in the ledger, the next attempt, a part of their rows
-for the search for rows that kill workers, and a way to set such rows aside.
+Both kinds provide what a pool needs (`workers.job.Job`): a name, their place in the ledger, the next attempt, jobs of part of
+their rows for the search for rows that kill workers, and a way to set such rows aside.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,10 @@ __all__ = ["ChunkJob", "ReplayJob", "SetAside"]
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A row that no worker may touch any more, since it kills them: by its number in the partition, or its dead letter's."""
+    """A row that no worker may try again, because it kills workers.
+
+    `row_no` is the row's number in the partition, or the id of its dead letter.
+    """
 
     row_no: int
     reason: str
@@ -26,9 +29,9 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class ChunkJob:
-    """One attempt at one chunk, into these columns of the table. `dead_letters_max` is what the whole partition may have.
+    """One attempt at one chunk, into these columns of the table. `dead_letters_max` is the budget of the whole partition.
 
-    Rows in `set_aside` become dead letters untried. A `probe` tries the rows [first, stop) alone, by their number in the
+    Rows in `set_aside` become dead letters untried. A `probe` tries only the rows [first, stop), by their number in the
     partition, and commits nothing.
     """
 
@@ -47,7 +50,7 @@ class ChunkJob:
 
     @property
     def row_nos(self) -> Sequence[int]:
-        """The rows to write, by their number in the partition."""
+        """The rows to write, as numbers in the partition."""
         first = self.chunk.first_row
         rows = range(*self.probe) if self.probe else range(first, first + self.chunk.rows)
         if not self.set_aside:
@@ -86,14 +89,14 @@ class ChunkJob:
         return replace(self, attempt=attempt)
 
     def probing(self, first: int, stop: int) -> Self:
-        """A job that tries some of the rows, and commits nothing."""
+        """A job that tries some of the rows and commits nothing; `first` and `stop` count from the chunk's first row."""
         return replace(self, probe=(self.chunk.first_row + first, self.chunk.first_row + stop))
 
     def may_set_aside(self, rows: int, limits: WriterSettings) -> bool:
         return rows <= limits.crash_rows_max
 
     def without(self, positions: Sequence[int], reason: str) -> Self:
-        """The job with these rows as dead letters, untried."""
+        """The job that makes these rows dead letters, untried."""
         aside = (SetAside(self.chunk.first_row + position, reason) for position in positions)
         return replace(self, set_aside=(*self.set_aside, *aside))
 
@@ -102,8 +105,9 @@ class ChunkJob:
 class ReplayJob:
     """One attempt at dead letters of one load, in one transaction.
 
-    All jobs of one command or run share `replay`: it decides on a letter once, however often a job is tried. Letters in
-    `set_aside` stay dead letters, untried. `is_suspect` is a job of one letter that is known to have killed workers.
+    All jobs of one command or run share `replay`, which decides on each letter once, however many attempts a job takes.
+    Letters in `set_aside` stay dead letters, untried. `is_suspect` marks a job of one letter that is known to have killed
+    workers.
     """
 
     table: str
@@ -146,13 +150,13 @@ class ReplayJob:
         return replace(self, attempt=attempt)
 
     def probing(self, first: int, stop: int) -> Self:
-        """A job of some of the letters: those that do not kill are decided on by the way."""
+        """A job of some of the letters. Unlike a chunk's probe it commits: letters that do not kill are decided on."""
         return replace(self, dead_letter_ids=self.dead_letter_ids[first:stop])
 
     def may_set_aside(self, rows: int, limits: WriterSettings) -> bool:  # noqa: ARG002 - they are dead letters already
         return True
 
     def without(self, positions: Sequence[int], reason: str) -> Self:
-        """The job with these letters refused, untried."""
+        """The job that refuses these letters, untried."""
         aside = (SetAside(self.dead_letter_ids[position], reason) for position in positions)
         return replace(self, set_aside=(*self.set_aside, *aside))

@@ -1,4 +1,4 @@
-"""Sort rows into good, refused and filtered ones: the same way for a worker, the search for duplicates and a replay."""
+"""Sort rows into good, refused and filtered ones, in the same way for a worker, the search for duplicates and a replay."""
 
 import base64
 import itertools
@@ -25,7 +25,7 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a row that had passed the contract was refused later. `server_text` may quote any value of it."""
+    """Why a row that had passed the contract was refused later. `server_text` may quote any of its values."""
 
     stage: Stage
     reason: str
@@ -37,10 +37,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """What became of the rows of one frame: `rows + added = good + rejected + filtered`.
+    """The outcome for the rows of one frame: `rows + added = good + rejected + filtered`.
 
     `good` has the table's columns in their frame types. `good[i]` comes from row `row_nos[i]` of the partition, and is part
-    `parts[i]` of it, or the only part where `parts` is None. Its dead letter, should it become one, shows row `shown_at[i]` of
+    `parts[i]` of it, or the only part if `parts` is None. If it becomes a dead letter, that shows row `shown_at[i]` of
     `shown`.
     """
 
@@ -76,9 +76,9 @@ class PreparedRows:
 
 @dataclass
 class _Rows:
-    """Rows on their way, and where they come from: `frame[i]` is part `parts[i]` of source row `origins[i]`.
+    """Rows in preparation, and their origins: `frame[i]` is part `parts[i]` of source row `origins[i]`.
 
-    Both are None as long as rows and source rows are the same.
+    `origins` is None while rows and source rows are the same, `parts` while each row is the only one of its source row.
     """
 
     frame: pl.DataFrame
@@ -86,7 +86,7 @@ class _Rows:
     parts: Positions | None = None
 
     def origins_of(self, positions: Positions | None) -> Positions:
-        """The source rows of those positions, of all for None."""
+        """The source rows of the given positions; None means all positions."""
         if positions is None:
             return np.arange(self.frame.height) if self.origins is None else self.origins
         return positions if self.origins is None else self.origins[positions]
@@ -96,7 +96,7 @@ class _Rows:
 
 
 class _Preparation:
-    """One frame's way through faults, transform and contract."""
+    """The preparation of one frame: faults, transform, contract."""
 
     def __init__(
         self,
@@ -171,13 +171,13 @@ class _Preparation:
         return self._dead_letters_max - len(self._rejected)
 
     def _numbers(self, origins: Positions) -> list[int]:
-        """Numbers in the partition of source rows."""
+        """The numbers of source rows in the partition."""
         if isinstance(self._row_nos, range):
             return list((origins + self._row_nos.start).tolist())
         return [self._row_nos[origin] for origin in origins]
 
     def _set_faults_aside(self) -> None:
-        """Lines that are no rows: refused by the source's own format."""
+        """Make dead letters of lines that are not rows in the source's format."""
         if FAULT not in self._source.columns:
             return
         is_fault = self._source[FAULT].is_not_null()
@@ -198,7 +198,7 @@ class _Preparation:
         self._source = self._source.filter(~is_fault).drop(FAULT, LINE)
 
     def _follow(self, rows: _Rows, outcome: "Transformed") -> _Rows:
-        """The rows behind a transform, those it refused set aside."""
+        """The rows that a transform returned; those that it refused become dead letters."""
         origins = rows.origins_of(np.array([position for position, _, _ in outcome.refused], dtype=np.int64))
         self._rejected += [
             DeadLetter(
@@ -216,9 +216,9 @@ class _Preparation:
         return _Rows(outcome.frame, rows.origins_of(outcome.positions), outcome.parts)
 
     def _check(self, rows: _Rows, payload_of: PayloadOf) -> tuple[pl.DataFrame, Positions | None]:
-        """The good rows, and their positions among those checked; None when all are good."""
+        """The good rows, and their positions among the checked rows; None if all are good."""
         if rows.frame.is_empty() and self._spec.transform is not None:
-            # A transform that refused or filtered all rows has not shown which columns it gives.
+            # If a transform refused or filtered all rows, the columns that it returns are unknown.
             return pl.DataFrame(schema={column.name: column.type.frame_type for column in self._columns}), None
         contract = Contract.of(self._spec.row)
         own = {column.name for column in contract.columns}
@@ -258,12 +258,12 @@ def prepare_rows(
     is_transformed: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> PreparedRows:
-    """Sort the rows of a source frame; `row_nos[i]` is the number in the partition of `source[i]`.
+    """Sort the rows of a source frame; `row_nos[i]` is the number of `source[i]` in the partition.
 
-    As soon as a transform refuses more than `dead_letters_max` rows, those behind are left untried: the load will be rejected
-    anyway, and a function that fails for every row is tried on two rows for each it refuses. Rows that are transformed
-    already, from the dead letters of a transform that adds rows, do not run through it again. `on_progress` is told of
-    rows and columns that are done. Raises SourceError, TransformFailed, TargetMismatch.
+    Once a transform has refused more than `dead_letters_max` rows, the remaining rows are not tried: the load will be rejected
+    anyway, and a function that fails for every row is called about twice per refused row. If `is_transformed`, the rows come
+    from the dead letters of a transform that adds rows, and do not run through it again. `on_progress` is called with the
+    number of steps done. Raises SourceError, TransformFailed, TargetMismatch.
     """
     preparation = _Preparation(spec, columns, source, row_nos, partition, dead_letters_max, on_progress)
     return preparation.run(is_transformed=is_transformed)

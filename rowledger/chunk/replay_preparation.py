@@ -1,4 +1,4 @@
-"""From dead letters' payloads to rows ready for the table, by the same way that a chunk's rows go."""
+"""Prepare rows for the table from dead letters' payloads, in the same way as a chunk's rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ _NO_ROW = "a line that is not a row cannot be written: export it, make it a JSON
 
 @dataclass(slots=True)
 class PreparedDeadLetters:
-    """Letters sorted by what transform and contract say: row i of `good` belongs to letter `dead_letter_ids[i]`.
+    """Letters sorted by the verdict of transform and contract: row i of `good` belongs to letter `dead_letter_ids[i]`.
 
-    A letter without rows and without a refusal is one whose row the transform leaves out.
+    If a letter has neither rows nor a refusal, the transform filtered its row.
     """
 
     good: pl.DataFrame
@@ -36,7 +36,7 @@ class PreparedDeadLetters:
 def prepare_dead_letters(
     spec: TableSpec, job: ReplayJob, letters: Sequence[DeadLetterToReplay], types: Mapping[int, bytes | None]
 ) -> PreparedDeadLetters:
-    """The rows of all letters through the current transform and contract. `types` are those of their chunks' source rows."""
+    """Run all letters' rows through the current transform and contract. `types` are the source's row types by chunk."""
     prepared = PreparedDeadLetters(pl.DataFrame(schema={column.name: column.type.frame_type for column in job.columns}))
     groups: dict[tuple[str, bytes | None], list[DeadLetterToReplay]] = {}
     for letter in letters:
@@ -68,7 +68,7 @@ def _prepare_group(
     *,
     is_transformed: bool,
 ) -> None:
-    """Prepare letters together; what fails for them as a whole, as an unknown column does, is found by halving."""
+    """Prepare letters together; if that fails as a whole, as for an unknown column, halve them to find the letters at fault."""
     spans = [letters]
     while spans:
         span = spans.pop()
@@ -85,14 +85,14 @@ def _prepare_group(
                 dead_letters_max=len(span),
                 is_transformed=is_transformed,
             )
-        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a person's payload, a user's function
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - an edited payload, a user's function
             if len(span) == 1:
                 _refuse(prepared, span[0].dead_letter_id, error)
             else:
                 middle = len(span) // 2
                 spans += [span[middle:], span[:middle]]
             continue
-        for letter in rows.rejected:  # of several rows of one letter the first that is refused speaks for all
+        for letter in rows.rejected:  # the first refused row of a letter decides for the letter
             prepared.refused.setdefault(
                 letter.row_no,
                 Decision(
@@ -109,7 +109,7 @@ def _prepare_group(
 
 
 def _require_known_columns(spec: TableSpec, job: ReplayJob, frame: pl.DataFrame) -> None:
-    """Raise SourceError for columns that the table lacks, where these are not left out: a name was mistyped, say."""
+    """Raise SourceError for columns that the table lacks, such as a mistyped name, unless `drift` discards them."""
     own = {column.name for column in job.columns}
     unknown = [
         name
@@ -123,13 +123,13 @@ def _require_known_columns(spec: TableSpec, job: ReplayJob, frame: pl.DataFrame)
 
 
 def _refuse(prepared: PreparedDeadLetters, dead_letter_id: int, error: BaseException) -> None:
-    # Of our own errors alone the text is known to hold no value.
+    # Only the text of Rowledger's own errors is known to contain no values.
     reason = str(error) if isinstance(error, RowledgerError) else f"{type(error).__name__} while it was prepared"
     prepared.refused[dead_letter_id] = Decision(dead_letter_id, stage=Stage.CONTRACT, reason=reason)
 
 
 def _require_all_accounted(letters: Sequence[DeadLetterToReplay], prepared: PreparedDeadLetters) -> None:
-    """See that the transform says it has filtered as many letters as are left without a row."""
+    """Raise DiscrepancyFound unless as many letters are without a row as the transform filtered."""
     accounted = prepared.refused.keys() | set(prepared.dead_letter_ids)
     missing = sum(letter.dead_letter_id not in accounted for letter in letters)
     if missing != prepared.filtered_rows:

@@ -1,6 +1,6 @@
-"""What a replay leaves in the ledger: its letters settled, and their chunks' counts and fingerprints with the rows written.
+"""The ledger entries of a replay: settled letters, and their chunks' counts and fingerprints including the written rows.
 
-Runs in the transaction of `replay_transaction`, and never commits.
+It runs in the transaction of `replay_transaction`, and never commits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ __all__ = ["Stored", "settle_dead_letters"]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a replay has written: rows, and by letter their offsets. An upsert has taken the place of `updated_rows` rows."""
+    """The rows that a replay has written, and their offsets by letter. An upsert has replaced `updated_rows` rows."""
 
     rows: pl.DataFrame
     rows_of: Mapping[int, Sequence[int]]
@@ -45,9 +45,9 @@ async def settle_dead_letters(
     refused: Mapping[int, Decision],
     stored: Stored,
 ) -> None:
-    """Settle the letters, and move those that are none any more into their chunks' other counts.
+    """Settle the letters, and move the counts of replayed letters to their chunks' other counts.
 
-    Raises DiscrepancyFound where the ledger is not what its locks should have kept it.
+    Raises DiscrepancyFound if the ledger changed in spite of the locks, or if its counts do not add up.
     """
     rows_of = stored.rows_of
     decisions = [
@@ -82,7 +82,7 @@ async def settle_dead_letters(
 
 
 async def _record_updates(connection: asyncpg.Connection, job: ReplayJob, load: LockedLoad, stored: Stored) -> None:
-    """What was overwritten counts against what was written, when the table is held against the ledger."""
+    """Record the overwritten rows, which a reconciliation of the table with the ledger subtracts from the written ones."""
     before = load.replaced_fingerprint
     total: str | None = None
     if before is not None or not load.updated_rows:
@@ -93,7 +93,7 @@ async def _record_updates(connection: asyncpg.Connection, job: ReplayJob, load: 
 async def _fingerprint_with(
     connection: asyncpg.Connection, job: ReplayJob, chunk_no: int, rows: pl.DataFrame
 ) -> str | None:
-    """The chunk's fingerprint with these rows; None where it has none."""
+    """The chunk's fingerprint including these rows; None if the chunk has none."""
     text = await connection.fetchval(query("chunk_fingerprint"), job.load_id, chunk_no)
     if text is None:
         return None

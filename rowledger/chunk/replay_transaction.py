@@ -1,7 +1,8 @@
-"""The one place that owns a replay's transaction: rows of dead letters into the table, their letters, their load's balance.
+"""The only module that owns a replay's transaction: it writes dead letters' rows, and updates the letters and the load.
 
-What `transaction` is for a chunk. Rows are prepared before it begins. In it they are copied into a staging table of the
-target's shape, which finds what the target's types and checks refuse, and inserted from there, which shows what was stored.
+It corresponds to `transaction` for a chunk. Rows are prepared before the transaction begins. Within it, COPY into a staging
+table of the target's shape finds the rows that the target's types and checks refuse; the INSERT from there returns the rows
+as stored.
 """
 
 from collections.abc import Callable
@@ -37,12 +38,12 @@ async def replay_dead_letters(
     *,
     on_progress: Callable[[int], None],
 ) -> Replayed:
-    """Try the letters of the job on which its replay has not decided yet. The ledger records what was decided.
+    """Try the job's letters on which the replay has not decided yet, and record the decisions in the ledger.
 
-    Those in `job.set_aside` are refused untried.
+    Letters in `job.set_aside` are refused untried.
 
-    A lost COMMIT reply does no harm: the load's row is locked first, so an earlier attempt in doubt has ended by then, and the
-    letters that it has settled are left out. The caller sees to the deadline and to the connection.
+    A lost COMMIT reply does no harm: the load's row is locked first, so an earlier attempt in doubt has ended, and the letters
+    that it settled are left out. The caller sets the deadline, and closes the connection after any error.
     """
     connection = session.connection
     letters = await read_replay_dead_letters(connection, job.dead_letter_ids, job.replay)
@@ -56,7 +57,7 @@ async def replay_dead_letters(
         prepared.refused[number] = Decision(number, stage=Stage.CRASH, reason=reason)
     on_progress(len(letters))
     await begin(connection, TransactionLimits.of(settings, idle_timeout_s=settings.stall_timeout_s, durable=True))
-    # What a deferred constraint would say at COMMIT could not be told of a row.
+    # A deferred constraint would fail at COMMIT, where its error could not be attributed to a row.
     await connection.execute("set constraints all immediate")
     load = await lock_published_load(connection, job.load_id)
     if load is None:
@@ -67,7 +68,7 @@ async def replay_dead_letters(
             f"load {job.load_id}: its entry in the ledger was changed by hand since Rowledger wrote it, so no dead "
             "letter of it is replayed; look at `rowledger verify`, and load the partition again"
         )
-    # What a lost attempt of this very replay has settled, or another process has changed meanwhile, is not what was prepared.
+    # A lost attempt of this replay may have settled letters, or another process changed them, since they were prepared.
     unchanged = await lock_dead_letters(connection, letters)
     letters = [letter for letter in letters if letter.dead_letter_id in unchanged]
     if letters:

@@ -1,6 +1,6 @@
-"""Rows of dead letters on their way into the table: staged, inserted around what the table refuses, and read back as stored.
+"""Write dead letters' rows into the table: stage them, insert all but those that the table refuses, read them back as stored.
 
-Runs in the transaction of `replay_transaction`, and never commits.
+It runs in the transaction of `replay_transaction`, and never commits.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,14 +50,14 @@ _WINDOW_AFTER_REFUSAL = 16
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """One letter's rows, by their offsets into the good ones: they go into the table together, or not at all."""
+    """One letter's rows, as offsets into the good rows. They are inserted together or not at all."""
 
     dead_letter_id: int
     rows: tuple[int, ...]
 
 
 class _KeyTaken(Exception):
-    """These letters cannot have their keys."""
+    """The keys of these letters' rows are taken."""
 
     def __init__(self, dead_letter_ids: set[int], reason: str) -> None:
         super().__init__(reason)
@@ -65,11 +65,11 @@ class _KeyTaken(Exception):
 
 
 class _NotStored(Exception):
-    """The table did not store the rows as they were sent, or it is not yet known which of them it can."""
+    """The table did not store the rows as sent, or smaller windows must show which of them it can store."""
 
 
 class ReplayWriting:
-    """The part of one transaction between its locks and its COMMIT."""
+    """The part of one replay transaction between its locks and its COMMIT."""
 
     def __init__(
         self,
@@ -104,13 +104,13 @@ class ReplayWriting:
         self._chosen = f"{self._position} = any ($1::integer[])"
 
     async def run(self, letters: Sequence[DeadLetterToReplay]) -> None:
-        """Write what can be written, and record what became of each letter."""
+        """Write the rows that the table takes, and record the outcome of each letter."""
         written: list[_Unit] = []
         if self._units(letters):
             await self._stage(letters)
             self._has_triggers = await self._connection.fetchval(query("has_triggers_or_rules"), self._target.oid)
             if self._load.write_mode is WriteMode.UPSERT or self._has_triggers:
-                # No other session writes meanwhile, so that updates, and what triggers do, can be counted.
+                # No other session may write meanwhile, so that updates and the effects of triggers can be counted.
                 partition = None if self._may_move else self._job.partition
                 await lock_target_against_writers(self._connection, self._target, partition)
             written = await self._insert_isolating(self._units(letters))
@@ -121,7 +121,7 @@ class ReplayWriting:
         await settle_dead_letters(self._connection, self._job, self._load, letters, self._refused, stored)
 
     def _units(self, letters: Sequence[DeadLetterToReplay]) -> list[_Unit]:
-        """The letters with rows to write, in source order. A letter of which one row is refused is refused as a whole."""
+        """The letters with rows to write, in source order. If one row of a letter is refused, the whole letter is."""
         rows: dict[int, list[int]] = {}
         for row, dead_letter_id in enumerate(self._dead_letter_ids):
             rows.setdefault(dead_letter_id, []).append(row)
@@ -129,7 +129,7 @@ class ReplayWriting:
         return [_Unit(number, tuple(rows[number])) for number in ids if number in rows and number not in self._refused]
 
     async def _stage(self, letters: Sequence[DeadLetterToReplay]) -> None:
-        """Copy the rows, each with its position, into a table that takes what the target's types and checks allow."""
+        """COPY the rows, each with its position, into a staging table with the target's types and checks."""
         await create_staging(self._connection, self._target, self._handle, self._job.partition)
         await self._connection.execute(
             f"alter table {self._staging} add column {self._position} {_POSITION.type.sql} not null"
@@ -161,7 +161,7 @@ class ReplayWriting:
             )
 
     async def _insert_isolating(self, units: list[_Unit]) -> list[_Unit]:
-        """Insert all units but those that the table refuses, in windows that shrink to where it does."""
+        """Insert all units but those that the table refuses, in windows that shrink around a refusal."""
         written: list[_Unit] = []
         window = len(units)
         while units:
@@ -180,7 +180,9 @@ class ReplayWriting:
                     raise
                 if is_the_servers and not is_about_rows_for_sure(error):
                     await self._connection.execute("rollback to savepoint rows_sent")
-                    await self._measure(self._insert_sql(), [])  # what fails without rows too is about no row
+                    await self._measure(
+                        self._insert_sql(), []
+                    )  # an error that also occurs without rows is not about a row
                 if len(attempted) == 1:
                     self._refused[attempted[0].dead_letter_id] = _refusal(attempted[0].dead_letter_id, error)
                     units, window = units[1:], _WINDOW_AFTER_REFUSAL
@@ -191,7 +193,7 @@ class ReplayWriting:
                 written += attempted
                 units, window = units[window:], window * 4
                 undone = False
-            # Released in any case: thousands of nested savepoints would use up the server's lock table.
+            # Released in both cases: thousands of nested savepoints would exhaust the server's lock table.
             ending = (
                 "rollback to savepoint rows_sent; release savepoint rows_sent"
                 if undone
@@ -202,7 +204,7 @@ class ReplayWriting:
         return written
 
     async def _insert(self, units: Sequence[_Unit]) -> None:
-        """Insert the units' staged rows into the target; raises when one of them cannot go in, or not as it is."""
+        """Insert the units' staged rows into the target; raises if the table refuses or alters one of them."""
         rows = self._good[[row for unit in units for row in unit.rows]]
         positions = rows[_POSITION.name].to_list()
         updated_rows, replaced = 0, Fingerprint.empty(self._columns)
@@ -219,7 +221,7 @@ class ReplayWriting:
         if fingerprint_frame(rows.select(self._names), self._columns).differences(stored):
             raise _NotStored("a trigger of the table changes its values")
         if before is not None:
-            # RETURNING has a row as it was before AFTER triggers.
+            # RETURNING shows a row as it was before AFTER triggers.
             found_rows, found = await self._measure_scope()
             if found_rows != before[0] + stored_rows - updated_rows:
                 raise _NotStored("a trigger of the table keeps the row out, or writes other ones")
@@ -229,14 +231,14 @@ class ReplayWriting:
         self._replaced += replaced
 
     async def _measure_scope(self) -> tuple[int, Fingerprint]:
-        """What the table has of the partition, or as a whole where an update may take a row from one to another."""
+        """Rows and fingerprint of the partition; of the whole table if an update may move a row between partitions."""
         predicate = None if self._may_move else partition_predicate(self._target, self._job.partition)
         names = ", ".join(quote_identifier(name) for name in self._names)
         return await self._measure(f"select {names} from {self._target.sql} where {predicate or 'true'}")  # noqa: S608
 
     @property
     def _may_move(self) -> bool:
-        """Whether an update may take a row from one partition to another."""
+        """Whether an update may move a row from one partition to another."""
         return self._load.write_mode is WriteMode.UPSERT and not self._has_partition_in_key
 
     @property
@@ -244,13 +246,13 @@ class ReplayWriting:
         return set(self._job.partition.columns) <= set(self._spec.key)
 
     async def _measure(self, rows_sql: str, *arguments: Sequence[int]) -> tuple[int, Fingerprint]:
-        """How many rows the statement gives, mostly for the staged ones at some positions ($1), and their fingerprint."""
+        """The number of rows that the statement returns, and their fingerprint; $1 is usually a list of staged positions."""
         measuring = fingerprint_query(self._columns, quote_identifier, "rows")
         found = await self._connection.fetch(f"with rows as ({rows_sql}) {measuring}", *arguments)
         return read_fingerprint(self._columns, found)
 
     async def _require_distinct_keys(self, units: Sequence[_Unit], positions: Sequence[int]) -> None:
-        """Raise _NotStored where letters share a key: the first goes in before the others are looked at, one by one."""
+        """Raise _NotStored if letters share a key, so that a smaller window inserts the first before the others are tried."""
         key = ", ".join(quote_identifier(name) for name in self._spec.key)
         distinct = await self._connection.fetchval(
             f"select count(distinct ({key})) from {self._staging} where {self._chosen}",  # noqa: S608 - quoted
@@ -264,8 +266,8 @@ class ReplayWriting:
         raise _NotStored
 
     async def _require_free_keys(self, positions: Sequence[int]) -> None:
-        """Raise _KeyTaken for keys that the table has already, which it may have no index to tell."""
-        # A key that says which partition it is in needs no look into the others; a replaced partition has keys of its own.
+        """Raise _KeyTaken for keys that are already in the table, which may have no unique index to detect them."""
+        # A key that includes the partition needs no search in the others; under REPLACE, a key counts within its partition.
         is_narrow = self._load.write_mode is WriteMode.REPLACE or self._has_partition_in_key
         predicate = (partition_predicate(self._target, self._job.partition) if is_narrow else None) or "true"
         taken = await self._connection.fetch(
@@ -279,7 +281,7 @@ class ReplayWriting:
             raise _KeyTaken(dead_letter_ids, f"a row of the table has the same key ({', '.join(self._spec.key)})")
 
     def _rows_to_update_sql(self) -> str:
-        """The rows of the table that the staged ones at the positions $1 will take the place of."""
+        """Select the table's rows that the staged rows at the positions $1 will replace."""
         names = ", ".join(f"present.{quote_identifier(name)}" for name in self._names)
         return (
             f"select {names} from {self._target.sql} as present where exists (select from {self._staging} as staged "  # noqa: S608
@@ -287,7 +289,7 @@ class ReplayWriting:
         )
 
     def _insert_sql(self) -> str:
-        """Insert the staged rows at the positions $1, and give them back as the table has stored them."""
+        """Insert the staged rows at the positions $1, and return them as stored."""
         names = ", ".join(quote_identifier(name) for name in self._names)
         upsert_on = self._spec.key if self._load.write_mode is WriteMode.UPSERT else ()
         insert = insert_statement(self._target, self._handle, upsert_on=upsert_on, where=self._chosen)
@@ -295,7 +297,7 @@ class ReplayWriting:
 
 
 def _refusal(dead_letter_id: int, error: Exception) -> Decision:
-    """Why the table does not take one letter's rows."""
+    """Why the table refuses one letter's rows."""
     if not isinstance(error, asyncpg.PostgresError):
         return Decision(dead_letter_id, stage=Stage.COPY, reason=str(error))
     is_key = isinstance(error, asyncpg.UniqueViolationError)

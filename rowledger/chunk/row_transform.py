@@ -1,4 +1,4 @@
-"""Run a user's transform over rows, each an instance of the row model, and set aside those it raises for."""
+"""Run a user's transform over rows, each an instance of the row model, and refuse those for which it raises."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -24,9 +24,9 @@ def transform_rows(
     refusals_max: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Transformed:
-    """What the function makes of the rows of `source`, which have passed the contract.
+    """The function's results for the rows of `source`, which have passed the contract.
 
-    Stops trying once more than `refusals_max` rows are refused; raises TransformFailed.
+    Stops once more than `refusals_max` rows are refused; raises TransformFailed.
     """
     builder = FrameBuilder((), columns_max=sys.maxsize)
     pieces = Pieces()
@@ -39,7 +39,7 @@ def transform_rows(
         on_progress(1)
         try:
             made = [
-                # At once: the function may use the row, or a list in it, again.
+                # Immediately, because the function may reuse the row, or a list in it.
                 builder.take({rule.sources[0]: getattr(row, rule.field) for rule in contract.rules})
                 for row in _as_rows(
                     transform.function(contract.model.model_validate(values)), adds_rows=transform.adds_rows
@@ -63,7 +63,7 @@ def transform_rows(
 
 
 def _as_rows(given: Any, *, adds_rows: bool) -> Iterator[BaseModel]:  # noqa: ANN401 - a user's function may give anything
-    """The rows that a function gave for one, each as it comes; raises TransformFailed."""
+    """The rows that a function returned for one row, one at a time; raises TransformFailed."""
     if given is None:
         return
     rows = given if adds_rows and isinstance(given, Iterable) and not isinstance(given, BaseModel) else (given,)

@@ -1,7 +1,7 @@
-"""The one place that owns a chunk's transaction: fence, claim, COPY, dead letters, counts, COMMIT.
+"""The only module that owns a chunk's transaction: fence, claim, COPY, dead letters, counts, COMMIT.
 
-Everything it calls takes the connection and never commits. Nothing here depends on the machine it runs on: a descriptor
-comes in, an outcome goes out, the ledger decides.
+Every function that it calls takes the connection and never commits. Nothing here depends on the machine: a descriptor comes
+in, an outcome goes out, and the ledger decides.
 """
 
 import time
@@ -40,10 +40,10 @@ __all__ = ["PreparedChunk", "commit_chunk", "prepare_chunk"]
 
 @dataclass(frozen=True)
 class PreparedChunk:
-    """A chunk read, checked and encoded: all that can be done before the transaction begins.
+    """A chunk read, checked and encoded, before the transaction begins.
 
-    `crashed` are the dead letters of rows that were set aside untried. `check_s` are the seconds that transform and contract
-    took.
+    `crashed` are the dead letters of rows that were set aside untried. `check_s` is the time of transform and contract, in
+    seconds.
     """
 
     rows: PreparedRows
@@ -59,7 +59,7 @@ class PreparedChunk:
 
     @property
     def rejected(self) -> list[DeadLetter]:
-        """The rows that do not even get to COPY."""
+        """The dead letters of rows that do not reach COPY."""
         return [*self.crashed, *self.rows.rejected]
 
 
@@ -69,7 +69,7 @@ def prepare_chunk(
     settings: WriterSettings,
     on_progress: Callable[[int], None],
 ) -> PreparedChunk:
-    """Read the chunk's rows again from the source, run them through transform and contract, encode the good ones."""
+    """Read the chunk's rows from the source, run them through transform and contract, and encode the good ones."""
     source = spec.source.read(job.chunk.descriptor)
     on_progress(source.height)
     tried, row_nos = _rows_to_try(source, job)
@@ -90,7 +90,7 @@ def prepare_chunk(
 
 
 def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
-    """The rows of the chunk that this job is about, and their numbers."""
+    """The rows of the chunk that this job tries, and their numbers in the partition."""
     row_nos = job.row_nos
     first = job.chunk.first_row
     if isinstance(row_nos, range):
@@ -115,15 +115,15 @@ async def commit_chunk(
     worker_pid: int,
     on_progress: Callable[[int], None],
 ) -> Committed | AlreadyCommitted | Probed:
-    """Write the chunk once, whatever happened to earlier attempts; raises Fenced when the load is not ours any more.
+    """Write the chunk exactly once, whatever happened to earlier attempts; raises Fenced if another run took the load over.
 
-    A probe goes the same way, up to where it would write counts, and rolls back.
+    A probe does the same up to the fingerprint, then rolls back.
 
-    The caller sees to the deadline and to the connection: after any error it is of no more use.
+    The caller sets the deadline, and closes the connection after any error.
     """
     connection = session.connection
     failpoint(Place.BEFORE_BEGIN, **job.facts)
-    # COMMIT need not wait for the disk: rows and ledger entry vanish together, and publishing waits for all of them.
+    # COMMIT need not wait for the disk: a crash loses rows and ledger entry together, and publishing waits for all of them.
     limits = TransactionLimits.of(settings, idle_timeout_s=settings.stall_timeout_s, durable=False)
     await begin(connection, limits)
     if not await fence_load(connection, job.handle):
@@ -192,7 +192,7 @@ async def _keep_what_was_learned(
     worker_pid: int,
     limits: TransactionLimits,
 ) -> NoReturn:
-    """The budget is spent and the load will be rejected: write none of the chunk's rows, but keep why they were refused."""
+    """The budget is spent, so the load will be rejected: write none of the chunk's rows, but record the dead letters."""
     await connection.execute("rollback")
     await begin(connection, limits)
     if await fence_load(connection, job.handle):

@@ -1,4 +1,4 @@
-"""Run a user's transform over rows, and find by splitting those it raises for."""
+"""Run a user's transform over rows, and find the rows for which it raises by splitting."""
 
 import traceback
 from collections.abc import Callable
@@ -21,10 +21,10 @@ _TRACEBACK_CHARS_MAX = 8_000
 
 @dataclass
 class Transformed:
-    """What a transform made of a frame: `frame[i]` is part `parts[i]` of input row `positions[i]`, in the input's order.
+    """The result of a transform of a frame: `frame[i]` is part `parts[i]` of input row `positions[i]`, in the input's order.
 
-    `refused` has for each row that it raised for: position, reason (without values) and traceback (with whatever the exception
-    says). `parts` is None where every row is the only one of its input row. `counts` has the rows filtered and added.
+    `refused` has position, reason (without values) and traceback (with the exception's text) of each row for which it raised.
+    `parts` is None if every row is the only one of its input row. `counts` has the filtered and added rows.
     """
 
     frame: pl.DataFrame
@@ -36,7 +36,7 @@ class Transformed:
 
 @dataclass
 class Pieces:
-    """The outcome as it grows: frames with their ROW column, refusals, and how many rows were tried."""
+    """The growing outcome: frames with their ROW column, refusals, and the number of rows tried."""
 
     frames: list[pl.DataFrame] = field(default_factory=list)
     refused: list[tuple[int, str, str]] = field(default_factory=list)
@@ -53,7 +53,7 @@ def transform_frame(
     refusals_max: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Transformed:
-    """The frame behind the function. Stops trying once more than `refusals_max` rows are refused; raises TransformFailed."""
+    """Apply the function to the frame. Stops once more than `refusals_max` rows are refused; raises TransformFailed."""
     numbered = source.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW))
     calculable = for_calculation(numbered)
     pieces = Pieces()
@@ -80,7 +80,7 @@ def transform_frame(
 
 
 def _in_source_order(given: object, start: int, stop: int, *, adds_rows: bool) -> pl.DataFrame:
-    """What the function gave, checked to be rows of rows `start` to `stop - 1`; raises TransformFailed."""
+    """The function's result, checked to come from rows `start` to `stop - 1`, in their order; raises TransformFailed."""
     if isinstance(given, pl.LazyFrame):
         given = given.collect()
     if not isinstance(given, pl.DataFrame):
@@ -104,7 +104,7 @@ def _in_source_order(given: object, start: int, stop: int, *, adds_rows: bool) -
 
 
 def _without_false_absence(given: pl.DataFrame) -> pl.DataFrame:
-    """A row has the columns that the transform has given it a value for, though it came without them."""
+    """The frame, in which a row has a column that it lacked in the source if the transform gave it a value."""
     masks = [name for name in given.columns if name.startswith(ABSENT_PREFIX)]
     return given.with_columns(
         pl.col(mask) & pl.col(name).is_null()
@@ -114,7 +114,7 @@ def _without_false_absence(given: pl.DataFrame) -> pl.DataFrame:
 
 
 def joined(pieces: Pieces, source: pl.DataFrame) -> Transformed:
-    """The outcome as a whole; `source` is what the function was given."""
+    """The pieces as one outcome; `source` is the function's input."""
     frame = (
         _concatenated(pieces.frames) if pieces.frames else source.clear().with_columns(pl.lit(0, pl.Int64).alias(ROW))
     )
@@ -135,7 +135,7 @@ def joined(pieces: Pieces, source: pl.DataFrame) -> Transformed:
 
 
 def _concatenated(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """The pieces as one frame; a column without values takes the type it has in the other pieces."""
+    """The pieces as one frame; a column without values takes its type from the other pieces."""
     if len(frames) == 1:
         return frames[0]
     types: dict[str, pl.DataType] = {}
@@ -156,7 +156,7 @@ def _concatenated(frames: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _reason(error: BaseException) -> str:
-    """What was raised and where, without its message, which may quote the row."""
+    """The exception's type and place, without its message, which may quote the row."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {frames[-1].name}, {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
     return f"the transform raised {type(error).__name__}{place}"
@@ -165,7 +165,7 @@ def _reason(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     try:
         text = "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 - somebody else's __str__ may raise anything
+    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
         text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
     # NUL cannot be stored in a text column.
     return text[-_TRACEBACK_CHARS_MAX:].replace("\0", "\\0").encode(errors="backslashreplace").decode()

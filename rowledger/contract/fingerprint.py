@@ -214,7 +214,7 @@ def _hashed_strings(values: pl.Series, column_type: ColumnType) -> pl.Series:
 
 
 def _with_digests(values: pl.Series, long_bytes: int) -> pl.Series:
-    """The values, each longer one replaced by its SHA-256: hexadecimal for a text, raw for bytes."""
+    """The values, each longer one replaced by its SHA-256: hexadecimal for a text, 32 bytes for bytes."""
     octets = values.cast(pl.Binary)
     sizes = octets.bin.size()
     if (sizes.max() or 0) <= long_bytes:  # type: ignore[operator]
