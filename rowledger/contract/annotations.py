@@ -1,6 +1,6 @@
 """The type in a field's annotation, and the parts of the annotation that only pydantic understands."""
 
-# ruff: noqa: ANN401, what an annotation, a bound or a default may be is for the row model to say
+# ruff: noqa: ANN401, the row model decides what an annotation, a bound or a default may be
 
 import collections.abc
 import dataclasses
@@ -36,7 +36,7 @@ _MAPPINGS = {
 }
 
 
-def unwrap(draft: Draft, annotation: Any) -> None:  # noqa: C901, PLR0912, one branch a construct
+def unwrap(draft: Draft, annotation: Any) -> None:  # noqa: C901, PLR0912, one branch per construct
     """Find the type inside Optional, Annotated, NewType and type aliases."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:

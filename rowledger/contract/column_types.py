@@ -19,7 +19,7 @@ _DECIMAL_DIGITS_MAX = 1000  # PostgreSQL's limit in a declaration
 _PATHS = {Path, PurePath, PurePosixPath}
 
 
-def kind_and_type(draft: Draft) -> tuple[Kind, ColumnType]:  # noqa: PLR0911, one line a kind of declaration
+def kind_and_type(draft: Draft) -> tuple[Kind, ColumnType]:  # noqa: PLR0911, one line per kind of declaration
     """The field's kind and its column's type; raises ContractError if it has none."""
     pinned = draft.pinned
     if draft.base in (SecretStr, SecretBytes):

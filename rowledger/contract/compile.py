@@ -4,7 +4,7 @@ The model remains authoritative: each rule keeps pydantic's validator of its fie
 column pass in `check` finds suspicious, and about every value of a field that has no column form.
 """
 
-# ruff: noqa: ANN401, what an annotation, a bound or a default may be is for the row model to say
+# ruff: noqa: ANN401, the row model decides what an annotation, a bound or a default may be
 
 from dataclasses import replace
 from datetime import UTC, datetime

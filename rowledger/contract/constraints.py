@@ -1,6 +1,6 @@
 """The constraints in a field's annotation: which have a column rule, and which only pydantic understands."""
 
-# ruff: noqa: ANN401, what an annotation, a bound or a default may be is for the row model to say
+# ruff: noqa: ANN401, the row model decides what an annotation, a bound or a default may be
 
 import re
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ JSON_MARKER: Any = Json  # a class at run time; type checkers see an alias
 _VALIDATORS = (AfterValidator, BeforeValidator, PlainValidator, WrapValidator)
 
 
-def gather(draft: Draft, metadata: Iterable[Any]) -> None:  # noqa: C901, PLR0912, one branch a marker
+def gather(draft: Draft, metadata: Iterable[Any]) -> None:  # noqa: C901, PLR0912, one branch per marker
     """Collect constraints from annotated-types and pydantic markers; those without a column form leave values to pydantic."""
     found = draft.constraints
     for item in metadata:

@@ -1,6 +1,6 @@
 """Searches of one of pydantic's core schemas, at any depth."""
 
-# ruff: noqa: ANN401, a schema of pydantic's holds anything
+# ruff: noqa: ANN401, a pydantic schema holds anything
 
 from collections.abc import Collection, Iterator
 from functools import partial

@@ -1,6 +1,6 @@
 """Defaults of fields. Only constants are allowed: a retry, and a replay a year later, must find the same values."""
 
-# ruff: noqa: ANN401, what a default may be is for the row model to say
+# ruff: noqa: ANN401, the row model decides what a default may be
 
 import builtins
 import datetime as dt

@@ -25,7 +25,7 @@ def takes_bytes_as_anything(adapter: TypeAdapter[Any]) -> bool:
     return has_type(adapter.core_schema, {"any"}) and not has_type(adapter.core_schema, {"bytes"})
 
 
-def with_base64(value: Any) -> Any:  # noqa: PLR0911, one line a type
+def with_base64(value: Any) -> Any:  # noqa: PLR0911, one line per type
     """The value with its bytes, at any depth, as such objects; the value itself if it has none."""
     match value:
         case bytes() | bytearray():

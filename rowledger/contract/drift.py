@@ -110,7 +110,7 @@ def require_names(unknown: Mapping[str, pl.DataType]) -> None:
         )
 
 
-def _column_type(dtype: pl.DataType) -> ColumnType | None:  # noqa: PLR0911, one line a type
+def _column_type(dtype: pl.DataType) -> ColumnType | None:  # noqa: PLR0911, one line per type
     match dtype:
         case _ if dtype == UUID:
             return ColumnType(TypeName.UUID)

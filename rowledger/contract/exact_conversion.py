@@ -73,7 +73,7 @@ def require_unchanged(name: str, column: _Array, series: pl.Series) -> None:
         )
 
 
-def frame_type(kind: pa.DataType) -> pl.DataType | None:  # noqa: PLR0911, one line a type
+def frame_type(kind: pa.DataType) -> pl.DataType | None:  # noqa: PLR0911, one line per type
     """The polars type of Arrow columns of this type; None for a type that polars cannot read, or reads as another."""
     match kind:
         case pa.FixedSizeBinaryType() if not pa.types.is_decimal(kind):

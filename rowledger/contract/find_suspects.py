@@ -1,4 +1,4 @@
-"""The rules of a scalar column, checked against its values: reductions first, and a mask only if one of them fails."""
+"""The rules of a scalar column, checked against its values: reductions first, a mask only if one shows a violation."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from rowledger.contract.rules import Bound, FieldRules
 
 __all__ = ["doubt_violations"]
 
-_COMPARED_MAX = 8  # texts, up to which comparing with each takes a half to a third of the time of a lookup
+_COMPARED_MAX = 8  # number of texts up to which comparing with each takes a half to a third of the time of a lookup
 
 
-def doubt_violations(rules: FieldRules, reading: Reading) -> None:  # noqa: C901, one branch a rule
+def doubt_violations(rules: FieldRules, reading: Reading) -> None:  # noqa: C901, one branch per rule
     """Mark the values that seem to break a bound, a length, a step, a pattern or a list of allowed values."""
     if rules.strips:
         reading.values = reading.values.str.strip_chars()
@@ -73,7 +73,7 @@ def _outside(values: pl.Series, bound: Bound) -> pl.Series:
 def _doubt_lengths(rules: FieldRules, reading: Reading) -> None:
     values = reading.values
     if rules.kind is Kind.TEXT:
-        # A text has at most as many characters as bytes, and at least one if it has bytes: counting is often needless.
+        # A text has at most as many characters as bytes, and at least one if it has bytes: counting is often unnecessary.
         octets = values.str.len_bytes()
         is_short = rules.max_length is None or octets.max() <= rules.max_length  # type: ignore[operator]
         is_long = rules.min_length is None or (rules.min_length <= 1 and octets.min() >= rules.min_length)  # type: ignore[operator]

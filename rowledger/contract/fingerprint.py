@@ -64,7 +64,7 @@ _PG_EPOCH_US = _PG_EPOCH_DAYS * 86_400_000_000
 _DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
 _SAMPLE_ROWS = 1_024
 _SHORT_DIGITS_MAX = _DECIMAL_DIGITS_MAX // 2  # on either side of the point
-_COMPARED_MAX = 8  # distinct strings, up to which comparing with each is cheaper than counting all values
+_COMPARED_MAX = 8  # number of distinct strings up to which comparing with each is cheaper than counting all values
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _plain(total: Total) -> str:
 def fingerprint_frame(
     frame: pl.DataFrame, columns: Sequence[Column], on_progress: Callable[[int], None] = lambda _: None
 ) -> Fingerprint:
-    """The fingerprint of a frame in the columns' frame types; calls `on_progress(1)` for each column."""
+    """The fingerprint of a frame in the columns' frame types; calls `on_progress(1)` after each column."""
     entries: dict[str, tuple[int, Total]] = {}
     for column in columns:
         values = frame[column.name]
@@ -164,7 +164,7 @@ def fingerprint_frame(
     return Fingerprint(entries)
 
 
-def _total(values: pl.Series, column_type: ColumnType) -> Total:  # noqa: PLR0911, one line a way to add up
+def _total(values: pl.Series, column_type: ColumnType) -> Total:  # noqa: PLR0911, one line per way to add up
     if column_type.array:
         return _total_of_arrays(values, column_type.element)
     match column_type.name:

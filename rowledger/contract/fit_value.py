@@ -3,7 +3,7 @@
 Every value that is validated on its own passes through here.
 """
 
-# ruff: noqa: ANN401, what a value may be is for the row model to say
+# ruff: noqa: ANN401, the row model decides what a value may be
 
 import json
 import math

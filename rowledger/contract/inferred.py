@@ -1,7 +1,7 @@
-"""Columns whose type a parser inferred from their values: a type that the field never takes means bad values, not a bad source.
+"""Columns whose type was inferred from their values: a type that the field never takes means bad values, not a bad source.
 
 If the source declares its columns, as a Parquet file does, such a type is a mistake in the source or in the row model, and
-nothing is loaded. If a parser inferred the type from this chunk alone, each value is judged on its own.
+nothing is loaded. If the type was inferred from this chunk alone, each value is judged on its own.
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ first. If a double holds its numbers, pydantic gets the text; otherwise, pydanti
 Imported only if a row model has such a field.
 """
 
-# ruff: noqa: ANN401, what a schema holds and what a value may be is for the row model to say
+# ruff: noqa: ANN401, the row model decides what a schema holds and what a value may be
 
 import re
 from collections.abc import Mapping, Sequence

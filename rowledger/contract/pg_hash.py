@@ -2,9 +2,9 @@
 
 hashtext, uuid_hash, hashfloat4, hashfloat8 and timestamp_hash all use one function over bytes, a variant of Bob Jenkins'
 lookup3: three 32-bit words of state, seeded with the length, absorb 12 bytes at a time and are mixed in between (PostgreSQL's
-src/common/hashfn.c; the same since version 8.4). Hash indexes and hash partitioning depend on it, so it does not change within
-a major version, and none of 14 to 18 changed it. Here, each step runs over thousands of values at once; only the few longest
-values are processed one by one.
+src/common/hashfn.c; the same since version 8.4). Hash operators and hash partitioning depend on it, so it does not change
+within a major version, and none of 14 to 18 changed it. Here, each step runs over thousands of values at once; only the few
+longest values are processed one by one.
 """
 
 import struct
@@ -19,7 +19,7 @@ Words = npt.NDArray[np.uint32]
 _BLOCK_BYTES = 12
 _SEED = 0x9E3779B9 + 3923095
 _WORD_MAX = 0xFFFFFFFF
-_FEW = 16  # values, up to which a step in Python costs less than one in numpy
+_FEW = 16  # number of values up to which a step in Python costs less than one in numpy
 _BATCH = 16_384  # values at once, so that state and scratch stay in the second-level cache
 
 # By the number of bytes left (0 to 11), a mask of the next 12 bytes that belong to the value, as three little-endian words.

@@ -126,7 +126,7 @@ def _wire_type(dtype: pl.DataType) -> pl.DataType:
             return pl.Int64() if dtype.is_temporal() else dtype
 
 
-def _cell(value: Any, dtype: pl.DataType) -> Any:  # noqa: PLR0911, PLR0912, C901, one line a type
+def _cell(value: Any, dtype: pl.DataType) -> Any:  # noqa: PLR0911, PLR0912, C901, one line per type
     """One JSON value for `_wire_type`. For a value of another type it raises, or returns a wrong value that `_series` finds."""
     if value is None:
         return None

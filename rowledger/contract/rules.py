@@ -1,6 +1,6 @@
 """The rules of one column: the compiled form of a model's field, shared by all code that checks it."""
 
-# ruff: noqa: ANN401, what a bound or a default may be is for the row model to say
+# ruff: noqa: ANN401, the row model decides what a bound or a default may be
 
 from dataclasses import dataclass
 from decimal import Decimal

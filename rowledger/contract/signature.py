@@ -3,7 +3,7 @@
 A load that began under another signature is not resumed, because other rules checked part of its rows.
 """
 
-# ruff: noqa: ANN401, a schema of pydantic's holds anything
+# ruff: noqa: ANN401, a pydantic schema holds anything
 
 import ast
 import hashlib
@@ -52,7 +52,7 @@ def _source_of(function: FunctionType) -> str:
         return source
 
 
-def _parts(item: Any, around: frozenset[int]) -> Iterator[str]:  # noqa: C901, PLR0912, one branch a type
+def _parts(item: Any, around: frozenset[int]) -> Iterator[str]:  # noqa: C901, PLR0912, one branch per type
     if id(item) in around:  # a function that refers to itself
         return
     within = around | {id(item)}

@@ -92,7 +92,7 @@ def silent_conversion(rules: FieldRules, value: Any) -> str | None:
     return _conversion(rules.kind, value)
 
 
-def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, PLR0912, one line a conversion
+def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, PLR0912, one line per conversion
     if isinstance(value, bytes) and (kind in _TEMPORAL or kind is Kind.FLOAT):
         value = value.decode(errors="replace")  # pydantic reads bytes as text
     match value:

@@ -3,7 +3,7 @@
 `fit_column` and `misfit` are two halves of one rule: the first works at column speed, the second on a single suspect.
 """
 
-# ruff: noqa: ANN401, what a value may be is for the row model to say
+# ruff: noqa: ANN401, the row model decides what a value may be
 
 import math
 from datetime import UTC, datetime, time, timedelta
@@ -136,7 +136,7 @@ def _as_the_server_prints(decimals: pl.Series) -> pl.Series:
     return decimals.str.replace(r"^(-?)0+([0-9])", "$1$2").str.replace(r"^-(0(?:\.0+)?)$", "$1")
 
 
-def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one line a type
+def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one line per type
     """A valid value, as polars takes it for the target's frame type; a value that `misfit` refuses is unchanged."""
     match value:
         case Enum():
@@ -168,7 +168,7 @@ def _numeric_text(value: Decimal) -> str | Decimal:
     return value if abs(value.adjusted()) > _NUMERIC_DIGITS_MAX else format(value, "f")
 
 
-def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: C901, PLR0911, one line a reason
+def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: C901, PLR0911, one line per reason
     """Why the value, as `as_frame_value` returns it, does not fit the target's type exactly; None if it does."""
     if target.array:
         reasons = (misfit(item, target.element) for item in value if item is not None)
@@ -202,7 +202,7 @@ def _microseconds(value: datetime | time | timedelta) -> int:
     return value // _MICROSECOND if isinstance(value, timedelta) else value.microsecond
 
 
-def _numeric_misfit(value: Decimal, target: ColumnType) -> str | None:  # noqa: PLR0911, one line a reason
+def _numeric_misfit(value: Decimal, target: ColumnType) -> str | None:  # noqa: PLR0911, one line per reason
     digits, places = target.precision, target.scale or 0
     if not value.is_finite():
         takes_all = not isinstance(target.frame_type, pl.Decimal) and (digits is None or value.is_nan())

@@ -86,7 +86,7 @@ def _writer(dtype: pl.DataType, bytes_key: str) -> Callable[[Any], str]:
             return lambda value: ENCODER.encode(_json_value(value, bytes_key))
 
 
-def _exact(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:  # noqa: PLR0911, one line a type
+def _exact(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:  # noqa: PLR0911, one line per type
     """Dates and times, at any depth, as the text that polars writes, because Python's types hold no nanoseconds."""
     if not holds_times(dtype):
         return values

@@ -112,7 +112,7 @@ class ColumnType:
     labels: tuple[str, ...] = ()
 
     @classmethod
-    def parse(  # noqa: PLR0911, one line a family of types
+    def parse(  # noqa: PLR0911, one line per family of types
         cls, text: str, *, labels: tuple[str, ...] | None = None, is_citext: bool = False
     ) -> "ColumnType | None":
         """Read what `format_type(atttypid, atttypmod)` printed; `labels` are those of an enum.
