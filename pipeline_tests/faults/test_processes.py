@@ -254,13 +254,13 @@ def test_a_server_that_crashes_and_comes_back_in_mid_load_costs_no_row(
     write_source(tmp_path, "events", DAY, rows)
     crashed = threading.Event()
 
-    def crash() -> None:
+    def crash_and_start() -> None:
         wait_until(lambda: _committed(url) >= 5, "chunks commit", timeout_s=60)
         crash(own_server)
         crashed.set()
         own_server.ensure_running()
 
-    nuisance = threading.Thread(target=crash)
+    nuisance = threading.Thread(target=crash_and_start)
     nuisance.start()
     try:
         report = load_one(url, EVENTS, tmp_path, DAY, chunk_rows_max=20, workers=2, retry_budget_s=60)
