@@ -125,7 +125,7 @@ class EmbeddedServer:
         """The server's log."""
         return self._folder.log_path
 
-    # ---- life ----------------------------------------------------------------------------------------------------------
+    # ---- start and stop ------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -31,7 +31,7 @@ def partition_bounds(target: Target, partition: Partition) -> str:
 
 
 def printed_bounds(target: Target, partition: Partition) -> str:
-    """The same bounds as pg_get_expr prints them in a session of ours. For comparisons only; never run them."""
+    """The same bounds as pg_get_expr prints them in a Rowledger session. For comparisons only; never run them."""
     return _bounds(target, partition, lambda text: "'" + text.replace("'", "''") + "'")
 
 

@@ -76,7 +76,7 @@ class Target:
         return {name: sequence for name, sequence in self.identities.items() if name not in self.column_types}
 
     def takes_partitions_of(self, partition: Partition) -> bool:
-        """Whether a staging table can be attached as this partition: the target is partitioned to match, and is ours."""
+        """Whether a staging table can be attached as this partition: the target `is_ours`, and is partitioned to match."""
         return self.is_ours and self.is_divided_like(partition)
 
     def is_divided_like(self, partition: Partition) -> bool:

@@ -1,4 +1,4 @@
-"""Sources: one module a format; each cuts a partition into chunks and reads a chunk again as often as asked."""
+"""Sources, one module for each format: a source cuts a partition into chunks, and reads a chunk as often as needed."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Arrow data as polars frames, value for value: types that polars lacks, or takes wrongly, are put into ones that it has."""
+"""Convert Arrow data to polars frames, value for value: types that polars lacks or misreads are converted first."""
 
 import itertools
 import zoneinfo
@@ -25,21 +25,22 @@ from rowledger.spec import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
 __all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of", "with_uuids_marked"]
 
 _Array = Any
-"""A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind, which the stubs know too narrowly, as they know this:"""
+"""A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind. The stubs of these, and of `_pa`, are too narrow."""
 _pa: Any = pa
 _POLARS_DIGITS_MAX = 38
 
 
 def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
-    """The table as a frame; raises SourceError that names `origin` and a column of a type that no frame can hold.
+    """The table as a frame; raises SourceError, with `origin` and the column, for a type that no frame can hold.
 
-    Every table that comes from outside passes here: of pyarrow, pandas, an ADBC driver, the Parquet reader of Arrow. Nulls are
-    counted and types compared before and after. A row with a value that polars would lose (a time of 24:00, text that is no
-    UTF-8) is one that cannot be read: it has the reason in `FAULT`, and what it is like in `LINE`, from which it becomes a
-    dead letter with stage `source`; those two columns are there only if there is such a row.
+    Every table from outside passes through this function: from pyarrow, pandas, an ADBC driver, Arrow's Parquet reader. Nulls
+    are counted and types compared before and after. A row with a value that polars would lose (a time of 24:00, text that is
+    not UTF-8) cannot be read: it has the reason in `FAULT` and a rendering of the row in `LINE`, and becomes a dead letter with
+    stage `source`. The two columns exist only if there is such a row.
 
-    Dictionaries and runs are written out, extension types are what they are stored as. Decimals of more digits than polars
-    has, and intervals of months, become text; a map becomes JSON, an object where its keys are texts or integers.
+    Dictionaries and run-end encodings are expanded; extension types become their storage types. Decimals with more digits than
+    polars supports, and intervals with months, become text. A map becomes JSON: an object if its keys are distinct texts,
+    integers or UUIDs, otherwise a list of pairs.
     """
     faults: dict[int, str] = {}
     columns = series_of(table, faults, origin=origin)
@@ -48,13 +49,13 @@ def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
 
 
 def series_of(table: pa.Table, faults: dict[int, str], *, origin: str) -> list[pl.Series]:
-    """The columns of `frame_of`; a row at fault is null there, and `faults` gets its number and the reason."""
+    """The columns of `frame_of`. A value at fault is null, and `faults` gets its row's number and the reason."""
     _require_names(table.column_names, origin)
     return [_series(column, field, faults, origin) for field, column in zip(table.schema, table.columns, strict=True)]
 
 
 def faults_marked(frame: pl.DataFrame, faults: Mapping[int, str], table: pa.Table) -> pl.DataFrame:
-    """The frame with its faults in `FAULT`, and in `LINE` what the rows at fault are like in the table that it was made of."""
+    """The frame with the faults in `FAULT`, and in `LINE` the rows at fault as the original `table` has them."""
     reasons = [faults.get(row) for row in range(frame.height)]
     lines = [None if reason is None else line_of(table, row) for row, reason in enumerate(reasons)]
     return frame.with_columns(pl.Series(FAULT, reasons, dtype=pl.String), pl.Series(LINE, lines, dtype=pl.Binary))
@@ -68,7 +69,7 @@ def _require_names(names: list[str], origin: str) -> None:
 
 
 def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], origin: str) -> pl.Series:
-    """The column; null where its row is at fault, which is noted in `faults`."""
+    """The column, null where its row is at fault; the faults are added to `faults`."""
     plain = plain_type(field.type)
     if not isinstance(field.type, pa.MapType) and frame_type(plain) is None:
         raise SourceError(
@@ -94,13 +95,13 @@ def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], orig
 
 
 def with_uuids_marked(series: pl.Series, kind: pa.DataType) -> pl.Series:
-    """The series of an Arrow column of that type, its values of 16 fixed bytes as UUID or BYTES_16 has them, at any depth."""
+    """The series of an Arrow column of this type, with values of 16 fixed bytes marked as UUID or BYTES_16, at any depth."""
     marked = _marked(pl.col("v"), kind)
     return series if marked is None else series.to_frame("v").select(marked.alias(series.name)).to_series()
 
 
 def _marked(expr: pl.Expr, kind: Any) -> pl.Expr | None:  # noqa: ANN401, PLR0911, one line a type
-    """None where there is nothing to mark."""
+    """The expression with its marks; None where there is nothing to mark."""
     match kind:
         case pa.UuidType():
             return _as_field(expr, UUID)
@@ -131,7 +132,7 @@ def _as_field(expr: pl.Expr, mark: pl.Struct) -> pl.Expr:
 
 
 def _without_rows(column: _Array, rows: list[int]) -> _Array:
-    """The column with nulls in place of these rows; no frame gets to see their values."""
+    """The column with nulls in these rows, so that no frame gets their values."""
     match column.type:
         case pa.RunEndEncodedType():
             column = _by_chunk(runs_written_out, column, column.type.value_type)
@@ -149,28 +150,28 @@ def _without_rows(column: _Array, rows: list[int]) -> _Array:
 
 
 def _written_out(texts: _Array) -> _Array:
-    """A dictionary of views, which pyarrow does not write out, as its texts, without what is no UTF-8 in them."""
+    """The texts of a dictionary of views, which pyarrow cannot expand, without the bytes that are not UTF-8."""
     values = [text and text.decode(errors="ignore") for text in as_stored(texts.dictionary).to_pylist()]
     return pa.array(values, pa.large_string()).take(texts.indices)
 
 
 def frame_schema_of(schema: pa.Schema, *, origin: str) -> pl.Schema:
-    """Names and types of the columns that `frame_of` gives for a table of this schema; raises SourceError."""
-    return frame_of(pa.Table.from_batches([], schema), origin=origin).schema  # `empty_table` knows no nested extensions
+    """Names and types of the columns that `frame_of` returns for a table of this schema; raises SourceError."""
+    return frame_of(pa.Table.from_batches([], schema), origin=origin).schema  # `empty_table` fails on nested extensions
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one line a type
-    """The type that values of this one are put into before polars takes them; mostly the same."""
+    """The type to which values of this type are converted before polars reads them; mostly the same type."""
     match kind:
         case pa.Bool8Type():
             return pa.bool_()
         case pa.BaseExtensionType():
             return plain_type(kind.storage_type)
         case pa.DictionaryType() if kind.value_type == pa.string_view():
-            return kind  # as polars writes a Categorical, which it reads again, and pyarrow cannot write out
+            return kind  # polars writes a Categorical like this and reads it again; pyarrow cannot expand it
         case pa.DictionaryType() | pa.RunEndEncodedType():
             return plain_type(kind.value_type)
-        case pa.MapType():  # inside of another type; there may be several of one key
+        case pa.MapType():  # inside another type; a key may occur several times
             entry = [pa.field("key", plain_type(kind.key_type)), pa.field("value", plain_type(kind.item_type))]
             return pa.list_(pa.struct(entry))
         case pa.FixedSizeListType():
@@ -182,7 +183,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one li
         case pa.StructType():
             return pa.struct([pa.field(field.name, plain_type(field.type)) for field in kind])
         case pa.TimestampType():
-            # polars knows no seconds and wraps around where it makes milliseconds of them; a cast by pyarrow is checked.
+            # polars has no seconds, and wraps around when it converts them to milliseconds; a cast by pyarrow is checked.
             return pa.timestamp(
                 "ms" if kind.unit == "s" else kind.unit, None if kind.tz is None else _known_zone(kind.tz)
             )
@@ -204,7 +205,7 @@ def _plain_decimal(precision: int, scale: int, kind: pa.DataType) -> pa.DataType
 
 @cache
 def _known_zone(name: str) -> str:
-    """Zones that nobody knows still name instants, which count from 1970 in UTC."""
+    """The zone, or UTC for an unknown one: its values are still instants, counted from 1970 in UTC."""
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
@@ -242,13 +243,13 @@ def _by_chunk(convert: Callable[[_Array], _Array], column: _Array, kind: pa.Data
 
 
 def _without_views(lists: _Array) -> _Array:
-    """The lists one behind the other. Not by a cast, with which pyarrow 26 makes an empty list of the last one."""
+    """The list views as lists. Not by a cast: pyarrow 26 would make the last list an empty one."""
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(list_lengths(lists))])
     return _pa.LargeListArray.from_arrays(pa.array(offsets), lists.flatten(), mask=lists.is_null())
 
 
 def _json_of_map(pairs: list[tuple[Any, Any]]) -> str:
-    """An object where each key is a text or an integer of its own, otherwise a list of pairs: an object would lose some."""
+    """A JSON object if the keys are distinct texts, integers or UUIDs, otherwise a list of pairs: an object would lose some."""
     keys, values = [plain_value(key) for key, _ in pairs], [plain_value(value) for _, value in pairs]
     names = object_names(keys)
     members = zip(keys if names is None else names, values, strict=True)
@@ -256,14 +257,14 @@ def _json_of_map(pairs: list[tuple[Any, Any]]) -> str:
 
 
 def _json_column(texts: list[str | None]) -> _Array:
-    """A column of DYNAMIC."""
+    """JSON texts as a DYNAMIC column."""
     [field] = DYNAMIC.fields
     mask = pa.array([text is None for text in texts], pa.bool_())
     return _pa.chunked_array([_pa.StructArray.from_arrays([pa.array(texts, pa.string())], [field.name], mask=mask)])
 
 
 def _iso_interval(months: int, days: int, nanoseconds: int) -> str:
-    """ISO 8601, each part with a sign of its own, as PostgreSQL reads and writes it."""
+    """The interval in ISO 8601, with a sign for each part, as PostgreSQL reads and writes it."""
     seconds, fraction = divmod(abs(nanoseconds), 10**9)
     sign = "-" if nanoseconds < 0 else ""
     date = (f"{months}M" if months else "") + (f"{days}D" if days else "")

@@ -1,4 +1,4 @@
-"""Arrow IPC as a source: files and streams, read again batch by batch."""
+"""Arrow IPC files and streams as a source, read batch by batch."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 class ArrowFiles(FileSource):
     """The Arrow IPC files of a partition (Feather 2, `.arrow`, `.arrows`), in the order of their names.
 
-    Each is in the file or in the stream format, its buffers compressed or not.
+    A file has the file format or the stream format; its buffers may be compressed.
     """
 
     kind: Literal["arrow"] = "arrow"
@@ -41,7 +41,7 @@ class ArrowFiles(FileSource):
     )
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        """Cut the partition's files along their record batches; one that is larger than a chunk is cut into slices."""
+        """Cut the partition's files at their record batches; a batch that is larger than a chunk is cut into slices."""
         for found in self.files(partition, scope):
             with unchanged(found.path, found.origin, while_it_was="planned") as status:
                 batches = self._batches(found.path, found.origin)
@@ -53,7 +53,7 @@ class ArrowFiles(FileSource):
         file = Path(descriptor.path)
         require_as_planned(file, descriptor)
         table = _read_table(file, descriptor.row_offset, descriptor.rows)
-        require_as_planned(file, descriptor)  # again: it may have been replaced in between
+        require_as_planned(file, descriptor)  # again: the file may have been replaced in between
         if table.num_rows != descriptor.rows:
             raise SourceError(
                 f"{file}: {table.num_rows} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
@@ -66,7 +66,7 @@ class ArrowFiles(FileSource):
         return frame_schema_of(_read_table(file, 0, 0).schema, origin=str(file))
 
     def _batches(self, file: Path, origin: str) -> list[FilePart]:
-        """Rows and bytes of each record batch; raises SourceError for a file that no worker should meet."""
+        """Rows and bytes of each record batch; raises SourceError for a file that exceeds a limit or cannot be read."""
         schema, messages = _read_table(file, 0, 0).schema, _messages(file)
         if (columns := sum(map(_columns_in, schema))) > self.columns_max:
             raise SourceError(f"{origin}: has {columns} columns, the limit is {self.columns_max} (columns_max)")
@@ -93,10 +93,10 @@ def _messages(file: Path) -> list[Message]:
 
 
 def _read_table(file: Path, offset: int, rows: int) -> pa.Table:
-    """Rows `offset` to `offset + rows - 1`, or fewer where there are no more.
+    """Rows `offset` to `offset + rows - 1`, or fewer at the end of the file.
 
-    The batches in question are put together to a small stream of their own: pyarrow reads a stream from its beginning only,
-    and decodes every batch that it passes.
+    The batches with these rows are joined into a small stream: pyarrow reads a stream only from its beginning, and decodes
+    every batch that it passes.
     """
     needed, first = _needed(_messages(file), offset, rows)
     try:
@@ -110,9 +110,9 @@ def _read_table(file: Path, offset: int, rows: int) -> pa.Table:
 
 
 def _require_sound(table: pa.Table) -> None:
-    """Raise ArrowInvalid for damaged offsets or indices, which would end the process that follows them.
+    """Raise ArrowInvalid for damaged offsets or indices, which would crash the process that follows them.
 
-    A value that is at fault by itself (text that is no UTF-8, a time of 24:00) is left to `frame_of`: it costs its row.
+    An invalid value (text that is not UTF-8, a time of 24:00) is left to `frame_of`, which sets aside only its row.
     """
     try:
         table.validate(full=True)
@@ -123,7 +123,7 @@ def _require_sound(table: pa.Table) -> None:
 
 
 def _needed(messages: Sequence[Message], offset: int, rows: int) -> tuple[list[Message], int]:
-    """The batches that hold some of the rows, with the dictionaries before them, and the first one's first row."""
+    """The batches with some of the rows, the dictionaries before them, and the number of the first batch's first row."""
     start, first = 0, offset
     dictionaries: list[Message] = []
     needed: list[Message] = []
@@ -143,7 +143,7 @@ def _needed(messages: Sequence[Message], offset: int, rows: int) -> tuple[list[M
 
 
 def _schema_message(stream: BinaryIO) -> bytes:
-    """The schema as a message of a stream, from either format."""
+    """The schema, from either format, as a message of a stream."""
     stream.seek(0)
     is_file = stream.read(6) == b"ARROW1"
     stream.seek(0)
@@ -157,7 +157,7 @@ def _bytes_of(stream: BinaryIO, message: Message) -> bytes:
 
 
 def _unreadable(error: BaseException) -> str:
-    """A library's text may quote what it read, so only the kind of error is passed on."""
+    """Why a file cannot be read. A library's text may quote what it read, so only the kind of error is passed on."""
     if refusal := system_refusal(error):
         return refusal
     why = str(error) if isinstance(error, NotArrowError) else type(error).__name__

@@ -1,7 +1,7 @@
-"""The messages of an Arrow IPC file or stream: what they are and how large, without looking at their data.
+"""The kinds and sizes of the messages of an Arrow IPC file or stream, read without their data.
 
-pyarrow tells neither the rows of a batch nor what its buffers will need uncompressed before it has decoded them. Their
-metadata are flatbuffers; see https://arrow.apache.org/docs/format/Columnar.html and `Message.fbs`, `File.fbs` there.
+pyarrow reports neither the rows of a batch nor the uncompressed size of its buffers before it has decoded them. The metadata
+are flatbuffers; see https://arrow.apache.org/docs/format/Columnar.html and `Message.fbs`, `File.fbs` there.
 """
 
 import os
@@ -18,16 +18,16 @@ _MAGIC = b"ARROW1"
 _CONTINUATION = 0xFFFF_FFFF
 _METADATA_BYTES_MAX = 256 * 2**20
 _BLOCK_BYTES = 24
-_LENGTH_BYTES = 8  # in front of each compressed buffer
+_LENGTH_BYTES = 8  # before each compressed buffer
 _ROOT_BYTES = 4
 
 
 class NotArrowError(Exception):
-    """Why these bytes are no whole Arrow file or stream."""
+    """The bytes are not a complete Arrow file or stream; the message says why."""
 
 
 class Kind(IntEnum):
-    """`MessageHeader` of the format."""
+    """The kinds of messages, with the numbers of the format's `MessageHeader`."""
 
     SCHEMA = 1
     DICTIONARY = 2
@@ -36,7 +36,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: its bytes in the file from `offset` on, its rows, and the bytes that its data take uncompressed."""
+    """One message: `size` bytes of the file from `offset` on, its rows, and the uncompressed bytes of its data."""
 
     kind: Kind
     offset: int
@@ -46,7 +46,7 @@ class Message:
 
 
 def read_messages(stream: BinaryIO) -> list[Message]:
-    """All messages, a file's dictionaries first; a file has no schema among them. Raises NotArrowError and OSError."""
+    """All messages, for a file the dictionaries first and without the schema. Raises NotArrowError and OSError."""
     file_bytes = stream.seek(0, os.SEEK_END)
     try:
         if _at(stream, 0, len(_MAGIC)) == _MAGIC:
@@ -57,7 +57,7 @@ def read_messages(stream: BinaryIO) -> list[Message]:
 
 
 def _messages_of_file(stream: BinaryIO, file_bytes: int) -> Iterator[Message]:
-    """Those that the footer names: what stands between them need not be a stream, and is none where polars wrote it."""
+    """The messages that the footer lists. The bytes between them need not form a stream; in files of polars they do not."""
     tail = len(_MAGIC) + 4
     if file_bytes < 2 * tail or _at(stream, file_bytes - len(_MAGIC), len(_MAGIC)) != _MAGIC:
         raise NotArrowError("it has a head and no end: truncated")
@@ -78,7 +78,7 @@ def _messages_of_stream(stream: BinaryIO, file_bytes: int) -> Iterator[Message]:
             raise NotArrowError("it does not have one schema at its beginning")
         yield message
         offset += message.size
-    # The format lets a stream end without a mark; but then nobody knows whether its writer came to its end.
+    # The format lets a stream end without a mark. Such a stream is refused, since it may be truncated.
     if offset in {0, file_bytes}:
         raise NotArrowError("it has no mark at its end: truncated, or its writer was not closed")
     (mark,) = struct.unpack("<I", _at(stream, offset, 4))
@@ -87,12 +87,12 @@ def _messages_of_stream(stream: BinaryIO, file_bytes: int) -> Iterator[Message]:
 
 
 def _message_at(stream: BinaryIO, offset: int, file_bytes: int) -> Message | None:
-    """The message that begins there; None for the mark at a stream's end, or the end of the file."""
+    """The message that begins at `offset`; None for the mark at a stream's end, and at the end of the file."""
     if offset == file_bytes:
         return None
     (metadata_bytes,) = struct.unpack("<I", _at(stream, offset, 4))
     prefix = 4
-    if metadata_bytes == _CONTINUATION:  # before Arrow 0.15 there was none
+    if metadata_bytes == _CONTINUATION:  # Arrow before 0.15 wrote none
         (metadata_bytes,) = struct.unpack("<I", _at(stream, offset + 4, 4))
         prefix = 8
     if metadata_bytes == 0:
@@ -121,12 +121,12 @@ def _message_at(stream: BinaryIO, offset: int, file_bytes: int) -> Message | Non
 
 
 def _data_bytes(stream: BinaryIO, body: int, body_bytes: int, batch: "_Table") -> int:
-    """Bytes of all buffers; of compressed ones what they declare, which a decoder holds them to."""
+    """Bytes of all buffers; for a compressed buffer the size that it declares, which the decoder enforces."""
     if not batch.has(3):
         return body_bytes
     total = 0
     for offset, size in batch.structs(2, "<qq", 16):
-        if size < _LENGTH_BYTES or offset < 0 or offset + size > body_bytes:  # an empty buffer has no length in front
+        if size < _LENGTH_BYTES or offset < 0 or offset + size > body_bytes:  # an empty buffer has no length before it
             continue
         (declared,) = struct.unpack("<q", _at(stream, body + offset, _LENGTH_BYTES))
         total += size - _LENGTH_BYTES if declared < 0 else declared
@@ -134,7 +134,7 @@ def _data_bytes(stream: BinaryIO, body: int, body_bytes: int, batch: "_Table") -
 
 
 def _at(stream: BinaryIO, offset: int, size: int) -> bytes:
-    """So many bytes from there on; raises NotArrowError where the file has not got them."""
+    """`size` bytes from `offset` on; raises NotArrowError where the file ends before."""
     if offset < 0 or size < 0:
         raise NotArrowError("its metadata are damaged")
     stream.seek(offset)
@@ -145,7 +145,7 @@ def _at(stream: BinaryIO, offset: int, size: int) -> bytes:
 
 
 class _Table:
-    """A table of a flatbuffer. Whatever is damaged in it is found out of bounds, or read as another number."""
+    """A table of a flatbuffer. Damage leads to an error for reading out of bounds, or to a wrong number."""
 
     def __init__(self, content: bytes, position: int) -> None:
         self._content = content
@@ -190,6 +190,6 @@ class _Table:
         return number
 
     def _inside(self, position: int) -> int:
-        if position < 0:  # which would count from the end
+        if position < 0:  # a negative position would count from the end
             raise NotArrowError("its metadata are damaged")
         return position

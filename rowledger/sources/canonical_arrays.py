@@ -1,7 +1,7 @@
-"""Arrow arrays whose bytes depend on their values alone: what the format leaves open is settled here.
+"""Arrow arrays in a canonical form, whose bytes depend only on their values.
 
-Open are the values below nulls, where a slice begins in its buffers, what stands between the items of lists, and the bits
-behind the last one.
+Arrow does not define the values under nulls, where a slice begins in its buffers, the data between the items of lists, and the
+bits after the last one.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 __all__ = ["Array", "canonical"]
 
 Array = Any
-"""A `pyarrow.Array` of any kind: its stubs know neither `flatten` nor what `buffers` gives."""
+"""A `pyarrow.Array` of any kind. Its stubs lack `flatten` and the type that `buffers` returns."""
 _Buffer = Any
 
 _Bools = npt.NDArray[np.bool_]
@@ -24,10 +24,10 @@ _NARROW_MAX = 2**31 - 1
 
 
 def canonical(array: Array) -> Array:
-    """The same values in buffers that begin at 0 and hold nothing below nulls.
+    """The same values in buffers that begin at 0 and have nothing under nulls.
 
-    Takes nulls, Booleans, fixed widths, texts, binaries, large lists and structs, without views and dictionaries. Texts and
-    binaries have offsets of 32 bits where those reach.
+    The array may have nulls, Booleans, fixed widths, texts, binaries, large lists and structs, but no views and no
+    dictionaries. Texts and binaries get 32-bit offsets where these suffice.
     """
     rows, kind = len(array), array.type
     if kind in _OF_BYTES:
@@ -37,11 +37,11 @@ def canonical(array: Array) -> Array:
     valid = _valid(array)
     bitmap = None if valid is None else _bits(valid)
     if pa.types.is_struct(kind):
-        children = [canonical(child) for child in array.flatten()]  # nulls of the struct reach into its fields
+        children = [canonical(child) for child in array.flatten()]  # flatten applies the struct's nulls to its fields
         fields = [pa.field(kind.field(n).name, child.type) for n, child in enumerate(children)]
         return pa.Array.from_buffers(pa.struct(fields), rows, [bitmap], children=children)
     if pa.types.is_large_list(kind):
-        values = canonical(array.flatten())  # without what stands below nulls
+        values = canonical(array.flatten())  # flatten leaves out the items under nulls
         offsets = _offsets(_given_offsets(array), valid)
         return pa.Array.from_buffers(
             pa.large_list(values.type), rows, [bitmap, pa.py_buffer(offsets.data)], children=[values]
@@ -67,7 +67,7 @@ def _given_offsets(array: Array) -> _Offsets:
 
 
 def _offsets(given: _Offsets, valid: _Bools | None) -> _Offsets:
-    """From 0 on, with nothing for a null."""
+    """The offsets from 0 on, with length 0 for nulls."""
     if valid is None:
         return given - given[0] if given[0] else given
     lengths = np.diff(given)
@@ -88,7 +88,7 @@ def _of_bytes(array: Array) -> Array:
     bitmap = None if valid is None else _bits(valid)
     offsets = offsets.astype(np.int32 if kind == narrow else np.int64, copy=False)
     if given[-1] - given[0] != offsets[-1]:
-        array = array.drop_null()  # copies what is left, one value behind the other
+        array = array.drop_null()  # copies the other values without gaps
         given = _given_offsets(array)
     data = array.buffers()[2]
     data = pa.py_buffer(b"") if data is None else data.slice(int(given[0]), int(given[-1] - given[0]))

@@ -1,4 +1,4 @@
-"""Where the parts that a file is made of (row groups, record batches) are joined and cut into chunks."""
+"""Join the parts of a file (row groups, record batches) into chunks, and cut large parts into several chunks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from rowledger.spec import ChunkDescriptor
 
 __all__ = ["CHUNK_BYTES_MAX", "FilePart", "chunk_descriptors", "cut_into_chunks", "require_plausible_rows"]
 
-CHUNK_BYTES_MAX = 64 * 2**20  # uncompressed; a worker holds a few times that while it checks and encodes a chunk
-_ROWS_PER_BYTE_MAX = 10_000  # a file of nothing but one repeated value has about 500
+CHUNK_BYTES_MAX = 64 * 2**20  # uncompressed; a worker needs a few times that while it checks and encodes a chunk
+_ROWS_PER_BYTE_MAX = 10_000  # a file with a single repeated value has about 500
 
 
 class FilePart(NamedTuple):
-    """What a file says of one of its parts: rows, and uncompressed bytes."""
+    """The rows and the uncompressed bytes that a file declares for one of its parts."""
 
     rows: int
     data_bytes: int
@@ -24,7 +24,7 @@ class FilePart(NamedTuple):
 def cut_into_chunks(
     parts: Sequence[FilePart], chunk_rows_max: int, chunk_bytes_max: int = CHUNK_BYTES_MAX
 ) -> Iterator[tuple[int, int]]:
-    """Offset and rows of each chunk: whole parts as long as they fit, slices of one that is too large."""
+    """Offset and rows of each chunk: as many whole parts as fit, or a slice of a part that is too large."""
     offset = pending = pending_bytes = 0
     for rows, data_bytes in parts:
         if pending and (pending + rows > chunk_rows_max or pending_bytes + data_bytes > chunk_bytes_max):
@@ -50,7 +50,7 @@ def chunk_descriptors(
     chunk_rows_max: int,
     column_readers: Mapping[str, str] | None = None,
 ) -> Iterator[ChunkDescriptor]:
-    """The chunks of a planned file that workers read where it is."""
+    """The chunks of a planned file that workers read in place."""
     for offset, rows in cut_into_chunks(parts, chunk_rows_max, CHUNK_BYTES_MAX):
         yield ChunkDescriptor(
             path=str(file.path),
@@ -65,7 +65,7 @@ def chunk_descriptors(
 
 
 def require_plausible_rows(file: str, file_bytes: int, parts: Sequence[FilePart]) -> None:
-    """Raise SourceError for figures that cannot be true, before anything is planned or reserved by them."""
+    """Raise SourceError for impossible figures, before anything is planned or allocated by them."""
     rows = sum(part.rows for part in parts)
     if any(part.rows < 0 or part.data_bytes < 0 for part in parts):
         raise SourceError(f"{file}: declares a number of rows or bytes below zero: damaged; write it again")

@@ -1,4 +1,4 @@
-"""CSV files as a source: every record is a row, or a fault with the reason why it is none. Values stay text."""
+"""CSV files as a source: every record becomes a row, or a fault with its reason. Values stay text."""
 
 import re
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ __all__ = ["CsvFiles"]
 _FIRST_NOT_ASCII = 128
 _FIRST_LINE_BYTES_MAX = 2**20
 _END_MARK = re.compile(rb"(?:\A|(?<=[\r\n]))\\\.(?:\r\n|\r|\n)?\Z")
-_END_MARK_BYTES = 5  # with the line ends around it
+_END_MARK_BYTES = 5  # the mark with the line ends around it
 _LINE_END = re.compile(rb"\r\n?|\n")
 
 
 class CsvFiles(TextFiles):
     """The CSV files of a partition, in the order of their names. An empty field is null, a quoted empty one is empty text.
 
-    Blank lines are no rows, unless there is just one column: there they are a null.
+    Blank lines are skipped, unless there is only one column: then a blank line is a row with a null.
     """
 
     kind: Literal["csv"] = "csv"
@@ -75,7 +75,7 @@ class CsvFiles(TextFiles):
         return self.escapes
 
     def _dialect(self, line_end: bytes, codec: str) -> Dialect:
-        """How records are written in a file of that encoding whose first line ends so."""
+        """The dialect of a file with this encoding whose first line ends with `line_end`."""
         quote, escape = (None if c is None else ord(c) for c in (self.quote, self.escape))
         return Dialect(
             ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r", reading=self._reading, codec=codec
@@ -111,7 +111,7 @@ class CsvFiles(TextFiles):
 
 
 def _without_end_mark(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The blocks without the line by which PostgreSQL marks the end of the data, where that is the last one."""
+    """The blocks without a last line that is PostgreSQL's mark for the end of the data."""
     held = b""
     for block in blocks:
         text = held + block
@@ -121,7 +121,7 @@ def _without_end_mark(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _with_a_line_end(blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
-    """The first blocks, and how the first line in them ends; a long line is enough without one."""
+    """The first blocks, and the first line end in them; empty where the text, or its first MiB, has none."""
     text = b""
     for block in blocks:
         text += block
@@ -134,7 +134,7 @@ def _with_a_line_end(blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
 
 
 def _without_lines(text: bytes, lines: int, *, final: bool) -> tuple[int, bytes]:
-    """How many of the lines are still to be skipped behind this text, and what of it is left."""
+    """How many lines are still to be skipped after this text, and the rest of the text."""
     while lines:
         end = _LINE_END.search(text)
         if not final and (end is None or (end[0] == b"\r" and end.end() == len(text))):

@@ -1,8 +1,8 @@
-r"""What an escape and the characters behind it are in a CSV field: as PostgreSQL or MySQL reads them, or the bare character.
+r"""The meaning of an escape and the characters after it in a CSV field: as PostgreSQL or MySQL reads them, or literally.
 
 PostgreSQL's COPY writes a tab as `\t` and a line end as `\n`; MySQL writes the escape and the character itself, and `\0` for a
-NUL. Both read `\b`, `\n`, `\r` and `\t`. Only PostgreSQL reads `\f`, `\v` and bytes in octal and hexadecimal digits, only MySQL
-`\0` before a digit, and `\Z`.
+NUL. Both read `\b`, `\n`, `\r` and `\t`. Only PostgreSQL reads `\f`, `\v` and bytes in octal and hexadecimal digits; only MySQL
+reads `\Z`, and `\0` before a digit as a NUL.
 """
 
 import codecs
@@ -28,12 +28,12 @@ _FIRST_NOT_ASCII = 128
 
 
 class BadEscape(Exception):
-    """Why the escapes of a record cannot be read; quotes none of it."""
+    """The escapes of a record cannot be read; the message says why, and does not quote the record."""
 
 
 @dataclass(frozen=True)
 class Escapes:
-    """How one file's escapes are read; `codec` is its encoding, in which bytes given by their digits are."""
+    """How one file's escapes are read. `codec` is the file's encoding, which bytes written as digits have too."""
 
     escape: int
     reading: EscapeReading
@@ -41,12 +41,12 @@ class Escapes:
 
     @property
     def has_end_mark(self) -> bool:
-        """Whether a line of an escape and a point ends the data."""
+        """Whether a line with only an escape and a point ends the data."""
         return self.reading in {"either", "postgresql"}
 
     @cached_property
     def pattern(self) -> bytes:
-        """An escape and all that belongs to it, in one group."""
+        """The pattern of an escape and the characters that belong to it, in one group."""
         escape = re.escape(bytes([self.escape]))
         if self.reading in {"literal", "mysql"}:
             return b"(" + escape + b".)"
@@ -54,7 +54,7 @@ class Escapes:
         return b"((?:" + digits + b")+|" + escape + b".)"
 
     def read(self, sequence: bytes) -> bytes:
-        """What was matched by the pattern, as UTF-8; raises BadEscape."""
+        """The meaning, as UTF-8, of a sequence that the pattern matches; raises BadEscape."""
         behind = sequence[1:2]
         if self.reading in {"literal", "mysql"} or (len(sequence) == len(b"\\t") and not behind.isdigit()):
             return _READ[self.reading].get(behind, sequence[1:])
@@ -68,7 +68,7 @@ class Escapes:
         ]
         content = bytes(numbers)
         if max(content) < _FIRST_NOT_ASCII or self.codec == "utf-8":
-            return content  # in UTF-8 its neighbours may belong to the same character
+            return content  # not decoded: in UTF-8 the bytes next to it may belong to the same character
         try:
             return codecs.decode(content, self.codec).encode()
         except (UnicodeError, LookupError):

@@ -1,4 +1,4 @@
-"""The fields of one CSV record, and how they are written."""
+"""The dialect of a CSV file, and the fields of one record."""
 
 import re
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ __all__ = ["Dialect", "end_of_quoted", "fields_of"]
 
 @dataclass(frozen=True)
 class Dialect:
-    """How fields are parted, quoted and escaped: one ASCII byte each, or none."""
+    """How fields are separated, quoted and escaped: one ASCII byte each, or None."""
 
     delimiter: int
     quote: int | None
     escape: int | None
     cr_ends_lines: bool = True
-    """Whether a carriage return alone ends a line; otherwise nobody knows what it is outside of quotes."""
+    """Whether a carriage return alone ends a line; if not, it is an error outside quotes."""
     reading: EscapeReading = "literal"
     codec: str = "utf-8"
 
@@ -28,12 +28,12 @@ class Dialect:
 
     @cached_property
     def escaped(self) -> re.Pattern[bytes]:
-        """An escape and the byte that it takes the meaning from."""
+        """An escape and the byte after it."""
         return re.compile(re.escape(bytes([self.escape or 0])) + b"(.)", re.DOTALL)
 
     @cached_property
     def unquoted(self) -> re.Pattern[bytes]:
-        """What stands for something else inside of quotes: a doubled quote, an escape."""
+        """What is replaced inside quotes: a doubled quote, an escape sequence."""
         quote = re.escape(bytes([self.quote or 0]))
         return re.compile(
             quote + b"(" + quote + b")" + (b"|" + self.escapes.pattern if self.escapes else b""), re.DOTALL
@@ -46,12 +46,12 @@ class Dialect:
 
     @cached_property
     def sequence(self) -> re.Pattern[bytes]:
-        """An escape and all that belongs to it."""
-        assert self.escapes is not None  # noqa: S101, asked for only where there are any
+        """An escape and the characters that belong to it."""
+        assert self.escapes is not None  # noqa: S101, used only where the dialect has an escape
         return re.compile(self.escapes.pattern, re.DOTALL)
 
     def unescaped(self, match: re.Match[bytes]) -> bytes:
-        """What stands for the match of `unquoted` or of `sequence`; raises BadEscape."""
+        """The replacement for a match of `unquoted` or `sequence`; raises BadEscape."""
         sequence = match[match.lastindex or 0]
         if self.escapes is None or sequence[0] != self.escape:
             return sequence
@@ -59,7 +59,7 @@ class Dialect:
 
 
 def fields_of(record: bytes, dialect: Dialect, nulls: frozenset[bytes]) -> list[bytes | None]:
-    """The fields of a record that is not damaged; an unquoted one that is among the `nulls` is null. Raises BadEscape."""
+    """The fields of a record that is not damaged; an unquoted field that is one of `nulls` is None. Raises BadEscape."""
     masked = record
     if dialect.escape is not None:
         masked = dialect.escaped.sub(lambda _: b"xx", record)
@@ -82,8 +82,8 @@ def fields_of(record: bytes, dialect: Dialect, nulls: frozenset[bytes]) -> list[
 
 
 def end_of_quoted(masked: bytes, opening: int, dialect: Dialect) -> int:
-    """Behind the quote that closes the one at `opening`, in a record that is in order."""
-    assert dialect.quote is not None  # noqa: S101, there is one at `opening`
+    """The position after the quote that closes the one at `opening`, in a record that is not damaged."""
+    assert dialect.quote is not None  # noqa: S101, there is a quote at `opening`
     position = opening + 1
     while True:
         found = masked.find(dialect.quote, position)

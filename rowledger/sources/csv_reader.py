@@ -1,4 +1,4 @@
-"""Records of CSV as tables of text: by pyarrow in columns; those out of order, and those that need a closer look, by hand."""
+"""Convert CSV records to tables of text: most with pyarrow, in columns; records with escapes, and ragged ones, one by one."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +25,7 @@ _Positions = npt.NDArray[np.int64]
 
 @dataclass
 class _Rows:
-    """What became of the records of a text: those read by pyarrow, by hand, and not at all, each by its number."""
+    """The records of a text by their numbers: those read by pyarrow, those read one by one, and those at fault."""
 
     in_columns: pa.Table
     numbers: _Positions
@@ -34,7 +34,7 @@ class _Rows:
 
 
 class CsvReader:
-    """Turns records into tables with the columns of one file."""
+    """Converts the records of one file to tables with its columns."""
 
     def __init__(self, spec: "CsvFiles", origin: str, codec: str, dialect: Dialect) -> None:
         self.columns: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class CsvReader:
         self.name_columns(self._spec.columns or tuple(names))
 
     def name_columns(self, names: tuple[str, ...]) -> None:
-        """Take these names, or raise SourceError for those that cannot be columns."""
+        """Set the columns' names; raises SourceError for names that no columns can have, and for too many columns."""
         if len(names) > self._spec.columns_max:
             raise SourceError(
                 f"{self._origin}: {len(names):,} columns, {self._spec.columns_max:,} are allowed; fix the file's delimiters, "
@@ -124,7 +124,7 @@ class CsvReader:
         return rows
 
     def _read(self, text: bytes, records: Records, plain: _Positions) -> _Rows:
-        """Records in order by pyarrow, which names those with too many or too few fields."""
+        """Read undamaged records with pyarrow; those with too many or too few fields, which it reports, are then placed."""
         if not len(plain):
             return _Rows(self._no_rows(), plain)
         runs = np.flatnonzero(np.diff(plain) != 1)
@@ -135,14 +135,14 @@ class CsvReader:
         ragged: list[int] = []
 
         def skip(row: csv.InvalidRow) -> Literal["skip"]:
-            ragged.append((row.number or 0) - 1)  # without threads it always has one, from 1 on
+            ragged.append((row.number or 0) - 1)  # without threads every row has a number, from 1 on
             return "skip"
 
         names = [str(number) for number in range(len(self.columns))]
         try:
             table = csv.read_csv(
                 pa.BufferReader(data),  # type: ignore[arg-type]
-                # In one block, so that no line end within quotes is taken for one between blocks.
+                # In one block, so that pyarrow does not split the data at a line end inside quotes.
                 read_options=csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
                 parse_options=csv.ParseOptions(
                     delimiter=self._spec.delimiter,
@@ -151,7 +151,7 @@ class CsvReader:
                     invalid_row_handler=skip,
                 ),
                 convert_options=csv.ConvertOptions(
-                    check_utf8=False,  # it was
+                    check_utf8=False,  # checked already
                     column_types=dict.fromkeys(names, pa.string()),
                     null_values=list(self._spec.nulls),
                     strings_can_be_null=True,
@@ -171,7 +171,7 @@ class CsvReader:
         return rows
 
     def _place(self, rows: _Rows, number: int, record: bytes) -> None:
-        """Put a record among those by hand, or among the faults for its number of fields."""
+        """Read one record, and add it to `by_hand` or to the faults."""
         if self._is_end_mark(record):
             rows.faults[number] = "is PostgreSQL's mark of the end of the data, and rows follow it"
             return
@@ -219,7 +219,7 @@ class CsvReader:
 
 
 def _holding(text: bytes, byte: int, records: Records, kept: _Positions) -> list[int]:
-    """The numbers of the kept records that hold that byte."""
+    """The numbers of the kept records that contain the byte."""
     places = np.flatnonzero(np.frombuffer(text, np.uint8)[: records.consumed] == byte)
     numbers = np.unique(np.searchsorted(records.starts, places, side="right") - 1)
     return [int(number) for number in np.intersect1d(numbers, kept)]

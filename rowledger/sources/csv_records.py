@@ -1,11 +1,11 @@
-"""Where the records of a CSV text begin and end, and which of them are none, at the speed of columns.
+"""Find where the records of a CSV text begin and end, and which of them are damaged, with vectorized operations.
 
-A quote opens a field only at its beginning, and closes it only at its end; in the middle of an unquoted field it is a character
-like any other. As long as all quotes keep to that, numpy tells at once which of them open and close, and so which line ends
-stand within quotes. A record with a quote that does not keep to it is looked at by hand, and the rest again by numpy.
+A quote opens a field only at the field's beginning, and closes it only at the field's end; inside an unquoted field it is an
+ordinary character. While all quotes follow this rule, numpy determines which of them open and close, and so which line ends are
+inside quotes. A record with a quote that breaks the rule is parsed byte by byte; after it, numpy continues.
 
-Of a quote that is never closed nobody knows whether the lines behind it belong to it. They are taken for records of their
-own: what is damaged is one line.
+For a quote that is never closed, the text does not show whether the lines after it belong to its field. They are taken as
+separate records, so that only one line is damaged.
 """
 
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ INNER_QUOTE = "has text behind a closing quote, or a quote inside a quoted field
 
 _LF, _CR = 10, 13
 _LENIENT_BYTES, _LENIENT_QUOTES = 8192, 64
-"""How far behind a quote that is out of place, and over how many more, a damaged record is followed over line ends."""
+"""After a misplaced quote, a damaged record is followed across line ends for at most this many bytes and quotes."""
 _IN_ORDER_BY_HAND = 4
-"""Records looked at by hand behind a damaged one: where there is one, there are often more."""
+"""After a damaged record, parsing byte by byte ends at this many good ones in a row: damaged records often come in groups."""
 _FIRST_WINDOW = 64
-"""Quotes looked at after a record by hand; doubled as long as they are in order."""
+"""Quotes that numpy examines first after such records; doubled while they are in order."""
 
 _Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The complete records of a text: from `starts` to `ends`, line ends excluded, with the text `consumed` by them.
+    """The complete records of a text, from `starts` to `ends` without line ends; they use `consumed` bytes of the text.
 
-    `damaged` says, by its start, why a record is none. Blank lines are records here, of no bytes.
+    `damaged` has the reason for each damaged record, by the record's start. A blank line is a record of no bytes.
     """
 
     starts: _Positions
@@ -46,9 +46,9 @@ class Records:
 
 
 def split(text: bytes, dialect: Dialect, *, final: bool, record_bytes_max: int) -> Records:
-    """The records of a text that begins with one; the last may be incomplete unless the text is `final`.
+    """The records of a text that begins with a record. Unless the text is `final`, its last record may be incomplete.
 
-    A quote that is not closed within `record_bytes_max` is not closed.
+    A quote that is not closed within `record_bytes_max` bytes counts as unclosed.
     """
     if dialect.escape is not None and dialect.escape in text:
         text = _without_escaped(text, dialect.escape)
@@ -67,7 +67,7 @@ def split(text: bytes, dialect: Dialect, *, final: bool, record_bytes_max: int) 
 
 
 def _without_escaped(text: bytes, escape: int) -> bytes:
-    """The text with a plain character in place of each escaped one."""
+    """The text with each escaped character replaced by `x`."""
     masked = np.frombuffer(text, np.uint8).copy()
     at = np.flatnonzero(masked == escape)
     begins_run = np.diff(at, prepend=-2) != 1
@@ -79,14 +79,14 @@ def _without_escaped(text: bytes, escape: int) -> bytes:
 
 
 def _line_ends(text: bytes, *, final: bool) -> tuple[_Positions, _Positions]:
-    """Where lines end, and where the next ones begin: behind LF, CR LF or a lone CR."""
+    """The positions where lines end, and where the next ones begin: after LF, CR LF or a lone CR."""
     content = np.frombuffer(text, np.uint8)
     if b"\r" not in text:
         ends = np.flatnonzero(content == _LF)
         return ends, ends + 1
     ends = np.flatnonzero((content == _LF) | (content == _CR))
     if not final and text.endswith(b"\r"):
-        ends = ends[:-1]  # its \n may be about to come
+        ends = ends[:-1]  # the next block may begin with its \n
     second = (content[ends] == _LF) & (ends > 0) & (content[ends - 1] == _CR)
     ends = ends[~second]
     followed = np.minimum(ends + 1, len(content) - 1)
@@ -94,7 +94,7 @@ def _line_ends(text: bytes, *, final: bool) -> tuple[_Positions, _Positions]:
 
 
 def _lf_line_ends(text: bytes, *, final: bool) -> tuple[_Positions, _Positions]:
-    """The same behind LF or CR LF alone, and behind a CR that is the last byte of all."""
+    """The same where only LF and CR LF end lines, and a CR that is the last byte of the file."""
     content = np.frombuffer(text, np.uint8)
     ends = np.flatnonzero(content == _LF)
     nexts = ends + 1
@@ -106,7 +106,7 @@ def _lf_line_ends(text: bytes, *, final: bool) -> tuple[_Positions, _Positions]:
 
 
 def _mark_lone_cr(text: bytes, dialect: Dialect, records: Records) -> None:
-    """Take the records for damaged that have a CR outside of quotes."""
+    """Mark records that have a CR outside quotes as damaged."""
     content = np.frombuffer(text, np.uint8)
     at = np.flatnonzero(content[: records.consumed] == _CR)
     numbers = np.searchsorted(records.starts, at, side="right") - 1
@@ -132,7 +132,7 @@ def _has_bare_cr(record: bytes, dialect: Dialect) -> bool:
 
 
 class _Quoted:
-    """The records of a text with quotes in it."""
+    """Finds the records of a text that has quotes."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class _Quoted:
         final: bool,
         record_bytes_max: int,
     ) -> None:
-        assert dialect.quote is not None  # noqa: S101, otherwise there is nothing to do here
+        assert dialect.quote is not None  # noqa: S101, only such a text has quotes
         self._text = text
         self._content = np.frombuffer(text, np.uint8)
         self._dialect = dialect
@@ -155,7 +155,7 @@ class _Quoted:
         self._next_lines = next_lines
         self._final = final
         self._record_bytes_max = record_bytes_max
-        # What may stand before a quote that opens and behind one that closes. Two quotes in a row close and open again.
+        # The bytes that may precede an opening quote and follow a closing one. Two quotes in a row close and open again.
         self._fits = np.zeros(256, np.bool_)
         self._fits[[dialect.delimiter, _LF, _CR, self._quote]] = True
 
@@ -188,9 +188,10 @@ class _Quoted:
         return Records(np.concatenate(starts), np.concatenate(ends), damaged, start)
 
     def _in_order(self, start: int, window: int) -> tuple[_Positions, int | None]:
-        """The quotes from `start` on that open and close in turn, and where a quote or its field begins that is out of order.
+        """The quotes from `start` on that alternately open and close, up to the first misplaced one.
 
-        Left out are quotes that are characters like any other.
+        Quotes that are ordinary characters are left out. The second value is the position of the misplaced quote or of the
+        quote that opens its field; None if there is none.
         """
         first = int(np.searchsorted(self._quotes, start))
         while True:
@@ -203,11 +204,11 @@ class _Quoted:
             window *= 2
 
     def _pairs(self, quotes: _Positions, start: int) -> tuple[_Positions, int | None]:
-        """Those of the quotes that open and close in turn, up to the first that is out of order, and where that is.
+        """The quotes that alternately open and close, up to the first misplaced one, and the position of that one.
 
-        A quote that can only open, by what stands before and behind it, makes the text behind it quoted; one that can only
-        close makes it unquoted; one that can do both turns it over. So what the text is at a quote is known from the last one
-        of the first two kinds, and from the number of the third kind since.
+        The bytes before and after a quote decide what it can do. After a quote that can only open, the text is quoted; after
+        one that can only close, it is unquoted; one that can do both toggles the state. So the state at a quote follows from
+        the last quote of the first two kinds, and from the number of quotes of the third kind since.
         """
         if not len(quotes):
             return quotes, None
@@ -221,7 +222,7 @@ class _Quoted:
         within = np.concatenate([[False], quoted[:-1]])
         literal = ~within & ~can_open
         wrong = within & ~can_close
-        # A quote right behind one that is a character opens nothing.
+        # A quote directly after one that is an ordinary character opens no field.
         wrong[1:] |= literal[:-1] & ~within[1:] & can_open[1:] & (np.diff(quotes) == 1)
         if not wrong.any():
             return quotes[~literal], None
@@ -230,14 +231,17 @@ class _Quoted:
         return (pairs[:-1], int(pairs[-1])) if len(pairs) % 2 else (pairs, int(quotes[at]))
 
     def _outside(self, start: int, bound: int, quotes: _Positions) -> tuple[_Positions, _Positions]:
-        """The line ends in a range that stand within none of these pairs of quotes."""
+        """The line ends in a range that are outside all these pairs of quotes."""
         low, high = np.searchsorted(self._line_ends, [start, bound])
         ends, nexts = self._line_ends[low:high], self._next_lines[low:high]
         outside = np.searchsorted(quotes, ends) % 2 == 0
         return ends[outside], nexts[outside]
 
     def _some_by_hand(self, start: int) -> list[tuple[int, int, int, str | None]]:
-        """Records from `start` on, up to some in a row that are in order: begin, end, begin of the next one, what is wrong."""
+        """Parse records from `start` on, until several in a row are in order.
+
+        Each result has the record's start and end, the start of the next one, and the reason if the record is damaged.
+        """
         found: list[tuple[int, int, int, str | None]] = []
         in_order = 0
         while (
@@ -250,7 +254,7 @@ class _Quoted:
         return found
 
     def _by_hand(self, start: int) -> tuple[int, int, str | None] | None:
-        """End of the record at `start`, start of the next one, and what is wrong with it; None if it is not complete."""
+        """End of the record at `start`, start of the next one, and the damage if any; None if the record is incomplete."""
         text, position, reason = self._text, start, None
         while True:
             if position < len(text) and text[position] == self._quote:
@@ -272,7 +276,7 @@ class _Quoted:
             position += 1
 
     def _closing(self, start: int, opening: int) -> tuple[int, str | None] | None:
-        """Where the quoted field ends, and what is wrong in it; -1 for nowhere; None if that cannot be known yet."""
+        """Where the quoted field ends, -1 for nowhere, and the damage if any; None if that is not known yet."""
         text, reason, lenient_quotes = self._text, None, 0
         search, limit = opening + 1, len(text)
         while (found := text.find(self._quote, search, limit)) >= 0:
@@ -288,12 +292,12 @@ class _Quoted:
                 search = found + 2
                 continue
             if text[found - 1] in self._stops:
-                return -1, reason  # this one opens a field, so the one before did not
+                return -1, reason  # this quote opens a field, so the earlier one is unclosed
             if reason is None:
                 reason = INNER_QUOTE
                 limit = min(limit, found + _LENIENT_BYTES)
             search = found + 1
-        # Not found. More text might have it, unless it was looked for as far as may be.
+        # Not found. More text might contain it, unless the search has reached its limit.
         if not self._final and limit == len(text) and len(text) - start <= self._record_bytes_max:
             return None
         return -1, reason

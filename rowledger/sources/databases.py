@@ -1,4 +1,4 @@
-"""The databases that a query may be asked of: how each connects, binds parameters, and gives its values exactly."""
+"""The databases that a query may run on: how each connects, binds parameters, and returns its values exactly."""
 
 import contextlib
 import re
@@ -33,11 +33,11 @@ _BOUNDS = {"lower", "upper"}
 
 
 class QueryRefused(Exception):
-    """What a database said, without any value and any secret."""
+    """The database refused a query or a connection; the message has no value and no secret."""
 
 
 class Database(ABC):
-    """One connection and one query, used by one thread; only `cancel` is called from another one."""
+    """One connection and one query, used by one thread; only `cancel` is called from another thread."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Database(ABC):
         row_security: bool = False,
         documents: frozenset[str] | None = frozenset(),
     ) -> None:
-        """`documents` are those of the scope."""
+        """`documents` are those of the `SourceContext`."""
         self._url = url
         self._timezone = timezone
         self._connect_timeout_s = connect_timeout_s
@@ -60,11 +60,11 @@ class Database(ABC):
 
     @abstractmethod
     def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
-        """Begin the query and return its columns' names; a parameter stands in it as `{name}`."""
+        """Start the query and return its columns' names; the query contains a parameter as `{name}`."""
 
     @abstractmethod
     def fetch(self) -> pl.DataFrame | None:
-        """The next rows; None behind the last."""
+        """The next rows; None after the last."""
 
     @abstractmethod
     def cancel(self) -> None: ...
@@ -85,7 +85,7 @@ _LINK = {
 _BATCH_BYTES_OPTION = "adbc.postgresql.batch_size_hint_bytes"
 _BATCH_BYTES = 4 * 2**20
 _TYPE = b"POSTGRESQL:type"
-_SPEAKABLE = re.compile(  # parts of messages that quote neither a row nor a secret
+_SPEAKABLE = re.compile(  # parts of messages that contain neither a row's values nor a secret
     r"Connection refused|authentication failed|timeout expired|could not translate host name|no pg_hba\.conf entry|"
     r"(?:database|role) \"[^\"]*\" does not exist|too many clients|division by zero|"
     r"cannot execute [A-Z ]+ in a read-only transaction|(?:canceling|terminating) [a-z]+ due to [a-z -]+|"
@@ -93,13 +93,13 @@ _SPEAKABLE = re.compile(  # parts of messages that quote neither a row nor a sec
 )
 _TIMEOUT = re.compile(r"due to (statement|lock|transaction|idle-in-transaction|idle-session) timeout")
 _ROW_SECURITY = "row-level security"
-_SYNTAX_CLASS = "42"  # syntax, names and rights: said before a row was read, so it quotes none
+_SYNTAX_CLASS = "42"  # syntax, names and privileges: raised before a row is read, so the message quotes none
 
 
 class PostgresDatabase(Database):
-    """PostgreSQL, read by one COPY in binary form.
+    """PostgreSQL, read by one binary COPY.
 
-    A COPY takes no parameters. So they are bound into settings of the transaction, which the query reads back.
+    COPY takes no parameters, so they become settings of the transaction, which the query reads.
     """
 
     _connection: Any = None
@@ -110,7 +110,7 @@ class PostgresDatabase(Database):
     def __init__(self, url: SecretStr, **options: Any) -> None:  # noqa: ANN401, those of the base class
         super().__init__(url, **options)
         try:
-            # Here, for on a busy machine it takes longer than a connection may take.
+            # Imported here: on a busy machine the import takes longer than `connect` may take.
             import adbc_driver_postgresql.dbapi as driver  # noqa: PLC0415, an optional dependency
         except ImportError:
             raise SourceError(
@@ -123,7 +123,7 @@ class PostgresDatabase(Database):
             self._open(self._driver.connect(self._address()))
             self._cursor.execute("select current_setting('quote_all_identifiers')")
             if self._cursor.fetchone()[0] != "off":
-                # The driver looks for the types by unquoted names, once, as it connects.
+                # The driver looks up the types by unquoted names once, when it connects.
                 self.close()
                 self._open(self._driver.connect(self._address("-c quote_all_identifiers=off")))
 
@@ -138,7 +138,7 @@ class PostgresDatabase(Database):
             settings[f"rowledger.parameter_{number}"] = value
             query = query.replace(f"{{{name}}}", f"current_setting('rowledger.parameter_{number}')::{kind}")
         with _without_values():
-            self._connection.rollback()  # the transaction begins with the query
+            self._connection.rollback()  # so that a new transaction begins here
             self._cursor.execute("set transaction isolation level repeatable read, read only")
             self._cursor.execute("select current_setting('server_encoding')")
             settings["client_encoding"] = client_encoding(self._cursor.fetchone()[0])
@@ -164,7 +164,7 @@ class PostgresDatabase(Database):
             return exact_frame(batch, self._columns, self._documents)
 
     def _resolve_arrays(self, query: str) -> None:
-        """Ask what arrays of domains, composites and other types of the database's own are made of."""
+        """Ask the server for the element types of arrays that have domains, composites and other user-defined types."""
         for name, kind in self._columns.items():
             if is_json(kind) and kind.removeprefix("_") not in ARRAY_BASES:
                 value = f"select {quoted(name)} from (\n{query}\n) as source_query limit 0"  # noqa: S608, the user's own
@@ -178,12 +178,12 @@ class PostgresDatabase(Database):
 
     def close(self) -> None:
         for opened in (self._batches, self._cursor, self._connection):
-            with contextlib.suppress(Exception):  # the next one has to be closed all the same
+            with contextlib.suppress(Exception):  # the next one must be closed all the same
                 if opened is not None:
                     opened.close()
 
     def _address(self, options: str = "") -> str:
-        """The URL with what we want of every connection; `options` go behind those that it has."""
+        """The URL with the settings of every connection; `options` are added after those of the URL."""
         parts = urlsplit(self._url.get_secret_value())
         wanted = {"connect_timeout": str(max(int(self._connect_timeout_s), 2)), **_LINK}
         given = dict(parse_qsl(parts.query))
@@ -194,7 +194,7 @@ class PostgresDatabase(Database):
 
 @contextlib.contextmanager
 def _without_values() -> Iterator[None]:
-    """An error of the driver as QueryRefused, with what it said where that can quote neither row nor secret."""
+    """Raise an error of the driver as QueryRefused, with the parts of its text that contain no row value and no secret."""
     try:
         yield
     except SourceError:
@@ -223,13 +223,13 @@ def _told(error: Exception) -> str:
 
 
 class SqliteDatabase(Database):
-    """SQLite, by Python's own module: ADBC's driver makes one type of a column whose values are of several, with loss."""
+    """SQLite, with Python's module: ADBC's driver converts a column with values of several types to one type, with loss."""
 
     _connection: sqlite3.Connection | None = None
     _cursor: sqlite3.Cursor
 
     def connect(self) -> None:
-        # As elsewhere: three slashes before a relative path, four before an absolute one.
+        # The usual form of such URLs: three slashes before a relative path, four before an absolute one.
         path = unquote(self._url.get_secret_value().partition("://")[2]).removeprefix("/")
         try:
             self._connection = sqlite3.connect(
@@ -275,7 +275,7 @@ class SqliteDatabase(Database):
 
 
 def _text_or_bytes(content: bytes) -> str | bytes:
-    """Text as text; what is called text and is no UTF-8 as the bytes that it is."""
+    """The text; its bytes where it is not valid UTF-8."""
     try:
         return content.decode()
     except UnicodeDecodeError:
@@ -283,6 +283,6 @@ def _text_or_bytes(content: bytes) -> str | bytes:
 
 
 def _told_by_sqlite(error: sqlite3.Error) -> str:
-    """Names of tables and columns that do not exist are told; other messages may quote."""
+    """The message where it only names a missing table, column or file, or a syntax error; others may quote values."""
     text = str(error)
     return text if text.startswith(("no such ", "unable to open ", "near ")) else type(error).__name__

@@ -1,6 +1,6 @@
-"""Frames and Arrow data that Python code gives, as frames that can be spooled, value for value.
+"""Convert frames and Arrow data that Python code yields to frames that can be spooled, value for value.
 
-pandas is not imported unless the code has given something of it.
+pandas is not imported here: a pandas frame can only come from code that has imported it.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ __all__ = ["frames_of", "holds_many"]
 
 _SINGLE_COLUMNS = {"Series", "ChunkedArray"}
 
-# The spool has no such columns.
+# Types that the spool does not have: converted value by value, or by way of Arrow.
 _ONLY_VALUE_BY_VALUE = (pl.Object, pl.Int128, pl.UInt128)
 _ONLY_BY_ARROW = (pl.Map, pl.BaseExtension)
 
 
 def holds_many(item: object) -> bool:
-    """Whether this is a frame or Arrow data, rather than a row."""
+    """Whether the item is a frame or Arrow data rather than a row."""
     if isinstance(item, dict):
         return False
     if isinstance(item, pl.DataFrame | pl.LazyFrame):
@@ -39,7 +39,7 @@ def holds_many(item: object) -> bool:
 
 
 def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, whatever exports Arrow data
-    """The rows of a polars or pandas frame, an Arrow table, a batch, or a stream; raises SourceError that names `origin`."""
+    """The rows of a polars or pandas frame, an Arrow table, batch or stream; raises SourceError with `origin`."""
     frames = _frames_of(item, origin)
     while True:
         try:
@@ -65,7 +65,11 @@ def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN40
     elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
         try:
             made = _of_pandas(item, pandas, origin)
-        except (UnicodeEncodeError, UnrepresentableValue, InvalidOperation):  # one of the objects, which costs its row
+        except (
+            UnicodeEncodeError,
+            UnrepresentableValue,
+            InvalidOperation,
+        ):  # raised by one object: only its row is a fault
             columns = [[_or_none(value, pandas) for value in item[name]] for name in item.columns]
             made = frame_of_rows([dict(zip(item.columns, row, strict=True)) for row in zip(*columns, strict=True)])
         yield made
@@ -76,16 +80,16 @@ def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN40
 def _all_spoolable(frame: pl.DataFrame, origin: str) -> pl.DataFrame:
     try:
         return pl.DataFrame([_spoolable(frame[name], origin) for name in frame.columns], height=frame.height)
-    except (UnicodeEncodeError, UnrepresentableValue):  # in a column of objects: it costs its row
+    except (UnicodeEncodeError, UnrepresentableValue):  # raised by a value of an object column: only its row is a fault
         return frame_of_rows(list(frame.iter_rows(named=True)))
 
 
 def _own(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame in memory of its own: the code that gave it may write other rows into its arrays before these are spooled."""
+    """A copy of the frame: the code that yielded it may overwrite its arrays before the rows are spooled."""
     if not frame.width or not frame.height:
         return frame
     content = io.BytesIO()
-    frame.write_ipc_stream(content)  # nothing else copies nested columns and the characters of texts
+    frame.write_ipc_stream(content)  # the only way to copy nested columns and the characters of texts too
     content.seek(0)
     copy = pl.read_ipc_stream(content, use_pyarrow=False)
     copy.columns = frame.columns
@@ -93,7 +97,7 @@ def _own(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _spoolable(column: pl.Series, origin: str) -> pl.Series:
-    """The column in a type that the spool has."""
+    """The column in a type that the spool supports."""
     if isinstance(column.dtype, _ONLY_VALUE_BY_VALUE):
         return _by_value(column.name, column.to_list(), origin)
     if isinstance(column.dtype, _ONLY_BY_ARROW):
@@ -107,7 +111,7 @@ def _of_arrow(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401
         yield frame_of(pa.Table.from_batches([batch]), origin=origin)
 
 
-def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: ANN401, pandas is no dependency
+def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: ANN401, pandas is not a dependency
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     names = list(frame.columns)
@@ -116,7 +120,7 @@ def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: A
     columns: dict[str, Any] = {}
     for name in names:
         values = frame[name]
-        # Of objects pyarrow makes one type where it can, of periods and intervals numbers.
+        # Not for objects, which pyarrow converts to one type where it can, nor for periods and intervals, which become numbers.
         if values.dtype != object and not isinstance(values.dtype, pandas.PeriodDtype | pandas.IntervalDtype):
             with contextlib.suppress(pa.ArrowException):  # sparse columns, complex numbers …
                 columns[name] = pa.Array.from_pandas(values)
@@ -129,10 +133,10 @@ def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: A
 
 
 def _or_none(value: Any, pandas: Any) -> Any:  # noqa: ANN401, as above
-    """The value; None for what pandas takes as missing."""
+    """The value; None for one that pandas takes as missing."""
     try:
         return None if pandas.api.types.is_scalar(value) and pandas.isna(value) else value
-    except InvalidOperation:  # pandas compares it, which a signaling NaN does not allow
+    except InvalidOperation:  # pandas compares the value, which raises for a signaling NaN
         return value
 
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and that are on the disk when they appear."""
+"""Write files that appear complete or not at all, and are on the disk when they appear."""
 
 import os
 import tempfile
@@ -12,9 +12,10 @@ __all__ = ["durable_file"]
 
 @contextmanager
 def durable_file(file: Path) -> Iterator[BinaryIO]:
-    """A stream whose bytes become `file`, mode 0600, when the block ends well, and vanish otherwise; raises OSError.
+    """Open a stream whose bytes become `file`, mode 0600, if the block succeeds, and are deleted if not; raises OSError.
 
-    Written beside, flushed to disk, renamed, the folder flushed: neither a reader nor a crash meets half a file.
+    The bytes are written to a temporary file in the same folder and flushed to disk; then the file is renamed and the folder
+    flushed. So no reader sees an incomplete file, and no crash leaves one under this name.
     """
     descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
@@ -30,7 +31,7 @@ def durable_file(file: Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable."""
+    """Make the rename durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Whether a file on this machine still is the one that was planned: the guards that all file sources share."""
+"""Check whether a local file is still the one that was planned; all file sources use these checks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +16,10 @@ _READ_BYTES = 1 << 20
 
 
 class FileStatus(NamedTuple):
-    """What changes when another file is put in place of one, or other bytes into it, under the names of `ChunkDescriptor`.
+    """What changes when a file is replaced or written to; the fields have their names in `ChunkDescriptor`.
 
-    The modification time can be set to what it was before; the time of change, which the system keeps, cannot, and a file
-    that was renamed into place has an inode of its own.
+    A program can set the modification time back, but not the change time, which the system keeps. A file that was renamed into
+    place has another inode.
     """
 
     file_bytes: int
@@ -29,7 +29,7 @@ class FileStatus(NamedTuple):
 
 
 def file_status(file: Path) -> FileStatus:
-    """The file's status as it is now; raises SourceError."""
+    """The file's current status; raises SourceError."""
     try:
         status = file.stat()
     except OSError as error:
@@ -41,7 +41,7 @@ def file_status(file: Path) -> FileStatus:
 
 @contextmanager
 def unchanged(file: Path, origin: str, *, while_it_was: str) -> Iterator[FileStatus]:
-    """The file's status; raises SourceError when it is another one at the end of the block."""
+    """Yield the file's status; raise SourceError if it has changed at the end of the block."""
     before = file_status(file)
     yield before
     if (after := file_status(file)) != before:
@@ -71,6 +71,6 @@ def require_as_planned(file: Path, descriptor: ChunkDescriptor) -> None:
             "rerun to plan and load it as it is now"
         )
     planned = FileStatus(*(getattr(descriptor, name) for name in FileStatus._fields))
-    # Copied, touched or seen through another mount is not changed: then the bytes decide.
+    # A file that was copied, touched or mounted elsewhere has another status, but may have the same bytes: these decide.
     if now != planned and file_digest(file) != descriptor.file_digest:
         raise SourceError(f"{file}: its content changed since it was planned; rerun to plan and load it as it is now")

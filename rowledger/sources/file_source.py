@@ -1,6 +1,6 @@
-"""Which files a partition is made of: a template's path, filled in and looked up, on this machine or behind an address.
+"""Which files belong to a partition: a path template is filled in and looked up, on this machine or at a remote address.
 
-Nothing outside of the template's root is ever read: the root is the folder before its first placeholder or wildcard.
+No file outside the template's root is ever read; the root is the folder before the first placeholder or wildcard.
 """
 
 import glob
@@ -26,9 +26,9 @@ _LANDING = "{landing}"
 
 
 class FileSource(Source):
-    """A source that is made of files."""
+    """A source that consists of files."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)  # an address may have a token in it, where it should not
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address may contain a token, although it should not
 
     path: str = Field(
         min_length=1,
@@ -62,15 +62,15 @@ class FileSource(Source):
         return _placeholders(self.path) - {"landing"}
 
     def without_secrets(self) -> Self:
-        """An address loses its query, which may be a signature or a token, and a password before its `@`."""
+        """The source without an address's query, which may be a signature or a token, and without a password before `@`."""
         if not _ADDRESS.match(self.path):
             return self
         return self.model_copy(update={"path": _PASSWORD.sub(r"\1", self.path.partition("?")[0])})
 
     def files(self, partition: Partition, scope: SourceContext) -> Iterator[SourceFile]:
-        """The partition's files in the order of their names, each fetched when it is asked for; raises SourceError.
+        """The partition's files, at least one, in the order of their names; raises SourceError.
 
-        There is at least one.
+        A remote file is fetched when the iterator reaches it.
         """
         values = partition.placeholders
         for key in (value for name, value in values.items() if name in self.placeholders):
@@ -90,7 +90,7 @@ class FileSource(Source):
         found = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
         files = sorted(Path(name).absolute() for name in found if not Path(name).is_dir())
         if not files:
-            # Said without the wildcards' escapes, as a person would write it.
+            # The message has the path without the escapes of `glob.escape`.
             plain = self.path.format(landing=landing_dir, **values)
             raise SourceError(
                 f"no file {plain}; write it first (materialize the asset that makes it, if there is one), "
@@ -103,7 +103,7 @@ class FileSource(Source):
 
 
 def _placeholders(template: str) -> frozenset[str]:
-    """The names in braces, with whatever they are followed by; raises ValueError for a brace without its other half."""
+    """The names in braces, with their conversions and formats; raises ValueError for an unmatched brace."""
     pieces = Formatter().parse(template)
     return frozenset(
         f"{name}{'!' if conversion else ''}{form}" for _, name, form, conversion in pieces if name is not None
@@ -111,7 +111,7 @@ def _placeholders(template: str) -> frozenset[str]:
 
 
 def _require_inside(files: list[Path], root: Path) -> None:
-    """Raise SourceError for a file that is elsewhere in truth, by a link in its path."""
+    """Raise SourceError for a file that a link in its path takes out of `root`."""
     true_root = root.resolve()
     for file in files:
         if not file.resolve().is_relative_to(true_root):
@@ -121,12 +121,12 @@ def _require_inside(files: list[Path], root: Path) -> None:
 
 
 def _require_sound_address(template: str, scheme: str) -> None:
-    """Raise SpecError for an address of an unknown kind, with credentials, or with a wildcard that cannot be looked up."""
+    """Raise SpecError for an address with an unknown scheme, with credentials, or with a wildcard that cannot be resolved."""
     shown = template.partition("?")[0]
     if scheme not in WEB | _STORES:
         raise SpecError(f"path {shown!r}: {scheme}:// is not known; known are {', '.join(sorted(WEB | _STORES))}")
     place = template.partition("://")[2].partition("/")[0]
-    if "@" in place and not scheme.startswith("abfs"):  # there it parts container and account
+    if "@" in place and not scheme.startswith("abfs"):  # where it separates container and account
         raise SpecError("path holds credentials before an '@'; give them by the environment instead")
     if not place or WILDCARD.search(place) or "{" in place:
         raise SpecError(f"path {shown!r}: bucket or host has to be named in full")

@@ -1,7 +1,7 @@
-"""Frames of rows of Python values: each column in the one type that all its values have, or as the JSON text of each.
+"""Build frames from rows of Python values: a column has the type that all its values share, or holds their JSON texts.
 
-Nothing is converted into anything that is not equal to it: True is no 1, 1 is no 1.0, a key that a row lacks is no null.
-Decimals keep the zeros at their end too: those of several scales are one column of DECIMAL_TEXT.
+No value is converted to one that is not equal to it: True is not 1, 1 is not 1.0, a key that a row lacks is not null. Decimals
+keep their trailing zeros: decimals of several scales become a DECIMAL_TEXT column.
 """
 
 import dataclasses
@@ -45,26 +45,26 @@ _LINE_BYTES_MAX = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is not a row: why, and the bytes that people shall see of it."""
+    """An item that is not a row: the reason, and the bytes to show for it."""
 
     reason: str
     line: bytes
 
 
 class UnrepresentableValue(Exception):
-    """A value that no column holds, in whichever form."""
+    """A value that no column can hold in any form."""
 
 
 class FrameBuilder:
-    """Makes frames of rows, batch by batch, with the columns in one order and their types as steady as the values allow."""
+    """Builds frames from rows, batch by batch, with the columns in one order and their types as stable as the values allow."""
 
     def __init__(self, columns: Sequence[str], *, columns_max: int) -> None:
-        """`columns` are the contract's: a row that lacks one lacks it, even where every row of its batch does."""
+        """`columns` are the contract's: a frame has them, marked as absent, even where every row of a batch lacks them."""
         self._types: dict[str, pl.DataType] = dict.fromkeys(columns, pl.Null())
         self._columns_max = columns_max
 
     def take(self, item: object) -> _Row | Fault:
-        """The item as a row of plain values, or why it is none; what becomes of the item afterwards changes nothing of it."""
+        """The item as a row of plain values, or a fault. Later changes of the item do not affect the result."""
         try:
             row = dict(item) if type(item) is dict else _row_of(item)
             if not row.keys() <= self._types.keys():
@@ -72,17 +72,17 @@ class FrameBuilder:
             return row if set(map(type, row.values())) <= PLAIN_TYPES else _plain_row(row)
         except Unfit as unfit:
             return _fault(str(unfit), item)
-        except Exception as error:  # noqa: BLE001 - what an item of any class does when it is looked at
+        except Exception as error:  # noqa: BLE001 - an item of any class may raise anything when it is read
             return _fault(f"cannot be read: it raised {type(error).__qualname__}", item)
 
     def frame(self, rows: Sequence[_Row | Fault]) -> pl.DataFrame:
-        """A row for each that was taken, in their order; raises Unfit when they have more columns than are allowed.
+        """The rows and faults as a frame, in their order; raises Unfit when they have more than `columns_max` columns.
 
-        What is not a row, or holds what no column can hold, has its reason in `FAULT` and what it is like in `LINE`.
+        A fault, or a row with a value that no column can hold, has its reason in `FAULT` and a rendering in `LINE`.
         """
         try:
             return self._frame(rows)
-        except (UnicodeEncodeError, UnrepresentableValue):  # looked for in each value only where there is one
+        except (UnicodeEncodeError, UnrepresentableValue):  # only then is each value checked
             return self._frame([_without_unrepresentable_values(row) for row in rows])
 
     def _frame(self, rows: Sequence[_Row | Fault]) -> pl.DataFrame:
@@ -99,7 +99,7 @@ class FrameBuilder:
             absent = [type(row) is dict and name not in row for row in rows]
             if any(absent):
                 columns.append(pl.Series(ABSENT_PREFIX + name, absent, dtype=pl.Boolean))
-        if len(given) < len(rows) or not columns:  # without any column a frame would have no rows
+        if len(given) < len(rows) or not columns:  # a frame without columns would have no rows
             faults = [row if type(row) is Fault else None for row in rows]
             columns.append(pl.Series(FAULT, [fault and fault.reason for fault in faults], dtype=pl.String))
             columns.append(pl.Series(LINE, [fault and fault.line for fault in faults], dtype=pl.Binary))
@@ -114,7 +114,7 @@ class FrameBuilder:
             raise Unfit(f"the rows have more than {self._columns_max} columns, the limit (columns_max)")
 
     def _column(self, name: str, values: _Values, dtype: pl.DataType) -> pl.Series:
-        """The column; of the type that it had before where it is all null now, and with decimals as it had them before."""
+        """The column. If all its values are null, it keeps its previous type; if it was DECIMAL_TEXT before, it stays so."""
         series = column_of(name, values, keeps_scales=holds_decimal_texts(dtype))
         if series.dtype == pl.Null():
             return pl.Series(name, values, dtype=dtype)
@@ -123,7 +123,7 @@ class FrameBuilder:
 
 
 def frame_of_rows(rows: Sequence[object]) -> pl.DataFrame:
-    """All these rows as one frame, in their order."""
+    """The rows as one frame, in their order."""
     builder = FrameBuilder((), columns_max=sys.maxsize)
     return builder.frame([builder.take(row) for row in rows])
 
@@ -144,10 +144,10 @@ def _row_of(item: object) -> _Row:
 
 
 def column_of(name: str, values: _Values, *, keeps_scales: bool = False) -> pl.Series:
-    """The values, each of them plain, in the one type that they all have; otherwise DYNAMIC.
+    """The values, all of them plain, in the type that they share; otherwise as DYNAMIC.
 
-    Decimals are DECIMAL_TEXT where their scales differ, or where `keeps_scales`: the batches of a column have one type.
-    Raises UnicodeEncodeError for a text that has half a surrogate pair, and UnrepresentableValue for a number that is sNaN.
+    Decimals become DECIMAL_TEXT where their scales differ, or with `keeps_scales`, so that all batches of a column have one
+    type. Raises UnicodeEncodeError for a text with half a surrogate pair, and UnrepresentableValue for sNaN.
     """
     present = [value for value in values if value is not None]
     dtype = _common_type(present, keeps_scales=keeps_scales)
@@ -161,7 +161,7 @@ def column_of(name: str, values: _Values, *, keeps_scales: bool = False) -> pl.S
         except UnicodeEncodeError:
             raise
         except (ValueError, TypeError, OverflowError, ValuesAltered, pl.exceptions.PolarsError):
-            pass  # a duration of a million years: its JSON text still is exact
+            pass  # such as a duration of a million years, whose JSON text is still exact
     if any(map(holds_signaling_nan, present)):
         raise UnrepresentableValue
     texts = pl.Series(name, [None if value is None else dynamic_text(value) for value in values], dtype=pl.String)
@@ -197,12 +197,12 @@ def _plain_row(row: _Row) -> _Row:
 
 
 def _are_alike(rows: Sequence[_Row]) -> bool:
-    """Whether all rows have the same columns, as nearly all have."""
+    """Whether all rows have the same columns, which is the usual case."""
     return bool(rows) and all(map(rows[0].keys().__eq__, map(dict.keys, rows)))
 
 
 def _without_unrepresentable_values(row: _Row | Fault) -> _Row | Fault:
-    """The row, or a fault where a text in it has half a surrogate pair, which UTF-8 does not have, or a number is sNaN."""
+    """The row, or a fault where a text in it has half a surrogate pair, which UTF-8 cannot encode, or a number is sNaN."""
     if type(row) is dict:
         for name, value in row.items():
             if holds_signaling_nan(value):
@@ -215,20 +215,20 @@ def _without_unrepresentable_values(row: _Row | Fault) -> _Row | Fault:
 
 
 def _fault(reason: str, item: object) -> Fault:
-    # The escapes of what cannot be encoded are those of JSON.
+    # What cannot be encoded becomes \u…, as in JSON.
     return Fault(reason, _likeness(item).encode(errors="backslashreplace")[:_LINE_BYTES_MAX])
 
 
 def _likeness(item: object) -> str:
-    """What an item that is not a row is like: its JSON, with the types' names for what has none."""
+    """An item that is not a row as JSON, with the names of their types for values that JSON cannot express."""
     try:
         return json_text(plain_value(item, unfit=_like))
-    except Exception:  # noqa: BLE001 - what an item of any class does when it is looked at
+    except Exception:  # noqa: BLE001 - an item of any class may raise anything when it is read
         return json.dumps(f"<{type_name(item)}>")
 
 
 def _like(value: object) -> object:
-    """What stands for a value that JSON does not have: a mapping keeps its values, under keys made texts."""
+    """The substitute for a value that JSON cannot express: its type's name; a mapping with its keys converted to texts."""
     if not isinstance(value, Mapping):
         return f"<{type_name(value)}>"
     made: _Row = {name: plain_value(item, unfit=_like) for name, item in value.items() if isinstance(name, str)}
@@ -245,7 +245,7 @@ def _like(value: object) -> object:
 
 
 def _common_type(values: _Values, *, keeps_scales: bool) -> pl.DataType | None:  # noqa: PLR0911, one line a type
-    """The type of which all values, none of them null, are exactly; None if there is no such type."""
+    """The type that holds all values, none of them null, exactly; None if there is none."""
     types = set(map(type, values))
     if not types:
         return pl.Null()
@@ -297,9 +297,9 @@ def _decimal_type(values: Sequence[Decimal], *, keeps_scales: bool) -> pl.DataTy
 def _struct_type(values: Sequence[_Row], *, keeps_scales: bool) -> pl.DataType | None:
     names = values[0].keys()
     if not names or any(value.keys() != names for value in values):
-        return None  # a key that is missing is no null
+        return None  # a missing key is not null
     if any(name.startswith(RESERVED_PREFIX) or "\0" in name for name in names):
-        return None  # it would pass for one of ours, or end in the middle of its name
+        return None  # the name could be taken for a reserved one, or would be cut at the NUL
     fields = {
         name: _common_type([v[name] for v in values if v[name] is not None], keeps_scales=keeps_scales)
         for name in names

@@ -1,4 +1,4 @@
-"""The folder for files that are written so that tables can be loaded from them."""
+"""The folder for files that are written in order to be loaded."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ __all__ = ["landing_folder"]
 
 
 def landing_folder(name: str) -> Path:
-    """The folder that `{landing}/name` is in a source's path; it may have to be made.
+    """The folder that a source's path names as `{landing}/name`. It may not exist yet.
 
-    Raises NotEnoughSpace where its disk has less room than ROWLEDGER_DISK_FREE_MIN_BYTES.
+    Raises NotEnoughSpace where its disk has less free space than ROWLEDGER_DISK_FREE_MIN_BYTES.
     """
     folder = settings().landing_dir / name
     require_free_space(folder, settings().disk_free_min_bytes)

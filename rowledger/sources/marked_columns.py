@@ -1,4 +1,4 @@
-"""Columns of Python values that polars has no type for: decimals with zeros of their own, and UUIDs, at any depth."""
+"""Columns of Python values for which polars has no type, at any depth: UUIDs, and decimals that keep their trailing zeros."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ _NEGATIVE_ZERO = r"^-(0(?:\.0+)?)$"
 
 
 def decimal_digits(name: str, values: list[Any]) -> pl.Series:
-    """Decimals as texts, which polars reads three times as fast as it looks at their values."""
+    """Decimals as texts, which polars reads three times as fast as the Decimal objects."""
     return pl.Series(name, [None if value is None else format(value, "f") for value in values], dtype=pl.String)
 
 
 def holds_marks(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know too little of it
-    """Whether there is DECIMAL_TEXT or UUID in it, at any depth."""
+    """Whether the type is or contains DECIMAL_TEXT or UUID, at any depth."""
     match dtype:
         case pl.List():
             return holds_marks(dtype.inner)
@@ -30,10 +30,10 @@ def holds_marks(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know too lit
 
 
 def column_with_marks(name: str, values: list[Any], dtype: Any) -> pl.Series:  # noqa: ANN401, as above
-    """A column that has DECIMAL_TEXT or UUID in it; raises what polars raises, and ValuesAltered."""
+    """A column of a type that is or contains DECIMAL_TEXT or UUID; raises polars' errors and ValuesAltered."""
     if dtype == DECIMAL_TEXT:
         digits = decimal_digits(name, values)
-        if digits.str.contains(_NEGATIVE_ZERO).any():  # whose sign a column of one scale does not keep
+        if digits.str.contains(_NEGATIVE_ZERO).any():  # drop the sign, as a column of one scale does
             digits = digits.str.replace(_NEGATIVE_ZERO, "$1")
         return marked(digits, DECIMAL_TEXT)
     if dtype == UUID:
@@ -52,6 +52,6 @@ def column_with_marks(name: str, values: list[Any], dtype: Any) -> pl.Series:  #
 
 
 def marked(contents: pl.Series, mark: pl.Struct) -> pl.Series:
-    """The contents, texts or bytes, in a column of that mark."""
+    """The contents, texts or bytes, as a column of the type `mark`."""
     fields = pl.struct(contents.alias(mark.fields[0].name))
     return pl.select(pl.when(contents.is_not_null()).then(fields).alias(contents.name)).to_series()

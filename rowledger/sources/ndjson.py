@@ -1,6 +1,6 @@
-"""Files of JSON objects, one a line, as a source: every line is a row, or a fault with the reason why it is none.
+"""Files with one JSON object a line as a source: every line becomes a row, or a fault with its reason.
 
-Nothing is read as something else: a missing key is no null, true is no 1, and numbers keep their digits.
+No value is read as another one: a missing key is not null, true is not 1, and numbers keep their digits.
 """
 
 import re
@@ -20,7 +20,7 @@ from rowledger.spec import RESERVED_PREFIX, SourceContext
 __all__ = ["NdjsonFiles"]
 
 _EXACT_IN_A_DOUBLE = 2**53
-_DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
+_DOUBLE_DIGITS = 15  # decimal digits that survive a conversion to a double and back
 _PLACE = re.compile(r" at line \d+ column (\d+)$")
 _WANTED = "; wanted is one object a line"
 _SPACE = b" \t\r"
@@ -35,10 +35,10 @@ _KINDS = {
 
 
 class NdjsonFiles(TextFiles):
-    """The files of a partition that have one JSON object a line, in the order of their names. Blank lines are no rows.
+    """The files of a partition with one JSON object a line, in the order of their names. Blank lines are skipped.
 
-    A column has the type that all its values in a chunk have: text, Boolean, integer, number, list or object. Where they have
-    several types each keeps its own, and is checked by itself.
+    A column has the type that all its values in a chunk share: text, Boolean, integer, number, list or object. Where they have
+    several types, each value keeps its own and is checked separately.
     """
 
     kind: Literal["ndjson"] = "ndjson"
@@ -66,7 +66,7 @@ class NdjsonFiles(TextFiles):
 
 
 def _last_line_ended(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks, with a line end behind the last one."""
+    """The blocks, with a line end after the last one."""
     held = b""
     for block in blocks:
         yield held
@@ -75,7 +75,7 @@ def _last_line_ended(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _JsonFrames(FrameBuilder):
-    """Frames of objects as JSON has them: all their values are plain, and there is just one kind of number."""
+    """Builds frames from JSON objects: all values are plain, and integers and fractions in a column are one kind of number."""
 
     def __init__(self, scope: SourceContext, *, columns_max: int) -> None:
         super().__init__(scope.columns, columns_max=columns_max)
@@ -88,9 +88,9 @@ class _JsonFrames(FrameBuilder):
 
 
 def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:
-    """Numbers with fractions as doubles, or exactly where that is wanted, and integers among them likewise.
+    """Numbers with fractions, and integers in the same column, as doubles.
 
-    Exactly too where a double would lose something.
+    They stay exact where `exact` asks for it and where a double would lose digits.
     """
     kinds = set(map(type, values))
     if Decimal not in kinds or not kinds <= {int, Decimal, type(None)}:
@@ -111,7 +111,7 @@ def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:
 
 
 class _Objects:
-    """The objects of lines, their numbers with fractions as Decimal."""
+    """Parses lines to objects; numbers with fractions become Decimal."""
 
     def __init__(self, codec: str, encoding: str) -> None:
         self._codec = codec
@@ -119,9 +119,9 @@ class _Objects:
         self._sound_names: set[str] = set()
 
     def of(self, line: bytes) -> dict[str, Any] | Fault:
-        """The object of a line, or why there is none."""
+        """The object of a line, or a fault."""
         try:
-            # In an object a key that comes twice would hide a value.
+            # A key that occurs twice in an object would hide a value.
             value = from_json(
                 line, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
             )
@@ -142,12 +142,12 @@ class _Objects:
 
 
 def _reason(message: str) -> str:
-    """What the parser says, without the key that it may quote."""
+    """The parser's message without the key that it may quote."""
     place = _PLACE.search(message)
     what, where = (message[: place.start()], f" at byte {place[1]}") if place else (message, "")
     if what.startswith("Detected duplicate key"):
         return f"has a key twice{where}"
     if what.startswith("recursion limit"):
         return f"is nested too deep{where}"
-    # What ends too early may be the first line of an object, or of a list of them, that is written over several.
+    # A line that ends too early may be the first one of an object, or of a list, that is written over several lines.
     return f"is no JSON: {what}{where}{_WANTED if what.startswith('EOF') else ''}"

@@ -1,7 +1,7 @@
-"""Parquet files as a source: planned from their footers, read again chunk by chunk.
+"""Parquet files as a source: planned from their footers, read chunk by chunk.
 
-The digest in a descriptor is that of the file's bytes, so a file that was swapped between plan and read is noticed even
-where its size is the same.
+A descriptor has the digest of the file's bytes, so a file that was replaced between plan and read is noticed even where its
+size is the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,8 @@ _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 class ParquetFiles(FileSource):
     """The Parquet files of a partition, in the order of their names.
 
-    `hive` names the keys of folders such as `year=2024` that are columns: text, which the contract reads as the field's type.
+    `hive` names the keys of folders such as `year=2024` that become columns. They are text, which the contract converts to the
+    field's type.
     """
 
     kind: Literal["parquet"] = "parquet"
@@ -44,7 +45,7 @@ class ParquetFiles(FileSource):
     )
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        """Cut the partition's files along their row groups; a group that is larger than a chunk is cut into slices."""
+        """Cut the partition's files at their row groups; a group that is larger than a chunk is cut into slices."""
         for found in self.files(partition, scope):
             with unchanged(found.path, found.origin, while_it_was="planned") as status:
                 row_groups, readers = self._row_groups(found, status.file_bytes)
@@ -56,7 +57,7 @@ class ParquetFiles(FileSource):
         content = descriptor.model_copy(update={"file_digest": descriptor.file_digest.split(" ", 1)[0]})
         require_as_planned(file, content)
         frame = read_rows(RowRange(file, descriptor.row_offset, descriptor.rows, descriptor.column_readers))
-        require_as_planned(file, content)  # again: it may have been replaced in between
+        require_as_planned(file, content)  # again: the file may have been replaced in between
         if frame.height != descriptor.rows:
             raise SourceError(
                 f"{file}: {frame.height} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
@@ -75,7 +76,7 @@ class ParquetFiles(FileSource):
         return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, _, value in values}
 
     def _row_groups(self, file: SourceFile, file_bytes: int) -> tuple[list[FilePart], dict[str, str]]:
-        """Rows and bytes of each row group, and how columns are read; raises SourceError for what no worker should meet."""
+        """Rows and bytes of each row group, and the columns' readers; raises SourceError for a file that must not be loaded."""
         from rowledger.sources.parquet_columns import read_footer  # noqa: PLC0415, workers never plan
 
         footer = read_footer(file)
@@ -108,7 +109,7 @@ class ParquetFiles(FileSource):
 
 
 def _hive_parts(origin: str, names: Sequence[str]) -> list[str]:
-    """The folder of each name, as it is written: `year=2024`. The innermost counts where there are several."""
+    """The folder for each name, as it is written: `year=2024`. Where there are several, the innermost is taken."""
     parts = {unquote(part.partition("=")[0]): part for part in origin.split("/")[:-1] if "=" in part}
     if missing := [name for name in names if name not in parts]:
         raise SourceError(f"{origin}: no folder of its path is called {missing[0]}=…, as `hive` of the source says")

@@ -1,6 +1,6 @@
-"""The rows of a chunk of a Parquet file, column by column: by polars, and by Arrow where polars is not exact or fails.
+"""Read a chunk of a Parquet file column by column: with polars, and with Arrow where polars is not exact or fails.
 
-A file is called damaged only when neither can read a column of it.
+A file is reported as damaged only when neither library can read one of its columns.
 """
 
 import os
@@ -30,7 +30,7 @@ _BEYOND = "has a timestamp of 96 bits in a map that nanoseconds do not reach"
 
 
 def read_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
-    """The rows; why polars could not read a column is added to `failed`, which says whether it has failed before."""
+    """The rows. Errors of polars are added to `failed`; if it has one already, the columns are read one by one."""
     if not failed:
         try:
             names = part.scan().collect_schema().names()
@@ -46,7 +46,7 @@ def read_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
 
 
 def _column_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
-    """The rows where polars fails for the file as a whole, or for some column of it."""
+    """The rows of a file that polars cannot read as a whole, or of which it cannot read some columns."""
     try:
         names = part.scan().collect_schema().names()
     except FAILED_IN_POLARS:
@@ -64,7 +64,7 @@ def _column_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFra
 
 
 def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> pl.DataFrame:
-    """One frame of the columns that polars has read, and of the others, which Arrow reads, in the file's order."""
+    """One frame of the columns that polars has read and of the others, which Arrow reads, in the file's order."""
     origin, faults = str(part.file), dict[int, str]()
     frame = _with_exact_timestamps(part, frame, faults)
     for kind, mark in ((pa.uuid(), Reader.UUID), (pa.binary(16), Reader.BYTES_16)):
@@ -88,17 +88,17 @@ def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> 
 
 
 def _with_exact_timestamps(part: RowRange, frame: pl.DataFrame, faults: dict[int, str]) -> pl.DataFrame:
-    """The frame, with timestamps of 96 bits in microseconds where some are beyond the reach of nanoseconds."""
+    """The frame, with 96-bit timestamps in microseconds where some are out of the range of nanoseconds."""
     for name in part.names(Reader.INT96):
         ticks, rows = _ticks(frame[name].to_arrow())
         is_beyond = ticks == _TICKS_OUT_OF_RANGE
         if not is_beyond.any():
             continue
-        if _holds_map(frame.schema[name]):  # for which polars knows nanoseconds alone
+        if _holds_map(frame.schema[name]):  # polars reads maps in nanoseconds only
             faults.update(dict.fromkeys(rows[is_beyond].tolist(), f"column {name!r} {_BEYOND}"))
             continue
         exact = _in_microseconds(part, name)
-        # Arrow drops the bits above 64 of the nanoseconds, so what is below a microsecond shows in any year.
+        # Arrow keeps the low 64 bits of the nanoseconds, so a fraction of a microsecond shows in every year.
         whole, _ = _ticks(exact.to_arrow())
         wrapped, _ = _ticks(_by_arrow(part, [name], int96_unit="ns")[name])
         is_finer = whole.view(np.uint64) * np.uint64(1_000) != wrapped.view(np.uint64)
@@ -138,7 +138,7 @@ def _holds_map(dtype: Any) -> bool:  # noqa: ANN401, as above
 
 
 def _ticks(column: Any) -> tuple["np.ndarray[Any, np.dtype[np.int64]]", "np.ndarray[Any, np.dtype[np.int64]]"]:  # noqa: ANN401, an array of any kind
-    """All timestamps of a column at any depth that are not null, and the row of each."""
+    """All timestamps of a column that are not null, at any depth, and the row of each."""
     ticks, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for leaf, row_of in leaves(column):
         if pa.types.is_timestamp(leaf.type):
@@ -175,7 +175,7 @@ def _by_arrow(part: RowRange, names: Sequence[str], *, int96_unit: str = "us") -
             f"{part.file}: the columns {list(names)} are of types or encodings that no reader here knows "
             f"({type(error).__name__}); convert them"
         ) from None
-    # Slices of batches that end before the first row are empty. A name with a point brings more columns than its own.
+    # Batches before the first row give empty slices. For a name with a point, pyarrow reads other columns too.
     return pa.Table.from_batches(kept, schema).slice(0, rows).select(list(names))
 
 

@@ -1,7 +1,7 @@
-"""What the footer of a Parquet file says, and which reader takes which column: polars, many times faster, wherever it is exact.
+"""Read the footer of a Parquet file and choose each column's reader: polars, which is many times faster, wherever it is exact.
 
-Decided once, when a file is planned. What polars says of a column's type is held against what Arrow says of it. Where they
-differ, or where polars is known to lose values, the column goes by Arrow, and its neighbours still go by polars.
+The choice is made once, when a file is planned. The column's type according to polars is compared with the type according to
+Arrow. Where they differ, or where polars is known to lose values, Arrow reads the column; polars still reads the others.
 """
 
 import os
@@ -28,7 +28,7 @@ _UUID_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a file says of itself: top-level names, columns at any depth, rows, row groups, and how columns are read."""
+    """What a footer declares: top-level names, number of columns at any depth, rows, row groups; and the columns' readers."""
 
     names: list[str]
     columns: int
@@ -38,11 +38,11 @@ class Footer:
 
 
 def read_footer(file: SourceFile) -> Footer:
-    """The footer, without a look at any data; raises SourceError."""
+    """The footer, read without any data; raises SourceError."""
     try:
         with pq.ParquetFile(file.path) as parquet:
             footer = parquet.metadata
-            # No look at single columns: where they are encrypted or damaged, pyarrow ends the process.
+            # The metadata of single columns is not read: where a column is encrypted or damaged, pyarrow crashes the process.
             groups = (footer.row_group(number) for number in range(footer.num_row_groups))
             found = [FilePart(group.num_rows, group.total_byte_size) for group in groups]
             readers = _column_readers(parquet, file.path, file.origin)
@@ -52,7 +52,7 @@ def read_footer(file: SourceFile) -> Footer:
 
 
 def _column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[str, str]:
-    """The readers of those columns that are not for polars alone; raises SourceError for a column that no reader gives."""
+    """The readers of the columns that polars alone cannot read; raises SourceError for a column that no reader can."""
     by_polars = _schema_of_polars(file)
     leaves = (parquet.schema.column(number) for number in range(len(parquet.schema)))
     readers: dict[str, str] = {}
@@ -77,20 +77,20 @@ def _column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[st
             is_uuid = isinstance(field.type, pa.UuidType) or str(own[0].logical_type) == "UUID"
             readers[field.name] = Reader.UUID if is_uuid else Reader.BYTES_16
         elif _holds_bytes(field.type):
-            readers[field.name] = Reader.ARROW  # inside of lists and structs, where Arrow's type says which they are
+            readers[field.name] = Reader.ARROW  # inside lists and structs, where Arrow's type tells which they are
     return readers
 
 
 def _schema_of_polars(file: Path) -> dict[str, pl.DataType]:
-    """None of the columns where polars does not understand one of them, such as a logical type that is new."""
+    """The columns' types according to polars; empty where it fails for one of them, such as one of a new logical type."""
     try:
         return dict(pl.scan_parquet(os.fspath(file), glob=False, hive_partitioning=False).collect_schema())
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return {}  # a file that is damaged, or not for us, is named as such by who reads its rows
+        return {}  # a file that is damaged or not permitted is reported when its rows are read
 
 
 def _leaf_count(kind: Any) -> int:  # noqa: ANN401, the stubs know too little of a type's parts
-    """Columns of the file that a column of Arrow is made of."""
+    """The number of the file's columns that make up a column of this Arrow type."""
     if isinstance(kind, pa.BaseExtensionType):
         return _leaf_count(kind.storage_type)
     if isinstance(kind, pa.DictionaryType):
@@ -115,7 +115,7 @@ def _is_exact(native: pl.DataType, kind: pa.DataType) -> bool:
 
 
 def _is_lossy(leaf: pl.DataType) -> bool:
-    """Whether polars makes nulls of values of the type, or does not read it."""
+    """Whether polars reads some values of the type as nulls, or cannot read the type."""
     return isinstance(leaf, pl.BaseExtension | pl.Time) or (
         isinstance(leaf, pl.Decimal) and leaf.precision > pl.Decimal(None).precision
     )

@@ -1,4 +1,4 @@
-"""The rows of a chunk of a Parquet file: by polars alone, where it gives every column exactly."""
+"""Read a chunk of a Parquet file: with polars alone where it reads every column exactly."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +16,12 @@ _FAILED_IN_ARROW = (OSError, pa.ArrowException, NotImplementedError, ValueError)
 
 
 def schema_of(file: Path, readers: Mapping[str, str]) -> pl.Schema:
-    """Names and types of the columns that `read_rows` gives; raises SourceError."""
+    """Names and types of the columns that `read_rows` returns; raises SourceError."""
     return read_rows(RowRange(file, 0, 0, readers)).schema
 
 
 def read_rows(part: RowRange) -> pl.DataFrame:
-    """The rows; those that cannot be read have their reason in `FAULT`. Raises SourceError."""
+    """The rows; a row that cannot be read has its reason in `FAULT`. Raises SourceError."""
     failed: list[BaseException] = []
     try:
         return _read(part, failed)
@@ -30,12 +30,12 @@ def read_rows(part: RowRange) -> pl.DataFrame:
 
 
 def _read(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
-    """Why polars could not read the file or a column is added to `failed`."""
+    """The rows; errors of polars are added to `failed`."""
     with part.file.open("rb"):
         pass
     if not part.readers:
         try:
-            # polars skips the row groups before and after them
+            # polars skips the row groups outside the slice.
             return part.scan().slice(part.offset, part.rows).collect()
         except FAILED_IN_POLARS as error:
             if system_refusal(error):

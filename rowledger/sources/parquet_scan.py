@@ -1,4 +1,4 @@
-"""A range of rows of a Parquet file, as polars reads it, and what its errors mean."""
+"""A range of rows of a Parquet file as polars reads it, and the meaning of the readers' errors."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ FAILED_IN_POLARS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicExcep
 
 
 class Reader(StrEnum):
-    """How a column is read that polars alone would not give exactly."""
+    """How a column is read that polars alone would not read exactly."""
 
-    ARROW = "arrow"  # polars has no such type, or loses values of it (24:00), or calls it something else
-    INT96 = "int96"  # timestamps of 96 bits: polars is wrong beyond the reach of nanoseconds, Arrow before 1970
-    UUID = "uuid"  # polars, which has bytes for it, marked as a UUID
-    BYTES_16 = "bytes_16"  # the same for 16 fixed bytes that are not called a UUID
+    ARROW = "arrow"  # polars lacks the type, loses some of its values (24:00), or reads it as another type
+    INT96 = "int96"  # 96-bit timestamps: polars is wrong out of the range of nanoseconds, Arrow before 1970
+    UUID = "uuid"  # read by polars as bytes, then marked as a UUID
+    BYTES_16 = "bytes_16"  # the same for 16 fixed bytes that are not declared as a UUID
 
 
 @dataclass(frozen=True, slots=True)
 class RowRange:
-    """Rows `offset` to `offset + rows - 1` of a file, and how its columns are read, as `column_readers` has it."""
+    """Rows `offset` to `offset + rows - 1` of a file, and its columns' readers, from the descriptor's `column_readers`."""
 
     file: Path
     offset: int
@@ -49,7 +49,7 @@ class RowRange:
 
 
 def unreadable(*errors: BaseException) -> str:
-    """Why a file cannot be read. The readers' own texts may quote what they read, so only the kind of error is passed on."""
+    """Why a file cannot be read. The libraries' texts may quote what they read, so only the kind of error is passed on."""
     for error in errors:
         if refusal := system_refusal(error):
             return refusal

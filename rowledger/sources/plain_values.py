@@ -1,4 +1,4 @@
-"""Python values in the few types that a column may have, equal to what they were, whichever library they come from."""
+"""Convert Python values, of any library, to equal values of the few types that a column may have."""
 
 import base64
 import dataclasses
@@ -29,17 +29,17 @@ __all__ = [
     "type_name",
 ]
 
-_WRITTEN_BITS_MAX = 14_000  # of longer integers Python neither writes nor reads the decimal digits
+_WRITTEN_BITS_MAX = 14_000  # Python neither writes nor reads the decimal digits of longer integers
 _AS_TEXT = (
     *(IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network),
     *(PurePath, AnyUrl),
 )
 PLAIN_TYPES = {type(None), bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta, UUID}
-"""Types whose values are taken as they are; of others each value is looked at."""
+"""Types whose values are taken as they are; values of other types are converted one by one."""
 
 
 class Unfit(Exception):
-    """Why something is not a row, or no value of one; its text quotes no value."""
+    """An item is not a row, or a value has no place in one; the message says why and quotes no value."""
 
 
 def _refuse(value: object) -> object:
@@ -47,7 +47,7 @@ def _refuse(value: object) -> object:
 
 
 def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912, one line a type
-    """The value in one of the plain types, equal to what it was; `unfit` says what becomes of a value that has none."""
+    """An equal value of one of the plain types; for a value that has none, the result of `unfit`."""
     if type(value) in PLAIN_TYPES:
         return value
     match value:
@@ -94,7 +94,7 @@ def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:
 
 
 def object_names(keys: Collection[object]) -> list[str] | None:
-    """The names of a JSON object for these keys: texts, integers and UUIDs as JSON has them; None where they name none."""
+    """The names of a JSON object for these keys; None unless all are texts, integers or UUIDs with distinct names."""
     names = [
         int.__repr__(key) if isinstance(key, int) else str(key)
         for key in keys
@@ -104,7 +104,7 @@ def object_names(keys: Collection[object]) -> list[str] | None:
 
 
 def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object]) -> Any:  # noqa: ANN401, PLR0911, one line a type
-    """What numpy and pandas have of their own; neither is imported for it."""
+    """The plain value for a type of numpy or pandas; neither library is imported."""
     kind = type(value).__name__
     if library == "pandas":
         if kind in {"NaTType", "NAType"}:
@@ -125,28 +125,30 @@ def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object
             return None
         exact = value.astype(f"{kind}[us]")
         item = exact.item() if exact == value else None
-        return str(value) if item is None or type(item) is int else item  # below a microsecond, or beyond the year 9999
+        return (
+            str(value) if item is None or type(item) is int else item
+        )  # finer than a microsecond, or after the year 9999
     item = value.item()
     return item if type(item) in PLAIN_TYPES else unfit(value)
 
 
 def model_values(model: BaseModel) -> dict[str, Any]:
-    """The values as they are, under the names that the contract knows them by; serializers could change them."""
+    """The model's values under the contract's names. They are not serialized: serializers could change them."""
     fields = type(model).model_fields
     row = {field.alias or name: getattr(model, name) for name, field in fields.items()}
     return {**row, **(model.model_extra or {})}
 
 
 def type_name(value: object) -> str:
-    """How people know the value's type: with its module, unless it is built in."""
+    """The name of the value's type for messages: with its module, unless it is built in."""
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
-    """A plain value as JSON, as payloads of dead letters have it; decimals are numbers with all digits.
+    """A plain value as JSON, as in the payloads of dead letters; decimals are numbers with all digits.
 
-    NaN and infinities are JSON's usual extension. As texts a column of text would take them without a word.
+    NaN and infinities are written with JSON's usual extension: a column of text would silently accept them as texts.
     """
     match value:
         case None | bool() | str():
@@ -158,7 +160,7 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
         case Decimal() if value.is_finite():
             return str(value)
         case Decimal() if value.is_snan():
-            return '"sNaN"'  # for people to see; `holds_signaling_nan` keeps it out of columns
+            return '"sNaN"'  # for display only; `holds_signaling_nan` keeps it out of columns
         case float() | Decimal():
             return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
         case bytes():
@@ -177,7 +179,7 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
 
 
 def dynamic_text(value: object) -> str:
-    """The same for a column of DYNAMIC, in which bytes are told from an object that looks like them."""
+    """A plain value as JSON for a DYNAMIC column, in which bytes differ from an object that looks like them."""
     return json_text(_with_marked_bytes(value))
 
 
@@ -194,7 +196,7 @@ def _with_marked_bytes(value: object) -> object:
 
 
 def holds_signaling_nan(value: object) -> bool:
-    """Whether a plain value is or holds Decimal("sNaN"), which equals nothing and which neither JSON nor PostgreSQL has."""
+    """Whether a plain value is or contains Decimal("sNaN"), which equals no value and which JSON and PostgreSQL lack."""
     match value:
         case Decimal():
             return value.is_snan()

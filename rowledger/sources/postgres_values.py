@@ -1,7 +1,7 @@
-"""Values of PostgreSQL as ADBC hands them over: what has to be set and asked for so that each is exact, and how it is read.
+"""Read PostgreSQL's values exactly through ADBC: the settings, the query, and the conversion of what ADBC returns.
 
-ADBC gives common types exactly. Of others it gives the bytes on the wire, flattens them, or drops their point; and it knows no
-infinity of dates. So those are asked for as text or as JSON, and put into columns here.
+ADBC returns common types exactly. For other types it returns the bytes on the wire, flattens arrays, or drops a decimal point,
+and it has no infinite dates. So those types are queried as text or JSON, and converted to columns here.
 """
 
 import json
@@ -37,7 +37,7 @@ _AS_THEY_ARE = {
     *("bool", "int2", "int4", "int8", "float4", "float8", "numeric"),
     *("text", "varchar", "bpchar", "name", "bytea", "date", "time", "timestamp", "timestamptz"),
 }
-"""Types whose values ADBC gives exactly, but for infinite and far dates, which `_with_far_dates` puts right."""
+"""Types whose values ADBC returns exactly, except infinite and far dates, which `_with_far_dates` corrects."""
 _FLOATS = {"float4", "float8"}
 _DOCUMENTS = {"json", "jsonb", "record"}
 ARRAY_BASES = {
@@ -58,7 +58,7 @@ ARRAY_BASES = {
         "xml",
     ),
 }
-"""Types of arrays' elements that are known by their names; of others the server is asked what they are made of."""
+"""Element types of arrays that are known by their names; for others the server is asked what they consist of."""
 UNKNOWN_ARRAY = """
 with recursive base (oid) as (
     select typelem from pg_catalog.pg_type where oid = pg_catalog.pg_typeof(({value}))
@@ -69,23 +69,23 @@ select case typtype when 'c' then 'composite' else typname::text end
 from pg_catalog.pg_type join base using (oid)
 where typtype <> 'd'
 """
-"""What an array's elements are, domains resolved; `value` is a query of one column that gives no row."""
+"""The element type of an array, with domains resolved; `value` is a query with one column and no rows."""
 _COMPOSITES = "_composite"
 
 _BYTEA_LIKE = re.compile(r'"\\\\x(?:[0-9a-f]{2})*"(?! *:)')
-_EPOCH_DAYS = 10_957  # from 1970, which Arrow counts from, to 2000, which PostgreSQL does
-_FIRST_DAY = -2_440_587  # 4714-11-24 BC, the first that PostgreSQL has
+_EPOCH_DAYS = 10_957  # from 1970, where Arrow's count begins, to 2000, where PostgreSQL's begins
+_FIRST_DAY = -2_440_587  # 4714-11-24 BC, PostgreSQL's first date
 _CALENDAR_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31
 
 
 def session_settings(timezone: str, *, row_security: bool) -> dict[str, str]:
-    """All settings on which the text of a value, or the number of the rows, depends, whatever the role and the database have.
+    """All settings on which the text of a value or the number of rows depends, to override those of the role and the database.
 
-    Not among them is lc_monetary: how many decimals an amount of money has depends on it.
+    lc_monetary is not set: the number of decimals of an amount of money depends on it.
     """
     return {
         "timezone": timezone,
-        "datestyle": "ISO",  # the order of day and month, which only what the query says depends on, stays the server's
+        "datestyle": "ISO",  # the order of day and month stays the server's: only dates in the query's text depend on it
         "intervalstyle": "iso_8601",
         "bytea_output": "hex",
         "xmlbinary": "base64",
@@ -98,19 +98,20 @@ def session_settings(timezone: str, *, row_security: bool) -> dict[str, str]:
 
 
 def client_encoding(server_encoding: str) -> str:
-    """How texts have to come. Where the server knows no encoding, it refuses a query for one text that is no UTF-8."""
+    """The client encoding to set. A SQL_ASCII server would refuse a UTF8 query for a single text that is not UTF-8."""
     return "SQL_ASCII" if server_encoding == "SQL_ASCII" else "UTF8"
 
 
 def is_json(kind: str) -> bool:
-    """Whether values of the type are asked for as JSON: arrays, of which ADBC does not tell the dimensions, and records."""
+    """Whether values of the type are queried as JSON: arrays, whose dimensions ADBC does not report, and records."""
     return kind == "record" or kind.startswith("_")
 
 
 def exact_query(query: str, kinds: Mapping[str, str], documents: frozenset[str] | None) -> str:
-    """The query, with its odd columns as text or JSON. `kinds` are the names of the columns' types.
+    """The query, with columns that ADBC does not return exactly as text or JSON. `kinds` are the names of the columns' types.
 
-    `documents` are those of the scope: composites in an array are JSON for them, and text elsewhere, as outside of an array.
+    `documents` are those of the `SourceContext`: for them the composites in an array are JSON; for other columns they are text,
+    as they are outside an array.
     """
     if _AS_THEY_ARE.issuperset(kinds.values()):
         return query
@@ -126,7 +127,7 @@ def exact_query(query: str, kinds: Mapping[str, str], documents: frozenset[str] 
         elif is_json(kind):
             columns.append(f"to_json({column})::text as {column}")
         else:
-            # As the type's output function writes it: a cast to text may be another function (inet's adds /32 to a host).
+            # As the type's output function writes it: a cast to text may use another function (inet's adds /32 to a host).
             written = f"case when {column} is not null then format('%s', {column}) end as {column}"
             columns.append(column if kind in _AS_THEY_ARE else written)
     return f"select {', '.join(columns)} from (\n{query}\n) as source_query"  # noqa: S608, it is the user's own query
@@ -142,9 +143,9 @@ def quoted(name: str) -> str:
 
 
 def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str] | None) -> pl.DataFrame:  # noqa: ANN401, a pyarrow.RecordBatch
-    """The rows of a batch as the query gave them; numerics in the columns of `documents` as JSON numbers.
+    """The rows of a batch of the query; numerics in the columns of `documents` are JSON numbers.
 
-    A row that no frame holds, or whose array or record cannot be read exactly, has its reason in `FAULT`.
+    A row that no frame can hold, or with an array or record that cannot be read exactly, has its reason in `FAULT`.
     """
     table = pa.Table.from_batches([batch])
     frame = frame_of(table, origin="the query")
@@ -174,9 +175,10 @@ def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str] 
 
 
 def _with_far_dates(column: pl.Series) -> pl.Series:
-    """The column; as text if it has an infinity or an instant that does not fit into 64 bits from 1970 on.
+    """The column, as text if it has an infinity or an instant that does not fit into 64 bits from 1970 on.
 
-    ADBC adds the distance of the epochs, and what does not fit wraps around. Years beyond 1 to 9999 are written in ticks.
+    ADBC adds the distance between the epochs, and values that do not fit wrap around. Values outside the years 1 to 9999 are
+    written as a number of ticks.
     """
     match column.dtype:
         case pl.Date():
@@ -208,7 +210,7 @@ def _with_far_dates(column: pl.Series) -> pl.Series:
 
 
 def _uuids(texts: pl.Series) -> pl.Series:
-    """The server's texts of UUIDs as a column of UUID."""
+    """The server's texts of UUIDs as a UUID column."""
     contents = texts.str.replace_all("-", "", literal=True).str.decode("hex")
     return marked(contents, UUID)
 
@@ -219,9 +221,9 @@ def _dynamic(texts: pl.Series) -> pl.Series:
 
 
 def _nested(source: pl.Series, kind: str, faults: dict[int, str]) -> pl.Series:
-    """Arrays as lists of their elements' type if all of them are of one, otherwise, and records, as their JSON.
+    """Arrays as lists, if all their elements have one type; otherwise arrays as JSON. Records, too, are JSON.
 
-    `source` has JSON texts; why one of them cannot be read is noted in `faults`, by its row.
+    `source` has JSON texts. The reason why one cannot be read is added to `faults`, by its row.
     """
     texts = source.to_list()
     if kind not in _DOCUMENTS:
@@ -234,7 +236,7 @@ def _nested(source: pl.Series, kind: str, faults: dict[int, str]) -> pl.Series:
 
 
 def _document_fault(text: str) -> str | None:
-    """Why JSON that the server wrote of a record or of JSON documents does not say all that they hold."""
+    """Why the server's JSON for a record or for JSON documents does not contain all that they do; None where it does."""
     if _BYTEA_LIKE.search(text):
         return "is a record with bytea in it, or a text that looks like it; select its fields as columns"
     try:
@@ -267,12 +269,12 @@ def _with_each(items: list[Any], read: Callable[[Any], Any]) -> list[Any]:
 
 
 def _number(kind: type[Any], item: Any) -> Any:  # noqa: ANN401, a number of any kind
-    """NaN and infinities are texts in the server's JSON."""
+    """The number of an item; NaN and infinities are texts in the server's JSON."""
     return kind(item) if isinstance(item, str) else item
 
 
 def _instant(item: str) -> datetime | str:
-    """Infinity and years beyond 9999 stay the text that they are."""
+    """The instant; infinities and years after 9999 stay text."""
     try:
         return datetime.fromisoformat(item)
     except ValueError:

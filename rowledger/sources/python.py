@@ -1,4 +1,4 @@
-"""Rows that a Python function gives, as a source: spooled as they come, and loaded while it continues."""
+"""Rows that a Python function yields, as a source: spooled as they arrive, and loaded while the function continues."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -14,13 +14,14 @@ __all__ = ["PythonRows"]
 
 
 class PythonRows(SpooledSource):
-    """What a function of the partition gives: pydantic models, dicts or dataclasses, a row each, or many rows at once.
+    """The rows that a function yields for a partition.
 
-    It is a generator, a generator of asyncio, or returns an iterable or one frame. Many rows are a list of such rows, a polars
-    or pandas frame, an Arrow table or record batch, or any object that exports an Arrow stream; they may be mixed. Of a pandas
-    frame a named index becomes columns, and its missing values are nulls. An item that is not a row becomes a dead letter.
+    The function is a generator or an async generator, or returns an iterable or one frame. An item is one row (a pydantic
+    model, a dict, a dataclass or a named tuple) or many: a list of rows, a polars or pandas frame, an Arrow table or record
+    batch, or any object that exports an Arrow stream. Items of all kinds may be mixed. A named index of a pandas frame becomes
+    columns, and its missing values become nulls. An item that is not a row becomes a dead letter.
 
-    The same rows again make a rerun go on where an earlier one ended.
+    If the function yields the same rows again, a rerun resumes where the previous run ended.
     """
 
     kind: Literal["python"] = "python"
@@ -29,12 +30,12 @@ class PythonRows(SpooledSource):
 
     @property
     def name(self) -> str:
-        """The function's module and name, by which messages call it."""
+        """The function's module and name, for messages."""
         function = self.function
         return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        """A chunk as soon as it is full, or a minute after the last one when the rows come slowly."""
+        """Yield a chunk as soon as it is full, or a minute after the previous one when the rows arrive slowly."""
         from rowledger.sources.python_reader import FunctionRows  # noqa: PLC0415, workers never call the function
 
         spool = self.new_spool(scope)

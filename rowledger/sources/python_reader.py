@@ -1,6 +1,6 @@
-"""Runs the function of a Python source and puts its rows into frames.
+"""Run the function of a Python source and put its rows into frames.
 
-It runs in a thread of the supervisor's process. What it raises, or a worker's death, publishes nothing.
+The function runs in a thread of the supervisor's process. Nothing is published when it raises an error or a worker dies.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ __all__ = ["FunctionRows"]
 
 _BATCH_ROWS = 8_192
 _BATCH_BYTES = 16 * 2**20
-_LOOK_ROWS = 8  # every so many one is looked at: to look at each took a third of the time
+_LOOK_ROWS = 8  # the size of every eighth row is measured: measuring each row took a third of the time
 _CHUNK_S = 60.0
 _END = object()
 
 
 class FunctionRows:
-    """The rows of one call in frames. `given` counts the rows so far."""
+    """The rows of one call, as frames. `given` counts the rows so far."""
 
     def __init__(self, name: str, call: Callable[[], object], columns: tuple[str, ...], columns_max: int) -> None:
-        """`name` is the function's, for messages; `columns` are the contract's."""
+        """`name` is the function's name for messages; `columns` are the contract's."""
         self._name = name
         self._builder = FrameBuilder(columns, columns_max=columns_max)
         self._items = _items(name, call)
@@ -42,18 +42,18 @@ class FunctionRows:
         self._overdue_at = monotonic() + _CHUNK_S
 
     def close(self) -> None:
-        """Let the function's own `finally` blocks run; what they raise no longer matters."""
+        """Run the function's `finally` blocks; errors that they raise are ignored."""
         with contextlib.suppress(Exception):
             self._items.close()
 
     def until_overdue(self) -> Iterator[pl.DataFrame]:
-        """The next frames, until a chunk is overdue or there are no more; raises SourceError."""
+        """Yield the next frames until a chunk is overdue or the rows end; raises SourceError."""
         batch: list[dict[str, Any] | Fault] = []
         batch_bytes = 0
         while (item := self._next(len(batch))) is not _END:
             is_overdue = monotonic() >= self._overdue_at
             if not holds_many(item):
-                batch.append(row := self._builder.take(item))  # at once: the function may use the item again
+                batch.append(row := self._builder.take(item))  # at once: the function may reuse the item
                 if len(batch) % _LOOK_ROWS == 0:
                     batch_bytes += _LOOK_ROWS * _content_bytes(row)
                 if len(batch) < _BATCH_ROWS and batch_bytes < _BATCH_BYTES and not is_overdue:
@@ -73,12 +73,12 @@ class FunctionRows:
             yield self._frame(batch)
 
     def _next(self, waiting_rows: int) -> object:
-        """The next item; an exception of the function's own becomes a SourceError that has nothing of it but its type."""
+        """The next item; an exception of the function becomes a SourceError with its type and call stack, not its text."""
         try:
             return next(self._items, _END)
         except RowledgerError:
             raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit or CancelledError of that function must not end us
+        except BaseException as error:  # noqa: BLE001 - SystemExit or CancelledError of the function must not end the run
             kind, frames = type(error), traceback.format_tb(error.__traceback__)
         raise SourceError(
             f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self.given + waiting_rows} rows; "
@@ -96,8 +96,8 @@ class FunctionRows:
 
 
 def _items(name: str, call: Callable[[], object]) -> Generator[object, None, None]:
-    """What the function gives, item by item; the items of a list one by one."""
-    with asyncio.Runner() as runner:  # begins nothing unless it is used
+    """The items that the function yields; the items of a list one by one."""
+    with asyncio.Runner() as runner:  # starts no loop unless it is used
         produced = call()
         if isinstance(produced, Coroutine):
             produced = runner.run(produced)
@@ -135,6 +135,6 @@ def _synchronous(items: AsyncIterator[object], runner: asyncio.Runner) -> Genera
 
 
 def _content_bytes(row: dict[str, Any] | Fault) -> int:
-    """About how large a row is; what is nested counts little."""
+    """The approximate size of a row; a nested value counts as 8 bytes."""
     values = row.values() if isinstance(row, dict) else (row.line,)
     return sum(len(value) if isinstance(value, str | bytes) else 8 for value in values)

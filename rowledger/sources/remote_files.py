@@ -1,7 +1,7 @@
-"""Files behind an address: found, and fetched once into the spool folder, where they are read like any other.
+"""Remote files: find them, and fetch each once into the spool folder, where they are read like local files.
 
-Object stores go through pyarrow's filesystems, the web through urllib. Credentials come from where these look for them (for S3
-the usual `AWS_…` variables); an address never holds any, and messages leave out what follows its `?`.
+Object stores are read through pyarrow's filesystems, web addresses through urllib. These find their credentials in the
+environment (for S3 the `AWS_…` variables); an address never contains any. Messages leave out an address from its `?` on.
 """
 
 import errno
@@ -34,7 +34,7 @@ __all__ = ["remote_files"]
 
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
-"""Seconds without a byte after which a server counts as gone."""
+"""Seconds without a byte after which a server counts as lost."""
 
 _CAUSE = re.compile(r"AWS Error [A-Z_]+|HTTP status \d+|curlCode: \d+")
 
@@ -45,14 +45,14 @@ class _Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """A file as it comes, and its size in bytes where that is known beforehand."""
+    """A file's stream, and its size in bytes where that is known in advance."""
 
     stream: _Stream
     size: int | None
 
 
 def remote_files(template: str, values: Mapping[str, str], scope: SourceContext) -> Iterator[SourceFile]:
-    """The files of a partition in the order of their names, each on this disk when it is given; raises SourceError."""
+    """The files of a partition in the order of their names, each fetched before it is yielded; raises SourceError."""
     scheme = template.partition("://")[0].lower()
     if scheme in WEB:
         address = template.format(**{name: quote(value, safe="") for name, value in values.items()})
@@ -78,7 +78,7 @@ def remote_files(template: str, values: Mapping[str, str], scope: SourceContext)
 def _store(scheme: str, place: str) -> tuple[fs.FileSystem, str]:
     """The filesystem and its bucket or container."""
     if scheme == "s3":
-        # pyarrow itself does not look at the variable that names another endpoint.
+        # pyarrow does not read the variable that names another endpoint.
         endpoint, connect_s = s3_endpoint(), _TIMEOUT_S / 6
         return fs.S3FileSystem(endpoint_override=endpoint, connect_timeout=connect_s, request_timeout=_TIMEOUT_S), place
     store, bucket = fs.FileSystem.from_uri(f"{'gs' if scheme == 'gcs' else scheme}://{place}")
@@ -101,7 +101,7 @@ def _found(store: fs.FileSystem, bucket: str, below: str, values: Mapping[str, s
 
 
 def _matches(path: list[str], pattern: list[str]) -> bool:
-    """Whether the parts of a path fit those of a pattern, as `glob` has it: `**` is any number of folders, `.x` is hidden."""
+    """Whether the parts of a path match those of a pattern, as in `glob`: `**` is any number of folders, `.x` is hidden."""
     if not pattern:
         return not path
     hidden = bool(path) and path[0].startswith(".") and not pattern[0].startswith(".")
@@ -143,8 +143,8 @@ def _opened_address(address: str, shown: str) -> Iterator[_Body]:
 def _fetched(
     opened: AbstractContextManager[_Body], address: str, origin: str, name: str, scope: SourceContext
 ) -> SourceFile:
-    """A copy in the spool folder: fetched, complete and flushed to disk, or there already."""
-    # The name keeps its ending, and little else that a file's name may not hold.
+    """A copy in the spool folder, complete and flushed to disk; it is fetched unless it exists already."""
+    # The name keeps its ending; characters other than letters, digits, dots, hyphens and underscores are replaced.
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-80:]
     copy = scope.spool_dir / f"fetched-{xxhash.xxh3_128_hexdigest(address.encode())}-{plain}"
     if not copy.exists():
@@ -174,7 +174,7 @@ def _copy(body: _Body, copy: Path, origin: str, scope: SourceContext) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """What went wrong, without the library's own text: it may quote an address with a signature, or a key's id."""
+    """The cause of an error without the library's text, which may quote an address with a signature, or a key's id."""
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
         error = error.reason
     if isinstance(error, OSError) and error.errno is not None and error.strerror:

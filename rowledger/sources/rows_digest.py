@@ -1,4 +1,4 @@
-"""One digest for the same rows in the same order, however they are cut into batches."""
+"""A digest of rows that depends on their order, but not on how they are cut into batches."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ _Path = tuple[str, ...]
 
 _COMPARED_AS = {DECIMAL_TEXT.fields[0].name: "decimal", UUID.fields[0].name: "text"}
 _UUID_GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
-_EVERY_DECIMAL = pa.decimal256(76, 38)  # 38 digits before the point and 38 behind it
+_EVERY_DECIMAL = pa.decimal256(76, 38)  # 38 digits before the point and 38 after it
 
 
 class RowsDigest:
-    """Hashes column by column: where each value stands, and the values one behind the other.
+    """Hashes column by column: the positions of the values, and the values in sequence.
 
-    Nulls leave no trace but the gap, so a column may be there without a type, or not at all, as long as it has no value. A
-    decimal counts by its value, whatever the scale of its batch. A value counts as another one in a batch in which its column
-    has another type.
+    A null is hashed only as a gap between positions, so a column without values may have no type or be missing. A decimal is
+    hashed by its value, whatever its batch's scale is. A value is hashed differently in a batch in which its column has another
+    type.
     """
 
     def __init__(self) -> None:
@@ -34,15 +34,15 @@ class RowsDigest:
         self._streams: dict[_Path, Any] = {}
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Further rows, of types that `canonical` takes."""
+        """Add rows, of types that `canonical` takes."""
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            # A batch in which no row lacks the column may do without saying so.
+            # A batch in which no row lacks the column may leave out the mark, so only true marks are hashed.
             given = pc.if_else(column, column, None) if name.startswith(ABSENT_PREFIX) else column
             self._add((name,), given, self._rows)
         self._rows += batch.num_rows
 
     def hexdigest(self) -> str:
-        """Of all rows so far."""
+        """The digest of all rows so far."""
         digest = xxhash.xxh3_128(str(self._rows).encode())
         for path in sorted(self._streams):
             digest.update(repr(path).encode())
@@ -50,7 +50,7 @@ class RowsDigest:
         return digest.hexdigest()
 
     def _add(self, path: _Path, array: Array, first: int) -> None:
-        """The values of which the first is number `first` among those of its path."""
+        """Hash the values; `first` is the number of the first one among the values of its path."""
         if array.null_count == len(array):
             return
         kind = array.type
@@ -95,7 +95,7 @@ class RowsDigest:
 
 
 def _kind(kind: pa.DataType) -> str:
-    """What values of the type are compared as."""
+    """The kind under which values of the type are hashed."""
     if pa.types.is_struct(kind) and kind.num_fields == 1 and kind.field(0).name in _COMPARED_AS:
         return _COMPARED_AS[kind.field(0).name]
     if pa.types.is_struct(kind):
@@ -110,7 +110,7 @@ def _kind(kind: pa.DataType) -> str:
 
 
 def _uuid_texts(contents: Array) -> Array:
-    """UUIDs as a source gives them that knows them as texts alone."""
+    """UUIDs as texts, as other sources have them."""
     digits = pl.Series(contents).bin.encode("hex")
     groups = [digits.str.slice(start, length) for start, length in _UUID_GROUPS]
     return pl.select(pl.concat_str(groups, separator="-")).to_series().to_arrow(compat_level=pl.CompatLevel.oldest())

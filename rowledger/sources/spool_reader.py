@@ -1,4 +1,4 @@
-"""Reads the spool, which `spool_writer` writes."""
+"""Read the spool, which `spool_writer` writes."""
 
 from pathlib import Path
 
@@ -20,11 +20,11 @@ _REMEDY = "rerun to spool it anew"
 
 
 def read_spooled(descriptor: ChunkDescriptor) -> pl.DataFrame:
-    """All rows of a spooled chunk; raises SourceError when its file is no longer what was written."""
+    """All rows of a spooled chunk; raises SourceError when its file is missing or has changed since it was written."""
     file = Path(descriptor.path)
     require_as_planned(file, descriptor)
     frame = _read(file, rows=True)
-    require_as_planned(file, descriptor)  # again: it may have been replaced in between
+    require_as_planned(file, descriptor)  # again: the file may have been replaced in between
     if frame.height != descriptor.rows:
         raise SourceError(
             f"{file}: {counted(frame.height, 'row')}, spooled were {descriptor.rows}; rerun to spool them anew"
@@ -39,7 +39,7 @@ def spooled_schema(descriptor: ChunkDescriptor) -> pl.Schema:
 
 def _read(file: Path, *, rows: bool) -> pl.DataFrame:
     try:
-        # Not memory-mapped: a file that shrinks under a map ends the process that looks at it.
+        # Not memory-mapped: a mapped file that shrinks crashes the process that reads it.
         with pa.OSFile(str(file), "rb") as stream, pa.ipc.open_file(stream) as reader:
             version = reader.schema.metadata
             if version == SPOOL_FORMAT:

@@ -1,8 +1,8 @@
-"""Writes the spool: rows of a source that cannot be read twice where they are, in Arrow IPC files, a file a chunk.
+"""Write the spool: the rows of a source that cannot be read twice in place, as Arrow IPC files, one for each chunk.
 
-A file is durable before its descriptor is given. Its bytes depend on its rows alone, so the same rows have the same digest
-in every run: what Arrow leaves open (values under nulls, slices, the order of a dictionary) is settled before writing. Workers
-read these files and never import this module.
+A file is durable before its descriptor is returned. Its bytes depend only on its rows, so the same rows have the same digest in
+every run: what Arrow does not define (values under nulls, slices, the order of a dictionary) is made canonical before writing.
+Workers read these files and never import this module.
 """
 
 import errno
@@ -37,12 +37,12 @@ class Spool:
         self._rows_digest = RowsDigest()
 
     def write(self, frames: Iterable[pl.DataFrame | pa.Table], *, origin: str) -> Iterator[ChunkDescriptor]:
-        """A descriptor for each chunk of the frames, all of which come from `origin`, as soon as it is durable.
+        """Yield a descriptor for each chunk of the frames, all of them from `origin`, as soon as the chunk is durable.
 
-        A chunk ends at `chunk_rows_max` rows, at `chunk_bytes_max` of Arrow data, and where the frames' columns or their
-        types change; reserved columns may come and go. Where it ends depends on rows and frames, not on time. A generator of
-        frames is closed when this one is. Arrow tables have types that polars gives without views (no
-        dictionaries). Raises SourceError and NotEnoughSpace.
+        A chunk ends at `chunk_rows_max` rows, at `chunk_bytes_max` of Arrow data, and where the frames' columns or their types
+        change; reserved columns may differ. Where it ends depends on rows and frames, not on time. A generator of frames is
+        closed with this generator. Arrow tables must have types that polars writes without views, and no dictionaries. Raises
+        SourceError and NotEnoughSpace.
         """
         origin_row = 0
         try:
@@ -54,7 +54,7 @@ class Spool:
                 frames.close()
 
     def _cut(self, frames: Iterable[pl.DataFrame | pa.Table]) -> Iterator[pa.Table]:
-        """The same rows in tables of a chunk each."""
+        """The same rows, in one table for each chunk."""
         pending: list[pa.Table] = []
         rows = size = 0
         for frame in frames:
@@ -66,7 +66,7 @@ class Spool:
             while table.num_rows:
                 room = min(self._scope.chunk_rows_max - rows, (self._chunk_bytes_max - size) // row_bytes)
                 if room > 0 or not pending:
-                    part = table.slice(0, max(room, 1))  # a row that is larger than a chunk still is one
+                    part = table.slice(0, max(room, 1))  # a row that is larger than a chunk becomes one
                     table = table.slice(part.num_rows)
                     pending.append(part)
                     rows, size = rows + part.num_rows, size + part.nbytes
@@ -108,7 +108,7 @@ class Spool:
 
 
 class _Hashed:
-    """A stream that keeps the digest of what was written to it; the part of a file that Arrow's writer asks for."""
+    """A stream with the digest of what was written to it; it has only the methods that Arrow's writer needs."""
 
     closed = False
 
@@ -124,17 +124,17 @@ class _Hashed:
         return self._stream.tell()
 
     def flush(self) -> None:
-        """The stream's owner flushes it once."""
+        """Do nothing: the stream's owner flushes it once."""
 
     def close(self) -> None:
-        """The stream's owner closes it."""
+        """Do nothing: the stream's owner closes it."""
 
 
-# ---- tables that can be put together ----------------------------------------------------------------------------------------
+# ---- tables that can be concatenated ----------------------------------------------------------------------------------------
 
 
 def _as_table(frame: pl.DataFrame) -> pa.Table:
-    """The frame as Arrow data, with the types that have one canonical form in a file; values stay what they are."""
+    """The frame as Arrow data, in types that have one canonical form in a file; the values do not change."""
     try:
         casts: dict[Any, Any] = {
             name: plain for name, dtype in frame.schema.items() if (plain := _plain(dtype)) != dtype
@@ -165,11 +165,11 @@ def _own_columns(table: pa.Table) -> list[tuple[str, pa.DataType]]:
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
-    """One table; a reserved column that some of them lack is null in their rows."""
+    """One table; a reserved column that some tables lack is null in their rows."""
     return pa.concat_tables(tables, promote_options="default")
 
 
-# ---- bytes that depend on the rows alone ------------------------------------------------------------------------------------
+# ---- bytes that depend only on the rows -------------------------------------------------------------------------------------
 
 
 def _canonical_batch(table: pa.Table) -> pa.RecordBatch:

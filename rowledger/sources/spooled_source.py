@@ -1,4 +1,4 @@
-"""Sources that cannot be read twice where they are: their rows are spooled, and workers read the spool."""
+"""Sources that cannot be read twice in place: their rows are spooled, and workers read the spool."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ __all__ = ["SpooledSource"]
 
 
 class SpooledSource(Source):
-    """A source whose chunks are files of the spool; a subclass says in `chunks` how they come to be."""
+    """A source whose chunks are files of the spool, which the subclass writes in `chunks`."""
 
     spools: ClassVar[bool] = True
 

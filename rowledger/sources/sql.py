@@ -1,4 +1,4 @@
-"""Rows of a query against another database, PostgreSQL or SQLite, as a source: spooled as they come, loaded while they do."""
+"""Rows of a query on another database, PostgreSQL or SQLite, as a source: spooled as they arrive, loaded meanwhile."""
 
 import contextlib
 import re
@@ -21,11 +21,12 @@ __all__ = ["SqlQuery"]
 
 
 class SqlQuery(SpooledSource):
-    """The rows of a query, whose order is that of the query; without `order by` a rerun may have to begin anew.
+    """The rows of a query, in the query's order; without `order by`, a rerun may have to start from the beginning.
 
-    `{partition_key}`, `{lower}` and `{upper}` in it are bound as parameters, never written into it: the partition's key as
-    text (those of several dimensions by their names), and the bounds of its window, from `{lower}` on and before `{upper}`, as
-    timestamptz (PostgreSQL, in the partition's time zone) or as the text `YYYY-MM-DD HH:MM:SS` of local time (SQLite).
+    `{partition_key}`, `{lower}` and `{upper}` in the query are bound as parameters, never inserted as text. The partition's key
+    is text; the keys of several dimensions have their own names. The bounds of the partition's window, from `{lower}` on and
+    before `{upper}`, are timestamptz in the partition's time zone (PostgreSQL), or text `YYYY-MM-DD HH:MM:SS` in local time
+    (SQLite).
     """
 
     kind: Literal["sql"] = "sql"
@@ -75,7 +76,7 @@ class SqlQuery(SpooledSource):
             yield frame
 
     def _parameters(self, partition: Partition) -> dict[str, str]:
-        """The values of the placeholders that the query has."""
+        """The values of the placeholders in the query."""
         values = partition.placeholders
         if window := partition.window:
             values |= {"lower": window.lower.isoformat(sep=" "), "upper": window.upper.isoformat(sep=" ")}

@@ -1,6 +1,6 @@
-"""Runs the query of a SQL source in a thread of its own, so that each wait for the database has an end.
+"""Run the query of a SQL source in a separate thread, so that every wait for the database is bounded.
 
-One statement, one cursor: all rows are of one snapshot.
+The query is one statement with one cursor, so all rows come from one snapshot.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _DATABASES: dict[str, type[Database]] = {
 
 
 def database_of(url_variable: str, **options: Any) -> Database:  # noqa: ANN401, those of `Database`
-    """The database whose URL the environment variable holds, not connected yet; raises SourceError."""
+    """The database whose URL is in the environment variable, not connected yet; raises SourceError."""
     secret = secret_from_environment(url_variable)
     if secret is None:
         raise SourceError(f"the environment variable {url_variable} is not set; it holds the database's URL")
@@ -38,7 +38,7 @@ def database_of(url_variable: str, **options: Any) -> Database:  # noqa: ANN401,
 
 
 class DatabaseSession:
-    """The thread in which all calls of one database are made, one after another, each with an end."""
+    """A thread that makes all calls to one database, one after another, each with a time limit."""
 
     def __init__(self, database: Database, name: str) -> None:
         self._database = database
@@ -46,10 +46,10 @@ class DatabaseSession:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._last: Future[Any] = Future()
         self._last.set_result(None)
-        threading.Thread(target=self._serve, daemon=True).start()  # a call that hangs must not keep the process
+        threading.Thread(target=self._serve, daemon=True).start()  # a call that hangs must not keep the process alive
 
     def run(self, call: Callable[[], T], timeout_s: float, doing: str) -> T:
-        """The call's result; raises SourceError when it fails or takes longer, after the database was told to stop."""
+        """The call's result; raises SourceError when the call fails or takes longer than `timeout_s`."""
         try:
             return self._submit(call).result(timeout_s)
         except TimeoutError:
@@ -58,14 +58,14 @@ class DatabaseSession:
             raise
         except QueryRefused as refusal:
             problem = f"failed: {refusal}"
-        except Exception as error:  # noqa: BLE001 - of a driver; its text may quote rows or the URL
+        except Exception as error:  # noqa: BLE001 - the driver's; its text may quote rows or the URL
             problem = f"failed ({type(error).__name__})"
         raise SourceError(f"{self._name}: {doing} {problem}; see to the database or fix the query, then rerun")
 
     def close(self) -> None:
-        """Stop what is going on and close the connection, in bounded time; raises nothing."""
+        """Cancel a running call and close the connection, in bounded time; raises nothing."""
         if not self._last.done():
-            # In a thread: to cancel may hang as well. And waited for: nothing may be closed while it is cancelled.
+            # In a thread, since the cancel may hang too. It is awaited: nothing may be closed while the cancel runs.
             stopping = threading.Thread(target=self._stop_quietly, daemon=True)
             stopping.start()
             stopping.join(_CLOSE_TIMEOUT_S)
@@ -81,7 +81,7 @@ class DatabaseSession:
         def answer() -> None:
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            except BaseException as error:  # noqa: BLE001 - the caller that waits for the result raises it
                 future.set_exception(error)
             else:
                 future.set_result(result)

@@ -1,4 +1,4 @@
-"""Tell a file that the operating system did not hand out from one whose content is at fault."""
+"""Distinguish a file that the operating system could not open or read from a file with damaged content."""
 
 import errno
 import os
@@ -8,13 +8,13 @@ from typing import Final
 __all__ = ["system_refusal"]
 
 _ERRNO: Final = re.compile(r"\(os error (\d+)\)|\[errno (\d+)\]")
-"""How polars and pyarrow write it into their texts, where they leave the error's own attribute empty."""
+"""The number in the texts of polars and pyarrow, which may leave the error's `errno` empty."""
 
 
 def system_refusal(error: BaseException, *, when_missing: str = "write it again and rerun") -> str | None:
-    """What the system said of opening or reading a file, and the remedy if there is one; None for any other error.
+    """The system's message for a file that could not be opened or read, with the remedy; None for any other error.
 
-    Of the error's text only the number is taken, since a library's text may quote what it read.
+    Only the number is taken from the error's text, since a library's text may quote what it read.
     """
     if isinstance(error, PermissionError):
         return "permission denied; make it readable for this user"

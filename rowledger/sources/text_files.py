@@ -1,7 +1,7 @@
-"""Files of text: opened, decompressed within limits, and given as UTF-8, with what does not decode still to be told apart.
+"""Text files: opened, decompressed within limits, and converted to UTF-8 in which undecodable bytes can still be found.
 
-A byte that is wrong in the file's encoding is wrong in what is given, too: it becomes a sequence that is no UTF-8, so
-that one look finds the records that do not decode, whatever the encoding. `source_bytes` turns such a record back.
+A byte that is invalid in the file's encoding becomes a sequence that is not valid UTF-8. So one check finds the records that do
+not decode, whatever the encoding is. `source_bytes` restores such a record.
 """
 
 import codecs
@@ -37,17 +37,20 @@ _ENDINGS: dict[str, Literal["gzip", "zstd"]] = {".gz": "gzip", ".gzip": "gzip", 
 _MAGIC: dict[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _OTHER_MAGIC = {b"PK\x03\x04": "a zip archive", b"BZh": "compressed by bzip2", b"\xfd7zX": "compressed by xz"}
 _RECORDS_BEHIND_A_WRONG_ONE = 16
-"""Decoding takes room for all that it might find; so it begins anew with few records, and goes on with ever more."""
+"""After a wrong record, decoding continues with this many records, then with twice as many each time.
+
+Decoding allocates memory for all its input, so a search of the whole rest after each wrong record would be slow.
+"""
 _UNFIT_CODECS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf_7"}
 
-# A wrong byte is carried as one of these through decoding; as UTF-8 it is a sequence that is never valid.
+# In decoded text, a wrong byte is a surrogate from here on; encoded as UTF-8, a surrogate is never valid.
 _WRONG_BYTE = 0xDC00
 _WRONG_BYTES = re.compile("([\udc00-\udcff]+)")
 _KEEP_WRONG_BYTES = "rowledger.keep-wrong-bytes"
 
 
 def _keep_wrong_bytes(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)  # noqa: S101, registered for decoding alone
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101, used only for decoding
     return "".join(chr(_WRONG_BYTE + byte) for byte in error.object[error.start : error.end]), error.end
 
 
@@ -55,7 +58,7 @@ codecs.register_error(_KEEP_WRONG_BYTES, _keep_wrong_bytes)
 
 
 class TextFiles(FileSource, SpooledSource):
-    """Files of text, read once from front to back, and spooled while they are."""
+    """Text files, which are read once from beginning to end, and spooled meanwhile."""
 
     encoding: str = Field(default="utf-8", description="Encoding of the files, by a name that Python knows.")
     compression: Compression = Field(
@@ -78,7 +81,7 @@ class TextFiles(FileSource, SpooledSource):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
-            "".encode(value)  # knows text encodings alone
+            "".encode(value)  # accepts only text encodings
             name = codecs.lookup(value).name
         except LookupError:
             raise SpecError(f"encoding {value!r} is not known; write e.g. utf-8, utf-16, latin-1 or cp1252") from None
@@ -98,10 +101,10 @@ class TextFiles(FileSource, SpooledSource):
 
     @abstractmethod
     def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame | pa.Table]:
-        """All records of a file, a frame for each part of it; raises SourceError."""
+        """All records of a file, in one frame for each part of it; raises SourceError."""
 
     def _require_short(self, size: int, file: SourceFile) -> None:
-        """Raise SourceError for a record of so many bytes that are too many."""
+        """Raise SourceError if a record of this size is longer than `record_bytes_max`."""
         if size > self.record_bytes_max:
             raise SourceError(
                 f"{file.origin}: a record of {size:,} bytes or more, {self.record_bytes_max:,} are allowed; fix the file's "
@@ -109,10 +112,7 @@ class TextFiles(FileSource, SpooledSource):
             )
 
     def _text(self, file: SourceFile) -> tuple[str, Iterator[bytes]]:
-        """The codec that the file is in, and its text in UTF-8 in blocks of some MiB; raises SourceError.
-
-        A mark of the byte order is left out.
-        """
+        """The file's codec, and its text as UTF-8, without a byte order mark, in blocks of some MiB; raises SourceError."""
         blocks, head = self._decompressed(file), b""
         while len(head) < _MARK_BYTES_MAX and (block := next(blocks, b"")):
             head += block
@@ -121,7 +121,7 @@ class TextFiles(FileSource, SpooledSource):
         return codec, rest if codec == "utf-8" else _transcoded(rest, codec)
 
     def _decompressed(self, file: SourceFile) -> Iterator[bytes]:
-        """The file's bytes as they were before it was compressed, in blocks that are full but for the last."""
+        """The file's decompressed bytes, in blocks that are full except the last."""
         try:
             status = file.path.stat()
             if not stat.S_ISREG(status.st_mode):
@@ -171,7 +171,7 @@ def _transcoded(blocks: Iterable[bytes], codec: str) -> Iterator[bytes]:
 
 
 def _codec_of(declared: str, head: bytes, file: SourceFile) -> tuple[str, int]:
-    """The codec with its byte order, and how many bytes of the file are a mark of it."""
+    """The codec with its byte order, and the length of the file's byte order mark."""
     name = codecs.lookup(declared).name
     if name in {"utf-8", "utf-8-sig"}:
         for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -192,7 +192,7 @@ def _codec_of(declared: str, head: bytes, file: SourceFile) -> tuple[str, int]:
 
 
 def source_bytes(record: bytes, codec: str) -> bytes:
-    """A record as people read it best: in UTF-8 if it decodes, otherwise the bytes that the file has."""
+    """A record for display: in UTF-8 if it decodes, otherwise with the file's bytes."""
     if codec == "utf-8" or is_utf8(record):
         return record
     pieces = _WRONG_BYTES.split(record.decode("utf-8", "surrogatepass"))
@@ -222,7 +222,7 @@ def undecodable(text: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
 
 
 def _is_valid(text: memoryview) -> bool:
-    """The same as `is_utf8`, several times faster where there is much and nothing is wrong."""
+    """The same as `is_utf8`, but several times faster for a long text without errors."""
     offsets = np.array([0, len(text)], dtype=np.int64)
     array = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets.data), pa.py_buffer(text)])
     try:
@@ -233,20 +233,20 @@ def _is_valid(text: memoryview) -> bool:
 
 
 def is_utf8(text: bytes) -> bool:
-    """Whether all of it decodes."""
+    """Whether the text is valid UTF-8."""
     return _first_wrong(text) is None
 
 
 def _first_wrong(text: bytes | memoryview) -> int | None:
     try:
-        codecs.utf_8_decode(text, "strict", True)  # noqa: FBT003, the function takes it so
+        codecs.utf_8_decode(text, "strict", True)  # noqa: FBT003, a positional-only parameter
     except UnicodeDecodeError as error:
         return error.start
     return None
 
 
 def _unreadable(error: OSError) -> str:
-    """A library's text may quote what it read, so only the kind of error is passed on."""
+    """Why a file cannot be read. A library's text may quote what it read, so only the kind of error is passed on."""
     return system_refusal(error) or (
         "cannot be decompressed: truncated, damaged or compressed in another way; write it again"
     )

@@ -1,6 +1,6 @@
-"""Values that an Arrow column carries and no frame holds, found before they are lost: the time 24:00, text that is no UTF-8.
+"""Find values that an Arrow column holds and a frame cannot, before they are lost: the time 24:00, text that is not UTF-8.
 
-One such value costs its own row. What a person sees of that row is made here too.
+Such a value sets aside only its row. The rendering of that row for the operator is made here too.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _Mask = npt.NDArray[np.bool_]
 _TICKS_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_S = 86_400
 _EVERY_DIGIT = Context(prec=1_000)
-_SECONDS_MAX = (2**63 - 1) // 1_000  # in milliseconds, which is the coarsest unit that polars has
+_SECONDS_MAX = (2**63 - 1) // 1_000  # what fits into milliseconds, polars' coarsest unit
 _LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.ListViewType, pa.LargeListViewType)
 _BYTES_OF_TEXT = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -38,7 +38,7 @@ _TOO_LONG = "is longer than 292 million years"
 
 
 def unrepresentable_rows(column: _Array) -> list[tuple[int, str]]:
-    """The numbers of the rows that hold such a value at any depth, in order, each with one reason."""
+    """The numbers of the rows with such a value at any depth, in order, each with one reason."""
     if not _may_be_unrepresentable(column.type):
         return []
     found: dict[int, str] = {}
@@ -63,7 +63,7 @@ def _may_be_unrepresentable(kind: Any) -> bool:  # noqa: ANN401, the stubs know 
 
 
 def _search(leaf: _Array, rows: _Rows) -> Iterator[tuple[_Rows, str]]:
-    """Rows with values that are not held: value `i` of the array belongs to row `rows[i]`."""
+    """The rows with such values, and the reason; value `i` of the array belongs to row `rows[i]`."""
     match leaf.type:
         case kind if not _may_be_unrepresentable(kind):
             pass
@@ -80,7 +80,7 @@ def _search(leaf: _Array, rows: _Rows) -> Iterator[tuple[_Rows, str]]:
 
 
 def leaves(column: _Array) -> Iterator[tuple[_Array, _Rows]]:
-    """The values of a column at any depth, in arrays that are not nested: value `i` of one belongs to row `rows[i]`."""
+    """The values of a column at any depth, in arrays that are not nested; value `i` of an array belongs to row `rows[i]`."""
     first = 0
     for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         yield from _leaves(chunk, np.arange(first, first + len(chunk)))
@@ -115,9 +115,9 @@ def list_lengths(lists: _Array) -> _Rows:
 
 
 def runs_written_out(array: _Array) -> _Array:
-    """The values of a RunEndEncodedArray, one a row; raises ArrowNotImplementedError for values that are encoded again.
+    """The values of a RunEndEncodedArray, one for each row; raises ArrowNotImplementedError for values that are encoded too.
 
-    `pyarrow.compute` has a function for it, but takes longer to import than a worker may take to start.
+    `pyarrow.compute` has a function for this, but importing it takes longer than a worker may take to start.
     """
     if isinstance(array.type.value_type, pa.DictionaryType | pa.BaseExtensionType):
         raise pa.ArrowNotImplementedError
@@ -163,7 +163,10 @@ def _unscaled(value: int | bytes) -> int:
 
 
 def as_stored(array: _Array) -> _Array:
-    """The same array with integers for dates and times, bytes for texts and decimals: no value is judged, none is lost."""
+    """The array with integers for dates, times and small decimals, and bytes for texts and other decimals.
+
+    No value is checked, and none is lost.
+    """
     stored = _stored_type(array.type)
     return array if stored == array.type else array.view(stored)
 
@@ -204,11 +207,11 @@ def _stored_field(kind: Any) -> "pa.Field[Any]":  # noqa: ANN401, as above
     return field.with_type(_stored_type(field.type))
 
 
-# ---- what a person sees of such a row ---------------------------------------------------------------------------------------
+# ---- the rendering of such a row --------------------------------------------------------------------------------------------
 
 
 def line_of(table: pa.Table, row: int) -> bytes:
-    """The row as JSON: texts that are no UTF-8 as their bytes, dates and times as ISO 8601 where that reaches."""
+    """The row as JSON: texts that are not UTF-8 as their bytes, dates and times in ISO 8601 where it can express them."""
     values = {
         field.name: _shown(as_stored(column.slice(row, 1).combine_chunks()).to_pylist()[0], field.type)
         for field, column in zip(table.schema, table.columns, strict=True)
