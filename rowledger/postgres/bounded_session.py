@@ -20,7 +20,7 @@ __all__ = ["ServerSession", "server_session"]
 
 @dataclass(frozen=True, slots=True)
 class ServerSession:
-    """An open session. `commit_begins` is set when a COMMIT begins, from when `commit_in_time` bounds its wait."""
+    """An open session. `commit_begins` is set when a COMMIT begins; `commit_in_time` bounds the wait from then on."""
 
     session: Session
     commit_begins: asyncio.Event

@@ -110,7 +110,7 @@ async def ensure_target(
             if target is None:
                 await _create_target(connection, spec, contract, partitions)
                 target = await read_target(connection, spec, contract)
-    assert target is not None  # noqa: S101 - it was made
+    assert target is not None  # noqa: S101 - it was created
     return target
 
 

@@ -1,4 +1,4 @@
-"""Whether a table has the columns that a row model needs, and the statements that would change it so that it does."""
+"""Whether a table has the columns that a row model needs, and the statements that would add or change them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Find values, of types that only the server can parse, that the server reads as something else than their text says.
+"""Find texts that the server reads as another value than they say, in columns whose types only the server can parse.
 
 An input function may round (`1.239` as numeric(5,2)), read the clock (`now`), drop duplicates (tsvector) or look up a name
 (regclass), and no row count shows it. So the server prints each text again: a text that is not printed as it was written is, or

@@ -61,9 +61,8 @@ async def _watch(
         if progress() != seen or now - asleep_at > look_s + _LATE_S:
             seen, since = progress(), now
         elif now - since > seconds - lead_s:
-            stalled_s[:] = [
-                now - since
-            ]  # set before the cancel: the statement may end here before the cancel's answer arrives
+            # Set before the cancel: the statement may end here before the cancel's answer arrives.
+            stalled_s[:] = [now - since]
             if await _cancel(url, session, lead_s):
                 since = time.monotonic()
             else:

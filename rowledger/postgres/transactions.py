@@ -31,7 +31,7 @@ class TransactionLimits:
     def of(
         cls, settings: WriterSettings, *, idle_timeout_s: float, durable: bool, lock_timeout_s: float | None = None
     ) -> "TransactionLimits":
-        """All four limits. The statement timeout is the settings', and so is the lock timeout where none is given."""
+        """All four limits. The statement timeout comes from the settings, as does the lock timeout unless it is given."""
         return cls(
             settings.statement_timeout_s,
             settings.lock_timeout_s if lock_timeout_s is None else lock_timeout_s,

@@ -23,7 +23,7 @@ __all__ = ["frames_of", "holds_many"]
 
 _SINGLE_COLUMNS = {"Series", "ChunkedArray"}
 
-# Types that the spool does not have: converted value by value, or by way of Arrow.
+# Types that the spool does not support. They are converted value by value, or through Arrow.
 _ONLY_VALUE_BY_VALUE = (pl.Object, pl.Int128, pl.UInt128)
 _ONLY_BY_ARROW = (pl.Map, pl.BaseExtension)
 

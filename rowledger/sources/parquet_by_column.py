@@ -84,7 +84,7 @@ def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> 
     return faults_marked(whole, faults, pa.table({name: seen[name] for name in names}))
 
 
-# ---- timestamps of 96 bits ---------------------------------------------------------------------------------------------------
+# ---- 96-bit timestamps -------------------------------------------------------------------------------------------------------
 
 
 def _with_exact_timestamps(part: RowRange, frame: pl.DataFrame, faults: dict[int, str]) -> pl.DataFrame:

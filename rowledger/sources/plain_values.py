@@ -60,9 +60,8 @@ def plain_value(value: Any, unfit: Callable[[object], object] = _refuse) -> Any:
         case list() | tuple():
             return [plain_value(item, unfit) for item in value]
         case set() | frozenset():
-            return sorted(
-                (plain_value(item, unfit) for item in value), key=json_text
-            )  # in an order that is always the same
+            # Sorted, so that the order is the same in every run.
+            return sorted((plain_value(item, unfit) for item in value), key=json_text)
         case BaseModel():
             return {name: plain_value(item, unfit) for name, item in model_values(value).items()}
         case Mapping() if (names := object_names(value)) is not None:

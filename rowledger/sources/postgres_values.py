@@ -118,9 +118,8 @@ def exact_query(query: str, kinds: Mapping[str, str], documents: frozenset[str] 
     columns = []
     for name, kind in kinds.items():
         column = quoted(name)
-        if kind.removeprefix("_") in _FLOATS and is_json(
-            kind
-        ):  # in 8 bytes, for the shortest text in 4 names another value
+        if kind.removeprefix("_") in _FLOATS and is_json(kind):
+            # As float8: the shortest text of a float4 names another float8.
             columns.append(f"to_json({column}::float8[])::text as {column}")
         elif kind == _COMPOSITES and not _are_json(name, documents):
             columns.append(f"to_json({column}::text[])::text as {column}")
