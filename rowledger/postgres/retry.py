@@ -40,7 +40,8 @@ def retrying(
     `on_retry` is called, and awaited, before each new attempt; an error that it raises ends the retrying. `paused_s` returns
     how long the run has been paused so far for reasons that are not charged to the budget.
     """
-    failed_at_s: float | None = None  # on the clock without pauses; time before the first failure is not charged
+    # On the clock without pauses. Time before the first failure is not charged to the budget.
+    failed_at_s: float | None = None
 
     async def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

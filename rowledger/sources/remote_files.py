@@ -1,7 +1,8 @@
 """Remote files: find them, and fetch each once into the spool folder, where they are read like local files.
 
-Object stores are read through pyarrow's filesystems, web addresses through urllib. These find their credentials in the
-environment (for S3 the `AWS_…` variables); an address never contains any. Messages leave out an address from its `?` on.
+Object stores are read through pyarrow's filesystems, web addresses through urllib. Credentials come from where these libraries
+look for them (for S3 the usual `AWS_…` variables); an address never contains any. Messages leave out an address from its `?`
+on.
 """
 
 import errno
