@@ -313,11 +313,16 @@ def test_an_upsert_into_a_table_without_a_unique_index_on_the_key_is_refused_wit
     assert load_version(database, UPSERTED, tmp_path, FIRST).error is None
 
 
-def test_specs_that_cannot_be_published_in_their_mode_are_refused() -> None:
+def test_an_upsert_without_a_key_is_refused() -> None:
     with pytest.raises((SpecError, ValidationError), match="needs a key"):
         TableSpec(**{**dict(UPSERTED), "key": ()})
-    with pytest.raises((SpecError, ValidationError), match="cannot be told from those of others"):
-        TableSpec(**{**dict(PATHS), "write_mode": WriteMode.REPLACE})
+
+
+def test_partitions_that_cannot_be_told_apart_are_not_replaced(database: str, tmp_path: Path) -> None:
+    spec = PATHS.model_copy(update={"write_mode": WriteMode.REPLACE})
+    with pytest.raises(SpecError, match="cannot be told from those of others, so they cannot be replaced"):
+        load_version(database, spec, tmp_path, FIRST, "a")
+    assert fetch(database, "select from rowledger.load") == []
 
 
 @pytest.mark.parametrize("spec", [APPENDED, UPSERTED], ids=lambda spec: spec.name)
