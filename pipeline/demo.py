@@ -88,14 +88,14 @@ def _load_damaged_day() -> None:
 
 
 def _mend_damaged_day() -> None:
-    console.rule(f"{DAMAGED_DAY}: the rows mended, and brought back")
+    console.rule(f"{DAMAGED_DAY}: the rows corrected, and brought back")
     of_day = ("--table", "flights", "--partition", str(DAMAGED_DAY))
     file = landing_folder("flights").parents[1] / "demo-letters.ndjson"
     file.unlink(missing_ok=True)
     _rowledger("dead-letters", "export", *of_day, "--output", _shown(file))
     _mend(file)
-    click.echo("(the rows in it are mended, as a person would do it in an editor)")
-    _rowledger("dead-letters", "import", "--table", "flights", "--note", "mended by hand", _shown(file))
+    click.echo("(the rows in it are corrected here, as a person would do it in an editor)")
+    _rowledger("dead-letters", "import", "--table", "flights", "--note", "corrected by hand", _shown(file))
     _rowledger("dead-letters", "replay", *of_day, "--state", "mended")
     _rowledger("status", *of_day)
     totals = _told("status", *of_day)["totals"]
