@@ -98,5 +98,5 @@ $(STAMP): pyproject.toml requirements.lock
 		rm -rf $(VENV); echo "error: $(PYTHON) cannot make a virtual environment; on Debian install python3-venv" >&2; exit 1; }
 	echo "installing into $(VENV); the first time takes a minute or two"
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
-	$(BIN)/python -m compileall -q pipeline pipeline_tests benchmarks # or each worker compiles them, where Python is told to write no bytecode
+	$(BIN)/python -m compileall -q rowledger pipeline pipeline_tests benchmarks # or each worker compiles them, where Python is told to write no bytecode
 	touch $(STAMP)
