@@ -47,7 +47,7 @@ def main() -> None:
     try:
         _load_january()
         _load_damaged_day()
-        _mend_damaged_day()
+        _correct_damaged_day()
     except RowledgerError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
@@ -87,16 +87,16 @@ def _load_damaged_day() -> None:
     console.print(f"pid {incidents[0]['pid']} was killed; no row was lost, no row was doubled")
 
 
-def _mend_damaged_day() -> None:
+def _correct_damaged_day() -> None:
     console.rule(f"{DAMAGED_DAY}: the rows corrected, and brought back")
     of_day = ("--table", "flights", "--partition", str(DAMAGED_DAY))
     file = landing_folder("flights").parents[1] / "demo-letters.ndjson"
     file.unlink(missing_ok=True)
     _rowledger("dead-letters", "export", *of_day, "--output", _shown(file))
-    _mend(file)
+    _correct(file)
     click.echo("(the rows in it are corrected here, as a person would do it in an editor)")
     _rowledger("dead-letters", "import", "--table", "flights", "--note", "corrected by hand", _shown(file))
-    _rowledger("dead-letters", "replay", *of_day, "--state", "mended")
+    _rowledger("dead-letters", "replay", *of_day, "--state", "corrected")
     _rowledger("status", *of_day)
     totals = _told("status", *of_day)["totals"]
     if (totals["missing_rows"], totals["dead_lettered_rows"]) != (0, 1):
@@ -106,9 +106,9 @@ def _mend_damaged_day() -> None:
     console.print("four rows are in the table now, once each; the one that repeats a key stays where it was")
 
 
-def _mend(file: Path) -> None:
+def _correct(file: Path) -> None:
     """Give each row the value that it should have had. The row that repeats a key stays as it is."""
-    mended = {
+    corrected = {
         WRONG_TYPE: {"dep_delay": "-2"},
         NUL_BYTE: {"tailnum": "N123"},
         OUT_OF_BOUNDS: {"distance": 5},
@@ -116,7 +116,7 @@ def _mend(file: Path) -> None:
     }
     letters = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     for letter in letters:
-        letter["payload"] |= mended.get(letter["source_row"], {})
+        letter["payload"] |= corrected.get(letter["source_row"], {})
     file.write_text("".join(f"{json.dumps(letter)}\n" for letter in letters), encoding="utf-8")
 
 

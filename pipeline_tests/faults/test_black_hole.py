@@ -48,10 +48,10 @@ def served(own_server: EmbeddedServer, net: Network) -> tuple[str, str]:
     return near, urlunsplit(parts._replace(netloc=netloc))
 
 
-def _patience(*, mended: bool) -> dict[str, float]:
+def _patience(*, repaired: bool) -> dict[str, float]:
     """How long a run waits for its server to come back: longer, or shorter, than the network is away."""
     names = {"retry_budget_s", "outage_budget_s"} & set(WriterSettings.model_fields)
-    return {"connect_timeout_s": 2, "retry_max_s": 1, **dict.fromkeys(names, 120 if mended else 5)}
+    return {"connect_timeout_s": 2, "retry_max_s": 1, **dict.fromkeys(names, 120 if repaired else 5)}
 
 
 def _finish(process: subprocess.Popen[str], timeout_s: float) -> str:
@@ -64,15 +64,15 @@ def _finish(process: subprocess.Popen[str], timeout_s: float) -> str:
 
 
 def _outlast_the_hole(
-    near: str, net: Network, process: subprocess.Popen[str], tmp_path: Path, rows: list[Row], *, mended: bool
+    near: str, net: Network, process: subprocess.Popen[str], tmp_path: Path, rows: list[Row], *, repaired: bool
 ) -> None:
     """The server's side ends by itself; the run goes on when the network does, or fails loudly, and the next one converges."""
     wait_until(lambda: not sessions(near), "the server's side of the connections is gone", timeout_s=_DETECTION_S)
-    if mended:
-        net.mend()
+    if repaired:
+        net.repair()
     output = _finish(process, timeout_s=60)
-    net.mend()
-    if mended:
+    net.repair()
+    if repaired:
         assert process.returncode == 0, output
     else:
         assert process.returncode == 1
@@ -82,58 +82,58 @@ def _outlast_the_hole(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mended", [True, False])
+@pytest.mark.parametrize("repaired", [True, False])
 def test_a_copy_into_a_black_hole_ends_on_both_sides(
-    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, mended: bool
+    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, repaired: bool
 ) -> None:
     near, far = served
     rows = wide_events(1000)
     write_source(tmp_path, "events", DAY, rows, row_group_rows=1000)
     with gate(near, Where.IN_COPY) as closed:
         process = start(
-            far, EVENTS, tmp_path, [DAY], prefix=net.command, chunk_rows_max=1000, **_patience(mended=mended)
+            far, EVENTS, tmp_path, [DAY], prefix=net.command, chunk_rows_max=1000, **_patience(repaired=repaired)
         )
         closed.wait()
         net.swallow()
         wait_until(lambda: not sessions(near), "the backend in mid-COPY is gone", timeout_s=_DETECTION_S)
-    _outlast_the_hole(near, net, process, tmp_path, rows, mended=mended)
+    _outlast_the_hole(near, net, process, tmp_path, rows, repaired=repaired)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mended", [True, False])
+@pytest.mark.parametrize("repaired", [True, False])
 def test_a_commit_whose_reply_vanishes_is_not_made_twice(
-    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, mended: bool
+    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, repaired: bool
 ) -> None:
     near, far = served
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
     with gate(near, Where.IN_COMMIT) as closed:
-        process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, **_patience(mended=mended))
+        process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, **_patience(repaired=repaired))
         closed.wait()
         net.swallow()
     committed = "select xmin::text from rowledger.chunk where chunk_no = 1 and state = 'committed'"
     writer = wait_until(lambda: fetch_value(near, committed), "the COMMIT without a reply is done")
-    _outlast_the_hole(near, net, process, tmp_path, rows, mended=mended)
+    _outlast_the_hole(near, net, process, tmp_path, rows, repaired=repaired)
     assert fetch_value(near, committed) == writer
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mended", [True, False])
+@pytest.mark.parametrize("repaired", [True, False])
 def test_a_connection_that_died_while_it_was_idle_is_noticed_when_it_is_used(
-    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, mended: bool
+    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, repaired: bool
 ) -> None:
     near, far = served
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
     with gate(near, Where.IN_COMMIT) as closed:
-        process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, **_patience(mended=mended))
+        process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, **_patience(repaired=repaired))
         backend_pid = closed.wait()
         (worker,) = [psutil.Process(pid) for pid in worker_pids(process.pid)]
         worker.suspend()
     wait_until(lambda: fetch_value(near, _IDLE, backend_pid), "the chunk before the last is committed")
     net.swallow()
     worker.resume()  # it finds the reply in its socket, and begins the next chunk in the hole
-    _outlast_the_hole(near, net, process, tmp_path, rows, mended=mended)
+    _outlast_the_hole(near, net, process, tmp_path, rows, repaired=repaired)
 
 
 def test_a_short_silence_is_waited_out(served: tuple[str, str], net: Network, tmp_path: Path, start: Starter) -> None:
@@ -145,7 +145,7 @@ def test_a_short_silence_is_waited_out(served: tuple[str, str], net: Network, tm
         backend_pid = closed.wait()
         net.swallow()
     wait_until(lambda: fetch_value(near, _IDLE, backend_pid), "the reply is on its way to nobody")
-    net.mend()
+    net.repair()
     output = _finish(process, timeout_s=60)
     assert process.returncode == 0, output
     assert_accounted(near, EVENTS, rows)
@@ -168,6 +168,6 @@ def test_a_run_in_a_black_hole_is_cancelled_in_time(
         assert time.monotonic() - started < 10, output
         assert process.returncode == run_process.INTERRUPTED, output
         assert not psutil.wait_procs(workers, timeout=1)[1]
-        net.mend()
+        net.repair()
     assert load_one(near, EVENTS, tmp_path, DAY, busy_wait_s=30).error is None
     assert_accounted(near, EVENTS, rows)

@@ -40,7 +40,7 @@ _WAITING = (
 
 
 def _plant(database: str, landing: Path, days: list[str], spec: TableSpec = EVENTS) -> list[Row]:
-    """Published loads of these days whose dead letters are mended; gives the rows that must be in the table at the end."""
+    """Published loads of these days whose dead letters are corrected; gives the rows that must be in the table at the end."""
     for day in days:
         write_source(landing, "events", day, changed(events(50, day), {n: {"event_id": -n} for n in _BAD}))
     assert [report.error for report in load(database, spec, landing, days)] == [None] * len(days)
@@ -90,7 +90,7 @@ def test_the_letter_over_which_the_server_takes_for_ever_is_named(database: str,
     fetch(database, "alter table events add constraint endless check (public.endless(event_id))")
     with pytest.raises(DatabaseUnavailable, match=r"no progress for .* at row 40 of the partition.*replay again"):
         replay(database, EVENTS, writer={"stall_timeout_s": 2, "chunk_attempts_max": 2})
-    assert set(states(database).values()) == {"mended"}
+    assert set(states(database).values()) == {"corrected"}
     fetch(database, "alter table events drop constraint endless")
 
     assert replay(database, EVENTS).succeeded
@@ -163,7 +163,7 @@ def test_an_exception_ends_the_replay_and_a_second_one_goes_on_behind_it(
         with pytest.raises(ReplayFailed, match=f"partition {day}"):
             replay(database, EVENTS, partitions=(day,))
         has_committed = place is Place.AFTER_REPLAY_COMMIT
-        waiting = fetch_value(database, "select count(*) from rowledger.dead_letter where state = 'mended'")
+        waiting = fetch_value(database, "select count(*) from rowledger.dead_letter where state = 'corrected'")
         assert waiting == (len(days) - has_committed) * len(_BAD)
         assert_verified(database, EVENTS)
     set_failpoints(monkeypatch, "")
@@ -272,7 +272,7 @@ def test_a_replay_that_is_killed_leaves_its_letters_as_they_were(
         finally:
             process.kill()
     wait_until(lambda: not worker_pids() and not sessions(database), "nothing of it is left")
-    assert set(states(database).values()) == {"mended"}
+    assert set(states(database).values()) == {"corrected"}
     assert_verified(database, EVENTS)
 
     assert replay(database, EVENTS).succeeded

@@ -52,7 +52,7 @@ DOUBLES = changed(
 
 HOLD_VALUES = {
     ("dead_letter", "payload"),
-    ("dead_letter", "mended_payload"),
+    ("dead_letter", "corrected_payload"),
     ("dead_letter", "traceback"),
     ("letter_event", "traceback"),
 }
@@ -183,7 +183,9 @@ def _plant(
     edit(url, EVENTS, landing, {1: {"code": "zqcanary still too long"}, 2: {"event_id": "zqcanary"}})
     runs.append(("a replay", *replay()))
     assert fetch_value(admin, "select count(*) from rowledger.letter_event where state = 'open'") == 8
-    assert fetch_value(admin, "select count(*) from rowledger.dead_letter where mended_payload::text ~ 'zqcanary'") == 2
+    assert (
+        fetch_value(admin, "select count(*) from rowledger.dead_letter where corrected_payload::text ~ 'zqcanary'") == 2
+    )
     assert_accounted(admin, EVENTS, [*DOUBLES, *ROWS])
     return runs
 

@@ -39,7 +39,7 @@ class Network:
         """From now on no packet arrives, in either direction."""
         self._set_neighbours(_NOBODY, _NOBODY)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Let packets through."""
         self._set_neighbours(
             _run("cat", f"/sys/class/net/{self.server_link}/address"),
@@ -71,7 +71,7 @@ def network() -> Iterator[Network]:
         _run("ip", "link", "set", made.server_link, "up")
         _run(*made.command, "ip", "addr", "add", f"{made.client}/30", "dev", made.client_link)
         _run(*made.command, "ip", "link", "set", made.client_link, "up")
-        made.mend()
+        made.repair()
         yield made
 
 

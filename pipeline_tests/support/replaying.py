@@ -58,7 +58,7 @@ STRICT_PARCELS = TableSpec(
     dead_letters=PARCELS.dead_letters,
 )
 
-ACTOR = Actor("a test", "mended", "run-of-test")
+ACTOR = Actor("a test", "corrected", "run-of-test")
 
 
 def replay(

@@ -72,7 +72,7 @@ def print_dead_letter(shown: Shown) -> None:
         "refused": f"{plain(letter.recorded_at)}, attempt {letter.attempt}, worker {letter.worker_pid}",
         "replays": letter.replays,
         f"payload ({letter.payload_of})": shown.payload,
-        "edited": shown.mended_payload,
+        "edited": shown.corrected_payload,
     }
     width = max(map(len, facts))
     for name, value in facts.items():

@@ -151,7 +151,7 @@ def show(*, dead_letter_id: int, as_json: bool, given: str | None, reveal: bool)
         facts = {
             **_fields(shown.letter),
             "payload": json.loads(shown.payload),
-            "mended_payload": None if shown.mended_payload is None else json.loads(shown.mended_payload),
+            "corrected_payload": None if shown.corrected_payload is None else json.loads(shown.corrected_payload),
             "traceback": shown.traceback,
             "events": [dataclasses.asdict(event) for event in shown.events],
         }
@@ -170,7 +170,7 @@ def show(*, dead_letter_id: int, as_json: bool, given: str | None, reveal: bool)
 def export_command(*, table_name: str, output: Path, given: str | None, reveal: bool, **options: Any) -> None:  # noqa: ANN401
     """Write dead letters to a file for editing: one JSON object a line, with the row as its `payload`.
 
-    Without --state those that are open or mended. Only its owner can read the file.
+    Without --state those that are open or corrected. Only its owner can read the file.
     """
     options["states"] = options["states"] or REPLAYABLE
     url = existing_url()
@@ -193,24 +193,31 @@ def import_command(*, file: Path, table_name: str, note: str, given: str | None)
     imported = import_dead_letters(url, read_table_spec(url, table_name, given), file, person(note))
     unchanged = len(imported.unchanged)
     lines = "1 line" if unchanged == 1 else f"{unchanged} lines"
-    click.echo(f"{counted(len(imported.mended))} mended, {lines} without a change")
-    if imported.mended:
-        click.echo(f"then: rowledger dead-letters replay --table {table_name} --state mended")
+    click.echo(f"{counted(len(imported.corrected))} corrected, {lines} without a change")
+    if imported.corrected:
+        click.echo(f"then: rowledger dead-letters replay --table {table_name} --state corrected")
 
 
 @dead_letters.command()
 @_selects
 @click.option(
-    "--mended", "state", flag_value=DeadLetterState.MENDED, help="The cause is mended: they are ready for a replay."
+    "--corrected",
+    "state",
+    flag_value=DeadLetterState.CORRECTED,
+    help="The cause is fixed: they are ready for a replay.",
 )
-@click.option("--open", "state", flag_value=DeadLetterState.OPEN, help="Take back that they were mended or discarded.")
+@click.option(
+    "--open", "state", flag_value=DeadLetterState.OPEN, help="Take back that they were corrected or discarded."
+)
 @click.option("--note", default="", help="Why, for the record.")
 def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> None:  # noqa: ANN401
-    """Mark dead letters as mended, so that a sensor of the table may replay them, or as open again."""
+    """Mark dead letters as corrected, so that a sensor of the table may replay them, or as open again."""
     if state is None:
-        raise click.UsageError("say --mended or --open")
+        raise click.UsageError("say --corrected or --open")
     if not _narrows(options):
-        options["states"] = (DeadLetterState.OPEN,) if state == DeadLetterState.MENDED else (DeadLetterState.MENDED,)
+        options["states"] = (
+            (DeadLetterState.OPEN,) if state == DeadLetterState.CORRECTED else (DeadLetterState.CORRECTED,)
+        )
     changed = decide(existing_url(), table_name, _selection(options), DeadLetterState(state), person(note))
     click.echo(f"{counted(len(changed))} {_are(changed)} {state} now")
 
@@ -233,7 +240,7 @@ def replay(
 ) -> None:
     """Run dead letters through the current transform and row model, and write them to the table.
 
-    Without --state and --id those that are open or mended. The exit code is 0 only if all of them were written (or
+    Without --state and --id those that are open or corrected. The exit code is 0 only if all of them were written (or
     are left out by the transform), and the partitions that rows were written to then match the ledger. It is 1 also
     where options select dead letters and none fits. A row that is refused again stays a dead letter, with its new
     reason.

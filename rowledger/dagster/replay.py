@@ -1,4 +1,4 @@
-"""Replay of dead letters in Dagster: a job with a form in the launchpad, and a sensor that starts it for mended ones."""
+"""Replay of dead letters in Dagster: a job with a form in the launchpad, and a sensor that starts it for corrected ones."""
 
 import logging
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ POLL_INTERVAL_S = 30
 
 
 class ReplayConfig(dg.Config):
-    """The dead letters that a run replays, as the form of the launchpad. By default all that are open or mended."""
+    """The dead letters that a run replays, as the form of the launchpad. By default all that are open or corrected."""
 
     partitions: list[str] = Field(default=[], description="Only these partitions.")
     stages: list[str] = Field(default=[], description=f"Only letters refused there: {', '.join(Stage)}.")
@@ -47,13 +47,11 @@ class ReplayConfig(dg.Config):
 
 
 def replay_job_and_sensor(table: DagsterTable) -> dg.Definitions:
-    """The job `<table>_replay` replays dead letters; the sensor `<table>_mended` starts it when some were marked as mended."""
+    """The job `<table>_replay` replays dead letters; the sensor `<table>_corrected` starts it for those that are corrected."""
     spec = table.spec
     op_name = f"{spec.name}_replay_dead_letters"
 
-    @dg.op(
-        name=op_name, description=f"Write rows that were refused into {spec.target}, now that their cause is mended."
-    )
+    @dg.op(name=op_name, description=f"Write rows that were refused into {spec.target}, now that their cause is fixed.")
     def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig, writer: GuardedWriter) -> None:
         report = _replay(context, table, config, writer)
         verifications = _verify(context, table, report)
@@ -75,24 +73,24 @@ def replay_job_and_sensor(table: DagsterTable) -> dg.Definitions:
         replay_dead_letters()
 
     @dg.sensor(
-        name=f"{spec.name}_mended",
+        name=f"{spec.name}_corrected",
         job=replay,
         minimum_interval_seconds=POLL_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Starts {spec.name}_replay when dead letters of {spec.target} were marked as mended.",
+        description=f"Starts {spec.name}_replay when dead letters of {spec.target} were marked as corrected.",
     )
-    def mended() -> dg.RunRequest | dg.SkipReason:
+    def corrected() -> dg.RunRequest | dg.SkipReason:
         letters, newest = read_waiting(target_url(), spec.name)
         if newest is None:
-            return dg.SkipReason(f"no dead letter of {spec.name} was marked as mended")
+            return dg.SkipReason(f"no dead letter of {spec.name} was marked as corrected")
         config = ReplayConfig(
-            states=[DeadLetterState.MENDED], note=f"sensor {spec.name}_mended: {letters} letters were mended"
+            states=[DeadLetterState.CORRECTED], note=f"sensor {spec.name}_corrected: {letters} letters were corrected"
         )
-        # The run key is the id of the newest event, so that what was mended once starts one run, whatever a cursor
+        # The run key is the id of the newest event, so that what was corrected once starts one run, whatever a cursor
         # remembers.
-        return dg.RunRequest(run_key=f"{spec.name}_mended_{newest}", run_config=dg.RunConfig(ops={op_name: config}))
+        return dg.RunRequest(run_key=f"{spec.name}_corrected_{newest}", run_config=dg.RunConfig(ops={op_name: config}))
 
-    return dg.Definitions(jobs=[replay], sensors=[mended])
+    return dg.Definitions(jobs=[replay], sensors=[corrected])
 
 
 def _replay(

@@ -32,16 +32,16 @@ from rowledger.ledger import (
     LoadState,
     RowCounts,
     change_dead_letters,
+    correct_dead_letters,
     find_dead_letters,
     ledger_reader,
     ledger_session,
-    mend_dead_letters,
     partition_of_bounds,
     purge_dead_letters,
     read_letter_events,
     read_payloads,
     read_table_of_dead_letter,
-    read_waiting_mended,
+    read_waiting_corrected,
     require_recorded,
 )
 from rowledger.postgres import query
@@ -74,20 +74,20 @@ _ENDED = (LoadState.REPLACED, LoadState.REJECTED, LoadState.ABANDONED)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that is known of one dead letter. `payload` and `mended_payload` are JSON texts, redacted unless revealed."""
+    """All that is known of one dead letter. `payload` and `corrected_payload` are JSON texts, redacted unless revealed."""
 
     letter: KeptDeadLetter
     payload: str
-    mended_payload: str | None
+    corrected_payload: str | None
     traceback: str
     events: list[DeadLetterEvent]
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The result of an import: dead letters that are mended now, and those of lines in which nothing was edited."""
+    """The result of an import: dead letters that are corrected now, and those of lines in which nothing was edited."""
 
-    mended: tuple[int, ...]
+    corrected: tuple[int, ...]
     unchanged: tuple[int, ...]
 
 
@@ -139,11 +139,11 @@ def show_dead_letter(url: str, table: str, spec: TableSpec | None, dead_letter_i
     async def read(connection: asyncpg.Connection) -> Shown:
         letters, _ = await find_known_dead_letters(connection, table, DeadLetterSelection(ids=(dead_letter_id,)))
         row = (await read_payloads(connection, [dead_letter_id]))[dead_letter_id]
-        mended = row.mended_payload
+        corrected = row.corrected_payload
         return Shown(
             letter=letters[0],
             payload=visible_row(spec, row, row.payload, reveal=reveal)[0],
-            mended_payload=None if mended is None else visible_row(spec, row, mended, reveal=reveal)[0],
+            corrected_payload=None if corrected is None else visible_row(spec, row, corrected, reveal=reveal)[0],
             # The text of an exception may quote the row.
             traceback=row.traceback if reveal or (spec is not None and not spec.sensitive) else "",
             events=await read_letter_events(connection, dead_letter_id),
@@ -198,28 +198,28 @@ def import_dead_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> 
                 changed[number] = edited
         require_none(path, problems)
         revisions = {number: letters[number].revision for number in changed}
-        mended = await mend_dead_letters(connection, revisions, changed, actor)
-        _require_all_changed(spec.name, revisions, mended)
-        return Imported(tuple(sorted(mended)), tuple(number for number in ids if number not in changed))
+        corrected = await correct_dead_letters(connection, revisions, changed, actor)
+        _require_all_changed(spec.name, revisions, corrected)
+        return Imported(tuple(sorted(corrected)), tuple(number for number in ids if number not in changed))
 
     return asyncio.run(_in_transaction(url, take))
 
 
 def decide(url: str, table: str, selection: DeadLetterSelection, state: DeadLetterState, actor: Actor) -> list[int]:
-    """Mark the selected dead letters as mended, open or discarded, all or none, and return their ids.
+    """Mark the selected dead letters as corrected, open or discarded, all or none, and return their ids.
 
-    Dead letters that are in that state already stay as they are. The exception is `mended`, which may be set again to
+    Dead letters that are in that state already stay as they are. The exception is `corrected`, which may be set again to
     ask for another replay.
     """
 
     async def change(connection: asyncpg.Connection) -> list[int]:
         letters, _ = await find_known_dead_letters(connection, table, selection)
-        letters = [letter for letter in letters if letter.state != state or state is DeadLetterState.MENDED]
+        letters = [letter for letter in letters if letter.state != state or state is DeadLetterState.CORRECTED]
         _require_changeable(table, letters)
         revisions = {letter.dead_letter_id: letter.revision for letter in letters}
         changed = (
-            await mend_dead_letters(connection, revisions, {}, actor)
-            if state is DeadLetterState.MENDED
+            await correct_dead_letters(connection, revisions, {}, actor)
+            if state is DeadLetterState.CORRECTED
             else await change_dead_letters(connection, revisions, state, actor)
         )
         _require_all_changed(table, revisions, changed)
@@ -240,9 +240,9 @@ def purge(url: str, letters: Sequence[KeptDeadLetter]) -> list[int]:
 
 
 def read_waiting(url: str, table: str) -> tuple[int, int | None]:
-    """The number of mended dead letters that wait for a replay, and the id of the latest event that made one so."""
+    """The number of corrected dead letters that wait for a replay, and the id of the latest event that made one so."""
     try:
-        return asyncio.run(_reading(url, lambda connection: read_waiting_mended(connection, table)))
+        return asyncio.run(_reading(url, lambda connection: read_waiting_corrected(connection, table)))
     except LedgerMissing:
         return 0, None
 

@@ -52,7 +52,7 @@ class DeadLetterLine:
 def visible_row(spec: TableSpec | None, payload: KeptPayload, text: str, *, reveal: bool) -> tuple[str, list[str]]:
     """A row as it may be shown, and the names of its hidden columns."""
     members = json_members(text)
-    payload_of = PayloadOf.SOURCE if payload.mended_payload == text else payload.payload_of
+    payload_of = PayloadOf.SOURCE if payload.corrected_payload == text else payload.payload_of
     hidden = [] if reveal else hidden_columns(spec, list(members), payload_of)
     return (redact_row(members, hidden) if hidden else text), hidden
 
@@ -130,7 +130,7 @@ def edited_row(
     if letter is None or payload is None:
         raise ValueError(f"does not exist in table {spec.name}")
     stored = json_members(payload.current)
-    is_line = payload.payload_of == PayloadOf.LINE and payload.mended_payload is None
+    is_line = payload.payload_of == PayloadOf.LINE and payload.corrected_payload is None
     # A value marked as redacted is never one, whatever was done to the line's `redacted` list.
     marked = [
         name

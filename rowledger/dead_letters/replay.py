@@ -59,7 +59,7 @@ from rowledger.workers import Activity, Hello, IncidentRecorder, Pool, require_n
 
 __all__ = ["REPLAYABLE", "person", "replay_selected", "run_replay"]
 
-REPLAYABLE = (DeadLetterState.OPEN, DeadLetterState.MENDED)
+REPLAYABLE = (DeadLetterState.OPEN, DeadLetterState.CORRECTED)
 
 _BATCH_LETTERS_MAX = 1_000
 _BATCH_BYTES_MAX = 32 * 2**20
@@ -88,7 +88,7 @@ def run_replay(
     on_outcome: Callable[[DeadLetterOutcome], None] = lambda _outcome: None,
     partition_of: Callable[[str], Partition] | None = None,
 ) -> ReplayReport:
-    """Replay the selected dead letters that are open or mended; `on_outcome` is called for each, in source order.
+    """Replay the selected dead letters that are open or corrected; `on_outcome` is called for each, in source order.
 
     `partition_of` supplies partitions whose bounds the ledger lacks. Raises RowledgerError for what concerns all dead
     letters. What has committed by then stays, and another replay continues after it.

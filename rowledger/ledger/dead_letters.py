@@ -23,10 +23,10 @@ __all__ = [
     "KeptPayload",
     "LockedLoad",
     "change_dead_letters",
+    "correct_dead_letters",
     "find_dead_letters",
     "lock_dead_letters",
     "lock_published_load",
-    "mend_dead_letters",
     "move_from_dead_letters",
     "purge_dead_letters",
     "read_columns_written",
@@ -36,7 +36,7 @@ __all__ = [
     "read_replay_dead_letters",
     "read_row_types_of_chunks",
     "read_table_of_dead_letter",
-    "read_waiting_mended",
+    "read_waiting_corrected",
     "record_decisions",
     "record_updated_rows",
 ]
@@ -80,14 +80,14 @@ class KeptPayload:
 
     dead_letter_id: int
     payload: str
-    mended_payload: str | None
+    corrected_payload: str | None
     payload_of: str
     traceback: str
 
     @property
     def current(self) -> str:
         """The payload that a replay takes."""
-        return self.payload if self.mended_payload is None else self.mended_payload
+        return self.payload if self.corrected_payload is None else self.corrected_payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,18 +188,18 @@ async def read_letter_events(connection: asyncpg.Connection, dead_letter_id: int
     return [DeadLetterEvent(**row) for row in await connection.fetch(query("letter_events"), dead_letter_id)]
 
 
-async def mend_dead_letters(
+async def correct_dead_letters(
     connection: asyncpg.Connection, revisions: dict[int, int], payloads: dict[int, str], actor: Actor
 ) -> list[int]:
-    """Mark dead letters as mended, those in `payloads` with an edited row.
+    """Mark dead letters as corrected, those in `payloads` with an edited row.
 
     Returns those that were still at the revision that the caller knows.
     """
     ids = list(revisions)
     rows = await connection.fetch(
-        query("mend_dead_letters"), ids, list(revisions.values()), [payloads.get(number) for number in ids]
+        query("correct_dead_letters"), ids, list(revisions.values()), [payloads.get(number) for number in ids]
     )
-    return await _record_events(connection, rows, DeadLetterState.MENDED, actor)
+    return await _record_events(connection, rows, DeadLetterState.CORRECTED, actor)
 
 
 async def change_dead_letters(
@@ -354,12 +354,12 @@ def _why_skipped(row: asyncpg.Record) -> str:
         case DeadLetterState.REPLAYED:
             return "it was replayed before"
         case DeadLetterState.DISCARDED:
-            return "it is discarded; mark it as open or as mended first"
+            return "it is discarded; mark it as open or as corrected first"
         case _:
             return ""
 
 
-async def read_waiting_mended(connection: asyncpg.Connection, table: str) -> tuple[int, int | None]:
-    """The number of mended dead letters that wait for a replay, and the id of the latest event that made one so."""
-    row = await connection.fetchrow(query("waiting_mended_dead_letters"), table)
+async def read_waiting_corrected(connection: asyncpg.Connection, table: str) -> tuple[int, int | None]:
+    """The number of corrected dead letters that wait for a replay, and the id of the latest event that made one so."""
+    row = await connection.fetchrow(query("waiting_corrected_dead_letters"), table)
     return row["letters"], row["newest"]

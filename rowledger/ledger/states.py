@@ -37,7 +37,9 @@ class DeadLetterState(StrEnum):
     """A refused row, and what became of it. A replay that refuses the row again leaves it open."""
 
     OPEN = "open"  # it waits for an operator to look at it
-    MENDED = "mended"  # its payload was edited, or the operator says that its cause is fixed: it waits for a replay
+    CORRECTED = (
+        "corrected"  # its payload was edited, or its cause is fixed, as the operator says: it waits for a replay
+    )
     REPLAYED = "replayed"  # its row is in the table, or filtered; it no longer counts, and stays as a record
     DISCARDED = "discarded"  # the operator has decided that its row stays out of the table; it still counts
 
@@ -57,8 +59,8 @@ CHUNK_TRANSITIONS: dict[ChunkState, frozenset[ChunkState]] = {
 }
 
 LETTER_TRANSITIONS: dict[DeadLetterState, frozenset[DeadLetterState]] = {
-    DeadLetterState.OPEN: frozenset({DeadLetterState.MENDED, DeadLetterState.REPLAYED, DeadLetterState.DISCARDED}),
-    DeadLetterState.MENDED: frozenset({DeadLetterState.OPEN, DeadLetterState.REPLAYED, DeadLetterState.DISCARDED}),
+    DeadLetterState.OPEN: frozenset({DeadLetterState.CORRECTED, DeadLetterState.REPLAYED, DeadLetterState.DISCARDED}),
+    DeadLetterState.CORRECTED: frozenset({DeadLetterState.OPEN, DeadLetterState.REPLAYED, DeadLetterState.DISCARDED}),
     DeadLetterState.REPLAYED: frozenset(),
-    DeadLetterState.DISCARDED: frozenset({DeadLetterState.OPEN, DeadLetterState.MENDED}),
+    DeadLetterState.DISCARDED: frozenset({DeadLetterState.OPEN, DeadLetterState.CORRECTED}),
 }

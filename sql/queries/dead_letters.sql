@@ -3,8 +3,8 @@
 -- Without $8 only those of published loads and of each partition's latest load, unless they are named by their ids ($7).
 select letter.dead_letter_id, load.load_id, load.target, load.partition_key, load.state as load_state, letter.row_no, letter.part,
     letter.source, letter.source_row, letter.state, letter.revision, letter.replays, letter.worker_pid, letter.attempt,
-    letter.payload_of, letter.recorded_at, letter.mended_payload is not null as is_edited,
-    octet_length(coalesce(letter.mended_payload, letter.payload)::text) as payload_bytes,
+    letter.payload_of, letter.recorded_at, letter.corrected_payload is not null as is_edited,
+    octet_length(coalesce(letter.corrected_payload, letter.payload)::text) as payload_bytes,
     found.stage, found.reason, found.sqlstate, found.constraint_name, found.column_name,
     count(*) over () as found_dead_letters
 from rowledger.dead_letter as letter
@@ -42,7 +42,7 @@ limit $10;
 
 -- name: dead_letter_payloads
 -- The rows of these dead letters, as they were refused and as they were edited, and the tracebacks of the last refusal.
-select letter.dead_letter_id, letter.payload::text, letter.mended_payload::text, letter.payload_of,
+select letter.dead_letter_id, letter.payload::text, letter.corrected_payload::text, letter.payload_of,
     coalesce(
         (
             select event.traceback
@@ -67,23 +67,23 @@ from rowledger.letter_event
 where dead_letter_id = $1
 order by event_id;
 
--- name: mend_dead_letters
+-- name: correct_dead_letters
 -- Edited payloads, or null for what is declared ready as it is; only of letters that are as the caller has seen them.
 update rowledger.dead_letter as letter
-set state = 'mended', revision = letter.revision + 1,
-    mended_payload = coalesce(change.payload::json, letter.mended_payload)
+set state = 'corrected', revision = letter.revision + 1,
+    corrected_payload = coalesce(change.payload::json, letter.corrected_payload)
 from unnest($1::bigint[], $2::integer[], $3::text[]) as change (dead_letter_id, revision, payload)
 where letter.dead_letter_id = change.dead_letter_id and letter.revision = change.revision
-    and letter.state in ('open', 'mended', 'discarded')
+    and letter.state in ('open', 'corrected', 'discarded')
     and exists (select from rowledger.load where load.load_id = letter.load_id and load.state = 'published')
 returning letter.dead_letter_id;
 
 -- name: reopen_dead_letters
--- Take back that letters were mended or discarded; an edited payload stays.
+-- Take back that letters were corrected or discarded; an edited payload stays.
 update rowledger.dead_letter as letter set state = 'open', revision = letter.revision + 1
 from unnest($1::bigint[], $2::integer[]) as change (dead_letter_id, revision)
 where letter.dead_letter_id = change.dead_letter_id and letter.revision = change.revision
-    and letter.state in ('mended', 'discarded')
+    and letter.state in ('corrected', 'discarded')
     and exists (select from rowledger.load where load.load_id = letter.load_id and load.state = 'published')
 returning letter.dead_letter_id;
 
@@ -92,7 +92,7 @@ returning letter.dead_letter_id;
 update rowledger.dead_letter as letter set state = 'discarded', revision = letter.revision + 1
 from unnest($1::bigint[], $2::integer[]) as change (dead_letter_id, revision)
 where letter.dead_letter_id = change.dead_letter_id and letter.revision = change.revision
-    and letter.state in ('open', 'mended')
+    and letter.state in ('open', 'corrected')
     and exists (select from rowledger.load where load.load_id = letter.load_id and load.state = 'published')
 returning letter.dead_letter_id;
 
@@ -112,12 +112,12 @@ returning letter.dead_letter_id;
 -- name: replay_dead_letters
 -- Letters that a replay ($2) is to try, in source order; those on which it has decided are left out.
 select letter.dead_letter_id, letter.revision, letter.chunk_no, letter.row_no, letter.part, letter.stage,
-    coalesce(letter.mended_payload, letter.payload)::text as payload,
-    case when letter.mended_payload is not null and letter.payload_of = 'line' then 'source' else letter.payload_of end
+    coalesce(letter.corrected_payload, letter.payload)::text as payload,
+    case when letter.corrected_payload is not null and letter.payload_of = 'line' then 'source' else letter.payload_of end
         as payload_of,
-    letter.mended_payload is not null as is_edited
+    letter.corrected_payload is not null as is_edited
 from rowledger.dead_letter as letter
-where letter.dead_letter_id = any ($1::bigint[]) and letter.state in ('open', 'mended')
+where letter.dead_letter_id = any ($1::bigint[]) and letter.state in ('open', 'corrected')
     and not exists (
         select from rowledger.letter_event as event
         where event.dead_letter_id = letter.dead_letter_id and event.replay = $2
@@ -166,7 +166,7 @@ where load.target = $1 and load.state = 'published' and jsonb_typeof(chunk.finge
 select letter.dead_letter_id
 from rowledger.dead_letter as letter
 join unnest($1::bigint[], $2::integer[]) as seen (dead_letter_id, revision) using (dead_letter_id)
-where letter.revision = seen.revision and letter.state in ('open', 'mended')
+where letter.revision = seen.revision and letter.state in ('open', 'corrected')
 order by letter.dead_letter_id
 for update of letter;
 
@@ -175,7 +175,7 @@ for update of letter;
 update rowledger.dead_letter as letter
 set state = decided.state, revision = letter.revision + 1, replays = letter.replays + 1
 from unnest($1::bigint[], $2::text[]) as decided (dead_letter_id, state)
-where letter.dead_letter_id = decided.dead_letter_id and letter.state in ('open', 'mended')
+where letter.dead_letter_id = decided.dead_letter_id and letter.state in ('open', 'corrected')
 returning letter.dead_letter_id;
 
 -- name: insert_replay_events
@@ -220,13 +220,13 @@ join rowledger.load using (load_id)
 left join rowledger.letter_event as event on event.dead_letter_id = letter.dead_letter_id and event.replay = $2
 order by asked.position;
 
--- name: waiting_mended_dead_letters
--- Letters of a table that were mended and wait for a replay, and the newest step that made one so.
+-- name: waiting_corrected_dead_letters
+-- Letters of a table that were corrected and wait for a replay, and the newest step that made one so.
 select count(distinct letter.dead_letter_id) as letters, max(event.event_id) as newest
 from rowledger.dead_letter as letter
 join rowledger.load using (load_id)
 join rowledger.letter_event as event using (dead_letter_id)
-where load.table_name = $1 and load.state = 'published' and letter.state = 'mended' and event.state = 'mended';
+where load.table_name = $1 and load.state = 'published' and letter.state = 'corrected' and event.state = 'corrected';
 
 -- name: published_counts
 -- What the published loads of a table account for, a row a partition.

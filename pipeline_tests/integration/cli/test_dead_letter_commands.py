@@ -63,22 +63,22 @@ def _edit(file: Path, changes: dict[int, dict[str, Any]]) -> None:
 
 
 @pytest.mark.usefixtures("loaded")
-def test_the_way_of_a_mended_row(database: str, run: Run, tmp_path: Path) -> None:
+def test_the_way_of_a_corrected_row(database: str, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "letters.ndjson"
     exported = run("export", "--table", "events", "--output", file)
     assert exported.output.startswith(
         f"3 dead letters written to {file}; edit the payloads, then: rowledger dead-letters import"
     )
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    mended = {3: {"event_id": 3}, 7: {"code": "short"}}
-    _edit(file, mended)
+    corrected = {3: {"event_id": 3}, 7: {"code": "short"}}
+    _edit(file, corrected)
     imported = run("import", "--table", "events", "--note", "ticket 12", file)
     assert imported.output.splitlines() == [
-        "2 dead letters mended, 1 line without a change",
-        "then: rowledger dead-letters replay --table events --state mended",
+        "2 dead letters corrected, 1 line without a change",
+        "then: rowledger dead-letters replay --table events --state corrected",
     ]
 
-    replayed = run("replay", "--table", "events", "--state", "mended", "--note", "ticket 12")
+    replayed = run("replay", "--table", "events", "--state", "corrected", "--note", "ticket 12")
 
     assert replayed.exit_code == 0
     ids = _ids(database)
@@ -90,7 +90,9 @@ def test_the_way_of_a_mended_row(database: str, run: Run, tmp_path: Path) -> Non
     original = json.loads(fetch_value(database, "select payload::text from rowledger.dead_letter where row_no = 3"))
     assert original["event_id"] == -3, "what was refused is kept as it was"
     assert_verified(database, EVENTS)
-    assert_accounted(database, EVENTS, changed(ROWS, {15: {"event_id": 15}, 3: {**ROWS[3], **mended[3]}, 7: mended[7]}))
+    assert_accounted(
+        database, EVENTS, changed(ROWS, {15: {"event_id": 15}, 3: {**ROWS[3], **corrected[3]}, 7: corrected[7]})
+    )
 
 
 @pytest.mark.usefixtures("loaded")
@@ -99,7 +101,7 @@ def test_a_replay_ends_with_exit_code_1_where_a_row_is_refused_again(run: Run) -
     assert done.exit_code == 1
     assert "row 11  refused (contract): name: is null, but the column is not nullable" in done.output
     assert "1 dead letter: 0 written, 1 refused, in " in done.output
-    nothing = run("replay", "--table", "events", "--state", "mended")
+    nothing = run("replay", "--table", "events", "--state", "corrected")
     assert (nothing.exit_code, nothing.output) == (1, "table events has no dead letters to replay that fit\n")
 
 
@@ -128,21 +130,21 @@ def test_a_list_can_be_narrowed(database: str, run: Run) -> None:
 @pytest.mark.usefixtures("loaded")
 def test_a_letter_is_shown_with_its_history(database: str, run: Run) -> None:
     number = _ids(database)[7]
-    run("mark", "--table", "events", "--mended", "--id", number, "--note", "the column is wider now")
+    run("mark", "--table", "events", "--corrected", "--id", number, "--note", "the column is wider now")
     run("replay", "--table", "events", "--id", number)
     shown = run("show", number)
     assert f"dead letter       {number}, open, revision 2" in shown.output
     assert '"code": "far too hush"' in shown.output
     assert ": the column is wider now" in shown.output
     facts = json.loads(run("show", number, "--json").output)
-    assert [event["state"] for event in facts["events"]] == ["mended", "open"]
+    assert [event["state"] for event in facts["events"]] == ["corrected", "open"]
     missing = run("show", 999_999)
     assert (missing.exit_code, "there is no dead letter 999999" in missing.output) == (1, True)
 
 
 @pytest.mark.usefixtures("loaded")
 def test_marks_and_discards_can_be_taken_back(database: str, run: Run) -> None:
-    assert run("mark", "--table", "events", "--mended").output == "3 dead letters are mended now\n"
+    assert run("mark", "--table", "events", "--corrected").output == "3 dead letters are corrected now\n"
     assert run("mark", "--table", "events", "--open").output == "3 dead letters are open now\n"
     assert run("discard", "--table", "events", "--note", "x").exit_code == 2
     assert run("discard", "--table", "events", "--column", "name").exit_code == 2, "a note is asked for"
@@ -156,7 +158,7 @@ def test_marks_and_discards_can_be_taken_back(database: str, run: Run) -> None:
         "table events has no dead letters to replay"
     )
     skipped = run("replay", "--table", "events", "--id", _ids(database)[11])
-    assert (skipped.exit_code, "it is discarded; mark it as open or as mended first" in skipped.output) == (1, True)
+    assert (skipped.exit_code, "it is discarded; mark it as open or as corrected first" in skipped.output) == (1, True)
     run("mark", "--table", "events", "--open", "--state", "discarded")
     assert states(database)[11] == "open"
 
@@ -190,7 +192,7 @@ def test_an_import_says_what_is_wrong_with_each_line_and_takes_none(database: st
     file = tmp_path / "letters.ndjson"
     run("export", "--table", "events", "--output", file)
     lines = file.read_text(encoding="utf-8").splitlines()
-    run("mark", "--table", "events", "--mended", "--id", _ids(database)[7])
+    run("mark", "--table", "events", "--corrected", "--id", _ids(database)[7])
     bad = [
         lines[0].replace('"event_id": -3', '"event_id": 3'),
         lines[1].replace("far too hush", "short"),
@@ -220,7 +222,7 @@ def test_an_import_says_what_is_wrong_with_each_line_and_takes_none(database: st
         f"line 2: dead letter {ids[7]} was changed since it was exported; export it again",
         "line 3: dead letter 999999 does not exist in table events",
     ]
-    assert states(database) == {3: "open", 7: "mended", 11: "open"}
+    assert states(database) == {3: "open", 7: "corrected", 11: "open"}
     assert "cannot be read: No such file or directory" in run("import", "--table", "events", tmp_path / "none").output
     file.write_bytes(b'{"id": 1, "payload": {"a": "\xff"}}')
     assert "is not UTF-8: byte" in run("import", "--table", "events", file).output
@@ -232,8 +234,8 @@ def test_an_import_that_is_repeated_changes_nothing(database: str, run: Run, tmp
     run("export", "--table", "events", "--output", file)
     assert "exists already; name another file" in run("export", "--table", "events", "--output", file).output
     _edit(file, {3: {"event_id": 3}})
-    assert run("import", "--table", "events", file).output.startswith("1 dead letter mended")
-    assert run("import", "--table", "events", file).output == "0 dead letters mended, 3 lines without a change\n"
+    assert run("import", "--table", "events", file).output.startswith("1 dead letter corrected")
+    assert run("import", "--table", "events", file).output == "0 dead letters corrected, 3 lines without a change\n"
     run("replay", "--table", "events")
     _edit(file, {3: {"event_id": 4}})
     assert "was replayed; its row is in the table" in run("import", "--table", "events", file).output
@@ -246,7 +248,7 @@ def test_letters_of_a_load_that_is_not_in_the_table_are_looked_at_and_no_more(
     write_source(tmp_path, "readings", "all", changed(readings(200), {n: {"sensor": 2**40} for n in (5, 6, 7)}))
     assert load_one(database, STRICT_READINGS, tmp_path, "all").error is not None
     assert "3 dead letters written" in run("export", "--table", "strict_readings", "--output", tmp_path / "x").output
-    marked = run("mark", "--table", "strict_readings", "--mended")
+    marked = run("mark", "--table", "strict_readings", "--corrected")
     assert marked.exit_code == 1
     assert (
         "which is rejected, not in the table: fix the source or the table spec, and load the partition again"
@@ -293,7 +295,7 @@ def test_sensitive_columns_keep_their_values_where_they_were_not_shown(database:
     assert run("replay", "--table", "secret_events", "--column", "event_id").exit_code == 0
     assert fetch_value(database, "select name from secret_events where event_id = 3") == "hush"
     edited = json.loads(
-        fetch_value(database, "select mended_payload::text from rowledger.dead_letter where row_no = 7")
+        fetch_value(database, "select corrected_payload::text from rowledger.dead_letter where row_no = 7")
     )
     assert (edited["code"], edited["note"]) == ("far too hush", "edited")
     # The mark itself never is a value, even in a line that does not say what is hidden in it.
@@ -303,5 +305,7 @@ def test_sensitive_columns_keep_their_values_where_they_were_not_shown(database:
     }
     file.write_text(json.dumps(line), encoding="utf-8")
     run("import", "--table", "secret_events", file)
-    kept = json.loads(fetch_value(database, "select mended_payload::text from rowledger.dead_letter where row_no = 11"))
+    kept = json.loads(
+        fetch_value(database, "select corrected_payload::text from rowledger.dead_letter where row_no = 11")
+    )
     assert (kept["code"], kept["name"]) == (events(20)[11]["code"], "now shown")

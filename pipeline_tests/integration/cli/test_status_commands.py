@@ -201,7 +201,7 @@ def test_loads_that_add_up_are_told_as_their_sum_and_a_repeated_one_clears_a_fai
         (["dead-letters", "list", "--table", "nope"], "the ledger has no table 'nope'"),
         (["dead-letters", "list", "--table", "events", "--partition", "nope"], "into partition nope"),
         (["dead-letters", "list", "--table", "events", "--id", "77"], "has no dead letter 77"),
-        (["dead-letters", "mark", "--table", "events", "--mended", "--id", "77"], "has no dead letter 77"),
+        (["dead-letters", "mark", "--table", "events", "--corrected", "--id", "77"], "has no dead letter 77"),
         (["dead-letters", "discard", "--table", "events", "--id", "77", "--note", "x", "--yes"], "no dead letter 77"),
         (["dead-letters", "replay", "--table", "events", "--partition", "nope"], "into partition nope"),
         (["dead-letters", "purge", "--table", "events", "--id", "77", "--yes"], "has no dead letter 77"),

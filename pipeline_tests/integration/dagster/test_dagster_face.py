@@ -334,7 +334,7 @@ def test_a_table_without_partitions_gets_jobs_and_a_schedule() -> None:
     assert [schedule.name for schedule in repository.schedule_defs] == ["whole_daily"]
 
 
-def test_only_what_a_retry_can_mend_is_retried() -> None:
+def test_only_what_a_retry_can_fix_is_retried() -> None:
     outage, busy, wrong = DatabaseUnavailable("x"), PartitionBusy("x"), DiscrepancyFound("x")
 
     assert load_failure(dagster_table(FLIGHTS), [rejected(DAYS[0], outage), rejected(DAYS[1], busy)]).allow_retries

@@ -1,4 +1,4 @@
-"""Replay in Dagster: the job and its form, and the sensor that starts it for what was mended."""
+"""Replay in Dagster: the job and its form, and the sensor that starts it for what was corrected."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -104,7 +104,7 @@ def test_a_replay_that_wrote_all_that_it_was_asked_for_is_green_and_materializes
 ) -> None:
     edit(database, EVENTS, tmp_path, {3: {"event_id": 3}, 7: {"event_id": 7}})
 
-    result = _run(definitions, instance, states=["mended"], note="ticket 12")
+    result = _run(definitions, instance, states=["corrected"], note="ticket 12")
 
     assert result.success
     metadata = _metadata(result)
@@ -147,7 +147,7 @@ def test_a_replay_into_a_partition_that_is_not_what_the_ledger_says_is_red(
     edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
     fetch(database, "delete from events where event_id = 5")
 
-    result = _run(definitions, instance, states=["mended"])
+    result = _run(definitions, instance, states=["corrected"])
 
     assert not result.success
     problem = "every_row_accounted_for: 17 rows in the table, 18 were written"
@@ -177,7 +177,7 @@ def test_a_replay_whose_partitions_cannot_be_verified_judges_no_check(
         raise DatabaseUnavailable("the server at db:5432 refuses connections")
 
     monkeypatch.setattr(replay_defs, "run_verify", away)
-    assert _run(definitions, instance, states=["mended"]).success
+    assert _run(definitions, instance, states=["corrected"]).success
     assert [type(event) for event in _events(instance)] == [dg.AssetMaterialization]
     assert _shown_checks(instance) == {}
 
@@ -237,7 +237,7 @@ def replay_by_command(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setattr(dead_letter_commands, "existing_url", lambda: database)
-    command = ["dead-letters", "replay", "--table", "events", "--state", "mended"]
+    command = ["dead-letters", "replay", "--table", "events", "--state", "corrected"]
     return lambda: CliRunner().invoke(cli, command)
 
 
@@ -308,12 +308,12 @@ def test_the_form_says_what_each_field_means() -> None:
     schema = ReplayConfig.to_fields_dict()
     assert set(schema) == {"partitions", "stages", "states", "constraint", "ids", "limit", "note"}
     assert all(field.description and not field.is_required for field in schema.values())
-    chosen = ReplayConfig(stages=["copy"], states=["mended"], ids=[3], limit=5)
+    chosen = ReplayConfig(stages=["copy"], states=["corrected"], ids=[3], limit=5)
     assert chosen.selection() == DeadLetterSelection(
-        stages=(Stage.COPY,), states=(DeadLetterState.MENDED,), ids=(3,), limit=5
+        stages=(Stage.COPY,), states=(DeadLetterState.CORRECTED,), ids=(3,), limit=5
     )
     assert ReplayConfig().selection() == DeadLetterSelection()
-    with pytest.raises(SpecError, match=r"states\.0: Input should be 'open', 'mended'"):
+    with pytest.raises(SpecError, match=r"states\.0: Input should be 'open', 'corrected'"):
         ReplayConfig(states=["dead"]).selection()
 
 
@@ -321,7 +321,7 @@ def test_the_published_rows_are_still_what_the_ledger_says(
     database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
-    assert _run(definitions, instance, states=["mended"]).success
+    assert _run(definitions, instance, states=["corrected"]).success
     checks = dg.Definitions.merge(
         definitions,
         dg.Definitions(
@@ -337,11 +337,11 @@ def test_the_published_rows_are_still_what_the_ledger_says(
     assert (evaluation.passed, evaluation.description) == (True, "1 published partition is as the ledger has them")
 
 
-def test_what_was_mended_once_starts_one_run(
+def test_what_was_corrected_once_starts_one_run(
     database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     repository = definitions.get_repository_def()
-    sensor = repository.get_sensor_def("events_mended")
+    sensor = repository.get_sensor_def("events_corrected")
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
 
     def tick() -> dg.RunRequest | dg.SkipReason:
@@ -360,7 +360,7 @@ def test_what_was_mended_once_starts_one_run(
         database,
         EVENTS.name,
         DeadLetterSelection(column="event_id", states=(DeadLetterState.OPEN,)),
-        DeadLetterState.MENDED,
+        DeadLetterState.CORRECTED,
         ACTOR,
     )
     more = tick()
@@ -375,4 +375,4 @@ def test_what_was_mended_once_starts_one_run(
 def test_each_table_has_its_job_and_its_sensor() -> None:
     repository = own_defs.get_repository_def()
     assert "flights_replay" in repository.job_names
-    assert [sensor.name for sensor in repository.sensor_defs] == ["flights_mended"]
+    assert [sensor.name for sensor in repository.sensor_defs] == ["flights_corrected"]

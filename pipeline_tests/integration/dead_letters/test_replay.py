@@ -59,9 +59,9 @@ def test_edited_rows_go_into_the_table_and_the_balance_follows(database: str, tm
     rows = changed(events(250), {3: {"event_id": -5}, 120: {"name": None}, 249: {"code": "far too long"}})
     write_source(tmp_path, "events", DAY, rows)
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
-    mended = {3: {"event_id": 3}, 120: {"name": "now it has one"}}
-    edit(database, EVENTS, tmp_path, mended)
-    assert states(database) == {3: "mended", 120: "mended", 249: "open"}
+    corrected = {3: {"event_id": 3}, 120: {"name": "now it has one"}}
+    edit(database, EVENTS, tmp_path, corrected)
+    assert states(database) == {3: "corrected", 120: "corrected", 249: "open"}
 
     report = replay(database, EVENTS)
 
@@ -72,7 +72,7 @@ def test_edited_rows_go_into_the_table_and_the_balance_follows(database: str, tm
     assert [tuple(chunk) for chunk in chunks] == [(100, 0), (100, 0), (49, 1)]
     assert fetch_value(database, "select name from events where event_id = 120") == "now it has one"
     assert_verified(database, EVENTS)
-    assert_accounted(database, EVENTS, changed(rows, mended))
+    assert_accounted(database, EVENTS, changed(rows, corrected))
 
 
 def test_a_row_is_written_once_however_often_it_is_replayed(database: str, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_row_is_written_once_however_often_it_is_replayed(database: str, tmp_p
     assert_accounted(database, READINGS, changed(rows, {5: {"sensor": 5}}))
 
 
-def test_rows_whose_cause_was_mended_in_the_table_need_no_edit(database: str, tmp_path: Path) -> None:
+def test_rows_whose_cause_was_fixed_in_the_table_need_no_edit(database: str, tmp_path: Path) -> None:
     _make_parcels(database, "constraint not_seven check (parcel_id % 100 <> 7)")
     rows = parcels(250)
     _load_parcels(database, tmp_path, rows)
@@ -121,7 +121,7 @@ def test_what_is_refused_again_says_why_and_keeps_its_first_reason(database: str
     told = fetch(
         database, "select * from rowledger.letter_event where dead_letter_id = $1 order by 1", letter["dead_letter_id"]
     )
-    assert [event["state"] for event in told] == ["mended", "open"]
+    assert [event["state"] for event in told] == ["corrected", "open"]
     assert (told[1]["actor"], told[1]["note"], told[1]["run_id"]) == (ACTOR.name, ACTOR.note, ACTOR.run_id)
     assert (told[1]["stage"], told[1]["sqlstate"], told[1]["constraint_name"]) == ("copy", "23514", "short")
     assert "xxx" not in told[1]["reason"]
@@ -340,7 +340,7 @@ def test_a_table_that_cannot_take_the_rows_any_more_is_an_error(database: str, t
         replay(database, PARCELS)
 
 
-def test_a_transform_runs_over_the_mended_rows(database: str, tmp_path: Path) -> None:
+def test_a_transform_runs_over_the_corrected_rows(database: str, tmp_path: Path) -> None:
     rows: list[Row] = [{"sensor": n, "value": None if n in {4, 6, 7, 8} else 1.0} for n in range(20)]
     write_source(tmp_path, "readings", "all", rows)
     assert load_one(database, HALVED_READINGS, tmp_path, "all").error is None
@@ -424,7 +424,7 @@ def test_a_line_that_is_no_row_has_to_be_made_one(database: str, tmp_path: Path)
     )
     fetch(
         database,
-        "update rowledger.dead_letter set state = 'mended', mended_payload = '{\"sensor\": 99, \"value\": 1.5}' "
+        "update rowledger.dead_letter set state = 'corrected', corrected_payload = '{\"sensor\": 99, \"value\": 1.5}' "
         "where row_no = 3",
     )
 
@@ -442,8 +442,8 @@ def test_a_row_that_kills_its_worker_costs_no_other(
     rows = changed(readings(20), {n: {"sensor": 2**40} for n in (3, 4, 5)})
     write_source(tmp_path, "readings", "all", rows)
     assert load_one(database, READINGS, tmp_path, "all").error is None
-    mended = {n: {"sensor": n} for n in (3, 4, 5)}
-    edit(database, READINGS, tmp_path, mended)
+    corrected = {n: {"sensor": n} for n in (3, 4, 5)}
+    edit(database, READINGS, tmp_path, corrected)
     set_failpoints(monkeypatch, "while_encoding=sigsegv@row=4")
     observer = Recorder()
 
@@ -460,7 +460,7 @@ def test_a_row_that_kills_its_worker_costs_no_other(
     assert replay(database, READINGS).worker_deaths == 3
     set_failpoints(monkeypatch, "")
     assert results(replay(database, READINGS, stages=(Stage.CRASH,))) == {4: "written"}
-    assert_accounted(database, READINGS, changed(rows, mended))
+    assert_accounted(database, READINGS, changed(rows, corrected))
 
 
 @pytest.mark.slow
@@ -490,8 +490,8 @@ def test_a_letter_whose_worker_is_killed_from_outside_is_tried_again(
     rows = changed(readings(20), {n: {"sensor": 2**40} for n in numbers})
     write_source(tmp_path, "readings", "all", rows)
     assert load_one(database, READINGS, tmp_path, "all").error is None
-    mended = {n: {"sensor": n} for n in numbers}
-    edit(database, READINGS, tmp_path, mended)
+    corrected = {n: {"sensor": n} for n in numbers}
+    edit(database, READINGS, tmp_path, corrected)
     kills = 2 if action == "sigkill" else 1
     limit = 500 * 2**20
     set_failpoints(monkeypatch, ";".join(f"in_replay={action}@attempt={1 + attempt}" for attempt in range(kills)))
@@ -501,7 +501,7 @@ def test_a_letter_whose_worker_is_killed_from_outside_is_tried_again(
     assert results(report) == dict.fromkeys(numbers, "written")
     assert report.worker_deaths == kills
     assert_verified(database, READINGS)
-    assert_accounted(database, READINGS, changed(rows, mended))
+    assert_accounted(database, READINGS, changed(rows, corrected))
 
 
 def test_a_replay_whose_workers_keep_dying_ends(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,8 +518,8 @@ def test_two_replays_at_once_write_each_row_once(database: str, tmp_path: Path) 
     rows = changed(readings(200), {n: {"sensor": 2**40} for n in range(100)})
     write_source(tmp_path, "readings", "all", rows)
     assert load_one(database, READINGS, tmp_path, "all").error is None
-    mended = {n: {"sensor": n} for n in range(100)}
-    edit(database, READINGS, tmp_path, mended)
+    corrected = {n: {"sensor": n} for n in range(100)}
+    edit(database, READINGS, tmp_path, corrected)
 
     with ThreadPoolExecutor(2) as threads:
         reports = list(threads.map(lambda _: replay(database, READINGS), range(2)))
@@ -528,7 +528,7 @@ def test_two_replays_at_once_write_each_row_once(database: str, tmp_path: Path) 
     assert all(report.count(DeadLetterResult.REFUSED) == 0 for report in reports)
     assert _counts(database) == (200, 0, 200, 0, 0)
     assert_verified(database, READINGS)
-    assert_accounted(database, READINGS, changed(rows, mended))
+    assert_accounted(database, READINGS, changed(rows, corrected))
 
 
 def test_a_selection_is_tried_and_no_more(database: str, tmp_path: Path) -> None:
@@ -538,4 +538,4 @@ def test_a_selection_is_tried_and_no_more(database: str, tmp_path: Path) -> None
         assert load_one(database, EVENTS, tmp_path, day).error is None
     tried = {"states": (DeadLetterState.OPEN,), "partitions": (NEXT_DAY,), "column": "event_id", "limit": 1}
     assert [(o.partition_key, o.row_no) for o in replay(database, EVENTS, **tried).outcomes] == [(NEXT_DAY, 1)]
-    assert replay(database, EVENTS, states=(DeadLetterState.MENDED,)).outcomes == ()
+    assert replay(database, EVENTS, states=(DeadLetterState.CORRECTED,)).outcomes == ()

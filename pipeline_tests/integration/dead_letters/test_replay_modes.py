@@ -59,7 +59,7 @@ def _load(database: str, landing: Path, spec: TableSpec, rows: list[Row], key: s
     ],
     ids=lambda value: str(getattr(value, "name", value))[:40],
 )
-def test_mended_rows_come_back_into_every_kind_of_table(
+def test_corrected_rows_come_back_into_every_kind_of_table(
     database: str, tmp_path: Path, spec: TableSpec, key: str, target: str
 ) -> None:
     if target:

@@ -1,4 +1,4 @@
-"""The embedded server with real processes: shared, outliving its starter, mended after a crash, closed to others."""
+"""The embedded server with real processes: shared, outliving its starter, recovered after a crash, closed to others."""
 
 import asyncio
 import os

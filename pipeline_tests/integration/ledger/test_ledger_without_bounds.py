@@ -1,7 +1,8 @@
 """A ledger that an earlier Rowledger wrote, before loads had the bounds of their partitions: upgraded, it goes on as it was.
 
 `data/ledger_at_version_7.sql` is a dump of such a database: partitions by day, by hour, by list, by two dimensions, and none;
-replaced, appended and upserted; with dead letters, a replay, an interrupted load, and an entry that was edited by hand.
+replaced, appended and upserted; with dead letters, some of them corrected, a replay, an interrupted load, and an entry that was
+edited by hand.
 """
 
 import json
@@ -29,8 +30,11 @@ from pipeline_tests.support.tables_of_write_modes import (
     sales,
     write_sales,
 )
+from rowledger.dead_letters.changes import read_waiting, show_dead_letter
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.errors import UnknownPartition
+from rowledger.ledger.script import ledger_script
+from rowledger.ledger.states import DeadLetterState
 from rowledger.ledger.upgrade import run_migrate
 from rowledger.postgres.queries import migrations
 from rowledger.publish.forget import run_forget
@@ -42,19 +46,25 @@ _UNKNOWN = "made before the ledger recorded the bounds of partitions; run the ta
 _DIVIDED = (EVENTS, PARCELS, BY_DAY_AND_REGION, APPENDED, UPSERTED, MOVING, PATHS, TICKS)
 
 
-@pytest.fixture
-def former(empty_database: str) -> str:
-    """The dump, with the ledger upgraded."""
+def _psql(url: str, file: Path) -> None:
     psql = EmbeddedServer(Path("unused")).psql_path
-    subprocess.run(
-        [psql, "--no-psqlrc", "--quiet", f"--dbname={empty_database}", f"--file={_DATA / 'ledger_at_version_7.sql'}"],
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    done = run_migrate(empty_database)
-    assert (done.before, done.after) == (7, migrations()[-1].version)
+    command = [psql, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={url}", f"--file={file}"]
+    subprocess.run(command, capture_output=True, timeout=60, check=True)
+
+
+@pytest.fixture
+def dumped(empty_database: str) -> str:
+    """The dump, as it was."""
+    _psql(empty_database, _DATA / "ledger_at_version_7.sql")
     return empty_database
+
+
+@pytest.fixture
+def former(dumped: str) -> str:
+    """The dump, with the ledger upgraded."""
+    done = run_migrate(dumped)
+    assert (done.before, done.after) == (7, migrations()[-1].version)
+    return dumped
 
 
 def _without_bounds(url: str) -> set[str]:
@@ -162,6 +172,36 @@ def test_dead_letters_are_replayed_once_the_partition_is_known(former: str) -> N
     assert replay(former, PARCELS, partition_of=partition_maker(PARCELS)).written_rows == 1
     assert run_verify(PARCELS, url=former)[0].passed
     assert edited_loads(former) == [_EDITED]
+
+
+@pytest.mark.parametrize("by_script", [False, True])
+def test_what_was_corrected_keeps_its_state_its_row_and_its_history(
+    dumped: str, tmp_path: Path, *, by_script: bool
+) -> None:
+    if by_script:
+        (tmp_path / "ledger.sql").write_text(ledger_script(), encoding="utf-8")
+        _psql(dumped, tmp_path / "ledger.sql")
+    else:
+        run_migrate(dumped)
+    letters = fetch(dumped, "select dead_letter_id, state from rowledger.dead_letter where load_id in (1, 2)")
+    assert dict(map(tuple, letters)) == {1: "open", 2: "corrected", 3: "open", 4: "corrected"}
+    events = fetch(dumped, "select dead_letter_id, state from rowledger.letter_event order by event_id")
+    assert [tuple(event) for event in events] == [
+        (5, "replayed"),
+        (4, "corrected"),
+        (2, "corrected"),
+        (3, "corrected"),
+        (3, "open"),
+    ]
+    shown = show_dead_letter(dumped, "events", EVENTS, 4, reveal=True)
+    assert json.loads(shown.payload)["name"] is None
+    assert json.loads(shown.corrected_payload or "")["name"] == "corrected, ünïcode"
+    assert read_waiting(dumped, "events") == (2, 3)
+    report = replay(dumped, EVENTS, states=(DeadLetterState.CORRECTED,), partition_of=partition_maker(EVENTS))
+    assert [(outcome.dead_letter_id, outcome.result) for outcome in report.outcomes] == [(4, "written"), (2, "refused")]
+    assert fetch_value(dumped, "select name from events where at = '2024-03-01 00:00:05+00'") == "corrected, ünïcode"
+    assert all(result.passed for result in run_verify(EVENTS, url=dumped))
+    assert edited_loads(dumped) == [_EDITED]
 
 
 def test_loads_without_bounds_are_forgotten_where_their_rows_can_be_told(former: str) -> None:

@@ -71,7 +71,7 @@ def test_each_update_in_sql_is_guarded_by_the_state_that_it_leaves() -> None:
 @pytest.mark.parametrize(
     ("name", "state"),
     [
-        ("mend_dead_letters", DeadLetterState.MENDED),
+        ("correct_dead_letters", DeadLetterState.CORRECTED),
         ("reopen_dead_letters", DeadLetterState.OPEN),
         ("discard_dead_letters", DeadLetterState.DISCARDED),
         ("settle_dead_letters", DeadLetterState.REPLAYED),
@@ -82,8 +82,8 @@ def test_each_change_of_a_dead_letter_is_guarded_by_the_states_that_it_may_leave
 ) -> None:
     guard = re.search(r"letter\.state in \(([^)]*)\)", query(name))
     assert guard is not None
-    # A letter may be mended anew: that asks for another replay.
+    # A letter may be corrected anew: that asks for another replay.
     left = {before for before, after in LETTER_TRANSITIONS.items() if state in after}
-    assert set(re.findall(r"'(\w+)'", guard[1])) == left | ({state} if state is DeadLetterState.MENDED else set())
+    assert set(re.findall(r"'(\w+)'", guard[1])) == left | ({state} if state is DeadLetterState.CORRECTED else set())
     if state is not DeadLetterState.REPLAYED:  # there the load's row is locked
         assert "load.state = 'published'" in query(name)

@@ -652,9 +652,9 @@ COPY rowledger.chunk (load_id, chunk_no, state, first_row, enqueued_rows, descri
 \.
 COPY rowledger.dead_letter (dead_letter_id, load_id, chunk_no, row_no, stage, reason, sqlstate, constraint_name, column_name, attempt, worker_pid, payload, recorded_at, part, source, source_row, payload_of, traceback, state, revision, replays, mended_payload) FROM stdin;
 1	2	0	3	contract	event_id: Input should be greater than or equal to 0 [greater_than_equal]	\N	\N	event_id	1	22106	{"at": "2024-03-02 00:00:03.000000+00:00", "event_id": -1, "name": "event 3 of 2024-03-02, ünïcode", "amount": 1.0, "note": "note 3", "code": "C3"}	2026-11-29 20:29:04.738406+00	0	/landing/events/2024-03-02.parquet	3	source		open	0	0	\N
-2	2	0	5	contract	name: is null, but the column is not nullable	\N	\N	name	1	22106	{"at": "2024-03-02 00:00:05.000000+00:00", "event_id": 5, "name": null, "amount": 1.6666666666666667, "note": null, "code": "C5"}	2026-11-29 20:29:04.738723+00	0	/landing/events/2024-03-02.parquet	5	source		open	0	0	\N
-3	1	0	3	contract	event_id: Input should be greater than or equal to 0 [greater_than_equal]	\N	\N	event_id	1	22106	{"at": "2024-03-01 00:00:03.000000+00:00", "event_id": -1, "name": "event 3 of 2024-03-01, ünïcode", "amount": 1.0, "note": "note 3", "code": "C3"}	2026-11-29 20:29:04.791683+00	0	/landing/events/2024-03-01.parquet	3	source		open	0	0	\N
-4	1	0	5	contract	name: is null, but the column is not nullable	\N	\N	name	1	22106	{"at": "2024-03-01 00:00:05.000000+00:00", "event_id": 5, "name": null, "amount": 1.6666666666666667, "note": null, "code": "C5"}	2026-11-29 20:29:04.79174+00	0	/landing/events/2024-03-01.parquet	5	source		open	0	0	\N
+2	2	0	5	contract	name: is null, but the column is not nullable	\N	\N	name	1	22106	{"at": "2024-03-02 00:00:05.000000+00:00", "event_id": 5, "name": null, "amount": 1.6666666666666667, "note": null, "code": "C5"}	2026-11-29 20:29:04.738723+00	0	/landing/events/2024-03-02.parquet	5	source		mended	1	0	\N
+3	1	0	3	contract	event_id: Input should be greater than or equal to 0 [greater_than_equal]	\N	\N	event_id	1	22106	{"at": "2024-03-01 00:00:03.000000+00:00", "event_id": -1, "name": "event 3 of 2024-03-01, ünïcode", "amount": 1.0, "note": "note 3", "code": "C3"}	2026-11-29 20:29:04.791683+00	0	/landing/events/2024-03-01.parquet	3	source		open	2	0	\N
+4	1	0	5	contract	name: is null, but the column is not nullable	\N	\N	name	1	22106	{"at": "2024-03-01 00:00:05.000000+00:00", "event_id": 5, "name": null, "amount": 1.6666666666666667, "note": null, "code": "C5"}	2026-11-29 20:29:04.79174+00	0	/landing/events/2024-03-01.parquet	5	source		mended	1	0	{"at": "2024-03-01 00:00:05.000000+00:00", "event_id": 5, "name": "corrected, ünïcode", "amount": 1.6666666666666667, "note": null, "code": "C5"}
 6	3	0	5	copy	refused by the server: check violation (SQLSTATE 23514), constraint no_sour_label	23514	no_sour_label	\N	1	22255	{"day": "2024-03-01", "parcel_id": 5, "label": "b (sour)"}	2026-11-29 20:29:09.844782+00	0	/landing/parcels/2024-03-01.parquet	5	source		open	0	0	\N
 5	3	0	4	copy	refused by the server: check violation (SQLSTATE 23514), constraint no_sour_label	23514	no_sour_label	\N	1	22255	{"day": "2024-03-01", "parcel_id": 4, "label": "a (sour)"}	2026-11-29 20:29:09.844695+00	0	/landing/parcels/2024-03-01.parquet	4	source		replayed	1	1	\N
 7	4	0	2	contract	sensor: is null, but the column is not nullable	\N	\N	sensor	1	22493	{"sensor": null, "value": 0.5}	2026-11-29 20:29:19.684901+00	0	/landing/readings/all.parquet	2	source		open	0	0	\N
@@ -668,6 +668,10 @@ COPY rowledger.lease (load_id, holder, holder_pid, holder_host, backend_pid, bac
 \.
 COPY rowledger.letter_event (event_id, dead_letter_id, state, happened_at, actor, note, run_id, replay, written_rows, stage, reason, sqlstate, constraint_name, column_name, traceback) FROM stdin;
 1	5	replayed	2026-11-29 20:29:14.643928+00	a test	mended	run-of-test	f70afdcb-9a94-4710-b65b-565ab8457d9a	1	\N	\N	\N	\N	\N	
+2	4	mended	2026-11-29 20:29:15.1+00	a test	edited	run-of-test	\N	0	\N	\N	\N	\N	\N	
+3	2	mended	2026-11-29 20:29:15.2+00	a test	ready as it is	run-of-test	\N	0	\N	\N	\N	\N	\N	
+4	3	mended	2026-11-29 20:29:15.3+00	a test	ready as it is	run-of-test	\N	0	\N	\N	\N	\N	\N	
+5	3	open	2026-11-29 20:29:15.4+00	a test	taken back	run-of-test	\N	0	\N	\N	\N	\N	\N	
 \.
 COPY rowledger.load (load_id, table_name, target, partition_key, epoch, state, manifest_digest, enqueued_rows, chunks, run_id, started_at, ended_at, verdict, contract_digest, sealed, write_mode, content_digest, base_load_id, found_rows, found_fingerprint, updated_rows, replaced_fingerprint, rowledger_version, entry_digest, chunks_digest) FROM stdin;
 2	events	public.events	2024-03-02	1	published	424971418195989e0454e2a7b699887eed0d83535a4b4bb7ac9cd2c3e52c89e1	12	1	run-of-test	2026-11-29 20:29:01.28667+00	2026-11-29 20:29:05.038131+00	every check passed	28578262116c5d03da990c5e46d1d3ef0de4b63696abc54f152869ecefb550b6	t	replace	127419bf6652d2e15944a9085c48f7547b4778f0f43a934cb39a0a78c4a5eb36	\N	\N	\N	0	\N	0.2.0.dev20261129185817+g4f7b541f1	890d341c38255509814da6a5a429c01a0653fbd15642accad52b29470c25f5e2	5c67fc852740627c0a269c24167ade234703c4c371025083516a4633ef2e1ee5
@@ -904,7 +908,7 @@ COPY rowledger.staging_19 (at, event_id, name, amount, note, code) FROM stdin;
 SELECT pg_catalog.setval('rowledger.dead_letter_dead_letter_id_seq', 7, true);
 SELECT pg_catalog.setval('rowledger.failed_attempt_attempt_id_seq', 1, true);
 SELECT pg_catalog.setval('rowledger.incident_incident_id_seq', 1, false);
-SELECT pg_catalog.setval('rowledger.letter_event_event_id_seq', 1, true);
+SELECT pg_catalog.setval('rowledger.letter_event_event_id_seq', 5, true);
 SELECT pg_catalog.setval('rowledger.load_load_id_seq', 19, true);
 ALTER TABLE ONLY public.appended
     ADD CONSTRAINT appended_pkey PRIMARY KEY (day, region, sale_id);
