@@ -14,21 +14,12 @@ from rowledger.contract.document_numbers import marked
 from rowledger.contract.durations import with_one_sign
 from rowledger.contract.dynamic import dynamic_texts, parse_dynamic, with_bytes
 from rowledger.contract.kinds import Kind
+from rowledger.contract.nested_values import with_values
 from rowledger.contract.read_times import holds_times, unheld
 from rowledger.contract.rules import FieldRules
 from rowledger.spec import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX, ColumnType, TypeName
 
-__all__ = [
-    "ABSENT",
-    "field_values",
-    "flattened",
-    "holds_decimals",
-    "python_rows",
-    "python_values",
-    "row_values",
-    "rows_of",
-    "unheld_cells",
-]
+__all__ = ["ABSENT", "field_values", "flattened", "holds_decimals", "python_rows", "rows_of", "unheld_cells"]
 
 
 def holds_decimals(rules: FieldRules) -> bool:
@@ -38,7 +29,7 @@ def holds_decimals(rules: FieldRules) -> bool:
     return is_decimal or has_type(rules.adapter.core_schema, {"decimal"})
 
 
-def python_values(source: pl.Series, *, exact: bool = False, zeros: bool = False) -> list[Any]:
+def _python_values(source: pl.Series, *, exact: bool = False, zeros: bool = False) -> list[Any]:
     """The cells as Python values. A DYNAMIC column's JSON is parsed; if `exact`, its fractions become Decimal."""
     if source.dtype == DYNAMIC:
         texts = dynamic_texts(source)
@@ -57,22 +48,22 @@ def field_values(rules: FieldRules, target: ColumnType, source: pl.Series) -> li
     return values
 
 
-def row_values(rules: FieldRules | None, source: pl.Series) -> list[Any]:
+def _row_values(rules: FieldRules | None, source: pl.Series) -> list[Any]:
     """The cells as Python values for a field of a row model's instance, or, without rules, for no field."""
-    return python_values(source) if rules is None else _values_for(rules, rules.column.type, source)
+    return _python_values(source) if rules is None else _values_for(rules, rules.column.type, source)
 
 
 def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series, *, zeros: bool = False) -> list[Any]:
-    values = python_values(source, exact=holds_decimals(rules), zeros=zeros)
+    values = _python_values(source, exact=holds_decimals(rules), zeros=zeros)
     if source.dtype == DYNAMIC and _takes_bytes(rules, target):
         return [with_bytes(value) for value in values]
     innermost = rules
     while innermost.element is not None:
         innermost = innermost.element
     if innermost.kind is Kind.INTERVAL:
-        return list(map(with_one_sign, values))
+        return [with_values(value, with_one_sign) for value in values]
     if innermost.is_strict and not rules.is_taken_charge_of and (members := _members(rules.adapter.core_schema)):
-        return [_as_members(value, members) for value in values]
+        return [with_values(value, lambda part: members.get((type(part), part), part)) for value in values]
     return values
 
 
@@ -84,19 +75,9 @@ def _members(schema: Mapping[str, Any]) -> dict[tuple[type, Any], Enum]:
     return {(type(member.value), member.value): member for member in members}
 
 
-def _as_members(value: object, members: Mapping[tuple[type, Any], Enum]) -> object:
-    if isinstance(value, list):
-        return [_as_members(item, members) for item in value]
-    try:
-        return members.get((type(value), value), value)
-    except TypeError:
-        return value  # an object, which cannot be the key of a dict
-
-
 def _takes_bytes(rules: FieldRules, target: ColumnType) -> bool:
     """Whether the field takes bytes. If so, an object in a payload's form of bytes is bytes; otherwise it is the source's."""
-    is_bytea = target.element.name is TypeName.BYTEA if target.array else target.name is TypeName.BYTEA
-    return is_bytea or has_type(rules.adapter.core_schema, {"bytes", "uuid"})
+    return target.name is TypeName.BYTEA or has_type(rules.adapter.core_schema, {"bytes", "uuid"})
 
 
 def unheld_cells(source: pl.Series) -> list[tuple[pl.Series, str]]:
@@ -136,7 +117,7 @@ def python_rows(source: pl.DataFrame, rules: Sequence[FieldRules]) -> Iterator[d
     """Each row as pydantic takes it, without reserved columns and without fields that the row does not have."""
     fields = {name: rule for rule in rules for name in rule.sources}
     names = [name for name in source.columns if not name.startswith(RESERVED_PREFIX)]
-    cells = [row_values(fields.get(name), source[name]) for name in names]
+    cells = [_row_values(fields.get(name), source[name]) for name in names]
     for index, name in enumerate(names):
         if (mask := ABSENT_PREFIX + name) in source.columns:
             cells[index] = [ABSENT if lacks else value for value, lacks in zip(cells[index], source[mask], strict=True)]

@@ -51,9 +51,10 @@ class Contract:
     row_by_row: str | None = None
 
     @staticmethod
+    @cache
     def of(row: type[BaseModel]) -> "Contract":
         """Compile a row model, once per process; raises ContractError."""
-        return _compiled(row)
+        return Contract(row, *compile_model(row))
 
     @property
     def name(self) -> str:
@@ -110,15 +111,17 @@ class Contract:
 
     def misfits(self, types: Mapping[str, ColumnType]) -> list[Column]:
         """The columns, with the contract's types, whose type in the target cannot hold them."""
-        return [rule.column for rule in self.rules if rule.name in types and not can_hold(rule, types[rule.name])]
+        return [rule.column for rule in self._misfits(types)]
+
+    def _misfits(self, types: Mapping[str, ColumnType]) -> list[FieldRules]:
+        return [rule for rule in self.rules if rule.name in types and not can_hold(rule, types[rule.name])]
 
     def require_writable(self, types: Mapping[str, ColumnType]) -> None:
         """Raise TargetMismatch, listing every column whose type in the target cannot hold it."""
         problems = [
             f"column {rule.name!r} is {types[rule.name].sql} in the table, but {self.name} declares it as {rule.kind} "
             f"({rule.column.type.sql})"
-            for rule in self.rules
-            if rule.name in types and not can_hold(rule, types[rule.name])
+            for rule in self._misfits(types)
         ]
         if problems:
             raise TargetMismatch(f"{'; '.join(problems)}; alter the table or the row model")
@@ -203,8 +206,3 @@ class Contract:
             case _:
                 pass
         return 0
-
-
-@cache
-def _compiled(row: type[BaseModel]) -> Contract:
-    return Contract(row, *compile_model(row))

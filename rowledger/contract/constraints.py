@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from rowledger.contract.draft import Draft
 from rowledger.contract.rules import Bound
-from rowledger.contract.sql_types import SqlType, char, pg_enum, varchar
+from rowledger.contract.sql_types import SizedText, SqlType, char, pg_enum
 from rowledger.errors import ContractError
 from rowledger.spec import ColumnType, TypeName
 
@@ -31,11 +31,9 @@ def gather(draft: Draft, metadata: Iterable[Any]) -> None:  # noqa: C901, PLR091
                 pass
             case SqlType(type=pinned):
                 draft.pinned = pinned
-            case varchar(length=length):
-                draft.pinned = ColumnType(TypeName.VARCHAR, length=length)
-                _add(found, "max_length", length)
-            case char(length=length):
-                draft.pinned = ColumnType(TypeName.CHAR, length=length)
+            case SizedText(length=length):
+                name = TypeName.CHAR if isinstance(item, char) else TypeName.VARCHAR
+                draft.pinned = ColumnType(name, length=length)
                 _add(found, "max_length", length)
             case pg_enum():
                 draft.pinned = ColumnType(TypeName.ENUM, of=item.sql)

@@ -2,19 +2,13 @@
 
 # ruff: noqa: ANN401, a pydantic schema holds anything
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-__all__ = ["has_type", "keeps_zeros", "modules_in", "names_in", "parts_in", "reads_json_text"]
+from rowledger.contract.nested_values import parts_in
 
-
-def parts_in(schema: Any) -> Iterator[Any]:
-    """The schema and all parts inside it."""
-    yield schema
-    inside = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list | tuple) else ()
-    for part in inside:
-        yield from parts_in(part)
+__all__ = ["has_type", "keeps_zeros", "modules_in", "names_in", "reads_json_text"]
 
 
 def has_type(schema: Any, types: Collection[str]) -> bool:

@@ -1,13 +1,13 @@
 """Decimals of several scales, for transforms: numbers of one scale before the transform, and their own texts after it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
 
 from rowledger.contract.decimal_texts import TEXT, digits_of, one_scale
-from rowledger.contract.nested_types import types_in
 from rowledger.contract.write_payloads import as_dynamic
-from rowledger.spec import DECIMAL_TEXT, ROW, holds_decimal_texts
+from rowledger.spec import DECIMAL_TEXT, ROW, holds_decimal_texts, types_in, with_parts
 
 _Dtype = Any
 """A polars type; the stubs know too little of what a nested one holds."""
@@ -34,7 +34,7 @@ def with_scales_kept(transformed: pl.DataFrame, source: pl.DataFrame, calculable
         if made.dtype == given.dtype and _holds_decimals(made.dtype):
             rows = transformed[ROW]
             is_as_given = given.gather(rows).eq_missing(made)
-            texts = pl.select(_texts(pl.lit(made), dtype)).to_series()
+            texts = pl.select(with_parts(pl.lit(made), dtype, _is_decimal_text, _as_text)).to_series()
             kept = pl.when(is_as_given).then(source[name].gather(rows)).otherwise(texts)
             columns.append(pl.select(kept.alias(name)).to_series())
     return transformed.with_columns(columns) if columns else transformed
@@ -45,45 +45,32 @@ def _holds_decimals(dtype: _Dtype) -> bool:
     return any(isinstance(part, pl.Decimal) for part in types_in(dtype))
 
 
+def _is_decimal_text(dtype: _Dtype) -> bool:
+    return bool(dtype == DECIMAL_TEXT)
+
+
 def _calculable(column: pl.Series) -> pl.Series:
-    numbers = _numbers(pl.lit(column), column.dtype, _calculable_type(column))
+    scales = _scales(column)
+    numbers = with_parts(
+        pl.lit(column), column.dtype, _is_decimal_text, lambda part, _: part.struct.field(TEXT).cast(next(scales))
+    )
     try:
         return pl.select(numbers.alias(column.name)).to_series()
     except pl.exceptions.InvalidOperationError:
         return as_dynamic(column)
 
 
-def _calculable_type(column: pl.Series) -> _Dtype:
-    dtype: _Dtype = column.dtype
-    if dtype == DECIMAL_TEXT:
-        return one_scale(digits_of(column))
-    if not holds_decimal_texts(dtype):
-        return dtype
-    if isinstance(dtype, pl.Struct):
-        return pl.Struct({f.name: _calculable_type(f) for f in column.struct.unnest().get_columns()})
-    return pl.List(_calculable_type(column.explode(empty_as_null=False, keep_nulls=False)))
+def _scales(column: pl.Series) -> Iterator[pl.Decimal]:
+    """The type for each part of decimals, in the order in which `with_parts` comes to them."""
+    match column.dtype:
+        case _ if column.dtype == DECIMAL_TEXT:
+            yield one_scale(digits_of(column))
+        case pl.List():
+            yield from _scales(column.explode(empty_as_null=False, keep_nulls=False))
+        case pl.Struct():
+            for part in column.struct.unnest().get_columns():
+                yield from _scales(part)
 
 
-def _numbers(expr: pl.Expr, dtype: _Dtype, wanted: _Dtype) -> pl.Expr:
-    """Texts as numbers of the types at the same places in `wanted`."""
-    if dtype == DECIMAL_TEXT:
-        return expr.struct.field(TEXT).cast(wanted)
-    if not holds_decimal_texts(dtype):
-        return expr
-    if isinstance(dtype, pl.List):
-        return expr.list.eval(_numbers(pl.element(), dtype.inner, wanted.inner))
-    parts = zip(dtype.fields, wanted.fields, strict=True)
-    fields = [_numbers(expr.struct.field(p.name), p.dtype, w.dtype).alias(p.name) for p, w in parts]
-    return pl.when(expr.is_not_null()).then(pl.struct(fields))
-
-
-def _texts(expr: pl.Expr, dtype: _Dtype) -> pl.Expr:
-    """Numbers as texts where `dtype` has texts."""
-    if dtype == DECIMAL_TEXT:
-        return pl.when(expr.is_not_null()).then(pl.struct(expr.cast(pl.String).alias(TEXT)))
-    if not holds_decimal_texts(dtype):
-        return expr
-    if isinstance(dtype, pl.List):
-        return expr.list.eval(_texts(pl.element(), dtype.inner))
-    fields = [_texts(expr.struct.field(part.name), part.dtype).alias(part.name) for part in dtype.fields]
-    return pl.when(expr.is_not_null()).then(pl.struct(fields))
+def _as_text(numbers: pl.Expr, _dtype: _Dtype) -> pl.Expr:
+    return pl.when(numbers.is_not_null()).then(pl.struct(numbers.cast(pl.String).alias(TEXT)))

@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from rowledger.contract.core_schema import parts_in
+from rowledger.contract.nested_values import parts_in
 from rowledger.errors import ContractError
 
 __all__ = ["constant_of", "refuse_volatile"]

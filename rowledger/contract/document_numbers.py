@@ -15,10 +15,11 @@ from typing import Any
 
 from jiter import from_json
 
+from rowledger.contract.nested_values import parts_in, with_values
+
 __all__ = [
     "ExactNumber",
     "RepeatedKey",
-    "double_if_exact",
     "has_repeated_key",
     "holds_exact",
     "marked",
@@ -50,7 +51,7 @@ def parse_json(text: str, *, exact: bool = False, zeros: bool = False) -> Any:
     """
     if exact:
         return json.loads(text, parse_float=Decimal, parse_int=_integer, object_pairs_hook=_unique)
-    return json.loads(text, parse_float=_double_if_same if zeros else double_if_exact, object_pairs_hook=_unique)
+    return json.loads(text, parse_float=_double_if_same if zeros else _double_if_exact, object_pairs_hook=_unique)
 
 
 def _integer(text: str) -> int | Decimal:
@@ -63,7 +64,7 @@ def _double_if_same(text: str) -> float | ExactNumber:
     return double if repr(double) == text else ExactNumber(text)
 
 
-def double_if_exact(text: str) -> float | ExactNumber:
+def _double_if_exact(text: str) -> float | ExactNumber:
     """The number as a double if that keeps all its digits, otherwise as ExactNumber."""
     double = float(text)
     if math.isfinite(double) and (repr(double) == text or Decimal(repr(double)) == Decimal(text)):
@@ -100,20 +101,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def marked(value: Any) -> Any:
-    """The value with its Decimals, at any depth, as ExactNumber; the value itself if it has none."""
-    match value:
-        case ExactNumber():
-            return value
-        case Decimal():
-            return ExactNumber(value)
-        case dict():
-            items = {key: marked(item) for key, item in value.items()}
-            return items if any(items[key] is not value[key] for key in items) else value
-        case list():
-            listed = [marked(item) for item in value]
-            return listed if any(made is not item for made, item in zip(listed, value, strict=True)) else value
-        case _:
-            return value
+    """The value with its Decimals, at any depth, as ExactNumber."""
+    return with_values(value, lambda part: ExactNumber(part) if isinstance(part, Decimal) else part)
 
 
 def may_have_exact_numbers(text: str) -> bool:
@@ -140,15 +129,7 @@ class _NotFinite(Exception):
 
 def holds_exact(value: Any) -> bool:
     """Whether the value contains an ExactNumber at any depth."""
-    match value:
-        case ExactNumber():
-            return True
-        case dict():
-            return any(map(holds_exact, value.values()))
-        case list() | tuple() | set() | frozenset():
-            return any(map(holds_exact, value))
-        case _:
-            return False
+    return any(isinstance(part, ExactNumber) for part in parts_in(value))
 
 
 _dumps = partial(json.dumps, ensure_ascii=False)
@@ -171,16 +152,10 @@ def _written(value: Any, made: Any) -> str:
 
 def sorted_json(text: str) -> str:
     """A canonical form, equal for two JSON texts if jsonb stores them alike: all digits, each key once, keys sorted."""
+    return json.dumps(json.loads(text, parse_float=_plain_digits, parse_int=_plain_digits), sort_keys=True)
 
-    def written(value: Any) -> str:
-        match value:
-            case Decimal():
-                return format(value or value.copy_abs(), "f")
-            case list():
-                return "[" + ", ".join(map(written, value)) + "]"
-            case dict():
-                return "{" + ", ".join(f"{json.dumps(name)}: {written(value[name])}" for name in sorted(value)) + "}"
-            case _:
-                return json.dumps(value)
 
-    return written(json.loads(text, parse_float=Decimal, parse_int=Decimal))
+def _plain_digits(number: str) -> str:
+    """The number as a text that no document has: jsonb's texts have no NUL."""
+    value = Decimal(number)
+    return "\0" + format(value or value.copy_abs(), "f")

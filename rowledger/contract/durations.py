@@ -14,12 +14,10 @@ _A_SIGN_WITHIN = re.compile(r"P.*[-+]")
 
 
 def with_one_sign(value: Any) -> Any:  # noqa: ANN401, a cell may be anything
-    """The same duration in a text that pydantic reads, also within lists; any other value unchanged.
+    """The same duration in a text that pydantic reads; any other value unchanged.
 
     A day is 24 hours. Years, months and digits below the microsecond are unchanged: a later check refuses them.
     """
-    if isinstance(value, list):
-        return [with_one_sign(item) for item in value]
     if not isinstance(value, str) or not _A_SIGN_WITHIN.match(value) or not (found := _SIGNED_PARTS.fullmatch(value)):
         return value
     parts = {name: int(found[name] or 0) for name in ("weeks", "days", "hours", "minutes")}

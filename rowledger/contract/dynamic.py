@@ -3,7 +3,7 @@
 # ruff: noqa: ANN401, a value may be anything
 
 import base64
-import binascii
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -25,11 +25,11 @@ def dynamic_texts(values: pl.Series) -> pl.Series:
     return pl.select(pl.when(~is_null).then(texts).alias(values.name)).to_series()
 
 
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """Replaces a value whose JSON cannot be read without loss, and says why."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    reason: str
 
 
 def parse_dynamic(text: str, *, exact: bool, zeros: bool = False) -> Any:
@@ -60,9 +60,7 @@ def with_bytes(value: Any, *, key: str = PEOPLES_BYTES_KEY) -> Any:
 
 
 def _bytes_of(value: dict[str, Any], key: str) -> Any:
-    if value.keys() != {key}:
-        return value
     try:
-        return base64.b64decode(value[key], validate=True)
-    except (binascii.Error, TypeError, ValueError):
+        return base64.b64decode(value[key], validate=True) if value.keys() == {key} else value
+    except (TypeError, ValueError):
         return value

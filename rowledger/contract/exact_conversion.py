@@ -12,8 +12,9 @@ import polars as pl
 import pyarrow as pa
 
 from rowledger.errors import ValuesAltered
+from rowledger.spec import with_types
 
-__all__ = ["arrow_table", "frame_type", "is_same_type", "null_counts", "polars_series", "python_series"]
+__all__ = ["arrow_table", "frame_type", "is_same_type", "polars_series", "python_series"]
 
 _Array = Any
 """A `pyarrow.Array` or `pyarrow.ChunkedArray` of any kind; the stubs are too narrow."""
@@ -65,7 +66,7 @@ def require_unchanged(name: str, column: _Array, series: pl.Series) -> None:
         raise ValuesAltered(
             f"column {name!r}: {column.type} of Arrow and {series.dtype} of polars are not the same type"
         )
-    before, after = null_counts(column), _null_counts_of_series(series, column)
+    before, after = _null_counts(column), _null_counts_of_series(series, column)
     if before != after:
         raise ValuesAltered(
             f"column {name!r}: {sum(before)} nulls as {column.type} of Arrow, {sum(after)} as {series.dtype} of polars; "
@@ -101,7 +102,7 @@ def frame_type(kind: pa.DataType) -> pl.DataType | None:  # noqa: PLR0911, one l
 _TEXTS = {pa.string(), pa.large_string(), pa.string_view()}
 
 
-def null_counts(column: _Array) -> tuple[int, ...]:
+def _null_counts(column: _Array) -> tuple[int, ...]:
     """The null counts of an Arrow column: its own, then those of its items or fields at each depth, ignoring parts of nulls."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     if not _is_nested(column.type):
@@ -113,9 +114,9 @@ def null_counts(column: _Array) -> tuple[int, ...]:
 def _nested_nulls(array: _Array) -> tuple[int, ...]:
     kind = array.type
     if isinstance(kind, pa.StructType):
-        inner = [null_counts(child) for child in array.flatten()]  # a null struct counts as a null in each field
+        inner = [_null_counts(child) for child in array.flatten()]  # a null struct counts as a null in each field
     else:
-        inner = [null_counts(array.flatten())]
+        inner = [_null_counts(array.flatten())]
     return (array.null_count, *(count for counts in inner for count in counts))
 
 
@@ -133,22 +134,13 @@ def _is_nested(kind: pa.DataType) -> bool:
 def _null_counts_of_series(series: pl.Series, column: _Array) -> tuple[int, ...]:
     if not _is_nested(column.type):
         return (series.null_count(),)
-    return null_counts(series.to_arrow(compat_level=pl.CompatLevel.newest()))
+    return _null_counts(series.to_arrow(compat_level=pl.CompatLevel.newest()))
 
 
 def is_same_type(wanted: pl.DataType | None, given: pl.DataType) -> bool:
     """Whether a type that `frame_type` returned equals `given`; names of categories do not matter."""
-    match wanted, given:
-        case pl.Categorical(), pl.Categorical() | pl.Enum():
-            return True
-        case pl.List(), pl.List():
-            return is_same_type(wanted.inner, given.inner)  # type: ignore[arg-type]
-        case pl.Array(), pl.Array():
-            return wanted.size == given.size and is_same_type(wanted.inner, given.inner)  # type: ignore[arg-type]
-        case pl.Struct(), pl.Struct():
-            pairs = list(zip(wanted.fields, given.fields, strict=False))
-            return len(wanted.fields) == len(given.fields) and all(
-                a.name == b.name and is_same_type(a.dtype, b.dtype)  # type: ignore[arg-type]
-                for a, b in pairs
-            )
-    return wanted == given
+    return wanted == with_types(given, _without_categories)
+
+
+def _without_categories(dtype: pl.DataType) -> pl.DataType:
+    return pl.Categorical() if isinstance(dtype, pl.Enum | pl.Categorical) else dtype

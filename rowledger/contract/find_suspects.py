@@ -56,15 +56,7 @@ def _is_one_of(values: pl.Series, allowed: list[Any]) -> pl.Series:
 def _outside(values: pl.Series, bound: Bound) -> pl.Series:
     """A mask of the values that break the bound; all of them if polars cannot compare with it, so that pydantic decides."""
     try:
-        match bound.op:
-            case "ge":
-                inside: pl.Series = values >= bound.value
-            case "gt":
-                inside = values > bound.value
-            case "le":
-                inside = values <= bound.value
-            case "lt":
-                inside = values < bound.value
+        inside: pl.Series = bound.holds(values)
     except (pl.exceptions.PolarsError, OverflowError, TypeError):
         return pl.repeat(value=True, n=len(values), eager=True)
     return ~inside

@@ -34,9 +34,7 @@ _ZERO_AT_END = re.compile(r"\.[0-9]*0(?![0-9])")
 
 def lossless_validator(schema: Any, config: Mapping[str, Any]) -> SchemaValidator:
     """A validator of one of pydantic's schemas whose `Json` fields lose nothing; `config` is that of the schema's root."""
-    definitions: list[Any] = []
-    changed = _changed(schema, config, definitions)
-    return _validator(changed, config)
+    return _validator(_changed(schema, config, []), config)
 
 
 @cache
@@ -46,11 +44,8 @@ def model_validator(model: type[BaseModel]) -> SchemaValidator:
 
 
 def _validator(schema: Any, config: Mapping[str, Any]) -> SchemaValidator:
-    try:
-        # Otherwise pydantic would reuse the existing validators of nested models.
-        return SchemaValidator(schema, dict(config), _use_prebuilt=False)  # type: ignore[arg-type]
-    except TypeError:  # pydantic-core 2.41 has no such argument
-        return SchemaValidator(schema, dict(config))  # type: ignore[arg-type]
+    # Otherwise pydantic would reuse the existing validators of nested models.
+    return SchemaValidator(schema, dict(config), _use_prebuilt=False)  # type: ignore[arg-type]
 
 
 def _changed(schema: Any, config: Mapping[str, Any], definitions: list[Any]) -> Any:

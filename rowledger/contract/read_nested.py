@@ -22,12 +22,11 @@ from rowledger.contract.exact_conversion import polars_series
 from rowledger.contract.find_suspects import doubt_violations
 from rowledger.contract.fit_value import doubt_nul, writes_json
 from rowledger.contract.kinds import Kind
-from rowledger.contract.nested_types import types_in
 from rowledger.contract.read_column import is_readable, read_column
 from rowledger.contract.reading import Reading
 from rowledger.contract.rules import FieldRules
 from rowledger.contract.target_types import doubt_undeclared_digits, fit_column
-from rowledger.spec import DECIMAL_TEXT, DYNAMIC, ColumnType
+from rowledger.spec import DECIMAL_TEXT, DYNAMIC, ColumnType, types_in
 
 __all__ = ["read_nested"]
 

@@ -7,24 +7,19 @@ import math
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import date
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 import polars as pl
 
-from rowledger.contract.write_payloads import DAY_S, ENCODER, TICKS_A_SECOND, json_texts
+from rowledger.contract.write_payloads import ENCODER, TICKS_A_SECOND, json_texts
 from rowledger.errors import SourceError
-from rowledger.spec import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
+from rowledger.spec import ABSENT_PREFIX, BYTES_16, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID, with_types
 
 __all__ = ["frame_of_payloads"]
 
-_EPOCH = date(1970, 1, 1).toordinal()
-_DAY = r"(?P<day>\d{4}-\d\d-\d\d)"
-_CLOCK = r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?:\.(?P<f>\d{1,9}))?"
-_DATE = re.compile(_DAY)
-_TIME = re.compile(_CLOCK)
-_TIMESTAMP = re.compile(f"{_DAY}[ T]{_CLOCK}(?:\\+00:00)?")
+_MOMENT = re.compile(r"(?P<moment>\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?)?)(?:\+00:00)?")
 _DURATION = re.compile(
     r"(?P<sign>-?)P(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+)(?:\.(?P<f>\d{1,9}))?S)?)?"
 )
@@ -84,7 +79,7 @@ def _series(values: list[Any], dtype: pl.DataType | None) -> pl.Series:
     if dtype != DYNAMIC:
         try:
             cells = [None if value is None else _cell(value, dtype) for value in values]
-            series = pl.Series(cells, dtype=_wire_type(dtype), strict=True).cast(dtype)
+            series = pl.Series(cells, dtype=with_types(dtype, _wire_type), strict=True).cast(dtype)
             if json_texts(series) == [_dumps(value, dtype) for value in values]:
                 return series
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, pl.exceptions.PolarsError):
@@ -112,18 +107,8 @@ def _common_type(values: list[Any]) -> pl.DataType:
 
 
 def _wire_type(dtype: pl.DataType) -> pl.DataType:
-    """The type of the values that `_cell` returns: dates and times are ticks."""
-    match dtype:
-        case _ if dtype in (UUID, BYTES_16, DECIMAL_TEXT):
-            return dtype
-        case pl.List() | pl.Array():
-            return pl.List(_wire_type(dtype.inner))  # type: ignore[arg-type]
-        case pl.Struct():
-            return pl.Struct({field.name: _wire_type(field.dtype) for field in dtype.fields})  # type: ignore[arg-type]
-        case pl.Date():
-            return pl.Int32()
-        case _:
-            return pl.Int64() if dtype.is_temporal() else dtype
+    """The type of a value that `_cell` returns: dates and times are ticks."""
+    return pl.Int32() if isinstance(dtype, pl.Date) else pl.Int64() if dtype.is_temporal() else dtype
 
 
 def _cell(value: Any, dtype: pl.DataType) -> Any:  # noqa: PLR0911, PLR0912, C901, one line per type
@@ -147,18 +132,13 @@ def _cell(value: Any, dtype: pl.DataType) -> Any:  # noqa: PLR0911, PLR0912, C90
         case pl.Decimal():
             return Decimal(value)
         case pl.Date():
-            return _ticks(value) if "since" in value else _days(_match(_DATE, value))
+            return _ticks(value, "D")
         case pl.Time():
-            return _clock(_match(_TIME, value), 10**9)
+            return _ticks(f"1970-01-01 {value}", "ns")
         case pl.Datetime():
-            if "since" in value:
-                return _ticks(value)
-            found, unit = _match(_TIMESTAMP, value), TICKS_A_SECOND[dtype.time_unit]
-            return _days(found) * DAY_S * unit + _clock(found, unit)
+            return _ticks(value, dtype.time_unit)
         case pl.Duration():
-            found, unit = _match(_DURATION, value), TICKS_A_SECOND[dtype.time_unit]
-            ticks = int(found["d"] or 0) * DAY_S * unit + _clock(found, unit)
-            return -ticks if found["sign"] else ticks
+            return _duration(value, TICKS_A_SECOND[dtype.time_unit])
         case _ if dtype.is_float():
             return _NOT_FINITE[value] if isinstance(value, str) else float(value)
         case _:
@@ -172,17 +152,19 @@ def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
     return found
 
 
-def _ticks(text: str) -> int:
-    return int(_match(_TICKS, text)["ticks"])
+def _ticks(text: str, unit: Literal["D", "ms", "us", "ns"]) -> int:
+    """The number of units since 1970."""
+    if counted := _TICKS.fullmatch(text):
+        return int(counted["ticks"])
+    return int(np.datetime64(_match(_MOMENT, text)["moment"], unit).astype(np.int64))
 
 
-def _days(found: re.Match[str]) -> int:
-    return date.fromisoformat(found["day"]).toordinal() - _EPOCH
-
-
-def _clock(found: re.Match[str], ticks_a_second: int) -> int:
-    seconds = int(found["h"] or 0) * 3600 + int(found["m"] or 0) * 60 + int(found["s"] or 0)
-    return seconds * ticks_a_second + int((found["f"] or "").ljust(9, "0")) * ticks_a_second // 10**9
+def _duration(text: str, ticks_a_second: int) -> int:
+    found = _match(_DURATION, text)
+    days, hours, minutes, seconds = (int(found[part] or 0) for part in "dhms")
+    seconds += ((days * 24 + hours) * 60 + minutes) * 60
+    ticks = seconds * ticks_a_second + int((found["f"] or "").ljust(9, "0")) * ticks_a_second // 10**9
+    return -ticks if found["sign"] else ticks
 
 
 def _dumps(value: Any, dtype: pl.DataType) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 import polars as pl
 
 from rowledger.contract.kinds import Kind
-from rowledger.contract.nested_types import types_in
 from rowledger.contract.reading import INT64_MIN, Family, Reader, Reading, blank, family_of, matching, refuse_outside
 from rowledger.contract.rules import FieldRules
+from rowledger.spec import types_in
 
 __all__ = ["CALENDAR_DAYS", "TIMES", "holds_times", "unheld"]
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ANN401, the row model decides what a bound or a default may be
 
+import operator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -21,16 +22,9 @@ class Bound:
     op: Literal["ge", "gt", "le", "lt"]
     value: Any
 
-    def holds(self, value: Any) -> bool:
-        match self.op:
-            case "ge":
-                return bool(value >= self.value)
-            case "gt":
-                return bool(value > self.value)
-            case "le":
-                return bool(value <= self.value)
-            case "lt":
-                return bool(value < self.value)
+    def holds(self, value: Any) -> Any:
+        """Whether the value is within the bound; of a column, a mask."""
+        return getattr(operator, self.op)(value, self.value)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from annotated_types import BaseMetadata, Ge, GroupedMetadata, Le, MaxLen
 
 from rowledger.spec import ColumnType, TypeName
 
-__all__ = ["BigInt", "Integer", "Real", "SmallInt", "SqlType", "char", "pg_enum", "pg_type", "varchar"]
+__all__ = ["BigInt", "Integer", "Real", "SizedText", "SmallInt", "SqlType", "char", "pg_enum", "pg_type", "varchar"]
 
 # Common names of types, with the names that `format_type()` prints.
 _ALIASES = {
@@ -33,23 +33,21 @@ class SqlType:
 
 
 @dataclass(frozen=True)
-class varchar(GroupedMetadata):  # noqa: N801, reads as the SQL type does: Annotated[str, varchar(20)]
+class SizedText(GroupedMetadata):
+    """A text type with a length, which pydantic applies too."""
+
+    length: int
+
+    def __iter__(self) -> Iterator[BaseMetadata]:
+        yield MaxLen(self.length)
+
+
+class varchar(SizedText):  # noqa: N801, reads as the SQL type does: Annotated[str, varchar(20)]
     """`Annotated[str, varchar(n)]`: a `character varying(n)` column, at most n characters."""
 
-    length: int
 
-    def __iter__(self) -> Iterator[BaseMetadata]:
-        yield MaxLen(self.length)
-
-
-@dataclass(frozen=True)
-class char(GroupedMetadata):  # noqa: N801, as varchar
+class char(SizedText):  # noqa: N801, as varchar
     """`Annotated[str, char(n)]`: a `character(n)` column, which the server pads; trailing blanks are insignificant."""
-
-    length: int
-
-    def __iter__(self) -> Iterator[BaseMetadata]:
-        yield MaxLen(self.length)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from typing import Any
 import polars as pl
 
 from rowledger.contract.kinds import Kind
-from rowledger.contract.nested_types import types_in
 from rowledger.contract.rules import FieldRules
-from rowledger.spec import BYTES_16, UUID
+from rowledger.spec import BYTES_16, UUID, types_in
 
 __all__ = ["holds_uuids", "uuids_for_fields", "uuids_for_people"]
 

@@ -15,14 +15,15 @@ import polars as pl
 
 from rowledger.contract.decimal_texts import digits_of, python_cells
 from rowledger.contract.dynamic import BYTES_FOR_PEOPLE, PEOPLES_BYTES_KEY, dynamic_texts
-from rowledger.contract.read_times import CALENDAR_DAYS, holds_times
+from rowledger.contract.nested_values import with_values
+from rowledger.contract.read_times import CALENDAR_DAYS
 from rowledger.contract.uuids import holds_uuids, uuids_for_people
-from rowledger.spec import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX
+from rowledger.spec import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, with_parts
 
-__all__ = ["DAY_S", "ENCODER", "TICKS_A_SECOND", "as_dynamic", "json_texts", "row_payloads"]
+__all__ = ["ENCODER", "TICKS_A_SECOND", "as_dynamic", "json_texts", "row_payloads"]
 
 TICKS_A_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
-DAY_S = 86_400
+_DAY_S = 86_400
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _TEXT_OR_SPECIAL = re.compile(r'("(?:[^"\\]|\\.)*")|(NaN|-?Infinity)')
@@ -53,11 +54,7 @@ def json_texts(values: pl.Series, *, bytes_key: str = PEOPLES_BYTES_KEY) -> list
         values = uuids_for_people(values.to_frame("v")).to_series()
     if values.dtype == DYNAMIC:
         return ["null" if text is None else _for_people(text) for text in dynamic_texts(values).to_list()]
-    exact = (
-        values.to_frame("v").select(_exact(pl.col("v"), values.dtype)).to_series()
-        if holds_times(values.dtype)
-        else values
-    )
+    exact = values.to_frame("v").select(with_parts(pl.col("v"), values.dtype, _is_time, _time_text)).to_series()
     if exact.dtype == DECIMAL_TEXT:
         exact = digits_of(exact)
     written = _writer(exact.dtype, bytes_key)
@@ -83,29 +80,21 @@ def _writer(dtype: pl.DataType, bytes_key: str) -> Callable[[Any], str]:
         case _ if dtype.is_integer():
             return str
         case _:
-            return lambda value: ENCODER.encode(_json_value(value, bytes_key))
+            return lambda value: ENCODER.encode(with_values(value, lambda part: _json_value(part, bytes_key)))
 
 
-def _exact(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:  # noqa: PLR0911, one line per type
-    """Dates and times, at any depth, as the text that polars writes, because Python's types hold no nanoseconds."""
-    if not holds_times(dtype):
-        return values
+def _is_time(dtype: Any) -> bool:
+    return bool(dtype.is_temporal())
+
+
+def _time_text(values: pl.Expr, dtype: Any) -> pl.Expr:
+    """Dates and times as the text that polars writes, because Python's types hold no nanoseconds."""
     match dtype:
-        case pl.List():
-            return values.list.eval(_exact(pl.element(), dtype.inner))  # type: ignore[arg-type]
-        case pl.Array():
-            return values.arr.to_list().list.eval(_exact(pl.element(), dtype.inner))  # type: ignore[arg-type]
-        case pl.Struct():
-            fields = pl.struct(
-                _exact(values.struct.field(field.name), field.dtype).alias(field.name)  # type: ignore[arg-type]
-                for field in dtype.fields
-            )
-            return pl.when(values.is_not_null()).then(fields)
         case pl.Date():
             return _calendar_text(values, "d", *CALENDAR_DAYS)
         case pl.Datetime():
             in_utc = values if dtype.time_zone is None else values.dt.convert_time_zone("UTC")
-            a_day = DAY_S * TICKS_A_SECOND[dtype.time_unit]
+            a_day = _DAY_S * TICKS_A_SECOND[dtype.time_unit]
             first, last = CALENDAR_DAYS[0] * a_day, (CALENDAR_DAYS[1] + 1) * a_day - 1
             return _calendar_text(in_utc, dtype.time_unit, max(first, -(2**63)), min(last, 2**63 - 1))
         case _:
@@ -130,10 +119,6 @@ def _json_value(value: Any, bytes_key: str) -> Any:
             return format(value, "f")
         case bytes():
             return {bytes_key: base64.b64encode(value).decode("ascii")}
-        case list():
-            return [_json_value(item, bytes_key) for item in value]
-        case dict():
-            return {str(name): _json_value(item, bytes_key) for name, item in value.items()}
         case _:
             return value
 

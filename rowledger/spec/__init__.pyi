@@ -9,6 +9,7 @@ from .condition import KEY_TYPES as KEY_TYPES, Condition as Condition, Equals as
 from .importing import import_file as import_file, import_module as import_module, import_path as import_path
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
+from .nested_types import types_in as types_in, with_parts as with_parts, with_types as with_types
 from .partition import WHOLE as WHOLE, Partition as Partition
 from .reference import ByReference as ByReference, resolve as resolve
 from .source import (

@@ -43,8 +43,7 @@ def reference_of(thing: object, field: str = "") -> str:
     try:
         return _reference_of(thing)
     except _Unnamed as unnamed:
-        what = f"{field} is {unnamed.thing}" if field else unnamed.thing
-        raise SpecError(f"{what}, which worker processes cannot import: {unnamed.why}; {unnamed.remedy}") from None
+        raise SpecError(f"{field} is {unnamed}" if field else str(unnamed)) from None
 
 
 def refusal_of(error: BaseException | None) -> SpecError | None:
@@ -56,10 +55,7 @@ def refusal_of(error: BaseException | None) -> SpecError | None:
 
 class _Unnamed(Exception):
     def __init__(self, thing: str, why: str, remedy: str) -> None:
-        super().__init__(thing)
-        self.thing = thing
-        self.why = why
-        self.remedy = remedy
+        super().__init__(f"{thing}, which worker processes cannot import: {why}; {remedy}")
 
 
 def _reference_of(thing: object) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.nested_types import types_in
 from rowledger.spec.partition import Partition
 
 __all__ = [
@@ -54,12 +55,7 @@ A column of `pl.Decimal` has one scale, which would turn 1 into 1.000.
 
 def holds_decimal_texts(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
     """Whether the type contains DECIMAL_TEXT at any depth."""
-    match dtype:
-        case pl.List() | pl.Array():
-            return holds_decimal_texts(dtype.inner)
-        case pl.Struct():
-            return dtype == DECIMAL_TEXT or any(holds_decimal_texts(field.dtype) for field in dtype.fields)
-    return False
+    return DECIMAL_TEXT in types_in(dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,7 @@ class FrameTransform(_Transform):
     for which it raises.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     function: Annotated[Callable[[pl.DataFrame], pl.DataFrame], ByReference("transform.function")]
-    adds_rows: bool = Field(
-        default=False, description="Whether it may make several rows of one; otherwise that is an error."
-    )
 
 
 class RowTransform(_Transform):
@@ -56,9 +51,4 @@ class RowTransform(_Transform):
     It is far slower than a `FrameTransform`. With `adds_rows` it may return a list of rows. Its results are validated again.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     function: Annotated[Callable[[Any], Any], ByReference("transform.function")]
-    adds_rows: bool = Field(
-        default=False, description="Whether it may give a list of rows; otherwise that is an error."
-    )
