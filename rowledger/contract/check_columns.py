@@ -8,7 +8,7 @@ from rowledger.contract.fit_value import NULL_REASON, doubt_texts, writes_json
 from rowledger.contract.kinds import Kind
 from rowledger.contract.missing_columns import default_column, field_column
 from rowledger.contract.read_column import read_column
-from rowledger.contract.reading import Reading
+from rowledger.contract.reading import Reading, blank
 from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules
 from rowledger.contract.target_types import accepts, as_frame_value, doubt_undeclared_digits, fit_column
@@ -50,7 +50,7 @@ def _check_column(
 ) -> pl.Series:
     """The column in the target's frame type; pydantic judges suspects, which are then refused or replaced."""
     if source.dtype == DYNAMIC and not has_value(source).all():
-        source = pl.select(pl.when(has_value(source)).then(source)).to_series()
+        source = blank(source, ~has_value(source))
     if not rules.column.nullable and source.null_count():
         nulls = source.is_null() if absent is None else source.is_null() & ~absent
         refusals.add_mask(nulls, rules.name, NULL_REASON)

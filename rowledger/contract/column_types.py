@@ -10,12 +10,11 @@ from rowledger.contract.draft import Draft
 from rowledger.contract.kinds import SCALARS, Kind
 from rowledger.contract.target_types import accepts
 from rowledger.errors import ContractError
-from rowledger.spec import ColumnType, TypeName
+from rowledger.spec import DECIMAL_DIGITS_MAX, ColumnType, TypeName
 
 __all__ = ["kind_and_type"]
 
-_DECIMAL_DIGITS = 38  # unless declared: what a 128-bit decimal holds
-_DECIMAL_DIGITS_MAX = 1000  # PostgreSQL's limit in a declaration
+_DECLARED_DIGITS_MAX = 1000  # PostgreSQL's limit
 _PATHS = {Path, PurePath, PurePosixPath}
 
 
@@ -73,18 +72,17 @@ def _common(draft: Draft) -> tuple[Kind, ColumnType]:
 
 
 def _column_type(draft: Draft, kind: Kind, type_name: TypeName) -> ColumnType:
-    constraints = draft.constraints or {}
     if draft.pinned is not None:
         return _pinned_type(draft, draft.pinned, kind)
     if kind is not Kind.DECIMAL:
         return ColumnType(type_name)
-    digits, places = constraints.get("max_digits"), constraints.get("decimal_places")
+    digits, places = draft.constraints.get("max_digits"), draft.constraints.get("decimal_places")
     if places is None:
         return ColumnType(TypeName.NUMERIC)
-    digits = _DECIMAL_DIGITS if digits is None else digits
-    if not 0 <= places <= digits <= _DECIMAL_DIGITS_MAX:
+    digits = DECIMAL_DIGITS_MAX if digits is None else digits
+    if not 0 <= places <= digits <= _DECLARED_DIGITS_MAX:
         raise draft.refuse(
-            f"Decimal with {digits} digits, {places} of them decimals", f"stay within {_DECIMAL_DIGITS_MAX} digits"
+            f"Decimal with {digits} digits, {places} of them decimals", f"stay within {_DECLARED_DIGITS_MAX} digits"
         )
     return ColumnType(TypeName.NUMERIC, precision=digits, scale=places)
 

@@ -67,8 +67,9 @@ def compile_model(row: type[BaseModel]) -> tuple[tuple[FieldRules, ...], str | N
     validators = _model_validators(row)
     rules: list[FieldRules] = []
     for name, info in row.model_fields.items():
-        draft = _draft_of(row, name, info)
-        draft.is_taken_charge_of |= _takes_charge(row, name)
+        draft = Draft(f"{row.__name__}.{name}", row.model_config, is_taken_charge_of=_takes_charge(row, name))
+        unwrap(draft, info.annotation)
+        gather(draft, info.metadata)
         rules.append(_field_rules(draft, row, name, info))
         validators += [f"{found} of {name}" for found in dict.fromkeys(draft.validators)]
     if not rules:
@@ -131,13 +132,6 @@ def _takes_charge(row: type[BaseModel], name: str) -> bool:
             for found in kind.values()
         )
     )
-
-
-def _draft_of(row: type[BaseModel], name: str, info: FieldInfo) -> Draft:
-    draft = Draft(f"{row.__name__}.{name}", row.model_config)
-    unwrap(draft, info.annotation)
-    gather(draft, info.metadata)
-    return draft
 
 
 def _field_rules(draft: Draft, row: type[BaseModel], name: str, info: FieldInfo) -> FieldRules:

@@ -8,13 +8,12 @@ from typing import Any, cast
 
 import polars as pl
 
-from rowledger.spec import DECIMAL_TEXT, holds_decimal_texts
+from rowledger.spec import DECIMAL_DIGITS_MAX, DECIMAL_TEXT, holds_decimal_texts
 
 __all__ = ["TEXT", "decimals_of", "digits_of", "one_scale", "python_cells"]
 
 _Dtype = Any
 """A polars type; the stubs know too little of what a nested one holds."""
-_DIGITS_MAX = 38  # what a 128-bit decimal holds
 TEXT = DECIMAL_TEXT.fields[0].name
 
 
@@ -31,7 +30,7 @@ def decimals_of(digits: pl.Series) -> pl.Series:
 def one_scale(digits: pl.Series) -> pl.Decimal:
     """The type with as many decimals as the longest of these texts has."""
     scale = cast("int | None", (digits.str.len_bytes() - digits.str.find(".", literal=True) - 1).max())
-    return pl.Decimal(_DIGITS_MAX, min(scale or 0, _DIGITS_MAX))
+    return pl.Decimal(DECIMAL_DIGITS_MAX, min(scale or 0, DECIMAL_DIGITS_MAX))
 
 
 def python_cells(column: pl.Series) -> list[Any]:

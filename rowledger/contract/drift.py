@@ -19,6 +19,7 @@ from rowledger.contract.sql_types import SqlType
 from rowledger.errors import SourceError
 from rowledger.spec import (
     BYTES_16,
+    DECIMAL_DIGITS_MAX,
     DECIMAL_TEXT,
     DYNAMIC,
     RESERVED_PREFIX,
@@ -31,7 +32,6 @@ from rowledger.spec import (
 
 __all__ = ["SourceDrift", "columns_for", "common_column", "drift_of", "evolved_rules", "has_value", "require_names"]
 
-_DECIMAL_DIGITS_MAX = 38
 _SIMPLE: dict[type[pl.DataType], TypeName] = {
     pl.Boolean: TypeName.BOOLEAN, pl.Binary: TypeName.BYTEA, pl.Date: TypeName.DATE, pl.Time: TypeName.TIME,
     pl.List: TypeName.JSONB, pl.Array: TypeName.JSONB, pl.Struct: TypeName.JSONB, pl.Duration: TypeName.INTERVAL,
@@ -121,7 +121,7 @@ def _column_type(dtype: pl.DataType) -> ColumnType | None:  # noqa: PLR0911, one
         case pl.UInt64():
             return ColumnType(TypeName.NUMERIC, precision=20, scale=0)
         case pl.Int128() | pl.UInt128():
-            return ColumnType(TypeName.NUMERIC, precision=_DECIMAL_DIGITS_MAX, scale=0)
+            return ColumnType(TypeName.NUMERIC, precision=DECIMAL_DIGITS_MAX, scale=0)
         case pl.Decimal():
             return ColumnType(TypeName.NUMERIC, precision=dtype.precision, scale=dtype.scale)
         case pl.Datetime():

@@ -139,7 +139,7 @@ def _null_counts_of_series(series: pl.Series, column: _Array) -> tuple[int, ...]
 
 def is_same_type(wanted: pl.DataType | None, given: pl.DataType) -> bool:
     """Whether a type that `frame_type` returned equals `given`; names of categories do not matter."""
-    return wanted == with_types(given, _without_categories)
+    return bool(wanted == with_types(given, _without_categories))
 
 
 def _without_categories(dtype: pl.DataType) -> pl.DataType:

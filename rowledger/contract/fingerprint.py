@@ -18,7 +18,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -27,7 +26,7 @@ import polars as pl
 import pyarrow as pa
 
 from rowledger.contract.pg_hash import hash_arrays, hash_byte_strings, hash_doubles, hash_int64s
-from rowledger.spec import Column, ColumnType, TypeName
+from rowledger.spec import DECIMAL_DIGITS_MAX, Column, ColumnType, TypeName
 
 __all__ = [
     "COUNTED",
@@ -61,13 +60,12 @@ _EXACT = Context(prec=200_000)
 _PG_EPOCH_DAYS = 10_957  # 2000-01-01, from which PostgreSQL counts, in days since 1970-01-01
 _PG_EPOCH_US = _PG_EPOCH_DAYS * 86_400_000_000
 
-_DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
 _SAMPLE_ROWS = 1_024
-_SHORT_DIGITS_MAX = _DECIMAL_DIGITS_MAX // 2  # on either side of the point
+_SHORT_DIGITS_MAX = DECIMAL_DIGITS_MAX // 2  # on either side of the point
 _COMPARED_MAX = 8  # number of distinct strings up to which comparing with each is cheaper than counting all values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fingerprint(Mapping[str, tuple[int, Total]]):
     """Per column, the number of non-null values and their total.
 
@@ -76,9 +74,6 @@ class Fingerprint(Mapping[str, tuple[int, Total]]):
     """
 
     columns: Mapping[str, tuple[int, Total]]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
 
     @classmethod
     def empty(cls, columns: Sequence[Column]) -> "Fingerprint":
@@ -94,24 +89,12 @@ class Fingerprint(Mapping[str, tuple[int, Total]]):
     def __len__(self) -> int:
         return len(self.columns)
 
-    def __hash__(self) -> int:
-        return hash(frozenset(self.columns.items()))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Fingerprint) and dict(self.columns) == dict(other.columns)
-
     def __add__(self, other: "Fingerprint") -> "Fingerprint":
-        return self._combine(other, _add)
+        pairs = {name: (self.get(name, (0, 0)), other.get(name, (0, 0))) for name in dict.fromkeys([*self, *other])}
+        return Fingerprint({name: (a[0] + b[0], _add(a[1], b[1])) for name, (a, b) in pairs.items()})
 
     def __sub__(self, other: "Fingerprint") -> "Fingerprint":
-        return self._combine(other, lambda a, b: _add(a, -b if isinstance(b, int) else b.copy_negate()))
-
-    def _combine(self, other: "Fingerprint", combine: Callable[[Total, Total], Total]) -> "Fingerprint":
-        combined: dict[str, tuple[int, Total]] = {}
-        for name in dict.fromkeys([*self, *other]):
-            (count, total), (other_count, other_total) = self.get(name, (0, 0)), other.get(name, (0, 0))
-            combined[name] = (cast("int", combine(count, other_count)), combine(total, other_total))
-        return Fingerprint(combined)
+        return self + Fingerprint({name: (-count, _negative(total)) for name, (count, total) in other.items()})
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """One text per column that differs; empty if the two agree.
@@ -144,6 +127,10 @@ class Fingerprint(Mapping[str, tuple[int, Total]]):
 
 def _add(a: Total, b: Total) -> Total:
     return a + b if isinstance(a, int) and isinstance(b, int) else _EXACT.add(Decimal(a), Decimal(b))
+
+
+def _negative(total: Total) -> Total:
+    return -total if isinstance(total, int) else total.copy_negate()  # the minus sign would round
 
 
 def _plain(total: Total) -> str:
@@ -259,7 +246,7 @@ def _sum_numeric_texts(values: pl.Series) -> Total:
     digits_before, digits_behind = points.max(), decimals.max()
     if not (isinstance(digits_before, int) and isinstance(digits_behind, int)):
         return total
-    if digits_before + digits_behind > _DECIMAL_DIGITS_MAX:
+    if digits_before + digits_behind > DECIMAL_DIGITS_MAX:
         # One value of many digits must not prevent the others from being summed as a column.
         is_short = (points <= _SHORT_DIGITS_MAX) & (decimals <= _SHORT_DIGITS_MAX)
         total = _add(total, _sum_numeric_texts(values.filter(is_short)))
@@ -268,7 +255,7 @@ def _sum_numeric_texts(values: pl.Series) -> Total:
         ):  # the longest last, because an addition costs time in proportion to the length of the sum
             total = _add(total, Decimal(value))
         return normalised(total)
-    return _add(total, _sum_decimals(values.cast(pl.Decimal(_DECIMAL_DIGITS_MAX, max(digits_behind - 1, 0)))))
+    return _add(total, _sum_decimals(values.cast(pl.Decimal(DECIMAL_DIGITS_MAX, max(digits_behind - 1, 0)))))
 
 
 def normalised(total: Total) -> Total:

@@ -23,7 +23,7 @@ from pydantic_core import PydanticSerializationError
 
 from rowledger.contract.document_bytes import takes_bytes_as_anything, with_base64
 from rowledger.contract.document_numbers import has_repeated_key, may_have_exact_numbers, with_exact_numbers
-from rowledger.contract.kinds import Kind
+from rowledger.contract.kinds import BEYOND_INTEGERS, EXACT_INTEGER_MAX, Kind
 from rowledger.contract.rules import FieldRules
 from rowledger.contract.target_types import as_frame_value, misfit
 from rowledger.spec import ColumnType, TypeName
@@ -37,7 +37,6 @@ SURROGATE_REASON = "has half a surrogate pair, which is no character"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _REPLACEMENT = "\ufffd"  # pydantic silently writes it in a key for half a surrogate pair
-_EXACT_INTEGER = 2**53
 
 # The Python types that each column takes without a conversion beyond pydantic's.
 _INTEGER = (int,)
@@ -140,8 +139,8 @@ def _fit_scalar(valid: Any, target: ColumnType) -> FittedValue:
     if isinstance(valid, str) and (reason := _unheld_text(valid, target)) is not None:
         return FittedValue(reason=reason)
     if target.name in {TypeName.REAL, TypeName.DOUBLE} and isinstance(valid, int):
-        if abs(valid) > _EXACT_INTEGER:
-            return FittedValue(reason="an integer beyond 2^53 is not exact in double precision")
+        if abs(valid) > EXACT_INTEGER_MAX:
+            return FittedValue(reason=BEYOND_INTEGERS)
         valid = float(valid)
     elif target.name is TypeName.NUMERIC:
         valid = Decimal(valid)

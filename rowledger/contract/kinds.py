@@ -11,7 +11,11 @@ from pydantic import AwareDatetime, IPvAnyAddress, IPvAnyInterface, IPvAnyNetwor
 
 from rowledger.spec import TypeName
 
-__all__ = ["SCALARS", "Kind"]
+__all__ = ["BEYOND_INTEGERS", "EXACT_INTEGER_MAX", "SCALARS", "Kind"]
+
+EXACT_INTEGER_MAX = 2**53
+"""Up to this, a double holds every integer."""
+BEYOND_INTEGERS = "an integer beyond 2^53 is not exact in double precision"
 
 
 class Kind(StrEnum):

@@ -23,7 +23,7 @@ from rowledger.contract.find_suspects import doubt_violations
 from rowledger.contract.fit_value import doubt_nul, writes_json
 from rowledger.contract.kinds import Kind
 from rowledger.contract.read_column import is_readable, read_column
-from rowledger.contract.reading import Reading
+from rowledger.contract.reading import Reading, blank
 from rowledger.contract.rules import FieldRules
 from rowledger.contract.target_types import doubt_undeclared_digits, fit_column
 from rowledger.spec import DECIMAL_TEXT, DYNAMIC, ColumnType, types_in
@@ -76,7 +76,7 @@ def _read_document(rules: FieldRules, source: pl.Series) -> Reading | None:
     if is_anything and any(part.is_float() for part in types_in(source.dtype)):
         whole.doubt(whole.values.str.contains("null", literal=True))  # the null may be a NaN
     if source.null_count():
-        whole.values = pl.select(pl.when(source.is_not_null()).then(whole.values)).to_series()
+        whole.values = blank(whole.values, source.is_null())
     return _without_odd_escapes(whole)
 
 

@@ -4,7 +4,7 @@ from typing import cast
 
 import polars as pl
 
-from rowledger.contract.kinds import Kind
+from rowledger.contract.kinds import EXACT_INTEGER_MAX, Kind
 from rowledger.contract.reading import (
     INT64_MIN,
     Family,
@@ -17,14 +17,13 @@ from rowledger.contract.reading import (
     natural_type,
 )
 from rowledger.contract.rules import FieldRules
+from rowledger.spec import DECIMAL_DIGITS_MAX
 
 __all__ = ["NUMBERS"]
 
 _PLAIN_INTEGER = r"^-?[0-9]{1,18}$"
 _PLAIN_FLOAT = r"^-?[0-9]{1,17}(\.[0-9]{1,25})?$"
-_FLOAT_EXACT_INTEGER = 2**53
 _DOUBLE_DIGITS = 15  # decimal digits that survive the conversion into a double and back
-_DECIMAL_DIGITS = 38  # what a 128-bit decimal holds
 _UNDECLARED_SCALE = 9  # decimals of a double that is read for a numeric without declared digits; more make it a suspect
 
 
@@ -65,8 +64,8 @@ def _float(rules: FieldRules, source: pl.Series) -> Reading:
 def _float_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
     reading = Reading(source.cast(pl.Float64))
     low, high = source.min(), source.max()
-    if low < -_FLOAT_EXACT_INTEGER or high > _FLOAT_EXACT_INTEGER:  # type: ignore[operator]
-        reading.doubt((reading.values.abs() >= _FLOAT_EXACT_INTEGER) & source.is_not_null())
+    if low < -EXACT_INTEGER_MAX or high > EXACT_INTEGER_MAX:  # type: ignore[operator]
+        reading.doubt((reading.values.abs() >= EXACT_INTEGER_MAX) & source.is_not_null())
     return reading
 
 
@@ -92,7 +91,7 @@ def _float_from_text(rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _decimal_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
-    return Reading(source.cast(pl.Decimal(38, 0), strict=False))
+    return Reading(source.cast(pl.Decimal(DECIMAL_DIGITS_MAX, 0), strict=False))
 
 
 def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
@@ -100,7 +99,7 @@ def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
     scale = _declared_scale(rules, _UNDECLARED_SCALE)
     doubles = source.cast(pl.Float64)
     plain = (doubles.abs() < 10.0 ** (_DOUBLE_DIGITS - scale)) & doubles.is_finite()
-    values = blank(doubles, ~plain).cast(pl.Decimal(38, scale), strict=False)
+    values = blank(doubles, ~plain).cast(pl.Decimal(DECIMAL_DIGITS_MAX, scale), strict=False)
     reading = Reading(values)
     reading.doubt((values.cast(pl.Float64) != doubles) & doubles.is_not_null())
     return reading
@@ -115,10 +114,10 @@ def _declared_scale(rules: FieldRules, otherwise: int) -> int:
 def _decimal_from_text(rules: FieldRules, source: pl.Series) -> Reading:
     decimals = source.str.len_bytes() - source.str.find(".", literal=True) - 1
     longest = 0 if decimals.null_count() == len(decimals) else cast("int", decimals.max())
-    scale = _declared_scale(rules, min(longest, _DECIMAL_DIGITS // 2))
-    pattern = rf"^-?[0-9]{{1,{max(_DECIMAL_DIGITS - scale, 1)}}}" + (rf"(\.[0-9]{{1,{scale}}})?$" if scale else "$")
+    scale = _declared_scale(rules, min(longest, DECIMAL_DIGITS_MAX // 2))
+    pattern = rf"^-?[0-9]{{1,{max(DECIMAL_DIGITS_MAX - scale, 1)}}}" + (rf"(\.[0-9]{{1,{scale}}})?$" if scale else "$")
     values = matching(source, pattern)
-    return Reading(values.cast(pl.Decimal(_DECIMAL_DIGITS, scale), strict=False), written=values)
+    return Reading(values.cast(pl.Decimal(DECIMAL_DIGITS_MAX, scale), strict=False), written=values)
 
 
 NUMBERS: dict[Kind, dict[Family, Reader]] = {

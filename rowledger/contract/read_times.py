@@ -49,8 +49,7 @@ def _timestamp(_rules: FieldRules, source: pl.Series) -> Reading:
     reading = Reading(source)
     match unit:
         case "ns":
-            if (fine := (ticks % 1000 != 0)).any():
-                reading.refused.append((fine.fill_null(value=False), "has nanoseconds, which a timestamp would lose"))
+            reading.refuse(ticks % 1000 != 0, "has nanoseconds, which a timestamp would lose")
             ticks = ticks // 1000
         case "ms":
             limit = (2**63 - 1) // 1000
@@ -87,8 +86,7 @@ def _instant_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
 
 def _time(_rules: FieldRules, source: pl.Series) -> Reading:
     reading = Reading(source)
-    if (fine := (source.to_physical() % 1000 != 0)).any():
-        reading.refused.append((fine.fill_null(value=False), "has nanoseconds, which a time would lose"))
+    reading.refuse(source.to_physical() % 1000 != 0, "has nanoseconds, which a time would lose")
     return reading
 
 
@@ -103,16 +101,14 @@ def _duration(_rules: FieldRules, source: pl.Series) -> Reading:
     reading = Reading(source)
     match source.dtype.time_unit:  # type: ignore[attr-defined]
         case "ns":
-            if (fine := (ticks % 1000 != 0)).any():
-                reading.refused.append((fine.fill_null(value=False), "has nanoseconds, which a duration would lose"))
+            reading.refuse(ticks % 1000 != 0, "has nanoseconds, which a duration would lose")
             reading.values = (ticks // 1000).cast(pl.Duration("us"))
         case "ms":
             limit = (2**63 - 1) // 1000
-            if (outside := ~ticks.is_between(-limit, limit)).any():
-                reading.refused.append((outside.fill_null(value=False), "is longer than 292,471 years"))
+            reading.refuse(~ticks.is_between(-limit, limit), "is longer than 292,471 years")
             reading.values = (ticks.clip(-limit, limit) * 1000).cast(pl.Duration("us"))
-        case _ if ticks.min() == INT64_MIN:
-            reading.refused.append(((ticks == INT64_MIN).fill_null(value=False), "is longer than 292,471 years"))
+        case _:
+            reading.refuse(ticks == INT64_MIN, "is longer than 292,471 years")
     return reading
 
 

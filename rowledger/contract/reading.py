@@ -45,6 +45,11 @@ class Reading:
         if mask.any():
             self.suspect = mask if self.suspect is None else self.suspect | mask
 
+    def refuse(self, mask: pl.Series, reason: str) -> None:
+        """Refuse the marked values; a null in the mask marks none."""
+        if mask.any():
+            self.refused.append((mask.fill_null(value=False), reason))
+
 
 def blank(values: pl.Series, mask: pl.Series) -> pl.Series:
     """The values, with null where the mask is true."""
@@ -76,8 +81,7 @@ def refuse_outside(reading: Reading, ticks: pl.Series, limits: tuple[int, int]) 
     """Refuse the values whose ticks are outside the limits, both of which are included."""
     low, high = ticks.min(), ticks.max()
     if low is not None and (low < limits[0] or high > limits[1]):  # type: ignore[operator]
-        outside = ~ticks.is_between(*limits)
-        reading.refused.append((outside.fill_null(value=False), "is outside the years 1 to 9999"))
+        reading.refuse(~ticks.is_between(*limits), "is outside the years 1 to 9999")
 
 
 Reader = Callable[[FieldRules, pl.Series], Reading]

@@ -16,7 +16,7 @@ from rowledger.contract.json_fields import model_validator
 from rowledger.contract.kinds import Kind
 from rowledger.contract.missing_columns import field_column
 from rowledger.contract.read_column import is_native, require_readable
-from rowledger.contract.reading import Reading
+from rowledger.contract.reading import Reading, blank
 from rowledger.contract.refusal_reasons import place_of, words_of
 from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules
@@ -46,12 +46,11 @@ def check_rows(
     cells = [_cells(rule, targets[rule.name], frame, refusals) for rule in rules]
     keys = [rule.sources[0] for rule in rules]
     validated: list[dict[str, Any] | None] = []
-    explain = _Explainer(model, rules, refusals)
-    validate = _validator_of(model)
+    validator = _RowValidator(model, rules, refusals)
     for number in range(frame.height):
         values = (column[number] for column in cells)
-        cells_of_row = {key: value for key, value in zip(keys, values, strict=True) if value is not ABSENT}
-        validated.append(_validated(model, validate, cells_of_row, number, explain))
+        row = {key: value for key, value in zip(keys, values, strict=True) if value is not ABSENT}
+        validated.append(validator.fields_of(row, number))
         on_progress(1)
     for rule, column in zip(rules, cells, strict=True):
         if rule.kind is Kind.JSON or rule.alternatives:
@@ -73,7 +72,7 @@ def _cells(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals:
         require_readable(rules, source)
     for mask, unheld in unheld_cells(source):
         refusals.add_mask(mask, rules.name, unheld)
-        source = pl.select(pl.when(~mask).then(source)).to_series()
+        source = blank(source, mask)
     values = field_values(rules, target, source)
     if not (scalar and is_native(rules, source.dtype)):
         for row, value in enumerate(values):
@@ -84,17 +83,36 @@ def _cells(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals:
     return values
 
 
-class _Explainer:
-    """Turns pydantic's errors about a row into reasons per column."""
+class _RowValidator:
+    """Validates rows, and turns pydantic's errors about them into reasons per column."""
 
     def __init__(self, model: type[BaseModel], rules: Sequence[FieldRules], refusals: Refusals) -> None:
-        self._names = names_in(model.__pydantic_core_schema__)
-        self._modules = modules_in(model.__pydantic_core_schema__)
+        schema = model.__pydantic_core_schema__
+        self._model = model
+        self._validate = model_validator(model).validate_python if reads_json_text(schema) else model.model_validate
+        self._names = names_in(schema)
+        self._modules = modules_in(schema)
         self._columns = {rule.field: rule.name for rule in rules}
         self._columns |= {source: rule.name for rule in rules for source in rule.sources}
         self._refusals = refusals
 
-    def of_error(self, row: int, error: ValidationError) -> None:
+    def fields_of(self, row: dict[str, Any], number: int) -> dict[str, Any] | None:
+        """The validated row's fields; None if pydantic refuses the row."""
+        try:
+            instance = self._validate(row)
+        except ValidationError as error:
+            self._explain(error, number)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the row model's own code: its failure refuses the row
+            self._refusals.add(number, None, f"validating it raised {type(error).__name__}")
+        else:
+            if isinstance(instance, self._model):
+                return instance.__dict__
+            self._refusals.add(number, None, f"a validator made something of it that is no {self._model.__name__}")
+        return None
+
+    def _explain(self, error: ValidationError, row: int) -> None:
         known = {column for column in self._columns.values() if self._refusals.has(row, column)}
         for loc, words in words_of(error, self._modules):
             column = self._columns.get(str(loc[0])) if loc else None
@@ -102,35 +120,6 @@ class _Explainer:
                 continue  # refused already: pydantic got a substitute, so its error means nothing
             place = place_of(loc if column is None else loc[1:], self._names)
             self._refusals.add(row, column, f"{place}: {words}" if place else words)
-
-    def of_row(self, row: int, reason: str) -> None:
-        self._refusals.add(row, None, reason)
-
-
-def _validator_of(model: type[BaseModel]) -> Callable[[Any], Any]:
-    if not reads_json_text(model.__pydantic_core_schema__):
-        return model.model_validate
-    return model_validator(model).validate_python
-
-
-def _validated(
-    model: type[BaseModel], validate: Callable[[Any], Any], row: dict[str, Any], number: int, explain: _Explainer
-) -> dict[str, Any] | None:
-    """The validated row's fields; None if pydantic refuses the row."""
-    try:
-        instance = validate(row)
-    except ValidationError as error:
-        explain.of_error(number, error)
-        return None
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the row model's own code: its failure refuses the row
-        explain.of_row(number, f"validating it raised {type(error).__name__}")
-        return None
-    if not isinstance(instance, model):
-        explain.of_row(number, f"a validator made something of it that is no {model.__name__}")
-        return None
-    return instance.__dict__
 
 
 def _column(

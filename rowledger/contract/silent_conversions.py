@@ -5,7 +5,7 @@
 import math
 import re
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from decimal import Context, Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError
 
 from rowledger.contract.dynamic import Unreadable
-from rowledger.contract.kinds import Kind
+from rowledger.contract.kinds import BEYOND_INTEGERS, EXACT_INTEGER_MAX, SCALARS, Kind
 from rowledger.contract.rules import FieldRules
 
 __all__ = ["conversion_made", "converted", "silent_conversion"]
@@ -22,16 +22,16 @@ _NUMBER = re.compile(r"\s*[-+]?(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(e[-+]?[0-9]+)
 _LOST_FRACTION = re.compile(r"\.[0-9]{6}[0-9]*[1-9]")
 _CALENDAR_UNITS = re.compile(r"P[^T]*[YM]")  # in an ISO 8601 duration
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt _].*(?:[Zz]|[-+\u2212][0-9]{2}:?(?:[0-9]{2})?)\s*")
-_EXACT_INTEGER = 2**53
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9_]+\s*")
 _ALL_DIGITS = Context(prec=2_000)  # a double has 1,075 at most
-_BEYOND_INTEGERS = "an integer beyond 2^53 is not exact in double precision"
 _BEYOND_DOUBLE = "is beyond what double precision holds"
-_KIND_OF = {
-    bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT, Decimal: Kind.DECIMAL, date: Kind.DATE, datetime: Kind.TIMESTAMP,
-    time: Kind.TIME, timedelta: Kind.INTERVAL,
-}  # fmt: skip
 _TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME, Kind.INTERVAL}
+
+_KIND_OF = {
+    python_type: kind
+    for python_type, (kind, _) in SCALARS.items()
+    if kind in {Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.DECIMAL, *_TEMPORAL}
+}
 
 
 def conversion_made(rules: FieldRules, value: Any, valid: Any) -> str | None:
@@ -102,8 +102,8 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, P
             return f"a boolean is not taken for a {kind}"
         case Decimal() if kind is Kind.BOOL and value not in (0, 1):
             return "a decimal other than 0 and 1 is not taken for a boolean"  # pydantic converts it to a double first
-        case int() if kind is Kind.FLOAT and abs(value) > _EXACT_INTEGER:
-            return _BEYOND_INTEGERS
+        case int() if kind is Kind.FLOAT and abs(value) > EXACT_INTEGER_MAX:
+            return BEYOND_INTEGERS
         case str() | Decimal() if kind is Kind.FLOAT:
             return _loss_as_double(value)
         case int() | float() | Decimal() if kind in _TEMPORAL:
@@ -136,13 +136,13 @@ def _loss_as_double(value: str | Decimal) -> str | None:
         return None  # not a number in Python's notation: pydantic decides
     if not number.is_finite():
         return None
-    if isinstance(value, str) and abs(number) > _EXACT_INTEGER and _WHOLE_NUMBER.fullmatch(value):
-        return _BEYOND_INTEGERS
+    if isinstance(value, str) and abs(number) > EXACT_INTEGER_MAX and _WHOLE_NUMBER.fullmatch(value):
+        return BEYOND_INTEGERS
     double = float(number)
     if Decimal(repr(double)) == number:
         return None
     try:
-        is_of_a_double = abs(number) <= _EXACT_INTEGER and _ALL_DIGITS.quantize(Decimal(double), number) == number
+        is_of_a_double = abs(number) <= EXACT_INTEGER_MAX and _ALL_DIGITS.quantize(Decimal(double), number) == number
     except InvalidOperation:
         is_of_a_double = False
     return None if is_of_a_double else "a decimal with more digits than double precision holds"

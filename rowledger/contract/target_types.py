@@ -20,7 +20,7 @@ from rowledger.contract.inet import network_bytes
 from rowledger.contract.kinds import Kind
 from rowledger.contract.reading import Reading
 from rowledger.contract.rules import FieldRules
-from rowledger.spec import ColumnType, TypeName
+from rowledger.spec import DECIMAL_DIGITS_MAX, ColumnType, TypeName
 
 __all__ = ["accepts", "as_frame_value", "doubt_undeclared_digits", "fit_column", "misfit"]
 
@@ -111,9 +111,9 @@ def _fit_numeric(reading: Reading, target: ColumnType) -> pl.Series:
     if values.dtype == frame_type:
         return values
     if not isinstance(values.dtype, pl.Decimal):
-        values = values.cast(pl.Decimal(38, 0), strict=False)
+        values = values.cast(pl.Decimal(DECIMAL_DIGITS_MAX, 0), strict=False)
     own = values.dtype
-    own_digits, own_scale = own.precision or 38, own.scale  # type: ignore[attr-defined]
+    own_digits, own_scale = own.precision or DECIMAL_DIGITS_MAX, own.scale  # type: ignore[attr-defined]
     if not isinstance(frame_type, pl.Decimal):
         before, after = target.precision, target.scale or 0
         if before is not None and (own_scale > after or own_digits - own_scale > before - after):
@@ -123,8 +123,8 @@ def _fit_numeric(reading: Reading, target: ColumnType) -> pl.Series:
     if own_scale <= frame_type.scale and own_digits - own_scale <= frame_type.precision - frame_type.scale:
         return fitted
     # A cast to fewer decimals rounds. A value that does not survive the way back has lost digits.
-    back = fitted.cast(pl.Decimal(38, own_scale), strict=False)
-    lost = (back != values.cast(pl.Decimal(38, own_scale))).fill_null(value=True)
+    back = fitted.cast(pl.Decimal(DECIMAL_DIGITS_MAX, own_scale), strict=False)
+    lost = (back != values.cast(pl.Decimal(DECIMAL_DIGITS_MAX, own_scale))).fill_null(value=True)
     reading.doubt(lost & reading.values.is_not_null())
     return fitted
 

@@ -1,4 +1,5 @@
 from .column import (
+    DECIMAL_DIGITS_MAX as DECIMAL_DIGITS_MAX,
     TABLE_COLUMNS_MAX as TABLE_COLUMNS_MAX,
     Column as Column,
     ColumnType as ColumnType,

@@ -10,9 +10,11 @@ from enum import StrEnum
 
 import polars as pl
 
-__all__ = ["TABLE_COLUMNS_MAX", "Column", "ColumnType", "TypeName", "name_problem"]
+__all__ = ["DECIMAL_DIGITS_MAX", "TABLE_COLUMNS_MAX", "Column", "ColumnType", "TypeName", "name_problem"]
 
 TABLE_COLUMNS_MAX = 1_600
+DECIMAL_DIGITS_MAX = 38
+"""Digits that a 128-bit decimal holds."""
 _NAME_BYTES_MAX = 63
 _SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 
@@ -85,11 +87,6 @@ _FRAME_TYPES: dict[TypeName, pl.DataType] = {
     TypeName.OTHER: pl.String(),  # the text that the type's input function reads
 }
 
-_TEXTS = {
-    TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR, TypeName.CITEXT, TypeName.ENUM, TypeName.JSON, TypeName.JSONB,
-    TypeName.OTHER,
-}  # fmt: skip
-_DECIMAL_DIGITS_MAX = 38  # what a 128-bit decimal holds
 _FRACTIONS = {TypeName.TIME, TypeName.TIMESTAMP, TypeName.TIMESTAMPTZ, TypeName.INTERVAL}
 _MODIFIERS = re.compile(r"\((?P<first>\d+)(?:,(?P<second>-?\d+))?\)")
 
@@ -168,7 +165,7 @@ class ColumnType:
     @property
     def takes_text(self) -> bool:
         """Whether a column of this type stores a text unchanged."""
-        return not self.array and self.name in _TEXTS
+        return not self.array and isinstance(_FRAME_TYPES.get(self.name), pl.String)
 
     @property
     def is_loose(self) -> bool:
@@ -191,7 +188,7 @@ class ColumnType:
             return pl.List(self.element.frame_type)
         if self.name is TypeName.NUMERIC:
             digits, places = self.precision, self.scale or 0
-            if digits is None or digits > _DECIMAL_DIGITS_MAX or not 0 <= places <= digits:
+            if digits is None or digits > DECIMAL_DIGITS_MAX or not 0 <= places <= digits:
                 return pl.String()
             return pl.Decimal(digits, places)
         return _FRAME_TYPES[self.name]
