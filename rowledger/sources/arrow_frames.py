@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from rowledger.contract import frame_type, polars_series
 from rowledger.errors import SourceError, ValuesAltered
+from rowledger.sources.marked_columns import marked
+from rowledger.sources.nested_types import LISTS, arrow_types_in, entries_type, with_inner_types
 from rowledger.sources.plain_values import dynamic_text, object_names, plain_value
 from rowledger.sources.unrepresentable_values import (
     as_stored,
@@ -22,7 +24,15 @@ from rowledger.sources.unrepresentable_values import (
 )
 from rowledger.spec import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
 
-__all__ = ["faults_marked", "frame_of", "frame_schema_of", "plain_type", "series_of", "with_uuids_marked"]
+__all__ = [
+    "faults_marked",
+    "frame_of",
+    "holds_16_bytes",
+    "plain_type",
+    "require_names",
+    "series_of",
+    "with_uuids_marked",
+]
 
 _Array = Any
 """A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind. The stubs of these, and of `_pa`, are too narrow."""
@@ -43,25 +53,28 @@ def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
     integers or UUIDs, otherwise a list of pairs.
     """
     faults: dict[int, str] = {}
-    columns = series_of(table, faults, origin=origin)
-    frame = pl.DataFrame({column.name: column for column in columns}, height=table.num_rows)  # a list would rename ""
-    return faults_marked(frame, faults, table) if faults else frame
+    frame = pl.DataFrame(series_of(table, faults, origin=origin), height=table.num_rows)
+    return faults_marked(frame, faults, table)
 
 
-def series_of(table: pa.Table, faults: dict[int, str], *, origin: str) -> list[pl.Series]:
-    """The columns of `frame_of`. A value at fault is null, and `faults` gets its row's number and the reason."""
-    _require_names(table.column_names, origin)
-    return [_series(column, field, faults, origin) for field, column in zip(table.schema, table.columns, strict=True)]
+def series_of(table: pa.Table, faults: dict[int, str], *, origin: str) -> dict[str, pl.Series]:
+    """The columns of `frame_of` by name. A value at fault is null, and `faults` gets its row's number and the reason."""
+    require_names(table.column_names, origin)
+    columns = zip(table.schema, table.columns, strict=True)
+    return {field.name: _series(column, field, faults, origin) for field, column in columns}
 
 
 def faults_marked(frame: pl.DataFrame, faults: Mapping[int, str], table: pa.Table) -> pl.DataFrame:
-    """The frame with the faults in `FAULT`, and in `LINE` the rows at fault as the original `table` has them."""
+    """The frame with the faults, if any, in `FAULT`, and in `LINE` the rows at fault as the original `table` has them."""
+    if not faults:
+        return frame
     reasons = [faults.get(row) for row in range(frame.height)]
     lines = [None if reason is None else line_of(table, row) for row, reason in enumerate(reasons)]
     return frame.with_columns(pl.Series(FAULT, reasons, dtype=pl.String), pl.Series(LINE, lines, dtype=pl.Binary))
 
 
-def _require_names(names: list[str], origin: str) -> None:
+def require_names(names: list[str], origin: str) -> None:
+    """Raise SourceError for names of columns that occur twice or are reserved."""
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise SourceError(f"{origin}: has several columns of the names {double}; name them apart")
     if reserved := [name for name in names if name.startswith(RESERVED_PREFIX)]:
@@ -90,18 +103,28 @@ def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], orig
         NotImplementedError,
         ValueError,
     ) as error:
-        raise SourceError(_unfit(origin, field, type(error).__name__)) from None
+        raise SourceError(
+            f"{origin}: column {field.name!r} is {field.type}, which cannot be read here ({type(error).__name__}); convert it"
+        ) from None
     return series if isinstance(field.type, pa.MapType) else with_uuids_marked(series, field.type)
 
 
 def with_uuids_marked(series: pl.Series, kind: pa.DataType) -> pl.Series:
     """The series of an Arrow column of this type, with values of 16 fixed bytes marked as UUID or BYTES_16, at any depth."""
-    marked = _marked(pl.col("v"), kind)
-    return series if marked is None else series.to_frame("v").select(marked.alias(series.name)).to_series()
+    if not holds_16_bytes(kind):
+        return series
+    return series.to_frame("v").select(_marked(pl.col("v"), kind).alias(series.name)).to_series()
 
 
-def _marked(expr: pl.Expr, kind: Any) -> pl.Expr | None:  # noqa: ANN401, PLR0911, one line a type
-    """The expression with its marks; None where there is nothing to mark."""
+def holds_16_bytes(kind: pa.DataType) -> bool:
+    """Whether values of 16 fixed bytes, such as UUIDs, are at any depth in columns of this Arrow type."""
+    return pa.binary(16) in arrow_types_in(kind)
+
+
+def _marked(expr: pl.Expr, kind: Any) -> pl.Expr:  # noqa: ANN401, PLR0911, one line a type
+    """The expression with its marks."""
+    if not holds_16_bytes(kind):
+        return expr
     match kind:
         case pa.UuidType():
             return _as_field(expr, UUID)
@@ -110,21 +133,15 @@ def _marked(expr: pl.Expr, kind: Any) -> pl.Expr | None:  # noqa: ANN401, PLR091
         case pa.DictionaryType() | pa.RunEndEncodedType():
             return _marked(expr, kind.value_type)
         case pa.MapType():
-            inner = _marked(pl.element(), pa.struct([("key", kind.key_type), ("value", kind.item_type)]))
-            return None if inner is None else expr.list.eval(inner)
+            return _marked(expr, entries_type(kind))
         case pa.FixedSizeListType():
-            inner = _marked(pl.element(), kind.value_type)
-            return None if inner is None else expr.arr.to_list().list.eval(inner)
-        case pa.ListType() | pa.LargeListType() | pa.ListViewType() | pa.LargeListViewType():
-            inner = _marked(pl.element(), kind.value_type)
-            return None if inner is None else expr.list.eval(inner)
+            return expr.arr.to_list().list.eval(_marked(pl.element(), kind.value_type))
+        case _ if isinstance(kind, LISTS):
+            return expr.list.eval(_marked(pl.element(), kind.value_type))
         case pa.StructType():
-            parts = {field.name: _marked(expr.struct.field(field.name), field.type) for field in kind}
-            if all(part is None for part in parts.values()):
-                return None
-            fields = [(expr.struct.field(name) if p is None else p).alias(name) for name, p in parts.items()]
+            fields = [_marked(expr.struct.field(field.name), field.type).alias(field.name) for field in kind]
             return pl.when(expr.is_not_null()).then(pl.struct(fields))
-    return _as_field(expr, BYTES_16) if kind == pa.binary(16) else None
+    return _as_field(expr, BYTES_16)
 
 
 def _as_field(expr: pl.Expr, mark: pl.Struct) -> pl.Expr:
@@ -155,11 +172,6 @@ def _written_out(texts: _Array) -> _Array:
     return pa.array(values, pa.large_string()).take(texts.indices)
 
 
-def frame_schema_of(schema: pa.Schema, *, origin: str) -> pl.Schema:
-    """Names and types of the columns that `frame_of` returns for a table of this schema; raises SourceError."""
-    return frame_of(pa.Table.from_batches([], schema), origin=origin).schema  # `empty_table` fails on nested extensions
-
-
 def plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one line a type
     """The type to which values of this type are converted before polars reads them; mostly the same type."""
     match kind:
@@ -172,16 +184,11 @@ def plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one li
         case pa.DictionaryType() | pa.RunEndEncodedType():
             return plain_type(kind.value_type)
         case pa.MapType():  # inside another type; a key may occur several times
-            entry = [pa.field("key", plain_type(kind.key_type)), pa.field("value", plain_type(kind.item_type))]
-            return pa.list_(pa.struct(entry))
-        case pa.FixedSizeListType():
-            return pa.list_(plain_type(kind.value_type), kind.list_size)
-        case pa.ListType() | pa.ListViewType():
-            return pa.list_(plain_type(kind.value_type))
-        case pa.LargeListType() | pa.LargeListViewType():
-            return pa.large_list(plain_type(kind.value_type))
-        case pa.StructType():
-            return pa.struct([pa.field(field.name, plain_type(field.type)) for field in kind])
+            return plain_type(entries_type(kind))
+        case pa.ListViewType():
+            return plain_type(pa.list_(kind.value_type))
+        case pa.LargeListViewType():
+            return plain_type(pa.large_list(kind.value_type))
         case pa.TimestampType():
             # polars has no seconds, and wraps around when it converts them to milliseconds; a cast by pyarrow is checked.
             return pa.timestamp(
@@ -191,7 +198,10 @@ def plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one li
             return pa.duration("ms" if kind.unit == "s" else kind.unit)
     if pa.types.is_decimal(kind):
         return _plain_decimal(kind.precision, kind.scale, kind)
-    return pa.string() if kind == pa.month_day_nano_interval() else kind
+    if kind == pa.month_day_nano_interval():
+        return pa.string()
+    converted: pa.DataType = with_inner_types(kind, plain_type)
+    return converted
 
 
 def _plain_decimal(precision: int, scale: int, kind: pa.DataType) -> pa.DataType:
@@ -219,7 +229,8 @@ def _as_plain(column: _Array, kind: pa.DataType) -> _Array:
         return column
     match kind:
         case pa.MapType():
-            return _json_column([None if pairs is None else _json_of_map(pairs) for pairs in column.to_pylist()])
+            texts = [None if pairs is None else _json_of_map(pairs) for pairs in column.to_pylist()]
+            return marked(pl.Series(texts, dtype=pl.String), DYNAMIC).to_arrow()
         case pa.RunEndEncodedType():
             return _as_plain(_by_chunk(runs_written_out, column, kind.value_type), kind.value_type)
         case pa.ListViewType() | pa.LargeListViewType():
@@ -228,14 +239,9 @@ def _as_plain(column: _Array, kind: pa.DataType) -> _Array:
     if kind == pa.month_day_nano_interval():
         texts = [None if value is None else _iso_interval(*value) for value in column.to_pylist()]
         return pa.chunked_array([pa.array(texts, pa.string())])
-    if _holds_list_view(kind):
+    if any(isinstance(inner, pa.ListViewType | pa.LargeListViewType) for inner in arrow_types_in(kind)):
         raise NotImplementedError  # a cast would lose values, see below
     return column.cast(plain)
-
-
-def _holds_list_view(kind: pa.DataType) -> bool:
-    inner = [kind.field(number).type for number in range(kind.num_fields)]
-    return any(isinstance(t, pa.ListViewType | pa.LargeListViewType) or _holds_list_view(t) for t in inner)
 
 
 def _by_chunk(convert: Callable[[_Array], _Array], column: _Array, kind: pa.DataType) -> _Array:
@@ -256,20 +262,9 @@ def _json_of_map(pairs: list[tuple[Any, Any]]) -> str:
     return dynamic_text([list(pair) for pair in members] if names is None else dict(members))
 
 
-def _json_column(texts: list[str | None]) -> _Array:
-    """JSON texts as a DYNAMIC column."""
-    [field] = DYNAMIC.fields
-    mask = pa.array([text is None for text in texts], pa.bool_())
-    return _pa.chunked_array([_pa.StructArray.from_arrays([pa.array(texts, pa.string())], [field.name], mask=mask)])
-
-
 def _iso_interval(months: int, days: int, nanoseconds: int) -> str:
     """The interval in ISO 8601, with a sign for each part, as PostgreSQL reads and writes it."""
     seconds, fraction = divmod(abs(nanoseconds), 10**9)
     sign = "-" if nanoseconds < 0 else ""
     date = (f"{months}M" if months else "") + (f"{days}D" if days else "")
     return f"P{date}T{sign}{seconds}" + (f".{fraction:09}".rstrip("0") if fraction else "") + "S"
-
-
-def _unfit(origin: str, field: "pa.Field[Any]", why: str) -> str:
-    return f"{origin}: column {field.name!r} is {field.type}, which cannot be read here ({why}); convert it"

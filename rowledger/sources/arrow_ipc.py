@@ -1,7 +1,7 @@
 """Arrow IPC files and streams as a source, read batch by batch."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
@@ -10,21 +10,22 @@ import pyarrow as pa
 from pydantic import Field
 
 from rowledger.errors import SourceError
-from rowledger.sources.arrow_frames import frame_of, frame_schema_of
+from rowledger.sources.arrow_frames import frame_of
 from rowledger.sources.arrow_ipc_messages import Kind, Message, NotArrowError, read_messages
-from rowledger.sources.chunking import FilePart, chunk_descriptors, require_plausible_rows
-from rowledger.sources.file_identity import file_digest, require_as_planned, unchanged
-from rowledger.sources.file_source import FileSource
+from rowledger.sources.chunking import FilePart
+from rowledger.sources.nested_types import arrow_types_in
+from rowledger.sources.planned_files import PlannedFiles
+from rowledger.sources.source_file import SourceFile
 from rowledger.sources.system_errors import system_refusal
 from rowledger.sources.unrepresentable_values import as_stored
-from rowledger.spec import ChunkDescriptor, Partition, SourceContext
+from rowledger.spec import ChunkDescriptor
 
 __all__ = ["ArrowFiles"]
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-class ArrowFiles(FileSource):
+class ArrowFiles(PlannedFiles):
     """The Arrow IPC files of a partition (Feather 2, `.arrow`, `.arrows`), in the order of their names.
 
     A file has the file format or the stream format; its buffers may be compressed.
@@ -40,48 +41,22 @@ class ArrowFiles(FileSource):
         description="Uncompressed bytes a record batch or a dictionary may declare. A worker holds one batch as a whole.",
     )
 
-    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        """Cut the partition's files at their record batches; a batch that is larger than a chunk is cut into slices."""
-        for found in self.files(partition, scope):
-            with unchanged(found.path, found.origin, while_it_was="planned") as status:
-                batches = self._batches(found.path, found.origin)
-                require_plausible_rows(found.origin, status.file_bytes, batches)
-                digest = file_digest(found.path)
-            yield from chunk_descriptors(found, status, digest, batches, scope.chunk_rows_max)
+    def _read_rows(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        table = _read_table(Path(descriptor.path), descriptor.row_offset, descriptor.rows)
+        return frame_of(table, origin=descriptor.path)
 
-    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
-        file = Path(descriptor.path)
-        require_as_planned(file, descriptor)
-        table = _read_table(file, descriptor.row_offset, descriptor.rows)
-        require_as_planned(file, descriptor)  # again: the file may have been replaced in between
-        if table.num_rows != descriptor.rows:
-            raise SourceError(
-                f"{file}: {table.num_rows} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
-                "write the file anew and rerun"
-            )
-        return frame_of(table, origin=str(file))
-
-    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
-        file = Path(descriptor.path)
-        return frame_schema_of(_read_table(file, 0, 0).schema, origin=str(file))
-
-    def _batches(self, file: Path, origin: str) -> list[FilePart]:
+    def _parts(self, file: SourceFile) -> tuple[list[FilePart], dict[str, str]]:
         """Rows and bytes of each record batch; raises SourceError for a file that exceeds a limit or cannot be read."""
-        schema, messages = _read_table(file, 0, 0).schema, _messages(file)
-        if (columns := sum(map(_columns_in, schema))) > self.columns_max:
-            raise SourceError(f"{origin}: has {columns} columns, the limit is {self.columns_max} (columns_max)")
+        schema, messages = _read_table(file.path, 0, 0).schema, _messages(file.path)
+        if (columns := sum(1 for field in schema for _ in arrow_types_in(field.type))) > self.columns_max:
+            raise SourceError(f"{file.origin}: has {columns} columns, the limit is {self.columns_max} (columns_max)")
         for message in messages:
             if message.data_bytes > self.batch_bytes_max:
                 raise SourceError(
-                    f"{origin}: a {message.kind.name.lower()} declares {message.data_bytes:,} bytes uncompressed, the limit is "
-                    f"{self.batch_bytes_max:,} (batch_bytes_max); write it in smaller batches"
+                    f"{file.origin}: a {message.kind.name.lower()} declares {message.data_bytes:,} bytes uncompressed, the "
+                    f"limit is {self.batch_bytes_max:,} (batch_bytes_max); write it in smaller batches"
                 )
-        return [FilePart(message.rows, message.data_bytes) for message in messages if message.kind is Kind.BATCH]
-
-
-def _columns_in(field: "pa.Field[pa.DataType]") -> int:
-    inner = [field.type.field(number) for number in range(field.type.num_fields)]
-    return 1 + sum(map(_columns_in, inner))
+        return [FilePart(message.rows, message.data_bytes) for message in messages if message.kind is Kind.BATCH], {}
 
 
 def _messages(file: Path) -> list[Message]:
@@ -128,17 +103,14 @@ def _needed(messages: Sequence[Message], offset: int, rows: int) -> tuple[list[M
     dictionaries: list[Message] = []
     needed: list[Message] = []
     for message in messages:
-        match message.kind:
-            case Kind.DICTIONARY:
-                dictionaries.append(message)
-            case Kind.BATCH:
-                if start < offset + rows and start + message.rows > offset:
-                    first = first if needed else start
-                    needed += [*dictionaries, message]
-                    dictionaries = []
-                start += message.rows
-            case Kind.SCHEMA:
-                pass
+        if message.kind is Kind.DICTIONARY:
+            dictionaries.append(message)
+            continue
+        if start < offset + rows and start + message.rows > offset:
+            first = first if needed else start
+            needed += [*dictionaries, message]
+            dictionaries = []
+        start += message.rows
     return needed, min(first, offset)
 
 

@@ -19,7 +19,6 @@ _CONTINUATION = 0xFFFF_FFFF
 _METADATA_BYTES_MAX = 256 * 2**20
 _BLOCK_BYTES = 24
 _LENGTH_BYTES = 8  # before each compressed buffer
-_ROOT_BYTES = 4
 
 
 class NotArrowError(Exception):
@@ -46,7 +45,7 @@ class Message:
 
 
 def read_messages(stream: BinaryIO) -> list[Message]:
-    """All messages, for a file the dictionaries first and without the schema. Raises NotArrowError and OSError."""
+    """The dictionaries and batches, for a file the dictionaries first. Raises NotArrowError and OSError."""
     file_bytes = stream.seek(0, os.SEEK_END)
     try:
         if _at(stream, 0, len(_MAGIC)) == _MAGIC:
@@ -62,7 +61,7 @@ def _messages_of_file(stream: BinaryIO, file_bytes: int) -> Iterator[Message]:
     if file_bytes < 2 * tail or _at(stream, file_bytes - len(_MAGIC), len(_MAGIC)) != _MAGIC:
         raise NotArrowError("it has a head and no end: truncated")
     (footer_bytes,) = struct.unpack("<i", _at(stream, file_bytes - tail, 4))
-    footer = _Table.root(_at(stream, file_bytes - tail - footer_bytes, footer_bytes))
+    footer = _Table(_at(stream, file_bytes - tail - footer_bytes, footer_bytes))
     for field in (2, 3):  # dictionaries, record batches
         for offset, _metadata_bytes, _body_bytes in footer.structs(field, "<qi4xq", _BLOCK_BYTES):
             message = _message_at(stream, offset, file_bytes)
@@ -76,7 +75,8 @@ def _messages_of_stream(stream: BinaryIO, file_bytes: int) -> Iterator[Message]:
     while (message := _message_at(stream, offset, file_bytes)) is not None:
         if (offset == 0) != (message.kind is Kind.SCHEMA):
             raise NotArrowError("it does not have one schema at its beginning")
-        yield message
+        if offset > 0:
+            yield message
         offset += message.size
     # The format lets a stream end without a mark. Such a stream is refused, since it may be truncated.
     if offset in {0, file_bytes}:
@@ -99,7 +99,7 @@ def _message_at(stream: BinaryIO, offset: int, file_bytes: int) -> Message | Non
         return None
     if metadata_bytes > _METADATA_BYTES_MAX:
         raise NotArrowError("its metadata are damaged")
-    message = _Table.root(_at(stream, offset + prefix, metadata_bytes))
+    message = _Table(_at(stream, offset + prefix, metadata_bytes))
     body_bytes = message.number(3, "<q")
     body = offset + prefix + metadata_bytes
     if body_bytes < 0 or body + body_bytes > file_bytes:
@@ -145,19 +145,15 @@ def _at(stream: BinaryIO, offset: int, size: int) -> bytes:
 
 
 class _Table:
-    """A table of a flatbuffer. Damage leads to an error for reading out of bounds, or to a wrong number."""
+    """A table of a flatbuffer, its root if no position is given. Damage leads to `struct.error`, or to a wrong number."""
 
-    def __init__(self, content: bytes, position: int) -> None:
+    def __init__(self, content: bytes, position: int | None = None) -> None:
         self._content = content
-        self._position = position
-        self._vtable = position - self._read("<i", position)
+        self._position = self._read("<I", 0) if position is None else position
+        self._vtable = self._position - self._read("<i", self._position)
+        if self._vtable < 0:  # a negative position would count from the end
+            raise struct.error
         self._fields = (self._read("<H", self._vtable) - 4) // 2
-
-    @classmethod
-    def root(cls, content: bytes) -> "_Table":
-        if len(content) < _ROOT_BYTES:
-            raise NotArrowError("its metadata are damaged")
-        return cls(content, struct.unpack_from("<I", content)[0])
 
     def has(self, field: int) -> bool:
         return self._offset(field) != 0
@@ -174,22 +170,17 @@ class _Table:
             return
         start = self._target(field)
         for number in range(self._read("<I", start)):
-            yield struct.unpack_from(form, self._content, self._inside(start + 4 + number * size))
+            yield struct.unpack_from(form, self._content, start + 4 + number * size)
 
     def _offset(self, field: int) -> int:
         return self._read("<H", self._vtable + 4 + 2 * field) if field < self._fields else 0
 
     def _target(self, field: int) -> int:
-        if not (offset := self._offset(field)):
-            raise NotArrowError("its metadata are damaged")
-        at = self._position + offset
+        if not self.has(field):
+            raise struct.error
+        at = self._position + self._offset(field)
         return at + self._read("<I", at)
 
     def _read(self, form: str, position: int) -> int:
-        number: int = struct.unpack_from(form, self._content, self._inside(position))[0]
+        number: int = struct.unpack_from(form, self._content, position)[0]
         return number
-
-    def _inside(self, position: int) -> int:
-        if position < 0:  # a negative position would count from the end
-            raise NotArrowError("its metadata are damaged")
-        return position

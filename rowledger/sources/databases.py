@@ -5,6 +5,7 @@ import re
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
@@ -18,7 +19,6 @@ from rowledger.sources.frame_builder import FrameBuilder
 from rowledger.sources.postgres_values import (
     ARRAY_BASES,
     UNKNOWN_ARRAY,
-    client_encoding,
     exact_frame,
     exact_query,
     is_json,
@@ -36,24 +36,16 @@ class QueryRefused(Exception):
     """The database refused a query or a connection; the message has no value and no secret."""
 
 
+@dataclass(eq=False)
 class Database(ABC):
     """One connection and one query, used by one thread; only `cancel` is called from another thread."""
 
-    def __init__(
-        self,
-        url: SecretStr,
-        *,
-        timezone: str,
-        connect_timeout_s: float,
-        row_security: bool = False,
-        documents: frozenset[str] | None = frozenset(),
-    ) -> None:
-        """`documents` are those of the `SourceContext`."""
-        self._url = url
-        self._timezone = timezone
-        self._connect_timeout_s = connect_timeout_s
-        self._row_security = row_security
-        self._documents = documents
+    url: SecretStr
+    timezone: str
+    connect_timeout_s: float
+    row_security: bool
+    documents: frozenset[str] | None
+    """Those of the `SourceContext`."""
 
     @abstractmethod
     def connect(self) -> None: ...
@@ -132,7 +124,7 @@ class PostgresDatabase(Database):
         self._cursor = connection.cursor(adbc_stmt_kwargs={_BATCH_BYTES_OPTION: str(_BATCH_BYTES)})
 
     def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
-        settings = session_settings(self._timezone, row_security=self._row_security)
+        settings = session_settings(self.timezone, row_security=self.row_security)
         for number, (name, value) in enumerate(parameters.items()):
             kind = "timestamptz" if name in _BOUNDS else "text"
             settings[f"rowledger.parameter_{number}"] = value
@@ -141,7 +133,8 @@ class PostgresDatabase(Database):
             self._connection.rollback()  # so that a new transaction begins here
             self._cursor.execute("set transaction isolation level repeatable read, read only")
             self._cursor.execute("select current_setting('server_encoding')")
-            settings["client_encoding"] = client_encoding(self._cursor.fetchone()[0])
+            # A SQL_ASCII server would refuse a UTF8 query for a single text that is not UTF-8.
+            settings["client_encoding"] = "SQL_ASCII" if self._cursor.fetchone()[0] == "SQL_ASCII" else "UTF8"
             for name, value in settings.items():
                 self._cursor.execute("select set_config($1, $2, true)", [name, value])
                 self._cursor.fetchall()
@@ -151,7 +144,7 @@ class PostgresDatabase(Database):
             self._columns = dict(zip(names, kinds, strict=True))
             if len(self._columns) == len(names):
                 self._resolve_arrays(query)
-                self._cursor.execute(exact_query(query, self._columns, self._documents))
+                self._cursor.execute(exact_query(query, self._columns, self.documents))
                 self._batches = self._cursor.fetch_record_batch()
         return names
 
@@ -161,7 +154,7 @@ class PostgresDatabase(Database):
                 batch = self._batches.read_next_batch()
             except StopIteration:
                 return None
-            return exact_frame(batch, self._columns, self._documents)
+            return exact_frame(batch, self._columns, self.documents)
 
     def _resolve_arrays(self, query: str) -> None:
         """Ask the server for the element types of arrays that have domains, composites and other user-defined types."""
@@ -184,39 +177,12 @@ class PostgresDatabase(Database):
 
     def _address(self, options: str = "") -> str:
         """The URL with the settings of every connection; `options` are added after those of the URL."""
-        parts = urlsplit(self._url.get_secret_value())
-        wanted = {"connect_timeout": str(max(int(self._connect_timeout_s), 2)), **_LINK}
+        parts = urlsplit(self.url.get_secret_value())
+        wanted = {"connect_timeout": str(max(int(self.connect_timeout_s), 2)), **_LINK}
         given = dict(parse_qsl(parts.query))
         if options:
             given["options"] = f"{given.get('options', '')} {options}".lstrip()
         return urlunsplit(parts._replace(scheme="postgresql", query=urlencode({**wanted, **given}, quote_via=quote)))
-
-
-@contextlib.contextmanager
-def _without_values() -> Iterator[None]:
-    """Raise an error of the driver as QueryRefused, with the parts of its text that contain no row value and no secret."""
-    try:
-        yield
-    except SourceError:
-        raise
-    except Exception as error:  # noqa: BLE001 - ADBC and pyarrow raise each their own
-        told = _told(error)
-    else:
-        return
-    raise QueryRefused(told)
-
-
-def _told(error: Exception) -> str:
-    sqlstate = getattr(error, "sqlstate", None) or ""
-    text = str(error)
-    if sqlstate.startswith(_SYNTAX_CLASS) and (message := re.search(r"ERROR:\s*(.+)", text)):
-        hint = "; row_security=True reads the rows that the policies show" if _ROW_SECURITY in message[1] else ""
-        return f"{message[1]} (SQLSTATE {sqlstate}){hint}"
-    if _TIMEOUT.search(text):
-        return f"{_SPEAKABLE.search(text)[0]}, a setting of the server, the database or the role"  # type: ignore[index]
-    if cause := _SPEAKABLE.search(text):
-        return cause[0]
-    return f"{type(error).__name__}, SQLSTATE {sqlstate}" if sqlstate else type(error).__name__
 
 
 # ---- SQLite -------------------------------------------------------------------------------------------------------------
@@ -230,14 +196,12 @@ class SqliteDatabase(Database):
 
     def connect(self) -> None:
         # The usual form of such URLs: three slashes before a relative path, four before an absolute one.
-        path = unquote(self._url.get_secret_value().partition("://")[2]).removeprefix("/")
-        try:
+        path = unquote(self.url.get_secret_value().partition("://")[2]).removeprefix("/")
+        with _without_values():
             self._connection = sqlite3.connect(
-                f"file:{quote(path)}?mode=ro", uri=True, timeout=self._connect_timeout_s, check_same_thread=False
+                f"file:{quote(path)}?mode=ro", uri=True, timeout=self.connect_timeout_s, check_same_thread=False
             )
             self._connection.text_factory = _text_or_bytes
-        except sqlite3.Error as error:
-            raise QueryRefused(_told_by_sqlite(error)) from None
 
     def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
         assert self._connection is not None  # noqa: S101 - it was connected first
@@ -245,19 +209,15 @@ class SqliteDatabase(Database):
         for number, (name, value) in enumerate(parameters.items()):
             values[f"parameter_{number}"] = self._local(value) if name in _BOUNDS else value
             query = query.replace(f"{{{name}}}", f":parameter_{number}")
-        try:
+        with _without_values():
             self._cursor = self._connection.execute(query, values)
-        except sqlite3.Error as error:
-            raise QueryRefused(_told_by_sqlite(error)) from None
         self._names = [column[0] for column in self._cursor.description or ()]
         self._builder = FrameBuilder(self._names, columns_max=len(self._names))
         return self._names
 
     def fetch(self) -> pl.DataFrame | None:
-        try:
+        with _without_values():
             rows = self._cursor.fetchmany(_FETCH_ROWS)
-        except sqlite3.Error as error:
-            raise QueryRefused(_told_by_sqlite(error)) from None
         if not rows:
             return None
         return self._builder.frame([self._builder.take(dict(zip(self._names, row, strict=True))) for row in rows])
@@ -271,7 +231,7 @@ class SqliteDatabase(Database):
             self._connection.close()
 
     def _local(self, instant: str) -> str:
-        return datetime.fromisoformat(instant).astimezone(ZoneInfo(self._timezone)).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromisoformat(instant).astimezone(ZoneInfo(self.timezone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _text_or_bytes(content: bytes) -> str | bytes:
@@ -282,7 +242,34 @@ def _text_or_bytes(content: bytes) -> str | bytes:
         return content
 
 
-def _told_by_sqlite(error: sqlite3.Error) -> str:
-    """The message where it only names a missing table, column or file, or a syntax error; others may quote values."""
+# ---- errors -------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _without_values() -> Iterator[None]:
+    """Raise an error of the driver as QueryRefused, with the parts of its text that contain no row value and no secret."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each driver, and pyarrow, raises its own
+        told = _told(error)
+    else:
+        return
+    raise QueryRefused(told)
+
+
+def _told(error: Exception) -> str:
     text = str(error)
-    return text if text.startswith(("no such ", "unable to open ", "near ")) else type(error).__name__
+    if isinstance(error, sqlite3.Error):
+        # These name a missing table, column or file, or a syntax error; others may quote values.
+        return text if text.startswith(("no such ", "unable to open ", "near ")) else type(error).__name__
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    if sqlstate.startswith(_SYNTAX_CLASS) and (message := re.search(r"ERROR:\s*(.+)", text)):
+        hint = "; row_security=True reads the rows that the policies show" if _ROW_SECURITY in message[1] else ""
+        return f"{message[1]} (SQLSTATE {sqlstate}){hint}"
+    if _TIMEOUT.search(text):
+        return f"{_SPEAKABLE.search(text)[0]}, a setting of the server, the database or the role"  # type: ignore[index]
+    if cause := _SPEAKABLE.search(text):
+        return cause[0]
+    return f"{type(error).__name__}, SQLSTATE {sqlstate}" if sqlstate else type(error).__name__

@@ -14,10 +14,9 @@ import polars as pl
 import pyarrow as pa
 
 from rowledger.errors import SourceError
-from rowledger.sources.arrow_frames import frame_of
+from rowledger.sources.arrow_frames import frame_of, require_names
 from rowledger.sources.frame_builder import UnrepresentableValue, column_of, frame_of_rows
 from rowledger.sources.plain_values import Unfit, plain_value, type_name
-from rowledger.spec import RESERVED_PREFIX
 
 __all__ = ["frames_of", "holds_many"]
 
@@ -40,27 +39,22 @@ def holds_many(item: object) -> bool:
 
 def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, whatever exports Arrow data
     """The rows of a polars or pandas frame, an Arrow table, batch or stream; raises SourceError with `origin`."""
-    frames = _frames_of(item, origin)
-    while True:
-        try:
-            frame = next(frames, None)
-            if frame is None:
-                return
-            made = _own(_all_spoolable(frame, origin))
-        except SourceError:
-            raise
-        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a lazy frame or a stream runs foreign code
-            problem = f"{type(error).__qualname__} while reading an item of type {type_name(item)}"
-            break
-        yield made
+    try:
+        for frame in _frames_of(item, origin):
+            yield _own(_all_spoolable(frame, origin))
+    except SourceError:
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a lazy frame or a stream runs foreign code
+        problem = f"{type(error).__qualname__} while reading an item of type {type_name(item)}"
+    else:
+        return
     raise SourceError(f"{origin}: {problem}; fix it and rerun")
 
 
 def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
     if isinstance(item, pl.LazyFrame | pl.DataFrame):
         frame = item.collect() if isinstance(item, pl.LazyFrame) else item
-        if reserved := [name for name in frame.columns if name.startswith(RESERVED_PREFIX)]:
-            raise SourceError(f"{origin}: the columns {reserved} have names that are reserved; rename them")
+        require_names(frame.columns, origin)
         yield frame
     elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
         try:

@@ -10,7 +10,7 @@ import xxhash
 from rowledger.errors import SourceError
 from rowledger.spec import ChunkDescriptor
 
-__all__ = ["FileStatus", "file_digest", "file_status", "require_as_planned", "unchanged"]
+__all__ = ["FileStatus", "as_planned", "file_digest", "file_status", "unchanged"]
 
 _READ_BYTES = 1 << 20
 
@@ -62,8 +62,16 @@ def file_digest(file: Path) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def as_planned(file: Path, descriptor: ChunkDescriptor) -> Iterator[None]:
+    """Raise SourceError unless the file has the content that was planned, before and after the block, which reads it."""
+    require_as_planned(file, descriptor)
+    yield
+    require_as_planned(file, descriptor)  # again: the file may have been replaced in between
+
+
 def require_as_planned(file: Path, descriptor: ChunkDescriptor) -> None:
-    """Raise SourceError unless the file has the content that was planned; call it before and after reading."""
+    """Raise SourceError unless the file has the content that was planned."""
     now = file_status(file)
     if now.file_bytes != descriptor.file_bytes:
         raise SourceError(

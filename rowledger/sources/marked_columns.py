@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from rowledger.contract import polars_series, python_series
+from rowledger.sources.nested_types import frame_types_in
 from rowledger.spec import DECIMAL_TEXT, UUID
 
 __all__ = ["column_with_marks", "decimal_digits", "holds_marks", "marked"]
@@ -19,17 +20,12 @@ def decimal_digits(name: str, values: list[Any]) -> pl.Series:
     return pl.Series(name, [None if value is None else format(value, "f") for value in values], dtype=pl.String)
 
 
-def holds_marks(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know too little of it
+def holds_marks(dtype: pl.DataType) -> bool:
     """Whether the type is or contains DECIMAL_TEXT or UUID, at any depth."""
-    match dtype:
-        case pl.List():
-            return holds_marks(dtype.inner)
-        case pl.Struct():
-            return dtype in (DECIMAL_TEXT, UUID) or any(holds_marks(field.dtype) for field in dtype.fields)
-    return False
+    return any(inner in (DECIMAL_TEXT, UUID) for inner in frame_types_in(dtype))
 
 
-def column_with_marks(name: str, values: list[Any], dtype: Any) -> pl.Series:  # noqa: ANN401, as above
+def column_with_marks(name: str, values: list[Any], dtype: Any) -> pl.Series:  # noqa: ANN401, polars' stubs know too little of it
     """A column of a type that is or contains DECIMAL_TEXT or UUID; raises polars' errors and ValuesAltered."""
     if dtype == DECIMAL_TEXT:
         digits = decimal_digits(name, values)

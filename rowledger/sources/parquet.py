@@ -1,32 +1,30 @@
-"""Parquet files as a source: planned from their footers, read chunk by chunk.
+"""Parquet files as a source: planned from their footers, and read by polars alone where it reads every column exactly."""
 
-A descriptor has the digest of the file's bytes, so a file that was replaced between plan and read is noticed even where its
-size is the same.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
 import polars as pl
+import polars.selectors as cs
+import pyarrow as pa
 from pydantic import Field
 
 from rowledger.errors import SourceError
-from rowledger.sources.chunking import FilePart, chunk_descriptors, require_plausible_rows
-from rowledger.sources.file_identity import file_digest, require_as_planned, unchanged
-from rowledger.sources.file_source import FileSource
-from rowledger.sources.parquet_rows import read_rows, schema_of
-from rowledger.sources.parquet_scan import RowRange
+from rowledger.sources.chunking import FilePart
+from rowledger.sources.parquet_scan import FAILED_IN_POLARS, Reader, RowRange, unreadable
+from rowledger.sources.planned_files import PlannedFiles
 from rowledger.sources.source_file import SourceFile
-from rowledger.spec import RESERVED_PREFIX, ChunkDescriptor, Partition, SourceContext
+from rowledger.sources.system_errors import system_refusal
+from rowledger.spec import ChunkDescriptor
 
 __all__ = ["ParquetFiles"]
 
+_FAILED_IN_ARROW = (OSError, pa.ArrowException, NotImplementedError, ValueError)
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
-class ParquetFiles(FileSource):
+class ParquetFiles(PlannedFiles):
     """The Parquet files of a partition, in the order of their names.
 
     `hive` names the keys of folders such as `year=2024` that become columns. They are text, which the contract converts to the
@@ -44,58 +42,48 @@ class ParquetFiles(FileSource):
         default=16 * 2**30, ge=2**20, description="Uncompressed bytes a row group may declare; more fails the load."
     )
 
-    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        """Cut the partition's files at their row groups; a group that is larger than a chunk is cut into slices."""
-        for found in self.files(partition, scope):
-            with unchanged(found.path, found.origin, while_it_was="planned") as status:
-                row_groups, readers = self._row_groups(found, status.file_bytes)
-                digest = " ".join([file_digest(found.path), *_hive_parts(found.origin, self.hive)])
-            yield from chunk_descriptors(found, status, digest, row_groups, scope.chunk_rows_max, readers)
-
     def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
-        file = Path(descriptor.path)
-        content = descriptor.model_copy(update={"file_digest": descriptor.file_digest.split(" ", 1)[0]})
-        require_as_planned(file, content)
-        frame = read_rows(RowRange(file, descriptor.row_offset, descriptor.rows, descriptor.column_readers))
-        require_as_planned(file, content)  # again: the file may have been replaced in between
-        if frame.height != descriptor.rows:
-            raise SourceError(
-                f"{file}: {frame.height} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
-                "write the file anew and rerun"
-            )
-        return frame.with_columns(
-            pl.lit(text, pl.String).alias(name) for name, text in self._hive_values(descriptor).items()
+        return (
+            super()
+            .read(descriptor)
+            .with_columns(pl.lit(text, pl.String).alias(name) for name, text in self._hive_values(descriptor).items())
         )
 
     def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
-        schema = schema_of(Path(descriptor.path), descriptor.column_readers)
-        return pl.Schema({**schema, **dict.fromkeys(self._hive_values(descriptor), pl.String())})
+        return pl.Schema(
+            {**super().frame_schema(descriptor), **dict.fromkeys(self._hive_values(descriptor), pl.String())}
+        )
+
+    def _read_rows(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        part = RowRange(Path(descriptor.path), descriptor.row_offset, descriptor.rows, descriptor.column_readers)
+        failed: list[BaseException] = []
+        try:
+            return _read(part, failed)
+        except (*FAILED_IN_POLARS, *_FAILED_IN_ARROW) as error:
+            raise SourceError(f"{part.file}: {unreadable(*failed, error)}") from None
+
+    def _values_of_path(self, origin: str) -> list[str]:
+        return _hive_parts(origin, self.hive)
 
     def _hive_values(self, descriptor: ChunkDescriptor) -> dict[str, str | None]:
         values = (part.partition("=") for part in _hive_parts(descriptor.origin, self.hive))
         return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, _, value in values}
 
-    def _row_groups(self, file: SourceFile, file_bytes: int) -> tuple[list[FilePart], dict[str, str]]:
+    def _parts(self, file: SourceFile) -> tuple[list[FilePart], dict[str, str]]:
         """Rows and bytes of each row group, and the columns' readers; raises SourceError for a file that must not be loaded."""
         from rowledger.sources.parquet_columns import read_footer  # noqa: PLC0415, workers never plan
 
         footer = read_footer(file)
-        names, found = footer.names, footer.row_groups
-        if double := sorted({name for name in names if names.count(name) > 1}):
-            raise SourceError(f"{file.origin}: has several columns of the names {double}; write it with one of each")
-        if reserved := [name for name in names if name.startswith(RESERVED_PREFIX)]:
-            raise SourceError(f"{file.origin}: the columns {reserved} have names that are reserved; rename them")
-        self._require_within_limits(file.origin, footer.columns, found)
-        require_plausible_rows(file.origin, file_bytes, found)
-        if (counted := sum(group.rows for group in found)) != footer.rows:
+        self._require_within_limits(file.origin, footer.columns, footer.row_groups)
+        if (counted := sum(group.rows for group in footer.row_groups)) != footer.rows:
             raise SourceError(
                 f"{file.origin}: declares {footer.rows} rows and row groups with {counted}: damaged; write it again"
             )
-        if both := sorted(set(self.hive) & set(names)):
+        if both := sorted(set(self.hive) & set(footer.names)):
             raise SourceError(
                 f"{file.origin}: the columns {both} are in the file and in the names of its folders; take them out of `hive`"
             )
-        return found, footer.readers
+        return footer.row_groups, footer.readers
 
     def _require_within_limits(self, file: str, columns: int, groups: Sequence[FilePart]) -> None:
         if columns > self.columns_max:
@@ -114,3 +102,21 @@ def _hive_parts(origin: str, names: Sequence[str]) -> list[str]:
     if missing := [name for name in names if name not in parts]:
         raise SourceError(f"{origin}: no folder of its path is called {missing[0]}=…, as `hive` of the source says")
     return [parts[name] for name in names]
+
+
+def _read(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
+    """The rows; errors of polars are added to `failed`."""
+    with part.file.open("rb"):
+        pass
+    frame: pl.DataFrame | None = None
+    try:
+        frame = part.by_polars(cs.all() - cs.by_name(*part.names(Reader.ARROW)))
+    except FAILED_IN_POLARS as error:
+        if system_refusal(error):
+            raise
+        failed.append(error)
+    if frame is not None and not part.readers:
+        return frame
+    from rowledger.sources.parquet_by_column import read_by_column  # noqa: PLC0415, rarely needed; a worker's start is measured
+
+    return read_by_column(part, frame, failed)

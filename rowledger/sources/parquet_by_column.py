@@ -3,20 +3,21 @@
 A file is reported as damaged only when neither library can read one of its columns.
 """
 
+import itertools
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_frames import faults_marked, series_of, with_uuids_marked
+from rowledger.sources.nested_types import frame_types_in
 from rowledger.sources.parquet_scan import FAILED_IN_POLARS, Reader, RowRange
-from rowledger.sources.system_errors import system_refusal
 from rowledger.sources.unrepresentable_values import leaves
 
 __all__ = ["read_by_column"]
@@ -29,38 +30,32 @@ _FINER = (
 _BEYOND = "has a timestamp of 96 bits in a map that nanoseconds do not reach"
 
 
-def read_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
-    """The rows. Errors of polars are added to `failed`; if it has one already, the columns are read one by one."""
-    if not failed:
-        try:
-            names = part.scan().collect_schema().names()
-            by_arrow = set(part.names(Reader.ARROW))
-            frame = part.by_polars([name for name in names if name not in by_arrow])
-        except FAILED_IN_POLARS as error:
-            if system_refusal(error):
-                raise
-            failed.append(error)
-        else:
-            return _put_together(part, names, frame)
-    return _column_by_column(part, failed)
+def read_by_column(part: RowRange, frame: pl.DataFrame | None, failed: list[BaseException]) -> pl.DataFrame:
+    """The rows. `frame` has the columns that polars reads; None if it failed, and is to read them one by one.
 
-
-def _column_by_column(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
-    """The rows of a file that polars cannot read as a whole, or of which it cannot read some columns."""
+    Errors of polars are added to `failed`.
+    """
     try:
         names = part.scan().collect_schema().names()
     except FAILED_IN_POLARS:
         names = []
+    if frame is None:
+        frame = _each_by_polars(part, names, failed)
+    return _put_together(part, names or list(pq.read_schema(part.file).names), frame)
+
+
+def _each_by_polars(part: RowRange, names: Sequence[str], failed: list[BaseException]) -> pl.DataFrame:
+    """The columns that polars can read of a file that it cannot read as a whole."""
     native: dict[str, pl.Series] = {}
     for name in names:
         try:
             if part.readers.get(name) != Reader.ARROW:
-                native[name] = part.by_polars([name])[name]
+                native[name] = part.by_polars(cs.by_name(name))[name]
         except FAILED_IN_POLARS as error:
             failed.append(error)
             if part.readers.get(name) == Reader.INT96:
                 raise
-    return _put_together(part, names or _names_by_arrow(part.file), pl.DataFrame(native))
+    return pl.DataFrame(native)
 
 
 def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> pl.DataFrame:
@@ -75,7 +70,7 @@ def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> 
     tables = [maps, _by_arrow(part, by_arrow)] if by_arrow else [maps]
     columns = {column.name: column for column in frame.get_columns()}
     for table in tables:
-        columns |= {column.name: column for column in series_of(table, faults, origin=origin)}
+        columns |= series_of(table, faults, origin=origin)
     whole = pl.DataFrame({name: columns[name] for name in names})
     if not faults:
         return whole
@@ -128,13 +123,8 @@ def _microseconds(dtype: Any) -> Any:  # noqa: ANN401, polars' stubs know too li
     return dtype
 
 
-def _holds_map(dtype: Any) -> bool:  # noqa: ANN401, as above
-    match dtype:
-        case pl.List() | pl.Array():
-            return _holds_map(dtype.inner)
-        case pl.Struct():
-            return any(_holds_map(field.dtype) for field in dtype.fields)
-    return isinstance(dtype, pl.Map)
+def _holds_map(dtype: pl.DataType) -> bool:
+    return any(isinstance(inner, pl.Map) for inner in frame_types_in(dtype))
 
 
 def _ticks(column: Any) -> tuple["np.ndarray[Any, np.dtype[np.int64]]", "np.ndarray[Any, np.dtype[np.int64]]"]:  # noqa: ANN401, an array of any kind
@@ -151,23 +141,19 @@ def _ticks(column: Any) -> tuple["np.ndarray[Any, np.dtype[np.int64]]", "np.ndar
 
 
 def _by_arrow(part: RowRange, names: Sequence[str], *, int96_unit: str = "us") -> pa.Table:
-    offset, rows = part.offset, part.rows
     try:
         with pq.ParquetFile(part.file, coerce_int96_timestamp_unit=int96_unit, pre_buffer=False) as parquet:
             footer = parquet.metadata
-            groups: list[int] = []
-            first = start = 0
-            for number in range(footer.num_row_groups):
-                end = start + footer.row_group(number).num_rows
-                if end > offset and start < offset + rows:
-                    first = start if not groups else first
-                    groups.append(number)
-                start = end
+            group_rows = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+            starts = list(itertools.accumulate(group_rows, initial=0))
+            end = part.offset + part.rows
+            groups = [n for n, (a, b) in enumerate(itertools.pairwise(starts)) if b > part.offset and a < end]
+            first = starts[groups[0]] if groups else 0
             kept: list[Any] = []
             for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(names), use_threads=False):
-                kept.append(batch.slice(min(max(offset - first, 0), batch.num_rows)))
+                kept.append(batch.slice(min(max(part.offset - first, 0), batch.num_rows)))
                 first += batch.num_rows
-                if first >= offset + rows:
+                if first >= end:
                     break
             schema = kept[0].schema if kept else parquet.schema_arrow
     except NotImplementedError as error:
@@ -176,8 +162,4 @@ def _by_arrow(part: RowRange, names: Sequence[str], *, int96_unit: str = "us") -
             f"({type(error).__name__}); convert them"
         ) from None
     # Batches before the first row give empty slices. For a name with a point, pyarrow reads other columns too.
-    return pa.Table.from_batches(kept, schema).slice(0, rows).select(list(names))
-
-
-def _names_by_arrow(file: Path) -> list[str]:
-    return list(pq.read_schema(file).names)
+    return pa.Table.from_batches(kept, schema).slice(0, part.rows).select(list(names))

@@ -5,10 +5,8 @@ Arrow. Where they differ, or where polars is known to lose values, Arrow reads t
 """
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -16,8 +14,9 @@ import pyarrow.parquet as pq
 
 from rowledger.contract import frame_type, is_same_type
 from rowledger.errors import SourceError
-from rowledger.sources.arrow_frames import plain_type
+from rowledger.sources.arrow_frames import holds_16_bytes, plain_type, require_names
 from rowledger.sources.chunking import FilePart
+from rowledger.sources.nested_types import arrow_types_in, frame_types_in
 from rowledger.sources.parquet_scan import Reader, unreadable
 from rowledger.sources.source_file import SourceFile
 
@@ -41,12 +40,14 @@ def read_footer(file: SourceFile) -> Footer:
     """The footer, read without any data; raises SourceError."""
     try:
         with pq.ParquetFile(file.path) as parquet:
+            names = parquet.schema_arrow.names
+            require_names(names, file.origin)
             footer = parquet.metadata
             # The metadata of single columns is not read: where a column is encrypted or damaged, pyarrow crashes the process.
             groups = (footer.row_group(number) for number in range(footer.num_row_groups))
             found = [FilePart(group.num_rows, group.total_byte_size) for group in groups]
             readers = _column_readers(parquet, file.path, file.origin)
-            return Footer(parquet.schema_arrow.names, footer.num_columns, footer.num_rows, found, readers)
+            return Footer(names, footer.num_columns, footer.num_rows, found, readers)
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{file.origin}: {unreadable(error)}") from None
 
@@ -57,7 +58,7 @@ def _column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[st
     leaves = (parquet.schema.column(number) for number in range(len(parquet.schema)))
     readers: dict[str, str] = {}
     for field in parquet.schema_arrow:
-        own = [next(leaves) for _ in range(_leaf_count(field.type))]
+        own = [next(leaves) for kind in arrow_types_in(field.type) if not kind.num_fields]
         if any(leaf.converted_type == "INTERVAL" for leaf in own):
             raise SourceError(
                 f"{origin}: column {field.name!r} is an INTERVAL of Parquet, which cannot be read here; write it as text in "
@@ -65,7 +66,7 @@ def _column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[st
             )
         native = by_polars.get(field.name)
         if any(leaf.physical_type == "INT96" for leaf in own):
-            if native is None or any(map(_is_lossy, _leaves(native))):
+            if native is None or any(map(_is_lossy, frame_types_in(native))):
                 raise SourceError(
                     f"{origin}: column {field.name!r} has timestamps of 96 bits (INT96) in a file or beside a type that polars "
                     "does not read, and Arrow reads those before 1970 wrongly; write them as timestamps of 64 bits"
@@ -76,7 +77,7 @@ def _column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[st
         elif native == pl.Binary() and any(leaf.length == _UUID_BYTES for leaf in own):
             is_uuid = isinstance(field.type, pa.UuidType) or str(own[0].logical_type) == "UUID"
             readers[field.name] = Reader.UUID if is_uuid else Reader.BYTES_16
-        elif _holds_bytes(field.type):
+        elif holds_16_bytes(field.type):
             readers[field.name] = Reader.ARROW  # inside lists and structs, where Arrow's type tells which they are
     return readers
 
@@ -89,24 +90,8 @@ def _schema_of_polars(file: Path) -> dict[str, pl.DataType]:
         return {}  # a file that is damaged or not permitted is reported when its rows are read
 
 
-def _leaf_count(kind: Any) -> int:  # noqa: ANN401, the stubs know too little of a type's parts
-    """The number of the file's columns that make up a column of this Arrow type."""
-    if isinstance(kind, pa.BaseExtensionType):
-        return _leaf_count(kind.storage_type)
-    if isinstance(kind, pa.DictionaryType):
-        return 1
-    return sum(_leaf_count(kind.field(number).type) for number in range(kind.num_fields)) or 1
-
-
-def _holds_bytes(kind: Any) -> bool:  # noqa: ANN401, as above
-    if isinstance(kind, pa.BaseExtensionType):
-        return _holds_bytes(kind.storage_type)
-    inner = [kind.field(number).type for number in range(kind.num_fields)]
-    return kind == pa.binary(_UUID_BYTES) or any(map(_holds_bytes, inner))
-
-
 def _is_exact(native: pl.DataType, kind: pa.DataType) -> bool:
-    if any(_is_lossy(leaf) or isinstance(leaf, pl.Map) for leaf in _leaves(native)):
+    if any(_is_lossy(inner) or isinstance(inner, pl.Map) for inner in frame_types_in(native)):
         return False
     if isinstance(native, pl.Categorical | pl.Enum):
         native = pl.String()
@@ -114,22 +99,8 @@ def _is_exact(native: pl.DataType, kind: pa.DataType) -> bool:
     return wanted is not None and is_same_type(wanted, native)
 
 
-def _is_lossy(leaf: pl.DataType) -> bool:
+def _is_lossy(dtype: pl.DataType) -> bool:
     """Whether polars reads some values of the type as nulls, or cannot read the type."""
-    return isinstance(leaf, pl.BaseExtension | pl.Time) or (
-        isinstance(leaf, pl.Decimal) and leaf.precision > pl.Decimal(None).precision
+    return isinstance(dtype, pl.BaseExtension | pl.Time) or (
+        isinstance(dtype, pl.Decimal) and dtype.precision > pl.Decimal(None).precision
     )
-
-
-def _leaves(dtype: Any) -> Iterator[Any]:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
-    match dtype:
-        case pl.List() | pl.Array():
-            yield from _leaves(dtype.inner)
-        case pl.Struct():
-            for field in dtype.fields:
-                yield from _leaves(field.dtype)
-        case pl.Map():
-            yield dtype
-            yield from (leaf for part in (dtype.key, dtype.value) for leaf in _leaves(part))
-        case _:
-            yield dtype

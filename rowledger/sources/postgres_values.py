@@ -10,22 +10,19 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from rowledger.sources.arrow_frames import frame_of
+from rowledger.sources.arrow_frames import faults_marked, series_of
 from rowledger.sources.frame_builder import column_of
 from rowledger.sources.marked_columns import marked
-from rowledger.sources.unrepresentable_values import line_of
-from rowledger.spec import DYNAMIC, FAULT, LINE, UUID
+from rowledger.spec import DYNAMIC, UUID
 
 __all__ = [
     "ARRAY_BASES",
     "UNKNOWN_ARRAY",
-    "client_encoding",
     "exact_frame",
     "exact_query",
     "is_json",
@@ -40,24 +37,14 @@ _AS_THEY_ARE = {
 """Types whose values ADBC returns exactly, except infinite and far dates, which `_with_far_dates` corrects."""
 _FLOATS = {"float4", "float8"}
 _DOCUMENTS = {"json", "jsonb", "record"}
-ARRAY_BASES = {
-    *(_AS_THEY_ARE | _DOCUMENTS),
-    *(
-        "uuid",
-        "time",
-        "timetz",
-        "interval",
-        "money",
-        "inet",
-        "cidr",
-        "macaddr",
-        "macaddr8",
-        "bit",
-        "varbit",
-        "oid",
-        "xml",
-    ),
-}
+ARRAY_BASES = (
+    _AS_THEY_ARE
+    | _DOCUMENTS
+    | {
+        *("uuid", "timetz", "interval", "money", "inet", "cidr", "macaddr", "macaddr8"),
+        *("bit", "varbit", "oid", "xml"),
+    }
+)
 """Element types of arrays that are known by their names; for others the server is asked what they consist of."""
 UNKNOWN_ARRAY = """
 with recursive base (oid) as (
@@ -95,11 +82,6 @@ def session_settings(timezone: str, *, row_security: bool) -> dict[str, str]:
         "quote_all_identifiers": "off",
         "row_security": "on" if row_security else "off",
     }
-
-
-def client_encoding(server_encoding: str) -> str:
-    """The client encoding to set. A SQL_ASCII server would refuse a UTF8 query for a single text that is not UTF-8."""
-    return "SQL_ASCII" if server_encoding == "SQL_ASCII" else "UTF8"
 
 
 def is_json(kind: str) -> bool:
@@ -147,27 +129,21 @@ def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str] 
     A row that no frame can hold, or with an array or record that cannot be read exactly, has its reason in `FAULT`.
     """
     table = pa.Table.from_batches([batch])
-    frame = frame_of(table, origin="the query")
     faults: dict[int, str] = {}
-    columns: dict[str, pl.Series] = {column.name: column for column in frame.get_columns()}
+    columns = series_of(table, faults, origin="the query")
     for name, kind in kinds.items():
         if kind == _COMPOSITES:
             columns[name] = _nested(columns[name], "record" if _are_json(name, documents) else "text", faults)
         elif is_json(kind):
             columns[name] = _nested(columns[name], kind.removeprefix("_"), faults)
         elif kind == "numeric" and documents and name in documents:
-            columns[name] = _dynamic(columns[name])
+            columns[name] = marked(columns[name], DYNAMIC)
         elif kind == "uuid":
-            columns[name] = _uuids(columns[name])
+            contents = columns[name].str.replace_all("-", "", literal=True).str.decode("hex")
+            columns[name] = marked(contents, UUID)
         else:
             columns[name] = _with_far_dates(columns[name])
-    if faults:
-        reasons = columns.get(FAULT, pl.Series([None] * frame.height, dtype=pl.String)).to_list()
-        lines = columns.get(LINE, pl.Series([None] * frame.height, dtype=pl.Binary)).to_list()
-        for row, reason in faults.items():
-            reasons[row], lines[row] = reasons[row] or reason, lines[row] or line_of(table, row)
-        columns |= {FAULT: pl.Series(reasons, dtype=pl.String), LINE: pl.Series(lines, dtype=pl.Binary)}
-    return pl.DataFrame(columns, height=frame.height)
+    return faults_marked(pl.DataFrame(columns, height=table.num_rows), faults, table)
 
 
 # ---- dates --------------------------------------------------------------------------------------------------------------
@@ -205,18 +181,7 @@ def _with_far_dates(column: pl.Series) -> pl.Series:
     return pl.Series(column.name, texts, dtype=pl.String)
 
 
-# ---- UUIDs, arrays and records ---------------------------------------------------------------------------------------------
-
-
-def _uuids(texts: pl.Series) -> pl.Series:
-    """The server's texts of UUIDs as a UUID column."""
-    contents = texts.str.replace_all("-", "", literal=True).str.decode("hex")
-    return marked(contents, UUID)
-
-
-def _dynamic(texts: pl.Series) -> pl.Series:
-    """JSON texts as a DYNAMIC column."""
-    return marked(texts, DYNAMIC)
+# ---- arrays and records ----------------------------------------------------------------------------------------------------
 
 
 def _nested(source: pl.Series, kind: str, faults: dict[int, str]) -> pl.Series:
@@ -229,9 +194,9 @@ def _nested(source: pl.Series, kind: str, faults: dict[int, str]) -> pl.Series:
         return column_of(source.name, [None if text is None else _array(text, kind) for text in texts])
     for row, text in enumerate(texts):
         if text is not None and (reason := _document_fault(text)) is not None:
-            faults[row] = f"column {source.name!r} {reason}"
+            faults.setdefault(row, f"column {source.name!r} {reason}")
             texts[row] = None
-    return _dynamic(pl.Series(source.name, texts, dtype=pl.String))
+    return marked(pl.Series(source.name, texts, dtype=pl.String), DYNAMIC)
 
 
 def _document_fault(text: str) -> str | None:
@@ -267,11 +232,6 @@ def _with_each(items: list[Any], read: Callable[[Any], Any]) -> list[Any]:
     ]
 
 
-def _number(kind: type[Any], item: Any) -> Any:  # noqa: ANN401, a number of any kind
-    """The number of an item; NaN and infinities are texts in the server's JSON."""
-    return kind(item) if isinstance(item, str) else item
-
-
 def _instant(item: str) -> datetime | str:
     """The instant; infinities and years after 9999 stay text."""
     try:
@@ -282,9 +242,9 @@ def _instant(item: str) -> datetime | str:
 
 _ELEMENTS: dict[str, Callable[[Any], Any]] = {
     "bytea": lambda item: bytes.fromhex(item.removeprefix("\\x")),
-    "numeric": partial(_number, Decimal),
-    "float4": partial(_number, float),
-    "float8": partial(_number, float),
+    "numeric": Decimal,  # of a number, or of the text of NaN or an infinity
+    "float4": float,
+    "float8": float,
     "timestamptz": _instant,
     "uuid": uuid.UUID,
 }

@@ -8,7 +8,7 @@ import pyarrow as pa
 from rowledger.contract import polars_series
 from rowledger.counted import counted
 from rowledger.errors import SourceError
-from rowledger.sources.file_identity import require_as_planned
+from rowledger.sources.file_identity import as_planned
 from rowledger.sources.system_errors import system_refusal
 from rowledger.spec import ChunkDescriptor
 
@@ -22,9 +22,8 @@ _REMEDY = "rerun to spool it anew"
 def read_spooled(descriptor: ChunkDescriptor) -> pl.DataFrame:
     """All rows of a spooled chunk; raises SourceError when its file is missing or has changed since it was written."""
     file = Path(descriptor.path)
-    require_as_planned(file, descriptor)
-    frame = _read(file, rows=True)
-    require_as_planned(file, descriptor)  # again: the file may have been replaced in between
+    with as_planned(file, descriptor):
+        frame = _read(file, rows=True)
     if frame.height != descriptor.rows:
         raise SourceError(
             f"{file}: {counted(frame.height, 'row')}, spooled were {descriptor.rows}; rerun to spool them anew"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from rowledger.sources.nested_types import LISTS, arrow_types_in, entries_type, with_inner_types
 from rowledger.sources.plain_values import json_text, plain_value
 
 __all__ = ["as_stored", "leaves", "line_of", "list_lengths", "runs_written_out", "unrepresentable_rows"]
@@ -26,7 +27,6 @@ _TICKS_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_S = 86_400
 _EVERY_DIGIT = Context(prec=1_000)
 _SECONDS_MAX = (2**63 - 1) // 1_000  # what fits into milliseconds, polars' coarsest unit
-_LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.ListViewType, pa.LargeListViewType)
 _BYTES_OF_TEXT = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
 _EPOCH = date(1970, 1, 1).toordinal()
 _CALENDAR = range(1, date.max.toordinal() + 1)
@@ -50,16 +50,13 @@ def unrepresentable_rows(column: _Array) -> list[tuple[int, str]]:
 
 
 def _may_be_unrepresentable(kind: Any) -> bool:  # noqa: ANN401, the stubs know too little of a type's parts
-    match kind:
-        case pa.BaseExtensionType():
-            return _may_be_unrepresentable(kind.storage_type)
-        case pa.DictionaryType() | pa.RunEndEncodedType():
-            return _may_be_unrepresentable(kind.value_type)
-        case pa.TimestampType() | pa.DurationType():
-            return bool(kind.unit == "s")
-    if kind.num_fields:
-        return any(_may_be_unrepresentable(kind.field(number).type) for number in range(kind.num_fields))
-    return kind in _BYTES_OF_TEXT or pa.types.is_time(kind) or pa.types.is_decimal(kind)
+    return any(
+        inner in _BYTES_OF_TEXT
+        or pa.types.is_time(inner)
+        or pa.types.is_decimal(inner)
+        or (isinstance(inner, pa.TimestampType | pa.DurationType) and inner.unit == "s")
+        for inner in arrow_types_in(kind)
+    )
 
 
 def _search(leaf: _Array, rows: _Rows) -> Iterator[tuple[_Rows, str]]:
@@ -93,18 +90,14 @@ def _leaves(array: _Array, rows: _Rows) -> Iterator[tuple[_Array, _Rows]]:
         case pa.BaseExtensionType():
             yield from _leaves(array.storage, rows)
         case pa.MapType():
-            yield from _leaves(array.view(_entries_type(kind)), rows)
-        case _ if isinstance(kind, _LISTS):
+            yield from _leaves(array.view(entries_type(kind)), rows)
+        case _ if isinstance(kind, LISTS):
             yield from _leaves(array.flatten(), np.repeat(rows, list_lengths(array)))
         case pa.StructType():
             for child in array.flatten():
                 yield from _leaves(child, rows)
         case _:
             yield array, rows
-
-
-def _entries_type(kind: Any) -> pa.DataType:  # noqa: ANN401, as above
-    return pa.list_(pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)]))
 
 
 def list_lengths(lists: _Array) -> _Rows:
@@ -171,7 +164,7 @@ def as_stored(array: _Array) -> _Array:
     return array if stored == array.type else array.view(stored)
 
 
-def _stored_type(kind: Any) -> Any:  # noqa: ANN401, PLR0911, C901, one line a type
+def _stored_type(kind: Any) -> Any:  # noqa: ANN401, as above
     match kind:
         case pa.BaseExtensionType():
             return _stored_type(kind.storage_type)
@@ -179,32 +172,12 @@ def _stored_type(kind: Any) -> Any:  # noqa: ANN401, PLR0911, C901, one line a t
             return _pa.dictionary(kind.index_type, _stored_type(kind.value_type), kind.ordered)
         case pa.RunEndEncodedType():
             return _pa.run_end_encoded(kind.run_end_type, _stored_type(kind.value_type))
-        case pa.MapType():
-            key = kind.key_field.with_type(_stored_type(kind.key_type))
-            return _pa.map_(key, kind.item_field.with_type(_stored_type(kind.item_type)))
-        case pa.FixedSizeListType():
-            return pa.list_(_stored_field(kind), kind.list_size)
-        case pa.ListType():
-            return pa.list_(_stored_field(kind))
-        case pa.LargeListType():
-            return pa.large_list(_stored_field(kind))
-        case pa.ListViewType():
-            return pa.list_view(_stored_field(kind))
-        case pa.LargeListViewType():
-            return pa.large_list_view(_stored_field(kind))
-        case pa.StructType():
-            return pa.struct([field.with_type(_stored_type(field.type)) for field in kind])
     if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
         return pa.int32() if kind.bit_width == 32 else pa.int64()  # noqa: PLR2004, bits
     if pa.types.is_decimal(kind):
         narrow = {32: pa.int32(), 64: pa.int64()}
         return narrow.get(kind.bit_width, pa.binary(kind.bit_width // 8))
-    return _BYTES_OF_TEXT.get(kind, kind)
-
-
-def _stored_field(kind: Any) -> "pa.Field[Any]":  # noqa: ANN401, as above
-    field: pa.Field[Any] = kind.value_field
-    return field.with_type(_stored_type(field.type))
+    return _BYTES_OF_TEXT.get(kind) or with_inner_types(kind, _stored_type)
 
 
 # ---- the rendering of such a row --------------------------------------------------------------------------------------------
@@ -229,7 +202,7 @@ def _shown(value: Any, kind: Any) -> Any:  # noqa: ANN401, PLR0911, PLR0912, C90
             return _shown(value, kind.value_type)
         case pa.MapType():
             return [[_shown(key, kind.key_type), _shown(item, kind.item_type)] for key, item in value]
-        case _ if isinstance(kind, _LISTS):
+        case _ if isinstance(kind, LISTS):
             return [_shown(item, kind.value_type) for item in value]
         case pa.StructType():
             return {field.name: _shown(value[field.name], field.type) for field in kind}

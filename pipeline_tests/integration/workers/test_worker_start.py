@@ -82,13 +82,13 @@ def test_workers_come_up_while_the_run_still_plans(
 ) -> None:
     rows = events(20)
     write_source(tmp_path, "events", DAY, rows)
-    planned = ParquetFiles._row_groups
+    planned = ParquetFiles._parts
 
-    def planned_late(source: ParquetFiles, file: SourceFile, file_bytes: int) -> list[FilePart]:
+    def planned_late(source: ParquetFiles, file: SourceFile) -> tuple[list[FilePart], dict[str, str]]:
         wait_until(worker_pids, "a worker runs before its first chunk is known")
-        return planned(source, file, file_bytes)
+        return planned(source, file)
 
-    monkeypatch.setattr(ParquetFiles, "_row_groups", planned_late)
+    monkeypatch.setattr(ParquetFiles, "_parts", planned_late)
 
     report = load_one(database, EVENTS, tmp_path, DAY)
 

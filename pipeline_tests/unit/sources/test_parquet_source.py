@@ -279,7 +279,7 @@ def test_thousands_of_tiny_row_groups_make_few_chunks(tmp_path: Path) -> None:
 
 
 def test_a_row_group_of_more_bytes_than_a_chunk_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowledger.sources.chunking.CHUNK_BYTES_MAX", 4_000)
+    monkeypatch.setattr("rowledger.sources.planned_files.CHUNK_BYTES_MAX", 4_000)
     write(tmp_path, 1_000, group_rows=1_000)
 
     manifest = plan(tmp_path, 1_000)
