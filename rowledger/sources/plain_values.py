@@ -114,19 +114,13 @@ def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object
             return value.isoformat() if value.nanoseconds else value.to_pytimedelta()
         return unfit(value)
     if kind == "ndarray":
-        return (
-            plain_value(value.tolist(), unfit)
-            if value.dtype.kind not in "mM"
-            else [plain_value(item, unfit) for item in value]
-        )
+        return plain_value(list(value) if value.dtype.kind in "mM" else value.tolist(), unfit)
     if kind in {"datetime64", "timedelta64"}:
         if str(value) == "NaT":
             return None
         exact = value.astype(f"{kind}[us]")
-        item = exact.item() if exact == value else None
-        return (
-            str(value) if item is None or type(item) is int else item
-        )  # finer than a microsecond, or after the year 9999
+        # A text, if it is finer than a microsecond, or after the year 9999, for which Python has no value.
+        return exact.item() if exact == value and type(exact.item()) is not int else str(value)
     item = value.item()
     return item if type(item) in PLAIN_TYPES else unfit(value)
 
@@ -144,7 +138,7 @@ def type_name(value: object) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
+def json_text(value: object, *, bytes_key: str = "base64") -> str:  # noqa: C901, PLR0911, one line a type
     """A plain value as JSON, as in the payloads of dead letters; decimals are numbers with all digits.
 
     NaN and infinities are written with JSON's usual extension: a column of text would silently accept them as texts.
@@ -163,7 +157,7 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
         case float() | Decimal():
             return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
         case bytes():
-            return json.dumps({"base64": base64.b64encode(value).decode("ascii")})
+            return json.dumps({bytes_key: base64.b64encode(value).decode("ascii")})
         case UUID():
             return f'"{value}"'
         case date() | time():
@@ -171,27 +165,16 @@ def json_text(value: object) -> str:  # noqa: C901, PLR0911, one line a type
         case timedelta():
             return json.dumps(_iso_duration(value))
         case list():
-            return "[" + ", ".join(map(json_text, value)) + "]"
+            return "[" + ", ".join(json_text(item, bytes_key=bytes_key) for item in value) + "]"
         case dict():
-            return "{" + ", ".join(f"{json_text(name)}: {json_text(item)}" for name, item in value.items()) + "}"
+            members = (f"{json_text(name)}: {json_text(item, bytes_key=bytes_key)}" for name, item in value.items())
+            return "{" + ", ".join(members) + "}"
     raise TypeError(f"not a plain value: {type_name(value)}")
 
 
 def dynamic_text(value: object) -> str:
     """A plain value as JSON for a DYNAMIC column, in which bytes differ from an object that looks like them."""
-    return json_text(_with_marked_bytes(value))
-
-
-def _with_marked_bytes(value: object) -> object:
-    match value:
-        case bytes():
-            return {BYTES_KEY: base64.b64encode(value).decode("ascii")}
-        case list():
-            return [_with_marked_bytes(item) for item in value]
-        case dict():
-            return {name: _with_marked_bytes(item) for name, item in value.items()}
-        case _:
-            return value
+    return json_text(value, bytes_key=BYTES_KEY)
 
 
 def holds_signaling_nan(value: object) -> bool:

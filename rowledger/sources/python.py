@@ -38,11 +38,8 @@ class PythonRows(SpooledSource):
         """Yield a chunk as soon as it is full, or a minute after the previous one when the rows arrive slowly."""
         from rowledger.sources.python_reader import FunctionRows  # noqa: PLC0415, workers never call the function
 
-        spool = self.new_spool(scope)
         call = partial(self.function, partition)
         with contextlib.closing(FunctionRows(self.name, call, scope.columns, self.columns_max)) as rows:
-            while not rows.have_ended:
-                first_row = rows.given
-                for descriptor in spool.write(rows.until_overdue(), origin=self.name):
-                    yield descriptor.model_copy(update={"origin_row": first_row + descriptor.origin_row})
-                    rows.chunk_given()
+            for descriptor in self.new_spool(scope).write(rows.frames(), origin=self.name):
+                yield descriptor
+                rows.chunk_given()

@@ -27,7 +27,7 @@ _END = object()
 
 
 class FunctionRows:
-    """The rows of one call, as frames. `given` counts the rows so far."""
+    """The rows of one call, as frames."""
 
     def __init__(self, name: str, call: Callable[[], object], columns: tuple[str, ...], columns_max: int) -> None:
         """`name` is the function's name for messages; `columns` are the contract's."""
@@ -35,8 +35,7 @@ class FunctionRows:
         self._builder = FrameBuilder(columns, columns_max=columns_max)
         self._items = _items(name, call)
         self._overdue_at = monotonic() + _CHUNK_S
-        self.given = 0
-        self.have_ended = False
+        self._given = 0
 
     def chunk_given(self) -> None:
         self._overdue_at = monotonic() + _CHUNK_S
@@ -46,8 +45,8 @@ class FunctionRows:
         with contextlib.suppress(Exception):
             self._items.close()
 
-    def until_overdue(self) -> Iterator[pl.DataFrame]:
-        """Yield the next frames until a chunk is overdue or the rows end; raises SourceError."""
+    def frames(self) -> Iterator[pl.DataFrame | None]:
+        """Yield frames, and None whenever a chunk is overdue; raises SourceError."""
         batch: list[dict[str, Any] | Fault] = []
         batch_bytes = 0
         while (item := self._next(len(batch))) is not _END:
@@ -63,12 +62,11 @@ class FunctionRows:
                 batch, batch_bytes = [], 0
             if holds_many(item):
                 for frame in frames_of(item, origin=self._name):
-                    self.given += frame.height
+                    self._given += frame.height
                     yield frame
             if is_overdue:
                 self.chunk_given()
-                return
-        self.have_ended = True
+                yield None
         if batch:
             yield self._frame(batch)
 
@@ -81,7 +79,7 @@ class FunctionRows:
         except BaseException as error:  # noqa: BLE001 - SystemExit or CancelledError of the function must not end the run
             kind, frames = type(error), traceback.format_tb(error.__traceback__)
         raise SourceError(
-            f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self.given + waiting_rows} rows; "
+            f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self._given + waiting_rows} rows; "
             "the run's log has where; fix it and rerun",
             source_traceback="".join(frames),
         )
@@ -90,8 +88,8 @@ class FunctionRows:
         try:
             frame = self._builder.frame(batch)
         except Unfit as unfit:
-            raise SourceError(f"{self._name}: {unfit}, from row {self.given} on; name them alike and rerun") from None
-        self.given += frame.height
+            raise SourceError(f"{self._name}: {unfit}, from row {self._given} on; name them alike and rerun") from None
+        self._given += frame.height
         return frame
 
 

@@ -14,10 +14,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -40,28 +39,21 @@ _TIMEOUT_S = 60.0
 _CAUSE = re.compile(r"AWS Error [A-Z_]+|HTTP status \d+|curlCode: \d+")
 
 
-class _Stream(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """A file's stream, and its size in bytes where that is known in advance."""
-
-    stream: _Stream
-    size: int | None
+_Body = tuple[BinaryIO | pa.NativeFile, int | None]
+"""A file's stream, and its size in bytes where that is known in advance."""
 
 
 def remote_files(template: str, values: Mapping[str, str], scope: SourceContext) -> Iterator[SourceFile]:
     """The files of a partition in the order of their names, each fetched before it is yielded; raises SourceError."""
-    scheme = template.partition("://")[0].lower()
+    scheme, _, rest = template.partition("://")
+    scheme = scheme.lower()
     if scheme in WEB:
         address = template.format(**{name: quote(value, safe="") for name, value in values.items()})
         shown = address.partition("?")[0]
         yield _fetched(_opened_address(address, shown), address, shown, unquote(shown.rpartition("/")[2]), scope)
         return
-    store, bucket = _store(scheme, template.partition("://")[2].partition("/")[0])
-    below = template.partition("://")[2].partition("/")[2]
+    place, _, below = rest.partition("/")
+    store, bucket = _store(scheme, place)
     paths = _found(store, f"{bucket}/", below, values, scheme)
     if not paths:
         raise SourceError(
@@ -116,7 +108,7 @@ def _opened_object(store: fs.FileSystem, path: str, origin: str) -> Iterator[_Bo
     try:
         (info,) = store.get_file_info([path])
         with store.open_input_stream(path, compression=None) as stream:
-            yield _Body(stream, info.size)
+            yield stream, info.size
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{origin}: cannot be fetched ({_cause(error)})") from None
 
@@ -130,7 +122,7 @@ def _opened_address(address: str, shown: str) -> Iterator[_Body]:
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310, as above
             length = response.headers.get("Content-Length", "")
-            yield _Body(response, int(length) if length.isdecimal() else None)
+            yield response, int(length) if length.isdecimal() else None
     except urllib.error.HTTPError as error:
         error.close()
         raise SourceError(f"{shown}: cannot be fetched (HTTP status {error.code})") from None
@@ -149,23 +141,23 @@ def _fetched(
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-80:]
     copy = scope.spool_dir / f"fetched-{xxhash.xxh3_128_hexdigest(address.encode())}-{plain}"
     if not copy.exists():
-        with opened as body:
-            _copy(body, copy, origin, scope)
+        with opened as (stream, size):
+            _copy(stream, size, copy, origin, scope)
     return SourceFile(copy, origin, name, fetched=True)
 
 
-def _copy(body: _Body, copy: Path, origin: str, scope: SourceContext) -> None:
-    require_free_space(copy.parent, scope.disk_free_min_bytes + (body.size or 0))
+def _copy(body: BinaryIO | pa.NativeFile, size: int | None, copy: Path, origin: str, scope: SourceContext) -> None:
+    require_free_space(copy.parent, scope.disk_free_min_bytes + (size or 0))
     fetched = 0
     try:
         with durable_file(copy) as stream:
-            while block := body.stream.read(_BLOCK_BYTES):
+            while block := body.read(_BLOCK_BYTES):
                 fetched += len(block)
-                if body.size is None:
+                if size is None:
                     require_free_space(copy.parent, scope.disk_free_min_bytes)
                 stream.write(block)
-            if body.size is not None and fetched != body.size:
-                raise SourceError(f"{origin}: ended after {fetched:,} of {body.size:,} bytes; rerun to fetch it anew")
+            if size is not None and fetched != size:
+                raise SourceError(f"{origin}: ended after {fetched:,} of {size:,} bytes; rerun to fetch it anew")
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NotEnoughSpace(

@@ -6,6 +6,7 @@ Workers read these files and never import this module.
 """
 
 import errno
+import io
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -36,13 +37,13 @@ class Spool:
         self._files = 0
         self._rows_digest = RowsDigest()
 
-    def write(self, frames: Iterable[pl.DataFrame | pa.Table], *, origin: str) -> Iterator[ChunkDescriptor]:
+    def write(self, frames: Iterable[pl.DataFrame | pa.Table | None], *, origin: str) -> Iterator[ChunkDescriptor]:
         """Yield a descriptor for each chunk of the frames, all of them from `origin`, as soon as the chunk is durable.
 
-        A chunk ends at `chunk_rows_max` rows, at `chunk_bytes_max` of Arrow data, and where the frames' columns or their types
-        change; reserved columns may differ. Where it ends depends on rows and frames, not on time. A generator of frames is
-        closed with this generator. Arrow tables must have types that polars writes without views, and no dictionaries. Raises
-        SourceError and NotEnoughSpace.
+        A chunk ends at `chunk_rows_max` rows, at `chunk_bytes_max` of Arrow data, at a None among the frames, and where the
+        frames' columns or their types change; reserved columns may differ. A generator of frames is closed with this
+        generator. Arrow tables must have types that polars writes without views, and no dictionaries. Raises SourceError
+        and NotEnoughSpace.
         """
         origin_row = 0
         try:
@@ -53,16 +54,18 @@ class Spool:
             if isinstance(frames, Generator):
                 frames.close()
 
-    def _cut(self, frames: Iterable[pl.DataFrame | pa.Table]) -> Iterator[pa.Table]:
+    def _cut(self, frames: Iterable[pl.DataFrame | pa.Table | None]) -> Iterator[pa.Table]:
         """The same rows, in one table for each chunk."""
         pending: list[pa.Table] = []
         rows = size = 0
         for frame in frames:
             table = _as_table(frame) if isinstance(frame, pl.DataFrame) else frame
-            row_bytes = 1 + table.nbytes // max(table.num_rows, 1)
-            if pending and table.num_rows and _own_columns(table) != _own_columns(pending[0]):
+            if pending and (table is None or (table.num_rows and _own_columns(table) != _own_columns(pending[0]))):
                 yield _joined(pending)
                 pending, rows, size = [], 0, 0
+            if table is None:
+                continue
+            row_bytes = 1 + table.nbytes // max(table.num_rows, 1)
             while table.num_rows:
                 room = min(self._scope.chunk_rows_max - rows, (self._chunk_bytes_max - size) // row_bytes)
                 if room > 0 or not pending:
@@ -84,7 +87,7 @@ class Spool:
         try:
             with durable_file(file) as stream:
                 hashed = _Hashed(stream)
-                sink = pa.PythonFile(hashed, "w")  # type: ignore[arg-type]
+                sink = pa.PythonFile(hashed, "w")
                 with pa.ipc.new_file(sink, batch.schema) as writer:
                     writer.write_batch(batch)
         except OSError as error:
@@ -107,27 +110,22 @@ class Spool:
         )
 
 
-class _Hashed:
-    """A stream with the digest of what was written to it; it has only the methods that Arrow's writer needs."""
-
-    closed = False
+class _Hashed(io.RawIOBase):
+    """A stream with the digest of what was written to it. Its flush and close leave the given stream to its owner."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.digest = xxhash.xxh3_128()
 
-    def write(self, content: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:  # noqa: ANN401, whatever has a buffer
         self.digest.update(content)
         return self._stream.write(content)
 
     def tell(self) -> int:
         return self._stream.tell()
-
-    def flush(self) -> None:
-        """Do nothing: the stream's owner flushes it once."""
-
-    def close(self) -> None:
-        """Do nothing: the stream's owner closes it."""
 
 
 # ---- tables that can be concatenated ----------------------------------------------------------------------------------------

@@ -1,13 +1,11 @@
 """Sources that cannot be read twice in place: their rows are spooled, and workers read the spool."""
 
-from abc import abstractmethod
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
 from rowledger.sources.spool_reader import read_spooled, spooled_schema
-from rowledger.spec import ChunkDescriptor, Partition, Source, SourceContext
+from rowledger.spec import ChunkDescriptor, Source, SourceContext
 
 if TYPE_CHECKING:
     from rowledger.sources.spool_writer import Spool
@@ -19,9 +17,6 @@ class SpooledSource(Source):
     """A source whose chunks are files of the spool, which the subclass writes in `chunks`."""
 
     spools: ClassVar[bool] = True
-
-    @abstractmethod
-    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]: ...
 
     def new_spool(self, scope: SourceContext) -> "Spool":
         """The spool of one partition, for `chunks` to write into."""

@@ -14,7 +14,6 @@ from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
 if TYPE_CHECKING:
-    from rowledger.sources.databases import Database
     from rowledger.sources.sql_reader import DatabaseSession
 
 __all__ = ["SqlQuery"]
@@ -58,13 +57,11 @@ class SqlQuery(SpooledSource):
         )
         with contextlib.closing(DatabaseSession(database, self.url_variable)) as session:
             session.run(database.connect, self.connect_timeout_s, "connecting")
-            frames = self._frames(session, database, parameters)
+            frames = self._frames(session, parameters)
             yield from self.new_spool(scope).write(frames, origin=f"query of {self.url_variable}")
 
-    def _frames(
-        self, session: "DatabaseSession", database: "Database", parameters: dict[str, str]
-    ) -> Iterator[pl.DataFrame]:
-        execute = partial(database.execute, self.query.rstrip().rstrip(";"), parameters)
+    def _frames(self, session: "DatabaseSession", parameters: dict[str, str]) -> Iterator[pl.DataFrame]:
+        execute = partial(session.database.execute, self.query.rstrip().rstrip(";"), parameters)
         names = session.run(execute, self.fetch_timeout_s, "executing the query")
         if double := sorted({name for name in names if names.count(name) > 1}):
             raise SourceError(f"{self.url_variable}: the query gives several columns named {double}; name them apart")
@@ -72,7 +69,7 @@ class SqlQuery(SpooledSource):
             raise SourceError(
                 f"{self.url_variable}: the query gives {len(names)} columns, the limit is {self.columns_max} (columns_max)"
             )
-        while (frame := session.run(database.fetch, self.fetch_timeout_s, "waiting for rows")) is not None:
+        while (frame := session.run(session.database.fetch, self.fetch_timeout_s, "waiting for rows")) is not None:
             yield frame
 
     def _parameters(self, partition: Partition) -> dict[str, str]:

@@ -41,9 +41,9 @@ class DatabaseSession:
     """A thread that makes all calls to one database, one after another, each with a time limit."""
 
     def __init__(self, database: Database, name: str) -> None:
-        self._database = database
+        self.database = database
         self._name = name
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._last: Future[Any] = Future()
         self._last.set_result(None)
         threading.Thread(target=self._serve, daemon=True).start()  # a call that hangs must not keep the process alive
@@ -72,28 +72,23 @@ class DatabaseSession:
             if stopping.is_alive():
                 return
         with contextlib.suppress(Exception):
-            self._submit(self._database.close).result(_CLOSE_TIMEOUT_S)
+            self._submit(self.database.close).result(_CLOSE_TIMEOUT_S)
         self._calls.put(None)
 
     def _submit(self, call: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
-
-        def answer() -> None:
-            try:
-                result = call()
-            except BaseException as error:  # noqa: BLE001 - the caller that waits for the result raises it
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
         self._last = future
-        self._calls.put(answer)
+        self._calls.put((call, future))
         return future
 
     def _serve(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
+        while (work := self._calls.get()) is not None:
+            call, future = work
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - the caller that waits for the result raises it
+                future.set_exception(error)
 
     def _stop_quietly(self) -> None:
         with contextlib.suppress(Exception):
-            self._database.cancel()
+            self.database.cancel()
