@@ -70,7 +70,7 @@ def _check_column(
 def _read(rules: FieldRules, target: ColumnType, source: pl.Series) -> Reading:
     """The column as read at column speed; values that this cannot judge are suspects."""
     if source.null_count() == len(source):
-        return Reading(pl.Series([None], dtype=target.frame_type).new_from_index(0, len(source)))
+        return Reading(pl.Series(dtype=target.frame_type).clear(len(source)))
     if writes_json(rules, target) or target.array or rules.by_value or source.dtype == DYNAMIC:
         from rowledger.contract.read_nested import read_nested  # noqa: PLC0415, few tables hold documents or lists
 

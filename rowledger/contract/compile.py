@@ -32,6 +32,7 @@ _ORDERED = {Kind.INT, Kind.FLOAT, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP, Kind.
 
 
 _SIZED = {Kind.TEXT, Kind.BYTES}
+_OF_TEXTS = ("strip_whitespace", "to_lower", "to_upper", "min_length", "max_length")  # also settings of a model
 
 
 # Settings that change no verdict and no value. The `_EFFECTIVE_CONFIG` ones reach every field through its validator.
@@ -287,15 +288,12 @@ def _scalar_rules(draft: Draft, kind: Kind, constraints: dict[str, Any]) -> dict
     found.pop("decimal_places", None)
     found.setdefault("is_strict", bool(config.get("strict")))
     bounds = tuple(found.pop("bounds", ()))
-    strips, lower, upper = (found.pop(key, None) for key in ("strip_whitespace", "to_lower", "to_upper"))
-    if kind is Kind.TEXT and draft.allowed is None:
-        found["strips"] = config.get("str_strip_whitespace", False) if strips is None else strips
-        lower = config.get("str_to_lower", False) if lower is None else lower
-        upper = config.get("str_to_upper", False) if upper is None else upper
-        found["case"] = "lower" if lower else "upper" if upper else None
-        for key in ("min_length", "max_length"):
-            if config.get(f"str_{key}"):
-                found.setdefault(key, config[f"str_{key}"])
+    is_any_text = kind is Kind.TEXT and draft.allowed is None
+    if is_any_text:
+        found = {**{key: config[f"str_{key}"] for key in _OF_TEXTS if config.get(f"str_{key}")}, **found}
+    strips, lower, upper = (found.pop(key, False) for key in ("strip_whitespace", "to_lower", "to_upper"))
+    if is_any_text:
+        found |= {"strips": strips, "case": "lower" if lower else "upper" if upper else None}
         if config.get("coerce_numbers_to_str"):
             draft.go_by_value("coerce_numbers_to_str")
     if kind is Kind.FLOAT and config.get("allow_inf_nan") is False:

@@ -18,7 +18,6 @@ __all__ = ["arrow_table", "frame_type", "is_same_type", "polars_series", "python
 
 _Array = Any
 """A `pyarrow.Array` or `pyarrow.ChunkedArray` of any kind; the stubs are too narrow."""
-_LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.ListViewType, pa.LargeListViewType)
 
 _FLAT: dict[pa.DataType, pl.DataType] = {
     pa.null(): pl.Null(), pa.bool_(): pl.Boolean(),
@@ -66,7 +65,10 @@ def require_unchanged(name: str, column: _Array, series: pl.Series) -> None:
         raise ValuesAltered(
             f"column {name!r}: {column.type} of Arrow and {series.dtype} of polars are not the same type"
         )
-    before, after = _null_counts(column), _null_counts_of_series(series, column)
+    before = _null_counts(column)
+    after: tuple[int, ...] = (series.null_count(),)
+    if pa.types.is_nested(column.type):
+        after = _null_counts(series.to_arrow(compat_level=pl.CompatLevel.newest()))
     if before != after:
         raise ValuesAltered(
             f"column {name!r}: {sum(before)} nulls as {column.type} of Arrow, {sum(after)} as {series.dtype} of polars; "
@@ -88,7 +90,7 @@ def frame_type(kind: pa.DataType) -> pl.DataType | None:  # noqa: PLR0911, one l
         case pa.FixedSizeListType():
             inner = frame_type(kind.value_type)
             return None if inner is None else pl.Array(inner, kind.list_size)
-        case _ if isinstance(kind, _LISTS):
+        case pa.ListType() | pa.LargeListType() | pa.ListViewType() | pa.LargeListViewType():
             inner = frame_type(kind.value_type)
             return None if inner is None else pl.List(inner)
         case pa.StructType():
@@ -105,19 +107,17 @@ _TEXTS = {pa.string(), pa.large_string(), pa.string_view()}
 def _null_counts(column: _Array) -> tuple[int, ...]:
     """The null counts of an Arrow column: its own, then those of its items or fields at each depth, ignoring parts of nulls."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    if not _is_nested(column.type):
+    if not pa.types.is_nested(column.type):
         return (sum(map(_flat_nulls, chunks)),)
     counted = [_nested_nulls(chunk) for chunk in chunks] or [_nested_nulls(pa.nulls(0, column.type))]
     return tuple(map(sum, zip(*counted, strict=True)))
 
 
 def _nested_nulls(array: _Array) -> tuple[int, ...]:
-    kind = array.type
-    if isinstance(kind, pa.StructType):
-        inner = [_null_counts(child) for child in array.flatten()]  # a null struct counts as a null in each field
-    else:
-        inner = [_null_counts(array.flatten())]
-    return (array.null_count, *(count for counts in inner for count in counts))
+    parts = array.flatten()
+    if not isinstance(array.type, pa.StructType):  # a null struct counts as a null in each field
+        parts = [parts]
+    return (array.null_count, *(count for part in parts for count in _null_counts(part)))
 
 
 def _flat_nulls(array: _Array) -> int:
@@ -125,16 +125,6 @@ def _flat_nulls(array: _Array) -> int:
         return int(array.null_count)
     is_null = np.asarray(array.dictionary.is_null())
     return int(array.null_count + is_null[np.asarray(array.indices.drop_null())].sum())
-
-
-def _is_nested(kind: pa.DataType) -> bool:
-    return isinstance(kind, (*_LISTS, pa.StructType))
-
-
-def _null_counts_of_series(series: pl.Series, column: _Array) -> tuple[int, ...]:
-    if not _is_nested(column.type):
-        return (series.null_count(),)
-    return _null_counts(series.to_arrow(compat_level=pl.CompatLevel.newest()))
 
 
 def is_same_type(wanted: pl.DataType | None, given: pl.DataType) -> bool:

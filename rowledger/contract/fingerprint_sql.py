@@ -25,7 +25,7 @@ from rowledger.contract.fingerprint import (
     Total,
     normalised,
 )
-from rowledger.spec import Column, ColumnType, TypeName
+from rowledger.spec import INTEGER_LIMITS, Column, ColumnType, TypeName
 
 __all__ = ["fingerprint_query", "may_be_digested", "read_fingerprint"]
 
@@ -161,9 +161,7 @@ _TEXTS = {TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR}
 # The server sums 4-byte integers in 8 bytes: room for four billion hashes, and cheaper than widening each.
 _TOTALS_SQL: dict[TypeName, str] = {
     TypeName.BOOLEAN: "count(*) filter (where {})",
-    TypeName.SMALLINT: "sum({})",
-    TypeName.INTEGER: "sum({})",
-    TypeName.BIGINT: "sum({})",
+    **dict.fromkeys(INTEGER_LIMITS, "sum({})"),
     TypeName.REAL: "sum(hashfloat4({}))",
     TypeName.DOUBLE: "sum(hashfloat8({}))",
     TypeName.UUID: "sum(uuid_hash({}))",

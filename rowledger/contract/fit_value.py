@@ -24,9 +24,10 @@ from pydantic_core import PydanticSerializationError
 from rowledger.contract.document_bytes import takes_bytes_as_anything, with_base64
 from rowledger.contract.document_numbers import has_repeated_key, may_have_exact_numbers, with_exact_numbers
 from rowledger.contract.kinds import BEYOND_INTEGERS, EXACT_INTEGER_MAX, Kind
+from rowledger.contract.nested_values import parts_in
 from rowledger.contract.rules import FieldRules
 from rowledger.contract.target_types import as_frame_value, misfit
-from rowledger.spec import ColumnType, TypeName
+from rowledger.spec import INTEGER_LIMITS, ColumnType, TypeName
 
 __all__ = ["NULL_REASON", "FittedValue", "doubt_nul", "doubt_texts", "fit_value", "writes_json"]
 
@@ -39,12 +40,9 @@ _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _REPLACEMENT = "\ufffd"  # pydantic silently writes it in a key for half a surrogate pair
 
 # The Python types that each column takes without a conversion beyond pydantic's.
-_INTEGER = (int,)
 _HELD: dict[TypeName, tuple[type, ...]] = {
     TypeName.BOOLEAN: (bool,),
-    TypeName.SMALLINT: _INTEGER,
-    TypeName.INTEGER: _INTEGER,
-    TypeName.BIGINT: _INTEGER,
+    **dict.fromkeys(INTEGER_LIMITS, (int,)),
     TypeName.REAL: (float, int),
     TypeName.DOUBLE: (float, int),
     TypeName.NUMERIC: (Decimal, int),
@@ -190,15 +188,9 @@ def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue
 
 
 def _holds_surrogate(value: Any) -> bool:
-    match value:
-        case str():
-            return _SURROGATE.search(value) is not None
-        case dict():
-            return any(map(_holds_surrogate, (*value, *value.values())))
-        case list() | tuple() | AbstractSet():
-            return any(map(_holds_surrogate, value))
-        case _:
-            return False
+    """Whether a text or a key in the value has half a surrogate pair."""
+    texts = (text for part in parts_in(value) for text in (part if isinstance(part, dict) else [part]))
+    return any(isinstance(text, str) and _SURROGATE.search(text) for text in texts)
 
 
 def _lost_not_finite(value: Any, written: Any) -> bool:

@@ -44,10 +44,9 @@ _ABSENT_REASON = "Field required [missing]"
 
 def default_column(rules: FieldRules, target: ColumnType, absent: pl.Series, refusals: Refusals) -> pl.Series:
     """A column of the field's default, for the rows in `absent`; without a default they are refused."""
-    nothing = pl.Series(rules.name, [None], dtype=target.frame_type)
     if rules.default is PydanticUndefined:
         refusals.add_mask(absent, rules.name, _ABSENT_REASON)
-        return nothing.new_from_index(0, len(absent))
+        return pl.Series(rules.name, dtype=target.frame_type).clear(len(absent))
     verdict = fit_value(rules, target, rules.default)
     if verdict.reason is not None:
         raise TargetMismatch(

@@ -14,8 +14,7 @@ _OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _V4 = rf"^{_OCTET}(\.{_OCTET}){{3}}$"
 _GROUP = "[0-9a-fA-F]{1,4}"
 _GROUPS = f"{_GROUP}(:{_GROUP})"
-_V6_FULL = rf"^{_GROUPS}{{7}}$"
-_V6_SHORT = rf"^({_GROUPS}{{0,6}})?::({_GROUPS}{{0,6}})?$"
+_V6 = rf"^({_GROUPS}{{7}}|({_GROUPS}{{0,6}})?::({_GROUPS}{{0,6}})?)$"
 _V6_GROUPS = 8
 
 
@@ -23,18 +22,16 @@ def addresses_from_text(texts: pl.Series, *, v4: bool, v6: bool) -> pl.Series:
     """The bytes of each text that is plainly an address of a requested version; null for every other text."""
     parts = [pl.Series([None], dtype=pl.Binary)]
     take = np.zeros(len(texts), dtype=np.int64)  # index 0, the null, unless a part has the text's bytes
-    is_v4 = texts.str.contains(_V4).fill_null(value=False)
+    is_v4 = texts.str.contains(_V4)
     masks = [(is_v4, _v4_octets)] if v4 else []
     if v6 and not is_v4.all():
-        is_full = texts.str.contains(_V6_FULL).fill_null(value=False)
-        is_short = (texts.str.contains(_V6_SHORT) & (texts.str.count_matches(_GROUP) < _V6_GROUPS)).fill_null(
-            value=False
-        )
-        masks += [(is_full, _v6_octets), (is_short, _v6_short_octets)]
+        is_short = texts.str.contains("::", literal=True)
+        groups = texts.str.count_matches(_GROUP)
+        masks.append((texts.str.contains(_V6) & (groups + is_short <= _V6_GROUPS), _v6_octets))
     for mask, octets_of in masks:
-        if mask.any():
-            take[mask.to_numpy()] = sum(map(len, parts)) + np.arange(int(mask.sum()))
-            parts.append(_with_header(octets_of(texts.filter(mask))))
+        if len(rows := mask.arg_true()):
+            take[rows] = sum(map(len, parts)) + np.arange(len(rows))
+            parts.append(_with_header(octets_of(texts.gather(rows))))
     return pl.concat(parts).gather(take).alias(texts.name)
 
 
@@ -53,22 +50,13 @@ def _v4_octets(texts: pl.Series) -> npt.NDArray[np.uint8]:
 
 
 def _v6_octets(texts: pl.Series) -> npt.NDArray[np.uint8]:
-    return _octets_of_groups(texts.str.split(":").explode())
-
-
-def _v6_short_octets(texts: pl.Series) -> npt.NDArray[np.uint8]:
     """`::` fills the groups up to eight with zeros; at most seven groups may accompany it."""
-    halves = texts.str.split_exact("::", 1).struct.unnest()
+    halves = texts.str.split_exact("::", 1).struct.unnest().fill_null("")
     before, after = (
         pl.when(pl.col(name) == "").then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.col(name).str.split(":"))
         for name in halves.columns
     )
-    missing = _V6_GROUPS - before.list.len() - after.list.len()
-    zeros = pl.lit("0").repeat_by(missing)
-    return _octets_of_groups(halves.select(pl.concat_list(before, zeros, after)).to_series().explode())
-
-
-def _octets_of_groups(groups: pl.Series) -> npt.NDArray[np.uint8]:
-    """Eight hexadecimal groups per address, as 16 bytes."""
+    zeros = pl.lit("0").repeat_by(_V6_GROUPS - before.list.len() - after.list.len())
+    groups = halves.select(pl.concat_list(before, zeros, after)).to_series().explode()
     numbers = groups.str.to_integer(base=16, dtype=pl.UInt16).to_numpy()
     return numbers.astype(">u2").view(np.uint8).reshape(-1, 2 * _V6_GROUPS)

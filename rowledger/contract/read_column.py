@@ -11,7 +11,7 @@ from rowledger.contract.kinds import Kind
 from rowledger.contract.read_numbers import NUMBERS
 from rowledger.contract.read_texts import TEXTS
 from rowledger.contract.read_times import TIMES
-from rowledger.contract.reading import Family, Reader, Reading, all_doubtful, blank, family_of, natural_type
+from rowledger.contract.reading import Family, Reader, Reading, all_doubtful, blank, family_of
 from rowledger.contract.rules import FieldRules
 from rowledger.errors import SourceError
 from rowledger.spec import DECIMAL_TEXT
@@ -45,7 +45,7 @@ def read_column(rules: FieldRules, source: pl.Series) -> Reading:
     if isinstance(dtype, pl.Categorical | pl.Enum):
         source, dtype = source.cast(pl.String), pl.String()
     if source.null_count() == len(source):
-        return Reading(pl.Series(source.name, [None] * len(source), dtype=natural_type(rules)))
+        return Reading(pl.Series(source.name, dtype=rules.column.type.frame_type).clear(len(source)))
     if dtype == pl.Float16:
         source, dtype = source.cast(pl.Float32), pl.Float32()
     given, digits = source, None

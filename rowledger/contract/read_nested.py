@@ -51,8 +51,7 @@ def read_nested(rules: FieldRules, target: ColumnType, source: pl.Series) -> Rea
     elif target.array and not rules.by_value:
         reading = _read_lists(rules, source, target.element)
     if reading is None:
-        nothing = pl.Series([None], dtype=target.frame_type).new_from_index(0, len(source))
-        reading = Reading(nothing, source.is_not_null())
+        reading = Reading(pl.Series(dtype=target.frame_type).clear(len(source)), source.is_not_null())
     if source.dtype.is_nested() or rules.by_value:
         reading.refused += unheld_cells(source)
     return reading

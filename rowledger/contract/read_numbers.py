@@ -14,7 +14,6 @@ from rowledger.contract.reading import (
     as_is,
     blank,
     matching,
-    natural_type,
 )
 from rowledger.contract.rules import FieldRules
 from rowledger.spec import DECIMAL_DIGITS_MAX
@@ -107,8 +106,8 @@ def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
 
 def _declared_scale(rules: FieldRules, otherwise: int) -> int:
     """The decimals of the contract's own column; `otherwise` for a numeric without declared digits."""
-    natural = natural_type(rules)
-    return natural.scale if isinstance(natural, pl.Decimal) else otherwise
+    declared = rules.column.type.frame_type
+    return declared.scale if isinstance(declared, pl.Decimal) else otherwise
 
 
 def _decimal_from_text(rules: FieldRules, source: pl.Series) -> Reading:

@@ -19,7 +19,6 @@ __all__ = [
     "blank",
     "family_of",
     "matching",
-    "natural_type",
     "refuse_outside",
 ]
 
@@ -56,11 +55,6 @@ def blank(values: pl.Series, mask: pl.Series) -> pl.Series:
     return pl.select(pl.when(~mask).then(values).alias(values.name)).to_series()
 
 
-def natural_type(rules: FieldRules) -> pl.DataType:
-    """The frame type of the contract's own column."""
-    return rules.column.type.frame_type
-
-
 def as_is(_rules: FieldRules, source: pl.Series) -> Reading:
     """The reader of a column that already holds the field's kind."""
     return Reading(source)
@@ -74,7 +68,7 @@ def matching(source: pl.Series, pattern: str) -> pl.Series:
 
 def all_doubtful(rules: FieldRules, source: pl.Series) -> Reading:
     """The reader of a column whose every value goes to pydantic."""
-    return Reading(pl.Series(source.name, [None] * len(source), dtype=natural_type(rules)), source.is_not_null())
+    return Reading(pl.Series(source.name, dtype=rules.column.type.frame_type).clear(len(source)), source.is_not_null())
 
 
 def refuse_outside(reading: Reading, ticks: pl.Series, limits: tuple[int, int]) -> None:

@@ -131,14 +131,7 @@ def _templates_in(module: str) -> frozenset[tuple[str, ...]]:
 
 def _is_made_of(message: str, pieces: Sequence[str]) -> bool:
     """Whether the message begins with the first piece, ends with the last, and has the others in between, in order."""
-    if not (message.startswith(pieces[0]) and message.endswith(pieces[-1])):
-        return False
-    at = 0
-    for piece in pieces:
-        if (found := message.find(piece, at)) < 0:
-            return False
-        at = found + len(piece)
-    return True
+    return re.fullmatch(".*".join(map(re.escape, pieces)), message, re.DOTALL) is not None
 
 
 def _of_validator(error: BaseException) -> str:

@@ -33,9 +33,6 @@ class Refusals:
     def __bool__(self) -> bool:
         return bool(self._reasons)
 
-    def __contains__(self, row: int) -> bool:
-        return row in self._reasons
-
     def has(self, row: int, column: str) -> bool:
         return column in self._reasons.get(row, ())
 

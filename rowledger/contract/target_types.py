@@ -20,14 +20,13 @@ from rowledger.contract.inet import network_bytes
 from rowledger.contract.kinds import Kind
 from rowledger.contract.reading import Reading
 from rowledger.contract.rules import FieldRules
-from rowledger.spec import DECIMAL_DIGITS_MAX, ColumnType, TypeName
+from rowledger.spec import DECIMAL_DIGITS_MAX, INTEGER_LIMITS, ColumnType, TypeName
 
 __all__ = ["accepts", "as_frame_value", "doubt_undeclared_digits", "fit_column", "misfit"]
 
-_INTEGERS = {TypeName.SMALLINT: 2**15, TypeName.INTEGER: 2**31, TypeName.BIGINT: 2**63}
 _WRITABLE: dict[Kind, set[TypeName]] = {
     Kind.BOOL: {TypeName.BOOLEAN},
-    Kind.INT: {*_INTEGERS, TypeName.NUMERIC},
+    Kind.INT: {*INTEGER_LIMITS, TypeName.NUMERIC},
     Kind.FLOAT: {TypeName.DOUBLE, TypeName.REAL},
     Kind.DECIMAL: {TypeName.NUMERIC},
     Kind.BYTES: {TypeName.BYTEA},
@@ -175,7 +174,7 @@ def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: C901, PLR0911
         return next((reason for reason in reasons if reason is not None), None)
     match target.name:
         case TypeName.SMALLINT | TypeName.INTEGER | TypeName.BIGINT:
-            limit = _INTEGERS[target.name]
+            limit = INTEGER_LIMITS[target.name]
             return None if -limit <= value < limit else f"does not fit {target.sql}"
         case TypeName.NUMERIC:
             return _numeric_misfit(Decimal(value), target)

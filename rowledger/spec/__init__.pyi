@@ -1,5 +1,6 @@
 from .column import (
     DECIMAL_DIGITS_MAX as DECIMAL_DIGITS_MAX,
+    INTEGER_LIMITS as INTEGER_LIMITS,
     TABLE_COLUMNS_MAX as TABLE_COLUMNS_MAX,
     Column as Column,
     ColumnType as ColumnType,

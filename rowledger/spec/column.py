@@ -10,7 +10,15 @@ from enum import StrEnum
 
 import polars as pl
 
-__all__ = ["DECIMAL_DIGITS_MAX", "TABLE_COLUMNS_MAX", "Column", "ColumnType", "TypeName", "name_problem"]
+__all__ = [
+    "DECIMAL_DIGITS_MAX",
+    "INTEGER_LIMITS",
+    "TABLE_COLUMNS_MAX",
+    "Column",
+    "ColumnType",
+    "TypeName",
+    "name_problem",
+]
 
 TABLE_COLUMNS_MAX = 1_600
 DECIMAL_DIGITS_MAX = 38
@@ -60,6 +68,9 @@ class TypeName(StrEnum):
     JSONB = "jsonb"
     OTHER = "other"
 
+
+INTEGER_LIMITS = {TypeName.SMALLINT: 2**15, TypeName.INTEGER: 2**31, TypeName.BIGINT: 2**63}
+"""The first number that is too large for each integer type."""
 
 _FRAME_TYPES: dict[TypeName, pl.DataType] = {
     TypeName.BOOLEAN: pl.Boolean(),

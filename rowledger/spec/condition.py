@@ -6,13 +6,12 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from rowledger.errors import SpecError
-from rowledger.spec.column import TypeName
+from rowledger.spec.column import INTEGER_LIMITS, TypeName
 
 __all__ = ["KEY_TYPES", "Condition", "Equals", "Window"]
 
-_INTEGERS = {TypeName.SMALLINT: 16, TypeName.INTEGER: 32, TypeName.BIGINT: 64}
 _TEXTS = frozenset({TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR, TypeName.ENUM})
-KEY_TYPES = frozenset({*_TEXTS, *_INTEGERS})
+KEY_TYPES = frozenset({*_TEXTS, *INTEGER_LIMITS})
 """Types whose every value, text or number, may be a key."""
 
 
@@ -53,10 +52,9 @@ class Equals:
         """The text as a value of the column's type; raises SpecError if it is not one, or is not in the canonical spelling."""
         value: str | int | bool | date | UUID | None = None
         try:
-            if type_name in _INTEGERS:
-                value = int(self.text)
-                if not -(limit := 2 ** (_INTEGERS[type_name] - 1)) <= value < limit:
-                    value = None
+            if limit := INTEGER_LIMITS.get(type_name):
+                number = int(self.text)
+                value = number if -limit <= number < limit else None
             elif type_name is TypeName.BOOLEAN:
                 value = {"true": True, "false": False}.get(self.text)
             elif type_name is TypeName.DATE:
