@@ -10,6 +10,8 @@ __all__ = ["iterate_in_thread"]
 
 T = TypeVar("T")
 
+_AHEAD_MAX = 16
+
 
 class _End:
     """The mark after the last item."""
@@ -19,12 +21,16 @@ class _End:
 
 
 class _Producer(Generic[T]):
-    """The thread's side: takes items from the iterator until it ends, it fails, or the reader stops."""
+    """The thread's side: takes items from the iterator until it ends, it fails, or the reader stops.
+
+    At most `_AHEAD_MAX` items wait for the reader; then the thread waits, with the next one in its hand.
+    """
 
     def __init__(self, start: Callable[[], Iterator[T]], loop: asyncio.AbstractEventLoop) -> None:
         self._start = start
         self._loop = loop
         self._is_wanted = True
+        self._room = threading.Semaphore(_AHEAD_MAX)
         self.items: asyncio.Queue[T | _End] = asyncio.Queue()
         self.ended = asyncio.Event()
 
@@ -34,9 +40,10 @@ class _Producer(Generic[T]):
             items = self._start()
             try:
                 for item in items:
-                    self._tell(self.items.put_nowait, item)
+                    self._room.acquire()
                     if not self._is_wanted:
                         break
+                    self._tell(self.items.put_nowait, item)
             finally:
                 if (close := getattr(items, "close", None)) is not None:
                     close()  # a generator's `finally` blocks run here, in the thread that started it
@@ -45,8 +52,12 @@ class _Producer(Generic[T]):
         self._tell(self.items.put_nowait, _End(error))
         self._tell(self.ended.set)
 
+    def item_taken(self) -> None:
+        self._room.release()
+
     def stop(self) -> None:
         self._is_wanted = False
+        self._room.release()  # the thread may be waiting
 
     def _tell(self, call: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and the reader with it
@@ -58,6 +69,8 @@ async def iterate_in_thread(
     start: Callable[[], Iterator[T]], *, item_timeout_s: float, close_timeout_s: float
 ) -> AsyncIterator[AsyncIterator[T]]:
     """Yield the items of the iterator that `start` returns. Reading raises TimeoutError when an item takes too long.
+
+    The iterator is at most a few items ahead of the reader.
 
     When the block ends, the iterator is closed after its current item. The exit waits for that at most `close_timeout_s`: the
     thread of a source that hangs is a daemon and ends with the process.
@@ -73,6 +86,7 @@ async def iterate_in_thread(
                 if item.error is not None:
                     raise item.error
                 return
+            producer.item_taken()
             yield item
 
     try:
