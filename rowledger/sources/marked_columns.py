@@ -7,8 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from rowledger.contract import polars_series, python_series
-from rowledger.sources.nested_types import frame_types_in
-from rowledger.spec import DECIMAL_TEXT, UUID
+from rowledger.spec import DECIMAL_TEXT, UUID, types_in
 
 __all__ = ["column_with_marks", "decimal_digits", "holds_marks", "marked"]
 
@@ -22,7 +21,7 @@ def decimal_digits(name: str, values: list[Any]) -> pl.Series:
 
 def holds_marks(dtype: pl.DataType) -> bool:
     """Whether the type is or contains DECIMAL_TEXT or UUID, at any depth."""
-    return any(inner in (DECIMAL_TEXT, UUID) for inner in frame_types_in(dtype))
+    return any(inner in (DECIMAL_TEXT, UUID) for inner in types_in(dtype))
 
 
 def column_with_marks(name: str, values: list[Any], dtype: Any) -> pl.Series:  # noqa: ANN401, polars' stubs know too little of it

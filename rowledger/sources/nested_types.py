@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
-__all__ = ["LISTS", "arrow_types_in", "entries_type", "frame_types_in", "with_inner_types"]
+__all__ = ["LISTS", "arrow_types_in", "entries_type", "with_inner_types"]
 
 _pa: Any = pa
 
@@ -51,17 +50,3 @@ def with_inner_types(kind: Any, convert: Callable[[Any], Any]) -> Any:  # noqa: 
 def entries_type(kind: Any) -> pa.DataType:  # noqa: ANN401
     """The type of a map's entries, a list of structs."""
     return pa.list_(pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)]))
-
-
-def frame_types_in(dtype: Any) -> Iterator[Any]:  # noqa: ANN401
-    """The type and every type inside it."""
-    yield dtype
-    match dtype:
-        case pl.List() | pl.Array():
-            yield from frame_types_in(dtype.inner)
-        case pl.Struct():
-            for field in dtype.fields:
-                yield from frame_types_in(field.dtype)
-        case pl.Map():
-            yield from frame_types_in(dtype.key)
-            yield from frame_types_in(dtype.value)

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_frames import faults_marked, series_of, with_uuids_marked
-from rowledger.sources.nested_types import frame_types_in
 from rowledger.sources.parquet_scan import FAILED_IN_POLARS, Reader, RowRange
 from rowledger.sources.unrepresentable_values import leaves
+from rowledger.spec import types_in, with_types
 
 __all__ = ["read_by_column"]
 
@@ -103,7 +103,7 @@ def _with_exact_timestamps(part: RowRange, frame: pl.DataFrame, faults: dict[int
 
 
 def _in_microseconds(part: RowRange, name: str) -> pl.Series:
-    wanted = _microseconds(part.scan().collect_schema()[name])
+    wanted = with_types(part.scan().collect_schema()[name], _microseconds)
     scan = pl.scan_parquet(
         os.fspath(part.file), glob=False, hive_partitioning=False, schema={name: wanted}, extra_columns="ignore"
     )
@@ -111,20 +111,12 @@ def _in_microseconds(part: RowRange, name: str) -> pl.Series:
 
 
 def _microseconds(dtype: Any) -> Any:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
-    match dtype:
-        case pl.List():
-            return pl.List(_microseconds(dtype.inner))
-        case pl.Array():
-            return pl.Array(_microseconds(dtype.inner), dtype.size)
-        case pl.Struct():
-            return pl.Struct({field.name: _microseconds(field.dtype) for field in dtype.fields})
-        case pl.Datetime(time_unit="ns"):
-            return pl.Datetime("us", dtype.time_zone)
-    return dtype
+    is_finer = isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"
+    return pl.Datetime("us", dtype.time_zone) if is_finer else dtype
 
 
 def _holds_map(dtype: pl.DataType) -> bool:
-    return any(isinstance(inner, pl.Map) for inner in frame_types_in(dtype))
+    return any(isinstance(inner, pl.Map) for inner in types_in(dtype))
 
 
 def _ticks(column: Any) -> tuple["np.ndarray[Any, np.dtype[np.int64]]", "np.ndarray[Any, np.dtype[np.int64]]"]:  # noqa: ANN401, an array of any kind

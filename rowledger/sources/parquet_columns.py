@@ -16,9 +16,10 @@ from rowledger.contract import frame_type, is_same_type
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_frames import holds_16_bytes, plain_type, require_names
 from rowledger.sources.chunking import FilePart
-from rowledger.sources.nested_types import arrow_types_in, frame_types_in
+from rowledger.sources.nested_types import arrow_types_in
 from rowledger.sources.parquet_scan import Reader, unreadable
 from rowledger.sources.source_file import SourceFile
+from rowledger.spec import types_in
 
 __all__ = ["Footer", "read_footer"]
 
@@ -66,7 +67,7 @@ def _column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[st
             )
         native = by_polars.get(field.name)
         if any(leaf.physical_type == "INT96" for leaf in own):
-            if native is None or any(map(_is_lossy, frame_types_in(native))):
+            if native is None or any(map(_is_lossy, types_in(native))):
                 raise SourceError(
                     f"{origin}: column {field.name!r} has timestamps of 96 bits (INT96) in a file or beside a type that polars "
                     "does not read, and Arrow reads those before 1970 wrongly; write them as timestamps of 64 bits"
@@ -91,7 +92,7 @@ def _schema_of_polars(file: Path) -> dict[str, pl.DataType]:
 
 
 def _is_exact(native: pl.DataType, kind: pa.DataType) -> bool:
-    if any(_is_lossy(inner) or isinstance(inner, pl.Map) for inner in frame_types_in(native)):
+    if any(_is_lossy(inner) or isinstance(inner, pl.Map) for inner in types_in(native)):
         return False
     if isinstance(native, pl.Categorical | pl.Enum):
         native = pl.String()

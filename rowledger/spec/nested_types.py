@@ -19,6 +19,9 @@ def types_in(dtype: Any) -> Iterator[Any]:
         case pl.Struct():
             for field in dtype.fields:
                 yield from types_in(field.dtype)
+        case pl.Map():
+            yield from types_in(dtype.key)
+            yield from types_in(dtype.value)
 
 
 def with_types(dtype: Any, change: Callable[[Any], Any]) -> Any:
@@ -41,11 +44,15 @@ def with_parts(
         return change(expr, dtype)
     if not any(map(is_wanted, types_in(dtype))):
         return expr
-    if isinstance(dtype, pl.Struct):
-        fields = [
-            with_parts(expr.struct.field(field.name), field.dtype, is_wanted, change).alias(field.name)
-            for field in dtype.fields
-        ]
-        return pl.when(expr.is_not_null()).then(pl.struct(fields))
-    lists = expr.arr.to_list() if isinstance(dtype, pl.Array) else expr
-    return lists.list.eval(with_parts(pl.element(), dtype.inner, is_wanted, change))
+    match dtype:
+        case pl.List():
+            return expr.list.eval(with_parts(pl.element(), dtype.inner, is_wanted, change))
+        case pl.Array():
+            return with_parts(expr.arr.to_list(), pl.List(dtype.inner), is_wanted, change)
+        case pl.Struct():
+            fields = [
+                with_parts(expr.struct.field(field.name), field.dtype, is_wanted, change).alias(field.name)
+                for field in dtype.fields
+            ]
+            return pl.when(expr.is_not_null()).then(pl.struct(fields))
+    return expr
