@@ -7,8 +7,6 @@ other programs. ARCHITECTURE, "Settings, and why these defaults", says what they
 import shutil
 from pathlib import Path
 
-import psutil
-
 from rowledger.machine import available_memory_bytes
 
 __all__ = ["configuration"]
@@ -38,7 +36,7 @@ log_min_error_statement = panic
 
 def configuration(host: str, port: int, *, data_dir: Path) -> str:
     """The text of postgresql.conf for a server whose `data_dir` exists."""
-    memory_mib = _available_memory_bytes() // _MIB
+    memory_mib = available_memory_bytes() // _MIB
     disk_mib = shutil.disk_usage(data_dir).free // _MIB
     return _CONFIGURATION.format(
         host=host,
@@ -51,12 +49,6 @@ def configuration(host: str, port: int, *, data_dir: Path) -> str:
         # a crash the server reads this WAL again: 7 GB in 25 s.
         wal_mib=_clamp(disk_mib // 4, 1_024, 24_576),
     )
-
-
-def _available_memory_bytes() -> int:
-    machine = psutil.virtual_memory().available
-    group = available_memory_bytes()
-    return machine if group is None else min(machine, group)
 
 
 def _clamp(value: int, low: int, high: int) -> int:

@@ -4,5 +4,4 @@ from .cgroup import (
     read_oom_kills as read_oom_kills,
 )
 from .disk import require_free_space as require_free_space
-from .streaming import iterate_in_thread as iterate_in_thread
-from .threads import in_thread as in_thread
+from .threads import in_thread as in_thread, iterate_in_thread as iterate_in_thread

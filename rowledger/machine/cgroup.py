@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import psutil
+
 __all__ = ["available_memory_bytes", "granted_cpus", "read_oom_kills"]
 
 _ROOT = Path("/")
@@ -40,14 +42,14 @@ def granted_cpus(root: Path = _ROOT) -> float | None:
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def available_memory_bytes(root: Path = _ROOT) -> int | None:
-    """Memory left below the tightest limit on the process; None where there is no limit.
+def available_memory_bytes(root: Path = _ROOT) -> int:
+    """Memory left for the process: on the machine, and below the tightest limit of its groups.
 
     Page cache that the kernel can reclaim counts as free: a group that has read many files is not short of memory.
     """
     group = _own_group("memory", root)
     rooms = [_memory_room(folder, is_v2=group.is_v2) for folder in group.folders] if group else []
-    return min((room for room in rooms if room is not None), default=None)
+    return min([int(psutil.virtual_memory().available), *(room for room in rooms if room is not None)])
 
 
 def _cpu_quota(folder: Path, *, is_v2: bool) -> float | None:

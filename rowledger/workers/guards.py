@@ -8,8 +8,6 @@ import os
 import signal
 from dataclasses import dataclass
 
-import psutil
-
 from rowledger.ledger import IncidentKind
 from rowledger.machine import available_memory_bytes, granted_cpus
 from rowledger.settings import WriterSettings
@@ -98,7 +96,4 @@ def default_workers() -> int:
 
 def workers_in_memory(limits: WriterSettings) -> int:
     """The number of workers that the memory left to this process can hold, at least 1."""
-    memory_bytes = int(psutil.virtual_memory().available)
-    if (room_bytes := available_memory_bytes()) is not None:
-        memory_bytes = min(memory_bytes, room_bytes)
-    return max(1, memory_bytes // limits.worker_memory_bytes)
+    return max(1, available_memory_bytes() // limits.worker_memory_bytes)

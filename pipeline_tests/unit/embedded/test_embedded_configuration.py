@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import psutil
 import pytest
 
 from rowledger.embedded import configuration as embedded_configuration
@@ -20,26 +19,24 @@ def sizes(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("memory", "group", "disk", "buffers", "maintenance", "wal"),
+    ("memory", "disk", "buffers", "maintenance", "wal"),
     [
-        (16 * GIB, None, 40 * GIB, "4096MB", "256MB", "10240MB"),
-        (16 * GIB, 2 * GIB, 40 * GIB, "512MB", "64MB", "10240MB"),  # a container's share of the machine
-        (1 * GIB, 16 * GIB, 40 * GIB, "256MB", "64MB", "10240MB"),  # others have taken what the container may have
-        (256 * GIB, None, 4_000 * GIB, "8192MB", "512MB", "24576MB"),
-        (0, 0, 0, "128MB", "64MB", "1024MB"),
+        (16 * GIB, 40 * GIB, "4096MB", "256MB", "10240MB"),
+        (2 * GIB, 40 * GIB, "512MB", "64MB", "10240MB"),
+        (1 * GIB, 40 * GIB, "256MB", "64MB", "10240MB"),
+        (256 * GIB, 4_000 * GIB, "8192MB", "512MB", "24576MB"),
+        (0, 0, "128MB", "64MB", "1024MB"),
     ],
 )
 def test_sizes_follow_the_memory_and_the_disk_that_are_left(
     monkeypatch: pytest.MonkeyPatch,
     memory: int,
-    group: int | None,
     disk: int,
     buffers: str,
     maintenance: str,
     wal: str,
 ) -> None:
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=memory))
-    monkeypatch.setattr(embedded_configuration, "available_memory_bytes", lambda: group)
+    monkeypatch.setattr(embedded_configuration, "available_memory_bytes", lambda: memory)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
 
     found = sizes(configuration("127.0.0.1", 5432, data_dir=Path("unused")))

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rowledger.machine.cgroup import available_memory_bytes, granted_cpus, read_oom_kills
 
 GIB = 2**30
+MACHINE = 1024 * GIB
 MachineOf = Callable[[str, str, Mapping[str, str]], Path]
 
 V2 = "31 23 0:28 {mounted} /sys/fs/cgroup rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate"
@@ -15,6 +17,11 @@ V1_MEMORY = "35 31 0:32 {mounted} /sys/fs/cgroup/memory rw,relatime - cgroup cgr
 V1_CPU = "33 31 0:30 {mounted} /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct"
 HYBRID_V2 = "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw"
 TMPFS = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755"
+
+
+@pytest.fixture(autouse=True)
+def _large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=MACHINE))
 
 
 @pytest.fixture
@@ -136,13 +143,18 @@ def test_in_a_container_the_mount_is_where_our_own_group_begins(
 )
 def test_a_group_that_says_nothing_limits_nothing(machine: MachineOf, files: Mapping[str, str]) -> None:
     root = machine("0::/", V2.format(mounted="/"), files)
-    assert (read_oom_kills(root), granted_cpus(root), available_memory_bytes(root)) == (None, None, None)
+    assert (read_oom_kills(root), granted_cpus(root), available_memory_bytes(root)) == (None, None, MACHINE)
 
 
 def test_a_machine_without_cgroups_limits_nothing(tmp_path: Path) -> None:
-    assert (read_oom_kills(tmp_path), granted_cpus(tmp_path), available_memory_bytes(tmp_path)) == (None, None, None)
+    assert (read_oom_kills(tmp_path), granted_cpus(tmp_path), available_memory_bytes(tmp_path)) == (None, None, MACHINE)
 
 
 def test_a_group_full_of_what_cannot_be_given_back_has_no_room(machine: MachineOf) -> None:
     root = machine("0::/", V2.format(mounted="/"), {"memory.max": "100\n", "memory.current": "130\n"})
     assert available_memory_bytes(root) == 0
+
+
+def test_the_machine_s_memory_counts_where_a_group_grants_more(machine: MachineOf) -> None:
+    root = machine("0::/", V2.format(mounted="/"), {"memory.max": f"{2 * MACHINE}\n", "memory.current": "0\n"})
+    assert available_memory_bytes(root) == MACHINE
