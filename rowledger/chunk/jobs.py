@@ -1,7 +1,8 @@
 """The jobs of a worker: commit a chunk of a load, or replay dead letters. A job is one attempt.
 
-Both kinds provide what a pool needs (`workers.job.Job`): a name, their place in the ledger, the next attempt, jobs of part of
-their rows for the search for rows that kill workers, and a way to set such rows aside.
+The ledger ensures that a piece of work takes effect once, however often it is tried. Both kinds provide what a pool needs: a
+name, their place in the ledger, the next attempt, jobs of part of their rows for the search for rows that kill workers, and a
+way to set such rows aside. The pool counts rows by position, from 0 to `rows`; those of a replay are dead letters.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from rowledger.ledger import Actor
 from rowledger.settings import WriterSettings
 from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition
 
-__all__ = ["ChunkJob", "ReplayJob", "SetAside"]
+__all__ = ["ChunkJob", "Job", "ReplayJob", "SetAside"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class ChunkJob:
     set_aside: tuple[SetAside, ...] = ()
     probe: tuple[int, int] | None = None
 
-    resumption = "a rerun resumes at this chunk"
-    incident_prefix = ""
+    resumption = "a rerun resumes at this chunk"  # for errors: what continues after the work has failed
+    incident_prefix = ""  # of an incident's summary
     is_suspect = False
 
     @property
@@ -64,6 +65,7 @@ class ChunkJob:
 
     @property
     def facts(self) -> dict[str, object]:
+        """The facts that failpoints can match."""
         return {"partition": self.partition.key, "chunk": self.chunk.chunk_no, "attempt": self.attempt}
 
     @property
@@ -107,7 +109,7 @@ class ReplayJob:
 
     All jobs of one command or run share `replay`, which decides on each letter once, however many attempts a job takes.
     Letters in `set_aside` stay dead letters, untried. `is_suspect` marks a job of one letter that is known to have killed
-    workers.
+    workers: no budget counts these deaths.
     """
 
     table: str
@@ -160,3 +162,6 @@ class ReplayJob:
         """The job that refuses these letters, untried."""
         aside = (SetAside(self.dead_letter_ids[position], reason) for position in positions)
         return replace(self, set_aside=(*self.set_aside, *aside))
+
+
+Job = ChunkJob | ReplayJob

@@ -15,22 +15,23 @@ from typing import Any, Self
 
 import psutil
 
+from rowledger.chunk import Job
 from rowledger.ledger import ChunkOutcome, IncidentKind
 from rowledger.machine import read_oom_kills
 from rowledger.postgres import SessionIdentity
 from rowledger.private_names import pydantic_has_no_plugins
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.workers.guards import Vitals, classify_exit, overrun, replacement_due
-from rowledger.workers.job import Job
 from rowledger.workers.messages import (
     LINE_BYTES_MAX,
+    Assign,
+    FromWorker,
     Heartbeat,
     Hello,
     LogLine,
     Outcome,
     Ready,
     Stop,
-    assign,
     decode_from_worker,
     encode,
 )
@@ -166,7 +167,7 @@ class WorkerHandle:
         self._job = job
         self._outcome = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(encode(assign(job)))
+            self._writer.write(encode(Assign(job=job)))
             awaited: set[asyncio.Future[Any]] = {self._outcome, self._exited}
             while True:
                 asleep_at = time.monotonic()
@@ -281,7 +282,7 @@ class WorkerHandle:
             self._log(logging.ERROR, f"worker {self.pid}: unreadable message ({type(error).__name__}); ending it")
             self.kill()
 
-    def _take(self, message: Ready | Heartbeat | LogLine | Outcome) -> None:
+    def _take(self, message: FromWorker) -> None:
         match message:
             case Heartbeat():
                 vitals = self._vitals

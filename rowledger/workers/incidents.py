@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from rowledger.chunk import Job
 from rowledger.ledger import Holder, Incident, IncidentKind, SupervisorSessions, record_incident
 from rowledger.postgres import SessionIdentity, query, summarize
 from rowledger.workers.handle import LogSink
-from rowledger.workers.job import Job
 
 __all__ = ["IncidentRecorder"]
 

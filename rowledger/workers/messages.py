@@ -8,11 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
-from rowledger.chunk import ChunkJob, ReplayJob
+from rowledger.chunk import Job
 from rowledger.ledger import ChunkOutcome
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec, import_path
-from rowledger.workers.job import Job
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -25,7 +24,6 @@ __all__ = [
     "Ready",
     "Stop",
     "ToWorker",
-    "assign",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -69,7 +67,7 @@ class Assign(_Message):
     """One attempt at one chunk, or at some dead letters."""
 
     kind: Literal["assign"] = "assign"
-    job: ChunkJob | ReplayJob
+    job: Job
 
 
 class Stop(_Message):
@@ -113,13 +111,8 @@ class Outcome(_Message):
 ToWorker = Annotated[Hello | Assign | Stop, Field(discriminator="kind")]
 FromWorker = Annotated[Ready | Heartbeat | LogLine | Outcome, Field(discriminator="kind")]
 
-_to_worker: TypeAdapter[Hello | Assign | Stop] = TypeAdapter(ToWorker)
-_from_worker: TypeAdapter[Ready | Heartbeat | LogLine | Outcome] = TypeAdapter(FromWorker)
-
-
-def assign(job: Job) -> Assign:
-    """The message that assigns a job to a worker; raises pydantic's ValidationError for a kind that no worker knows."""
-    return Assign.model_validate({"job": job})
+_to_worker: TypeAdapter[ToWorker] = TypeAdapter(ToWorker)
+_from_worker: TypeAdapter[FromWorker] = TypeAdapter(FromWorker)
 
 
 def encode(message: BaseModel) -> bytes:
@@ -127,11 +120,11 @@ def encode(message: BaseModel) -> bytes:
     return message.model_dump_json().encode() + b"\n"
 
 
-def decode_to_worker(line: bytes) -> Hello | Assign | Stop:
+def decode_to_worker(line: bytes) -> ToWorker:
     """A message from the supervisor; raises pydantic's ValidationError."""
     return _to_worker.validate_json(line)
 
 
-def decode_from_worker(line: bytes) -> Ready | Heartbeat | LogLine | Outcome:
+def decode_from_worker(line: bytes) -> FromWorker:
     """A message from a worker; raises pydantic's ValidationError."""
     return _from_worker.validate_json(line)

@@ -6,12 +6,12 @@ import logging
 from types import TracebackType
 from typing import Self
 
+from rowledger.chunk import Job
 from rowledger.counted import counted
 from rowledger.errors import PoolBroken, WriterClosed
 from rowledger.ledger import ChunkOutcome
 from rowledger.postgres import OutageGate
 from rowledger.workers.handle import LogSink
-from rowledger.workers.job import Job
 from rowledger.workers.messages import Hello
 from rowledger.workers.slot import Slot
 from rowledger.workers.workforce import Activity, Notice, Workforce

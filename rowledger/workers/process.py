@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator
 import psutil
 
 from rowledger import chunk
-from rowledger.chunk import ChunkJob, ReplayJob, commit_chunk, prepare_chunk
+from rowledger.chunk import ChunkJob, Job, ReplayJob, commit_chunk, prepare_chunk
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError, SpecError
 from rowledger.failpoints import Place, failpoint
 from rowledger.ledger import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
@@ -50,12 +50,14 @@ from rowledger.spec import TableSpec
 from rowledger.workers.messages import (
     LINE_BYTES_MAX,
     Assign,
+    FromWorker,
     Heartbeat,
     Hello,
     LogLine,
     Outcome,
     Ready,
     Stop,
+    ToWorker,
     decode_to_worker,
     encode,
 )
@@ -80,7 +82,7 @@ class _Worker:
         self._peak_rss_bytes = 0
         self._beaten_at = time.monotonic()
 
-    def send(self, message: Ready | Heartbeat | LogLine | Outcome) -> None:
+    def send(self, message: FromWorker) -> None:
         self._writer.write(encode(message))
 
     def advance(self, amount: int) -> None:
@@ -122,7 +124,7 @@ class _Worker:
         if self._session is not None:
             await self._session.close()
 
-    async def run(self, job: ChunkJob | ReplayJob) -> ChunkOutcome:
+    async def run(self, job: Job) -> ChunkOutcome:
         """Run the whole transaction, and retry it after a conflict. Each attempt reads the source again.
 
         The supervisor handles a lost connection, because it knows whether the server answers at all.
@@ -137,7 +139,7 @@ class _Worker:
             return outcome
         return outcome.model_copy(update={"retries": self._retries})
 
-    async def _attempt(self, job: ChunkJob | ReplayJob) -> Committed | AlreadyCommitted | Probed | Replayed:
+    async def _attempt(self, job: Job) -> Committed | AlreadyCommitted | Probed | Replayed:
         if isinstance(self._spec, SpecError):
             raise self._spec
         return await (self._replay(self._spec, job) if isinstance(job, ReplayJob) else self._commit(self._spec, job))
@@ -299,7 +301,7 @@ def _die_without_a_pulse(beating: asyncio.Task[None]) -> None:
         os._exit(1)
 
 
-async def _listen(reader: asyncio.StreamReader) -> Hello | Assign | Stop | None:
+async def _listen(reader: asyncio.StreamReader) -> ToWorker | None:
     """The next message; None at the end of the channel."""
     line = await reader.readline()
     return decode_to_worker(line) if line.endswith(b"\n") else None

@@ -11,11 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import Never
 
+from rowledger.chunk import Job
 from rowledger.errors import ChunkFailed, ChunkTimedOut, DatabaseUnavailable, WorkerTerminated
 from rowledger.ledger import ChunkOutcome, Failed, FailureKind, IncidentKind
 from rowledger.workers.crash_search import A_ROW_MAY_DO_IT, DEATHS_OF_ONE_ROW, find_crashing_rows
 from rowledger.workers.handle import WorkerDied, WorkerHandle
-from rowledger.workers.job import Job
 from rowledger.workers.workforce import Workforce, incident_at
 
 __all__ = ["Slot"]

@@ -5,12 +5,12 @@ import os
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
+from rowledger.chunk import Job
 from rowledger.errors import PoolBroken
 from rowledger.ledger import Incident, IncidentKind
 from rowledger.postgres import OutageGate, SessionIdentity
 from rowledger.settings import WriterSettings
 from rowledger.workers.handle import LogSink, WorkerDied, WorkerHandle
-from rowledger.workers.job import Job
 from rowledger.workers.messages import Hello
 
 __all__ = ["Activity", "Notice", "Workforce", "incident_at"]

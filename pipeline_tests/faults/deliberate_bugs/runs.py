@@ -7,6 +7,7 @@ from dataclasses import replace
 import dagster as dg
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of
+from rowledger.chunk import Job
 from rowledger.dagster.assets import _load
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.table import DagsterTable
@@ -14,7 +15,6 @@ from rowledger.errors import DatabaseUnavailable
 from rowledger.ledger import ChunkOutcome, Lease, PartitionReport
 from rowledger.load.begin import _LeaseWatch
 from rowledger.postgres import ErrorAction, OutageGate, retry, sort_error
-from rowledger.workers.job import Job
 from rowledger.workers.slot import Slot
 
 _DAGSTER_TESTS = "pipeline_tests/integration/dagster/test_dagster_face.py"

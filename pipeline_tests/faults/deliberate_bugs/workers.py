@@ -3,10 +3,9 @@
 import itertools
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
-from rowledger.chunk import ChunkJob
+from rowledger.chunk import ChunkJob, Job
 from rowledger.ledger import ChunkOutcome, Committed, RowCounts
 from rowledger.workers.handle import WorkerDied, WorkerHandle
-from rowledger.workers.job import Job
 from rowledger.workers.messages import Heartbeat, LogLine, Outcome, Ready, decode_from_worker
 from rowledger.workers.slot import Slot
 

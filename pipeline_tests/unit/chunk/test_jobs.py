@@ -4,12 +4,11 @@ from uuid import UUID
 
 from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS
-from rowledger.chunk.jobs import ChunkJob, ReplayJob, SetAside
+from rowledger.chunk.jobs import ChunkJob, Job, ReplayJob, SetAside
 from rowledger.ledger.actor import Actor
 from rowledger.settings import WriterSettings
 from rowledger.spec.load_handle import LoadHandle
 from rowledger.spec.manifest import ChunkDescriptor, ChunkPlan
-from rowledger.workers.job import Job
 
 _PARTITION = partition_of(EVENTS, DAY)
 _DESCRIPTOR = ChunkDescriptor(path="a", file_bytes=1, file_mtime_ns=1, file_digest="d", row_offset=0, rows=10)
