@@ -82,23 +82,21 @@ class Beginning:
     """One run's attempts to begin one load. `manifest` is None for a source that is loaded while it still produces."""
 
     def __init__(self, run: RunContext, target: Target, partition: Partition, manifest: Manifest | None) -> None:
-        request = run.request
-        self._spec = request.spec
+        self._spec = run.request.spec
         self._target = target
         self._partition = partition
         self._manifest = manifest
         self._sessions = run.sessions
         self._holder = run.holder
-        self._run_id = request.run_id
-        self._lease_s = request.writer.lease_s
-        self._busy_wait_s = request.writer.busy_wait_s
-        self._contract_digest = _contract_digest(request.spec, target, request.writer)
+        self._run_id = run.request.run_id
+        self._limits = run.request.writer
+        self._contract_digest = _contract_digest(self._spec, target, self._limits)
         self._watch = _LeaseWatch()
 
     async def begin(self, say: Callable[[str], None]) -> BegunLoad:
         """Record a new load, or take over the unfinished one; raises PartitionBusy when another run keeps working on it."""
         key = self._partition.key
-        give_up_at = time.monotonic() + self._busy_wait_s
+        give_up_at = time.monotonic() + self._limits.busy_wait_s
         said = False
         while True:
             # Durable, because after a crash that undid it, number and epoch could be assigned a second time.
@@ -108,22 +106,20 @@ class Beginning:
             if time.monotonic() >= give_up_at:
                 raise PartitionBusy(
                     f"table {self._spec.name}, partition {key} is being loaded by {begun}, and still was after "
-                    f"{self._busy_wait_s} s; wait for that run or cancel it, then rerun"
+                    f"{self._limits.busy_wait_s} s; wait for that run or cancel it, then rerun"
                 )
             if not said:
                 said = True
-                say(f"partition {key} is being loaded by {begun}; waiting up to {self._busy_wait_s} s")
+                say(f"partition {key} is being loaded by {begun}; waiting up to {self._limits.busy_wait_s} s")
             await asyncio.sleep(_BUSY_POLL_S)
 
     async def start_over(self, handle: LoadHandle) -> BegunLoad:
         """Abandon a load of this run, and begin a new one in its place."""
-
-        async def attempt(connection: asyncpg.Connection) -> BegunLoad | str:
-            await end_load(connection, handle, LoadState.ABANDONED, _CHANGED)
-            await discard_staging(connection, handle.staging_table)
-            return await self._begin_anew(connection)
-
-        begun = await self._sessions.transaction(f"partition {self._partition.key}: start over", attempt, durable=True)
+        begun = await self._sessions.transaction(
+            f"partition {self._partition.key}: start over",
+            lambda connection: self._begin_in_place_of(connection, handle),
+            durable=True,
+        )
         if isinstance(begun, str):
             raise Fenced(f"load {handle.load_id}: {begun} has taken the partition over")
         return begun
@@ -172,13 +168,16 @@ class Beginning:
         if mine is None:
             return _FASTER
         if await self._can_resume(connection, found):
-            await hold_lease(connection, mine, self._holder, self._lease_s)
+            await hold_lease(connection, mine, self._holder, self._limits.lease_s)
             if self._manifest is None:
                 await reopen_load(connection, mine)
                 return BegunLoad(mine, (), resumed=True)
             return BegunLoad(mine, await read_pending_chunks(connection, mine, self._manifest), resumed=True)
-        await end_load(connection, mine, LoadState.ABANDONED, _CHANGED)
-        await discard_staging(connection, mine.staging_table)
+        return await self._begin_in_place_of(connection, mine)
+
+    async def _begin_in_place_of(self, connection: asyncpg.Connection, changed: LoadHandle) -> BegunLoad | str:
+        await end_load(connection, changed, LoadState.ABANDONED, _CHANGED)
+        await discard_staging(connection, changed.staging_table)
         return await self._begin_anew(connection)
 
     async def _can_resume(self, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
@@ -223,7 +222,7 @@ class Beginning:
         await create_staging(connection, self._target, handle, self._partition)
         if self._target.added:
             await align_staging(connection, self._target, handle)
-        await hold_lease(connection, handle, self._holder, self._lease_s)
+        await hold_lease(connection, handle, self._holder, self._limits.lease_s)
         return BegunLoad(handle, self._manifest.chunks if self._manifest else (), resumed=False)
 
 

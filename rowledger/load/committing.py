@@ -32,6 +32,7 @@ class ChunkCommits:
         self._spec = run.request.spec
         self._partition = partition
         self._progress = run.progress[partition.key]
+        self._name = run.name_of(partition)
 
     async def commit_all(
         self, handle: LoadHandle, chunks: Sequence[ChunkPlan], columns: Sequence[Column], allowed: int
@@ -55,7 +56,7 @@ class ChunkCommits:
                 self._run.request.observer.log(
                     logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}"
                 )
-            raise _as_error(outcome, self._spec.name, key, chunk.chunk_no)
+            raise _as_error(outcome, self._name, key, chunk.chunk_no)
         assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
         self._progress.add(outcome)
         self._say_rate(chunk, outcome.check_s)
@@ -71,10 +72,6 @@ class ChunkCommits:
         if slowly and check_s > 0:
             rate = f"{chunk.rows / check_s:,.0f} rows/s through Python, a worker"
             self._run.request.observer.log(logging.INFO, f"{self._name}, chunk {chunk.chunk_no}: {rate}")
-
-    @property
-    def _name(self) -> str:
-        return f"table {self._spec.name}, partition {self._partition.key}"
 
 
 class Committing:
@@ -113,9 +110,9 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _as_error(outcome: Failed, table: str, partition_key: str, chunk_no: int) -> RowledgerError:
+def _as_error(outcome: Failed, name: str, partition_key: str, chunk_no: int) -> RowledgerError:
     """A worker's failure as the error that tells the reader what to do."""
-    text = f"table {table}, partition {partition_key}, chunk {chunk_no}: {outcome.summary}"
+    text = f"{name}, chunk {chunk_no}: {outcome.summary}"
     match outcome.failure:
         case FailureKind.FENCED:
             return Fenced(text)

@@ -11,7 +11,7 @@ import contextlib
 import multiprocessing
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from rowledger.errors import LoadCancelled
@@ -42,7 +42,7 @@ def run_interruptible(load: Coroutine[Any, Any, T]) -> T:
                 received.append(number)
                 task.cancel()
 
-        with _signals_to(loop, interrupt), _orphaned_to(loop, interrupt):
+        with _interrupts_to(loop, interrupt):
             try:
                 return await task
             except asyncio.CancelledError:
@@ -66,31 +66,18 @@ def _reason(number: int) -> str:
 
 
 @contextlib.contextmanager
-def _signals_to(loop: asyncio.AbstractEventLoop, interrupt: Any) -> Iterator[None]:  # noqa: ANN401 - a callback
-    """Route SIGINT and SIGTERM into the loop, and restore their handlers afterwards."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread receives signals and may set handlers
-        return
-    previous = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, interrupt, number)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+def _interrupts_to(loop: asyncio.AbstractEventLoop, interrupt: Callable[[int], None]) -> Iterator[None]:
+    """Route SIGINT, SIGTERM and the death of the parent process into the loop, and restore the handlers afterwards.
 
-
-@contextlib.contextmanager
-def _orphaned_to(loop: asyncio.AbstractEventLoop, interrupt: Any) -> Iterator[None]:  # noqa: ANN401 - a callback
-    """Interrupt the load when the run worker dies: Dagster leaves the step's process running when its parent is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
+    Dagster leaves the step's process running when its parent, the run worker, is killed.
+    """
+    with contextlib.ExitStack() as restoring:
+        if threading.current_thread() is threading.main_thread():  # only it receives signals and may set handlers
+            for number in _SIGNALS:
+                restoring.callback(signal.signal, number, signal.getsignal(number))
+                loop.add_signal_handler(number, interrupt, number)
+                restoring.callback(loop.remove_signal_handler, number)
+        if (parent := multiprocessing.parent_process()) is not None:
+            loop.add_reader(parent.sentinel, interrupt, 0)
+            restoring.callback(loop.remove_reader, parent.sentinel)
         yield
-        return
-    loop.add_reader(parent.sentinel, interrupt, 0)
-    try:
-        yield
-    finally:
-        loop.remove_reader(parent.sentinel)

@@ -42,9 +42,7 @@ class LeaseKeeper:
         while True:
             await asyncio.sleep(self._lease_s / 4)
             try:
-                await self._sessions.transaction(
-                    "renew leases", lambda connection: connection.execute(query("renew_leases"), self._token)
-                )
+                await self._execute("renew_leases")
             except Exception as error:  # noqa: BLE001 - a lost lease costs a rival's wait, not a row: the epoch guards those
                 self._log(logging.WARNING, f"leases could not be renewed: {summarize(error)}")
 
@@ -52,8 +50,11 @@ class LeaseKeeper:
         """Release all leases. Where that fails, the next run waits until they lapse."""
         try:
             async with asyncio.timeout(_RELEASE_S):
-                await self._sessions.transaction(
-                    "release leases", lambda connection: connection.execute(query("release_leases"), self._token)
-                )
+                await self._execute("release_leases")
         except Exception as error:  # noqa: BLE001 - this must not hide the run's own outcome
             self._log(logging.WARNING, f"leases could not be released: {summarize(error)}")
+
+    async def _execute(self, name: str) -> None:
+        await self._sessions.transaction(
+            name.replace("_", " "), lambda connection: connection.execute(query(name), self._token)
+        )

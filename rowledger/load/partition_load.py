@@ -62,6 +62,7 @@ class PartitionLoad:
         self._spec = run.request.spec
         self._target = run.target
         self._partition = partition
+        self._name = run.name_of(partition)
         self._progress = run.progress[partition.key]
         self._spool_dir = spool_dir
         self._begun: BegunLoad | None = None
@@ -320,10 +321,6 @@ class PartitionLoad:
             error=error,
             refusals=self._refusals,
         )
-
-    @property
-    def _name(self) -> str:
-        return f"table {self._spec.name}, partition {self._partition.key}"
 
     def _say(self, message: str) -> None:
         self._run.request.observer.log(logging.INFO, message)

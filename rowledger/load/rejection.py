@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 
@@ -69,18 +70,12 @@ async def record_failure(
     """Record why an attempt failed. If recording fails, return a sentence about that, and the run continues."""
     if isinstance(error, Fenced):
         return None  # another run has the partition, and records the reason of its own attempt
-
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            await sessions.transaction(
-                "record a failed attempt",
-                lambda connection: record_failed_attempt(
-                    connection, spec, partition_key, handle, run_id=run_id, error=error
-                ),
-            )
-    except Exception as failure:  # noqa: BLE001 - this must not hide the attempt's own failure
-        return f"why the attempt failed is not in the ledger: {reason_of(failure)}"
-    return None
+    return await _try(
+        sessions,
+        "record a failed attempt",
+        lambda connection: record_failed_attempt(connection, spec, partition_key, handle, run_id=run_id, error=error),
+        otherwise="why the attempt failed is not in the ledger",
+    )
 
 
 async def forget_failures(sessions: SupervisorSessions, spec: TableSpec, partition_key: str) -> str | None:
@@ -88,14 +83,22 @@ async def forget_failures(sessions: SupervisorSessions, spec: TableSpec, partiti
 
     Returns what `record_failure` does.
     """
+    return await _try(
+        sessions,
+        "forget failed attempts",
+        lambda connection: forget_failed_attempts(connection, spec, partition_key),
+        otherwise="an earlier failure is still in the ledger",
+    )
+
+
+async def _try(
+    sessions: SupervisorSessions, doing: str, work: Callable[[asyncpg.Connection], Awaitable[None]], *, otherwise: str
+) -> str | None:
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            await sessions.transaction(
-                "forget failed attempts",
-                lambda connection: forget_failed_attempts(connection, spec, partition_key),
-            )
-    except Exception as failure:  # noqa: BLE001 - the attempt has succeeded
-        return f"an earlier failure is still in the ledger: {reason_of(failure)}"
+            await sessions.transaction(doing, work)
+    except Exception as failure:  # noqa: BLE001 - this must not hide how the attempt itself has ended
+        return f"{otherwise}: {reason_of(failure)}"
     return None
 
 

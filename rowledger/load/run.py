@@ -72,9 +72,8 @@ async def _load(request: RunRequest) -> list[PartitionReport]:
         raise
     with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
         _say_how(request, preflight.target)
-        run = _Run(replace(request, writer=preflight.writer), preflight, spool_dir)
-        async with run.open():
-            return await run.load_all()
+        async with _opened(replace(request, writer=preflight.writer), preflight) as run:
+            return await _load_all(run, spool_dir)
 
 
 def _say_how(request: RunRequest, target: Target) -> None:
@@ -88,79 +87,64 @@ def _say_how(request: RunRequest, target: Target) -> None:
         observer.log(logging.INFO, f"table {spec.name}: checked value by value: {', '.join(by_value)}")
 
 
-class _Run:
-    """One run: its sessions, its pool, its partitions."""
+@contextlib.asynccontextmanager
+async def _opened(request: RunRequest, preflight: Preflight) -> AsyncIterator[RunContext]:
+    """Run pool, leases and progress while the block runs, and end all of them after it."""
+    progress = {partition.key: PartitionProgress() for partition in request.partitions}
 
-    def __init__(self, request: RunRequest, preflight: Preflight, spool_dir: Path) -> None:
-        self._request = request
-        self._limited = preflight.limited
-        self._spool_dir = spool_dir
-        self._progress = {partition.key: PartitionProgress() for partition in request.partitions}
-        url, writer, log = request.url, request.writer, request.observer.log
-        holder = Holder.this_process()
-        self._gate = gate = OutageGate(url, writer, log=log, ended=self._outage_ended)
-        self._sessions, self._watching = (
-            SupervisorSessions(url, writer, size=size, holder=holder, gate=gate, log=log)
-            for size in (writer.partitions_in_flight, _WATCHING_SESSIONS)
-        )
-        self._incidents = IncidentRecorder(self._watching, holder, request.run_id, log=log, told=self._count_incident)
-        self._leases = LeaseKeeper(self._watching, holder, writer.lease_s, log)
-        self._reporter = ProgressReporter(request.observer, self._progress)
-        hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex)
-        self._pool = Pool(
-            hello, gate=gate, notice=self._incidents.record, log=log, jobs_expected=len(request.partitions)
-        )
-        self._context = RunContext(
-            request,
-            preflight.target,
-            holder,
-            self._sessions,
-            self._pool,
-            self._incidents,
-            self._progress,
-            OldSnapshots(writer.publish_snapshot_wait_s),
-        )
-
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        """Run pool, leases and progress while the block runs, and end all of them after it."""
-        try:
-            async with self._reporter.reporting(), self._leases.keeping(), self._pool:
-                for kind, told in self._limited:
-                    self._request.observer.log(logging.WARNING, told)
-                    await self._incidents.record_of_run(kind, told)
-                yield
-        finally:
-            await self._incidents.close()
-            await asyncio.gather(self._sessions.close(), self._watching.close())
-            await self._gate.close()
-
-    def _outage_ended(self, told: str) -> None:
-        self._incidents.outage_ended(told)
-
-    def _count_incident(self, incident: Incident) -> None:
+    def count(incident: Incident) -> None:
         """Add the incident to its partition's report, or to the first partition's where it concerns the whole run."""
-        first = next(iter(self._progress))
-        self._progress[incident.partition_key or first].incidents.append(incident)
+        progress[incident.partition_key or next(iter(progress))].incidents.append(incident)
 
-    async def load_all(self) -> list[PartitionReport]:
-        """Load all partitions, a few at a time."""
-        coming = iter(enumerate(self._request.partitions))
-        reports: dict[int, PartitionReport] = {}
+    def outage_ended(told: str) -> None:
+        incidents.outage_ended(told)  # made below, since it needs the gate
 
-        async def load_in_turn() -> None:
-            for number, partition in coming:
-                report = await PartitionLoad(self._context, partition, self._spool_dir / str(number)).run()
-                self._progress[partition.key].done = True
-                self._request.observer.finished(report)
-                reports[number] = report
+    url, writer, log = request.url, request.writer, request.observer.log
+    holder = Holder.this_process()
+    gate = OutageGate(url, writer, log=log, ended=outage_ended)
+    sessions, watching = (
+        SupervisorSessions(url, writer, size=size, holder=holder, gate=gate, log=log)
+        for size in (writer.partitions_in_flight, _WATCHING_SESSIONS)
+    )
+    incidents = IncidentRecorder(watching, holder, request.run_id, log=log, told=count)
+    hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex)
+    pool = Pool(hello, gate=gate, notice=incidents.record, log=log, jobs_expected=len(request.partitions))
+    try:
+        async with (
+            ProgressReporter(request.observer, progress).reporting(),
+            LeaseKeeper(watching, holder, writer.lease_s, log).keeping(),
+            pool,
+        ):
+            for kind, told in preflight.limited:
+                log(logging.WARNING, told)
+                await incidents.record_of_run(kind, told)
+            snapshots = OldSnapshots(writer.publish_snapshot_wait_s)
+            yield RunContext(request, preflight.target, holder, sessions, pool, incidents, progress, snapshots)
+    finally:
+        await incidents.close()
+        await asyncio.gather(sessions.close(), watching.close())
+        await gate.close()
 
-        lanes = min(self._request.writer.partitions_in_flight, len(self._request.partitions))
-        tasks = [asyncio.create_task(load_in_turn()) for _ in range(lanes)]
-        try:
-            await asyncio.gather(*tasks)
-            return [reports[number] for number in sorted(reports)]
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+
+async def _load_all(run: RunContext, spool_dir: Path) -> list[PartitionReport]:
+    """Load all partitions, a few at a time."""
+    request = run.request
+    coming = iter(enumerate(request.partitions))
+    reports: dict[int, PartitionReport] = {}
+
+    async def load_in_turn() -> None:
+        for number, partition in coming:
+            report = await PartitionLoad(run, partition, spool_dir / str(number)).run()
+            run.progress[partition.key].done = True
+            request.observer.finished(report)
+            reports[number] = report
+
+    lanes = min(request.writer.partitions_in_flight, len(request.partitions))
+    tasks = [asyncio.create_task(load_in_turn()) for _ in range(lanes)]
+    try:
+        await asyncio.gather(*tasks)
+        return [reports[number] for number in sorted(reports)]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,6 +7,7 @@ from rowledger.ledger import Holder, SupervisorSessions
 from rowledger.load.progress import PartitionProgress
 from rowledger.load.request import RunRequest
 from rowledger.postgres import OldSnapshots, Target
+from rowledger.spec import Partition
 from rowledger.workers import IncidentRecorder, Pool
 
 __all__ = ["RunContext"]
@@ -24,3 +25,7 @@ class RunContext:
     incidents: IncidentRecorder
     progress: Mapping[str, PartitionProgress]
     old_snapshots: OldSnapshots
+
+    def name_of(self, partition: Partition) -> str:
+        """A partition of the table, for logs and errors."""
+        return f"table {self.request.spec.name}, partition {partition.key}"

@@ -19,7 +19,7 @@ class SourceColumns:
     def __init__(self, run: RunContext, partition: Partition) -> None:
         self._run = run
         self._spec = run.request.spec
-        self._name = f"table {run.request.spec.name}, partition {partition.key}"
+        self._name = run.name_of(partition)
         self._settled: set[str] = set()  # paths whose columns were checked against the contract
 
     async def settle(self, descriptors: Sequence[ChunkDescriptor], target: Target) -> Target:

@@ -278,7 +278,9 @@ class WorkerHandle:
         try:
             while (line := await self._reader.readline()).endswith(b"\n"):
                 self._take(decode_from_worker(line))
-        except (ConnectionError, ValueError) as error:  # ValidationError and an overlong line are ValueErrors
+        except ConnectionError:  # the worker has ended without reading all; its exit says why
+            self.kill()
+        except ValueError as error:  # a ValidationError, or an overlong line
             self._log(logging.ERROR, f"worker {self.pid}: unreadable message ({type(error).__name__}); ending it")
             self.kill()
 
