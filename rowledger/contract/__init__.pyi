@@ -25,7 +25,7 @@ from .fingerprint_sql import (
     read_fingerprint as read_fingerprint,
 )
 from .loadable import check_spec as check_spec
-from .partition_fit import require_partitions as require_partitions
+from .partition_fit import require_partitions as require_partitions, unusable_key as unusable_key
 from .read_payloads import frame_of_payloads as frame_of_payloads
 from .signature import signature_of as signature_of
 from .sql_types import (

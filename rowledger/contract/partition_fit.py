@@ -9,7 +9,7 @@ from rowledger.contract.check import Contract
 from rowledger.errors import SpecError, UnknownPartition
 from rowledger.spec import WHOLE, Equals, Partition, TableSpec, TypeName, Window, WriteMode
 
-__all__ = ["require_partitions", "require_types"]
+__all__ = ["require_partitions", "require_types", "unusable_key"]
 
 _KEY_BYTES_MAX = (
     1_000  # an index entry, in the ledger's database or Dagster's, has 2,704 bytes; two dimensions share it
@@ -25,7 +25,7 @@ def require_partitions(spec: TableSpec, partitions: Sequence[Partition]) -> None
     """
     for partition in partitions:
         for key in [key for _, key in partition.dimensions] or [partition.key]:
-            if reason := _unusable(key):
+            if reason := unusable_key(key):
                 raise UnknownPartition(partition.key[:_KEY_SHOWN], reason)
         if sorted(partition.columns) != sorted(spec.partition_columns):
             raise SpecError(
@@ -46,7 +46,7 @@ def require_partitions(spec: TableSpec, partitions: Sequence[Partition]) -> None
     require_types(spec, partitions)
 
 
-def _unusable(key: str) -> str:
+def unusable_key(key: str) -> str:
     """Why Dagster's command line, a reader or an index cannot take the key; empty for a usable key."""
     if (length := len(key.encode(errors="replace"))) > _KEY_BYTES_MAX:
         return f"the key has {length} bytes; at most {_KEY_BYTES_MAX} are allowed"
@@ -80,7 +80,10 @@ def _require_ordered(window: Window, type_name: TypeName) -> None:
     if type_name is TypeName.DATE:
         bounds = [bound.astimezone(ZoneInfo(window.timezone)) for bound in (window.lower, window.upper)]
         if any(bound.time() != datetime.min.time() and bound != _first_instant(bound) for bound in bounds):
-            raise SpecError(f"partition column {window.column!r} is a date, which has no hours")
+            raise SpecError(
+                f"partition column {window.column!r} is a date, which has no hours, and this partition's days do not begin at "
+                f"midnight in {window.timezone}"
+            )
         return
     if window.upper - window.lower <= _clock_change(window.timezone, window.lower.year):
         raise SpecError(

@@ -1,26 +1,27 @@
 """Map the keys of a Dagster partitions definition to the partitions of a table."""
 
+import itertools
 import re
 from collections.abc import Callable, Mapping
 
 import dagster as dg
 
-from rowledger.contract import Contract
-from rowledger.dagster.time_windows import begins_at_midnight, repeats_local_times, require_window, require_windows
+from rowledger import contract
+from rowledger.contract import Contract, unusable_key
+from rowledger.dagster.time_windows import require_first_window, require_window
 from rowledger.errors import SpecError, UnknownPartition
-from rowledger.spec import KEY_TYPES, WHOLE, Condition, Equals, Partition, TableSpec, TypeName, Window, WriteMode
+from rowledger.spec import KEY_TYPES, WHOLE, Condition, Equals, Partition, TableSpec, TypeName, Window
 
 __all__ = ["KEY_PATTERN", "dimensions_of", "partition_maker", "require_key", "require_partitions"]
 
 KEY_PATTERN = r"\w[\w .:+@=-]*"
 """The default pattern of keys that are added while the table lives: what a file's name may be."""
 
-_KEY_BYTES_MAX = 1_000  # an index entry of the ledger, or of Dagster, has 2,704 bytes, which two dimensions share
-_KEY_SHOWN = 40
 _KEYS_SHOWN = 50
 _NOT_A_DIMENSION = ("landing", "partition_key")  # other placeholders of a source's path
 
 _SINGLE = ""  # the name of the only dimension
+_KeyOfDimension = tuple[str, Condition | None]  # a key, and its condition where its dimension has a column
 
 
 def dimensions_of(partitions_def: dg.PartitionsDefinition) -> dict[str, dg.PartitionsDefinition]:
@@ -40,16 +41,7 @@ def partition_maker(
     if partitions_def is None:
         return _whole
     columns = _columns(spec, partitions_def)
-    dimensions = dimensions_of(partitions_def)
-    identifies_rows = len(columns) == len(dimensions)
-
-    def partition(key: str) -> Partition:
-        keys = _split(key, partitions_def)
-        conditions = require_key(partitions_def, key, columns=columns, key_pattern=key_pattern)
-        named = () if _SINGLE in keys else tuple(keys.items())
-        return Partition(key, conditions, named, identifies_rows)
-
-    return partition
+    return lambda key: _partition(require_key(partitions_def, key, columns=columns, key_pattern=key_pattern), columns)
 
 
 def require_key(
@@ -58,20 +50,26 @@ def require_key(
     *,
     columns: Mapping[str, str] | None = None,
     key_pattern: str = r"(?s).*",
-) -> tuple[Condition, ...]:
-    """The conditions that the key sets on `columns`, given by dimension; raises UnknownPartition for an unknown key."""
+) -> dict[str, _KeyOfDimension]:
+    """The key's parts by dimension, with conditions on those that have a column; raises UnknownPartition for an unknown key."""
     dimensions = dimensions_of(partitions_def)
-    conditions = []
+    parts = {}
     for name, own in _split(key, partitions_def).items():
         column = (columns or {}).get(name)
         try:
-            condition = _condition(dimensions[name], own, column, key_pattern)
+            parts[name] = (own, _condition(dimensions[name], own, column, key_pattern))
         except UnknownPartition as error:
             if name == _SINGLE:
                 raise
             raise UnknownPartition(key, f"keys are written {'|'.join(dimensions)}; {error}") from None
-        conditions += [condition] if condition is not None else []
-    return tuple(conditions)
+    return parts
+
+
+def _partition(parts: Mapping[str, _KeyOfDimension], columns: Mapping[str, str]) -> Partition:
+    key = "|".join(own for own, _ in parts.values())
+    conditions = tuple(condition for _, condition in parts.values() if condition is not None)
+    named = () if _SINGLE in parts else tuple((name, own) for name, (own, _) in parts.items())
+    return Partition(key, conditions, named, identifies_rows=len(columns) == len(parts))
 
 
 def _whole(key: str) -> Partition:
@@ -104,7 +102,7 @@ def _condition(definition: dg.PartitionsDefinition, key: str, column: str | None
         case dg.DynamicPartitionsDefinition():
             if not re.fullmatch(key_pattern, key):
                 raise UnknownPartition(key, f"keys of {definition.name} match {key_pattern}")
-            if reason := _unusable(key):
+            if reason := unusable_key(key):
                 raise UnknownPartition(key, reason)
         case _:
             raise SpecError(f"partitions of kind {type(definition).__name__} are not known to Rowledger")
@@ -155,70 +153,41 @@ def require_partitions(
             raise SpecError(
                 f"table {spec.name}: dimension {name!r} must be named by a word that a path can hold as a placeholder"
             )
-    spec.require_placeholders(("partition_key", *(name for name in dimensions if name != _SINGLE)))
-    if spec.write_mode is WriteMode.REPLACE and len(columns) < len(dimensions):
-        raise SpecError(
-            f"table {spec.name}: a partition's rows cannot be told from those of others, so they cannot be replaced; name the "
-            "column that holds the partition in partition_by, or choose write mode append or upsert"
-        )
     types = {column.name: column.type.name for column in Contract.of(spec.row).columns}
-    for name, definition in dimensions.items():
-        column = columns.get(name)
-        try:
-            _require_keys(definition, key_pattern)
-            if column is not None:
-                _require_type(definition, column, types[column])
-        except SpecError as error:
-            raise SpecError(f"table {spec.name}: {error}") from None
+    try:
+        samples = [_samples(own, columns.get(name), types, key_pattern) for name, own in dimensions.items()]
+    except SpecError as error:
+        raise SpecError(f"table {spec.name}: {error}") from None
+    # Each key is seen once; pairs of two dimensions would be too many.
+    longest = max(map(len, samples))
+    together = zip(*(itertools.islice(itertools.cycle(own), longest) for own in samples), strict=True)
+    try:
+        contract.require_partitions(
+            spec, [_partition(dict(zip(dimensions, parts, strict=True)), columns) for parts in together]
+        )
+    except UnknownPartition as error:
+        raise SpecError(f"table {spec.name}: partition key {error.key!r}: {error.known}") from None
 
 
-def _require_keys(definition: dg.PartitionsDefinition, key_pattern: str) -> None:
-    """Raise SpecError for keys that cannot be used, as far as they are known beforehand."""
+def _samples(
+    definition: dg.PartitionsDefinition, column: str | None, types: Mapping[str, TypeName], key_pattern: str
+) -> list[_KeyOfDimension]:
+    """Keys that stand for all of one dimension, each with its condition; raises SpecError for keys that cannot be used."""
     match definition:
         case dg.TimeWindowPartitionsDefinition():
-            require_windows(definition)
+            key, start, end = require_first_window(definition)
+            return [(key, Window(column, start, end, definition.timezone) if column else None)]
         case dg.StaticPartitionsDefinition():
-            for key in definition.get_partition_keys():
-                if reason := _unusable(key):
-                    raise SpecError(reason)
+            return [(key, Equals(column, key) if column else None) for key in definition.get_partition_keys()]
         case dg.DynamicPartitionsDefinition():
             try:
                 re.compile(key_pattern)
             except re.error as error:
                 raise SpecError(f"pattern {key_pattern!r} of dynamic partitions: {error}") from None
+            if column and types[column] not in KEY_TYPES:
+                raise SpecError(
+                    f"partition column {column!r} is {types[column]}; the keys of dynamic partitions are text or integers"
+                )
+            return [("0", Equals(column, "0") if column else None)]
         case _:
             raise SpecError(f"partitions of kind {type(definition).__name__} are not known to Rowledger")
-
-
-def _require_type(definition: dg.PartitionsDefinition, column: str, type_name: TypeName) -> None:
-    """Raise SpecError where values of the column's type do not distinguish the partitions."""
-    match definition:
-        case dg.TimeWindowPartitionsDefinition():
-            Window(column, definition.start, definition.start, definition.timezone).bounds(type_name)
-            if type_name is TypeName.DATE and not begins_at_midnight(definition):
-                raise SpecError(
-                    f"partition column {column!r} is a date, which has no hours; the windows of the cron schedule "
-                    f"'{definition.cron_schedule}' do not begin at midnight"
-                )
-            if type_name is TypeName.TIMESTAMP and repeats_local_times(definition):
-                raise SpecError(
-                    f"partition column {column!r} is a timestamp without zone, and in {definition.timezone} an hour comes "
-                    "twice a year; make it a timestamptz, or let the windows be those of UTC"
-                )
-        case dg.StaticPartitionsDefinition():
-            for key in definition.get_partition_keys():
-                Equals(column, key).value(type_name)
-        case _:
-            if type_name not in KEY_TYPES:
-                raise SpecError(
-                    f"partition column {column!r} is {type_name}; the keys of dynamic partitions are text or integers"
-                )
-
-
-def _unusable(key: str) -> str:
-    """Why a key cannot be used: Dagster's command line cannot take it, a reader cannot see it, or an index cannot hold it."""
-    if (length := len(key.encode(errors="replace"))) > _KEY_BYTES_MAX:
-        return f"partition key {key[:_KEY_SHOWN]!r}… has {length} bytes; at most {_KEY_BYTES_MAX} are allowed"
-    if not key or key != key.strip() or not key.isprintable() or "..." in key or "," in key:
-        return f"partition key {key!r} must not be empty, hold ',' or '...', or begin or end with a blank"
-    return ""

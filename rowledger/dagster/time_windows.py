@@ -6,22 +6,15 @@ where an hour comes twice, and for Pacific/Apia, which had no 2011-12-30). A win
 between its neighbours, and if Dagster's key of it is the given text.
 """
 
-import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from rowledger.errors import SpecError, UnknownPartition
 
-__all__ = ["begins_at_midnight", "repeats_local_times", "require_window", "require_windows"]
+__all__ = ["require_first_window", "require_window"]
 
 _NONE = timedelta()
-_DAY = timedelta(days=1)
-_LOOK_AHEAD_DAYS = 400
-_MIDNIGHT = re.compile(r"@(daily|midnight|weekly|monthly|yearly|annually)|0+\s+0+\s.*", re.ASCII)
 
 
 def require_window(definition: dg.TimeWindowPartitionsDefinition, key: str) -> tuple[datetime, datetime]:
@@ -69,8 +62,12 @@ def _known(definition: dg.TimeWindowPartitionsDefinition) -> str:
     return f"{name} run from {first} to {last}, each the start of a window in {definition.timezone}"
 
 
-def require_windows(definition: dg.TimeWindowPartitionsDefinition) -> None:
-    """Raise SpecError where no whole window lies between start and end, or where two windows have the same key."""
+def require_first_window(definition: dg.TimeWindowPartitionsDefinition) -> tuple[str, datetime, datetime]:
+    """Key, start and end of the first window, which may not be over yet.
+
+    Raises SpecError where no whole window lies between start and end of the definition, or where two windows have the
+    same key.
+    """
     first = definition.get_next_partition_window(definition.start, respect_bounds=False)
     if first is None or (definition.end is not None and _utc(first.end) > _utc(definition.end)):
         raise SpecError(
@@ -85,42 +82,7 @@ def require_windows(definition: dg.TimeWindowPartitionsDefinition) -> None:
             f"partitions of the cron schedule '{definition.cron_schedule}': two windows have the key {keys[0]!r}; give their "
             f"definition a longer format of keys than '{definition.fmt}'"
         )
-
-
-def begins_at_midnight(definition: dg.TimeWindowPartitionsDefinition) -> bool:
-    """Whether all windows consist of whole days."""
-    return _MIDNIGHT.fullmatch(definition.cron_schedule.strip()) is not None
-
-
-def repeats_local_times(definition: dg.TimeWindowPartitionsDefinition) -> bool:
-    """Whether windows run backwards on the local clock where it is set back, as far as this is known from the start on."""
-    return any(
-        later <= earlier
-        for day in _days_that_set_the_clock_back(definition)
-        for earlier, later in pairwise(_local_starts(definition, day))
-    )
-
-
-def _days_that_set_the_clock_back(definition: dg.TimeWindowPartitionsDefinition) -> Iterator[datetime]:
-    zone = ZoneInfo(definition.timezone)
-    end = max(_utc(definition.end) if definition.end else datetime.now(UTC), datetime.now(UTC))
-    day = _utc(definition.start)
-    while day < end + timedelta(days=_LOOK_AHEAD_DAYS):
-        before, after = day.astimezone(zone).utcoffset(), (day + _DAY).astimezone(zone).utcoffset()
-        if before is not None and after is not None and after < before:
-            yield day
-        day += _DAY
-
-
-def _local_starts(definition: dg.TimeWindowPartitionsDefinition, day: datetime) -> Iterator[datetime]:
-    """The starts of that day's windows and of the first window after them, in local time."""
-    zone = ZoneInfo(definition.timezone)
-    moment = day
-    while moment <= day + _DAY:
-        window = definition.get_next_partition_window(moment.astimezone(zone), respect_bounds=False)
-        assert window is not None  # noqa: S101 - without bounds there always is a next window
-        yield window.start.astimezone(zone).replace(tzinfo=None)
-        moment = _utc(window.start) + timedelta(seconds=1)
+    return keys[0], _utc(first.start), _utc(first.end)
 
 
 def _utc(moment: datetime) -> datetime:
