@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
-from rowledger.dagster.checks import in_step_check_specs
-from rowledger.dagster.metadata import check_results, failure_of, load_failure, load_metadata, table_metadata
+from rowledger.dagster.checks import check_results, in_step_check_specs
+from rowledger.dagster.metadata import failure_of, load_failure, load_metadata, table_metadata
 from rowledger.dagster.observer import observing
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.run_keys import dimension_tags, partition_keys

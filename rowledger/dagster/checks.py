@@ -4,17 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from rowledger.dagster.metadata import DISCREPANCIES, FAILED_PARTITIONS, PARTITIONS, Metadata, failure_of, lines, named
+from rowledger.dagster.metadata import balance_metadata, failure_of, lines, verdict_metadata, without_place
 from rowledger.dagster.run_keys import partition_keys
 from rowledger.dagster.table import DagsterTable
-from rowledger.errors import RowledgerError
-from rowledger.ledger import CheckName
+from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound, RowledgerError
+from rowledger.ledger import Check, CheckName, PartitionReport
 from rowledger.postgres import target_url
 from rowledger.publish import PartitionVerification, run_verify
 
-__all__ = ["VERIFY_CHECK", "in_step_check_specs", "verification_events", "verify_check"]
+__all__ = ["VERIFY_CHECK", "check_results", "in_step_check_specs", "problems_of", "verification_events", "verify_check"]
 
 VERIFY_CHECK = "published_rows_unchanged"
+
+_NOT_LOADED = "not loaded; the failure of the step says why"
 
 DESCRIPTIONS = {
     CheckName.ROW_BALANCE: "Every enqueued row is in the table or among the dead letters, as the database counts them.",
@@ -28,6 +30,68 @@ def in_step_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(name.value, asset=key, description=DESCRIPTIONS[name], blocking=True) for name in CheckName
     ]
+
+
+def check_results(key: dg.AssetKey, reports: Sequence[PartitionReport]) -> Iterator[dg.AssetCheckResult]:
+    """One result for each check that was made, over all partitions of the run. It passes only if all of them have passed.
+
+    A check that no partition has reached has no result: the step's failure says why. Where other partitions of the
+    run are published, partitions without a verdict fail the balance. Otherwise "re-execute from failure" would leave
+    them out: it skips an asset that was materialized in the run, unless one of its blocking checks has failed.
+    """
+    some_published = any(report.published for report in reports)
+    for name in CheckName:
+        verdicts = {report.partition_key: check for report in reports if (check := _verdict(report, name)) is not None}
+        failed = _failed(verdicts)
+        if name is CheckName.ROW_BALANCE and some_published:
+            failed |= {report.partition_key: _NOT_LOADED for report in reports if _is_unjudged(report)}
+        if not verdicts and not failed:
+            continue
+        metadata = verdict_metadata(len(reports), failed)
+        if name is CheckName.ROW_BALANCE:
+            metadata |= balance_metadata(reports)
+        if len(reports) == 1:
+            metadata |= next(iter(verdicts.values())).details
+        yield dg.AssetCheckResult(
+            passed=not failed,
+            asset_key=key,
+            check_name=name.value,
+            description=_description(verdicts, failed),
+            metadata=metadata,
+        )
+
+
+def _verdict(report: PartitionReport, name: CheckName) -> Check | None:
+    """The verdict of this check on a partition; None where the load ended before the check."""
+    for check in report.checks:
+        if check.name is name:
+            return check
+    match report.error:
+        case None:  # a load that passed without a verdict would be green for no reason
+            return Check(name, passed=False, summary="no verdict was given")
+        case DeadLetterBudgetSpent() if name is CheckName.DEAD_LETTER_BUDGET:
+            pass
+        case DiscrepancyFound() if name is CheckName.ROW_BALANCE and all(check.passed for check in report.checks):
+            pass
+        case _:
+            return None
+    return Check(name, passed=False, summary=without_place(str(report.error), report.table, report.partition_key))
+
+
+def _is_unjudged(report: PartitionReport) -> bool:
+    """Whether a partition was not published for another reason than a failed check."""
+    verdicts = [_verdict(report, name) for name in CheckName]
+    return not report.published and all(check is None or check.passed for check in verdicts)
+
+
+def _failed(verdicts: Mapping[str, Check]) -> dict[str, str]:
+    return {key: check.summary for key, check in verdicts.items() if not check.passed}
+
+
+def _description(verdicts: Mapping[str, Check], failed: Mapping[str, str]) -> str:
+    if failed:
+        return lines(failed)
+    return next(iter(verdicts.values())).summary if len(verdicts) == 1 else f"{len(verdicts)} partitions passed"
 
 
 def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
@@ -62,9 +126,9 @@ def _verify(context: dg.AssetCheckExecutionContext, table: DagsterTable) -> dg.A
         )
     except RowledgerError as error:
         raise failure_of(table.spec.name, error) from None
-    failed = _problems(verifications)
+    failed = problems_of(verifications)
     return dg.AssetCheckResult(
-        passed=not failed, description=_told(verifications), metadata=_metadata(len(verifications), failed)
+        passed=not failed, description=_told(verifications), metadata=verdict_metadata(len(verifications), failed)
     )
 
 
@@ -81,12 +145,10 @@ def verification_events(
             for check in (*verification.checks, verification.budget)
             if check is not None and check.name is name
         }
-        failed = {partition: check.summary for partition, check in found.items() if not check.passed}
-        if not found:
-            continue
-        passed_text = next(iter(found.values())).summary if len(found) == 1 else f"{len(found)} partitions passed"
-        yield _evaluation(key, name.value, len(found), failed, lines(failed) if failed else passed_text)
-    yield _evaluation(key, VERIFY_CHECK, len(verifications), _problems(verifications), _told(verifications))
+        if found:
+            failed = _failed(found)
+            yield _evaluation(key, name.value, len(found), failed, _description(found, failed))
+    yield _evaluation(key, VERIFY_CHECK, len(verifications), problems_of(verifications), _told(verifications))
 
 
 def _evaluation(
@@ -97,26 +159,18 @@ def _evaluation(
         check_name=name,
         passed=not failed,
         description=description,
-        metadata=_metadata(partitions, failed),
+        metadata=verdict_metadata(partitions, failed),
         blocking=True,
     )
 
 
-def _problems(verifications: Sequence[PartitionVerification]) -> dict[str, str]:
+def problems_of(verifications: Sequence[PartitionVerification]) -> dict[str, str]:
+    """What is wrong with partitions that are no longer what the ledger has, by their keys."""
     return {found.partition_key: "; ".join(found.problems) for found in verifications if not found.passed}
 
 
 def _told(verifications: Sequence[PartitionVerification]) -> str:
-    failed = _problems(verifications)
-    return lines(failed) if failed else f"{_published(len(verifications))} as the ledger has them"
-
-
-def _metadata(partitions: int, failed: Mapping[str, str]) -> Metadata:
-    metadata: Metadata = {PARTITIONS: partitions, FAILED_PARTITIONS: len(failed)}
-    if failed:
-        metadata[DISCREPANCIES] = dg.MetadataValue.json(dict(named(failed)))
-    return metadata
-
-
-def _published(partitions: int) -> str:
-    return "1 published partition is" if partitions == 1 else f"{partitions:,} published partitions are"
+    if failed := problems_of(verifications):
+        return lines(failed)
+    count = len(verifications)
+    return f"{count:,} published partition{' is' if count == 1 else 's are'} as the ledger has them"

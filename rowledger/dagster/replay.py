@@ -8,6 +8,7 @@ import dagster as dg
 from pydantic import Field, ValidationError
 
 from rowledger.contract import Stage
+from rowledger.dagster.checks import problems_of
 from rowledger.dagster.metadata import describe_error, failure_of, lines
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.replay_events import replay_events, replay_metadata, replay_reasons
@@ -147,8 +148,7 @@ def _not_written(spec: TableSpec, report: ReplayReport) -> list[str]:
 
 def _not_as_published(spec: TableSpec, verifications: Sequence[PartitionVerification]) -> list[str]:
     """The partitions that are not what the ledger says, though the replay has written its rows."""
-    problems = {found.partition_key: "; ".join(found.problems) for found in verifications if not found.passed}
-    if not problems:
+    if not (problems := problems_of(verifications)):
         return []
     return [
         f"{spec.name}: {len(problems)} of {len(verifications)} partitions with replayed rows are not what the ledger says:",

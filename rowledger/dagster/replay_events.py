@@ -10,6 +10,7 @@ import dagster as dg
 from rowledger.dagster.checks import verification_events
 from rowledger.dagster.metadata import (
     CRASHED_WORKERS,
+    REFUSED_BY_REASON,
     SECONDS,
     WRITTEN_ROWS,
     Metadata,
@@ -25,10 +26,6 @@ from rowledger.spec import WHOLE, Partition, TableSpec
 
 __all__ = ["replay_events", "replay_metadata", "replay_reasons", "tell_dagster"]
 
-LETTERS = "dead_letters"
-REFUSED_BY_REASON = "refused_by_reason"
-REPLAY = "replay"
-REPLAYED_ROWS = "replayed_rows"
 
 REASONS_MAX = 20  # keeps the metadata of a thousand refusals readable
 
@@ -58,7 +55,7 @@ def replay_events(
         metadata = replay_metadata(report, outcomes)
         written = sum(outcome.written_rows for outcome in outcomes)
         if key in counts:
-            metadata |= {REPLAYED_ROWS: written, **counts_metadata(spec, counts[key], whole=whole)}
+            metadata |= {"replayed_rows": written, **counts_metadata(spec, counts[key], whole=whole)}
         if written and key in counts:
             yield dg.AssetMaterialization(asset, partition=shown, metadata=metadata, tags=tags)
         else:
@@ -79,13 +76,13 @@ def replay_metadata(report: ReplayReport, outcomes: Iterable[DeadLetterOutcome])
     outcomes = list(outcomes)
     found = Counter(outcome.result for outcome in outcomes)
     return {
-        LETTERS: len(outcomes),
+        "dead_letters": len(outcomes),
         **{f"{result}_dead_letters": found[result] for result in DeadLetterResult},
         WRITTEN_ROWS: sum(outcome.written_rows for outcome in outcomes),
         REFUSED_BY_REASON: dg.MetadataValue.json(dict(replay_reasons(outcomes))),
         CRASHED_WORKERS: report.worker_deaths,
         SECONDS: round(report.seconds, 3),
-        REPLAY: str(report.replay),
+        "replay": str(report.replay),
     }
 
 
