@@ -108,9 +108,6 @@ def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    leading = {"partition": [row.partition_key for row in rows]}
-    if len(tables) > 1:
-        leading = {"table": [row.table for row in rows], **leading}
     published = [row.published for row in rows]
     numbers = {
         name: [None if found is None else int(getattr(found.counts, attribute)) for found in published]
@@ -125,23 +122,24 @@ def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
     }
     numbers["worker deaths"] = [row.latest.incidents for row in rows]
     optional = ("added", "filtered", "worker deaths")
-    numbers = {name: values for name, values in numbers.items() if name not in optional or any(values)}
-    break_ = "\n" if narrow else " "
-    for name in leading:
-        shown.add_column(name, no_wrap=True)
-    shown.add_column(f"published{break_}(UTC)", no_wrap=True)
-    for name, values in numbers.items():
-        total = f"{sum(value or 0 for value in values):,}"
-        shown.add_column(name.replace(" ", break_), total, justify="right", no_wrap=True)
-    if not narrow:
-        shown.add_column("run", no_wrap=True)
-    shown.add_column(f"latest{break_}attempt", no_wrap=True)
     time_of = _short_time if narrow else _minute
-    for index, row in enumerate(rows):
-        figures = ["-" if (value := values[index]) is None else f"{value:,}" for values in numbers.values()]
-        when, run = ("-", "-") if row.published is None else (time_of(row.published.published_at), row.published.run_id)
-        texts = [values[index] for values in leading.values()]
-        cells = (*texts, when, *figures, *(() if narrow else (_short(run),)), str(row.latest.state))
+    columns = {"table": [row.table for row in rows]} if len(tables) > 1 else {}
+    columns["partition"] = [row.partition_key for row in rows]
+    columns["published (UTC)"] = ["-" if found is None else time_of(found.published_at) for found in published]
+    for name, values in numbers.items():
+        if name not in optional or any(values):
+            columns[name] = ["-" if value is None else f"{value:,}" for value in values]
+    if not narrow:
+        columns["run"] = [_short(None if found is None else found.run_id) for found in published]
+    columns["latest attempt"] = [str(row.latest.state) for row in rows]
+    for name in columns:
+        heading = name.replace(" ", "\n") if narrow else name
+        if name in numbers:
+            total = sum(value or 0 for value in numbers[name])
+            shown.add_column(heading, f"{total:,}", justify="right", no_wrap=True)
+        else:
+            shown.add_column(heading, no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
         shown.add_row(*map(Text, cells))  # a Text, so that brackets and colons are not taken for markup
     return shown
 

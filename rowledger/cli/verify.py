@@ -91,8 +91,8 @@ def _tell(verified: Mapping[str, Sequence[PartitionVerification]]) -> None:
             for problem in result.problems:
                 click.echo(f"{name} {result.partition_key}: {problem}", err=True)
         if results and all(result.passed for result in results):
-            partitions = "1 published partition is" if len(results) == 1 else f"{len(results)} published partitions are"
-            click.echo(f"table {name}: {partitions} what was loaded")
+            are = "is" if len(results) == 1 else "are"
+            click.echo(f"table {name}: {counted(len(results), 'published partition')} {are} what was loaded")
 
 
 def _as_json(
@@ -138,5 +138,5 @@ def forget(*, table_name: str, partitions: Sequence[str], given: str | None, yes
         of = f"partitions {', '.join(partitions)} of table" if partitions else "table"
         click.confirm(f"Forget the published loads of {of} {table_name}?", abort=True)
     forgotten = run_forget(spec, url=url, partition_keys=partitions or None)
-    loads = "1 published load" if len(forgotten) == 1 else f"{len(forgotten)} published loads"
-    click.echo(f"{loads} of table {table_name} {'is' if len(forgotten) == 1 else 'are'} forgotten")
+    are = "is" if len(forgotten) == 1 else "are"
+    click.echo(f"{counted(len(forgotten), 'published load')} of table {table_name} {are} forgotten")

@@ -6,7 +6,7 @@ import dagster as dg
 
 from rowledger.dagster.checks import VERIFY_CHECK
 from rowledger.dagster.partitions import dimensions_of, require_key
-from rowledger.dagster.private_names import UnresolvedAssetJobDefinition, UnresolvedPartitionedAssetScheduleDefinition
+from rowledger.dagster.private_names import UnresolvedAssetJobDefinition
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import UnknownPartition
 from rowledger.ledger import CheckName
@@ -46,9 +46,7 @@ def jobs_and_schedule(table: DagsterTable, landing: Sequence[dg.AssetsDefinition
     return dg.Definitions(jobs=[load, verify, *_adding(table)], schedules=_schedules(table, load))
 
 
-def _schedules(
-    table: DagsterTable, load: UnresolvedAssetJobDefinition
-) -> list[dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition]:
+def _schedules(table: DagsterTable, load: UnresolvedAssetJobDefinition) -> list[dg.ScheduleDefinition]:
     # Off until the operator turns it on: a new table must not load unasked, and one whose days have an end needs no
     # schedule.
     status = dg.DefaultScheduleStatus.STOPPED
@@ -57,48 +55,25 @@ def _schedules(
         case None:
             return [dg.ScheduleDefinition(name=f"{name}_daily", job=load, cron_schedule=daily, default_status=status)]
         case dg.TimeWindowPartitionsDefinition() as windows:
-            if windows.schedule_type is None:
-                return [_schedule_of_cron(f"{name}_by_cron", load, windows, status)]
-            rhythm = windows.schedule_type.value.lower()
-            minute, hour = _offset(rhythm, windows)
-            return [
-                dg.build_schedule_from_partitioned_job(
-                    load,
-                    name=f"{name}_{rhythm}",
-                    minute_of_hour=minute,
-                    hour_of_day=hour,
-                    default_status=status,
-                )
-            ]
+            return [_schedule_of_windows(f"{name}_{_rhythm(windows)}", load, windows, status)]
         case dg.StaticPartitionsDefinition() as static:
             return [_schedule_of_all(f"{name}_daily", load, static, daily, status)]
         case _:
             return []
 
 
-def _offset(rhythm: str, windows: dg.TimeWindowPartitionsDefinition) -> tuple[int | None, int | None]:
-    """The minute of the hour and the hour of the day at which a schedule ticks; None where the windows decide it."""
-    match rhythm:
-        case "hourly":
-            return (windows.minute_offset + MINUTES_AFTER) % _HOUR_MINUTES, None
-        case "daily":
-            return None, (windows.hour_offset + HOURS_AFTER) % _DAY_HOURS
-        case _:
-            return None, min(windows.hour_offset + HOURS_AFTER, _DAY_HOURS - 1)  # on the day on which the window ends
-
-
-def _schedule_of_cron(
+def _schedule_of_windows(
     name: str,
     load: UnresolvedAssetJobDefinition,
     windows: dg.TimeWindowPartitionsDefinition,
     status: dg.DefaultScheduleStatus,
 ) -> dg.ScheduleDefinition:
-    """One run for the last window that has ended. Dagster's own partition schedules tick exactly at its end."""
+    """One run for the last window that has ended. Dagster's own partition schedules tick at its end where it follows a cron."""
 
     @dg.schedule(
         name=name,
         job=load,
-        cron_schedule=_later(windows.cron_schedule),
+        cron_schedule=_some_time_after(windows),
         execution_timezone=windows.timezone,
         default_status=status,
     )
@@ -117,8 +92,25 @@ def _schedule_of_cron(
     return latest_window
 
 
-def _later(cron_schedule: str) -> str:
-    """The same cadence some minutes later: a quarter of an hour where the minute is one number, else a third of the step."""
+def _rhythm(windows: dg.TimeWindowPartitionsDefinition) -> str:
+    return "by_cron" if windows.schedule_type is None else windows.schedule_type.value.lower()
+
+
+def _some_time_after(windows: dg.TimeWindowPartitionsDefinition) -> str:
+    """The cadence of the windows some hours or minutes later."""
+    match _rhythm(windows):
+        case "by_cron":
+            return _minutes_later(windows.cron_schedule)
+        case "hourly":
+            return windows.get_cron_schedule(minute_of_hour=(windows.minute_offset + MINUTES_AFTER) % _HOUR_MINUTES)
+        case "daily":
+            return windows.get_cron_schedule(hour_of_day=(windows.hour_offset + HOURS_AFTER) % _DAY_HOURS)
+        case _:  # on the day on which the window ends
+            return windows.get_cron_schedule(hour_of_day=min(windows.hour_offset + HOURS_AFTER, _DAY_HOURS - 1))
+
+
+def _minutes_later(cron_schedule: str) -> str:
+    """A quarter of an hour later where the minute is one number, else a third of the step."""
     minutes, _, rest = cron_schedule.partition(" ")
     if minutes.isdecimal() and int(minutes) + MINUTES_AFTER < _HOUR_MINUTES:
         return f"{int(minutes) + MINUTES_AFTER} {rest}"

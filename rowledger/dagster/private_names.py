@@ -6,13 +6,11 @@ of `PostgresEventLogStorage`. `pipeline_tests/unit/test_private_names.py` fails 
 """
 
 from dagster._config import UserConfigSchema
-from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._serdes import ConfigurableClassData
 
 __all__ = [
     "ConfigurableClassData",
     "UnresolvedAssetJobDefinition",
-    "UnresolvedPartitionedAssetScheduleDefinition",
     "UserConfigSchema",
 ]

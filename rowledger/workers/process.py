@@ -79,7 +79,6 @@ class _Worker:
         self._progress = 0
         self._retries = 0
         self._process = psutil.Process()
-        self._peak_rss_bytes = 0
         self._beaten_at = time.monotonic()
 
     def send(self, message: FromWorker) -> None:
@@ -98,7 +97,6 @@ class _Worker:
         """Send one heartbeat."""
         self._beaten_at = time.monotonic()
         rss = self._process.memory_info().rss
-        self._peak_rss_bytes = max(self._peak_rss_bytes, rss)
         self.send(Heartbeat(progress=self._progress, rss_bytes=rss, descriptors=self._process.num_fds()))
 
     async def heartbeats(self) -> None:
