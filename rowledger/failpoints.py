@@ -10,7 +10,7 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -100,9 +100,6 @@ class _Rule:
     action: str
     conditions: tuple[tuple[str, str], ...]
 
-    def matches(self, place: Place, facts: dict[str, object]) -> bool:
-        return place is self.place and all(_holds(facts.get(name), value) for name, value in self.conditions)
-
 
 def _holds(fact: object, value: str) -> bool:
     """Whether the fact equals the value, or is a sequence that contains it."""
@@ -111,21 +108,26 @@ def _holds(fact: object, value: str) -> bool:
     return str(fact) == value
 
 
+def _due(place: Place, facts: dict[str, object]) -> Iterator[str]:
+    """The actions of the rules that name this place and whose conditions hold."""
+    for rule in _rules(failpoint_rules()):
+        if rule.place is place and all(_holds(facts.get(name), value) for name, value in rule.conditions):
+            yield rule.action
+
+
 def failpoint(place: Place, **facts: object) -> None:
     """Act if a rule names this place and its conditions hold for the facts (partition, chunk, attempt, row, letter)."""
-    for rule in _rules(failpoint_rules()):
-        if rule.matches(place, facts):
-            _ACTIONS[rule.action]()
+    for action in _due(place, facts):
+        _ACTIONS[action]()
 
 
 async def async_failpoint(place: Place, **facts: object) -> None:
     """Act like `failpoint`, in code of an event loop: here a sleep does not block the loop's other tasks."""
-    for rule in _rules(failpoint_rules()):
-        if rule.matches(place, facts):
-            if rule.action == _SLEEP:
-                await asyncio.sleep(_SLEEP_S)
-            else:
-                _ACTIONS[rule.action]()
+    for action in _due(place, facts):
+        if action == _SLEEP:
+            await asyncio.sleep(_SLEEP_S)
+        else:
+            _ACTIONS[action]()
 
 
 def active_failpoints() -> str:

@@ -98,7 +98,11 @@ class Trap:
         self._settled.set()
 
     def _decide(self, *, arrives: bool) -> None:
-        self._loop.call_soon_threadsafe(lambda: self.decision.done() or self.decision.set_result(arrives))
+        def decide() -> None:
+            if not self.decision.done():
+                self.decision.set_result(arrives)
+
+        self._loop.call_soon_threadsafe(decide)
         assert self._settled.wait(_ANSWER_S), "the statement in doubt was not settled"
 
 

@@ -42,7 +42,7 @@ def start(
     **writer: object,
 ) -> subprocess.Popen[str]:
     """Start the process, by way of the prefix's program; its output can be read from `stdout`."""
-    arguments = [spec.as_json(), landing, ",".join(keys), json.dumps({**FAST, **writer})]
+    arguments = [spec.as_json(), str(landing), ",".join(keys), json.dumps({**FAST, **writer})]
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", __name__, *arguments],
         stdout=subprocess.PIPE,

@@ -71,7 +71,8 @@ class Gate:
 
     def waiting(self) -> int | None:
         """The backend that waits at the gate."""
-        return fetch_value(self._database, _WAITERS)
+        found: int | None = fetch_value(self._database, _WAITERS)
+        return found
 
     def wait(self) -> int:
         """Until a backend has come to the gate, which is returned."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import psycopg2
 import psycopg2.extensions
@@ -9,7 +10,7 @@ import psycopg2.extensions
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.waiting import wait_until
 
-Session = psycopg2.extensions.connection
+Session: TypeAlias = psycopg2.extensions.connection
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from rowledger.contract.sql_types import Integer, varchar
 from rowledger.sources.parquet import ParquetFiles
-from rowledger.spec.table import DeadLetterBudget, TableSpec, WriteMode
+from rowledger.spec.table import DeadLetterBudget, QualifiedName, TableSpec, WriteMode
 
 Row = dict[str, Any]
 
@@ -82,7 +82,7 @@ ORDERS = TableSpec(
 
 PARCELS = TableSpec(
     name="parcels",
-    target="depot.parcels",
+    target=QualifiedName(schema_name="depot", table="parcels"),
     row=Parcel,
     source=ParquetFiles(path="{landing}/parcels/{partition_key}.parquet"),
     partition_by="day",
@@ -102,7 +102,7 @@ CORRECTED_PARCELS = PARCELS.model_copy(update={"name": "corrected_parcels", "row
 
 PATIENT_PARCELS = TableSpec(
     name="patient_parcels",
-    target="depot.parcels",
+    target=QualifiedName(schema_name="depot", table="parcels"),
     row=Parcel,
     source=PARCELS.source,
     partition_by="day",

@@ -18,7 +18,8 @@ _TOLERANT = DeadLetterBudget(rows_max=200, share_max=0.5)
 WIDE_COLUMNS = 1_600
 WIDE_NAMES = tuple(f"c{number}" for number in range(1, WIDE_COLUMNS))
 
-Wide = create_model("Wide", key=(Integer, ...), **dict.fromkeys(WIDE_NAMES, (SmallInt | None, None)))
+_OPTIONAL: dict[str, Any] = dict.fromkeys(WIDE_NAMES, (SmallInt | None, None))
+Wide = create_model("Wide", key=(Integer, ...), **_OPTIONAL)
 
 WIDE = {
     mode: TableSpec(

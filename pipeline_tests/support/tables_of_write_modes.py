@@ -175,7 +175,7 @@ class Parcel(BaseModel):
 def _parcels(name: str, write_mode: WriteMode, key: tuple[str, ...]) -> TableSpec:
     return TableSpec(
         name=name,
-        target="depot.parcels",
+        target=QualifiedName(schema_name="depot", table="parcels"),
         row=Parcel,
         source=ParquetFiles(path="{landing}/parcels/{partition_key}.parquet"),
         partition_by="day",

@@ -31,7 +31,9 @@ class KnownSpecs:
 
     def __init__(self, url: str, given: str | None) -> None:
         self._given = None if given is None else _load(given)
-        self._kept = read_specs(url)
+        kept = read_specs(url)  # the latest first
+        self._of_table = {spec.table_name: spec for spec in reversed(kept)}
+        self._of_target = {spec.target: spec for spec in reversed(kept)}
         self.tables = read_known_tables(url)
 
     def require(self, table: str) -> TableSpec:
@@ -40,7 +42,7 @@ class KnownSpecs:
             if self._given.name != table:
                 raise SpecError(f"--spec names the spec of table {self._given.name}, not of table {table}")
             return self._given
-        kept = next((kept for kept in self._kept if kept.table_name == table), None)
+        kept = self._of_table.get(table)
         if kept is None and table not in (names := {known.table_name for known in self.tables}):
             knows = f"it knows {', '.join(sorted(names))}" if names else "it knows none"
             raise NothingRecorded(f"the ledger has no table {table!r}; {knows}")
@@ -52,11 +54,8 @@ class KnownSpecs:
             return self._given
         if self._given is not None and table == self._given.name:
             raise _elsewhere(table, target, str(self._given.target))
-        kept = next((kept for kept in self._kept if kept.target == target), None)
-        if (
-            kept is None
-            and (moved := next((kept for kept in self._kept if kept.table_name == table), None)) is not None
-        ):
+        kept = self._of_target.get(target)
+        if kept is None and (moved := self._of_table.get(table)) is not None:
             raise _elsewhere(table, target, moved.target)
         return _rebuilt(table, kept)
 

@@ -50,16 +50,15 @@ def build_table_defs(
 
     """
     resources = {} if writer is None else {"writer": shared_writer(writer)}
-    if isinstance(spec, str):
-        try:
-            own = _definitions(_resolved(spec), partitions_def, key, landing, dynamic_key_pattern)
-        except (RowledgerError, dg.DagsterError) as error:
-            name = spec.rpartition(":")[2].rpartition(".")[2].lower()
-            message = " ".join(str(error).split())
-            _log.warning("table %s cannot be used: %s", name, message)
-            return broken_table(name, _asset_key(key, name), partitions_def, message)
-    else:
+    try:
         own = _definitions(spec, partitions_def, key, landing, dynamic_key_pattern)
+    except (RowledgerError, dg.DagsterError) as error:
+        if isinstance(spec, TableSpec):
+            raise
+        name = spec.rpartition(":")[2].rpartition(".")[2].lower()
+        message = " ".join(str(error).split())
+        _log.warning("table %s cannot be used: %s", name, message)
+        return broken_table(name, _asset_key(key, name), partitions_def, message)
     return dg.Definitions.merge(own, dg.Definitions(resources=resources))
 
 
@@ -71,12 +70,13 @@ def _resolved(reference: str) -> TableSpec:
 
 
 def _definitions(
-    spec: TableSpec,
+    spec: TableSpec | str,
     partitions_def: dg.PartitionsDefinition | None,
     key: dg.AssetKey | str | Sequence[str] | None,
     landing: Sequence[dg.AssetsDefinition],
     key_pattern: str,
 ) -> dg.Definitions:
+    spec = _resolved(spec) if isinstance(spec, str) else spec
     check_spec(spec)
     require_partitions(spec, partitions_def, key_pattern=key_pattern)
     partition_of = partition_maker(spec, partitions_def, key_pattern=key_pattern)
