@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
+from rowledger.cli.console import console
 from rowledger.cli.dead_letter_texts import (
     counted,
     dead_letter_table,
@@ -46,7 +46,6 @@ from rowledger.spec import TableSpec
 
 __all__ = ["dead_letters"]
 
-_PLAIN_WIDTH = 160  # columns of a table that is written to a file or a pipe
 _DAY_S = 86_400.0
 _STILL_DEAD = (*REPLAYABLE, DeadLetterState.DISCARDED)
 
@@ -130,7 +129,7 @@ def list_command(
     if not letters:
         click.echo(f"table {table_name} has no dead letters{' that fit' if is_narrowed else ''}")
         return
-    _console().print(dead_letter_table(letters))
+    console().print(dead_letter_table(letters))
     if found > len(letters):
         click.echo(f"{len(letters)} of {found:,} dead letters; --limit shows more")
 
@@ -259,7 +258,7 @@ def replay(
     click.echo(told_of_replay(report))
     if report.changed_partitions:
         verifications = _verify(spec, report, url)
-        if (reason := _tell_dagster(spec, report, verifications, url)) is not None:
+        if (reason := _record_in_dagster(spec, report, verifications, url)) is not None:
             click.echo(f"Dagster was not told of it: {reason}", err=True)
         if not all(verification.passed for verification in verifications):
             ctx.exit(1)
@@ -281,7 +280,7 @@ def _verify(spec: TableSpec, report: ReplayReport, url: str) -> list[PartitionVe
     return verifications
 
 
-def _tell_dagster(
+def _record_in_dagster(
     spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
 ) -> str | None:
     """Count the replayed rows in Dagster's UI too, where Dagster is installed; returns why that failed, or None."""
@@ -289,7 +288,7 @@ def _tell_dagster(
         return None
     # The import takes a second or two, which only a replay that has changed something should wait for.
     replay_events = importlib.import_module("rowledger.dagster.replay_events")
-    reason: str | None = replay_events.tell_dagster(spec, report, verifications, url)
+    reason: str | None = replay_events.record_in_dagster(spec, report, verifications, url)
     return reason
 
 
@@ -360,8 +359,3 @@ def _narrows(options: dict[str, Any]) -> bool:
 
 def _fields(letter: KeptDeadLetter) -> dict[str, object]:
     return dataclasses.asdict(letter)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)

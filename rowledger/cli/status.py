@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rowledger.cli.console import console
 from rowledger.ledger import (
     Attempt,
     AttemptState,
@@ -25,7 +26,6 @@ from rowledger.postgres import existing_url
 
 __all__ = ["incident_table", "incidents", "print_balance", "status"]
 
-_PLAIN_WIDTH = 160  # columns of a table that is written to a file or a pipe
 _WIDTH_MAX = 10_000  # columns of a terminal on which any table fits
 _RUN_CHARACTERS = 8  # of a run's id, as Dagster's pages shorten it
 
@@ -78,7 +78,7 @@ def incidents(*, table_name: str, partition: str | None, as_json: bool) -> None:
         click.echo(json.dumps([dataclasses.asdict(incident) for incident in found], indent=2, default=_plain))
         return
     of = f"table {table_name}" if partition is None else f"table {table_name}, partition {partition}"
-    _console().print(incident_table(found) if found else f"{of}: the latest loads have no incidents")
+    console().print(incident_table(found) if found else f"{of}: the latest loads have no incidents")
 
 
 def print_balance(rows: Sequence[PartitionStatus]) -> None:
@@ -87,10 +87,10 @@ def print_balance(rows: Sequence[PartitionStatus]) -> None:
     On a terminal that is too narrow, headings and times are shorter, and runs are left out, which the lines of failed
     attempts name. If that is still too wide, the terminal wraps the lines: nothing is cut off.
     """
-    console = _console()
-    wide = console.width >= _width(table := _balance_table(rows, narrow=False))
+    page = console()
+    wide = page.width >= _width(table := _balance_table(rows, narrow=False))
     shown = table if wide else _balance_table(rows, narrow=True)
-    Console(width=max(console.width, _width(shown))).print(shown)
+    Console(width=max(page.width, _width(shown))).print(shown)
 
 
 def _width(table: Table) -> int:
@@ -225,11 +225,6 @@ def _short_time(at: datetime) -> str:
 
 def _short(run_id: str | None) -> str:
     return (run_id or "-")[:_RUN_CHARACTERS]
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)
 
 
 def _plain(value: object) -> str:

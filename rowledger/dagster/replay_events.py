@@ -24,7 +24,7 @@ from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, ReplayReport
 from rowledger.publish import PartitionVerification
 from rowledger.spec import WHOLE, Partition, TableSpec
 
-__all__ = ["replay_events", "replay_metadata", "replay_reasons", "tell_dagster"]
+__all__ = ["record_in_dagster", "replay_events", "replay_metadata", "replay_reasons"]
 
 
 REASONS_MAX = 20  # keeps the metadata of a thousand refusals readable
@@ -92,7 +92,7 @@ def replay_reasons(outcomes: Iterable[DeadLetterOutcome]) -> list[tuple[str, int
     return Counter(outcome.reason for outcome in outcomes if outcome.result in failed).most_common(REASONS_MAX)
 
 
-def tell_dagster(
+def record_in_dagster(
     spec: TableSpec, report: ReplayReport, verifications: Sequence[PartitionVerification], url: str
 ) -> str | None:
     """Record the events of a replay outside a Dagster run; returns why they were not recorded, or None.
