@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from pipeline_tests.support.waiting import wait_until
-from rowledger.machine import iterate_in_thread, streaming
+from rowledger.machine import in_thread, iterate_in_thread, threads
 
 _LIMITS = {"item_timeout_s": 20.0, "close_timeout_s": 20.0}
 
@@ -41,7 +41,7 @@ def test_a_fast_iterator_waits_for_a_slow_reader_and_goes_on_with_it() -> None:
         async with iterate_in_thread(numbers.start, **_LIMITS) as items:
             for count in range(1, 50):
                 read.append(await anext(items))
-                in_hand = count + streaming._AHEAD_MAX + 1
+                in_hand = count + threads._AHEAD_MAX + 1
                 await asyncio.to_thread(wait_until, partial(numbers.have_been, in_hand), "the iterator is ahead")
                 assert numbers.given == in_hand
 
@@ -56,7 +56,7 @@ def test_an_iterator_that_waits_for_its_reader_is_closed_when_the_reader_stops()
     async def reader() -> None:
         async with iterate_in_thread(numbers.start, **_LIMITS) as items:
             await anext(items)
-            in_hand = 1 + streaming._AHEAD_MAX + 1
+            in_hand = 1 + threads._AHEAD_MAX + 1
             await asyncio.to_thread(wait_until, partial(numbers.have_been, in_hand), "the iterator is ahead")
 
     asyncio.run(reader())
@@ -87,3 +87,20 @@ def test_an_item_that_takes_too_long_and_an_error_of_the_iterator_reach_the_read
         asyncio.run(impatient())
     with pytest.raises(LookupError, match="canary"):
         asyncio.run(patient())
+
+
+def test_a_single_call_has_its_result_its_error_or_an_end_of_its_time() -> None:
+    may_end = threading.Event()
+
+    def fail() -> None:
+        raise LookupError
+
+    async def call() -> None:
+        assert await in_thread(lambda: threading.current_thread().daemon, timeout_s=10)
+        with pytest.raises(LookupError):
+            await in_thread(fail, timeout_s=10)
+        with pytest.raises(TimeoutError):
+            await in_thread(lambda: may_end.wait(60), timeout_s=0.1)
+
+    asyncio.run(call())
+    may_end.set()
