@@ -14,7 +14,7 @@ from rowledger.contract.constraints import JSON_MARKER, gather
 from rowledger.contract.draft import Draft
 from rowledger.contract.kinds import SCALARS
 
-__all__ = ["unwrap"]
+__all__ = ["part_of", "unwrap"]
 
 
 _COLLECTIONS = {
@@ -48,7 +48,7 @@ def unwrap(draft: Draft, annotation: Any) -> None:  # noqa: C901, PLR0912, one b
         if len(members) == 1:
             unwrap(draft, members[0])
         else:
-            draft.alternatives = tuple(_alternative(draft, member) for member in members)
+            draft.alternatives = tuple(part_of(draft, member) for member in members)
             draft.nullable = draft.nullable or any(member.nullable for member in draft.alternatives)
             draft.go_by_value("a union of types")
         draft.nullable = draft.nullable or len(members) < len(arguments)
@@ -91,12 +91,13 @@ def _is_document(annotation: Any, origin: Any) -> bool:
     )
 
 
-def _alternative(draft: Draft, annotation: Any) -> Draft:
-    member = Draft(draft.where, draft.config)
-    unwrap(member, annotation)
-    draft.validators += member.validators
-    draft.is_taken_charge_of |= member.is_taken_charge_of
-    return member
+def part_of(draft: Draft, annotation: Any) -> Draft:
+    """A member of a union, an element of a list or a nested field; its Python code is the whole field's."""
+    part = Draft(draft.where, draft.config, is_taken_charge_of=draft.is_taken_charge_of, within=draft.within)
+    unwrap(part, annotation)
+    draft.validators += part.validators
+    draft.is_taken_charge_of |= part.is_taken_charge_of
+    return part
 
 
 def _set_allowed(draft: Draft, construct: str, values: list[Any]) -> None:

@@ -150,23 +150,21 @@ class Contract:
         types, given = types or {}, frame
         self.require_writable(types)
         extra = evolved_rules(tuple(evolved))
-        frame = uuids_for_fields(frame, (*self.rules, *extra))
+        rules = (*self.rules, *extra)
+        frame = uuids_for_fields(frame, rules)
         if types_inferred:
             from rowledger.contract.inferred import with_values_apart  # noqa: PLC0415, only sources without types of their own
 
             frame = with_values_apart(self.rules, frame)
         refusals = Refusals()
         discarded_values = self._see_to_drift(frame, drift, extra, refusals)
-        targets = {rule.name: types.get(rule.name, rule.column.type) for rule in (*self.rules, *extra)}
-        in_columns: Sequence[FieldRules] = extra
+        targets = {rule.name: types.get(rule.name, rule.column.type) for rule in rules}
         columns: list[pl.Series] = []
         if self.row_by_row is not None:
             from rowledger.contract.row_by_row import check_rows  # noqa: PLC0415, few models have code of their own
 
             columns = check_rows(self.model, self.rules, frame, targets, refusals, on_progress)
-        else:
-            in_columns = (*self.rules, *extra)
-        for rule in in_columns:
+        for rule in rules[len(columns) :]:  # after a validation row by row, only the evolved ones
             columns.append(check_field(rule, targets[rule.name], frame, refusals))
             on_progress(1)
         if bounds is not None:

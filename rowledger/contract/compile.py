@@ -15,7 +15,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, SchemaError
 
-from rowledger.contract.annotations import unwrap
+from rowledger.contract.annotations import part_of, unwrap
 from rowledger.contract.column_types import kind_and_type
 from rowledger.contract.constraints import gather
 from rowledger.contract.core_schema import reads_json_text
@@ -201,10 +201,7 @@ def _declares_digits(column_type: ColumnType, constraints: dict[str, Any]) -> bo
 
 def _inner(draft: Draft, annotation: Any) -> FieldRules | None:
     """The rules of a list's elements or of a nested field; None if it has no column form in this place."""
-    inner = Draft(draft.where, draft.config, is_taken_charge_of=draft.is_taken_charge_of, within=draft.within)
-    unwrap(inner, annotation)
-    draft.validators += inner.validators
-    draft.is_taken_charge_of |= inner.is_taken_charge_of
+    inner = part_of(draft, annotation)
     adapter = _adapter(inner, annotation)
     kind, column_type = kind_and_type(inner)
     rules = _compiled(inner, kind, column_type, adapter)

@@ -37,6 +37,7 @@ _SIMPLE: dict[type[pl.DataType], TypeName] = {
     pl.List: TypeName.JSONB, pl.Array: TypeName.JSONB, pl.Struct: TypeName.JSONB, pl.Duration: TypeName.INTERVAL,
     pl.String: TypeName.TEXT, pl.Categorical: TypeName.TEXT, pl.Enum: TypeName.TEXT,
 }  # fmt: skip
+_MARKED: dict[pl.DataType, TypeName] = {UUID: TypeName.UUID, BYTES_16: TypeName.BYTEA, DECIMAL_TEXT: TypeName.NUMERIC}
 _NUMBERS = {TypeName.BIGINT, TypeName.DOUBLE, TypeName.NUMERIC}
 _ANNOTATIONS: dict[TypeName, Any] = {
     TypeName.BOOLEAN: bool, TypeName.SMALLINT: int, TypeName.INTEGER: int, TypeName.BIGINT: int, TypeName.REAL: float,
@@ -110,14 +111,8 @@ def require_names(unknown: Mapping[str, pl.DataType]) -> None:
         )
 
 
-def _column_type(dtype: pl.DataType) -> ColumnType | None:  # noqa: PLR0911, one line per type
+def _column_type(dtype: pl.DataType) -> ColumnType | None:
     match dtype:
-        case _ if dtype == UUID:
-            return ColumnType(TypeName.UUID)
-        case _ if dtype == BYTES_16:
-            return ColumnType(TypeName.BYTEA)
-        case _ if dtype == DECIMAL_TEXT:
-            return ColumnType(TypeName.NUMERIC)
         case pl.UInt64():
             return ColumnType(TypeName.NUMERIC, precision=20, scale=0)
         case pl.Int128() | pl.UInt128():
@@ -129,7 +124,7 @@ def _column_type(dtype: pl.DataType) -> ColumnType | None:  # noqa: PLR0911, one
         case _ if dtype.is_integer() or dtype.is_float():
             return ColumnType(TypeName.BIGINT if dtype.is_integer() else TypeName.DOUBLE)
         case _:
-            simple = _SIMPLE.get(type(dtype))
+            simple = _MARKED.get(dtype) or _SIMPLE.get(type(dtype))
             return None if simple is None else ColumnType(simple)
 
 

@@ -1,9 +1,8 @@
 """Readers of booleans, integers, floats and decimals, by the type of the source's column."""
 
-from typing import cast
-
 import polars as pl
 
+from rowledger.contract.decimal_texts import one_scale
 from rowledger.contract.kinds import EXACT_INTEGER_MAX, Kind
 from rowledger.contract.reading import (
     INT64_MIN,
@@ -111,9 +110,7 @@ def _declared_scale(rules: FieldRules, otherwise: int) -> int:
 
 
 def _decimal_from_text(rules: FieldRules, source: pl.Series) -> Reading:
-    decimals = source.str.len_bytes() - source.str.find(".", literal=True) - 1
-    longest = 0 if decimals.null_count() == len(decimals) else cast("int", decimals.max())
-    scale = _declared_scale(rules, min(longest, DECIMAL_DIGITS_MAX // 2))
+    scale = _declared_scale(rules, min(one_scale(source).scale, DECIMAL_DIGITS_MAX // 2))
     pattern = rf"^-?[0-9]{{1,{max(DECIMAL_DIGITS_MAX - scale, 1)}}}" + (rf"(\.[0-9]{{1,{scale}}})?$" if scale else "$")
     values = matching(source, pattern)
     return Reading(values.cast(pl.Decimal(DECIMAL_DIGITS_MAX, scale), strict=False), written=values)
