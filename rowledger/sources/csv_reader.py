@@ -89,13 +89,10 @@ class CsvReader:
                 f"{self._origin}: {len(names):,} columns, {self._spec.columns_max:,} are allowed; fix the file's delimiters, "
                 "or raise the source's columns_max"
             )
-        places: dict[str, list[int]] = {}
-        for number, name in enumerate(names, start=1):
-            places.setdefault(name, []).append(number)
-        for name, numbers in places.items():
-            if len(numbers) > 1:
+        for number, name in enumerate(names):
+            if (first := names.index(name)) < number:
                 raise SourceError(
-                    f"{self._origin}: columns {numbers[0]} and {numbers[1]} are both named {name!r}; declare the columns' "
+                    f"{self._origin}: columns {first + 1} and {number + 1} are both named {name!r}; declare the columns' "
                     "names in the source"
                 )
             if name.startswith(RESERVED_PREFIX) or "\0" in name:
@@ -126,7 +123,7 @@ class CsvReader:
     def _read(self, text: bytes, records: Records, plain: _Positions) -> _Rows:
         """Read undamaged records with pyarrow; those with too many or too few fields, which it reports, are then placed."""
         if not len(plain):
-            return _Rows(self._no_rows(), plain)
+            return _Rows(pa.table({name: pa.array([], pa.string()) for name in self.columns}), plain)
         runs = np.flatnonzero(np.diff(plain) != 1)
         begins = records.starts[plain[np.concatenate([[0], runs + 1])]].tolist()
         ends = records.ends[plain[np.concatenate([runs, [len(plain) - 1]])]].tolist()
@@ -191,9 +188,6 @@ class CsvReader:
     def _is_end_mark(self, record: bytes) -> bool:
         escapes = self._dialect.escapes
         return escapes is not None and escapes.has_end_mark and record == bytes([escapes.escape]) + b"."
-
-    def _no_rows(self) -> pa.Table:
-        return pa.table({name: pa.array([], pa.string()) for name in self.columns})
 
     def _assembled(self, text: bytes, records: Records, rows: _Rows) -> pa.Table:
         count = len(self.columns)

@@ -70,30 +70,11 @@ class ParquetFiles(PlannedFiles):
         return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, _, value in values}
 
     def _parts(self, file: SourceFile) -> tuple[list[FilePart], dict[str, str]]:
-        """Rows and bytes of each row group, and the columns' readers; raises SourceError for a file that must not be loaded."""
-        from rowledger.sources.parquet_columns import read_footer  # noqa: PLC0415, workers never plan
+        from rowledger.sources.parquet_footer import planned_row_groups  # noqa: PLC0415, workers never plan
 
-        footer = read_footer(file)
-        self._require_within_limits(file.origin, footer.columns, footer.row_groups)
-        if (counted := sum(group.rows for group in footer.row_groups)) != footer.rows:
-            raise SourceError(
-                f"{file.origin}: declares {footer.rows} rows and row groups with {counted}: damaged; write it again"
-            )
-        if both := sorted(set(self.hive) & set(footer.names)):
-            raise SourceError(
-                f"{file.origin}: the columns {both} are in the file and in the names of its folders; take them out of `hive`"
-            )
-        return footer.row_groups, footer.readers
-
-    def _require_within_limits(self, file: str, columns: int, groups: Sequence[FilePart]) -> None:
-        if columns > self.columns_max:
-            raise SourceError(f"{file}: has {columns} columns, the limit is {self.columns_max} (columns_max)")
-        for number, group in enumerate(groups):
-            if group.data_bytes > self.row_group_bytes_max:
-                raise SourceError(
-                    f"{file}: row group {number} declares {group.data_bytes:,} bytes uncompressed, the limit is "
-                    f"{self.row_group_bytes_max:,} (row_group_bytes_max); write it with smaller row groups"
-                )
+        return planned_row_groups(
+            file, columns_max=self.columns_max, row_group_bytes_max=self.row_group_bytes_max, hive=self.hive
+        )
 
 
 def _hive_parts(origin: str, names: Sequence[str]) -> list[str]:

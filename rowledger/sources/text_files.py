@@ -116,9 +116,8 @@ class TextFiles(FileSource, SpooledSource):
         blocks, head = self._decompressed(file), b""
         while len(head) < _MARK_BYTES_MAX and (block := next(blocks, b"")):
             head += block
-        codec, mark = _codec_of(self.encoding, head, file)
-        rest = chain([head[mark:]], blocks)
-        return codec, rest if codec == "utf-8" else _transcoded(rest, codec)
+        codec = _codec_of(self.encoding, head, file)
+        return codec, _decoded(chain([head], blocks), codec)
 
     def _decompressed(self, file: SourceFile) -> Iterator[bytes]:
         """The file's decompressed bytes, in blocks that are full except the last."""
@@ -163,6 +162,13 @@ class TextFiles(FileSource, SpooledSource):
                 yield block
 
 
+def _decoded(blocks: Iterator[bytes], codec: str) -> Iterator[bytes]:
+    """The text as UTF-8, without a byte order mark."""
+    text = blocks if codec == "utf-8" else _transcoded(blocks, codec)
+    yield next(text, b"").removeprefix(codecs.BOM_UTF8)
+    yield from text
+
+
 def _transcoded(blocks: Iterable[bytes], codec: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(codec)(_KEEP_WRONG_BYTES)
     for block in blocks:
@@ -170,25 +176,17 @@ def _transcoded(blocks: Iterable[bytes], codec: str) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
 
 
-def _codec_of(declared: str, head: bytes, file: SourceFile) -> tuple[str, int]:
-    """The codec with its byte order, and the length of the file's byte order mark."""
+def _codec_of(declared: str, head: bytes, file: SourceFile) -> str:
+    """The codec with its byte order, which the file's byte order mark says where the declared encoding does not."""
     name = codecs.lookup(declared).name
     if name in {"utf-8", "utf-8-sig"}:
-        for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            if head.startswith(mark):
-                raise SourceError(f"{file.origin}: begins with the mark of UTF-16; declare encoding='utf-16'")
-        return "utf-8", len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
-    for family, little, big in (
-        ("utf-16", codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
-        ("utf-32", codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
-    ):
-        if name.startswith(family):
-            if name in {family, f"{family}-le"} and head.startswith(little):
-                return f"{family}-le", len(little)
-            if name in {family, f"{family}-be"} and head.startswith(big):
-                return f"{family}-be", len(big)
-            return f"{family}-le" if name == family else name, 0
-    return name, 0
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise SourceError(f"{file.origin}: begins with the mark of UTF-16; declare encoding='utf-16'")
+        return "utf-8"
+    big_endian_marks = {"utf-16": codecs.BOM_UTF16_BE, "utf-32": codecs.BOM_UTF32_BE}
+    if name not in big_endian_marks:
+        return name
+    return f"{name}-be" if head.startswith(big_endian_marks[name]) else f"{name}-le"
 
 
 def source_bytes(record: bytes, codec: str) -> bytes:

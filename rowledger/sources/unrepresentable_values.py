@@ -232,12 +232,11 @@ def _shown_day(days: int) -> str:
 
 def _shown_clock(ticks: int, unit: str) -> str:
     sign, ticks = ("-", -ticks) if ticks < 0 else ("", ticks)
-    seconds, rest = divmod(ticks, _TICKS_A_SECOND[unit])
-    minutes, seconds = divmod(seconds, 60)
-    clock = f"{sign}{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
-    return f"{clock}.{rest:0{len(str(_TICKS_A_SECOND[unit])) - 1}}" if rest else clock
+    minutes, rest = divmod(ticks, 60 * _TICKS_A_SECOND[unit])
+    return f"{sign}{minutes // 60:02}:{minutes % 60:02}:{_shown_seconds(rest, unit, digits_min=2)}"
 
 
-def _shown_seconds(ticks: int, unit: str) -> str:
+def _shown_seconds(ticks: int, unit: str, *, digits_min: int = 1) -> str:
     seconds, rest = divmod(ticks, _TICKS_A_SECOND[unit])
-    return f"{seconds}.{rest:0{len(str(_TICKS_A_SECOND[unit])) - 1}}" if rest else str(seconds)
+    fraction = f".{rest:0{len(str(_TICKS_A_SECOND[unit])) - 1}}" if rest else ""
+    return f"{seconds:0{digits_min}}{fraction}"

@@ -63,7 +63,7 @@ _NOT_FOR_A_CLEAN_CHUNK = {
     "rowledger.sources.databases",
     "rowledger.sources.dataframes",
     "rowledger.sources.parquet_by_column",
-    "rowledger.sources.parquet_columns",
+    "rowledger.sources.parquet_footer",
     "rowledger.sources.python_reader",
     "rowledger.sources.remote_files",
     "rowledger.sources.rows_digest",

@@ -651,8 +651,8 @@ def test_any_bytes_at_all_are_rows_and_faults_and_none_is_lost(
 
 
 def _nonblank_records(content: bytes, encoding: str, escape: str | None) -> list[bytes]:
-    codec, mark = text_files._codec_of(encoding, content, text_files.SourceFile(Path("x"), "x", "x"))
-    text = b"".join(text_files._transcoded([content[mark:]], codec)) if codec != "utf-8" else content[mark:]
+    codec = text_files._codec_of(encoding, content, text_files.SourceFile(Path("x"), "x", "x"))
+    text = b"".join(text_files._decoded(iter([content]), codec))
     end = re.search(rb"\r\n?|\n", text)
     dialect = Dialect(
         ord(","), ord('"'), ord("\\") if escape else None, cr_ends_lines=end is not None and end[0] == b"\r"

@@ -5,7 +5,7 @@ Arrow. Where they differ, or where polars is known to lose values, Arrow reads t
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -21,36 +21,46 @@ from rowledger.sources.parquet_scan import Reader, unreadable
 from rowledger.sources.source_file import SourceFile
 from rowledger.spec import types_in
 
-__all__ = ["Footer", "read_footer"]
+__all__ = ["planned_row_groups"]
 
 _UUID_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
-    """What a footer declares: top-level names, number of columns at any depth, rows, row groups; and the columns' readers."""
+def planned_row_groups(
+    file: SourceFile, *, columns_max: int, row_group_bytes_max: int, hive: Sequence[str]
+) -> tuple[list[FilePart], dict[str, str]]:
+    """Rows and bytes of each row group, and the columns' readers; raises SourceError for a file that must not be loaded.
 
-    names: list[str]
-    columns: int
-    rows: int
-    row_groups: list[FilePart]
-    readers: dict[str, str]
-
-
-def read_footer(file: SourceFile) -> Footer:
-    """The footer, read without any data; raises SourceError."""
+    No data is read. `hive` are the names of columns that the file's folders give.
+    """
+    origin = file.origin
     try:
         with pq.ParquetFile(file.path) as parquet:
-            names = parquet.schema_arrow.names
-            require_names(names, file.origin)
-            footer = parquet.metadata
+            footer, names = parquet.metadata, parquet.schema_arrow.names
             # The metadata of single columns is not read: where a column is encrypted or damaged, pyarrow crashes the process.
-            groups = (footer.row_group(number) for number in range(footer.num_row_groups))
-            found = [FilePart(group.num_rows, group.total_byte_size) for group in groups]
-            readers = _column_readers(parquet, file.path, file.origin)
-            return Footer(names, footer.num_columns, footer.num_rows, found, readers)
+            row_groups = (footer.row_group(number) for number in range(footer.num_row_groups))
+            groups = [FilePart(group.num_rows, group.total_byte_size) for group in row_groups]
+            readers = _column_readers(parquet, file.path, origin)
     except (OSError, pa.ArrowException) as error:
-        raise SourceError(f"{file.origin}: {unreadable(error)}") from None
+        raise SourceError(f"{origin}: {unreadable(error)}") from None
+    require_names(names, origin)
+    if footer.num_columns > columns_max:
+        raise SourceError(f"{origin}: has {footer.num_columns} columns, the limit is {columns_max} (columns_max)")
+    for number, group in enumerate(groups):
+        if group.data_bytes > row_group_bytes_max:
+            raise SourceError(
+                f"{origin}: row group {number} declares {group.data_bytes:,} bytes uncompressed, the limit is "
+                f"{row_group_bytes_max:,} (row_group_bytes_max); write it with smaller row groups"
+            )
+    if (counted := sum(group.rows for group in groups)) != footer.num_rows:
+        raise SourceError(
+            f"{origin}: declares {footer.num_rows} rows and row groups with {counted}: damaged; write it again"
+        )
+    if both := sorted(set(hive) & set(names)):
+        raise SourceError(
+            f"{origin}: the columns {both} are in the file and in the names of its folders; take them out of `hive`"
+        )
+    return groups, readers
 
 
 def _column_readers(parquet: pq.ParquetFile, file: Path, origin: str) -> dict[str, str]:
