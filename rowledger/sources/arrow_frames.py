@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from rowledger.contract import frame_type, polars_series
 from rowledger.errors import SourceError, ValuesAltered
-from rowledger.sources.marked_columns import marked
+from rowledger.sources.marked_columns import as_marked, marked
 from rowledger.sources.nested_types import LISTS, arrow_types_in, entries_type, with_inner_types
 from rowledger.sources.plain_values import dynamic_text, object_names, plain_value
 from rowledger.sources.unrepresentable_values import (
@@ -38,6 +38,7 @@ _Array = Any
 """A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind. The stubs of these, and of `_pa`, are too narrow."""
 _pa: Any = pa
 _POLARS_DIGITS_MAX = 38
+_FAILED = (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, NotImplementedError, ValueError)
 
 
 def frame_of(table: pa.Table, *, origin: str) -> pl.DataFrame:
@@ -93,16 +94,13 @@ def _series(column: _Array, field: "pa.Field[Any]", faults: dict[int, str], orig
             for row, reason in at_fault:
                 faults.setdefault(row, f"column {field.name!r} {reason}")
             column = _without_rows(column, [row for row, _ in at_fault])
-        series = polars_series(field.name, _as_plain(column, column.type))
+        plain_column = _as_plain(column, column.type)
+        if isinstance(plain_column.type, pa.FixedSizeListType):
+            plain_column = plain_column.combine_chunks()  # a copy: polars 2.1 cannot read a slice with nulls
+        series = polars_series(field.name, plain_column)
     except ValuesAltered as altered:
         raise ValuesAltered(f"{origin}: {altered}") from None
-    except (
-        pa.ArrowException,
-        pl.exceptions.PolarsError,
-        pl.exceptions.PanicException,
-        NotImplementedError,
-        ValueError,
-    ) as error:
+    except _FAILED as error:
         raise SourceError(
             f"{origin}: column {field.name!r} is {field.type}, which cannot be read here ({type(error).__name__}); convert it"
         ) from None
@@ -127,7 +125,7 @@ def _marked(expr: pl.Expr, kind: Any) -> pl.Expr:  # noqa: ANN401, PLR0911, one 
         return expr
     match kind:
         case pa.UuidType():
-            return _as_field(expr, UUID)
+            return as_marked(expr, UUID)
         case pa.BaseExtensionType():
             return _marked(expr, kind.storage_type)
         case pa.DictionaryType() | pa.RunEndEncodedType():
@@ -141,11 +139,7 @@ def _marked(expr: pl.Expr, kind: Any) -> pl.Expr:  # noqa: ANN401, PLR0911, one 
         case pa.StructType():
             fields = [_marked(expr.struct.field(field.name), field.type).alias(field.name) for field in kind]
             return pl.when(expr.is_not_null()).then(pl.struct(fields))
-    return _as_field(expr, BYTES_16)
-
-
-def _as_field(expr: pl.Expr, mark: pl.Struct) -> pl.Expr:
-    return pl.when(expr.is_not_null()).then(pl.struct(expr.alias(mark.fields[0].name)))
+    return as_marked(expr, BYTES_16)
 
 
 def _without_rows(column: _Array, rows: list[int]) -> _Array:

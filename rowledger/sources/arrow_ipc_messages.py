@@ -17,7 +17,6 @@ __all__ = ["Kind", "Message", "NotArrowError", "read_messages"]
 _MAGIC = b"ARROW1"
 _CONTINUATION = 0xFFFF_FFFF
 _METADATA_BYTES_MAX = 256 * 2**20
-_BLOCK_BYTES = 24
 _LENGTH_BYTES = 8  # before each compressed buffer
 
 
@@ -63,7 +62,7 @@ def _messages_of_file(stream: BinaryIO, file_bytes: int) -> Iterator[Message]:
     (footer_bytes,) = struct.unpack("<i", _at(stream, file_bytes - tail, 4))
     footer = _Table(_at(stream, file_bytes - tail - footer_bytes, footer_bytes))
     for field in (2, 3):  # dictionaries, record batches
-        for offset, _metadata_bytes, _body_bytes in footer.structs(field, "<qi4xq", _BLOCK_BYTES):
+        for offset, _metadata_bytes, _body_bytes in footer.structs(field, "<qi4xq"):
             message = _message_at(stream, offset, file_bytes)
             if message is None:
                 raise NotArrowError("its footer names a message that is none")
@@ -114,7 +113,7 @@ def _message_at(stream: BinaryIO, offset: int, file_bytes: int) -> Message | Non
             return Message(Kind.DICTIONARY, offset, size, 0, _data_bytes(stream, body, body_bytes, batch))
         case Kind.BATCH:
             rows = header.number(0, "<q")
-            if any(column_rows != rows for column_rows, _nulls in islice(header.structs(1, "<qq", 16), 1)):
+            if any(column_rows != rows for column_rows, _nulls in islice(header.structs(1, "<qq"), 1)):
                 raise NotArrowError("a batch has another number of rows than its first column")
             return Message(Kind.BATCH, offset, size, rows, _data_bytes(stream, body, body_bytes, header))
     raise NotArrowError("it has messages of an unknown kind")
@@ -125,7 +124,7 @@ def _data_bytes(stream: BinaryIO, body: int, body_bytes: int, batch: "_Table") -
     if not batch.has(3):
         return body_bytes
     total = 0
-    for offset, size in batch.structs(2, "<qq", 16):
+    for offset, size in batch.structs(2, "<qq"):
         if size < _LENGTH_BYTES or offset < 0 or offset + size > body_bytes:  # an empty buffer has no length before it
             continue
         (declared,) = struct.unpack("<q", _at(stream, body + offset, _LENGTH_BYTES))
@@ -165,12 +164,12 @@ class _Table:
     def table(self, field: int) -> "_Table":
         return _Table(self._content, self._target(field))
 
-    def structs(self, field: int, form: str, size: int) -> Iterator[tuple[int, ...]]:
+    def structs(self, field: int, form: str) -> Iterator[tuple[int, ...]]:
         if not self.has(field):
             return
         start = self._target(field)
         for number in range(self._read("<I", start)):
-            yield struct.unpack_from(form, self._content, start + 4 + number * size)
+            yield struct.unpack_from(form, self._content, start + 4 + number * struct.calcsize(form))
 
     def _offset(self, field: int) -> int:
         return self._read("<H", self._vtable + 4 + 2 * field) if field < self._fields else 0

@@ -89,7 +89,7 @@ class CsvFiles(TextFiles):
             blocks = _without_end_mark(blocks)
         text, first_line_end = _with_a_line_end(blocks)
         dialect = self._dialect(first_line_end, codec)
-        reader = CsvReader(self, file.origin, codec, dialect)
+        reader = CsvReader(self, file.origin, dialect)
         if not self.header:
             reader.name_columns(self.columns or scope.columns)
         lines_to_skip = self.skip_lines

@@ -36,11 +36,10 @@ class _Rows:
 class CsvReader:
     """Converts the records of one file to tables with its columns."""
 
-    def __init__(self, spec: "CsvFiles", origin: str, codec: str, dialect: Dialect) -> None:
+    def __init__(self, spec: "CsvFiles", origin: str, dialect: Dialect) -> None:
         self.columns: tuple[str, ...] = ()
         self._spec = spec
         self._origin = origin
-        self._codec = codec
         self._dialect = dialect
         self._nulls = frozenset(null.encode() for null in spec.nulls)
 
@@ -204,7 +203,7 @@ class CsvReader:
         parts = [rows.in_columns, pa.table(by_hand)]
         if rows.faults:
             spans = [slice(records.starts[number], records.ends[number]) for number in rows.faults]
-            lines = [source_bytes(text[span], self._codec) for span in spans]
+            lines = [source_bytes(text[span], self._dialect.codec) for span in spans]
             reasons = pa.array(rows.faults.values(), pa.string())
             parts.append(pa.table({FAULT: reasons, LINE: pa.array(lines, pa.binary())}))
         table = pa.concat_tables(parts, promote_options="default")

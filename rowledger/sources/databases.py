@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from rowledger.errors import SourceError
 from rowledger.sources.frame_builder import FrameBuilder
+from rowledger.sources.plain_values import text_or_bytes
 from rowledger.sources.postgres_values import (
     ARRAY_BASES,
     UNKNOWN_ARRAY,
@@ -144,7 +145,7 @@ class PostgresDatabase(Database):
             self._columns = dict(zip(names, kinds, strict=True))
             if len(self._columns) == len(names):
                 self._resolve_arrays(query)
-                self._cursor.execute(exact_query(query, self._columns, self.documents))
+                self._cursor.execute(exact_query(query, self._columns))
                 self._batches = self._cursor.fetch_record_batch()
         return names
 
@@ -163,6 +164,8 @@ class PostgresDatabase(Database):
                 value = f"select {quoted(name)} from (\n{query}\n) as source_query limit 0"  # noqa: S608, the user's own
                 self._cursor.execute(UNKNOWN_ARRAY.format(value=value))
                 [(element,)] = self._cursor.fetchall()
+                if element == "composite" and (self.documents is None or name in self.documents):
+                    element = "record"
                 self._columns[name] = f"_{element}"
 
     def cancel(self) -> None:
@@ -201,7 +204,7 @@ class SqliteDatabase(Database):
             self._connection = sqlite3.connect(
                 f"file:{quote(path)}?mode=ro", uri=True, timeout=self.connect_timeout_s, check_same_thread=False
             )
-            self._connection.text_factory = _text_or_bytes
+            self._connection.text_factory = text_or_bytes
 
     def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
         assert self._connection is not None  # noqa: S101 - it was connected first
@@ -232,14 +235,6 @@ class SqliteDatabase(Database):
 
     def _local(self, instant: str) -> str:
         return datetime.fromisoformat(instant).astimezone(ZoneInfo(self.timezone)).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _text_or_bytes(content: bytes) -> str | bytes:
-    """The text; its bytes where it is not valid UTF-8."""
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return content
 
 
 # ---- errors -------------------------------------------------------------------------------------------------------------

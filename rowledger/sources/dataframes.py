@@ -59,11 +59,8 @@ def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN40
     elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
         try:
             made = _of_pandas(item, pandas, origin)
-        except (
-            UnicodeEncodeError,
-            UnrepresentableValue,
-            InvalidOperation,
-        ):  # raised by one object: only its row is a fault
+        except (UnicodeEncodeError, UnrepresentableValue, InvalidOperation):
+            # Raised by one object: only its row is a fault.
             columns = [[_or_none(value, pandas) for value in item[name]] for name in item.columns]
             made = frame_of_rows([dict(zip(item.columns, row, strict=True)) for row in zip(*columns, strict=True)])
         yield made

@@ -79,23 +79,22 @@ class FileSource(Source):
         if _ADDRESS.match(self.path):
             from rowledger.sources.remote_files import remote_files  # noqa: PLC0415, it imports filesystems that no worker needs
 
-            yield from remote_files(self.path, values, scope)
+            found = remote_files(self.path, values, scope)
         else:
-            for file in self._local_files(values, scope.landing_dir):
-                yield SourceFile(file, str(file), file.name)
+            found = (SourceFile(file, str(file), file.name) for file in self._local_files(values, scope.landing_dir))
+        if (first := next(found, None)) is None:
+            raise SourceError(
+                f"no file {self.path.format(landing=scope.landing_dir, **values)}; write it first (materialize the asset that "
+                "makes it, if there is one), or fix the spec's path"
+            )
+        yield first
+        yield from found
 
     def _local_files(self, values: Mapping[str, str], landing_dir: Path) -> list[Path]:
         literal = {name: glob.escape(value) for name, value in values.items()}
         pattern = self.path.format(landing=glob.escape(str(landing_dir)), **literal)
         found = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
         files = sorted(Path(name).absolute() for name in found if not Path(name).is_dir())
-        if not files:
-            # The message has the path without the escapes of `glob.escape`.
-            plain = self.path.format(landing=landing_dir, **values)
-            raise SourceError(
-                f"no file {plain}; write it first (materialize the asset that makes it, if there is one), "
-                "or fix the spec's path"
-            )
         if (variable := _VARIABLE.search(self.path)) is not None:
             folder, slash, _ = self.path[: variable.start()].rpartition("/")
             _require_inside(files, Path((folder + slash).format(landing=landing_dir)).absolute())

@@ -9,7 +9,7 @@ import pyarrow as pa
 from rowledger.contract import polars_series, python_series
 from rowledger.spec import DECIMAL_TEXT, UUID, types_in
 
-__all__ = ["column_with_marks", "decimal_digits", "holds_marks", "marked"]
+__all__ = ["as_marked", "column_with_marks", "decimal_digits", "holds_marks", "marked"]
 
 _NEGATIVE_ZERO = r"^-(0(?:\.0+)?)$"
 
@@ -48,5 +48,9 @@ def column_with_marks(name: str, values: list[Any], dtype: Any) -> pl.Series:  #
 
 def marked(contents: pl.Series, mark: pl.Struct) -> pl.Series:
     """The contents, texts or bytes, as a column of the type `mark`."""
-    fields = pl.struct(contents.alias(mark.fields[0].name))
-    return pl.select(pl.when(contents.is_not_null()).then(fields).alias(contents.name)).to_series()
+    return contents.to_frame("v").select(as_marked(pl.col("v"), mark).alias(contents.name)).to_series()
+
+
+def as_marked(contents: pl.Expr, mark: pl.Struct) -> pl.Expr:
+    """The same for an expression."""
+    return pl.when(contents.is_not_null()).then(pl.struct(contents.alias(mark.fields[0].name)))

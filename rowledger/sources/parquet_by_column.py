@@ -67,16 +67,15 @@ def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> 
         frame = frame.with_columns(with_uuids_marked(frame[name], kind) for name in found)
     maps = frame.select([name for name, dtype in frame.schema.items() if _holds_map(dtype)]).to_arrow()
     by_arrow = [name for name in names if name not in frame.columns]
-    tables = [maps, _by_arrow(part, by_arrow)] if by_arrow else [maps]
+    others = _by_arrow(part, by_arrow) if by_arrow else pa.table({})
     columns = {column.name: column for column in frame.get_columns()}
-    for table in tables:
-        columns |= series_of(table, faults, origin=origin)
+    columns |= series_of(maps, faults, origin=origin) | series_of(others, faults, origin=origin)
     whole = pl.DataFrame({name: columns[name] for name in names})
     if not faults:
         return whole
-    read = [frame.to_arrow(), *tables[1:]]
-    seen = {name: column for table in read for name, column in zip(table.column_names, table.columns, strict=True)}
-    return faults_marked(whole, faults, pa.table({name: seen[name] for name in names}))
+    native = frame.to_arrow()
+    seen = {name: others[name] if name in by_arrow else native[name] for name in names}
+    return faults_marked(whole, faults, pa.table(seen))
 
 
 # ---- 96-bit timestamps -------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ __all__ = [
     "model_values",
     "object_names",
     "plain_value",
+    "text_or_bytes",
     "type_name",
 ]
 
@@ -130,6 +131,14 @@ def model_values(model: BaseModel) -> dict[str, Any]:
     fields = type(model).model_fields
     row = {field.alias or name: getattr(model, name) for name, field in fields.items()}
     return {**row, **(model.model_extra or {})}
+
+
+def text_or_bytes(content: bytes) -> str | bytes:
+    """The text; its bytes where it is not valid UTF-8."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
 
 
 def type_name(value: object) -> str:

@@ -57,7 +57,6 @@ from pg_catalog.pg_type join base using (oid)
 where typtype <> 'd'
 """
 """The element type of an array, with domains resolved; `value` is a query with one column and no rows."""
-_COMPOSITES = "_composite"
 
 _BYTEA_LIKE = re.compile(r'"\\\\x(?:[0-9a-f]{2})*"(?! *:)')
 _EPOCH_DAYS = 10_957  # from 1970, where Arrow's count begins, to 2000, where PostgreSQL's begins
@@ -89,11 +88,11 @@ def is_json(kind: str) -> bool:
     return kind == "record" or kind.startswith("_")
 
 
-def exact_query(query: str, kinds: Mapping[str, str], documents: frozenset[str] | None) -> str:
+def exact_query(query: str, kinds: Mapping[str, str]) -> str:
     """The query, with columns that ADBC does not return exactly as text or JSON. `kinds` are the names of the columns' types.
 
-    `documents` are those of the `SourceContext`: for them the composites in an array are JSON; for other columns they are text,
-    as they are outside an array.
+    Arrays of the kind `_record` are arrays of composites that become JSON, and those of `_composite` become text, as composites
+    do outside an array.
     """
     if _AS_THEY_ARE.issuperset(kinds.values()):
         return query
@@ -103,7 +102,7 @@ def exact_query(query: str, kinds: Mapping[str, str], documents: frozenset[str] 
         if kind.removeprefix("_") in _FLOATS and is_json(kind):
             # As float8: the shortest text of a float4 names another float8.
             columns.append(f"to_json({column}::float8[])::text as {column}")
-        elif kind == _COMPOSITES and not _are_json(name, documents):
+        elif kind == "_composite":
             columns.append(f"to_json({column}::text[])::text as {column}")
         elif is_json(kind):
             columns.append(f"to_json({column})::text as {column}")
@@ -112,10 +111,6 @@ def exact_query(query: str, kinds: Mapping[str, str], documents: frozenset[str] 
             written = f"case when {column} is not null then format('%s', {column}) end as {column}"
             columns.append(column if kind in _AS_THEY_ARE else written)
     return f"select {', '.join(columns)} from (\n{query}\n) as source_query"  # noqa: S608, it is the user's own query
-
-
-def _are_json(name: str, documents: frozenset[str] | None) -> bool:
-    return documents is None or name in documents
 
 
 def quoted(name: str) -> str:
@@ -132,9 +127,7 @@ def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str] 
     faults: dict[int, str] = {}
     columns = series_of(table, faults, origin="the query")
     for name, kind in kinds.items():
-        if kind == _COMPOSITES:
-            columns[name] = _nested(columns[name], "record" if _are_json(name, documents) else "text", faults)
-        elif is_json(kind):
+        if is_json(kind):
             columns[name] = _nested(columns[name], kind.removeprefix("_"), faults)
         elif kind == "numeric" and documents and name in documents:
             columns[name] = marked(columns[name], DYNAMIC)

@@ -44,7 +44,7 @@ _Body = tuple[BinaryIO | pa.NativeFile, int | None]
 
 
 def remote_files(template: str, values: Mapping[str, str], scope: SourceContext) -> Iterator[SourceFile]:
-    """The files of a partition in the order of their names, each fetched before it is yielded; raises SourceError."""
+    """The files of a partition, if any, in the order of their names, each fetched before it is yielded; raises SourceError."""
     scheme, _, rest = template.partition("://")
     scheme = scheme.lower()
     if scheme in WEB:
@@ -54,13 +54,7 @@ def remote_files(template: str, values: Mapping[str, str], scope: SourceContext)
         return
     place, _, below = rest.partition("/")
     store, bucket = _store(scheme, place)
-    paths = _found(store, f"{bucket}/", below, values, scheme)
-    if not paths:
-        raise SourceError(
-            f"no file {template.format(**values)}; write it first (materialize the asset that makes it, if there is one), "
-            "or fix the spec's path"
-        )
-    for path in paths:
+    for path in _found(store, f"{bucket}/", below, values, scheme):
         origin = f"{scheme}://{path}"
         yield _fetched(_opened_object(store, path, origin), origin, origin, path.rpartition("/")[2], scope)
 

@@ -1,5 +1,6 @@
 """A digest of rows that depends on their order, but not on how they are cut into batches."""
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ class RowsDigest:
 
     def __init__(self) -> None:
         self._rows = 0
-        self._counts: dict[_Path, int] = {}
-        self._streams: dict[_Path, Any] = {}
+        self._counts: defaultdict[_Path, int] = defaultdict(int)
+        self._streams: defaultdict[_Path, Any] = defaultdict(xxhash.xxh3_128)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add rows, of types that `canonical` takes."""
@@ -64,8 +65,8 @@ class RowsDigest:
             array = array if path[-1] == "decimal" else _uuid_texts(array)
             kind = array.type
         self._feed((*path, "places"), places)
-        count = self._counts.get(path, 0)
-        self._counts[path] = count + len(array)
+        count = self._counts[path]
+        self._counts[path] += len(array)
         if pa.types.is_struct(kind):
             for number, child in enumerate(array.flatten()):
                 name = kind.field(number).name
@@ -76,8 +77,8 @@ class RowsDigest:
             self._feed((*path, "lengths"), np.asarray(pc.list_value_length(array)))
             items = array.flatten()
             items_path = (*path, "items")
-            self._add(items_path, items, self._counts.get(items_path, 0))
-            self._counts[items_path] = self._counts.get(items_path, 0) + len(items)
+            self._add(items_path, items, self._counts[items_path])
+            self._counts[items_path] += len(items)
         elif path[-1] in {"text", "bytes"}:
             self._feed((*path, "lengths"), np.asarray(pc.binary_length(array), dtype=np.int64))
             self._feed(path, canonical(array).buffers()[2])
@@ -88,10 +89,7 @@ class RowsDigest:
             self._feed(path, canonical(array).buffers()[1])
 
     def _feed(self, path: _Path, content: Any) -> None:  # noqa: ANN401, whatever has a buffer
-        stream = self._streams.get(path)
-        if stream is None:
-            stream = self._streams[path] = xxhash.xxh3_128()
-        stream.update(memoryview(content).cast("B"))
+        self._streams[path].update(memoryview(content).cast("B"))
 
 
 def _kind(kind: pa.DataType) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from rowledger.sources.nested_types import LISTS, arrow_types_in, entries_type, with_inner_types
-from rowledger.sources.plain_values import json_text, plain_value
+from rowledger.sources.plain_values import json_text, plain_value, text_or_bytes
 
 __all__ = ["as_stored", "leaves", "line_of", "list_lengths", "runs_written_out", "unrepresentable_rows"]
 
@@ -128,7 +128,9 @@ def _unrepresentable_values(array: _Array) -> tuple[_Mask | None, str]:
         else:
             return None, ""
         if kind in _BYTES_OF_TEXT:
-            return np.array([value is not None and not _is_utf8(value) for value in values]), _NOT_UTF8
+            return np.array(
+                [value is not None and isinstance(text_or_bytes(value), bytes) for value in values]
+            ), _NOT_UTF8
         limit = 10**kind.precision
         too_large = [value is not None and abs(_unscaled(value)) >= limit for value in values]
         return np.array(too_large), f"has more digits than its type, {kind}, declares"
@@ -138,14 +140,6 @@ def _unrepresentable_values(array: _Array) -> tuple[_Mask | None, str]:
         return (numbers < 0) | (numbers >= _DAY_S * _TICKS_A_SECOND[kind.unit]), _OUT_OF_DAY
     reason = _OUT_OF_YEARS if isinstance(kind, pa.TimestampType) else _TOO_LONG
     return (numbers < -_SECONDS_MAX) | (numbers > _SECONDS_MAX), reason
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _unscaled(value: int | bytes) -> int:
@@ -207,7 +201,7 @@ def _shown(value: Any, kind: Any) -> Any:  # noqa: ANN401, PLR0911, PLR0912, C90
         case pa.StructType():
             return {field.name: _shown(value[field.name], field.type) for field in kind}
     if kind in _BYTES_OF_TEXT:
-        return value.decode() if _is_utf8(value) else value
+        return text_or_bytes(value)
     if pa.types.is_decimal(kind):
         return Decimal(_unscaled(value)).scaleb(-kind.scale, _EVERY_DIGIT)
     if pa.types.is_date32(kind):

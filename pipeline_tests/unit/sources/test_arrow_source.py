@@ -153,6 +153,13 @@ def test_values_of_types_that_polars_lacks_are_exact(tmp_path: Path, name: str) 
     assert read_all(plan(tmp_path))["c"].to_list() == wanted
 
 
+def test_fixed_lists_with_nulls_are_read_from_batches_that_are_cut(tmp_path: Path) -> None:
+    values = [[1, 2], [3, None], None, [5, 6], None]
+    write(tmp_path, pa.table({"c": pa.array(values, pa.list_(pa.int8(), 2))}))
+
+    assert read_all(plan(tmp_path, 2))["c"].to_list() == values
+
+
 def test_runs_are_written_out(tmp_path: Path) -> None:
     runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3], pa.int32()), pa.array(["x", None]))
     write(tmp_path, pa.table({"c": runs}))
