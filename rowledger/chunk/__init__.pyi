@@ -1,4 +1,4 @@
 from .jobs import ChunkJob as ChunkJob, Job as Job, ReplayJob as ReplayJob
-from .preparation import Refusal as Refusal, prepare_rows as prepare_rows
+from .preparation import prepare_rows as prepare_rows
 from .replay_transaction import replay_dead_letters as replay_dead_letters
 from .transaction import commit_chunk as commit_chunk, prepare_chunk as prepare_chunk

@@ -7,17 +7,21 @@ import polars as pl
 
 from rowledger.chunk.jobs import ReplayJob
 from rowledger.chunk.preparation import prepare_rows
-from rowledger.contract import Contract, PayloadOf, Stage, frame_of_payloads, has_value, read_row_types
+from rowledger.contract import Contract, PayloadOf, Refusal, Stage, frame_of_payloads, has_value, read_row_types
 from rowledger.errors import DiscrepancyFound, RowledgerError, SourceError
-from rowledger.ledger import DeadLetterToReplay, Decision
+from rowledger.ledger import DeadLetterToReplay
 from rowledger.spec import Drift, TableSpec, WriteMode
 
 __all__ = ["PreparedDeadLetters", "prepare_dead_letters"]
 
-_OVERWRITES = (
-    "a row before it in the source has the same key and stays; this one would overwrite it: edit it, or discard it"
+_OVERWRITES = Refusal(
+    stage=Stage.KEY,
+    reason="a row before it in the source has the same key and stays; this one would overwrite it: edit it, or discard it",
 )
-_NO_ROW = "a line that is not a row cannot be written: export it, make it a JSON object of columns, import it"
+_NO_ROW = Refusal(
+    stage=Stage.SOURCE,
+    reason="a line that is not a row cannot be written: export it, make it a JSON object of columns, import it",
+)
 
 
 @dataclass(slots=True)
@@ -29,7 +33,7 @@ class PreparedDeadLetters:
 
     good: pl.DataFrame
     dead_letter_ids: list[int] = field(default_factory=list)
-    refused: dict[int, Decision] = field(default_factory=dict)
+    refused: dict[int, Refusal] = field(default_factory=dict)
     filtered_rows: int = 0
 
 
@@ -41,17 +45,12 @@ def prepare_dead_letters(
     groups: dict[tuple[str, bytes | None], list[DeadLetterToReplay]] = {}
     for letter in letters:
         if letter.payload_of == PayloadOf.LINE:
-            prepared.refused[letter.dead_letter_id] = Decision(
-                letter.dead_letter_id, stage=Stage.SOURCE, reason=_NO_ROW
-            )
-            continue
-        if spec.write_mode is WriteMode.UPSERT and letter.stage == Stage.KEY and not letter.is_edited:
-            prepared.refused[letter.dead_letter_id] = Decision(
-                letter.dead_letter_id, stage=Stage.KEY, reason=_OVERWRITES
-            )
-            continue
-        row_types = types[letter.chunk_no] if letter.payload_of == PayloadOf.SOURCE else None
-        groups.setdefault((letter.payload_of, row_types), []).append(letter)
+            prepared.refused[letter.dead_letter_id] = _NO_ROW
+        elif spec.write_mode is WriteMode.UPSERT and letter.stage == Stage.KEY and not letter.is_edited:
+            prepared.refused[letter.dead_letter_id] = _OVERWRITES
+        else:
+            row_types = types[letter.chunk_no] if letter.payload_of == PayloadOf.SOURCE else None
+            groups.setdefault((letter.payload_of, row_types), []).append(letter)
     for (payload_of, row_types), members in groups.items():
         known = Contract.of(spec.row).payload_schema if row_types is None else read_row_types(row_types)
         _prepare_group(prepared, spec, job, members, known, is_transformed=payload_of == PayloadOf.TRANSFORMED)
@@ -87,24 +86,18 @@ def _prepare_group(
             )
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - an edited payload, a user's function
             if len(span) == 1:
-                _refuse(prepared, span[0].dead_letter_id, error)
+                # Only the text of Rowledger's own errors is known to contain no values.
+                is_ours = isinstance(error, RowledgerError)
+                reason = str(error) if is_ours else f"{type(error).__name__} while it was prepared"
+                prepared.refused[span[0].dead_letter_id] = Refusal(stage=Stage.CONTRACT, reason=reason)
             else:
                 middle = len(span) // 2
                 spans += [span[middle:], span[:middle]]
             continue
         for letter in rows.rejected:  # the first refused row of a letter decides for the letter
-            prepared.refused.setdefault(
-                letter.row_no,
-                Decision(
-                    letter.row_no,
-                    stage=letter.stage,
-                    reason=letter.reason,
-                    column=letter.column,
-                    traceback=letter.traceback,
-                ),
-            )
+            prepared.refused.setdefault(letter.row_no, letter)
         prepared.good = prepared.good.vstack(rows.good)
-        prepared.dead_letter_ids += rows.row_nos
+        prepared.dead_letter_ids += rows.row_nos.tolist()
         prepared.filtered_rows += rows.counts.filtered_rows
 
 
@@ -120,12 +113,6 @@ def _require_known_columns(spec: TableSpec, job: ReplayJob, frame: pl.DataFrame)
         raise SourceError(
             f"the row has columns that the table does not have: {unknown}; fix their names, or take them out"
         )
-
-
-def _refuse(prepared: PreparedDeadLetters, dead_letter_id: int, error: BaseException) -> None:
-    # Only the text of Rowledger's own errors is known to contain no values.
-    reason = str(error) if isinstance(error, RowledgerError) else f"{type(error).__name__} while it was prepared"
-    prepared.refused[dead_letter_id] = Decision(dead_letter_id, stage=Stage.CONTRACT, reason=reason)
 
 
 def _require_all_accounted(letters: Sequence[DeadLetterToReplay], prepared: PreparedDeadLetters) -> None:

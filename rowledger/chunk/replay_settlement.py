@@ -10,7 +10,7 @@ import asyncpg
 import polars as pl
 
 from rowledger.chunk.jobs import ReplayJob
-from rowledger.contract import Fingerprint, fingerprint_frame
+from rowledger.contract import Fingerprint, Refusal, fingerprint_frame
 from rowledger.errors import DiscrepancyFound
 from rowledger.ledger import (
     DeadLetterToReplay,
@@ -42,7 +42,7 @@ async def settle_dead_letters(
     job: ReplayJob,
     load: LockedLoad,
     letters: Sequence[DeadLetterToReplay],
-    refused: Mapping[int, Decision],
+    refused: Mapping[int, Refusal],
     stored: Stored,
 ) -> None:
     """Settle the letters, and move the counts of replayed letters to their chunks' other counts.
@@ -50,11 +50,7 @@ async def settle_dead_letters(
     Raises DiscrepancyFound if the ledger changed in spite of the locks, or if its counts do not add up.
     """
     rows_of = stored.rows_of
-    decisions = [
-        refused.get(letter.dead_letter_id)
-        or Decision(letter.dead_letter_id, written_rows=len(rows_of.get(letter.dead_letter_id, ())))
-        for letter in letters
-    ]
+    decisions = [_decision(letter.dead_letter_id, refused, rows_of) for letter in letters]
     if not await record_decisions(connection, decisions, job.replay, job.actor):
         raise DiscrepancyFound(f"load {job.load_id}: dead letters changed though they were locked")
     by_chunk: dict[int, list[int]] = {}
@@ -79,6 +75,20 @@ async def settle_dead_letters(
     if stored.updated_rows:
         await _record_updates(connection, job, load, stored)
     await note_entries(connection, [job.load_id])
+
+
+def _decision(dead_letter_id: int, refused: Mapping[int, Refusal], rows_of: Mapping[int, Sequence[int]]) -> Decision:
+    if (refusal := refused.get(dead_letter_id)) is None:
+        return Decision(dead_letter_id, written_rows=len(rows_of.get(dead_letter_id, ())))
+    return Decision(
+        dead_letter_id,
+        stage=refusal.stage,
+        reason=refusal.reason,
+        sqlstate=refusal.sqlstate,
+        constraint=refusal.constraint,
+        column=refusal.column,
+        traceback=refusal.traceback,
+    )
 
 
 async def _record_updates(connection: asyncpg.Connection, job: ReplayJob, load: LockedLoad, stored: Stored) -> None:

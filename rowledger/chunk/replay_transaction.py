@@ -11,11 +11,10 @@ from dataclasses import replace
 from rowledger.chunk.jobs import ReplayJob
 from rowledger.chunk.replay_preparation import prepare_dead_letters
 from rowledger.chunk.replay_writing import ReplayWriting
-from rowledger.contract import Contract, Stage
+from rowledger.contract import Contract, Refusal, Stage
 from rowledger.errors import DiscrepancyFound
 from rowledger.failpoints import Place, failpoint
 from rowledger.ledger import (
-    Decision,
     Replayed,
     is_entry_as_written,
     lock_dead_letters,
@@ -23,7 +22,7 @@ from rowledger.ledger import (
     read_replay_dead_letters,
     read_row_types_of_chunks,
 )
-from rowledger.postgres import Session, TransactionLimits, begin, ensure_target
+from rowledger.postgres import Session, begin, ensure_target, transaction_limits
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
 
@@ -54,9 +53,9 @@ async def replay_dead_letters(
     failpoint(Place.WHILE_ENCODING, **job.facts, row=[letter.row_no for letter in tried])
     prepared = prepare_dead_letters(spec, job, tried, types)
     for number, reason in reasons.items():
-        prepared.refused[number] = Decision(number, stage=Stage.CRASH, reason=reason)
+        prepared.refused[number] = Refusal(stage=Stage.CRASH, reason=reason)
     on_progress(len(letters))
-    await begin(connection, TransactionLimits.of(settings, idle_timeout_s=settings.stall_timeout_s, durable=True))
+    await begin(connection, transaction_limits(settings, idle_timeout_s=settings.stall_timeout_s, durable=True))
     # A deferred constraint would fail at COMMIT, where its error could not be attributed to a row.
     await connection.execute("set constraints all immediate")
     load = await lock_published_load(connection, job.load_id)

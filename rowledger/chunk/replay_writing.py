@@ -4,30 +4,24 @@ It runs in the transaction of `replay_transaction`, and never commits.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import asyncpg
+import numpy as np
 import polars as pl
 
 from rowledger.chunk.copy_isolation import copy_isolating
 from rowledger.chunk.jobs import ReplayJob
 from rowledger.chunk.replay_preparation import PreparedDeadLetters
 from rowledger.chunk.replay_settlement import Stored, settle_dead_letters
-from rowledger.contract import Fingerprint, Stage, fingerprint_frame, fingerprint_query, read_fingerprint
+from rowledger.contract import Fingerprint, Refusal, Stage, fingerprint_frame, fingerprint_query, read_fingerprint
 from rowledger.failpoints import Place, failpoint
-from rowledger.ledger import (
-    DeadLetterToReplay,
-    Decision,
-    LockedLoad,
-)
+from rowledger.ledger import DeadLetterToReplay, LockedLoad
 from rowledger.postgres import (
     LEDGER_SCHEMA,
     Target,
     create_staging,
     drop_staging,
     encode_rows,
-    explain_refusal,
-    identifiers,
     insert_statement,
     is_about_rows_for_sure,
     lock_target_against_writers,
@@ -36,8 +30,8 @@ from rowledger.postgres import (
     query,
     quote_identifier,
     quoted,
+    refusal_of,
     same_key,
-    server_text,
 )
 from rowledger.settings import WriterSettings
 from rowledger.spec import Column, ColumnType, LoadHandle, TableSpec, TypeName, WriteMode
@@ -45,15 +39,9 @@ from rowledger.spec import Column, ColumnType, LoadHandle, TableSpec, TypeName, 
 __all__ = ["ReplayWriting"]
 
 _POSITION = Column("rowledger position", ColumnType(TypeName.INTEGER), nullable=False)
+_POSITION_SQL = quote_identifier(_POSITION.name)
+_CHOSEN = f"{_POSITION_SQL} = any ($1::integer[])"
 _WINDOW_AFTER_REFUSAL = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """One letter's rows, as offsets into the good rows. They are inserted together or not at all."""
-
-    dead_letter_id: int
-    rows: tuple[int, ...]
 
 
 class _KeyTaken(Exception):
@@ -84,132 +72,111 @@ class ReplayWriting:
     ) -> None:
         self._connection = connection
         self._spec = spec
-        self._columns = job.columns
-        self._job = job
-        self._settings = settings
-        self._refused = prepared.refused
-        self._dead_letter_ids = prepared.dead_letter_ids
-        self._on_progress = on_progress
-        self._names = [column.name for column in job.columns]
-        positions = pl.int_range(prepared.good.height, dtype=pl.Int32, eager=True).alias(_POSITION.name)
-        self._good = prepared.good.with_columns(positions)
         self._target = target
         self._load = load
-        self._updated_rows = 0
-        self._replaced = Fingerprint.empty(job.columns)
+        self._job = job
+        self._settings = settings
+        self._on_progress = on_progress
+        self._refused = prepared.refused
+        self._dead_letter_ids = prepared.dead_letter_ids
+        self._rows_of: dict[int, list[int]] = {}  # the positions of each letter's rows
+        for position, dead_letter_id in enumerate(prepared.dead_letter_ids):
+            self._rows_of.setdefault(dead_letter_id, []).append(position)
+        positions = pl.int_range(prepared.good.height, dtype=pl.Int32, eager=True).alias(_POSITION.name)
+        self._good = prepared.good.with_columns(positions)
+        self._names = [column.name for column in job.columns]
         self._handle = LoadHandle(job.load_id, 0)
         self._staging = quoted(LEDGER_SCHEMA, self._handle.staging_table)
-        self._position = quote_identifier(_POSITION.name)
         self._has_triggers = False
-        self._chosen = f"{self._position} = any ($1::integer[])"
+        self._updated_rows = 0
+        self._replaced = Fingerprint.empty(job.columns)
 
     async def run(self, letters: Sequence[DeadLetterToReplay]) -> None:
         """Write the rows that the table takes, and record the outcome of each letter."""
-        written: list[_Unit] = []
-        if self._units(letters):
+        written: list[int] = []
+        if self._to_write(letters):
             await self._stage(letters)
             self._has_triggers = await self._connection.fetchval(query("has_triggers_or_rules"), self._target.oid)
             if self._load.write_mode is WriteMode.UPSERT or self._has_triggers:
                 # No other session may write meanwhile, so that updates and the effects of triggers can be counted.
                 partition = None if self._may_move else self._job.partition
                 await lock_target_against_writers(self._connection, self._target, partition)
-            written = await self._insert_isolating(self._units(letters))
+            written = await self._insert_isolating(self._to_write(letters))
             await drop_staging(self._connection, self._handle.staging_table)
         failpoint(Place.IN_REPLAY, **self._job.facts)
-        rows_of = {unit.dead_letter_id: unit.rows for unit in written}
+        rows_of = {dead_letter_id: self._rows_of[dead_letter_id] for dead_letter_id in written}
         stored = Stored(self._good, rows_of, self._updated_rows, self._replaced)
         await settle_dead_letters(self._connection, self._job, self._load, letters, self._refused, stored)
 
-    def _units(self, letters: Sequence[DeadLetterToReplay]) -> list[_Unit]:
+    def _to_write(self, letters: Sequence[DeadLetterToReplay]) -> list[int]:
         """The letters with rows to write, in source order. If one row of a letter is refused, the whole letter is."""
-        rows: dict[int, list[int]] = {}
-        for row, dead_letter_id in enumerate(self._dead_letter_ids):
-            rows.setdefault(dead_letter_id, []).append(row)
         ids = (letter.dead_letter_id for letter in letters)
-        return [_Unit(number, tuple(rows[number])) for number in ids if number in rows and number not in self._refused]
+        return [number for number in ids if number in self._rows_of and number not in self._refused]
 
     async def _stage(self, letters: Sequence[DeadLetterToReplay]) -> None:
         """COPY the rows, each with its position, into a staging table with the target's types and checks."""
         await create_staging(self._connection, self._target, self._handle, self._job.partition)
         await self._connection.execute(
-            f"alter table {self._staging} add column {self._position} {_POSITION.type.sql} not null"
+            f"alter table {self._staging} add column {_POSITION_SQL} {_POSITION.type.sql} not null"
         )
-        columns = [*self._columns, _POSITION]
+        columns = [*self._job.columns, _POSITION]
         rows = self._good.select(column.name for column in columns)
         row_no_of = {letter.dead_letter_id: letter.row_no for letter in letters}
-        copied = await copy_isolating(
+        refused = await copy_isolating(
             self._connection,
             rows,
             encode_rows(rows, columns, self._settings.batch_rows),
-            row_nos=[row_no_of[dead_letter_id] for dead_letter_id in self._dead_letter_ids],
+            row_nos=np.array([row_no_of[dead_letter_id] for dead_letter_id in self._dead_letter_ids]),
             staging_table=self._handle.staging_table,
             columns=columns,
             batch_rows=self._settings.batch_rows,
             refusals_max=rows.height,
             on_sent=self._on_progress,
         )
-        for offset, cause in zip(copied.refused, copied.causes, strict=True):
-            dead_letter_id = self._dead_letter_ids[offset]
-            self._refused[dead_letter_id] = Decision(
-                dead_letter_id,
-                stage=cause.stage,
-                reason=cause.reason,
-                sqlstate=cause.sqlstate,
-                constraint=cause.constraint,
-                column=cause.column,
-                traceback=cause.server_text,
-            )
+        self._refused |= {self._dead_letter_ids[offset]: cause for offset, cause in refused.items()}
 
-    async def _insert_isolating(self, units: list[_Unit]) -> list[_Unit]:
-        """Insert all units but those that the table refuses, in windows that shrink around a refusal."""
-        written: list[_Unit] = []
-        window = len(units)
-        while units:
-            attempted = units[:window]
+    async def _insert_isolating(self, ids: list[int]) -> list[int]:
+        """Insert the rows of all letters but those that the table refuses, in windows that shrink around a refusal."""
+        written: list[int] = []
+        window = len(ids)
+        while ids:
+            tried = ids[:window]
+            # Released in any case: thousands of nested savepoints would exhaust the server's lock table.
+            ending = "rollback to savepoint rows_sent; release savepoint rows_sent"
             await self._connection.execute("savepoint rows_sent")
             try:
-                await self._insert(attempted)
+                await self._insert(tried)
             except _KeyTaken as taken:
-                for dead_letter_id in taken.dead_letter_ids:
-                    self._refused[dead_letter_id] = Decision(dead_letter_id, stage=Stage.KEY, reason=str(taken))
-                units = [unit for unit in units if unit.dead_letter_id not in taken.dead_letter_ids]
-                undone = True
+                self._refused |= dict.fromkeys(taken.dead_letter_ids, Refusal(stage=Stage.KEY, reason=str(taken)))
+                ids = [number for number in ids if number not in taken.dead_letter_ids]
             except (asyncpg.PostgresError, _NotStored) as error:
                 is_the_servers = isinstance(error, asyncpg.PostgresError)
                 if is_the_servers and not may_be_about_rows(error):
                     raise
                 if is_the_servers and not is_about_rows_for_sure(error):
                     await self._connection.execute("rollback to savepoint rows_sent")
-                    await self._measure(
-                        self._insert_sql(), []
-                    )  # an error that also occurs without rows is not about a row
-                if len(attempted) == 1:
-                    self._refused[attempted[0].dead_letter_id] = _refusal(attempted[0].dead_letter_id, error)
-                    units, window = units[1:], _WINDOW_AFTER_REFUSAL
+                    # An error that also occurs without rows is not about a row.
+                    await self._measure(self._insert_sql(), [])
+                if len(tried) == 1:
+                    self._refused[tried[0]] = _refusal(error)
+                    ids, window = ids[1:], _WINDOW_AFTER_REFUSAL
                 else:
-                    window = len(attempted) // 2
-                undone = True
+                    window = len(tried) // 2
             else:
-                written += attempted
-                units, window = units[window:], window * 4
-                undone = False
-            # Released in both cases: thousands of nested savepoints would exhaust the server's lock table.
-            ending = (
-                "rollback to savepoint rows_sent; release savepoint rows_sent"
-                if undone
-                else "release savepoint rows_sent"
-            )
+                written += tried
+                ids, window = ids[window:], window * 4
+                ending = "release savepoint rows_sent"
             await self._connection.execute(ending)
             self._on_progress(1)
         return written
 
-    async def _insert(self, units: Sequence[_Unit]) -> None:
-        """Insert the units' staged rows into the target; raises if the table refuses or alters one of them."""
-        rows = self._good[[row for unit in units for row in unit.rows]]
-        positions = rows[_POSITION.name].to_list()
-        updated_rows, replaced = 0, Fingerprint.empty(self._columns)
+    async def _insert(self, ids: Sequence[int]) -> None:
+        """Insert the letters' staged rows into the target; raises if the table refuses or alters one of them."""
+        positions = [row for number in ids for row in self._rows_of[number]]
+        rows = self._good[positions]
+        updated_rows, replaced = 0, Fingerprint.empty(self._job.columns)
         if self._spec.key:
-            await self._require_distinct_keys(units, positions)
+            await self._require_distinct_keys(ids, positions)
         if self._load.write_mode is WriteMode.UPSERT:
             updated_rows, replaced = await self._measure(self._rows_to_update_sql(), positions)
         elif self._spec.key:
@@ -218,7 +185,7 @@ class ReplayWriting:
         stored_rows, stored = await self._measure(self._insert_sql(), positions)
         if stored_rows != rows.height:
             raise _NotStored("a trigger of the table keeps the row out")
-        if fingerprint_frame(rows.select(self._names), self._columns).differences(stored):
+        if fingerprint_frame(rows.select(self._names), self._job.columns).differences(stored):
             raise _NotStored("a trigger of the table changes its values")
         if before is not None:
             # RETURNING shows a row as it was before AFTER triggers.
@@ -247,22 +214,22 @@ class ReplayWriting:
 
     async def _measure(self, rows_sql: str, *arguments: Sequence[int]) -> tuple[int, Fingerprint]:
         """The number of rows that the statement returns, and their fingerprint; $1 is usually a list of staged positions."""
-        measuring = fingerprint_query(self._columns, quote_identifier, "rows")
+        measuring = fingerprint_query(self._job.columns, quote_identifier, "rows")
         found = await self._connection.fetch(f"with rows as ({rows_sql}) {measuring}", *arguments)
-        return read_fingerprint(self._columns, found)
+        return read_fingerprint(self._job.columns, found)
 
-    async def _require_distinct_keys(self, units: Sequence[_Unit], positions: Sequence[int]) -> None:
+    async def _require_distinct_keys(self, ids: Sequence[int], positions: Sequence[int]) -> None:
         """Raise _NotStored if letters share a key, so that a smaller window inserts the first before the others are tried."""
         key = ", ".join(quote_identifier(name) for name in self._spec.key)
         distinct = await self._connection.fetchval(
-            f"select count(distinct ({key})) from {self._staging} where {self._chosen}",  # noqa: S608 - quoted
+            f"select count(distinct ({key})) from {self._staging} where {_CHOSEN}",  # noqa: S608 - quoted
             positions,
         )
         if distinct == len(positions):
             return
-        if len(units) == 1:
+        if len(ids) == 1:
             named = ", ".join(self._spec.key)
-            raise _KeyTaken({units[0].dead_letter_id}, f"the transform makes several rows of one key of it ({named})")
+            raise _KeyTaken(set(ids), f"the transform makes several rows of one key of it ({named})")
         raise _NotStored
 
     async def _require_free_keys(self, positions: Sequence[int]) -> None:
@@ -271,7 +238,7 @@ class ReplayWriting:
         is_narrow = self._load.write_mode is WriteMode.REPLACE or self._has_partition_in_key
         predicate = (partition_predicate(self._target, self._job.partition) if is_narrow else None) or "true"
         taken = await self._connection.fetch(
-            f"select {self._position} as position from {self._staging} as staged where {self._chosen} and exists ("  # noqa: S608
+            f"select {_POSITION_SQL} as position from {self._staging} as staged where {_CHOSEN} and exists ("  # noqa: S608
             f"select from {self._target.sql} as present "
             f"where {same_key(self._spec.key, 'staged', 'present')} and {predicate})",
             positions,
@@ -285,30 +252,19 @@ class ReplayWriting:
         names = ", ".join(f"present.{quote_identifier(name)}" for name in self._names)
         return (
             f"select {names} from {self._target.sql} as present where exists (select from {self._staging} as staged "  # noqa: S608
-            f"where {self._chosen} and {same_key(self._spec.key, 'staged', 'present')})"
+            f"where {_CHOSEN} and {same_key(self._spec.key, 'staged', 'present')})"
         )
 
     def _insert_sql(self) -> str:
         """Insert the staged rows at the positions $1, and return them as stored."""
         names = ", ".join(quote_identifier(name) for name in self._names)
         upsert_on = self._spec.key if self._load.write_mode is WriteMode.UPSERT else ()
-        insert = insert_statement(self._target, self._handle, upsert_on=upsert_on, where=self._chosen)
+        insert = insert_statement(self._target, self._handle, upsert_on=upsert_on, where=_CHOSEN)
         return f"{insert} returning {names}"
 
 
-def _refusal(dead_letter_id: int, error: Exception) -> Decision:
+def _refusal(error: Exception) -> Refusal:
     """Why the table refuses one letter's rows."""
     if not isinstance(error, asyncpg.PostgresError):
-        return Decision(dead_letter_id, stage=Stage.COPY, reason=str(error))
-    is_key = isinstance(error, asyncpg.UniqueViolationError)
-    column, constraint = identifiers(error)
-    told = "a row of the table has the same value in a unique index" if is_key else "refused by the server"
-    return Decision(
-        dead_letter_id,
-        stage=Stage.KEY if is_key else Stage.COPY,
-        reason=f"{told}: {explain_refusal(error)}",
-        sqlstate=error.sqlstate,
-        constraint=constraint,
-        column=column,
-        traceback=server_text(error),
-    )
+        return Refusal(stage=Stage.COPY, reason=str(error))
+    return refusal_of(error, by_index="a row of the table has the same value in a unique index")

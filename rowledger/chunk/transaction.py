@@ -12,7 +12,7 @@ from typing import NoReturn
 import asyncpg
 import polars as pl
 
-from rowledger.chunk.copy_isolation import copy_isolating
+from rowledger.chunk.copy_isolation import copy_isolating, rows_without
 from rowledger.chunk.jobs import ChunkJob
 from rowledger.chunk.preparation import PreparedRows, prepare_rows
 from rowledger.contract import DeadLetter, Stage, fingerprint_frame, payloads_of, write_row_types
@@ -31,7 +31,7 @@ from rowledger.ledger import (
     record_chunk,
     record_dead_letters,
 )
-from rowledger.postgres import EncodedRows, Session, TransactionLimits, begin, encode_rows
+from rowledger.postgres import EncodedRows, Session, begin, encode_rows, transaction_limits
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
 
@@ -124,7 +124,7 @@ async def commit_chunk(
     connection = session.connection
     failpoint(Place.BEFORE_BEGIN, **job.facts)
     # COMMIT need not wait for the disk: a crash loses rows and ledger entry together, and publishing waits for all of them.
-    limits = TransactionLimits.of(settings, idle_timeout_s=settings.stall_timeout_s, durable=False)
+    limits = transaction_limits(settings, idle_timeout_s=settings.stall_timeout_s, durable=False)
     await begin(connection, limits)
     if not await fence_load(connection, job.handle):
         await connection.execute("rollback")
@@ -143,7 +143,7 @@ async def commit_chunk(
         on_progress(sent_bytes)
         failpoint(Place.MID_COPY, **job.facts)
 
-    copied = await copy_isolating(
+    refused = await copy_isolating(
         connection,
         prepared.good,
         prepared.encoded,
@@ -154,23 +154,19 @@ async def commit_chunk(
         refusals_max=job.dead_letters_max - len(prepared.rejected),
         on_sent=on_sent,
     )
-    written = _without(prepared.good, copied.refused)
+    written = rows_without(prepared.good, refused)
     fingerprint = fingerprint_frame(written, job.columns, on_progress).to_json() if settings.fingerprint else None
     if job.probe is not None:
         await connection.execute("rollback")
         return Probed()
-    letters = [*prepared.rejected, *prepared.rows.refusals(copied.refused, copied.causes)]
+    letters = [*prepared.rejected, *prepared.rows.refusals(refused)]
     if len(letters) > job.dead_letters_max:
         await _keep_what_was_learned(connection, job, letters, worker_pid, limits)
     await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
     counts = prepared.rows.counts + RowCounts(
         enqueued_rows=enqueued, written_rows=written.height, dead_lettered_rows=len(letters)
     )
-    committed = Committed(
-        counts=counts,
-        discarded_values=prepared.rows.discarded_values,
-        check_s=prepared.check_s,
-    )
+    committed = Committed(counts=counts, discarded_values=prepared.rows.discarded_values, check_s=prepared.check_s)
     row_types = write_row_types(prepared.source_types) if letters else None
     if not await record_chunk(
         connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
@@ -190,7 +186,7 @@ async def _keep_what_was_learned(
     job: ChunkJob,
     letters: Sequence[DeadLetter],
     worker_pid: int,
-    limits: TransactionLimits,
+    limits: str,
 ) -> NoReturn:
     """The budget is spent, so the load will be rejected: write none of the chunk's rows, but record the dead letters."""
     await connection.execute("rollback")
@@ -204,10 +200,3 @@ async def _keep_what_was_learned(
     raise DeadLetterBudgetSpent(
         f"{counted(len(letters), 'row')} refused, the partition may have {job.dead_letters_max}"
     )
-
-
-def _without(frame: pl.DataFrame, offsets: Sequence[int]) -> pl.DataFrame:
-    if not offsets:
-        return frame
-    keep = pl.repeat(True, frame.height, eager=True).scatter(offsets, False)  # noqa: FBT003 - polars' signature
-    return frame.filter(keep)

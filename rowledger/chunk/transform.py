@@ -24,12 +24,12 @@ class Transformed:
     """The result of a transform of a frame: `frame[i]` is part `parts[i]` of input row `positions[i]`, in the input's order.
 
     `refused` has position, reason (without values) and traceback (with the exception's text) of each row for which it raised.
-    `parts` is None if every row is the only one of its input row. `counts` has the filtered and added rows.
+    `counts` has the filtered and added rows.
     """
 
     frame: pl.DataFrame
     positions: npt.NDArray[np.int64]
-    parts: npt.NDArray[np.int64] | None
+    parts: npt.NDArray[np.int64]
     refused: list[tuple[int, str, str]]
     counts: RowCounts
 
@@ -118,18 +118,16 @@ def joined(pieces: Pieces, source: pl.DataFrame) -> Transformed:
     frame = (
         _concatenated(pieces.frames) if pieces.frames else source.clear().with_columns(pl.lit(0, pl.Int64).alias(ROW))
     )
-    rows = frame[ROW].cast(pl.Int64)
-    distinct = rows.n_unique()
-    parts = None
-    if distinct != len(rows):
-        parts = frame.select(pl.int_range(pl.len(), dtype=pl.Int64).over(ROW)).to_series().to_numpy()
+    positions = frame[ROW].cast(pl.Int64).to_numpy()
+    firsts = np.searchsorted(positions, positions)  # where the rows of the same input row begin
+    distinct = len(np.unique(firsts))
     return Transformed(
         frame=frame.drop(ROW),
-        positions=rows.to_numpy(),
-        parts=parts,
+        positions=positions,
+        parts=np.arange(len(positions)) - firsts,
         refused=pieces.refused,
         counts=RowCounts(
-            filtered_rows=pieces.tried_rows - len(pieces.refused) - distinct, added_rows=len(rows) - distinct
+            filtered_rows=pieces.tried_rows - len(pieces.refused) - distinct, added_rows=len(positions) - distinct
         ),
     )
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from rowledger.spec import RESERVED_PREFIX
 
-__all__ = ["DeadLetter", "PayloadOf", "Stage", "payloads_of", "read_row_types", "write_row_types"]
+__all__ = ["DeadLetter", "PayloadOf", "Refusal", "Stage", "payloads_of", "read_row_types", "write_row_types"]
 
 
 class Stage(StrEnum):
@@ -31,25 +31,34 @@ class PayloadOf(StrEnum):
     TRANSFORMED = "transformed"  # one of several rows that a transform made of one row
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A row that could not be written, and why.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a row could not be written.
 
-    `row_no` counts from 0 in the partition's source as a whole; `part` counts the rows that a transform made of it. `payload`
-    is the row as JSON text with its exact values. `reason` may be logged: it may quote the row model's rules, but never the
-    row's values. `traceback` may quote anything, and stays in the database.
+    `reason` may be logged: it may quote the row model's rules, but never the row's values. `traceback` may quote anything, and
+    stays in the database; for a row that the server refused, it is the server's message.
     """
 
-    row_no: int
     stage: Stage
     reason: str
-    payload: str
     column: str | None = None
     sqlstate: str | None = None
     constraint: str | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter(Refusal):
+    """A row that could not be written, and why.
+
+    `row_no` counts from 0 in the partition's source as a whole; `part` counts the rows that a transform made of it. `payload`
+    is the row as JSON text with its exact values.
+    """
+
+    row_no: int
+    payload: str
     part: int = 0
     payload_of: PayloadOf = PayloadOf.SOURCE
-    traceback: str = ""
 
 
 def write_row_types(schema: Mapping[str, pl.DataType]) -> bytes:

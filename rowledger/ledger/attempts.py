@@ -26,6 +26,7 @@ __all__ = [
     "record_failed_attempt",
 ]
 
+_FIGURES = ("enqueued_rows", "staged_rows", "dead_lettered_rows", "chunks", "chunks_committed", "incidents")
 _KILLED = "the run was killed, cancelled or cut off from the database; a rerun resumes"
 
 
@@ -142,24 +143,12 @@ def _failed_since(row: asyncpg.Record) -> bool:
 
 def _failure(row: asyncpg.Record) -> Attempt:
     if row["failed_load_id"] is None or row["failed_load_id"] != row["load_id"]:
-        reason, at, run_id = row["failed_reason"], row["failed_at"], row["failed_run_id"]
-        return Attempt(AttemptState.FAILED, row["failed_load_id"], run_id, at, 0, 0, 0, 0, 0, 0, reason)
+        return Attempt(
+            AttemptState.FAILED, row["failed_load_id"], row["failed_run_id"], row["failed_at"], row["failed_reason"]
+        )
     state = AttemptState.REJECTED if row["state"] == LoadState.REJECTED else AttemptState.FAILED
     return _attempt(row, state, row["failed_run_id"], row["failed_at"], row["failed_reason"])
 
 
 def _attempt(row: asyncpg.Record, state: AttemptState, run_id: str | None, at: datetime, reason: str) -> Attempt:
-    return Attempt(
-        state=state,
-        load_id=row["load_id"],
-        run_id=run_id,
-        at=at,
-        reason=reason,
-        **{
-            name: row[name]
-            for name in (
-                *("enqueued_rows", "staged_rows", "dead_lettered_rows"),
-                *("chunks", "chunks_committed", "incidents"),
-            )
-        },
-    )
+    return Attempt(state, row["load_id"], run_id, at, reason, **{name: row[name] for name in _FIGURES})

@@ -1,6 +1,5 @@
 """The bounds of partitions. The ledger records them with each load, so that reading the load's rows later needs no calendar."""
 
-import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,8 @@ from typing import Any
 import asyncpg
 
 from rowledger.errors import LedgerMismatch, RowledgerError, UnknownPartition
-from rowledger.postgres import connect, query
+from rowledger.postgres import query, server_session
+from rowledger.settings import WriterSettings
 from rowledger.spec import WHOLE, Condition, Equals, Partition, TableSpec, Window
 
 __all__ = [
@@ -129,14 +129,14 @@ async def record_found_bounds(url: str, partitions: PartitionsOfLoads) -> None:
     """
     if not partitions.found:
         return
-    with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, RowledgerError):
-        session = await connect(url, application_name="rowledger bounds", timeout_s=_PATIENCE_S)
-        try:
-            async with asyncio.timeout(_PATIENCE_S), session.connection.transaction():
-                await session.connection.execute("set local synchronous_commit = off")
-                await record_bounds(session.connection, partitions.found)
-        finally:
-            await session.close()
+    limits = WriterSettings(connect_timeout_s=_PATIENCE_S, statement_timeout_s=_PATIENCE_S)
+    with contextlib.suppress(RowledgerError):
+        async with (
+            server_session(url, purpose="bounds", doing="recording bounds", limits=limits) as session,
+            session.transaction(),
+        ):
+            await session.connection.execute("set local synchronous_commit = off")
+            await record_bounds(session.connection, partitions.found)
 
 
 async def record_bounds(connection: asyncpg.Connection, partitions: Mapping[int, Partition]) -> None:

@@ -12,8 +12,9 @@ from rowledger.postgres import (
     LEDGER_SCHEMA,
     Grant,
     Migration,
-    TransactionLimits,
+    lock_timeout,
     migrations,
+    missing_on_schema,
     query,
     quote_identifier,
     require_privileges,
@@ -23,11 +24,9 @@ from rowledger.postgres import (
 from rowledger.version import version
 
 __all__ = [
-    "LedgerFacts",
     "check_ledger",
     "ensure_ledger",
     "missing_on_ledger",
-    "read_ledger_facts",
     "read_ledger_version",
     "require_current_ledger",
 ]
@@ -42,7 +41,7 @@ _WRITES = ("select", "insert", "update", "delete")
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerFacts:
+class _LedgerFacts:
     """Whether there is a ledger, and what the session's role may do with it."""
 
     role: str
@@ -50,30 +49,20 @@ class LedgerFacts:
     owner: str | None
     has_schema: bool
     has_ledger: bool
-    may_create_schema: bool
     may_use_schema: bool
-    may_create_tables: bool
     may_read_version: bool
     owns_ledger: bool
 
 
-async def read_ledger_facts(connection: asyncpg.Connection) -> LedgerFacts:
+async def _read_facts(connection: asyncpg.Connection) -> _LedgerFacts:
     """Read from the catalogue; needs no privilege."""
-    return LedgerFacts(**dict(await connection.fetchrow(query("ledger_facts"), LEDGER_SCHEMA)))
+    return _LedgerFacts(**dict(await connection.fetchrow(query("ledger_facts"), LEDGER_SCHEMA)))
 
 
 async def missing_on_ledger(connection: asyncpg.Connection, *, writes: bool) -> list[Grant]:
     """Privileges that the role lacks to read the ledger, or with `writes` to load with it or to create its schema."""
-    facts = await read_ledger_facts(connection)
-    schema = f"schema {quote_identifier(LEDGER_SCHEMA)}"
-    if not facts.has_schema:
-        if not writes or facts.may_create_schema:
-            return []
-        return [Grant(("create",), f"database {quote_identifier(facts.database)}")]
     # Staging tables are created in the ledger's schema.
-    wanted = {"usage": facts.may_use_schema, **({"create": facts.may_create_tables} if writes else {})}
-    lacking = tuple(privilege for privilege, is_given in wanted.items() if not is_given)
-    missing = [Grant(lacking, schema)] if lacking else []
+    missing = await missing_on_schema(connection, LEDGER_SCHEMA, ("usage", "create") if writes else ("usage",))
     rows = await connection.fetch(query("missing_ledger_privileges"), list(_WRITES if writes else _READS))
     by_privileges: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
@@ -83,7 +72,7 @@ async def missing_on_ledger(connection: asyncpg.Connection, *, writes: bool) -> 
 
 async def read_ledger_version(connection: asyncpg.Connection) -> int:
     """The newest migration that was applied to the ledger; 0 where there is no ledger, or none that this role may read."""
-    facts = await read_ledger_facts(connection)
+    facts = await _read_facts(connection)
     if not (facts.has_ledger and facts.may_use_schema and facts.may_read_version):
         return 0
     return int(await connection.fetchval(query("newest_migration")) or 0)
@@ -94,7 +83,7 @@ async def check_ledger(connection: asyncpg.Connection) -> None:
 
     Raises LedgerMissing, MissingPrivilege and LedgerMismatch.
     """
-    facts = await read_ledger_facts(connection)
+    facts = await _read_facts(connection)
     if not facts.has_ledger:
         raise LedgerMissing(
             f"database {facts.database} has no ledger: nothing has been loaded into it; the first load makes one, as does "
@@ -117,13 +106,13 @@ async def ensure_ledger(connection: asyncpg.Connection, *, wait_s: float = 30) -
     this role cannot create or alter the ledger.
     """
     await require_standby(connection)
-    facts = await read_ledger_facts(connection)
+    facts = await _read_facts(connection)
     if facts.has_ledger:
         if not (facts.may_use_schema and facts.may_read_version):
             require_privileges(await missing_on_ledger(connection, writes=True), role=facts.role, purpose="loading")
         if not await _missing_migrations(connection):
             return
-    _require_owner(facts)
+    await _require_owner(connection, facts)
     give_up_at = time.monotonic() + wait_s
     while (told := await _migrate(connection)) is not None:
         if time.monotonic() >= give_up_at:
@@ -145,31 +134,24 @@ async def require_current_ledger(connection: asyncpg.Connection) -> None:
         )
 
 
-def _require_owner(facts: LedgerFacts) -> None:
+async def _require_owner(connection: asyncpg.Connection, facts: _LedgerFacts) -> None:
     """Raise MissingPrivilege where the role can neither create nor alter the ledger."""
-    if facts.has_ledger:
-        if not facts.owns_ledger:
-            raise MissingPrivilege(
-                f"the ledger has to be upgraded by its owner, role {facts.owner}; this session is role {facts.role}. As the "
-                "owner or a superuser run `rowledger db migrate`, or what `rowledger db migrate --print-sql` prints"
-            )
-        return
-    missing = []
-    if not facts.has_schema and not facts.may_create_schema:
-        missing.append(Grant(("create",), f"database {quote_identifier(facts.database)}"))
-    if facts.has_schema:
-        wanted = {"usage": facts.may_use_schema, "create": facts.may_create_tables}
-        if lacking := tuple(privilege for privilege, is_given in wanted.items() if not is_given):
-            missing.append(Grant(lacking, f"schema {quote_identifier(LEDGER_SCHEMA)}"))
-    require_privileges(missing, role=facts.role, purpose="making the ledger")
+    if not facts.has_ledger:
+        missing = await missing_on_schema(connection, LEDGER_SCHEMA, ("usage", "create"))
+        require_privileges(missing, role=facts.role, purpose="making the ledger")
+    elif not facts.owns_ledger:
+        raise MissingPrivilege(
+            f"the ledger has to be upgraded by its owner, role {facts.owner}; this session is role {facts.role}. As the "
+            "owner or a superuser run `rowledger db migrate`, or what `rowledger db migrate --print-sql` prints"
+        )
 
 
 async def _migrate(connection: asyncpg.Connection) -> str | None:
     """Apply missing migrations. Where a run works on the ledger, change nothing and return a sentence that names the run."""
     # A snapshot older than the lock would not show what a rival has just created.
-    async with transaction(connection, TransactionLimits(lock_timeout_s=_LOCK_TIMEOUT_S), isolation="read_committed"):
+    async with transaction(connection, lock_timeout(_LOCK_TIMEOUT_S), isolation="read_committed"):
         await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
-        facts = await read_ledger_facts(connection)
+        facts = await _read_facts(connection)
         if not facts.has_schema:
             await connection.execute(f"create schema {quote_identifier(LEDGER_SCHEMA)}")
         if not facts.has_ledger:

@@ -1,7 +1,9 @@
 """Read the ledger without writing: no migration, SELECT alone, and an error that names what is missing."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 import asyncpg
 
@@ -18,7 +20,9 @@ from rowledger.postgres import (
 from rowledger.settings import WriterSettings
 from rowledger.spec import QualifiedName
 
-__all__ = ["ledger_reader"]
+__all__ = ["ledger_reader", "read_ledger"]
+
+T = TypeVar("T")
 
 
 @contextlib.asynccontextmanager
@@ -52,3 +56,13 @@ async def _is_readable(connection: asyncpg.Connection, target: QualifiedName, pu
     missing += await missing_on_table(connection, *target.parts, ("select",))
     require_privileges(missing, role=await role_of(connection), purpose=f"rowledger {purpose}")
     return True
+
+
+def read_ledger(url: str, read: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    """What `read` returns in a session that shows the ledger's status; raises what `ledger_reader` does."""
+
+    async def in_session() -> T:
+        async with ledger_reader(url, purpose="status", limits=WriterSettings()) as connection:
+            return await read(connection)
+
+    return asyncio.run(in_session())

@@ -13,7 +13,6 @@ from rowledger.ledger.loads import Holder
 from rowledger.postgres import (
     OutageGate,
     Session,
-    TransactionLimits,
     commit_in_time,
     connect,
     deadline,
@@ -24,6 +23,7 @@ from rowledger.postgres import (
     session_name,
     summarize,
     transaction,
+    transaction_limits,
 )
 from rowledger.settings import WriterSettings
 
@@ -72,7 +72,7 @@ class SupervisorSessions:
         """
         settings = self._settings
         time_s = settings.statement_timeout_s * 2
-        limits = TransactionLimits.of(settings, idle_timeout_s=time_s, durable=durable, lock_timeout_s=lock_timeout_s)
+        limits = transaction_limits(settings, idle_timeout_s=time_s, durable=durable, lock_timeout_s=lock_timeout_s)
 
         async def attempt() -> T:
             await self._gate.passed()

@@ -48,13 +48,13 @@ class Attempt:
     load_id: int | None
     run_id: str | None
     at: datetime
-    enqueued_rows: int
-    staged_rows: int
-    dead_lettered_rows: int
-    chunks: int
-    chunks_committed: int
-    incidents: int
     reason: str
+    enqueued_rows: int = 0
+    staged_rows: int = 0
+    dead_lettered_rows: int = 0
+    chunks: int = 0
+    chunks_committed: int = 0
+    incidents: int = 0
 
 
 @dataclass(frozen=True, slots=True)

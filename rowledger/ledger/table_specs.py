@@ -1,13 +1,11 @@
 """The spec that each table was last loaded with, as the ledger records it."""
 
-import asyncio
 from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.ledger.reader import ledger_reader
+from rowledger.ledger.reader import read_ledger
 from rowledger.postgres import query
-from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
 from rowledger.version import version
 
@@ -29,11 +27,10 @@ async def record_spec(connection: asyncpg.Connection, spec: TableSpec) -> None:
     await connection.execute(query("record_table_spec"), spec.name, str(spec.target), plain.as_json(), version())
 
 
-def read_specs(url: str, table: str | None = None) -> list[KeptSpec]:
-    """The specs of one table or of all, the latest first; raises what `ledger_reader` does."""
+def read_specs(url: str) -> list[KeptSpec]:
+    """The specs of all tables, the latest first; raises what `ledger_reader` does."""
 
-    async def read() -> list[KeptSpec]:
-        async with ledger_reader(url, purpose="status", limits=WriterSettings()) as connection:
-            return [KeptSpec(**row) for row in await connection.fetch(query("table_specs"), table)]
+    async def read(connection: asyncpg.Connection) -> list[KeptSpec]:
+        return [KeptSpec(**row) for row in await connection.fetch(query("table_specs"))]
 
-    return asyncio.run(read())
+    return read_ledger(url, read)

@@ -1,24 +1,18 @@
 """Read the status of partitions and the incidents from the ledger. Read-only, and without any table spec."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 import asyncpg
 
 from rowledger.errors import NothingRecorded
 from rowledger.ledger.attempts import KnownTable, fetch_known_tables, fetch_status, read_unknown_partitions
-from rowledger.ledger.reader import ledger_reader
+from rowledger.ledger.reader import read_ledger
 from rowledger.ledger.status import PartitionStatus
-from rowledger.postgres import query, quoted
-from rowledger.settings import WriterSettings
-from rowledger.spec import TableSpec
+from rowledger.postgres import query
 
-__all__ = ["KeptIncident", "count_rows", "read_incidents", "read_known_tables", "read_status", "require_recorded"]
-
-T = TypeVar("T")
+__all__ = ["KeptIncident", "read_incidents", "read_known_tables", "read_status", "require_recorded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,7 @@ def read_status(
             raise NothingRecorded("nothing was ever loaded into this database")
         return found
 
-    return asyncio.run(_read(url, read))
+    return read_ledger(url, read)
 
 
 async def require_recorded(connection: asyncpg.Connection, table: str, partition_keys: Sequence[str] = ()) -> None:
@@ -72,7 +66,7 @@ async def require_recorded(connection: asyncpg.Connection, table: str, partition
 
 def read_known_tables(url: str) -> list[KnownTable]:
     """Every table that the ledger has attempts of; raises DatabaseUnavailable."""
-    return asyncio.run(_read(url, fetch_known_tables))
+    return read_ledger(url, fetch_known_tables)
 
 
 def read_incidents(url: str, table: str, *, partition: str | None = None) -> list[KeptIncident]:
@@ -83,19 +77,4 @@ def read_incidents(url: str, table: str, *, partition: str | None = None) -> lis
         rows = await connection.fetch(query("list_incidents"), table, partition)
         return [KeptIncident(**row) for row in rows]
 
-    return asyncio.run(_read(url, read))
-
-
-async def count_rows(url: str, spec: TableSpec, condition: str) -> int:
-    """Rows of the target table for which the SQL condition holds. The calling code writes the condition, never a user."""
-    name = quoted(*spec.target.parts)
-
-    async def count(connection: asyncpg.Connection) -> int:
-        return int(await connection.fetchval(f"select count(*) from {name} where {condition}"))  # noqa: S608
-
-    return await _read(url, count)
-
-
-async def _read(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    async with ledger_reader(url, purpose="status", limits=WriterSettings()) as connection:
-        return await work(connection)
+    return read_ledger(url, read)

@@ -44,9 +44,10 @@ async def server_session(url: str, *, purpose: str, doing: str, limits: WriterSe
     `purpose` names the session on the server; `doing` names the work in errors. Raises MissingPrivilege, RowledgerError for
     another refusal, and DatabaseUnavailable, with its cause, for an error that may not occur again.
     """
-    session = await connect(url, application_name=f"rowledger {purpose}", timeout_s=limits.connect_timeout_s)
+    opened = await connect(url, application_name=f"rowledger {purpose}", timeout_s=limits.connect_timeout_s)
     try:
         async with (
+            opened as session,
             commit_in_time(url, session, limits.outage_budget_s) as commit_begins,
             deadline(session, limits.statement_timeout_s),
         ):
@@ -60,5 +61,3 @@ async def server_session(url: str, *, purpose: str, doing: str, limits: WriterSe
         if isinstance(error, asyncpg.PostgresError) and not may_retry(error):
             raise RowledgerError(f"{doing}: the server refused: {summarize(error)}") from None
         raise DatabaseUnavailable(f"{doing} failed: {summarize(error)}; try again") from error
-    finally:
-        await session.close()

@@ -9,7 +9,7 @@ import asyncpg
 from rowledger.errors import TargetMismatch
 from rowledger.postgres.constraints import ForeignKey, UniqueIndex, read_foreign_keys, read_unique_indexes
 from rowledger.postgres.matching import match_columns
-from rowledger.postgres.queries import query, quote_identifier, quoted
+from rowledger.postgres.queries import query, quote_identifier, quote_literal, quoted
 from rowledger.postgres.row_security import require_all_rows
 from rowledger.postgres.transactions import transaction
 from rowledger.spec import (
@@ -24,11 +24,7 @@ from rowledger.spec import (
     WriteMode,
 )
 
-__all__ = [
-    "Target",
-    "ensure_target",
-    "read_target",
-]
+__all__ = ["Target", "ensure_target", "read_target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +77,7 @@ class Target:
 
     def is_divided_like(self, partition: Partition) -> bool:
         """Whether the table is partitioned by the one column that defines the partition, in the same way."""
-        match partition.conditions:
-            case (Window(column=column),):
-                return self.strategy == "r" and self.partitioned_by == column
-            case (Equals(column=column),):
-                return self.strategy == "l" and self.partitioned_by == column
-            case _:
-                return False
+        return _division(partition) == (self.strategy, self.partitioned_by)
 
 
 async def ensure_target(
@@ -190,31 +180,29 @@ def _creation_sql(spec: TableSpec, contract: Sequence[Column], partitions: Seque
     ]
     if spec.key:
         lines.append(f"primary key ({', '.join(quote_identifier(name) for name in spec.key)})")
-    division = _division(partitions)
+    divisions = {_division(partition) for partition in partitions}
+    division = divisions.pop() if len(divisions) == 1 else None
+    suffix = ""
     # A primary key of a partitioned table must include the partition column. A table whose key does not is not partitioned.
-    is_partitioned = division is not None and (not spec.key or division[1] in spec.key)
-    suffix = f" partition by {division[0]} ({quote_identifier(division[1])})" if division and is_partitioned else ""
+    if division is not None and (not spec.key or division[1] in spec.key):
+        strategy = {"r": "range", "l": "list"}[division[0]]
+        suffix = f" partition by {strategy} ({quote_identifier(division[1])})"
     return f"create table {quoted(*spec.target.parts)} (\n  " + ",\n  ".join(lines) + f"\n){suffix}"
 
 
-def _division(partitions: Sequence[Partition]) -> tuple[str, str] | None:
-    """Strategy and column of a table that can have all these partitions; None where no single column defines them."""
-    divisions = set()
-    for partition in partitions:
-        match partition.conditions:
-            case (Window(column=column),):
-                divisions.add(("range", column))
-            case (Equals(column=column),):
-                divisions.add(("list", column))
-            case _:
-                return None
-    return divisions.pop() if len(divisions) == 1 else None
+def _division(partition: Partition) -> tuple[str, str] | None:
+    """Strategy and column of a table that has this partition; None where no single column defines it."""
+    match partition.conditions:
+        case (Window(column=column),):
+            return "r", column
+        case (Equals(column=column),):
+            return "l", column
+        case _:
+            return None
 
 
 async def _ensure_enum(connection: asyncpg.Connection, enum: ColumnType) -> None:
     """Create the enum if it is missing. An existing one is not altered: its labels are read with the table's columns."""
     if await connection.fetchval("select to_regtype($1)", enum.element_sql) is None:
-        labels = ", ".join(
-            await connection.fetchval("select array_agg(quote_literal(l)) from unnest($1::text[]) l", enum.labels)
-        )
+        labels = ", ".join(map(quote_literal, enum.labels))
         await connection.execute(f"create type {enum.element_sql} as enum ({labels})")

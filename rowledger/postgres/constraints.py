@@ -21,8 +21,8 @@ class UniqueIndex:
 
     name: str
     definition: str
-    expressions: tuple[str, ...]
-    columns: tuple[str, ...]
+    expressions: Sequence[str]
+    columns: Sequence[str]
     predicate: str | None
     is_plain: bool
     nulls_equal: bool
@@ -38,40 +38,18 @@ class ForeignKey:
     """A foreign key that this session can check: its columns, and the (quoted) table and columns that they refer to."""
 
     name: str
-    columns: tuple[str, ...]
+    columns: Sequence[str]
     parent: str
-    parent_columns: tuple[str, ...]
+    parent_columns: Sequence[str]
     is_full: bool
     is_on_itself: bool
 
 
 async def read_unique_indexes(connection: asyncpg.Connection, oid: int) -> tuple[UniqueIndex, ...]:
     """The unique indexes of a table, its primary key included. One that is not valid yet is not fully enforced."""
-    return tuple(
-        UniqueIndex(
-            name=row["name"],
-            definition=row["definition"],
-            expressions=tuple(row["expressions"]),
-            columns=tuple(row["columns"]),
-            predicate=row["predicate"],
-            is_plain=row["is_plain"],
-            nulls_equal=row["nulls_equal"],
-            immediate=row["immediate"],
-        )
-        for row in await connection.fetch(query("unique_indexes"), oid)
-    )
+    return tuple(UniqueIndex(**row) for row in await connection.fetch(query("unique_indexes"), oid))
 
 
 async def read_foreign_keys(connection: asyncpg.Connection, oid: int) -> tuple[ForeignKey, ...]:
     """The enforced foreign keys of a table whose parents this session may read in full, as the server does to check them."""
-    return tuple(
-        ForeignKey(
-            name=row["name"],
-            columns=tuple(row["columns"]),
-            parent=row["parent"],
-            parent_columns=tuple(row["parent_columns"]),
-            is_full=row["is_full"],
-            is_on_itself=row["is_on_itself"],
-        )
-        for row in await connection.fetch(query("foreign_keys"), oid)
-    )
+    return tuple(ForeignKey(**row) for row in await connection.fetch(query("foreign_keys"), oid))

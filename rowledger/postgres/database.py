@@ -4,6 +4,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
+from pydantic import SecretStr
+
 from rowledger.errors import DatabaseUnavailable
 from rowledger.settings import settings
 
@@ -45,10 +47,14 @@ def existing_url() -> str:
 
 
 def _given_url() -> str | None:
-    if given := settings().database_url:
-        check_url_shape(given.get_secret_value(), variable="ROWLEDGER_DATABASE_URL")
-        return given.get_secret_value()
-    return None
+    return _checked(settings().database_url, "ROWLEDGER_DATABASE_URL")
+
+
+def _checked(url: SecretStr | None, variable: str) -> str | None:
+    if not url:
+        return None
+    check_url_shape(url.get_secret_value(), variable=variable)
+    return url.get_secret_value()
 
 
 def dagster_url() -> str:
@@ -56,9 +62,8 @@ def dagster_url() -> str:
 
     libpq's `options` set the search path to the schema, so that Dagster's unqualified table names resolve to it.
     """
-    if given := settings().dagster_database_url:
-        check_url_shape(given.get_secret_value(), variable="ROWLEDGER_DAGSTER_DATABASE_URL")
-        return given.get_secret_value()
+    if given := _checked(settings().dagster_database_url, "ROWLEDGER_DAGSTER_DATABASE_URL"):
+        return given
     parts = urlsplit(target_url())
     query = parse_qsl(parts.query, keep_blank_values=True)
     search_path = f"-csearch_path={DAGSTER_SCHEMA}"

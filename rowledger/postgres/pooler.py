@@ -5,9 +5,6 @@ keeps the backend for as long as the client is connected. With `transaction` or 
 another backend.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import asyncpg
 
 from rowledger.errors import UnsupportedServer
@@ -43,7 +40,7 @@ def _message(error: asyncpg.PostgresError) -> str:
 
 
 async def require_session_pooling(url: str, connection: asyncpg.Connection, timeout_s: float) -> None:
-    """Raise UnsupportedServer where two sessions of a pooler share a backend.
+    """Raise UnsupportedServer where two sessions of a pooler share a backend. Within a transaction, every pooler keeps one.
 
     A second session holds a backend in a transaction. If that is the backend that the first session had, or if the first
     session has another one now, the pooler reassigns backends after each transaction.
@@ -51,7 +48,7 @@ async def require_session_pooling(url: str, connection: asyncpg.Connection, time
     before = await _backend_pid(connection)
     other = await asyncpg.connect(url, timeout=timeout_s, statement_cache_size=0)
     try:
-        async with _in_transaction(other):
+        async with other.transaction():
             held = await other.fetchval("select pg_catalog.pg_backend_pid()")
             shared = held == before or await _backend_pid(connection) != before
     finally:
@@ -62,13 +59,5 @@ async def require_session_pooling(url: str, connection: asyncpg.Connection, time
 
 async def _backend_pid(connection: asyncpg.Connection) -> int:
     """The backend that serves the connection's next transaction."""
-    async with _in_transaction(connection):
+    async with connection.transaction():
         return int(await connection.fetchval("select pg_catalog.pg_backend_pid()"))
-
-
-@asynccontextmanager
-async def _in_transaction(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Open a transaction, within which every pooler keeps one backend or closes the connection."""
-    await connection.execute("begin")
-    yield
-    await connection.execute("rollback")

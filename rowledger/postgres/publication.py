@@ -111,15 +111,12 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
         return
     child = quoted(target.name.schema_name, await _free_child_name(connection, target.name, partition))
     parent = quoted(*target.name.parts)
-    taken: tuple[type[Exception], ...] = (
+    taken: list[type[Exception]] = [
         asyncpg.InvalidObjectDefinitionError,  # a partition with other bounds takes the rows
         asyncpg.CheckViolationError,  # the DEFAULT partition has some of them
-    )
+    ]
     if default is not None:
-        taken = (
-            *taken,
-            asyncpg.LockNotAvailableError,
-        )  # another session reads the DEFAULT partition, which takes the rows
+        taken.append(asyncpg.LockNotAvailableError)  # another session reads the DEFAULT partition, which takes the rows
     with contextlib.suppress(*taken):
         async with transaction(connection):
             await connection.execute(

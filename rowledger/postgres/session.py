@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 import asyncpg
 
@@ -64,10 +65,16 @@ class SessionIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An open connection and the identity of its backend."""
+    """An open connection and the identity of its backend. `async with` closes it."""
 
     connection: asyncpg.Connection
     identity: SessionIdentity
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self, timeout_s: float = 1) -> None:
         """Close the connection within the time given, otherwise cut it."""

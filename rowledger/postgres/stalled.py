@@ -73,14 +73,11 @@ async def _cancel(url: str, session: Session, timeout_s: float) -> bool:
     """Cancel the session's statement; False if it waits for its client, has ended, or the server cannot be reached."""
     identity = session.identity
     try:
-        other = await connect(url, application_name="rowledger stall", timeout_s=timeout_s)
-        try:
+        async with await connect(url, application_name="rowledger stall", timeout_s=timeout_s) as other:
             return bool(
                 await other.connection.fetchval(
                     query("cancel_statement"), identity.pid, identity.started_at, timeout=timeout_s
                 )
             )
-        finally:
-            await other.close()
     except Exception:  # noqa: BLE001 - no connection: the supervisor kills the worker, as it would without the watch
         return False

@@ -4,67 +4,49 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import asyncpg
 
 from rowledger.postgres.session_settings import DURABLE
 from rowledger.settings import WriterSettings
 
-__all__ = ["TransactionLimits", "begin", "brief_locks", "limit_lock_waits", "transaction"]
+__all__ = ["begin", "brief_locks", "limit_lock_waits", "lock_timeout", "transaction", "transaction_limits"]
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionLimits:
-    """Settings of one transaction; None keeps the session's setting.
+def transaction_limits(
+    settings: WriterSettings, *, idle_timeout_s: float, durable: bool, lock_timeout_s: float | None = None
+) -> str:
+    """SQL that sets the limits of the current transaction. The lock timeout comes from the settings unless it is given.
 
     A `durable` COMMIT waits at least for the disk, and for standbys as the role's setting says. A crash of the server may undo
     a transaction that is not durable, but only as a whole.
     """
-
-    statement_timeout_s: float | None = None
-    lock_timeout_s: float | None = None
-    idle_timeout_s: float | None = None
-    durable: bool | None = None
-
-    @classmethod
-    def of(
-        cls, settings: WriterSettings, *, idle_timeout_s: float, durable: bool, lock_timeout_s: float | None = None
-    ) -> "TransactionLimits":
-        """All four limits. The statement timeout comes from the settings, as does the lock timeout unless it is given."""
-        return cls(
-            settings.statement_timeout_s,
-            settings.lock_timeout_s if lock_timeout_s is None else lock_timeout_s,
-            idle_timeout_s,
-            durable,
-        )
-
-    @property
-    def statements(self) -> str:
-        """SQL that sets the limits for the current transaction."""
-        timeouts = {
-            "statement_timeout": self.statement_timeout_s,
-            "lock_timeout": self.lock_timeout_s,
-            "idle_in_transaction_session_timeout": self.idle_timeout_s,
-        }
-        statements = [f"set local {name} = '{_as_setting(s)}'" for name, s in timeouts.items() if s is not None]
-        if self.durable is not None:
-            statements.append(DURABLE if self.durable else "set local synchronous_commit = off")
-        return ";".join(statements)
+    statements = [
+        f"set local statement_timeout = {_as_setting(settings.statement_timeout_s)}",
+        lock_timeout(settings.lock_timeout_s if lock_timeout_s is None else lock_timeout_s),
+        f"set local idle_in_transaction_session_timeout = {_as_setting(idle_timeout_s)}",
+        DURABLE if durable else "set local synchronous_commit = off",
+    ]
+    return ";".join(statements)
 
 
-async def begin(connection: asyncpg.Connection, limits: TransactionLimits) -> None:
+def lock_timeout(seconds: float) -> str:
+    """SQL that limits how long each statement of the current transaction waits for a lock."""
+    return f"set local lock_timeout = {_as_setting(seconds)}"
+
+
+async def begin(connection: asyncpg.Connection, limits: str) -> None:
     """Begin a transaction that the caller ends by executing COMMIT or ROLLBACK.
 
     Inside it asyncpg refuses its own transactions, and so `transaction`.
     """
-    await connection.execute(f"begin;{limits.statements}")
+    await connection.execute(f"begin;{limits}")
 
 
 @contextlib.asynccontextmanager
 async def transaction(
     connection: asyncpg.Connection,
-    limits: TransactionLimits | None = None,
+    limits: str = "",
     *,
     isolation: str | None = None,
     read_only: bool = False,
@@ -76,8 +58,8 @@ async def transaction(
     """
     async with connection.transaction(isolation=isolation, readonly=read_only):
         try:
-            if limits is not None:
-                await connection.execute(limits.statements)
+            if limits:
+                await connection.execute(limits)
             yield
         except asyncio.CancelledError:
             connection.terminate()
@@ -88,16 +70,16 @@ async def transaction(
 async def brief_locks(connection: asyncpg.Connection, seconds: float) -> AsyncIterator[None]:
     """Open a savepoint in which a lock wait ends after `seconds`; LockNotAvailableError leaves the transaction usable."""
     before = await connection.fetchval("select current_setting('lock_timeout')")
-    async with transaction(connection, TransactionLimits(lock_timeout_s=seconds)):
+    async with transaction(connection, lock_timeout(seconds)):
         yield
         await connection.execute("select set_config('lock_timeout', $1, true)", before)
 
 
 async def limit_lock_waits(connection: asyncpg.Connection, seconds: float) -> None:
     """Limit how long each statement of the session waits for a lock from now on."""
-    await connection.execute(f"set lock_timeout = '{_as_setting(seconds)}'")
+    await connection.execute(f"set lock_timeout = {_as_setting(seconds)}")
 
 
 def _as_setting(seconds: float) -> str:
     """The time in whole milliseconds, at least one: 0 would mean no limit."""
-    return f"{max(1, math.ceil(seconds * 1000))}ms"
+    return f"'{max(1, math.ceil(seconds * 1000))}ms'"

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.chunk import Refusal
-from rowledger.contract import Stage
+from rowledger.contract import Refusal, Stage
 from rowledger.ledger import read_pending_chunks
 from rowledger.postgres import (
     LEDGER_SCHEMA,
@@ -19,8 +18,6 @@ from rowledger.postgres import (
     ErrorAction,
     add_columns,
     ensure_partition,
-    explain_refusal,
-    identifiers,
     insert_statement,
     is_of_its_row,
     may_be_about_rows,
@@ -28,8 +25,8 @@ from rowledger.postgres import (
     query,
     quote_identifier,
     quoted,
+    refusal_of,
     rewrite_staging,
-    server_text,
     sort_error,
 )
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
@@ -209,7 +206,10 @@ class _Rehearsal:
         finally:
             if not self._connection.is_closed():
                 await self._connection.execute("rollback to savepoint rehearsal; release savepoint rehearsal")
-        return {place: self._refusal(error) for place, error in self._refused.items()}
+        return {
+            place: refusal_of(error, self._names, by_index="refused by a unique index")
+            for place, error in self._refused.items()
+        }
 
     async def _search(self) -> None:
         """Search block by block, and within a block row by row."""
@@ -275,19 +275,6 @@ class _Rehearsal:
             return error
         await self._connection.execute("release savepoint rehearsed")
         return None
-
-    def _refusal(self, error: asyncpg.PostgresError) -> Refusal:
-        is_key = isinstance(error, asyncpg.UniqueViolationError)
-        told = "refused by a unique index" if is_key else "refused by the server"
-        column, constraint = identifiers(error, self._names)
-        return Refusal(
-            Stage.KEY if is_key else Stage.COPY,
-            f"{told}: {explain_refusal(error, self._names)}",
-            column=column,
-            sqlstate=error.sqlstate,
-            constraint=constraint,
-            server_text=server_text(error),
-        )
 
 
 def _between(block: int, stop: int) -> str:

@@ -8,7 +8,7 @@ knows which one came first, whatever order the workers had, and what each of the
 import bisect
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import asyncpg
 import polars as pl
@@ -184,15 +184,7 @@ def _divide(rows: pl.DataFrame, conflict: Conflict) -> tuple[pl.DataFrame, pl.Da
 def _letter(letter: DeadLetter, conflict: Conflict, group: int, kept: str) -> DeadLetter:
     if (refusal := conflict.refusals.get(group)) is None:
         return replace(letter, reason=conflict.reason.replace("{kept}", kept))
-    return replace(
-        letter,
-        stage=refusal.stage,
-        reason=refusal.reason,
-        column=refusal.column,
-        sqlstate=refusal.sqlstate,
-        constraint=refusal.constraint,
-        traceback=refusal.server_text,
-    )
+    return replace(letter, **asdict(refusal))
 
 
 def _letters(again: Candidates, conflict: Conflict, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:

@@ -1,14 +1,13 @@
 """Find rows of a staging table again in the source, which alone knows their order and what each of them looked like."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
 import polars as pl
 
-from rowledger.chunk import Refusal, prepare_rows
-from rowledger.contract import DeadLetter, Stage, as_frame_value, sorted_json
+from rowledger.chunk import prepare_rows
+from rowledger.contract import DeadLetter, Refusal, Stage, as_frame_value, sorted_json
 from rowledger.errors import DiscrepancyFound
 from rowledger.postgres import Target, query, quote_identifier
 from rowledger.spec import RESERVED_PREFIX, ChunkPlan, ColumnType, LoadHandle, Partition, TableSpec, TypeName
@@ -174,11 +173,10 @@ def read_again(
             partition,
             dead_letters_max=source.height,
         )
-        parts = 0 if prepared.parts is None else pl.Series(prepared.parts)
         matching = (
             prepared.good.with_columns(
-                pl.Series(ROW_NO, prepared.row_nos, dtype=pl.Int64),
-                pl.lit(parts, dtype=pl.Int64).alias(PART),
+                pl.Series(ROW_NO, prepared.row_nos),
+                pl.Series(PART, prepared.parts),
                 pl.int_range(pl.len()).alias(LETTER),
                 *(
                     _comparable(prepared.good[name], target.column_types[name]).alias(MATCHED + name)
@@ -198,7 +196,11 @@ def read_again(
             )
         )
         refusal = Refusal(
-            conflict.stage, "", column=conflict.column, sqlstate=conflict.sqlstate, constraint=conflict.constraint
+            stage=conflict.stage,
+            reason="",
+            column=conflict.column,
+            sqlstate=conflict.sqlstate,
+            constraint=conflict.constraint,
         )
-        letters += prepared.refusals(offsets, itertools.repeat(refusal, len(offsets)))
+        letters += prepared.refusals(dict.fromkeys(offsets, refusal))
     return Candidates(pl.concat(found).sort(ROW_NO, PART), letters)

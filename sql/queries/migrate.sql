@@ -23,10 +23,8 @@ where applied.version = done.version and applied.rowledger_version is null;
 select
     current_user::text as role,
     current_database()::text as database,
-    has_database_privilege(current_database(), 'create') as may_create_schema,
     namespace.oid is not null as has_schema,
     coalesce(has_schema_privilege(namespace.oid, 'usage'), false) as may_use_schema,
-    coalesce(has_schema_privilege(namespace.oid, 'create'), false) as may_create_tables,
     recorded.oid is not null as has_ledger,
     coalesce(has_table_privilege(recorded.oid, 'select'), false) as may_read_version,
     coalesce(pg_has_role(recorded.relowner, 'usage'), false) as owns_ledger,

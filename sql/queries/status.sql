@@ -42,7 +42,7 @@ published as (
 select
     coalesce(latest_load.table_name, latest_failure.table_name) as table_name, target, partition_key,
     latest_load.load_id, latest_load.state, latest_load.enqueued_rows, latest_load.chunks, latest_load.run_id,
-    latest_load.started_at, latest_load.ended_at, latest_load.verdict, latest_load.epoch, latest_load.sealed,
+    latest_load.started_at, latest_load.ended_at, latest_load.verdict, latest_load.epoch,
     counted.staged_rows, counted.chunks_committed,
     -- What was learned of chunks that were never written counts too.
     (
@@ -62,7 +62,7 @@ select
     published.written_rows as published_written_rows, published.dead_lettered_rows as published_dead_lettered_rows,
     published.filtered_rows as published_filtered_rows, published.added_rows as published_added_rows,
     published.updated_rows as published_updated_rows,
-    latest_failure.load_id as failed_load_id, latest_failure.epoch as failed_epoch, latest_failure.kind as failed_kind,
+    latest_failure.load_id as failed_load_id, latest_failure.epoch as failed_epoch,
     latest_failure.reason as failed_reason, latest_failure.failed_at, latest_failure.run_id as failed_run_id
 from latest_load
 full join latest_failure using (target, partition_key)

@@ -11,7 +11,5 @@ on conflict (table_name) do update set
 where (kept.target, kept.spec::text) is distinct from (excluded.target, excluded.spec::text);
 
 -- name: table_specs
--- The specs that are kept, of one table or of all; the latest of a target first.
-select table_name, target, spec::text as spec from rowledger.table_spec
-where $1::text is null or table_name = $1
-order by recorded_at desc;
+-- The specs that are kept, the latest first.
+select table_name, target, spec::text as spec from rowledger.table_spec order by recorded_at desc;

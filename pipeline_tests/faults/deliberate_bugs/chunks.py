@@ -1,7 +1,7 @@
 """Mistakes about a chunk: its transaction, its dead letters, its counts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of
 from rowledger.chunk import (
     ChunkJob,
-    Refusal,
     commit_chunk,
     prepare_chunk,
     transaction,
@@ -20,7 +19,7 @@ from rowledger.chunk import (
 from rowledger.chunk.preparation import PreparedRows
 from rowledger.chunk.transaction import PreparedChunk, _crash_dead_letters
 from rowledger.chunk.transform import Transformed, transform_frame
-from rowledger.contract import DeadLetter
+from rowledger.contract import DeadLetter, Refusal
 from rowledger.ledger import (
     AlreadyCommitted,
     Committed,
@@ -230,7 +229,7 @@ def refused_rows_skipped() -> None:
     """A row that the server refuses is left out."""
 
     @in_place_of(PreparedRows.refusals)
-    def skip(self: PreparedRows, offsets: Sequence[int], causes: Iterable[Refusal]) -> list[DeadLetter]:
+    def skip(self: PreparedRows, causes: Mapping[int, Refusal]) -> list[DeadLetter]:
         return []
 
 
