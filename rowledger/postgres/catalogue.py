@@ -115,11 +115,12 @@ async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract:
     columns = await match_columns(connection, spec, contract, found["oid"])
     unique_indexes = await read_unique_indexes(connection, found["oid"])
     of_key = [index for index in unique_indexes if index.is_on(spec.key)]
-    if spec.write_mode is WriteMode.UPSERT and not (of_key and all(index.immediate for index in of_key)):
+    usable = [index for index in of_key if index.is_valid]
+    if spec.write_mode is WriteMode.UPSERT and not (usable and all(index.immediate for index in usable)):
         key = ", ".join(quote_identifier(name) for name in spec.key)
         raise TargetMismatch(
             f"target {spec.target} has no unique index on the key, which upsert needs to find the row to update (and not a "
-            f"deferrable one). Nothing was written. Change the key of the spec, or run:\n  create unique index on "
+            f"deferrable or an invalid one). Nothing was written. Change the key of the spec, or run:\n  create unique index on "
             f"{quoted(*spec.target.parts)} ({key});  -- refused where two rows have the same key"
         )
     return Target(

@@ -18,7 +18,8 @@ select
     index.indpred is null and index.indexprs is null as is_plain,
     -- NULLS NOT DISTINCT came with PostgreSQL 15.
     coalesce((to_jsonb(index) ->> 'indnullsnotdistinct')::boolean, false) as nulls_equal,
-    index.indimmediate as immediate
+    index.indimmediate as immediate,
+    index.indisvalid as is_valid
 from pg_index as index
 join pg_class as class on class.oid = index.indexrelid
 join pg_class as target on target.oid = index.indrelid

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from pipeline_tests.support.assertions import assert_nothing_left_over
@@ -174,6 +175,26 @@ def test_an_upsert_sets_aside_what_another_row_of_the_table_has(database: str, t
     assert _load(database, PARCELS_UPSERTED, tmp_path, parcels(9, {3: {"label": "label 3"}})).error is None
     assert _ids(database) == [0, 1, 2, 3, 4, 6, 7, 8, 900]
     assert [letter[:4] for letter in _letters(database)] == [(5, "key", "23505", "one_label")]
+    _assert_verified(database, PARCELS_UPSERTED)
+
+
+@pytest.mark.parametrize("table", [_PLAIN, _BY_RANGE], ids=["that was not finished", "that a partition lacks"])
+def test_an_upsert_needs_an_index_on_the_key_that_is_valid(database: str, tmp_path: Path, table: str) -> None:
+    columns = _COLUMNS.removesuffix(", primary key (parcel_id, day)")
+    _target(database, table=table, columns=columns)
+    if table is _PLAIN:
+        fetch(database, f"insert into depot.parcels values (3, '{DAY}', 'one', 1), (3, '{DAY}', 'two', 1)")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            fetch(database, "create unique index concurrently broken on depot.parcels (parcel_id, day)")
+        fetch(database, "delete from depot.parcels where label = 'two'")
+    else:
+        fetch(database, "create table depot.parcels_of_day partition of depot.parcels default")
+        fetch(database, "create unique index broken on only depot.parcels (parcel_id, day)")
+    with pytest.raises(TargetMismatch, match=r"no unique index on the key, .* an invalid one"):
+        _load(database, PARCELS_UPSERTED, tmp_path, parcels(9))
+    fetch(database, "create unique index on depot.parcels (parcel_id, day)")
+    assert _load(database, PARCELS_UPSERTED, tmp_path, parcels(9)).error is None
+    assert _ids(database) == list(range(9))
     _assert_verified(database, PARCELS_UPSERTED)
 
 
