@@ -89,7 +89,8 @@ async def check_ledger(connection: asyncpg.Connection) -> None:
             f"database {facts.database} has no ledger: nothing has been loaded into it; the first load makes one, as does "
             "`rowledger db migrate`"
         )
-    require_privileges(await missing_on_ledger(connection, writes=False), role=facts.role, purpose="reading the ledger")
+    missing_privileges = await missing_on_ledger(connection, writes=False)
+    await require_privileges(connection, missing_privileges, purpose="reading the ledger")
     if missing := await _missing_migrations(connection):
         have, want = missing[0].version - 1, missing[-1].version
         raise LedgerMismatch(
@@ -109,7 +110,8 @@ async def ensure_ledger(connection: asyncpg.Connection, *, wait_s: float = 30) -
     facts = await _read_facts(connection)
     if facts.has_ledger:
         if not (facts.may_use_schema and facts.may_read_version):
-            require_privileges(await missing_on_ledger(connection, writes=True), role=facts.role, purpose="loading")
+            missing = await missing_on_ledger(connection, writes=True)
+            await require_privileges(connection, missing, purpose="loading")
         if not await _missing_migrations(connection):
             return
     await _require_owner(connection, facts)
@@ -138,7 +140,7 @@ async def _require_owner(connection: asyncpg.Connection, facts: _LedgerFacts) ->
     """Raise MissingPrivilege where the role can neither create nor alter the ledger."""
     if not facts.has_ledger:
         missing = await missing_on_schema(connection, LEDGER_SCHEMA, ("usage", "create"))
-        require_privileges(missing, role=facts.role, purpose="making the ledger")
+        await require_privileges(connection, missing, purpose="making the ledger")
     elif not facts.owns_ledger:
         raise MissingPrivilege(
             f"the ledger has to be upgraded by its owner, role {facts.owner}; this session is role {facts.role}. As the "

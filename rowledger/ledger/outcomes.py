@@ -122,7 +122,6 @@ class Failed(_Outcome):
 
     kind: Literal["failed"] = "failed"
     failure: FailureKind
-    error_type: str
     summary: str
     sqlstate: str | None = None
     traceback: str = ""

@@ -14,7 +14,6 @@ from rowledger.postgres import (
     query,
     quoted,
     require_privileges,
-    role_of,
     transaction,
 )
 from rowledger.settings import WriterSettings
@@ -54,7 +53,7 @@ async def _is_readable(connection: asyncpg.Connection, target: QualifiedName, pu
         return False
     missing = await missing_on_schema(connection, target.schema_name, ("usage",))
     missing += await missing_on_table(connection, *target.parts, ("select",))
-    require_privileges(missing, role=await role_of(connection), purpose=f"rowledger {purpose}")
+    await require_privileges(connection, missing, purpose=f"rowledger {purpose}")
     return True
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from rowledger.ledger.migrations import missing_on_ledger
-from rowledger.postgres import Grant, missing_on_schema, missing_on_table, query, quoted, require_privileges, role_of
+from rowledger.postgres import Grant, missing_on_schema, missing_on_table, query, quoted, require_privileges
 from rowledger.spec import Column, Partition, TableSpec, WriteMode
 
 __all__ = ["require_to_load", "require_to_write_ledger"]
@@ -28,17 +28,12 @@ async def require_to_load(
         *await missing_on_ledger(connection, writes=True),
         *await _missing_on_target(connection, spec, columns, partitions),
     ]
-    await _require(connection, missing, f"loading table {spec.name} (write mode {spec.write_mode})")
+    await require_privileges(connection, missing, purpose=f"loading table {spec.name} (write mode {spec.write_mode})")
 
 
 async def require_to_write_ledger(connection: asyncpg.Connection, purpose: str) -> None:
     """Raise MissingPrivilege that names the privileges this role lacks to write to the ledger."""
-    await _require(connection, await missing_on_ledger(connection, writes=True), purpose)
-
-
-async def _require(connection: asyncpg.Connection, missing: list[Grant], purpose: str) -> None:
-    if missing:
-        require_privileges(list(dict.fromkeys(missing)), role=await role_of(connection), purpose=purpose)
+    await require_privileges(connection, await missing_on_ledger(connection, writes=True), purpose=purpose)
 
 
 async def _missing_on_target(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import asyncpg
 
@@ -26,7 +25,6 @@ class KeptIncident:
     chunk_no: int | None
     attempt: int
     summary: str
-    detected_at: datetime
 
 
 def read_status(

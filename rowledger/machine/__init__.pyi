@@ -1,3 +1,7 @@
-from .cgroup import available_memory_bytes as available_memory_bytes, granted_cpus as granted_cpus, read_oom_kills as read_oom_kills
+from .cgroup import (
+    available_memory_bytes as available_memory_bytes,
+    granted_cpus as granted_cpus,
+    read_oom_kills as read_oom_kills,
+)
 from .disk import require_free_space as require_free_space
 from .threads import in_thread as in_thread, iterate_in_thread as iterate_in_thread

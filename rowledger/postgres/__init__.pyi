@@ -2,24 +2,106 @@ from .bounded_session import ServerSession as ServerSession, server_session as s
 from .bounds import partition_predicate as partition_predicate
 from .catalogue import Target as Target, ensure_target as ensure_target, read_target as read_target
 from .constraints import ForeignKey as ForeignKey, UniqueIndex as UniqueIndex
-from .copy import EncodedRows as EncodedRows, copy_rows as copy_rows, describe_format as describe_format, encode_rows as encode_rows
-from .database import dagster_url as dagster_url, embedded_server as embedded_server, existing_url as existing_url, split_password as split_password, target_url as target_url, with_hosts_in_query as with_hosts_in_query
-from .evolution import add_columns as add_columns, align_staging as align_staging, plan_columns as plan_columns, with_columns as with_columns
+from .copy import (
+    EncodedRows as EncodedRows,
+    copy_rows as copy_rows,
+    describe_format as describe_format,
+    encode_rows as encode_rows,
+)
+from .database import (
+    dagster_url as dagster_url,
+    embedded_server as embedded_server,
+    existing_url as existing_url,
+    split_password as split_password,
+    target_url as target_url,
+    with_hosts_in_query as with_hosts_in_query,
+)
+from .evolution import (
+    add_columns as add_columns,
+    align_staging as align_staging,
+    plan_columns as plan_columns,
+    with_columns as with_columns,
+)
 from .loop_errors import tell_without_text as tell_without_text
 from .matching import remedy as remedy, type_change as type_change
 from .outage import OutageGate as OutageGate
-from .privileges import Grant as Grant, missing_on_schema as missing_on_schema, missing_on_table as missing_on_table, require_privileges as require_privileges, role_of as role_of
-from .publication import create_partition_statement as create_partition_statement, ensure_partition as ensure_partition, insert_statement as insert_statement, lock_target_against_writers as lock_target_against_writers, publish_by_attach as publish_by_attach, publish_by_insert as publish_by_insert, publish_by_swap as publish_by_swap, same_key as same_key
-from .queries import LEDGER_SCHEMA as LEDGER_SCHEMA, Migration as Migration, migrations as migrations, query as query, quote_identifier as quote_identifier, quoted as quoted
+from .privileges import (
+    Grant as Grant,
+    missing_on_schema as missing_on_schema,
+    missing_on_table as missing_on_table,
+    require_privileges as require_privileges,
+)
+from .publication import (
+    create_partition_statement as create_partition_statement,
+    ensure_partition as ensure_partition,
+    insert_statement as insert_statement,
+    lock_target_against_writers as lock_target_against_writers,
+    publish_by_attach as publish_by_attach,
+    publish_by_insert as publish_by_insert,
+    publish_by_swap as publish_by_swap,
+    same_key as same_key,
+)
+from .queries import (
+    LEDGER_SCHEMA as LEDGER_SCHEMA,
+    Migration as Migration,
+    migrations as migrations,
+    query as query,
+    quote_identifier as quote_identifier,
+    quoted as quoted,
+)
 from .refusal import refusal_of as refusal_of
-from .replacement import has_stale_checks as has_stale_checks, read_attach_obstacle as read_attach_obstacle, read_staging_changes as read_staging_changes, read_swap_obstacle as read_swap_obstacle
-from .retry import is_connection_lost as is_connection_lost, may_retry as may_retry, retrying as retrying, root_cause as root_cause
+from .replacement import (
+    has_stale_checks as has_stale_checks,
+    read_attach_obstacle as read_attach_obstacle,
+    read_staging_changes as read_staging_changes,
+    read_swap_obstacle as read_swap_obstacle,
+)
+from .retry import (
+    is_connection_lost as is_connection_lost,
+    may_retry as may_retry,
+    retrying as retrying,
+    root_cause as root_cause,
+)
 from .round_trip import find_rewritten as find_rewritten, rewritable as rewritable
-from .session import DeadlineExpired as DeadlineExpired, Session as Session, SessionIdentity as SessionIdentity, check_server as check_server, connect as connect, deadline as deadline, session_name as session_name
+from .session import (
+    DeadlineExpired as DeadlineExpired,
+    Session as Session,
+    SessionIdentity as SessionIdentity,
+    check_server as check_server,
+    connect as connect,
+    deadline as deadline,
+    session_name as session_name,
+)
 from .snapshots import OldSnapshots as OldSnapshots
-from .sqlstate import ErrorAction as ErrorAction, ROWS_TO_BLAME as ROWS_TO_BLAME, copy_location as copy_location, is_about_rows_for_sure as is_about_rows_for_sure, is_of_its_row as is_of_its_row, is_raised as is_raised, may_be_about_rows as may_be_about_rows, sort_error as sort_error, sqlstate_of as sqlstate_of, summarize as summarize
-from .staging import add_key as add_key, add_unique_index as add_unique_index, create_staging as create_staging, drop_staging as drop_staging, has_key as has_key, lock_staging as lock_staging, rewrite_staging as rewrite_staging
+from .sqlstate import (
+    ROWS_TO_BLAME as ROWS_TO_BLAME,
+    ErrorAction as ErrorAction,
+    copy_location as copy_location,
+    is_about_rows_for_sure as is_about_rows_for_sure,
+    is_of_its_row as is_of_its_row,
+    is_raised as is_raised,
+    may_be_about_rows as may_be_about_rows,
+    sort_error as sort_error,
+    sqlstate_of as sqlstate_of,
+    summarize as summarize,
+)
+from .staging import (
+    add_key as add_key,
+    add_unique_index as add_unique_index,
+    create_staging as create_staging,
+    drop_staging as drop_staging,
+    has_key as has_key,
+    lock_staging as lock_staging,
+    rewrite_staging as rewrite_staging,
+)
 from .stalled import StatementStalled as StatementStalled, stalls_cancelled as stalls_cancelled
 from .standby import commit_in_time as commit_in_time, no_standby as no_standby, require_standby as require_standby
 from .statements import place_of as place_of
-from .transactions import begin as begin, brief_locks as brief_locks, limit_lock_waits as limit_lock_waits, lock_timeout as lock_timeout, transaction as transaction, transaction_limits as transaction_limits
+from .transactions import (
+    begin as begin,
+    brief_locks as brief_locks,
+    limit_lock_waits as limit_lock_waits,
+    lock_timeout as lock_timeout,
+    transaction as transaction,
+    transaction_limits as transaction_limits,
+)

@@ -145,11 +145,7 @@ def _encoder(arrow_schema: pa.Schema, columns: Sequence[Column]) -> ArrowToPostg
 
 def _with_encodable_types(table: pa.Table) -> pa.Table:
     """Cast what polars returns in types without an encoder: times of day in ns (PostgreSQL keeps µs), and binary views."""
-    for index, field in enumerate(table.schema):
-        wanted = _encodable(field.type)
-        if wanted != field.type:
-            table = table.set_column(index, pa.field(field.name, wanted), table.column(index).cast(wanted))
-    return table
+    return table.cast(pa.schema([(field.name, _encodable(field.type)) for field in table.schema]))
 
 
 def _encodable(arrow_type: pa.DataType) -> pa.DataType:

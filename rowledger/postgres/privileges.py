@@ -26,12 +26,14 @@ class Grant:
         return f"grant {', '.join(self.privileges)} on {self.on} to {quote_identifier(role)}"
 
 
-def require_privileges(missing: Sequence[Grant], *, role: str, purpose: str) -> None:
+async def require_privileges(connection: asyncpg.Connection, missing: Sequence[Grant], *, purpose: str) -> None:
     """Raise MissingPrivilege where a privilege is missing; its message names all of them."""
     if not missing:
         return
-    told = " and ".join(f"{', '.join(grant.privileges)} on {grant.on}" for grant in missing)
-    statements = [grant.to(role) for grant in missing]
+    grants = list(dict.fromkeys(missing))
+    role = await role_of(connection)
+    told = " and ".join(f"{', '.join(grant.privileges)} on {grant.on}" for grant in grants)
+    statements = [grant.to(role) for grant in grants]
     raise MissingPrivilege(
         f"role {quote_identifier(role)} lacks {told}, which {purpose} needs; nothing was done. As the owner or a superuser "
         f"run: {'; '.join(statements)};",

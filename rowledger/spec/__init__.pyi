@@ -1,11 +1,39 @@
-from .column import Column as Column, ColumnType as ColumnType, DECIMAL_DIGITS_MAX as DECIMAL_DIGITS_MAX, INTEGER_LIMITS as INTEGER_LIMITS, TABLE_COLUMNS_MAX as TABLE_COLUMNS_MAX, TypeName as TypeName, name_problem as name_problem
-from .condition import Condition as Condition, Equals as Equals, KEY_TYPES as KEY_TYPES, Window as Window
+from .column import (
+    DECIMAL_DIGITS_MAX as DECIMAL_DIGITS_MAX,
+    INTEGER_LIMITS as INTEGER_LIMITS,
+    TABLE_COLUMNS_MAX as TABLE_COLUMNS_MAX,
+    Column as Column,
+    ColumnType as ColumnType,
+    TypeName as TypeName,
+    name_problem as name_problem,
+)
+from .condition import KEY_TYPES as KEY_TYPES, Condition as Condition, Equals as Equals, Window as Window
 from .importing import import_file as import_file, import_module as import_module, import_path as import_path
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
 from .nested_types import types_in as types_in, with_parts as with_parts, with_types as with_types
-from .partition import Partition as Partition, WHOLE as WHOLE
+from .partition import WHOLE as WHOLE, Partition as Partition
 from .reference import ByReference as ByReference, resolve as resolve
-from .source import ABSENT_PREFIX as ABSENT_PREFIX, BYTES_16 as BYTES_16, BYTES_KEY as BYTES_KEY, DECIMAL_TEXT as DECIMAL_TEXT, DYNAMIC as DYNAMIC, FAULT as FAULT, LINE as LINE, RESERVED_PREFIX as RESERVED_PREFIX, Source as Source, SourceContext as SourceContext, UUID as UUID, holds_decimal_texts as holds_decimal_texts
-from .table import DeadLetterBudget as DeadLetterBudget, Drift as Drift, QualifiedName as QualifiedName, TableSpec as TableSpec, WriteMode as WriteMode, column_names as column_names
-from .transform import FrameTransform as FrameTransform, ROW as ROW, RowTransform as RowTransform
+from .source import (
+    ABSENT_PREFIX as ABSENT_PREFIX,
+    BYTES_16 as BYTES_16,
+    BYTES_KEY as BYTES_KEY,
+    DECIMAL_TEXT as DECIMAL_TEXT,
+    DYNAMIC as DYNAMIC,
+    FAULT as FAULT,
+    LINE as LINE,
+    RESERVED_PREFIX as RESERVED_PREFIX,
+    UUID as UUID,
+    Source as Source,
+    SourceContext as SourceContext,
+    holds_decimal_texts as holds_decimal_texts,
+)
+from .table import (
+    DeadLetterBudget as DeadLetterBudget,
+    Drift as Drift,
+    QualifiedName as QualifiedName,
+    TableSpec as TableSpec,
+    WriteMode as WriteMode,
+    column_names as column_names,
+)
+from .transform import ROW as ROW, FrameTransform as FrameTransform, RowTransform as RowTransform

@@ -202,7 +202,6 @@ class _Worker:
                 failure = FailureKind.FATAL
         return Failed(
             failure=failure,
-            error_type=type(error).__name__,
             summary=_summary(error),
             sqlstate=sqlstate_of(root_cause(error)),
             traceback=_frames(error),

@@ -92,7 +92,7 @@ def test_what_the_supervisor_says_arrives_as_it_was(message: Hello | Assign | St
         LogLine(level=30, text="two\nlines \x00 and ünïcode"),
         Outcome(outcome=Committed(counts=RowCounts(3, 1, 2), discarded_values=7, retries=3, check_s=0.5)),
         Outcome(outcome=AlreadyCommitted(counts=RowCounts(8, 1, 2, 6, 1))),
-        Outcome(outcome=Failed(failure=FailureKind.SOURCE, error_type="E", summary="s" * 20_000, traceback="a\nb")),
+        Outcome(outcome=Failed(failure=FailureKind.SOURCE, summary="s" * 20_000, traceback="a\nb")),
     ],
 )
 def test_what_a_worker_says_arrives_as_it_was(message: Ready | Heartbeat | LogLine | Outcome) -> None:
