@@ -120,8 +120,8 @@ async def read_target(connection: asyncpg.Connection, spec: TableSpec, contract:
         key = ", ".join(quote_identifier(name) for name in spec.key)
         raise TargetMismatch(
             f"target {spec.target} has no unique index on the key, which upsert needs to find the row to update (and not a "
-            f"deferrable or an invalid one). Nothing was written. Change the key of the spec, or run:\n  create unique index on "
-            f"{quoted(*spec.target.parts)} ({key});  -- refused where two rows have the same key"
+            "deferrable or an invalid one). Nothing was written. Change the key of the spec, or run:\n  create unique index "
+            f"on {quoted(*spec.target.parts)} ({key});  -- refused where two rows have the same key"
         )
     return Target(
         oid=found["oid"],

@@ -16,8 +16,8 @@ class UniqueIndex:
 
     `definition` is the text after USING in its CREATE INDEX. `expressions` are SQL over the table's columns, `predicate` is
     that of a partial index, and `columns` are all columns that these use. Rows with a null in an expression are not compared
-    unless `nulls_equal`. An index that is not `immediate` belongs to a deferrable constraint. One that is not `is_valid`, as after
-    a failed CREATE INDEX CONCURRENTLY, may refuse new rows too, but ON CONFLICT cannot use it.
+    unless `nulls_equal`. An index that is not `immediate` belongs to a deferrable constraint. One that is not `is_valid`, as
+    after a failed CREATE INDEX CONCURRENTLY, may refuse new rows too, but ON CONFLICT cannot use it.
     """
 
     name: str
