@@ -5,8 +5,8 @@ name, their place in the ledger, the next attempt, jobs of part of their rows fo
 way to set such rows aside. The pool counts rows by position, from 0 to `rows`; those of a replay are dead letters.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 from uuid import UUID
 
@@ -14,26 +14,15 @@ from rowledger.ledger import Actor
 from rowledger.settings import WriterSettings
 from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition
 
-__all__ = ["ChunkJob", "Job", "ReplayJob", "SetAside"]
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A row that no worker may try again, because it kills workers.
-
-    `row_no` is the row's number in the partition, or the id of its dead letter.
-    """
-
-    row_no: int
-    reason: str
+__all__ = ["ChunkJob", "Job", "ReplayJob"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkJob:
     """One attempt at one chunk, into these columns of the table. `dead_letters_max` is the budget of the whole partition.
 
-    Rows in `set_aside` become dead letters untried. A `probe` tries only the rows [first, stop), by their number in the
-    partition, and commits nothing.
+    Rows in `set_aside`, which kill workers, become dead letters untried, for these reasons. A `probe` tries only the rows
+    [first, stop), by their number in the partition, and commits nothing.
     """
 
     handle: LoadHandle
@@ -42,7 +31,7 @@ class ChunkJob:
     columns: tuple[Column, ...]
     attempt: int
     dead_letters_max: int
-    set_aside: tuple[SetAside, ...] = ()
+    set_aside: Mapping[int, str] = field(default_factory=dict)
     probe: tuple[int, int] | None = None
 
     resumption = "a rerun resumes at this chunk"  # for errors: what continues after the work has failed
@@ -56,8 +45,7 @@ class ChunkJob:
         rows = range(*self.probe) if self.probe else range(first, first + self.chunk.rows)
         if not self.set_aside:
             return rows
-        aside = {row.row_no for row in self.set_aside}
-        return [row_no for row_no in rows if row_no not in aside]
+        return [row_no for row_no in rows if row_no not in self.set_aside]
 
     @property
     def name(self) -> str:
@@ -99,8 +87,8 @@ class ChunkJob:
 
     def without(self, positions: Sequence[int], reason: str) -> Self:
         """The job that makes these rows dead letters, untried."""
-        aside = (SetAside(self.chunk.first_row + position, reason) for position in positions)
-        return replace(self, set_aside=(*self.set_aside, *aside))
+        row_nos = [self.chunk.first_row + position for position in positions]
+        return replace(self, set_aside={**self.set_aside, **dict.fromkeys(row_nos, reason)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +96,8 @@ class ReplayJob:
     """One attempt at dead letters of one load, in one transaction.
 
     All jobs of one command or run share `replay`, which decides on each letter once, however many attempts a job takes.
-    Letters in `set_aside` stay dead letters, untried. `is_suspect` marks a job of one letter that is known to have killed
-    workers: no budget counts these deaths.
+    Letters in `set_aside`, which kill workers, stay dead letters, untried, for these reasons. `is_suspect` marks a job of one
+    letter that is known to have killed workers: no budget counts these deaths.
     """
 
     table: str
@@ -120,7 +108,7 @@ class ReplayJob:
     dead_letter_ids: tuple[int, ...]
     actor: Actor
     attempt: int = 1
-    set_aside: tuple[SetAside, ...] = ()
+    set_aside: Mapping[int, str] = field(default_factory=dict)
     is_suspect: bool = False
 
     resumption = "replay again, which continues after it"
@@ -160,8 +148,8 @@ class ReplayJob:
 
     def without(self, positions: Sequence[int], reason: str) -> Self:
         """The job that refuses these letters, untried."""
-        aside = (SetAside(self.dead_letter_ids[position], reason) for position in positions)
-        return replace(self, set_aside=(*self.set_aside, *aside))
+        ids = [self.dead_letter_ids[position] for position in positions]
+        return replace(self, set_aside={**self.set_aside, **dict.fromkeys(ids, reason)})
 
 
 Job = ChunkJob | ReplayJob

@@ -48,12 +48,11 @@ async def replay_dead_letters(
     letters = await read_replay_dead_letters(connection, job.dead_letter_ids, job.replay)
     types = await read_row_types_of_chunks(connection, job.load_id, sorted({letter.chunk_no for letter in letters}))
     failpoint(Place.BEFORE_REPLAY, **job.facts)
-    reasons = {aside.row_no: aside.reason for aside in job.set_aside}
-    tried = [letter for letter in letters if letter.dead_letter_id not in reasons]
+    tried = [letter for letter in letters if letter.dead_letter_id not in job.set_aside]
     failpoint(Place.WHILE_ENCODING, **job.facts, row=[letter.row_no for letter in tried])
     prepared = prepare_dead_letters(spec, job, tried, types)
-    for number, reason in reasons.items():
-        prepared.refused[number] = Refusal(stage=Stage.CRASH, reason=reason)
+    for dead_letter_id, reason in job.set_aside.items():
+        prepared.refused[dead_letter_id] = Refusal(stage=Stage.CRASH, reason=reason)
     on_progress(len(letters))
     await begin(connection, transaction_limits(settings, idle_timeout_s=settings.stall_timeout_s, durable=True))
     # A deferred constraint would fail at COMMIT, where its error could not be attributed to a row.

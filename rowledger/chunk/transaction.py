@@ -42,25 +42,15 @@ __all__ = ["PreparedChunk", "commit_chunk", "prepare_chunk"]
 class PreparedChunk:
     """A chunk read, checked and encoded, before the transaction begins.
 
-    `crashed` are the dead letters of rows that were set aside untried. `check_s` is the time of transform and contract, in
-    seconds.
+    `rejected` are the dead letters of rows that do not reach COPY: those set aside untried, and those that were refused.
+    `check_s` is the time of transform and contract, in seconds.
     """
 
     rows: PreparedRows
-    crashed: list[DeadLetter]
+    rejected: list[DeadLetter]
     encoded: EncodedRows
     source_types: pl.Schema
     check_s: float
-
-    @property
-    def good(self) -> pl.DataFrame:
-        """The rows that go to COPY, in the table's types."""
-        return self.rows.good
-
-    @property
-    def rejected(self) -> list[DeadLetter]:
-        """The dead letters of rows that do not reach COPY."""
-        return [*self.crashed, *self.rows.rejected]
 
 
 def prepare_chunk(
@@ -86,7 +76,7 @@ def prepare_chunk(
     )
     check_s = time.perf_counter() - started
     encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
-    return PreparedChunk(rows, _crash_dead_letters(source, job), encoded, source.schema, check_s)
+    return PreparedChunk(rows, [*_crash_dead_letters(source, job), *rows.rejected], encoded, source.schema, check_s)
 
 
 def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
@@ -99,10 +89,10 @@ def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Seq
 
 
 def _crash_dead_letters(source: pl.DataFrame, job: ChunkJob) -> list[DeadLetter]:
-    payloads = payloads_of(source[[row.row_no - job.chunk.first_row for row in job.set_aside]])
+    payloads = payloads_of(source[[row_no - job.chunk.first_row for row_no in job.set_aside]])
     return [
-        DeadLetter(row_no=row.row_no, stage=Stage.CRASH, reason=row.reason, payload=payload)
-        for row, payload in zip(job.set_aside, payloads, strict=True)
+        DeadLetter(row_no=row_no, stage=Stage.CRASH, reason=reason, payload=payload)
+        for (row_no, reason), payload in zip(job.set_aside.items(), payloads, strict=True)
     ]
 
 
@@ -145,7 +135,7 @@ async def commit_chunk(
 
     refused = await copy_isolating(
         connection,
-        prepared.good,
+        prepared.rows.good,
         prepared.encoded,
         row_nos=prepared.rows.row_nos,
         staging_table=job.handle.staging_table,
@@ -154,7 +144,7 @@ async def commit_chunk(
         refusals_max=job.dead_letters_max - len(prepared.rejected),
         on_sent=on_sent,
     )
-    written = rows_without(prepared.good, refused)
+    written = rows_without(prepared.rows.good, refused)
     fingerprint = fingerprint_frame(written, job.columns, on_progress).to_json() if settings.fingerprint else None
     if job.probe is not None:
         await connection.execute("rollback")

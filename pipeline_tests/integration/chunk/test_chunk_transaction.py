@@ -14,7 +14,7 @@ from pipeline_tests.support.loading import set_failpoints
 from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
 from pipeline_tests.support.waiting import wait_until
-from rowledger.chunk.jobs import ChunkJob, SetAside
+from rowledger.chunk.jobs import ChunkJob
 from rowledger.chunk.transaction import PreparedChunk, commit_chunk, prepare_chunk
 from rowledger.contract.check import Contract
 from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
@@ -233,7 +233,7 @@ def test_a_chunk_that_does_not_add_up_is_not_committed(database: str, tmp_path: 
     async def story(begun: _Begun) -> None:
         short = replace(
             begun,
-            prepared=replace(begun.prepared, rows=replace(begun.prepared.rows, rejected=begun.prepared.rejected[:1])),
+            prepared=replace(begun.prepared, rejected=begun.prepared.rejected[:1]),
         )
         with pytest.raises(
             ChunkFailed, match="100 rows enqueued and 0 added, but 98 written, 1 dead-lettered and 0 filtered"
@@ -280,7 +280,7 @@ def test_a_chunk_whose_dead_letters_cannot_be_kept_is_not_committed(database: st
 def test_rows_set_aside_become_dead_letters_untried(database: str, tmp_path: Path) -> None:
     async def story(begun: _Begun) -> None:
         # Row 4 breaks the contract, but nobody may look at it any more.
-        job = replace(begun.job, set_aside=(SetAside(4, "it kills"), SetAside(50, "this one too")))
+        job = replace(begun.job, set_aside={4: "it kills", 50: "this one too"})
         prepared = prepare_chunk(EVENTS, job, _SETTINGS, lambda _: None)
         outcome = await replace(begun, prepared=prepared).commit(begun.one, job)
         assert outcome == Committed(counts=RowCounts(100, 97, 3))

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS
-from rowledger.chunk.jobs import ChunkJob, Job, ReplayJob, SetAside
+from rowledger.chunk.jobs import ChunkJob, Job, ReplayJob
 from rowledger.ledger.actor import Actor
 from rowledger.settings import WriterSettings
 from rowledger.spec.load_handle import LoadHandle
@@ -34,9 +34,9 @@ def test_positions_are_rows_of_the_partition_or_dead_letters() -> None:
 
 def test_rows_set_aside_stay_so_when_others_follow() -> None:
     chunk = _CHUNK.without([0], "first").without([9], "second")
-    assert chunk.set_aside == (SetAside(100, "first"), SetAside(109, "second"))
+    assert chunk.set_aside == {100: "first", 109: "second"}
     assert list(chunk.row_nos) == list(range(101, 109))
-    assert _REPLAY.without([2], "it kills").set_aside == (SetAside(39, "it kills"),)
+    assert _REPLAY.without([2], "it kills").set_aside == {39: "it kills"}
 
 
 def test_a_load_may_lose_as_many_rows_as_its_settings_say_and_a_replay_any_number() -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS
-from rowledger.chunk.jobs import ChunkJob, ReplayJob, SetAside
+from rowledger.chunk.jobs import ChunkJob, ReplayJob
 from rowledger.ledger.actor import Actor
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed, Failed, FailureKind
@@ -71,7 +71,7 @@ def _assign_replay() -> Assign:
             (4, 5, 6),
             Actor("a test", "a note", "a run"),
             attempt=2,
-            set_aside=(SetAside(5, "it kills"),),
+            set_aside={5: "it kills"},
         )
     )
 
