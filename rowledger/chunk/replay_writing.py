@@ -4,6 +4,7 @@ It runs in the transaction of `replay_transaction`, and never commits.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import numpy as np
@@ -56,57 +57,49 @@ class _NotStored(Exception):
     """The table did not store the rows as sent, or smaller windows must show which of them it can store."""
 
 
+@dataclass
 class ReplayWriting:
     """The part of one replay transaction between its locks and its COMMIT."""
 
-    def __init__(
-        self,
-        connection: asyncpg.Connection,
-        spec: TableSpec,
-        target: Target,
-        load: LockedLoad,
-        job: ReplayJob,
-        settings: WriterSettings,
-        prepared: PreparedDeadLetters,
-        on_progress: Callable[[int], None],
-    ) -> None:
-        self._connection = connection
-        self._spec = spec
-        self._target = target
-        self._load = load
-        self._job = job
-        self._settings = settings
-        self._on_progress = on_progress
-        self._refused = prepared.refused
-        self._dead_letter_ids = prepared.dead_letter_ids
+    connection: asyncpg.Connection
+    spec: TableSpec
+    target: Target
+    load: LockedLoad
+    job: ReplayJob
+    settings: WriterSettings
+    prepared: PreparedDeadLetters
+    on_progress: Callable[[int], None]
+
+    def __post_init__(self) -> None:
+        self._refused = self.prepared.refused
+        self._dead_letter_ids = self.prepared.dead_letter_ids
         self._rows_of: dict[int, list[int]] = {}  # the positions of each letter's rows
-        for position, dead_letter_id in enumerate(prepared.dead_letter_ids):
+        for position, dead_letter_id in enumerate(self._dead_letter_ids):
             self._rows_of.setdefault(dead_letter_id, []).append(position)
-        positions = pl.int_range(prepared.good.height, dtype=pl.Int32, eager=True).alias(_POSITION.name)
-        self._good = prepared.good.with_columns(positions)
-        self._names = [column.name for column in job.columns]
-        self._handle = LoadHandle(job.load_id, 0)
+        self._good = self.prepared.good.with_row_index(_POSITION.name).cast({_POSITION.name: pl.Int32})
+        self._names = [column.name for column in self.job.columns]
+        self._handle = LoadHandle(self.job.load_id, 0)
         self._staging = quoted(LEDGER_SCHEMA, self._handle.staging_table)
         self._has_triggers = False
         self._updated_rows = 0
-        self._replaced = Fingerprint.empty(job.columns)
+        self._replaced = Fingerprint.empty(self.job.columns)
 
     async def run(self, letters: Sequence[DeadLetterToReplay]) -> None:
         """Write the rows that the table takes, and record the outcome of each letter."""
         written: list[int] = []
         if self._to_write(letters):
             await self._stage(letters)
-            self._has_triggers = await self._connection.fetchval(query("has_triggers_or_rules"), self._target.oid)
-            if self._load.write_mode is WriteMode.UPSERT or self._has_triggers:
+            self._has_triggers = await self.connection.fetchval(query("has_triggers_or_rules"), self.target.oid)
+            if self.load.write_mode is WriteMode.UPSERT or self._has_triggers:
                 # No other session may write meanwhile, so that updates and the effects of triggers can be counted.
-                partition = None if self._may_move else self._job.partition
-                await lock_target_against_writers(self._connection, self._target, partition)
+                partition = None if self._may_move else self.job.partition
+                await lock_target_against_writers(self.connection, self.target, partition)
             written = await self._insert_isolating(self._to_write(letters))
-            await drop_staging(self._connection, self._handle.staging_table)
-        failpoint(Place.IN_REPLAY, **self._job.facts)
+            await drop_staging(self.connection, self._handle.staging_table)
+        failpoint(Place.IN_REPLAY, **self.job.facts)
         rows_of = {dead_letter_id: self._rows_of[dead_letter_id] for dead_letter_id in written}
         stored = Stored(self._good, rows_of, self._updated_rows, self._replaced)
-        await settle_dead_letters(self._connection, self._job, self._load, letters, self._refused, stored)
+        await settle_dead_letters(self.connection, self.job, self.load, letters, self._refused, stored)
 
     def _to_write(self, letters: Sequence[DeadLetterToReplay]) -> list[int]:
         """The letters with rows to write, in source order. If one row of a letter is refused, the whole letter is."""
@@ -115,23 +108,23 @@ class ReplayWriting:
 
     async def _stage(self, letters: Sequence[DeadLetterToReplay]) -> None:
         """COPY the rows, each with its position, into a staging table with the target's types and checks."""
-        await create_staging(self._connection, self._target, self._handle, self._job.partition)
-        await self._connection.execute(
+        await create_staging(self.connection, self.target, self._handle, self.job.partition)
+        await self.connection.execute(
             f"alter table {self._staging} add column {_POSITION_SQL} {_POSITION.type.sql} not null"
         )
-        columns = [*self._job.columns, _POSITION]
+        columns = [*self.job.columns, _POSITION]
         rows = self._good.select(column.name for column in columns)
         row_no_of = {letter.dead_letter_id: letter.row_no for letter in letters}
         refused = await copy_isolating(
-            self._connection,
+            self.connection,
             rows,
-            encode_rows(rows, columns, self._settings.batch_rows),
+            encode_rows(rows, columns, self.settings.batch_rows),
             row_nos=np.array([row_no_of[dead_letter_id] for dead_letter_id in self._dead_letter_ids]),
             staging_table=self._handle.staging_table,
             columns=columns,
-            batch_rows=self._settings.batch_rows,
+            batch_rows=self.settings.batch_rows,
             refusals_max=rows.height,
-            on_sent=self._on_progress,
+            on_sent=self.on_progress,
         )
         self._refused |= {self._dead_letter_ids[offset]: cause for offset, cause in refused.items()}
 
@@ -143,7 +136,7 @@ class ReplayWriting:
             tried = ids[:window]
             # Released in any case: thousands of nested savepoints would exhaust the server's lock table.
             ending = "rollback to savepoint rows_sent; release savepoint rows_sent"
-            await self._connection.execute("savepoint rows_sent")
+            await self.connection.execute("savepoint rows_sent")
             try:
                 await self._insert(tried)
             except _KeyTaken as taken:
@@ -154,7 +147,7 @@ class ReplayWriting:
                 if is_the_servers and not may_be_about_rows(error):
                     raise
                 if is_the_servers and not is_about_rows_for_sure(error):
-                    await self._connection.execute("rollback to savepoint rows_sent")
+                    await self.connection.execute("rollback to savepoint rows_sent")
                     # An error that also occurs without rows is not about a row.
                     await self._measure(self._insert_sql(), [])
                 if len(tried) == 1:
@@ -166,26 +159,26 @@ class ReplayWriting:
                 written += tried
                 ids, window = ids[window:], window * 4
                 ending = "release savepoint rows_sent"
-            await self._connection.execute(ending)
-            self._on_progress(1)
+            await self.connection.execute(ending)
+            self.on_progress(1)
         return written
 
     async def _insert(self, ids: Sequence[int]) -> None:
         """Insert the letters' staged rows into the target; raises if the table refuses or alters one of them."""
         positions = [row for number in ids for row in self._rows_of[number]]
         rows = self._good[positions]
-        updated_rows, replaced = 0, Fingerprint.empty(self._job.columns)
-        if self._spec.key:
+        updated_rows, replaced = 0, Fingerprint.empty(self.job.columns)
+        if self.spec.key:
             await self._require_distinct_keys(ids, positions)
-        if self._load.write_mode is WriteMode.UPSERT:
+        if self.load.write_mode is WriteMode.UPSERT:
             updated_rows, replaced = await self._measure(self._rows_to_update_sql(), positions)
-        elif self._spec.key:
+        elif self.spec.key:
             await self._require_free_keys(positions)
         before = await self._measure_scope() if self._has_triggers else None
         stored_rows, stored = await self._measure(self._insert_sql(), positions)
         if stored_rows != rows.height:
             raise _NotStored("a trigger of the table keeps the row out")
-        if fingerprint_frame(rows.select(self._names), self._job.columns).differences(stored):
+        if fingerprint_frame(rows.select(self._names), self.job.columns).differences(stored):
             raise _NotStored("a trigger of the table changes its values")
         if before is not None:
             # RETURNING shows a row as it was before AFTER triggers.
@@ -199,67 +192,67 @@ class ReplayWriting:
 
     async def _measure_scope(self) -> tuple[int, Fingerprint]:
         """Rows and fingerprint of the partition; of the whole table if an update may move a row between partitions."""
-        predicate = None if self._may_move else partition_predicate(self._target, self._job.partition)
+        predicate = None if self._may_move else partition_predicate(self.target, self.job.partition)
         names = ", ".join(quote_identifier(name) for name in self._names)
-        return await self._measure(f"select {names} from {self._target.sql} where {predicate or 'true'}")  # noqa: S608
+        return await self._measure(f"select {names} from {self.target.sql} where {predicate or 'true'}")  # noqa: S608
 
     @property
     def _may_move(self) -> bool:
         """Whether an update may move a row from one partition to another."""
-        return self._load.write_mode is WriteMode.UPSERT and not self._has_partition_in_key
+        return self.load.write_mode is WriteMode.UPSERT and not self._has_partition_in_key
 
     @property
     def _has_partition_in_key(self) -> bool:
-        return set(self._job.partition.columns) <= set(self._spec.key)
+        return set(self.job.partition.columns) <= set(self.spec.key)
 
     async def _measure(self, rows_sql: str, *arguments: Sequence[int]) -> tuple[int, Fingerprint]:
         """The number of rows that the statement returns, and their fingerprint; $1 is usually a list of staged positions."""
-        measuring = fingerprint_query(self._job.columns, quote_identifier, "rows")
-        found = await self._connection.fetch(f"with rows as ({rows_sql}) {measuring}", *arguments)
-        return read_fingerprint(self._job.columns, found)
+        measuring = fingerprint_query(self.job.columns, quote_identifier, "rows")
+        found = await self.connection.fetch(f"with rows as ({rows_sql}) {measuring}", *arguments)
+        return read_fingerprint(self.job.columns, found)
 
     async def _require_distinct_keys(self, ids: Sequence[int], positions: Sequence[int]) -> None:
         """Raise _NotStored if letters share a key, so that a smaller window inserts the first before the others are tried."""
-        key = ", ".join(quote_identifier(name) for name in self._spec.key)
-        distinct = await self._connection.fetchval(
+        key = ", ".join(quote_identifier(name) for name in self.spec.key)
+        distinct = await self.connection.fetchval(
             f"select count(distinct ({key})) from {self._staging} where {_CHOSEN}",  # noqa: S608 - quoted
             positions,
         )
         if distinct == len(positions):
             return
         if len(ids) == 1:
-            named = ", ".join(self._spec.key)
+            named = ", ".join(self.spec.key)
             raise _KeyTaken(set(ids), f"the transform makes several rows of one key of it ({named})")
         raise _NotStored
 
     async def _require_free_keys(self, positions: Sequence[int]) -> None:
         """Raise _KeyTaken for keys that are already in the table, which may have no unique index to detect them."""
         # A key that includes the partition needs no search in the others; under REPLACE, a key counts within its partition.
-        is_narrow = self._load.write_mode is WriteMode.REPLACE or self._has_partition_in_key
-        predicate = (partition_predicate(self._target, self._job.partition) if is_narrow else None) or "true"
-        taken = await self._connection.fetch(
+        is_narrow = self.load.write_mode is WriteMode.REPLACE or self._has_partition_in_key
+        predicate = (partition_predicate(self.target, self.job.partition) if is_narrow else None) or "true"
+        taken = await self.connection.fetch(
             f"select {_POSITION_SQL} as position from {self._staging} as staged where {_CHOSEN} and exists ("  # noqa: S608
-            f"select from {self._target.sql} as present "
-            f"where {same_key(self._spec.key, 'staged', 'present')} and {predicate})",
+            f"select from {self.target.sql} as present "
+            f"where {same_key(self.spec.key, 'staged', 'present')} and {predicate})",
             positions,
         )
         if taken:
             dead_letter_ids = {self._dead_letter_ids[row["position"]] for row in taken}
-            raise _KeyTaken(dead_letter_ids, f"a row of the table has the same key ({', '.join(self._spec.key)})")
+            raise _KeyTaken(dead_letter_ids, f"a row of the table has the same key ({', '.join(self.spec.key)})")
 
     def _rows_to_update_sql(self) -> str:
         """Select the table's rows that the staged rows at the positions $1 will replace."""
         names = ", ".join(f"present.{quote_identifier(name)}" for name in self._names)
         return (
-            f"select {names} from {self._target.sql} as present where exists (select from {self._staging} as staged "  # noqa: S608
-            f"where {_CHOSEN} and {same_key(self._spec.key, 'staged', 'present')})"
+            f"select {names} from {self.target.sql} as present where exists (select from {self._staging} as staged "  # noqa: S608
+            f"where {_CHOSEN} and {same_key(self.spec.key, 'staged', 'present')})"
         )
 
     def _insert_sql(self) -> str:
         """Insert the staged rows at the positions $1, and return them as stored."""
         names = ", ".join(quote_identifier(name) for name in self._names)
-        upsert_on = self._spec.key if self._load.write_mode is WriteMode.UPSERT else ()
-        insert = insert_statement(self._target, self._handle, upsert_on=upsert_on, where=_CHOSEN)
+        upsert_on = self.spec.key if self.load.write_mode is WriteMode.UPSERT else ()
+        insert = insert_statement(self.target, self._handle, upsert_on=upsert_on, where=_CHOSEN)
         return f"{insert} returning {names}"
 
 
