@@ -35,7 +35,7 @@ from rowledger.postgres import EncodedRows, Session, begin, encode_rows, transac
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
 
-__all__ = ["PreparedChunk", "commit_chunk", "prepare_chunk"]
+__all__ = ["commit_chunk", "prepare_chunk"]
 
 
 @dataclass(frozen=True)

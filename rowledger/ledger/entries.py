@@ -13,7 +13,7 @@ import asyncpg
 from rowledger.postgres import query
 from rowledger.spec import TableSpec
 
-__all__ = ["ChangedEntry", "is_entry_as_written", "note_entries", "read_changed_entries"]
+__all__ = ["is_entry_as_written", "note_entries", "read_changed_entries"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rowledger.ledger.script import grant_statements
 from rowledger.postgres import check_server, server_session, summarize, transaction
 from rowledger.settings import WriterSettings
 
-__all__ = ["Migrated", "run_migrate"]
+__all__ = ["run_migrate"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import asyncpg
 
 from rowledger.errors import UnsupportedServer
 from rowledger.postgres.statements import said_by_server
+from rowledger.postgres.transactions import transaction
 
 __all__ = [
     "TRANSACTION_POOLING",
@@ -48,7 +49,7 @@ async def require_session_pooling(url: str, connection: asyncpg.Connection, time
     before = await _backend_pid(connection)
     other = await asyncpg.connect(url, timeout=timeout_s, statement_cache_size=0)
     try:
-        async with other.transaction():
+        async with transaction(other):
             held = await other.fetchval("select pg_catalog.pg_backend_pid()")
             shared = held == before or await _backend_pid(connection) != before
     finally:
@@ -59,5 +60,5 @@ async def require_session_pooling(url: str, connection: asyncpg.Connection, time
 
 async def _backend_pid(connection: asyncpg.Connection) -> int:
     """The backend that serves the connection's next transaction."""
-    async with connection.transaction():
+    async with transaction(connection):
         return int(await connection.fetchval("select pg_catalog.pg_backend_pid()"))

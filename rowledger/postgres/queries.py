@@ -15,12 +15,10 @@ __all__ = [
     "LEDGER_SCHEMA",
     "Migration",
     "migrations",
-    "parse_queries",
     "query",
     "quote_identifier",
     "quote_literal",
     "quoted",
-    "read_migrations",
 ]
 
 LEDGER_SCHEMA = "rowledger"

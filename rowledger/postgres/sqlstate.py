@@ -16,7 +16,6 @@ from rowledger.postgres.statements import said_by_server, statement_of
 
 __all__ = [
     "ROWS_TO_BLAME",
-    "CopyLocation",
     "ErrorAction",
     "copy_location",
     "explain_refusal",

@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-__all__ = ["NamingConnection", "hush", "name_statement", "place_of", "said_by_server", "statement_of"]
+__all__ = ["NamingConnection", "hush", "place_of", "said_by_server", "statement_of"]
 
 _NAMED_MAX = 3  # of the statements of a script
 
