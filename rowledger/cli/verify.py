@@ -10,7 +10,6 @@ import click
 from rowledger.cli.specs import KnownSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
 from rowledger.errors import DiscrepancyFound, RowledgerError
-from rowledger.ledger import KnownTable
 from rowledger.postgres import existing_url
 from rowledger.publish import PartitionVerification, run_forget, run_verify
 from rowledger.spec import TableSpec
@@ -31,14 +30,16 @@ def verify(*, table_name: str | None, partitions: Sequence[str], given: str | No
     """
     url = existing_url()
     specs = KnownSpecs(url, given)
-    known = specs.tables
+    tables = [
+        (row.table_name, row.target)
+        for row in specs.tables
+        if row.published_partitions and table_name in (None, row.table_name)
+    ]
     if table_name is not None:
-        spec = specs.require(table_name)
-        known = [row for row in known if row.table_name == table_name and row.published_partitions]
-        known = [KnownTable(table_name, str(spec.target), 0), *known]
+        tables.insert(0, (table_name, str(specs.require(table_name).target)))
     verified: dict[str, list[PartitionVerification]] = {}
     problems: list[str] = []
-    for name, target in _to_verify(known, named=table_name):
+    for name, target in dict.fromkeys(tables):
         try:
             spec = specs.require_of_target(name, target)
             verified[name] = _verify(spec, url=url, partitions=partitions, is_named=table_name is not None)
@@ -58,17 +59,10 @@ def verify(*, table_name: str | None, partitions: Sequence[str], given: str | No
         raise DiscrepancyFound("\n".join([*problems, *differing]))
 
 
-def _to_verify(known: Sequence[KnownTable], *, named: str | None) -> list[tuple[str, str]]:
-    """Names and targets of the tables to look at: those with published partitions, or the named one."""
-    pairs = [(row.table_name, row.target) for row in known if row.published_partitions or named is not None]
-    return list(dict.fromkeys(pairs))
-
-
 def _verify(spec: TableSpec, *, url: str, partitions: Sequence[str], is_named: bool) -> list[PartitionVerification]:
     """Verify one table. Unless it is named, partitions that it does not have are left out."""
-    if is_named or not partitions:
-        return run_verify(spec, url=url, partition_keys=partitions or None)
-    return [result for result in run_verify(spec, url=url, partition_keys=partitions) if result.is_published]
+    results = run_verify(spec, url=url, partition_keys=partitions or None)
+    return [result for result in results if is_named or not partitions or result.is_published]
 
 
 def _differing(verified: Mapping[str, Sequence[PartitionVerification]]) -> list[str]:

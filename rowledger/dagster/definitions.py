@@ -42,7 +42,8 @@ def build_table_defs(
         key: the asset's key; by default the table's name.
         landing: assets that write what the table is loaded from. The table depends on them, and its load job also materializes
             those that have the same partitions.
-        writer: the resource `writer`, which says how a run writes. None: the project's definitions have that resource.
+        writer: the resource `writer`, which says how a run writes. A project that defines this resource itself passes the
+            same object, or None: Dagster does not merge definitions with two resources of one name.
         dynamic_key_pattern: a regular expression that must match every whole key of dynamic partitions, since keys are part
             of paths.
 

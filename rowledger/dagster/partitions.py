@@ -8,7 +8,7 @@ import dagster as dg
 
 from rowledger import contract
 from rowledger.contract import Contract, unusable_key
-from rowledger.dagster.time_windows import require_first_window, require_window
+from rowledger.dagster.time_windows import first_and_last, require_window
 from rowledger.errors import SpecError, UnknownPartition
 from rowledger.spec import KEY_TYPES, WHOLE, Condition, Equals, Partition, TableSpec, TypeName, Window
 
@@ -175,8 +175,10 @@ def _samples(
     """Keys that stand for all of one dimension, each with its condition; raises SpecError for keys that cannot be used."""
     match definition:
         case dg.TimeWindowPartitionsDefinition():
-            key, start, end = require_first_window(definition)
-            return [(key, Window(column, start, end, definition.timezone) if column else None)]
+            return [
+                (key, Window(column, start, end, definition.timezone) if column else None)
+                for key, start, end in first_and_last(definition)
+            ]
         case dg.StaticPartitionsDefinition():
             return [(key, Equals(column, key) if column else None) for key in definition.get_partition_keys()]
         case dg.DynamicPartitionsDefinition():

@@ -6,13 +6,14 @@ where an hour comes twice, and for Pacific/Apia, which had no 2011-12-30). A win
 between its neighbours, and if Dagster's key of it is the given text.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from rowledger.errors import SpecError, UnknownPartition
 
-__all__ = ["require_first_window", "require_window"]
+__all__ = ["first_and_last", "require_window"]
 
 _NONE = timedelta()
 
@@ -62,8 +63,8 @@ def _known(definition: dg.TimeWindowPartitionsDefinition) -> str:
     return f"{name} run from {first} to {last}, each the start of a window in {definition.timezone}"
 
 
-def require_first_window(definition: dg.TimeWindowPartitionsDefinition) -> tuple[str, datetime, datetime]:
-    """Key, start and end of the first window, which may not be over yet.
+def first_and_last(definition: dg.TimeWindowPartitionsDefinition) -> Iterator[tuple[str, datetime, datetime]]:
+    """Keys, starts and ends of the first window, which may not be over yet, and of the last one that is.
 
     Raises SpecError where no whole window lies between start and end of the definition, or where two windows have the
     same key.
@@ -82,7 +83,9 @@ def require_first_window(definition: dg.TimeWindowPartitionsDefinition) -> tuple
             f"partitions of the cron schedule '{definition.cron_schedule}': two windows have the key {keys[0]!r}; give their "
             f"definition a longer format of keys than '{definition.fmt}'"
         )
-    return keys[0], _utc(first.start), _utc(first.end)
+    for window in (first, definition.get_last_partition_window() or first):
+        (key,) = definition.get_partition_keys_in_time_window(window)
+        yield key, _utc(window.start), _utc(window.end)
 
 
 def _utc(moment: datetime) -> datetime:

@@ -1,6 +1,5 @@
 from .actor import Actor as Actor
 from .attempts import (
-    KnownTable as KnownTable,
     forget_failed_attempts as forget_failed_attempts,
     reason_of as reason_of,
     record_failed_attempt as record_failed_attempt,

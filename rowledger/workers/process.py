@@ -133,8 +133,6 @@ class _Worker:
             outcome: Committed | AlreadyCommitted | Probed | Replayed = await policy(self._attempt, job)
         except Exception as error:  # noqa: BLE001 - the worker's outermost frame: every error becomes an outcome
             return self._failed(error)
-        if isinstance(outcome, Probed | Replayed):
-            return outcome
         return outcome.model_copy(update={"retries": self._retries})
 
     async def _attempt(self, job: Job) -> Committed | AlreadyCommitted | Probed | Replayed:

@@ -444,3 +444,5 @@ def test_a_timestamp_without_zone_needs_windows_that_its_local_clock_tells_apart
     for cron_schedule in ("0 * * * *", "*/15 * * * *"):
         with pytest.raises(SpecError, match="an hour comes twice"):
             require_partitions(spec("local"), windows(cron_schedule, datetime(2024, 3, 1), **zoned))  # noqa: DTZ001
+    with pytest.raises(SpecError, match="an hour comes twice"):  # since 2023, as before 2015
+        require_partitions(spec("local"), dg.HourlyPartitionsDefinition("2018-01-01-00:00", timezone="Africa/Cairo"))
