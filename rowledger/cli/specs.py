@@ -7,7 +7,7 @@ import click
 
 from rowledger.errors import NothingPublished, NothingRecorded, SpecError
 from rowledger.ledger import KeptSpec, read_known_tables, read_specs
-from rowledger.spec import TableSpec, resolve
+from rowledger.spec import TableSpec
 
 __all__ = ["KnownSpecs", "read_table_spec", "with_spec"]
 
@@ -30,7 +30,7 @@ class KnownSpecs:
     """The specs in the ledger, one of which the given spec may replace."""
 
     def __init__(self, url: str, given: str | None) -> None:
-        self._given = None if given is None else _load(given)
+        self._given = None if given is None else TableSpec.from_reference(given)
         kept = read_specs(url)  # the latest first
         self._of_table = {spec.table_name: spec for spec in reversed(kept)}
         self._of_target = {spec.target: spec for spec in reversed(kept)}
@@ -69,13 +69,6 @@ def _elsewhere(table: str, target: str, now: str) -> NothingPublished:
 def read_table_spec(url: str, table: str, given: str | None = None) -> TableSpec:
     """The spec of one table; raises SpecError, and NothingRecorded for a table that the ledger does not know."""
     return KnownSpecs(url, given).require(table)
-
-
-def _load(reference: str) -> TableSpec:
-    spec = resolve(reference)
-    if not isinstance(spec, TableSpec):
-        raise SpecError(f"{reference} is no TableSpec; it is of the class {type(spec).__qualname__}")
-    return spec
 
 
 def _rebuilt(table: str, kept: KeptSpec | None) -> TableSpec:

@@ -88,8 +88,9 @@ def print_balance(rows: Sequence[PartitionStatus]) -> None:
     attempts name. If that is still too wide, the terminal wraps the lines: nothing is cut off.
     """
     page = console()
-    wide = page.width >= _width(table := _balance_table(rows, narrow=False))
-    shown = table if wide else _balance_table(rows, narrow=True)
+    shown = _balance_table(rows, narrow=False)
+    if page.width < _width(shown):
+        shown = _balance_table(rows, narrow=True)
     Console(width=max(page.width, _width(shown))).print(shown)
 
 

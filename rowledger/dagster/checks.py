@@ -104,7 +104,19 @@ def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
         description="The published rows are still those that the ledger recorded when they were published.",
     )
     def published_rows_unchanged(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        return _verify(context, table)
+        try:
+            verifications = run_verify(
+                table.spec,
+                url=target_url(),
+                partition_keys=_keys_of_run(context, table),
+                partition_of=table.partition_of,
+            )
+        except RowledgerError as error:
+            raise failure_of(table.spec.name, error) from None
+        failed = problems_of(verifications)
+        return dg.AssetCheckResult(
+            passed=not failed, description=_told(verifications), metadata=verdict_metadata(len(verifications), failed)
+        )
 
     return published_rows_unchanged
 
@@ -114,22 +126,6 @@ def _keys_of_run(context: dg.AssetCheckExecutionContext, table: DagsterTable) ->
     if table.is_whole or not (context.has_partition_key or context.has_partition_key_range):
         return None
     return partition_keys(context, table.partitions_def)
-
-
-def _verify(context: dg.AssetCheckExecutionContext, table: DagsterTable) -> dg.AssetCheckResult:
-    try:
-        verifications = run_verify(
-            table.spec,
-            url=target_url(),
-            partition_keys=_keys_of_run(context, table),
-            partition_of=table.partition_of,
-        )
-    except RowledgerError as error:
-        raise failure_of(table.spec.name, error) from None
-    failed = problems_of(verifications)
-    return dg.AssetCheckResult(
-        passed=not failed, description=_told(verifications), metadata=verdict_metadata(len(verifications), failed)
-    )
 
 
 def verification_events(

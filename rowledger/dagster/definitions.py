@@ -14,8 +14,8 @@ from rowledger.dagster.partitions import KEY_PATTERN, partition_maker, require_p
 from rowledger.dagster.replay import replay_job_and_sensor
 from rowledger.dagster.resources import DEFAULT_WRITER, GuardedWriter, shared_writer
 from rowledger.dagster.table import DagsterTable
-from rowledger.errors import RowledgerError, SpecError
-from rowledger.spec import TableSpec, resolve
+from rowledger.errors import RowledgerError
+from rowledger.spec import TableSpec
 
 __all__ = ["build_table_defs"]
 
@@ -63,13 +63,6 @@ def build_table_defs(
     return dg.Definitions.merge(own, dg.Definitions(resources=resources))
 
 
-def _resolved(reference: str) -> TableSpec:
-    found = resolve(reference)
-    if not isinstance(found, TableSpec):
-        raise SpecError(f"{reference} is of the class {type(found).__name__}; name a TableSpec")
-    return found
-
-
 def _definitions(
     spec: TableSpec | str,
     partitions_def: dg.PartitionsDefinition | None,
@@ -77,7 +70,7 @@ def _definitions(
     landing: Sequence[dg.AssetsDefinition],
     key_pattern: str,
 ) -> dg.Definitions:
-    spec = _resolved(spec) if isinstance(spec, str) else spec
+    spec = TableSpec.from_reference(spec) if isinstance(spec, str) else spec
     check_spec(spec)
     require_partitions(spec, partitions_def, key_pattern=key_pattern)
     partition_of = partition_maker(spec, partitions_def, key_pattern=key_pattern)

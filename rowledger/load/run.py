@@ -128,23 +128,15 @@ async def _opened(request: RunRequest, preflight: Preflight) -> AsyncIterator[Ru
 
 async def _load_all(run: RunContext, spool_dir: Path) -> list[PartitionReport]:
     """Load all partitions, a few at a time."""
-    request = run.request
-    coming = iter(enumerate(request.partitions))
-    reports: dict[int, PartitionReport] = {}
+    in_flight = asyncio.Semaphore(run.request.writer.partitions_in_flight)
 
-    async def load_in_turn() -> None:
-        for number, partition in coming:
+    async def load(number: int, partition: Partition) -> PartitionReport:
+        async with in_flight:
             report = await PartitionLoad(run, partition, spool_dir / str(number)).run()
             run.progress[partition.key].done = True
-            request.observer.finished(report)
-            reports[number] = report
+            run.request.observer.finished(report)
+            return report
 
-    lanes = min(request.writer.partitions_in_flight, len(request.partitions))
-    tasks = [asyncio.create_task(load_in_turn()) for _ in range(lanes)]
-    try:
-        await asyncio.gather(*tasks)
-        return [reports[number] for number in sorted(reports)]
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.TaskGroup() as group:
+        loads = [group.create_task(load(number, partition)) for number, partition in enumerate(run.request.partitions)]
+    return [loaded.result() for loaded in loads]

@@ -13,7 +13,7 @@ from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
 from .nested_types import types_in as types_in, with_parts as with_parts, with_types as with_types
 from .partition import WHOLE as WHOLE, Partition as Partition
-from .reference import ByReference as ByReference, resolve as resolve
+from .reference import ByReference as ByReference
 from .source import (
     ABSENT_PREFIX as ABSENT_PREFIX,
     BYTES_16 as BYTES_16,

@@ -13,7 +13,7 @@ from rowledger.counted import counted
 from rowledger.errors import SpecError
 from rowledger.spec.by_class import ByClass
 from rowledger.spec.importing import mistake
-from rowledger.spec.reference import ByReference, refusal_of
+from rowledger.spec.reference import ByReference, refusal_of, resolve
 from rowledger.spec.source import Source
 from rowledger.spec.transform import FrameTransform, RowTransform
 
@@ -235,6 +235,14 @@ class TableSpec(BaseModel):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise SpecError(mistake(error, None)) from error
+
+    @classmethod
+    def from_reference(cls, reference: str) -> Self:
+        """The spec that a reference names, `module:NAME` or `path/file.py:NAME`; raises SpecError."""
+        found = resolve(reference)
+        if not isinstance(found, cls):
+            raise SpecError(f"{reference} is of the class {type(found).__name__}; name a TableSpec")
+        return found
 
 
 def column_names(row: type[BaseModel]) -> list[str]:
