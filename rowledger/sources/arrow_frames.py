@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from rowledger.contract import frame_type, polars_series
 from rowledger.errors import SourceError, ValuesAltered
-from rowledger.sources.marked_columns import as_marked, marked
+from rowledger.sources.marked_columns import DECIMAL_DIGITS_MAX, as_marked, marked
 from rowledger.sources.nested_types import LISTS, arrow_types_in, entries_type, with_inner_types
 from rowledger.sources.plain_values import dynamic_text, object_names, plain_value
 from rowledger.sources.unrepresentable_values import (
@@ -37,7 +37,6 @@ __all__ = [
 _Array = Any
 """A `pyarrow.ChunkedArray` or `pyarrow.Array` of any kind. The stubs of these, and of `_pa`, are too narrow."""
 _pa: Any = pa
-_POLARS_DIGITS_MAX = 38
 _FAILED = (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, NotImplementedError, ValueError)
 
 
@@ -200,7 +199,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901, one li
 
 def _plain_decimal(precision: int, scale: int, kind: pa.DataType) -> pa.DataType:
     digits = max(precision, scale) - min(scale, 0)
-    if digits > _POLARS_DIGITS_MAX:
+    if digits > DECIMAL_DIGITS_MAX:
         return pa.string()
     if scale < 0 or digits > precision or pa.types.is_decimal256(kind):
         return pa.decimal128(digits, max(scale, 0))

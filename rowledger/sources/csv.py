@@ -18,7 +18,6 @@ from rowledger.spec import SourceContext
 
 __all__ = ["CsvFiles"]
 
-_FIRST_NOT_ASCII = 128
 _FIRST_LINE_BYTES_MAX = 2**20
 _END_MARK = re.compile(rb"(?:\A|(?<=[\r\n]))\\\.(?:\r\n|\r|\n)?\Z")
 _END_MARK_BYTES = 5  # the mark with the line ends around it
@@ -56,7 +55,7 @@ class CsvFiles(TextFiles):
     @model_validator(mode="after")
     def _sound_dialect(self) -> Self:
         special = [c for c in (self.delimiter, self.quote, self.escape) if c is not None]
-        if any(len(c) != 1 or ord(c) >= _FIRST_NOT_ASCII or c in "\r\n\0" for c in special):
+        if any(len(c) != 1 or not c.isascii() or c in "\r\n\0" for c in special):
             raise SpecError("delimiter, quote and escape are one ASCII character each, and no line end")
         if len(set(special)) != len(special):
             raise SpecError("delimiter, quote and escape are three different characters")
@@ -74,28 +73,24 @@ class CsvFiles(TextFiles):
             return "either" if self.escape == "\\" and self.quote is None else "literal"
         return self.escapes
 
-    def _dialect(self, line_end: bytes, codec: str) -> Dialect:
-        """The dialect of a file with this encoding whose first line ends with `line_end`."""
-        quote, escape = (None if c is None else ord(c) for c in (self.quote, self.escape))
-        return Dialect(
-            ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r", reading=self._reading, codec=codec
-        )
-
     def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pa.Table]:
         from rowledger.sources.csv_reader import CsvReader  # noqa: PLC0415, workers read what was spooled
 
         codec, blocks = self._text(file)
         if self._reading in {"either", "postgresql"}:
             blocks = _without_end_mark(blocks)
-        text, first_line_end = _with_a_line_end(blocks)
-        dialect = self._dialect(first_line_end, codec)
+        text, line_end = _with_a_line_end(blocks)
+        quote, escape = (None if c is None else ord(c) for c in (self.quote, self.escape))
+        dialect = Dialect(
+            ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r", reading=self._reading, codec=codec
+        )
         reader = CsvReader(self, file.origin, dialect)
         if not self.header:
             reader.name_columns(self.columns or scope.columns)
         lines_to_skip = self.skip_lines
         for block in chain([b""], blocks, [None]):
             final = block is None
-            text = text + block if text and block else text or block or b""
+            text += block or b""
             lines_to_skip, text = _without_lines(text, lines_to_skip, final=final)
             if lines_to_skip:
                 self._require_short(len(text), file)

@@ -24,7 +24,6 @@ _READ: dict[EscapeReading, dict[bytes, bytes]] = {
     "postgresql": {**_EITHER, **_POSTGRESQL},
     "mysql": {**_EITHER, **_MYSQL},
 }
-_FIRST_NOT_ASCII = 128
 
 
 class BadEscape(Exception):
@@ -62,12 +61,9 @@ class Escapes:
             return sequence[1:]
         if self.reading == "either" and self._nul_and_digit.search(sequence):
             raise BadEscape(r"has \0 before a digit, which PostgreSQL and MySQL read differently; declare `escapes`")
-        numbers = [
-            int(octal, 8) % 256 if octal else int(hexadecimal, 16)
-            for octal, hexadecimal in self._digits.findall(sequence)
-        ]
-        content = bytes(numbers)
-        if max(content) < _FIRST_NOT_ASCII or self.codec == "utf-8":
+        found = self._digits.findall(sequence)
+        content = bytes(int(octal, 8) % 256 if octal else int(hexadecimal, 16) for octal, hexadecimal in found)
+        if content.isascii() or self.codec == "utf-8":
             return content  # not decoded: in UTF-8 the bytes next to it may belong to the same character
         try:
             return codecs.decode(content, self.codec).encode()

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from rowledger.contract import python_series
 from rowledger.errors import ValuesAltered
-from rowledger.sources.marked_columns import column_with_marks, decimal_digits, holds_marks, marked
+from rowledger.sources.marked_columns import DECIMAL_DIGITS_MAX, column_with_marks, decimal_digits, holds_marks, marked
 from rowledger.sources.plain_values import (
     PLAIN_TYPES,
     Unfit,
@@ -39,7 +39,6 @@ _Values = list[Any]
 
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
-_DECIMAL_DIGITS_MAX = 38
 _LINE_BYTES_MAX = 65_536
 
 
@@ -289,9 +288,9 @@ def _decimal_type(values: Sequence[Decimal], *, keeps_scales: bool) -> pl.DataTy
         return None  # NaN, Infinity
     least, scale = max(0, min(scales)), max(0, *scales)
     whole = max(0, max(map(Decimal.adjusted, values)) + 1)
-    if whole + scale > _DECIMAL_DIGITS_MAX:
+    if whole + scale > DECIMAL_DIGITS_MAX:
         return None
-    return DECIMAL_TEXT if keeps_scales or least < scale else pl.Decimal(_DECIMAL_DIGITS_MAX, scale)
+    return DECIMAL_TEXT if keeps_scales or least < scale else pl.Decimal(DECIMAL_DIGITS_MAX, scale)
 
 
 def _struct_type(values: Sequence[_Row], *, keeps_scales: bool) -> pl.DataType | None:

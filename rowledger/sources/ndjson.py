@@ -45,11 +45,10 @@ class NdjsonFiles(TextFiles):
 
     def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame]:
         codec, blocks = self._text(file)
-        builder = _JsonFrames(scope, columns_max=self.columns_max)
-        objects = _Objects(codec, self.encoding)
+        builder = _JsonFrames(scope, codec=codec, encoding=self.encoding, columns_max=self.columns_max)
         text, row = b"", 0
         for block in _last_line_ended(blocks):
-            text = text + block if text else block
+            text += block
             whole, _, text = text.rpartition(b"\n")
             lines = [line for line in whole.split(b"\n") if line.strip(_SPACE)]
             self._require_short(max(map(len, lines), default=0), file)
@@ -57,7 +56,7 @@ class NdjsonFiles(TextFiles):
             if not lines:
                 continue
             try:
-                yield builder.frame([objects.of(line) for line in lines])
+                yield builder.frame([builder.parse(line) for line in lines])
             except Unfit as unfit:
                 raise SourceError(
                     f"{file.origin}: {unfit}, from row {row} on; fix the file, or raise the source's columns_max"
@@ -75,16 +74,38 @@ def _last_line_ended(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _JsonFrames(FrameBuilder):
-    """Builds frames from JSON objects: all values are plain, and integers and fractions in a column are one kind of number."""
+    """Builds frames from lines: all values are plain, and integers and fractions in a column are one kind of number."""
 
-    def __init__(self, scope: SourceContext, *, columns_max: int) -> None:
+    def __init__(self, scope: SourceContext, *, codec: str, encoding: str, columns_max: int) -> None:
         super().__init__(scope.columns, columns_max=columns_max)
         self._is_exact, self._documents = scope.exact_numbers, scope.documents or ()
+        self._codec, self._encoding = codec, encoding
+        self._sound_names: set[str] = set()
+
+    def parse(self, line: bytes) -> dict[str, Any] | Fault:
+        """The object of a line, or a fault; numbers with fractions become Decimal."""
+        try:
+            # A key that occurs twice in an object would hide a value.
+            value = from_json(
+                line, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
+            )
+        except ValueError as error:
+            reason = _reason(str(error)) if is_utf8(line) else f"has bytes that are no {self._encoding}"
+            return self._fault(line, reason)
+        if type(value) is not dict:
+            return self._fault(line, f"is {_KINDS[type(value)]} and no object{_WANTED}")
+        if not value.keys() <= self._sound_names:
+            if any(name.startswith(RESERVED_PREFIX) or "\0" in name for name in value):
+                return self._fault(line, f"has a key that begins with {RESERVED_PREFIX!r} or has a NUL in it")
+            self._sound_names.update(value)
+        return value
+
+    def _fault(self, line: bytes, reason: str) -> Fault:
+        return Fault(reason, source_bytes(line, self._codec))
 
     def _column(self, name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
-        return super()._column(
-            name, _as_one_kind_of_number(values, exact=self._is_exact or name in self._documents), dtype
-        )
+        is_exact = self._is_exact or name in self._documents
+        return super()._column(name, _as_one_kind_of_number(values, exact=is_exact), dtype)
 
 
 def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:
@@ -108,37 +129,6 @@ def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:
         if Decimal(repr(doubles[row])) != values[row]:
             return [Decimal(value) if type(value) is int else value for value in values]
     return doubles.to_list()
-
-
-class _Objects:
-    """Parses lines to objects; numbers with fractions become Decimal."""
-
-    def __init__(self, codec: str, encoding: str) -> None:
-        self._codec = codec
-        self._encoding = encoding
-        self._sound_names: set[str] = set()
-
-    def of(self, line: bytes) -> dict[str, Any] | Fault:
-        """The object of a line, or a fault."""
-        try:
-            # A key that occurs twice in an object would hide a value.
-            value = from_json(
-                line, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
-            )
-        except ValueError as error:
-            return self._fault(
-                line, _reason(str(error)) if is_utf8(line) else f"has bytes that are no {self._encoding}"
-            )
-        if type(value) is not dict:
-            return self._fault(line, f"is {_KINDS[type(value)]} and no object{_WANTED}")
-        if not value.keys() <= self._sound_names:
-            if any(name.startswith(RESERVED_PREFIX) or "\0" in name for name in value):
-                return self._fault(line, f"has a key that begins with {RESERVED_PREFIX!r} or has a NUL in it")
-            self._sound_names.update(value)
-        return value
-
-    def _fault(self, line: bytes, reason: str) -> Fault:
-        return Fault(reason, source_bytes(line, self._codec))
 
 
 def _reason(message: str) -> str:

@@ -16,6 +16,7 @@ from rowledger.contract import frame_type, is_same_type
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_frames import holds_16_bytes, plain_type, require_names
 from rowledger.sources.chunking import FilePart
+from rowledger.sources.marked_columns import DECIMAL_DIGITS_MAX
 from rowledger.sources.nested_types import arrow_types_in
 from rowledger.sources.parquet_scan import Reader, unreadable
 from rowledger.sources.source_file import SourceFile
@@ -113,5 +114,5 @@ def _is_exact(native: pl.DataType, kind: pa.DataType) -> bool:
 def _is_lossy(dtype: pl.DataType) -> bool:
     """Whether polars reads some values of the type as nulls, or cannot read the type."""
     return isinstance(dtype, pl.BaseExtension | pl.Time) or (
-        isinstance(dtype, pl.Decimal) and dtype.precision > pl.Decimal(None).precision
+        isinstance(dtype, pl.Decimal) and dtype.precision > DECIMAL_DIGITS_MAX
     )

@@ -87,8 +87,7 @@ class Spool:
         try:
             with durable_file(file) as stream:
                 hashed = _Hashed(stream)
-                sink = pa.PythonFile(hashed, "w")
-                with pa.ipc.new_file(sink, batch.schema) as writer:
+                with pa.ipc.new_file(hashed, batch.schema) as writer:
                     writer.write_batch(batch)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
