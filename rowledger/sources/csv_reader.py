@@ -88,11 +88,12 @@ class CsvReader:
                 f"{self._origin}: {len(names):,} columns, {self._spec.columns_max:,} are allowed; fix the file's delimiters, "
                 "or raise the source's columns_max"
             )
-        for number, name in enumerate(names):
-            if (first := names.index(name)) < number:
+        numbers: dict[str, int] = {}
+        for number, name in enumerate(names, start=1):
+            if (first := numbers.setdefault(name, number)) < number:
                 raise SourceError(
-                    f"{self._origin}: columns {first + 1} and {number + 1} are both named {name!r}; declare the columns' "
-                    "names in the source"
+                    f"{self._origin}: columns {first} and {number} are both named {name!r}; declare the columns' names in the "
+                    "source"
                 )
             if name.startswith(RESERVED_PREFIX) or "\0" in name:
                 raise SourceError(
