@@ -14,7 +14,6 @@ from rowledger.contract import Fingerprint, Refusal, fingerprint_frame
 from rowledger.errors import DiscrepancyFound
 from rowledger.ledger import (
     DeadLetterToReplay,
-    Decision,
     LockedLoad,
     RowCounts,
     move_from_dead_letters,
@@ -50,15 +49,17 @@ async def settle_dead_letters(
     Raises DiscrepancyFound if the ledger changed in spite of the locks, or if its counts do not add up.
     """
     rows_of = stored.rows_of
-    decisions = [_decision(letter.dead_letter_id, refused, rows_of) for letter in letters]
-    if not await record_decisions(connection, decisions, job.replay, job.actor):
+    ids = [letter.dead_letter_id for letter in letters]
+    written_rows = {number: len(rows_of.get(number, ())) for number in ids if number not in refused}
+    refusals = {number: refused[number] for number in ids if number in refused}
+    if not await record_decisions(connection, written_rows, refusals, job.replay, job.actor):
         raise DiscrepancyFound(f"load {job.load_id}: dead letters changed though they were locked")
     by_chunk: dict[int, list[int]] = {}
     for letter in letters:
-        if letter.dead_letter_id not in refused:
+        if letter.dead_letter_id in written_rows:
             by_chunk.setdefault(letter.chunk_no, []).append(letter.dead_letter_id)
     for chunk_no, ids in sorted(by_chunk.items()):
-        counts = [len(rows_of.get(number, ())) for number in ids]
+        counts = [written_rows[number] for number in ids]
         rows = stored.rows[[row for number in ids for row in rows_of.get(number, ())]]
         change = RowCounts(
             written_rows=sum(counts),
@@ -75,20 +76,6 @@ async def settle_dead_letters(
     if stored.updated_rows:
         await _record_updates(connection, job, load, stored)
     await note_entries(connection, [job.load_id])
-
-
-def _decision(dead_letter_id: int, refused: Mapping[int, Refusal], rows_of: Mapping[int, Sequence[int]]) -> Decision:
-    if (refusal := refused.get(dead_letter_id)) is None:
-        return Decision(dead_letter_id, written_rows=len(rows_of.get(dead_letter_id, ())))
-    return Decision(
-        dead_letter_id,
-        stage=refusal.stage,
-        reason=refusal.reason,
-        sqlstate=refusal.sqlstate,
-        constraint=refusal.constraint,
-        column=refusal.column,
-        traceback=refusal.traceback,
-    )
 
 
 async def _record_updates(connection: asyncpg.Connection, job: ReplayJob, load: LockedLoad, stored: Stored) -> None:

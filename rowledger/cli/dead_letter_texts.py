@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from rowledger.contract import Stage
+from rowledger.counted import counted
 from rowledger.dead_letters import Shown
 from rowledger.errors import RowledgerError
 from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, KeptDeadLetter, ReplayReport
 
-__all__ = ["counted", "dead_letter_table", "plain", "print_dead_letter", "print_outcome", "told_of_replay"]
+__all__ = ["counted_letters", "dead_letter_table", "plain", "print_dead_letter", "print_outcome", "told_of_replay"]
 
 
 def dead_letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
@@ -103,12 +104,11 @@ def told_of_replay(report: ReplayReport) -> str:
         return f"table {report.table} has no dead letters to replay that fit"
     counts = {result: report.count(result) for result in DeadLetterResult}
     parts = [f"{count} {result}" for result, count in counts.items() if count or result is DeadLetterResult.WRITTEN]
-    died = "1 worker" if report.worker_deaths == 1 else f"{report.worker_deaths} workers"
-    deaths = f"; {died} died" if report.worker_deaths else ""
-    return f"{counted(len(report.outcomes))}: {', '.join(parts)}, in {report.seconds:.1f} s{deaths}"
+    deaths = f"; {counted(report.worker_deaths, 'worker')} died" if report.worker_deaths else ""
+    return f"{counted_letters(len(report.outcomes))}: {', '.join(parts)}, in {report.seconds:.1f} s{deaths}"
 
 
-def counted(letters: int) -> str:
+def counted_letters(letters: int) -> str:
     """The number of dead letters with the noun in singular or plural."""
     return "1 dead letter" if letters == 1 else f"{letters:,} dead letters"
 

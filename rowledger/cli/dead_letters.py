@@ -6,23 +6,24 @@ import importlib.util
 import json
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from rowledger.cli.console import console
 from rowledger.cli.dead_letter_texts import (
-    counted,
+    counted_letters,
     dead_letter_table,
     plain,
     print_dead_letter,
     print_outcome,
     told_of_replay,
 )
+from rowledger.cli.selection import selection_of, selects_dead_letters
 from rowledger.cli.specs import read_table_spec, with_spec
-from rowledger.contract import Stage
+from rowledger.counted import counted
 from rowledger.dead_letters import (
     REPLAYABLE,
     decide,
@@ -30,15 +31,15 @@ from rowledger.dead_letters import (
     import_dead_letters,
     is_purgeable,
     list_dead_letters,
-    person,
     purge,
     read_rows,
     run_replay,
     show_dead_letter,
     table_of_dead_letter,
+    this_user,
 )
 from rowledger.errors import RowledgerError, SpecError
-from rowledger.ledger import DeadLetterSelection, DeadLetterState, KeptDeadLetter, ReplayReport
+from rowledger.ledger import DeadLetterState, ReplayReport
 from rowledger.postgres import existing_url
 from rowledger.publish import PartitionVerification, run_verify
 from rowledger.settings import WriterSettings
@@ -48,41 +49,6 @@ __all__ = ["dead_letters"]
 
 _DAY_S = 86_400.0
 _STILL_DEAD = (*REPLAYABLE, DeadLetterState.DISCARDED)
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _selects(command: F) -> F:
-    """Add the options that select dead letters of a table."""
-    options = [
-        click.option("--table", "table_name", required=True, help="The table."),
-        click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again."),
-        click.option(
-            "--stage",
-            "stages",
-            multiple=True,
-            type=click.Choice([stage.value for stage in Stage]),
-            help="Only refused there; may be given again.",
-        ),
-        click.option(
-            "--state",
-            "states",
-            multiple=True,
-            type=click.Choice([state.value for state in DeadLetterState]),
-            help="Only these; may be given again.",
-        ),
-        click.option("--constraint", help="Only refused by this constraint of the table."),
-        click.option("--column", help="Only refused for this column."),
-        click.option("--id", "ids", multiple=True, type=int, help="Only this dead letter; may be given again."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _selection(options: dict[str, Any], **more: Any) -> DeadLetterSelection:  # noqa: ANN401 - fields of the selection
-    chosen = {name: options[name] or None for name in ("partitions", "stages", "states", "constraint", "column", "ids")}
-    return DeadLetterSelection.model_validate({**chosen, **more})
 
 
 @click.group(name="dead-letters", short_help="Rows that were refused, and how they are brought back.")
@@ -95,7 +61,7 @@ def dead_letters() -> None:
 
 
 @dead_letters.command(name="list")
-@_selects
+@selects_dead_letters
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Rows to show at most.")
 @click.option("--all-loads", is_flag=True, help="Those of replaced, rejected and abandoned loads too.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows.")
@@ -116,14 +82,16 @@ def list_command(
     Without --state and --id all except replayed ones, whose rows are in the table.
     """
     url = existing_url()
-    is_narrowed = _narrows(options)
+    is_narrowed = any(options.values())
     if not options["states"] and not options["ids"]:
         options["states"] = _STILL_DEAD
-    letters, found = list_dead_letters(url, table_name, _selection(options, limit=limit, every_load=all_loads))
+    letters, found = list_dead_letters(url, table_name, selection_of(options, limit=limit, every_load=all_loads))
     if as_json:
         spec = _readable_spec(url, table_name, given, reveal=reveal)
         rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
-        shown = [{**_fields(letter), "payload": json.loads(rows[letter.dead_letter_id])} for letter in letters]
+        shown = [
+            {**dataclasses.asdict(letter), "payload": json.loads(rows[letter.dead_letter_id])} for letter in letters
+        ]
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=plain))
         return
     if not letters:
@@ -148,7 +116,7 @@ def show(*, dead_letter_id: int, as_json: bool, given: str | None, reveal: bool)
     )
     if as_json:
         facts = {
-            **_fields(shown.letter),
+            **dataclasses.asdict(shown.letter),
             "payload": json.loads(shown.payload),
             "corrected_payload": None if shown.corrected_payload is None else json.loads(shown.corrected_payload),
             "traceback": shown.traceback,
@@ -160,7 +128,7 @@ def show(*, dead_letter_id: int, as_json: bool, given: str | None, reveal: bool)
 
 
 @dead_letters.command(name="export")
-@_selects
+@selects_dead_letters
 @click.option(
     "--output", required=True, type=click.Path(path_type=Path), help="The file to write; it must not exist yet."
 )
@@ -174,9 +142,9 @@ def export_command(*, table_name: str, output: Path, given: str | None, reveal: 
     options["states"] = options["states"] or REPLAYABLE
     url = existing_url()
     spec = read_table_spec(url, table_name, given)
-    count = export_dead_letters(url, spec, _selection(options), output, reveal=reveal)
+    count = export_dead_letters(url, spec, selection_of(options), output, reveal=reveal)
     click.echo(
-        f"{counted(count)} written to {output}; edit the payloads, then: "
+        f"{counted_letters(count)} written to {output}; edit the payloads, then: "
         f"rowledger dead-letters import --table {table_name} {shlex.quote(str(output))}"
     )
 
@@ -189,16 +157,15 @@ def export_command(*, table_name: str, output: Path, given: str | None, reveal: 
 def import_command(*, file: Path, table_name: str, note: str, given: str | None) -> None:
     """Import an edited export. Changed rows are stored next to the originals and wait for a replay."""
     url = existing_url()
-    imported = import_dead_letters(url, read_table_spec(url, table_name, given), file, person(note))
-    unchanged = len(imported.unchanged)
-    lines = "1 line" if unchanged == 1 else f"{unchanged} lines"
-    click.echo(f"{counted(len(imported.corrected))} corrected, {lines} without a change")
+    imported = import_dead_letters(url, read_table_spec(url, table_name, given), file, this_user(note))
+    lines = counted(len(imported.unchanged), "line")
+    click.echo(f"{counted_letters(len(imported.corrected))} corrected, {lines} without a change")
     if imported.corrected:
         click.echo(f"then: rowledger dead-letters replay --table {table_name} --state corrected")
 
 
 @dead_letters.command()
-@_selects
+@selects_dead_letters
 @click.option(
     "--corrected",
     "state",
@@ -213,16 +180,16 @@ def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> No
     """Mark dead letters as corrected, so that a sensor of the table may replay them, or as open again."""
     if state is None:
         raise click.UsageError("say --corrected or --open")
-    if not _narrows(options):
+    if not any(options.values()):
         options["states"] = (
             (DeadLetterState.OPEN,) if state == DeadLetterState.CORRECTED else (DeadLetterState.CORRECTED,)
         )
-    changed = decide(existing_url(), table_name, _selection(options), DeadLetterState(state), person(note))
-    click.echo(f"{counted(len(changed))} {_are(changed)} {state} now")
+    changed = decide(existing_url(), table_name, selection_of(options), DeadLetterState(state), this_user(note))
+    click.echo(f"{counted_letters(len(changed))} {_are(changed)} {state} now")
 
 
 @dead_letters.command()
-@_selects
+@selects_dead_letters
 @click.option("--limit", type=click.IntRange(1), help="Try no more than so many.")
 @click.option("--note", default="", help="Why, for the record.")
 @with_spec
@@ -248,10 +215,10 @@ def replay(
     spec = read_table_spec(url, table_name, given)
     report = run_replay(
         spec,
-        _selection(options, limit=limit),
+        selection_of(options, limit=limit),
         url=url,
         writer=WriterSettings(),
-        actor=person(note),
+        actor=this_user(note),
         log=_log,
         on_outcome=print_outcome,
     )
@@ -293,24 +260,24 @@ def _record_in_dagster(
 
 
 @dead_letters.command()
-@_selects
+@selects_dead_letters
 @click.option("--note", required=True, help="Why these rows are given up, for the record.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  # noqa: ANN401
     """Decide that rows stay out of the table. They still count as dead letters of their load."""
-    if not _narrows(options):
+    if not any(options.values()):
         raise click.UsageError("say which: --partition, --stage, --state, --constraint, --column or --id")
     options["states"] = options["states"] or REPLAYABLE
-    url, selection = existing_url(), _selection(options)
+    url, selection = existing_url(), selection_of(options)
     if not yes:
         _, found = list_dead_letters(url, table_name, selection)
-        click.confirm(f"Give up {'1 row' if found == 1 else f'{found} rows'} of table {table_name}?", abort=True)
-    changed = decide(url, table_name, selection, DeadLetterState.DISCARDED, person(note))
-    click.echo(f"{counted(len(changed))} {_are(changed)} discarded now")
+        click.confirm(f"Give up {counted(found, 'row')} of table {table_name}?", abort=True)
+    changed = decide(url, table_name, selection, DeadLetterState.DISCARDED, this_user(note))
+    click.echo(f"{counted_letters(len(changed))} {_are(changed)} discarded now")
 
 
 @dead_letters.command(name="purge")
-@_selects
+@selects_dead_letters
 @click.option("--older-than", "days", type=click.FloatRange(0), help="Only those refused so many days ago.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge_command(*, table_name: str, days: float | None, yes: bool, **options: Any) -> None:  # noqa: ANN401
@@ -319,16 +286,16 @@ def purge_command(*, table_name: str, days: float | None, yes: bool, **options: 
     Only those that no balance needs: dead letters that were replayed, and those of loads that are not in the table
     any more. The others prove where the rows of a published load are.
     """
-    if not _narrows(options) and days is None:
+    if not any(options.values()) and days is None:
         raise click.UsageError("say which: --state, --older-than, --partition, --stage, --constraint, --column or --id")
     url = existing_url()
     older_than_s = None if days is None else days * _DAY_S
-    letters, _ = list_dead_letters(url, table_name, _selection(options, every_load=True, older_than_s=older_than_s))
+    letters, _ = list_dead_letters(url, table_name, selection_of(options, every_load=True, older_than_s=older_than_s))
     deletable = [letter for letter in letters if is_purgeable(letter)]
     if deletable and not yes:
-        click.confirm(f"Delete {counted(len(deletable))} of table {table_name} for good?", abort=True)
+        click.confirm(f"Delete {counted_letters(len(deletable))} of table {table_name} for good?", abort=True)
     deleted = purge(url, deletable)
-    click.echo(f"{counted(len(deleted))} deleted")
+    click.echo(f"{counted_letters(len(deleted))} deleted")
     if kept := len(letters) - len(deleted):
         click.echo(f"{kept} kept: the balance of a published or unfinished load counts them")
 
@@ -350,12 +317,3 @@ def _readable_spec(url: str, table: str, given: str | None, *, reveal: bool) -> 
 
 def _are(letters: Sequence[int]) -> str:
     return "is" if len(letters) == 1 else "are"
-
-
-def _narrows(options: dict[str, Any]) -> bool:
-    """Whether an option selects dead letters."""
-    return any(options.values())
-
-
-def _fields(letter: KeptDeadLetter) -> dict[str, object]:
-    return dataclasses.asdict(letter)

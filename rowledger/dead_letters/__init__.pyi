@@ -12,5 +12,6 @@ from .changes import (
     read_waiting as read_waiting,
     show_dead_letter as show_dead_letter,
     table_of_dead_letter as table_of_dead_letter,
+    this_user as this_user,
 )
-from .replay import REPLAYABLE as REPLAYABLE, person as person, run_replay as run_replay
+from .replay import REPLAYABLE as REPLAYABLE, run_replay as run_replay

@@ -4,8 +4,9 @@
 """
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable, Sequence
+import getpass
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,6 @@ from rowledger.dead_letters.files import (
     require_none,
     visible_row,
     why_unchangeable,
-    write_all,
 )
 from rowledger.errors import LedgerMissing, NothingRecorded, RowledgerError
 from rowledger.ledger import (
@@ -32,7 +32,6 @@ from rowledger.ledger import (
     LoadState,
     RowCounts,
     change_dead_letters,
-    correct_dead_letters,
     find_dead_letters,
     ledger_reader,
     ledger_session,
@@ -64,6 +63,7 @@ __all__ = [
     "read_waiting",
     "show_dead_letter",
     "table_of_dead_letter",
+    "this_user",
 ]
 
 T = TypeVar("T")
@@ -159,15 +159,13 @@ def export_dead_letters(url: str, spec: TableSpec, selection: DeadLetterSelectio
         letters, _ = await find_known_dead_letters(connection, spec.name, selection)
         if not letters:
             raise NothingRecorded(f"table {spec.name} has no dead letters that fit; no file was written")
-        with new_private_file(path) as descriptor:
+        with new_private_file(path) as file:
             for start in range(0, len(letters), _PAGE_LETTERS):
                 page = letters[start : start + _PAGE_LETTERS]
                 payloads = await read_payloads(connection, [letter.dead_letter_id for letter in page])
-                lines = (
+                file.writelines(
                     dead_letter_line(spec, letter, payloads[letter.dead_letter_id], reveal=reveal) for letter in page
                 )
-                write_all(descriptor, "".join(lines).encode())
-            os.fsync(descriptor)
         return len(letters)
 
     return asyncio.run(_reading(url, write))
@@ -197,9 +195,8 @@ def import_dead_letters(url: str, spec: TableSpec, path: Path, actor: Actor) -> 
             if edited is not None:
                 changed[number] = edited
         require_none(path, problems)
-        revisions = {number: letters[number].revision for number in changed}
-        corrected = await correct_dead_letters(connection, revisions, changed, actor)
-        _require_all_changed(spec.name, revisions, corrected)
+        edited_letters = [letters[number] for number in changed]
+        corrected = await _change(connection, spec.name, edited_letters, DeadLetterState.CORRECTED, actor, changed)
         return Imported(tuple(sorted(corrected)), tuple(number for number in ids if number not in changed))
 
     return asyncio.run(_in_transaction(url, take))
@@ -215,17 +212,23 @@ def decide(url: str, table: str, selection: DeadLetterSelection, state: DeadLett
     async def change(connection: asyncpg.Connection) -> list[int]:
         letters, _ = await find_known_dead_letters(connection, table, selection)
         letters = [letter for letter in letters if letter.state != state or state is DeadLetterState.CORRECTED]
-        _require_changeable(table, letters)
-        revisions = {letter.dead_letter_id: letter.revision for letter in letters}
-        changed = (
-            await correct_dead_letters(connection, revisions, {}, actor)
-            if state is DeadLetterState.CORRECTED
-            else await change_dead_letters(connection, revisions, state, actor)
-        )
-        _require_all_changed(table, revisions, changed)
-        return changed
+        for letter in letters:
+            if (reason := why_unchangeable(letter)) is not None:
+                raise RowledgerError(
+                    f"table {table}: dead letter {letter.dead_letter_id} {reason}; nothing was changed"
+                )
+        return await _change(connection, table, letters, state, actor)
 
     return asyncio.run(_in_transaction(url, change))
+
+
+def this_user(note: str) -> Actor:
+    """The user who runs this process."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        user = "somebody"
+    return Actor(f"{user}@{socket.gethostname()}", note)
 
 
 def is_purgeable(letter: KeptDeadLetter) -> bool:
@@ -267,17 +270,22 @@ def read_recorded_partitions(url: str, table: str, partition_keys: Sequence[str]
     return asyncio.run(_reading(url, read))
 
 
-def _require_changeable(table: str, letters: Sequence[KeptDeadLetter]) -> None:
-    for letter in letters:
-        if (reason := why_unchangeable(letter)) is not None:
-            raise RowledgerError(f"table {table}: dead letter {letter.dead_letter_id} {reason}; nothing was changed")
-
-
-def _require_all_changed(table: str, wanted: dict[int, int], changed: Sequence[int]) -> None:
-    if missing := len(wanted) - len(changed):
+async def _change(
+    connection: asyncpg.Connection,
+    table: str,
+    letters: Sequence[KeptDeadLetter],
+    state: DeadLetterState,
+    actor: Actor,
+    payloads: Mapping[int, str] | None = None,
+) -> list[int]:
+    """Change all of the dead letters, or raise where another process has changed one meanwhile."""
+    revisions = {letter.dead_letter_id: letter.revision for letter in letters}
+    changed = await change_dead_letters(connection, revisions, state, actor, payloads=payloads)
+    if missing := len(letters) - len(changed):
         raise RowledgerError(
             f"table {table}: another process changed {missing} of these dead letters just now; nothing was done"
         )
+    return changed
 
 
 async def _reading(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:

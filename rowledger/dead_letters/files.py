@@ -9,8 +9,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from rowledger.contract import PayloadOf
+from rowledger.counted import counted
 from rowledger.dead_letters.rows import (
     REDACTED,
     hidden_columns,
@@ -32,7 +34,6 @@ __all__ = [
     "require_none",
     "visible_row",
     "why_unchangeable",
-    "write_all",
 ]
 
 _ERRORS_SHOWN_MAX = 20
@@ -169,13 +170,17 @@ def require_none(path: Path, problems: Sequence[str]) -> None:
         shown = list(problems[:_ERRORS_SHOWN_MAX])
         if more := len(problems) - len(shown):
             shown.append(f"and {more} more")
-        lines = "1 line" if len(problems) == 1 else f"{len(problems)} lines"
-        raise DeadLetterFileRefused("\n".join([f"{path}: {lines} cannot be taken; nothing was imported", *shown]))
+        raise DeadLetterFileRefused(
+            "\n".join([f"{path}: {counted(len(problems), 'line')} cannot be taken; nothing was imported", *shown])
+        )
 
 
 @contextlib.contextmanager
-def new_private_file(path: Path) -> Iterator[int]:
-    """Create a file that only its owner can read and write; raises if it exists. It is deleted if the block fails."""
+def new_private_file(path: Path) -> Iterator[TextIO]:
+    """Create a file that only its owner can read and write; raises if it exists.
+
+    It is on the disk when the block ends, and deleted if the block fails.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -183,19 +188,13 @@ def new_private_file(path: Path) -> Iterator[int]:
     except OSError as error:
         raise RowledgerError(f"{path} cannot be written: {error.strerror}") from None
     try:
-        os.fchmod(descriptor, 0o600)  # whatever the umask is
-        yield descriptor
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o600)  # whatever the umask is
+            yield file
+            file.flush()
+            os.fsync(descriptor)
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise RowledgerError(f"{path} cannot be written: {error.strerror}") from None
         raise
-    finally:
-        os.close(descriptor)
-
-
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of the content, which a single `os.write` may not do."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -6,10 +6,8 @@ batch leaves unchanged.
 """
 
 import contextlib
-import getpass
 import itertools
 import logging
-import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -57,7 +55,7 @@ from rowledger.settings import WriterSettings
 from rowledger.spec import Column, Drift, Partition, TableSpec
 from rowledger.workers import Activity, Hello, IncidentRecorder, Pool, require_no_worker
 
-__all__ = ["REPLAYABLE", "person", "replay_selected", "run_replay"]
+__all__ = ["REPLAYABLE", "run_replay"]
 
 REPLAYABLE = (DeadLetterState.OPEN, DeadLetterState.CORRECTED)
 
@@ -66,15 +64,6 @@ _BATCH_BYTES_MAX = 32 * 2**20
 _TRIES_MAX = 10  # of a batch whose dead letters other processes change again and again
 
 Log = Callable[[int, str], None]
-
-
-def person(note: str = "") -> Actor:
-    """The user who runs this process."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        user = "somebody"
-    return Actor(f"{user}@{socket.gethostname()}", note)
 
 
 def run_replay(
@@ -93,51 +82,29 @@ def run_replay(
     `partition_of` supplies partitions whose bounds the ledger lacks. Raises RowledgerError for what concerns all dead
     letters. What has committed by then stays, and another replay continues after it.
     """
-    return run_interruptible(
-        replay_selected(
-            spec,
-            selection,
-            url=url,
-            writer=writer,
-            actor=actor,
-            log=log,
-            on_outcome=on_outcome,
-            partition_of=partition_of,
+
+    async def replay() -> ReplayReport:
+        started = time.monotonic()
+        letters, partitions, columns = await _look(spec, selection, url, writer, partition_of)
+        replaying = _Replay(spec, partitions, columns, url, writer, actor, log, on_outcome)
+        if letters:
+            try:
+                async with replaying.open():
+                    await replaying.run(letters)
+            except asyncpg.PostgresError as error:
+                raise ReplayFailed(f"table {spec.name}: the ledger refuses: {summarize(error)}") from None
+        return ReplayReport(
+            table=spec.name,
+            replay=replaying.replay,
+            outcomes=tuple(replaying.outcomes),
+            worker_deaths=replaying.worker_deaths,
+            seconds=time.monotonic() - started,
         )
-    )
 
-
-async def replay_selected(
-    spec: TableSpec,
-    selection: DeadLetterSelection,
-    *,
-    url: str,
-    writer: WriterSettings,
-    actor: Actor,
-    log: Log,
-    on_outcome: Callable[[DeadLetterOutcome], None] = lambda _outcome: None,
-    partition_of: Callable[[str], Partition] | None = None,
-) -> ReplayReport:
-    """`run_replay` for callers that have an event loop."""
     require_no_worker("a replay")
     if rules := active_failpoints():
         log(logging.WARNING, f"failpoints are on: {rules}")
-    started = time.monotonic()
-    letters, partitions, columns = await _look(spec, selection, url, writer, partition_of)
-    replaying = _Replay(spec, partitions, columns, url, writer, actor, log, on_outcome)
-    if letters:
-        try:
-            async with replaying.open():
-                await replaying.run(letters)
-        except asyncpg.PostgresError as error:
-            raise ReplayFailed(f"table {spec.name}: the ledger refuses: {summarize(error)}") from None
-    return ReplayReport(
-        table=spec.name,
-        replay=replaying.replay,
-        outcomes=tuple(replaying.outcomes),
-        worker_deaths=replaying.worker_deaths,
-        seconds=time.monotonic() - started,
-    )
+    return run_interruptible(replay())
 
 
 async def _look(
@@ -303,32 +270,34 @@ class _Replay:
     async def _settle(self, job: ReplayJob) -> list[DeadLetterOutcome]:
         """Have every dead letter of the job decided on, within bounds, and read the decisions from the ledger."""
         ids = job.dead_letter_ids
-        for _ in range(_TRIES_MAX):
-            outcomes = await self._read(ids)
+        for tries in itertools.count():
+            outcomes = await self._sessions.transaction(
+                "read what became of dead letters", lambda connection: read_outcomes(connection, ids, self.replay)
+            )
             # All of them, or those that another process changed while they were prepared.
             left = [number for number, outcome in zip(ids, outcomes, strict=True) if outcome is None]
             if not left:
-                break
+                return [outcome for outcome in outcomes if outcome is not None]
+            if tries == _TRIES_MAX:
+                raise ReplayFailed(
+                    f"table {self._spec.name}, partition {job.partition.key}: {len(left)} dead letters were changed by "
+                    "another process each time that they were tried; replay again when that has ended"
+                )
             await self._commit(replace(job, dead_letter_ids=tuple(left)))
-        outcomes = await self._read(ids)
-        if undecided := sum(outcome is None for outcome in outcomes):
-            raise ReplayFailed(
-                f"table {self._spec.name}, partition {job.partition.key}: {undecided} dead letters were changed by "
-                "another process each time that they were tried; replay again when that has ended"
-            )
-        return [outcome for outcome in outcomes if outcome is not None]
+        raise AssertionError("numbers do not end")
 
     async def _commit(self, job: ReplayJob) -> None:
         """Have a worker try the job; raises the error that its failure stands for."""
         try:
             outcome = await self._pool.commit(job)
-        except ChunkTimedOut as late:
-            if late.exit_code is not None:
-                raise self._failed(job, late) from late
-            # The worker lives: it has cancelled the statement itself, and its summary names the row.
-            raise DatabaseUnavailable(f"{job.name}: {late.summary}; {job.resumption}") from late
         except WorkerTerminated as ended:
-            raise self._failed(job, ended) from ended
+            if isinstance(ended, ChunkTimedOut) and ended.exit_code is None:
+                # The worker lives: it has cancelled the statement itself, and its summary names the row.
+                raise DatabaseUnavailable(f"{job.name}: {ended.summary}; {job.resumption}") from ended
+            raise ReplayFailed(
+                f"{job.name}: worker after worker ended, the last one {ended.summary}. Look at "
+                f"`rowledger incidents --table {self._spec.name}`, fix the cause, replay again"
+            ) from ended
         except ChunkFailed as failure:
             raise ReplayFailed(f"table {self._spec.name}: {failure}") from failure
         if not isinstance(outcome, Failed):
@@ -339,14 +308,3 @@ class _Replay:
         if outcome.traceback and outcome.failure is FailureKind.FATAL:
             self._log(logging.ERROR, f"{job.name}:\n{outcome.traceback}")
         raise ReplayFailed(told)
-
-    def _failed(self, job: ReplayJob, ended: WorkerTerminated) -> ReplayFailed:
-        return ReplayFailed(
-            f"{job.name}: worker after worker ended, the last one {ended.summary}. Look at "
-            f"`rowledger incidents --table {self._spec.name}`, fix the cause, replay again"
-        )
-
-    async def _read(self, ids: Sequence[int]) -> list[DeadLetterOutcome | None]:
-        return await self._sessions.transaction(
-            "read what became of dead letters", lambda connection: read_outcomes(connection, ids, self.replay)
-        )

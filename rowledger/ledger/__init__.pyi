@@ -30,28 +30,15 @@ from .dead_letter_outcomes import (
 )
 from .dead_letters import (
     DeadLetterEvent as DeadLetterEvent,
-    DeadLetterToReplay as DeadLetterToReplay,
-    Decision as Decision,
     KeptDeadLetter as KeptDeadLetter,
     KeptPayload as KeptPayload,
-    LockedLoad as LockedLoad,
     change_dead_letters as change_dead_letters,
-    correct_dead_letters as correct_dead_letters,
     find_dead_letters as find_dead_letters,
-    lock_dead_letters as lock_dead_letters,
-    lock_published_load as lock_published_load,
-    move_from_dead_letters as move_from_dead_letters,
     purge_dead_letters as purge_dead_letters,
-    read_columns_written as read_columns_written,
     read_letter_events as read_letter_events,
-    read_outcomes as read_outcomes,
     read_payloads as read_payloads,
-    read_replay_dead_letters as read_replay_dead_letters,
-    read_row_types_of_chunks as read_row_types_of_chunks,
     read_table_of_dead_letter as read_table_of_dead_letter,
     read_waiting_corrected as read_waiting_corrected,
-    record_decisions as record_decisions,
-    record_updated_rows as record_updated_rows,
 )
 from .entries import (
     is_entry_as_written as is_entry_as_written,
@@ -91,6 +78,19 @@ from .outcomes import (
     Replayed as Replayed,
 )
 from .reader import ledger_reader as ledger_reader
+from .replays import (
+    DeadLetterToReplay as DeadLetterToReplay,
+    LockedLoad as LockedLoad,
+    lock_dead_letters as lock_dead_letters,
+    lock_published_load as lock_published_load,
+    move_from_dead_letters as move_from_dead_letters,
+    read_columns_written as read_columns_written,
+    read_outcomes as read_outcomes,
+    read_replay_dead_letters as read_replay_dead_letters,
+    read_row_types_of_chunks as read_row_types_of_chunks,
+    record_decisions as record_decisions,
+    record_updated_rows as record_updated_rows,
+)
 from .reports import (
     Check as Check,
     CheckName as CheckName,

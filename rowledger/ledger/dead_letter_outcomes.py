@@ -53,7 +53,6 @@ class DeadLetterOutcome:
     reason: str = ""
     stage: Stage | None = None
     constraint: str | None = None
-    column: str | None = None
     written_rows: int = 0
 
 

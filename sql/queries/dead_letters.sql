@@ -111,7 +111,7 @@ returning letter.dead_letter_id;
 
 -- name: replay_dead_letters
 -- Letters that a replay ($2) is to try, in source order; those on which it has decided are left out.
-select letter.dead_letter_id, letter.revision, letter.chunk_no, letter.row_no, letter.part, letter.stage,
+select letter.dead_letter_id, letter.revision, letter.chunk_no, letter.row_no, letter.stage,
     coalesce(letter.corrected_payload, letter.payload)::text as payload,
     case when letter.corrected_payload is not null and letter.payload_of = 'line' then 'source' else letter.payload_of end
         as payload_of,
@@ -205,15 +205,14 @@ returning chunk_no;
 
 -- name: replay_outcomes
 -- What a replay ($2) has decided on letters, and where those stand on which it has not.
-select letter.dead_letter_id, load.partition_key, letter.row_no, letter.source, letter.source_row, letter.state,
-    load.state as load_state, exists (
+select letter.dead_letter_id, load.partition_key, letter.row_no, letter.state, load.state as load_state, exists (
         select from rowledger.load as base
         where base.target = load.target and base.partition_key = load.partition_key and base.state = 'published'
             and base.base_load_id = base.load_id and base.load_id > load.load_id
             and base.load_id is distinct from load.base_load_id
     ) as is_counted_by_another,
     event.event_id is not null as is_decided, event.state as decided_state, event.written_rows,
-    event.stage, event.reason, event.constraint_name, event.column_name
+    event.stage, event.reason, event.constraint_name
 from unnest($1::bigint[]) with ordinality as asked (dead_letter_id, position)
 join rowledger.dead_letter as letter using (dead_letter_id)
 join rowledger.load using (load_id)
