@@ -15,15 +15,17 @@ from pipeline_tests.support.database import fetch, fetch_value, sessions
 from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
 from pipeline_tests.support.partitions import DAYS_OF_MARCH
 from pipeline_tests.support.proxy import Fate, Proxy, is_commit
-from pipeline_tests.support.replaying import assert_verified, edit, replay, results, start_replay, states
+from pipeline_tests.support.replaying import ACTOR, assert_verified, edit, replay, results, start_replay, states
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, Row, changed, events, write_source
 from pipeline_tests.support.tables_at_fault import LEAKY_EVENTS
 from pipeline_tests.support.waiting import wait_until, worker_pids
+from rowledger.dead_letters.changes import decide
 from rowledger.errors import DatabaseUnavailable, PoolBroken, ReplayFailed
 from rowledger.failpoints import Place
-from rowledger.ledger.dead_letter_outcomes import DeadLetterResult, ReplayReport
+from rowledger.ledger.dead_letter_outcomes import DeadLetterResult, DeadLetterSelection, ReplayReport
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import PartitionReport
+from rowledger.ledger.states import DeadLetterState
 from rowledger.spec.table import TableSpec
 
 _PLACES = [Place.BEFORE_REPLAY, Place.IN_REPLAY, Place.BEFORE_REPLAY_COMMIT, Place.AFTER_REPLAY_COMMIT]
@@ -249,6 +251,24 @@ def test_a_replay_that_comes_while_the_partition_is_replaced_writes_nothing(
     assert "its load is replaced" in replayed.outcomes[0].reason
     assert_verified(database, EVENTS)
     assert_accounted(database, EVENTS, events(60))
+
+
+def test_a_letter_that_is_discarded_while_its_batch_is_prepared_stays_out_and_its_neighbours_go_in(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = _plant(database, tmp_path, [DAY])
+    set_failpoints(monkeypatch, "before_replay=sigstop")
+    with _in_thread(lambda: replay(database, EVENTS, writer={"stall_timeout_s": 120})) as replaying:
+        worker = wait_until(_stopped_worker, "the replay has read its letters")
+        number = fetch_value(database, "select dead_letter_id from rowledger.dead_letter where row_no = $1", _BAD[1])
+        decide(database, EVENTS.name, DeadLetterSelection(ids=(number,)), DeadLetterState.DISCARDED, ACTOR)
+        worker.resume()
+        replayed = replaying.result()
+    assert isinstance(replayed, ReplayReport)
+    assert results(replayed) == {_BAD[0]: "written", _BAD[1]: "skipped", _BAD[2]: "written"}
+    assert states(database) == {_BAD[0]: "replayed", _BAD[1]: "discarded", _BAD[2]: "replayed"}
+    assert_verified(database, EVENTS)
+    assert_accounted(database, EVENTS, changed(rows, {_BAD[1]: {"event_id": -_BAD[1]}}))
 
 
 def _stopped_worker() -> psutil.Process | None:

@@ -107,26 +107,27 @@ class ReplayWriting:
         return [number for number in ids if number in self._rows_of and number not in self._refused]
 
     async def _stage(self, letters: Sequence[DeadLetterToReplay]) -> None:
-        """COPY the rows, each with its position, into a staging table with the target's types and checks."""
+        """COPY the rows to write, each with its position, into a staging table with the target's types and checks."""
         await create_staging(self.connection, self.target, self._handle, self.job.partition)
         await self.connection.execute(
             f"alter table {self._staging} add column {_POSITION_SQL} {_POSITION.type.sql} not null"
         )
         columns = [*self.job.columns, _POSITION]
-        rows = self._good.select(column.name for column in columns)
+        sent = [(number, position) for number in self._to_write(letters) for position in self._rows_of[number]]
+        rows = self._good[[position for _, position in sent]].select(column.name for column in columns)
         row_no_of = {letter.dead_letter_id: letter.row_no for letter in letters}
         refused = await copy_isolating(
             self.connection,
             rows,
             encode_rows(rows, columns, self.settings.batch_rows),
-            row_nos=np.array([row_no_of[dead_letter_id] for dead_letter_id in self._dead_letter_ids]),
+            row_nos=np.array([row_no_of[number] for number, _ in sent]),
             staging_table=self._handle.staging_table,
             columns=columns,
             batch_rows=self.settings.batch_rows,
             refusals_max=rows.height,
             on_sent=self.on_progress,
         )
-        self._refused |= {self._dead_letter_ids[offset]: cause for offset, cause in refused.items()}
+        self._refused |= {sent[offset][0]: cause for offset, cause in refused.items()}
 
     async def _insert_isolating(self, ids: list[int]) -> list[int]:
         """Insert the rows of all letters but those that the table refuses, in windows that shrink around a refusal."""
@@ -192,9 +193,9 @@ class ReplayWriting:
 
     async def _measure_scope(self) -> tuple[int, Fingerprint]:
         """Rows and fingerprint of the partition; of the whole table if an update may move a row between partitions."""
-        predicate = None if self._may_move else partition_predicate(self.target, self.job.partition)
+        predicate = "true" if self._may_move else partition_predicate(self.target, self.job.partition)
         names = ", ".join(quote_identifier(name) for name in self._names)
-        return await self._measure(f"select {names} from {self.target.sql} where {predicate or 'true'}")  # noqa: S608
+        return await self._measure(f"select {names} from {self.target.sql} where {predicate}")  # noqa: S608
 
     @property
     def _may_move(self) -> bool:
@@ -229,7 +230,7 @@ class ReplayWriting:
         """Raise _KeyTaken for keys that are already in the table, which may have no unique index to detect them."""
         # A key that includes the partition needs no search in the others; under REPLACE, a key counts within its partition.
         is_narrow = self.load.write_mode is WriteMode.REPLACE or self._has_partition_in_key
-        predicate = (partition_predicate(self.target, self.job.partition) if is_narrow else None) or "true"
+        predicate = partition_predicate(self.target, self.job.partition) if is_narrow else "true"
         taken = await self.connection.fetch(
             f"select {_POSITION_SQL} as position from {self._staging} as staged where {_CHOSEN} and exists ("  # noqa: S608
             f"select from {self.target.sql} as present "
