@@ -32,8 +32,8 @@ class Checked:
     """A frame after its check.
 
     `good` has the contract's columns in its order, followed by the evolved ones, in the target's frame types. `good_rows`
-    holds the position of each good row in the checked frame; None means that no row was refused. `rejected` has these positions
-    as `row_no`. `discarded_values` counts the values of unknown columns that were left out.
+    holds the row_no of each good row; None means that no row was refused, so the numbers are consecutive from `first_row`.
+    `discarded_values` counts the values of unknown columns that were left out.
     """
 
     good: pl.DataFrame
@@ -92,9 +92,11 @@ class Contract:
         """The nullable columns that the source's unknown columns would become in the table."""
         return columns_for(self.drift_of(schema).unknown)
 
-    def require_columns(self, schema: Mapping[str, pl.DataType]) -> None:
-        """Raise SourceError for unknown or missing columns of a source, as `Drift.FREEZE` does."""
+    def require_columns(self, schema: Mapping[str, pl.DataType], *, drift: Drift = Drift.FREEZE) -> None:
+        """Raise SourceError, if `drift` is FREEZE, for unknown or missing columns of a source."""
         found = self.drift_of(schema)
+        if drift is not Drift.FREEZE:
+            return
         require_names(found.unknown)
         if found.unknown:
             raise SourceError(
@@ -130,6 +132,7 @@ class Contract:
         *,
         types: Mapping[str, ColumnType] | None = None,
         bounds: Partition | None = None,
+        first_row: int = 0,
         drift: Drift = Drift.FREEZE,
         evolved: Sequence[Column] = (),
         types_inferred: bool = False,
@@ -138,10 +141,11 @@ class Contract:
         """Separate the good rows, cast to the target's types, from the refused ones.
 
         `types` are the table's actual column types by name; the default is the contract's. Rows that break a condition of
-        `bounds` are refused. `drift` says what happens to source columns that the contract does not declare; `evolved` are
-        those that the table already has. `types_inferred` says that the frame's types were inferred from its values.
-        `on_progress` is called with 1 for each row or column that is done. Raises SourceError for a column whose type never
-        fits, unless types are inferred, and for unknown or missing columns under FREEZE; and TargetMismatch.
+        `bounds` are refused. `first_row` is the row_no of the frame's first row. `drift` says what happens to source columns
+        that the contract does not declare; `evolved` are those that the table already has. `types_inferred` says that the
+        frame's types were inferred from its values. `on_progress` is called with 1 for each row or column that is done.
+        Raises SourceError for a column whose type never fits, unless types are inferred, and for unknown or missing columns
+        under FREEZE; and TargetMismatch.
         """
         types, given = types or {}, frame
         self.require_writable(types)
@@ -171,8 +175,8 @@ class Contract:
             return Checked(good, None, [], discarded_values)
         keep = np.ones(frame.height, dtype=np.bool_)
         keep[refusals.rows()] = False
-        good_rows = pl.Series("row_no", np.flatnonzero(keep), dtype=pl.Int64)
-        letters = refusals.dead_letters(given, targets)
+        good_rows = pl.Series("row_no", np.flatnonzero(keep) + first_row, dtype=pl.Int64)
+        letters = refusals.dead_letters(given, first_row, targets)
         return Checked(good.filter(pl.Series(keep)), good_rows, letters, discarded_values)
 
     def _see_to_drift(
@@ -180,11 +184,11 @@ class Contract:
     ) -> int:
         """Apply `drift` to unknown columns, and count the values that it discards."""
         known_by_now = {name for rule in evolved for name in rule.sources}
-        schema = {name: dtype for name, dtype in frame.schema.items() if name not in known_by_now}
-        unknown = self.drift_of(schema).unknown
+        self.require_columns(
+            {name: dtype for name, dtype in frame.schema.items() if name not in known_by_now}, drift=drift
+        )
+        unknown = [name for name in self.drift_of(frame.schema).unknown if name not in known_by_now]
         match drift:
-            case Drift.FREEZE:
-                self.require_columns(schema)
             case Drift.EVOLVE:
                 # A column without values has no known type yet, so the table does not have it.
                 if brought := [name for name in unknown if has_value(frame[name]).any()]:
@@ -197,4 +201,6 @@ class Contract:
             case Drift.DISCARD_ROW:
                 for name in unknown:
                     refusals.add_mask(has_value(frame[name]), name, f"is a column that {self.name} does not know")
+            case _:
+                pass
         return 0

@@ -8,6 +8,7 @@
 import math
 from datetime import UTC, datetime, time, timedelta
 from decimal import Context, Decimal, InvalidOperation
+from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 from uuid import UUID
@@ -64,11 +65,11 @@ def fit_column(reading: Reading, target: ColumnType) -> pl.Series:
         case TypeName.VARCHAR:
             _doubt_long(reading, target)
         case TypeName.ENUM:
-            reading.doubt(~reading.values.is_in(target.labels))
+            reading.doubt(~reading.values.is_in(target.labels) & reading.values.is_not_null())
         case _ if target.precision is not None:
             ticks = reading.values.to_physical()
             step = 10 ** (6 - target.precision) * _TICKS_A_US.get(target.name, 1)
-            reading.doubt(ticks % step != 0)
+            reading.doubt((ticks % step != 0) & ticks.is_not_null())
         case _:
             pass
     values = reading.values
@@ -78,7 +79,7 @@ def fit_column(reading: Reading, target: ColumnType) -> pl.Series:
     if fitted.null_count() != values.null_count():
         reading.doubt(fitted.is_null() & values.is_not_null())
     if target.name is TypeName.REAL:
-        reading.doubt((fitted.cast(pl.Float64) != values) & values.is_not_nan())
+        reading.doubt((fitted.cast(pl.Float64) != values) & values.is_not_null() & values.is_not_nan())
     return fitted
 
 
@@ -96,7 +97,7 @@ def _doubt_long(reading: Reading, target: ColumnType) -> None:
     if target.length is not None:
         longest = reading.values.str.len_bytes().max()
         if longest is not None and longest > target.length:  # type: ignore[operator]
-            reading.doubt(reading.values.str.len_chars() > target.length)
+            reading.doubt((reading.values.str.len_chars() > target.length).fill_null(value=False))
 
 
 def _without_padding(values: pl.Series) -> pl.Series:
@@ -122,7 +123,8 @@ def _fit_numeric(reading: Reading, target: ColumnType) -> pl.Series:
         return fitted
     # A cast to fewer decimals rounds. A value that does not survive the way back has lost digits.
     back = fitted.cast(pl.Decimal(DECIMAL_DIGITS_MAX, own_scale), strict=False)
-    reading.doubt(back != values.cast(pl.Decimal(DECIMAL_DIGITS_MAX, own_scale)))
+    lost = (back != values.cast(pl.Decimal(DECIMAL_DIGITS_MAX, own_scale))).fill_null(value=True)
+    reading.doubt(lost & reading.values.is_not_null())
     return fitted
 
 
@@ -136,6 +138,8 @@ def _as_the_server_prints(decimals: pl.Series) -> pl.Series:
 def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one line per type
     """A valid value, as polars takes it for the target's frame type; a value that `misfit` refuses is unchanged."""
     match value:
+        case Enum():
+            return as_frame_value(value.value, target)
         case UUID():
             return value.bytes
         case datetime(tzinfo=zone) if zone is not None:
@@ -163,8 +167,11 @@ def _numeric_text(value: Decimal) -> str | Decimal:
     return value if abs(value.adjusted()) > _NUMERIC_DIGITS_MAX else format(value, "f")
 
 
-def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: PLR0911, one line per reason
+def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: C901, PLR0911, one line per reason
     """Why the value, as `as_frame_value` returns it, does not fit the target's type exactly; None if it does."""
+    if target.array:
+        reasons = (misfit(item, target.element) for item in value if item is not None)
+        return next((reason for reason in reasons if reason is not None), None)
     match target.name:
         case TypeName.SMALLINT | TypeName.INTEGER | TypeName.BIGINT:
             limit = INTEGER_LIMITS[target.name]

@@ -269,11 +269,20 @@ class PartitionLoad:
         allowed = self._spec.dead_letters.allowed_rows(manifest.enqueued_rows)
         begun = self._begun
         assert begun is not None  # noqa: S101 - what has not begun cannot finish
-        load = FinishedLoad(self._spec, self._target, self._partition, manifest, begun.handle, self._run.old_snapshots)
+        load = FinishedLoad(
+            self._spec,
+            self._target,
+            self._partition,
+            manifest,
+            begun.handle,
+            self._run.old_snapshots,
+            self._run.request.writer,
+            self._say,
+        )
         fewest, in_vain = len(manifest.chunks), 0
         while in_vain < _ROUNDS_MAX:
             await self._commits.commit_all(begun.handle, pending, self._target.columns, allowed)
-            finished = await finish_load(self._run.sessions, load, self._run.request.writer, self._say)
+            finished = await finish_load(self._run.sessions, load)
             if isinstance(finished, LoadVerdict):
                 self._progress.set(finished.totals)
                 return finished

@@ -12,8 +12,8 @@ from rowledger.spec import Equals, Partition, TypeName, Window
 __all__ = ["partition_bounds", "partition_predicate", "printed_bounds"]
 
 
-def partition_predicate(target: Target, partition: Partition) -> str | None:
-    """SQL that is true for exactly the partition's rows; None for a table that is loaded as a whole."""
+def partition_predicate(target: Target, partition: Partition) -> str:
+    """SQL that is true for exactly the partition's rows: for all, where the table is loaded as a whole."""
     terms = []
     for condition in partition.conditions:
         column = quote_identifier(condition.column)
@@ -22,7 +22,7 @@ def partition_predicate(target: Target, partition: Partition) -> str | None:
         type_sql = replace(target.column_types[condition.column], length=None).sql
         for operator, bound in zip((">=", "<") if len(bounds) > 1 else ("=",), bounds, strict=True):
             terms.append(f"{column} {operator} {bound}::{type_sql}")
-    return " and ".join(terms) or None
+    return " and ".join(terms) or "true"
 
 
 def partition_bounds(target: Target, partition: Partition) -> str:

@@ -140,7 +140,7 @@ async def publish_by_insert(
 
     Raises TargetMismatch where deleting the rows would delete or change rows of other tables.
     """
-    predicate = partition_predicate(target, partition) or "true"
+    predicate = partition_predicate(target, partition)
     delete = f"delete from {target.sql} where {predicate}"  # noqa: S608 - identifiers are quoted
     if await connection.fetchval(query("is_referenced"), target.oid):
         along = [row[0] for row in await connection.fetch(query("dependants_deleted_along"), target.oid)]

@@ -137,7 +137,7 @@ async def read_attached(
     The planner says which partitions may have the rows: it finds them among tens of thousands without reading the bounds of
     each.
     """
-    predicate = partition_predicate(target, partition) or "true"
+    predicate = partition_predicate(target, partition)
     explained = await connection.fetchval(
         f"explain (verbose, costs off, format json) select from {target.sql} where {predicate}"
     )
@@ -160,7 +160,7 @@ async def _has_rows(
     connection: asyncpg.Connection, target: Target, default: asyncpg.Record, partition: Partition
 ) -> bool:
     """Whether the DEFAULT partition has some of this partition's rows."""
-    predicate = partition_predicate(target, partition) or "true"
+    predicate = partition_predicate(target, partition)
     relation = quoted(default["schema_name"], default["table_name"])
     return bool(await connection.fetchval(f"select exists (select from {relation} where {predicate})"))  # noqa: S608
 

@@ -37,11 +37,11 @@ async def create_staging(
     """
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     checks = ""
-    if predicate := partition_predicate(target, partition):
+    if partition.conditions:
         present = "".join(
             f"{quote_identifier(condition.column)} is not null and " for condition in partition.conditions
         )
-        checks = f", constraint {BOUNDS_CONSTRAINT} check ({present}{predicate})"
+        checks = f", constraint {BOUNDS_CONSTRAINT} check ({present}{partition_predicate(target, partition)})"
     name = quoted(*target.name.parts)
     beside = await connection.fetchrow(query("beside_like"), name)
     if beside["own_bounds"]:

@@ -14,10 +14,19 @@ import asyncpg
 from rowledger.contract import Fingerprint
 from rowledger.ledger import read_chunk_fingerprints, read_chunk_totals
 from rowledger.postgres import Target, partition_predicate, query
+from rowledger.publish.finished_load import FinishedLoad
 from rowledger.publish.reconcile import Measured, measure_relation
 from rowledger.spec import Partition, TableSpec, WriteMode
 
-__all__ = ["Baseline", "CountedRows", "counted_rows_of", "counts_whole_table", "ensure_baseline", "read_expected"]
+__all__ = [
+    "Baseline",
+    "CountedRows",
+    "counted_rows_of",
+    "counts_whole_table",
+    "ensure_baseline",
+    "measure_target",
+    "read_expected",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +58,30 @@ def counted_rows_of(spec: TableSpec, target: Target, partition: Partition, write
     """The partition, where its rows can be distinguished and stay in it; otherwise the whole table."""
     if counts_whole_table(spec, partition, write_mode):
         return CountedRows(None, "true")
-    return CountedRows(partition.key, partition_predicate(target, partition) or "true")
+    return CountedRows(partition.key, partition_predicate(target, partition))
 
 
-async def ensure_baseline(
-    connection: asyncpg.Connection,
-    spec: TableSpec,
-    target: Target,
-    scope: CountedRows,
-    *,
-    load_id: int,
-    fingerprint: bool,
-) -> Baseline:
+async def measure_target(connection: asyncpg.Connection, load: FinishedLoad, predicate: str) -> Measured:
+    """What the target, named `target`, has of rows for which the predicate is true."""
+    target = load.target
+    return await measure_relation(
+        connection,
+        f"{target.sql} as target",
+        target.columns,
+        predicate=predicate,
+        fingerprint=load.settings.fingerprint,
+    )
+
+
+async def ensure_baseline(connection: asyncpg.Connection, load: FinishedLoad, scope: CountedRows) -> Baseline:
     """The base of the loads in this scope, or, where they have no common base, this load with the rows that it finds."""
-    loads = await connection.fetch(query("published_in_scope"), str(spec.target), scope.partition_key)
+    loads = await connection.fetch(query("published_in_scope"), str(load.spec.target), scope.partition_key)
     bases = {(load["write_mode"], load["base_load_id"]) for load in loads}
     if len(bases) == 1:
         ((write_mode, base_load_id),) = bases
-        if write_mode == spec.write_mode and base_load_id is not None:
+        if write_mode == load.spec.write_mode and base_load_id is not None:
             return Baseline(base_load_id, None)
-    found = await measure_relation(
-        connection, target.sql, target.columns, predicate=scope.predicate, fingerprint=fingerprint
-    )
-    return Baseline(load_id, found)
+    return Baseline(load.handle.load_id, await measure_target(connection, load, scope.predicate))
 
 
 async def read_expected(
@@ -82,19 +92,16 @@ async def read_expected(
     total: Fingerprint | None = Fingerprint({})
     for load in loads:
         totals = await read_chunk_totals(connection, load["load_id"])
-        texts = await read_chunk_fingerprints(connection, load["load_id"])
         rows += totals.counts.written_rows - load["updated_rows"] + (load["found_rows"] or 0)
-        is_whole = len(texts) == totals.committed
-        if load["found_rows"] is not None:
-            is_whole = is_whole and load["found_fingerprint"] is not None
-            texts += [load["found_fingerprint"]]
-        if load["updated_rows"]:
-            is_whole = is_whole and load["replaced_fingerprint"] is not None
-        if total is None or not is_whole:
+        added = await read_chunk_fingerprints(connection, load["load_id"])
+        is_whole = len(added) == totals.committed
+        added += [] if load["found_rows"] is None else [load["found_fingerprint"]]
+        replaced = [load["replaced_fingerprint"]] if load["updated_rows"] else []
+        if total is None or not is_whole or None in (*added, *replaced):
             total = None
             continue
-        for text in texts:
+        for text in added:
             total += Fingerprint.from_json(text)
-        if load["updated_rows"]:
-            total -= Fingerprint.from_json(load["replaced_fingerprint"])
+        for text in replaced:
+            total -= Fingerprint.from_json(text)
     return rows, total

@@ -46,12 +46,12 @@ def duplicate_keys(spec: TableSpec, handle: LoadHandle) -> Conflict:
 
 def duplicates(index: UniqueIndex, target: Target, handle: LoadHandle) -> Conflict:
     """Rows that share values that the index keeps unique."""
-    columns = _known(index.columns, target)
+    columns, named = _known(index.columns, target), _named(index)
     return Conflict(
         _shared_sql(handle, index.expressions, columns, predicate=index.predicate, nulls_equal=index.nulls_equal),
         columns=columns,
-        what=f"repeat values of unique index {index.name} ({', '.join(index.columns)})",
-        reason=f"same values of unique index {index.name} ({', '.join(index.columns)}) as {{kept}}, which stays",
+        what=f"repeat values of {named}",
+        reason=f"same values of {named} as {{kept}}, which stays",
         stage=Stage.KEY,
         keeps_first=True,
         sqlstate=_UNIQUE_VIOLATION,
@@ -70,10 +70,9 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
     stays = "true"
     indexes = unique_indexes(target)
     if spec.write_mode is WriteMode.REPLACE:
-        predicate = partition_predicate(target, partition)
-        if predicate is None:
+        if not partition.conditions:
             return []
-        stays = f"({predicate}) is not true"
+        stays = f"({partition_predicate(target, partition)}) is not true"
         # Columns that identify the partition cannot be the same in another partition.
         indexes = [
             index
@@ -83,22 +82,22 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
     elif spec.write_mode is WriteMode.UPSERT:
         stays = f"not exists (select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})"
     elif spec.key:
-        key = ", ".join(quote_identifier(name) for name in spec.key)
+        key, named = _quoted(spec.key), f"key ({', '.join(spec.key)})"
         # Where the key identifies the partition, no other partition needs to be searched.
         is_narrow = set(partition.columns) <= set(spec.key)
-        where = (partition_predicate(target, partition) if is_narrow else None) or "true"
+        where = partition_predicate(target, partition) if is_narrow else "true"
         found.append(
             Conflict(
                 f'select ctid, {key}, 0 as "{GROUP}" from {staging} '  # noqa: S608 - identifiers are quoted
                 f"where ({key}) in (select {key} from {target.sql} where {where})",
                 columns=spec.key,
-                what=f"have a key ({', '.join(spec.key)}) that is in the table already",
-                reason=f"same key ({', '.join(spec.key)}) as a row that is in the table already",
+                what=f"have a {named} that is in the table already",
+                reason=f"same {named} as a row that is in the table already",
                 stage=Stage.KEY,
             )
         )
     for index in indexes:
-        columns = _known(index.columns, target)
+        columns, named = _known(index.columns, target), _named(index)
         expressions = ", ".join(index.expressions)
         there = (
             f"select {expressions} from {target.sql} as target "  # noqa: S608 - from the catalogue
@@ -112,9 +111,8 @@ def collisions(spec: TableSpec, target: Target, handle: LoadHandle, partition: P
                 f'select ctid, {_quoted(columns)}, 0 as "{GROUP}" from {staging} '  # noqa: S608 - identifiers are quoted
                 f"where ({index.predicate or 'true'}) and {is_there}",
                 columns=columns,
-                what=f"have values of unique index {index.name} ({', '.join(index.columns)}) that are in the table already",
-                reason=f"same values of unique index {index.name} ({', '.join(index.columns)}) as a row that is in the table "
-                "already",
+                what=f"have values of {named} that are in the table already",
+                reason=f"same values of {named} as a row that is in the table already",
                 stage=Stage.KEY,
                 sqlstate=_UNIQUE_VIOLATION,
                 constraint=index.name,
@@ -149,9 +147,9 @@ def orphans(
                 f'select staged.ctid, {_quoted(columns, "staged.")}, 0 as "{GROUP}" '  # noqa: S608 - identifiers are quoted
                 f"from {staging} as staged where {is_orphan}",
                 columns=columns,
-                what=f"have no parent by foreign key {foreign_key.name} ({', '.join(foreign_key.columns)})",
-                reason=f"refused by foreign key {foreign_key.name} ({', '.join(foreign_key.columns)}): no row of "
-                f"{foreign_key.parent} has these values of ({', '.join(foreign_key.parent_columns)})",
+                what=f"have no parent by {_named(foreign_key)}",
+                reason=f"refused by {_named(foreign_key)}: no row of {foreign_key.parent} has these values of "
+                f"({', '.join(foreign_key.parent_columns)})",
                 stage=Stage.COPY,
                 sqlstate=_FOREIGN_KEY_VIOLATION,
                 constraint=foreign_key.name,
@@ -168,8 +166,7 @@ def _parents(
         return [(foreign_key.parent, "true")]
     if spec.write_mode is not WriteMode.REPLACE:
         return [(staging, "true"), (target.sql, "true")]
-    predicate = partition_predicate(target, partition)
-    return [(staging, "true"), (target.sql, f"({predicate}) is not true")] if predicate else [(staging, "true")]
+    return [(staging, "true"), (target.sql, f"({partition_predicate(target, partition)}) is not true")]
 
 
 def _parent_sql(foreign_key: ForeignKey, names: Sequence[str], relation: str, condition: str) -> str:
@@ -196,6 +193,11 @@ def _shared_sql(
         f"from {quoted(LEDGER_SCHEMA, handle.staging_table)} where {condition}"
         ') as shared where "rowledger rows" > 1'
     )
+
+
+def _named(constraint: UniqueIndex | ForeignKey) -> str:
+    kind = "unique index" if isinstance(constraint, UniqueIndex) else "foreign key"
+    return f"{kind} {constraint.name} ({', '.join(constraint.columns)})"
 
 
 def _known(columns: Sequence[str], target: Target) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ Reconciling and publishing are one transaction. The staging table cannot change 
 statements of the transaction lock the target.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import asyncpg
@@ -23,11 +22,9 @@ from rowledger.ledger import (
     CheckName,
     ChunkTotals,
     LoadState,
-    PartitionsOfLoads,
     SupervisorSessions,
     end_load,
     read_chunk_totals,
-    read_pending_chunks,
 )
 from rowledger.postgres import (
     LEDGER_SCHEMA,
@@ -44,16 +41,15 @@ from rowledger.postgres import (
     read_staging_changes,
     summarize,
 )
-from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
+from rowledger.publish.finished_load import ChunksPending, FinishedLoad, read_repeated_load, require_all_committed
 from rowledger.publish.former_loads import require_not_appended_before
 from rowledger.publish.reconcile import budget_check, reconcile
 from rowledger.publish.rehearsal import set_refused_aside
 from rowledger.publish.repeated import end_as_repeated, judge_repeated
 from rowledger.publish.sift import sift_conflicts
 from rowledger.publish.verdict import LoadVerdict
-from rowledger.publish.verify import verify_published
+from rowledger.publish.verify import verify_partition
 from rowledger.publish.write_modes import publish_rows
-from rowledger.settings import WriterSettings
 from rowledger.spec import ChunkPlan, Drift, WriteMode, column_names
 
 __all__ = ["finish_load"]
@@ -62,16 +58,8 @@ __all__ = ["finish_load"]
 _ATTEMPTS_MAX = 3  # each for rows that collide with rows which another session has added meanwhile
 
 
-class _NotTaken(TargetMismatch):
-    """The target does not accept the rows. `acting` names triggers and rules that act on rows written to it."""
-
-    def __init__(self, load: FinishedLoad, why: str, acting: Sequence[str] = ()) -> None:
-        told = f" (triggers and rules on its rows: {', '.join(acting)})" if acting else ""
-        super().__init__(
-            f"{load.name}: target {load.spec.target} does not take the rows: {why}{told}. Alter the table or the row model; "
-            "nothing was published; then rerun."
-        )
-        self.why = why
+class _NotTaken(Exception):
+    """The target does not accept the rows; the text says why, without their values."""
 
 
 class _RowsRefused(_NotTaken):
@@ -82,18 +70,17 @@ class _Collided(_RowsRefused):
     """Since the conflicts were looked for, another session has added rows with the same key or unique values."""
 
 
-async def finish_load(
-    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> LoadVerdict | tuple[ChunkPlan, ...]:
+async def finish_load(sessions: SupervisorSessions, load: FinishedLoad) -> LoadVerdict | tuple[ChunkPlan, ...]:
     """Judge the load by what the database holds, and publish it if every check passes.
 
-    Returns the pending chunks instead of a verdict where there are any. Chunks commit without waiting for the disk,
-    so a server crash may have undone chunks that were reported as committed.
+    Returns the pending chunks instead of a verdict where there are any; none of them where the key is gone.
     """
     try:
-        return await _finish(sessions, load, settings, say)
+        return await _finish(sessions, load)
+    except ChunksPending as found:
+        return found.chunks
     except _NotTaken as refusal:
-        why = refusal.why
+        why = str(refusal)
         raise await sessions.transaction(
             f"{load.name}: look why", lambda connection: _explain(connection, load, why)
         ) from None
@@ -107,75 +94,62 @@ async def _explain(connection: asyncpg.Connection, load: FinishedLoad, why: str)
             f"{load.name}: target {target.name} was dropped, renamed or made anew since the run began; nothing was published; "
             "rerun"
         )
-    acting = await connection.fetch(query("acts_on_rows"), target.oid)
-    return TargetMismatch(str(_NotTaken(load, why, [row[0] for row in acting])))
+    acting = ", ".join(row[0] for row in await connection.fetch(query("acts_on_rows"), target.oid))
+    told = f" (triggers and rules on its rows: {acting})" if acting else ""
+    return TargetMismatch(
+        f"{load.name}: target {load.spec.target} does not take the rows: {why}{told}. Alter the table or the row model; "
+        "nothing was published; then rerun."
+    )
 
 
-async def _finish(
-    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> LoadVerdict | tuple[ChunkPlan, ...]:
+async def _finish(sessions: SupervisorSessions, load: FinishedLoad) -> LoadVerdict:
     for attempt in range(1, _ATTEMPTS_MAX + 1):
-        if pending := await sift_conflicts(sessions, load, settings, say):
-            return pending
+        await sift_conflicts(sessions, load)
         await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
         try:
             verdict = await sessions.transaction(
                 f"{load.name}: reconcile and publish",
-                lambda connection: _judge(connection, load, settings),
+                lambda connection: _judge(connection, load),
                 durable=True,
-                lock_timeout_s=settings.publish_lock_timeout_s,
+                lock_timeout_s=load.settings.publish_lock_timeout_s,
             )
             break
         except _RowsRefused as refusal:
             if attempt == _ATTEMPTS_MAX:
                 raise
             if isinstance(refusal, _Collided) and attempt == 1:
-                say(f"{load.name}: others have added rows like these meanwhile; looking for them again")
+                load.say("others have added rows like these meanwhile; looking for them again")
                 continue
-            say(f"{load.name}: the target refuses some of the rows; looking for them")
+            load.say("the target refuses some of the rows; looking for them")
             rehearsed = await sessions.transaction(
                 f"{load.name}: look for rows that the target refuses",
-                lambda connection: set_refused_aside(connection, load, settings),
+                lambda connection: set_refused_aside(connection, load),
                 durable=True,
             )
-            if rehearsed.pending:
-                return rehearsed.pending
             if rehearsed.rows:
-                say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
+                load.say(f"{rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
             elif not isinstance(refusal, _Collided):
                 raise
-    if isinstance(verdict, LoadVerdict) and verdict.note:
-        say(f"{load.name}: {verdict.note}")
+    if verdict.note:
+        load.say(f"{verdict.note}")
     return verdict
 
 
-async def _judge(
-    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings
-) -> LoadVerdict | tuple[ChunkPlan, ...]:
+async def _judge(connection: asyncpg.Connection, load: FinishedLoad) -> LoadVerdict:
     handle, spec = load.handle, load.spec
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
-        return await _already_judged(connection, load, settings)
-    if pending := await read_pending_chunks(connection, handle, load.manifest):
-        return pending
-    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+        return await _already_judged(connection, load)
+    await require_all_committed(connection, load)
     await lock_staging(connection, handle)
     if spec.key and not await has_key(connection, handle):
-        return ()  # the key was dropped since it was built: build it again, or never publish
+        raise ChunksPending(())  # the key was dropped since it was built: build it again, or never publish
     if changes := await read_staging_changes(connection, load.target, handle, load.partition, column_names(spec.row)):
         raise DiscrepancyFound(
             f"{load.name}: the staging table is not what this load has made ({changes}); something else alters tables of "
             f"schema {LEDGER_SCHEMA}. Nothing was published; rerun, which begins a new load"
         )
     await async_failpoint(Place.IN_RECONCILE, **load.facts)
-    totals, checks = await reconcile(
-        connection,
-        spec,
-        load.target.columns,
-        load.manifest,
-        load_id=handle.load_id,
-        staging=staging,
-        fingerprint=settings.fingerprint,
-    )
+    totals, checks = await reconcile(connection, load, quoted(LEDGER_SCHEMA, handle.staging_table))
     failed = [check for check in checks if not check.passed]
     if failed:
         reason = "; ".join(f"{check.name}: {check.summary}" for check in failed)
@@ -184,7 +158,7 @@ async def _judge(
         kind = DeadLetterBudgetSpent if only_budget else DiscrepancyFound
         return LoadVerdict(totals, checks, kind(f"{load.name}: {reason}"))
     await async_failpoint(Place.BEFORE_PUBLISH, **load.facts)
-    return await _publish(connection, load, totals, checks, settings)
+    return await _publish(connection, load, totals, checks)
 
 
 async def _publish(
@@ -192,7 +166,6 @@ async def _publish(
     load: FinishedLoad,
     totals: ChunkTotals,
     checks: tuple[Check, ...],
-    settings: WriterSettings,
 ) -> LoadVerdict:
     if (earlier := await read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
         return await end_as_repeated(connection, load, earlier)
@@ -201,7 +174,7 @@ async def _publish(
     try:
         if load.spec.drift is Drift.EVOLVE:
             await add_columns(connection, load.target, load.handle)
-        published = await publish_rows(connection, load, totals, settings)
+        published = await publish_rows(connection, load, totals)
     except asyncpg.PostgresError as error:
         if may_retry(error) and not is_raised(error):
             raise
@@ -215,7 +188,7 @@ async def _publish(
             _require_partition(load)
         refused = _RowsRefused if may_be_about_rows(error) else _NotTaken
         kind = _Collided if isinstance(error, asyncpg.UniqueViolationError) else refused
-        raise kind(load, summarize(error)) from None  # without its cause, whose text may quote a row
+        raise kind(summarize(error)) from None  # without its cause, whose text may quote a row
     await async_failpoint(Place.IN_PUBLISH, **load.facts)
     await end_load(connection, load.handle, LoadState.PUBLISHED, "every check passed")
     if load.spec.write_mode is not WriteMode.UPSERT:
@@ -247,7 +220,7 @@ def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int])
     )
 
 
-async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> LoadVerdict:
+async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad) -> LoadVerdict:
     """Judge a load that is no longer loading: its COMMIT succeeded and the reply was lost, or this run is fenced.
 
     The state `published` alone does not suffice: what readers see is compared with the plan, as the staging table
@@ -261,16 +234,8 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
         state = None
     match state:
         case LoadState.PUBLISHED if load.spec.write_mode is WriteMode.REPLACE:
-            totals, checks = await reconcile(
-                connection,
-                load.spec,
-                load.target.columns,
-                load.manifest,
-                load_id=load.handle.load_id,
-                staging=load.target.sql,
-                predicate=partition_predicate(load.target, load.partition) or "true",
-                fingerprint=settings.fingerprint,
-            )
+            predicate = partition_predicate(load.target, load.partition)
+            totals, checks = await reconcile(connection, load, load.target.sql, predicate=predicate)
         case LoadState.REPEATED:
             earlier = await read_repeated_load(connection, load.spec, load.partition, load.manifest)
             if earlier is None:
@@ -278,10 +243,7 @@ async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad, se
             return await judge_repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
         case LoadState.PUBLISHED:  # the table has other loads' rows too
             totals = await read_chunk_totals(connection, load.handle.load_id)
-            partitions = PartitionsOfLoads(load.spec, lambda _key: load.partition)
-            (verification,) = await verify_published(
-                connection, load.spec, load.target, [load.partition.key], partitions
-            )
+            verification = await verify_partition(connection, load.spec, load.target, load.partition)
             budget = budget_check(load.spec, totals.counts.enqueued_rows, totals.counts.dead_lettered_rows)
             checks = (*verification.checks, budget)
         case LoadState.REJECTED:

@@ -1,13 +1,16 @@
 """A load whose chunks have all committed, as the steps of finishing it need it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import asyncpg
 
+from rowledger.ledger import read_pending_chunks
 from rowledger.postgres import OldSnapshots, Target, query
-from rowledger.spec import LoadHandle, Manifest, Partition, TableSpec, WriteMode
+from rowledger.settings import WriterSettings
+from rowledger.spec import ChunkPlan, LoadHandle, Manifest, Partition, TableSpec, WriteMode
 
-__all__ = ["FinishedLoad", "read_repeated_load"]
+__all__ = ["ChunksPending", "FinishedLoad", "read_repeated_load", "require_all_committed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class FinishedLoad:
     manifest: Manifest
     handle: LoadHandle
     old_snapshots: OldSnapshots
+    settings: WriterSettings
+    log: Callable[[str], None]
 
     @property
     def facts(self) -> dict[str, object]:
@@ -30,6 +35,24 @@ class FinishedLoad:
     def name(self) -> str:
         """Table and partition, for messages."""
         return f"table {self.spec.name}, partition {self.partition.key}"
+
+    def say(self, message: str) -> None:
+        """Log a message about this load."""
+        self.log(f"{self.name}: {message}")
+
+
+class ChunksPending(Exception):
+    """Chunks are pending that were reported as committed: they commit without waiting for the disk, and the server crashed."""
+
+    def __init__(self, chunks: tuple[ChunkPlan, ...]) -> None:
+        super().__init__()
+        self.chunks = chunks
+
+
+async def require_all_committed(connection: asyncpg.Connection, load: FinishedLoad) -> None:
+    """Raise ChunksPending where the ledger has chunks that are not committed."""
+    if pending := await read_pending_chunks(connection, load.handle, load.manifest):
+        raise ChunksPending(pending)
 
 
 async def read_repeated_load(

@@ -12,7 +12,8 @@ from rowledger.contract import Fingerprint, fingerprint_query, read_fingerprint
 from rowledger.counted import counted
 from rowledger.ledger import Check, CheckName, ChunkTotals, RowCounts, read_chunk_fingerprints, read_chunk_totals
 from rowledger.postgres import query, quote_identifier
-from rowledger.spec import Column, Manifest, TableSpec
+from rowledger.publish.finished_load import FinishedLoad
+from rowledger.spec import Column, TableSpec
 
 __all__ = ["Measured", "budget_check", "fingerprint_check", "measure_relation", "read_ledger_fingerprint", "reconcile"]
 
@@ -54,21 +55,15 @@ async def read_ledger_fingerprint(
 
 
 async def reconcile(
-    connection: asyncpg.Connection,
-    spec: TableSpec,
-    columns: Sequence[Column],
-    manifest: Manifest,
-    *,
-    load_id: int,
-    staging: str,
-    predicate: str = "true",
-    fingerprint: bool,
+    connection: asyncpg.Connection, load: FinishedLoad, staging: str, *, predicate: str = "true"
 ) -> tuple[ChunkTotals, tuple[Check, ...]]:
-    """Every check of the load, from figures of the database alone.
+    """Every check of the load, from figures of the database alone. `staging` is the relation that has its rows.
 
-    This run has planned `manifest` from the source. A manifest that was changed in the ledger afterwards does not
-    match it.
+    This run has planned the load's manifest from the source. A manifest that was changed in the ledger afterwards does
+    not match it.
     """
+    spec, columns, manifest, load_id = load.spec, load.target.columns, load.manifest, load.handle.load_id
+    fingerprint = load.settings.fingerprint
     recorded = await connection.fetchrow(query("recorded_plan"), load_id)
     totals = await read_chunk_totals(connection, load_id)
     letters = await connection.fetchrow(query("dead_letter_totals"), load_id)

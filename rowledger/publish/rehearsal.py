@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import asyncpg
 
 from rowledger.contract import Refusal, Stage
-from rowledger.ledger import read_pending_chunks
 from rowledger.postgres import (
     LEDGER_SCHEMA,
     ROWS_TO_BLAME,
@@ -29,11 +28,10 @@ from rowledger.postgres import (
     rewrite_staging,
     sort_error,
 )
-from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
+from rowledger.publish.finished_load import FinishedLoad, read_repeated_load, require_all_committed
 from rowledger.publish.set_aside import set_rows_aside
 from rowledger.publish.source_rows import GROUP, Conflict
-from rowledger.settings import WriterSettings
-from rowledger.spec import ChunkPlan, WriteMode
+from rowledger.spec import WriteMode
 
 __all__ = ["Rehearsed", "set_refused_aside", "set_unindexable_aside"]
 
@@ -45,14 +43,13 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """The result of a rehearsal: chunks that are pending after all, or `rows` that became dead letters, and `why`."""
+    """The result of a rehearsal: how many rows became dead letters, and why."""
 
-    pending: tuple[ChunkPlan, ...] = ()
     rows: int = 0
     why: str = ""
 
 
-async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings) -> Rehearsed:
+async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad) -> Rehearsed:
     """Make dead letters of the staged rows that the target refuses. Runs in the caller's transaction.
 
     Rows are tried in the order in which they were staged. When two rows exclude each other, the one that was written
@@ -66,18 +63,16 @@ async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad, 
             await add_columns(connection, target, load.handle)
         await ensure_partition(connection, target, load.partition)
         if load.spec.write_mode is WriteMode.REPLACE:
-            predicate = partition_predicate(target, load.partition) or "true"
+            predicate = partition_predicate(target, load.partition)
             await connection.execute(f"delete from {target.sql} where {predicate}")  # noqa: S608 - quoted
 
     def statement(condition: str) -> str:
         return insert_statement(target, load.handle, upsert_on=upsert_on, where=condition)
 
-    return await _set_aside(connection, load, settings, _Rehearsal(connection, load, prepare, statement))
+    return await _set_aside(connection, load, _Rehearsal(connection, load, prepare, statement))
 
 
-async def set_unindexable_aside(
-    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings
-) -> Rehearsed:
+async def set_unindexable_aside(connection: asyncpg.Connection, load: FinishedLoad) -> Rehearsed:
     """Make dead letters of staged rows that no unique index can hold, whatever the other rows are: too large, or raising."""
     staging = quoted(LEDGER_SCHEMA, load.handle.staging_table)
     trial = quoted(LEDGER_SCHEMA, f"{load.handle.staging_table}_trial")
@@ -98,22 +93,17 @@ async def set_unindexable_aside(
     def statement(condition: str) -> str:
         return f"insert into {trial} ({names}) select {names} from {staging} where {condition}"  # noqa: S608 - quoted
 
-    return await _set_aside(connection, load, settings, _Rehearsal(connection, load, prepare, statement))
+    return await _set_aside(connection, load, _Rehearsal(connection, load, prepare, statement))
 
 
-async def _set_aside(
-    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings, rehearsal: "_Rehearsal"
-) -> Rehearsed:
-    if pending := await read_pending_chunks(connection, load.handle, load.manifest):
-        return Rehearsed(pending=pending)
+async def _set_aside(connection: asyncpg.Connection, load: FinishedLoad, rehearsal: "_Rehearsal") -> Rehearsed:
+    await require_all_committed(connection, load)
     if await read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
         return Rehearsed()
-    allowed = load.spec.dead_letters.allowed_rows(load.manifest.enqueued_rows)
-    refused = await rehearsal.run(rows_max=allowed + 1)
-    if not refused:
+    if not (refused := await rehearsal.run()):
         return Rehearsed()
     conflict = await _conflict(connection, load, refused)
-    rows = await set_rows_aside(connection, conflict, load, settings)
+    rows = await set_rows_aside(connection, conflict, load)
     await rewrite_staging(connection, load.handle.staging_table)  # an index that is built next would meet them again
     return Rehearsed(rows=rows, why=conflict.what)
 
@@ -186,12 +176,11 @@ class _Rehearsal:
         self._prepare = prepare
         self._statement = statement
         self._refused: dict[Place, asyncpg.PostgresError] = {}
-        self._rows_max = 0
+        self._rows_max = load.spec.dead_letters.allowed_rows(load.manifest.enqueued_rows) + 1
         self._has_taken = False
 
-    async def run(self, rows_max: int) -> dict[Place, Refusal]:
-        """At most `rows_max` of the refused rows; none where the table would refuse any row, or no rows at all."""
-        self._rows_max = rows_max
+    async def run(self) -> dict[Place, Refusal]:
+        """The refused rows, at most one more than the budget allows; none where the table would refuse any row, or no rows."""
         await self._connection.execute("savepoint rehearsal")
         try:
             await self._prepare()

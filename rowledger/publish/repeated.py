@@ -10,7 +10,6 @@ from rowledger.ledger import (
     Check,
     CheckName,
     LoadState,
-    PartitionsOfLoads,
     SupervisorSessions,
     end_load,
     read_chunk_totals,
@@ -20,7 +19,7 @@ from rowledger.postgres import Target, drop_staging, lock_target_against_writers
 from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
 from rowledger.publish.reconcile import budget_check
 from rowledger.publish.verdict import LoadVerdict
-from rowledger.publish.verify import verify_published
+from rowledger.publish.verify import verify_partition
 from rowledger.spec import Manifest, Partition, TableSpec, WriteMode
 
 __all__ = ["end_as_repeated", "find_repeated", "judge_repeated"]
@@ -74,13 +73,12 @@ async def judge_repeated(
             f"rowledger forget --table {spec.name}"
         )
     target = target.as_found
-    partitions = PartitionsOfLoads(spec, lambda _key: partition)
-    (verification,) = await verify_published(connection, spec, target, [partition.key], partitions)
+    verification = await verify_partition(connection, spec, target, partition)
     if not verification.passed and await connection.fetchval(query("may_lock_against_writers"), *target.name.parts):
         # Another load may have been published between the reads of ledger and table. The lock now excludes other
         # writers.
         await lock_target_against_writers(connection, target)
-        (verification,) = await verify_published(connection, spec, target, [partition.key], partitions)
+        verification = await verify_partition(connection, spec, target, partition)
     budget = budget_check(spec, totals.counts.enqueued_rows, totals.counts.dead_lettered_rows)
     own = f"{totals.counts.enqueued_rows} enqueued, {totals.counts.written_rows} written; {note}"
     checks = [

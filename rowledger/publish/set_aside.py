@@ -7,7 +7,7 @@ knows which one came first, whatever order the workers had, and what each of the
 
 import bisect
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
 import asyncpg
@@ -33,7 +33,6 @@ from rowledger.publish.source_rows import (
     read_refused,
     read_values,
 )
-from rowledger.settings import WriterSettings
 from rowledger.spec import RESERVED_PREFIX, ChunkPlan, LoadHandle, Manifest
 
 __all__ = ["TooManySetAside", "set_rows_aside"]
@@ -65,9 +64,7 @@ class TooManySetAside(DeadLetterBudgetSpent):
             await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=os.getpid())
 
 
-async def set_rows_aside(
-    connection: asyncpg.Connection, conflict: Conflict, load: FinishedLoad, settings: WriterSettings
-) -> int:
+async def set_rows_aside(connection: asyncpg.Connection, conflict: Conflict, load: FinishedLoad) -> int:
     """Move the surplus rows to the dead letters and return their number. Runs in the caller's transaction.
 
     Raises TooManySetAside, with some of the rows, when they are more than the budget allows; Fenced; and
@@ -92,23 +89,18 @@ async def set_rows_aside(
             refused_rows=surplus_rows + refused.rows,
             detail=f"{counted(surplus_rows, 'row')} {conflict.what}"
             + (" of rows before them" if conflict.keeps_first else ""),
-            letters=await _examples(
-                connection, conflict, load, settings, refused=refused, dead_letters_max=dead_letters_max
-            ),
+            letters=await _examples(connection, conflict, load, refused=refused, dead_letters_max=dead_letters_max),
         )
-    values = await read_values(connection, conflict, load.target)
-    again = await in_thread(
-        lambda: read_again(load.spec, load.target, load.partition, manifest.chunks, conflict, values, refused),
-        timeout_s=settings.chunk_deadline_s,
-    )
+    again = await _find_again(connection, conflict, load, refused)
     if again.rows.height != found_rows:
         raise DiscrepancyFound(
             f"{load.name}: {counted(found_rows, 'row')} in staging {conflict.what}, "
             f"the source has {again.rows.height} with these values"
         )
-    kept, surplus = _divide(_grouped(again, conflict, values), conflict)
-    await _replace_rows(connection, load, conflict, kept, expected=found_rows, settings=settings)
-    await _record(connection, load, surplus, _letters(again, conflict, surplus, manifest), settings)
+    kept, surplus = _divide(again.rows, conflict)
+    await _replace_rows(connection, load, conflict, kept, expected=found_rows)
+    for chunk, rows, letters in _by_chunk(again, conflict, surplus, manifest):
+        await _record(connection, load, chunk, rows, letters)
     return surplus.height
 
 
@@ -116,7 +108,6 @@ async def _examples(
     connection: asyncpg.Connection,
     conflict: Conflict,
     load: FinishedLoad,
-    settings: WriterSettings,
     *,
     refused: Refused,
     dead_letters_max: int,
@@ -128,35 +119,40 @@ async def _examples(
     # Unless the first row of a group is kept, all of its rows are needed to decide which ones go.
     rows_max = None if conflict.going else dead_letters_max
     try:
-        values = await read_values(connection, conflict, load.target, values_max=rows_max)
-        again = await in_thread(
-            lambda: read_again(
-                load.spec,
-                load.target,
-                load.partition,
-                load.manifest.chunks,
-                conflict,
-                values,
-                refused,
-                rows_max=rows_max and rows_max + values[GROUP].n_unique(),
-            ),
-            timeout_s=settings.chunk_deadline_s,
-        )
+        again = await _find_again(connection, conflict, load, refused, surplus_max=rows_max)
     except (DiscrepancyFound, SourceError, TimeoutError):
         return []  # the verdict is that there are too many, whatever else is wrong
-    _, surplus = _divide(_grouped(again, conflict, values), conflict)
-    surplus = surplus.head(dead_letters_max)
-    letters = _letters(again, conflict, surplus, load.manifest)
-    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
-    return [
-        (load.manifest.chunks[int(number)], [letters[index] for index in rows[LETTER]])
-        for (number,), rows in numbered.group_by(CHUNK_NO, maintain_order=True)
-    ]
+    _, surplus = _divide(again.rows, conflict)
+    found = _by_chunk(again, conflict, surplus.head(dead_letters_max), load.manifest)
+    return [(chunk, letters) for chunk, _, letters in found]
 
 
-def _grouped(again: Candidates, conflict: Conflict, values: pl.DataFrame) -> pl.DataFrame:
-    """The rows found, each with the number of its group."""
-    return again.rows.join(values, on=conflict.matched, how="left", nulls_equal=True, maintain_order="left")
+async def _find_again(
+    connection: asyncpg.Connection,
+    conflict: Conflict,
+    load: FinishedLoad,
+    refused: Refused,
+    *,
+    surplus_max: int | None = None,
+) -> Candidates:
+    """The rows of the conflict as the source has them, each with the number of its group; enough for `surplus_max` of them."""
+    values = await read_values(connection, conflict, load.target, values_max=surplus_max)
+    rows_max = None if surplus_max is None else surplus_max + values[GROUP].n_unique()
+    again = await in_thread(
+        lambda: read_again(
+            load.spec,
+            load.target,
+            load.partition,
+            load.manifest.chunks,
+            conflict,
+            values,
+            refused,
+            rows_max=rows_max,
+        ),
+        timeout_s=load.settings.chunk_deadline_s,
+    )
+    rows = again.rows.join(values, on=conflict.matched, how="left", nulls_equal=True, maintain_order="left")
+    return replace(again, rows=rows)
 
 
 def _divide(rows: pl.DataFrame, conflict: Conflict) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -182,18 +178,30 @@ def _divide(rows: pl.DataFrame, conflict: Conflict) -> tuple[pl.DataFrame, pl.Da
 
 
 def _letter(letter: DeadLetter, conflict: Conflict, group: int, kept: str) -> DeadLetter:
-    if (refusal := conflict.refusals.get(group)) is None:
-        return replace(letter, reason=conflict.reason.replace("{kept}", kept))
-    return replace(letter, **asdict(refusal))
+    if refusal := conflict.refusals.get(group):
+        return replace(letter, **asdict(refusal))
+    return replace(letter, reason=letter.reason.replace("{kept}", kept))
 
 
-def _letters(again: Candidates, conflict: Conflict, surplus: pl.DataFrame, manifest: Manifest) -> list[DeadLetter]:
-    """The dead letters of surplus rows, with their reasons."""
-    places = _Places(manifest)
-    return [
-        _letter(again.letters[index], conflict, group, "" if kept_row_no is None else places.of(kept_row_no))
-        for index, group, kept_row_no in surplus.select(LETTER, GROUP, _KEPT_ROW_NO).iter_rows()
-    ]
+def _by_chunk(
+    again: Candidates, conflict: Conflict, surplus: pl.DataFrame, manifest: Manifest
+) -> Iterator[tuple[ChunkPlan, pl.DataFrame, list[DeadLetter]]]:
+    """The surplus rows of each chunk, and their dead letters with the reasons."""
+    is_one = len({chunk.descriptor.origin for chunk in manifest.chunks}) == 1
+
+    def place_of(row_no: int | None) -> str:
+        if row_no is None:
+            return ""
+        chunk = manifest.chunks[bisect.bisect_right(manifest.chunks, row_no, key=lambda chunk: chunk.first_row) - 1]
+        row = chunk.descriptor.origin_row + row_no - chunk.first_row
+        return f"row {row} of {'the source' if is_one else chunk.descriptor.origin}"
+
+    for (number,), rows in surplus.group_by(CHUNK_NO, maintain_order=True):
+        letters = [
+            _letter(again.letters[index], conflict, group, place_of(kept_row_no))
+            for index, group, kept_row_no in rows.select(LETTER, GROUP, _KEPT_ROW_NO).iter_rows()
+        ]
+        yield manifest.chunks[int(number)], rows, letters
 
 
 async def _replace_rows(
@@ -203,7 +211,6 @@ async def _replace_rows(
     kept: pl.DataFrame,
     *,
     expected: int,
-    settings: WriterSettings,
 ) -> None:
     """Delete every row found from staging, and write back those that are kept."""
     target, staging_table = load.target, load.handle.staging_table
@@ -220,7 +227,7 @@ async def _replace_rows(
     names = [column.name for column in target.columns]
     await copy_rows(
         connection,
-        encode_rows(kept.select(names), target.columns, settings.batch_rows),
+        encode_rows(kept.select(names), target.columns, load.settings.batch_rows),
         schema_name=LEDGER_SCHEMA,
         table_name=staging_table,
         columns=target.columns,
@@ -228,45 +235,27 @@ async def _replace_rows(
     )
 
 
-class _Places:
-    """The place of a partition's row in its source, in words for a reader."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        self._chunks = manifest.chunks
-        self._first_rows = [chunk.first_row for chunk in manifest.chunks]
-        self._is_one = len({chunk.descriptor.origin for chunk in manifest.chunks}) == 1
-
-    def of(self, row_no: int) -> str:
-        chunk = self._chunks[bisect.bisect_right(self._first_rows, row_no) - 1]
-        row = chunk.descriptor.origin_row + row_no - chunk.first_row
-        return f"row {row} of {'the source' if self._is_one else chunk.descriptor.origin}"
-
-
 async def _record(
     connection: asyncpg.Connection,
     load: FinishedLoad,
-    surplus: pl.DataFrame,
-    letters: Sequence[DeadLetter],
-    settings: WriterSettings,
+    chunk: ChunkPlan,
+    rows: pl.DataFrame,
+    letters: list[DeadLetter],
 ) -> None:
-    """Record dead letters for the surplus rows, and take them out of their chunks' counts and fingerprints."""
+    """Record dead letters for a chunk's surplus rows, and take these out of its counts and its fingerprint."""
     target, handle = load.target, load.handle
-    names = [column.name for column in target.columns]
-    numbered = surplus.with_columns(pl.int_range(pl.len()).alias(LETTER))
-    for (number,), rows in numbered.group_by(CHUNK_NO, maintain_order=True):
-        chunk = load.manifest.chunks[int(number)]
-        own = [letters[index] for index in rows[LETTER]]
-        await record_dead_letters(connection, handle, chunk, own, attempt=0, worker_pid=os.getpid())
-        fingerprint = None
-        if settings.fingerprint:
-            before = Fingerprint.from_json(
-                await connection.fetchval(query("chunk_fingerprint"), handle.load_id, chunk.chunk_no)
-            )
-            fingerprint = (before - fingerprint_frame(rows.select(names), target.columns)).to_json()
-        moved = await connection.fetchval(
-            query("move_to_dead_letters"), handle.load_id, chunk.chunk_no, rows.height, fingerprint
+    await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=os.getpid())
+    fingerprint = None
+    if load.settings.fingerprint:
+        before = Fingerprint.from_json(
+            await connection.fetchval(query("chunk_fingerprint"), handle.load_id, chunk.chunk_no)
         )
-        if moved is None:
-            raise DiscrepancyFound(
-                f"chunk {chunk.chunk_no} of load {handle.load_id} holds fewer rows than are to be taken out of it"
-            )
+        surplus = rows.select(column.name for column in target.columns)
+        fingerprint = (before - fingerprint_frame(surplus, target.columns)).to_json()
+    moved = await connection.fetchval(
+        query("move_to_dead_letters"), handle.load_id, chunk.chunk_no, rows.height, fingerprint
+    )
+    if moved is None:
+        raise DiscrepancyFound(
+            f"chunk {chunk.chunk_no} of load {handle.load_id} holds fewer rows than are to be taken out of it"
+        )

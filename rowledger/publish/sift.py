@@ -6,19 +6,19 @@ beforehand.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 
 import asyncpg
 
-from rowledger.ledger import SupervisorSessions, read_pending_chunks
-from rowledger.postgres import UniqueIndex, add_key, add_unique_index, has_key, is_raised, may_be_about_rows
+from rowledger.ledger import SupervisorSessions
+from rowledger.postgres import add_key, add_unique_index, has_key, is_raised, may_be_about_rows
 from rowledger.publish.conflicts import collisions, duplicate_keys, duplicates, orphans, unique_indexes
-from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
+from rowledger.publish.finished_load import FinishedLoad, read_repeated_load, require_all_committed
 from rowledger.publish.rehearsal import set_unindexable_aside
 from rowledger.publish.set_aside import set_rows_aside
 from rowledger.publish.source_rows import Conflict
-from rowledger.settings import WriterSettings
-from rowledger.spec import ChunkPlan
 
 __all__ = ["sift_conflicts"]
 
@@ -31,31 +31,29 @@ class _FunctionRaised(Exception):
         self.error = error
 
 
-async def sift_conflicts(
-    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> tuple[ChunkPlan, ...]:
-    """Set aside the rows that others keep from being published; returns chunks that are found to be pending.
+async def sift_conflicts(sessions: SupervisorSessions, load: FinishedLoad) -> None:
+    """Set aside the rows that others keep from being published; raises ChunksPending.
 
     A row that an index cannot hold at all, such as a row with a key of 9,000 characters, is set aside too.
     """
     try:
-        return await _sift(sessions, load, settings, say)
+        await _sift(sessions, load)
     except (asyncpg.PostgresError, _FunctionRaised) as failure:
         error = failure.error if isinstance(failure, _FunctionRaised) else failure
         if not may_be_about_rows(error):
             raise
         rehearsed = await sessions.transaction(
             f"{load.name}: look for rows that no index holds",
-            lambda connection: set_unindexable_aside(connection, load, settings),
+            lambda connection: set_unindexable_aside(connection, load),
             durable=True,
         )
-        if rehearsed.pending:
-            return rehearsed.pending
         if not rehearsed.rows:
             raise error from None
-    say(f"{load.name}: {rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
+    else:
+        return
+    load.say(f"{rehearsed.rows} row(s) {rehearsed.why} and become dead letters")
     try:
-        return await _sift(sessions, load, settings, say)
+        await _sift(sessions, load)
     except _FunctionRaised as failure:
         raise failure.error from None
 
@@ -71,9 +69,7 @@ def _retrying_no_function() -> Iterator[None]:
         raise
 
 
-async def _sift(
-    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> tuple[ChunkPlan, ...]:
+async def _sift(sessions: SupervisorSessions, load: FinishedLoad) -> None:
     """Set aside the rows that other rows keep from being published.
 
     Rows without a parent and rows that the table already has come first, since no row of this load can save them: the
@@ -84,104 +80,73 @@ async def _sift(
         *orphans(spec, target, handle, partition, on_itself=False),
         *collisions(spec, target, handle, partition),
     ]
-    if alone and (pending := await _set_aside(sessions, load, alone, settings, say)):
-        return pending
-    if spec.key and (pending := await _build_key(sessions, load, settings, say)):
-        return pending
+    if alone:
+        await _set_aside(sessions, load, alone)
+    if spec.key:
+        await _build(sessions, load, partial(_ensure_key, load=load), duplicate_keys(spec, handle))
     for number, index in enumerate(unique_indexes(target)):
-        if pending := await _build_unique_index(sessions, load, number, index, settings, say):
-            return pending
+        # Like the target's: attaching the staging table takes it over.
+        add = partial(add_unique_index, handle=handle, number=number, index=index)
+        await _build(sessions, load, add, duplicates(index, target, handle))
     if on_itself := orphans(spec, target, handle, partition, on_itself=True):
-        return await _set_aside(sessions, load, on_itself, settings, say)
-    return ()
+        await _set_aside(sessions, load, on_itself)
 
 
 async def _set_aside(
     sessions: SupervisorSessions,
     load: FinishedLoad,
     conflicts: Sequence[Conflict],
-    settings: WriterSettings,
-    say: Callable[[str], None],
-) -> tuple[ChunkPlan, ...]:
+) -> None:
     """Look for conflicts until there are none: a row that is set aside may be another row's parent."""
 
-    async def look(connection: asyncpg.Connection) -> tuple[tuple[ChunkPlan, ...], dict[str, int]]:
-        gone: dict[str, int] = {}
-        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
-            return pending, gone
+    async def look(connection: asyncpg.Connection) -> Counter[str]:
+        gone: Counter[str] = Counter()
+        await require_all_committed(connection, load)
         if await read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
-            return (), gone  # all its rows are in the table already, which is not a conflict here
+            return gone  # all its rows are in the table already, which is not a conflict here
+        is_done = False
         with _retrying_no_function():
-            while found := {
-                conflict.what: await set_rows_aside(connection, conflict, load, settings) for conflict in conflicts
-            }:
-                if not any(found.values()):
-                    break
-                gone = {what: gone.get(what, 0) + rows for what, rows in found.items()}
-        return (), gone
+            while not is_done:
+                found = {conflict.what: await set_rows_aside(connection, conflict, load) for conflict in conflicts}
+                gone.update(found)
+                is_done = not any(found.values())
+        return gone
 
-    pending, gone = await sessions.transaction(f"{load.name}: look for rows to set aside", look, durable=True)
+    gone = await sessions.transaction(f"{load.name}: look for rows to set aside", look, durable=True)
     for what, rows in gone.items():
         if rows:
-            say(f"{load.name}: {rows} row(s) {what} and become dead letters")
-    return pending
+            load.say(f"{rows} row(s) {what} and become dead letters")
 
 
-async def _build_key(
-    sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-) -> tuple[ChunkPlan, ...]:
-    """Build the key first, and look for duplicates only if that fails: the search costs four times the index.
+async def _ensure_key(connection: asyncpg.Connection, load: FinishedLoad) -> None:
+    if not await has_key(connection, load.handle):
+        await add_key(connection, load.handle, load.spec.key)
+
+
+async def _build(
+    sessions: SupervisorSessions,
+    load: FinishedLoad,
+    add: Callable[[asyncpg.Connection], Awaitable[None]],
+    conflict: Conflict,
+) -> None:
+    """Build a key or unique index first, and look for duplicates only if that fails: the search costs four times the index.
 
     Both look for pending chunks inside their own transaction and commit durably, which puts all earlier chunks on
     disk too. A server crash therefore leaves either a key over all rows, or chunks that are seen to be pending.
-    Returns those chunks.
     """
 
-    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
-        pending = await read_pending_chunks(connection, load.handle, load.manifest)
-        if not pending and not await has_key(connection, load.handle):
-            with _retrying_no_function():
-                await add_key(connection, load.handle, load.spec.key)
-        return pending
+    async def build(connection: asyncpg.Connection) -> None:
+        await require_all_committed(connection, load)
+        with _retrying_no_function():
+            await add(connection)
 
-    return await _build_or_set_aside(sessions, load, build, duplicate_keys(load.spec, load.handle), settings, say)
-
-
-async def _build_unique_index(
-    sessions: SupervisorSessions,
-    load: FinishedLoad,
-    number: int,
-    index: UniqueIndex,
-    settings: WriterSettings,
-    say: Callable[[str], None],
-) -> tuple[ChunkPlan, ...]:
-    """Build a unique index like the target's, in the same way; attaching the staging table takes it over."""
-
-    async def build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
-        if not (pending := await read_pending_chunks(connection, load.handle, load.manifest)):
-            with _retrying_no_function():
-                await add_unique_index(connection, load.handle, number, index)
-        return pending
-
-    return await _build_or_set_aside(sessions, load, build, duplicates(index, load.target, load.handle), settings, say)
-
-
-async def _build_or_set_aside(
-    sessions: SupervisorSessions,
-    load: FinishedLoad,
-    build: Callable[[asyncpg.Connection], Awaitable[tuple[ChunkPlan, ...]]],
-    conflict: Conflict,
-    settings: WriterSettings,
-    say: Callable[[str], None],
-) -> tuple[ChunkPlan, ...]:
-    async def set_aside_and_build(connection: asyncpg.Connection) -> tuple[ChunkPlan, ...]:
-        if pending := await read_pending_chunks(connection, load.handle, load.manifest):
-            return pending
-        surplus = await set_rows_aside(connection, conflict, load, settings)
-        say(f"{load.name}: {surplus} row(s) {conflict.what} of rows before them and become dead letters")
-        return await build(connection)
+    async def set_aside_and_build(connection: asyncpg.Connection) -> None:
+        await require_all_committed(connection, load)
+        surplus = await set_rows_aside(connection, conflict, load)
+        load.say(f"{surplus} row(s) {conflict.what} of rows before them and become dead letters")
+        await build(connection)
 
     try:
-        return await sessions.transaction(f"{load.name}: build the key", build, durable=True)
+        await sessions.transaction(f"{load.name}: build the key", build, durable=True)
     except asyncpg.UniqueViolationError:
-        return await sessions.transaction(f"{load.name}: set duplicates aside", set_aside_and_build, durable=True)
+        await sessions.transaction(f"{load.name}: set duplicates aside", set_aside_and_build, durable=True)

@@ -64,8 +64,12 @@ class Conflict:
         return [MATCHED + name for name in self.columns]
 
     @property
-    def column(self) -> str | None:
-        return self.columns[0] if len(self.columns) == 1 else None
+    def refusal(self) -> Refusal:
+        """What the dead letters of all groups say, except for `{kept}`."""
+        column = self.columns[0] if len(self.columns) == 1 else None
+        return Refusal(
+            stage=self.stage, reason=self.reason, column=column, sqlstate=self.sqlstate, constraint=self.constraint
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Refused:
 class Candidates:
     """The rows found, as the source has them: target columns, place, and the index of each row's dead letter.
 
-    The dead letters have no reason yet: all rows must be found before it is known which one is kept.
+    The reasons of the dead letters are not complete: all rows must be found before it is known which one is kept.
     """
 
     rows: pl.DataFrame
@@ -95,26 +99,22 @@ async def read_values(
     connection: asyncpg.Connection, conflict: Conflict, target: Target, *, values_max: int | None = None
 ) -> pl.DataFrame:
     """The values that find the rows again, each with its group number; `values_max` limits their number."""
-    columns = [
-        f"{quote_identifier(name)}::text" if target.column_types[name].is_loose else quote_identifier(name)
-        for name in conflict.columns
-    ]
+    types = {name: target.column_types[name] for name in conflict.columns}
+    columns = [f"{quote_identifier(name)}{'::text' if kind.is_loose else ''}" for name, kind in types.items()]
     selected = ", ".join([*columns, quote_identifier(GROUP)])
     # Compared as text: values that the server holds equal, as under a collation that ignores case, may differ.
     group, texts = quote_identifier(GROUP), f"row({', '.join(columns)})::text"
-    some = f"distinct on ({group}, {texts})" if values_max is not None else ""
-    order = f"order by {group}, {texts}" if values_max is not None else ""
+    some, order = "", ""
+    if values_max is not None:
+        some, order = f"distinct on ({group}, {texts})", f"order by {group}, {texts}"
     rows = await connection.fetch(
         f"select {some} {selected} from ({conflict.rows_sql}) as found {order} limit $1",  # noqa: S608 - all quoted
         values_max,
     )
-    types = {MATCHED + name: target.column_types[name].frame_type for name in conflict.columns}
-    column_types = [target.column_types[name] for name in conflict.columns]
-    values = [[*(as_frame_value(*pair) for pair in zip(row, column_types, strict=False)), row[GROUP]] for row in rows]
-    frame = pl.DataFrame(values, schema={**types, GROUP: pl.Int64()}, orient="row")
-    frame = frame.with_columns(
-        _comparable(frame[MATCHED + name], target.column_types[name]) for name in conflict.columns
-    )
+    schema = {MATCHED + name: kind.frame_type for name, kind in types.items()}
+    values = [[*map(as_frame_value, row, types.values()), row[GROUP]] for row in rows]
+    frame = pl.DataFrame(values, schema={**schema, GROUP: pl.Int64()}, orient="row")
+    frame = frame.with_columns(_comparable(frame[MATCHED + name], kind) for name, kind in types.items())
     # Where all rows go, it does not matter which of several equal rows gets which cause.
     same = [*conflict.matched, GROUP] if conflict.keeps_first or conflict.going else conflict.matched
     frame = frame.unique(subset=same, keep="first", maintain_order=True)
@@ -195,12 +195,5 @@ def read_again(
                 pl.int_range(len(letters), len(letters) + matching.height).alias(LETTER),
             )
         )
-        refusal = Refusal(
-            stage=conflict.stage,
-            reason="",
-            column=conflict.column,
-            sqlstate=conflict.sqlstate,
-            constraint=conflict.constraint,
-        )
-        letters += prepared.refusals(dict.fromkeys(offsets, refusal))
+        letters += prepared.refusals(dict.fromkeys(offsets, conflict.refusal))
     return Candidates(pl.concat(found).sort(ROW_NO, PART), letters)

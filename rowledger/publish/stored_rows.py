@@ -10,9 +10,9 @@ from rowledger.counted import counted
 from rowledger.errors import DiscrepancyFound
 from rowledger.ledger import ChunkTotals
 from rowledger.postgres import drop_staging, query, quote_identifier
-from rowledger.publish.baseline import CountedRows
+from rowledger.publish.baseline import CountedRows, measure_target
 from rowledger.publish.finished_load import FinishedLoad
-from rowledger.publish.reconcile import Measured, fingerprint_check, measure_relation, read_ledger_fingerprint
+from rowledger.publish.reconcile import Measured, fingerprint_check, read_ledger_fingerprint
 
 __all__ = ["hear_deferred", "require_kept", "require_same", "require_stored", "store_rows"]
 
@@ -22,11 +22,9 @@ async def hear_deferred(connection: asyncpg.Connection) -> None:
     await connection.execute("set constraints all immediate")
 
 
-async def store_rows(
-    connection: asyncpg.Connection, load: FinishedLoad, statement: str, *, fingerprint: bool
-) -> Measured:
+async def store_rows(connection: asyncpg.Connection, load: FinishedLoad, statement: str) -> Measured:
     """Run an INSERT, and measure the rows as the table has stored them."""
-    columns = load.target.columns
+    columns, fingerprint = load.target.columns, load.settings.fingerprint
     names = ", ".join(quote_identifier(column.name) for column in columns)
     measuring = (
         fingerprint_query(columns, quote_identifier, "stored") if fingerprint else "select 0, count(*) from stored"
@@ -58,14 +56,7 @@ async def require_kept(
     replaced: Measured | None,
 ) -> None:
     """Raise DiscrepancyFound unless the table has the rows that it had, and those that the INSERT has stored."""
-    target = load.target
-    found = await measure_relation(
-        connection,
-        target.sql,
-        target.columns,
-        predicate=scope.predicate,
-        fingerprint=before.fingerprint is not None,
-    )
+    found = await measure_target(connection, load, scope.predicate)
     gone = replaced or Measured(0, None)
     expected_rows = before.rows + stored.rows - gone.rows
     problems = []

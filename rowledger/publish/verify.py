@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 
@@ -30,12 +30,11 @@ from rowledger.publish.reconcile import (
     budget_check,
     fingerprint_check,
     measure_relation,
-    read_ledger_fingerprint,
 )
 from rowledger.settings import WriterSettings
 from rowledger.spec import Drift, Partition, TableSpec, WriteMode
 
-__all__ = ["PartitionVerification", "run_verify", "verify_published"]
+__all__ = ["PartitionVerification", "run_verify", "verify_partition", "verify_published"]
 
 _SHARE_OF_LOCKS = 8  # a transaction may take one part in this many of the server's locks
 
@@ -89,7 +88,10 @@ async def _verify_partitions(
     async with ledger_reader(url, purpose="verify", limits=WriterSettings(), target=spec.target) as connection:
         published = await connection.fetch(query("published_loads"), str(spec.target), None)
         if partition_of is not None:
-            _require_known(keys, partition_of, {str(load["partition_key"]) for load in published})
+            recorded = {str(load["partition_key"]) for load in published}
+            for key in keys or ():
+                if key not in recorded:
+                    partition_of(key)  # raises UnknownPartition for a key that the table cannot have
         if not published:
             raise NothingPublished(
                 f"table {spec.name}: the ledger has no published partition of {spec.target}, so nothing was verified"
@@ -112,15 +114,6 @@ async def _verify_partitions(
         for key in keys or ()
         if key not in found
     ]
-
-
-def _require_known(
-    keys: Sequence[str] | None, partition_of: Callable[[str], Partition], published: Collection[str]
-) -> None:
-    """Raise UnknownPartition for a key that is neither published nor one of the table's."""
-    for key in keys or ():
-        if key not in published:
-            partition_of(key)
 
 
 async def _waves(
@@ -149,6 +142,15 @@ async def _waves(
     return [keys[first : first + size] for first in range(0, len(keys), size)]
 
 
+async def verify_partition(
+    connection: asyncpg.Connection, spec: TableSpec, target: Target, partition: Partition
+) -> PartitionVerification:
+    """Compare a published partition, whatever the ledger knows of its bounds, with what its loads have written."""
+    partitions = PartitionsOfLoads(spec, lambda _key: partition)
+    (verification,) = await verify_published(connection, spec, target, [partition.key], partitions)
+    return verification
+
+
 async def verify_published(
     connection: asyncpg.Connection,
     spec: TableSpec,
@@ -166,7 +168,7 @@ async def verify_published(
     verifications = []
     for key, own in itertools.groupby(loads, key=lambda load: str(load["partition_key"])):
         try:
-            verifications.append(await _verify(connection, comparing, key, list(own), changed))
+            verifications.append(await _verify(comparing, key, list(own), changed))
         except UnknownPartition as unknown:
             verifications.append(
                 PartitionVerification(key, (), f"published, but its rows are not known: {unknown.known}")
@@ -187,82 +189,59 @@ class _Comparison:
     note: str = ""
 
 
+@dataclass(slots=True)
 class _Comparing:
     """Measures the table. What serves many partitions at once is measured once."""
 
-    def __init__(
-        self,
-        connection: asyncpg.Connection,
-        spec: TableSpec,
-        target: Target,
-        partitions: PartitionsOfLoads,
-    ) -> None:
-        self._connection = connection
-        self.spec = spec
-        self._target = target
-        self._partitions = partitions
-        self._whole: dict[int, _Comparison] = {}
+    connection: asyncpg.Connection
+    spec: TableSpec
+    target: Target
+    partitions: PartitionsOfLoads
+    whole: dict[int, _Comparison] = field(default_factory=dict)
 
     async def of(self, loads: Sequence[asyncpg.Record]) -> _Comparison | None:
         """Compare these loads; None where loads of several write modes have changed the same rows, so that no sum applies."""
-        partition = self._partitions.of(loads[-1])
+        partition = self.partitions.of(loads[-1])
         bases = {
             load["base_load_id"]: WriteMode(load["write_mode"]) for load in loads if load["base_load_id"] is not None
         }
-        if not bases:
-            return await self._of_one(partition, loads[-1]["load_id"])
+        if not bases:  # a replacement stands alone
+            predicate = partition_predicate(self.target, partition)
+            return await self._compare(predicate, loads[-1:], is_whole=False)
         base = max(bases)
-        scope = counted_rows_of(self.spec, self._target, partition, bases[base])
-        if base in self._whole:
-            return self._whole[base]
-        counted = await self._connection.fetch(query("published_in_scope"), str(self.spec.target), scope.partition_key)
+        scope = counted_rows_of(self.spec, self.target, partition, bases[base])
+        if base in self.whole:
+            return self.whole[base]
+        counted = await self.connection.fetch(query("published_in_scope"), str(self.spec.target), scope.partition_key)
         if any((load["base_load_id"] or load["load_id"]) > base for load in counted if load["base_load_id"] != base):
             return None
         added_up = [load for load in counted if load["base_load_id"] == base]
-        expected_rows, expected = await read_expected(self._connection, added_up)
-        load_ids = [load["load_id"] for load in added_up]
-        is_whole = scope.partition_key is None
-        comparison = await self._compare(scope.predicate, load_ids, expected_rows, expected, is_whole=is_whole)
+        comparison = await self._compare(scope.predicate, added_up, is_whole=scope.partition_key is None)
         if comparison.is_whole:
-            self._whole[base] = comparison
+            self.whole[base] = comparison
         return comparison
 
-    async def _of_one(self, partition: Partition, load_id: int) -> _Comparison:
-        totals = await read_chunk_totals(self._connection, load_id)
-        expected = await read_ledger_fingerprint(self._connection, load_id, totals, self._target.columns)
-        predicate = partition_predicate(self._target, partition) or "true"
-        return await self._compare(predicate, [load_id], totals.counts.written_rows, expected, is_whole=False)
-
-    async def _compare(
-        self,
-        predicate: str,
-        load_ids: Sequence[int],
-        expected_rows: int,
-        expected: Fingerprint | None,
-        *,
-        is_whole: bool,
-    ) -> _Comparison:
-        columns = self._target.columns
+    async def _compare(self, predicate: str, loads: Sequence[asyncpg.Record], *, is_whole: bool) -> _Comparison:
+        """Compare the rows for which the predicate is true with what these loads add up to."""
+        columns = self.target.columns
+        expected_rows, expected = await read_expected(self.connection, loads)
         found = await measure_relation(
-            self._connection, self._target.sql, columns, predicate=predicate, fingerprint=expected is not None
+            self.connection, self.target.sql, columns, predicate=predicate, fingerprint=expected is not None
         )
         note = ""
         if expected is not None and found.fingerprint is not None:
             # A column that the contract has since gained is null in older rows; one that it has lost is no longer
             # compared.
             expected = Fingerprint({column.name: expected.get(column.name, (0, 0)) for column in columns})
+            load_ids = [load["load_id"] for load in loads]
             expected, note = await adapt_expected(
-                self._connection, self._target.sql, columns, predicate, load_ids, expected, found.fingerprint
+                self.connection, self.target.sql, columns, predicate, load_ids, expected, found.fingerprint
             )
         return _Comparison(expected_rows, expected, found, is_whole, note)
 
 
 async def _verify(
-    connection: asyncpg.Connection,
-    comparing: _Comparing,
-    partition_key: str,
-    loads: Sequence[asyncpg.Record],
-    changed: Collection[int],
+    comparing: _Comparing, partition_key: str, loads: Sequence[asyncpg.Record], changed: Collection[int]
 ) -> PartitionVerification:
     problems = [
         f"the ledger's entry of load {load['load_id']} was changed by hand since Rowledger wrote it"
@@ -273,8 +252,8 @@ async def _verify(
     dead_letters = 0
     budgets: list[Check] = []
     for load in loads:
-        totals = await read_chunk_totals(connection, load["load_id"])
-        letters = await connection.fetchrow(query("dead_letter_totals"), load["load_id"])
+        totals = await read_chunk_totals(comparing.connection, load["load_id"])
+        letters = await comparing.connection.fetchrow(query("dead_letter_totals"), load["load_id"])
         problems += _ledger_problems(load["enqueued_rows"], totals, letters)
         counts += totals.counts
         dead_letters += letters["dead_letters"]

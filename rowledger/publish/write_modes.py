@@ -29,9 +29,9 @@ from rowledger.postgres import (
     same_key,
     transaction,
 )
-from rowledger.publish.baseline import Baseline, CountedRows, counted_rows_of, ensure_baseline
+from rowledger.publish.baseline import Baseline, CountedRows, counted_rows_of, ensure_baseline, measure_target
 from rowledger.publish.finished_load import FinishedLoad
-from rowledger.publish.reconcile import Measured, measure_relation
+from rowledger.publish.reconcile import Measured
 from rowledger.publish.stored_rows import hear_deferred, require_kept, require_same, require_stored, store_rows
 from rowledger.settings import WriterSettings
 from rowledger.spec import WriteMode
@@ -53,103 +53,56 @@ class Published:
     note: str = ""
 
 
-async def publish_rows(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
-) -> Published:
+async def publish_rows(connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals) -> Published:
     """Make the rows visible when the transaction commits; raises DiscrepancyFound where the target has stored other rows."""
-    match load.spec.write_mode:
-        case WriteMode.REPLACE:
-            published = await _replace(connection, load, totals, settings)
-        case WriteMode.APPEND:
-            published = await _append(connection, load, totals, settings)
-        case WriteMode.UPSERT:
-            published = await _upsert(connection, load, totals, settings)
+    publish = _replace if load.spec.write_mode is WriteMode.REPLACE else _add
+    published = await publish(connection, load, totals)
     await hear_deferred(connection)
     return published
 
 
-async def _replace(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
-) -> Published:
+async def _replace(connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals) -> Published:
     """Replace the rows without moving any where the target allows it, otherwise by deleting and inserting."""
     replaced = await connection.fetch(
         query("replace_published_load"), str(load.spec.target), load.partition.key, not load.partition.conditions
     )
     await note_entries(connection, [row["load_id"] for row in replaced])
     await _record(connection, load)
-    obstacle = await _move(connection, load, settings, replaces=True)
+    obstacle = await _move(connection, load, replaces=True)
     if obstacle is None:
         return Published(totals.counts.written_rows, 0)
-    await _replace_by_insert(connection, load, totals, settings)
+    await _replace_by_insert(connection, load, totals)
     note = f"the rows were deleted and inserted instead of moved with their table, since {obstacle}" if obstacle else ""
     return Published(totals.counts.written_rows, 0, note)
 
 
-async def _append(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
-) -> Published:
-    """Add the rows to those that are in the table."""
-    scope = counted_rows_of(load.spec, load.target, load.partition, WriteMode.APPEND)
-    if load.partition.key != scope.partition_key:
-        # Loads of other partitions count the same rows.
-        await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, load.target))
-    base = await ensure_baseline(
-        connection,
-        load.spec,
-        load.target,
-        scope,
-        load_id=load.handle.load_id,
-        fingerprint=settings.fingerprint,
-    )
-    await _record(connection, load, base=base)
-    if await _move(connection, load, settings, replaces=False) is None:
-        return Published(totals.counts.written_rows, 0)
-    await ensure_partition(connection, load.target, load.partition)
-    before = await _measure_for_triggers(connection, load, scope, base, settings)
-    stored = await store_rows(
-        connection, load, insert_statement(load.target, load.handle), fingerprint=settings.fingerprint
-    )
-    await require_stored(connection, load, totals, stored, "inserted")
-    if before is not None:
-        await require_kept(connection, load, scope, before, stored, None)
-    return Published(stored.rows, 0)
-
-
-async def _upsert(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
-) -> Published:
-    """Update the rows whose key is in the table, and add the others.
-
-    The lock excludes other writers, so both can be counted.
-    """
+async def _add(connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals) -> Published:
+    """Add the rows to those that are in the table; an upsert updates the rows whose key is there."""
     spec, target, handle = load.spec, load.target, load.handle
-    scope = counted_rows_of(spec, target, load.partition, WriteMode.UPSERT)
-    partition = None if scope.partition_key is None else load.partition
-    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target, partition))
-    base = await ensure_baseline(
-        connection, spec, target, scope, load_id=handle.load_id, fingerprint=settings.fingerprint
-    )
-    if await _move(connection, load, settings, replaces=False) is None:
+    updates = spec.write_mode is WriteMode.UPSERT
+    scope = counted_rows_of(spec, target, load.partition, spec.write_mode)
+    if updates or scope.partition_key is None:
+        # An upsert counts what it finds; where the whole table is counted, loads of other partitions count the same rows.
+        await _exclude_writers(connection, load, scope)
+    base = await ensure_baseline(connection, load, scope)
+    if await _move(connection, load, replaces=False) is None:
         await _record(connection, load, base=base)
         return Published(totals.counts.written_rows, 0)
-    staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    replaced = await measure_relation(
-        connection,
-        f"{target.sql} as target",
-        target.columns,
-        predicate=f"({scope.predicate}) and exists "
-        f"(select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})",
-        fingerprint=settings.fingerprint,
-    )
+    replaced = None
+    if updates:
+        staging = quoted(LEDGER_SCHEMA, handle.staging_table)
+        is_staged = f"exists (select from {staging} as staged where {same_key(spec.key, 'staged', 'target')})"
+        replaced = await measure_target(connection, load, f"({scope.predicate}) and {is_staged}")
     await _record(connection, load, base=base, replaced=replaced)
     await ensure_partition(connection, target, load.partition)
-    before = await _measure_for_triggers(connection, load, scope, base, settings)
-    statement = insert_statement(target, handle, upsert_on=spec.key)
-    stored = await store_rows(connection, load, statement, fingerprint=settings.fingerprint)
-    await require_stored(connection, load, totals, stored, "inserted or updated")
+    before = await _measure_for_triggers(connection, load, scope, base)
+    statement = insert_statement(target, handle, upsert_on=spec.key if updates else ())
+    stored = await store_rows(connection, load, statement)
+    await require_stored(connection, load, totals, stored, "inserted or updated" if updates else "inserted")
     if before is not None:
         await require_kept(connection, load, scope, before, stored, replaced)
-    return Published(stored.rows - replaced.rows, replaced.rows)
+    updated_rows = replaced.rows if replaced else 0
+    return Published(stored.rows - updated_rows, updated_rows)
 
 
 async def _record(
@@ -174,6 +127,12 @@ async def _record(
     )
 
 
+async def _exclude_writers(connection: asyncpg.Connection, load: FinishedLoad, scope: CountedRows) -> None:
+    """Lock the rows in this scope against other writers."""
+    partition = None if scope.partition_key is None else load.partition
+    await _in_turns(connection, load.settings, lambda: lock_target_against_writers(connection, load.target, partition))
+
+
 async def _in_turns(connection: asyncpg.Connection, settings: WriterSettings, work: Callable[[], Awaitable[T]]) -> T:
     """Do work that locks the target. It waits for the lock in short turns, so that readers do not queue behind it."""
     turns = retrying(settings, retry_if=lambda error: isinstance(error, asyncpg.LockNotAvailableError))
@@ -184,9 +143,7 @@ async def _in_turns(connection: asyncpg.Connection, settings: WriterSettings, wo
     raise AssertionError("the last turn returns or raises")
 
 
-async def _move(
-    connection: asyncpg.Connection, load: FinishedLoad, settings: WriterSettings, *, replaces: bool
-) -> str | None:
+async def _move(connection: asyncpg.Connection, load: FinishedLoad, *, replaces: bool) -> str | None:
     """Make the staging table a partition, or the whole table; returns None when it is done, otherwise the reason why not.
 
     The reason is empty where it could not be expected. Every obstacle is looked for before the target is locked.
@@ -195,7 +152,7 @@ async def _move(
     is_partition = target.takes_partitions_of(partition)
     if not is_partition and (partition.conditions or not replaces):
         return ""
-    if not settings.publish_by_moving:
+    if not load.settings.publish_by_moving:
         return "publish_by_moving is off"
     if is_partition:
         obstacle = await read_attach_obstacle(connection, target, handle, partition, replaces=replaces)
@@ -206,7 +163,7 @@ async def _move(
     if readers := await load.old_snapshots.wait_for_end(connection, handle):
         return (
             f"{readers} session(s) of this database have a snapshot older than these rows, and would see a part of them "
-            f"(waited for {settings.publish_snapshot_wait_s:g} s, publish_snapshot_wait_s)"
+            f"(waited for {load.settings.publish_snapshot_wait_s:g} s, publish_snapshot_wait_s)"
         )
 
     async def move() -> str | None:
@@ -214,31 +171,23 @@ async def _move(
             return await publish_by_attach(connection, target, handle, partition, replaces=replaces)
         return await publish_by_swap(connection, target, handle)
 
-    patience = settings.model_copy(update={"retry_budget_s": settings.publish_snapshot_wait_s})
+    patience = load.settings.model_copy(update={"retry_budget_s": load.settings.publish_snapshot_wait_s})
     try:
         return await _in_turns(connection, patience, move)
     except asyncpg.LockNotAvailableError:
         # A reader that is idle in a transaction holds its lock for hours, and inserting needs a weaker one.
         return (
-            f"another session of this database has kept it locked (waited for {settings.publish_snapshot_wait_s:g} s, "
+            f"another session of this database has kept it locked (waited for {load.settings.publish_snapshot_wait_s:g} s, "
             "publish_snapshot_wait_s; see pg_locks, and sessions idle in transaction in pg_stat_activity)"
         )
 
 
-async def _replace_by_insert(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, settings: WriterSettings
-) -> None:
+async def _replace_by_insert(connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals) -> None:
     """Delete and insert, then count and compare what is there."""
     target, written_rows = load.target, totals.counts.written_rows
     inserted_rows = await publish_by_insert(connection, target, load.handle, load.partition)
     await hear_deferred(connection)
-    found = await measure_relation(
-        connection,
-        target.sql,
-        target.columns,
-        predicate=partition_predicate(target, load.partition) or "true",
-        fingerprint=settings.fingerprint,
-    )
+    found = await measure_target(connection, load, partition_predicate(target, load.partition))
     problems = []
     if not inserted_rows == found.rows == written_rows:
         problems.append(
@@ -248,7 +197,7 @@ async def _replace_by_insert(
 
 
 async def _measure_for_triggers(
-    connection: asyncpg.Connection, load: FinishedLoad, scope: CountedRows, base: Baseline, settings: WriterSettings
+    connection: asyncpg.Connection, load: FinishedLoad, scope: CountedRows, base: Baseline
 ) -> Measured | None:
     """The scope's rows before an INSERT whose triggers may change what it has stored; None where the table has no triggers.
 
@@ -257,11 +206,8 @@ async def _measure_for_triggers(
     target = load.target
     if not await connection.fetchval(query("has_triggers_or_rules"), target.oid):
         return None
-    partition = None if scope.partition_key is None else load.partition
-    await _in_turns(connection, settings, lambda: lock_target_against_writers(connection, target, partition))
-    return base.found or await measure_relation(
-        connection, target.sql, target.columns, predicate=scope.predicate, fingerprint=settings.fingerprint
-    )
+    await _exclude_writers(connection, load, scope)
+    return base.found or await measure_target(connection, load, scope.predicate)
 
 
 def _as_json(fingerprint: Fingerprint | None) -> str | None:

@@ -1,7 +1,6 @@
 """The plan of one partition: its source rows, cut into chunks."""
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,8 +65,12 @@ class Manifest:
     @classmethod
     def of(cls, descriptors: Sequence[ChunkDescriptor]) -> Self:
         """Number the chunks in the order given."""
-        first_rows = itertools.accumulate((descriptor.rows for descriptor in descriptors), initial=0)
-        return cls(tuple(map(ChunkPlan, range(len(descriptors)), first_rows, descriptors)))
+        chunks: list[ChunkPlan] = []
+        first_row = 0
+        for number, descriptor in enumerate(descriptors):
+            chunks.append(ChunkPlan(number, first_row, descriptor))
+            first_row += descriptor.rows
+        return cls(tuple(chunks))
 
     @cached_property
     def enqueued_rows(self) -> int:
@@ -97,8 +100,8 @@ class Manifest:
 
         The files of a spooled source depend on the boundaries, so the digest of its rows is used instead.
         """
-        if self.content_is_of_rows:
-            return self.chunks[-1].descriptor.rows_digest
+        if self.chunks and (rows_digest := self.chunks[-1].descriptor.rows_digest):
+            return rows_digest
         runs: list[tuple[str, int, int, int]] = []  # digest, bytes, first row, row after the last
         for chunk in self.chunks:
             d = chunk.descriptor

@@ -109,7 +109,8 @@ delete from rowledger.failed_attempt where target = $1 and partition_key = $2;
 -- name: published_loads
 -- What should be in the target now.
 select load.load_id, load.partition_key, load.partition::text as partition, load.enqueued_rows, load.write_mode,
-    load.base_load_id
+    load.base_load_id, load.found_rows, load.found_fingerprint::text as found_fingerprint, load.updated_rows,
+    load.replaced_fingerprint::text as replaced_fingerprint
 from rowledger.load
 where load.target = $1 and load.state = 'published' and ($2::text[] is null or load.partition_key = any ($2))
 order by load.partition_key, load.load_id;

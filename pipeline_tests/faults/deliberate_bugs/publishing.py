@@ -10,7 +10,7 @@ from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
 from rowledger.contract import Fingerprint
 from rowledger.ledger import Check, ChunkTotals, SupervisorSessions, read_chunk_totals, read_pending_chunks
 from rowledger.postgres import Target, lock_staging
-from rowledger.publish import finish, sift
+from rowledger.publish import finish, finished_load
 from rowledger.publish.baseline import Baseline
 from rowledger.publish.conflicts import orphans
 from rowledger.publish.finished_load import FinishedLoad
@@ -19,7 +19,6 @@ from rowledger.publish.sift import sift_conflicts
 from rowledger.publish.source_rows import Conflict
 from rowledger.publish.stored_rows import require_stored
 from rowledger.publish.write_modes import _record
-from rowledger.settings import WriterSettings
 from rowledger.spec import ChunkPlan, Column, LoadHandle, Manifest, Partition, TableSpec
 
 _CONSTRAINT_TESTS = "pipeline_tests/integration/postgres/test_constraints.py"
@@ -86,31 +85,13 @@ def reports_believed() -> None:
     ) -> tuple[ChunkPlan, ...]:
         return ()
 
-    in_place_of(read_pending_chunks, within=sift)(none_pending)
-    in_place_of(read_pending_chunks, within=finish)(none_pending)
+    in_place_of(read_pending_chunks, within=finished_load)(none_pending)
 
     @in_place_of(reconcile, within=finish)
     async def pass_all(
-        connection: asyncpg.Connection,
-        spec: TableSpec,
-        columns: Sequence[Column],
-        manifest: Manifest,
-        *,
-        load_id: int,
-        staging: str,
-        predicate: str = "true",
-        fingerprint: bool,
+        connection: asyncpg.Connection, load: FinishedLoad, staging: str, *, predicate: str = "true"
     ) -> tuple[ChunkTotals, tuple[Check, ...]]:
-        totals, checks = await reconcile(
-            connection,
-            spec,
-            columns,
-            manifest,
-            load_id=load_id,
-            staging=staging,
-            predicate=predicate,
-            fingerprint=fingerprint,
-        )
+        totals, checks = await reconcile(connection, load, staging, predicate=predicate)
         return totals, tuple(replace(check, passed=True) for check in checks)
 
 
@@ -126,26 +107,9 @@ def published_in_a_transaction_of_its_own() -> None:
 
     @in_place_of(reconcile, within=finish)
     async def judge_and_commit(
-        connection: asyncpg.Connection,
-        spec: TableSpec,
-        columns: Sequence[Column],
-        manifest: Manifest,
-        *,
-        load_id: int,
-        staging: str,
-        predicate: str = "true",
-        fingerprint: bool,
+        connection: asyncpg.Connection, load: FinishedLoad, staging: str, *, predicate: str = "true"
     ) -> tuple[ChunkTotals, tuple[Check, ...]]:
-        judged = await reconcile(
-            connection,
-            spec,
-            columns,
-            manifest,
-            load_id=load_id,
-            staging=staging,
-            predicate=predicate,
-            fingerprint=fingerprint,
-        )
+        judged = await reconcile(connection, load, staging, predicate=predicate)
         await connection.execute("commit; begin")
         return judged
 
@@ -170,13 +134,10 @@ def target_emptied_first() -> None:
     """Make room in the target, then bring the new rows."""
 
     @in_place_of(sift_conflicts)
-    async def sift_and_truncate(
-        sessions: SupervisorSessions, load: FinishedLoad, settings: WriterSettings, say: Callable[[str], None]
-    ) -> tuple[ChunkPlan, ...]:
-        pending = await sift_conflicts(sessions, load, settings, say)
+    async def sift_and_truncate(sessions: SupervisorSessions, load: FinishedLoad) -> None:
+        await sift_conflicts(sessions, load)
         truncate = f"truncate {load.target.sql}"
         await sessions.transaction(load.name, lambda connection: connection.execute(truncate))
-        return pending
 
 
 @bug(
