@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Json, create_model, field_validator
 
 from rowledger.contract.check import Checked, Contract
+from rowledger.contract.document_numbers import sorted_json
 from rowledger.spec.source import DYNAMIC
 
 LONG = "12345678901234567890.5"
@@ -153,3 +154,15 @@ def test_a_number_stays_a_number_where_the_model_takes_anything(
 
 def test_a_document_whose_key_comes_twice_is_refused() -> None:
     assert reason(dict[str, Any], dynamic('{"k": 1, "k": 2}'), DYNAMIC) == "is JSON that has a key twice"
+
+
+def test_texts_have_one_canonical_form_exactly_if_jsonb_stores_them_alike() -> None:
+    alike = ['{"a": 1, "b": [1.10, 2e3, -0.0]}', '{"b":[1.10,2000,0.0],"b":[1.10,2000,0.0],"a":1}']
+    others = [
+        '{"a": 1, "b": [1.1, 2000, 0.0]}',
+        '{"a": "1", "b": [1.10, 2000, 0.0]}',
+        '{"a": 1, "b": ["1.10", 2000, 0.0]}',
+    ]
+
+    assert len({sorted_json(text) for text in alike}) == 1
+    assert len({sorted_json(text) for text in [*alike, *others]}) == 1 + len(others)
