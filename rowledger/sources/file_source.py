@@ -20,7 +20,8 @@ __all__ = ["FileSource"]
 
 _STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
 _ADDRESS = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
-_PASSWORD = re.compile(r"(?<=://)([^/:@]*):[^/@]*(?=@)")
+_HOST_AND_PORT = re.compile(r"[^:]*(:\d*)?")
+_PASSWORD = re.compile(r"(?<=://)([^/:@]*):[^/]*(?=@)")
 _VARIABLE = re.compile(r"[*?\[]|\{(?!landing\})")
 _LANDING = "{landing}"
 
@@ -42,7 +43,10 @@ class FileSource(Source):
     @field_validator("path")
     @classmethod
     def _sound_template(cls, value: str) -> str:
-        shown = value.partition("?")[0] if _ADDRESS.match(value) else value
+        scheme = _ADDRESS.match(value)
+        if scheme:
+            _require_no_credentials(value)  # before any other message shows the address
+        shown = _without_secrets(value) if scheme else value
         try:
             names = _placeholders(value)
         except ValueError as error:
@@ -53,7 +57,7 @@ class FileSource(Source):
             raise SpecError(f"path {shown!r} goes up by '..'; write the path of the folder itself")
         if _LANDING in value[1:]:
             raise SpecError(f"path {shown!r}: {{landing}} is a whole folder, so it can only be the beginning of a path")
-        if scheme := _ADDRESS.match(value):
+        if scheme:
             _require_sound_address(value, scheme["scheme"].lower())
         return value
 
@@ -65,7 +69,7 @@ class FileSource(Source):
         """The source without an address's query, which may be a signature or a token, and without a password before `@`."""
         if not _ADDRESS.match(self.path):
             return self
-        return self.model_copy(update={"path": _PASSWORD.sub(r"\1", self.path.partition("?")[0])})
+        return self.model_copy(update={"path": _without_secrets(self.path)})
 
     def files(self, partition: Partition, scope: SourceContext) -> Iterator[SourceFile]:
         """The partition's files, at least one, in the order of their names; raises SourceError.
@@ -119,14 +123,27 @@ def _require_inside(files: list[Path], root: Path) -> None:
             )
 
 
+def _without_secrets(address: str) -> str:
+    return _PASSWORD.sub(r"\1", address).partition("?")[0]
+
+
+def _require_no_credentials(address: str) -> None:
+    """Raise SpecError, without the address, where a password is before the host; one with a slash looks like a port."""
+    scheme, _, rest = address.partition("://")
+    _, at, host = rest.partition("/")[0].rpartition("@")
+    separates_container = scheme.lower().startswith("abfs")
+    if (at and not separates_container) or not _HOST_AND_PORT.fullmatch(host):
+        raise SpecError(
+            "path holds credentials before an '@', or a port that is not a number; give credentials by the environment instead"
+        )
+
+
 def _require_sound_address(template: str, scheme: str) -> None:
-    """Raise SpecError for an address with an unknown scheme, with credentials, or with a wildcard that cannot be resolved."""
-    shown = template.partition("?")[0]
+    """Raise SpecError for an address with an unknown scheme, or with a wildcard that cannot be resolved."""
+    shown = _without_secrets(template)
     if scheme not in WEB | _STORES:
         raise SpecError(f"path {shown!r}: {scheme}:// is not known; known are {', '.join(sorted(WEB | _STORES))}")
     place = template.partition("://")[2].partition("/")[0]
-    if "@" in place and not scheme.startswith("abfs"):  # where it separates container and account
-        raise SpecError("path holds credentials before an '@'; give them by the environment instead")
     if not place or WILDCARD.search(place) or "{" in place:
         raise SpecError(f"path {shown!r}: bucket or host has to be named in full")
     if scheme in WEB and re.search(r"[*\[]", template):

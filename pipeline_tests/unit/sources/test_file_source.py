@@ -116,6 +116,15 @@ def test_what_is_shown_of_a_local_file_is_its_path(landing: Path) -> None:
         ("ftp://host/x", "ftp:// is not known"),
         ("https://user:canary@host/x", "holds credentials"),
         ("s3://canary:secret@bucket/x", "holds credentials"),
+        ("ftp://user:canary@host/x", "holds credentials"),
+        ("https://user:canary@host/../x", "holds credentials"),
+        ("https://user:can@canary@host/x", "holds credentials"),
+        ("https://user:canary/secret@host/x", "holds credentials"),
+        ("https://user:canary?secret@host/x", "holds credentials"),
+        ("abfss://data:canary/secret@account/x", "holds credentials"),
+        ("abfss://data:can@canary@account/*/../x", "goes up by"),
+        ("abfss://data:can?canary@account/../x", "goes up by"),
+        ("https://host:canary/x", "holds credentials"),
         ("s3://{partition_key}/x", "named in full"),
         ("s3://buck*/x", "named in full"),
         ("https:///x", "named in full"),
@@ -132,6 +141,13 @@ def test_an_unsound_address_is_refused_without_repeating_its_secrets(address: st
     messages = "; ".join(error["msg"] for error in refused.value.errors(include_input=False))
     assert reason in messages
     assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["https://host:8443/a@b.csv", "https://host/a:b.csv", "abfss://data@account/x"])
+def test_ports_and_signs_in_a_path_are_no_credentials(address: str) -> None:
+    source = ParquetFiles(path=address)
+
+    assert source.without_secrets() == source
 
 
 class _Served(http.server.BaseHTTPRequestHandler):

@@ -218,10 +218,12 @@ def test_what_cannot_be_imported_any_more_is_told_with_its_field() -> None:
 
 def test_a_source_keeps_no_secret_of_its_address() -> None:
     token = ParquetFiles(path="https://data.example/{partition_key}.parquet?sig=hush")
-    password = ParquetFiles(path="abfs://me:hush@account/x.parquet")
+    passwords = [
+        ParquetFiles(path=f"abfs://me:{password}@account/x.parquet") for password in ("hush", "hu@sh", "hu:sh")
+    ]
 
     assert token.without_secrets() == ParquetFiles(path="https://data.example/{partition_key}.parquet")
-    assert password.without_secrets() == ParquetFiles(path="abfs://me@account/x.parquet")
+    assert {source.without_secrets() for source in passwords} == {ParquetFiles(path="abfs://me@account/x.parquet")}
     assert SOURCES[0].without_secrets() == SOURCES[0]
 
 
