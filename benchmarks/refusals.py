@@ -21,7 +21,7 @@ from rich.table import Table
 from rowledger.contract.sql_types import Integer, varchar
 from rowledger.ledger.reports import PartitionReport, Progress
 from rowledger.load.run import run_load
-from rowledger.postgres.database import target_url
+from rowledger.postgres.server_url import target_url
 from rowledger.settings import WriterSettings, settings
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.partition import WHOLE

@@ -19,7 +19,7 @@ from benchmarks.incident.audit import read_source
 from benchmarks.incident.contest import BASELINE, ROWLEDGER, WRITERS, Source, Turn, drop_database, take_turn
 from benchmarks.incident.cuts import Cut, plan_cuts
 from benchmarks.incident.source import copy_bytes, ensure_lineitem
-from rowledger.postgres.database import embedded_server
+from rowledger.postgres.server_url import embedded_server
 from rowledger.settings import settings
 
 ROWS_OF_THE_INCIDENT = 15_193_596

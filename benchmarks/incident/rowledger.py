@@ -13,7 +13,7 @@ from benchmarks.tables import LINEITEM
 from rowledger.errors import RowledgerError
 from rowledger.ledger.reports import PartitionReport, Progress
 from rowledger.load.run import run_load
-from rowledger.postgres.database import target_url
+from rowledger.postgres.server_url import target_url
 from rowledger.settings import WriterSettings
 from rowledger.spec.partition import WHOLE
 

@@ -27,7 +27,7 @@ from benchmarks.race.server import Server
 from benchmarks.race.source import Source, differences, ensure_file, prepare
 from benchmarks.tables import LINEITEM
 from rowledger.contract.check import Contract
-from rowledger.postgres.database import split_password, target_url
+from rowledger.postgres.server_url import split_password, target_url
 from rowledger.settings import child_environment, settings
 
 _ROWS_PER_S_MIN = 3_000  # who is slower is taken to hang

@@ -23,7 +23,7 @@ from benchmarks.machine import describe_machine, versions
 from benchmarks.scale import chunks, costs, fixed, resume, server, size, start, workers, year
 from benchmarks.scale.bench import Bench
 from benchmarks.scale.verdict import Answer
-from rowledger.postgres.database import target_url
+from rowledger.postgres.server_url import target_url
 from rowledger.settings import settings
 
 QUESTIONS: dict[str, ModuleType] = {

@@ -17,7 +17,7 @@ from benchmarks.scale import marks, tables
 from benchmarks.scale.bare import copy_chunks
 from rowledger.ledger.reports import PartitionReport, Progress
 from rowledger.load.run import run_load
-from rowledger.postgres.database import target_url
+from rowledger.postgres.server_url import target_url
 from rowledger.settings import WriterSettings
 from rowledger.spec.table import TableSpec
 from rowledger.workers.handle import WorkerHandle

@@ -18,7 +18,7 @@ from rowledger.dead_letters.changes import export_dead_letters, import_dead_lett
 from rowledger.dead_letters.replay import run_replay
 from rowledger.ledger.actor import Actor
 from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection, ReplayReport
-from rowledger.postgres.database import target_url
+from rowledger.postgres.server_url import target_url
 from rowledger.publish.verify import run_verify
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.sources.parquet import ParquetFiles

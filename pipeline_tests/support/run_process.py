@@ -14,7 +14,7 @@ from pipeline_tests.support.loading import FAST, Recorder
 from pipeline_tests.support.partitions import partitions_of
 from rowledger.errors import LoadCancelled
 from rowledger.load.run import run_load
-from rowledger.postgres.database import target_url
+from rowledger.postgres.server_url import target_url
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.spec.table import TableSpec
 

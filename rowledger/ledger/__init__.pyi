@@ -98,7 +98,7 @@ from .reports import (
     Observer as Observer,
     PartitionReport as PartitionReport,
     Progress as Progress,
-    Refusals as Refusals,
+    RefusalCause as RefusalCause,
 )
 from .required_privileges import require_to_load as require_to_load
 from .script import ledger_script as ledger_script

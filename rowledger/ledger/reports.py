@@ -15,7 +15,7 @@ __all__ = [
     "Observer",
     "PartitionReport",
     "Progress",
-    "Refusals",
+    "RefusalCause",
 ]
 
 
@@ -61,7 +61,7 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusals:
+class RefusalCause:
     """Rows that were refused for one cause. `first_rows` has the numbers of a few of them in `source`; no row values."""
 
     rows: int
@@ -106,7 +106,7 @@ class PartitionReport:
     incidents: tuple[Incident, ...]
     error: Exception | None = None
     discarded_values: int = 0
-    refusals: tuple[Refusals, ...] = ()
+    refusals: tuple[RefusalCause, ...] = ()
 
     @property
     def enqueued_rows(self) -> int:

@@ -69,5 +69,5 @@ class PartitionStatus:
 
     @property
     def is_well(self) -> bool:
-        """Whether readers see the partition, and no attempt has failed since it was published."""
+        """Whether readers see the partition, and its latest attempt has not failed; that attempt may still be loading."""
         return self.published is not None and self.latest.state in (AttemptState.PUBLISHED, AttemptState.LOADING)

@@ -23,7 +23,7 @@ from rowledger.ledger import (
     ChunkState,
     IncidentKind,
     PartitionReport,
-    Refusals,
+    RefusalCause,
     read_chunk_totals,
     record_spooled_chunk,
     seal_load,
@@ -35,7 +35,7 @@ from rowledger.load.run_context import RunContext
 from rowledger.load.source_columns import SourceColumns
 from rowledger.machine import in_thread, iterate_in_thread
 from rowledger.postgres import align_staging, summarize
-from rowledger.publish import FinishedLoad, LoadVerdict, find_repeated, finish_load
+from rowledger.publish import FinishContext, LoadVerdict, find_repeated, finish_load
 from rowledger.settings import settings
 from rowledger.spec import (
     ChunkDescriptor,
@@ -67,7 +67,7 @@ class PartitionLoad:
         self._spool_dir = spool_dir
         self._begun: BegunLoad | None = None
         self._verdict: LoadVerdict | None = None
-        self._refusals: tuple[Refusals, ...] = ()
+        self._refusals: tuple[RefusalCause, ...] = ()
         self._source_columns = SourceColumns(run, partition)
         self._commits = ChunkCommits(run, partition)
 
@@ -269,7 +269,7 @@ class PartitionLoad:
         allowed = self._spec.dead_letters.allowed_rows(manifest.enqueued_rows)
         begun = self._begun
         assert begun is not None  # noqa: S101 - what has not begun cannot finish
-        load = FinishedLoad(
+        load = FinishContext(
             self._spec,
             self._target,
             self._partition,

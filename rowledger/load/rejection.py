@@ -9,7 +9,7 @@ import asyncpg
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError
 from rowledger.ledger import (
     LoadState,
-    Refusals,
+    RefusalCause,
     SupervisorSessions,
     end_load,
     forget_failed_attempts,
@@ -17,7 +17,7 @@ from rowledger.ledger import (
     reason_of,
     record_failed_attempt,
 )
-from rowledger.load.refusals import explain_budget, read_refusals
+from rowledger.load.budget_explanation import explain_budget, read_refusals
 from rowledger.load.request import RunRequest
 from rowledger.postgres import query
 from rowledger.publish import TooManySetAside
@@ -30,20 +30,20 @@ _PATIENCE_S = 5.0  # the failure itself is reported in any case, and must not be
 
 async def reject_load(
     sessions: SupervisorSessions, spec: TableSpec, partition_key: str, handle: LoadHandle, refusal: RowledgerError
-) -> tuple[RowledgerError, tuple[Refusals, ...], int]:
+) -> tuple[RowledgerError, tuple[RefusalCause, ...], int]:
     """End a load that must be neither published nor resumed; one that is rejected already stays rejected.
 
     Returns the refusal as it is reported, the most frequent causes of dead letters where there were too many, and the
     number of dead letters that the ledger has.
     """
 
-    async def reject(connection: asyncpg.Connection) -> tuple[RowledgerError, tuple[Refusals, ...], int]:
+    async def reject(connection: asyncpg.Connection) -> tuple[RowledgerError, tuple[RefusalCause, ...], int]:
         is_loading = await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is not None
         if is_loading and isinstance(refusal, TooManySetAside):
             await refusal.record(connection, handle)
         kept = int(await connection.fetchval(query("dead_letters_kept"), handle.load_id))
         told: RowledgerError = refusal
-        causes: tuple[Refusals, ...] = ()
+        causes: tuple[RefusalCause, ...] = ()
         if isinstance(refusal, DeadLetterBudgetSpent):
             plan = await connection.fetchrow(query("recorded_plan"), handle.load_id)
             causes = await read_refusals(connection, handle.load_id)

@@ -8,14 +8,6 @@ from .copy import (
     describe_format as describe_format,
     encode_rows as encode_rows,
 )
-from .database import (
-    dagster_url as dagster_url,
-    embedded_server as embedded_server,
-    existing_url as existing_url,
-    split_password as split_password,
-    target_url as target_url,
-    with_hosts_in_query as with_hosts_in_query,
-)
 from .evolution import (
     add_columns as add_columns,
     align_staging as align_staging,
@@ -63,6 +55,14 @@ from .retry import (
     root_cause as root_cause,
 )
 from .round_trip import find_rewritten as find_rewritten, rewritable as rewritable
+from .server_url import (
+    dagster_url as dagster_url,
+    embedded_server as embedded_server,
+    existing_url as existing_url,
+    split_password as split_password,
+    target_url as target_url,
+    with_hosts_in_query as with_hosts_in_query,
+)
 from .session import (
     DeadlineExpired as DeadlineExpired,
     Session as Session,

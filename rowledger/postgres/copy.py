@@ -15,7 +15,7 @@ from pgpq import ArrowToPostgresBinaryEncoder, encoders as pgpq_encoders, schema
 
 from rowledger.contract import arrow_table
 from rowledger.errors import ChunkFailed
-from rowledger.postgres.copy_numeric import numeric_fields
+from rowledger.postgres.copy_numeric_texts import numeric_fields
 from rowledger.postgres.copy_text import text_rows
 from rowledger.spec import Column, ColumnType, TypeName
 

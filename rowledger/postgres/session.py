@@ -16,7 +16,6 @@ from typing import Self
 import asyncpg
 
 from rowledger.errors import DatabaseUnavailable, UnsupportedServer
-from rowledger.postgres.database import redact
 from rowledger.postgres.pooler import (
     TRANSACTION_POOLING,
     comes_of_transaction_pooling,
@@ -25,6 +24,7 @@ from rowledger.postgres.pooler import (
 )
 from rowledger.postgres.queries import query
 from rowledger.postgres.row_security import require_all_rows
+from rowledger.postgres.server_url import redact
 from rowledger.postgres.session_settings import AT_STARTUP, WANTED, pin
 from rowledger.postgres.sqlstate import summarize
 from rowledger.postgres.statements import NamingConnection, hush

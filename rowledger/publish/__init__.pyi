@@ -1,5 +1,5 @@
 from .finish import finish_load as finish_load
-from .finished_load import FinishedLoad as FinishedLoad
+from .finish_context import FinishContext as FinishContext
 from .forget import run_forget as run_forget
 from .former_loads import has_long_values as has_long_values
 from .repeated import find_repeated as find_repeated

@@ -14,7 +14,7 @@ import asyncpg
 from rowledger.contract import Fingerprint
 from rowledger.ledger import read_chunk_fingerprints, read_chunk_totals
 from rowledger.postgres import Target, partition_predicate, query
-from rowledger.publish.finished_load import FinishedLoad
+from rowledger.publish.finish_context import FinishContext
 from rowledger.publish.reconcile import Measured, measure_relation
 from rowledger.spec import Partition, TableSpec, WriteMode
 
@@ -61,7 +61,7 @@ def counted_rows_of(spec: TableSpec, target: Target, partition: Partition, write
     return CountedRows(partition.key, partition_predicate(target, partition))
 
 
-async def measure_target(connection: asyncpg.Connection, load: FinishedLoad, predicate: str) -> Measured:
+async def measure_target(connection: asyncpg.Connection, load: FinishContext, predicate: str) -> Measured:
     """What the target, named `target`, has of rows for which the predicate is true."""
     target = load.target
     return await measure_relation(
@@ -73,7 +73,7 @@ async def measure_target(connection: asyncpg.Connection, load: FinishedLoad, pre
     )
 
 
-async def ensure_baseline(connection: asyncpg.Connection, load: FinishedLoad, scope: CountedRows) -> Baseline:
+async def ensure_baseline(connection: asyncpg.Connection, load: FinishContext, scope: CountedRows) -> Baseline:
     """The base of the loads in this scope, or, where they have no common base, this load with the rows that it finds."""
     loads = await connection.fetch(query("published_in_scope"), str(load.spec.target), scope.partition_key)
     bases = {(load["write_mode"], load["base_load_id"]) for load in loads}

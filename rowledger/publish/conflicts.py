@@ -4,9 +4,10 @@ A conflict is between rows that share a key or another unique index, between a r
 table, or in a foreign key without a parent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from rowledger.contract import Stage
+from rowledger.contract import Refusal, Stage
 from rowledger.postgres import (
     LEDGER_SCHEMA,
     ForeignKey,
@@ -17,13 +18,51 @@ from rowledger.postgres import (
     quoted,
     same_key,
 )
-from rowledger.publish.source_rows import GROUP, Conflict
-from rowledger.spec import LoadHandle, Partition, TableSpec, WriteMode
+from rowledger.spec import RESERVED_PREFIX, LoadHandle, Partition, TableSpec, WriteMode
 
-__all__ = ["collisions", "duplicate_keys", "duplicates", "orphans", "unique_indexes"]
+__all__ = ["GROUP", "MATCHED", "Conflict", "collisions", "duplicate_keys", "duplicates", "orphans", "unique_indexes"]
+
+GROUP = f"{RESERVED_PREFIX}group"
+MATCHED = f"{RESERVED_PREFIX}matched_"
 
 _UNIQUE_VIOLATION = "23505"
 _FOREIGN_KEY_VIOLATION = "23503"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Rows of a staging table that cannot all be published, and what their dead letters say.
+
+    `rows_sql` selects, for each such row, its `ctid`, the `columns` whose values find it again in the source, and a
+    group number as `GROUP`. Of the rows in a group the first in source order is kept, if `keeps_first`; otherwise the
+    last ones go, if `going` has their number; otherwise all go. `what` completes a sentence that begins with "rows",
+    `reason` one that begins with the row; it may name the kept row as `{kept}`. Where each group has its own cause,
+    `refusals` has them.
+    """
+
+    rows_sql: str
+    columns: tuple[str, ...]
+    what: str
+    reason: str
+    stage: Stage
+    keeps_first: bool = False
+    sqlstate: str | None = None
+    constraint: str | None = None
+    refusals: Mapping[int, Refusal] = field(default_factory=dict)
+    going: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def matched(self) -> list[str]:
+        """Names of columns that hold the values of `columns` in a form that is the same for the server and the source."""
+        return [MATCHED + name for name in self.columns]
+
+    @property
+    def refusal(self) -> Refusal:
+        """What the dead letters of all groups say, except for `{kept}`."""
+        column = self.columns[0] if len(self.columns) == 1 else None
+        return Refusal(
+            stage=self.stage, reason=self.reason, column=column, sqlstate=self.sqlstate, constraint=self.constraint
+        )
 
 
 def unique_indexes(target: Target) -> list[UniqueIndex]:

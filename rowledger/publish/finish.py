@@ -41,7 +41,7 @@ from rowledger.postgres import (
     read_staging_changes,
     summarize,
 )
-from rowledger.publish.finished_load import ChunksPending, FinishedLoad, read_repeated_load, require_all_committed
+from rowledger.publish.finish_context import ChunksPending, FinishContext, read_repeated_load, require_all_committed
 from rowledger.publish.former_loads import require_not_appended_before
 from rowledger.publish.reconcile import budget_check, reconcile
 from rowledger.publish.rehearsal import set_refused_aside
@@ -70,7 +70,7 @@ class _Collided(_RowsRefused):
     """Since the conflicts were looked for, another session has added rows with the same key or unique values."""
 
 
-async def finish_load(sessions: SupervisorSessions, load: FinishedLoad) -> LoadVerdict | tuple[ChunkPlan, ...]:
+async def finish_load(sessions: SupervisorSessions, load: FinishContext) -> LoadVerdict | tuple[ChunkPlan, ...]:
     """Judge the load by what the database holds, and publish it if every check passes.
 
     Returns the pending chunks instead of a verdict where there are any; none of them where the key is gone.
@@ -86,7 +86,7 @@ async def finish_load(sessions: SupervisorSessions, load: FinishedLoad) -> LoadV
         ) from None
 
 
-async def _explain(connection: asyncpg.Connection, load: FinishedLoad, why: str) -> TargetMismatch:
+async def _explain(connection: asyncpg.Connection, load: FinishContext, why: str) -> TargetMismatch:
     """The error that says why the rows are not accepted, with what the catalogue says of the target now."""
     target = load.target
     if await connection.fetchval("select to_regclass($1)::oid", quoted(*target.name.parts)) != target.oid:
@@ -102,7 +102,7 @@ async def _explain(connection: asyncpg.Connection, load: FinishedLoad, why: str)
     )
 
 
-async def _finish(sessions: SupervisorSessions, load: FinishedLoad) -> LoadVerdict:
+async def _finish(sessions: SupervisorSessions, load: FinishContext) -> LoadVerdict:
     for attempt in range(1, _ATTEMPTS_MAX + 1):
         await sift_conflicts(sessions, load)
         await async_failpoint(Place.BEFORE_RECONCILE, **load.facts)
@@ -135,7 +135,7 @@ async def _finish(sessions: SupervisorSessions, load: FinishedLoad) -> LoadVerdi
     return verdict
 
 
-async def _judge(connection: asyncpg.Connection, load: FinishedLoad) -> LoadVerdict:
+async def _judge(connection: asyncpg.Connection, load: FinishContext) -> LoadVerdict:
     handle, spec = load.handle, load.spec
     if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
         return await _already_judged(connection, load)
@@ -163,7 +163,7 @@ async def _judge(connection: asyncpg.Connection, load: FinishedLoad) -> LoadVerd
 
 async def _publish(
     connection: asyncpg.Connection,
-    load: FinishedLoad,
+    load: FinishContext,
     totals: ChunkTotals,
     checks: tuple[Check, ...],
 ) -> LoadVerdict:
@@ -198,7 +198,7 @@ async def _publish(
     return LoadVerdict(totals, _balance_with(checks, note, counts), None, note)
 
 
-def _require_partition(load: FinishedLoad) -> None:
+def _require_partition(load: FinishContext) -> None:
     """Raise MissingPrivilege where the table has no partition for these rows, and belongs to another role."""
     target = load.target
     if target.is_divided_like(load.partition):
@@ -220,7 +220,7 @@ def _balance_with(checks: tuple[Check, ...], note: str, details: dict[str, int])
     )
 
 
-async def _already_judged(connection: asyncpg.Connection, load: FinishedLoad) -> LoadVerdict:
+async def _already_judged(connection: asyncpg.Connection, load: FinishContext) -> LoadVerdict:
     """Judge a load that is no longer loading: its COMMIT succeeded and the reply was lost, or this run is fenced.
 
     The state `published` alone does not suffice: what readers see is compared with the plan, as the staging table

@@ -12,7 +12,7 @@ from rowledger.contract import Fingerprint, fingerprint_query, read_fingerprint
 from rowledger.counted import counted
 from rowledger.ledger import Check, CheckName, ChunkTotals, RowCounts, read_chunk_fingerprints, read_chunk_totals
 from rowledger.postgres import query, quote_identifier
-from rowledger.publish.finished_load import FinishedLoad
+from rowledger.publish.finish_context import FinishContext
 from rowledger.spec import Column, TableSpec
 
 __all__ = ["Measured", "budget_check", "fingerprint_check", "measure_relation", "read_ledger_fingerprint", "reconcile"]
@@ -55,7 +55,7 @@ async def read_ledger_fingerprint(
 
 
 async def reconcile(
-    connection: asyncpg.Connection, load: FinishedLoad, staging: str, *, predicate: str = "true"
+    connection: asyncpg.Connection, load: FinishContext, staging: str, *, predicate: str = "true"
 ) -> tuple[ChunkTotals, tuple[Check, ...]]:
     """Every check of the load, from figures of the database alone. `staging` is the relation that has its rows.
 

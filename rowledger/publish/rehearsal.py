@@ -28,9 +28,9 @@ from rowledger.postgres import (
     rewrite_staging,
     sort_error,
 )
-from rowledger.publish.finished_load import FinishedLoad, read_repeated_load, require_all_committed
+from rowledger.publish.conflicts import GROUP, Conflict
+from rowledger.publish.finish_context import FinishContext, read_repeated_load, require_all_committed
 from rowledger.publish.set_aside import set_rows_aside
-from rowledger.publish.source_rows import GROUP, Conflict
 from rowledger.spec import WriteMode
 
 __all__ = ["Rehearsed", "set_refused_aside", "set_unindexable_aside"]
@@ -49,7 +49,7 @@ class Rehearsed:
     why: str = ""
 
 
-async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad) -> Rehearsed:
+async def set_refused_aside(connection: asyncpg.Connection, load: FinishContext) -> Rehearsed:
     """Make dead letters of the staged rows that the target refuses. Runs in the caller's transaction.
 
     Rows are tried in the order in which they were staged. When two rows exclude each other, the one that was written
@@ -72,7 +72,7 @@ async def set_refused_aside(connection: asyncpg.Connection, load: FinishedLoad) 
     return await _set_aside(connection, load, _Rehearsal(connection, load, prepare, statement))
 
 
-async def set_unindexable_aside(connection: asyncpg.Connection, load: FinishedLoad) -> Rehearsed:
+async def set_unindexable_aside(connection: asyncpg.Connection, load: FinishContext) -> Rehearsed:
     """Make dead letters of staged rows that no unique index can hold, whatever the other rows are: too large, or raising."""
     staging = quoted(LEDGER_SCHEMA, load.handle.staging_table)
     trial = quoted(LEDGER_SCHEMA, f"{load.handle.staging_table}_trial")
@@ -96,7 +96,7 @@ async def set_unindexable_aside(connection: asyncpg.Connection, load: FinishedLo
     return await _set_aside(connection, load, _Rehearsal(connection, load, prepare, statement))
 
 
-async def _set_aside(connection: asyncpg.Connection, load: FinishedLoad, rehearsal: "_Rehearsal") -> Rehearsed:
+async def _set_aside(connection: asyncpg.Connection, load: FinishContext, rehearsal: "_Rehearsal") -> Rehearsed:
     await require_all_committed(connection, load)
     if await read_repeated_load(connection, load.spec, load.partition, load.manifest) is not None:
         return Rehearsed()
@@ -108,7 +108,7 @@ async def _set_aside(connection: asyncpg.Connection, load: FinishedLoad, rehears
     return Rehearsed(rows=rows, why=conflict.what)
 
 
-async def _conflict(connection: asyncpg.Connection, load: FinishedLoad, refused: dict[Place, Refusal]) -> Conflict:
+async def _conflict(connection: asyncpg.Connection, load: FinishContext, refused: dict[Place, Refusal]) -> Conflict:
     """The refused rows, to be found again in the source: by their key, or by all their values.
 
     Rows without a key may equal rows that the table accepts, where it excludes the second of them. Then as many of
@@ -166,7 +166,7 @@ class _Rehearsal:
     def __init__(
         self,
         connection: asyncpg.Connection,
-        load: FinishedLoad,
+        load: FinishContext,
         prepare: Callable[[], Awaitable[None]],
         statement: Callable[[str], str],
     ) -> None:

@@ -16,7 +16,7 @@ from rowledger.ledger import (
     record_bounds_of_former,
 )
 from rowledger.postgres import Target, drop_staging, lock_target_against_writers, query
-from rowledger.publish.finished_load import FinishedLoad, read_repeated_load
+from rowledger.publish.finish_context import FinishContext, read_repeated_load
 from rowledger.publish.reconcile import budget_check
 from rowledger.publish.verdict import LoadVerdict
 from rowledger.publish.verify import verify_partition
@@ -42,7 +42,7 @@ async def find_repeated(
     return await sessions.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
 
 
-async def end_as_repeated(connection: asyncpg.Connection, load: FinishedLoad, earlier: int) -> LoadVerdict:
+async def end_as_repeated(connection: asyncpg.Connection, load: FinishContext, earlier: int) -> LoadVerdict:
     """End the load without adding its rows, which are in the table. The earlier load's dead letters stand for them."""
     verdict = await judge_repeated(connection, load.spec, load.target, load.partition, load.manifest, earlier)
     await connection.execute(query("forget_all_dead_letters"), load.handle.load_id)

@@ -19,15 +19,14 @@ from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound, Fenced, So
 from rowledger.ledger import record_dead_letters
 from rowledger.machine import in_thread
 from rowledger.postgres import LEDGER_SCHEMA, copy_rows, encode_rows, query, quoted
-from rowledger.publish.finished_load import FinishedLoad
+from rowledger.publish.conflicts import GROUP, Conflict
+from rowledger.publish.finish_context import FinishContext
 from rowledger.publish.source_rows import (
     CHUNK_NO,
-    GROUP,
     LETTER,
     PART,
     ROW_NO,
     Candidates,
-    Conflict,
     Refused,
     read_again,
     read_refused,
@@ -64,7 +63,7 @@ class TooManySetAside(DeadLetterBudgetSpent):
             await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=os.getpid())
 
 
-async def set_rows_aside(connection: asyncpg.Connection, conflict: Conflict, load: FinishedLoad) -> int:
+async def set_rows_aside(connection: asyncpg.Connection, conflict: Conflict, load: FinishContext) -> int:
     """Move the surplus rows to the dead letters and return their number. Runs in the caller's transaction.
 
     Raises TooManySetAside, with some of the rows, when they are more than the budget allows; Fenced; and
@@ -107,7 +106,7 @@ async def set_rows_aside(connection: asyncpg.Connection, conflict: Conflict, loa
 async def _examples(
     connection: asyncpg.Connection,
     conflict: Conflict,
-    load: FinishedLoad,
+    load: FinishContext,
     *,
     refused: Refused,
     dead_letters_max: int,
@@ -130,7 +129,7 @@ async def _examples(
 async def _find_again(
     connection: asyncpg.Connection,
     conflict: Conflict,
-    load: FinishedLoad,
+    load: FinishContext,
     refused: Refused,
     *,
     surplus_max: int | None = None,
@@ -206,7 +205,7 @@ def _by_chunk(
 
 async def _replace_rows(
     connection: asyncpg.Connection,
-    load: FinishedLoad,
+    load: FinishContext,
     conflict: Conflict,
     kept: pl.DataFrame,
     *,
@@ -237,7 +236,7 @@ async def _replace_rows(
 
 async def _record(
     connection: asyncpg.Connection,
-    load: FinishedLoad,
+    load: FinishContext,
     chunk: ChunkPlan,
     rows: pl.DataFrame,
     letters: list[DeadLetter],

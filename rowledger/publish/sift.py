@@ -14,11 +14,10 @@ import asyncpg
 
 from rowledger.ledger import SupervisorSessions
 from rowledger.postgres import add_key, add_unique_index, has_key, is_raised, may_be_about_rows
-from rowledger.publish.conflicts import collisions, duplicate_keys, duplicates, orphans, unique_indexes
-from rowledger.publish.finished_load import FinishedLoad, read_repeated_load, require_all_committed
+from rowledger.publish.conflicts import Conflict, collisions, duplicate_keys, duplicates, orphans, unique_indexes
+from rowledger.publish.finish_context import FinishContext, read_repeated_load, require_all_committed
 from rowledger.publish.rehearsal import set_unindexable_aside
 from rowledger.publish.set_aside import set_rows_aside
-from rowledger.publish.source_rows import Conflict
 
 __all__ = ["sift_conflicts"]
 
@@ -31,7 +30,7 @@ class _FunctionRaised(Exception):
         self.error = error
 
 
-async def sift_conflicts(sessions: SupervisorSessions, load: FinishedLoad) -> None:
+async def sift_conflicts(sessions: SupervisorSessions, load: FinishContext) -> None:
     """Set aside the rows that others keep from being published; raises ChunksPending.
 
     A row that an index cannot hold at all, such as a row with a key of 9,000 characters, is set aside too.
@@ -69,7 +68,7 @@ def _retrying_no_function() -> Iterator[None]:
         raise
 
 
-async def _sift(sessions: SupervisorSessions, load: FinishedLoad) -> None:
+async def _sift(sessions: SupervisorSessions, load: FinishContext) -> None:
     """Set aside the rows that other rows keep from being published.
 
     Rows without a parent and rows that the table already has come first, since no row of this load can save them: the
@@ -94,7 +93,7 @@ async def _sift(sessions: SupervisorSessions, load: FinishedLoad) -> None:
 
 async def _set_aside(
     sessions: SupervisorSessions,
-    load: FinishedLoad,
+    load: FinishContext,
     conflicts: Sequence[Conflict],
 ) -> None:
     """Look for conflicts until there are none: a row that is set aside may be another row's parent."""
@@ -118,14 +117,14 @@ async def _set_aside(
             load.say(f"{rows} row(s) {what} and become dead letters")
 
 
-async def _ensure_key(connection: asyncpg.Connection, load: FinishedLoad) -> None:
+async def _ensure_key(connection: asyncpg.Connection, load: FinishContext) -> None:
     if not await has_key(connection, load.handle):
         await add_key(connection, load.handle, load.spec.key)
 
 
 async def _build(
     sessions: SupervisorSessions,
-    load: FinishedLoad,
+    load: FinishContext,
     add: Callable[[asyncpg.Connection], Awaitable[None]],
     conflict: Conflict,
 ) -> None:

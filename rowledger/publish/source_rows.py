@@ -1,75 +1,35 @@
 """Find rows of a staging table again in the source, which alone knows their order and what each of them looked like."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import polars as pl
 
 from rowledger.chunk import prepare_rows
-from rowledger.contract import DeadLetter, Refusal, Stage, as_frame_value, sorted_json
+from rowledger.contract import DeadLetter, as_frame_value, sorted_json
 from rowledger.errors import DiscrepancyFound
 from rowledger.postgres import Target, query, quote_identifier
+from rowledger.publish.conflicts import GROUP, MATCHED, Conflict
 from rowledger.spec import RESERVED_PREFIX, ChunkPlan, ColumnType, LoadHandle, Partition, TableSpec, TypeName
 
 __all__ = [
     "CHUNK_NO",
-    "GROUP",
     "LETTER",
     "PART",
     "ROW_NO",
     "Candidates",
-    "Conflict",
     "Refused",
     "read_again",
     "read_refused",
     "read_values",
 ]
 
-GROUP = f"{RESERVED_PREFIX}group"
-
 # Added to the target's columns.
 ROW_NO = f"{RESERVED_PREFIX}row_no"
 PART = f"{RESERVED_PREFIX}part"
 CHUNK_NO = f"{RESERVED_PREFIX}chunk_no"
 LETTER = f"{RESERVED_PREFIX}letter"
-MATCHED = f"{RESERVED_PREFIX}matched_"
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Rows of a staging table that cannot all be published, and what their dead letters say.
-
-    `rows_sql` selects, for each such row, its `ctid`, the `columns` whose values find it again in the source, and a
-    group number as `GROUP`. Of the rows in a group the first in source order is kept, if `keeps_first`; otherwise the
-    last ones go, if `going` has their number; otherwise all go. `what` completes a sentence that begins with "rows",
-    `reason` one that begins with the row; it may name the kept row as `{kept}`. Where each group has its own cause,
-    `refusals` has them.
-    """
-
-    rows_sql: str
-    columns: tuple[str, ...]
-    what: str
-    reason: str
-    stage: Stage
-    keeps_first: bool = False
-    sqlstate: str | None = None
-    constraint: str | None = None
-    refusals: Mapping[int, Refusal] = field(default_factory=dict)
-    going: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def matched(self) -> list[str]:
-        """Names of columns that hold the values of `columns` in a form that is the same for the server and the source."""
-        return [MATCHED + name for name in self.columns]
-
-    @property
-    def refusal(self) -> Refusal:
-        """What the dead letters of all groups say, except for `{kept}`."""
-        column = self.columns[0] if len(self.columns) == 1 else None
-        return Refusal(
-            stage=self.stage, reason=self.reason, column=column, sqlstate=self.sqlstate, constraint=self.constraint
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from rowledger.errors import DiscrepancyFound
 from rowledger.ledger import ChunkTotals
 from rowledger.postgres import drop_staging, query, quote_identifier
 from rowledger.publish.baseline import CountedRows, measure_target
-from rowledger.publish.finished_load import FinishedLoad
+from rowledger.publish.finish_context import FinishContext
 from rowledger.publish.reconcile import Measured, fingerprint_check, read_ledger_fingerprint
 
 __all__ = ["hear_deferred", "require_kept", "require_same", "require_stored", "store_rows"]
@@ -22,7 +22,7 @@ async def hear_deferred(connection: asyncpg.Connection) -> None:
     await connection.execute("set constraints all immediate")
 
 
-async def store_rows(connection: asyncpg.Connection, load: FinishedLoad, statement: str) -> Measured:
+async def store_rows(connection: asyncpg.Connection, load: FinishContext, statement: str) -> Measured:
     """Run an INSERT, and measure the rows as the table has stored them."""
     columns, fingerprint = load.target.columns, load.settings.fingerprint
     names = ", ".join(quote_identifier(column.name) for column in columns)
@@ -36,7 +36,7 @@ async def store_rows(connection: asyncpg.Connection, load: FinishedLoad, stateme
 
 
 async def require_stored(
-    connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, stored: Measured, done: str
+    connection: asyncpg.Connection, load: FinishContext, totals: ChunkTotals, stored: Measured, done: str
 ) -> None:
     """Raise DiscrepancyFound unless the statement has stored all rows that were read. `done` is its verb for the message."""
     problems = []
@@ -49,7 +49,7 @@ async def require_stored(
 
 async def require_kept(
     connection: asyncpg.Connection,
-    load: FinishedLoad,
+    load: FinishContext,
     scope: CountedRows,
     before: Measured,
     stored: Measured,
@@ -75,7 +75,7 @@ async def require_kept(
 
 async def require_same(
     connection: asyncpg.Connection,
-    load: FinishedLoad,
+    load: FinishContext,
     totals: ChunkTotals,
     found: Fingerprint | None,
     problems: list[str],
@@ -88,7 +88,7 @@ async def require_same(
     await _raise_for(connection, load, problems)
 
 
-async def _raise_for(connection: asyncpg.Connection, load: FinishedLoad, problems: list[str]) -> None:
+async def _raise_for(connection: asyncpg.Connection, load: FinishContext, problems: list[str]) -> None:
     if problems:
         acting = [row[0] for row in await connection.fetch(query("acts_on_rows"), load.target.oid)]
         raise DiscrepancyFound(

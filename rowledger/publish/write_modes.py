@@ -30,7 +30,7 @@ from rowledger.postgres import (
     transaction,
 )
 from rowledger.publish.baseline import Baseline, CountedRows, counted_rows_of, ensure_baseline, measure_target
-from rowledger.publish.finished_load import FinishedLoad
+from rowledger.publish.finish_context import FinishContext
 from rowledger.publish.reconcile import Measured
 from rowledger.publish.stored_rows import hear_deferred, require_kept, require_same, require_stored, store_rows
 from rowledger.settings import WriterSettings
@@ -53,7 +53,7 @@ class Published:
     note: str = ""
 
 
-async def publish_rows(connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals) -> Published:
+async def publish_rows(connection: asyncpg.Connection, load: FinishContext, totals: ChunkTotals) -> Published:
     """Make the rows visible when the transaction commits; raises DiscrepancyFound where the target has stored other rows."""
     publish = _replace if load.spec.write_mode is WriteMode.REPLACE else _add
     published = await publish(connection, load, totals)
@@ -61,7 +61,7 @@ async def publish_rows(connection: asyncpg.Connection, load: FinishedLoad, total
     return published
 
 
-async def _replace(connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals) -> Published:
+async def _replace(connection: asyncpg.Connection, load: FinishContext, totals: ChunkTotals) -> Published:
     """Replace the rows without moving any where the target allows it, otherwise by deleting and inserting."""
     replaced = await connection.fetch(
         query("replace_published_load"), str(load.spec.target), load.partition.key, not load.partition.conditions
@@ -76,7 +76,7 @@ async def _replace(connection: asyncpg.Connection, load: FinishedLoad, totals: C
     return Published(totals.counts.written_rows, 0, note)
 
 
-async def _add(connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals) -> Published:
+async def _add(connection: asyncpg.Connection, load: FinishContext, totals: ChunkTotals) -> Published:
     """Add the rows to those that are in the table; an upsert updates the rows whose key is there."""
     spec, target, handle = load.spec, load.target, load.handle
     updates = spec.write_mode is WriteMode.UPSERT
@@ -107,7 +107,7 @@ async def _add(connection: asyncpg.Connection, load: FinishedLoad, totals: Chunk
 
 async def _record(
     connection: asyncpg.Connection,
-    load: FinishedLoad,
+    load: FinishContext,
     *,
     base: Baseline | None = None,
     replaced: Measured | None = None,
@@ -127,7 +127,7 @@ async def _record(
     )
 
 
-async def _exclude_writers(connection: asyncpg.Connection, load: FinishedLoad, scope: CountedRows) -> None:
+async def _exclude_writers(connection: asyncpg.Connection, load: FinishContext, scope: CountedRows) -> None:
     """Lock the rows in this scope against other writers."""
     partition = None if scope.partition_key is None else load.partition
     await _in_turns(connection, load.settings, lambda: lock_target_against_writers(connection, load.target, partition))
@@ -143,7 +143,7 @@ async def _in_turns(connection: asyncpg.Connection, settings: WriterSettings, wo
     raise AssertionError("the last turn returns or raises")
 
 
-async def _move(connection: asyncpg.Connection, load: FinishedLoad, *, replaces: bool) -> str | None:
+async def _move(connection: asyncpg.Connection, load: FinishContext, *, replaces: bool) -> str | None:
     """Make the staging table a partition, or the whole table; returns None when it is done, otherwise the reason why not.
 
     The reason is empty where it could not be expected. Every obstacle is looked for before the target is locked.
@@ -182,7 +182,7 @@ async def _move(connection: asyncpg.Connection, load: FinishedLoad, *, replaces:
         )
 
 
-async def _replace_by_insert(connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals) -> None:
+async def _replace_by_insert(connection: asyncpg.Connection, load: FinishContext, totals: ChunkTotals) -> None:
     """Delete and insert, then count and compare what is there."""
     target, written_rows = load.target, totals.counts.written_rows
     inserted_rows = await publish_by_insert(connection, target, load.handle, load.partition)
@@ -197,7 +197,7 @@ async def _replace_by_insert(connection: asyncpg.Connection, load: FinishedLoad,
 
 
 async def _measure_for_triggers(
-    connection: asyncpg.Connection, load: FinishedLoad, scope: CountedRows, base: Baseline
+    connection: asyncpg.Connection, load: FinishContext, scope: CountedRows, base: Baseline
 ) -> Measured | None:
     """The scope's rows before an INSERT whose triggers may change what it has stored; None where the table has no triggers.
 

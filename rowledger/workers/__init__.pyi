@@ -1,5 +1,5 @@
 from .guards import default_workers as default_workers, workers_in_memory as workers_in_memory
-from .incidents import IncidentRecorder as IncidentRecorder
+from .incident_recorder import IncidentRecorder as IncidentRecorder
 from .messages import Hello as Hello
 from .pool import Pool as Pool
 from .recursion import require_no_worker as require_no_worker

@@ -36,12 +36,15 @@ def overrun(vitals: Vitals, limits: WriterSettings, now: float) -> tuple[Inciden
             IncidentKind.MEMORY_LIMIT,
             f"resident memory {vitals.rss_bytes} bytes over the limit of {limits.rss_hard_limit_bytes} bytes",
         )
-    silent_s = now - vitals.progressed_at
+    without_progress_s = now - vitals.progressed_at
     if vitals.heartbeats == 0:  # starting may be slow on a busy machine, which is not a stall
         too_late = f"did not come up within {limits.start_timeout_s:g} s"
-        return (IncidentKind.START_FAILED, too_late) if silent_s > limits.start_timeout_s else None
-    if silent_s > limits.stall_timeout_s:
-        return IncidentKind.STALL, f"no progress for {silent_s:.1f} s, the limit is {limits.stall_timeout_s} s"
+        return (IncidentKind.START_FAILED, too_late) if without_progress_s > limits.start_timeout_s else None
+    if without_progress_s > limits.stall_timeout_s:
+        return (
+            IncidentKind.STALL,
+            f"no progress for {without_progress_s:.1f} s, the limit is {limits.stall_timeout_s} s",
+        )
     # The worker's own deadline comes first; the grace period lets it report.
     allowed_s = limits.chunk_deadline_s + limits.close_timeout_s
     if (taken_s := now - vitals.chunk_started_at) > allowed_s:

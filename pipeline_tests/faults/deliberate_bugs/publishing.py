@@ -10,13 +10,12 @@ from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
 from rowledger.contract import Fingerprint
 from rowledger.ledger import Check, ChunkTotals, SupervisorSessions, read_chunk_totals, read_pending_chunks
 from rowledger.postgres import Target, lock_staging
-from rowledger.publish import finish, finished_load
+from rowledger.publish import finish, finish_context
 from rowledger.publish.baseline import Baseline
-from rowledger.publish.conflicts import orphans
-from rowledger.publish.finished_load import FinishedLoad
+from rowledger.publish.conflicts import Conflict, orphans
+from rowledger.publish.finish_context import FinishContext
 from rowledger.publish.reconcile import Measured, fingerprint_check, measure_relation, reconcile
 from rowledger.publish.sift import sift_conflicts
-from rowledger.publish.source_rows import Conflict
 from rowledger.publish.stored_rows import require_stored
 from rowledger.publish.write_modes import _record
 from rowledger.spec import ChunkPlan, Column, LoadHandle, Manifest, Partition, TableSpec
@@ -85,11 +84,11 @@ def reports_believed() -> None:
     ) -> tuple[ChunkPlan, ...]:
         return ()
 
-    in_place_of(read_pending_chunks, within=finished_load)(none_pending)
+    in_place_of(read_pending_chunks, within=finish_context)(none_pending)
 
     @in_place_of(reconcile, within=finish)
     async def pass_all(
-        connection: asyncpg.Connection, load: FinishedLoad, staging: str, *, predicate: str = "true"
+        connection: asyncpg.Connection, load: FinishContext, staging: str, *, predicate: str = "true"
     ) -> tuple[ChunkTotals, tuple[Check, ...]]:
         totals, checks = await reconcile(connection, load, staging, predicate=predicate)
         return totals, tuple(replace(check, passed=True) for check in checks)
@@ -107,7 +106,7 @@ def published_in_a_transaction_of_its_own() -> None:
 
     @in_place_of(reconcile, within=finish)
     async def judge_and_commit(
-        connection: asyncpg.Connection, load: FinishedLoad, staging: str, *, predicate: str = "true"
+        connection: asyncpg.Connection, load: FinishContext, staging: str, *, predicate: str = "true"
     ) -> tuple[ChunkTotals, tuple[Check, ...]]:
         judged = await reconcile(connection, load, staging, predicate=predicate)
         await connection.execute("commit; begin")
@@ -134,7 +133,7 @@ def target_emptied_first() -> None:
     """Make room in the target, then bring the new rows."""
 
     @in_place_of(sift_conflicts)
-    async def sift_and_truncate(sessions: SupervisorSessions, load: FinishedLoad) -> None:
+    async def sift_and_truncate(sessions: SupervisorSessions, load: FinishContext) -> None:
         await sift_conflicts(sessions, load)
         truncate = f"truncate {load.target.sql}"
         await sessions.transaction(load.name, lambda connection: connection.execute(truncate))
@@ -183,7 +182,7 @@ def rows_stored_not_counted() -> None:
 
     @in_place_of(require_stored)
     async def require(
-        connection: asyncpg.Connection, load: FinishedLoad, totals: ChunkTotals, stored: Measured, done: str
+        connection: asyncpg.Connection, load: FinishContext, totals: ChunkTotals, stored: Measured, done: str
     ) -> None:
         counts = replace(totals.counts, written_rows=stored.rows)
         await require_stored(connection, load, replace(totals, counts=counts), stored, done)
@@ -199,7 +198,7 @@ def replaced_rows_forgotten() -> None:
     @in_place_of(_record)
     async def record(
         connection: asyncpg.Connection,
-        load: FinishedLoad,
+        load: FinishContext,
         *,
         base: Baseline | None = None,
         replaced: Measured | None = None,

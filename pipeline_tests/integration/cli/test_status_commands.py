@@ -33,7 +33,7 @@ from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
 from rowledger.ledger.status import AttemptState
 from rowledger.ledger.table_specs import record_spec
 from rowledger.ledger.table_status import read_status
-from rowledger.load.refusals import dead_letters_command
+from rowledger.load.budget_explanation import dead_letters_command
 from rowledger.spec.table import TableSpec
 
 Run = Callable[..., Result]

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from rowledger.errors import DatabaseUnavailable
 from rowledger.postgres import database
-from rowledger.postgres.database import check_url_shape, dagster_url, redact, split_password, target_url
+from rowledger.postgres.server_url import check_url_shape, dagster_url, redact, split_password, target_url
 from rowledger.settings import settings
 
 GIVEN = "postgresql://user:secret@db.example:6543/flights"

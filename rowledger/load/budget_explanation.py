@@ -6,7 +6,7 @@ import asyncpg
 
 from rowledger.counted import counted
 from rowledger.errors import DeadLetterBudgetSpent
-from rowledger.ledger import Refusals
+from rowledger.ledger import RefusalCause
 from rowledger.postgres import query
 from rowledger.spec import TableSpec
 
@@ -21,11 +21,11 @@ def dead_letters_command(table: str, partition_key: str) -> str:
     return f"rowledger dead-letters list --table {shlex.quote(table)} --partition {shlex.quote(partition_key)}"
 
 
-async def read_refusals(connection: asyncpg.Connection, load_id: int) -> tuple[Refusals, ...]:
+async def read_refusals(connection: asyncpg.Connection, load_id: int) -> tuple[RefusalCause, ...]:
     """The causes of a load's dead letters, the most frequent first."""
     rows = await connection.fetch(query("refusals_of_load"), load_id, _CAUSES_MAX)
     return tuple(
-        Refusals(
+        RefusalCause(
             rows=row["rows"],
             stage=row["stage"],
             column=row["column_name"],
@@ -43,7 +43,7 @@ def explain_budget(
     spec: TableSpec,
     partition_key: str,
     spent: DeadLetterBudgetSpent,
-    refusals: tuple[Refusals, ...],
+    refusals: tuple[RefusalCause, ...],
     *,
     kept: int,
     budget: str,

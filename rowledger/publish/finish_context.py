@@ -10,11 +10,11 @@ from rowledger.postgres import OldSnapshots, Target, query
 from rowledger.settings import WriterSettings
 from rowledger.spec import ChunkPlan, LoadHandle, Manifest, Partition, TableSpec, WriteMode
 
-__all__ = ["ChunksPending", "FinishedLoad", "read_repeated_load", "require_all_committed"]
+__all__ = ["ChunksPending", "FinishContext", "read_repeated_load", "require_all_committed"]
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedLoad:
+class FinishContext:
     """What finishing needs to know of the load."""
 
     spec: TableSpec
@@ -49,7 +49,7 @@ class ChunksPending(Exception):
         self.chunks = chunks
 
 
-async def require_all_committed(connection: asyncpg.Connection, load: FinishedLoad) -> None:
+async def require_all_committed(connection: asyncpg.Connection, load: FinishContext) -> None:
     """Raise ChunksPending where the ledger has chunks that are not committed."""
     if pending := await read_pending_chunks(connection, load.handle, load.manifest):
         raise ChunksPending(pending)
