@@ -92,11 +92,9 @@ class Contract:
         """The nullable columns that the source's unknown columns would become in the table."""
         return columns_for(self.drift_of(schema).unknown)
 
-    def require_columns(self, schema: Mapping[str, pl.DataType], *, drift: Drift = Drift.FREEZE) -> None:
-        """Raise SourceError, if `drift` is FREEZE, for unknown or missing columns of a source."""
+    def require_columns(self, schema: Mapping[str, pl.DataType]) -> None:
+        """Raise SourceError for unknown or missing columns of a source, as `Drift.FREEZE` does."""
         found = self.drift_of(schema)
-        if drift is not Drift.FREEZE:
-            return
         require_names(found.unknown)
         if found.unknown:
             raise SourceError(
@@ -184,11 +182,11 @@ class Contract:
     ) -> int:
         """Apply `drift` to unknown columns, and count the values that it discards."""
         known_by_now = {name for rule in evolved for name in rule.sources}
-        self.require_columns(
-            {name: dtype for name, dtype in frame.schema.items() if name not in known_by_now}, drift=drift
-        )
-        unknown = [name for name in self.drift_of(frame.schema).unknown if name not in known_by_now]
+        schema = {name: dtype for name, dtype in frame.schema.items() if name not in known_by_now}
+        unknown = self.drift_of(schema).unknown
         match drift:
+            case Drift.FREEZE:
+                self.require_columns(schema)
             case Drift.EVOLVE:
                 # A column without values has no known type yet, so the table does not have it.
                 if brought := [name for name in unknown if has_value(frame[name]).any()]:
@@ -201,6 +199,4 @@ class Contract:
             case Drift.DISCARD_ROW:
                 for name in unknown:
                     refusals.add_mask(has_value(frame[name]), name, f"is a column that {self.name} does not know")
-            case _:
-                pass
         return 0

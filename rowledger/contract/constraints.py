@@ -84,7 +84,7 @@ def _is_constraint_holder(item: Any) -> bool:
 
 def _add_general(draft: Draft, found: dict[str, Any], key: str, value: Any) -> None:
     match key, value:
-        case _, None:
+        case (_, None) | ("fail_fast" | "union_mode", _):
             pass
         case "max_digits" | "decimal_places" | "min_length" | "max_length", _:
             _add(found, key, value)
@@ -98,8 +98,6 @@ def _add_general(draft: Draft, found: dict[str, Any], key: str, value: Any) -> N
             _add(found, key, value)
         case "pattern", re.Pattern():
             draft.go_by_value("a compiled pattern")
-        case (("fail_fast" | "union_mode"), _):
-            pass
         case _, False:
             pass
         case _:

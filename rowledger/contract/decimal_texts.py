@@ -10,7 +10,7 @@ import polars as pl
 
 from rowledger.spec import DECIMAL_DIGITS_MAX, DECIMAL_TEXT, holds_decimal_texts
 
-__all__ = ["TEXT", "decimals_of", "digits_of", "one_scale", "python_cells"]
+__all__ = ["TEXT", "digits_of", "one_scale", "python_cells"]
 
 _Dtype = Any
 """A polars type; the stubs know too little of what a nested one holds."""
@@ -20,11 +20,6 @@ TEXT = DECIMAL_TEXT.fields[0].name
 def digits_of(column: pl.Series) -> pl.Series:
     """The text of each decimal of a DECIMAL_TEXT column: plain digits, with the source's trailing zeros."""
     return column.struct.field(TEXT).alias(column.name)
-
-
-def decimals_of(digits: pl.Series) -> pl.Series:
-    """Such texts as numbers of one scale; null for a number that has too many digits for it."""
-    return digits.cast(one_scale(digits), strict=False)
 
 
 def one_scale(digits: pl.Series) -> pl.Decimal:

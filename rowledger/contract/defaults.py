@@ -81,13 +81,8 @@ def _is_constant(factory: Callable[..., Any]) -> bool:
     code = factory.__code__
     if code.co_argcount or code.co_freevars or any(isinstance(const, types.CodeType) for const in code.co_consts):
         return False
-    for name in code.co_names:  # globals, builtins and attributes alike
-        found = factory.__globals__.get(name, getattr(builtins, name, None))
-        is_model = isinstance(found, type) and issubclass(found, BaseModel) and _is_constant(found)
-        if not is_model and (found is None or not _is_pure(found)):
-            return False
-    return True
-
-
-def _is_pure(found: Any) -> bool:
-    return isinstance(found, type | types.FunctionType) and found in _PURE
+    named = [factory.__globals__.get(name, getattr(builtins, name, None)) for name in code.co_names]  # attributes too
+    return all(
+        _is_constant(found) if isinstance(found, type) else isinstance(found, types.FunctionType) and found in _PURE
+        for found in named
+    )

@@ -6,7 +6,7 @@ decides about it in `settle_suspects`. A value that Python cannot hold (nanoseco
 
 import polars as pl
 
-from rowledger.contract.decimal_texts import decimals_of, digits_of
+from rowledger.contract.decimal_texts import digits_of, one_scale
 from rowledger.contract.kinds import Kind
 from rowledger.contract.read_numbers import NUMBERS
 from rowledger.contract.read_texts import TEXTS
@@ -51,7 +51,7 @@ def read_column(rules: FieldRules, source: pl.Series) -> Reading:
     given, digits = source, None
     if dtype == DECIMAL_TEXT:
         digits = digits_of(source)
-        source = decimals_of(digits)
+        source = digits.cast(one_scale(digits), strict=False)
     reader = _reader(rules, dtype)
     if reader is None or ((rules.allowed is not None or rules.is_strict) and not is_native(rules, dtype)):
         # Literal, Enum and strict fields compare without conversion; only pydantic knows what else they accept.

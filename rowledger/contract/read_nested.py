@@ -182,10 +182,7 @@ def _read_lists(rules: FieldRules, source: pl.Series, target: ColumnType | None)
         inner.values.to_arrow(),
         mask=pa.array(nulls.to_numpy()) if nulls.any() else None,
     )
-    values = polars_series(source.name, lists)
-    if values.dtype != pl.List(inner.values.dtype):
-        values = values.cast(pl.List(inner.values.dtype))
-    reading = Reading(values)
+    reading = Reading(polars_series(source.name, lists))
     if inner.suspect is not None:
         reading.doubt(rows_of(inner.suspect, row_of, len(source)))
     lengths = pl.Series(np.diff(offsets))

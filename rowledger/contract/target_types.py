@@ -8,7 +8,6 @@
 import math
 from datetime import UTC, datetime, time, timedelta
 from decimal import Context, Decimal, InvalidOperation
-from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 from uuid import UUID
@@ -138,8 +137,6 @@ def _as_the_server_prints(decimals: pl.Series) -> pl.Series:
 def as_frame_value(value: Any, target: ColumnType) -> Any:  # noqa: PLR0911, one line per type
     """A valid value, as polars takes it for the target's frame type; a value that `misfit` refuses is unchanged."""
     match value:
-        case Enum():
-            return as_frame_value(value.value, target)
         case UUID():
             return value.bytes
         case datetime(tzinfo=zone) if zone is not None:
@@ -167,11 +164,8 @@ def _numeric_text(value: Decimal) -> str | Decimal:
     return value if abs(value.adjusted()) > _NUMERIC_DIGITS_MAX else format(value, "f")
 
 
-def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: C901, PLR0911, one line per reason
+def misfit(value: Any, target: ColumnType) -> str | None:  # noqa: PLR0911, one line per reason
     """Why the value, as `as_frame_value` returns it, does not fit the target's type exactly; None if it does."""
-    if target.array:
-        reasons = (misfit(item, target.element) for item in value if item is not None)
-        return next((reason for reason in reasons if reason is not None), None)
     match target.name:
         case TypeName.SMALLINT | TypeName.INTEGER | TypeName.BIGINT:
             limit = INTEGER_LIMITS[target.name]

@@ -45,7 +45,8 @@ class SourceColumns:
         clashes: dict[str, str] = {}
         for schema, origin in schemas.items():
             try:
-                contract.require_columns(dict(schema), drift=self._spec.drift)
+                if self._spec.drift is Drift.FREEZE:
+                    contract.require_columns(dict(schema))
                 columns = contract.columns_for(dict(schema)) if self._spec.drift is Drift.EVOLVE else []
             except SourceError as error:
                 raise SourceError(f"{origin}: {error}") from None

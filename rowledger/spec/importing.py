@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import itertools
 import os
 import sys
 import traceback
@@ -76,10 +77,8 @@ def is_importable(name: str, file: Path | None) -> bool:
     """Whether an import of `name`, in a process with our `import_path`, finds `file`; None means a module without a file."""
     path: list[str] | None = None
     found: ModuleSpec | None = None
-    parts = name.split(".")
-    for number in range(1, len(parts) + 1):
-        found = _found(".".join(parts[:number]), path)
-        if found is None:
+    for package in itertools.accumulate(name.split("."), "{}.{}".format):
+        if (found := _found(package, path)) is None:
             return False
         path = list(found.submodule_search_locations or ())
     assert found is not None  # noqa: S101 - a name has a part

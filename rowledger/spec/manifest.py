@@ -1,6 +1,7 @@
 """The plan of one partition: its source rows, cut into chunks."""
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,12 +66,8 @@ class Manifest:
     @classmethod
     def of(cls, descriptors: Sequence[ChunkDescriptor]) -> Self:
         """Number the chunks in the order given."""
-        chunks: list[ChunkPlan] = []
-        first_row = 0
-        for number, descriptor in enumerate(descriptors):
-            chunks.append(ChunkPlan(number, first_row, descriptor))
-            first_row += descriptor.rows
-        return cls(tuple(chunks))
+        first_rows = itertools.accumulate((descriptor.rows for descriptor in descriptors), initial=0)
+        return cls(tuple(map(ChunkPlan, range(len(descriptors)), first_rows, descriptors)))
 
     @cached_property
     def enqueued_rows(self) -> int:
@@ -100,8 +97,8 @@ class Manifest:
 
         The files of a spooled source depend on the boundaries, so the digest of its rows is used instead.
         """
-        if self.chunks and (rows_digest := self.chunks[-1].descriptor.rows_digest):
-            return rows_digest
+        if self.content_is_of_rows:
+            return self.chunks[-1].descriptor.rows_digest
         runs: list[tuple[str, int, int, int]] = []  # digest, bytes, first row, row after the last
         for chunk in self.chunks:
             d = chunk.descriptor
