@@ -32,8 +32,8 @@ class Checked:
     """A frame after its check.
 
     `good` has the contract's columns in its order, followed by the evolved ones, in the target's frame types. `good_rows`
-    holds the row_no of each good row; None means that no row was refused, so the numbers are consecutive from `first_row`.
-    `discarded_values` counts the values of unknown columns that were left out.
+    holds the position of each good row in the checked frame; None means that no row was refused. `rejected` has these positions
+    as `row_no`. `discarded_values` counts the values of unknown columns that were left out.
     """
 
     good: pl.DataFrame
@@ -130,7 +130,6 @@ class Contract:
         *,
         types: Mapping[str, ColumnType] | None = None,
         bounds: Partition | None = None,
-        first_row: int = 0,
         drift: Drift = Drift.FREEZE,
         evolved: Sequence[Column] = (),
         types_inferred: bool = False,
@@ -139,11 +138,10 @@ class Contract:
         """Separate the good rows, cast to the target's types, from the refused ones.
 
         `types` are the table's actual column types by name; the default is the contract's. Rows that break a condition of
-        `bounds` are refused. `first_row` is the row_no of the frame's first row. `drift` says what happens to source columns
-        that the contract does not declare; `evolved` are those that the table already has. `types_inferred` says that the
-        frame's types were inferred from its values. `on_progress` is called with 1 for each row or column that is done.
-        Raises SourceError for a column whose type never fits, unless types are inferred, and for unknown or missing columns
-        under FREEZE; and TargetMismatch.
+        `bounds` are refused. `drift` says what happens to source columns that the contract does not declare; `evolved` are
+        those that the table already has. `types_inferred` says that the frame's types were inferred from its values.
+        `on_progress` is called with 1 for each row or column that is done. Raises SourceError for a column whose type never
+        fits, unless types are inferred, and for unknown or missing columns under FREEZE; and TargetMismatch.
         """
         types, given = types or {}, frame
         self.require_writable(types)
@@ -173,8 +171,8 @@ class Contract:
             return Checked(good, None, [], discarded_values)
         keep = np.ones(frame.height, dtype=np.bool_)
         keep[refusals.rows()] = False
-        good_rows = pl.Series("row_no", np.flatnonzero(keep) + first_row, dtype=pl.Int64)
-        letters = refusals.dead_letters(given, first_row, targets)
+        good_rows = pl.Series("row_no", np.flatnonzero(keep), dtype=pl.Int64)
+        letters = refusals.dead_letters(given, targets)
         return Checked(good.filter(pl.Series(keep)), good_rows, letters, discarded_values)
 
     def _see_to_drift(

@@ -33,10 +33,9 @@ def doubt_violations(rules: FieldRules, reading: Reading) -> None:
     if rules.allowed is not None:
         reading.doubt(~_is_one_of(values, list(rules.allowed)) & values.is_not_null())
     if rules.case is not None:
-        lower = rules.case == "lower"
         # Beyond ASCII, a letter's case may depend on its neighbours and on the version of Unicode, so pydantic decides.
         reading.doubt(~values.str.contains(r"^[\x00-\x7F]*$") & values.is_not_null())
-        reading.values = values.str.to_lowercase() if lower else values.str.to_uppercase()
+        reading.values = values.str.to_lowercase() if rules.case == "lower" else values.str.to_uppercase()
 
 
 def _is_one_of(values: pl.Series, allowed: list[Any]) -> pl.Series:

@@ -39,8 +39,8 @@ class Refusals:
     def rows(self) -> list[int]:
         return sorted(self._reasons)
 
-    def dead_letters(self, frame: pl.DataFrame, first_row: int, columns: Iterable[str]) -> list[DeadLetter]:
-        """One dead letter per refused row, its reasons in the order of the columns."""
+    def dead_letters(self, frame: pl.DataFrame, columns: Iterable[str]) -> list[DeadLetter]:
+        """One dead letter per refused row, numbered by its position, its reasons in the order of the columns."""
         order = {name: position for position, name in enumerate(columns)}
         rows = self.rows()
         letters: list[DeadLetter] = []
@@ -48,7 +48,7 @@ class Refusals:
             reasons = sorted(self._reasons[row].items(), key=lambda found: order.get(found[0] or "", len(order)))
             letters.append(
                 DeadLetter(
-                    row_no=first_row + row,
+                    row_no=row,
                     stage=Stage.CONTRACT,
                     reason="; ".join(reason if column is None else f"{column}: {reason}" for column, reason in reasons),
                     payload=payload,

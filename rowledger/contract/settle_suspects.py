@@ -30,16 +30,19 @@ def settle(
 
     Values that pydantic refuses are added to `refusals`.
     """
-    replaced: list[tuple[int, Any]] = []
+    replaced: dict[int, Any] = {}
     for row, verdict in zip(suspects.arg_true(), _verdicts(rules, target, source.filter(suspects)), strict=True):
         if verdict.reason is None:
-            replaced.append((row, verdict.value))
+            replaced[row] = verdict.value
         else:
             refusals.add(row, rules.name, verdict.reason)
     if not replaced:
         return values
-    patch = pl.Series([value for _, value in replaced], dtype=target.frame_type)
-    return _patched(values, [row for row, _ in replaced], patch)
+    patch = pl.Series(list(replaced.values()), dtype=target.frame_type)
+    take = np.arange(len(values))
+    take[list(replaced)] = len(values) + np.arange(len(patch))
+    patched: pl.Series = pl.concat([values.alias(""), patch]).gather(take)  # scatter does not take nested values
+    return patched
 
 
 def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Iterable[FittedValue]:
@@ -55,14 +58,6 @@ def _verdicts(rules: FieldRules, target: ColumnType, suspects: pl.Series) -> Ite
         if (verdict := verdicts.get(key)) is None:
             verdict = verdicts[key] = judge(rules, target, value)
         yield verdict
-
-
-def _patched(values: pl.Series, rows: list[int], patch: pl.Series) -> pl.Series:
-    """The values, with those at `rows` replaced; works for every type."""
-    take = np.arange(len(values))
-    take[rows] = np.arange(len(values), len(values) + len(patch))
-    extended: pl.Series = pl.concat([values.alias(""), patch.alias("")])
-    return extended.gather(take)
 
 
 def judge(rules: FieldRules, target: ColumnType, value: Any) -> FittedValue:

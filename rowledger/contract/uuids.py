@@ -3,7 +3,7 @@
 Without the mark, a text field would read the bytes as characters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -24,21 +24,19 @@ def holds_uuids(dtype: pl.DataType) -> bool:
 
 def uuids_for_fields(frame: pl.DataFrame, rules: Sequence[FieldRules]) -> pl.DataFrame:
     """The frame with such values in the form that the fields take; they are text in columns that no field declares."""
-    names = [name for name, dtype in frame.schema.items() if holds_uuids(dtype)]
-    if not names:
-        return frame
-    by_source = {source: rule for rule in rules for source in rule.sources}
-    return frame.with_columns(
-        _resolved(pl.col(name), frame.schema[name], by_source.get(name), otherwise_text=True).alias(name)
-        for name in names
-    )
+    return _resolved_in(frame, {source: rule for rule in rules for source in rule.sources}, otherwise_text=True)
 
 
 def uuids_for_people(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with UUIDs as text and other values of 16 bytes as bytes, for payloads and transforms."""
-    names = [name for name, dtype in frame.schema.items() if holds_uuids(dtype)]
+    return _resolved_in(frame, {}, otherwise_text=False)
+
+
+def _resolved_in(frame: pl.DataFrame, rules: Mapping[str, FieldRules], *, otherwise_text: bool) -> pl.DataFrame:
     return frame.with_columns(
-        _resolved(pl.col(name), frame.schema[name], None, otherwise_text=False).alias(name) for name in names
+        _resolved(pl.col(name), dtype, rules.get(name), otherwise_text=otherwise_text).alias(name)
+        for name, dtype in frame.schema.items()
+        if holds_uuids(dtype)
     )
 
 

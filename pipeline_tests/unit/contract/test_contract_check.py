@@ -50,7 +50,7 @@ def check_one(annotation: Any, series: pl.Series, **options: Any) -> Checked:
 def test_clean_rows_pass_whole_in_contract_order_and_types() -> None:
     source = frame(note=["x", None], level=[1, 10], station=["ABC", "XYZ"])
 
-    checked = Contract.of(Reading).check(source, first_row=5)
+    checked = Contract.of(Reading).check(source)
 
     wanted = pl.DataFrame(
         {"station": ["ABC", "XYZ"], "level": [1, 10], "note": ["x", None]}, schema_overrides={"level": pl.Int16}
@@ -63,15 +63,15 @@ def test_clean_rows_pass_whole_in_contract_order_and_types() -> None:
 def test_bad_rows_are_set_apart_with_number_column_reason_and_payload() -> None:
     source = frame(station=["ABC", "abc", "XYZ", None], level=[1, 2, 99, 4], note=[None, "n", "é\n€", "last"])
 
-    checked = Contract.of(Reading).check(source, first_row=1000)
+    checked = Contract.of(Reading).check(source)
 
     assert checked.good.rows() == [("ABC", 1, None)]
     assert checked.good_rows is not None
-    assert checked.good_rows.to_list() == [1000]
+    assert checked.good_rows.to_list() == [0]
     assert [(letter.row_no, letter.stage, letter.column) for letter in checked.rejected] == [
-        (1001, Stage.CONTRACT, "station"),
-        (1002, Stage.CONTRACT, "level"),
-        (1003, Stage.CONTRACT, "station"),
+        (1, Stage.CONTRACT, "station"),
+        (2, Stage.CONTRACT, "level"),
+        (3, Stage.CONTRACT, "station"),
     ]
     assert checked.rejected[0].reason == "station: String should match pattern '^[A-Z]{3}$' [string_pattern_mismatch]"
     assert checked.rejected[1].reason == "level: Input should be less than or equal to 10 [less_than_equal]"
