@@ -23,18 +23,18 @@ def doubt_violations(rules: FieldRules, reading: Reading) -> None:
     for bound in rules.bounds:
         extreme = values.min() if bound.op in ("ge", "gt") else values.max()
         if not bound.holds(extreme):
-            reading.doubt(_outside(values, bound) & values.is_not_null())
+            reading.doubt(_outside(values, bound))
     if rules.multiple_of is not None:
-        reading.doubt((values % rules.multiple_of != 0) & values.is_not_null())
+        reading.doubt(values % rules.multiple_of != 0)
     if rules.min_length is not None or rules.max_length is not None:
         _doubt_lengths(rules, reading)
     if rules.pattern is not None:
-        reading.doubt(~values.str.contains(rules.pattern) & values.is_not_null())
+        reading.doubt(~values.str.contains(rules.pattern))
     if rules.allowed is not None:
-        reading.doubt(~_is_one_of(values, list(rules.allowed)) & values.is_not_null())
+        reading.doubt(~_is_one_of(values, list(rules.allowed)))
     if rules.case is not None:
         # Beyond ASCII, a letter's case may depend on its neighbours and on the version of Unicode, so pydantic decides.
-        reading.doubt(~values.str.contains(r"^[\x00-\x7F]*$") & values.is_not_null())
+        reading.doubt(~values.str.contains(r"^[\x00-\x7F]*$"))
         reading.values = values.str.to_lowercase() if rules.case == "lower" else values.str.to_uppercase()
 
 
@@ -68,6 +68,6 @@ def _doubt_lengths(rules: FieldRules, reading: Reading) -> None:
             return
     lengths = values.str.len_chars() if rules.kind is Kind.TEXT else values.bin.size()
     if rules.min_length is not None and lengths.min() < rules.min_length:  # type: ignore[operator]
-        reading.doubt((lengths < rules.min_length) & values.is_not_null())
+        reading.doubt(lengths < rules.min_length)
     if rules.max_length is not None and lengths.max() > rules.max_length:  # type: ignore[operator]
-        reading.doubt((lengths > rules.max_length) & values.is_not_null())
+        reading.doubt(lengths > rules.max_length)

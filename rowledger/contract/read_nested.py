@@ -102,7 +102,7 @@ def _read_json_texts(texts: pl.Series, opening: str) -> Reading:
     """JSON texts that become documents unchanged."""
     reading = Reading(texts)
     sound = pl.Series([text is None or _is_sound(text) for text in texts.to_list()], dtype=pl.Boolean)
-    reading.doubt(~sound | ~texts.str.starts_with(opening).fill_null(value=True))
+    reading.doubt(~sound | ~texts.str.starts_with(opening))
     return _without_odd_escapes(reading)
 
 
@@ -127,7 +127,7 @@ def _takes_any_key(adapter: TypeAdapter[Any]) -> bool:
 
 def _without_odd_escapes(reading: Reading) -> Reading:
     """Mark documents that may contain an escaped NUL character or surrogate, which jsonb refuses."""
-    reading.doubt(reading.values.str.contains(_REFUSED_ESCAPE).fill_null(value=False))
+    reading.doubt(reading.values.str.contains(_REFUSED_ESCAPE))
     return reading
 
 
@@ -163,7 +163,7 @@ def _read(rules: FieldRules, source: pl.Series, target: ColumnType | None) -> Re
     if target is not None and reading.values.dtype == pl.String and (nul := doubt_nul(reading.values)) is not None:
         reading.doubt(nul)
     if target is None and rules.kind is Kind.FLOAT:
-        reading.doubt((~reading.values.is_finite()).fill_null(value=False))  # JSON has no NaN: pydantic decides
+        reading.doubt(~reading.values.is_finite())  # JSON has no NaN: pydantic decides
     if not rules.column.nullable:
         reading.doubt(source.is_null())
     return reading

@@ -35,8 +35,8 @@ def _int_from_inexact(_rules: FieldRules, source: pl.Series) -> Reading:
     values = source.cast(pl.Int64, strict=False)
     reading = Reading(values)
     if values.min() == INT64_MIN:
-        reading.doubt((values == INT64_MIN).fill_null(value=False))  # pydantic rejects it as a float
-    reading.doubt((values.cast(source.dtype, strict=False) != source) & source.is_not_null())
+        reading.doubt(values == INT64_MIN)  # pydantic rejects it as a float
+    reading.doubt(values.cast(source.dtype, strict=False) != source)
     return reading
 
 
@@ -47,7 +47,7 @@ def _int_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
 
 def _bool_from_number(_rules: FieldRules, source: pl.Series) -> Reading:
     reading = Reading(source == 1)
-    reading.doubt(~((source == 0) | (source == 1)) & source.is_not_null())
+    reading.doubt(~((source == 0) | (source == 1)))
     return reading
 
 
@@ -55,7 +55,7 @@ def _float(rules: FieldRules, source: pl.Series) -> Reading:
     reading = Reading(source)
     if rules.bounds or rules.finite:
         # Neither a comparison nor min() finds a NaN.
-        reading.doubt(~source.is_finite() & source.is_not_null())
+        reading.doubt(~source.is_finite())
     return reading
 
 
@@ -63,7 +63,7 @@ def _float_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
     reading = Reading(source.cast(pl.Float64))
     low, high = source.min(), source.max()
     if low < -EXACT_INTEGER_MAX or high > EXACT_INTEGER_MAX:  # type: ignore[operator]
-        reading.doubt((reading.values.abs() >= EXACT_INTEGER_MAX) & source.is_not_null())
+        reading.doubt(reading.values.abs() >= EXACT_INTEGER_MAX)
     return reading
 
 
@@ -72,7 +72,7 @@ def _float_from_decimal(_rules: FieldRules, source: pl.Series) -> Reading:
     values = source.cast(pl.Float64)
     scale = source.dtype.scale  # type: ignore[attr-defined]
     reading = Reading(values)
-    reading.doubt((values.abs() >= 10.0 ** (_DOUBLE_DIGITS - scale)) & source.is_not_null())
+    reading.doubt(values.abs() >= 10.0 ** (_DOUBLE_DIGITS - scale))
     return reading
 
 
@@ -84,7 +84,7 @@ def _float_from_text(rules: FieldRules, source: pl.Series) -> Reading:
     longest = values.str.len_bytes().max()
     if longest is not None and longest > _DOUBLE_DIGITS:  # type: ignore[operator]
         is_long = values.str.len_bytes() > _DOUBLE_DIGITS
-        reading.doubt((is_long & (doubles.cast(pl.String) != values)).fill_null(value=False))
+        reading.doubt(is_long & (doubles.cast(pl.String) != values))
     return reading
 
 
@@ -99,7 +99,7 @@ def _decimal_from_float(rules: FieldRules, source: pl.Series) -> Reading:
     plain = (doubles.abs() < 10.0 ** (_DOUBLE_DIGITS - scale)) & doubles.is_finite()
     values = blank(doubles, ~plain).cast(pl.Decimal(DECIMAL_DIGITS_MAX, scale), strict=False)
     reading = Reading(values)
-    reading.doubt((values.cast(pl.Float64) != doubles) & doubles.is_not_null())
+    reading.doubt(values.cast(pl.Float64) != doubles)
     return reading
 
 

@@ -31,7 +31,7 @@ def _date_from_timestamp(rules: FieldRules, source: pl.Series) -> Reading:
     reading = _timestamp(rules, source)
     stamps = reading.values
     reading.values = stamps.cast(pl.Date)
-    reading.doubt((reading.values.cast(stamps.dtype) != stamps) & source.is_not_null())
+    reading.doubt(reading.values.cast(stamps.dtype) != stamps)
     return reading
 
 

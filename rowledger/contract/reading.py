@@ -39,8 +39,8 @@ class Reading:
     written: pl.Series | None = None
 
     def doubt(self, mask: pl.Series) -> None:
-        """Add suspects; a null in the mask counts as one."""
-        mask = mask.fill_null(value=True) if mask.null_count() else mask
+        """Add suspects; a null in the mask counts as one, except for a value that is null itself."""
+        mask = mask.fill_null(value=True) & self.values.is_not_null() if mask.null_count() else mask
         if mask.any():
             self.suspect = mask if self.suspect is None else self.suspect | mask
 

@@ -64,11 +64,11 @@ def fit_column(reading: Reading, target: ColumnType) -> pl.Series:
         case TypeName.VARCHAR:
             _doubt_long(reading, target)
         case TypeName.ENUM:
-            reading.doubt(~reading.values.is_in(target.labels) & reading.values.is_not_null())
+            reading.doubt(~reading.values.is_in(target.labels))
         case _ if target.precision is not None:
             ticks = reading.values.to_physical()
             step = 10 ** (6 - target.precision) * _TICKS_A_US.get(target.name, 1)
-            reading.doubt((ticks % step != 0) & ticks.is_not_null())
+            reading.doubt(ticks % step != 0)
         case _:
             pass
     values = reading.values
@@ -78,7 +78,7 @@ def fit_column(reading: Reading, target: ColumnType) -> pl.Series:
     if fitted.null_count() != values.null_count():
         reading.doubt(fitted.is_null() & values.is_not_null())
     if target.name is TypeName.REAL:
-        reading.doubt((fitted.cast(pl.Float64) != values) & values.is_not_null() & values.is_not_nan())
+        reading.doubt((fitted.cast(pl.Float64) != values) & values.is_not_nan())
     return fitted
 
 
@@ -96,7 +96,7 @@ def _doubt_long(reading: Reading, target: ColumnType) -> None:
     if target.length is not None:
         longest = reading.values.str.len_bytes().max()
         if longest is not None and longest > target.length:  # type: ignore[operator]
-            reading.doubt((reading.values.str.len_chars() > target.length).fill_null(value=False))
+            reading.doubt(reading.values.str.len_chars() > target.length)
 
 
 def _without_padding(values: pl.Series) -> pl.Series:
@@ -122,8 +122,7 @@ def _fit_numeric(reading: Reading, target: ColumnType) -> pl.Series:
         return fitted
     # A cast to fewer decimals rounds. A value that does not survive the way back has lost digits.
     back = fitted.cast(pl.Decimal(DECIMAL_DIGITS_MAX, own_scale), strict=False)
-    lost = (back != values.cast(pl.Decimal(DECIMAL_DIGITS_MAX, own_scale))).fill_null(value=True)
-    reading.doubt(lost & reading.values.is_not_null())
+    reading.doubt(back != values.cast(pl.Decimal(DECIMAL_DIGITS_MAX, own_scale)))
     return fitted
 
 
