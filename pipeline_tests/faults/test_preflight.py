@@ -35,9 +35,9 @@ def test_fewer_workers_are_started_where_memory_carries_no_more(database: str, t
     ]
     assert "pool of 1 worker open" in observer.text
     assert [tuple(row) for row in fetch(database, _KEPT)] == [("workers_limited", os.getpid())]
-    assert [(kept.kind, kept.partition_key) for kept in read_incidents(database, "events")] == [
-        ("workers_limited", "-")
-    ]
+    (kept,) = read_incidents(database, "events")
+    assert (kept.kind, kept.partition_key) == ("workers_limited", "-")
+    assert kept.detected_at == fetch_value(database, "select detected_at from rowledger.incident")
     assert_accounted(database, EVENTS, rows)
 
 

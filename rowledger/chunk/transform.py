@@ -120,7 +120,7 @@ def joined(pieces: Pieces, source: pl.DataFrame) -> Transformed:
     )
     positions = frame[ROW].cast(pl.Int64).to_numpy()
     firsts = np.searchsorted(positions, positions)  # where the rows of the same input row begin
-    distinct = len(np.unique(firsts))
+    distinct = int(np.count_nonzero(firsts == np.arange(len(firsts))))
     return Transformed(
         frame=frame.drop(ROW),
         positions=positions,

@@ -23,14 +23,15 @@ def require_partitions(spec: TableSpec, partitions: Sequence[Partition]) -> None
 
     A load calls this before it connects to the server.
     """
+    columns = sorted(spec.partition_columns)
     for partition in partitions:
         for key in [key for _, key in partition.dimensions] or [partition.key]:
             if reason := unusable_key(key):
                 raise UnknownPartition(partition.key[:_KEY_SHOWN], reason)
-        if sorted(partition.columns) != sorted(spec.partition_columns):
+        if sorted(partition.columns) != columns:
             raise SpecError(
                 f"table {spec.name}: partition {partition.key} has conditions on the columns {sorted(partition.columns)}, and "
-                f"partition_by names {sorted(spec.partition_columns)}"
+                f"partition_by names {columns}"
             )
         if partition.identifies_rows and not partition.conditions and partition != WHOLE:
             raise SpecError(
@@ -42,7 +43,8 @@ def require_partitions(spec: TableSpec, partitions: Sequence[Partition]) -> None
                 f"table {spec.name}: a partition's rows cannot be told from those of others, so they cannot be replaced; give "
                 "its partitions a column that holds the key, or choose write mode append or upsert"
             )
-        spec.require_placeholders(("partition_key", *(name for name, _ in partition.dimensions)))
+    for names in {tuple(name for name, _ in partition.dimensions) for partition in partitions}:
+        spec.require_placeholders(("partition_key", *names))
     require_types(spec, partitions)
 
 

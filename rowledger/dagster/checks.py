@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from rowledger.counted import counted
 from rowledger.dagster.metadata import balance_metadata, failure_of, lines, verdict_metadata, without_place
 from rowledger.dagster.run_keys import partition_keys
 from rowledger.dagster.table import DagsterTable
@@ -56,7 +57,7 @@ def check_results(key: dg.AssetKey, reports: Sequence[PartitionReport]) -> Itera
             passed=not failed,
             asset_key=key,
             check_name=name.value,
-            description=_description(verdicts, failed),
+            description=_description(verdicts, failed, partitions=len(reports)),
             metadata=metadata,
         )
 
@@ -88,10 +89,12 @@ def _failed(verdicts: Mapping[str, Check]) -> dict[str, str]:
     return {key: check.summary for key, check in verdicts.items() if not check.passed}
 
 
-def _description(verdicts: Mapping[str, Check], failed: Mapping[str, str]) -> str:
+def _description(verdicts: Mapping[str, Check], failed: Mapping[str, str], *, partitions: int) -> str:
     if failed:
         return lines(failed)
-    return next(iter(verdicts.values())).summary if len(verdicts) == 1 else f"{len(verdicts)} partitions passed"
+    if partitions == 1:
+        return next(iter(verdicts.values())).summary
+    return f"{counted(len(verdicts), 'partition')} passed"
 
 
 def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
@@ -143,7 +146,7 @@ def verification_events(
         }
         if found:
             failed = _failed(found)
-            yield _evaluation(key, name.value, len(found), failed, _description(found, failed))
+            yield _evaluation(key, name.value, len(found), failed, _description(found, failed, partitions=len(found)))
     yield _evaluation(key, VERIFY_CHECK, len(verifications), problems_of(verifications), _told(verifications))
 
 

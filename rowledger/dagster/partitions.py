@@ -8,7 +8,7 @@ import dagster as dg
 
 from rowledger import contract
 from rowledger.contract import Contract, unusable_key
-from rowledger.dagster.time_windows import first_and_last, require_window
+from rowledger.dagster.time_windows import latest_window, require_window
 from rowledger.errors import SpecError, UnknownPartition
 from rowledger.spec import KEY_TYPES, WHOLE, Condition, Equals, Partition, TableSpec, TypeName, Window
 
@@ -158,8 +158,8 @@ def require_partitions(
         samples = [_samples(own, columns.get(name), types, key_pattern) for name, own in dimensions.items()]
     except SpecError as error:
         raise SpecError(f"table {spec.name}: {error}") from None
-    # Each key is seen once; pairs of two dimensions would be too many.
-    longest = max(map(len, samples))
+    # Each key is seen once; pairs of two dimensions would be too many. A dimension without keys has no partitions.
+    longest = max(map(len, samples)) if all(samples) else 0
     together = zip(*(itertools.islice(itertools.cycle(own), longest) for own in samples), strict=True)
     try:
         contract.require_partitions(
@@ -175,10 +175,11 @@ def _samples(
     """Keys that stand for all of one dimension, each with its condition; raises SpecError for keys that cannot be used."""
     match definition:
         case dg.TimeWindowPartitionsDefinition():
-            return [
-                (key, Window(column, start, end, definition.timezone) if column else None)
-                for key, start, end in first_and_last(definition)
-            ]
+            # The first windows of a zone that has set its clock for the last time do not stand for those that come.
+            if (latest := latest_window(definition)) is None:
+                return []
+            key, start, end = latest
+            return [(key, Window(column, start, end, definition.timezone) if column else None)]
         case dg.StaticPartitionsDefinition():
             return [(key, Equals(column, key) if column else None) for key in definition.get_partition_keys()]
         case dg.DynamicPartitionsDefinition():

@@ -6,14 +6,13 @@ where an hour comes twice, and for Pacific/Apia, which had no 2011-12-30). A win
 between its neighbours, and if Dagster's key of it is the given text.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from rowledger.errors import SpecError, UnknownPartition
 
-__all__ = ["first_and_last", "require_window"]
+__all__ = ["latest_window", "require_window"]
 
 _NONE = timedelta()
 
@@ -63,8 +62,8 @@ def _known(definition: dg.TimeWindowPartitionsDefinition) -> str:
     return f"{name} run from {first} to {last}, each the start of a window in {definition.timezone}"
 
 
-def first_and_last(definition: dg.TimeWindowPartitionsDefinition) -> Iterator[tuple[str, datetime, datetime]]:
-    """Keys, starts and ends of the first window, which may not be over yet, and of the last one that is.
+def latest_window(definition: dg.TimeWindowPartitionsDefinition) -> tuple[str, datetime, datetime] | None:
+    """Key, start and end of the last window that is over, or else of the first; None where Dagster has not one key for it.
 
     Raises SpecError where no whole window lies between start and end of the definition, or where two windows have the
     same key.
@@ -83,9 +82,9 @@ def first_and_last(definition: dg.TimeWindowPartitionsDefinition) -> Iterator[tu
             f"partitions of the cron schedule '{definition.cron_schedule}': two windows have the key {keys[0]!r}; give their "
             f"definition a longer format of keys than '{definition.fmt}'"
         )
-    for window in (first, definition.get_last_partition_window() or first):
-        (key,) = definition.get_partition_keys_in_time_window(window)
-        yield key, _utc(window.start), _utc(window.end)
+    window = definition.get_last_partition_window() or first
+    keys = definition.get_partition_keys_in_time_window(window)
+    return (keys[0], _utc(window.start), _utc(window.end)) if len(keys) == 1 else None
 
 
 def _utc(moment: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
@@ -25,6 +26,7 @@ class KeptIncident:
     chunk_no: int | None
     attempt: int
     summary: str
+    detected_at: datetime
 
 
 def read_status(

@@ -21,7 +21,7 @@ from rowledger.ledger import Failed, FailureKind, Probed, Replayed
 from rowledger.load.run_context import RunContext
 from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition, RowTransform
 
-__all__ = ["ChunkCommits", "Committing"]
+__all__ = ["ChunkCommits", "Committing", "first_error"]
 
 
 class ChunkCommits:
@@ -101,13 +101,13 @@ class Committing:
         try:
             await self._group.__aexit__(kind, error, frames)
         except BaseExceptionGroup as group:
-            raise _first(group) from None
+            raise first_error(group) from None
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error. The others are its consequences, or a rerun meets them again."""
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a task group. The others are its consequences, or a rerun meets them again."""
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return first_error(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _as_error(outcome: Failed, name: str, partition_key: str, chunk_no: int) -> RowledgerError:

@@ -12,6 +12,7 @@ from rowledger.contract import Contract, require_partitions
 from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import Holder, Incident, Observer, PartitionReport, SupervisorSessions
+from rowledger.load.committing import first_error
 from rowledger.load.interrupt import run_interruptible
 from rowledger.load.leases import LeaseKeeper
 from rowledger.load.partition_load import PartitionLoad
@@ -137,6 +138,10 @@ async def _load_all(run: RunContext, spool_dir: Path) -> list[PartitionReport]:
             run.request.observer.finished(report)
             return report
 
-    async with asyncio.TaskGroup() as group:
-        loads = [group.create_task(load(number, partition)) for number, partition in enumerate(run.request.partitions)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            partitions = enumerate(run.request.partitions)
+            loads = [group.create_task(load(number, partition)) for number, partition in partitions]
+    except BaseExceptionGroup as group_of_errors:
+        raise first_error(group_of_errors) from None
     return [loaded.result() for loaded in loads]

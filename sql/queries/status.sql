@@ -119,7 +119,8 @@ order by load.partition_key, load.load_id;
 -- Incidents of the latest load of each partition, and those of their runs that belong to no partition.
 select distinct on (incident.incident_id)
     case when incident.load_id is null then '-' else latest.partition_key end as partition_key,
-    incident.kind, incident.pid, incident.exit_code, incident.chunk_no, incident.attempt, incident.summary
+    incident.kind, incident.pid, incident.exit_code, incident.chunk_no, incident.attempt, incident.summary,
+    incident.detected_at
 from rowledger.incident
 join (
     select distinct on (target, partition_key) load_id, partition_key, table_name, run_id

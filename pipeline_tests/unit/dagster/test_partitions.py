@@ -446,3 +446,27 @@ def test_a_timestamp_without_zone_needs_windows_that_its_local_clock_tells_apart
             require_partitions(spec("local"), windows(cron_schedule, datetime(2024, 3, 1), **zoned))  # noqa: DTZ001
     with pytest.raises(SpecError, match="an hour comes twice"):  # since 2023, as before 2015
         require_partitions(spec("local"), dg.HourlyPartitionsDefinition("2018-01-01-00:00", timezone="Africa/Cairo"))
+    # These zones set their clocks for the last time in the autumn before: only loads of the first months are refused.
+    require_partitions(spec("local"), dg.HourlyPartitionsDefinition("2023-01-01-00:00", timezone="America/Mexico_City"))
+    require_partitions(spec("local"), dg.HourlyPartitionsDefinition("2014-11-01-00:00", timezone="Europe/Moscow"))
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        dg.HourlyPartitionsDefinition("2025-11-02-00:00", timezone="America/New_York"),
+        dg.HourlyPartitionsDefinition("2025-10-26-01:00", timezone="Europe/Berlin"),
+        dg.DailyPartitionsDefinition("2011-12-28", end_date="2011-12-31", timezone="Pacific/Apia"),
+    ],
+)
+def test_a_window_for_which_dagster_has_no_key_of_its_own_does_not_make_the_table_unusable(
+    definition: dg.TimeWindowPartitionsDefinition,
+) -> None:
+    require_partitions(spec("at"), definition)
+
+
+def test_a_dimension_may_have_no_keys_yet() -> None:
+    nowhere = dg.StaticPartitionsDefinition([])
+
+    require_partitions(spec("airport"), nowhere)
+    require_partitions(spec(BOTH), dg.MultiPartitionsDefinition({"day": NEW_YORK, "airport": nowhere}))
