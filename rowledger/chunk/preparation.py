@@ -118,7 +118,7 @@ class _Preparation:
             parts=rows.parts[positions],
             rejected=self.rejected,
             shown=self.source if shows_source else rows.frame,
-            shown_at=origins if shows_source else positions,
+            shown_at=origins if shows_source else np.arange(rows.frame.height)[positions],
             payload_of=payload_of,
             counts=self.counts,
             discarded_values=self.discarded_values,
@@ -165,8 +165,8 @@ class _Preparation:
         self.counts += outcome.counts
         return _Rows(outcome.frame, rows.origins[outcome.positions], outcome.parts)
 
-    def _check(self, rows: _Rows, payload_of: PayloadOf) -> tuple[pl.DataFrame, Integers]:
-        """The good rows, and their positions among the checked rows."""
+    def _check(self, rows: _Rows, payload_of: PayloadOf) -> tuple[pl.DataFrame, Integers | slice]:
+        """The good rows, and their positions among the checked rows; a slice, which copies nothing, where all are good."""
         if rows.frame.is_empty() and self.spec.transform is not None:
             # If a transform refused or filtered all rows, the columns that it returns are unknown.
             schema = {column.name: column.type.frame_type for column in self.columns}
@@ -195,7 +195,7 @@ class _Preparation:
             )
         ]
         good_rows = checked.good_rows
-        return checked.good, np.arange(rows.frame.height) if good_rows is None else good_rows.to_numpy()
+        return checked.good, slice(None) if good_rows is None else good_rows.to_numpy()
 
 
 def prepare_rows(
