@@ -3,7 +3,6 @@
 # ruff: noqa: ANN401, a value may be anything
 
 import base64
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -25,11 +24,14 @@ def dynamic_texts(values: pl.Series) -> pl.Series:
     return pl.select(pl.when(~is_null).then(texts).alias(values.name)).to_series()
 
 
-@dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Replaces a value whose JSON cannot be read without loss, and says why."""
+    """Replaces a value whose JSON cannot be read without loss, and says why.
 
-    reason: str
+    It is not a dataclass: pydantic would take it for one of the user's, and write it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 def parse_dynamic(text: str, *, exact: bool, zeros: bool = False) -> Any:

@@ -188,9 +188,13 @@ def _json_text(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue
 
 
 def _holds_surrogate(value: Any) -> bool:
-    """Whether a text or a key in the value has half a surrogate pair."""
-    texts = (text for part in parts_in(value) for text in (part if isinstance(part, dict) else [part]))
-    return any(isinstance(text, str) and _SURROGATE.search(text) for text in texts)
+    """Whether a text in the value, or in a key of a dict, has half a surrogate pair."""
+    return any(
+        any(map(_holds_surrogate, part))
+        if isinstance(part, dict)
+        else isinstance(part, str) and _SURROGATE.search(part)
+        for part in parts_in(value)
+    )
 
 
 def _lost_not_finite(value: Any, written: Any) -> bool:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from rowledger.contract import frame_type, polars_series
 from rowledger.errors import SourceError, ValuesAltered
-from rowledger.sources.marked_columns import DECIMAL_DIGITS_MAX, as_marked, marked
+from rowledger.sources.marked_columns import as_marked, marked
 from rowledger.sources.nested_types import LISTS, arrow_types_in, entries_type, with_inner_types
 from rowledger.sources.plain_values import dynamic_text, object_names, plain_value
 from rowledger.sources.unrepresentable_values import (
@@ -22,7 +22,7 @@ from rowledger.sources.unrepresentable_values import (
     runs_written_out,
     unrepresentable_rows,
 )
-from rowledger.spec import BYTES_16, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
+from rowledger.spec import BYTES_16, DECIMAL_DIGITS_MAX, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID
 
 __all__ = [
     "faults_marked",

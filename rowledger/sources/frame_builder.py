@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from rowledger.contract import python_series
 from rowledger.errors import ValuesAltered
-from rowledger.sources.marked_columns import DECIMAL_DIGITS_MAX, column_with_marks, decimal_digits, holds_marks, marked
+from rowledger.sources.marked_columns import column_with_marks, decimal_digits, holds_marks, marked
 from rowledger.sources.plain_values import (
     PLAIN_TYPES,
     Unfit,
@@ -30,7 +30,17 @@ from rowledger.sources.plain_values import (
     plain_value,
     type_name,
 )
-from rowledger.spec import ABSENT_PREFIX, DECIMAL_TEXT, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, UUID, holds_decimal_texts
+from rowledger.spec import (
+    ABSENT_PREFIX,
+    DECIMAL_DIGITS_MAX,
+    DECIMAL_TEXT,
+    DYNAMIC,
+    FAULT,
+    LINE,
+    RESERVED_PREFIX,
+    UUID,
+    holds_decimal_texts,
+)
 
 __all__ = ["Fault", "FrameBuilder", "Unfit", "UnrepresentableValue", "column_of", "frame_of_rows"]
 

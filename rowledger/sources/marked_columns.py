@@ -9,10 +9,8 @@ import pyarrow as pa
 from rowledger.contract import polars_series, python_series
 from rowledger.spec import DECIMAL_TEXT, UUID, types_in
 
-__all__ = ["DECIMAL_DIGITS_MAX", "as_marked", "column_with_marks", "decimal_digits", "holds_marks", "marked"]
+__all__ = ["as_marked", "column_with_marks", "decimal_digits", "holds_marks", "marked"]
 
-DECIMAL_DIGITS_MAX = 38
-"""The digits of polars' widest decimal."""
 _NEGATIVE_ZERO = r"^-(0(?:\.0+)?)$"
 
 

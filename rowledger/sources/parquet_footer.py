@@ -16,11 +16,10 @@ from rowledger.contract import frame_type, is_same_type
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_frames import holds_16_bytes, plain_type, require_names
 from rowledger.sources.chunking import FilePart
-from rowledger.sources.marked_columns import DECIMAL_DIGITS_MAX
 from rowledger.sources.nested_types import arrow_types_in
 from rowledger.sources.parquet_scan import Reader, unreadable
 from rowledger.sources.source_file import SourceFile
-from rowledger.spec import types_in
+from rowledger.spec import DECIMAL_DIGITS_MAX, types_in
 
 __all__ = ["planned_row_groups"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import polars as pl
 import pytest
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from pipeline_tests.support.contract_checks import as_json, assert_refused, both_ways
 from rowledger.contract.check import Contract
@@ -131,6 +131,23 @@ def test_half_a_surrogate_pair_is_stored_nowhere(annotation: Any) -> None:
             assert [letter.row_no for letter in checked.rejected] == [0]
     for checked in both_ways(dict[str, Any], as_json(r'{"\ud83d\ude00": "\ud83d\ude00\ufffd"}')):
         assert checked.good["v"].to_list() == ['{"😀":"😀\ufffd"}']
+
+
+def test_half_a_surrogate_pair_in_the_key_of_a_dict_is_found_within_a_tuple() -> None:
+    key = Annotated[tuple[str, ...], BeforeValidator(lambda text: tuple(text.split(",")))]
+
+    for checked in both_ways(dict[key, int], as_json(r'{"x\ud800,y": 1}', '{"x,y": 1}')):
+        assert [letter.row_no for letter in checked.rejected] == [0]
+
+
+@pytest.mark.parametrize("annotation", [Any, object, dict[str, Any] | Any])
+@pytest.mark.parametrize("text", ['{"k": 1, "k": 2}', "[" * 1_200 + "]" * 1_200])
+def test_a_document_that_cannot_be_read_without_loss_is_a_dead_letter_behind_a_validator_too(
+    annotation: Any, text: str
+) -> None:
+    for wrapped in (annotation, Annotated[annotation, AfterValidator(lambda value: value)]):
+        for checked in both_ways(wrapped, as_json('{"ok": 1}', text)):
+            assert [letter.row_no for letter in checked.rejected] == [1]
 
 
 WIDE = ColumnType(TypeName.NUMERIC, precision=30, scale=10)

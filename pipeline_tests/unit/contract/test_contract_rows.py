@@ -294,3 +294,29 @@ def test_python_rows_are_what_pydantic_takes() -> None:
     ).with_columns(dynamic)
 
     assert list(python_rows(source, ())) == [{"a": 1, "c": "x", "d": {"x": 1}}, {"c": None, "d": None}]
+
+
+def test_a_message_of_any_length_is_held_against_sentences_with_several_places() -> None:
+    def refused(value: str) -> str:
+        if not value:  # the words of this sentence come again and again in the message of the other
+            raise ValueError(f"a {value} a {value} a {value} a {value} is too short")
+        raise ValueError(f"a {value} cannot be read")
+
+    (letter,) = check_one(Annotated[str, AfterValidator(refused)], ["a zqcanary a " * 20_000]).rejected
+
+    assert letter.reason == "v: Value error, a … cannot be read [value_error]"
+
+
+@pytest.mark.parametrize("message", ["a row is bad zqcanary a row is bad", "the first half is the second"])
+def test_a_message_that_only_begins_and_ends_like_a_sentence_is_not_shown(message: str) -> None:
+    def refused(value: str) -> str:
+        if not value:
+            raise ValueError("a row is bad")
+        if value == "other":
+            raise ValueError(f"the first half is {value}half is the second")
+        raise ValueError(value)
+
+    (letter,) = check_one(Annotated[str, AfterValidator(refused)], [message]).rejected
+
+    line = refused.__code__.co_firstlineno + 5
+    assert letter.reason == f"v: Value error in refused, test_contract_rows.py line {line} [value_error]"
