@@ -90,9 +90,13 @@ async def _watch(url: str, session: Session, begins: asyncio.Event, ending: asyn
 async def _end_waiting(url: str, session: Session, seconds: float) -> str | None:
     """Terminate the session's backend if it waits for a standby; returns `synchronous_standby_names` then, else None."""
     timeout_s = min(seconds, _CONNECT_MAX_S)
-    async with await connect(url, application_name="rowledger standby", timeout_s=timeout_s) as other:
+    other = await connect(url, application_name="rowledger standby", timeout_s=timeout_s)
+    try:
         identity = session.identity
         names: str | None = await other.connection.fetchval(
             query("end_commit_in_wait"), identity.pid, identity.started_at, timeout=timeout_s
         )
         return names
+    finally:
+        with contextlib.suppress(Exception):  # no error in closing may hide that the COMMIT was ended
+            await other.close()

@@ -241,7 +241,9 @@ class TableSpec(BaseModel):
         """The spec that a reference names, `module:NAME` or `path/file.py:NAME`; raises SpecError."""
         found = resolve(reference)
         if not isinstance(found, cls):
-            raise SpecError(f"{reference} is of the class {type(found).__name__}; name a TableSpec")
+            raise SpecError(
+                f"{reference} is not a TableSpec: it is of the class {type(found).__name__}; name a TableSpec"
+            )
         return found
 
 

@@ -293,7 +293,7 @@ def test_the_command_line_needs_the_ledger_and_importable_code_alone(
     _require(rowledger("verify", "--spec", "load_it.py:SPEC", "--table", "kept"))
     _require(rowledger("check", "load_it.py"))
     _require(rowledger("check", "load_it"))
-    assert "no TableSpec" in rowledger("verify", "--spec", "load_it:Reading").stderr
+    assert "load_it:Reading is not a TableSpec" in rowledger("verify", "--spec", "load_it:Reading").stderr
     ended = rowledger("forget", "--table", "kept", "--spec", "load_it.py:SPEC", "--yes")
     assert ended.stdout == "1 published load of table kept is forgotten\n"
 
