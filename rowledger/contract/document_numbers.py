@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _MAY_BE_EXACT = re.compile(r'"(?:-?[0-9][0-9.eE+-]*|-?s?NaN[0-9]*|-?Infinity)"')
+_DEPTH_MAX = 350  # code that walks through values takes two frames a level, and Python has a thousand
 _KEYS_TWICE = 2  # colons in a text with a duplicate key, at least
 
 
@@ -47,11 +48,30 @@ def parse_json(text: str, *, exact: bool = False, zeros: bool = False) -> Any:
     """The value of a JSON text. If `exact`, fractions are Decimal; otherwise ExactNumber if a double would lose digits.
 
     With `zeros`, a fraction is also ExactNumber if a double would be written differently, as 1.10 would.
-    Raises ValueError, also as RepeatedKey, and RecursionError.
+    Raises ValueError, also as RepeatedKey, and RecursionError for more than 350 levels.
     """
     if exact:
-        return json.loads(text, parse_float=Decimal, parse_int=_integer, object_pairs_hook=_unique)
-    return json.loads(text, parse_float=_double_if_same if zeros else _double_if_exact, object_pairs_hook=_unique)
+        value = json.loads(text, parse_float=Decimal, parse_int=_integer, object_pairs_hook=_unique)
+    else:
+        number = _double_if_same if zeros else _double_if_exact
+        value = json.loads(text, parse_float=number, object_pairs_hook=_unique)
+    if text.count("[") + text.count("{") > _DEPTH_MAX:
+        _require_shallow(value)
+    return value
+
+
+def _require_shallow(value: Any) -> None:
+    """Raise RecursionError for a value with too many levels of lists and objects."""
+    level = [value]
+    for _ in range(_DEPTH_MAX + 1):
+        level = [
+            item
+            for part in level
+            if isinstance(part, dict | list)
+            for item in (part.values() if isinstance(part, dict) else part)
+        ]
+    if level:
+        raise RecursionError(f"more than {_DEPTH_MAX} levels")
 
 
 def _integer(text: str) -> int | Decimal:

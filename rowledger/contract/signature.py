@@ -21,6 +21,7 @@ from pydantic import BaseModel
 __all__ = ["signature_of"]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_NO_FILE = "<string>"
 _NAMES_ONLY = {"ref", "schema_ref", "metadata"}  # keys numbered differently in each process, or about JSON schemas
 
 
@@ -42,6 +43,8 @@ def _source_of(function: FunctionType) -> str:
 
     Without a source, a load is never resumed, because nothing shows whether the function is still the same.
     """
+    if function.__code__.co_filename == _NO_FILE:  # 3.13 returns the source of `python -c`, whatever function it is
+        return uuid4().hex
     try:
         source = getsource(function.__code__)
     except OSError:

@@ -141,13 +141,22 @@ def test_half_a_surrogate_pair_in_the_key_of_a_dict_is_found_within_a_tuple() ->
 
 
 @pytest.mark.parametrize("annotation", [Any, object, dict[str, Any] | Any])
-@pytest.mark.parametrize("text", ['{"k": 1, "k": 2}', "[" * 1_200 + "]" * 1_200])
+@pytest.mark.parametrize(
+    "text", ['{"k": 1, "k": 2}', *("[" * depth + "]" * depth for depth in (300, 400, 600, 1_200, 5_000))]
+)
 def test_a_document_that_cannot_be_read_without_loss_is_a_dead_letter_behind_a_validator_too(
     annotation: Any, text: str
 ) -> None:
     for wrapped in (annotation, Annotated[annotation, AfterValidator(lambda value: value)]):
         for checked in both_ways(wrapped, as_json('{"ok": 1}', text)):
             assert [letter.row_no for letter in checked.rejected] == [1]
+
+
+def test_a_document_of_two_hundred_levels_is_kept() -> None:
+    text = "[" * 200 + "]" * 200
+    for wrapped in (Any, Annotated[Any, AfterValidator(lambda value: value)]):
+        for checked in both_ways(wrapped, as_json(text)):
+            assert checked.good["v"].to_list() == [text]
 
 
 WIDE = ColumnType(TypeName.NUMERIC, precision=30, scale=10)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from rowledger.errors import DatabaseUnavailable
-from rowledger.postgres import database
+from rowledger.postgres import server_url
 from rowledger.postgres.server_url import check_url_shape, dagster_url, redact, split_password, target_url
 from rowledger.settings import settings
 
@@ -23,7 +23,7 @@ def _given(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_given")
 def test_a_given_url_is_used_and_nothing_embedded_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "embedded_server", lambda: pytest.fail("the embedded server was asked for"))
+    monkeypatch.setattr(server_url, "embedded_server", lambda: pytest.fail("the embedded server was asked for"))
     assert target_url() == GIVEN
 
 
