@@ -48,7 +48,9 @@ def test_a_partition_that_was_not_published_raises_with_all_reports(database: st
 
 
 def test_a_caller_may_look_at_the_reports_instead(database: str, tmp_path: Path) -> None:
-    (report,) = rowledger.load(EVENTS, [_day(DAY)], url=database, landing_dir=tmp_path, writer=_WRITER, check=False)
+    (report,) = rowledger.load(
+        EVENTS, [_day(DAY)], url=database, landing_dir=str(tmp_path), writer=_WRITER, check=False
+    )
     assert "no file" in str(report.error)
 
 
