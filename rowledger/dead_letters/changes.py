@@ -5,6 +5,7 @@
 
 import asyncio
 import getpass
+import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -227,7 +228,7 @@ def this_user(note: str) -> Actor:
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
-        user = "somebody"
+        user = f"uid {os.getuid()}"
     return Actor(f"{user}@{socket.gethostname()}", note)
 
 
