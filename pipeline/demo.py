@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -53,7 +54,7 @@ def main() -> None:
         sys.exit(1)
     console.print(
         "\nNext: [bold]make ui[/] opens Dagster on the same data, "
-        "[bold].venv/bin/rowledger status[/] prints the balance, [bold]make stop[/] stops the database."
+        f"[bold]{_typed('rowledger')} status[/] prints the balance, [bold]make stop[/] stops the database."
     )
 
 
@@ -120,9 +121,16 @@ def _correct(file: Path) -> None:
     file.write_text("".join(f"{json.dumps(letter)}\n" for letter in letters), encoding="utf-8")
 
 
+def _typed(program: str) -> str:
+    """How this shell finds a program of this environment: by its name alone, or else by its path."""
+    path = Path(sys.executable).parent / program
+    found = shutil.which(program)
+    return program if found is not None and Path(found) == path else shlex.quote(_shown(path))
+
+
 def _rowledger(*arguments: str) -> int:
     """Run a `rowledger` command on this terminal and return its exit code."""
-    click.echo(f"$ rowledger {shlex.join(arguments)}")
+    click.echo(f"$ {_typed('rowledger')} {shlex.join(arguments)}")
     return subprocess.run([*ROWLEDGER, *arguments], check=False).returncode  # noqa: S603 - the project's own command
 
 
@@ -171,7 +179,8 @@ def _materialize(selection: str, *partition: str, failpoints: str = "") -> None:
     log = landing_folder("flights").parents[1] / "demo.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["-m", "dagster", "asset", "materialize", "-m", "pipeline.definitions", "--select", selection, *partition]
-    click.echo(f"$ dagster {' '.join(command[2:])}")
+    given = f"ROWLEDGER_FAILPOINTS={shlex.quote(failpoints)} " if failpoints else ""
+    click.echo(f"$ {given}{_typed('dagster')} {shlex.join(command[2:])}")
     environment = {**os.environ, "ROWLEDGER_FAILPOINTS": failpoints, "PYTHONUNBUFFERED": "1"}
     with log.open("a", encoding="utf-8") as file:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, with fixed arguments

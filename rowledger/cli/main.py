@@ -1,6 +1,7 @@
 """The command `rowledger`: composes the commands of this package, and turns errors into one line and exit code 1.
 
-A command's module is imported when the command is called, so that `--help` and shell completion answer at once.
+A command's module is imported when the command is called or its own options are completed, so that `rowledger --help` and
+the completion of commands' names answer at once.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from rowledger.errors import RowledgerError
 from rowledger.version import version
@@ -47,6 +49,13 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name, without the command, which click would ask for its help."""
+        named = [
+            CompletionItem(name, help=summary) for name, (_, summary) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> object:
         try:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rowledger.cli.console import console
+from rowledger.cli.console import console, number_text, state_text
+from rowledger.counted import counted
 from rowledger.ledger import (
     Attempt,
     AttemptState,
@@ -27,6 +28,7 @@ from rowledger.postgres import existing_url
 __all__ = ["incident_table", "incidents", "print_balance", "status"]
 
 _WIDTH_MAX = 10_000  # columns of a terminal on which any table fits
+_SHOULD_BE_ZERO = ("missing", "worker deaths")
 _RUN_CHARACTERS = 8  # of a run's id, as Dagster's pages shorten it
 
 
@@ -62,7 +64,8 @@ def status(
         for line in attempt_lines(shown):
             click.echo(line)
     else:
-        click.echo(f"{len(rows)} partitions, all published by their latest attempt")
+        by = "published by its latest attempt" if len(rows) == 1 else "all published by their latest attempt"
+        click.echo(f"{counted(len(rows), 'partition')}, {by}")
     if use_exit_code and bad:
         ctx.exit(1)
 
@@ -91,7 +94,8 @@ def print_balance(rows: Sequence[PartitionStatus]) -> None:
     shown = _balance_table(rows, narrow=False)
     if page.width < _width(shown):
         shown = _balance_table(rows, narrow=True)
-    Console(width=max(page.width, _width(shown))).print(shown)
+    page.width = max(page.width, _width(shown))
+    page.print(shown)
 
 
 def _width(table: Table) -> int:
@@ -115,7 +119,7 @@ def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
         for name, attribute in (
             ("enqueued", "enqueued_rows"),
             ("written", "written_rows"),
-            ("dead letters", "dead_lettered_rows"),
+            ("dead-lettered", "dead_lettered_rows"),
             ("added", "added_rows"),
             ("filtered", "filtered_rows"),
             ("missing", "missing_rows"),
@@ -124,15 +128,17 @@ def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
     numbers["worker deaths"] = [row.latest.incidents for row in rows]
     optional = ("added", "filtered", "worker deaths")
     time_of = _short_time if narrow else _minute
-    columns = {"table": [row.table for row in rows]} if len(tables) > 1 else {}
-    columns["partition"] = [row.partition_key for row in rows]
-    columns["published (UTC)"] = ["-" if found is None else time_of(found.published_at) for found in published]
+    columns = {"table": [Text(row.table) for row in rows]} if len(tables) > 1 else {}
+    columns["partition"] = [Text(row.partition_key) for row in rows]
+    columns["published (UTC)"] = [Text("-" if found is None else time_of(found.published_at)) for found in published]
     for name, values in numbers.items():
         if name not in optional or any(values):
-            columns[name] = ["-" if value is None else f"{value:,}" for value in values]
+            columns[name] = [
+                Text("-") if value is None else number_text(value, is_bad=name in _SHOULD_BE_ZERO) for value in values
+            ]
     if not narrow:
-        columns["run"] = [_short(None if found is None else found.run_id) for found in published]
-    columns["latest attempt"] = [str(row.latest.state) for row in rows]
+        columns["run"] = [Text(_short(None if found is None else found.run_id)) for found in published]
+    columns["latest attempt"] = [state_text(row.latest.state) for row in rows]
     for name in columns:
         heading = name.replace(" ", "\n") if narrow else name
         if name in numbers:
@@ -141,7 +147,7 @@ def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
         else:
             shown.add_column(heading, no_wrap=True)
     for cells in zip(*columns.values(), strict=True):
-        shown.add_row(*map(Text, cells))  # a Text, so that brackets and colons are not taken for markup
+        shown.add_row(*cells)
     return shown
 
 
@@ -172,7 +178,7 @@ def _attempt(latest: Attempt) -> str:
     return (
         f"{latest.state} at {_minute(latest.at)}{by}, load {latest.load_id}: "
         f"{latest.chunks_committed} of {latest.chunks} chunks, {latest.staged_rows:,} rows staged, "
-        f"{latest.dead_lettered_rows:,} dead letters"
+        f"{latest.dead_lettered_rows:,} dead-lettered"
     )
 
 

@@ -6,7 +6,6 @@ import queue
 import stat
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import TextIO
 
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as ProgressBar, TaskID, TextColumn, TimeElapsedColumn
 
 from rowledger.dagster.metadata import describe_error
 from rowledger.ledger import Observer, PartitionReport, Progress
+from rowledger.load import ProgressBar, ProgressLines, drawing_progress
 
 __all__ = ["observing"]
 
@@ -35,8 +34,7 @@ class LogObserver:
 
     def __init__(self, log: dg.DagsterLogManager) -> None:
         self._log = log
-        self._last_line_s = float("-inf")
-        self._last: Progress | None = None
+        self._progress = ProgressLines(lambda line: self.log(logging.INFO, line), interval_s=PROGRESS_INTERVAL_S)
         self._lines: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="run log", daemon=True)
         self._writer.start()
@@ -61,11 +59,7 @@ class LogObserver:
         self._lines.put(lambda: self._log.log(level, message))
 
     def progress(self, progress: Progress) -> None:
-        ended = progress.partitions_done == progress.partitions
-        if progress == self._last or (not ended and time.monotonic() - self._last_line_s < PROGRESS_INTERVAL_S):
-            return
-        self._last, self._last_line_s = progress, time.monotonic()
-        self.log(logging.INFO, progress_line(progress))
+        self._progress.progress(progress)
 
     def finished(self, report: PartitionReport) -> None:
         if report.error is not None:
@@ -82,29 +76,9 @@ class TerminalObserver(LogObserver):
     def __init__(self, log: dg.DagsterLogManager, bar: ProgressBar) -> None:
         super().__init__(log)
         self._bar = bar
-        self._task: TaskID | None = None
 
     def progress(self, progress: Progress) -> None:
-        if self._task is None:
-            self._task = self._bar.add_task("rows", text="")
-        counts = progress.counts
-        self._bar.update(
-            self._task,
-            completed=counts.written_rows + counts.dead_lettered_rows,
-            total=counts.enqueued_rows,
-            text=f"lag {counts.missing_rows:,}, {progress.rows_per_second:,.0f} rows/s, "
-            f"partition {progress.partitions_done} of {progress.partitions}",
-        )
-
-
-def progress_line(progress: Progress) -> str:
-    """The progress of the run as a line of its log."""
-    counts = progress.counts
-    return (
-        f"{counts.written_rows:,} / {counts.enqueued_rows:,} rows, lag {counts.missing_rows:,}, "
-        f"{progress.rows_per_second:,.0f} rows/s, {counts.dead_lettered_rows:,} dead letters, "
-        f"partition {progress.partitions_done:,} of {progress.partitions:,}"
-    )
+        self._bar.progress(progress)
 
 
 @contextmanager
@@ -119,14 +93,8 @@ def observing(context: dg.AssetExecutionContext) -> Iterator[Observer]:
                 yield observer
             return
         console = Console(file=stack.enter_context(terminal), force_terminal=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-        )
-        bar = ProgressBar(*columns, TimeElapsedColumn(), console=console, refresh_per_second=2, transient=True)
-        yield stack.enter_context(closing(TerminalObserver(context.log, stack.enter_context(bar))))
+        bar = stack.enter_context(drawing_progress(console))
+        yield stack.enter_context(closing(TerminalObserver(context.log, bar)))
 
 
 def _parents_terminal() -> TextIO | None:

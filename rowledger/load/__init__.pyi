@@ -1,3 +1,5 @@
 from .interrupt import run_interruptible as run_interruptible
+from .progress_bar import ProgressBar as ProgressBar, drawing_progress as drawing_progress
+from .progress_lines import ProgressLines as ProgressLines
 from .run import run_load as run_load
 from .scripted import load as load

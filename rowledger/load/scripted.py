@@ -7,6 +7,7 @@ from pathlib import Path
 from rowledger.counted import counted
 from rowledger.errors import LoadFailed
 from rowledger.ledger import Observer, PartitionReport, Progress
+from rowledger.load.progress_lines import ProgressLines
 from rowledger.load.run import run_load
 from rowledger.postgres import target_url
 from rowledger.settings import WriterSettings, settings
@@ -14,6 +15,8 @@ from rowledger.spec import WHOLE, Partition, TableSpec
 from rowledger.workers import require_no_worker
 
 __all__ = ["load"]
+
+_PROGRESS_INTERVAL_S = 0.9  # the run reports about once a second
 
 _log = logging.getLogger("rowledger")
 
@@ -59,16 +62,14 @@ def load(
 class _LoggingObserver:
     """Logs the progress of a load to the logger `rowledger`."""
 
+    def __init__(self) -> None:
+        self._progress = ProgressLines(lambda line: _log.info("%s", line), interval_s=_PROGRESS_INTERVAL_S)
+
     def log(self, level: int, message: str) -> None:
         _log.log(level, "%s", message)
 
     def progress(self, progress: Progress) -> None:
-        _log.info(
-            "%s of %s rows written, %.0f rows/s",
-            progress.counts.written_rows,
-            progress.counts.enqueued_rows,
-            progress.rows_per_second,
-        )
+        self._progress.progress(progress)
 
     def finished(self, report: PartitionReport) -> None:
         if report.published:

@@ -1,14 +1,17 @@
 """`rowledger status`, `verify`, `incidents` and the messages of a failed load, as a person with a pager meets them."""
 
 import asyncio
+import io
 import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
@@ -322,3 +325,34 @@ def test_of_duplicates_beyond_the_budget_the_first_are_kept_and_named(database: 
 def test_a_name_that_the_shell_would_take_apart_is_quoted() -> None:
     command = dead_letters_command("events", "it's | north")
     assert shlex.split(command)[-1] == "it's | north"
+
+
+def test_states_have_colour_on_a_terminal_alone(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _load(database, tmp_path, EVENTS, DAY)
+    load(database, EVENTS, tmp_path, [NEXT_DAY])  # whose file is missing
+    rows = read_status(database)
+
+    def printed(**options: Any) -> str:
+        page = io.StringIO()
+        monkeypatch.setattr(status, "console", lambda: Console(file=page, width=200, **options))
+        status.print_balance(rows)
+        return page.getvalue()
+
+    assert "\x1b[32mpublished" in printed(force_terminal=True, color_system="standard")
+    assert "\x1b[1;31mfailed" in printed(force_terminal=True, color_system="standard")
+    assert "\x1b" not in printed()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[32m" not in printed(force_terminal=True, color_system="standard")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "verify", "incidents", "dead-letters list", "dead-letters replay", "dead-letters purge", "forget --yes"],
+)
+def test_a_partition_that_the_ledger_does_not_know_is_a_mistake(
+    database: str, run: Run, tmp_path: Path, command: str
+) -> None:
+    _load(database, tmp_path, EVENTS, DAY)
+    told = run(*command.split(), "--table", "events", "--partition", "nope")
+    assert told.exit_code == 1
+    assert "nope" in told.output

@@ -483,6 +483,6 @@ def test_progress_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None
         observer.close()
 
     assert caplog.messages == [
-        "0 / 1,000 rows, lag 1,000, 5,000 rows/s, 0 dead letters, partition 0 of 2",
-        "998 / 1,000 rows, lag 0, 5,000 rows/s, 2 dead letters, partition 2 of 2",
+        "0 of 1,000 rows written, 0 dead-lettered, lag 1,000, 5,000 rows/s, 0 of 2 partitions done",
+        "998 of 1,000 rows written, 2 dead-lettered, lag 0, 5,000 rows/s, 2 of 2 partitions done",
     ]
