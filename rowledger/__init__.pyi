@@ -21,6 +21,7 @@ from .settings import WriterSettings as WriterSettings
 from .sources import (
     ArrowFiles as ArrowFiles,
     CsvFiles as CsvFiles,
+    GivenRows as GivenRows,
     NdjsonFiles as NdjsonFiles,
     ParquetFiles as ParquetFiles,
     PythonRows as PythonRows,

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -300,7 +301,7 @@ class PartitionLoad:
         )
 
     def _scope(self) -> SourceContext:
-        columns = self._target.columns
+        columns, rows = self._target.columns, self._run.request.rows
         documents = None if self._spec.transform else Contract.of(self._spec.row).documents
         return SourceContext(
             landing_dir=self._run.request.landing_dir,
@@ -310,6 +311,7 @@ class PartitionLoad:
             exact_numbers=any(column.type.name in _EXACT_NUMBERS for column in columns),
             documents=documents,
             disk_free_min_bytes=settings().disk_free_min_bytes,
+            rows=None if rows is None else partial(rows, self._partition),
         )
 
     def _report(self, error: Exception | None, seconds: float) -> PartitionReport:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,8 +42,11 @@ def run_load(
     writer: WriterSettings,
     run_id: str | None,
     observer: Observer,
+    rows: Callable[[Partition], object] | None = None,
 ) -> list[PartitionReport]:
     """Load the partitions, each once, and return a report for each, in their order.
+
+    `rows` makes a partition's rows where the spec's source is GivenRows. It is called in a thread of this process.
 
     The errors of one partition are in its report. Raises RowledgerError for what concerns all of them: the server,
     the spec, the keys, the target's shape. An interrupt ends the workers and their backends first, and then takes its
@@ -57,7 +60,9 @@ def run_load(
         writer=writer,
         run_id=run_id,
         observer=UnbreakableObserver(observer),
+        rows=rows,
     )
+    request.require_rows()
     require_partitions(spec, request.partitions)
     return run_interruptible(_load(request))
 

@@ -6,6 +6,7 @@ mount, a FIFO). The threads are daemons, so the end of the process does not wait
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic, TypeVar
@@ -79,7 +80,9 @@ async def iterate_in_thread(
     When the block ends, the iterator is closed after its current item. The exit waits for that at most `close_timeout_s`.
     """
     producer = _Producer(start, asyncio.get_running_loop())
-    threading.Thread(target=producer.run, daemon=True).start()
+    # With the caller's context variables: code that a user wrote may ask Dagster for the current asset's context.
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(producer.run,), daemon=True).start()
 
     async def read() -> AsyncIterator[T]:
         while True:

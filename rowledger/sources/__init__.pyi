@@ -5,5 +5,5 @@ from .frame_builder import FrameBuilder as FrameBuilder
 from .landing import landing_folder as landing_folder
 from .ndjson import NdjsonFiles as NdjsonFiles
 from .parquet import ParquetFiles as ParquetFiles
-from .python import PythonRows as PythonRows
+from .python import GivenRows as GivenRows, PythonRows as PythonRows
 from .sql import SqlQuery as SqlQuery

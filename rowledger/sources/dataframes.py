@@ -20,6 +20,8 @@ from rowledger.sources.plain_values import Unfit, plain_value, type_name
 
 __all__ = ["frames_of", "holds_many"]
 
+_SLICE_ROWS = 131_072
+_SLICE_BYTES = 32 * 2**20
 _SINGLE_COLUMNS = {"Series", "ChunkedArray"}
 
 # Types that the spool does not support. They are converted value by value, or through Arrow.
@@ -38,7 +40,10 @@ def holds_many(item: object) -> bool:
 
 
 def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, whatever exports Arrow data
-    """The rows of a polars or pandas frame, an Arrow table, batch or stream; raises SourceError with `origin`."""
+    """The rows of a polars or pandas frame, an Arrow table, batch or stream, in order; raises SourceError with `origin`.
+
+    They are converted and copied slice by slice, so that a large frame is never in memory twice.
+    """
     try:
         for frame in _frames_of(item, origin):
             yield _own(_all_spoolable(frame, origin))
@@ -52,20 +57,24 @@ def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN
 
 
 def _frames_of(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
-    if isinstance(item, pl.LazyFrame | pl.DataFrame):
-        frame = item.collect() if isinstance(item, pl.LazyFrame) else item
-        require_names(frame.columns, origin)
-        yield frame
+    if isinstance(item, pl.LazyFrame):
+        for frame in item.collect_batches(chunk_size=_SLICE_ROWS, maintain_order=True):
+            yield from _frames_of(frame, origin)
+    elif isinstance(item, pl.DataFrame):
+        require_names(item.columns, origin)
+        yield from item.iter_slices(_slice_rows(item.height, int(item.estimated_size())))
     elif (pandas := sys.modules.get("pandas")) is not None and isinstance(item, pandas.DataFrame):
-        try:
-            made = _of_pandas(item, pandas, origin)
-        except (UnicodeEncodeError, UnrepresentableValue, InvalidOperation):
-            # Raised by one object: only its row is a fault.
-            columns = [[_or_none(value, pandas) for value in item[name]] for name in item.columns]
-            made = frame_of_rows([dict(zip(item.columns, row, strict=True)) for row in zip(*columns, strict=True)])
-        yield made
+        height = len(item)
+        rows = _slice_rows(height, int(item.memory_usage(index=False).sum()))
+        for first in range(0, height, rows) if height > rows else [0]:
+            yield _of_pandas(item.iloc[first : first + rows] if height > rows else item, pandas, origin)
     else:
         yield from _of_arrow(item, origin)
+
+
+def _slice_rows(height: int, size: int) -> int:
+    """The rows that a slice of an item may have, whose rows have `size` bytes altogether."""
+    return max(1, min(_SLICE_ROWS, height * _SLICE_BYTES // max(size, 1)))
 
 
 def _all_spoolable(frame: pl.DataFrame, origin: str) -> pl.DataFrame:
@@ -99,10 +108,21 @@ def _spoolable(column: pl.Series, origin: str) -> pl.Series:
 def _of_arrow(item: Any, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, as above
     batches = pa.RecordBatchReader.from_stream(item) if hasattr(item, "__arrow_c_stream__") else [pa.record_batch(item)]
     for batch in batches:
-        yield frame_of(pa.Table.from_batches([batch]), origin=origin)
+        rows = _slice_rows(batch.num_rows, batch.nbytes)
+        for first in range(0, max(batch.num_rows, 1), rows):
+            yield frame_of(pa.Table.from_batches([batch.slice(first, rows)]), origin=origin)
 
 
 def _of_pandas(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: ANN401, pandas is not a dependency
+    try:
+        return _of_pandas_columns(frame, pandas, origin)
+    except (UnicodeEncodeError, UnrepresentableValue, InvalidOperation):
+        # Raised by one object: only its row is a fault.
+        columns = [[_or_none(value, pandas) for value in frame[name]] for name in frame.columns]
+        return frame_of_rows([dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True)])
+
+
+def _of_pandas_columns(frame: Any, pandas: Any, origin: str) -> pl.DataFrame:  # noqa: ANN401, as above
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     names = list(frame.columns)

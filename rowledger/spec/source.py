@@ -1,7 +1,7 @@
 """The interface of a source: it cuts a partition into chunks, and reads each chunk as often as asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -66,7 +66,7 @@ class SourceContext:
     are the contract's, in order, for a source without column names. `exact_numbers` asks the source to keep all digits of
     numbers that are written as text, because a column of the contract holds more than a double does. `documents` are the
     source's columns that become JSON documents unchanged, in which numbers must remain distinct from texts; None if a
-    transform decides what becomes of a column.
+    transform decides what becomes of a column. `rows` makes the partition's rows, for a source that takes them from the load.
     """
 
     landing_dir: Path
@@ -76,6 +76,7 @@ class SourceContext:
     exact_numbers: bool = True
     documents: frozenset[str] | None = frozenset()
     disk_free_min_bytes: int = 0
+    rows: Callable[[], object] | None = None
 
 
 class Source(BaseModel, ABC):
@@ -88,6 +89,8 @@ class Source(BaseModel, ABC):
 
     Otherwise all chunks are planned, and their manifest is recorded, before the first is loaded.
     """
+    takes_rows: ClassVar[bool] = False
+    """Whether the rows come with each load, as `SourceContext.rows`."""
 
     @property
     def placeholders(self) -> frozenset[str]:

@@ -22,6 +22,7 @@ __all__ = ["DeadLetterBudget", "Drift", "QualifiedName", "TableSpec", "WriteMode
 _SOURCES = (
     ("arrow", "rowledger.sources.arrow_ipc:ArrowFiles"),
     ("csv", "rowledger.sources.csv:CsvFiles"),
+    ("given", "rowledger.sources.python:GivenRows"),
     ("ndjson", "rowledger.sources.ndjson:NdjsonFiles"),
     ("parquet", "rowledger.sources.parquet:ParquetFiles"),
     ("python", "rowledger.sources.python:PythonRows"),

@@ -13,9 +13,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from polars.testing import assert_frame_equal
 from pydantic import BaseModel, Field
 
 from rowledger.errors import SourceError
+from rowledger.sources import dataframes
 from rowledger.sources.python import PythonRows
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.partition import Partition
@@ -512,3 +514,36 @@ def test_other_decimals_that_are_not_finite_are_what_they_were(tmp_path: Path, v
     rows = rows_of(tmp_path, lambda _: iter([{"d": Decimal("1.5")}, {"d": Decimal(value)}]))
 
     assert rows == [{"d": {"rowledger json": "1.5"}}, {"d": {"rowledger json": value}}]
+
+
+_LARGE = pl.DataFrame(
+    {"number": range(1_000), "word": ["ä" * (n % 7) for n in range(1_000)], "fits": [None, 0.5] * 500}
+)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param(_LARGE, id="polars"),
+        pytest.param(_LARGE.lazy(), id="lazy"),
+        pytest.param(_LARGE.to_arrow(), id="arrow"),
+        pytest.param(_LARGE.to_pandas(), id="pandas"),
+        pytest.param(_LARGE.to_pandas().set_index("number"), id="pandas with an index"),
+    ],
+)
+def test_a_large_frame_is_converted_slice_by_slice(monkeypatch: pytest.MonkeyPatch, item: object) -> None:
+    monkeypatch.setattr(dataframes, "_SLICE_ROWS", 300)
+
+    frames = list(dataframes.frames_of(item, origin="here"))
+
+    assert [frame.height for frame in frames] == [300, 300, 300, 100]
+    assert_frame_equal(pl.concat(frames), _LARGE)
+
+
+def test_a_slice_has_few_rows_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataframes, "_SLICE_BYTES", 10_000)
+
+    frames = list(dataframes.frames_of(pl.DataFrame({"word": ["x" * 1_000] * 100}), origin="here"))
+
+    assert sum(frame.height for frame in frames) == 100
+    assert max(frame.height for frame in frames) <= 10

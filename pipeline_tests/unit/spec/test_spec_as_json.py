@@ -20,6 +20,7 @@ from rowledger import (
     DeadLetterBudget,
     Drift,
     FrameTransform,
+    GivenRows,
     NdjsonFiles,
     ParquetFiles,
     PythonRows,
@@ -103,6 +104,7 @@ SOURCES = [
     NdjsonFiles(path="s3://bucket/x.ndjson.gz", compression="gzip"),
     ArrowFiles(path="https://data.example/{partition_key}.arrow"),
     PythonRows(function=rows),
+    GivenRows(origin="the asset t"),
     SqlQuery(url_variable="SHOP_URL", query="select '{}' -- \n", fetch_timeout_s=0.1),
     OwnSource(byNumber={2: 1e-7, 3: 1e300}),
     OwnCsv(path="x.csv", sheet=3),
@@ -128,7 +130,7 @@ def test_every_class_of_the_library_has_a_short_name_that_leads_to_it() -> None:
     found = {json.loads(TableSpec(name="t", row=Row, source=s).as_json())["source"]["class"] for s in SOURCES}
 
     assert found == {*dict(_SOURCES), f"{__name__}:OwnSource", f"{__name__}:OwnCsv"}
-    assert {type(source) for source in SOURCES[:6]} == _concrete(Source)
+    assert {type(source) for source in SOURCES[:7]} == _concrete(Source)
     assert len(_TRANSFORMS) == len({FrameTransform, RowTransform})
 
 
