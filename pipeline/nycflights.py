@@ -68,7 +68,7 @@ def _read_flights() -> pl.DataFrame:
     spec = importlib.util.find_spec(_PACKAGE)
     folders = list(spec.submodule_search_locations or []) if spec is not None else []
     if not folders:
-        raise SourceError(f"package {_PACKAGE} is not installed; install Rowledger's dependencies again")
+        raise SourceError(f"package {_PACKAGE} is not installed; run: pip install '.[demo]'")
     archive = Path(folders[0]) / _ARCHIVE
     try:
         with zipfile.ZipFile(archive) as zipped:

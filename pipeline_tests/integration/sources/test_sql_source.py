@@ -25,7 +25,7 @@ from pipeline_tests.support.partitions import window_of_day
 from pipeline_tests.support.tables_of_other_sources import QUERIED, SAMPLED
 from pipeline_tests.support.waiting import wait_until
 from rowledger.contract.check import Contract
-from rowledger.errors import SourceError
+from rowledger.errors import MissingExtra, SourceError
 from rowledger.sources.sql import SqlQuery
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, UUID, SourceContext
@@ -549,7 +549,7 @@ def test_a_url_that_leads_nowhere_is_told_without_its_secret(
 def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "adbc_driver_postgresql.dbapi", None)
 
-    with pytest.raises(SourceError, match=r"needs the package adbc-driver-postgresql; install rowledger\[sql\]"):
+    with pytest.raises(MissingExtra, match=r"pip install 'rowledger\[sql\]'"):
         frames_of(tmp_path, "select 1 as n")
 
 
