@@ -4,6 +4,7 @@ from .contract import (
     Real as Real,
     SmallInt as SmallInt,
     char as char,
+    declared_row as declared_row,
     pg_enum as pg_enum,
     pg_type as pg_type,
     varchar as varchar,

@@ -10,6 +10,7 @@ from .dead_letter import (
     write_row_types as write_row_types,
 )
 from .decimals_for_transforms import for_calculation as for_calculation, with_scales_kept as with_scales_kept
+from .declared_row import declared_row as declared_row
 from .document_numbers import sorted_json as sorted_json
 from .drift import common_column as common_column, has_value as has_value
 from .exact_conversion import (

@@ -302,12 +302,14 @@ class PartitionLoad:
 
     def _scope(self) -> SourceContext:
         columns, rows = self._target.columns, self._run.request.rows
-        documents = None if self._spec.transform else Contract.of(self._spec.row).documents
+        contract = Contract.of(self._spec.row)
+        documents = None if self._spec.transform else contract.documents
+        read_as = {rule.name: rule.sources[0] for rule in contract.rules}
         return SourceContext(
             landing_dir=self._run.request.landing_dir,
             spool_dir=self._spool_dir,
             chunk_rows_max=self._run.request.writer.chunk_rows_max,
-            columns=tuple(column.name for column in columns),
+            columns=tuple(read_as.get(column.name, column.name) for column in columns),
             exact_numbers=any(column.type.name in _EXACT_NUMBERS for column in columns),
             documents=documents,
             disk_free_min_bytes=settings().disk_free_min_bytes,

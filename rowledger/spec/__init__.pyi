@@ -14,6 +14,7 @@ from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan
 from .nested_types import types_in as types_in, with_parts as with_parts, with_types as with_types
 from .partition import WHOLE as WHOLE, Partition as Partition
 from .reference import ByReference as ByReference
+from .row_model import DECLARATION as DECLARATION
 from .source import (
     ABSENT_PREFIX as ABSENT_PREFIX,
     BYTES_16 as BYTES_16,

@@ -13,7 +13,8 @@ from rowledger.counted import counted
 from rowledger.errors import SpecError
 from rowledger.spec.by_class import ByClass
 from rowledger.spec.importing import mistake
-from rowledger.spec.reference import ByReference, refusal_of, resolve
+from rowledger.spec.reference import refusal_of, resolve
+from rowledger.spec.row_model import RowModel
 from rowledger.spec.source import Source
 from rowledger.spec.transform import FrameTransform, RowTransform
 
@@ -112,8 +113,8 @@ class TableSpec(BaseModel):
     target: Annotated[QualifiedName, BeforeValidator(_parse_name)] = Field(
         default_factory=lambda values: _named(values["name"]), description="Target table; `public.<name>` if not given."
     )
-    row: Annotated[type[BaseModel], ByReference("row")] = Field(
-        description="The contract: the pydantic model of one row."
+    row: Annotated[type[BaseModel], RowModel("row")] = Field(
+        description='The contract: the pydantic model of one row, or its columns as data, `{"columns": {…}}`.'
     )
     source: Annotated[SerializeAsAny[Source], ByClass("source", _SOURCES)]
     partition_by: str | dict[str, str] | None = Field(
