@@ -25,5 +25,13 @@ _flights_landing = landing_of_flights(_days_of_2013)
 defs = dg.Definitions.merge(
     dg.Definitions(assets=[_flights_landing], executor=_executor),
     # By a reference, so that a mistake in a table's file leaves the other tables usable.
-    build_table_defs("pipeline.tables.flights:FLIGHTS", partitions_def=_days_of_2013, landing=[_flights_landing]),
+    build_table_defs(
+        "pipeline.tables.flights:FLIGHTS",
+        partitions_def=_days_of_2013,
+        landing=[_flights_landing],
+        group_name="tables",
+        jobs=True,
+        schedule=True,
+        sensor=True,
+    ),
 )

@@ -121,6 +121,13 @@ def database(server: str, _template: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def other_database(server: str, _template: str) -> Iterator[str]:
+    """The URL of a second one."""
+    with _new_database(server, "other", _template) as name:
+        yield _with_database(server, name)
+
+
+@pytest.fixture
 def empty_database(server: str) -> Iterator[str]:
     """The URL of a fresh database without anything in it."""
     with _new_database(server, "empty", "template0") as name:

@@ -5,10 +5,12 @@ import dagster as dg
 from pipeline_tests.support.loading import FAST
 from pipeline_tests.support.tables import EVENTS
 from pipeline_tests.support.tables_of_write_modes import BY_DAY_AND_REGION, BY_REGION
+from rowledger.dagster.database import RowledgerDatabase
 from rowledger.dagster.definitions import build_table_defs
 from rowledger.dagster.partitions import KEY_PATTERN, partition_maker
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.table import DagsterTable
+from rowledger.dagster.translator import RowledgerTranslator, asset_spec
 from rowledger.spec.table import TableSpec
 
 MARCH = dg.DailyPartitionsDefinition("2024-03-01", end_date="2024-04-01")
@@ -31,8 +33,16 @@ PARTITIONS: dict[str, dg.PartitionsDefinition] = {
 
 def table_defs(spec: TableSpec, *, landing: list[dg.AssetsDefinition] | None = None) -> dg.Definitions:
     """All that Dagster has of a table, with a writer for small loads."""
+    partitions_def = PARTITIONS.get(spec.name)
     return build_table_defs(
-        spec, partitions_def=PARTITIONS.get(spec.name), landing=landing or (), writer=GuardedWriter(**FAST)
+        spec,
+        partitions_def=partitions_def,
+        landing=landing or (),
+        writer=GuardedWriter(**FAST),
+        jobs=True,
+        schedule=partitions_def is None
+        or isinstance(partitions_def, dg.TimeWindowPartitionsDefinition | dg.StaticPartitionsDefinition),
+        sensor=True,
     )
 
 
@@ -40,7 +50,12 @@ def dagster_table(spec: TableSpec) -> DagsterTable:
     """The table as the parts of the face take it."""
     partitions_def = PARTITIONS.get(spec.name)
     partition_of = partition_maker(spec, partitions_def)
-    return DagsterTable(spec, dg.AssetKey(spec.name), partitions_def, partition_of, KEY_PATTERN)
+    asset = asset_spec(spec, partitions_def, RowledgerTranslator(), {})
+    return DagsterTable(spec, asset, partition_of, KEY_PATTERN, "rowledger_database", "rowledger_writer")
+
+
+RESOURCES = {"rowledger_database": RowledgerDatabase(), "rowledger_writer": GuardedWriter(**FAST)}
+"""What the steps of such a table ask for."""
 
 
 defs = dg.Definitions.merge(*(table_defs(spec) for spec in (EVENTS, BY_REGION, BY_DAY_AND_REGION)))

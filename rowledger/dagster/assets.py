@@ -1,44 +1,47 @@
 """Build a table's asset from its spec: one step that plans, loads, reconciles and publishes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypedDict
 
 import dagster as dg
 
 from rowledger.dagster.checks import check_results, in_step_check_specs
-from rowledger.dagster.metadata import failure_of, load_failure, load_metadata, table_metadata
+from rowledger.dagster.metadata import failure_of, load_failure, load_metadata
 from rowledger.dagster.observer import observing
-from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.run_keys import dimension_tags, partition_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import RowledgerError
 from rowledger.ledger import PartitionReport
 
-__all__ = ["table_asset"]
+__all__ = ["StepOptions", "step_arguments", "table_asset"]
 
 
-def table_asset(table: DagsterTable, landing: Sequence[dg.AssetsDefinition] = ()) -> dg.AssetsDefinition:
-    """The asset of one table, which depends on its landing assets.
+class StepOptions(TypedDict, total=False):
+    """What the step that loads can be given. Each option has the meaning that it has in `dg.asset`."""
+
+    pool: str | None
+    retry_policy: dg.RetryPolicy | None
+    backfill_policy: dg.BackfillPolicy | None
+    op_tags: Mapping[str, Any] | None
+
+
+def table_asset(table: DagsterTable, options: StepOptions | None = None) -> dg.AssetsDefinition:
+    """The asset of one table.
 
     It materializes only what the database has confirmed; otherwise the run fails.
     """
-    spec = table.spec
+    # Without an output where Dagster would record another partition, see `_materialization`.
+    asset = table.asset.replace_attributes(skippable=isinstance(table.partitions_def, dg.MultiPartitionsDefinition))
 
-    @dg.asset(
-        key=table.key,
-        description=spec.description or f"Guarded load into {spec.target}.",
-        group_name="tables",
-        kinds={"postgres"},
-        deps=list(dict.fromkeys([*map(dg.AssetKey, spec.upstream), *(asset.key for asset in landing)])),
-        metadata=table_metadata(spec),
-        partitions_def=table.partitions_def,
-        backfill_policy=None if table.is_whole else dg.BackfillPolicy.single_run(),
+    @dg.multi_asset(
+        name=table.name,
+        specs=[asset],
         check_specs=in_step_check_specs(table.key),
-        output_required=not isinstance(table.partitions_def, dg.MultiPartitionsDefinition),  # see `_materialization`
+        required_resource_keys=table.resource_keys,
+        **step_arguments(table, options),
     )
-    def load(
-        context: dg.AssetExecutionContext, writer: GuardedWriter
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-        reports = _load(context, table, writer)
+    def load(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        reports = _load(context, table)
         yield from check_results(table.key, reports)
         if not all(report.published for report in reports):
             # Without a MaterializeResult the partitions of this run stay failed, except those that are recorded here.
@@ -49,11 +52,18 @@ def table_asset(table: DagsterTable, landing: Sequence[dg.AssetsDefinition] = ()
     return load
 
 
-def _load(context: dg.AssetExecutionContext, table: DagsterTable, writer: GuardedWriter) -> list[PartitionReport]:
+def step_arguments(table: DagsterTable, options: StepOptions | None) -> dict[str, Any]:
+    """The options as arguments of Dagster's decorators. By default a run over a range is one step."""
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    return given if table.is_whole else {"backfill_policy": dg.BackfillPolicy.single_run(), **given}
+
+
+def _load(context: dg.AssetExecutionContext, table: DagsterTable) -> list[PartitionReport]:
     try:
         partitions = [table.partition_of(key) for key in partition_keys(context, table.partitions_def)]
+        writer, url = table.writer(context.resources), table.database_url(context.resources)
         with observing(context) as observer:
-            return writer.load(table.spec, partitions, run_id=context.run.run_id, observer=observer)
+            return writer.load(table.spec, partitions, url=url, run_id=context.run.run_id, observer=observer)
     except RowledgerError as error:
         raise failure_of(table.spec.name, error) from None
 

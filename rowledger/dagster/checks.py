@@ -10,7 +10,6 @@ from rowledger.dagster.run_keys import partition_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound, RowledgerError
 from rowledger.ledger import Check, CheckName, PartitionReport
-from rowledger.postgres import target_url
 from rowledger.publish import PartitionVerification, run_verify
 
 __all__ = ["VERIFY_CHECK", "check_results", "in_step_check_specs", "problems_of", "verification_events", "verify_check"]
@@ -104,13 +103,14 @@ def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
         name=VERIFY_CHECK,
         asset=table.key,
         blocking=True,
+        required_resource_keys={table.database_key},
         description="The published rows are still those that the ledger recorded when they were published.",
     )
     def published_rows_unchanged(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         try:
             verifications = run_verify(
                 table.spec,
-                url=target_url(),
+                url=table.database_url(context.resources),
                 partition_keys=_keys_of_run(context, table),
                 partition_of=table.partition_of,
             )

@@ -1,37 +1,51 @@
 """Build all of a table's Dagster definitions from its spec."""
 
 import logging
+import warnings
 from collections.abc import Sequence
+from typing import Any, Unpack, cast
 
 import dagster as dg
 
 from rowledger.contract import check_spec
-from rowledger.dagster.assets import table_asset
+from rowledger.dagster.assets import StepOptions, table_asset
 from rowledger.dagster.broken import broken_table
 from rowledger.dagster.checks import verify_check
+from rowledger.dagster.database import DEFAULT_DATABASE, RowledgerDatabase
 from rowledger.dagster.jobs import jobs_and_schedule
 from rowledger.dagster.partitions import KEY_PATTERN, partition_maker, require_partitions
 from rowledger.dagster.replay import replay_job_and_sensor
-from rowledger.dagster.resources import DEFAULT_WRITER, GuardedWriter, shared_writer
-from rowledger.dagster.table import DagsterTable
-from rowledger.errors import RowledgerError
+from rowledger.dagster.resources import DEFAULT_WRITER, GuardedWriter, resource_key
+from rowledger.dagster.table import DagsterTable, name_of
+from rowledger.dagster.translator import AssetAttributes, RowledgerTranslator, asset_spec
+from rowledger.errors import RowledgerError, SpecError
 from rowledger.spec import TableSpec
 
-__all__ = ["build_table_defs"]
+__all__ = ["TableOptions", "build_table_defs"]
 
 _log = logging.getLogger("rowledger")
+
+
+class TableOptions(AssetAttributes, StepOptions, total=False):
+    """Whatever a table's asset and its step can be given."""
 
 
 def build_table_defs(
     spec: TableSpec | str,
     *,
     partitions_def: dg.PartitionsDefinition | None = None,
-    key: dg.AssetKey | str | Sequence[str] | None = None,
+    translator: RowledgerTranslator | None = None,
     landing: Sequence[dg.AssetsDefinition] = (),
-    writer: GuardedWriter | None = DEFAULT_WRITER,
+    database: RowledgerDatabase | str = DEFAULT_DATABASE,
+    writer: GuardedWriter | str = DEFAULT_WRITER,
+    jobs: bool = False,
+    schedule: bool | str = False,
+    sensor: bool = False,
+    freshness: str | None = None,
     dynamic_key_pattern: str = KEY_PATTERN,
+    **options: Unpack[TableOptions],
 ) -> dg.Definitions:
-    """The asset of one table with its checks, its jobs, the schedule of its partitions, and the sensor of its replays.
+    """The asset of one table with its checks and, on request, its jobs, the schedule of its partitions, and a sensor.
 
     Args:
         spec: the table's spec, or a reference to it, `module:NAME` or `path/file.py:NAME`. With a reference, a mistake in that
@@ -39,45 +53,88 @@ def build_table_defs(
             tables work.
         partitions_def: any Dagster partitions; the spec's `partition_by` names the columns that hold them. None: the table is
             loaded whole.
-        key: the asset's key; by default the table's name.
+        translator: makes the asset's key, group, owners and so on from the spec, for a family of tables.
         landing: assets that write what the table is loaded from. The table depends on them, and its load job also materializes
             those that have the same partitions.
-        writer: the resource `writer`, which says how a run writes. A project that defines this resource itself passes the
-            same object, or None: Dagster does not merge definitions with two resources of one name.
+        database: the database that holds the table, or the key of a resource that the project defines. By default the one in
+            ROWLEDGER_DATABASE_URL, or else the embedded server.
+        writer: how a run writes, or the key of a resource that the project defines.
+        jobs: the jobs `<table>_load`, `<table>_verify`, `<table>_replay` and, for dynamic partitions, `<table>_add_partition`.
+        schedule: a schedule of the load. True: some hours after a window of time has ended, or once a day; or a cron schedule.
+            It is off until it is turned on in Dagster.
+        sensor: `<table>_corrected`, which replays dead letters that were marked as corrected. It is off at first, too.
+        freshness: a cron schedule: by each of its ticks the latest window of time must have been loaded. This adds a check.
         dynamic_key_pattern: a regular expression that must match every whole key of dynamic partitions, since keys are part
             of paths.
+        options: for the asset `key`, `key_prefix`, `group_name`, `owners`, `tags`, `kinds`, `deps`, `code_version`,
+            `description`, `metadata`, `automation_condition` and `freshness_policy`, which come on top of the translator's;
+            for its step `pool`, `retry_policy`, `backfill_policy` and `op_tags`.
 
-    Raises SpecError for a spec that contradicts itself or its partitions.
+    Raises SpecError for a spec that contradicts itself or its partitions, and TypeError for an unknown option.
 
     """
-    resources = {} if writer is None else {"writer": shared_writer(writer)}
+    attributes, step = _parted(options)
+    attributes["deps"] = [*(attributes.get("deps") or ()), *landing]
+    translator = translator or RowledgerTranslator()
     try:
-        own = _definitions(spec, partitions_def, key, landing, dynamic_key_pattern)
+        table, resources = _table(spec, partitions_def, translator, attributes, database, writer, dynamic_key_pattern)
+        own = [
+            dg.Definitions(assets=[table_asset(table, step)], asset_checks=[verify_check(table)]),
+            jobs_and_schedule(table, landing, jobs=jobs, schedule=schedule),
+            dg.Definitions(asset_checks=_freshness_checks(table, freshness)),
+        ]
+        if jobs or sensor:
+            own.append(replay_job_and_sensor(table, sensor=sensor))
     except (RowledgerError, dg.DagsterError) as error:
         if isinstance(spec, TableSpec):
             raise
         name = spec.rpartition(":")[2].rpartition(".")[2].lower()
         message = " ".join(str(error).split())
         _log.warning("table %s cannot be used: %s", name, message)
-        return broken_table(name, _asset_key(key, name), partitions_def, message)
-    return dg.Definitions.merge(own, dg.Definitions(resources=resources))
+        wanted = {"load": jobs or bool(schedule), "verify": jobs, "replay": jobs or sensor}
+        purposes = [purpose for purpose, is_wanted in wanted.items() if is_wanted]
+        return broken_table(name, partitions_def, attributes, message, purposes=purposes)
+    return dg.Definitions.merge(*own, dg.Definitions(resources=resources))
 
 
-def _definitions(
+def _parted(options: TableOptions) -> tuple[AssetAttributes, StepOptions]:
+    """The options for the asset and those for its step; raises TypeError for an unknown one."""
+    given: dict[str, Any] = dict(options)
+    step: dict[str, Any] = {name: given.pop(name) for name in StepOptions.__annotations__ if name in given}
+    if unknown := sorted(set(given) - set(AssetAttributes.__annotations__)):
+        known = sorted((*AssetAttributes.__annotations__, *StepOptions.__annotations__))
+        raise TypeError(f"unknown options {', '.join(unknown)}; an asset and its step can be given {', '.join(known)}")
+    return cast(AssetAttributes, given), cast(StepOptions, step)
+
+
+def _table(
     spec: TableSpec | str,
     partitions_def: dg.PartitionsDefinition | None,
-    key: dg.AssetKey | str | Sequence[str] | None,
-    landing: Sequence[dg.AssetsDefinition],
+    translator: RowledgerTranslator,
+    attributes: AssetAttributes,
+    database: RowledgerDatabase | str,
+    writer: GuardedWriter | str,
     key_pattern: str,
-) -> dg.Definitions:
+) -> tuple[DagsterTable, dict[str, RowledgerDatabase | GuardedWriter]]:
+    """The table, and the resources that its definitions bring."""
     spec = TableSpec.from_reference(spec) if isinstance(spec, str) else spec
     check_spec(spec)
     require_partitions(spec, partitions_def, key_pattern=key_pattern)
+    asset = asset_spec(spec, partitions_def, translator, attributes)
+    database_key, brought_database = resource_key(database, name_of(asset.key), "database")
+    writer_key, brought_writer = resource_key(writer, name_of(asset.key), "writer")
     partition_of = partition_maker(spec, partitions_def, key_pattern=key_pattern)
-    table = DagsterTable(spec, _asset_key(key, spec.name), partitions_def, partition_of, key_pattern)
-    own = dg.Definitions(assets=[table_asset(table, landing)], asset_checks=[verify_check(table)])
-    return dg.Definitions.merge(own, jobs_and_schedule(table, landing), replay_job_and_sensor(table))
+    table = DagsterTable(spec, asset, partition_of, key_pattern, database_key, writer_key)
+    return table, brought_database | brought_writer
 
 
-def _asset_key(key: dg.AssetKey | str | Sequence[str] | None, name: str) -> dg.AssetKey:
-    return dg.AssetKey(name) if key is None else dg.AssetKey.from_coercible(key)
+def _freshness_checks(table: DagsterTable, deadline_cron: str | None) -> Sequence[dg.AssetChecksDefinition]:
+    """The check of the latest window; a FreshnessPolicy would take an old window that was loaded again for a new one."""
+    if deadline_cron is None:
+        return []
+    if not isinstance(table.partitions_def, dg.TimeWindowPartitionsDefinition):
+        raise SpecError(f"table {table.spec.name}: freshness needs windows of time; give the asset a freshness_policy")
+    with warnings.catch_warnings(category=dg.SupersessionWarning, action="ignore"):
+        return dg.build_time_partition_freshness_checks(
+            assets=[table.key], deadline_cron=deadline_cron, timezone=table.partitions_def.timezone
+        )

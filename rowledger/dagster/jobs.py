@@ -8,7 +8,7 @@ from rowledger.dagster.checks import VERIFY_CHECK
 from rowledger.dagster.partitions import dimensions_of, require_key
 from rowledger.dagster.private_names import UnresolvedAssetJobDefinition
 from rowledger.dagster.table import DagsterTable
-from rowledger.errors import UnknownPartition
+from rowledger.errors import SpecError, UnknownPartition
 from rowledger.ledger import CheckName
 
 __all__ = ["jobs_and_schedule"]
@@ -21,51 +21,63 @@ _HOUR_MINUTES = 60
 _DAY_HOURS = 24
 
 
-def jobs_and_schedule(table: DagsterTable, landing: Sequence[dg.AssetsDefinition]) -> dg.Definitions:
+def jobs_and_schedule(
+    table: DagsterTable, landing: Sequence[dg.AssetsDefinition], *, jobs: bool, schedule: bool | str
+) -> dg.Definitions:
     """The job `<table>_load` lands and loads partitions, `<table>_verify` checks published ones; a schedule starts the load.
 
     The schedule is `<table>_daily`, `_hourly`, `_weekly`, `_monthly` or, for other windows of time, `_by_cron`. A
-    table with two dimensions, or with keys that are added while it lives, has no schedule, since no clock tells which
-    of them has new data. `<table>_add_partition` adds such keys.
+    table with two dimensions, or with keys that are added while it lives, can have no schedule, since no clock tells
+    which of them has new data. `<table>_add_partition` adds such keys. Raises SpecError for a schedule that is not possible.
     """
     spec = table.spec
     in_step_checks = [dg.AssetCheckKey(table.key, name.value) for name in CheckName]
     landed = [asset.key for asset in landing if asset.partitions_def == table.partitions_def]
     load = dg.define_asset_job(
-        f"{spec.name}_load",
+        f"{table.name}_load",
         # Without verification on demand, because the load has just confirmed itself.
         selection=dg.AssetSelection.assets(table.key, *landed).without_checks()
         | dg.AssetSelection.checks(*in_step_checks),
         description=f"Land and load partitions of {spec.target}.",
     )
     verify = dg.define_asset_job(
-        f"{spec.name}_verify",
+        f"{table.name}_verify",
         selection=dg.AssetSelection.checks(dg.AssetCheckKey(table.key, VERIFY_CHECK)),
         description=f"Compare all published rows of {spec.target} with the ledger; red if they differ.",
     )
-    return dg.Definitions(jobs=[load, verify, *_adding(table)], schedules=_schedules(table, load))
+    schedules = [_schedule(table, load, None if schedule is True else schedule)] if schedule else []
+    return dg.Definitions(
+        jobs=[load, verify, *_adding(table)] if jobs else [load] if schedules else [], schedules=schedules
+    )
 
 
-def _schedules(table: DagsterTable, load: UnresolvedAssetJobDefinition) -> list[dg.ScheduleDefinition]:
-    # Off until the operator turns it on: a new table must not load unasked, and one whose days have an end needs no
-    # schedule.
+def _schedule(table: DagsterTable, load: UnresolvedAssetJobDefinition, cron: str | None) -> dg.ScheduleDefinition:
+    """The schedule, by the given cron schedule or else some hours after new data is there."""
+    # Off until the operator turns it on: a new table must not load unasked.
     status = dg.DefaultScheduleStatus.STOPPED
-    name, daily = table.spec.name, f"0 {HOURS_AFTER} * * *"
+    name = table.name
+    name_of_day = f"{name}_daily" if cron is None else f"{name}_by_cron"
+    daily = cron or f"0 {HOURS_AFTER} * * *"
     match table.partitions_def:
         case None:
-            return [dg.ScheduleDefinition(name=f"{name}_daily", job=load, cron_schedule=daily, default_status=status)]
+            return dg.ScheduleDefinition(name=name_of_day, job=load, cron_schedule=daily, default_status=status)
         case dg.TimeWindowPartitionsDefinition() as windows:
-            return [_schedule_of_windows(f"{name}_{_rhythm(windows)}", load, windows, status)]
+            cron = cron or _some_time_after(windows)
+            return _schedule_of_windows(f"{name}_{_rhythm(windows)}", load, windows, cron, status)
         case dg.StaticPartitionsDefinition() as static:
-            return [_schedule_of_all(f"{name}_daily", load, static, daily, status)]
+            return _schedule_of_all(name_of_day, load, static, daily, status)
         case _:
-            return []
+            raise SpecError(
+                f"table {table.spec.name}: a schedule does not go with partitions of two dimensions or with dynamic ones, "
+                "since no clock tells which of them has new data; leave it out and start the runs by a sensor of your own"
+            )
 
 
 def _schedule_of_windows(
     name: str,
     load: UnresolvedAssetJobDefinition,
     windows: dg.TimeWindowPartitionsDefinition,
+    cron_schedule: str,
     status: dg.DefaultScheduleStatus,
 ) -> dg.ScheduleDefinition:
     """One run for the last window that has ended. Dagster's own partition schedules tick at its end where it follows a cron."""
@@ -73,7 +85,7 @@ def _schedule_of_windows(
     @dg.schedule(
         name=name,
         job=load,
-        cron_schedule=_some_time_after(windows),
+        cron_schedule=cron_schedule,
         execution_timezone=windows.timezone,
         default_status=status,
     )
@@ -172,6 +184,6 @@ def _adding(table: DagsterTable) -> list[dg.JobDefinition]:
         if isinstance(definition, dg.DynamicPartitionsDefinition) and definition.name
     }
     return [
-        _add_partition(table, f"{table.spec.name}_add_{dimension if len(dynamic) > 1 else 'partition'}", definition)
+        _add_partition(table, f"{table.name}_add_{dimension if len(dynamic) > 1 else 'partition'}", definition)
         for dimension, definition in dynamic.items()
     ]

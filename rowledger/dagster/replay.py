@@ -12,12 +12,10 @@ from rowledger.dagster.checks import problems_of
 from rowledger.dagster.metadata import describe_error, failure_of, lines
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.replay_events import replay_events, replay_metadata, replay_reasons
-from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.table import DagsterTable
 from rowledger.dead_letters import read_waiting, run_replay
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.ledger import Actor, DeadLetterResult, DeadLetterSelection, DeadLetterState, ReplayReport
-from rowledger.postgres import target_url
 from rowledger.publish import PartitionVerification, run_verify
 from rowledger.spec import TableSpec
 
@@ -47,16 +45,21 @@ class ReplayConfig(dg.Config):
             raise SpecError(f"the form of the replay: {'; '.join(mistakes)}") from None
 
 
-def replay_job_and_sensor(table: DagsterTable) -> dg.Definitions:
+def replay_job_and_sensor(table: DagsterTable, *, sensor: bool) -> dg.Definitions:
     """The job `<table>_replay` replays dead letters; the sensor `<table>_corrected` starts it for those that are corrected."""
     spec = table.spec
-    op_name = f"{spec.name}_replay_dead_letters"
+    op_name = f"{table.name}_replay_dead_letters"
 
-    @dg.op(name=op_name, description=f"Write rows that were refused into {spec.target}, now that their cause is fixed.")
-    def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig, writer: GuardedWriter) -> None:
-        report = _replay(context, table, config, writer)
-        verifications = _verify(context, table, report)
-        for event in replay_events(spec, table.key, table.partition_of, report, verifications, target_url()):
+    @dg.op(
+        name=op_name,
+        description=f"Write rows that were refused into {spec.target}, now that their cause is fixed.",
+        required_resource_keys=table.resource_keys,
+    )
+    def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
+        url = _database_url(context, table)
+        report = _replay(context, table, config, url)
+        verifications = _verify(context, table, report, url)
+        for event in replay_events(spec, table.key, table.partition_of, report, verifications, url):
             context.log_event(event)  # type: ignore[arg-type] # it takes checks too, as its code says
         metadata = replay_metadata(report, report.outcomes)
         if told := [*_not_written(spec, report), *_not_as_published(spec, verifications)]:
@@ -65,7 +68,7 @@ def replay_job_and_sensor(table: DagsterTable) -> dg.Definitions:
         context.add_output_metadata(metadata)
 
     @dg.job(
-        name=f"{spec.name}_replay",
+        name=f"{table.name}_replay",
         description=f"Replay dead letters of {spec.target}: each row through the current row model, once. Green if "
         "all that were selected are written, or left out by the transform; red if one was refused again, or if a partition "
         "that rows were written to is not what the ledger says.",
@@ -74,37 +77,43 @@ def replay_job_and_sensor(table: DagsterTable) -> dg.Definitions:
         replay_dead_letters()
 
     @dg.sensor(
-        name=f"{spec.name}_corrected",
+        name=f"{table.name}_corrected",
         job=replay,
         minimum_interval_seconds=POLL_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Starts {spec.name}_replay when dead letters of {spec.target} were marked as corrected.",
+        required_resource_keys={table.database_key},
+        description=f"Starts {table.name}_replay when dead letters of {spec.target} were marked as corrected.",
     )
-    def corrected() -> dg.RunRequest | dg.SkipReason:
-        letters, newest = read_waiting(target_url(), spec.name)
+    def corrected(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        letters, newest = read_waiting(table.database_url(context.resources), spec.name)
         if newest is None:
             return dg.SkipReason(f"no dead letter of {spec.name} was marked as corrected")
         config = ReplayConfig(
-            states=[DeadLetterState.CORRECTED], note=f"sensor {spec.name}_corrected: {letters} letters were corrected"
+            states=[DeadLetterState.CORRECTED], note=f"sensor {table.name}_corrected: {letters} letters were corrected"
         )
         # The run key is the id of the newest event, so that what was corrected once starts one run, whatever a cursor
         # remembers.
-        return dg.RunRequest(run_key=f"{spec.name}_corrected_{newest}", run_config=dg.RunConfig(ops={op_name: config}))
+        return dg.RunRequest(run_key=f"{table.name}_corrected_{newest}", run_config=dg.RunConfig(ops={op_name: config}))
 
-    return dg.Definitions(jobs=[replay], sensors=[corrected])
+    return dg.Definitions(jobs=[replay], sensors=[corrected] if sensor else [])
 
 
-def _replay(
-    context: dg.OpExecutionContext, table: DagsterTable, config: ReplayConfig, writer: GuardedWriter
-) -> ReplayReport:
+def _database_url(context: dg.OpExecutionContext, table: DagsterTable) -> str:
+    try:
+        return table.database_url(context.resources)
+    except RowledgerError as error:
+        raise failure_of(table.spec.name, error) from None
+
+
+def _replay(context: dg.OpExecutionContext, table: DagsterTable, config: ReplayConfig, url: str) -> ReplayReport:
     run_id = context.run.run_id
     with closing(LogObserver(context.log)) as log:
         try:
             report = run_replay(
                 table.spec,
                 config.selection(),
-                url=target_url(),
-                writer=writer.settings,
+                url=url,
+                writer=table.writer(context.resources).settings,
                 actor=Actor(f"job {context.job_name}", config.note, run_id),
                 log=log.log,
                 partition_of=table.partition_of,
@@ -117,14 +126,16 @@ def _replay(
     return report
 
 
-def _verify(context: dg.OpExecutionContext, table: DagsterTable, report: ReplayReport) -> list[PartitionVerification]:
+def _verify(
+    context: dg.OpExecutionContext, table: DagsterTable, report: ReplayReport, url: str
+) -> list[PartitionVerification]:
     """Compare the partitions that the replay has changed with the ledger; an empty list where that is not possible now."""
     if not report.changed_partitions:
         return []
     try:
         return run_verify(
             table.spec,
-            url=target_url(),
+            url=url,
             partition_keys=report.changed_partitions,
             partition_of=table.partition_of,
         )

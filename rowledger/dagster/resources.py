@@ -1,18 +1,19 @@
-"""Resources: the guarded writer, whose config fields are those of WriterSettings."""
+"""The resources of a table's steps: the guarded writer, whose config fields are those of WriterSettings, and the database."""
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import ValidationError
 
-from rowledger.errors import RowledgerError
+from rowledger.dagster.database import DEFAULT_DATABASE, RowledgerDatabase
+from rowledger.errors import RowledgerError, SpecError
 from rowledger.ledger import Observer, PartitionReport
 from rowledger.load import run_load
-from rowledger.postgres import target_url
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
 
-__all__ = ["DEFAULT_WRITER", "GuardedWriter", "InvalidWriterConfig", "shared_writer"]
+__all__ = ["DEFAULT_WRITER", "GuardedWriter", "InvalidWriterConfig", "resource_key", "resource_of"]
 
 
 class InvalidWriterConfig(RowledgerError, ValueError):
@@ -32,13 +33,13 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
             raise InvalidWriterConfig(_explain(error)) from None
 
     def load(
-        self, spec: TableSpec, partitions: Sequence[Partition], *, run_id: str, observer: Observer
+        self, spec: TableSpec, partitions: Sequence[Partition], *, url: str, run_id: str, observer: Observer
     ) -> list[PartitionReport]:
-        """Load partitions of one table; raises RowledgerError for what concerns the whole run."""
+        """Load partitions of one table into the database at the URL; raises RowledgerError for what concerns the whole run."""
         return run_load(
             spec,
             partitions,
-            url=target_url(),
+            url=url,
             landing_dir=settings().landing_dir,
             writer=self.settings,
             run_id=run_id,
@@ -53,16 +54,30 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
 
 DEFAULT_WRITER = GuardedWriter()
 
-_shared: list[GuardedWriter] = [DEFAULT_WRITER]
+R = TypeVar("R", bound=dg.ConfigurableResource[None])
 
 
-def shared_writer(writer: GuardedWriter) -> GuardedWriter:
-    """The first writer with the same settings: Dagster merges definitions only if they share their resources."""
-    for known in _shared:
-        if type(known) is type(writer) and known.settings == writer.settings:
-            return known
-    _shared.append(writer)
-    return writer
+def resource_key(
+    resource: RowledgerDatabase | GuardedWriter | str, table: str, purpose: str
+) -> tuple[str, dict[str, RowledgerDatabase | GuardedWriter]]:
+    """The key under which a table's steps ask for the resource, and the resource where the table's definitions bring it.
+
+    A text is the key of a resource that the project defines. All tables share the defaults. An object that was made for
+    one table has a key of that table, since Dagster does not merge definitions with two resources of one key.
+    """
+    if isinstance(resource, str):
+        return resource, {}
+    is_shared = resource is DEFAULT_DATABASE or resource is DEFAULT_WRITER
+    key = f"{'rowledger' if is_shared else table}_{purpose}"
+    return key, {key: resource}
+
+
+def resource_of(kind: type[R], resources: Any, key: str) -> R:  # noqa: ANN401 - Dagster makes its class at run time
+    """The resource of that key among a step's resources; raises SpecError for one of another kind."""
+    found = getattr(resources, key)
+    if not isinstance(found, kind):
+        raise SpecError(f"resource {key} is of the class {type(found).__name__}; give a {kind.__name__} under this key")
+    return found
 
 
 def _explain(error: ValidationError) -> str:

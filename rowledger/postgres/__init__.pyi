@@ -56,6 +56,7 @@ from .retry import (
 )
 from .round_trip import find_rewritten as find_rewritten, rewritable as rewritable
 from .server_url import (
+    check_url_shape as check_url_shape,
     dagster_url as dagster_url,
     embedded_server as embedded_server,
     existing_url as existing_url,

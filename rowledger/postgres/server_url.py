@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rowledger.embedded import EmbeddedServer
 
 __all__ = [
+    "check_url_shape",
     "dagster_url",
     "embedded_server",
     "existing_url",

@@ -9,7 +9,6 @@ import dagster as dg
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of
 from rowledger.chunk import Job
 from rowledger.dagster.assets import _load
-from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import DatabaseUnavailable
 from rowledger.ledger import ChunkOutcome, Lease, PartitionReport
@@ -82,8 +81,8 @@ def failed_partition_in_a_green_run() -> None:
     """A run is good if it has published something."""
 
     @in_place_of(_load)
-    def load(context: dg.AssetExecutionContext, table: DagsterTable, writer: GuardedWriter) -> list[PartitionReport]:
-        reports = _load(context, table, writer)
+    def load(context: dg.AssetExecutionContext, table: DagsterTable) -> list[PartitionReport]:
+        reports = _load(context, table)
         if any(report.published for report in reports):
             return [replace(report, error=None) for report in reports]
         return reports

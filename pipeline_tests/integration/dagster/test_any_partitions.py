@@ -13,7 +13,6 @@ import pytest
 from pipeline_tests.support.database import fetch
 from pipeline_tests.support.loading import FAST
 from pipeline_tests.support.tables_of_any_partitions import ROWS, sampled
-from rowledger.dagster import checks, resources
 from rowledger.dagster.definitions import build_table_defs
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.spec.table import TableSpec, WriteMode
@@ -52,13 +51,12 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture(autouse=True)
 def target(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for module in (resources, checks):
-        monkeypatch.setattr(module, "target_url", lambda: database)
+    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: database)
     return database
 
 
 def defined(spec: TableSpec, partitions_def: dg.PartitionsDefinition | None, **more: object) -> dg.Definitions:
-    return build_table_defs(spec, partitions_def=partitions_def, writer=GuardedWriter(**FAST), **more)
+    return build_table_defs(spec, partitions_def=partitions_def, writer=GuardedWriter(**FAST), jobs=True, **more)
 
 
 def run(defs: dg.Definitions, instance: dg.DagsterInstance, table: str, keys: Sequence[str]) -> None:
@@ -147,15 +145,15 @@ def test_keys_without_a_column_only_choose_what_is_appended(target: str, instanc
 def test_two_tables_of_one_project_each_have_their_own_key_and_partitions(
     target: str, instance: dg.DagsterInstance
 ) -> None:
-    by_day = build_table_defs(sampled("by_day", "at"), partitions_def=DAYS, key=["lake", "samples"])
-    whole = build_table_defs(sampled("whole", None, WriteMode.APPEND))
+    by_day = build_table_defs(sampled("by_day", "at"), partitions_def=DAYS, key=["lake", "samples"], jobs=True)
+    whole = build_table_defs(sampled("whole", None, WriteMode.APPEND), jobs=True)
     defs = dg.Definitions.merge(by_day, whole)
 
     assert {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()} == {
         "lake/samples",
         "whole",
     }
-    run(defs, instance, "by_day", ["2024-03-01"])
+    run(defs, instance, "lake__samples", ["2024-03-01"])
     assert instance.get_materialized_partitions(dg.AssetKey(["lake", "samples"])) == {"2024-03-01"}
     load = defs.resolve_job_def("whole_load").execute_in_process(instance=instance)
     assert load.success
@@ -229,7 +227,7 @@ def test_a_schedule_loads_the_last_window_some_time_after_it_is_over(
     tick: datetime,
     key: str,
 ) -> None:
-    repository = defined(sampled("samples", "at"), definition).get_repository_def()
+    repository = defined(sampled("samples", "at"), definition, schedule=True).get_repository_def()
     schedule = repository.get_schedule_def(f"samples_{name}")
     context = dg.build_schedule_context(instance=instance, scheduled_execution_time=tick, repository_def=repository)
 
@@ -240,7 +238,7 @@ def test_a_schedule_loads_the_last_window_some_time_after_it_is_over(
 
 
 def test_a_cron_schedule_starts_no_run_once_its_windows_have_ended(instance: dg.DagsterInstance) -> None:
-    repository = defined(sampled("samples", "at"), QUARTERS).get_repository_def()
+    repository = defined(sampled("samples", "at"), QUARTERS, schedule=True).get_repository_def()
     context = dg.build_schedule_context(
         instance=instance, scheduled_execution_time=datetime(2024, 11, 4, 6, 20, tzinfo=UTC), repository_def=repository
     )
@@ -313,17 +311,3 @@ def test_tables_that_a_function_makes_in_a_file_are_loaded_from_the_command_line
     assert done.returncode == 0, done.stderr
     for table in ("inner", "outer"):
         assert [row[:] for row in fetch(target, f'select station, count(*) from "{table}" group by 1')] == [("two", 5)]
-
-
-def test_tables_share_a_writer_with_the_same_settings_and_may_take_the_projects_own() -> None:
-    small = [
-        build_table_defs(sampled(name, None, WriteMode.APPEND), writer=GuardedWriter(workers=1))
-        for name in ("one", "other")
-    ]
-    merged = dg.Definitions.merge(*small)
-    assert merged.resources is not None
-    assert merged.resources["writer"].workers == 1
-
-    without = build_table_defs(sampled("third", None, WriteMode.APPEND), writer=None)
-    own = GuardedWriter(workers=2)
-    assert dg.Definitions.merge(without, dg.Definitions(resources={"writer": own})).resources == {"writer": own}

@@ -51,7 +51,7 @@ def _failure(defs: dg.Definitions, job: str, **partition: str) -> str:
 
 
 def test_a_table_is_defined_from_a_reference_to_its_file(file: Path) -> None:
-    defs = build_table_defs(f"{file}:READINGS")
+    defs = build_table_defs(f"{file}:READINGS", jobs=True)
 
     assert _keys(defs) == {"readings"}
     assert defs.resolve_job_def("readings_load").nodes
@@ -76,7 +76,7 @@ def test_the_others_are_defined_and_the_broken_one_fails_with_file_line_and_mist
     file.write_text(SOUND.replace(right, wrong), encoding="utf-8")
 
     with caplog.at_level(logging.WARNING, logger="rowledger"):
-        broken = build_table_defs(f"{file}:READINGS")
+        broken = build_table_defs(f"{file}:READINGS", jobs=True)
     defs = dg.Definitions.merge(table_defs(EVENTS), broken)
 
     assert _keys(defs) == {"events", "readings"}
@@ -91,19 +91,19 @@ def test_the_others_are_defined_and_the_broken_one_fails_with_file_line_and_mist
 def test_a_broken_table_keeps_its_key_and_its_partitions(file: Path) -> None:
     file.write_text(SOUND.replace("Model", "Mdoel"), encoding="utf-8")
 
-    defs = build_table_defs(f"{file}:READINGS", partitions_def=MARCH, key=["lake", "readings"])
+    defs = build_table_defs(f"{file}:READINGS", jobs=True, partitions_def=MARCH, key=["lake", "readings"])
 
     assert _keys(defs) == {"lake/readings"}
-    assert "cannot be used" in _failure(defs, "readings_load", partition_key="2024-03-01")
+    assert "cannot be used" in _failure(defs, "lake__readings_load", partition_key="2024-03-01")
 
 
 def test_a_module_that_is_not_there_is_the_tables_own_mistake() -> None:
-    assert "'no_such_module'" in _failure(build_table_defs("no_such_module:READINGS"), "readings_load")
+    assert "'no_such_module'" in _failure(build_table_defs("no_such_module:READINGS", jobs=True), "readings_load")
 
 
 def test_a_spec_that_dagster_cannot_define_leaves_the_others_alone(file: Path) -> None:
     file.write_text(SOUND.replace("row=", 'upstream=("no such/name!",), row='), encoding="utf-8")
-    defs = dg.Definitions.merge(table_defs(EVENTS), build_table_defs(f"{file}:READINGS"))
+    defs = dg.Definitions.merge(table_defs(EVENTS), build_table_defs(f"{file}:READINGS", jobs=True))
 
     assert {"events", "readings"} <= _keys(defs)
 

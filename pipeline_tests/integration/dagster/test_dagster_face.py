@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from pipeline.definitions import defs
 from pipeline.tables.flights import FLIGHTS
-from pipeline_tests.support.definitions import dagster_table, table_defs
+from pipeline_tests.support.definitions import RESOURCES, dagster_table, table_defs
 from rowledger.contract.sql_types import Integer
 from rowledger.dagster import checks, resources
 from rowledger.dagster.assets import table_asset
@@ -121,8 +121,8 @@ class PlayedLoad:
         result = dg.materialize(
             [table_asset(dagster_table(spec))],
             instance=self.instance,
-            resources={"writer": GuardedWriter()},
-            run_config={"resources": {"writer": {"config": config}}} if config else None,
+            resources=RESOURCES,
+            run_config={"resources": {"rowledger_writer": {"config": config}}} if config else None,
             tags=day_range,
             selection=selection,
             raise_on_error=False,
@@ -140,7 +140,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def load(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> PlayedLoad:
     played = PlayedLoad(instance)
     monkeypatch.setattr(resources, "run_load", played)
-    monkeypatch.setattr(resources, "target_url", lambda: "postgresql://nowhere/db")
+    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
     return played
 
 
@@ -415,7 +415,7 @@ def test_verification_on_demand_is_red_for_a_changed_table(
         return [PartitionVerification(DAYS[0], (changed,)), PartitionVerification(DAYS[1], (same,))]
 
     monkeypatch.setattr(checks, "run_verify", verify)
-    monkeypatch.setattr(checks, "target_url", lambda: "postgresql://nowhere/db")
+    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
 
     result = defs.resolve_job_def("flights_verify").execute_in_process(instance=instance, raise_on_error=False)
 

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from pipeline_tests.support.assertions import source_rows, table_rows
-from pipeline_tests.support.definitions import PARTITIONS, dagster_table, table_defs
-from pipeline_tests.support.loading import FAST, load, load_one
+from pipeline_tests.support.definitions import PARTITIONS, RESOURCES, dagster_table, table_defs
+from pipeline_tests.support.loading import load, load_one
 from pipeline_tests.support.tables_of_write_modes import (
     BY_DAY_AND_REGION,
     BY_NEW_REGION,
@@ -24,10 +24,9 @@ from pipeline_tests.support.tables_of_write_modes import (
     write_sales,
     write_ticks,
 )
-from rowledger.dagster import checks, resources
+from rowledger.dagster import resources
 from rowledger.dagster.assets import table_asset
 from rowledger.dagster.checks import verify_check
-from rowledger.dagster.resources import GuardedWriter
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.reports import Check, CheckName, PartitionReport
 from rowledger.publish.verify import run_verify
@@ -93,7 +92,7 @@ def _materialize(spec: TableSpec, instance: dg.DagsterInstance, key: str) -> dg.
     return dg.materialize(
         [table_asset(dagster_table(spec))],
         instance=instance,
-        resources={"writer": GuardedWriter(**FAST)},
+        resources=RESOURCES,
         partition_key=key,
         raise_on_error=False,
     )
@@ -102,7 +101,7 @@ def _materialize(spec: TableSpec, instance: dg.DagsterInstance, key: str) -> dg.
 def test_a_new_key_is_added_by_a_job_and_then_loaded(
     database: str, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "target_url", lambda: database)
+    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: database)
     add = definitions(BY_NEW_REGION).get_job("by_new_region_add_partition")
 
     def config(*keys: str) -> dict[str, object]:
@@ -123,7 +122,7 @@ def test_a_new_key_is_added_by_a_job_and_then_loaded(
 def test_a_run_of_a_key_of_two_dimensions_loads_what_belongs_to_both(
     database: str, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "target_url", lambda: database)
+    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: database)
     landing = tmp_path / "home" / "landing"
     loaded = []
     for key, rows in (
@@ -152,8 +151,7 @@ def _tags(record: dg.EventLogRecord) -> Mapping[str, str]:
 def test_a_backfill_of_two_dimensions_from_a_job_loads_every_key_of_its_range(
     database: str, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "target_url", lambda: database)
-    monkeypatch.setattr(checks, "target_url", lambda: database)
+    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: database)
     keys = [f"{day}|{region}" for day in (DAY, NEXT_DAY) for region in ("north", "south")]
     rows = {key: sales(range(3 + number), key[:10], region=key[11:]) for number, key in enumerate(keys)}
     for key in keys:
@@ -164,7 +162,7 @@ def test_a_backfill_of_two_dimensions_from_a_job_loads_every_key_of_its_range(
         return dg.materialize(
             [table_asset(dagster_table(spec)), verify_check(dagster_table(spec))],
             instance=instance,
-            resources={"writer": GuardedWriter(**FAST)},
+            resources=RESOURCES,
             tags={
                 "dagster/asset_partition_range_start": start,
                 "dagster/asset_partition_range_end": end,
@@ -216,7 +214,7 @@ def loaded_keys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ]
 
     monkeypatch.setattr(resources, "run_load", played)
-    monkeypatch.setattr(resources, "target_url", lambda: "postgresql://nowhere/db")
+    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
     return keys
 
 
@@ -225,7 +223,7 @@ def _run_with(instance: dg.DagsterInstance, spec: TableSpec, tags: Mapping[str, 
     return dg.materialize(
         [table_asset(dagster_table(spec))],
         instance=instance,
-        resources={"writer": GuardedWriter(**FAST)},
+        resources=RESOURCES,
         tags=tags,
         raise_on_error=False,
     )

@@ -14,8 +14,8 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from pipeline.definitions import defs as own_defs
 from pipeline_tests.support.database import fetch, fetch_value
-from pipeline_tests.support.definitions import dagster_table
-from pipeline_tests.support.loading import FAST, load_one
+from pipeline_tests.support.definitions import RESOURCES, dagster_table
+from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import ACTOR, edit, states
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
 from rowledger.cli import dead_letters as dead_letter_commands
@@ -24,7 +24,6 @@ from rowledger.contract.dead_letter import Stage
 from rowledger.dagster import replay as replay_defs
 from rowledger.dagster.checks import VERIFY_CHECK, verify_check
 from rowledger.dagster.replay import ReplayConfig, replay_job_and_sensor
-from rowledger.dagster.resources import GuardedWriter
 from rowledger.dead_letters.changes import decide
 from rowledger.errors import DatabaseUnavailable, SpecError
 from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
@@ -50,12 +49,9 @@ def definitions(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A published day with three dead letters, as Dagster sees it."""
     write_source(tmp_path, "events", DAY, changed(events(20), {n: {"event_id": -n} for n in (3, 7, 9)}))
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
-    monkeypatch.setattr(replay_defs, "target_url", lambda: database)
-    monkeypatch.setattr("rowledger.dagster.checks.target_url", lambda: database)
-    own = dg.Definitions(
-        asset_checks=[verify_check(dagster_table(EVENTS))], resources={"writer": GuardedWriter(**FAST)}
-    )
-    return dg.Definitions.merge(own, replay_job_and_sensor(dagster_table(EVENTS)))
+    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: database)
+    own = dg.Definitions(asset_checks=[verify_check(dagster_table(EVENTS))], resources=RESOURCES)
+    return dg.Definitions.merge(own, replay_job_and_sensor(dagster_table(EVENTS), sensor=True))
 
 
 def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, **config: Any) -> dg.ExecuteInProcessResult:
@@ -345,10 +341,9 @@ def test_what_was_corrected_once_starts_one_run(
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
 
     def tick() -> dg.RunRequest | dg.SkipReason:
-        context = dg.build_sensor_context(instance=instance, repository_def=repository)
-        found = sensor(context)
-        assert isinstance(found, dg.RunRequest | dg.SkipReason)
-        return found
+        context = dg.build_sensor_context(instance=instance, resources=RESOURCES)
+        found = sensor.evaluate_tick(context)
+        return found.run_requests[0] if found.run_requests else dg.SkipReason(found.skip_message)
 
     assert isinstance(tick(), dg.SkipReason)
     edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
