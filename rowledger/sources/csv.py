@@ -27,7 +27,8 @@ _LINE_END = re.compile(rb"\r\n?|\n")
 class CsvFiles(TextFiles):
     """The CSV files of a partition, in the order of their names. An empty field is null, a quoted empty one is empty text.
 
-    Blank lines are skipped, unless there is only one column: then a blank line is a row with a null.
+    With `quoted_nulls` it is null, too. Blank lines are skipped, unless there is only one column: then a blank line is a row
+    with a null.
     """
 
     kind: Literal["csv"] = "csv"
@@ -47,6 +48,7 @@ class CsvFiles(TextFiles):
     )
     skip_lines: int = Field(default=0, ge=0, le=1_000_000, description="Lines before the header or the first row.")
     nulls: tuple[str, ...] = Field(default=("",), description="What an unquoted field holds that is null.")
+    quoted_nulls: bool = Field(default=False, description="Whether a quoted field that holds it is null, too.")
     ragged: Literal["refuse", "fill"] = Field(
         default="refuse",
         description="What a record with fewer fields is: refused, or filled up with columns that it does not have.",
@@ -82,8 +84,9 @@ class CsvFiles(TextFiles):
         text, line_end = _with_a_line_end(blocks)
         quote, escape = (None if c is None else ord(c) for c in (self.quote, self.escape))
         dialect = Dialect(
-            ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r", reading=self._reading, codec=codec
-        )
+            ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r", reading=self._reading, codec=codec,
+            quoted_nulls=self.quoted_nulls,
+        )  # fmt: skip
         reader = CsvReader(self, file.origin, dialect)
         if not self.header:
             reader.name_columns(self.columns or scope.columns)

@@ -20,6 +20,8 @@ class Dialect:
     """Whether a carriage return alone ends a line; if not, it is an error outside quotes."""
     reading: EscapeReading = "literal"
     codec: str = "utf-8"
+    quoted_nulls: bool = False
+    """Whether a quoted field can be null."""
 
     @cached_property
     def stop(self) -> re.Pattern[bytes]:
@@ -59,7 +61,10 @@ class Dialect:
 
 
 def fields_of(record: bytes, dialect: Dialect, nulls: frozenset[bytes]) -> list[bytes | None]:
-    """The fields of a record that is not damaged; an unquoted field that is one of `nulls` is None. Raises BadEscape."""
+    """The fields of a record that is not damaged; one of `nulls` is None, unless it is quoted.
+
+    With `quoted_nulls` a quoted one is None, too. Raises BadEscape.
+    """
     masked = record
     if dialect.escape is not None:
         masked = dialect.escaped.sub(lambda _: b"xx", record)
@@ -70,7 +75,9 @@ def fields_of(record: bytes, dialect: Dialect, nulls: frozenset[bytes]) -> list[
         quoted = position < len(masked) and masked[position] == dialect.quote
         if quoted:
             position = end_of_quoted(masked, position, dialect)
-            fields.append(dialect.unquoted.sub(dialect.unescaped, record[begin + 1 : position - 1]))
+            field = record[begin + 1 : position - 1]
+            is_null = dialect.quoted_nulls and field in nulls
+            fields.append(None if is_null else dialect.unquoted.sub(dialect.unescaped, field))
         else:
             stop = masked.find(dialect.delimiter, position)
             position = len(record) if stop < 0 else stop

@@ -152,7 +152,7 @@ class CsvReader:
                     column_types=dict.fromkeys(names, pa.string()),
                     null_values=list(self._spec.nulls),
                     strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
+                    quoted_strings_can_be_null=self._spec.quoted_nulls,
                 ),
             )
         except pa.ArrowException as error:

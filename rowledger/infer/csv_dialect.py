@@ -1,0 +1,237 @@
+"""Find how a text file is written: its encoding, delimiter and quotes, the lines above its header, and its columns' names."""
+
+import codecs
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rowledger.infer.names import distinct
+from rowledger.infer.shapes import PATTERNS, Shape
+
+__all__ = ["CsvDialect", "encoding_of", "find_dialect"]
+
+_DELIMITERS = ",;\t|\x01~^: "
+_RARE_DELIMITERS = ": ^~"  # often part of a value
+_CONSISTENT_SHARE = 0.8
+_PREAMBLE_LINES_MAX = 100
+_ROWS_MAX = 2_000
+_HALF = 0.5
+_TYPED = (
+    Shape.INTEGER, Shape.DECIMAL, Shape.EXPONENT, Shape.DATE, Shape.TIMESTAMP, Shape.INSTANT, Shape.TIME, Shape.UUID,
+    Shape.DAY_OR_MONTH_FIRST, Shape.YEAR_FIRST, Shape.DECIMAL_COMMA, Shape.GROUPED, Shape.DAY_OR_MONTH_FIRST_TIME,
+    Shape.ZERO_LED,
+)  # fmt: skip
+_TYPED_PATTERNS = [re.compile(PATTERNS[shape]) for shape in _TYPED]
+_YEAR = re.compile(r"^(?:1[6-9]|2[01])[0-9]{2}$")
+_UTF8_AND_MORE = 4  # bytes of the longest character
+
+
+@dataclass(frozen=True, slots=True)
+class CsvDialect:
+    """The dialect. `names` are given if they are not just what the header says; `skip_lines` then includes the header."""
+
+    delimiter: str = ","
+    quote: str | None = '"'
+    escape: str | None = None
+    skip_lines: int = 0
+    header: bool = True
+    names: tuple[str, ...] = ()
+    header_names: tuple[str, ...] = ()
+    fills: bool = False
+    """Whether many records have fewer fields than the header."""
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of CsvFiles that differ from its defaults."""
+        found = {
+            "delimiter": self.delimiter, "quote": self.quote, "escape": self.escape, "skip_lines": self.skip_lines,
+            "header": self.header, "columns": self.names, "ragged": "fill" if self.fills else "refuse",
+        }  # fmt: skip
+        usual = {
+            "delimiter": ",", "quote": '"', "escape": None, "skip_lines": 0, "header": True, "columns": (), "ragged": "refuse",
+        }  # fmt: skip
+        return {name: value for name, value in found.items() if value != usual[name]}
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding of a text that begins with these bytes: UTF-8, UTF-16 or UTF-32, else one of Western Europe."""
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    zeros = [head[start::2].count(0) / max(len(head) // 2, 1) for start in (0, 1)]
+    if max(zeros) > _HALF and min(zeros) < _HALF / 10:
+        return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    return "utf-8" if is_utf8_start(head) else western(head)
+
+
+def is_utf8_start(head: bytes) -> bool:
+    """Whether the bytes are UTF-8; the last character may be cut off."""
+    try:
+        codecs.utf_8_decode(head, "strict", False)  # noqa: FBT003, a positional-only parameter
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def western(text: bytes) -> str:
+    """cp1252, or latin-1 for bytes that cp1252 does not have."""
+    try:
+        text.decode("cp1252")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "cp1252"
+
+
+def find_dialect(text: str) -> CsvDialect:
+    """The dialect of a file that begins with this text."""
+    lines = text.splitlines()
+    quote: str | None = _quote(text)
+    delimiter = _delimiter(lines, quote)
+    if delimiter == "\t" and quote == '"' and _has_bare_quotes(text):
+        quote = None
+    escape = "\\" if quote and re.search(rf"[^\\]\\{quote}[^\r\n{re.escape(delimiter)}]", text) else None
+    skipped = _preamble(lines, delimiter, quote)
+    rows = _rows(lines[skipped:], delimiter, quote, escape)
+    if not rows:
+        return CsvDialect(delimiter, quote, escape, skipped)
+    header, body = rows[0], rows[1:]
+    counts = Counter(len(row) for row in body)
+    usual = counts.most_common(1)[0][0] if counts else len(header)
+    if not _has_header(header, body):
+        names = tuple(f"column_{number}" for number in range(1, max(usual, len(header)) + 1))
+        return CsvDialect(delimiter, quote, escape, skipped, header=False, names=names)
+    fills = sum(count for size, count in counts.items() if size < len(header)) > len(body) / 100
+    if usual == len(header) + 1:
+        is_trailing = all(not row[-1] for row in body if len(row) == usual)
+        header = [*header, ""] if is_trailing else ["row_name", *header]
+        skipped_with_header = skipped + _lines_of_header(lines[skipped:], delimiter, quote)
+        return CsvDialect(
+            delimiter, quote, escape, skipped_with_header, header=False, names=_named(header), fills=fills
+        )
+    names = _named(header)
+    return CsvDialect(
+        delimiter,
+        quote,
+        escape,
+        skipped,
+        names=() if names == tuple(header) else names,
+        header_names=names,
+        fills=fills,
+    )
+
+
+def _named(header: Sequence[str]) -> tuple[str, ...]:
+    return tuple(distinct(name or f"column_{number}" for number, name in enumerate(header, start=1)))
+
+
+def _quote(text: str) -> str:
+    """The character around fields: the double quote unless only single quotes stand at both ends of fields."""
+    single = len(re.findall(r"(?:^|[,;\t|])'[^'\r\n]*'(?=[,;\t|\r\n]|$)", text, re.MULTILINE))
+    double = text.count('"')
+    return "'" if single > 1 and not double else '"'
+
+
+def _has_bare_quotes(text: str) -> bool:
+    """Whether quotes in a file of tabs stand inside fields, as in files that quote nothing."""
+    inside = len(re.findall(r'[^\t\r\n"]"[^\t\r\n"]', text))
+    around = len(re.findall(r'(?:^|\t)"(?:[^"]|"")*"(?=\t|\r?$)', text, re.MULTILINE))
+    opening = len(re.findall(r'(?:^|\t)"', text, re.MULTILINE))
+    return inside > 0 and around < opening + inside
+
+
+def _rows(lines: Sequence[str], delimiter: str, quote: str | None, escape: str | None = None) -> list[list[str]]:
+    reader = csv.reader(
+        (f"{line}\n" for line in lines),
+        delimiter=delimiter,
+        quotechar=quote or '"',
+        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        escapechar=escape,
+    )
+    found: list[list[str]] = []
+    try:
+        for row in reader:
+            if row:
+                found.append(row)
+            if len(found) > _ROWS_MAX:
+                break
+    except csv.Error:
+        pass
+    return found
+
+
+def _delimiter(lines: Sequence[str], quote: str | None) -> str:
+    """The delimiter by which most records, and the first of them, have the same number of fields."""
+    best, best_score = ",", 0.0
+    for delimiter in _DELIMITERS:
+        sizes = [len(row) for row in _rows(lines, delimiter, quote)]
+        several = Counter(size for size in sizes if size > 1)
+        if not several:
+            continue
+        usual, count = several.most_common(1)[0]
+        share = count / len(sizes)
+        if share < _CONSISTENT_SHARE and (delimiter in _RARE_DELIMITERS or sum(several.values()) < _HALF * len(sizes)):
+            continue
+        start = next(number for number, size in enumerate(sizes) if size == usual)
+        begins_early = all(size <= 1 for size in sizes[:start]) or start == 0
+        first = sizes[0] if start else usual
+        score = share + (0.5 if begins_early and first <= usual else 0)
+        score += 0.0001 * usual - (0.4 if delimiter in _RARE_DELIMITERS else 0)
+        if delimiter != "," and delimiter not in _RARE_DELIMITERS:
+            score += 0.05  # a comma is also part of numbers and texts
+        if start and begins_early and start > len(sizes) / 10:
+            score -= 0.5
+        if score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _preamble(lines: Sequence[str], delimiter: str, quote: str | None) -> int:
+    """How many lines stand above the header: comments, titles and blank lines."""
+    sizes = Counter(len(row) for row in _rows(lines, delimiter, quote))
+    if not sizes:
+        return 0
+    usual = max(sizes, key=lambda size: (sizes[size], size))
+    skipped = 0
+    for number, line in enumerate(lines[:_PREAMBLE_LINES_MAX]):
+        size = len(next(iter(_rows([line], delimiter, quote)), []))
+        is_comment = line.startswith(("# ", "//", "%", "--")) and size != usual
+        if not line.strip() or is_comment or (usual > 1 and size <= max(1, (usual - 1) // 2)):
+            skipped = number + 1
+            continue
+        break
+    return skipped if skipped < len(lines) and any(line.strip() for line in lines[:skipped]) else 0
+
+
+def _lines_of_header(lines: Sequence[str], delimiter: str, quote: str | None) -> int:
+    """How many lines the first record has, with the blank ones above it."""
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, quotechar=quote or '"')
+    for row in reader:
+        if row:
+            break
+    return reader.line_num
+
+
+def _is_typed(value: str) -> bool:
+    return any(pattern.match(value) for pattern in _TYPED_PATTERNS)
+
+
+def _has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether the first record has names: it differs in kind from what is below it."""
+    if not body:
+        return not any(_is_typed(value.strip()) for value in first) or all(map(_YEAR.match, first))
+    named = unnamed = 0
+    for number, name in enumerate(first):
+        values = [row[number].strip() for row in body if number < len(row) and row[number].strip()]
+        if not values:
+            continue
+        if sum(map(_is_typed, values)) > _HALF * len(values):
+            if not _is_typed(name.strip()):
+                named += 1 if name.strip() else 0
+            elif not _YEAR.match(name.strip()) or name.strip() in values[:50]:
+                unnamed += 1
+        elif name.strip() in values and len(set(values)) < len(values):
+            unnamed += 1  # a value that occurs again
+    return named >= unnamed

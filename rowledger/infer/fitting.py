@@ -1,0 +1,207 @@
+"""Fit a row model to a file: profile its rows, choose types, try the model on all rows, and loosen what refuses too many."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from rowledger.counted import counted
+from rowledger.infer import field_type as of
+from rowledger.infer.columns import InferredColumn
+from rowledger.infer.field_type import FieldType, looser
+from rowledger.infer.file_rows import FileRows
+from rowledger.infer.formats import FoundSource
+from rowledger.infer.frame_profile import FrameProfile
+from rowledger.infer.module_text import module_text
+from rowledger.infer.names import class_name, field_names
+from rowledger.infer.profiling import profiled, with_encoding, with_null_markers
+from rowledger.infer.shapes import Shape
+from rowledger.infer.text_profile import TextProfile
+from rowledger.infer.text_types import Candidate, text_candidate
+from rowledger.infer.trial import Refused, row_model, try_model
+from rowledger.spec import ABSENT_PREFIX, DYNAMIC, FAULT, Source
+
+__all__ = ["Fitted", "fit"]
+
+_REFUSED_SHARE_MAX = 0.01
+_ATTEMPTS_MAX = 100
+_EXACT = {of.SMALLINT, of.INTEGER, of.BIGINT, of.DOUBLE, of.NUMERIC}
+"""Types of numbers, of which no value is refused for its size or its digits as long as another type takes it."""
+_NO_KEY = {of.DOUBLE, of.BOOLEAN, of.ANYTHING}
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The outcome, as `InferredTable` has it."""
+
+    source: Source
+    columns: tuple[InferredColumn, ...]
+    key: tuple[str, ...]
+    rows: int
+    refused: Refused
+    attempts: int
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Column:
+    """A column while its type is sought."""
+
+    name: str
+    source_name: str
+    profile: TextProfile | FrameProfile
+    candidate: Candidate = field(default_factory=lambda: Candidate(of.TEXT))
+    nulls: int = 0
+    absent: int = 0
+
+    @property
+    def type(self) -> FieldType:
+        return self.candidate.type
+
+    def inferred(self, rows: int) -> InferredColumn:
+        nullable = self.nulls > 0 or not rows
+        is_open = self.type.plain == "Any"
+        return InferredColumn(
+            name=self.name,
+            source_name=self.source_name,
+            type=self.type.name,
+            plain=f"{self.type.plain} | None" if nullable and not is_open else self.type.plain,
+            digits=self.type.digits,
+            nullable=nullable,
+            default="None" if self.absent else None,
+            comment=self._comment(rows),
+        )
+
+    def _comment(self, rows: int) -> str:
+        if rows and self.nulls == rows:
+            return "No row of the file has a value here."
+        if isinstance(self.profile, TextProfile) and self.type == of.TEXT:
+            return _comment_on_texts(self.profile)
+        return ""
+
+
+def _comment_on_texts(profile: TextProfile) -> str:
+    """Why a column that looks like more than text is text."""
+    known = profile.shapes.total()
+    if profile.is_surely_text or not known:
+        return ""
+    if profile.shapes[Shape.ZERO_LED]:
+        return "Text, since numbers would lose their leading zeros."
+    shape, count = profile.shapes.most_common(1)[0]
+    if shape is Shape.TEXT or count < known * (1 - _REFUSED_SHARE_MAX):
+        return ""
+    return f"Text: {counted(count, 'value')} look like a {shape}." if shape is not Shape.INTEGER else ""
+
+
+def fit(found: FoundSource, table: str) -> Fitted:
+    """Fit a row model to the source's rows; raises SourceError."""
+    source = found.source
+    while True:
+        with FileRows(source) as rows:
+            profiles, faults = profiled(rows, found.columns)
+            if (other := with_encoding(source, faults)) is not None:
+                source = other
+                continue
+            columns = _typed(profiles, rows.count)
+            marked = with_null_markers(
+                source, [(column.profile, column.type) for column in columns], are_quoted=found.quotes_nulls
+            )
+            if marked is source:
+                return _Fit(table, rows, columns).run()
+        with FileRows(marked) as rows:
+            return _Fit(table, rows, columns).run()
+
+
+def _typed(profiles: Mapping[str, TextProfile | FrameProfile], rows: int) -> list[_Column]:
+    """The columns with the types that their profiles suggest. All misfits together stay within the share of rows."""
+    columns = [
+        _Column(name, source_name, profile)
+        for name, (source_name, profile) in zip(field_names(profiles), profiles.items(), strict=True)
+    ]
+    limit = int(rows * _REFUSED_SHARE_MAX)
+    for column in columns:
+        column.candidate = _candidate(column.profile, limit)
+    left = limit
+    for column in sorted(columns, key=lambda column: column.candidate.misfits):
+        if column.candidate.misfits > left:
+            column.candidate = _candidate(column.profile, 0)
+        left -= column.candidate.misfits
+    return columns
+
+
+def _candidate(profile: TextProfile | FrameProfile, misfits_max: int) -> Candidate:
+    if isinstance(profile, TextProfile):
+        return text_candidate(profile, misfits_max=misfits_max)
+    return profile.candidate(misfits_max)
+
+
+class _Fit:
+    """The attempts to fit a row model to the rows."""
+
+    def __init__(self, table: str, rows: FileRows, columns: list[_Column]) -> None:
+        self._table, self._rows, self._columns = table, rows, columns
+        self._notes: list[str] = []
+
+    def run(self) -> Fitted:
+        self._count_nulls()
+        attempts = 1
+        refused, key = self._attempt()
+        while attempts < _ATTEMPTS_MAX and self._loosen(refused):
+            refused, key = self._attempt()
+            attempts += 1
+        return Fitted(
+            source=self._rows.source,
+            columns=self._inferred(),
+            key=key,
+            rows=self._rows.count,
+            refused=refused,
+            attempts=attempts,
+            notes=tuple(self._notes),
+        )
+
+    def _inferred(self) -> tuple[InferredColumn, ...]:
+        return tuple(column.inferred(self._rows.count) for column in self._columns)
+
+    def _count_nulls(self) -> None:
+        by_source_name = {column.source_name: column for column in self._columns}
+        for frame in self._rows.frames():
+            rows = frame.filter(pl.col(FAULT).is_null()) if FAULT in frame.columns else frame
+            nulls = rows.null_count()
+            for name, column in by_source_name.items():
+                absent = int(rows[ABSENT_PREFIX + name].sum()) if ABSENT_PREFIX + name in rows.columns else 0
+                absent = absent if name in rows.columns else rows.height
+                column.absent += absent
+                column.nulls += int(nulls[name][0]) if name in rows.columns else absent
+                if name in rows.columns and rows[name].dtype == DYNAMIC:
+                    column.nulls += int((rows[name].struct.field(DYNAMIC.fields[0].name) == "null").sum())
+
+    def _attempt(self) -> tuple[Refused, tuple[str, ...]]:
+        columns = self._inferred()
+        text = module_text(columns, name=self._table, file_name="", rows=self._rows.count, spec=None)
+        parts = [column.name for column in self._columns if not column.nulls and column.type not in _NO_KEY]
+        model = row_model(text, class_name(self._table))
+        return try_model(model, self._rows.frames(), parts, types_inferred=self._rows.source.spools)
+
+    def _loosen(self, refused: Refused) -> bool:
+        """Choose a wider type for the columns that refuse too much; False if nothing has to or can be changed."""
+        limit = int(self._rows.count * _REFUSED_SHARE_MAX)
+        too_many = refused.rows > limit
+        changed = False
+        worst = refused.worst
+        for column in self._columns:
+            count = refused.of(column.name)
+            if not count:
+                continue
+            is_unexpected = not column.candidate.misfits and column.type in _EXACT
+            if (too_many and column.name == worst) or is_unexpected:
+                wider = looser(column.type, from_text=_is_of_texts(column.profile))
+                if wider is not None:
+                    column.candidate = Candidate(wider)
+                    changed = True
+        if too_many and not changed:
+            self._notes.append("More than 1 % of the rows are refused, and no other type takes them: see the reasons.")
+        return changed
+
+
+def _is_of_texts(profile: TextProfile | FrameProfile) -> bool:
+    return isinstance(profile, TextProfile) or profile.is_of_texts

@@ -1,0 +1,131 @@
+"""The source that reads a file: its format, compression, and for text the encoding and the dialect."""
+
+import codecs
+import glob
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from rowledger.errors import SourceError
+from rowledger.infer.csv_dialect import encoding_of, find_dialect
+from rowledger.infer.shapes import NULL_MARKERS
+from rowledger.sources import ArrowFiles, CsvFiles, NdjsonFiles, ParquetFiles
+from rowledger.spec import Source
+
+__all__ = ["FoundSource", "file_path", "source_of"]
+
+_HEAD_BYTES = 2**20
+_COMPRESSIONS: dict[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+_QUOTED_MARKER = re.compile(
+    r"""(?:^|[,;\t|])(["'])(?:"""
+    + "|".join(re.escape(marker) for marker in NULL_MARKERS if marker)
+    + r""")\1(?=[,;\t|\r\n]|$)""",
+    re.MULTILINE,
+)
+_JSON_ENDINGS = (".json", ".jsonl", ".ndjson", ".geojson")
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "a zip archive or a workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
+    b"SQLite format 3": "a SQLite database; read it by a SqlQuery",
+    b"BZh": "compressed by bzip2; unpack it, or compress it by gzip or zstd",
+    b"\xfd7zX": "compressed by xz; unpack it, or compress it by gzip or zstd",
+    b"\x89HDF": "an HDF5 file; write it as Parquet",
+    b"Obj\x01": "an Avro file; write it as Parquet",
+    b"ORC": "an ORC file; write it as Parquet",
+    b"%PDF": "a PDF document",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSource:
+    """A source, with the columns that a header names. `quotes_nulls` says that null markers stand inside quotes."""
+
+    source: Source
+    columns: tuple[str, ...] = ()
+    quotes_nulls: bool = False
+
+
+def file_path(path: Path) -> str:
+    """The file's path as a source's template, in which braces and wildcards stand for themselves."""
+    shown = path if ".." not in path.parts else path.resolve()
+    return glob.escape(str(shown)).replace("{", "{{").replace("}", "}}")
+
+
+def source_of(path: Path) -> FoundSource:
+    """The source for this file; raises SourceError for a file that no source reads."""
+    template = file_path(path)
+    head = _read(path, lambda raw: raw.read(16))
+    if not head:
+        raise SourceError(f"{path}: is empty, so nothing can be inferred from it; give a file with a header or rows")
+    if head.startswith(_PARQUET):
+        return FoundSource(ParquetFiles(path=template))
+    if head.startswith((_ARROW_FILE, _ARROW_STREAM)):
+        return FoundSource(ArrowFiles(path=template))
+    for magic, what in _OTHER_FORMATS.items():
+        if head.startswith(magic):
+            raise SourceError(f"{path}: is {what}")
+    compression = next((name for magic, name in _COMPRESSIONS.items() if head.startswith(magic)), None)
+    sample = _read(path, lambda raw: _expanded(raw, compression))
+    return _text_source(path, template, sample)
+
+
+def _text_source(path: Path, template: str, sample: bytes) -> FoundSource:
+    encoding = encoding_of(sample)
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(sample).removeprefix("\ufeff")
+    if not text.strip():
+        raise SourceError(
+            f"{path}: has blank lines alone, so nothing can be inferred; give a file with a header or rows"
+        )
+    settings = {} if encoding == "utf-8" else {"encoding": encoding}
+    if _is_json(path, text):
+        return FoundSource(NdjsonFiles.model_validate({"path": template, **settings}))
+    if "\0" in text[:1000]:
+        raise SourceError(f"{path}: is neither text nor Parquet nor Arrow; convert it to one of them")
+    whole = text if len(sample) < _HEAD_BYTES else text[: text.rfind("\n") + 1] or text
+    dialect = find_dialect(whole)
+    source = CsvFiles.model_validate({"path": template, **settings, **dialect.settings()})
+    return FoundSource(
+        source, dialect.names or dialect.header_names, quotes_nulls=_QUOTED_MARKER.search(whole) is not None
+    )
+
+
+def _is_json(path: Path, text: str) -> bool:
+    """Whether the text is JSON, one object a line; raises SourceError for JSON in another form."""
+    start = text.lstrip()
+    endings = {ending.lower() for ending in path.suffixes}
+    first_line = start.partition("\n")[0].rstrip()
+    if start.startswith("[") and (endings & set(_JSON_ENDINGS) or first_line in ("[", "[{") or start.startswith('[{"')):
+        raise SourceError(
+            f"{path}: is one JSON array, and a source of JSON has one object a line; convert it first: jq -c '.[]' FILE"
+        )
+    if not start.startswith("{"):
+        return False
+    if (first_line.endswith("}") and '"' in first_line) or first_line == "{}":
+        return True
+    if endings & set(_JSON_ENDINGS):
+        raise SourceError(
+            f"{path}: is JSON over several lines, and a source of JSON has one object a line; convert it first: jq -c . FILE"
+        )
+    return False
+
+
+def _read(path: Path, read: Callable[[pa.NativeFile], bytes]) -> bytes:
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file; give the path of one file")
+    try:
+        with pa.OSFile(str(path), "rb") as raw:
+            return read(raw)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({type(error).__name__}); it may be truncated or damaged") from None
+
+
+def _expanded(raw: pa.NativeFile, compression: Literal["gzip", "zstd"] | None) -> bytes:
+    if compression is None:
+        return raw.read(_HEAD_BYTES)
+    with pa.CompressedInputStream(raw, compression) as stream:
+        return stream.read(_HEAD_BYTES)

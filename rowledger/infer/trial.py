@@ -1,0 +1,84 @@
+"""Try a row model on all rows of a file, as a load would, and count what it refuses."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import polars as pl
+from pydantic import BaseModel
+
+from rowledger.contract import Contract
+from rowledger.infer.key_search import KeySearch
+from rowledger.spec import FAULT, LINE
+
+__all__ = ["Refused", "row_model", "try_model"]
+
+_NO_COLUMN = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The dead letters that the model would cause: by column (None for a line that is no row) and reason, the most first."""
+
+    rows: int = 0
+    reasons: tuple[tuple[str | None, str, int], ...] = ()
+
+    def of(self, column: str | None) -> int:
+        """How many rows are refused first for that column."""
+        return sum(count for name, _, count in self.reasons if name == column)
+
+    @property
+    def worst(self) -> str | None:
+        """The column for which most rows are refused; None if only lines that are no rows are."""
+        counts: Counter[str] = Counter()
+        for name, _, count in self.reasons:
+            if name is not None:
+                counts[name] += count
+        return counts.most_common(1)[0][0] if counts else None
+
+
+@dataclass
+class _Counts:
+    reasons: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+
+    def outcome(self) -> Refused:
+        found = [(column, reason, count) for (column, reason), count in self.reasons.most_common()]
+        return Refused(self.reasons.total(), tuple(found))
+
+
+def row_model(text: str, name: str) -> type[BaseModel]:
+    """The row model that a module's text declares."""
+    module = ModuleType("rowledger_inferred")
+    exec(compile(text, "<inferred>", "exec"), module.__dict__)  # noqa: S102, the text of `module_text`
+    model: type[BaseModel] = getattr(module, name)
+    return model
+
+
+def try_model(
+    model: type[BaseModel], frames: Iterable[pl.DataFrame], key_fields: Sequence[str], *, types_inferred: bool
+) -> tuple[Refused, tuple[str, ...]]:
+    """What the model refuses of these rows, and the fields that tell the others apart; empty if none do.
+
+    `key_fields` can be part of a key. `types_inferred` says that the source finds its types in the values. Raises SourceError
+    for a column of a type that the model never takes, and ContractError.
+    """
+    contract = Contract.of(model)
+    names = dict(zip(model.model_fields, (column.name for column in contract.columns), strict=True))
+    fields = {column: name for name, column in names.items()}
+    counts, search = _Counts(), KeySearch(key_fields)
+    for frame in frames:
+        checked = contract.check(_without_faults(frame, counts), types_inferred=types_inferred)
+        for letter in checked.rejected:
+            counts.reasons[fields.get(letter.column or _NO_COLUMN, letter.column), letter.reason] += 1
+        search.add(checked.good.rename(lambda name: fields.get(name, name)))
+    return counts.outcome(), search.key()
+
+
+def _without_faults(frame: pl.DataFrame, counts: _Counts) -> pl.DataFrame:
+    if FAULT not in frame.columns:
+        return frame
+    faults = frame[FAULT].drop_nulls()
+    for reason, count in faults.value_counts().iter_rows():
+        counts.reasons[None, reason] += count
+    return frame.filter(pl.col(FAULT).is_null()).drop(FAULT, LINE)
