@@ -29,6 +29,7 @@ from .fingerprint_sql import (
 from .loadable import check_spec as check_spec
 from .partition_fit import require_partitions as require_partitions, unusable_key as unusable_key
 from .read_payloads import frame_of_payloads as frame_of_payloads
+from .row_partitions import RowPartitions as RowPartitions
 from .signature import signature_of as signature_of
 from .sql_types import (
     BigInt as BigInt,

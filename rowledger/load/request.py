@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rowledger.errors import SourceError, SpecError
 from rowledger.ledger import Observer
 from rowledger.settings import WriterSettings
 from rowledger.spec import Partition, TableSpec
@@ -28,16 +27,3 @@ class RunRequest:
     run_id: str | None
     observer: Observer
     rows: Callable[[Partition], object] | None = None
-
-    def require_rows(self) -> None:
-        """Raise SourceError if the source takes rows from the load and there are none, SpecError if it has its own."""
-        name, source = self.spec.name, self.spec.source
-        if source.takes_rows and self.rows is None:
-            raise SourceError(
-                f"table {name}: its spec does not say where its rows are, because the program that loads it gives them; give "
-                "them to rowledger.load as `rows`, or materialize the asset that returns them"
-            )
-        if self.rows is not None and not source.takes_rows:
-            raise SpecError(
-                f"table {name}: rows were given, but its source is {type(source).__name__}; make the source GivenRows()"
-            )

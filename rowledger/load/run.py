@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import Holder, Incident, Observer, PartitionReport, SupervisorSessions
 from rowledger.load.committing import first_error
+from rowledger.load.given_rows import rows_by_partition, with_rows_split
 from rowledger.load.interrupt import run_interruptible
 from rowledger.load.leases import LeaseKeeper
 from rowledger.load.partition_load import PartitionLoad
@@ -42,28 +43,29 @@ def run_load(
     writer: WriterSettings,
     run_id: str | None,
     observer: Observer,
-    rows: Callable[[Partition], object] | None = None,
+    rows: object = None,
 ) -> list[PartitionReport]:
     """Load the partitions, each once, and return a report for each, in their order.
 
-    `rows` makes a partition's rows where the spec's source is GivenRows. It is called in a thread of this process.
+    `rows` are those of a spec whose source is GivenRows: a function that makes a partition's rows, called in a thread of this
+    process; the rows of each partition by its key; or the rows of all partitions, split by the partition columns.
 
     The errors of one partition are in its report. Raises RowledgerError for what concerns all of them: the server,
     the spec, the keys, the target's shape. An interrupt ends the workers and their backends first, and then takes its
     usual course.
     """
+    each = tuple({partition.key: partition for partition in partitions}.values())
+    require_partitions(spec, each)
     request = RunRequest(
         spec,
-        tuple({partition.key: partition for partition in partitions}.values()),
+        each,
         url=url,
         landing_dir=landing_dir,
         writer=writer,
         run_id=run_id,
         observer=UnbreakableObserver(observer),
-        rows=rows,
+        rows=rows_by_partition(spec, each, rows),
     )
-    request.require_rows()
-    require_partitions(spec, request.partitions)
     return run_interruptible(_load(request))
 
 
@@ -78,7 +80,13 @@ async def _load(request: RunRequest) -> list[PartitionReport]:
         raise
     with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
         _say_how(request, preflight.target)
-        async with _opened(replace(request, writer=preflight.writer), preflight) as run:
+        request = replace(request, writer=preflight.writer)
+        try:
+            request = await with_rows_split(request, preflight.target, spool_dir / "given")
+        except RowledgerError as error:
+            await record_failed_run(request, error)
+            raise
+        async with _opened(request, preflight) as run:
             return await _load_all(run, spool_dir)
 
 

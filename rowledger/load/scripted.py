@@ -1,11 +1,11 @@
 """Load partitions from Python, without Dagster."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rowledger.counted import counted
-from rowledger.errors import LoadFailed, SpecError
+from rowledger.errors import LoadFailed
 from rowledger.ledger import Observer, PartitionReport, Progress
 from rowledger.load.progress_lines import ProgressLines
 from rowledger.load.run import run_load
@@ -36,8 +36,9 @@ def load(
 
     `url` is that of the target database, by default `ROWLEDGER_DATABASE_URL` or the embedded server. `landing_dir`
     replaces `{landing}` in the spec's paths. `observer` follows the load, by default with the logger `rowledger`.
-    `rows` are those of a spec whose source is `GivenRows`: a function that makes the rows of a partition, called in this
-    process, or, where a single partition is loaded, its rows. They may be all that `PythonRows` describes.
+    `rows` are those of a spec whose source is `GivenRows`: the rows, in any form that a function of `PythonRows` may return, of
+    which each goes to the partition that its values name; or the rows of each partition by its key; or a function that makes
+    the rows of a partition, called in this process.
 
     Raises LoadFailed, with all reports, where a partition was not published. With `check=False` it does not, and the
     caller must look at the reports. Raises another RowledgerError for what concerns the whole load: the server, the
@@ -52,7 +53,7 @@ def load(
         writer=WriterSettings() if writer is None else writer,
         run_id=None,
         observer=_LoggingObserver() if observer is None else observer,
-        rows=_rows_of(spec, rows, partitions),
+        rows=rows,
     )
     if check and (failed := [report for report in reports if not report.published]):
         causes = "\n".join(f"partition {report.partition_key}: {report.error}" for report in failed)
@@ -61,17 +62,6 @@ def load(
             reports=reports,
         )
     return reports
-
-
-def _rows_of(spec: TableSpec, rows: object, partitions: Sequence[Partition]) -> Callable[[Partition], object] | None:
-    if rows is None or callable(rows):
-        return rows
-    if len({partition.key for partition in partitions}) > 1:
-        raise SpecError(
-            f"table {spec.name}: {len(partitions)} partitions are loaded, so their rows must be given as a function that "
-            "makes the rows of a partition"
-        )
-    return lambda _partition: rows
 
 
 class _LoggingObserver:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_frames import frame_of, require_names
 from rowledger.sources.frame_builder import UnrepresentableValue, column_of, frame_of_rows
+from rowledger.sources.kept_frames import KeptFrames
 from rowledger.sources.plain_values import Unfit, plain_value, type_name
 
 __all__ = ["frames_of", "holds_many"]
@@ -33,7 +34,7 @@ def holds_many(item: object) -> bool:
     """Whether the item is a frame or Arrow data rather than a row."""
     if isinstance(item, dict):
         return False
-    if isinstance(item, pl.DataFrame | pl.LazyFrame):
+    if isinstance(item, pl.DataFrame | pl.LazyFrame | KeptFrames):
         return True
     is_stream = hasattr(item, "__arrow_c_stream__") and type(item).__name__ not in _SINGLE_COLUMNS
     return is_stream or (hasattr(item, "__arrow_c_array__") and hasattr(item, "num_columns"))
@@ -44,6 +45,9 @@ def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN
 
     They are converted and copied slice by slice, so that a large frame is never in memory twice.
     """
+    if isinstance(item, KeptFrames):
+        yield from item.frames()
+        return
     try:
         for frame in _frames_of(item, origin):
             yield _own(_all_spoolable(frame, origin))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
+import polars as pl
 from pydantic import Field
 
 from rowledger.errors import SourceError
@@ -70,6 +71,13 @@ class GivenRows(_RowsOfCode):
     )
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        if scope.rows is None:
+        if scope.rows is None:  # the load has checked that there are rows
             raise SourceError(f"{self.origin}: partition {partition.key} was planned without its rows")
         return self._spooled(self.origin, scope.rows, scope)
+
+    def frames(self, call: Callable[[], object], columns: tuple[str, ...]) -> Iterator[pl.DataFrame | None]:
+        """The rows that the call returns, in frames; None where rows are slow to come. `columns` are the contract's."""
+        from rowledger.sources.python_reader import FunctionRows  # noqa: PLC0415, workers never call the code
+
+        with contextlib.closing(FunctionRows(self.origin, call, columns, self.columns_max)) as rows:
+            yield from rows.frames()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +18,18 @@ from pipeline_tests.support.assertions import assert_accounted, assert_nothing_l
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import FAST
 from pipeline_tests.support.partitions import partition_of
-from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, ORDERS, READINGS, Row, events
-from rowledger import GivenRows, LoadFailed, Partition, PartitionReport, SourceError, TableSpec, WriterSettings
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, ORDERS, READINGS, THIRD_DAY, Row, events
+from rowledger import (
+    GivenRows,
+    LoadFailed,
+    Partition,
+    PartitionReport,
+    RowTransform,
+    SourceError,
+    TableSpec,
+    WriteMode,
+    WriterSettings,
+)
 from rowledger.errors import SpecError
 
 _GIVEN_EVENTS = EVENTS.model_copy(update={"source": GivenRows()})
@@ -105,8 +116,10 @@ def test_a_load_without_the_rows_says_who_gives_them(database: str) -> None:
         _load(database, _GIVEN_EVENTS, None, (DAY,))
     with pytest.raises(SpecError, match=r"table readings: rows were given, but its source is ParquetFiles"):
         _load(database, READINGS, _FRAME)
-    with pytest.raises(SpecError, match=r"2 partitions are loaded, so their rows must be given as a function"):
-        _load(database, _GIVEN_EVENTS, [], (DAY, NEXT_DAY))
+    with pytest.raises(
+        SpecError, match=rf"given for partition {DAY}, but the load is of partitions {DAY}, {NEXT_DAY}; "
+    ):
+        _load(database, _GIVEN_EVENTS, {DAY: events(2)}, (DAY, NEXT_DAY))
 
 
 def test_a_row_outside_of_its_partition_is_a_dead_letter(database: str) -> None:
@@ -154,3 +167,52 @@ def test_a_partition_of_which_not_all_rows_come_raises_for_its_caller(database: 
 
     with pytest.raises(LoadFailed, match=r"the sensors raised builtins.KeyError behind 1 rows"):
         rowledger.load(_GIVEN_READINGS, url=database, writer=WriterSettings(workers=1), rows=rows)
+
+
+def test_rows_of_several_partitions_go_to_the_partition_that_their_values_name(database: str) -> None:
+    rows = [*events(250), *_broken(events(130, day=NEXT_DAY), 12), *events(3, day="2024-03-07")]
+    mixed = sorted(rows, key=lambda row: (row["event_id"], row["at"]))
+    first, second, third = _load(database, _GIVEN_EVENTS, pl.DataFrame(mixed), (DAY, NEXT_DAY, THIRD_DAY))
+
+    assert [report.error for report in (first, second, third)] == [None] * 3
+    # Rows that belong to no partition of the load are dead letters of its first one.
+    assert (first.written_rows, first.dead_lettered_rows) == (250, 3)
+    assert (second.written_rows, second.dead_lettered_rows) == (129, 1)
+    assert (third.written_rows, third.dead_lettered_rows) == (0, 0)
+    assert_accounted(database, _GIVEN_EVENTS, rows)
+    reasons = {
+        row[0] for row in fetch(database, "select reason from rowledger.dead_letter where load_id = $1", first.load_id)
+    }
+    assert reasons == {f"at: belongs to another partition than {DAY}"}
+
+
+def test_rows_that_come_in_pieces_are_split_as_they_come_and_go_on_where_the_first_load_ended(database: str) -> None:
+    rows = [*events(150), *events(150, day=NEXT_DAY)]
+
+    def pieces() -> Iterator[object]:
+        for number, row in enumerate(rows):
+            yield row | {"at": row["at"].isoformat()}
+            if number % 100 == 99:
+                yield "no row"
+
+    load = partial(_load, database, _GIVEN_EVENTS, keys=(DAY, NEXT_DAY))
+    with pytest.raises(SourceError, match=r"the given rows raised builtins.ZeroDivisionError behind"):
+        load((row if n < 170 else 1 / 0 for n, row in enumerate(pieces())))
+    assert fetch_value(database, "select count(*) from events") == 0
+
+    reports = load(pieces())
+    assert [(report.error, report.written_rows, report.dead_lettered_rows) for report in reports] == [
+        (None, 150, 3),
+        (None, 150, 0),
+    ]
+    assert_nothing_left_over(database)
+
+
+def test_rows_that_cannot_be_split_are_refused_before_anything_is_written(database: str) -> None:
+    partitions = [Partition(key, identifies_rows=False) for key in "ab"]
+    appended = _GIVEN_READINGS.model_copy(update={"write_mode": WriteMode.APPEND})
+    with pytest.raises(SpecError, match="the rows of 2 partitions are given together: no columns tell"):
+        rowledger.load(appended, partitions, url=database, rows=_FRAME)
+    transformed = _GIVEN_EVENTS.model_copy(update={"transform": RowTransform(function=print)})
+    with pytest.raises(SpecError, match="its transform may change a row's partition"):
+        _load(database, transformed, [], (DAY, NEXT_DAY))
