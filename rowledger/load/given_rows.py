@@ -15,6 +15,7 @@ from rowledger.contract import Contract, RowPartitions
 from rowledger.counted import counted
 from rowledger.errors import SourceError, SpecError
 from rowledger.load.request import RunRequest
+from rowledger.load.source_columns import source_names
 from rowledger.machine import iterate_in_thread
 from rowledger.postgres import Target
 from rowledger.settings import settings
@@ -131,8 +132,9 @@ class _Splitting:
         self._name = f"table {request.spec.name}"
         self._source = request.spec.source
         self._rows = rows
-        self._columns = tuple(column.name for column in target.columns)
-        self._partitions = RowPartitions(Contract.of(request.spec.row), request.partitions, target.column_types)
+        contract = Contract.of(request.spec.row)
+        self._columns = source_names(contract, target.columns)
+        self._partitions = RowPartitions(contract, request.partitions, target.column_types)
         folder.mkdir(mode=0o700)
         self._kept = [KeptFrames(folder / str(number)) for number in range(len(request.partitions))]
         self._numbers = {partition.key: number for number, partition in enumerate(request.partitions)}

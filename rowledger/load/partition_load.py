@@ -33,7 +33,7 @@ from rowledger.load.begin import Beginning, BegunLoad
 from rowledger.load.committing import ChunkCommits, Committing
 from rowledger.load.rejection import forget_failures, record_failure, reject_load
 from rowledger.load.run_context import RunContext
-from rowledger.load.source_columns import SourceColumns
+from rowledger.load.source_columns import SourceColumns, source_names
 from rowledger.machine import in_thread, iterate_in_thread
 from rowledger.postgres import align_staging, summarize
 from rowledger.publish import FinishContext, LoadVerdict, find_repeated, finish_load
@@ -304,12 +304,11 @@ class PartitionLoad:
         columns, rows = self._target.columns, self._run.request.rows
         contract = Contract.of(self._spec.row)
         documents = None if self._spec.transform else contract.documents
-        read_as = {rule.name: rule.sources[0] for rule in contract.rules}
         return SourceContext(
             landing_dir=self._run.request.landing_dir,
             spool_dir=self._spool_dir,
             chunk_rows_max=self._run.request.writer.chunk_rows_max,
-            columns=tuple(read_as.get(column.name, column.name) for column in columns),
+            columns=source_names(contract, columns),
             exact_numbers=any(column.type.name in _EXACT_NUMBERS for column in columns),
             documents=documents,
             disk_free_min_bytes=settings().disk_free_min_bytes,

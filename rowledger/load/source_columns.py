@@ -1,7 +1,7 @@
 """The columns of a source, checked against the contract before any of its rows."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rowledger.contract import Contract, common_column
 from rowledger.errors import SourceError
@@ -10,7 +10,7 @@ from rowledger.machine import in_thread
 from rowledger.postgres import Target, plan_columns
 from rowledger.spec import ChunkDescriptor, Column, Drift, FrameTransform, Partition
 
-__all__ = ["SourceColumns"]
+__all__ = ["SourceColumns", "source_names"]
 
 
 class SourceColumns:
@@ -71,3 +71,9 @@ class SourceColumns:
         told = f"the source has columns that are not in the contract ({names}); the table has them, or gets them"
         self._run.request.observer.log(logging.INFO, f"{self._name}: {told}")
         return planned
+
+
+def source_names(contract: Contract, columns: Iterable[Column]) -> tuple[str, ...]:
+    """The names that a source without column names gives to the table's columns: those that the row model reads first."""
+    read_as = {rule.name: rule.sources[0] for rule in contract.rules}
+    return tuple(read_as.get(column.name, column.name) for column in columns)
