@@ -13,7 +13,9 @@ from rowledger.dagster.table import DagsterTable
 from rowledger.errors import RowledgerError
 from rowledger.ledger import PartitionReport
 
-__all__ = ["StepOptions", "step_arguments", "table_asset"]
+__all__ = ["LoadEvents", "StepOptions", "load_events", "step_arguments", "table_asset"]
+
+LoadEvents = Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]
 
 
 class StepOptions(TypedDict, total=False):
@@ -40,16 +42,24 @@ def table_asset(table: DagsterTable, options: StepOptions | None = None) -> dg.A
         required_resource_keys=table.resource_keys,
         **step_arguments(table, options),
     )
-    def load(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-        reports = _load(context, table)
-        yield from check_results(table.key, reports)
-        if not all(report.published for report in reports):
-            # Without a MaterializeResult the partitions of this run stay failed, except those that are recorded here.
-            _record_published(context, table, reports)
-            raise load_failure(table, reports)
-        yield from _materialization(context, table, reports)
+    def load(context: dg.AssetExecutionContext) -> LoadEvents:
+        yield from load_events(context, table)
 
     return load
+
+
+def load_events(context: dg.AssetExecutionContext, table: DagsterTable, rows: object = None) -> LoadEvents:
+    """Load the run's partitions, and yield what Dagster records of it; raises dg.Failure unless all are published.
+
+    `rows` are what `rowledger.load` takes, for a table that does not say where its rows are.
+    """
+    reports = _load(context, table, rows)
+    yield from check_results(table.key, reports)
+    if not all(report.published for report in reports):
+        # Without a MaterializeResult the partitions of this run stay failed, except those that are recorded here.
+        _record_published(context, table, reports)
+        raise load_failure(table, reports)
+    yield from _materialization(context, table, reports)
 
 
 def step_arguments(table: DagsterTable, options: StepOptions | None) -> dict[str, Any]:
@@ -58,12 +68,12 @@ def step_arguments(table: DagsterTable, options: StepOptions | None) -> dict[str
     return given if table.is_whole else {"backfill_policy": dg.BackfillPolicy.single_run(), **given}
 
 
-def _load(context: dg.AssetExecutionContext, table: DagsterTable) -> list[PartitionReport]:
+def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object = None) -> list[PartitionReport]:
     try:
         partitions = [table.partition_of(key) for key in partition_keys(context, table.partitions_def)]
         writer, url = table.writer(context.resources), table.database_url(context.resources)
         with observing(context) as observer:
-            return writer.load(table.spec, partitions, url=url, run_id=context.run.run_id, observer=observer)
+            return writer.load(table.spec, partitions, url=url, run_id=context.run.run_id, observer=observer, rows=rows)
     except RowledgerError as error:
         raise failure_of(table.spec.name, error) from None
 

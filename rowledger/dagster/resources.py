@@ -33,9 +33,19 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
             raise InvalidWriterConfig(_explain(error)) from None
 
     def load(
-        self, spec: TableSpec, partitions: Sequence[Partition], *, url: str, run_id: str, observer: Observer
+        self,
+        spec: TableSpec,
+        partitions: Sequence[Partition],
+        *,
+        url: str,
+        run_id: str,
+        observer: Observer,
+        rows: object = None,
     ) -> list[PartitionReport]:
-        """Load partitions of one table into the database at the URL; raises RowledgerError for what concerns the whole run."""
+        """Load partitions of one table into the database at the URL; raises RowledgerError for what concerns the whole run.
+
+        `rows` are those of a spec whose source is GivenRows, in the forms that `rowledger.load` takes.
+        """
         return run_load(
             spec,
             partitions,
@@ -44,6 +54,7 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
             writer=self.settings,
             run_id=run_id,
             observer=observer,
+            rows=rows,
         )
 
     @property

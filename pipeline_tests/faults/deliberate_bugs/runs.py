@@ -81,8 +81,8 @@ def failed_partition_in_a_green_run() -> None:
     """A run is good if it has published something."""
 
     @in_place_of(_load)
-    def load(context: dg.AssetExecutionContext, table: DagsterTable) -> list[PartitionReport]:
-        reports = _load(context, table)
+    def load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object = None) -> list[PartitionReport]:
+        reports = _load(context, table, rows)
         if any(report.published for report in reports):
             return [replace(report, error=None) for report in reports]
         return reports
