@@ -89,23 +89,25 @@ class Contract:
         return drift_of(self.rules, schema)
 
     def columns_for(self, schema: Mapping[str, pl.DataType]) -> list[Column]:
-        """The nullable columns that the source's unknown columns would become in the table."""
-        return columns_for(self.drift_of(schema).unknown)
+        """The nullable columns that the source's unknown columns would become in the table; raises SourceError."""
+        unknown = self.drift_of(schema).unknown
+        for rule in self.rules:
+            if rule.name in unknown:
+                raise SourceError(
+                    f"the source's column {rule.name!r} cannot become a column of the table, because field {rule.field}, which "
+                    f"reads {rule.sources[0]!r}, has the column of this name; give the field another serialization_alias, or "
+                    "leave the column out of the source"
+                )
+        return columns_for(unknown)
 
     def require_columns(self, schema: Mapping[str, pl.DataType]) -> None:
         """Raise SourceError for unknown or missing columns of a source, as `Drift.FREEZE` does."""
         found = self.drift_of(schema)
         require_names(found.unknown)
-        if found.unknown:
-            raise SourceError(
-                f"the source has columns that {self.name} does not know: {list(found.unknown)}; add them to the row model, "
-                "leave them out of the source, or say in the spec's `drift` what shall become of them"
-            )
-        if found.missing:
-            raise SourceError(
-                f"the source lacks columns of {self.name}: {list(found.missing)}; give their fields a default (= None takes "
-                "nulls) or fix the source"
-            )
+        if found.unknown or found.missing:
+            from rowledger.contract.unmatched_columns import told_unmatched  # noqa: PLC0415, only for an error
+
+            raise SourceError(told_unmatched(self.name, self.rules, list(found.unknown), found.missing))
 
     def misfits(self, types: Mapping[str, ColumnType]) -> list[Column]:
         """The columns, with the contract's types, whose type in the target cannot hold them."""

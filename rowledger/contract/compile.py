@@ -24,7 +24,15 @@ from rowledger.contract.draft import Draft
 from rowledger.contract.kinds import Kind
 from rowledger.contract.rules import Bound, FieldRules
 from rowledger.errors import ContractError
-from rowledger.spec import RESERVED_PREFIX, TABLE_COLUMNS_MAX, Column, ColumnType, name_problem
+from rowledger.spec import (
+    RESERVED_PREFIX,
+    TABLE_COLUMNS_MAX,
+    Column,
+    ColumnType,
+    column_name,
+    name_problem,
+    source_names,
+)
 
 __all__ = ["compile_model"]
 
@@ -82,7 +90,7 @@ def compile_model(row: type[BaseModel]) -> tuple[tuple[FieldRules, ...], str | N
         )
     names = [rule.name for rule in rules]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise ContractError(f"{row.__name__}: two fields name the same column {doubled}; give them distinct aliases")
+        raise ContractError(f"{row.__name__}: two fields name the same column {doubled}; give them distinct names")
     return tuple(rules), ", ".join(validators) or None
 
 
@@ -138,20 +146,21 @@ def _takes_charge(row: type[BaseModel], name: str) -> bool:
 def _field_rules(draft: Draft, row: type[BaseModel], name: str, info: FieldInfo) -> FieldRules:
     adapter = _adapter(draft, _annotation(info))
     kind, column_type = kind_and_type(draft)
-    column = info.alias or name
+    column = column_name(name, info)
+    sources = _sources(draft, row, name, info)
     if problem := name_problem(column):
         raise ContractError(
             f"{draft.where}: no column can be named {column!r}: {problem}; name the field otherwise, and give the "
-            "source's name as its validation_alias"
+            "source's name as its alias"
         )
-    if column.startswith(RESERVED_PREFIX):
+    if any(given.startswith(RESERVED_PREFIX) for given in (column, *sources)):
         raise ContractError(f"{draft.where}: names that begin with {RESERVED_PREFIX!r} are reserved")
     rules = _compiled(draft, kind, column_type, adapter)
     return replace(
         rules,
         field=name,
         column=replace(rules.column, name=column),
-        sources=_sources(draft, row, name, info),
+        sources=sources,
         default=constant_of(draft.where, info, adapter),
     )
 
@@ -261,21 +270,11 @@ def _adapter(draft: Draft, annotation: Any) -> TypeAdapter[Any]:
 
 def _sources(draft: Draft, row: type[BaseModel], name: str, info: FieldInfo) -> tuple[str, ...]:
     """The names under which pydantic looks for the field's value, in pydantic's order."""
-    config, alias = row.model_config, info.validation_alias
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
-    names: list[str] = []
-    for choice in choices:
-        if isinstance(choice, AliasPath):
-            if len(choice.path) > 1:
-                raise draft.refuse(f"AliasPath {choice.path}", "take the value out of its document by a transform")
-            choice = str(choice.path[0])  # noqa: PLW2901 - the same choice, as a plain name
-        names.append(str(choice))
-    by_name = config.get("populate_by_name") or config.get("validate_by_name")
-    if config.get("validate_by_alias") is False:
-        names = [name]
-    elif by_name:
-        names.append(name)
-    return tuple(dict.fromkeys(names))
+    alias = info.validation_alias
+    for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+        if isinstance(choice, AliasPath) and len(choice.path) > 1:
+            raise draft.refuse(f"AliasPath {choice.path}", "take the value out of its document by a transform")
+    return source_names(row, name)
 
 
 def _scalar_rules(draft: Draft, kind: Kind, constraints: dict[str, Any]) -> dict[str, Any]:

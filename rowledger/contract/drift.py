@@ -49,7 +49,7 @@ _ANNOTATIONS: dict[TypeName, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class SourceDrift:
-    """Columns of a source that the contract does not declare, and required columns that the source lacks."""
+    """Columns of a source that the contract does not declare, and the source's names of required columns that it lacks."""
 
     unknown: dict[str, pl.DataType]
     missing: tuple[str, ...]
@@ -63,7 +63,7 @@ def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> 
             name: dtype for name, dtype in schema.items() if name not in known and not name.startswith(RESERVED_PREFIX)
         },
         missing=tuple(
-            rule.name
+            rule.sources[0]
             for rule in rules
             if rule.default is PydanticUndefined and not any(n in schema for n in rule.sources)
         ),
@@ -140,9 +140,12 @@ def evolved_rules(columns: tuple[Column, ...]) -> tuple[FieldRules, ...]:
             {"max_digits": column.type.precision, "decimal_places": column.type.scale} if plain is Decimal else {}
         )
         annotation: Any = Annotated[(plain, SqlType(column.type))]
-        fields[f"column_{number}"] = (annotation | None, Field(default=None, alias=column.name, **digits))
+        fields[f"column_{number}"] = (annotation | None, Field(default=None, validation_alias=column.name, **digits))
     rules, _ = compile_model(create_model("Evolved", **fields))
-    return rules
+    return tuple(
+        replace(rule, column=replace(rule.column, name=column.name))
+        for rule, column in zip(rules, columns, strict=True)
+    )
 
 
 def has_value(values: pl.Series) -> pl.Series:

@@ -96,6 +96,13 @@ class Fingerprint(Mapping[str, tuple[int, Total]]):
     def __sub__(self, other: "Fingerprint") -> "Fingerprint":
         return self + Fingerprint({name: (-count, _negative(total)) for name, (count, total) in other.items()})
 
+    def renamed(self, names: Mapping[str, str]) -> "Fingerprint":
+        """The fingerprint with columns under their new names, `names` by the former ones; two of one name are added up."""
+        columns = Fingerprint({name: entry for name, entry in self.items() if name not in names})
+        for former in names.keys() & self.keys():
+            columns += Fingerprint({names[former]: self[former]})
+        return columns
+
     def differences(self, other: "Fingerprint") -> list[str]:
         """One text per column that differs; empty if the two agree.
 

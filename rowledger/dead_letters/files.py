@@ -18,12 +18,13 @@ from rowledger.dead_letters.rows import (
     hidden_columns,
     is_same_row,
     json_members,
+    names_in_source,
     redact_row,
     restore_hidden,
 )
 from rowledger.errors import DeadLetterFileRefused, RowledgerError
 from rowledger.ledger import DeadLetterState, KeptDeadLetter, KeptPayload, LoadState
-from rowledger.spec import TableSpec, column_names
+from rowledger.spec import TableSpec
 
 __all__ = [
     "DeadLetterLine",
@@ -147,7 +148,7 @@ def edited_row(
         raise ValueError(reason)
     if line.revision is not None and line.revision != letter.revision:
         raise ValueError("was changed since it was exported; export it again")
-    if is_line and "line" in line.row and "line" not in column_names(spec.row):
+    if is_line and "line" in line.row and "line" not in names_in_source(spec):
         raise ValueError("still has a raw line for its payload; make it an object of columns")
     return edited
 

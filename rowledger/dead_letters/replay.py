@@ -52,7 +52,7 @@ from rowledger.ledger import (
 from rowledger.load import run_interruptible
 from rowledger.postgres import OutageGate, ensure_target, summarize, with_columns
 from rowledger.settings import WriterSettings
-from rowledger.spec import Column, Drift, Partition, TableSpec
+from rowledger.spec import Column, Drift, Partition, TableSpec, former_columns
 from rowledger.workers import Activity, Hello, IncidentRecorder, Pool, require_no_worker
 
 __all__ = ["REPLAYABLE", "run_replay"]
@@ -138,7 +138,8 @@ async def _look(
         target = await ensure_target(connection, spec, contract.columns, known)
         if spec.drift is Drift.EVOLVE:  # columns that loads have added since can be written too
             names = await read_columns_written(connection, str(spec.target))
-            target = await with_columns(connection, target, names)
+            former = former_columns(spec.row)
+            target = await with_columns(connection, target, [former.get(name, name) for name in names])
     try:
         contract.require_writable(target.column_types)
     except TargetMismatch as mismatch:

@@ -4,14 +4,22 @@ Numbers stay as they are written: 1.10 never becomes 1.1 or a double on its way 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
 from rowledger.contract import PayloadOf
-from rowledger.spec import TableSpec, column_names
+from rowledger.spec import TableSpec, column_name, source_names
 
-__all__ = ["REDACTED", "hidden_columns", "is_same_row", "json_members", "redact_row", "restore_hidden"]
+__all__ = [
+    "REDACTED",
+    "hidden_columns",
+    "is_same_row",
+    "json_members",
+    "names_in_source",
+    "redact_row",
+    "restore_hidden",
+]
 
 REDACTED = '"[redacted]"'
 """The placeholder of a hidden value, as JSON."""
@@ -44,8 +52,8 @@ def json_members(text: str) -> dict[str, str]:
 def hidden_columns(spec: TableSpec | None, names: Sequence[str], payload_of: str) -> list[str]:
     """The columns of a row that may not be shown; all of them without a spec, which says what is sensitive.
 
-    Where a spec has sensitive columns, columns that the contract does not know are hidden too, because a transform or
-    an alias may make a sensitive column of them. A line that is not a row is hidden for the same reason.
+    Where a spec has sensitive columns, columns that the contract does not know are hidden too, because a transform may make
+    a sensitive column of them. A line that is not a row is hidden for the same reason.
     """
     if spec is None:
         return list(names)
@@ -53,8 +61,18 @@ def hidden_columns(spec: TableSpec | None, names: Sequence[str], payload_of: str
         return []
     if payload_of == PayloadOf.LINE:
         return list(names)
-    shown = set(column_names(spec.row)) - set(spec.sensitive)
+    shown = names_in_source(spec) - names_in_source(spec, only=spec.sensitive)
     return [name for name in names if name not in shown]
+
+
+def names_in_source(spec: TableSpec, *, only: Collection[str] | None = None) -> set[str]:
+    """The names that a source's row has for the contract's columns, or for those `only`, which are named as in the table."""
+    return {
+        source
+        for name, info in spec.row.model_fields.items()
+        if only is None or column_name(name, info) in only
+        for source in source_names(spec.row, name)
+    }
 
 
 def redact_row(members: dict[str, str], hidden: Sequence[str]) -> str:

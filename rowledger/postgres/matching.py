@@ -7,7 +7,7 @@ import asyncpg
 
 from rowledger.errors import TargetMismatch
 from rowledger.postgres.queries import query, quote_identifier, quoted
-from rowledger.spec import Column, ColumnType, QualifiedName, TableSpec, TypeName
+from rowledger.spec import Column, ColumnType, QualifiedName, TableSpec, TypeName, former_columns
 
 __all__ = ["column_type_of", "match_columns", "remedy", "type_change"]
 
@@ -35,13 +35,14 @@ async def match_columns(
     columns: list[Column] = []
     problems: list[str] = []
     changes: list[str] = []
+    aliases = {column: alias for alias, column in former_columns(spec.row).items()}
     for wanted in contract:
         row = found.pop(wanted.name, None)
         name = quote_identifier(wanted.name)
         if row is None:
-            problems.append(f"column {wanted.name} ({wanted.type.sql}) is missing")
-            fills = "" if wanted.nullable else " not null;  -- refused where the table has rows: give it a default too"
-            changes.append(f"add column {name} {wanted.type.sql}{fills or ';  -- null in the rows that are there'}")
+            problem, change = _missing(wanted, found, aliases)
+            problems.append(problem)
+            changes.append(change)
             continue
         actual = column_type_of(row)
         if actual is not None and wanted.type.name is TypeName.OTHER and not actual.takes_text:
@@ -69,6 +70,19 @@ async def match_columns(
             f"{remedy(spec.target, changes)}"
         )
     return tuple(columns)
+
+
+def _missing(wanted: Column, found: dict[str, Any], aliases: Mapping[str, str]) -> tuple[str, str]:
+    """The problem with a column that the table lacks, and its remedy; a column named by the field's alias leaves `found`."""
+    problem, name = f"column {wanted.name} ({wanted.type.sql}) is missing", quote_identifier(wanted.name)
+    alias = aliases.get(wanted.name, "")
+    if found.pop(alias, None) is not None:
+        return (
+            f"{problem}, but the table has a column {quote_identifier(alias)}, which is the alias of its field: rename "
+            f"it, or have the field keep it by Field(validation_alias={alias!r}, serialization_alias={alias!r})"
+        ), f"rename column {quote_identifier(alias)} to {name};  -- keeps the values"
+    fills = "" if wanted.nullable else " not null;  -- refused where the table has rows: give it a default too"
+    return problem, f"add column {name} {wanted.type.sql}{fills or ';  -- null in the rows that are there'}"
 
 
 def _nullable(name: str, row: Mapping[str, Any]) -> str:

@@ -67,7 +67,7 @@ def quote_identifier(name: str) -> str:
     if (length := len(name.encode())) > _NAME_BYTES_MAX:
         raise TargetMismatch(
             f"the name {name!r} has {length} bytes, and PostgreSQL keeps {_NAME_BYTES_MAX}; choose a shorter one (a field may "
-            "read its column of the source by validation_alias)"
+            "read its column of the source by an alias)"
         )
     return '"' + name.replace('"', '""') + '"'
 

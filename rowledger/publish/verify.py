@@ -32,7 +32,7 @@ from rowledger.publish.reconcile import (
     measure_relation,
 )
 from rowledger.settings import WriterSettings
-from rowledger.spec import Drift, Partition, TableSpec, WriteMode
+from rowledger.spec import Drift, Partition, TableSpec, WriteMode, former_columns
 
 __all__ = ["PartitionVerification", "run_verify", "verify_partition", "verify_published"]
 
@@ -162,7 +162,8 @@ async def verify_published(
     loads = await connection.fetch(query("published_loads"), str(spec.target), partition_keys)
     if spec.drift is Drift.EVOLVE:
         names = await connection.fetch(query("published_columns"), str(spec.target))
-        target = await with_columns(connection, target, [row["name"] for row in names])
+        former = former_columns(spec.row)
+        target = await with_columns(connection, target, [former.get(row["name"], row["name"]) for row in names])
     comparing = _Comparing(connection, spec, target, partitions)
     changed = {entry.load_id for entry in await read_changed_entries(connection, spec, published=True)}
     verifications = []
@@ -230,6 +231,7 @@ class _Comparing:
         )
         note = ""
         if expected is not None and found.fingerprint is not None:
+            expected = expected.renamed(former_columns(self.spec.row))
             # A column that the contract has since gained is null in older rows; one that it has lost is no longer
             # compared.
             expected = Fingerprint({column.name: expected.get(column.name, (0, 0)) for column in columns})

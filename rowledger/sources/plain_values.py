@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import PurePath
 from typing import Any
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
-from rowledger.spec import BYTES_KEY
+from rowledger.spec import BYTES_KEY, source_names
 
 __all__ = [
     "PLAIN_TYPES",
@@ -127,10 +128,14 @@ def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object
 
 
 def model_values(model: BaseModel) -> dict[str, Any]:
-    """The model's values under the contract's names. They are not serialized: serializers could change them."""
-    fields = type(model).model_fields
-    row = {field.alias or name: getattr(model, name) for name, field in fields.items()}
+    """The model's values under the names that its class reads. They are not serialized: serializers could change them."""
+    row = {source: getattr(model, name) for name, source in _source_names(type(model)).items()}
     return {**row, **(model.model_extra or {})}
+
+
+@cache
+def _source_names(model: type[BaseModel]) -> dict[str, str]:
+    return {name: source_names(model, name)[0] for name in model.model_fields}
 
 
 def text_or_bytes(content: bytes) -> str | bytes:

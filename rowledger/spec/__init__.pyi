@@ -8,6 +8,12 @@ from .column import (
     name_problem as name_problem,
 )
 from .condition import KEY_TYPES as KEY_TYPES, Condition as Condition, Equals as Equals, Window as Window
+from .field_names import (
+    column_name as column_name,
+    column_names as column_names,
+    former_columns as former_columns,
+    source_names as source_names,
+)
 from .importing import import_file as import_file, import_module as import_module, import_path as import_path
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
@@ -35,6 +41,5 @@ from .table import (
     QualifiedName as QualifiedName,
     TableSpec as TableSpec,
     WriteMode as WriteMode,
-    column_names as column_names,
 )
 from .transform import ROW as ROW, FrameTransform as FrameTransform, RowTransform as RowTransform

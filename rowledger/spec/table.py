@@ -12,13 +12,14 @@ from pydantic_core import PydanticSerializationError
 from rowledger.counted import counted
 from rowledger.errors import SpecError
 from rowledger.spec.by_class import ByClass
+from rowledger.spec.field_names import column_names, former_columns
 from rowledger.spec.importing import mistake
 from rowledger.spec.reference import refusal_of, resolve
 from rowledger.spec.row_model import RowModel
 from rowledger.spec.source import Source
 from rowledger.spec.transform import FrameTransform, RowTransform
 
-__all__ = ["DeadLetterBudget", "Drift", "QualifiedName", "TableSpec", "WriteMode", "column_names"]
+__all__ = ["DeadLetterBudget", "Drift", "QualifiedName", "TableSpec", "WriteMode"]
 
 _SOURCES = (
     ("arrow", "rowledger.sources.arrow_ipc:ArrowFiles"),
@@ -149,6 +150,7 @@ class TableSpec(BaseModel):
             if unknown := [name for name in names if name not in columns]:
                 raise SpecError(
                     f"table {self.name}: {role} columns {unknown} are not in {self.row.__name__}: {columns}"
+                    f"{self._told_of_aliases(unknown)}"
                 )
         self._require_placeholders()
         if self.write_mode is WriteMode.UPSERT and not self.key:
@@ -159,6 +161,14 @@ class TableSpec(BaseModel):
                 "name them in the row model"
             )
         return self
+
+    def _told_of_aliases(self, names: Sequence[str]) -> str:
+        """Which columns of the table are meant by names that are aliases, for an error."""
+        meant = former_columns(self.row)
+        told = [
+            f"{name!r} is the source's name, the table's column is {meant[name]!r}" for name in names if name in meant
+        ]
+        return f"; {'; '.join(told)}" if told else ""
 
     def _require_dimensions(self) -> None:
         """Raise SpecError if a dimension's name cannot be a placeholder, or if two dimensions name the same column."""
@@ -247,8 +257,3 @@ class TableSpec(BaseModel):
                 f"{reference} is not a TableSpec: it is of the class {type(found).__name__}; name a TableSpec"
             )
         return found
-
-
-def column_names(row: type[BaseModel]) -> list[str]:
-    """The column names of a row model, in order; a field's alias is its column's name."""
-    return [field.alias or name for name, field in row.model_fields.items()]

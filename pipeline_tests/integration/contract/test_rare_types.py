@@ -178,9 +178,9 @@ def test_types_without_an_encoder_come_back_equal_too(database: str, tmp_path: P
 class Kept(BaseModel):
     """A row that the tests have an existing table of, whose columns are odder than their types say."""
 
-    number: Annotated[int, Field(alias='Größe in %, "m"')]
+    number: Annotated[int, Field(validation_alias='Größe in %, "m"', serialization_alias='Größe in %, "m"')]
     select: str
-    label: Annotated[str, Field(alias="x" * 63)]
+    label: Annotated[str, Field(validation_alias="x" * 63, serialization_alias="x" * 63)]
     mood: str
     code: str | None
     tags: Annotated[str, pg_type("text")]

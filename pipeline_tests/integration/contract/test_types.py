@@ -40,7 +40,7 @@ class Everything(BaseModel):
     a_timestamptz: AwareDatetime
     a_literal: Literal["x", "y"]
     an_enum: Colour
-    aliased: Annotated[int | None, Field(alias="Order Nº")]
+    aliased: Annotated[int | None, Field(validation_alias="Order Nº", serialization_alias="Order Nº")]
 
 
 EVERYTHING = TableSpec(

@@ -185,12 +185,16 @@ def test_a_missing_column_takes_its_declared_default() -> None:
     assert checked.good.rows() == [(1, "m", None), (2, "m", None)]
 
 
-def test_an_alias_names_the_column() -> None:
+def test_an_alias_names_the_column_of_the_source_and_the_field_that_of_the_table() -> None:
     class Odd(BaseModel):
-        a: Annotated[int, Field(alias="Größe in m")]
+        a: Annotated[int, Field(alias="Größe in m", gt=0)]
 
-    assert Contract.of(Odd).columns[0].name == "Größe in m"
-    assert Contract.of(Odd).check(pl.DataFrame({"Größe in m": [1]})).good.columns == ["Größe in m"]
+    checked = Contract.of(Odd).check(pl.DataFrame({"Größe in m": [1, -1]}))
+
+    assert [column.name for column in Contract.of(Odd).columns] == ["a"]
+    assert checked.good.to_dict(as_series=False) == {"a": [1]}
+    assert [(letter.column, letter.payload) for letter in checked.rejected] == [("a", '{"Größe in m": -1}')]
+    assert checked.rejected[0].reason.startswith("a: ")
 
 
 @pytest.mark.parametrize(

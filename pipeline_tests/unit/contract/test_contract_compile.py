@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NewType
 from uuid import UUID, uuid4
 
+import polars as pl
 import pytest
 from annotated_types import Interval, Len, Predicate
 from pydantic import (
     UUID4,
     AfterValidator,
     AliasChoices,
+    AliasGenerator,
     AliasPath,
     AnyUrl,
     AwareDatetime,
@@ -53,6 +55,7 @@ from rowledger.contract.signature import signature_of
 from rowledger.contract.sql_types import BigInt, Integer, Real, SmallInt, SqlType, pg_type, varchar
 from rowledger.errors import ContractError
 from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.field_names import column_names
 
 
 class Size(StrEnum):
@@ -407,22 +410,57 @@ def test_a_default_that_breaks_its_own_rules_is_refused() -> None:
         Contract.of(create_model("Row", v=(int, Field(default=-1, ge=0))))
 
 
-def test_aliases_name_the_columns_of_the_source() -> None:
+def test_aliases_name_the_columns_of_the_source_and_serialization_aliases_those_of_the_table() -> None:
     class Row(BaseModel):
         model_config = ConfigDict(alias_generator=str.upper, populate_by_name=True)
         a: int
         b: int = Field(alias="Größe in m")
         c: int = Field(validation_alias=AliasChoices("first", AliasPath("second")))
+        d: int = Field(alias="D", serialization_alias="dd")
 
     class Named(BaseModel):
         a: int = Field(validation_alias="x")
+        b: int = Field(alias="y", serialization_alias="y")  # as pydantic fills it by itself
+        c: int = Field(validation_alias="z", serialization_alias="z")
+        d: int = Field(serialization_alias="dd")
+
+    class Generated(BaseModel):
+        model_config = ConfigDict(
+            defer_build=True,
+            alias_generator=AliasGenerator(validation_alias=str.upper, serialization_alias=lambda name: f"the {name}"),
+        )
+        a: int
+
+    class ByNameAlone(BaseModel):
+        model_config = ConfigDict(validate_by_alias=False, validate_by_name=True)
+        a: int = Field(alias="x")
 
     assert [(rule.name, rule.sources) for rule in Contract.of(Row).rules] == [
-        ("A", ("A", "a")),
-        ("Größe in m", ("Größe in m", "b")),
-        ("C", ("first", "second", "c")),
+        ("a", ("A", "a")),
+        ("b", ("Größe in m", "b")),
+        ("c", ("first", "second", "c")),
+        ("dd", ("D", "d")),
     ]
-    assert [(rule.name, rule.sources) for rule in Contract.of(Named).rules] == [("a", ("x",))]
+    assert [(rule.name, rule.sources) for rule in Contract.of(Named).rules] == [
+        ("a", ("x",)),
+        ("b", ("y",)),
+        ("z", ("z",)),
+        ("dd", ("d",)),
+    ]
+    assert column_names(Generated) == ["the a"]
+    assert [(rule.name, rule.sources) for rule in Contract.of(Generated).rules] == [("the a", ("A",))]
+    assert [(rule.name, rule.sources) for rule in Contract.of(ByNameAlone).rules] == [("a", ("a",))]
+
+
+def test_two_fields_may_read_one_column_and_exchange_their_names() -> None:
+    class Exchanged(BaseModel):
+        a: int = Field(alias="b")
+        b: int = Field(alias="a")
+        c: int = Field(alias="a")
+
+    checked = Contract.of(Exchanged).check(pl.DataFrame({"a": [1], "b": [2]}))
+
+    assert checked.good.to_dicts() == [{"a": 2, "b": 1, "c": 1}]
 
 
 def test_an_alias_into_a_document_is_refused_by_name() -> None:
@@ -439,12 +477,13 @@ def test_models_without_fields_or_with_a_root_are_refused() -> None:
 
 def test_two_fields_of_one_column_are_refused() -> None:
     with pytest.raises(ContractError, match=r"same column \['a'\]"):
-        Contract.of(create_model("Row", a=(int, ...), b=(int, Field(alias="a"))))
+        Contract.of(create_model("Row", a=(int, ...), b=(int, Field(serialization_alias="a"))))
 
 
-def test_a_reserved_name_is_refused() -> None:
+@pytest.mark.parametrize("place", ["alias", "validation_alias", "serialization_alias"])
+def test_a_reserved_name_is_refused(place: str) -> None:
     with pytest.raises(ContractError, match=r"Row\.v: names that begin with 'rowledger ' are reserved"):
-        Contract.of(create_model("Row", v=(int, Field(alias="rowledger v"))))
+        Contract.of(create_model("Row", v=(int, Field(**{place: "rowledger v"}))))
 
 
 def test_a_contract_is_compiled_once() -> None:
@@ -454,13 +493,14 @@ def test_a_contract_is_compiled_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "x" * 64, "é" * 32])
-def test_a_field_or_an_alias_that_no_column_can_be_named_after_is_refused(name: str) -> None:
+def test_a_name_that_no_column_of_a_table_can_have_is_refused_and_may_be_that_of_the_source(name: str) -> None:
     for model in (
         create_model("Odd", **{name: (int, ...)}),
-        create_model("Odd", value=(int, Field(alias=name))),
+        create_model("Odd", value=(int, Field(serialization_alias=name))),
     ):
         with pytest.raises(ContractError, match=f"no column can be named '{name}'"):
             Contract.of(model)
+    assert Contract.of(create_model("Renamed", value=(int, Field(alias=name)))).rules[0].sources == (name,)
 
 
 def test_a_row_model_of_more_fields_than_a_table_has_columns_is_refused() -> None:

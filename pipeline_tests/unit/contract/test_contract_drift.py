@@ -110,6 +110,61 @@ def test_a_column_that_comes_up_behind_the_evolution_is_never_dropped_unseen(con
         contract.check(WIDER, drift=Drift.EVOLVE, evolved=contract.columns_for(WIDER.drop("e").schema))
 
 
+class Sample(BaseModel):
+    """A row whose names a source may have in other forms."""
+
+    sample_number: int
+    groesse: int = Field(alias="Größe")
+    code: int = Field(alias="Code")
+    rest: int
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (
+            "Sample Number|GROSSE|code|rest",
+            (
+                "the source has columns that Sample does not know: ['Sample Number', 'GROSSE', 'code'], and lacks columns of "
+                "Sample: ['sample_number', 'Größe', 'Code']; give field sample_number the source's name: "
+                "Field(alias='Sample Number'); give field groesse the source's name: Field(alias='GROSSE'); field code reads "
+                "'Code' because of its alias: remove the alias, or set populate_by_name=True in model_config, to read both "
+                "names"
+            ),
+        ),
+        (
+            "sample_number|Größe|Code|others|more",
+            (
+                "the source has columns that Sample does not know: ['others', 'more'], and lacks columns of Sample: ['rest']; "
+                "where a field reads a column of another name, give it that name: Field(alias='name in the source'); add them "
+                "to the row model, leave them out of the source, or say in the spec's `drift` what shall become of them; give "
+                "a field whose column the source may lack a default (= None takes nulls), or fix the source"
+            ),
+        ),
+        (
+            "SampleNumber|Größe|Code|rest|more",
+            (
+                "the source has columns that Sample does not know: ['SampleNumber', 'more'], and lacks columns of Sample: "
+                "['sample_number']; give field sample_number the source's name: Field(alias='SampleNumber'); add the others to "
+                "the row model, leave them out of the source, or say in the spec's `drift` what shall become of them"
+            ),
+        ),
+        (
+            "sample_number|Größe|rest",
+            (
+                "the source lacks columns of Sample: ['Code']; give a field whose column the source may lack a default (= None "
+                "takes nulls), or fix the source"
+            ),
+        ),
+    ],
+)
+def test_names_that_do_not_fit_are_told_with_the_alias_that_would_make_them_fit(columns: str, told: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        Contract.of(Sample).require_columns(pl.DataFrame({name: [1] for name in columns.split("|")}).schema)
+
+    assert str(caught.value) == told
+
+
 @pytest.mark.parametrize("drift", [Drift.EVOLVE, Drift.DISCARD_ROW, Drift.DISCARD_VALUE])
 def test_a_missing_column_refuses_each_row_where_the_contract_is_not_frozen(contract: Contract, drift: Drift) -> None:
     checked = contract.check(SOURCE.drop("b"), drift=drift)

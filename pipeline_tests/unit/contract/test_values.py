@@ -18,7 +18,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given, strategies as st
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, SecretStr
 
 from rowledger.contract.check import Contract
 from rowledger.contract.decimal_texts import python_cells
@@ -211,6 +211,12 @@ class Inner(BaseModel):
     odd_name: int = Field(alias="odd name")
 
 
+class Renamed(BaseModel):
+    code: int = Field(validation_alias="Code", serialization_alias="the code")
+    either: int = Field(validation_alias=AliasChoices("one", "other"))
+    inside: int = Field(validation_alias=AliasPath("document", "inside"))
+
+
 class Named(NamedTuple):
     a: int
     b: str
@@ -302,10 +308,12 @@ def test_a_key_that_a_row_lacks_is_absent_and_not_null() -> None:
 
 def test_rows_may_be_models_by_alias_and_dataclasses_and_named_tuples() -> None:
     made = frame(Inner(odd_name=1), {"odd name": 2})
+    renamed = frame(Renamed.model_validate({"Code": 1, "other": 2, "document": {"inside": 3}}))
     points = frame(Point(1, Decimal("0.5")))
     named = frame(Named(1, "x"))
 
     assert made.to_dict(as_series=False) == {"odd name": [1, 2]}
+    assert renamed.to_dict(as_series=False) == {"Code": [1], "one": [2], "inside": [3]}
     assert named.to_dict(as_series=False) == {"a": [1], "b": ["x"]}
     assert points.to_dict(as_series=False) == {"x": [1], "y": [Decimal("0.5")]}
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import pytest
 from hypothesis import given, strategies as st
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from rowledger.contract.dead_letter import PayloadOf
 from rowledger.dead_letters.rows import (
@@ -34,9 +34,7 @@ class Person(BaseModel):
     ssn: Annotated[str, Field(alias="social security")]
 
 
-PEOPLE = TableSpec(
-    name="people", row=Person, source=ParquetFiles(path="{landing}/people.parquet"), sensitive=("social security",)
-)
+PEOPLE = TableSpec(name="people", row=Person, source=ParquetFiles(path="{landing}/people.parquet"), sensitive=("ssn",))
 OPEN_PEOPLE = PEOPLE.model_copy(update={"sensitive": ()})
 
 
@@ -100,6 +98,17 @@ def test_a_row_is_changed_by_its_values_and_not_by_its_looks(one: str, other: st
 def test_what_is_no_row_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason.replace("(", r"\(")):
         json_members(text)
+
+
+def test_sensitive_columns_are_found_in_rows_by_the_names_that_the_source_has() -> None:
+    class Exchanged(BaseModel):
+        public: str = Field(alias="a")
+        secret: str = Field(alias="public")
+        other: str = Field(validation_alias=AliasChoices("b", "c"))
+
+    spec = TableSpec(name="people", row=Exchanged, source=PEOPLE.source, sensitive=("secret",))
+
+    assert hidden_columns(spec, ["a", "public", "b", "c", "secret"], PayloadOf.SOURCE) == ["public", "secret"]
 
 
 def test_sensitive_columns_are_hidden_and_so_is_what_a_transform_may_make_one_of() -> None:
