@@ -1,78 +1,20 @@
 """Real runs: Dagster's own commands, its daemon and its API, on a real server, in a folder of their own."""
 
-import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
-import psycopg2
 import pytest
 
+from pipeline_tests.support.installation import COMMAND_TIMEOUT_S, GraphQL, Installation, dagster_dev, wait_for
 from pipeline_tests.support.tables_of_write_modes import DAY, sales, write_sales
 
-ROOT = Path(__file__).parents[3]
 FIRST, SECOND, THIRD = "2013-01-01", "2013-01-02", "2013-01-03"
 ROWS = {FIRST: 842, SECOND: 943, THIRD: 914}
-COMMAND_TIMEOUT_S = 120
-START_TIMEOUT_S = 60
-
-
-class Installation:
-    """A folder with dagster.yaml and workspace.yaml, an environment, and a database."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder = folder
-        self.url = url
-        self.home = folder / "home"
-        self.failpoints = ""
-        for name in ("dagster.yaml", "workspace.yaml"):
-            shutil.copy(ROOT / name, folder)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("ROWLEDGER_", "DAGSTER_"))
-        }
-        return inherited | {
-            "PYTHONPATH": str(ROOT),
-            "PYTHONWARNINGS": "ignore",
-            "ROWLEDGER_DATABASE_URL": self.url,
-            "ROWLEDGER_HOME": str(self.home),
-            "ROWLEDGER_FAILPOINTS": self.failpoints,
-        }
-
-    def dagster(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dagster", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
-        )
-
-    def materialize(self, select: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.dagster("asset", "materialize", "-m", "pipeline.definitions", "--select", select, *arguments)
-
-    def query(self, statement: str) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(self.url)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
 
 
 @pytest.fixture
@@ -182,7 +124,7 @@ def test_in_a_backfill_of_three_days_the_bad_one_is_red_and_two_are_green(instal
             variables,
         )
         backfill_id = launched["launchPartitionBackfill"]["backfillId"]
-        backfill = wait_until(lambda: ended_backfill(graphql, backfill_id))
+        backfill = wait_for(lambda: ended_backfill(graphql, backfill_id))
         asset = graphql(
             '{ assetNodeOrError(assetKey: {path: ["flights"]}) { ... on AssetNode { assetPartitionStatuses {'
             " ... on TimePartitionStatuses { ranges { startKey endKey status } } } } } }"
@@ -239,7 +181,7 @@ def test_a_run_terminated_by_the_api_is_gone_soon_with_its_workers_and_backends(
             " ... on LaunchBackfillSuccess { backfillId } } }",
             variables,
         )
-        wait_until(lambda: installation.query(_AT_WORK) or None)
+        wait_for(lambda: installation.query(_AT_WORK) or None)
         workers = _workers(os.getpid())
         assert workers
         run_id = graphql("{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }")["runsOrError"]["results"][0]
@@ -248,10 +190,10 @@ def test_a_run_terminated_by_the_api_is_gone_soon_with_its_workers_and_backends(
             "mutation($id: String!) { terminateRun(runId: $id) { ... on TerminateRunSuccess { run { runId } } } }",
             {"id": run_id["runId"]},
         )
-        wait_until(lambda: _everything_is_gone(installation, workers))
+        wait_for(lambda: _everything_is_gone(installation, workers))
         assert time.monotonic() - started < _GONE_S
         status = "{ runsOrError(limit: 1) { ... on Runs { results { status } } } }"
-        wait_until(lambda: graphql(status)["runsOrError"]["results"][0]["status"] == "CANCELED" or None)
+        wait_for(lambda: graphql(status)["runsOrError"]["results"][0]["status"] == "CANCELED" or None)
     _assert_a_rerun_resumes(installation)
 
 
@@ -267,20 +209,16 @@ def test_a_step_that_loses_its_run_worker_cancels_itself(installation: Installat
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_until(lambda: installation.query(_AT_WORK) or None)
+    wait_for(lambda: installation.query(_AT_WORK) or None)
     below = psutil.Process(run_worker.pid).children(recursive=True)
     assert [child for child in below if "rowledger.workers.process" in child.cmdline()]
     started = time.monotonic()
     run_worker.kill()
     run_worker.wait(30)
     assert not list(installation.folder.glob(".tmp_dagster_home_*"))
-    wait_until(lambda: _everything_is_gone(installation, below))
+    wait_for(lambda: _everything_is_gone(installation, below))
     assert time.monotonic() - started < _GONE_S
     _assert_a_rerun_resumes(installation)
-
-
-T = TypeVar("T")
-GraphQL = Callable[..., dict[str, Any]]
 
 
 def ended_backfill(graphql: GraphQL, backfill_id: str) -> dict[str, Any] | None:
@@ -290,57 +228,3 @@ def ended_backfill(graphql: GraphQL, backfill_id: str) -> dict[str, Any] | None:
         {"id": backfill_id},
     )["partitionBackfillOrError"]
     return None if found["status"] == "REQUESTED" else found
-
-
-def wait_until(look: Callable[[], T | None], timeout_s: float = COMMAND_TIMEOUT_S) -> T:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if (found := look()) is not None:
-            return found
-        time.sleep(0.5)
-    raise TimeoutError
-
-
-@contextmanager
-def dagster_dev(installation: Installation) -> Iterator[GraphQL]:
-    """`dagster dev` with its daemon and webserver; gives a function that asks its API."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (installation.folder / "dev.log").open("w")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dagster", "dev", "-p", str(port)],
-        cwd=installation.folder,
-        env=installation.environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-    def ask(query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/graphql",
-            json.dumps({"query": query, "variables": variables or {}}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            answer: dict[str, Any] = json.load(response)["data"]
-        return answer
-
-    def ready() -> bool | None:
-        try:
-            return bool(ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")) or None
-        except OSError:
-            return None
-
-    try:
-        wait_until(ready, START_TIMEOUT_S)
-        yield ask
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            log.close()
