@@ -1,14 +1,11 @@
 """`rowledger check`: whether the table specs of some modules can be used."""
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from types import ModuleType
-
 import click
 
+from rowledger.cli.modules import specs_in
 from rowledger.contract import check_spec
 from rowledger.errors import RowledgerError, SpecError
-from rowledger.spec import TableSpec, import_file, import_module
+from rowledger.spec import TableSpec
 
 __all__ = ["check"]
 
@@ -24,12 +21,10 @@ def check(*, modules: tuple[str, ...]) -> None:
     declared: dict[str, str] = {}
     for name in modules:
         try:
-            found = list(_specs_of(_imported(name)))
+            found = specs_in(name)
         except RowledgerError as error:
             mistakes.append(str(error))
             continue
-        if not found:
-            mistakes.append(f"{name}: no TableSpec is at its module level; name one there")
         for spec in found:
             try:
                 check_spec(spec)
@@ -40,31 +35,6 @@ def check(*, modules: tuple[str, ...]) -> None:
                 click.echo(f"table {spec.name}: it can be used; target {spec.target}")
     if mistakes:
         raise SpecError("\n".join(mistakes))
-
-
-def _imported(name: str) -> ModuleType:
-    is_file = name.endswith(".py") or "/" in name
-    return import_file(Path(name).absolute()) if is_file else import_module(name)
-
-
-def _specs_of(module: ModuleType) -> Iterator[TableSpec]:
-    """Each spec once, in the order of the module's names."""
-    seen: list[TableSpec] = []
-    for value in vars(module).values():
-        for spec in _parts(value):
-            if isinstance(spec, TableSpec) and not any(spec is other for other in seen):
-                seen.append(spec)
-                yield spec
-
-
-def _parts(value: object) -> Iterable[object]:
-    match value:
-        case list() | tuple():
-            return value
-        case dict():
-            return value.values()
-        case _:
-            return (value,)
 
 
 def _require_first(spec: TableSpec, module: str, declared: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ from rowledger.cli.dead_letter_texts import (
     told_of_replay,
 )
 from rowledger.cli.selection import selection_of, selects_dead_letters
-from rowledger.cli.specs import read_table_spec, with_spec
+from rowledger.cli.specs import GivenSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
 from rowledger.dead_letters import (
     REPLAYABLE,
@@ -73,7 +73,7 @@ def list_command(
     limit: int,
     all_loads: bool,
     as_json: bool,
-    given: str | None,
+    given: GivenSpecs,
     reveal: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
@@ -107,7 +107,7 @@ def list_command(
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @with_spec
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
-def show(*, dead_letter_id: int, as_json: bool, given: str | None, reveal: bool) -> None:
+def show(*, dead_letter_id: int, as_json: bool, given: GivenSpecs, reveal: bool) -> None:
     """Show everything about one dead letter: its row, its reason, its history."""
     url = existing_url()
     table = table_of_dead_letter(url, dead_letter_id)
@@ -134,7 +134,7 @@ def show(*, dead_letter_id: int, as_json: bool, given: str | None, reveal: bool)
 )
 @with_spec
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns, so that these can be edited too.")
-def export_command(*, table_name: str, output: Path, given: str | None, reveal: bool, **options: Any) -> None:  # noqa: ANN401
+def export_command(*, table_name: str, output: Path, given: GivenSpecs, reveal: bool, **options: Any) -> None:  # noqa: ANN401
     """Write dead letters to a file for editing: one JSON object a line, with the row as its `payload`.
 
     Without --state those that are open or corrected. Only its owner can read the file.
@@ -154,7 +154,7 @@ def export_command(*, table_name: str, output: Path, given: str | None, reveal: 
 @click.option("--table", "table_name", required=True, help="The table.")
 @click.option("--note", default="", help="Why, for the record.")
 @with_spec
-def import_command(*, file: Path, table_name: str, note: str, given: str | None) -> None:
+def import_command(*, file: Path, table_name: str, note: str, given: GivenSpecs) -> None:
     """Import an edited export. Changed rows are stored next to the originals and wait for a replay."""
     url = existing_url()
     imported = import_dead_letters(url, read_table_spec(url, table_name, given), file, this_user(note))
@@ -201,7 +201,7 @@ def replay(
     table_name: str,
     limit: int | None,
     note: str,
-    given: str | None,
+    given: GivenSpecs,
     **options: Any,  # noqa: ANN401
 ) -> None:
     """Run dead letters through the current transform and row model, and write them to the table.
@@ -305,7 +305,7 @@ def _log(level: int, message: str) -> None:
         click.echo(message, err=True)
 
 
-def _readable_spec(url: str, table: str, given: str | None, *, reveal: bool) -> TableSpec | None:
+def _readable_spec(url: str, table: str, given: GivenSpecs, *, reveal: bool) -> TableSpec | None:
     """The spec, which says what is sensitive. Without one, all values are hidden, and a line says so."""
     try:
         return read_table_spec(url, table, given)

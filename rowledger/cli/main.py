@@ -20,6 +20,7 @@ __all__ = ["cli", "main"]
 
 # Command → where it is defined, and its line in `rowledger --help`.
 COMMANDS = {
+    "load": ("rowledger.cli.load:load", "Load partitions of a table, without Dagster."),
     "status": ("rowledger.cli.status:status", "What readers see of each partition, and the latest attempt at it."),
     "verify": ("rowledger.cli.verify:verify", "Compare published partitions with the ledger."),
     "forget": ("rowledger.cli.verify:forget", "Stop answering for published rows; an append adds them again."),

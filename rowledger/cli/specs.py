@@ -1,36 +1,93 @@
-"""The table specs that commands work with: those in the ledger, or the one that `--spec` names."""
+"""The table specs that commands work with: those in the ledger, or those that `--spec` and `-m` name."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
+from rowledger.cli.modules import specs_in
 from rowledger.errors import NothingPublished, NothingRecorded, SpecError
 from rowledger.ledger import KeptSpec, read_known_tables, read_specs
 from rowledger.spec import TableSpec
 
-__all__ = ["KnownSpecs", "read_table_spec", "with_spec"]
+__all__ = ["GivenSpecs", "KnownSpecs", "read_table_spec", "with_modules", "with_spec"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_GIVE_ONE = "give --spec MODULE:NAME or --spec FILE.py:NAME"
+_GIVE_ONE = "give -m MODULE, --spec MODULE:NAME or --spec FILE.py:NAME"
+
+
+@dataclass(frozen=True)
+class GivenSpecs:
+    """The specs that options name: one by its reference, and those of modules. They are imported when they are asked for."""
+
+    reference: str | None = None
+    modules: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def specs(self) -> list[TableSpec]:
+        """The specs; raises SpecError for one that cannot be imported."""
+        found = [] if self.reference is None else [TableSpec.from_reference(self.reference)]
+        return [*found, *(spec for name in self.modules for spec in specs_in(name))]
+
+    def of(self, table: str) -> TableSpec | None:
+        """The spec of a table; None where the options name none. Raises SpecError where they name others, or two for it."""
+        if not self.specs:
+            return None
+        found = [spec for spec in self.specs if spec.name == table]
+        if any(spec != found[0] for spec in found):
+            raise SpecError(
+                f"{', '.join(self.modules)}: two specs are of table {table}; name one as MODULE:NAME instead"
+            )
+        if found:
+            return found[0]
+        if self.modules:
+            known = ", ".join(dict.fromkeys(spec.name for spec in self.specs))
+            raise SpecError(
+                f"{', '.join(self.modules)}: no spec of table {table} is at the module level, only of {known}"
+            )
+        raise SpecError(f"--spec names the spec of table {self.specs[0].name}, not of table {table}")
+
+
+_MODULES = click.option(
+    "-m",
+    "--module",
+    "modules",
+    multiple=True,
+    metavar="MODULE_OR_FILE",
+    help="Take the table's spec from this module of the project, or from this Python file; may be given again.",
+)
+_SPEC = click.option(
+    "--spec",
+    "reference",
+    metavar="MODULE:NAME",
+    help="Take this table spec; or FILE.py:NAME. Without it and -m that of the latest load, which the ledger keeps.",
+)
 
 
 def with_spec(command: F) -> F:
-    """Add the option `--spec`, which the command gets as `given`."""
-    return click.option(
-        "--spec",
-        "given",
-        metavar="MODULE:NAME",
-        help="This table spec instead of the one of the latest load, which the ledger keeps; or FILE.py:NAME.",
-    )(command)
+    """Add the options `--spec` and `-m`, which the command gets as `given`, a GivenSpecs."""
+
+    @functools.wraps(command)
+    def with_given(*arguments: Any, reference: str | None, modules: Sequence[str], **options: Any) -> object:  # noqa: ANN401
+        return command(*arguments, given=GivenSpecs(reference, tuple(modules)), **options)
+
+    return _SPEC(_MODULES(with_given))  # type: ignore[return-value] # as click's own decorators
+
+
+def with_modules(command: F) -> F:
+    """Add the option `-m` alone, for a command whose argument may be a spec's reference."""
+    return _MODULES(command)
 
 
 class KnownSpecs:
-    """The specs in the ledger, one of which the given spec may replace."""
+    """The specs in the ledger, which the given specs replace."""
 
-    def __init__(self, url: str, given: str | None) -> None:
-        self._given = None if given is None else TableSpec.from_reference(given)
+    def __init__(self, url: str, given: GivenSpecs) -> None:
+        self._given = given
+        self._given_specs = given.specs  # a mistake in them ends the command before the server is asked
         kept = read_specs(url)  # the latest first
         self._of_table = {spec.table_name: spec for spec in reversed(kept)}
         self._of_target = {spec.target: spec for spec in reversed(kept)}
@@ -38,10 +95,8 @@ class KnownSpecs:
 
     def require(self, table: str) -> TableSpec:
         """The spec of that table; raises SpecError that says why there is none to use, and NothingRecorded."""
-        if self._given is not None:
-            if self._given.name != table:
-                raise SpecError(f"--spec names the spec of table {self._given.name}, not of table {table}")
-            return self._given
+        if (spec := self._given.of(table)) is not None:
+            return spec
         kept = self._of_table.get(table)
         if kept is None and table not in (names := {known.table_name for known in self.tables}):
             knows = f"it knows {', '.join(sorted(names))}" if names else "it knows none"
@@ -50,10 +105,12 @@ class KnownSpecs:
 
     def require_of_target(self, table: str, target: str) -> TableSpec:
         """The spec of the latest load into the target, whatever its name; raises SpecError and NothingPublished."""
-        if self._given is not None and target == str(self._given.target):
-            return self._given
-        if self._given is not None and table == self._given.name:
-            raise _elsewhere(table, target, str(self._given.target))
+        for spec in self._given_specs:
+            if target == str(spec.target):
+                return spec
+        for spec in self._given_specs:
+            if table == spec.name:
+                raise _elsewhere(table, target, str(spec.target))
         kept = self._of_target.get(target)
         if kept is None and (moved := self._of_table.get(table)) is not None:
             raise _elsewhere(table, target, moved.target)
@@ -66,9 +123,9 @@ def _elsewhere(table: str, target: str, now: str) -> NothingPublished:
     )
 
 
-def read_table_spec(url: str, table: str, given: str | None = None) -> TableSpec:
+def read_table_spec(url: str, table: str, given: GivenSpecs | None = None) -> TableSpec:
     """The spec of one table; raises SpecError, and NothingRecorded for a table that the ledger does not know."""
-    return KnownSpecs(url, given).require(table)
+    return KnownSpecs(url, given or GivenSpecs()).require(table)
 
 
 def _rebuilt(table: str, kept: KeptSpec | None) -> TableSpec:

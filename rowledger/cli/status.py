@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rowledger.cli.console import console, number_text, state_text
+from rowledger.cli.balance_table import balance_table, print_whole, width_of
+from rowledger.cli.console import console, state_text
 from rowledger.counted import counted
 from rowledger.ledger import (
     Attempt,
@@ -27,8 +27,6 @@ from rowledger.postgres import existing_url
 
 __all__ = ["incident_table", "incidents", "print_balance", "status"]
 
-_WIDTH_MAX = 10_000  # columns of a terminal on which any table fits
-_SHOULD_BE_ZERO = ("missing", "worker deaths")
 _RUN_CHARACTERS = 8  # of a run's id, as Dagster's pages shorten it
 
 
@@ -88,67 +86,32 @@ def print_balance(rows: Sequence[PartitionStatus]) -> None:
     """Print what readers see of each partition, and the sums. Partitions that are not published have no figures.
 
     On a terminal that is too narrow, headings and times are shorter, and runs are left out, which the lines of failed
-    attempts name. If that is still too wide, the terminal wraps the lines: nothing is cut off.
+    attempts name.
     """
     page = console()
     shown = _balance_table(rows, narrow=False)
-    if page.width < _width(shown):
+    if page.width < width_of(shown):
         shown = _balance_table(rows, narrow=True)
-    page.width = max(page.width, _width(shown))
-    page.print(shown)
-
-
-def _width(table: Table) -> int:
-    return Console(width=_WIDTH_MAX).measure(table).maximum
+    print_whole(page, shown)
 
 
 def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
     tables = sorted({row.table for row in rows})
-    shown = Table(
-        title=f"table {', '.join(tables)}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_footer=True,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-    )
     published = [row.published for row in rows]
-    numbers = {
-        name: [None if found is None else int(getattr(found.counts, attribute)) for found in published]
-        for name, attribute in (
-            ("enqueued", "enqueued_rows"),
-            ("written", "written_rows"),
-            ("dead-lettered", "dead_lettered_rows"),
-            ("added", "added_rows"),
-            ("filtered", "filtered_rows"),
-            ("missing", "missing_rows"),
-        )
-    }
-    numbers["worker deaths"] = [row.latest.incidents for row in rows]
-    optional = ("added", "filtered", "worker deaths")
     time_of = _short_time if narrow else _minute
-    columns = {"table": [Text(row.table) for row in rows]} if len(tables) > 1 else {}
-    columns["partition"] = [Text(row.partition_key) for row in rows]
-    columns["published (UTC)"] = [Text("-" if found is None else time_of(found.published_at)) for found in published]
-    for name, values in numbers.items():
-        if name not in optional or any(values):
-            columns[name] = [
-                Text("-") if value is None else number_text(value, is_bad=name in _SHOULD_BE_ZERO) for value in values
-            ]
-    if not narrow:
-        columns["run"] = [Text(_short(None if found is None else found.run_id)) for found in published]
-    columns["latest attempt"] = [state_text(row.latest.state) for row in rows]
-    for name in columns:
-        heading = name.replace(" ", "\n") if narrow else name
-        if name in numbers:
-            total = sum(value or 0 for value in numbers[name])
-            shown.add_column(heading, f"{total:,}", justify="right", no_wrap=True)
-        else:
-            shown.add_column(heading, no_wrap=True)
-    for cells in zip(*columns.values(), strict=True):
-        shown.add_row(*cells)
-    return shown
+    leading = {"table": [Text(row.table) for row in rows]} if len(tables) > 1 else {}
+    leading["partition"] = [Text(row.partition_key) for row in rows]
+    leading["published (UTC)"] = [Text("-" if found is None else time_of(found.published_at)) for found in published]
+    run = [Text(_short(None if found is None else found.run_id)) for found in published]
+    attempts = [state_text(row.latest.state) for row in rows]
+    return balance_table(
+        f"table {', '.join(tables)}",
+        leading,
+        [None if found is None else found.counts for found in published],
+        [row.latest.incidents for row in rows],
+        {"latest attempt": attempts} if narrow else {"run": run, "latest attempt": attempts},
+        narrow=narrow,
+    )
 
 
 def attempt_lines(rows: Sequence[PartitionStatus]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from rowledger.cli.specs import KnownSpecs, read_table_spec, with_spec
+from rowledger.cli.specs import GivenSpecs, KnownSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
 from rowledger.errors import DiscrepancyFound, RowledgerError
 from rowledger.postgres import existing_url
@@ -22,7 +22,7 @@ __all__ = ["forget", "verify"]
 @click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
 @with_spec
 @click.option("--json", "as_json", is_flag=True, help="As JSON, a verdict a partition.")
-def verify(*, table_name: str | None, partitions: Sequence[str], given: str | None, as_json: bool) -> None:
+def verify(*, table_name: str | None, partitions: Sequence[str], given: GivenSpecs, as_json: bool) -> None:
     """Count and fingerprint the published partitions, and compare them with what was loaded.
 
     The exit code is 0 only if something was compared, all of it is what was loaded, and nothing published was left
@@ -119,7 +119,7 @@ def _as_json(
 @click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
 @with_spec
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def forget(*, table_name: str, partitions: Sequence[str], given: str | None, yes: bool) -> None:
+def forget(*, table_name: str, partitions: Sequence[str], given: GivenSpecs, yes: bool) -> None:
     """Forget published loads whose rows were truncated, dropped or changed on purpose.
 
     The table is not changed. The next load starts from the rows that it finds there, and an append adds rows again

@@ -77,7 +77,7 @@ from .outcomes import (
     Probed as Probed,
     Replayed as Replayed,
 )
-from .reader import ledger_reader as ledger_reader
+from .reader import ledger_reader as ledger_reader, read_ledger as read_ledger
 from .replays import (
     DeadLetterToReplay as DeadLetterToReplay,
     LockedLoad as LockedLoad,

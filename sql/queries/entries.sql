@@ -44,3 +44,10 @@ from unnest($1::bigint[], $2::text[]) as given (load_id, bounds)
 cross join lateral (select given.bounds::jsonb) as found (bounds)
 where entry.load_id = given.load_id and entry.partition is null
     and (entry.state = 'loading' or entry.entry_digest = rowledger.digest_of_entry(entry));
+
+-- name: published_bounds
+-- The bounds of what is in a target ($1), a row a partition, as the newest published load of each recorded them.
+select distinct on (load.partition_key) load.partition_key, load.partition::text as partition
+from rowledger.load
+where load.target = $1 and load.state = 'published' and load.partition is not null
+order by load.partition_key, load.load_id desc;

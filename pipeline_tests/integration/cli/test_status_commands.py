@@ -256,8 +256,14 @@ def test_a_table_without_a_usable_spec_is_named_and_the_others_are_verified(
     assert (
         "table readings: the spec of its latest load cannot be used: row pipeline_tests.lost:Reading cannot be imported: there "
         "is no module 'pipeline_tests.lost' on this process's import path; run this in the folder of the table's code, or give "
-        "--spec MODULE:NAME"
+        "-m MODULE, --spec MODULE:NAME"
     ) in told.output
+    module = tmp_path / "tables_of_a_project.py"
+    module.write_text("from pipeline_tests.support.tables import READINGS\n")
+    told = run("verify", "-m", module)
+    assert (told.exit_code, "table readings: 1 published partition is what was loaded" in told.output) == (0, True)
+    assert "no spec of table events is at the module level" in run("verify", "-m", module, "--table", "events").output
+    assert run("dead-letters", "replay", "-m", module, "--table", "readings").exit_code == 0
     facts = json.loads(run("verify", "--json").stdout)
     assert (facts["passed"], [table["passed"] for table in facts["tables"]]) == (False, [True])
     assert len(facts["problems"]) == 1
