@@ -1,6 +1,7 @@
 """Find how a text file is written: its encoding, delimiter and quotes, the lines above its header, and its columns' names."""
 
 import codecs
+import contextlib
 import csv
 import re
 from collections import Counter
@@ -15,6 +16,7 @@ __all__ = ["CsvDialect", "encoding_of", "find_dialect"]
 
 _DELIMITERS = ",;\t|\x01~^: "
 _RARE_DELIMITERS = ": ^~"  # often part of a value
+_COMMENTS = ("# ", "//", "%", "--")
 _CONSISTENT_SHARE = 0.8
 _PREAMBLE_LINES_MAX = 100
 _ROWS_MAX = 2_000
@@ -25,6 +27,7 @@ _TYPED = (
     Shape.ZERO_LED,
 )  # fmt: skip
 _TYPED_PATTERNS = [re.compile(PATTERNS[shape]) for shape in _TYPED]
+_LINE_END = re.compile(r"\r\n?|\n")
 _YEAR = re.compile(r"^(?:1[6-9]|2[01])[0-9]{2}$")
 _UTF8_AND_MORE = 4  # bytes of the longest character
 
@@ -87,40 +90,37 @@ def western(text: bytes) -> str:
 
 def find_dialect(text: str) -> CsvDialect:
     """The dialect of a file that begins with this text."""
-    lines = text.splitlines()
+    first_end = _LINE_END.search(text)
+    lines = re.split("\r" if first_end is not None and first_end[0] == "\r" else "\r?\n", text)
     quote: str | None = _quote(text)
     delimiter = _delimiter(lines, quote)
     if delimiter == "\t" and quote == '"' and _has_bare_quotes(text):
         quote = None
     escape = "\\" if quote and re.search(rf"[^\\]\\{quote}[^\r\n{re.escape(delimiter)}]", text) else None
-    skipped = _preamble(lines, delimiter, quote)
-    rows = _rows(lines[skipped:], delimiter, quote, escape)
-    if not rows:
-        return CsvDialect(delimiter, quote, escape, skipped)
-    header, body = rows[0], rows[1:]
-    counts = Counter(len(row) for row in body)
+    every = _records(lines, delimiter, quote, escape)
+    records = _without_preamble(every)
+    if not records:
+        return CsvDialect(delimiter, quote, escape)
+    header, body = records[0].fields, [record.fields for record in records[1:]]
+    skipped = records[0].lines_before if len(records) < len(every) else 0
+    counts = Counter(map(len, body))
     usual = counts.most_common(1)[0][0] if counts else len(header)
     if not _has_header(header, body):
         names = tuple(f"column_{number}" for number in range(1, max(usual, len(header)) + 1))
-        return CsvDialect(delimiter, quote, escape, skipped, header=False, names=names)
+        # The first record has other figures than the rest: how many rows and columns there are.
+        skipped = records[0].lines_with if usual > len(header) + 1 else skipped
+        names = names[:usual] if usual > len(header) + 1 else names
+        return CsvDialect(delimiter, quote, escape, skipped, header=False, names=names, header_names=names)
     fills = sum(count for size, count in counts.items() if size < len(header)) > len(body) / 100
-    if usual == len(header) + 1:
-        is_trailing = all(not row[-1] for row in body if len(row) == usual)
-        header = [*header, ""] if is_trailing else ["row_name", *header]
-        skipped_with_header = skipped + _lines_of_header(lines[skipped:], delimiter, quote)
-        return CsvDialect(
-            delimiter, quote, escape, skipped_with_header, header=False, names=_named(header), fills=fills
-        )
+    if usual > len(header):
+        unnamed = [""] * (usual - len(header))
+        is_trailing = all(not any(row[len(header) :]) for row in body if len(row) == usual)
+        names = _named([*header, *unnamed] if is_trailing or len(unnamed) > 1 else ["row_name", *header])
+        skipped = records[0].lines_with
+        return CsvDialect(delimiter, quote, escape, skipped, header=False, names=names, header_names=names, fills=fills)
     names = _named(header)
-    return CsvDialect(
-        delimiter,
-        quote,
-        escape,
-        skipped,
-        names=() if names == tuple(header) else names,
-        header_names=names,
-        fills=fills,
-    )
+    declared = () if names == tuple(header) else names
+    return CsvDialect(delimiter, quote, escape, skipped, names=declared, header_names=names, fills=fills)
 
 
 def _named(header: Sequence[str]) -> tuple[str, ...]:
@@ -142,7 +142,16 @@ def _has_bare_quotes(text: str) -> bool:
     return inside > 0 and around < opening + inside
 
 
-def _rows(lines: Sequence[str], delimiter: str, quote: str | None, escape: str | None = None) -> list[list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A record that is not blank, and the lines before it and up to its end."""
+
+    fields: list[str]
+    lines_before: int
+    lines_with: int
+
+
+def _records(lines: Sequence[str], delimiter: str, quote: str | None, escape: str | None = None) -> list[_Record]:
     reader = csv.reader(
         (f"{line}\n" for line in lines),
         delimiter=delimiter,
@@ -150,16 +159,20 @@ def _rows(lines: Sequence[str], delimiter: str, quote: str | None, escape: str |
         quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         escapechar=escape,
     )
-    found: list[list[str]] = []
-    try:
+    found: list[_Record] = []
+    before = 0
+    with contextlib.suppress(csv.Error):
         for row in reader:
             if row:
-                found.append(row)
+                found.append(_Record(row, before, reader.line_num))
+            before = reader.line_num
             if len(found) > _ROWS_MAX:
                 break
-    except csv.Error:
-        pass
     return found
+
+
+def _rows(lines: Sequence[str], delimiter: str, quote: str | None) -> list[list[str]]:
+    return [record.fields for record in _records(lines, delimiter, quote)]
 
 
 def _delimiter(lines: Sequence[str], quote: str | None) -> str:
@@ -188,30 +201,18 @@ def _delimiter(lines: Sequence[str], quote: str | None) -> str:
     return best
 
 
-def _preamble(lines: Sequence[str], delimiter: str, quote: str | None) -> int:
-    """How many lines stand above the header: comments, titles and blank lines."""
-    sizes = Counter(len(row) for row in _rows(lines, delimiter, quote))
-    if not sizes:
-        return 0
-    usual = max(sizes, key=lambda size: (sizes[size], size))
-    skipped = 0
-    for number, line in enumerate(lines[:_PREAMBLE_LINES_MAX]):
-        size = len(next(iter(_rows([line], delimiter, quote)), []))
-        is_comment = line.startswith(("# ", "//", "%", "--")) and size != usual
-        if not line.strip() or is_comment or (usual > 1 and size <= max(1, (usual - 1) // 2)):
-            skipped = number + 1
-            continue
-        break
-    return skipped if skipped < len(lines) and any(line.strip() for line in lines[:skipped]) else 0
-
-
-def _lines_of_header(lines: Sequence[str], delimiter: str, quote: str | None) -> int:
-    """How many lines the first record has, with the blank ones above it."""
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, quotechar=quote or '"')
-    for row in reader:
-        if row:
-            break
-    return reader.line_num
+def _without_preamble(records: Sequence[_Record]) -> Sequence[_Record]:
+    """The records from the header on, without comments and titles above it."""
+    sizes = Counter(len(record.fields) for record in records)
+    usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
+    for number, record in enumerate(records[:_PREAMBLE_LINES_MAX]):
+        size = len(record.fields)
+        filled = sum(1 for value in record.fields if value.strip())
+        is_comment = record.fields[0].startswith(_COMMENTS) and size != usual
+        is_title = usual > 1 and (size <= max(1, (usual - 1) // 2) or (filled <= 1 and usual > 2))  # noqa: PLR2004
+        if not (is_comment or is_title):
+            return records[number:]
+    return records
 
 
 def _is_typed(value: str) -> bool:
@@ -222,7 +223,7 @@ def _has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     """Whether the first record has names: it differs in kind from what is below it."""
     if not body:
         return not any(_is_typed(value.strip()) for value in first) or all(map(_YEAR.match, first))
-    named = unnamed = 0
+    named = unnamed = repeated = 0
     for number, name in enumerate(first):
         values = [row[number].strip() for row in body if number < len(row) and row[number].strip()]
         if not values:
@@ -233,5 +234,7 @@ def _has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
             elif not _YEAR.match(name.strip()) or name.strip() in values[:50]:
                 unnamed += 1
         elif name.strip() in values and len(set(values)) < len(values):
-            unnamed += 1  # a value that occurs again
-    return named >= unnamed
+            repeated += 1  # a value that occurs again
+    if named or unnamed:
+        return named >= unnamed
+    return not repeated

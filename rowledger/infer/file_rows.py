@@ -36,6 +36,10 @@ class FileRows:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the spool."""
         self._folder.cleanup()
 
     def frames(self) -> Iterator[pl.DataFrame]:

@@ -14,7 +14,8 @@ from rowledger.infer.formats import FoundSource
 from rowledger.infer.frame_profile import FrameProfile
 from rowledger.infer.module_text import module_text
 from rowledger.infer.names import class_name, field_names
-from rowledger.infer.profiling import profiled, with_encoding, with_null_markers
+from rowledger.infer.profiling import profiled, with_null_markers
+from rowledger.infer.readings import best_reading
 from rowledger.infer.shapes import Shape
 from rowledger.infer.text_profile import TextProfile
 from rowledger.infer.text_types import Candidate, text_candidate
@@ -95,21 +96,14 @@ def _comment_on_texts(profile: TextProfile) -> str:
 
 def fit(found: FoundSource, table: str) -> Fitted:
     """Fit a row model to the source's rows; raises SourceError."""
-    source = found.source
-    while True:
-        with FileRows(source) as rows:
-            profiles, faults = profiled(rows, found.columns)
-            if (other := with_encoding(source, faults)) is not None:
-                source = other
-                continue
-            columns = _typed(profiles, rows.count)
-            marked = with_null_markers(
-                source, [(column.profile, column.type) for column in columns], are_quoted=found.quotes_nulls
-            )
-            if marked is source:
-                return _Fit(table, rows, columns).run()
-        with FileRows(marked) as rows:
+    with best_reading(found) as rows:
+        columns = _typed(profiled(rows, found.columns), rows.count)
+        chosen = [(column.profile, column.type) for column in columns]
+        marked = with_null_markers(rows.source, chosen, are_quoted=found.quotes_nulls)
+        if marked is rows.source:
             return _Fit(table, rows, columns).run()
+    with FileRows(marked) as rows:
+        return _Fit(table, rows, columns).run()
 
 
 def _typed(profiles: Mapping[str, TextProfile | FrameProfile], rows: int) -> list[_Column]:

@@ -27,6 +27,7 @@ _QUOTED_MARKER = re.compile(
     + r""")\1(?=[,;\t|\r\n]|$)""",
     re.MULTILINE,
 )
+_NO_DELIMITER = "\x1f"  # the unit separator of ASCII, which text hardly ever has
 _JSON_ENDINGS = (".json", ".jsonl", ".ndjson", ".geojson")
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive or a workbook; unpack it, or save the sheet as CSV",
@@ -48,6 +49,8 @@ class FoundSource:
     source: Source
     columns: tuple[str, ...] = ()
     quotes_nulls: bool = False
+    others: tuple[CsvFiles, ...] = ()
+    """Other readings of the same text, to try if too many lines of it are no rows."""
 
 
 def file_path(path: Path) -> str:
@@ -89,9 +92,17 @@ def _text_source(path: Path, template: str, sample: bytes) -> FoundSource:
     whole = text if len(sample) < _HEAD_BYTES else text[: text.rfind("\n") + 1] or text
     dialect = find_dialect(whole)
     source = CsvFiles.model_validate({"path": template, **settings, **dialect.settings()})
-    return FoundSource(
-        source, dialect.names or dialect.header_names, quotes_nulls=_QUOTED_MARKER.search(whole) is not None
+    return FoundSource(source, dialect.header_names, _QUOTED_MARKER.search(whole) is not None, _other_readings(source))
+
+
+def _other_readings(source: CsvFiles) -> tuple[CsvFiles, ...]:
+    """The text without quotes, with records filled up, and in the end as lines, which are all rows."""
+    unquoted = source.model_copy(update={"quote": None, "escape": None})
+    filled = [reading.model_copy(update={"ragged": "fill"}) for reading in (source, unquoted)]
+    lines = CsvFiles(
+        path=source.path, encoding=source.encoding, delimiter=_NO_DELIMITER, quote=None, header=False, columns=("line",)
     )
+    return (unquoted, *filled, lines)
 
 
 def _is_json(path: Path, text: str) -> bool:

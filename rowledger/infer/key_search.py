@@ -1,5 +1,6 @@
 """Find the columns whose values identify a row: each alone, then two or three together."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -9,6 +10,9 @@ __all__ = ["KeySearch"]
 
 _COLUMNS_MAX = 10  # columns of which two or three are combined
 _PARTS_MAX = 3
+_SPREAD_MAX = 2_000
+_SPREAD_OF_NUMBERS_MAX = 3
+"""How many combinations of values a group may have for each row. Columns with many values are different by accident."""
 _TEXT_BYTES_MAX = 200
 _USUAL_NAMES = ("id", "key", "uuid", "guid", "code", "no", "nr", "number")
 
@@ -23,6 +27,8 @@ class KeySearch:
         """`columns` can be parts of a key: without nulls, and of a type that is compared exactly."""
         self._columns = list(columns)
         self._hashes: dict[tuple[str, ...], list[pl.Series]] | None = None
+        self._is_number: dict[str, bool] = {}
+        self._spread: dict[tuple[str, ...], float] = {}
         self.rows = 0
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -43,24 +49,33 @@ class KeySearch:
             self._hashes[group].append(hashes)
 
     def key(self) -> tuple[str, ...]:
-        """The best group: of the fewest columns, with a usual name, the first in the file; empty if there is none."""
+        """The best group, by its columns' names, types and places in the file; empty if there is none."""
+        if self.rows <= 1:
+            return ()
         found = [
             group for group, parts in (self._hashes or {}).items() if parts and pl.concat(parts).n_unique() == self.rows
         ]
-        return min(found, key=self._rank, default=()) if self.rows > 1 else ()
+        return min(found, key=self._rank, default=())
 
-    def _rank(self, group: tuple[str, ...]) -> tuple[int, bool, list[int]]:
-        is_usual = any(name.rsplit("_", 1)[-1] in _USUAL_NAMES for name in group)
-        return len(group), not is_usual, [self._columns.index(name) for name in group]
+    def _rank(self, group: tuple[str, ...]) -> tuple[int, int, float, list[int]]:
+        """A column that is named as a key comes first, then names and times, then groups of them, and measures last."""
+        places = [self._columns.index(name) for name in group]
+        is_named = any(name in _USUAL_NAMES or name.rsplit("_", 1)[-1] in _USUAL_NAMES for name in group)
+        is_number = all(self._is_number[name] for name in group)
+        if len(group) == 1:
+            return (0 if is_named or places == [0] else 3 if is_number else 1), 1, 0, places
+        return (2 if not is_number or is_named else 4), len(group), self._spread[group], places
 
     def _candidates(self, frame: pl.DataFrame) -> Iterator[tuple[str, ...]]:
         """The groups that the first chunk does not rule out, none of which contains another."""
         columns = [name for name in self._columns if _can_identify(frame[name])]
-        unique = {name for name in columns if frame[name].n_unique() == frame.height}
+        different = {name: frame[name].n_unique() for name in columns}
+        self._is_number = {name: frame[name].dtype.is_numeric() for name in columns}
+        unique = {name for name in columns if different[name] == frame.height}
         yield from ((name,) for name in columns if name in unique)
-        varied = sorted((name for name in columns if name not in unique), key=lambda name: -frame[name].n_unique())
+        varied = sorted((name for name in columns if name not in unique), key=lambda name: -different[name])
         parts = sorted(
-            (name for name in varied[:_COLUMNS_MAX] if frame[name].n_unique() > 1 or frame.height == 1),
+            (name for name in varied[:_COLUMNS_MAX] if different[name] > 1),
             key=self._columns.index,
         )
         found: list[tuple[str, ...]] = []
@@ -68,7 +83,12 @@ class KeySearch:
             for group in combinations(parts, size):
                 if any(set(smaller) <= set(group) for smaller in found):
                     continue
-                if _hashes(frame, group).n_unique() == frame.height:
+                spread = math.prod(different[name] for name in group) / frame.height
+                may_be_one = spread <= (
+                    _SPREAD_MAX if not all(self._is_number[name] for name in group) else _SPREAD_OF_NUMBERS_MAX
+                )
+                if may_be_one and _hashes(frame, group).n_unique() == frame.height:
+                    self._spread[group] = spread
                     found.append(group)
         yield from found
 

@@ -69,7 +69,7 @@ def _fields(columns: Sequence["InferredColumn"]) -> Iterator[str]:
         if column.comment:
             yield from (f"    # {line}" for line in _wrapped(column.comment, _WIDTH - 6))
         arguments = [] if column.default is None else [f"default={column.default}"]
-        arguments += [] if column.name == column.source_name else [f"validation_alias={literal(column.source_name)}"]
+        arguments += [] if column.name == column.source_name else [f"alias={literal(column.source_name)}"]
         if column.digits is not None:
             arguments += [f"max_digits={column.digits[0]}", f"decimal_places={column.digits[1]}"]
         start = f"    {column.name}: {column.plain}"

@@ -45,14 +45,14 @@ def text_candidate(profile: TextProfile, *, misfits_max: int, numbers: bool = Tr
         if not fitting or misfits > misfits_max or (best is not text and misfits >= best.misfits):
             continue
         found = type_of(profile)
-        if found is not None and not (misfits and _may_be_codes(family, profile)):
+        if found is not None and not (misfits and _may_be_usual(family, profile)):
             best = Candidate(found, misfits, family)
     return best
 
 
-def _may_be_codes(family: frozenset[Shape], profile: TextProfile) -> bool:
-    """Whether the values that do not fit are as usual as the others: 12a among house numbers."""
-    return bool(family & _NUMBERS) and profile.codes > 0
+def _may_be_usual(family: frozenset[Shape], profile: TextProfile) -> bool:
+    """Whether the values that do not fit are as good as the others: 12a among house numbers, U beside Y and N."""
+    return (bool(family & _NUMBERS) and profile.codes > 0) or bool(family & set(BOOLEANS))
 
 
 def _boolean(profile: TextProfile) -> FieldType | None:
@@ -72,7 +72,7 @@ def _number(profile: TextProfile) -> FieldType:
     """A numeric where decimals are written with a fixed number of places, or with more digits than a double holds."""
     places = profile.places_max
     has_exponents = bool(profile.shapes[Shape.EXPONENT])
-    is_fixed = profile.places_min == places and 0 < places <= _FIXED_PLACES_MAX and profile.written_zeros > 0
+    is_fixed = profile.places_min == places and 1 < places <= _FIXED_PLACES_MAX and profile.written_zeros > 0
     only_decimals = not profile.shapes[Shape.INTEGER] and not has_exponents
     if is_fixed and only_decimals and profile.whole_digits + places <= _DOUBLE_DIGITS:
         return of.numeric(profile.whole_digits + places, places)
