@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rowledger.contract import Contract, DeadLetter, PayloadOf, Refusal, Stage, payloads_of, uuids_for_people
+from rowledger.contract import (
+    Contract,
+    DeadLetter,
+    PayloadOf,
+    Refusal,
+    Stage,
+    payloads_of,
+    uuids_for_people,
+    with_plain_numbers,
+)
 from rowledger.ledger import RowCounts
 from rowledger.spec import FAULT, LINE, Column, FrameTransform, Partition, RowTransform, TableSpec
 
@@ -82,7 +91,10 @@ class _Preparation:
     def run(self, *, is_transformed: bool) -> PreparedRows:
         self._set_faults_aside()
         payload_of = PayloadOf.TRANSFORMED if is_transformed else PayloadOf.SOURCE
-        rows = _Rows(self.source, np.arange(self.source.height), np.zeros(self.source.height, dtype=np.int64))
+        source = self.source
+        if (written := self.spec.source.number_format) is not None and not is_transformed:
+            source = with_plain_numbers(source, Contract.of(self.spec.row).rules, written)
+        rows = _Rows(source, np.arange(source.height), np.zeros(source.height, dtype=np.int64))
         transform = None if is_transformed else self.spec.transform
         if isinstance(transform, FrameTransform):
             from rowledger.chunk.transform import transform_frame  # noqa: PLC0415, most specs have none

@@ -42,4 +42,6 @@ from .sql_types import (
     varchar as varchar,
 )
 from .target_types import as_frame_value as as_frame_value
+from .unmatched_columns import bare_name as bare_name
 from .uuids import uuids_for_fields as uuids_for_fields, uuids_for_people as uuids_for_people
+from .written_numbers import with_plain_numbers as with_plain_numbers

@@ -1,6 +1,7 @@
 """Checks of a table spec that its own validation, which knows no column types, cannot make."""
 
 from rowledger.contract.check import Contract
+from rowledger.contract.written_numbers import require_columns_of_numbers
 from rowledger.errors import SpecError
 from rowledger.spec import TableSpec
 
@@ -12,7 +13,10 @@ def check_spec(spec: TableSpec) -> None:
 
     `require_partitions` checks later whether the columns can distinguish the partitions. Raises SpecError and ContractError.
     """
-    columns = {column.name: column for column in Contract.of(spec.row).columns}
+    contract = Contract.of(spec.row)
+    columns = {column.name: column for column in contract.columns}
     if nullable := [name for name in spec.key if columns[name].nullable]:
         raise SpecError(f"table {spec.name}: key columns {nullable} may be null; a key's columns must not be")
+    if spec.source.number_format is not None:
+        require_columns_of_numbers(contract.name, contract.rules)
     spec.as_json()

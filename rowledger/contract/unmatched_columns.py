@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rowledger.contract.rules import FieldRules
 
-__all__ = ["told_unmatched"]
+__all__ = ["bare_name", "told_unmatched"]
 
 _SHOWN_MAX = 5
 
@@ -35,22 +35,22 @@ def told_unmatched(model: str, rules: Sequence[FieldRules], unknown: Sequence[st
     return f"the source {', and '.join(told)}; {'; '.join(remedies)}"
 
 
+def bare_name(name: str) -> str:
+    """The name without case, accents, blanks and signs."""
+    return "".join(sign for sign in unicodedata.normalize("NFKD", name).casefold() if sign.isalnum())
+
+
 def _pairs(rules: Sequence[FieldRules], unknown: Sequence[str]) -> list[tuple[FieldRules, str]]:
     by_form: dict[str, list[str]] = {}
     for name in unknown:
-        by_form.setdefault(_form(name), []).append(name)
+        by_form.setdefault(bare_name(name), []).append(name)
     pairs: list[tuple[FieldRules, str]] = []
     for rule in rules:
-        for form in dict.fromkeys(map(_form, (rule.field, rule.name, *rule.sources))):
+        for form in dict.fromkeys(map(bare_name, (rule.field, rule.name, *rule.sources))):
             if form and (names := by_form.get(form)):
                 pairs.append((rule, names.pop(0)))
                 break
     return pairs
-
-
-def _form(name: str) -> str:
-    """The name without case, accents, blanks and signs."""
-    return "".join(sign for sign in unicodedata.normalize("NFKD", name).casefold() if sign.isalnum())
 
 
 def _pairing(rule: FieldRules, name: str) -> str:

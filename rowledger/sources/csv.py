@@ -14,7 +14,7 @@ from rowledger.sources.csv_fields import Dialect
 from rowledger.sources.csv_records import split
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.text_files import TextFiles
-from rowledger.spec import SourceContext
+from rowledger.spec import NumberFormat, SourceContext
 
 __all__ = ["CsvFiles"]
 
@@ -49,6 +49,10 @@ class CsvFiles(TextFiles):
     skip_lines: int = Field(default=0, ge=0, le=1_000_000, description="Lines before the header or the first row.")
     nulls: tuple[str, ...] = Field(default=("",), description="What an unquoted field holds that is null.")
     quoted_nulls: bool = Field(default=False, description="Whether a quoted field that holds it is null, too.")
+    decimal: Literal[".", ","] = Field(default=".", description="The sign before the fraction of a number.")
+    thousands: Literal[".", ",", " ", "'"] | None = Field(
+        default=None, description="The sign between groups of three digits of a number; none if not given."
+    )
     ragged: Literal["refuse", "fill"] = Field(
         default="refuse",
         description="What a record with fewer fields is: refused, or filled up with columns that it does not have.",
@@ -65,9 +69,16 @@ class CsvFiles(TextFiles):
             raise SpecError(f"escapes={self.escapes!r} needs an escape; declare escape='\\\\'")
         if self.delimiter.isalnum() and self._reading != "literal":
             raise SpecError("a letter or digit behind an escape has a meaning of its own; choose another delimiter")
+        if self.decimal == self.thousands:
+            raise SpecError(f"decimal and thousands are both {self.decimal!r}; they are two different characters")
         if len(set(self.columns)) != len(self.columns):
             raise SpecError(f"columns {list(self.columns)} name a column twice")
         return self
+
+    @property
+    def number_format(self) -> NumberFormat | None:
+        written = NumberFormat(self.decimal, self.thousands)
+        return None if written == NumberFormat() else written
 
     @property
     def _reading(self) -> EscapeReading:
@@ -87,7 +98,7 @@ class CsvFiles(TextFiles):
             ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r", reading=self._reading, codec=codec,
             quoted_nulls=self.quoted_nulls,
         )  # fmt: skip
-        reader = CsvReader(self, file.origin, dialect)
+        reader = CsvReader(self, file.origin, dialect, expected=scope.columns)
         if not self.header:
             reader.name_columns(self.columns or scope.columns)
         lines_to_skip = self.skip_lines

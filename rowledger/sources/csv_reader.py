@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
+from rowledger.contract import bare_name
 from rowledger.errors import SourceError
 from rowledger.sources.csv_escapes import BadEscape
 from rowledger.sources.csv_fields import Dialect, fields_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CsvReader"]
 
+_OTHER_DELIMITERS = {";": "';'", "\t": "'\\t'", "|": "'|'", ",": "','"}
 _Positions = npt.NDArray[np.int64]
 
 
@@ -36,11 +38,12 @@ class _Rows:
 class CsvReader:
     """Converts the records of one file to tables with its columns."""
 
-    def __init__(self, spec: "CsvFiles", origin: str, dialect: Dialect) -> None:
+    def __init__(self, spec: "CsvFiles", origin: str, dialect: Dialect, *, expected: tuple[str, ...] = ()) -> None:
         self.columns: tuple[str, ...] = ()
         self._spec = spec
         self._origin = origin
         self._dialect = dialect
+        self._expected = {bare_name(name) for name in expected} - {""}
         self._nulls = frozenset(null.encode() for null in spec.nulls)
 
     def table(self, text: bytes, records: Records) -> pa.Table | None:
@@ -68,6 +71,7 @@ class CsvReader:
         start, end = int(records.starts[number]), int(records.ends[number])
         record = text[start:end]
         if (reason := records.damaged.get(start)) is not None:
+            self._require_delimiter(record, [])
             raise SourceError(f"{self._origin}: the header {reason}; fix it, or skip it and declare the columns")
         try:
             names = [(name or b"").decode() for name in fields_of(record, self._dialect, frozenset())]
@@ -75,11 +79,24 @@ class CsvReader:
             raise SourceError(
                 f"{self._origin}: the header does not decode as {self._spec.encoding}; declare the encoding"
             ) from None
+        self._require_delimiter(record, names)
         if self._spec.columns and len(self._spec.columns) != len(names):
             raise SourceError(
                 f"{self._origin}: the header has {len(names)} names, {len(self._spec.columns)} columns are declared"
             )
         self.name_columns(self._spec.columns or tuple(names))
+
+    def _require_delimiter(self, record: bytes, names: list[str]) -> None:
+        """Raise SourceError if the header has expected names only when it is split at another delimiter."""
+        if any(bare_name(name) in self._expected for name in names):
+            return
+        header = record.decode(errors="replace")
+        for delimiter, shown in _OTHER_DELIMITERS.items():
+            if delimiter in header and any(bare_name(name) in self._expected for name in header.split(delimiter)):
+                raise SourceError(
+                    f"{self._origin}: the header has no expected column with the delimiter {self._spec.delimiter!r}; is the "
+                    f"delimiter {shown}? Declare CsvFiles(delimiter={shown})"
+                )
 
     def name_columns(self, names: tuple[str, ...]) -> None:
         """Set the columns' names; raises SourceError for names that no columns can have, and for too many columns."""

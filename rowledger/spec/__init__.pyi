@@ -18,6 +18,7 @@ from .importing import import_file as import_file, import_module as import_modul
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
 from .nested_types import types_in as types_in, with_parts as with_parts, with_types as with_types
+from .number_format import NumberFormat as NumberFormat
 from .partition import WHOLE as WHOLE, Partition as Partition
 from .reference import ByReference as ByReference
 from .row_model import DECLARATION as DECLARATION

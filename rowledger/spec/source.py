@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.nested_types import types_in
+from rowledger.spec.number_format import NumberFormat
 from rowledger.spec.partition import Partition
 
 __all__ = [
@@ -91,6 +92,11 @@ class Source(BaseModel, ABC):
     """
     takes_rows: ClassVar[bool] = False
     """Whether the rows come with each load, as `SourceContext.rows`."""
+
+    @property
+    def number_format(self) -> NumberFormat | None:
+        """How the source's texts write numbers; None for 1234.5, as the contract reads them."""
+        return None
 
     @property
     def placeholders(self) -> frozenset[str]:

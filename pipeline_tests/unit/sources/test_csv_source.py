@@ -177,6 +177,25 @@ def test_a_header_that_cannot_be_is_named(tmp_path: Path, header: str, reason: s
         read(tmp_path, header.encode("utf-8", "surrogateescape") + b"\n")
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize("header", ["p{0}q", '"P"{0}"Q"', "other{0}q"])
+def test_a_header_that_fits_with_another_delimiter_asks_for_it(tmp_path: Path, header: str, delimiter: str) -> None:
+    header = header.format(delimiter)
+    with pytest.raises(SourceError) as caught:
+        rows(tmp_path, f"{header}\n1{delimiter}2\n")
+
+    assert f"has no expected column with the delimiter ','; is the delimiter {delimiter!r}?" in str(caught.value)
+    assert f"Declare CsvFiles(delimiter={delimiter!r})" in str(caught.value)
+    assert len(rows(tmp_path, f"{header}\n1{delimiter}2\n", delimiter=delimiter)) == 1
+
+
+def test_a_header_that_fits_no_better_with_another_delimiter_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert rows(tmp_path, "a;b\n1\n") == [{"a;b": "1"}]
+    assert rows(tmp_path, "p,a;q\n1,2\n") == [{"p": "1", "a;q": "2"}]
+    with pytest.raises(SourceError, match=r"no expected column with the delimiter ';'; is the delimiter ','\?"):
+        rows(tmp_path, "p,x;y,q\n1,2\n", delimiter=";")
+
+
 def test_declared_columns_that_are_not_the_header_s_number_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="the header has 3 names, 2 columns are declared"):
         read(tmp_path, "a,b,c\n1,2,3\n", columns=("a", "b"))
