@@ -10,7 +10,7 @@ from .dead_letter import (
     write_row_types as write_row_types,
 )
 from .decimals_for_transforms import for_calculation as for_calculation, with_scales_kept as with_scales_kept
-from .declared_row import declared_row as declared_row
+from .declared_column import DeclaredColumn as DeclaredColumn
 from .document_numbers import sorted_json as sorted_json
 from .drift import common_column as common_column, has_value as has_value
 from .exact_conversion import (
@@ -29,6 +29,7 @@ from .fingerprint_sql import (
 from .loadable import check_spec as check_spec
 from .partition_fit import require_partitions as require_partitions, unusable_key as unusable_key
 from .read_payloads import frame_of_payloads as frame_of_payloads
+from .row_declaration import declared_row as declared_row
 from .row_partitions import RowPartitions as RowPartitions
 from .signature import signature_of as signature_of
 from .sql_types import (

@@ -1,3 +1,4 @@
+from .component import RowledgerTableComponent as RowledgerTableComponent
 from .database import RowledgerDatabase as RowledgerDatabase
 from .definitions import build_table_defs as build_table_defs
 from .metadata import failure_of as failure_of

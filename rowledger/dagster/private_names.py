@@ -5,12 +5,21 @@ dagster-postgres' base classes: `_event_log_storage` of `DagsterPostgresStorage`
 of `PostgresEventLogStorage`. `pipeline_tests/unit/test_private_names.py` fails when one of them is gone.
 """
 
+from dagster._check import CheckError
 from dagster._config import UserConfigSchema
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._serdes import ConfigurableClassData
+from dagster.components.resolved.core_models import AssetAttributesModel
+from dagster.components.resolved.errors import ResolutionException
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 
 __all__ = [
+    "AssetAttributesModel",
+    "CheckError",
     "ConfigurableClassData",
+    "ResolutionException",
+    "TranslationFn",
+    "TranslationFnResolver",
     "UnresolvedAssetJobDefinition",
     "UserConfigSchema",
 ]

@@ -1,3 +1,6 @@
 from .columns import InferredColumn as InferredColumn
+from .formats import file_path as file_path
+from .names import class_name as class_name
+from .summary import summary_of as summary_of
 from .table import InferredTable as InferredTable, infer_table as infer_table
 from .trial import Refused as Refused

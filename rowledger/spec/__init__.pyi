@@ -20,7 +20,7 @@ from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan
 from .nested_types import types_in as types_in, with_parts as with_parts, with_types as with_types
 from .number_format import NumberFormat as NumberFormat
 from .partition import WHOLE as WHOLE, Partition as Partition
-from .reference import ByReference as ByReference
+from .reference import ByReference as ByReference, resolve as resolve
 from .row_model import DECLARATION as DECLARATION
 from .source import (
     ABSENT_PREFIX as ABSENT_PREFIX,

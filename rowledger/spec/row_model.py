@@ -13,7 +13,7 @@ __all__ = ["DECLARATION", "RowModel"]
 
 DECLARATION = "__rowledger_declaration__"
 """The attribute in which a declared model keeps its declaration."""
-_MAKER = "rowledger.contract.declared_row:from_declaration"
+_MAKER = "rowledger.contract.row_declaration:from_declaration"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,135 @@
+"""`dg scaffold defs rowledger.dagster.RowledgerTableComponent NAME`: a YAML file, and a row model where there are data."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import dagster as dg
+import yaml
+from pydantic import BaseModel, Field
+
+from rowledger.errors import RowledgerError
+from rowledger.infer import InferredTable, class_name, file_path, infer_table, summary_of
+from rowledger.spec import DeadLetterBudget, Source
+
+__all__ = ["ScaffoldParams", "TableScaffolder"]
+
+_ROWS = "rows"
+_EXAMPLE = """\
+  # Or a row model beside this file, in place of columns: row: .rows.Weather
+  columns:
+    id: bigint
+    taken_at: timestamptz
+    value: {type: double, nullable: true, description: "What was measured"}
+  key: [id]
+  source:
+    type: csv
+    path: "{landing}/NAME/*.csv" # {landing} is .rowledger/landing, or landing in ROWLEDGER_HOME
+
+  # One partition a day, which readers see whole; each is loaded from its own file, as {landing}/NAME/{partition_key}.csv:
+  # partition_by: taken_at
+  # partitions: {type: daily, start: "2024-01-01"}
+
+  # Jobs, a schedule of the load, and the asset's group and owners:
+  # jobs: true
+  # schedule: true
+  # translation: {group_name: warehouse, owners: ["team:data"]}
+"""
+
+
+class ScaffoldParams(BaseModel):
+    """What `dg scaffold defs` can be given for a table."""
+
+    from_file: str | None = Field(
+        default=None, description="A file of CSV, NDJSON, Parquet or Arrow whose columns, types and key are inferred."
+    )
+
+
+class TableScaffolder(dg.Scaffolder[ScaffoldParams]):
+    """Writes `defs.yaml`, and `rows.py` with a row model inferred from a file."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[ScaffoldParams]:
+        return ScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[ScaffoldParams]) -> None:
+        folder = request.target_path.parent if request.append else request.target_path
+        name = re.sub(r"\W", "_", folder.name, flags=re.ASCII)
+        if request.params.from_file is None:
+            self._write(request, self._named(request, name) + _EXAMPLE.replace("NAME", name))
+            return
+        file = Path(request.params.from_file)
+        try:
+            table = infer_table(file, name=None if request.append else name)
+        except RowledgerError as error:
+            raise click.ClickException(str(error)) from None
+        module = f"{table.name}_{_ROWS}" if request.append else _ROWS
+        rows = folder / f"{module}.py"
+        if rows.exists():
+            raise click.ClickException(f"{rows}: exists already; choose another folder, or remove it")
+        rows.write_text(table.module_text(spec=False), encoding="utf-8")
+        self._write(
+            request,
+            self._named(request, table.name) + _attributes(table, f".{module}.{class_name(table.name)}", file, request),
+        )
+        click.echo("\n".join(summary_of(table, written_to=str(rows))))
+
+    def _named(self, request: dg.ScaffoldRequest[ScaffoldParams], name: str) -> str:
+        """The attribute `name`, where the folder's name is not the table's."""
+        return "" if not request.append and name == request.target_path.name else f"  name: {name}\n"
+
+    def _write(self, request: dg.ScaffoldRequest[ScaffoldParams], attributes: str) -> None:
+        if request.scaffold_format == "python":
+            dg.scaffold_component(request, {})
+            return
+        text = f"type: {request.type_name}\n\nattributes:\n{attributes}"
+        if request.append:
+            with request.target_path.open("a", encoding="utf-8") as file:
+                file.write(f"---\n{text}")
+        else:
+            (request.target_path / "defs.yaml").write_text(text, encoding="utf-8")
+
+
+def _attributes(table: InferredTable, row: str, file: Path, request: dg.ScaffoldRequest[ScaffoldParams]) -> str:
+    """The attributes of a table that was inferred from a file, indented."""
+    lines = [_dumped({"row": row})]
+    if table.key:
+        lines.append("  # No two rows of the file have the same key. Check that it is one by its meaning.\n")
+        lines.append(_dumped({"key": list(table.key)}))
+    lines.append(_dumped({"source": _source(table.source, file, request.project_root)}))
+    budget = DeadLetterBudget()
+    if table.refused.rows > budget.allowed_rows(table.rows):
+        share = min(1.0, round(2 * table.refused.rows / table.rows, 4))
+        lines.append(f"  # {table.refused.rows:,} rows of the file are refused.\n")
+        lines.append(
+            _dumped({"dead_letters": {"rows_max": max(budget.rows_max, 2 * table.refused.rows), "share_max": share}})
+        )
+    if table.partition_candidates:
+        lines.append(
+            "\n  # To load it by the day, each from a file of its own whose path has {partition_key}:\n"
+            f"  # partition_by: {table.partition_candidates[0]}\n"
+            '  # partitions: {type: daily, start: "2024-01-01"}\n'
+        )
+    return "".join(lines)
+
+
+def _source(source: Source, file: Path, project: Path | None) -> dict[str, Any]:
+    """The source's type, its path, from the project's folder where that holds the file, and settings that are no defaults."""
+    plain = source.model_dump(mode="json", exclude_defaults=True)
+    path = file.absolute()
+    if project is not None and path.is_relative_to(project):
+        path = path.relative_to(project)
+    rest = {name: value for name, value in plain.items() if name not in ("kind", "path")}
+    return {"type": getattr(source, "kind"), "path": _escaped(path), **rest}  # noqa: B009 - each file source has a kind
+
+
+def _escaped(path: Path) -> str:
+    """The path as a template that names only this file."""
+    text = file_path(path)
+    return "{{ " + repr(text) + " }}" if "{{" in text else text
+
+
+def _dumped(attribute: dict[str, Any]) -> str:
+    text: str = yaml.safe_dump(attribute, sort_keys=False, allow_unicode=True, width=110)
+    return "".join(f"  {line}\n" for line in text.splitlines())
