@@ -1,7 +1,8 @@
 """Dead letters as `rowledger dead-letters` prints them: a table, the details of one, the outcome of a replay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import click
@@ -9,17 +10,32 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from rowledger.cli.console import state_text
 from rowledger.contract import Stage
 from rowledger.counted import counted
 from rowledger.dead_letters import Shown
 from rowledger.errors import RowledgerError
-from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, KeptDeadLetter, ReplayReport
+from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, KeptDeadLetter, LetterReason, ReplayReport
 
-__all__ = ["counted_letters", "dead_letter_table", "plain", "print_dead_letter", "print_outcome", "told_of_replay"]
+__all__ = [
+    "counted_letters",
+    "dead_letter_table",
+    "plain",
+    "print_dead_letter",
+    "print_outcome",
+    "reason_table",
+    "told_of_replay",
+]
+
+_VALUE_CHARACTERS_MAX = 40
+_FOLDED = ("source", "value", "reason", "rows")
 
 
-def dead_letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
-    """Dead letters with their reasons, without row values. What is the same for all of them is in the title."""
+def dead_letter_table(letters: Sequence[KeptDeadLetter], values: Mapping[int, str]) -> Table:
+    """Dead letters with their reasons, and with the refused values that are given by id.
+
+    What is the same for all of them is in the title.
+    """
     columns = {
         "id": [str(letter.dead_letter_id) for letter in letters],
         "partition": [letter.partition_key for letter in letters],
@@ -29,27 +45,59 @@ def dead_letter_table(letters: Sequence[KeptDeadLetter]) -> Table:
         "stage": [str(letter.stage) for letter in letters],
         "column": [letter.column_name or "" for letter in letters],
         "SQLSTATE": [letter.sqlstate or "" for letter in letters],
+        "value": [_shortened(values.get(letter.dead_letter_id, "")) for letter in letters],
         "reason": [letter.reason for letter in letters],
     }
+    if not any(columns["value"]):
+        del columns["value"]
     if len({letter.source for letter in letters}) == 1:
         # The column `row` has the row's number.
         columns["source"] = [letters[0].source.rpartition("/")[2]] * len(letters)
     optional = {"partition", "source", "state", "column", "SQLSTATE"}
     alike = {name: texts[0] for name, texts in columns.items() if name in optional and len(set(texts)) == 1}
     told = ", ".join(text for name in ("partition", "source", "state") if (text := alike.get(name)))
-    shown = Table(
-        title=Text(f"dead letters: {told}" if told else "dead letters"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
     named = {name: texts for name, texts in columns.items() if name not in alike}
-    for name in named:
-        shown.add_column(name, no_wrap=name not in {"source", "reason"}, overflow="fold")
-    for texts in zip(*named.values(), strict=True):
-        shown.add_row(*map(Text, texts))  # a Text, so that brackets and colons are not taken for markup
+    return _table(f"dead letters: {told}" if told else "dead letters", named)
+
+
+def reason_table(reasons: Sequence[LetterReason], values: Mapping[int, str]) -> Table:
+    """Reasons with how many dead letters they have, a few of their rows' numbers, and the first refused value where given."""
+    columns = {
+        "dead letters": [f"{reason.dead_letters:,}" for reason in reasons],
+        "partitions": [f"{reason.partitions:,}" for reason in reasons],
+        "stage": [reason.stage for reason in reasons],
+        "column": [reason.column_name or "" for reason in reasons],
+        "SQLSTATE": [reason.sqlstate or "" for reason in reasons],
+        "value": [_shortened(values.get(reason.first_ids[0], "")) for reason in reasons],
+        "reason": [reason.reason for reason in reasons],
+        "rows": [_examples(reason) for reason in reasons],
+    }
+    optional = {"column", "SQLSTATE", "value"}
+    named = {name: texts for name, texts in columns.items() if name not in optional or any(texts)}
+    if {reason.partitions for reason in reasons} == {1}:
+        del named["partitions"]
+    return _table("dead letters by reason", named)
+
+
+def _examples(reason: LetterReason) -> str:
+    more = ", …" if reason.dead_letters > len(reason.first_rows) else ""
+    file = reason.source.rpartition("/")[2]
+    return f"{', '.join(map(str, reason.first_rows))}{more}{f' of {file}' if file else ''}"
+
+
+def _table(title: str, columns: Mapping[str, Sequence[str]]) -> Table:
+    shown = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in columns:
+        justify: Literal["left", "right"] = "right" if name in {"dead letters", "partitions"} else "left"
+        shown.add_column(name, justify=justify, no_wrap=name not in _FOLDED, overflow="fold")
+    for texts in zip(*columns.values(), strict=True):
+        named = dict(zip(columns, texts, strict=True))
+        shown.add_row(*(state_text(text) if name == "state" else Text(text) for name, text in named.items()))
     return shown
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _VALUE_CHARACTERS_MAX else f"{value[: _VALUE_CHARACTERS_MAX - 1]}…"
 
 
 def _place(letter: KeptDeadLetter) -> str:

@@ -12,10 +12,9 @@ from typing import Any
 
 import click
 
-from rowledger.cli.console import console
+from rowledger.cli.dead_letter_list import list_command, readable_spec
 from rowledger.cli.dead_letter_texts import (
     counted_letters,
-    dead_letter_table,
     plain,
     print_dead_letter,
     print_outcome,
@@ -32,13 +31,12 @@ from rowledger.dead_letters import (
     is_purgeable,
     list_dead_letters,
     purge,
-    read_rows,
     run_replay,
     show_dead_letter,
     table_of_dead_letter,
     this_user,
 )
-from rowledger.errors import RowledgerError, SpecError
+from rowledger.errors import RowledgerError
 from rowledger.ledger import DeadLetterState, ReplayReport
 from rowledger.postgres import existing_url
 from rowledger.publish import PartitionVerification, run_verify
@@ -48,7 +46,6 @@ from rowledger.spec import TableSpec
 __all__ = ["dead_letters"]
 
 _DAY_S = 86_400.0
-_STILL_DEAD = (*REPLAYABLE, DeadLetterState.DISCARDED)
 
 
 @click.group(name="dead-letters", short_help="Rows that were refused, and how they are brought back.")
@@ -60,46 +57,7 @@ def dead_letters() -> None:
     """
 
 
-@dead_letters.command(name="list")
-@selects_dead_letters
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Rows to show at most.")
-@click.option("--all-loads", is_flag=True, help="Those of replaced, rejected and abandoned loads too.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows.")
-@with_spec
-@click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
-def list_command(
-    *,
-    table_name: str,
-    limit: int,
-    all_loads: bool,
-    as_json: bool,
-    given: GivenSpecs,
-    reveal: bool,
-    **options: Any,  # noqa: ANN401
-) -> None:
-    """List the dead letters of published loads, and of each partition's latest load.
-
-    Without --state and --id all except replayed ones, whose rows are in the table.
-    """
-    url = existing_url()
-    is_narrowed = any(options.values())
-    if not options["states"] and not options["ids"]:
-        options["states"] = _STILL_DEAD
-    letters, found = list_dead_letters(url, table_name, selection_of(options, limit=limit, every_load=all_loads))
-    if as_json:
-        spec = _readable_spec(url, table_name, given, reveal=reveal)
-        rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
-        shown = [
-            {**dataclasses.asdict(letter), "payload": json.loads(rows[letter.dead_letter_id])} for letter in letters
-        ]
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=plain))
-        return
-    if not letters:
-        click.echo(f"table {table_name} has no dead letters{' that fit' if is_narrowed else ''}")
-        return
-    console().print(dead_letter_table(letters))
-    if found > len(letters):
-        click.echo(f"{len(letters)} of {found:,} dead letters; --limit shows more")
+dead_letters.add_command(list_command)
 
 
 @dead_letters.command()
@@ -111,9 +69,7 @@ def show(*, dead_letter_id: int, as_json: bool, given: GivenSpecs, reveal: bool)
     """Show everything about one dead letter: its row, its reason, its history."""
     url = existing_url()
     table = table_of_dead_letter(url, dead_letter_id)
-    shown = show_dead_letter(
-        url, table, _readable_spec(url, table, given, reveal=reveal), dead_letter_id, reveal=reveal
-    )
+    shown = show_dead_letter(url, table, readable_spec(url, table, given, reveal=reveal), dead_letter_id, reveal=reveal)
     if as_json:
         facts = {
             **dataclasses.asdict(shown.letter),
@@ -303,16 +259,6 @@ def purge_command(*, table_name: str, days: float | None, yes: bool, **options: 
 def _log(level: int, message: str) -> None:
     if level >= logging.WARNING:
         click.echo(message, err=True)
-
-
-def _readable_spec(url: str, table: str, given: GivenSpecs, *, reveal: bool) -> TableSpec | None:
-    """The spec, which says what is sensitive. Without one, all values are hidden, and a line says so."""
-    try:
-        return read_table_spec(url, table, given)
-    except SpecError as error:
-        if not reveal:
-            click.echo(f"every value is hidden, because the table's spec cannot be read: {error}", err=True)
-        return None
 
 
 def _are(letters: Sequence[int]) -> str:

@@ -5,6 +5,7 @@ from .changes import (
     import_dead_letters as import_dead_letters,
     is_purgeable as is_purgeable,
     list_dead_letters as list_dead_letters,
+    list_reasons as list_reasons,
     purge as purge,
     read_published_counts as read_published_counts,
     read_recorded_partitions as read_recorded_partitions,
@@ -14,4 +15,5 @@ from .changes import (
     table_of_dead_letter as table_of_dead_letter,
     this_user as this_user,
 )
+from .refused_values import refused_value as refused_value
 from .replay import REPLAYABLE as REPLAYABLE, run_replay as run_replay

@@ -30,6 +30,7 @@ from rowledger.ledger import (
     DeadLetterSelection,
     DeadLetterState,
     KeptDeadLetter,
+    LetterReason,
     LoadState,
     RowCounts,
     change_dead_letters,
@@ -39,6 +40,7 @@ from rowledger.ledger import (
     partition_of_bounds,
     purge_dead_letters,
     read_letter_events,
+    read_letter_reasons,
     read_payloads,
     read_table_of_dead_letter,
     read_waiting_corrected,
@@ -57,6 +59,7 @@ __all__ = [
     "import_dead_letters",
     "is_purgeable",
     "list_dead_letters",
+    "list_reasons",
     "purge",
     "read_published_counts",
     "read_recorded_partitions",
@@ -95,6 +98,16 @@ class Imported:
 def list_dead_letters(url: str, table: str, selection: DeadLetterSelection) -> tuple[list[KeptDeadLetter], int]:
     """Dead letters in source order, and how many there are without the limit; raises NothingRecorded, DatabaseUnavailable."""
     return asyncio.run(_reading(url, lambda connection: find_known_dead_letters(connection, table, selection)))
+
+
+def list_reasons(url: str, table: str, selection: DeadLetterSelection) -> list[LetterReason]:
+    """Why rows were refused, the most frequent reason first; raises what `list_dead_letters` does."""
+
+    async def read(connection: asyncpg.Connection) -> list[LetterReason]:
+        await require_recorded(connection, table, selection.partitions or ())
+        return await read_letter_reasons(connection, table, selection)
+
+    return asyncio.run(_reading(url, read))
 
 
 async def find_known_dead_letters(

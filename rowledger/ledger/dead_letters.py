@@ -19,10 +19,12 @@ __all__ = [
     "DeadLetterEvent",
     "KeptDeadLetter",
     "KeptPayload",
+    "LetterReason",
     "change_dead_letters",
     "find_dead_letters",
     "purge_dead_letters",
     "read_letter_events",
+    "read_letter_reasons",
     "read_payloads",
     "read_table_of_dead_letter",
     "read_waiting_corrected",
@@ -68,6 +70,26 @@ class KeptDeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class LetterReason:
+    """Dead letters that were refused for one reason, `dead_letters` of them in `partitions` partitions.
+
+    `first_rows` has the numbers of a few of their rows in the source, `first_ids` the numbers of these dead letters.
+    `source` is that of the first. No row values.
+    """
+
+    stage: str
+    column_name: str | None
+    constraint_name: str | None
+    sqlstate: str | None
+    dead_letters: int
+    partitions: int
+    reason: str
+    source: str
+    first_rows: tuple[int, ...]
+    first_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class KeptPayload:
     """The row of a dead letter as JSON text, as it was refused and as it was edited. It contains row values."""
 
@@ -105,9 +127,25 @@ async def find_dead_letters(
     connection: asyncpg.Connection, table: str, selection: DeadLetterSelection
 ) -> tuple[list[KeptDeadLetter], int]:
     """Dead letters in source order, at most `selection.limit`, and how many there are without that limit."""
-    rows = await connection.fetch(
-        query("find_dead_letters"),
-        table,
+    rows = await connection.fetch(query("find_dead_letters"), table, *_arguments(selection))
+    letters = [{name: value for name, value in row.items() if name != "found_dead_letters"} for row in rows]
+    return [KeptDeadLetter(**letter) for letter in letters], rows[0]["found_dead_letters"] if rows else 0
+
+
+async def read_letter_reasons(
+    connection: asyncpg.Connection, table: str, selection: DeadLetterSelection
+) -> list[LetterReason]:
+    """The reasons of dead letters, the most frequent first, at most `selection.limit`."""
+    rows = await connection.fetch(query("dead_letter_reasons"), table, *_arguments(selection))
+    return [
+        LetterReason(**{**row, "first_rows": tuple(row["first_rows"]), "first_ids": tuple(row["first_ids"])})
+        for row in map(dict, rows)
+    ]
+
+
+def _arguments(selection: DeadLetterSelection) -> tuple[object, ...]:
+    """The arguments of the queries that select dead letters, after the table."""
+    return (
         selection.partitions,
         selection.stages,
         selection.states,
@@ -118,8 +156,6 @@ async def find_dead_letters(
         selection.older_than_s,
         selection.limit,
     )
-    letters = [{name: value for name, value in row.items() if name != "found_dead_letters"} for row in rows]
-    return [KeptDeadLetter(**letter) for letter in letters], rows[0]["found_dead_letters"] if rows else 0
 
 
 async def read_payloads(connection: asyncpg.Connection, ids: Sequence[int]) -> dict[int, KeptPayload]:

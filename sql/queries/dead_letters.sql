@@ -247,3 +247,49 @@ select distinct on (load.partition_key) load.partition_key, load.partition
 from rowledger.load
 where load.table_name = $1 and load.partition_key = any ($2) and load.partition is not null
 order by load.partition_key, load.load_id desc;
+
+-- name: dead_letter_reasons
+-- Dead letters as `find_dead_letters` selects them, a row a reason, the most frequent first. Reasons that name another row or a
+-- process differ from row to row: one of them stands for all.
+select stage, column_name, constraint_name, sqlstate, count(*) as dead_letters, count(distinct partition_key) as partitions,
+    (array_agg(reason order by partition_key, load_id, row_no, part))[1] as reason,
+    (array_agg(source order by partition_key, load_id, row_no, part))[1] as source,
+    (array_agg(coalesce(source_row, row_no) order by partition_key, load_id, row_no, part))[1:5] as first_rows,
+    (array_agg(dead_letter_id order by partition_key, load_id, row_no, part))[1:5] as first_ids
+from (
+    select load.partition_key, load.load_id, letter.dead_letter_id, letter.row_no, letter.part, letter.source, letter.source_row,
+        found.*
+    from rowledger.dead_letter as letter
+    join rowledger.load using (load_id)
+    left join lateral (
+        select stage, reason, sqlstate, constraint_name, column_name
+        from rowledger.letter_event as event
+        where event.dead_letter_id = letter.dead_letter_id and event.stage is not null
+        order by event.event_id desc
+        limit 1
+    ) as last on true
+    cross join lateral (
+        select letter.stage, letter.reason, letter.sqlstate, letter.constraint_name, letter.column_name
+        where last.stage is null
+        union all
+        select last.* where last.stage is not null
+    ) as found
+    where load.table_name = $1
+        and ($2::text[] is null or load.partition_key = any ($2))
+        and ($3::text[] is null or found.stage = any ($3))
+        and ($4::text[] is null or letter.state = any ($4))
+        and ($5::text is null or found.constraint_name = $5)
+        and ($6::text is null or found.column_name = $6)
+        and ($7::bigint[] is null or letter.dead_letter_id = any ($7))
+        and (
+            $8 or $7 is not null or load.state = 'published' or load.load_id = (
+                select max(latest.load_id)
+                from rowledger.load as latest
+                where latest.target = load.target and latest.partition_key = load.partition_key
+            )
+        )
+        and ($9::double precision is null or letter.recorded_at < now() - make_interval(secs => $9))
+) as selected
+group by stage, column_name, constraint_name, sqlstate, case when stage in ('key', 'crash') then '' else reason end
+order by dead_letters desc, stage, column_name, reason
+limit $10;

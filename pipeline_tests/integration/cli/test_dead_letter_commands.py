@@ -14,8 +14,8 @@ from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import SECRET_EVENTS, assert_verified, states
 from pipeline_tests.support.tables import DAY, EVENTS, STRICT_READINGS, changed, events, readings, write_source
-from rowledger.cli import dead_letters
 from rowledger.cli.main import cli
+from rowledger.settings import settings
 
 ROWS = changed(
     events(20),
@@ -30,7 +30,8 @@ def run(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `rowledger dead-letters …` on this test's database, whose tables are those of the tests; no Dagster is here."""
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(dead_letters, "existing_url", lambda: database)
+    monkeypatch.setenv("ROWLEDGER_DATABASE_URL", database)
+    settings.cache_clear()
 
     def invoke(*arguments: object, answer: str | None = None) -> Result:
         result = CliRunner().invoke(cli, ["dead-letters", *map(str, arguments)], input=answer)

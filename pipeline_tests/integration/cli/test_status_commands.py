@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from rich.console import Console
 
 from pipeline_tests.support.database import fetch, fetch_value
@@ -28,8 +28,7 @@ from pipeline_tests.support.tables import (
     write_source,
 )
 from pipeline_tests.support.tables_of_write_modes import APPENDED, sales, write_sales
-from rowledger.cli import dead_letters, status, verify
-from rowledger.cli.main import cli
+from rowledger.cli import status
 from rowledger.dead_letters.changes import list_dead_letters
 from rowledger.errors import DeadLetterBudgetSpent, SourceError
 from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
@@ -45,18 +44,9 @@ NOT_PLANNED = f"{NEXT_DAY}.parquet"
 
 
 @pytest.fixture
-def run(database: str, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run `rowledger …` on this test's database."""
-    for module in (status, verify, dead_letters):
-        monkeypatch.setattr(module, "existing_url", lambda: database)
-
-    def invoke(*arguments: object) -> Result:
-        result = CliRunner().invoke(cli, list(map(str, arguments)))
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return invoke
+def run(rowledger: Run) -> Run:
+    """`rowledger …` on this test's database."""
+    return rowledger
 
 
 def _load(database: str, landing: Path, spec: TableSpec, key: str) -> None:

@@ -1,0 +1,135 @@
+"""`rowledger dead-letters list`: refused rows one by one, or by reason, with the refused values on a terminal."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from rowledger.cli.console import console
+from rowledger.cli.dead_letter_texts import counted_letters, dead_letter_table, plain, reason_table
+from rowledger.cli.selection import selection_of, selects_dead_letters
+from rowledger.cli.specs import GivenSpecs, read_table_spec, with_spec
+from rowledger.counted import counted
+from rowledger.dead_letters import REPLAYABLE, list_dead_letters, list_reasons, read_rows, refused_value
+from rowledger.errors import SpecError
+from rowledger.ledger import DeadLetterState, KeptDeadLetter, LetterReason
+from rowledger.postgres import existing_url
+from rowledger.spec import TableSpec
+
+__all__ = ["STILL_DEAD", "list_command", "readable_spec"]
+
+STILL_DEAD = (*REPLAYABLE, DeadLetterState.DISCARDED)
+_LIMIT = 100
+_MANY = 20  # more are listed by reason, unless a limit is given
+_ROW_BYTES_MAX = 2**20  # of a row that is fetched to show one value of it
+
+
+@click.command(name="list")
+@selects_dead_letters
+@click.option(
+    "--by", type=click.Choice(["reason"]), help=f"One line a reason; so it is for more than {_MANY} without --limit."
+)
+@click.option("--limit", type=click.IntRange(1), help=f"Lines to show at most.  [default: {_LIMIT}]")
+@click.option("--all-loads", is_flag=True, help="Those of replaced, rejected and abandoned loads too.")
+@click.option(
+    "--values/--no-values",
+    default=None,
+    help="Show the refused values, but none of a sensitive column.  [default: on a terminal]",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows.")
+@with_spec
+@click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
+def list_command(
+    *,
+    table_name: str,
+    by: str | None,
+    limit: int | None,
+    all_loads: bool,
+    values: bool | None,
+    as_json: bool,
+    given: GivenSpecs,
+    reveal: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """List the dead letters of published loads, and of each partition's latest load.
+
+    Without --state and --id all except replayed ones, whose rows are in the table.
+    """
+    url = existing_url()
+    is_narrowed = any(options.values())
+    if not options["states"] and not options["ids"]:
+        options["states"] = STILL_DEAD
+    selection = selection_of(options, limit=limit or _LIMIT, every_load=all_loads)
+    if by is not None and as_json:
+        reasons = list_reasons(url, table_name, selection)
+        click.echo(json.dumps([dataclasses.asdict(reason) for reason in reasons], indent=2, ensure_ascii=False))
+        return
+    letters, found = list_dead_letters(url, table_name, selection)
+    if as_json:
+        spec = readable_spec(url, table_name, given, reveal=reveal)
+        rows = read_rows(url, spec, [letter.dead_letter_id for letter in letters], reveal=reveal)
+        shown = [
+            {**dataclasses.asdict(letter), "payload": json.loads(rows[letter.dead_letter_id])} for letter in letters
+        ]
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=plain))
+        return
+    if not letters:
+        click.echo(f"table {table_name} has no dead letters{' that fit' if is_narrowed else ''}")
+        return
+    spec = None
+    if values or (values is None and sys.stdout.isatty()):
+        spec = readable_spec(url, table_name, given, reveal=reveal)
+    if by is None and (found <= _MANY or limit is not None):
+        console().print(dead_letter_table(letters, _values_of_letters(url, spec, letters, reveal=reveal)))
+        if found > len(letters):
+            click.echo(f"{len(letters)} of {found:,} dead letters; --limit shows more")
+        return
+    reasons = list_reasons(url, table_name, selection)
+    console().print(reason_table(reasons, _values_of_reasons(url, spec, reasons, reveal=reveal)))
+    told = sum(reason.dead_letters for reason in reasons)
+    of = f" of {found:,}" if told < found else ""
+    click.echo(
+        f"{counted_letters(told)}{of}, {counted(len(reasons), 'reason')}; --limit {found} lists them one by one, and "
+        f"`rowledger dead-letters show {reasons[0].first_ids[0]}` shows the first"
+    )
+
+
+def _values_of_letters(
+    url: str, spec: TableSpec | None, letters: Sequence[KeptDeadLetter], *, reveal: bool
+) -> Mapping[int, str]:
+    """The refused value of each dead letter, by its id."""
+    wanted = [letter.dead_letter_id for letter in letters if letter.payload_bytes <= _ROW_BYTES_MAX]
+    if spec is None:
+        return {}
+    rows = read_rows(url, spec, wanted, reveal=reveal)
+    return {
+        letter.dead_letter_id: refused_value(spec, letter.stage, letter.column_name, row)
+        for letter in letters
+        if (row := rows.get(letter.dead_letter_id)) is not None
+    }
+
+
+def _values_of_reasons(
+    url: str, spec: TableSpec | None, reasons: Sequence[LetterReason], *, reveal: bool
+) -> Mapping[int, str]:
+    """The refused value of the first dead letter of each reason, by its id."""
+    if spec is None:
+        return {}
+    rows = read_rows(url, spec, [reason.first_ids[0] for reason in reasons], reveal=reveal)
+    return {
+        reason.first_ids[0]: refused_value(spec, reason.stage, reason.column_name, rows[reason.first_ids[0]])
+        for reason in reasons
+    }
+
+
+def readable_spec(url: str, table: str, given: GivenSpecs, *, reveal: bool) -> TableSpec | None:
+    """The spec, which says what is sensitive. Without one, all values are hidden, and a line says so."""
+    try:
+        return read_table_spec(url, table, given)
+    except SpecError as error:
+        if not reveal:
+            click.echo(f"every value is hidden, because the table's spec cannot be read: {error}", err=True)
+        return None
