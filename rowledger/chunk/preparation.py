@@ -18,7 +18,7 @@ from rowledger.contract import (
     Stage,
     payloads_of,
     uuids_for_people,
-    with_plain_numbers,
+    with_plain_texts,
 )
 from rowledger.ledger import RowCounts
 from rowledger.spec import FAULT, LINE, Column, FrameTransform, Partition, RowTransform, TableSpec
@@ -92,8 +92,8 @@ class _Preparation:
         self._set_faults_aside()
         payload_of = PayloadOf.TRANSFORMED if is_transformed else PayloadOf.SOURCE
         source = self.source
-        if (written := self.spec.source.number_format) is not None and not is_transformed:
-            source = with_plain_numbers(source, Contract.of(self.spec.row).rules, written)
+        if not is_transformed:
+            source = with_plain_texts(source, Contract.of(self.spec.row).rules, self.spec.source)
         rows = _Rows(source, np.arange(source.height), np.zeros(source.height, dtype=np.int64))
         transform = None if is_transformed else self.spec.transform
         if isinstance(transform, FrameTransform):

@@ -1,3 +1,4 @@
+from .as_written import with_plain_texts as with_plain_texts
 from .cells import python_rows as python_rows
 from .check import Contract as Contract
 from .dead_letter import (
@@ -45,4 +46,3 @@ from .sql_types import (
 from .target_types import as_frame_value as as_frame_value
 from .unmatched_columns import bare_name as bare_name
 from .uuids import uuids_for_fields as uuids_for_fields, uuids_for_people as uuids_for_people
-from .written_numbers import with_plain_numbers as with_plain_numbers

@@ -1,6 +1,7 @@
 """Checks of a table spec that its own validation, which knows no column types, cannot make."""
 
 from rowledger.contract.check import Contract
+from rowledger.contract.written_dates import require_columns_of_dates
 from rowledger.contract.written_numbers import require_columns_of_numbers
 from rowledger.errors import SpecError
 from rowledger.spec import TableSpec
@@ -19,4 +20,6 @@ def check_spec(spec: TableSpec) -> None:
         raise SpecError(f"table {spec.name}: key columns {nullable} may be null; a key's columns must not be")
     if spec.source.number_format is not None:
         require_columns_of_numbers(contract.name, contract.rules)
+    if spec.source.date_notations:
+        require_columns_of_dates(contract.name, contract.rules)
     spec.as_json()

@@ -237,5 +237,6 @@ def _contract_digest(spec: TableSpec, target: Target, settings: WriterSettings) 
         spec.drift,
         spec.transform.source_code if spec.transform is not None else None,
         *([] if (written := spec.source.number_format) is None else [written.decimal, written.thousands]),
+        *spec.source.date_notations,
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

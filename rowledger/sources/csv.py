@@ -21,6 +21,8 @@ __all__ = ["CsvFiles"]
 _FIRST_LINE_BYTES_MAX = 2**20
 _END_MARK = re.compile(rb"(?:\A|(?<=[\r\n]))\\\.(?:\r\n|\r|\n)?\Z")
 _END_MARK_BYTES = 5  # the mark with the line ends around it
+_DIRECTIVE = re.compile("%.?", re.DOTALL)
+_DIRECTIVES = "dmbBYyHIMSp"
 _LINE_END = re.compile(rb"\r\n?|\n")
 
 
@@ -53,6 +55,10 @@ class CsvFiles(TextFiles):
     thousands: Literal[".", ",", " ", "'"] | None = Field(
         default=None, description="The sign between groups of three digits of a number; none if not given."
     )
+    date_formats: tuple[str, ...] = Field(
+        default=(),
+        description="Formats of dates and timestamps besides ISO's, as %d.%m.%Y or %m/%d/%Y %H:%M; the first that fits counts.",
+    )
     ragged: Literal["refuse", "fill"] = Field(
         default="refuse",
         description="What a record with fewer fields is: refused, or filled up with columns that it does not have.",
@@ -69,6 +75,8 @@ class CsvFiles(TextFiles):
             raise SpecError(f"escapes={self.escapes!r} needs an escape; declare escape='\\\\'")
         if self.delimiter.isalnum() and self._reading != "literal":
             raise SpecError("a letter or digit behind an escape has a meaning of its own; choose another delimiter")
+        for form in self.date_formats:
+            _require_date_format(form)
         if self.decimal == self.thousands:
             raise SpecError(f"decimal and thousands are both {self.decimal!r}; they are two different characters")
         if len(set(self.columns)) != len(self.columns):
@@ -79,6 +87,10 @@ class CsvFiles(TextFiles):
     def number_format(self) -> NumberFormat | None:
         written = NumberFormat(self.decimal, self.thousands)
         return None if written == NumberFormat() else written
+
+    @property
+    def date_notations(self) -> tuple[str, ...]:
+        return self.date_formats
 
     @property
     def _reading(self) -> EscapeReading:
@@ -117,6 +129,18 @@ class CsvFiles(TextFiles):
             text = text[records.consumed :]
         if not reader.columns:
             raise SourceError(f"{file.origin}: has no header; write it again, or declare header=False")
+
+
+def _require_date_format(form: str) -> None:
+    """Raise SpecError for a format that does not say which day it is, or has directives that are not known."""
+    directives = _DIRECTIVE.findall(form)
+    names = {directive[1:] for directive in directives}
+    if not ("d" in names and names & set("Yy") and names & set("mbB")):
+        raise SpecError(f"date_formats: {form!r} must have a day (%d), a month (%m, %b or %B) and a year (%Y or %y)")
+    if unknown := sorted(set(directives) - {f"%{name}" for name in _DIRECTIVES}):
+        raise SpecError(
+            f"date_formats: {form!r} has {', '.join(unknown)}; known are {', '.join(f'%{name}' for name in _DIRECTIVES)}"
+        )
 
 
 def _without_end_mark(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -99,6 +99,11 @@ class Source(BaseModel, ABC):
         return None
 
     @property
+    def date_notations(self) -> tuple[str, ...]:
+        """The formats of the source's texts of dates and timestamps, besides ISO's."""
+        return ()
+
+    @property
     def placeholders(self) -> frozenset[str]:
         """The names that the source's templates use; `Partition.placeholders` must have each of them."""
         return frozenset()
