@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictInt, TypeAdapter, field_validator
 
-from rowledger.contract.declared_type import TYPE_NAMES, declared_type
+from rowledger.contract.declared_type import OTHER_NAMES, TYPE_NAMES, declared_type
 
 __all__ = ["DeclaredColumn"]
 
@@ -42,7 +42,12 @@ class DeclaredColumn(BaseModel):
         description="The column's type as SQL names it: bigint, text, varchar(20), numeric(10,2), timestamptz, text[], … "
         "enum(mood) is the PostgreSQL enum mood, whose labels are the choices.",
         examples=["bigint", "varchar(20)", "numeric(10,2)", "text[]"],
-        json_schema_extra={"anyOf": [{"enum": list(TYPE_NAMES)}, {"pattern": r"[(\[.]"}]},
+        # What a longer name means, only `declared_type` knows.
+        json_schema_extra={
+            "if": {"pattern": r"[(\[. \"A-Z]"},
+            "then": {},
+            "else": {"enum": [*TYPE_NAMES, *OTHER_NAMES]},
+        },
     )
     nullable: bool = Field(default=False, description="Whether the column may be null.")
     default: _Plain = Field(

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, IPvAnyInterface, IPvAnyNetwork, Json
 
-from rowledger.contract.sql_types import BigInt, Integer, Real, SmallInt, SqlType, char, pg_type, varchar
+from rowledger.contract.sql_types import ALIASES, BigInt, Integer, Real, SmallInt, SqlType, char, pg_type, varchar
 from rowledger.spec import ColumnType, TypeName
 
-__all__ = ["TYPE_NAMES", "DeclaredType", "declared_type"]
+__all__ = ["OTHER_NAMES", "TYPE_NAMES", "DeclaredType", "declared_type"]
 
 _DOCUMENT = Json[Any] | dict[str, Any] | list[Any]
 """A JSON document: its text, as text files have it, or the object or list itself."""
@@ -71,6 +71,8 @@ _OTHERS = {
     "tsquery", "tsrange", "tstzmultirange", "tstzrange", "tsvector", "xml",
 }  # fmt: skip
 """Other types of PostgreSQL and its usual extensions, whose values are texts that the server reads."""
+OTHER_NAMES = tuple(sorted({*ALIASES, *ALIASES.values(), *_OTHERS} - {*TYPE_NAMES}))
+"""Other names that a type may have."""
 _ENUM = re.compile(r"enum\((?P<name>[^()]+)\)", re.IGNORECASE)
 
 
@@ -137,9 +139,9 @@ def _annotation(column: ColumnType) -> Any:
 def _require_known(element: str) -> None:
     """Raise ValueError for a name that is neither a known type's nor qualified by its schema."""
     name = element.partition("(")[0].strip()
-    if "." in name or '"' in name or name in _OTHERS:
+    if "." in name or '"' in name or name in OTHER_NAMES:
         return
-    known = {*TYPE_NAMES, *_OTHERS, "varchar", "char", "enum"}
+    known = {*TYPE_NAMES, *OTHER_NAMES, "enum"}
     likely = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, sorted(known), n=1)), None)
     if name == "enum":
         raise ValueError("an enum is named as PostgreSQL knows it, as enum(mood), and its labels are the choices")

@@ -9,15 +9,27 @@ from annotated_types import BaseMetadata, Ge, GroupedMetadata, Le, MaxLen
 
 from rowledger.spec import ColumnType, TypeName
 
-__all__ = ["BigInt", "Integer", "Real", "SizedText", "SmallInt", "SqlType", "char", "pg_enum", "pg_type", "varchar"]
+__all__ = [
+    "ALIASES",
+    "BigInt",
+    "Integer",
+    "Real",
+    "SizedText",
+    "SmallInt",
+    "SqlType",
+    "char",
+    "pg_enum",
+    "pg_type",
+    "varchar",
+]
 
-# Common names of types, with the names that `format_type()` prints.
-_ALIASES = {
+ALIASES = {
     "bool": "boolean", "int2": "smallint", "int": "integer", "int4": "integer", "int8": "bigint", "float4": "real",
     "float8": "double precision", "float": "double precision", "decimal": "numeric", "varchar": "character varying",
     "char": "character", "time": "time without time zone", "timetz": "time with time zone",
     "timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone", "varbit": "bit varying",
 }  # fmt: skip
+"""Common names of types, with the names that `format_type()` prints."""
 _NAME = r'(?:[^\W\d][\w$]*|"(?:[^"]|"")+")'
 _WRITTEN = re.compile(
     rf"(?P<name>{_NAME}(?:[. ]{_NAME})*) *(?P<modifiers>\([^()]*\))?(?P<rest> +with(?:out)? time zone)?(?P<array>\[\])?",
@@ -75,7 +87,7 @@ def pg_type(sql: str) -> SqlType:
     if match is None:
         raise ValueError(f"{sql!r} is no type as SQL writes it")
     written = match["name"] + (match["rest"] or "")
-    name = _ALIASES.get(written.lower(), written)
+    name = ALIASES.get(written.lower(), written)
     modifiers = (match["modifiers"] or "").replace(" ", "")
     if name == "character" and not modifiers:
         modifiers = "(1)"  # SQL's default

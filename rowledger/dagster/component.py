@@ -54,25 +54,12 @@ def _names(_context: dg.ResolutionContext, value: Any) -> tuple[str, ...]:  # no
 class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
     """A table of PostgreSQL that is loaded guarded: every row of its source is in the table or among its dead letters.
 
-    The columns are those of a row model beside this file, or are declared here:
+    The row is a pydantic model, such as `row: .rows.Weather` of a module beside the file, or its columns are declared in the
+    file. The source may be files of CSV, NDJSON, Parquet or Arrow, a Python function, or a query on another database.
 
-    ```yaml
-    type: rowledger.dagster.RowledgerTableComponent
-
-    Attributes:
-      columns:
-        station: {type: varchar(4), description: ICAO code of the station}
-        day: date
-        temperature: {type: "numeric(4,1)", ge: -90, le: 60, nullable: true}
-      key: [station, day]
-      source: {type: csv, path: "{landing}/weather/{partition_key}.csv"}
-      partition_by: day
-      partitions: {type: daily, start: "2024-01-01"}
-    ```
-
-    `dg scaffold defs rowledger.dagster.RowledgerTableComponent weather --from-file weather.csv` writes such a file for the
-    data that are there.
-
+    For a table of the data in a file, with a row model that is inferred from it, run
+    `dg scaffold defs rowledger.dagster.RowledgerTableComponent weather --from-file weather.csv`; without a file the command
+    writes an example with columns to edit.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)

@@ -124,7 +124,7 @@ class Chosen:
         references = {name: handler(shape.__pydantic_core_schema__) for name, shape in self.shapes.items()}
         names: dict[str, Any] = {"enum": list(self.shapes)}
         if self.others is not None:
-            names = {"anyOf": [names, {"type": "string", "pattern": self.others}]}
+            names = {"type": "string", "if": {"pattern": self.others}, "then": {}, "else": names}
         return {
             "type": "object",
             "properties": {self.field: names},

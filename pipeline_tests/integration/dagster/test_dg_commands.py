@@ -1,45 +1,79 @@
-"""`dg`, which succeeds the command `dagster`, in this repository."""
+"""The commands of `dg` in a project with tables in YAML: scaffold, check, list."""
 
+import itertools
+import json
 from pathlib import Path
 
 import pytest
 
-from pipeline_tests.support.installation import Installation, dagster_dev
+from pipeline_tests.support.dagster_projects import COMPONENT, Project, new_project
+from pipeline_tests.support.database import fetch_value
 
-DAY, ROWS = "2013-01-01", 842
+_numbers = itertools.count()
 
 
 @pytest.fixture
-def installation(tmp_path: Path, database: str) -> Installation:
-    return Installation(tmp_path, database)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    return new_project(tmp_path, f"depot_{next(_numbers)}", monkeypatch)
 
 
-def test_the_definitions_are_checked_and_listed(installation: Installation) -> None:
-    checked = installation.dg("check", "defs")
-    assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.rstrip().endswith("All definitions loaded successfully.")
-    listed = installation.dg("list", "defs", "--json")
+def test_a_table_scaffolded_from_a_file_is_checked_listed_and_launched(project: Project, database: str) -> None:
+    (project.root / "weather.csv").write_text("Day;Station Code\n2024-01-01;EDDB\n2024-01-02;EDDB\n", encoding="utf-8")
+
+    scaffolded = project.dg("scaffold", "defs", COMPONENT, "weather", "--from-file", "weather.csv")
+    checked = project.dg("check", "defs")  # which also checks the YAML
+    listed = project.dg("list", "defs", "--json")
+    launched = project.dg("launch", "--assets", "weather", ROWLEDGER_DATABASE_URL=database)
+
+    assert scaffolded.returncode == 0, scaffolded.stderr
+    assert "table weather: 2 rows, 2 columns" in scaffolded.stdout
+    assert "dead letters: 0 of 2 rows" in scaffolded.stdout
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "All component YAML validated successfully." in checked.stdout
+    assert "All definitions loaded successfully." in checked.stdout
+    [asset] = json.loads(listed.stdout)["assets"]
+    assert (asset["asset_key"], asset["kinds"]) == ("weather", ["postgres"])
+    assert launched.returncode == 0, launched.stdout + launched.stderr
+    assert fetch_value(database, "select count(*) from public.weather") == 2
+
+
+def test_the_example_that_is_scaffolded_without_a_file_passes_all_checks(project: Project) -> None:
+    scaffolded = project.dg("scaffold", "defs", COMPONENT, "cold-store")
+    checked = project.dg("check", "defs")
+
+    assert scaffolded.returncode == 0, scaffolded.stderr
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_component_is_listed_with_what_it_is(project: Project) -> None:
+    listed = project.dg("list", "components", "--package", "rowledger", "--json")
+
     assert listed.returncode == 0, listed.stderr
-    assert '"flights_landing"' in listed.stdout
+    [component] = json.loads(listed.stdout)["items"]
+    assert component["key"] == COMPONENT
+    assert component["summary"].startswith("A table of PostgreSQL that is loaded guarded")
 
 
-def test_a_launch_ends_with_the_exit_code_of_its_run(installation: Installation) -> None:
-    refused = installation.dg("launch", "--assets", "flights", "--partition", DAY)
-    assert refused.returncode == 1
-    assert refused.stderr.endswith("Error: Materialization failed.\n")
-    launched = installation.dg("launch", "--assets", "flights_landing,flights", "--partition", DAY)
-    assert launched.returncode == 0, launched.stderr
-    assert installation.query("select count(*) from flights") == [(ROWS,)]
+def test_check_yaml_names_the_line_of_each_mistake_in_one_table(project: Project) -> None:
+    project.table(
+        """\
+  columns:
+    id: bigin
+    note: {type: text, nulable: true}
+  source: {type: cvs, path: x.csv}
+  limits: {workers: none}
+  partitions: {type: daily}
+"""
+    )
 
+    checked = project.dg("check", "yaml")
 
-def test_its_server_serves_the_code_location_and_keeps_runs_in_the_same_storage(installation: Installation) -> None:
-    with dagster_dev(installation, installation.dg_program(), "dev") as graphql:
-        told = graphql(
-            "{ instance { info } workspaceOrError { ... on Workspace { locationEntries { name loadStatus"
-            " locationOrLoadError { ... on RepositoryLocation { dagsterLibraryVersions { name version } } } } } } }"
-        )
-    (location,) = told["workspaceOrError"]["locationEntries"]
-    assert (location["name"], location["loadStatus"]) == ("rowledger", "LOADED")
-    libraries = {one["name"] for one in location["locationOrLoadError"]["dagsterLibraryVersions"]}
-    assert {"dagster", "rowledger"} <= libraries
-    assert "PooledEventLog" in told["instance"]["info"]
+    assert checked.returncode == 1
+    for line, told in [
+        (5, "attributes.columns.id 'bigin' is not one of ['bigint',"),
+        (6, "attributes.columns.note.nulable Additional properties are not allowed"),
+        (7, "attributes.source.type 'cvs' is not one of ['csv',"),
+        (8, "attributes.limits.workers 'none' is not of type 'integer'"),
+        (9, "attributes.partitions 'start' is a required property"),
+    ]:
+        assert f"defs.yaml:{line} - {COMPONENT} {told}" in checked.stdout

@@ -1,6 +1,7 @@
 """A row model that is declared as data: it comes back in any process, and follows the same rules as a class."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import date, timedelta
@@ -14,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 from rowledger import CsvFiles, TableSpec, declared_row
 from rowledger.contract.check import Contract
 from rowledger.contract.declared_column import DeclaredColumn
-from rowledger.contract.declared_type import TYPE_NAMES
+from rowledger.contract.declared_type import OTHER_NAMES, TYPE_NAMES
 from rowledger.contract.signature import signature_of
 from rowledger.contract.sql_types import BigInt, Integer, char, pg_enum, pg_type, varchar
 from rowledger.errors import ContractError, SpecError
@@ -138,7 +139,7 @@ def test_values_are_refused_for_each_rule_and_in_the_same_words() -> None:
     assert [(letter.row_no, letter.column) for letter in checked.rejected] == list(enumerate(bad, 1))
 
 
-@pytest.mark.parametrize("name", ["Sample Number", "class", "é"])
+@pytest.mark.parametrize("name", ["_hidden", "schema", "copy", "model_fields", "Sample Number", "class", "é"])
 def test_a_column_may_have_any_name_that_postgresql_takes(name: str) -> None:
     contract = Contract.of(declared_row("t", {name: "integer", "other": "text"}))
 
@@ -224,4 +225,21 @@ def test_the_schema_of_a_column_describes_every_field_and_offers_the_types() -> 
     schema = TypeAdapter(DeclaredColumn).json_schema()
 
     assert all(part.get("description") for part in schema["properties"].values())
-    assert {"enum": list(TYPE_NAMES)} in schema["properties"]["type"]["anyOf"]
+    assert set(TYPE_NAMES) <= set(schema["properties"]["type"]["else"]["enum"])
+
+
+@pytest.mark.parametrize("name", [*TYPE_NAMES, *OTHER_NAMES])
+def test_an_editor_refuses_no_type_that_a_column_may_have(name: str) -> None:
+    assert Contract.of(declared_row("t", {"one": name})).columns
+
+
+@pytest.mark.parametrize(
+    "name", ["INTEGER", "varchar(3)", "public.geometry", "bit varying(8)", "text []", '"Odd"', "intger"]
+)
+def test_an_editor_leaves_longer_names_to_the_reader(name: str) -> None:
+    rule = TypeAdapter(DeclaredColumn).json_schema()["properties"]["type"]
+
+    is_left = re.search(rule["if"]["pattern"], name) is not None
+
+    assert is_left == (name != "intger")
+    assert "intger" not in rule["else"]["enum"]
