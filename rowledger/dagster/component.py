@@ -252,7 +252,8 @@ class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
-        component: Self = super().resolve_from_model(context, model)
+        resolve = super().resolve_from_model
+        component: Self = telling_mistakes(context, lambda: resolve(context, model))
         component._yaml = context
         return component
 

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticUndefined, core_schema
 
-from rowledger.dagster.private_names import ResolutionException
+from rowledger.dagster.private_names import CheckError, ResolutionException
 from rowledger.errors import RowledgerError
 
 __all__ = [
@@ -206,7 +206,7 @@ def telling_mistakes(context: dg.ResolutionContext, act: Callable[[], Any]) -> A
         raise
     except ValidationError as error:
         raise _mistakes(context, error) from None
-    except (RowledgerError, dg.DagsterError, ValueError) as error:
+    except (RowledgerError, dg.DagsterError, CheckError, ValueError) as error:
         raise mistake_at(context, " ".join(str(error).split())) from None
 
 

@@ -189,3 +189,22 @@ def test_a_changed_rule_begins_a_new_load(database: str, tmp_path: Path, monkeyp
 
     assert second.error is None
     assert fetch_value(database, "select count(*) from rowledger.load") == 2
+
+
+def test_columns_with_names_that_no_field_may_have_are_loaded_refused_and_replayed(
+    database: str, tmp_path: Path
+) -> None:
+    columns = {"_id": "bigint", "schema": {"type": "integer", "ge": 0}, "Sample No": {"type": "text", "source": "copy"}}
+    spec = _events(row={"columns": columns}, key=("_id",))
+    _write_events(tmp_path, [{"_id": 1, "schema": 2, "copy": "x"}, {"_id": 2, "schema": -2, "copy": "y"}])
+
+    report = load_one(database, spec, tmp_path, "all")
+    edit(database, spec, tmp_path, {1: {"schema": 3}})
+    replayed = replay(database, spec)
+
+    assert report.error is None
+    assert report.counts.dead_lettered_rows == 1
+    assert set(results(replayed).values()) == {"written"}
+    stored = fetch(database, 'select "_id", "schema", "Sample No" from public.events order by 1')
+    assert [tuple(row) for row in stored] == [(1, 2, "x"), (2, 3, "y")]
+    assert_verified(database, spec)

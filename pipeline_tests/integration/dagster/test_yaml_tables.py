@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from pipeline_tests.support import database as databases
-from pipeline_tests.support.dagster_projects import Project, new_project
+from pipeline_tests.support.dagster_projects import COMPONENT, Project, new_project
 from rowledger.dagster import GuardedWriter, RowledgerDatabase, RowledgerTableComponent
 from rowledger.settings import settings
 from rowledger.sources.csv import CsvFiles
@@ -285,6 +285,39 @@ def test_a_subclass_gives_a_family_of_tables_its_assets_and_translation_comes_on
     assert spec.tags["a"] == "b"
 
 
+def test_a_component_can_be_made_in_python(project: Project) -> None:
+    (project.defs / "weather" / "component.py").write_text(
+        "import dagster as dg\n\nfrom rowledger import CsvFiles\nfrom rowledger.dagster import RowledgerTableComponent\n\n\n"
+        "@dg.component_instance\ndef load(context):\n    return RowledgerTableComponent(\n"
+        "        columns={'id': 'bigint'}, source=CsvFiles(path='x.csv'), key=('id',), jobs=True\n    )\n",
+        encoding="utf-8",
+    )
+
+    defs = project.load()
+
+    assert [spec.key for spec in defs.resolve_all_asset_specs()] == [dg.AssetKey("weather")]
+    assert "weather_load" in {job.name for job in defs.jobs or ()}
+
+
+def test_one_file_may_hold_several_tables_with_resources_of_the_project(project: Project) -> None:
+    common = f"{MINIMAL}  database: warehouse\n  writer: gentle\n"
+    project.write(
+        "weather/defs.yaml",
+        "---\n".join(f"type: {COMPONENT}\n\nattributes:\n  name: {name}\n{common}" for name in ("north", "south")),
+    )
+    project.write(
+        "resources.py",
+        "import dagster as dg\n\nfrom rowledger.dagster import GuardedWriter, RowledgerDatabase\n\n\n"
+        "@dg.definitions\ndef resources():\n    return dg.Definitions(\n"
+        "        resources={'warehouse': RowledgerDatabase(), 'gentle': GuardedWriter(workers=1)}\n    )\n",
+    )
+
+    repository = project.load().get_repository_def()
+
+    assert {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()} == {"north", "south"}
+    assert set(repository.get_top_level_resources()) == {"warehouse", "gentle"}
+
+
 def test_a_template_gives_any_value_and_its_text_is_not_read_as_python(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +364,7 @@ def test_no_secret_of_the_environment_is_in_the_config_of_a_database(
 
 MISTAKES = [
     (MINIMAL.replace("Weather", "Wether"), 4, "attributes.row: ", "rows has no Wether"),
+    (MINIMAL.replace("Weather", "date"), 4, "attributes.row: ", "subclass of BaseModel"),
     (MINIMAL.replace(".rows.", ".row."), 4, "attributes.row: ", "there is no module"),
     (MINIMAL.replace("type: csv", "type: cvs"), 5, "attributes.source", "type must be one of csv, ndjson, parquet"),
     (MINIMAL.replace("path:", "pth:"), 5, "attributes.source.pth", "Extra inputs are not permitted"),
