@@ -94,6 +94,11 @@ class NamedPartitions:
     units: Mapping[str, str]
     zone: ZoneInfo
 
+    @property
+    def are_given(self) -> bool:
+        """Whether the options name any."""
+        return bool(self.keys or self.ranges)
+
     def of(self, spec: TableSpec, read_recorded: Callable[[Sequence[str]], RecordedPartitions]) -> list[Partition]:
         """The table's partitions, each once.
 

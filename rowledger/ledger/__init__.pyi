@@ -68,7 +68,11 @@ from .loads import (
     take_over_load as take_over_load,
     terminate_sessions as terminate_sessions,
 )
-from .migrations import ensure_ledger as ensure_ledger, require_current_ledger as require_current_ledger
+from .migrations import (
+    check_ledger as check_ledger,
+    ensure_ledger as ensure_ledger,
+    require_current_ledger as require_current_ledger,
+)
 from .outcomes import (
     AlreadyCommitted as AlreadyCommitted,
     ChunkOutcome as ChunkOutcome,
@@ -79,6 +83,7 @@ from .outcomes import (
     Probed as Probed,
     Replayed as Replayed,
 )
+from .pruning import PrunableEntries as PrunableEntries, find_prunable as find_prunable, prune as prune
 from .reader import ledger_reader as ledger_reader, read_ledger as read_ledger
 from .replays import (
     DeadLetterToReplay as DeadLetterToReplay,

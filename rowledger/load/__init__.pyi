@@ -3,3 +3,5 @@ from .progress_bar import ProgressBar as ProgressBar, drawing_progress as drawin
 from .progress_lines import ProgressLines as ProgressLines
 from .run import run_load as run_load
 from .scripted import load as load
+from .source_check import SourceSample as SourceSample, check_source as check_source
+from .target_check import TargetFindings as TargetFindings, check_target as check_target

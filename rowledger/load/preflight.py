@@ -41,7 +41,7 @@ from rowledger.settings import WriterSettings, settings
 from rowledger.spec import TableSpec, WriteMode
 from rowledger.workers import default_workers, workers_in_memory
 
-__all__ = ["Preflight", "check_before_loading"]
+__all__ = ["Preflight", "check_before_loading", "require_writable"]
 
 _ENTRIES_NAMED = 5
 _OWN_SESSIONS = 1  # for leases and incidents
@@ -89,7 +89,7 @@ async def check_before_loading(request: RunRequest) -> Preflight:
             await _require_space(connection, request)
             await limit_lock_waits(connection, writer.lock_timeout_s)
             target = await ensure_target(connection, spec, contract.columns, request.partitions)
-            _require_writable(contract, target, spec)
+            require_writable(contract, target, spec)
             for told in await sweep_staging(connection):
                 say(told)
             fitted, limited = await _fit(connection, writer)
@@ -106,7 +106,8 @@ async def check_before_loading(request: RunRequest) -> Preflight:
     return preflight
 
 
-def _require_writable(contract: Contract, target: Target, spec: TableSpec) -> None:
+def require_writable(contract: Contract, target: Target, spec: TableSpec) -> None:
+    """Raise TargetMismatch, with the statements that change them, for columns whose type cannot hold the contract's values."""
     types = target.column_types
     try:
         contract.require_writable(types)

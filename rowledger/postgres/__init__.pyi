@@ -1,6 +1,12 @@
 from .bounded_session import ServerSession as ServerSession, server_session as server_session
 from .bounds import partition_predicate as partition_predicate
-from .catalogue import Target as Target, ensure_target as ensure_target, read_target as read_target
+from .catalogue import (
+    Target as Target,
+    creation_statement as creation_statement,
+    ensure_target as ensure_target,
+    is_outdated as is_outdated,
+    read_target as read_target,
+)
 from .constraints import ForeignKey as ForeignKey, UniqueIndex as UniqueIndex
 from .copy import (
     EncodedRows as EncodedRows,

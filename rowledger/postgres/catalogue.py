@@ -24,7 +24,7 @@ from rowledger.spec import (
     WriteMode,
 )
 
-__all__ = ["Target", "ensure_target", "read_target"]
+__all__ = ["Target", "creation_statement", "ensure_target", "is_outdated", "read_target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ async def _create_target(
         await connection.execute(f"create schema {quote_identifier(spec.target.schema_name)}")
     for enum in {column.type.element for column in contract if column.type.name is TypeName.ENUM}:
         await _ensure_enum(connection, enum)
-    statement = _creation_sql(spec, contract, partitions)
+    statement = creation_statement(spec, contract, partitions)
     name = quoted(*spec.target.parts)
     await connection.execute(f"{statement}; comment on table {name} is '{_made_by(statement)}'")
 
@@ -162,19 +162,27 @@ async def _drop_outdated(
 
     Nothing was ever published into it, no load is running on it, it is empty, and no other object depends on it.
     """
-    made_by = _made_by(_creation_sql(spec, contract, partitions))
-    name = quoted(*spec.target.parts)
-    if not await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
+    if not await is_outdated(connection, spec, contract, partitions):
         return
+    name = quoted(*spec.target.parts)
     async with transaction(connection):
         await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"rowledger {spec.target}")
-        if await connection.fetchval(query("is_outdated"), name, str(spec.target), made_by):
+        if await is_outdated(connection, spec, contract, partitions):
             await connection.execute(f"lock table {name} in access exclusive mode")
             if not await connection.fetchval(f"select exists (select from {name})"):  # noqa: S608 - quoted
                 await connection.execute(f"drop table {name}")
 
 
-def _creation_sql(spec: TableSpec, contract: Sequence[Column], partitions: Sequence[Partition]) -> str:
+async def is_outdated(
+    connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column], partitions: Sequence[Partition]
+) -> bool:
+    """Whether a run has created the table for another row model, key or partitioning, and nothing was loaded into it."""
+    made_by = _made_by(creation_statement(spec, contract, partitions))
+    return bool(await connection.fetchval(query("is_outdated"), quoted(*spec.target.parts), str(spec.target), made_by))
+
+
+def creation_statement(spec: TableSpec, contract: Sequence[Column], partitions: Sequence[Partition]) -> str:
+    """CREATE TABLE of a target for the contract, partitioned as the partitions are."""
     lines = [
         f"{quote_identifier(column.name)} {column.type.sql}{'' if column.nullable else ' not null'}"
         for column in contract
