@@ -23,6 +23,7 @@ from .sources import (
     ArrowFiles as ArrowFiles,
     CsvFiles as CsvFiles,
     GivenRows as GivenRows,
+    JsonFiles as JsonFiles,
     NdjsonFiles as NdjsonFiles,
     ParquetFiles as ParquetFiles,
     PythonRows as PythonRows,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from rowledger.contract.sql_types import BigInt, Integer
 from rowledger.sources.csv import CsvFiles
+from rowledger.sources.json_files import JsonFiles
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.table import DeadLetterBudget, Drift, TableSpec
 
@@ -320,7 +321,38 @@ _NESTED = Messy(
     ],
 )
 
+
+class Station(BaseModel):
+    code: str
+    height: Annotated[Decimal, Field(max_digits=6, decimal_places=1)] | None = Field(default=None, alias="Height (m)")
+
+
+WITHIN_AN_OBJECT = _spec(
+    "within_an_object", Station, JsonFiles(path="{landing}/stations.json", rows_at=("result", "stations"))
+)
+
+_WITHIN_AN_OBJECT = Messy(
+    WITHIN_AN_OBJECT,
+    "stations.json",
+    b"""{
+  "total": 5, "result": {"sources": [{"stations": []}], "stations": [
+    {"code": "A", "Height (m)": 12.5},
+    {"code": "B]", "Height (m)": null}, {"code": "C", "Height (m)": 1.25},
+    {
+      "code": "D",
+      "Height (m)": 1e5x
+    }, "E", {"code": "F"}
+  ]}
+}""",
+    [("A", Decimal("12.5")), ("B]", None), ("F", None)],
+    [
+        (2, "contract", "decimal place"),
+        (3, "source", "of its line 3"),
+        (4, "source", "is a text and no object"),
+    ],
+)
+
 MESSY = [
     _ODD_HEADERS, _STRAY_QUOTES, _RAGGED, _FILLED, _WRONG_ENCODING, _OLD_WINDOWS, _FROM_A_SPREADSHEET, _DUMP, _OLD_MAC,
-    _MIXED_TYPES, _MANY_DIGITS, _NESTED,
+    _MIXED_TYPES, _MANY_DIGITS, _NESTED, _WITHIN_AN_OBJECT,
 ]  # fmt: skip

@@ -2,6 +2,7 @@ from .arrow_ipc import ArrowFiles as ArrowFiles
 from .csv import CsvFiles as CsvFiles
 from .durable_writes import durable_file as durable_file
 from .frame_builder import FrameBuilder as FrameBuilder
+from .json_files import JsonFiles as JsonFiles
 from .kept_frames import KeptFrames as KeptFrames
 from .landing import landing_folder as landing_folder
 from .ndjson import NdjsonFiles as NdjsonFiles

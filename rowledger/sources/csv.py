@@ -119,11 +119,11 @@ class CsvFiles(TextFiles):
             text += block or b""
             lines_to_skip, text = _without_lines(text, lines_to_skip, final=final)
             if lines_to_skip:
-                self._require_short(len(text), file)
+                self.require_short(len(text), file)
                 continue
             records = split(text, dialect, final=final, record_bytes_max=self.record_bytes_max)
             longest = (records.ends - records.starts).max(initial=len(text) - records.consumed)
-            self._require_short(int(longest), file)
+            self.require_short(int(longest), file)
             if (table := reader.table(text, records)) is not None:
                 yield table
             text = text[records.consumed :]

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
@@ -199,6 +200,11 @@ class SqliteDatabase(Database):
     def connect(self) -> None:
         # The usual form of such URLs: three slashes before a relative path, four before an absolute one.
         path = unquote(self.url.get_secret_value().partition("://")[2]).removeprefix("/")
+        if not Path(path).is_file():
+            raise QueryRefused(
+                "unable to open database file: its URL leads to none. sqlite:///shop.db is a file in the working directory, "
+                "sqlite:////data/shop.db one by its absolute path"
+            )
         with _without_values():
             self._connection = sqlite3.connect(
                 f"file:{quote(path)}?mode=ro", uri=True, timeout=self.connect_timeout_s, check_same_thread=False

@@ -3,35 +3,25 @@
 No value is read as another one: a missing key is not null, true is not 1, and numbers keep their digits.
 """
 
-import re
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 from jiter import from_json
 
 from rowledger.errors import SourceError
-from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit
+from rowledger.sources.frame_builder import Unfit
+from rowledger.sources.json_frames import JsonFrames
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text_files import TextFiles, is_utf8, source_bytes
-from rowledger.spec import RESERVED_PREFIX, SourceContext
+from rowledger.sources.text_files import TextFiles
+from rowledger.spec import SourceContext
 
 __all__ = ["NdjsonFiles"]
 
-_EXACT_IN_A_DOUBLE = 2**53
-_DOUBLE_DIGITS = 15  # decimal digits that survive a conversion to a double and back
-_PLACE = re.compile(r" at line \d+ column (\d+)$")
 _WANTED = "; wanted is one object a line"
 _SPACE = b" \t\r"
-_KINDS = {
-    list: "a list",
-    str: "a text",
-    bool: "a Boolean",
-    type(None): "null",
-    int: "a number",
-    Decimal: "a number",
-}
+_BLANKS = b" \t\r\n"
+_FIRST_LINE_BYTES_MAX = 2**20
 
 
 class NdjsonFiles(TextFiles):
@@ -45,14 +35,17 @@ class NdjsonFiles(TextFiles):
 
     def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame]:
         codec, blocks = self._text(file)
-        builder = _JsonFrames(scope, codec=codec, encoding=self.encoding, columns_max=self.columns_max)
-        text, row = b"", 0
-        for block in _last_line_ended(blocks):
+        builder = JsonFrames(scope, codec=codec, encoding=self.encoding, columns_max=self.columns_max, wanted=_WANTED)
+        text, row, is_by_lines = b"", 0, False
+        for block, final in _last_line_ended(blocks):
             text += block
+            if not is_by_lines and not (is_by_lines := _require_lines(text.lstrip(_BLANKS), file)) and not final:
+                self.require_short(len(text), file)
+                continue
             whole, _, text = text.rpartition(b"\n")
             lines = [line for line in whole.split(b"\n") if line.strip(_SPACE)]
-            self._require_short(max(map(len, lines), default=0), file)
-            self._require_short(len(text), file)
+            self.require_short(max(map(len, lines), default=0), file)
+            self.require_short(len(text), file)
             if not lines:
                 continue
             try:
@@ -64,80 +57,45 @@ class NdjsonFiles(TextFiles):
             row += len(lines)
 
 
-def _last_line_ended(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks, with a line end after the last one."""
+def _require_lines(head: bytes, file: SourceFile) -> bool:
+    """Whether the text is known to be one object a line; raises SourceError for a list, and objects over several lines."""
+    first, line_end, rest = head.partition(b"\n")
+    if not head.startswith((b"[", b"{")):
+        return bool(head)
+    if head.startswith(b"[") and (len(head) > _FIRST_LINE_BYTES_MAX or line_end) and _is_list_of_rows(first):
+        raise SourceError(
+            f"{file.origin}: is one JSON list, not one object a line; declare JsonFiles in place of NdjsonFiles"
+        )
+    second = rest.lstrip(_BLANKS)
+    if head.startswith(b"{") and second and not second.startswith(b"{") and _is_begun(first):
+        raise SourceError(
+            f"{file.origin}: has an object over several lines, not one object a line; declare JsonFiles in place of NdjsonFiles"
+        )
+    return bool(line_end) and (bool(second) or head.startswith(b"["))
+
+
+def _is_list_of_rows(text: bytes) -> bool:
+    """Whether the text is the beginning of a list, or a list of objects, rather than a line that is a list of other values."""
+    try:
+        value = from_json(text)
+    except ValueError:
+        return _is_begun(text)
+    return isinstance(value, list) and (not value or any(isinstance(item, dict) for item in value))
+
+
+def _is_begun(line: bytes) -> bool:
+    """Whether the line is the beginning of a value that it does not end."""
+    try:
+        from_json(line)
+    except ValueError as error:
+        return str(error).startswith("EOF")
+    return False
+
+
+def _last_line_ended(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """The blocks, with a line end after the last one, which is marked."""
     held = b""
     for block in blocks:
-        yield held
+        yield held, False
         held = block
-    yield held + b"\n"
-
-
-class _JsonFrames(FrameBuilder):
-    """Builds frames from lines: all values are plain, and integers and fractions in a column are one kind of number."""
-
-    def __init__(self, scope: SourceContext, *, codec: str, encoding: str, columns_max: int) -> None:
-        super().__init__(scope.columns, columns_max=columns_max)
-        self._is_exact, self._documents = scope.exact_numbers, scope.documents or ()
-        self._codec, self._encoding = codec, encoding
-        self._sound_names: set[str] = set()
-
-    def parse(self, line: bytes) -> dict[str, Any] | Fault:
-        """The object of a line, or a fault; numbers with fractions become Decimal."""
-        try:
-            # A key that occurs twice in an object would hide a value.
-            value = from_json(
-                line, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
-            )
-        except ValueError as error:
-            reason = _reason(str(error)) if is_utf8(line) else f"has bytes that are no {self._encoding}"
-            return self._fault(line, reason)
-        if type(value) is not dict:
-            return self._fault(line, f"is {_KINDS[type(value)]} and no object{_WANTED}")
-        if not value.keys() <= self._sound_names:
-            if any(name.startswith(RESERVED_PREFIX) or "\0" in name for name in value):
-                return self._fault(line, f"has a key that begins with {RESERVED_PREFIX!r} or has a NUL in it")
-            self._sound_names.update(value)
-        return value
-
-    def _fault(self, line: bytes, reason: str) -> Fault:
-        return Fault(reason, source_bytes(line, self._codec))
-
-    def _column(self, name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
-        is_exact = self._is_exact or name in self._documents
-        return super()._column(name, _as_one_kind_of_number(values, exact=is_exact), dtype)
-
-
-def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:
-    """Numbers with fractions, and integers in the same column, as doubles.
-
-    They stay exact where `exact` asks for it and where a double would lose digits.
-    """
-    kinds = set(map(type, values))
-    if Decimal not in kinds or not kinds <= {int, Decimal, type(None)}:
-        return values
-    if exact:
-        return [Decimal(value) if type(value) is int else value for value in values]
-    if any(type(value) is int and abs(value) > _EXACT_IN_A_DOUBLE for value in values):
-        return values
-    texts = pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
-    doubles = texts.cast(pl.Float64, strict=False)
-    if doubles.is_infinite().any() or doubles.null_count() > texts.null_count():
-        return values
-    is_long = texts.str.len_bytes() > _DOUBLE_DIGITS
-    for row in (is_long & (doubles.cast(pl.String) != texts)).arg_true():
-        if Decimal(repr(doubles[row])) != values[row]:
-            return [Decimal(value) if type(value) is int else value for value in values]
-    return doubles.to_list()
-
-
-def _reason(message: str) -> str:
-    """The parser's message without the key that it may quote."""
-    place = _PLACE.search(message)
-    what, where = (message[: place.start()], f" at byte {place[1]}") if place else (message, "")
-    if what.startswith("Detected duplicate key"):
-        return f"has a key twice{where}"
-    if what.startswith("recursion limit"):
-        return f"is nested too deep{where}"
-    # A line that ends too early may be the first one of an object, or of a list, that is written over several lines.
-    return f"is no JSON: {what}{where}{_WANTED if what.startswith('EOF') else ''}"
+    yield held + b"\n", True

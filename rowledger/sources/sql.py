@@ -32,7 +32,8 @@ class SqlQuery(SpooledSource):
     query: str = Field(min_length=1, description="One SELECT.")
     url_variable: str = Field(
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        description="Name of the environment variable with the database's URL: postgresql://… or sqlite:///file.",
+        description="Name of the environment variable with the database's URL: postgresql://user:password@host:5432/database, "
+        "sqlite:///file in the working directory, or sqlite:////folder/file.",
     )
     columns_max: int = Field(default=1_664, ge=1, le=100_000, description="Columns the query may give.")
     connect_timeout_s: float = Field(default=10, gt=0, le=300, description="Seconds to open the connection.")

@@ -19,6 +19,10 @@ __all__ = ["DatabaseSession", "database_of"]
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 5.0
+_FORMS = (
+    "postgresql://user:password@host:5432/database, sqlite:///shop.db (a file in the working directory) or "
+    "sqlite:////data/shop.db (a file by its absolute path)"
+)
 _DATABASES: dict[str, type[Database]] = {
     "postgresql": PostgresDatabase,
     "postgres": PostgresDatabase,
@@ -33,7 +37,7 @@ def database_of(url_variable: str, **options: Any) -> Database:  # noqa: ANN401,
         raise SourceError(f"the environment variable {url_variable} is not set; it holds the database's URL")
     scheme = secret.get_secret_value().partition(":")[0].lower()
     if (kind := _DATABASES.get(scheme)) is None:
-        raise SourceError(f"{url_variable} holds no URL of a known kind; it begins with postgresql:// or sqlite:///")
+        raise SourceError(f"{url_variable} holds no URL of a known kind; write {_FORMS}")
     return kind(secret, **options)
 
 

@@ -103,7 +103,7 @@ class TextFiles(FileSource, SpooledSource):
     def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame | pa.Table]:
         """All records of a file, in one frame for each part of it; raises SourceError."""
 
-    def _require_short(self, size: int, file: SourceFile) -> None:
+    def require_short(self, size: int, file: SourceFile) -> None:
         """Raise SourceError if a record of this size is longer than `record_bytes_max`."""
         if size > self.record_bytes_max:
             raise SourceError(

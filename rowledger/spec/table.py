@@ -25,6 +25,7 @@ _SOURCES = (
     ("arrow", "rowledger.sources.arrow_ipc:ArrowFiles"),
     ("csv", "rowledger.sources.csv:CsvFiles"),
     ("given", "rowledger.sources.python:GivenRows"),
+    ("json", "rowledger.sources.json_files:JsonFiles"),
     ("ndjson", "rowledger.sources.ndjson:NdjsonFiles"),
     ("parquet", "rowledger.sources.parquet:ParquetFiles"),
     ("python", "rowledger.sources.python:PythonRows"),

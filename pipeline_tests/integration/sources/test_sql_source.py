@@ -528,7 +528,15 @@ def test_a_connection_that_is_lost_is_an_error(shop: str, tmp_path: Path) -> Non
     [
         (None, "the environment variable SHOP_URL is not set"),
         ("mysql://user:a-secret@localhost/x", "SHOP_URL holds no URL of a known kind"),
-        ("user=x password=a-secret", "SHOP_URL holds no URL of a known kind"),
+        (
+            "user=x password=a-secret",
+            "SHOP_URL holds no URL of a known kind; write postgresql://user:password@host:5432/",
+        ),
+        ("a-secret.db", r"no URL of a known kind; .*sqlite:///shop\.db \(a file in the .*sqlite:////data/shop\.db"),
+        (
+            "sqlite:///a-secret.db",
+            r"unable to open database file: .*sqlite:///shop\.db is a file in the working directory",
+        ),
         ("postgresql://user:a-secret@127.0.0.1:{port}/x", "SHOP_URL: connecting failed: Connection refused"),
         ("postgresql://user:a-secret@127.0.0.1:not-a-port/x", r"SHOP_URL: connecting failed"),
     ],

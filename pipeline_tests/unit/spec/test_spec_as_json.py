@@ -21,6 +21,7 @@ from rowledger import (
     Drift,
     FrameTransform,
     GivenRows,
+    JsonFiles,
     NdjsonFiles,
     ParquetFiles,
     PythonRows,
@@ -102,6 +103,7 @@ SOURCES = [
         path="x.csv", delimiter=";", quote=None, escape="\\", nulls=("\\N", "\0", "ü"), columns=("a", "b"), skip_lines=2
     ),
     NdjsonFiles(path="s3://bucket/x.ndjson.gz", compression="gzip"),
+    JsonFiles(path="x.json", rows_at=("a", "ü")),
     ArrowFiles(path="https://data.example/{partition_key}.arrow"),
     PythonRows(function=rows),
     GivenRows(origin="the asset t"),
@@ -130,7 +132,7 @@ def test_every_class_of_the_library_has_a_short_name_that_leads_to_it() -> None:
     found = {json.loads(TableSpec(name="t", row=Row, source=s).as_json())["source"]["class"] for s in SOURCES}
 
     assert found == {*dict(_SOURCES), f"{__name__}:OwnSource", f"{__name__}:OwnCsv"}
-    assert {type(source) for source in SOURCES[:7]} == _concrete(Source)
+    assert {type(source) for source in SOURCES[:8]} == _concrete(Source)
     assert len(_TRANSFORMS) == len({FrameTransform, RowTransform})
 
 
