@@ -38,7 +38,7 @@ class Messy:
         (landing / self.name).write_bytes(self.content)
 
 
-def _spec(name: str, row: type[BaseModel], source: CsvFiles | NdjsonFiles, **options: Any) -> TableSpec:
+def _spec(name: str, row: type[BaseModel], source: CsvFiles | JsonFiles | NdjsonFiles, **options: Any) -> TableSpec:
     return TableSpec(name=name, row=row, source=source, dead_letters=_TOLERANT, **options)
 
 
