@@ -3,35 +3,32 @@
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any, Unpack, cast
+from typing import Unpack
 
 import dagster as dg
 
-from rowledger.contract import check_spec
-from rowledger.dagster.assets import StepOptions, table_asset
+from rowledger.dagster.assets import table_asset
 from rowledger.dagster.broken import broken_table
 from rowledger.dagster.checks import verify_check
 from rowledger.dagster.database import DEFAULT_DATABASE, RowledgerDatabase
+from rowledger.dagster.declared_table import TableOptions, declared_table, parted
 from rowledger.dagster.jobs import jobs_and_schedule
-from rowledger.dagster.partitions import KEY_PATTERN, partition_maker, require_partitions
+from rowledger.dagster.partitions import KEY_PATTERN
 from rowledger.dagster.replay import replay_job_and_sensor
-from rowledger.dagster.resources import DEFAULT_WRITER, GuardedWriter, resource_key
-from rowledger.dagster.table import DagsterTable, name_of
-from rowledger.dagster.translator import AssetAttributes, RowledgerTranslator, asset_spec
+from rowledger.dagster.resources import DEFAULT_WRITER, GuardedWriter
+from rowledger.dagster.returned_rows import returned_table
+from rowledger.dagster.table import DagsterTable
+from rowledger.dagster.translator import RowledgerTranslator
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.spec import TableSpec
 
-__all__ = ["TableOptions", "build_table_defs"]
+__all__ = ["build_table_defs"]
 
 _log = logging.getLogger("rowledger")
 
 
-class TableOptions(AssetAttributes, StepOptions, total=False):
-    """Whatever a table's asset and its step can be given."""
-
-
 def build_table_defs(
-    spec: TableSpec | str,
+    spec: TableSpec | str | dg.AssetsDefinition,
     *,
     partitions_def: dg.PartitionsDefinition | None = None,
     translator: RowledgerTranslator | None = None,
@@ -50,7 +47,7 @@ def build_table_defs(
     Args:
         spec: the table's spec, or a reference to it, `module:NAME` or `path/file.py:NAME`. With a reference, a mistake in that
             file affects this table alone: its asset and its jobs exist, and fail with file, line and mistake, while other
-            tables work.
+            tables work. Or an asset that `rowledger_asset` has made: it comes with what is asked for here.
         partitions_def: any Dagster partitions; the spec's `partition_by` names the columns that hold them. None: the table is
             loaded whole.
         translator: makes the asset's key, group, owners and so on from the spec, for a family of tables.
@@ -73,18 +70,38 @@ def build_table_defs(
     Raises SpecError for a spec that contradicts itself or its partitions, and TypeError for an unknown option.
 
     """
-    attributes, step = _parted(options)
+
+    def beside(table: DagsterTable) -> dg.Definitions:
+        """What the table has besides its asset."""
+        own = [
+            dg.Definitions(asset_checks=[verify_check(table), *_freshness_checks(table, freshness)]),
+            jobs_and_schedule(table, landing, jobs=jobs, schedule=schedule),
+        ]
+        return dg.Definitions.merge(*own, *([replay_job_and_sensor(table, sensor=sensor)] if jobs or sensor else []))
+
+    if isinstance(spec, dg.AssetsDefinition):
+        if options or not (
+            partitions_def is None and translator is None and database is DEFAULT_DATABASE and writer is DEFAULT_WRITER
+        ):
+            raise TypeError(
+                "give rowledger_asset whatever its asset has; jobs, schedule, sensor and freshness are given here"
+            )
+        if (returned := returned_table(spec)) is None:
+            raise TypeError(f"{spec.node_def.name} was not made by rowledger_asset")
+        return dg.Definitions.merge(
+            dg.Definitions(assets=[returned.asset], resources=returned.resources), beside(returned.table)
+        )
+    attributes, step = parted(options)
     attributes["deps"] = [*(attributes.get("deps") or ()), *landing]
     translator = translator or RowledgerTranslator()
     try:
-        table, resources = _table(spec, partitions_def, translator, attributes, database, writer, dynamic_key_pattern)
-        own = [
-            dg.Definitions(assets=[table_asset(table, step)], asset_checks=[verify_check(table)]),
-            jobs_and_schedule(table, landing, jobs=jobs, schedule=schedule),
-            dg.Definitions(asset_checks=_freshness_checks(table, freshness)),
-        ]
-        if jobs or sensor:
-            own.append(replay_job_and_sensor(table, sensor=sensor))
+        known = TableSpec.from_reference(spec) if isinstance(spec, str) else spec
+        table, resources = declared_table(
+            known, partitions_def, translator, attributes, database, writer, dynamic_key_pattern
+        )
+        own = dg.Definitions.merge(
+            dg.Definitions(assets=[table_asset(table, step)], resources=resources), beside(table)
+        )
     except (RowledgerError, dg.DagsterError) as error:
         if isinstance(spec, TableSpec):
             raise
@@ -94,38 +111,7 @@ def build_table_defs(
         wanted = {"load": jobs or bool(schedule), "verify": jobs, "replay": jobs or sensor}
         purposes = [purpose for purpose, is_wanted in wanted.items() if is_wanted]
         return broken_table(name, partitions_def, attributes, message, purposes=purposes)
-    return dg.Definitions.merge(*own, dg.Definitions(resources=resources))
-
-
-def _parted(options: TableOptions) -> tuple[AssetAttributes, StepOptions]:
-    """The options for the asset and those for its step; raises TypeError for an unknown one."""
-    given: dict[str, Any] = dict(options)
-    step: dict[str, Any] = {name: given.pop(name) for name in StepOptions.__annotations__ if name in given}
-    if unknown := sorted(set(given) - set(AssetAttributes.__annotations__)):
-        known = sorted((*AssetAttributes.__annotations__, *StepOptions.__annotations__))
-        raise TypeError(f"unknown options {', '.join(unknown)}; an asset and its step can be given {', '.join(known)}")
-    return cast(AssetAttributes, given), cast(StepOptions, step)
-
-
-def _table(
-    spec: TableSpec | str,
-    partitions_def: dg.PartitionsDefinition | None,
-    translator: RowledgerTranslator,
-    attributes: AssetAttributes,
-    database: RowledgerDatabase | str,
-    writer: GuardedWriter | str,
-    key_pattern: str,
-) -> tuple[DagsterTable, dict[str, RowledgerDatabase | GuardedWriter]]:
-    """The table, and the resources that its definitions bring."""
-    spec = TableSpec.from_reference(spec) if isinstance(spec, str) else spec
-    check_spec(spec)
-    require_partitions(spec, partitions_def, key_pattern=key_pattern)
-    asset = asset_spec(spec, partitions_def, translator, attributes)
-    database_key, brought_database = resource_key(database, name_of(asset.key), "database")
-    writer_key, brought_writer = resource_key(writer, name_of(asset.key), "writer")
-    partition_of = partition_maker(spec, partitions_def, key_pattern=key_pattern)
-    table = DagsterTable(spec, asset, partition_of, key_pattern, database_key, writer_key)
-    return table, brought_database | brought_writer
+    return own
 
 
 def _freshness_checks(table: DagsterTable, deadline_cron: str | None) -> Sequence[dg.AssetChecksDefinition]:

@@ -7,6 +7,7 @@ of `PostgresEventLogStorage`. `pipeline_tests/unit/test_private_names.py` fails 
 
 from dagster._check import CheckError
 from dagster._config import UserConfigSchema
+from dagster._core.definitions.resource_annotation import get_resource_args
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._serdes import ConfigurableClassData
 from dagster.components.resolved.core_models import AssetAttributesModel
@@ -22,4 +23,5 @@ __all__ = [
     "TranslationFnResolver",
     "UnresolvedAssetJobDefinition",
     "UserConfigSchema",
+    "get_resource_args",
 ]

@@ -69,16 +69,17 @@ R = TypeVar("R", bound=dg.ConfigurableResource[None])
 
 
 def resource_key(
-    resource: RowledgerDatabase | GuardedWriter | str, table: str, purpose: str
+    resource: RowledgerDatabase | GuardedWriter | str, table: str, purpose: str, *, shared: bool = True
 ) -> tuple[str, dict[str, RowledgerDatabase | GuardedWriter]]:
     """The key under which a table's steps ask for the resource, and the resource where the table's definitions bring it.
 
     A text is the key of a resource that the project defines. All tables share the defaults. An object that was made for
-    one table has a key of that table, since Dagster does not merge definitions with two resources of one key.
+    one table has a key of that table, since Dagster does not merge definitions with two resources of one key. So have the
+    defaults if they are not `shared`: a resource of a single asset must not have the key of one of the definitions.
     """
     if isinstance(resource, str):
         return resource, {}
-    is_shared = resource is DEFAULT_DATABASE or resource is DEFAULT_WRITER
+    is_shared = shared and (resource is DEFAULT_DATABASE or resource is DEFAULT_WRITER)
     key = f"{'rowledger' if is_shared else table}_{purpose}"
     return key, {key: resource}
 

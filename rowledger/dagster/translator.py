@@ -9,17 +9,23 @@ import dagster as dg
 from rowledger.dagster.metadata import table_metadata
 from rowledger.spec import TableSpec
 
-__all__ = ["AssetAttributes", "RowledgerTranslator", "RowledgerTranslatorData", "asset_spec", "with_attributes"]
+__all__ = [
+    "AssetAttributes",
+    "AttributesBesideKey",
+    "RowledgerTranslator",
+    "RowledgerTranslatorData",
+    "asset_spec",
+    "with_attributes",
+]
 
 
-class AssetAttributes(TypedDict, total=False):
-    """What an asset can be given besides its partitions. Each attribute has the meaning that it has in `dg.AssetSpec`.
+class AttributesBesideKey(TypedDict, total=False):
+    """What an asset can be given besides its key and its partitions, each with the meaning that it has in `dg.AssetSpec`.
 
-    `key`, `group_name`, `owners`, `description`, `code_version`, `automation_condition` and `freshness_policy` replace what the
+    `group_name`, `owners`, `description`, `code_version`, `automation_condition` and `freshness_policy` replace what the
     translator says. `key_prefix` goes before the key. `deps`, `tags`, `kinds` and `metadata` are added to it.
     """
 
-    key: dg.AssetKey | str | Sequence[str] | None
     key_prefix: str | Sequence[str] | None
     group_name: str | None
     owners: Sequence[str] | None
@@ -31,6 +37,12 @@ class AssetAttributes(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     automation_condition: dg.AutomationCondition[Any] | None
     freshness_policy: dg.FreshnessPolicy | None
+
+
+class AssetAttributes(AttributesBesideKey, total=False):
+    """The same with the asset's key, which replaces what the translator says."""
+
+    key: dg.AssetKey | str | Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True)

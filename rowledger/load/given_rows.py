@@ -60,8 +60,8 @@ def rows_by_partition(
         )
     if callable(rows):
         return rows
-    if isinstance(rows, Mapping):
-        keys = [partition.key for partition in partitions]
+    keys = [partition.key for partition in partitions]
+    if isinstance(rows, Mapping) and (len(keys) > 1 or [*rows] == keys):  # otherwise it is meant as a row
         if set(rows) != set(keys):
             raise SpecError(
                 f"table {spec.name}: rows were given for {_named(rows)}, but the load is of {_named(keys)}; give the rows of "
