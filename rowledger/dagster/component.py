@@ -1,21 +1,26 @@
 """Tables in YAML: a component of Dagster whose attributes are those of a table spec and of its asset."""
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictBool, create_model
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictBool
 
 from rowledger.contract import declared_row
 from rowledger.dagster.database import RowledgerDatabase
 from rowledger.dagster.definitions import build_table_defs
-from rowledger.dagster.private_names import AssetAttributesModel, TranslationFn, TranslationFnResolver
+from rowledger.dagster.private_names import (
+    AssetAttributesModel,
+    CheckError,
+    ResolutionException,
+    TranslationFn,
+    TranslationFnResolver,
+)
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.scaffold import TableScaffolder
 from rowledger.dagster.translator import RowledgerTranslator, RowledgerTranslatorData
-from rowledger.dagster.yaml_fields import NotYaml, OrTemplate, YamlField, telling_mistakes
+from rowledger.dagster.yaml_fields import NotYaml, OrTemplate, YamlField, exact_shape, telling_mistakes
 from rowledger.dagster.yaml_partitions import PartitionsShape, read_partitions
 from rowledger.dagster.yaml_sources import SourceShape, TransformShape, read_reference, read_source, read_transform
 from rowledger.dagster.yaml_values import (
@@ -35,13 +40,17 @@ from rowledger.dagster.yaml_values import (
     read_retry_policy,
     read_target,
 )
-from rowledger.errors import SpecError
+from rowledger.errors import RowledgerError, SpecError
 from rowledger.spec import DeadLetterBudget, FrameTransform, QualifiedName, RowTransform, Source, TableSpec
 
 __all__ = ["RowledgerTableComponent"]
 
 _Flag = Annotated[StrictBool, OrTemplate()]
 _Names = Annotated[str | list[str], OrTemplate()]
+_TRANSLATION = (
+    Annotated[AssetAttributesModel, OrTemplate()],
+    Field(default=None, description="The asset: key, key_prefix, group_name, owners, tags, kinds, deps, and so on."),
+)
 _WRITE_MODES = Literal["replace", "append", "upsert"]
 _DRIFTS = Literal["freeze", "evolve", "discard_value", "discard_row"]
 
@@ -248,7 +257,7 @@ class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
     @classmethod
     def model(cls) -> type[BaseModel]:
         """The shape of the attributes in YAML."""
-        return _shape_of(cls)
+        return exact_shape(cls, super().model(), translation=_TRANSLATION)
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
@@ -271,9 +280,27 @@ class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
         return RowledgerTranslator().get_asset_spec(data)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        if self._yaml is None:
-            return self._definitions(context.path)
-        return cast(dg.Definitions, telling_mistakes(self._yaml, lambda: self._definitions(context.path)))
+        path, place = context.path, self._yaml
+        if place is None:
+            return self._definitions(path)
+        try:
+            return cast(dg.Definitions, telling_mistakes(place, lambda: self._definitions(path)))
+        except ResolutionException:
+            if (cause := self._cause(path)) is None:
+                raise
+        return cast(dg.Definitions, telling_mistakes(place.at_path(cause), lambda: self._definitions(path)))
+
+    def _cause(self, path: Path) -> str | None:
+        """The attribute without which the table would have no mistake; None where there is no such one."""
+        for name, info in type(self).model_fields.items():
+            if getattr(self, name) is None or info.is_required():
+                continue
+            try:
+                self.model_copy(update={name: None})._definitions(path)  # noqa: SLF001 - another of this class
+            except (RowledgerError, ResolutionException, dg.DagsterError, CheckError, ValueError):
+                continue
+            return name
+        return None
 
     def _definitions(self, path: Path) -> dg.Definitions:
         spec = self.table_spec(path)
@@ -314,21 +341,3 @@ class _ComponentTranslator(RowledgerTranslator):
 
 def _folder_name(path: Path) -> str:
     return path.name if path.is_dir() else path.parent.name
-
-
-@cache
-def _shape_of(component: type[RowledgerTableComponent]) -> type[BaseModel]:
-    """Dagster's shape, without its `or a text` for each field, after which a mistake would name no field inside."""
-    derived = super(RowledgerTableComponent, component).model()
-    own: dict[str, Any] = {
-        name: (resolver.model_field_type, derived.model_fields[name])
-        for name, info in component.model_fields.items()
-        for resolver in info.metadata
-        if isinstance(resolver, YamlField)
-    }
-    about = Field(
-        default=None, description="The asset: key, key_prefix, group_name, owners, tags, kinds, deps, and so on."
-    )
-    own["translation"] = (Annotated[AssetAttributesModel, OrTemplate()], about)
-    shape: type[BaseModel] = create_model(derived.__name__, __base__=derived, **own)
-    return shape

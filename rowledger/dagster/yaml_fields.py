@@ -34,6 +34,7 @@ __all__ = [
     "OrTemplate",
     "OrText",
     "YamlField",
+    "exact_shape",
     "mistake_at",
     "resolved",
     "telling_mistakes",
@@ -51,6 +52,9 @@ _AS_IT_IS = core_schema.plain_serializer_function_ser_schema(
     lambda value: value, return_schema=core_schema.any_schema()
 )
 _TEMPLATES = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - no HTML
+
+
+_SHAPES: dict[type[BaseModel], type[BaseModel]] = {}
 
 
 class OrTemplate:
@@ -196,6 +200,22 @@ class YamlField(dg.Resolver):
             examples=examples,
             inject_before_resolve=False,
         )
+
+
+def exact_shape(component: type[BaseModel], derived: type[BaseModel], **own: tuple[Any, Any]) -> type[BaseModel]:
+    """The shape that Dagster derived of a component, without its `or a text` for each field.
+
+    After that alternative a mistake would name no field inside. `own` has shapes of fields whose resolver is no YamlField.
+    """
+    if component not in _SHAPES:
+        exact: dict[str, Any] = {
+            name: (resolver.model_field_type, derived.model_fields[name])
+            for name, info in component.model_fields.items()
+            for resolver in info.metadata
+            if isinstance(resolver, YamlField)
+        }
+        _SHAPES[component] = create_model(derived.__name__, __base__=derived, **{**exact, **own})
+    return _SHAPES[component]
 
 
 def telling_mistakes(context: dg.ResolutionContext, act: Callable[[], Any]) -> Any:
