@@ -16,7 +16,9 @@ __all__ = ["CsvDialect", "encoding_of", "find_dialect"]
 
 _DELIMITERS = ",;\t|\x01~^: "
 _RARE_DELIMITERS = ": ^~"  # often part of a value
-_COMMENTS = ("# ", "//", "%", "--")
+_NAMED_DELIMITER = re.compile("^sep=(.)$", re.IGNORECASE)
+"""The first line of a file that spreadsheets are told the delimiter by."""
+_COMMENTS = ("#", "//", "%", "--")
 _CONSISTENT_SHARE = 0.8
 _PREAMBLE_LINES_MAX = 100
 _ROWS_MAX = 2_000
@@ -51,9 +53,11 @@ class CsvDialect:
         found = {
             "delimiter": self.delimiter, "quote": self.quote, "escape": self.escape, "skip_lines": self.skip_lines,
             "header": self.header, "columns": self.names, "ragged": "fill" if self.fills else "refuse",
+            "nulls": ("\\N",) if self.escape is not None and self.quote is None else ("",),
         }  # fmt: skip
         usual = {
             "delimiter": ",", "quote": '"', "escape": None, "skip_lines": 0, "header": True, "columns": (), "ragged": "refuse",
+            "nulls": ("",),
         }  # fmt: skip
         return {name: value for name, value in found.items() if value != usual[name]}
 
@@ -93,10 +97,13 @@ def find_dialect(text: str) -> CsvDialect:
     first_end = _LINE_END.search(text)
     lines = re.split("\r" if first_end is not None and first_end[0] == "\r" else "\r?\n", text)
     quote: str | None = _quote(text)
-    delimiter = _delimiter(lines, quote)
+    escape = "\\" if re.search(rf"[^\\]\\{quote}[^\r\n,;\t|]", text) else None
+    named = _NAMED_DELIMITER.match(lines[0])
+    delimiter = named[1] if named else _delimiter(lines, quote, escape)
     if delimiter == "\t" and quote == '"' and _has_bare_quotes(text):
-        quote = None
-    escape = "\\" if quote and re.search(rf"[^\\]\\{quote}[^\r\n{re.escape(delimiter)}]", text) else None
+        quote = escape = None
+    if delimiter == "\t" and '"' not in text and re.search(r"[^\\]\\[tnr\\]", text):
+        quote, escape = None, "\\"  # as PostgreSQL's COPY and MySQL write text
     every = _records(lines, delimiter, quote, escape)
     records = _without_preamble(every)
     if not records:
@@ -171,15 +178,11 @@ def _records(lines: Sequence[str], delimiter: str, quote: str | None, escape: st
     return found
 
 
-def _rows(lines: Sequence[str], delimiter: str, quote: str | None) -> list[list[str]]:
-    return [record.fields for record in _records(lines, delimiter, quote)]
-
-
-def _delimiter(lines: Sequence[str], quote: str | None) -> str:
+def _delimiter(lines: Sequence[str], quote: str | None, escape: str | None) -> str:
     """The delimiter by which most records, and the first of them, have the same number of fields."""
     best, best_score = ",", 0.0
     for delimiter in _DELIMITERS:
-        sizes = [len(row) for row in _rows(lines, delimiter, quote)]
+        sizes = [len(record.fields) for record in _records(lines, delimiter, quote, escape)]
         several = Counter(size for size in sizes if size > 1)
         if not several:
             continue
@@ -208,7 +211,8 @@ def _without_preamble(records: Sequence[_Record]) -> Sequence[_Record]:
     for number, record in enumerate(records[:_PREAMBLE_LINES_MAX]):
         size = len(record.fields)
         filled = sum(1 for value in record.fields if value.strip())
-        is_comment = record.fields[0].startswith(_COMMENTS) and size != usual
+        is_comment = record.fields[0].startswith("# ") or (record.fields[0].startswith(_COMMENTS) and size != usual)
+        is_comment |= number == 0 and record.fields[0].lower().startswith("sep=")
         is_title = usual > 1 and (size <= max(1, (usual - 1) // 2) or (filled <= 1 and usual > 2))  # noqa: PLR2004
         if not (is_comment or is_title):
             return records[number:]

@@ -60,8 +60,8 @@ def numeric(digits: int, places: int) -> FieldType:
 
 
 def array_of(element: FieldType) -> FieldType:
-    """A list of such values."""
-    return FieldType(f"{element.name}[]", f"list[{element.python}]")
+    """A list of such values, some of which may be null."""
+    return FieldType(f"{element.name}[]", f"list[{element.python} | None]")
 
 
 def looser(current: FieldType, *, from_text: bool) -> FieldType | None:

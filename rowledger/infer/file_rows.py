@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import polars as pl
+import pyarrow as pa
 
 from rowledger.spec import WHOLE, Source, SourceContext
 
@@ -18,9 +19,10 @@ _CHUNK_ROWS = 100_000
 class FileRows:
     """The rows of a source that has one partition. The spool of a text file is a folder that is removed at the end."""
 
-    def __init__(self, source: Source) -> None:
-        """Read the file once if it is text; raises SourceError."""
+    def __init__(self, source: Source, schema: pa.Schema | None = None) -> None:
+        """Read the file once if it is text; raises SourceError. `schema` is that of a file that may have no rows."""
         self.source = source
+        self._schema = schema
         self._folder = tempfile.TemporaryDirectory(prefix="rowledger-infer-")
         scope = SourceContext(landing_dir=Path.cwd(), spool_dir=Path(self._folder.name), chunk_rows_max=_CHUNK_ROWS)
         try:
@@ -46,3 +48,5 @@ class FileRows:
         """All rows, those that are no rows included, in frames of up to 100,000."""
         for descriptor in self._descriptors:
             yield self.source.read(descriptor)
+        if not self._descriptors and self._schema is not None:
+            yield pl.DataFrame(pl.from_arrow(self._schema.empty_table()))

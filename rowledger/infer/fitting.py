@@ -14,9 +14,10 @@ from rowledger.infer.formats import FoundSource
 from rowledger.infer.frame_profile import FrameProfile
 from rowledger.infer.module_text import module_text
 from rowledger.infer.names import class_name, field_names
+from rowledger.infer.notation import Notation, notation_of
 from rowledger.infer.profiling import profiled, with_null_markers
 from rowledger.infer.readings import best_reading
-from rowledger.infer.shapes import Shape
+from rowledger.infer.shapes import CONVERTIBLE_DATES, Shape
 from rowledger.infer.text_profile import TextProfile
 from rowledger.infer.text_types import Candidate, text_candidate
 from rowledger.infer.trial import Refused, row_model, try_model
@@ -89,24 +90,31 @@ def _comment_on_texts(profile: TextProfile) -> str:
     if profile.shapes[Shape.ZERO_LED]:
         return "Text, since numbers would lose their leading zeros."
     shape, count = profile.shapes.most_common(1)[0]
-    if shape is Shape.TEXT or count < known * (1 - _REFUSED_SHARE_MAX):
+    if shape in (Shape.TEXT, Shape.INTEGER) or count < known * (1 - _REFUSED_SHARE_MAX):
         return ""
-    return f"Text: {counted(count, 'value')} look like a {shape}." if shape is not Shape.INTEGER else ""
+    if shape in CONVERTIBLE_DATES and profile.dates.best(shape, is_month_first=None)[0] is None:
+        return "Text: day and month could be either part of its dates. Say which, as date_formats of the source."
+    return f"Text: {counted(count, 'value')} of the shape: {shape}."
 
 
 def fit(found: FoundSource, table: str) -> Fitted:
     """Fit a row model to the source's rows; raises SourceError."""
     with best_reading(found) as rows:
-        columns = _typed(profiled(rows, found.columns), rows.count)
+        profiles = profiled(rows, found.columns)
+        texts = [profile for profile in profiles.values() if isinstance(profile, TextProfile)]
+        notation = notation_of(texts, misfits_share=_REFUSED_SHARE_MAX)
+        columns = _typed(profiles, notation, rows.count)
         chosen = [(column.profile, column.type) for column in columns]
         marked = with_null_markers(rows.source, chosen, are_quoted=found.quotes_nulls)
         if marked is rows.source:
+            rows.source = rows.source.model_copy(update=notation.settings())
             return _Fit(table, rows, columns).run()
+        marked = marked.model_copy(update=notation.settings())
     with FileRows(marked) as rows:
         return _Fit(table, rows, columns).run()
 
 
-def _typed(profiles: Mapping[str, TextProfile | FrameProfile], rows: int) -> list[_Column]:
+def _typed(profiles: Mapping[str, TextProfile | FrameProfile], notation: Notation, rows: int) -> list[_Column]:
     """The columns with the types that their profiles suggest. All misfits together stay within the share of rows."""
     columns = [
         _Column(name, source_name, profile)
@@ -114,18 +122,18 @@ def _typed(profiles: Mapping[str, TextProfile | FrameProfile], rows: int) -> lis
     ]
     limit = int(rows * _REFUSED_SHARE_MAX)
     for column in columns:
-        column.candidate = _candidate(column.profile, limit)
+        column.candidate = _candidate(column.profile, notation, limit)
     left = limit
     for column in sorted(columns, key=lambda column: column.candidate.misfits):
         if column.candidate.misfits > left:
-            column.candidate = _candidate(column.profile, 0)
+            column.candidate = _candidate(column.profile, notation, 0)
         left -= column.candidate.misfits
     return columns
 
 
-def _candidate(profile: TextProfile | FrameProfile, misfits_max: int) -> Candidate:
+def _candidate(profile: TextProfile | FrameProfile, notation: Notation, misfits_max: int) -> Candidate:
     if isinstance(profile, TextProfile):
-        return text_candidate(profile, misfits_max=misfits_max)
+        return text_candidate(profile, notation, misfits_max=misfits_max)
     return profile.candidate(misfits_max)
 
 
@@ -174,7 +182,7 @@ class _Fit:
         text = module_text(columns, name=self._table, file_name="", rows=self._rows.count, spec=None)
         parts = [column.name for column in self._columns if not column.nulls and column.type not in _NO_KEY]
         model = row_model(text, class_name(self._table))
-        return try_model(model, self._rows.frames(), parts, types_inferred=self._rows.source.spools)
+        return try_model(model, self._rows.source, self._rows.frames(), parts)
 
     def _loosen(self, refused: Refused) -> bool:
         """Choose a wider type for the columns that refuse too much; False if nothing has to or can be changed."""

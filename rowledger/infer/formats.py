@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
+from pyarrow import parquet as pq
 
 from rowledger.errors import SourceError
 from rowledger.infer.csv_dialect import encoding_of, find_dialect
@@ -51,6 +52,8 @@ class FoundSource:
     quotes_nulls: bool = False
     others: tuple[CsvFiles, ...] = ()
     """Other readings of the same text, to try if too many lines of it are no rows."""
+    schema: pa.Schema | None = None
+    """The types that the file declares, if it does."""
 
 
 def file_path(path: Path) -> str:
@@ -66,9 +69,10 @@ def source_of(path: Path) -> FoundSource:
     if not head:
         raise SourceError(f"{path}: is empty, so nothing can be inferred from it; give a file with a header or rows")
     if head.startswith(_PARQUET):
-        return FoundSource(ParquetFiles(path=template))
+        return FoundSource(ParquetFiles(path=template), schema=_schema(path, pq.read_schema))
     if head.startswith((_ARROW_FILE, _ARROW_STREAM)):
-        return FoundSource(ArrowFiles(path=template))
+        read = pa.ipc.open_file if head.startswith(_ARROW_FILE) else pa.ipc.open_stream
+        return FoundSource(ArrowFiles(path=template), schema=_schema(path, lambda raw: read(raw).schema))
     for magic, what in _OTHER_FORMATS.items():
         if head.startswith(magic):
             raise SourceError(f"{path}: is {what}")
@@ -132,6 +136,14 @@ def _read(path: Path, read: Callable[[pa.NativeFile], bytes]) -> bytes:
         with pa.OSFile(str(path), "rb") as raw:
             return read(raw)
     except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({type(error).__name__}); it may be truncated or damaged") from None
+
+
+def _schema(path: Path, read: Callable[[pa.NativeFile], pa.Schema]) -> pa.Schema:
+    try:
+        with pa.OSFile(str(path), "rb") as raw:
+            return read(raw)
+    except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{path}: cannot be read ({type(error).__name__}); it may be truncated or damaged") from None
 
 

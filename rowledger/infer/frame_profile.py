@@ -9,6 +9,7 @@ import polars as pl
 
 from rowledger.infer import field_type as of
 from rowledger.infer.field_type import FieldType
+from rowledger.infer.notation import Notation
 from rowledger.infer.text_profile import TextProfile
 from rowledger.infer.text_types import Candidate, text_candidate
 from rowledger.spec import BYTES_16, DECIMAL_TEXT, DYNAMIC, UUID, types_in
@@ -101,10 +102,10 @@ class FrameProfile:
             return Candidate(of.ANYTHING)
         match kind:
             case _Kind.NUMBER:
-                found = text_candidate(self.numbers, misfits_max=0).type
+                found = text_candidate(self.numbers, Notation(), misfits_max=0).type
                 return Candidate(of.NUMERIC if found == of.TEXT else found, misfits)
             case _Kind.TEXT:
-                texts = text_candidate(self.texts, misfits_max=misfits_max - misfits, numbers=False)
+                texts = text_candidate(self.texts, Notation(), misfits_max=misfits_max - misfits, numbers=False)
                 return Candidate(texts.type, misfits + texts.misfits)
             case _Kind.BOOLEAN:
                 return Candidate(of.BOOLEAN, misfits)

@@ -15,6 +15,8 @@ from rowledger.spec import FAULT, RESERVED_PREFIX, Source
 __all__ = ["profiled", "with_null_markers"]
 
 _MARKERS_MAX = 50
+_SURE_MARKERS = {"\\N"}
+"""Markers that are no text of their own."""
 
 
 def profiled(rows: FileRows, names: Sequence[str]) -> dict[str, TextProfile | FrameProfile]:
@@ -41,11 +43,11 @@ def with_null_markers(
         return source
     found: dict[str, None] = {}
     for profile, chosen in columns:
-        if isinstance(profile, TextProfile) and chosen != of.TEXT:
-            found |= dict.fromkeys(profile.markers)
+        if isinstance(profile, TextProfile):
+            found |= dict.fromkeys(profile.markers if chosen != of.TEXT else profile.markers.keys() & _SURE_MARKERS)
     markers = list(found)[:_MARKERS_MAX]
     if not markers:
         return source
     has_quoted = are_quoted or "" in markers
-    nulls = ("", *sorted(marker for marker in markers if marker))
+    nulls = (*source.nulls, *sorted(set(markers) - {*source.nulls}))
     return source.model_copy(update={"nulls": nulls, **({"quoted_nulls": True} if has_quoted else {})})

@@ -31,7 +31,7 @@ class _Faults:
 @contextmanager
 def best_reading(found: FoundSource) -> Iterator[FileRows]:
     """The rows of the reading with the fewest faults; the first one unless it has more than 1 %. Raises SourceError."""
-    rows = FileRows(found.source)
+    rows = FileRows(found.source, found.schema)
     others = list(found.others)
     try:
         faults = _faults(rows)

@@ -15,6 +15,9 @@ class Shape(StrEnum):
     EXPONENT = "number with an exponent"
     GROUPED = "number with commas between thousands"
     DECIMAL_COMMA = "number with a decimal comma"
+    DOT_GROUPED = "number with points between thousands"
+    BLANK_GROUPED = "number with blanks between thousands"
+    APOSTROPHE_GROUPED = "number with apostrophes between thousands"
     AMBIGUOUS_COMMA = "number with one comma, for thousands or for decimals"
     TRUE_FALSE = "true or false"
     YES_NO = "yes or no"
@@ -55,9 +58,10 @@ PATTERNS: dict[Shape, str] = {
     Shape.EXPONENT: r"^(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+|[+-]?(?i:inf|infinity))$",
     Shape.GROUPED: r"^[+-]?[1-9][0-9]{0,2}(?:(?:,[0-9]{3}){2,}(?:\.[0-9]+)?|,[0-9]{3}\.[0-9]+)$",
     Shape.AMBIGUOUS_COMMA: r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$",
-    Shape.DECIMAL_COMMA: (
-        r"^[+-]?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|(?:0[0-9]*|[0-9]{4,}),[0-9]{3}|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+)$"
-    ),
+    Shape.DECIMAL_COMMA: (r"^[+-]?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|(?:0[0-9]*|[0-9]{4,}),[0-9]{3}|,[0-9]+)$"),
+    Shape.DOT_GROUPED: r"^[+-]?[1-9][0-9]{0,2}(?:(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|\.[0-9]{3},[0-9]+)$",
+    Shape.BLANK_GROUPED: r"^[+-]?[1-9][0-9]{0,2}(?:[ \x{a0}\x{202f}][0-9]{3})+(?:[.,][0-9]+)?$",
+    Shape.APOSTROPHE_GROUPED: r"^[+-]?[1-9][0-9]{0,2}(?:['\x{2019}][0-9]{3})+(?:\.[0-9]+)?$",
     Shape.TRUE_FALSE: r"^(?i:true|false)$",
     Shape.YES_NO: r"^(?i:yes|no)$",
     Shape.Y_N: r"^(?i:y|n)$",

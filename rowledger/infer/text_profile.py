@@ -2,19 +2,17 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Context, Decimal, InvalidOperation
 
 import polars as pl
 
+from rowledger.infer.date_formats import DateFormats
+from rowledger.infer.number_measure import NumberMeasure
 from rowledger.infer.shapes import BOOLEANS, CONVERTIBLE_DATES, NULL_MARKERS, PATTERNS, Shape
 
 __all__ = ["TextProfile"]
 
 _SURELY_TEXT_ROWS = 1_000
 _SURELY_TEXT_SHARE = 0.1
-_DOUBLE_DIGITS = 15  # decimal digits that survive the conversion into a double and back
-_ALL_DIGITS = Context(prec=2_000)
-_NUMBER_PARTS = r"^[+-]?0*([0-9]*)(?:\.([0-9]*))?"
 _CODE = r"^[A-Za-z]{0,4}[-/ ]?[0-9]+(?:[-/. ]?[A-Za-z0-9]+)*$"
 """A number with letters or separators in it, such as a house number, a part number or a postcode."""
 
@@ -33,21 +31,16 @@ class TextProfile:
     markers: Counter[str] = field(default_factory=Counter)
     padded: int = 0
     codes: int = 0
-    least: int = 0
-    greatest: int = 0
-    whole_digits: int = 0
-    """Digits before the point, at most."""
-    places_min: int | None = None
-    places_max: int = 0
-    written_zeros: int = 0
-    """Decimals that end in a zero."""
-    parts_max: list[int] = field(default_factory=lambda: [0, 0])
-    """The greatest first and second part of the dates whose year is the last part."""
+    plain: NumberMeasure = field(default_factory=NumberMeasure)
+    with_comma: NumberMeasure = field(default_factory=NumberMeasure)
+    """Numbers with a decimal comma."""
+    grouped: NumberMeasure = field(default_factory=NumberMeasure)
+    """Numbers with separated thousands and a decimal point, if any."""
+    has_blanks_and_comma: bool = False
+    """Whether a number has blanks between thousands and a decimal comma."""
+    dates: DateFormats = field(default_factory=DateFormats)
     words: set[str] = field(default_factory=set)
     """The distinct Booleans, in small letters."""
-    beyond_bigint: bool = False
-    lossy_as_double: bool = False
-    """Whether a decimal has digits that a double does not keep."""
     is_surely_text: bool = False
 
     def add(self, column: pl.Series) -> None:
@@ -99,45 +92,23 @@ class TextProfile:
 
     def _measure(self, shape: Shape, values: pl.Series) -> None:
         match shape:
-            case Shape.INTEGER | Shape.PLUS_INTEGER:
-                numbers = values.str.strip_prefix("+").cast(pl.Int64, strict=False)
-                self.least = min(self.least, int(numbers.min() or 0))  # type: ignore[arg-type]
-                self.greatest = max(self.greatest, int(numbers.max() or 0))  # type: ignore[arg-type]
-                digits = int(values.str.len_bytes().max() or 0)  # type: ignore[arg-type]
-                if numbers.null_count():
-                    self.beyond_bigint = True
-                    digits = int(values.str.strip_chars_start("+-").str.len_bytes().max() or 0)  # type: ignore[arg-type]
-                self.whole_digits = max(self.whole_digits, digits)
-            case Shape.DECIMAL:
-                self._measure_decimals(values)
+            case Shape.INTEGER | Shape.PLUS_INTEGER | Shape.DECIMAL:
+                self.plain.add(values)
+            case Shape.DECIMAL_COMMA:
+                self.with_comma.add(values.str.replace(",", ".", literal=True))
+            case Shape.AMBIGUOUS_COMMA:
+                self.with_comma.add(values.str.replace(",", ".", literal=True))
+                self.grouped.add(values.str.replace(",", "", literal=True))
+            case Shape.DOT_GROUPED:
+                self.with_comma.add(values.str.replace_many([".", ","], ["", "."]))
+            case Shape.GROUPED:
+                self.grouped.add(values.str.replace_all(",", "", literal=True))
+            case Shape.BLANK_GROUPED | Shape.APOSTROPHE_GROUPED:
+                self.has_blanks_and_comma |= bool(values.str.contains(",", literal=True).any())
+                joined = values.str.replace_all("[^0-9.,+-]", "").str.replace(",", ".", literal=True)
+                self.grouped.add(joined)
+                self.with_comma.add(joined)
             case _ if shape in BOOLEANS:
                 self.words.update(values.str.to_lowercase().unique())
             case _ if shape in CONVERTIBLE_DATES:
-                parts = values.str.extract_groups(r"^([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]").struct.unnest()
-                for number, name in enumerate(parts.columns):
-                    greatest = parts[name].cast(pl.Int64, strict=False).max()
-                    self.parts_max[number] = max(self.parts_max[number], int(greatest or 0))  # type: ignore[arg-type]
-
-    def _measure_decimals(self, values: pl.Series) -> None:
-        parts = values.str.extract_groups(_NUMBER_PARTS).struct.unnest()
-        whole, places = (parts[name].fill_null("").str.len_bytes() for name in parts.columns)
-        least, greatest = int(places.min() or 0), int(places.max() or 0)  # type: ignore[arg-type]
-        self.places_min = least if self.places_min is None else min(self.places_min, least)
-        self.places_max = max(self.places_max, greatest)
-        self.whole_digits = max(self.whole_digits, int(whole.max() or 0))  # type: ignore[arg-type]
-        self.written_zeros += int(values.str.ends_with("0").sum())
-        if not self.lossy_as_double:
-            is_long = whole + places > _DOUBLE_DIGITS
-            self.lossy_as_double = any(map(_loses_digits, values.filter(is_long).unique())) if is_long.any() else False
-
-
-def _loses_digits(text: str) -> bool:
-    """Whether the digits are neither the shortest ones of a double nor its exact value rounded."""
-    number = Decimal(text)
-    double = float(text)
-    if Decimal(repr(double)) == number:
-        return False
-    try:
-        return _ALL_DIGITS.quantize(Decimal(double), number) != number
-    except InvalidOperation:
-        return True
+                self.dates.add(shape, values)

@@ -8,9 +8,9 @@ from types import ModuleType
 import polars as pl
 from pydantic import BaseModel
 
-from rowledger.contract import Contract
+from rowledger.contract import Contract, with_plain_texts
 from rowledger.infer.key_search import KeySearch
-from rowledger.spec import FAULT, LINE
+from rowledger.spec import FAULT, LINE, Source
 
 __all__ = ["Refused", "row_model", "try_model"]
 
@@ -56,19 +56,20 @@ def row_model(text: str, name: str) -> type[BaseModel]:
 
 
 def try_model(
-    model: type[BaseModel], frames: Iterable[pl.DataFrame], key_fields: Sequence[str], *, types_inferred: bool
+    model: type[BaseModel], source: Source, frames: Iterable[pl.DataFrame], key_fields: Sequence[str]
 ) -> tuple[Refused, tuple[str, ...]]:
     """What the model refuses of these rows, and the fields that tell the others apart; empty if none do.
 
-    `key_fields` can be part of a key. `types_inferred` says that the source finds its types in the values. Raises SourceError
-    for a column of a type that the model never takes, and ContractError.
+    `frames` are the source's, and `key_fields` can be part of a key. Raises SourceError for a column of a type that the model
+    never takes, and ContractError.
     """
     contract = Contract.of(model)
     names = dict(zip(model.model_fields, (column.name for column in contract.columns), strict=True))
     fields = {column: name for name, column in names.items()}
     counts, search = _Counts(), KeySearch(key_fields)
     for frame in frames:
-        checked = contract.check(_without_faults(frame, counts), types_inferred=types_inferred)
+        given = with_plain_texts(_without_faults(frame, counts), contract.rules, source)
+        checked = contract.check(given, types_inferred=source.spools)
         for letter in checked.rejected:
             counts.reasons[fields.get(letter.column or _NO_COLUMN, letter.column), letter.reason] += 1
         search.add(checked.good.rename(lambda name: fields.get(name, name)))
