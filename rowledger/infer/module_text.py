@@ -22,10 +22,11 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class SpecParts:
-    """What the TableSpec has besides its name and its row model. `refused` is the number of dead letters it has to allow."""
+    """What the TableSpec has besides its name and its row model. Of `rows` of the file `refused` become dead letters."""
 
     source: Source
     key: tuple[str, ...] = ()
+    rows: int = 0
     refused: int = 0
 
 
@@ -61,7 +62,7 @@ def _imports(columns: Sequence[InferredColumn], fields: str, spec: SpecParts | N
 
 
 def _needs_budget(spec: SpecParts) -> bool:
-    return spec.refused > DeadLetterBudget().rows_max // 2
+    return spec.refused > DeadLetterBudget().allowed_rows(spec.rows)
 
 
 def _fields(columns: Sequence["InferredColumn"]) -> Iterator[str]:
@@ -99,7 +100,11 @@ def _spec_lines(name: str, model: str, spec: SpecParts) -> Iterator[str]:
         yield "    # No two rows of the file have the same key. Check that it is one by its meaning.\n"
         yield from _broken("key", spec.key, "    ")
     if _needs_budget(spec):
-        yield f"    dead_letters=DeadLetterBudget(rows_max={spec.refused * 2}),\n"
+        share = min(1.0, round(2 * spec.refused / spec.rows, 4))
+        rows_max = max(DeadLetterBudget().rows_max, 2 * spec.refused)
+        share_max = f", share_max={share}" if share > DeadLetterBudget().share_max else ""
+        yield f"    # Of the file, {counted(spec.refused, 'row')} would be refused.\n"
+        yield f"    dead_letters=DeadLetterBudget(rows_max={rows_max}{share_max}),\n"
 
 
 def _settings(source: BaseModel) -> dict[str, Any]:

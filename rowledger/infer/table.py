@@ -40,7 +40,7 @@ class InferredTable:
         """A Python module with the row model and, unless `spec` is False, the TableSpec."""
         return module_text(
             self.columns, name=self.name, file_name=self.file_name, rows=self.rows,
-            spec=SpecParts(self.source, self.key, self.refused.rows) if spec else None,
+            spec=SpecParts(self.source, self.key, self.rows, self.refused.rows) if spec else None,
         )  # fmt: skip
 
 

@@ -53,7 +53,9 @@ def test_the_module_declares_the_model_and_the_spec(tmp_path: Path) -> None:
     table = inferred(tmp_path, "Station ID;class;Größe\n1;a;2,5\n2;b;NA\n")
     module = imported(table)
     assert isinstance(module.THINGS, TableSpec)
-    assert module.THINGS.source == CsvFiles(path=str(tmp_path / "things.csv"), delimiter=";", nulls=("", "NA"), decimal=",")
+    assert module.THINGS.source == CsvFiles(
+        path=str(tmp_path / "things.csv"), delimiter=";", nulls=("", "NA"), decimal=","
+    )
     assert [(c.name, c.source_name) for c in table.columns][:2] == [("station_id", "Station ID"), ("class_", "class")]
 
 
