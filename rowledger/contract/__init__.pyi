@@ -27,6 +27,7 @@ from .fingerprint_sql import (
     may_be_digested as may_be_digested,
     read_fingerprint as read_fingerprint,
 )
+from .fit_value import NULL_REASON as NULL_REASON
 from .loadable import check_spec as check_spec
 from .partition_fit import require_partitions as require_partitions, unusable_key as unusable_key
 from .read_payloads import frame_of_payloads as frame_of_payloads

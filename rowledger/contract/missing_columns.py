@@ -9,7 +9,7 @@ from rowledger.contract.rules import FieldRules
 from rowledger.errors import TargetMismatch
 from rowledger.spec import ABSENT_PREFIX, ColumnType
 
-__all__ = ["default_column", "field_column"]
+__all__ = ["ABSENT_REASON", "default_column", "field_column"]
 
 
 def field_column(rules: FieldRules, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series | None] | None:
@@ -39,13 +39,13 @@ def _with_absence(frame: pl.DataFrame, name: str) -> tuple[pl.Series, pl.Series 
     return frame[name], frame[mask].fill_null(value=False) if mask in frame.columns else None
 
 
-_ABSENT_REASON = "Field required [missing]"
+ABSENT_REASON = "Field required [missing]: give the field a default if the source may lack the column"
 
 
 def default_column(rules: FieldRules, target: ColumnType, absent: pl.Series, refusals: Refusals) -> pl.Series:
     """A column of the field's default, for the rows in `absent`; without a default they are refused."""
     if rules.default is PydanticUndefined:
-        refusals.add_mask(absent, rules.name, _ABSENT_REASON)
+        refusals.add_mask(absent, rules.name, ABSENT_REASON)
         return pl.Series(rules.name, dtype=target.frame_type).clear(len(absent))
     verdict = fit_value(rules, target, rules.default)
     if verdict.reason is not None:

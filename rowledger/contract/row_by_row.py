@@ -14,7 +14,7 @@ from rowledger.contract.core_schema import modules_in, names_in, reads_json_text
 from rowledger.contract.fit_value import NULL_REASON, doubt_texts, fit_value
 from rowledger.contract.json_fields import model_validator
 from rowledger.contract.kinds import Kind
-from rowledger.contract.missing_columns import field_column
+from rowledger.contract.missing_columns import ABSENT_REASON, field_column
 from rowledger.contract.read_column import is_native, require_readable
 from rowledger.contract.reading import Reading, blank
 from rowledger.contract.refusal_reasons import place_of, words_of
@@ -26,6 +26,8 @@ from rowledger.spec import DYNAMIC, ColumnType
 
 __all__ = ["check_rows"]
 
+
+_ABSENT_WORDS = "Field required [missing]"
 
 # Kinds whose validated values become a column in one step, if all are of that type.
 _AT_ONCE: dict[Kind, tuple[type, pl.DataType]] = {
@@ -118,6 +120,8 @@ class _RowValidator:
             column = self._columns.get(str(loc[0])) if loc else None
             if column is not None and column in known:
                 continue  # refused already: pydantic got a substitute, so its error means nothing
+            if column is not None and loc[1:] == () and words == _ABSENT_WORDS:
+                words = ABSENT_REASON  # noqa: PLW2901 - the same words, with the remedy
             place = place_of(loc if column is None else loc[1:], self._names)
             self._refusals.add(row, column, f"{place}: {words}" if place else words)
 

@@ -4,6 +4,7 @@ import shlex
 
 import asyncpg
 
+from rowledger.contract import NULL_REASON
 from rowledger.counted import counted
 from rowledger.errors import DeadLetterBudgetSpent
 from rowledger.ledger import RefusalCause
@@ -54,11 +55,13 @@ def explain_budget(
     why = "; ".join([spent.detail, *causes] if spent.detail else causes)
     more = f"; {len(refusals) - _CAUSES_IN_SENTENCE} more causes" if len(refusals) > _CAUSES_IN_SENTENCE else ""
     command = dead_letters_command(spec.name, partition_key)
+    nulls = [cause.column for cause in refusals if cause.column and f"{cause.column}: {NULL_REASON}" in cause.reason]
+    remedy = f". If the source may have nulls, declare {', '.join(nulls)} as `X | None`" if nulls else ""
     return DeadLetterBudgetSpent(
         f"table {spec.name}, partition {partition_key}: {counted(refused, 'row')} {'was' if refused == 1 else 'were'} refused, "
         f"the budget is {budget}"
         f"{f', and {kept} of them are kept as dead letters' if kept < refused else ''}"
-        f"{f': {why}{more}' if why else ''}. See them: {command}",
+        f"{f': {why}{more}' if why else ''}{remedy}. See them: {command}",
         refused_rows=refused,
         detail=spent.detail,
         command=command,

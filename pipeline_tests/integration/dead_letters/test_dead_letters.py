@@ -256,6 +256,15 @@ def test_a_spent_budget_fails_the_load_and_keeps_what_was_learned(database: str,
     assert_accounted(database, STRICT_READINGS, rows)
 
 
+def test_a_budget_spent_on_nulls_names_the_remedy(database: str, tmp_path: Path) -> None:
+    write_source(tmp_path, "readings", "all", changed(readings(200), {n: {"sensor": None} for n in range(5, 15)}))
+    report = load_one(database, STRICT_READINGS, tmp_path, "all")
+
+    assert isinstance(report.error, DeadLetterBudgetSpent)
+    assert "sensor: is null, but the column is not nullable (" in str(report.error)
+    assert "If the source may have nulls, declare sensor as `X | None`. See them:" in str(report.error)
+
+
 def test_a_budget_spent_by_many_chunks_together_fails_the_load(database: str, tmp_path: Path) -> None:
     rows = changed(readings(400), {number: {"sensor": 2**40} for number in (50, 150, 250, 350)})
     write_source(tmp_path, "readings", "all", rows)

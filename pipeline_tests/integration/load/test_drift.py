@@ -79,7 +79,7 @@ def test_a_missing_column_is_refused_as_a_whole_or_row_by_row(
     assert report.error is None
     assert (report.written_rows, report.dead_lettered_rows) == (20, 20)
     assert {row[0] for row in fetch(database, "select reason from rowledger.dead_letter")} == {
-        "label: Field required [missing]"
+        "label: Field required [missing]: give the field a default if the source may lack the column"
     }
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 
 from rowledger.contract.check import Contract
 from rowledger.contract.drift import SourceDrift
+from rowledger.contract.missing_columns import ABSENT_REASON
 from rowledger.errors import SourceError
 from rowledger.spec.column import Column, ColumnType, TypeName
 from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC
@@ -169,7 +170,7 @@ def test_names_that_do_not_fit_are_told_with_the_alias_that_would_make_them_fit(
 def test_a_missing_column_refuses_each_row_where_the_contract_is_not_frozen(contract: Contract, drift: Drift) -> None:
     checked = contract.check(SOURCE.drop("b"), drift=drift)
 
-    assert {letter.reason for letter in checked.rejected} == {"b: Field required [missing]"}
+    assert {letter.reason for letter in checked.rejected} == {f"b: {ABSENT_REASON}"}
     assert checked.good.height == 0
 
 
@@ -220,7 +221,7 @@ def test_a_field_that_a_row_does_not_have_takes_its_default_or_is_required(contr
     checked = contract.check(source)
 
     assert checked.good.rows() == [(2, None, 0.5)]
-    assert checked.rejected[0].reason == "b: Field required [missing]"
+    assert checked.rejected[0].reason == f"b: {ABSENT_REASON}"
     assert checked.rejected[1].column == "c"
     assert json.loads(checked.rejected[0].payload) == {"a": 1, "c": 1.5}
 

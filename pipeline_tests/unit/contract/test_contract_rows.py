@@ -283,7 +283,9 @@ def test_fields_that_a_row_does_not_have_take_pydantic_s_defaults() -> None:
     checked = Contract.of(Stay).check(source)
 
     assert checked.good.rows() == [("a", 1, 2, False, None)]
-    assert [letter.reason for letter in checked.rejected] == ["end: Field required [missing]"]
+    assert [letter.reason for letter in checked.rejected] == [
+        "end: Field required [missing]: give the field a default if the source may lack the column"
+    ]
 
 
 def test_python_rows_are_what_pydantic_takes() -> None:
