@@ -135,7 +135,7 @@ def _value_type(column: str, declared: DeclaredColumn, kind: DeclaredType) -> An
     """The annotation of one value: of an array's elements, otherwise of the column."""
     value = kind.annotation
     if declared.choices is not None:
-        choices = [_value(kind.python, choice, "choices") for choice in declared.choices]
+        choices = [_value(kind.annotation, choice, "choices") for choice in declared.choices]
         pinned = SqlType(kind.column.element) if kind.enum is None else pg_enum(kind.enum)
         value = Annotated[_one_of(column, choices), pinned]
     found: list[Any] = [

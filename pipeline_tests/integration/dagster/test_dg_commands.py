@@ -37,14 +37,6 @@ def test_a_table_scaffolded_from_a_file_is_checked_listed_and_launched(project: 
     assert fetch_value(database, "select count(*) from public.weather") == 2
 
 
-def test_the_example_that_is_scaffolded_without_a_file_passes_all_checks(project: Project) -> None:
-    scaffolded = project.dg("scaffold", "defs", COMPONENT, "cold-store")
-    checked = project.dg("check", "defs")
-
-    assert scaffolded.returncode == 0, scaffolded.stderr
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
 def test_the_component_is_listed_with_what_it_is(project: Project) -> None:
     listed = project.dg("list", "components", "--package", "rowledger", "--json")
 
