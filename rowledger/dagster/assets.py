@@ -5,7 +5,8 @@ from typing import Any, TypedDict
 
 import dagster as dg
 
-from rowledger.dagster.checks import check_results, in_step_check_specs
+from rowledger.dagster.check_events import Evaluation, checks_have_partitions, outputs_of, recorded, require_passed
+from rowledger.dagster.checks import check_evaluations, check_results, in_step_check_specs
 from rowledger.dagster.metadata import failure_of, load_failure, load_metadata
 from rowledger.dagster.observer import observing
 from rowledger.dagster.run_keys import dimension_tags, partition_keys
@@ -15,7 +16,7 @@ from rowledger.ledger import PartitionReport
 
 __all__ = ["LoadEvents", "StepOptions", "load_events", "step_arguments", "table_asset"]
 
-LoadEvents = Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]
+LoadEvents = Iterator[dg.AssetCheckResult | dg.MaterializeResult[None] | dg.DagsterEvent | dg.Output[None]]
 
 
 class StepOptions(TypedDict, total=False):
@@ -32,13 +33,13 @@ def table_asset(table: DagsterTable, options: StepOptions | None = None) -> dg.A
 
     It materializes only what the database has confirmed; otherwise the run fails.
     """
-    # Without an output where Dagster would record another partition, see `_materialization`.
+    # Without an output where Dagster would record another partition, see `_materializations`.
     asset = table.asset.replace_attributes(skippable=isinstance(table.partitions_def, dg.MultiPartitionsDefinition))
 
     @dg.multi_asset(
         name=table.name,
         specs=[asset],
-        check_specs=in_step_check_specs(table.key),
+        check_specs=in_step_check_specs(table),
         required_resource_keys=table.resource_keys,
         **step_arguments(table, options),
     )
@@ -54,12 +55,33 @@ def load_events(context: dg.AssetExecutionContext, table: DagsterTable, rows: ob
     `rows` are what `rowledger.load` takes, for a table that does not say where its rows are.
     """
     reports = _load(context, table, rows)
-    yield from check_results(table.key, reports)
+    if not checks_have_partitions(table.partitions_def):
+        yield from check_results(table.key, reports)
+        yield from _materializations(context, table, reports)
+        _require_published(table, reports)
+        return
+    published = [report for report in reports if report.published]
+    # Before any materialization: a run that is killed in between must not look as if all were published.
+    refused = check_evaluations([report for report in reports if not report.published], some_published=bool(published))
+    yield from _recorded(context, table, refused)
+    yield from _materializations(context, table, reports)
+    # After them: a check counts only if it is about the latest materialization of its partition.
+    made = list(check_evaluations(published, some_published=True))
+    yield from _recorded(context, table, made)
+    _require_published(table, reports)
+    require_passed(table.spec.name, made)
+    yield from outputs_of(in_step_check_specs(table))
+
+
+def _recorded(
+    context: dg.AssetExecutionContext, table: DagsterTable, evaluations: Iterable[Evaluation]
+) -> Iterator[dg.DagsterEvent]:
+    return recorded(context.instance, context.get_step_execution_context(), table.key, evaluations)
+
+
+def _require_published(table: DagsterTable, reports: list[PartitionReport]) -> None:
     if not all(report.published for report in reports):
-        # Without a MaterializeResult the partitions of this run stay failed, except those that are recorded here.
-        _record_published(context, table, reports)
         raise load_failure(table, reports)
-    yield from _materialization(context, table, reports)
 
 
 def step_arguments(table: DagsterTable, options: StepOptions | None) -> dict[str, Any]:
@@ -78,31 +100,35 @@ def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object =
         raise failure_of(table.spec.name, error) from None
 
 
-def _record_published(
-    context: dg.AssetExecutionContext, table: DagsterTable, reports: Iterable[PartitionReport]
-) -> None:
+def _record(context: dg.AssetExecutionContext, table: DagsterTable, reports: Iterable[PartitionReport]) -> None:
     """Record partitions that Dagster does not record by itself: those of a step that will raise, or that it does not know."""
     for report in reports:
-        if report.published:
-            context.log_event(
-                dg.AssetMaterialization(
-                    table.key,
-                    partition=report.partition_key,
-                    metadata=load_metadata(table, report),
-                    tags=dimension_tags(table.partition_of(report.partition_key)),
-                )
+        context.log_event(
+            dg.AssetMaterialization(
+                table.key,
+                partition=report.partition_key,
+                metadata=load_metadata(table, report),
+                tags=dimension_tags(table.partition_of(report.partition_key)),
             )
+        )
 
 
-def _materialization(
+def _materializations(
     context: dg.AssetExecutionContext, table: DagsterTable, reports: list[PartitionReport]
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """The output of the step, from which Dagster makes the materializations of the partitions that it knows.
+    """Record the partitions that are published.
+
+    Where all are, the output of the step makes the materializations of the partitions that Dagster knows. Otherwise there
+    is no output, so that the partitions of this run stay failed, except those that are recorded here.
 
     Dagster knows only one partition where a run over a range has tags of single dimensions (see `partition_keys`).
     That partition need not be in the range: each run of a backfill from a job's page has the tags of the backfill's
     first key. In that case there is no output, since Dagster would record a partition that this run has not loaded.
     """
+    published = [report for report in reports if report.published]
+    if len(published) < len(reports):
+        _record(context, table, published)
+        return
     if table.is_whole:
         yield dg.MaterializeResult(metadata=load_metadata(table, reports[0]))
         return
@@ -110,6 +136,6 @@ def _materialization(
     for report in reports:
         if report.partition_key in known:
             context.add_asset_metadata(load_metadata(table, report), partition_key=report.partition_key)
-    _record_published(context, table, (report for report in reports if report.partition_key not in known))
+    _record(context, table, (report for report in reports if report.partition_key not in known))
     if known <= {report.partition_key for report in reports}:
         yield dg.MaterializeResult()

@@ -9,7 +9,6 @@ import dagster as dg
 
 from rowledger.dagster.assets import table_asset
 from rowledger.dagster.broken import broken_table
-from rowledger.dagster.checks import verify_check
 from rowledger.dagster.database import DEFAULT_DATABASE, RowledgerDatabase
 from rowledger.dagster.declared_table import TableOptions, declared_table, parted
 from rowledger.dagster.jobs import jobs_and_schedule
@@ -19,6 +18,7 @@ from rowledger.dagster.resources import DEFAULT_WRITER, GuardedWriter
 from rowledger.dagster.returned_rows import returned_table
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.translator import RowledgerTranslator
+from rowledger.dagster.verification import verify_check
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.spec import TableSpec
 

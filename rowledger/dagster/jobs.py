@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from rowledger.dagster.checks import VERIFY_CHECK
 from rowledger.dagster.partitions import dimensions_of, require_key
 from rowledger.dagster.private_names import UnresolvedAssetJobDefinition
 from rowledger.dagster.table import DagsterTable
+from rowledger.dagster.verification import VERIFY_CHECK
 from rowledger.errors import SpecError, UnknownPartition
 from rowledger.ledger import CheckName
 

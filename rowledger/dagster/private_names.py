@@ -7,8 +7,12 @@ of `PostgresEventLogStorage`. `pipeline_tests/unit/test_private_names.py` fails 
 
 from dagster._check import CheckError
 from dagster._config import UserConfigSchema
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.resource_annotation import get_resource_args
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.events import DagsterEventBatchMetadata
+from dagster._core.execution.context.system import StepExecutionContext
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._serdes import ConfigurableClassData
 from dagster.components.resolved.core_models import AssetAttributesModel
 from dagster.components.resolved.errors import ResolutionException
@@ -16,9 +20,13 @@ from dagster.components.utils.translation import TranslationFn, TranslationFnRes
 
 __all__ = [
     "AssetAttributesModel",
+    "AssetCheckEvaluationTargetMaterializationData",
+    "AssetCheckExecutionRecordStatus",
     "CheckError",
     "ConfigurableClassData",
+    "DagsterEventBatchMetadata",
     "ResolutionException",
+    "StepExecutionContext",
     "TranslationFn",
     "TranslationFnResolver",
     "UnresolvedAssetJobDefinition",

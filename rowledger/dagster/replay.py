@@ -1,6 +1,7 @@
 """Replay of dead letters in Dagster: a job with a form in the launchpad, and a sensor that starts it for corrected ones."""
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -8,11 +9,12 @@ import dagster as dg
 from pydantic import Field, ValidationError
 
 from rowledger.contract import Stage
-from rowledger.dagster.checks import problems_of
+from rowledger.dagster.check_events import checks_have_partitions, recorded
 from rowledger.dagster.metadata import describe_error, failure_of, lines
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.replay_events import replay_events, replay_metadata, replay_reasons
 from rowledger.dagster.table import DagsterTable
+from rowledger.dagster.verification import problems_of, verification_evaluations
 from rowledger.dead_letters import read_waiting, run_replay
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.ledger import Actor, DeadLetterResult, DeadLetterSelection, DeadLetterState, ReplayReport
@@ -59,8 +61,12 @@ def replay_job_and_sensor(table: DagsterTable, *, sensor: bool) -> dg.Definition
         url = _database_url(context, table)
         report = _replay(context, table, config, url)
         verifications = _verify(context, table, report, url)
-        for event in replay_events(spec, table.key, table.partition_of, report, verifications, url):
-            context.log_event(event)  # type: ignore[arg-type] # it takes checks too, as its code says
+        for event in replay_events(spec, table.key, table.partition_of, report, url):
+            context.log_event(event)
+        # Dagster shows only checks that come after the materialization.
+        partitioned = checks_have_partitions(table.partitions_def)
+        made = verification_evaluations(verifications, partitioned=partitioned)
+        deque(recorded(context.instance, context.get_step_execution_context(), table.key, made), maxlen=0)
         metadata = replay_metadata(report, report.outcomes)
         if told := [*_not_written(spec, report), *_not_as_published(spec, verifications)]:
             # A retry would find the same dead letters.

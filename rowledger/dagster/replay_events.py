@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from rowledger.dagster.checks import verification_events
+from rowledger.dagster.check_events import CHECKS_CAN_HAVE_PARTITIONS, with_targets
 from rowledger.dagster.metadata import (
     CRASHED_WORKERS,
     REFUSED_BY_REASON,
@@ -18,6 +18,7 @@ from rowledger.dagster.metadata import (
     describe_error,
 )
 from rowledger.dagster.run_keys import dimension_tags
+from rowledger.dagster.verification import verification_evaluations
 from rowledger.dead_letters import read_published_counts, read_recorded_partitions
 from rowledger.errors import UnknownPartition
 from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, ReplayReport
@@ -35,12 +36,9 @@ def replay_events(
     asset: dg.AssetKey,
     partition_of: Callable[[str], Partition],
     report: ReplayReport,
-    verifications: Sequence[PartitionVerification],
     url: str,
-) -> Iterator[dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation]:
+) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
     """An event for each partition of the replay: a materialization where rows were written, otherwise an observation.
-
-    The checks of the verified partitions follow, since Dagster shows only checks that come after the materialization.
 
     Each event has the counts that the ledger now has of the partition, even an observation: Dagster shows its figures
     instead of those of the materialization before it. Raises DatabaseUnavailable.
@@ -60,7 +58,6 @@ def replay_events(
             yield dg.AssetMaterialization(asset, partition=shown, metadata=metadata, tags=tags)
         else:
             yield dg.AssetObservation(asset, partition=shown, metadata=metadata, tags=tags)
-    yield from verification_events(asset, verifications)
 
 
 def _known(partition_of: Callable[[str], Partition], key: str) -> Partition:
@@ -106,15 +103,14 @@ def record_in_dagster(
             return "DAGSTER_HOME is not set, and there is no dagster.yaml in this folder"
         partitions = read_recorded_partitions(url, spec.name, keys)
         with instance:
-            for event in replay_events(
-                spec,
-                dg.AssetKey(spec.name),
-                lambda key: partitions.get(key, Partition(key)),
-                report,
-                verifications,
-                url,
-            ):
+            asset = dg.AssetKey(spec.name)
+            for event in replay_events(spec, asset, lambda key: partitions.get(key, Partition(key)), report, url):
                 instance.report_runless_asset_event(event)
+            # Dagster shows only checks that come after the materialization.
+            partitioned = CHECKS_CAN_HAVE_PARTITIONS and any(partitions.get(key) != WHOLE for key in keys)
+            made = verification_evaluations(verifications, partitioned=partitioned)
+            for evaluation in with_targets(instance, asset, made):
+                instance.report_runless_asset_event(evaluation)
     except Exception as error:  # noqa: BLE001 - any storage may be configured, each with its own errors
         return describe_error(error)
     return None

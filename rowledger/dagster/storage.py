@@ -4,18 +4,20 @@ The embedded server starts here on demand, because Dagster opens its storage bef
 """
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import click
 import dagster as dg
 
-from rowledger.dagster.private_names import ConfigurableClassData, UserConfigSchema
+from rowledger.dagster.private_names import AssetCheckExecutionRecordStatus, ConfigurableClassData, UserConfigSchema
 from rowledger.errors import MissingPrivilege, RowledgerError
 from rowledger.extras import missing_extra
 from rowledger.postgres import connect, dagster_url, no_standby, query, quote_identifier, with_hosts_in_query
@@ -74,9 +76,12 @@ class RowledgerStorage(DagsterPostgresStorage):
 class PooledEventLog(PostgresEventLogStorage):
     """Keeps a connection open between events, where dagster-postgres opens one or two for each.
 
-    It also writes the events that announce a run's partitions in one statement, where dagster-postgres writes them
-    one by one: 365 of them take 0.1 s instead of 5.
+    It also writes the events that announce a run's partitions in one statement, and those of its checks, where
+    dagster-postgres writes them one by one: 365 announcements take 0.1 s instead of 5.
     """
+
+    stores_evaluations_together = True
+    """Whether `store_event_batch` takes check evaluations, which other storages refuse."""
 
     def __init__(self, postgres_url: str) -> None:
         super().__init__(postgres_url, should_autocreate_tables=False)
@@ -106,6 +111,9 @@ class PooledEventLog(PostgresEventLogStorage):
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         events = [self._at_a_time_of_its_own(event) for event in events]
+        if all(_is_partition_s_evaluation(event) for event in events):
+            self._store_evaluations(events)
+            return
         announcements = [event for event in events if event.get_dagster_event().is_asset_materialization_planned]
         if not announcements:
             super().store_event_batch(events)
@@ -121,6 +129,36 @@ class PooledEventLog(PostgresEventLogStorage):
         for event in events:
             if not event.get_dagster_event().is_asset_materialization_planned:
                 self.store_event(event)
+
+    def _store_evaluations(self, events: Sequence[dg.EventLogEntry]) -> None:
+        with self.index_transaction() as connection:
+            insert = self.prepare_insert_event_batch(events)
+            event_ids = connection.execute(insert.returning(insert.table.c.id)).scalars().all()
+            rows = [_evaluation_row(event, event_id) for event, event_id in zip(events, event_ids, strict=True)]
+            connection.exec_driver_sql(query("store_check_evaluations"), (json.dumps(rows),))
+
+
+def _is_partition_s_evaluation(event: dg.EventLogEntry) -> bool:
+    if not event.is_dagster_event or event.dagster_event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return False
+    return event.get_dagster_event().asset_check_evaluation_data.partition is not None
+
+
+def _evaluation_row(event: dg.EventLogEntry, event_id: int) -> dict[str, Any]:
+    evaluation = event.get_dagster_event().asset_check_evaluation_data
+    status = AssetCheckExecutionRecordStatus.SUCCEEDED if evaluation.passed else AssetCheckExecutionRecordStatus.FAILED
+    target = evaluation.target_materialization_data
+    return {
+        "asset_key": evaluation.asset_key.to_string(),
+        "check_name": evaluation.check_name,
+        "partition": evaluation.partition,
+        "run_id": event.run_id,
+        "execution_status": status.value,
+        "evaluation_event": dg.serialize_value(event),
+        "evaluation_event_timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None).isoformat(),
+        "evaluation_event_storage_id": event_id,
+        "materialization_event_storage_id": None if target is None else target.storage_id,
+    }
 
 
 def _remove_empty_homes() -> None:

@@ -3,9 +3,8 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -13,14 +12,14 @@ from pydantic import BaseModel
 
 from pipeline.definitions import defs
 from pipeline.tables.flights import FLIGHTS
-from pipeline_tests.support.definitions import RESOURCES, dagster_table, table_defs
+from pipeline_tests.support.definitions import dagster_table, table_defs
+from pipeline_tests.support.played_loads import PlayedLoad, published, rejected
 from rowledger.contract.sql_types import Integer
-from rowledger.dagster import checks, resources
-from rowledger.dagster.assets import table_asset
-from rowledger.dagster.checks import VERIFY_CHECK
+from rowledger.dagster import resources, verification
 from rowledger.dagster.metadata import load_failure
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.resources import GuardedWriter, InvalidWriterConfig
+from rowledger.dagster.verification import VERIFY_CHECK
 from rowledger.errors import (
     DatabaseUnavailable,
     DeadLetterBudgetSpent,
@@ -31,7 +30,7 @@ from rowledger.errors import (
 )
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import IncidentKind
-from rowledger.ledger.reports import Check, CheckName, Incident, PartitionReport, Progress
+from rowledger.ledger.reports import Check, CheckName, Incident, Progress
 from rowledger.publish.verify import PartitionVerification
 from rowledger.settings import WriterSettings
 from rowledger.sources.parquet import ParquetFiles
@@ -58,78 +57,6 @@ class Whole(BaseModel):
 WHOLE = TableSpec(name="whole", row=Whole, source=ParquetFiles(path="{landing}/whole.parquet"))
 
 
-def published(key: str, *, table: str = "flights", incidents: tuple[Incident, ...] = ()) -> PartitionReport:
-    return report(key, table=table, incidents=incidents)
-
-
-def rejected(key: str, error: Exception | None = None) -> PartitionReport:
-    return report(key, error=error or DiscrepancyFound(f"flights {key}: enqueued 842, written 841"))
-
-
-def report(
-    key: str, *, table: str = "flights", incidents: tuple[Incident, ...] = (), error: Exception | None = None
-) -> PartitionReport:
-    passed = error is None
-    row_balance = Check(CheckName.ROW_BALANCE, passed, "842 = 840 + 2" if passed else "842 enqueued, 841 found")
-    others = (Check(name, passed=True, summary="fine") for name in CheckName if name is not CheckName.ROW_BALANCE)
-    return PartitionReport(
-        table=table,
-        partition_key=key,
-        load_id=7,
-        counts=RowCounts(enqueued_rows=842, written_rows=840, dead_lettered_rows=2),
-        chunks=1,
-        retries=1,
-        seconds=0.5,
-        peak_rss_bytes=100_000_000,
-        resumed=False,
-        checks=(row_balance, *others),
-        incidents=incidents,
-        error=error,
-    )
-
-
-class PlayedLoad:
-    """Stands in for `run_load`: returns the reports it was given, or raises; remembers how it was called."""
-
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self.instance = instance
-        self.reports: dict[str, PartitionReport] = {}
-        self.error: RowledgerError | None = None
-        self.calls: list[SimpleNamespace] = []
-
-    def __call__(self, spec: TableSpec, partitions: Sequence[Partition], **rest: object) -> list[PartitionReport]:
-        partition_keys = [partition.key for partition in partitions]
-        self.calls.append(SimpleNamespace(spec=spec, partition_keys=partition_keys, **rest))
-        if self.error is not None:
-            raise self.error
-        return [self.reports.get(key) or published(key, table=spec.name) for key in partition_keys]
-
-    def run(
-        self,
-        spec: TableSpec = FLIGHTS,
-        *,
-        days: Sequence[str] = (),
-        config: dict[str, object] | None = None,
-        selection: dg.AssetSelection | None = None,
-    ) -> "Run":
-        """Materialize the table's asset in this process."""
-        day_range = (
-            {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
-            if days
-            else {}
-        )
-        result = dg.materialize(
-            [table_asset(dagster_table(spec))],
-            instance=self.instance,
-            resources=RESOURCES,
-            run_config={"resources": {"rowledger_writer": {"config": config}}} if config else None,
-            tags=day_range,
-            selection=selection,
-            raise_on_error=False,
-        )
-        return Run(result, self.instance)
-
-
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
@@ -142,40 +69,6 @@ def load(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> Playe
     monkeypatch.setattr(resources, "run_load", played)
     monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
     return played
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that has ended, and the instance that has seen it: a failed step does not return what it had recorded."""
-
-    result: dg.ExecuteInProcessResult
-    instance: dg.DagsterInstance
-
-    @property
-    def success(self) -> bool:
-        return self.result.success
-
-    @property
-    def checks(self) -> list[dg.AssetCheckEvaluation]:
-        return list(self.result.get_asset_check_evaluations())
-
-    @property
-    def materialized(self) -> dict[str | None, dict[str, object]]:
-        """The metadata of each partition that is green now."""
-        (key,) = self.instance.get_asset_keys()
-        found = [
-            record.asset_materialization for record in self.instance.fetch_materializations(key, limit=400).records
-        ]
-        return {m.partition: {name: value.value for name, value in m.metadata.items()} for m in found if m is not None}
-
-    @property
-    def failure(self) -> str:
-        """What a person reads first."""
-        (event,) = [event for event in self.result.all_events if event.is_step_failure]
-        assert event.step_failure_data.user_failure_data is not None
-        assert event.step_failure_data.error is not None
-        assert event.step_failure_data.error.cause is None
-        return event.step_failure_data.user_failure_data.description or ""
 
 
 def test_a_published_partition_is_materialized_with_plain_numbers(load: PlayedLoad) -> None:
@@ -243,7 +136,7 @@ def test_of_three_days_the_bad_one_fails_and_the_good_ones_are_recorded(load: Pl
     assert DAYS[0] not in result.failure
 
 
-def test_a_range_of_good_days_has_metadata_a_day_and_each_check_once(load: PlayedLoad) -> None:
+def test_a_range_of_good_days_has_metadata_a_day_and_each_check_once_a_day(load: PlayedLoad) -> None:
     load.reports[DAYS[0]] = published(DAYS[0], incidents=(KILLED,))
 
     result = load.run(days=DAYS)
@@ -252,9 +145,11 @@ def test_a_range_of_good_days_has_metadata_a_day_and_each_check_once(load: Playe
     assert [(day, result.materialized[day]["crashed_workers"]) for day in DAYS] == list(
         zip(DAYS, (1, 0, 0), strict=True)
     )
-    assert sorted(evaluation.check_name for evaluation in result.checks) == sorted(CheckName)
-    balance = next(e for e in result.checks if e.check_name == CheckName.ROW_BALANCE)
-    assert balance.metadata["enqueued_rows"].value == 3 * 842
+    assert sorted((made.check_name, made.partition) for made in result.checks) == [
+        (name, day) for name in sorted(CheckName) for day in DAYS
+    ]
+    balances = [made for made in result.checks if made.check_name == CheckName.ROW_BALANCE]
+    assert [made.metadata["enqueued_rows"].value for made in balances] == [842] * 3
 
 
 @pytest.mark.parametrize(
@@ -289,11 +184,11 @@ def test_a_day_that_was_not_loaded_beside_good_ones_is_not_accounted_for(load: P
     result = load.run(days=DAYS)
 
     assert not result.success
-    assert {evaluation.check_name: evaluation.passed for evaluation in result.checks} == {
-        name.value: name is not CheckName.ROW_BALANCE for name in CheckName
-    }
-    balance = next(e for e in result.checks if e.check_name == CheckName.ROW_BALANCE)
+    (balance,) = [evaluation for evaluation in result.checks if evaluation.partition == DAYS[1]]
+    assert (balance.check_name, balance.passed) == (CheckName.ROW_BALANCE, False)
     assert balance.description == f"{DAYS[1]}: not loaded; the failure of the step says why"
+    others = {(made.check_name, made.partition) for made in result.checks if made.passed}
+    assert others == {(name, day) for name in CheckName for day in (DAYS[0], DAYS[2])}
 
 
 def test_a_published_load_that_nothing_has_judged_fails_its_checks(load: PlayedLoad) -> None:
@@ -414,18 +309,22 @@ def test_verification_on_demand_is_red_for_a_changed_table(
         same = Check(CheckName.ROW_BALANCE, passed=True, summary="842 rows")
         return [PartitionVerification(DAYS[0], (changed,)), PartitionVerification(DAYS[1], (same,))]
 
-    monkeypatch.setattr(checks, "run_verify", verify)
+    monkeypatch.setattr(verification, "run_verify", verify)
     monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
 
     result = defs.resolve_job_def("flights_verify").execute_in_process(instance=instance, raise_on_error=False)
 
     assert not result.success
     assert asked == [("postgresql://nowhere/db", None)]
-    (evaluation,) = result.get_asset_check_evaluations()
-    assert (evaluation.check_name, evaluation.description) == (
-        VERIFY_CHECK,
-        f"{DAYS[0]}: every_row_accounted_for: 843 rows, 842 were published",
-    )
+    made = [
+        (one.check_name, one.partition, one.passed, one.description) for one in result.get_asset_check_evaluations()
+    ]
+    problem = f"{DAYS[0]}: every_row_accounted_for: 843 rows, 842 were published"
+    assert made == [
+        (VERIFY_CHECK, None, False, problem),
+        (VERIFY_CHECK, DAYS[0], False, problem),
+        (VERIFY_CHECK, DAYS[1], True, "1 published partition is as the ledger has them"),
+    ]
 
 
 def test_the_load_job_lands_and_loads_and_leaves_verification_out() -> None:

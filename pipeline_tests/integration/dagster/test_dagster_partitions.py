@@ -26,7 +26,7 @@ from pipeline_tests.support.tables_of_write_modes import (
 )
 from rowledger.dagster import resources
 from rowledger.dagster.assets import table_asset
-from rowledger.dagster.checks import verify_check
+from rowledger.dagster.verification import VERIFY_CHECK, verify_check
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.reports import Check, CheckName, PartitionReport
 from rowledger.publish.verify import run_verify
@@ -178,10 +178,8 @@ def test_a_backfill_of_two_dimensions_from_a_job_loads_every_key_of_its_range(
     assert result.success
     assert table_rows(database, spec) == source_rows([row for of_key in rows.values() for row in of_key])
     assert set(instance.get_materialized_partitions(dg.AssetKey(spec.name))) == set(keys)
-    (verified,) = [
-        found for found in result.get_asset_check_evaluations() if found.check_name == "published_rows_unchanged"
-    ]
-    assert verified.metadata["partitions"].value == len(keys)
+    verified = [found for found in result.get_asset_check_evaluations() if found.check_name == VERIFY_CHECK]
+    assert [(found.partition, found.passed) for found in verified] == [(key, True) for key in keys]
 
     (tmp_path / "home" / "landing" / "sales" / f"{keys[1][11:]}/{keys[1][:10]}.parquet").unlink()
     result = run(keys[0], keys[-1])

@@ -36,7 +36,10 @@ def test_a_range_is_landed_loaded_and_verified_from_the_command_line(installatio
     installation.query("delete from flights where day = 2 and flight = (select min(flight) from flights where day = 2)")
     changed = installation.dagster(*verify)
     assert changed.returncode == 1
-    assert f"'published_rows_unchanged' on 'flights' did not pass. Description: '{SECOND}: " in changed.stderr
+    assert (
+        f"1 of 2 published partitions are not as the ledger has them\n{SECOND}: every_row_accounted_for"
+        in changed.stderr
+    )
 
 
 def test_a_static_key_and_one_of_two_dimensions_are_loaded_from_the_command_line(installation: Installation) -> None:

@@ -1,0 +1,128 @@
+"""The asset check that reads the published rows again: on demand, after a load, and after a replay."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from rowledger.dagster.check_events import (
+    Evaluation,
+    check_spec,
+    checks_have_partitions,
+    outputs_of,
+    recorded,
+)
+from rowledger.dagster.checks import describe_verdicts, failed_verdicts
+from rowledger.dagster.metadata import failure_of, lines, verdict_metadata
+from rowledger.dagster.run_keys import partition_keys
+from rowledger.dagster.table import DagsterTable
+from rowledger.errors import RowledgerError
+from rowledger.ledger import Check, CheckName
+from rowledger.publish import PartitionVerification, run_verify
+
+__all__ = ["VERIFY_CHECK", "problems_of", "verification_evaluations", "verify_check"]
+
+VERIFY_CHECK = "published_rows_unchanged"
+
+_DESCRIPTION = "The published rows are still those that the ledger recorded when they were published."
+
+
+def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
+    """Compares what is published now with the ledger: all partitions, or those that the run has just loaded."""
+    spec = check_spec(table.key, VERIFY_CHECK, _DESCRIPTION, table.partitions_def)
+
+    @dg.multi_asset_check(
+        name=f"{table.name}_{VERIFY_CHECK}", specs=[spec], required_resource_keys={table.database_key}
+    )
+    def published_rows_unchanged(
+        context: dg.AssetCheckExecutionContext,
+    ) -> Iterator[dg.AssetCheckResult | dg.DagsterEvent | dg.Output[None]]:
+        keys = _keys_of_run(context, table)
+        try:
+            verifications = run_verify(
+                table.spec,
+                url=table.database_url(context.resources),
+                partition_keys=keys,
+                partition_of=table.partition_of,
+            )
+        except RowledgerError as error:
+            raise failure_of(table.spec.name, error) from None
+        over_all = _over_all(verifications)
+        if not checks_have_partitions(table.partitions_def):
+            yield dg.AssetCheckResult(passed=over_all.passed, description=over_all.summary, metadata=over_all.metadata)
+            return
+        made = [_of_partition(found) for found in verifications]
+        if keys is None:  # Dagster then expects a result without a partition
+            made.insert(0, over_all)
+        yield from recorded(context.instance, context.get_step_execution_context(), table.key, made)
+        if failed := problems_of(verifications):
+            raise dg.Failure(
+                f"{table.spec.name}: {len(failed)} of {len(verifications)} published partitions are not as the ledger has "
+                f"them\n{lines(failed)}\nWhat to do: load these partitions again",
+                metadata=over_all.metadata,
+                allow_retries=False,
+            )
+        yield from outputs_of([spec])
+
+    return published_rows_unchanged
+
+
+def _keys_of_run(context: dg.AssetCheckExecutionContext, table: DagsterTable) -> list[str] | None:
+    """The partitions that this run has loaded; None, for all of them, where it runs for the check alone."""
+    if table.is_whole or not (context.has_partition_key or context.has_partition_key_range):
+        return None
+    return partition_keys(context, table.partitions_def)
+
+
+def verification_evaluations(
+    verifications: Sequence[PartitionVerification], *, partitioned: bool
+) -> Iterator[Evaluation]:
+    """The results of a verification outside a load's step: those of the load's checks that it made, and its own check.
+
+    One for each partition, or one over all of them where checks have no partitions.
+    """
+    if not verifications:
+        return
+    for name in CheckName:
+        found = {
+            verification.partition_key: check
+            for verification in verifications
+            for check in (*verification.checks, verification.budget)
+            if check is not None and check.name is name
+        }
+        if partitioned:
+            yield from (_of_check(check, key) for key, check in found.items())
+        elif found:
+            failed = failed_verdicts(found)
+            text = describe_verdicts(found, failed, partitions=len(found))
+            yield Evaluation(name.value, None, not failed, text, verdict_metadata(len(found), failed))
+    if partitioned:
+        yield from map(_of_partition, verifications)
+    else:
+        yield _over_all(verifications)
+
+
+def _of_check(check: Check, key: str) -> Evaluation:
+    return Evaluation(check.name.value, key, check.passed, check.summary, check.details)
+
+
+def _of_partition(found: PartitionVerification) -> Evaluation:
+    summary = _told([found]) if found.passed else "; ".join(found.problems)
+    return Evaluation(VERIFY_CHECK, found.partition_key, found.passed, summary)
+
+
+def _over_all(verifications: Sequence[PartitionVerification]) -> Evaluation:
+    failed = problems_of(verifications)
+    metadata = verdict_metadata(len(verifications), failed)
+    return Evaluation(VERIFY_CHECK, None, not failed, _told(verifications), metadata)
+
+
+def problems_of(verifications: Sequence[PartitionVerification]) -> dict[str, str]:
+    """What is wrong with partitions that are no longer what the ledger has, by their keys."""
+    return {found.partition_key: "; ".join(found.problems) for found in verifications if not found.passed}
+
+
+def _told(verifications: Sequence[PartitionVerification]) -> str:
+    if failed := problems_of(verifications):
+        return lines(failed)
+    count = len(verifications)
+    return f"{count:,} published partition{' is' if count == 1 else 's are'} as the ledger has them"
