@@ -73,6 +73,9 @@ def test_the_base_classes_of_dagster_s_storage_have_the_members_that_ours_replac
     assert list(inspect.signature(PostgresEventLogStorage._store_asset_event).parameters) == [
         "self", "conn", "event", "event_id",
     ]  # fmt: skip
+    assert list(inspect.signature(PostgresEventLogStorage._event_to_row).parameters) == ["self", "event"]
+    planned = inspect.signature(PostgresEventLogStorage._store_asset_check_evaluation_planned)
+    assert list(planned.parameters) == ["self", "event", "event_id"]
 
 
 def test_private_names_are_imported_in_the_two_modules_for_them_alone() -> None:

@@ -1,5 +1,6 @@
 """Build a table's asset from its spec: one step that plans, loads, reconciles and publishes."""
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypedDict
 
@@ -9,6 +10,7 @@ from rowledger.dagster.check_events import Evaluation, checks_have_partitions, o
 from rowledger.dagster.checks import check_evaluations, check_results, in_step_check_specs
 from rowledger.dagster.metadata import failure_of, load_failure, load_metadata
 from rowledger.dagster.observer import observing
+from rowledger.dagster.private_names import DagsterEventBatchMetadata
 from rowledger.dagster.run_keys import dimension_tags, partition_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import RowledgerError
@@ -100,22 +102,25 @@ def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object =
         raise failure_of(table.spec.name, error) from None
 
 
-def _record(context: dg.AssetExecutionContext, table: DagsterTable, reports: Iterable[PartitionReport]) -> None:
+def _record(
+    context: dg.AssetExecutionContext, table: DagsterTable, reports: Iterable[PartitionReport]
+) -> Iterator[dg.DagsterEvent]:
     """Record partitions that Dagster does not record by itself: those of a step that will raise, or that it does not know."""
-    for report in reports:
-        context.log_event(
-            dg.AssetMaterialization(
-                table.key,
-                partition=report.partition_key,
-                metadata=load_metadata(table, report),
-                tags=dimension_tags(table.partition_of(report.partition_key)),
-            )
+    step, reports, batch = context.get_step_execution_context(), list(reports), str(uuid.uuid4())
+    for number, report in enumerate(reports, 1):
+        materialization = dg.AssetMaterialization(
+            table.key,
+            partition=report.partition_key,
+            metadata=load_metadata(table, report),
+            tags=dimension_tags(table.partition_of(report.partition_key)),
         )
+        together = DagsterEventBatchMetadata(batch, number == len(reports))
+        yield dg.DagsterEvent.asset_materialization(step, materialization, together)
 
 
 def _materializations(
     context: dg.AssetExecutionContext, table: DagsterTable, reports: list[PartitionReport]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[dg.MaterializeResult[None] | dg.DagsterEvent]:
     """Record the partitions that are published.
 
     Where all are, the output of the step makes the materializations of the partitions that Dagster knows. Otherwise there
@@ -127,7 +132,7 @@ def _materializations(
     """
     published = [report for report in reports if report.published]
     if len(published) < len(reports):
-        _record(context, table, published)
+        yield from _record(context, table, published)
         return
     if table.is_whole:
         yield dg.MaterializeResult(metadata=load_metadata(table, reports[0]))
@@ -136,6 +141,6 @@ def _materializations(
     for report in reports:
         if report.partition_key in known:
             context.add_asset_metadata(load_metadata(table, report), partition_key=report.partition_key)
-    _record(context, table, (report for report in reports if report.partition_key not in known))
+    yield from _record(context, table, (report for report in reports if report.partition_key not in known))
     if known <= {report.partition_key for report in reports}:
         yield dg.MaterializeResult()

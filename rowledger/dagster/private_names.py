@@ -1,8 +1,9 @@
 """Names that this package uses though Dagster does not export them; read in dagster 1.13.27 and dagster-postgres 0.29.27.
 
 Public functions and base classes take or return these types. `storage` also relies on these private members of
-dagster-postgres' base classes: `_event_log_storage` of `DagsterPostgresStorage`; `_engine` and `_store_asset_event`
-of `PostgresEventLogStorage`. `pipeline_tests/unit/test_private_names.py` fails when one of them is gone.
+dagster-postgres' base classes: `_event_log_storage` of `DagsterPostgresStorage`; `_engine`, `_store_asset_event`,
+`_event_to_row` and `_store_asset_check_evaluation_planned` of `PostgresEventLogStorage`.
+`pipeline_tests/unit/test_private_names.py` fails when one of them is gone.
 """
 
 from dagster._check import CheckError

@@ -152,7 +152,7 @@ def rowledger_asset(
             name=table.name,
             specs=[table.asset],
             ins=inputs,
-            check_specs=in_step_check_specs(table.key),
+            check_specs=in_step_check_specs(table),
             **of_step,
         )
         extended = signature.extended(load, table.resource_keys)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -131,11 +130,27 @@ class PooledEventLog(PostgresEventLogStorage):
                 self.store_event(event)
 
     def _store_evaluations(self, events: Sequence[dg.EventLogEntry]) -> None:
-        with self.index_transaction() as connection:
-            insert = self.prepare_insert_event_batch(events)
-            event_ids = connection.execute(insert.returning(insert.table.c.id)).scalars().all()
-            rows = [_evaluation_row(event, event_id) for event, event_id in zip(events, event_ids, strict=True)]
-            connection.exec_driver_sql(query("store_check_evaluations"), (json.dumps(rows),))
+        rows = json.dumps([{**self._event_to_row(event), **_evaluation_row(event)} for event in events], default=str)
+        with self.index_connection() as connection:
+            connection.exec_driver_sql(query("store_check_evaluations"), (rows,))
+
+    def _store_asset_check_evaluation_planned(self, event: dg.EventLogEntry, event_id: int | None) -> None:
+        """Announce a check, where dagster-postgres writes all partitions of the run again for each of them."""
+        planned = event.get_dagster_event().asset_check_planned_data
+        if planned.partitions_subset is None:
+            super()._store_asset_check_evaluation_planned(event, event_id)
+            return
+        key = planned.asset_check_key
+        alone = type(planned)(asset_key=key.asset_key, check_name=key.name)
+        dagster_event = event.get_dagster_event()._replace(event_specific_data=alone)
+        row = self._event_to_row(event._replace(dagster_event=dagster_event))
+        status = AssetCheckExecutionRecordStatus.PLANNED.value
+        values = (key.asset_key.to_string(), key.name, event.run_id, status, row["event"], row["timestamp"], event_id)
+        with self.index_connection() as connection:
+            connection.exec_driver_sql(
+                query("announce_checks"),
+                (*values, [str(one) for one in planned.partitions_subset.get_partition_keys()]),
+            )
 
 
 def _is_partition_s_evaluation(event: dg.EventLogEntry) -> bool:
@@ -144,20 +159,16 @@ def _is_partition_s_evaluation(event: dg.EventLogEntry) -> bool:
     return event.get_dagster_event().asset_check_evaluation_data.partition is not None
 
 
-def _evaluation_row(event: dg.EventLogEntry, event_id: int) -> dict[str, Any]:
+def _evaluation_row(event: dg.EventLogEntry) -> dict[str, Any]:
     evaluation = event.get_dagster_event().asset_check_evaluation_data
     status = AssetCheckExecutionRecordStatus.SUCCEEDED if evaluation.passed else AssetCheckExecutionRecordStatus.FAILED
     target = evaluation.target_materialization_data
     return {
-        "asset_key": evaluation.asset_key.to_string(),
+        "checked_asset_key": evaluation.asset_key.to_string(),
         "check_name": evaluation.check_name,
         "partition": evaluation.partition,
-        "run_id": event.run_id,
         "execution_status": status.value,
-        "evaluation_event": dg.serialize_value(event),
-        "evaluation_event_timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None).isoformat(),
-        "evaluation_event_storage_id": event_id,
-        "materialization_event_storage_id": None if target is None else target.storage_id,
+        "materialization_id": None if target is None else target.storage_id,
     }
 
 

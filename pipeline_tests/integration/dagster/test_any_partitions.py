@@ -66,7 +66,9 @@ def run(defs: dg.Definitions, instance: dg.DagsterInstance, table: str, keys: Se
     load = defs.resolve_job_def(f"{table}_load")
     assert load.execute_in_process(instance=instance, partition_key=None if tags else keys[0], tags=tags).success
     verified = defs.resolve_job_def(f"{table}_verify").execute_in_process(instance=instance)
-    assert [found.passed for found in verified.get_asset_check_evaluations()] == [True]
+    evaluations = verified.get_asset_check_evaluations()
+    assert all(found.passed for found in evaluations)
+    assert {None, *keys} <= {found.partition for found in evaluations}
 
 
 @pytest.mark.parametrize(
