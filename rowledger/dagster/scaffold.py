@@ -1,5 +1,6 @@
 """`dg scaffold defs rowledger.dagster.RowledgerTableComponent NAME`: a YAML file, and a row model where there are data."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def _attributes(table: InferredTable, row: str, file: Path, request: dg.Scaffold
     lines.append(_dumped({"source": _source(table.source, file, request.project_root)}))
     budget = DeadLetterBudget()
     if table.refused.rows > budget.allowed_rows(table.rows):
-        share = min(1.0, round(2 * table.refused.rows / table.rows, 4))
+        share = min(1.0, max(budget.share_max, math.ceil(2e4 * table.refused.rows / table.rows) / 1e4))
         lines.append(f"  # {table.refused.rows:,} rows of the file are refused.\n")
         lines.append(
             _dumped({"dead_letters": {"rows_max": max(budget.rows_max, 2 * table.refused.rows), "share_max": share}})

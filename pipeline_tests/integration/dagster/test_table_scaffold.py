@@ -86,6 +86,24 @@ def test_the_example_that_is_scaffolded_without_a_file_is_valid_and_loads(projec
     assert [spec.key for spec in defs.resolve_all_asset_specs()] == [dg.AssetKey("cold_store")]
 
 
+def test_each_setting_that_the_file_needs_is_in_the_yaml(
+    project: Project, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project.root / "prices.csv"
+    lines = "".join(f"{n};1.{n:03},5;{n % 28 + 1:02}.03.2024\n" for n in range(100, 160))
+    file.write_text(f"Nr;Preis;Tag\n{lines}", encoding="utf-8")
+    _scaffold(project, "prices", file)
+    monkeypatch.chdir(project.root)
+
+    spec = _component(project, "prices").table_spec(project.defs / "prices")
+    report = load_one(database, spec, project.root, "all")
+
+    assert report.error is None
+    assert (report.counts.written_rows, report.counts.dead_lettered_rows) == (60, 0)
+    [row] = fetch(database, "select preis::text, tag::text from public.prices where nr = 100")
+    assert tuple(row) == ("1100.5", "2024-03-17")
+
+
 def test_a_file_outside_of_the_project_is_named_in_full(
     project: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
