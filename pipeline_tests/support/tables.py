@@ -82,7 +82,7 @@ ORDERS = TableSpec(
 
 PARCELS = TableSpec(
     name="parcels",
-    target=QualifiedName(schema_name="depot", table="parcels"),
+    target="depot.parcels",
     row=Parcel,
     source=ParquetFiles(path="{landing}/parcels/{partition_key}.parquet"),
     partition_by="day",

@@ -20,7 +20,8 @@ __all__ = ["FileSource"]
 
 _STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
 _ADDRESS = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
-_HOST_AND_PORT = re.compile(r"[^:]*(:\d*)?")
+_IPV6_HOST = re.compile(r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\](?=:|$)")
+_HOST_AND_PORT = re.compile(rf"({_IPV6_HOST.pattern}|[^:]*)(:\d*)?")
 _PASSWORD = re.compile(r"(?<=://)([^/:@]*):[^/]*(?=@)")
 _VARIABLE = re.compile(r"[*?\[]|\{(?!landing\})")
 _LANDING = "{landing}"
@@ -143,8 +144,10 @@ def _require_sound_address(template: str, scheme: str) -> None:
     shown = _without_secrets(template)
     if scheme not in WEB | _STORES:
         raise SpecError(f"path {shown!r}: {scheme}:// is not known; known are {', '.join(sorted(WEB | _STORES))}")
-    place = template.partition("://")[2].partition("/")[0]
+    place, _, below = template.partition("://")[2].partition("/")
+    if scheme in WEB:
+        place = _IPV6_HOST.sub("ipv6", place)
     if not place or WILDCARD.search(place) or "{" in place:
         raise SpecError(f"path {shown!r}: bucket or host has to be named in full")
-    if scheme in WEB and re.search(r"[*\[]", template):
+    if scheme in WEB and re.search(r"[*\[]", below):
         raise SpecError(f"path {shown!r}: a web server has no listing, so wildcards find nothing there; name one file")

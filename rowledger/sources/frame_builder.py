@@ -5,6 +5,7 @@ keep their trailing zeros: decimals of several scales become a DECIMAL_TEXT colu
 """
 
 import dataclasses
+import functools
 import json
 import sys
 import uuid
@@ -50,6 +51,9 @@ _Values = list[Any]
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
 _LINE_BYTES_MAX = 65_536
+_LEVELS_MAX = 32
+"""Levels of lists and objects in a column with a type; Arrow reads no file with more than 64. Deeper values are JSON texts."""
+_MARGIN = 8  # levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class FrameBuilder:
         """
         try:
             return self._frame(rows)
-        except (UnicodeEncodeError, UnrepresentableValue):  # only then is each value checked
+        except (UnicodeEncodeError, UnrepresentableValue, RecursionError):  # only then is each value checked
             return self._frame([_without_unrepresentable_values(row) for row in rows])
 
     def _frame(self, rows: Sequence[_Row | Fault]) -> pl.DataFrame:
@@ -211,13 +215,17 @@ def _are_alike(rows: Sequence[_Row]) -> bool:
 
 
 def _without_unrepresentable_values(row: _Row | Fault) -> _Row | Fault:
-    """The row, or a fault where a text in it has half a surrogate pair, which UTF-8 cannot encode, or a number is sNaN."""
+    """The row, or a fault for half a surrogate pair, which UTF-8 cannot encode, for sNaN, and for too many levels."""
     if type(row) is dict:
         for name, value in row.items():
-            if holds_signaling_nan(value):
-                return _fault(f"column {name!r} holds a signaling NaN (sNaN), which is not a number", row)
             try:
-                json_text(value).encode()
+                # With a margin, since building a column takes more of the stack than this.
+                text = json_text(functools.reduce(lambda inner, _: [inner], range(_MARGIN), value))
+                if holds_signaling_nan(value):
+                    return _fault(f"column {name!r} holds a signaling NaN (sNaN), which is not a number", row)
+                text.encode()
+            except RecursionError:
+                return _fault(f"column {name!r} is nested too deeply", row)
             except UnicodeEncodeError:
                 return _fault(f"column {name!r} holds a text with half a surrogate pair, which is no character", row)
     return row
@@ -253,12 +261,12 @@ def _like(value: object) -> object:
 # ---- types --------------------------------------------------------------------------------------------------------------
 
 
-def _common_type(values: _Values, *, keeps_scales: bool) -> pl.DataType | None:  # noqa: PLR0911, one line a type
+def _common_type(values: _Values, *, keeps_scales: bool, level: int = 0) -> pl.DataType | None:  # noqa: PLR0911, one line a type
     """The type that holds all values, none of them null, exactly; None if there is none."""
     types = set(map(type, values))
     if not types:
         return pl.Null()
-    if len(types) > 1:
+    if len(types) > 1 or level > _LEVELS_MAX:
         return None
     kind = types.pop()
     if kind is int:
@@ -273,10 +281,10 @@ def _common_type(values: _Values, *, keeps_scales: bool) -> pl.DataType | None: 
         return pl.Time() if all(value.tzinfo is None for value in values) else None
     if kind is list:
         items = [item for value in values for item in value if item is not None]
-        inner = _common_type(items, keeps_scales=keeps_scales)
+        inner = _common_type(items, keeps_scales=keeps_scales, level=level + 1)
         return None if inner is None else pl.List(inner)
     if kind is dict:
-        return _struct_type(values, keeps_scales=keeps_scales)
+        return _struct_type(values, keeps_scales=keeps_scales, level=level + 1)
     return _SIMPLE_TYPES.get(kind)
 
 
@@ -303,14 +311,14 @@ def _decimal_type(values: Sequence[Decimal], *, keeps_scales: bool) -> pl.DataTy
     return DECIMAL_TEXT if keeps_scales or least < scale else pl.Decimal(DECIMAL_DIGITS_MAX, scale)
 
 
-def _struct_type(values: Sequence[_Row], *, keeps_scales: bool) -> pl.DataType | None:
+def _struct_type(values: Sequence[_Row], *, keeps_scales: bool, level: int) -> pl.DataType | None:
     names = values[0].keys()
     if not names or any(value.keys() != names for value in values):
         return None  # a missing key is not null
     if any(name.startswith(RESERVED_PREFIX) or "\0" in name for name in names):
         return None  # the name could be taken for a reserved one, or would be cut at the NUL
     fields = {
-        name: _common_type([v[name] for v in values if v[name] is not None], keeps_scales=keeps_scales)
+        name: _common_type([v[name] for v in values if v[name] is not None], keeps_scales=keeps_scales, level=level)
         for name in names
     }
     return None if None in fields.values() else pl.Struct(fields)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic_core import PydanticSerializationError
@@ -83,6 +83,18 @@ def _parse_name(value: object) -> object:
     return _named(value) if isinstance(value, str) else value
 
 
+if TYPE_CHECKING:
+
+    class _Target:
+        """What type checkers take the field for: it is set by a name or a QualifiedName, and is a QualifiedName."""
+
+        def __get__(self, spec: object, owner: type) -> QualifiedName: ...
+        def __set__(self, spec: object, value: QualifiedName | str) -> None: ...
+
+else:
+    _Target = Annotated[QualifiedName, BeforeValidator(_parse_name)]
+
+
 class DeadLetterBudget(BaseModel):
     """How many refused rows a load of one partition may have and still be published.
 
@@ -112,7 +124,7 @@ class TableSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     name: str = Field(description="Name of the asset and of everything made from it.")
-    target: Annotated[QualifiedName, BeforeValidator(_parse_name)] = Field(
+    target: _Target = Field(  # type: ignore[assignment]
         default_factory=lambda values: _named(values["name"]), description="Target table; `public.<name>` if not given."
     )
     row: Annotated[type[BaseModel], RowModel("row")] = Field(

@@ -1,6 +1,7 @@
 """A template's files are found in name order, here or behind an address, and nothing outside of its root is read."""
 
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,12 @@ def test_what_is_shown_of_a_local_file_is_its_path(landing: Path) -> None:
         ("s3://{partition_key}/x", "named in full"),
         ("s3://buck*/x", "named in full"),
         ("https:///x", "named in full"),
+        ("https://[::1/x", "a port that is not a number"),
+        ("https://[ab]/x", "named in full"),
+        ("s3://[::1]/x", "named in full"),
+        ("https://[::1]/[ab].csv?token=canary", "has no listing"),
+        ("https://user:canary@[::1]/x", "holds credentials"),
+        ("https://[::1]:canary/x", "holds credentials"),
         ("https://host/*.csv?token=canary", "has no listing"),
         ("ftp://host/x?token=canary", "is not known"),
         ("https://host/../x?token=canary", "goes up by"),
@@ -143,11 +150,17 @@ def test_an_unsound_address_is_refused_without_repeating_its_secrets(address: st
     assert "canary" not in str(refused.value)
 
 
-@pytest.mark.parametrize("address", ["https://host:8443/a@b.csv", "https://host/a:b.csv", "abfss://data@account/x"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://host:8443/a@b.csv", "https://host/a:b.csv", "abfss://data@account/x", "https://[::1]/a.csv",
+        "http://[2001:DB8::192.0.2.1]:8443/a?b",
+    ],
+)  # fmt: skip
 def test_ports_and_signs_in_a_path_are_no_credentials(address: str) -> None:
     source = ParquetFiles(path=address)
 
-    assert source.without_secrets() == source
+    assert source.without_secrets().path == address.partition("?")[0]
 
 
 class _Served(http.server.BaseHTTPRequestHandler):
@@ -170,15 +183,24 @@ class _Served(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def web() -> Iterator[str]:
+class _Server6(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def web(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a web server."""
     _Served.asked.clear()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Served) as server:
+    kind, shown = (_Server6, "[::1]") if request.param == "::1" else (http.server.ThreadingHTTPServer, "127.0.0.1")
+    try:
+        listening = kind((request.param, 0), _Served)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with listening as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.01,))
         serving.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://{shown}:{server.server_port}"
         finally:
             server.shutdown()
             serving.join()

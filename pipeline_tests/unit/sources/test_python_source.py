@@ -1,11 +1,13 @@
 """Rows that a Python function gives are spooled as they come, in chunks that can be read again, whatever it gives them in."""
 
 import asyncio
+import json
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,7 @@ from rowledger.sources import dataframes
 from rowledger.sources.python import PythonRows
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, SourceContext
+from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, SourceContext
 
 DAY = Partition(key="2024-03-01")
 
@@ -252,6 +254,30 @@ def test_what_is_no_row_is_one_with_a_reason_that_quotes_nothing(tmp_path: Path)
         "column 'a' holds a value of type object, which no column can hold",
     ]
     assert [row[LINE] for row in rows] == [None, b'"a secret"', b'{"a": "<object>"}']
+
+
+def _nested(levels: int) -> Any:
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("levels", [1, 32, 33, 70, 100, 200])
+def test_a_column_of_values_of_many_levels_is_spooled_and_read_back(tmp_path: Path, levels: int) -> None:
+    rows = rows_of(tmp_path, lambda _: [{"a": _nested(levels)}, {"a": _nested(levels)}])
+
+    name = DYNAMIC.fields[0].name
+    assert rows == [{"a": _nested(levels) if levels <= 32 else {name: json.dumps(_nested(levels))}}] * 2
+
+
+@pytest.mark.parametrize("levels", range(280, 500, 10))
+def test_a_value_of_too_many_levels_costs_its_row_alone(tmp_path: Path, levels: int) -> None:
+    rows = rows_of(tmp_path, lambda _: [{"a": [1]}, {"a": _nested(levels)}, {"a": [2]}])
+
+    assert [row.get(FAULT) for row in rows[::2]] == [None, None]
+    assert rows[1].get(FAULT) in (None, "column 'a' is nested too deeply")
+    assert len(rows) == 3
 
 
 @pytest.mark.parametrize("given", [None, "text", b"bytes", {"a": 1}, 7, Sale.model_validate(SALES[0]), print])
