@@ -31,7 +31,7 @@ demo: $(STAMP) ## Load January's flights, then a damaged day while a worker is k
 ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:3000 (make ui PORT=… for another)
 	$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null || { \
 		echo "error: port $(PORT) is taken; try: make ui PORT=$$(($(PORT) + 1))" >&2; exit 1; }
-	PYTHONWARNINGS=ignore $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)}" PYTHONWARNINGS=ignore $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(STAMP) ## Run all tests but the slow ones of `make faults`
 	$(BIN)/pytest $(TESTS) -m 'not slow' --numprocesses 2 --dist worksteal

@@ -121,5 +121,7 @@ class Run:
         (event,) = [event for event in self.result.all_events if event.is_step_failure]
         assert event.step_failure_data.user_failure_data is not None
         assert event.step_failure_data.error is not None
-        assert event.step_failure_data.error.cause is None
-        return event.step_failure_data.user_failure_data.description or ""
+        description = event.step_failure_data.user_failure_data.description
+        # After the traceback Dagster prints the cause: the same words, at the end of the log, and no error behind them.
+        assert event.step_failure_data.error.to_string().endswith(f"rowledger.errors.RowledgerError: {description}\n")
+        return description or ""

@@ -8,7 +8,7 @@ import dagster as dg
 
 from rowledger.dagster.check_events import Evaluation, checks_have_partitions, outputs_of, recorded, require_passed
 from rowledger.dagster.checks import check_evaluations, check_results, in_step_check_specs
-from rowledger.dagster.metadata import failure_of, load_failure, load_metadata
+from rowledger.dagster.metadata import failure_of, last_words, load_failure, load_metadata
 from rowledger.dagster.observer import observing
 from rowledger.dagster.private_names import DagsterEventBatchMetadata
 from rowledger.dagster.run_keys import dimension_tags, partition_keys
@@ -83,7 +83,8 @@ def _recorded(
 
 def _require_published(table: DagsterTable, reports: list[PartitionReport]) -> None:
     if not all(report.published for report in reports):
-        raise load_failure(table, reports)
+        failure = load_failure(table, reports)
+        raise failure from last_words(failure)
 
 
 def step_arguments(table: DagsterTable, options: StepOptions | None) -> dict[str, Any]:
@@ -99,7 +100,8 @@ def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object =
         with observing(context) as observer:
             return writer.load(table.spec, partitions, url=url, run_id=context.run.run_id, observer=observer, rows=rows)
     except RowledgerError as error:
-        raise failure_of(table.spec.name, error) from None
+        failure = failure_of(table.spec.name, error)
+        raise failure from last_words(failure)
 
 
 def _record(

@@ -31,6 +31,7 @@ __all__ = [
     "counts_metadata",
     "describe_error",
     "failure_of",
+    "last_words",
     "lines",
     "load_failure",
     "load_metadata",
@@ -125,6 +126,11 @@ def failure_of(subject: str, error: RowledgerError) -> dg.Failure:
     if remedy := _remedy(error):
         text = f"{text}\nWhat to do: {remedy}"
     return dg.Failure(text, allow_retries=isinstance(error, RETRYABLE))
+
+
+def last_words(failure: dg.Failure) -> RowledgerError:
+    """The failure's text once more, as the cause to raise it from: Dagster prints that after the traceback, so at the end."""
+    return RowledgerError(failure.description)
 
 
 def describe_error(error: Exception, *, table: str = "", partition_key: str = "") -> str:

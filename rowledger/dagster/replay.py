@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from rowledger.contract import Stage
 from rowledger.dagster.check_events import checks_have_partitions, recorded
-from rowledger.dagster.metadata import describe_error, failure_of, lines
+from rowledger.dagster.metadata import describe_error, failure_of, last_words, lines
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.replay_events import replay_events, replay_metadata, replay_reasons
 from rowledger.dagster.table import DagsterTable
@@ -70,7 +70,8 @@ def replay_job_and_sensor(table: DagsterTable, *, sensor: bool) -> dg.Definition
         metadata = replay_metadata(report, report.outcomes)
         if told := [*_not_written(spec, report), *_not_as_published(spec, verifications)]:
             # A retry would find the same dead letters.
-            raise dg.Failure("\n".join(told), metadata=metadata, allow_retries=False)
+            failure = dg.Failure("\n".join(told), metadata=metadata, allow_retries=False)
+            raise failure from last_words(failure)
         context.add_output_metadata(metadata)
 
     @dg.job(
@@ -108,7 +109,8 @@ def _database_url(context: dg.OpExecutionContext, table: DagsterTable) -> str:
     try:
         return table.database_url(context.resources)
     except RowledgerError as error:
-        raise failure_of(table.spec.name, error) from None
+        failure = failure_of(table.spec.name, error)
+        raise failure from last_words(failure)
 
 
 def _replay(context: dg.OpExecutionContext, table: DagsterTable, config: ReplayConfig, url: str) -> ReplayReport:
@@ -125,7 +127,8 @@ def _replay(context: dg.OpExecutionContext, table: DagsterTable, config: ReplayC
                 partition_of=table.partition_of,
             )
         except RowledgerError as error:
-            raise failure_of(table.spec.name, error) from None
+            failure = failure_of(table.spec.name, error)
+            raise failure from last_words(failure)
         for reason, count in replay_reasons(report.outcomes):
             message = f"{count} not written: {reason}"
             log.log(logging.WARNING, message)

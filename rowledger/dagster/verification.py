@@ -12,7 +12,7 @@ from rowledger.dagster.check_events import (
     recorded,
 )
 from rowledger.dagster.checks import describe_verdicts, failed_verdicts
-from rowledger.dagster.metadata import failure_of, lines, verdict_metadata
+from rowledger.dagster.metadata import failure_of, last_words, lines, verdict_metadata
 from rowledger.dagster.run_keys import partition_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import RowledgerError
@@ -45,9 +45,12 @@ def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
                 partition_of=table.partition_of,
             )
         except RowledgerError as error:
-            raise failure_of(table.spec.name, error) from None
+            failure = failure_of(table.spec.name, error)
+            raise failure from last_words(failure)
         over_all = _over_all(verifications)
         if not checks_have_partitions(table.partitions_def):
+            if not over_all.passed:  # Dagster's own line about a check has the level DEBUG
+                context.log.error("%s did not pass: %s", VERIFY_CHECK, over_all.summary)
             yield dg.AssetCheckResult(passed=over_all.passed, description=over_all.summary, metadata=over_all.metadata)
             return
         made = [_of_partition(found) for found in verifications]
@@ -55,12 +58,13 @@ def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
             made.insert(0, over_all)
         yield from recorded(context.instance, context.get_step_execution_context(), table.key, made)
         if failed := problems_of(verifications):
-            raise dg.Failure(
+            failure = dg.Failure(
                 f"{table.spec.name}: {len(failed)} of {len(verifications)} published partitions are not as the ledger has "
                 f"them\n{lines(failed)}\nWhat to do: load these partitions again",
                 metadata=over_all.metadata,
                 allow_retries=False,
             )
+            raise failure from last_words(failure)
         yield from outputs_of([spec])
 
     return published_rows_unchanged
