@@ -107,7 +107,7 @@ class Contract:
         if found.unknown or found.missing:
             from rowledger.contract.unmatched_columns import told_unmatched  # noqa: PLC0415, only for an error
 
-            raise SourceError(told_unmatched(self.name, self.rules, list(found.unknown), found.missing))
+            raise SourceError(told_unmatched(self.model, self.rules, list(found.unknown), found.missing))
 
     def misfits(self, types: Mapping[str, ColumnType]) -> list[Column]:
         """The columns, with the contract's types, whose type in the target cannot hold them."""

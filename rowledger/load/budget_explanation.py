@@ -9,7 +9,7 @@ from rowledger.counted import counted
 from rowledger.errors import DeadLetterBudgetSpent
 from rowledger.ledger import RefusalCause
 from rowledger.postgres import query
-from rowledger.spec import TableSpec
+from rowledger.spec import DECLARATION, TableSpec
 
 __all__ = ["dead_letters_command", "explain_budget", "read_refusals"]
 
@@ -56,7 +56,8 @@ def explain_budget(
     more = f"; {len(refusals) - _CAUSES_IN_SENTENCE} more causes" if len(refusals) > _CAUSES_IN_SENTENCE else ""
     command = dead_letters_command(spec.name, partition_key)
     nulls = [cause.column for cause in refusals if cause.column and f"{cause.column}: {NULL_REASON}" in cause.reason]
-    remedy = f". If the source may have nulls, declare {', '.join(nulls)} as `X | None`" if nulls else ""
+    nullable = "nullable: true" if DECLARATION in vars(spec.row) else "X | None"
+    remedy = f". If the source may have nulls, declare {', '.join(nulls)} as `{nullable}`" if nulls else ""
     return DeadLetterBudgetSpent(
         f"table {spec.name}, partition {partition_key}: {counted(refused, 'row')} {'was' if refused == 1 else 'were'} refused, "
         f"the budget is {budget}"

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 from rowledger.contract.check import Contract
 from rowledger.contract.drift import SourceDrift
 from rowledger.contract.missing_columns import ABSENT_REASON
+from rowledger.contract.row_declaration import declared_row
 from rowledger.errors import SourceError
 from rowledger.spec.column import Column, ColumnType, TypeName
 from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC
@@ -164,6 +165,25 @@ def test_names_that_do_not_fit_are_told_with_the_alias_that_would_make_them_fit(
         Contract.of(Sample).require_columns(pl.DataFrame({name: [1] for name in columns.split("|")}).schema)
 
     assert str(caught.value) == told
+
+
+def test_columns_that_are_declared_as_data_are_told_in_its_words() -> None:
+    columns = {"sample_number": "bigint", "day": {"type": "date", "source": "Day"}, "rest": "text"}
+    contract = Contract.of(declared_row("samples", columns))
+
+    def told(*names: str) -> str:
+        with pytest.raises(SourceError) as caught:
+            contract.require_columns(pl.DataFrame({name: [1] for name in names}).schema)
+        return str(caught.value).partition("; ")[2]
+
+    assert told("Sample Number", "day", "rest") == (
+        "give column sample_number the source's name: `source: Sample Number`; column day reads 'Day', which is its "
+        "`source`: correct it, or remove it"
+    )
+    assert told("sample_number", "Day", "others").startswith(
+        "where a column has another name in the source, give it that name as its `source`; add them to the columns, "
+    )
+    assert told("sample_number", "Day").startswith("give a column that the source may lack a `default`")
 
 
 @pytest.mark.parametrize("drift", [Drift.EVOLVE, Drift.DISCARD_ROW, Drift.DISCARD_VALUE])
