@@ -13,8 +13,9 @@ from pyarrow import parquet as pq
 
 from rowledger.errors import SourceError
 from rowledger.infer.csv_dialect import encoding_of, find_dialect
+from rowledger.infer.json_form import json_form
 from rowledger.infer.shapes import NULL_MARKERS
-from rowledger.sources import ArrowFiles, CsvFiles, NdjsonFiles, ParquetFiles
+from rowledger.sources import ArrowFiles, CsvFiles, JsonFiles, NdjsonFiles, ParquetFiles
 from rowledger.spec import Source
 
 __all__ = ["FoundSource", "file_path", "source_of"]
@@ -29,7 +30,6 @@ _QUOTED_MARKER = re.compile(
     re.MULTILINE,
 )
 _NO_DELIMITER = "\x1f"  # the unit separator of ASCII, which text hardly ever has
-_JSON_ENDINGS = (".json", ".jsonl", ".ndjson", ".geojson")
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive or a workbook; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
@@ -89,8 +89,10 @@ def _text_source(path: Path, template: str, sample: bytes) -> FoundSource:
             f"{path}: has blank lines alone, so nothing can be inferred; give a file with a header or rows"
         )
     settings = {} if encoding == "utf-8" else {"encoding": encoding}
-    if _is_json(path, text):
-        return FoundSource(NdjsonFiles.model_validate({"path": template, **settings}))
+    if (form := json_form(path, text)) is not None:
+        reader = JsonFiles if form.spans_lines else NdjsonFiles
+        rows_at = {"rows_at": form.rows_at} if form.rows_at else {}
+        return FoundSource(reader.model_validate({"path": template, **settings, **rows_at}))
     if "\0" in text[:1000]:
         raise SourceError(f"{path}: is neither text nor Parquet nor Arrow; convert it to one of them")
     whole = text if len(sample) < _HEAD_BYTES else text[: text.rfind("\n") + 1] or text
@@ -107,26 +109,6 @@ def _other_readings(source: CsvFiles) -> tuple[CsvFiles, ...]:
         path=source.path, encoding=source.encoding, delimiter=_NO_DELIMITER, quote=None, header=False, columns=("line",)
     )
     return (unquoted, *filled, lines)
-
-
-def _is_json(path: Path, text: str) -> bool:
-    """Whether the text is JSON, one object a line; raises SourceError for JSON in another form."""
-    start = text.lstrip()
-    endings = {ending.lower() for ending in path.suffixes}
-    first_line = start.partition("\n")[0].rstrip()
-    if start.startswith("[") and (endings & set(_JSON_ENDINGS) or first_line in ("[", "[{") or start.startswith('[{"')):
-        raise SourceError(
-            f"{path}: is one JSON array, and a source of JSON has one object a line; convert it first: jq -c '.[]' FILE"
-        )
-    if not start.startswith("{"):
-        return False
-    if (first_line.endswith("}") and '"' in first_line) or first_line == "{}":
-        return True
-    if endings & set(_JSON_ENDINGS):
-        raise SourceError(
-            f"{path}: is JSON over several lines, and a source of JSON has one object a line; convert it first: jq -c . FILE"
-        )
-    return False
 
 
 def _read(path: Path, read: Callable[[pa.NativeFile], bytes]) -> bytes:

@@ -63,8 +63,8 @@ class KeySearch:
         is_named = any(name in _USUAL_NAMES or name.rsplit("_", 1)[-1] in _USUAL_NAMES for name in group)
         is_number = all(self._is_number[name] for name in group)
         if len(group) == 1:
-            return (0 if is_named or places == [0] else 3 if is_number else 1), 1, 0, places
-        return (2 if not is_number or is_named else 4), len(group), self._spread[group], places
+            return (0 if is_named else 1 if places == [0] else 4 if is_number else 2), 1, 0, places
+        return (3 if not is_number or is_named else 5), len(group), self._spread[group], places
 
     def _candidates(self, frame: pl.DataFrame) -> Iterator[tuple[str, ...]]:
         """The groups that the first chunk does not rule out, none of which contains another."""

@@ -40,7 +40,7 @@ _TAKEN = {"bool", "bytes", "dict", "dt", "float", "int", "list", "str"}
 
 _IMPORTED = {
     "Any", "ArrowFiles", "AwareDatetime", "BaseModel", "CsvFiles", "DeadLetterBudget", "Decimal", "Field", "Integer", "Json",
-    "NdjsonFiles", "ParquetFiles", "SmallInt", "TableSpec", "UUID",
+    "JsonFiles", "NdjsonFiles", "ParquetFiles", "SmallInt", "TableSpec", "UUID",
 }  # fmt: skip
 """Names that the module imports."""
 

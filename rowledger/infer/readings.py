@@ -9,7 +9,7 @@ import polars as pl
 from rowledger.infer.csv_dialect import western
 from rowledger.infer.file_rows import FileRows
 from rowledger.infer.formats import FoundSource
-from rowledger.sources import CsvFiles, NdjsonFiles
+from rowledger.sources import CsvFiles, JsonFiles, NdjsonFiles
 from rowledger.spec import FAULT, LINE, RESERVED_PREFIX
 
 __all__ = ["best_reading"]
@@ -81,7 +81,7 @@ def _faults(rows: FileRows) -> _Faults:
 def _encoding(rows: FileRows, faults: _Faults) -> str | None:
     """Another encoding, if more lines beyond ASCII are no UTF-8 than are."""
     source = rows.source
-    if not isinstance(source, CsvFiles | NdjsonFiles) or source.encoding != "utf-8":
+    if not isinstance(source, CsvFiles | JsonFiles | NdjsonFiles) or source.encoding != "utf-8":
         return None
     if len(faults.undecodable) <= faults.encoded_rows:
         return None
