@@ -41,7 +41,6 @@ faults: $(STAMP) ## Run the slow fault tests, then random faults on random loads
 	$(BIN)/python -m pipeline_tests.faults.nemesis --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 matrix: $(STAMP) ## Run check and test on every Python and PostgreSQL found here (make matrix ARGS='--python 3.13 --server 14')
-	$(BIN)/pip install --quiet uv
 	$(BIN)/python -m pipeline_tests.matrix $(ARGS)
 
 check: $(STAMP) ## Check format, lint, types, migrations and import layers
@@ -78,7 +77,6 @@ incident: $(STAMP) ## Replay the loss of the 198 rows (make incident ROWS=100000
 	$(BIN)/rowledger db destroy --yes
 
 lock: $(STAMP) ## Pin every dependency anew in requirements.lock
-	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.11 --upgrade \
 		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 

@@ -1,0 +1,1 @@
+"""A small Dagster project with tables that Rowledger loads."""

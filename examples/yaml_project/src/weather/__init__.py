@@ -1,0 +1,1 @@
+"""A small Dagster project whose table is declared in YAML."""
