@@ -249,10 +249,8 @@ class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
-        return dg.ComponentTypeSpec(
-            tags=["postgresql", "load", "data-quality"],
-            produces=["asset", "asset_check", "job", "schedule", "sensor", "resource"],
-        )
+        # Without `produces`, which Dagster has since 1.13.20: an error here would break each command of `dg`.
+        return dg.ComponentTypeSpec(tags=["postgresql", "load", "data-quality"])
 
     @classmethod
     def model(cls) -> type[BaseModel]:
