@@ -249,7 +249,7 @@ class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
-        # Without `produces`, which Dagster has since 1.13.20: an error here would break each command of `dg`.
+        # Without `produces`, which Dagster has since 1.13.18: an error here would break each command of `dg`.
         return dg.ComponentTypeSpec(tags=["postgresql", "load", "data-quality"])
 
     @classmethod

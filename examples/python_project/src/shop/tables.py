@@ -1,5 +1,6 @@
 """The tables of the shop. Worker processes import this module, so it does not import Dagster."""
 
+import datetime as dt
 from decimal import Decimal
 from typing import Annotated
 
@@ -15,6 +16,14 @@ class Sale(BaseModel):
     sold_at: AwareDatetime = Field(alias="sold at")
     shop: str
     amount: Annotated[Decimal, Field(gt=0, max_digits=10, decimal_places=2)]
+
+
+class Takings(BaseModel):
+    """What a shop takes on a day."""
+
+    day: dt.date
+    shop: str
+    amount: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
 
 
 SALES = TableSpec(
