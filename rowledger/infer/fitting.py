@@ -1,6 +1,6 @@
 """Fit a row model to a file: profile its rows, choose types, try the model on all rows, and loosen what refuses too many."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -21,6 +21,7 @@ from rowledger.infer.shapes import CONVERTIBLE_DATES, Shape
 from rowledger.infer.text_profile import TextProfile
 from rowledger.infer.text_types import Candidate, text_candidate
 from rowledger.infer.trial import Refused, row_model, try_model
+from rowledger.sources import CsvFiles
 from rowledger.spec import ABSENT_PREFIX, DYNAMIC, FAULT, Source
 
 __all__ = ["Fitted", "fit"]
@@ -158,8 +159,20 @@ class _Fit:
             rows=self._rows.count,
             refused=refused,
             attempts=attempts,
-            notes=tuple(self._notes),
+            notes=(*self._notes, *self._things_to_check()),
         )
+
+    def _things_to_check(self) -> Iterator[str]:
+        """What the file cannot tell. A null marker or a format is a setting, and no value of a row."""
+        source = self._rows.source
+        if isinstance(source, CsvFiles):
+            if markers := [marker for marker in source.nulls if marker]:
+                yield f"Null is what is written as {', '.join(markers)}, in columns of texts, too."
+            if source.date_formats:
+                yield f"Dates are read as {', '.join(source.date_formats)}: see that day and month are not mixed up."
+            if not source.header or source.columns:
+                yield "Some columns have no name of their own in the file: name them in the source's columns and in the model."
+        yield from (f"{column.name}: {column.comment}" for column in self._inferred() if column.comment)
 
     def _inferred(self) -> tuple[InferredColumn, ...]:
         return tuple(column.inferred(self._rows.count) for column in self._columns)

@@ -22,7 +22,7 @@ def summary_of(table: InferredTable, *, written_to: str | None = None) -> list[s
         lines.append(f"partition_by could be: {', '.join(table.partition_candidates)}")
     lines.append(f"dead letters: {table.refused.rows:,} of {counted(table.rows, 'row')}")
     lines += [
-        f"  {count:,} rows, {'a line' if column is None else column}: {reason}"
+        f"  {counted(count, 'row')}, {'a line' if column is None else column}: {reason}"
         for column, reason, count in table.refused.reasons[:_REASONS_MAX]
     ]
     if notes := table.notes:
