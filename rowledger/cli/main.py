@@ -29,7 +29,7 @@ COMMANDS = {
         "Rows that were refused, and how they are brought back.",
     ),
     "incidents": ("rowledger.cli.status:incidents", "Workers that died, with pid, cause and chunk."),
-    "check": ("rowledger.cli.check:check", "Import modules that declare tables, and say what is wrong with them."),
+    "check": ("rowledger.cli.check:check", "Check table specs, and on request their sources and targets."),
     "infer": ("rowledger.cli.infer:infer", "Write the row model and the table spec that fit a file."),
     "prune": ("rowledger.cli.prune:prune", "Delete old ledger entries of replaced and failed loads."),
     "db": ("rowledger.cli.db:db", "Start, stop and reach the database."),

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from rowledger.counted import counted
-from rowledger.ledger import Progress
+from rowledger.ledger import Progress, RowCounts
 
 __all__ = ["ProgressLines", "lag_of", "progress_line"]
 
@@ -15,16 +15,17 @@ class ProgressLines:
     def __init__(self, write: Callable[[str], None], *, interval_s: float) -> None:
         self._write = write
         self._interval_s = interval_s
-        self._last: Progress | None = None
+        self._last: tuple[RowCounts, int] | None = None
         self._last_line_s = float("-inf")
 
     def progress(self, progress: Progress) -> None:
         """Take note of the progress. Nothing is written before the first rows are known."""
-        if progress == self._last or (not progress.counts.enqueued_rows and not _has_ended(progress)):
+        known = (progress.counts, progress.partitions_done)
+        if known == self._last or (not progress.counts.enqueued_rows and not _has_ended(progress)):
             return
         if not _has_ended(progress) and time.monotonic() - self._last_line_s < self._interval_s:
             return
-        self._last, self._last_line_s = progress, time.monotonic()
+        self._last, self._last_line_s = known, time.monotonic()
         self._write(progress_line(progress))
 
 

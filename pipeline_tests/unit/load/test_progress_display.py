@@ -1,6 +1,7 @@
 """The progress of a run, as a terminal and a log show it."""
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -33,10 +34,11 @@ def test_the_bar_is_full_when_each_row_is_accounted_for() -> None:
     assert "1,000/1,000 lag 0" in _drawn(NOTHING_YET, UNDER_WAY, FILTERED)
 
 
-def test_no_line_is_written_before_the_first_rows_are_known() -> None:
+def test_a_line_is_written_when_rows_have_come_and_not_before_the_first_are_known() -> None:
     lines: list[str] = []
     progress = ProgressLines(lines.append, interval_s=0)
-    for step in (NOTHING_YET, UNDER_WAY, UNDER_WAY, FILTERED):
+    slower = replace(FILTERED, rows_per_second=90.0)
+    for step in (NOTHING_YET, UNDER_WAY, UNDER_WAY, FILTERED, slower):
         progress.progress(step)
     assert lines == [
         "300 of 1,000 rows written, 0 dead-lettered, lag 700, 100 rows/s, 0 of 1 partition done",
