@@ -82,8 +82,9 @@ def test_the_commands_of_the_python_project_s_readme_work_without_a_database_of_
     finally:
         _run("rowledger db destroy --yes", project)
     told = said["rowledger status"]
-    assert re.search(r"table sales\b.*2024-01-01 +\S+ \S+ +4 +3 +1 +0 .*rejected", told, re.DOTALL)
-    assert re.search(r"table takings\b.*2024-01-01 +\S+ \S+ +2 +2 +0 +0 ", told, re.DOTALL)
+    assert re.search(r"^sales +2024-01-01 +\S+ \S+ +4 +3 +1 +0 ", told, re.MULTILINE)
+    assert re.search(r"^sales +2024-01-02 .* rejected\b", told, re.MULTILINE)
+    assert re.search(r"^takings +2024-01-01 +\S+ \S+ +2 +2 +0 +0 ", told, re.MULTILINE)
     assert " passed" in said["pytest"]
 
 
