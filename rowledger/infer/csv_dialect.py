@@ -71,7 +71,11 @@ def encoding_of(head: bytes) -> str:
     zeros = [head[start::2].count(0) / max(len(head) // 2, 1) for start in (0, 1)]
     if max(zeros) > _HALF and min(zeros) < _HALF / 10:
         return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
-    return "utf-8" if is_utf8_start(head) else western(head)
+    if is_utf8_start(head):
+        return "utf-8"
+    beyond_ascii = [line for line in head.splitlines()[:-1] if not line.isascii()]
+    right = sum(map(is_utf8_start, beyond_ascii))
+    return "utf-8" if 2 * right > len(beyond_ascii) else western(head)
 
 
 def is_utf8_start(head: bytes) -> bool:
@@ -197,8 +201,8 @@ def _delimiter(lines: Sequence[str], quote: str | None, escape: str | None) -> s
         score += 0.0001 * usual - (0.4 if delimiter in _RARE_DELIMITERS else 0)
         if delimiter != "," and delimiter not in _RARE_DELIMITERS:
             score += 0.05  # a comma is also part of numbers and texts
-        if start and begins_early and start > len(sizes) / 10:
-            score -= 0.5
+        if start:
+            score -= 0.5 if start > len(sizes) / 10 else 0.1  # another delimiter may also fit the header
         if score > best_score:
             best, best_score = delimiter, score
     return best

@@ -166,7 +166,7 @@ class _Fit:
         """What the file cannot tell. A null marker or a format is a setting, and no value of a row."""
         source = self._rows.source
         if isinstance(source, CsvFiles):
-            if markers := [marker for marker in source.nulls if marker]:
+            if markers := [repr(marker) for marker in source.nulls if marker]:
                 yield f"Null is what is written as {', '.join(markers)}, in columns of texts, too."
             if source.date_formats:
                 yield f"Dates are read as {', '.join(source.date_formats)}: see that day and month are not mixed up."

@@ -17,6 +17,7 @@ _NUMBERS = {
     *_PLAIN, *_COMMA, *_GROUPED, Shape.DECIMAL, Shape.EXPONENT, Shape.DOT_GROUPED, Shape.BLANK_GROUPED,
     Shape.APOSTROPHE_GROUPED,
 }  # fmt: skip
+_DATES = {*CONVERTIBLE_DATES, Shape.DATE, Shape.TIMESTAMP}
 _PADDED = {Shape.DATE: "%Y-%m-%d", Shape.TIMESTAMP: "%Y-%m-%d %H:%M:%S"}
 """Formats that also read dates with blanks before them, as files with a blank behind each comma have them."""
 
@@ -94,6 +95,8 @@ def _date_formats(profiles: list[TextProfile], misfits_share: float) -> tuple[st
         for shape, form in _PADDED.items():
             if profile.padded and _share(profile, {shape}) >= 1 - misfits_share:
                 found[form] = None
+        if _share(profile, _DATES) < 1 - misfits_share:
+            continue
         for shape in CONVERTIBLE_DATES:
             if _share(profile, {shape}) <= misfits_share:
                 continue

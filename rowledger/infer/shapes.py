@@ -35,7 +35,7 @@ class Shape(StrEnum):
     DAY_OR_MONTH_FIRST_TIME = "timestamp with the year last"
     SHORT_YEAR = "date with a year of two digits"
     MONTH_NAME = "date with the month's name"
-    DOCUMENT = "JSON text"
+    DOCUMENT = "text in braces or brackets"
     TEXT = "text"
 
 

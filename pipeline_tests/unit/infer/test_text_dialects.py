@@ -27,6 +27,12 @@ def settings_of(table: InferredTable) -> dict[str, Any]:
         (lines("#a\tb", lambda n: f"x{n}\t{n}"), {"delimiter": "\t"}, "text integer"),
         (lines("a,b", lambda n: f'{n},"one\ntwo ""{n}"""'), {}, "integer text"),
         (lines("a,b", lambda n: f'{n},"say \\"hi\\", {n}"'), {"escape": "\\"}, "integer text"),
+        (lines("a,b", lambda n: f'{n},"<a href=""x;y"">{n}</a>"'), {}, "integer text"),
+        (
+            lines("a,b", lambda n: f"x,{('NULL', '  ', n)[n % 3]}"),
+            {"nulls": ("", "  ", "NULL")},
+            "text integer null",
+        ),
         (lines("a\tb", lambda n: f'{n}\tthe "X" file'), {"delimiter": "\t", "quote": None}, "integer text"),
         (lines("a;b", lambda n: f"{n};1,{n % 90 + 10}"), {"delimiter": ";", "decimal": ","}, "integer numeric(9,2)"),
         (
@@ -80,6 +86,13 @@ def test_columns_are_named_where_the_header_does_not(tmp_path: Path, content: st
     table = inferred(tmp_path, content)
     assert tuple(column.source_name for column in table.columns) == names
     assert table.refused.rows == 0
+
+
+def test_one_line_of_another_encoding_does_not_change_that_of_the_file(tmp_path: Path) -> None:
+    content = lines("id,name", lambda n: f"{n},ü{n}").encode() + "300,ü\n".encode("cp1252")
+    table = inferred(tmp_path, content)
+    assert settings_of(table) == {}
+    assert table.refused.reasons == ((None, "has bytes that are no utf-8", 1),)
 
 
 def test_years_are_names_of_columns(tmp_path: Path) -> None:
