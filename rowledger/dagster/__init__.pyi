@@ -1,6 +1,7 @@
 from .component import RowledgerTableComponent as RowledgerTableComponent
 from .database import RowledgerDatabase as RowledgerDatabase
 from .definitions import build_table_defs as build_table_defs
+from .io_manager import RowledgerIOManager as RowledgerIOManager
 from .metadata import failure_of as failure_of
 from .resources import GuardedWriter as GuardedWriter
 from .returned_rows import rowledger_asset as rowledger_asset

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 import dagster as dg
 from rich.console import Console
@@ -81,8 +81,18 @@ class TerminalObserver(LogObserver):
         self._bar.progress(progress)
 
 
+class Step(Protocol):
+    """A step's context, as far as it matters here."""
+
+    @property
+    def run(self) -> dg.DagsterRun: ...
+
+    @property
+    def log(self) -> dg.DagsterLogManager: ...
+
+
 @contextmanager
-def observing(context: dg.AssetExecutionContext) -> Iterator[Observer]:
+def observing(context: Step) -> Iterator[Observer]:
     """The observer of one step: a bar on the terminal from which the run was started, otherwise the log."""
     # A run of the UI, a schedule or a backfill has a remote origin, though `dagster dev` itself may have a terminal.
     started_here = context.run.remote_job_origin is None

@@ -9,7 +9,7 @@ from rowledger.dagster.partitions import dimensions_of, require_key
 from rowledger.errors import UnknownPartition
 from rowledger.spec import WHOLE, Partition
 
-__all__ = ["dimension_tags", "partition_keys"]
+__all__ = ["dimension_tags", "keys_of_run", "partition_keys"]
 
 # The tags of a run over a range. Dagster writes them, and documents them for programs that start runs by its API.
 _RANGE_START = "dagster/asset_partition_range_start"
@@ -30,15 +30,21 @@ def partition_keys(
     Raises UnknownPartition for a key that does not exist, for a range that ends before it begins, and for tags that
     disagree.
     """
+    return keys_of_run(context.run.tags, partitions_def, store=context.instance)
+
+
+def keys_of_run(
+    tags: Mapping[str, str], partitions_def: dg.PartitionsDefinition | None, *, store: dg.DagsterInstance
+) -> list[str]:
+    """The keys that a run with these tags is about; raises what `partition_keys` does."""
     if partitions_def is None:
         return [WHOLE.key]
-    tags = context.run.tags
     own = _own_key(tags, partitions_def)
     if _RANGE_START in tags:
         start, end = tags[_RANGE_START], tags.get(_RANGE_END, "")
         for key in (start, end):
             require_key(partitions_def, key)
-        keys = _keys_in_range(partitions_def, start, end, store=context.instance)
+        keys = _keys_in_range(partitions_def, start, end, store=store)
     elif own is not None:
         require_key(partitions_def, own)
         keys = [own]

@@ -1,5 +1,6 @@
 from .arrow_ipc import ArrowFiles as ArrowFiles
 from .csv import CsvFiles as CsvFiles
+from .databases import PostgresDatabase as PostgresDatabase
 from .durable_writes import durable_file as durable_file
 from .frame_builder import FrameBuilder as FrameBuilder
 from .json_files import JsonFiles as JsonFiles
@@ -9,3 +10,4 @@ from .ndjson import NdjsonFiles as NdjsonFiles
 from .parquet import ParquetFiles as ParquetFiles
 from .python import GivenRows as GivenRows, PythonRows as PythonRows
 from .sql import SqlQuery as SqlQuery
+from .sql_reader import DatabaseSession as DatabaseSession

@@ -14,7 +14,12 @@ from .field_names import (
     former_columns as former_columns,
     source_names as source_names,
 )
-from .importing import import_file as import_file, import_module as import_module, import_path as import_path
+from .importing import (
+    import_file as import_file,
+    import_module as import_module,
+    import_path as import_path,
+    mistake as mistake,
+)
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
 from .nested_types import types_in as types_in, with_parts as with_parts, with_types as with_types
