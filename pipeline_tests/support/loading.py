@@ -56,6 +56,7 @@ def load(
     *,
     observer: Recorder | None = None,
     run_id: str | None = "run-of-test",
+    asset_key: tuple[str, ...] | None = None,
     **writer: object,
 ) -> list[PartitionReport]:
     """One run, in this process, with workers of its own."""
@@ -67,6 +68,7 @@ def load(
         writer=WriterSettings.model_validate({**FAST, **writer}),
         run_id=run_id,
         observer=observer or Recorder(),
+        asset_key=asset_key,
     )
 
 

@@ -98,7 +98,15 @@ def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object =
         partitions = [table.partition_of(key) for key in partition_keys(context, table.partitions_def)]
         writer, url = table.writer(context.resources), table.database_url(context.resources)
         with observing(context) as observer:
-            return writer.load(table.spec, partitions, url=url, run_id=context.run.run_id, observer=observer, rows=rows)
+            return writer.load(
+                table.spec,
+                partitions,
+                url=url,
+                run_id=context.run.run_id,
+                observer=observer,
+                rows=rows,
+                asset_key=tuple(table.key.path),
+            )
     except RowledgerError as error:
         failure = failure_of(table.spec.name, error)
         raise failure from last_words(failure)

@@ -21,7 +21,7 @@ from rowledger.dagster.run_keys import dimension_tags
 from rowledger.dagster.verification import verification_evaluations
 from rowledger.dead_letters import read_published_counts, read_recorded_partitions
 from rowledger.errors import UnknownPartition
-from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, ReplayReport
+from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, ReplayReport, read_specs
 from rowledger.publish import PartitionVerification
 from rowledger.spec import WHOLE, Partition, TableSpec
 
@@ -98,12 +98,14 @@ def record_in_dagster(
     """
     keys = list({outcome.partition_key for outcome in report.outcomes})
     try:
+        asset = _asset_of(url, spec.name)
+        if asset is None:  # Dagster has no asset of this table
+            return None
         instance = _instance()
         if instance is None:
             return "DAGSTER_HOME is not set, and there is no dagster.yaml in this folder"
         partitions = read_recorded_partitions(url, spec.name, keys)
         with instance:
-            asset = dg.AssetKey(spec.name)
             for event in replay_events(spec, asset, lambda key: partitions.get(key, Partition(key)), report, url):
                 instance.report_runless_asset_event(event)
             # Dagster shows only checks that come after the materialization.
@@ -114,6 +116,12 @@ def record_in_dagster(
     except Exception as error:  # noqa: BLE001 - any storage may be configured, each with its own errors
         return describe_error(error)
     return None
+
+
+def _asset_of(url: str, table: str) -> dg.AssetKey | None:
+    """The key of the asset that loads the table, as its latest load in Dagster has recorded it."""
+    found = next((kept.asset_key for kept in read_specs(url) if kept.table_name == table), None)
+    return None if found is None else dg.AssetKey(found)
 
 
 def _instance() -> dg.DagsterInstance | None:

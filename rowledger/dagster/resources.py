@@ -41,10 +41,12 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
         run_id: str,
         observer: Observer,
         rows: object = None,
+        asset_key: tuple[str, ...] | None = None,
     ) -> list[PartitionReport]:
         """Load partitions of one table into the database at the URL; raises RowledgerError for what concerns the whole run.
 
-        `rows` are those of a spec whose source is GivenRows, in the forms that `rowledger.load` takes.
+        `rows` are those of a spec whose source is GivenRows, in the forms that `rowledger.load` takes. The ledger
+        keeps the parts of `asset_key`, by which a replay from the command line is recorded in Dagster.
         """
         return run_load(
             spec,
@@ -55,6 +57,7 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
             run_id=run_id,
             observer=observer,
             rows=rows,
+            asset_key=asset_key,
         )
 
     @property

@@ -14,23 +14,34 @@ __all__ = ["KeptSpec", "read_specs", "record_spec"]
 
 @dataclass(frozen=True, slots=True)
 class KeptSpec:
-    """A table's recorded spec. `TableSpec.from_json` reads `spec`."""
+    """A table's recorded spec. `TableSpec.from_json` reads `spec`.
+
+    `asset_key` is that of the asset whose step has loaded the table last; None if only loads without Dagster have.
+    """
 
     table_name: str
     target: str
     spec: str
+    asset_key: tuple[str, ...] | None
 
 
-async def record_spec(connection: asyncpg.Connection, spec: TableSpec) -> None:
+async def record_spec(
+    connection: asyncpg.Connection, spec: TableSpec, *, asset_key: tuple[str, ...] | None = None
+) -> None:
     """Record the spec, without secrets in its source's addresses, unless it is recorded already."""
     plain = spec.model_copy(update={"source": spec.source.without_secrets()})
-    await connection.execute(query("record_table_spec"), spec.name, str(spec.target), plain.as_json(), version())
+    await connection.execute(
+        query("record_table_spec"), spec.name, str(spec.target), plain.as_json(), version(), asset_key
+    )
 
 
 def read_specs(url: str) -> list[KeptSpec]:
     """The specs of all tables, the latest first; raises what `ledger_reader` does."""
 
     async def read(connection: asyncpg.Connection) -> list[KeptSpec]:
-        return [KeptSpec(**row) for row in await connection.fetch(query("table_specs"))]
+        return [
+            KeptSpec(row["table_name"], row["target"], row["spec"], row["asset_key"] and tuple(row["asset_key"]))
+            for row in await connection.fetch(query("table_specs"))
+        ]
 
     return read_ledger(url, read)

@@ -93,7 +93,7 @@ async def check_before_loading(request: RunRequest) -> Preflight:
             for told in await sweep_staging(connection):
                 say(told)
             fitted, limited = await _fit(connection, writer)
-            await record_spec(connection, spec)
+            await record_spec(connection, spec, asset_key=request.asset_key)
             return Preflight(target, fitted, limited)
 
     # Wait for a server that has answered before; one that never answered may be a wrong URL.

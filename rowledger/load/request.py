@@ -15,7 +15,8 @@ __all__ = ["RunRequest"]
 class RunRequest:
     """The partitions of one table to load, each named once.
 
-    `landing_dir` replaces `{landing}` in the spec's paths. `run_id` is Dagster's, or None without Dagster.
+    `landing_dir` replaces `{landing}` in the spec's paths. `run_id` and `asset_key`, the parts of the asset's key, are
+    Dagster's, or None without Dagster.
     `rows` makes the rows of a partition, for a source that takes them from the load. It is called once for each partition.
     """
 
@@ -27,3 +28,4 @@ class RunRequest:
     run_id: str | None
     observer: Observer
     rows: Callable[[Partition], object] | None = None
+    asset_key: tuple[str, ...] | None = None

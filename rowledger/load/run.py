@@ -44,11 +44,14 @@ def run_load(
     run_id: str | None,
     observer: Observer,
     rows: object = None,
+    asset_key: tuple[str, ...] | None = None,
 ) -> list[PartitionReport]:
     """Load the partitions, each once, and return a report for each, in their order.
 
     `rows` are those of a spec whose source is GivenRows: a function that makes a partition's rows, called in a thread of this
     process; the rows of each partition by its key; or the rows of all partitions, split by the partition columns.
+
+    `asset_key` are the parts of the key of Dagster's asset, for the ledger.
 
     The errors of one partition are in its report. Raises RowledgerError for what concerns all of them: the server,
     the spec, the keys, the target's shape. An interrupt ends the workers and their backends first, and then takes its
@@ -65,6 +68,7 @@ def run_load(
         run_id=run_id,
         observer=UnbreakableObserver(observer),
         rows=rows_by_partition(spec, each, rows),
+        asset_key=asset_key,
     )
     return run_interruptible(_load(request))
 

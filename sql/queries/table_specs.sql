@@ -1,15 +1,19 @@
 -- name: record_table_spec
--- Keep the spec of a table that is to be loaded, unless it is the one that is kept already.
-insert into rowledger.table_spec as kept (table_name, target, spec, rowledger_version)
-select $1, $2, $3::text::json, $4
+-- Keep the spec of a table that is to be loaded, unless it is the one that is kept already. A load without Dagster has no asset
+-- key ($5), and leaves the key that is kept.
+insert into rowledger.table_spec as kept (table_name, target, spec, rowledger_version, asset_key)
+select $1, $2, $3::text::json, $4, $5::text[]
 where not exists (
-    select from rowledger.table_spec as same where same.table_name = $1 and same.target = $2 and same.spec::text = $3::text
+    select from rowledger.table_spec as same
+    where same.table_name = $1 and same.target = $2 and same.spec::text = $3::text
+        and ($5::text[] is null or same.asset_key = $5::text[])
 )
 on conflict (table_name) do update set
     target = excluded.target, spec = excluded.spec, rowledger_version = excluded.rowledger_version,
-    recorded_at = clock_timestamp()
-where (kept.target, kept.spec::text) is distinct from (excluded.target, excluded.spec::text);
+    asset_key = coalesce(excluded.asset_key, kept.asset_key), recorded_at = clock_timestamp()
+where (kept.target, kept.spec::text, kept.asset_key)
+    is distinct from (excluded.target, excluded.spec::text, coalesce(excluded.asset_key, kept.asset_key));
 
 -- name: table_specs
 -- The specs that are kept, the latest first.
-select table_name, target, spec::text as spec from rowledger.table_spec order by recorded_at desc;
+select table_name, target, spec::text as spec, asset_key from rowledger.table_spec order by recorded_at desc;

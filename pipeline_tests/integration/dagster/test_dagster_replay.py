@@ -48,7 +48,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def definitions(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
     """A published day with three dead letters, as Dagster sees it."""
     write_source(tmp_path, "events", DAY, changed(events(20), {n: {"event_id": -n} for n in (3, 7, 9)}))
-    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert load_one(database, EVENTS, tmp_path, DAY, asset_key=("events",)).error is None
     monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: database)
     own = dg.Definitions(asset_checks=[verify_check(dagster_table(EVENTS))], resources=RESOURCES)
     return dg.Definitions.merge(own, replay_job_and_sensor(dagster_table(EVENTS), sensor=True))
@@ -251,6 +251,33 @@ def test_a_replay_from_the_command_line_is_told_to_the_instance_of_its_folder(
     assert materialization.metadata["written_rows"].value == 18
     assert materialization.partition == DAY
     assert {name: passed for name, (passed, _) in checks.items()} == dict.fromkeys([*CheckName, VERIFY_CHECK], True)
+
+
+def test_a_replay_from_the_command_line_is_told_under_the_key_by_which_dagster_has_loaded_the_table(
+    database: str, tmp_path: Path, replay_by_command: Callable[[], Result]
+) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    write_source(tmp_path, "events", "2024-03-02", events(0))
+    assert load_one(database, EVENTS, tmp_path, "2024-03-02", asset_key=("lake", "events")).error is None
+    assert load_one(database, EVENTS, tmp_path, "2024-03-02").error is None  # without Dagster: the key is kept
+
+    assert replay_by_command().exit_code == 0
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey(["lake", "events"])) == {DAY}
+        assert instance.get_materialized_partitions(dg.AssetKey("events")) == set()
+
+
+def test_a_replay_from_the_command_line_of_a_table_that_dagster_does_not_load_is_told_to_no_instance(
+    database: str, tmp_path: Path, replay_by_command: Callable[[], Result]
+) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    fetch(database, "update rowledger.table_spec set asset_key = null")
+
+    done = replay_by_command()
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert not instance.all_asset_keys()
 
 
 def test_a_replay_from_the_command_line_into_a_changed_partition_ends_with_exit_code_1(
