@@ -30,7 +30,7 @@ def json_form(path: Path, text: str) -> JsonForm | None:
         return None
     lines = [line for line in start.split("\n")[:3] if line.strip()]
     if isinstance(_parsed(lines[0]), dict) and (len(lines) == 1 or start.startswith("{")):
-        place = _rows_at(_parsed(lines[0])) if len(lines) == 1 else None
+        place = _rows_at(_parsed(lines[0]), rows_min=2) if len(lines) == 1 else None
         return JsonForm(spans_lines=False) if place is None else JsonForm(spans_lines=True, rows_at=place)
     is_named_json = bool({ending.lower() for ending in path.suffixes} & _ENDINGS)
     found = _parsed(start, partial=True)
@@ -38,7 +38,7 @@ def json_form(path: Path, text: str) -> JsonForm | None:
         case [dict(), *_]:
             return JsonForm(spans_lines=True)
         case dict() if found:
-            return JsonForm(spans_lines=True, rows_at=_rows_at(found) or ())
+            return JsonForm(spans_lines=True, rows_at=_rows_at(found, rows_min=1) or ())
         case list() if is_named_json:
             raise SourceError(
                 f"{path}: is a list of values that are no objects, and a row is an object; write it as objects"
@@ -56,10 +56,10 @@ def _parsed(text: str, *, partial: bool = False) -> Any:  # noqa: ANN401, any JS
         return None
 
 
-def _rows_at(value: dict[str, Any]) -> tuple[str, ...] | None:
-    """The keys of the longest list of objects, at most three levels down; None if there is none of several objects."""
+def _rows_at(value: dict[str, Any], *, rows_min: int) -> tuple[str, ...] | None:
+    """The keys of the longest list of objects, at most three levels down; None if none has `rows_min` of them."""
     found = max(_lists(value, ()), key=lambda item: item[0], default=(0, ()))
-    return found[1] if found[0] > 1 else None
+    return found[1] if found[0] >= rows_min else None
 
 
 def _lists(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:

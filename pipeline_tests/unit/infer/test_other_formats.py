@@ -46,6 +46,7 @@ def test_odd_json_values_and_broken_lines_become_dead_letters(tmp_path: Path) ->
         ('[\n  {"a": 1},\n  {"a": 2}\n]', ()),
         ('{"a": 1,\n"b": 2}\n{"a": 3,\n"b": 4}', ()),
         ('{"meta": {}, "data": {"items": [{"a": 1}, {"a": 2}]}}', ("data", "items")),
+        ('{\n  "packages": [\n    {"a": 1}\n, {"a": 2}]\n}', ("packages",)),
     ],
 )
 def test_json_over_several_lines_is_read(tmp_path: Path, content: str, rows_at: tuple[str, ...]) -> None:
