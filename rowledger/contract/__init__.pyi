@@ -33,6 +33,7 @@ from .partition_fit import require_partitions as require_partitions, unusable_ke
 from .read_payloads import frame_of_payloads as frame_of_payloads
 from .row_declaration import declared_row as declared_row
 from .row_partitions import RowPartitions as RowPartitions
+from .rules import FieldRules as FieldRules
 from .signature import signature_of as signature_of
 from .sql_types import (
     BigInt as BigInt,

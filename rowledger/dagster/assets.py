@@ -13,6 +13,7 @@ from rowledger.dagster.observer import observing
 from rowledger.dagster.private_names import DagsterEventBatchMetadata
 from rowledger.dagster.run_keys import dimension_tags, partition_keys
 from rowledger.dagster.table import DagsterTable
+from rowledger.dagster.verification import verify_published
 from rowledger.errors import RowledgerError
 from rowledger.ledger import PartitionReport
 
@@ -70,6 +71,8 @@ def load_events(context: dg.AssetExecutionContext, table: DagsterTable, rows: ob
     # After them: a check counts only if it is about the latest materialization of its partition.
     made = list(check_evaluations(published, some_published=True))
     yield from _recorded(context, table, made)
+    if len(published) < len(reports):
+        yield from verify_published(context, table, [report.partition_key for report in published])
     _require_published(table, reports)
     require_passed(table.spec.name, made)
     yield from outputs_of(in_step_check_specs(table))

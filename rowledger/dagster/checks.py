@@ -1,5 +1,6 @@
 """The asset checks of every load, which run inside its step."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
@@ -10,6 +11,7 @@ from rowledger.dagster.metadata import balance_metadata, lines, verdict_metadata
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound
 from rowledger.ledger import Check, CheckName, PartitionReport
+from rowledger.load import dead_letters_command
 
 __all__ = ["check_evaluations", "check_results", "describe_verdicts", "failed_verdicts", "in_step_check_specs"]
 
@@ -46,8 +48,19 @@ def check_evaluations(reports: Sequence[PartitionReport], *, some_published: boo
                 report.partition_key,
                 check.passed,
                 check.summary,
-                {**(balance_metadata([report]) if is_balance else {}), **check.details},
+                {
+                    **(balance_metadata([report]) if is_balance else {}),
+                    **check.details,
+                    **({} if check.passed else {"command": _command(check.name, report)}),
+                },
             )
+
+
+def _command(name: CheckName, report: PartitionReport) -> str:
+    """What to run in a terminal to see more of a failed check."""
+    if name is CheckName.DEAD_LETTER_BUDGET:
+        return dead_letters_command(report.table, report.partition_key)
+    return f"rowledger status --table {shlex.quote(report.table)} --partition {shlex.quote(report.partition_key)}"
 
 
 def check_results(key: dg.AssetKey, reports: Sequence[PartitionReport]) -> Iterator[dg.AssetCheckResult]:

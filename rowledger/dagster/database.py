@@ -1,12 +1,13 @@
 """The connection to the target database as a resource."""
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import dagster as dg
 from pydantic import Field
 
 from rowledger.errors import DatabaseUnavailable
 from rowledger.postgres import check_url_shape, target_url
+from rowledger.settings import settings
 
 __all__ = ["DEFAULT_DATABASE", "RowledgerDatabase"]
 
@@ -45,6 +46,21 @@ class RowledgerDatabase(dg.ConfigurableResource[None]):
         url = self.url if self.url is not None else self._joined()
         check_url_shape(url, variable="the url of the resource RowledgerDatabase")
         return url
+
+    def database_name(self) -> str | None:
+        """The database's name where the configuration says it; None otherwise. It starts no server and raises nothing."""
+        url, database = (
+            value.get_value() if isinstance(value, dg.EnvVar) else value for value in (self.url, self.database)
+        )
+        if database or any(getattr(self, name) is not None for name in _PARTS):
+            return database
+        if self.url is None:
+            given = settings().database_url
+            url = given.get_secret_value() if given else None
+        try:
+            return unquote(urlsplit(url or "").path.removeprefix("/")) or None
+        except ValueError:
+            return None
 
     def _joined(self) -> str:
         user, password, host = (quote(value or "", safe="") for value in (self.user, self.password, self.host))

@@ -53,7 +53,8 @@ def declared_table(
     """
     check_spec(spec)
     require_partitions(spec, partitions_def, key_pattern=key_pattern)
-    asset = asset_spec(spec, partitions_def, translator, attributes)
+    known = database.database_name() if isinstance(database, RowledgerDatabase) else None
+    asset = asset_spec(spec, partitions_def, translator, attributes, known)
     database_key, brought_database = resource_key(database, name_of(asset.key), "database", shared=shares_defaults)
     writer_key, brought_writer = resource_key(writer, name_of(asset.key), "writer", shared=shares_defaults)
     partition_of = partition_maker(spec, partitions_def, key_pattern=key_pattern)

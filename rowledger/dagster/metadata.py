@@ -4,6 +4,7 @@ Figures are plain ints and floats, because the UI plots nothing else.
 """
 
 import inspect
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from textwrap import shorten
@@ -11,15 +12,15 @@ from typing import Any
 
 import dagster as dg
 
-from rowledger.contract import Contract
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import (
     DatabaseUnavailable,
+    DeadLetterBudgetSpent,
     PartitionBusy,
     RowledgerError,
 )
 from rowledger.ledger import Incident, PartitionReport, RowCounts
-from rowledger.spec import TableSpec
+from rowledger.load import dead_letters_command
 
 __all__ = [
     "CRASHED_WORKERS",
@@ -27,6 +28,7 @@ __all__ = [
     "SECONDS",
     "WRITTEN_ROWS",
     "Metadata",
+    "Record",
     "balance_metadata",
     "counts_metadata",
     "describe_error",
@@ -35,7 +37,7 @@ __all__ = [
     "lines",
     "load_failure",
     "load_metadata",
-    "table_metadata",
+    "table_value",
     "verdict_metadata",
     "without_place",
 ]
@@ -48,26 +50,14 @@ FAILED_PARTITIONS = "failed_partitions"
 REFUSED_BY_REASON = "refused_by_reason"
 
 LINE_LENGTH_MAX = 800  # long enough for a whole command at the end of a message
+NAMED_COMMANDS_MAX = 3
+RECORDS_MAX = 100  # of a table in metadata
 NAMED_PARTITIONS_MAX = 20  # keeps a message about 365 bad days readable
+_MIB = 2**20
 RETRYABLE = (DatabaseUnavailable, PartitionBusy)  # the step may be run again without an operator's help
 
 Metadata = dict[str, Any]
-
-
-def table_metadata(spec: TableSpec) -> Metadata:
-    """What is known of the table before any load: its name and its columns."""
-    columns = [
-        dg.TableColumn(
-            column.name,
-            column.type.sql,
-            constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=spec.key == (column.name,)),
-        )
-        for column in Contract.of(spec.row).columns
-    ]
-    return {
-        "dagster/table_name": str(spec.target),
-        "dagster/column_schema": dg.TableSchema(columns),
-    }
+Record = dict[str, str | int | float | bool]
 
 
 def load_metadata(table: DagsterTable, report: PartitionReport) -> Metadata:
@@ -78,18 +68,19 @@ def load_metadata(table: DagsterTable, report: PartitionReport) -> Metadata:
         "chunks": report.chunks,
         "rows_per_second": round(report.rows_per_second, 1),
         SECONDS: round(report.seconds, 3),
-        "peak_rss_bytes": report.peak_rss_bytes,
+        "peak_rss_mib": round(report.peak_rss_bytes / _MIB, 1),
         "resumed": report.resumed,
-        **counts_metadata(table.spec, report.counts, whole=table.is_whole),
+        **counts_metadata(report.counts, whole=table.is_whole),
+        **_refused([report]),
     }
-    return metadata if report.load_id is None else {**metadata, "load_id": report.load_id}
+    # As text, because the UI would plot a number.
+    return metadata if report.load_id is None else {**metadata, "load_id": str(report.load_id)}
 
 
-def counts_metadata(spec: TableSpec, counts: RowCounts, *, whole: bool) -> Metadata:
+def counts_metadata(counts: RowCounts, *, whole: bool) -> Metadata:
     """The published counts of a partition, under the same keys for loads and replays."""
     return {
         **_counts(counts),
-        "dagster/table_name": str(spec.target),
         "dagster/row_count" if whole else "dagster/partition_row_count": counts.written_rows,
     }
 
@@ -101,20 +92,26 @@ def load_failure(table: DagsterTable, reports: Sequence[PartitionReport]) -> dg.
     """
     errors = {report.partition_key: report.error for report in reports if report.error is not None}
     failed = [report for report in reports if report.error is not None]
-    remedies = dict.fromkeys(_remedy(error) for error in errors.values())
-    head = f"{table.spec.name}: {len(failed)} of {len(reports)} partitions not published"
-    if len(reports) == 1:
-        head = f"{table.spec.name}: {'not' if table.is_whole else 'partition not'} published"
     texts = {key: describe_error(error, table=table.spec.name, partition_key=key) for key, error in errors.items()}
-    causes = {report.partition_key: [str(cause) for cause in report.refusals] for report in failed if report.refusals}
+    commands = [
+        error.command for error in errors.values() if isinstance(error, DeadLetterBudgetSpent) and error.command
+    ]
+    for command in commands:  # it has a line of its own below
+        texts = {key: text.removesuffix(f" See them: {command}") for key, text in texts.items()}
+    if len(reports) > 1:
+        told = f"{table.spec.name}: {len(failed)} of {len(reports)} partitions not published\n{lines(texts)}"
+    else:
+        ((key, text),) = texts.items()
+        told = f"{table.spec.name}:{'' if table.is_whole else f' partition {key}'} not published: {text}"
+    remedies = dict.fromkeys(_remedy(error) for error in errors.values())
     return dg.Failure(
-        "\n".join([head, lines(texts), *(f"What to do: {remedy}" for remedy in remedies if remedy)]),
+        "\n".join([told, *(f"What to do: {remedy}" for remedy in remedies if remedy), *commands[:NAMED_COMMANDS_MAX]]),
         metadata={
             PARTITIONS: len(reports),
             FAILED_PARTITIONS: len(failed),
             **balance_metadata(failed),
             "errors": dg.MetadataValue.json(dict(_named(texts))),
-            **({REFUSED_BY_REASON: dg.MetadataValue.json(causes)} if causes else {}),
+            **_refused(failed),
         },
         allow_retries=all(isinstance(error, RETRYABLE) for error in errors.values()),
     )
@@ -185,15 +182,52 @@ def balance_metadata(reports: Sequence[PartitionReport]) -> Metadata:
         **_counts(sum((report.counts for report in reports), RowCounts())),
         **({"discarded_values": discarded} if discarded else {}),
         CRASHED_WORKERS: len(deaths),
+        **({"crashes": table_value([_crash(death) for death in deaths[:RECORDS_MAX]])} if deaths else {}),
         "crashed_pids": dg.MetadataValue.json([_incident(death) for death in deaths]),
         "guard_incidents": len(others),
         **({"guards": dg.MetadataValue.json([_incident(other) for other in others])} if others else {}),
     }
 
 
+def _refused(reports: Sequence[PartitionReport]) -> Metadata:
+    """Why rows were refused, as a table, and the command that lists them. Reasons contain no row values."""
+    refused = [(report, cause) for report in reports for cause in report.refusals]
+    commands = [
+        dead_letters_command(report.table, report.partition_key) for report in reports if report.dead_lettered_rows
+    ]
+    found: Metadata = {"dead_letters_command": "\n".join(commands[:NAMED_COMMANDS_MAX])} if commands else {}
+    if not refused:
+        return found
+    records: list[Record] = [
+        {
+            "partition": report.partition_key,
+            "reason": cause.reason,
+            "column": cause.column or "",
+            "stage": cause.stage,
+            "rows": cause.rows,
+            "first_rows": ", ".join(map(str, cause.first_rows)),
+        }
+        for report, cause in refused[:RECORDS_MAX]
+    ]
+    return {**found, REFUSED_BY_REASON: table_value(records)}
+
+
+def table_value(records: Sequence[Record]) -> dg.TableMetadataValue:
+    """The records as a table; there must be one at least."""
+    return dg.MetadataValue.table([dg.TableRecord(record) for record in records])
+
+
 def _counts(counts: RowCounts) -> dict[str, int]:
     """The counts under their metadata keys. Those of transforms only where they are not 0, since most tables have none."""
     return {name: rows for name, rows in asdict(counts).items() if rows or name not in {"filtered_rows", "added_rows"}}
+
+
+def _crash(death: Incident) -> Record:
+    """A worker that died, as a record: Dagster's tables have no null."""
+    return {
+        "host": platform.node(),
+        **{name: "" if value is None else value for name, value in _incident(death).items()},
+    }
 
 
 def _incident(incident: Incident) -> dict[str, int | str | None]:

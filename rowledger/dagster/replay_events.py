@@ -14,8 +14,10 @@ from rowledger.dagster.metadata import (
     SECONDS,
     WRITTEN_ROWS,
     Metadata,
+    Record,
     counts_metadata,
     describe_error,
+    table_value,
 )
 from rowledger.dagster.run_keys import dimension_tags
 from rowledger.dagster.verification import verification_evaluations
@@ -53,7 +55,7 @@ def replay_events(
         metadata = replay_metadata(report, outcomes)
         written = sum(outcome.written_rows for outcome in outcomes)
         if key in counts:
-            metadata |= {"replayed_rows": written, **counts_metadata(spec, counts[key], whole=whole)}
+            metadata |= {"replayed_rows": written, **counts_metadata(counts[key], whole=whole)}
         if written and key in counts:
             yield dg.AssetMaterialization(asset, partition=shown, metadata=metadata, tags=tags)
         else:
@@ -71,12 +73,13 @@ def _known(partition_of: Callable[[str], Partition], key: str) -> Partition:
 def replay_metadata(report: ReplayReport, outcomes: Iterable[DeadLetterOutcome]) -> Metadata:
     """Figures of a replay, or of its part in one partition. Reasons contain no row values."""
     outcomes = list(outcomes)
+    reasons: list[Record] = [{"reason": reason, "dead_letters": count} for reason, count in replay_reasons(outcomes)]
     found = Counter(outcome.result for outcome in outcomes)
     return {
         "dead_letters": len(outcomes),
         **{f"{result}_dead_letters": found[result] for result in DeadLetterResult},
         WRITTEN_ROWS: sum(outcome.written_rows for outcome in outcomes),
-        REFUSED_BY_REASON: dg.MetadataValue.json(dict(replay_reasons(outcomes))),
+        **({REFUSED_BY_REASON: table_value(reasons)} if reasons else {}),
         CRASHED_WORKERS: report.worker_deaths,
         SECONDS: round(report.seconds, 3),
         "replay": str(report.replay),

@@ -1,12 +1,13 @@
 """The asset of a table: what Rowledger says of it, what a translator makes of that, and what is given for one table."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import dagster as dg
 
-from rowledger.dagster.metadata import table_metadata
+from rowledger.dagster.table_metadata import column_lineage, table_metadata
 from rowledger.spec import TableSpec
 
 __all__ = [
@@ -47,10 +48,11 @@ class AssetAttributes(AttributesBesideKey, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RowledgerTranslatorData:
-    """What a translator makes an asset of."""
+    """What a translator makes an asset of. `database` is the name of the table's database, where it is known."""
 
     spec: TableSpec
     partitions_def: dg.PartitionsDefinition | None
+    database: str | None = None
 
 
 class RowledgerTranslator:
@@ -70,8 +72,10 @@ class RowledgerTranslator:
         return dg.AssetSpec(
             spec.name,
             deps=spec.upstream,
-            description=spec.description or spec.row.__doc__ or f"Guarded load into {spec.target}.",
-            metadata=table_metadata(spec),
+            description=spec.description
+            or inspect.cleandoc(spec.row.__doc__ or "")
+            or f"Guarded load into {spec.target}.",
+            metadata=table_metadata(spec, data.database),
             kinds={"postgres"},
             partitions_def=data.partitions_def,
         )
@@ -82,11 +86,23 @@ def asset_spec(
     partitions_def: dg.PartitionsDefinition | None,
     translator: RowledgerTranslator,
     attributes: AssetAttributes,
+    database: str | None = None,
 ) -> dg.AssetSpec:
     """The asset of a table, by the translator and then by the attributes that are given for this table."""
-    translated = translator.get_asset_spec(RowledgerTranslatorData(spec, partitions_def))
+    translated = translator.get_asset_spec(RowledgerTranslatorData(spec, partitions_def, database))
     # The keys of a run, the partitions of its rows and the asset must agree on one definition.
-    return with_attributes(translated.replace_attributes(partitions_def=partitions_def), attributes)
+    asset = with_attributes(translated.replace_attributes(partitions_def=partitions_def), attributes)
+    known = dict(_metadata_of(attributes.get("deps") or ()))
+    lineage = column_lineage(spec, {dep.asset_key: known.get(dep.asset_key, {}) for dep in asset.deps})
+    return asset.replace_attributes(metadata={**lineage, **asset.metadata})
+
+
+def _metadata_of(deps: Iterable[Any]) -> Iterator[tuple[dg.AssetKey, Mapping[str, Any]]]:
+    """The metadata of the assets among these dependencies; of a key alone nothing is known."""
+    for dep in deps:
+        for found in dep.specs if isinstance(dep, dg.AssetsDefinition) else [dep]:
+            if isinstance(found, dg.AssetSpec):
+                yield found.key, found.metadata
 
 
 def with_attributes(asset: dg.AssetSpec, attributes: AssetAttributes) -> dg.AssetSpec:

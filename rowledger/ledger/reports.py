@@ -90,7 +90,7 @@ class PartitionReport:
 
     `error` is None for a published load. `counts` are the ledger's; `seconds` is wall-clock time from plan to
     publish. `discarded_values` counts values in columns that the contract does not know. `refusals` lists the most
-    frequent causes of dead letters, where there were too many.
+    frequent causes of dead letters.
     """
 
     table: str

@@ -1,3 +1,4 @@
+from .budget_explanation import dead_letters_command as dead_letters_command
 from .interrupt import run_interruptible as run_interruptible
 from .progress_bar import ProgressBar as ProgressBar, drawing_progress as drawing_progress
 from .progress_lines import ProgressLines as ProgressLines

@@ -30,6 +30,7 @@ from rowledger.ledger import (
     seal_load,
 )
 from rowledger.load.begin import Beginning, BegunLoad
+from rowledger.load.budget_explanation import read_refusals
 from rowledger.load.committing import ChunkCommits, Committing
 from rowledger.load.rejection import forget_failures, record_failure, reject_load
 from rowledger.load.run_context import RunContext
@@ -286,6 +287,10 @@ class PartitionLoad:
             finished = await finish_load(self._run.sessions, load)
             if isinstance(finished, LoadVerdict):
                 self._progress.set(finished.totals)
+                if finished.totals.counts.dead_lettered_rows:
+                    self._refusals = await self._run.sessions.transaction(
+                        "read why rows were refused", lambda connection: read_refusals(connection, begun.handle.load_id)
+                    )
                 return finished
             pending = finished
             in_vain = 0 if len(pending) < fewest else in_vain + 1

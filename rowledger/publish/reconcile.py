@@ -151,7 +151,7 @@ def fingerprint_check(expected: Fingerprint | None, found: Fingerprint | None) -
         CheckName.FINGERPRINT,
         passed=not differences,
         summary="; ".join(shown) or "every column's fingerprint is the same in the source and in the table",
-        details={"columns that differ": len(differences)},
+        details={"columns_that_differ": len(differences)},
     )
 
 
@@ -163,5 +163,5 @@ def budget_check(spec: TableSpec, enqueued_rows: int, dead_letters: int) -> Chec
         passed=dead_letters <= allowed,
         summary=f"{counted(dead_letters, 'dead letter')}, {allowed} allowed "
         f"(at most {counted(spec.dead_letters.rows_max, 'row')} and {spec.dead_letters.share_max:.2%} of {enqueued_rows})",
-        details={"dead letters": dead_letters, "allowed": allowed},
+        details={"dead_letters": dead_letters, "dead_letters_allowed": allowed},
     )

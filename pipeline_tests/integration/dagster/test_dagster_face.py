@@ -1,6 +1,7 @@
 """What Dagster makes of a load's reports: colours, events, metadata and messages. The load itself is played."""
 
 import logging
+import platform
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -30,7 +31,7 @@ from rowledger.errors import (
 )
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import IncidentKind
-from rowledger.ledger.reports import Check, CheckName, Incident, Progress
+from rowledger.ledger.reports import Check, CheckName, Incident, Progress, RefusalCause
 from rowledger.publish.verify import PartitionVerification
 from rowledger.settings import WriterSettings
 from rowledger.sources.parquet import ParquetFiles
@@ -99,12 +100,54 @@ def test_a_published_partition_is_materialized_with_plain_numbers(load: PlayedLo
         "chunks": 1,
         "rows_per_second": 1680.0,
         "seconds": 0.5,
-        "peak_rss_bytes": 100_000_000,
-        "load_id": 7,
+        "peak_rss_mib": 95.4,
         "dagster/partition_row_count": 840,
     }
     assert {key: metadata[key] for key in figures} == figures
     assert {type(metadata[key]) for key in figures} == {int, float}
+    assert metadata["load_id"] == "7", "which the UI does not plot"
+    (crash,) = metadata["crashes"].records
+    assert crash.data == {"host": platform.node(), **metadata["crashed_pids"][0]}
+    assert metadata["dead_letters_command"] == f"rowledger dead-letters list --table flights --partition {DAYS[0]}"
+
+
+def test_why_rows_were_refused_is_a_table(load: PlayedLoad) -> None:
+    causes = (
+        RefusalCause(2, "contract", "dep_time", None, None, "dep_time: Input should be …", "day.parquet", (3, 7)),
+        RefusalCause(1, "copy", None, "flights_key", "23505", "a key that is there twice", "day.parquet", (9,)),
+    )
+    load.reports[DAYS[0]] = replace(published(DAYS[0]), refusals=causes)
+
+    result = load.run(days=DAYS[:1])
+
+    records = result.materialized[DAYS[0]]["refused_by_reason"].records
+    assert [(record.data["column"], record.data["rows"], record.data["first_rows"]) for record in records] == [
+        ("dep_time", 2, "3, 7"),
+        ("", 1, "9"),
+    ]
+
+
+def test_a_failed_check_has_the_command_that_shows_more(load: PlayedLoad) -> None:
+    load.reports[DAYS[0]] = rejected(DAYS[0])
+
+    commands = {
+        made.check_name: made.metadata["command"].value for made in load.run(days=DAYS[:1]).checks if not made.passed
+    }
+
+    assert commands == {CheckName.ROW_BALANCE: f"rowledger status --table flights --partition {DAYS[0]}"}
+
+
+def test_a_spent_budget_is_told_first_and_the_command_that_shows_the_letters_last() -> None:
+    command = f"rowledger dead-letters list --table flights --partition {DAYS[0]}"
+    spent = DeadLetterBudgetSpent(
+        f"table flights, partition {DAYS[0]}: 25 rows were refused. See them: {command}", command=command
+    )
+
+    told = (load_failure(dagster_table(FLIGHTS), [rejected(DAYS[0], spent)]).description or "").splitlines()
+
+    assert told[0] == f"flights: partition {DAYS[0]} not published: DeadLetterBudgetSpent: 25 rows were refused."
+    assert told[1].startswith("What to do: ")
+    assert told[2:] == [command]
 
 
 def test_a_discrepancy_is_red_and_materializes_nothing(load: PlayedLoad) -> None:
@@ -117,8 +160,7 @@ def test_a_discrepancy_is_red_and_materializes_nothing(load: PlayedLoad) -> None
     verdicts = {evaluation.check_name: evaluation.passed for evaluation in result.checks}
     assert verdicts == {name.value: name is not CheckName.ROW_BALANCE for name in CheckName}
     assert result.failure.splitlines() == [
-        "flights: partition not published",
-        f"{DAYS[0]}: DiscrepancyFound: flights {DAYS[0]}: enqueued 842, written 841",
+        f"flights: partition {DAYS[0]} not published: DiscrepancyFound: flights {DAYS[0]}: enqueued 842, written 841",
         f"What to do: {DiscrepancyFound.__doc__}",
     ]
 

@@ -196,9 +196,10 @@ def test_a_replay_of_which_a_row_is_refused_again_is_red_and_the_others_are_writ
         "dead_letters": 3,
         "written_dead_letters": 2,
         "refused_dead_letters": 1,
-        "refused_by_reason": {reason: 1},
     }
     assert {name: failure.metadata[name].value for name in figures} == figures
+    (refused,) = failure.metadata["refused_by_reason"].records
+    assert refused.data == {"reason": reason, "dead_letters": 1}
     assert [type(event) for event in _events(instance)] == [dg.AssetMaterialization]
     assert states(database) == {3: "replayed", 7: "replayed", 9: "open"}
 

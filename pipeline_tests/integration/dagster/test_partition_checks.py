@@ -240,6 +240,35 @@ def test_verification_of_all_partitions_says_which_have_changed(
     assert states(instance, EVENTS, VERIFY_CHECK) == dict.fromkeys(DAYS, GREEN)
 
 
+def test_published_partitions_are_verified_though_the_step_of_that_check_is_skipped(
+    load: PlayedLoad, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    def played(*_args: object, partition_keys: Sequence[str], **_rest: object) -> list[PartitionVerification]:
+        asked.append(partition_keys)
+        same = Check(BALANCE, passed=True, summary="as it is")
+        return [PartitionVerification(day, (same,)) for day in partition_keys]
+
+    monkeypatch.setattr(verification, "run_verify", played)
+    load.reports[DAYS[1]] = rejected(DAYS[1])
+    table = dagster_table(EVENTS)
+
+    def run(first: str, last: str) -> bool:
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        both = [table_asset(table), verify_check(table)]
+        return dg.materialize(both, instance=instance, resources=RESOURCES, tags=tags, raise_on_error=False).success
+
+    assert not run(DAYS[0], DAYS[2])
+
+    assert asked == [[DAYS[0], DAYS[2]]]
+    assert states(instance, EVENTS, VERIFY_CHECK) == {DAYS[0]: GREEN, DAYS[1]: NOT_MADE, DAYS[2]: GREEN}
+
+    del load.reports[DAYS[1]]
+    assert run(DAYS[1], DAYS[1])
+    assert states(instance, EVENTS, VERIFY_CHECK) == dict.fromkeys(DAYS, GREEN)
+
+
 @pytest.mark.parametrize("instance", ["the storage of Rowledger"], indirect=True)
 def test_the_evaluations_of_a_run_are_stored_in_a_few_statements(
     load: PlayedLoad, instance: dg.DagsterInstance

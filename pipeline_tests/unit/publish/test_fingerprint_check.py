@@ -11,4 +11,4 @@ def test_of_many_columns_that_differ_the_first_are_named_and_the_others_counted(
         "c0: 9 values against 8; c1: 9 values against 8; c2: 9 values against 8; c3: 9 values against 8; "
         "c4: 9 values against 8; and 14 more columns"
     )
-    assert check.details == {"columns that differ": 19}
+    assert check.details == {"columns_that_differ": 19}
