@@ -27,11 +27,15 @@ def landing_of_flights(days_def: dg.PartitionsDefinition) -> dg.AssetsDefinition
         """Write the days of this run; a day that was landed before is written again."""
         try:
             days = [date.fromisoformat(key) for key in partition_keys(context, days_def)]
-            rows = land_flights(days, landing_folder("flights"))
+            folder = landing_folder("flights")
+            rows = land_flights(days, folder)
         except RowledgerError as error:
             raise failure_of("flights_landing", error) from None
         for key in context.partition_keys:
-            context.add_asset_metadata({"dagster/partition_row_count": rows[key]}, partition_key=key)
+            file = (folder / f"{key}.parquet").resolve()
+            place = {"path": dg.MetadataValue.path(file), "dagster/uri": file.as_uri()}
+            shown = {"dagster/partition_row_count": rows[key], **place}
+            context.add_asset_metadata(shown, partition_key=key)
         yield dg.MaterializeResult()
 
     return flights_landing

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from rowledger.dagster.database import DEFAULT_DATABASE, RowledgerDatabase
 from rowledger.errors import RowledgerError, SpecError
@@ -65,6 +66,18 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
         """The same values without Dagster, for the core and its worker processes."""
         return WriterSettings(**{name: getattr(self, name) for name in WriterSettings.model_fields})
 
+
+def _with_bounds(field: FieldInfo) -> str:
+    """The field's description and its bounds, which Dagster's schema of a config does not have."""
+    limits = {type(item).__name__.lower(): item for item in field.metadata}
+    told = [f"{sign} {getattr(limits[name], name)}" for name, sign in _SIGNS.items() if name in limits]
+    return f"{field.description} ({' and '.join(told)})" if told else field.description or ""
+
+
+_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+for _field in GuardedWriter.model_fields.values():  # copies of the fields of WriterSettings
+    _field.description = _with_bounds(_field)
 
 DEFAULT_WRITER = GuardedWriter()
 

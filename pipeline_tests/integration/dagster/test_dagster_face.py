@@ -298,15 +298,17 @@ def test_the_writer_has_the_fields_of_the_writer_settings_and_no_others() -> Non
     assert GuardedWriter().settings == WriterSettings()
 
 
-def test_the_launchpad_shows_each_field_with_its_default_and_description() -> None:
+def test_the_launchpad_shows_each_field_with_its_default_its_description_and_its_bounds() -> None:
     schema = GuardedWriter.to_config_schema().as_field().config_type
     assert isinstance(schema, dg.Shape)
 
     for name, field in WriterSettings.model_fields.items():
-        assert (schema.fields[name].default_value, schema.fields[name].description) == (
-            field.default,
-            field.description,
-        )
+        shown = schema.fields[name]
+        assert shown.default_value == field.default
+        assert (shown.description or "").startswith(field.description or "?")
+    assert (schema.fields["workers"].description or "").endswith(" (≥ 0 and ≤ 64)")
+    assert (schema.fields["connect_timeout_s"].description or "").endswith(" (> 0 and ≤ 300)")
+    assert "≤" not in (WriterSettings.model_fields["workers"].description or "")
 
 
 def test_a_run_can_change_the_writer(load: PlayedLoad) -> None:
