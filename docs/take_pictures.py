@@ -29,9 +29,9 @@ from pipeline.nycflights import land_flights
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-DAYS = [date(2013, 1, day) for day in (1, 2, 3)]
+DAYS = [date(2013, 12, day) for day in (29, 30, 31)]  # the UI lists the newest days first
 BAD_DAY = DAYS[1]
-WIDTH, HEIGHT = 1200, 760
+WIDTH, HEIGHT = 1200, 720
 
 
 @dataclass(frozen=True)

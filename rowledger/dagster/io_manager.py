@@ -11,12 +11,13 @@ from pydantic import BaseModel, Field, ValidationError
 
 from rowledger.contract import check_spec
 from rowledger.dagster.database import RowledgerDatabase
-from rowledger.dagster.metadata import failure_of, load_failure, load_metadata, table_metadata
+from rowledger.dagster.metadata import failure_of, load_failure, load_metadata
 from rowledger.dagster.observer import observing
 from rowledger.dagster.partitions import KEY_PATTERN, partition_maker, require_partitions
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.run_keys import keys_of_run
 from rowledger.dagster.table import DagsterTable
+from rowledger.dagster.table_metadata import table_metadata
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.load import read_rows
 from rowledger.sources import GivenRows
@@ -84,12 +85,13 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
             raise failure_of(name, error) from None
         if not all(report.published for report in reports):
             raise load_failure(table, reports)
+        of_table = table_metadata(table.spec, self.database.database_name())
         for report in reports:
             if table.is_whole:
-                context.add_output_metadata({**table_metadata(table.spec), **load_metadata(table, report)})
+                context.add_output_metadata({**of_table, **load_metadata(table, report)})
             else:
                 step.add_asset_metadata(
-                    {**table_metadata(table.spec), **load_metadata(table, report)},
+                    {**of_table, **load_metadata(table, report)},
                     asset_key=table.key,
                     partition_key=report.partition_key,
                 )
