@@ -44,6 +44,7 @@ TESTS_WITHOUT_STORAGE = (
             "any_partitions",
             "dagster_face",
             "dagster_replay",
+            "partition_checks",
             "returned_rows",
             "table_definitions",
             "yaml_tables",
