@@ -86,18 +86,6 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {found.check_name: found.passed for found in result.get_asset_check_evaluations()}
 
 
-def _listed() -> list[dict[str, Any]]:
-    return rows()
-
-
-def _lazy() -> pl.LazyFrame:
-    return FRAME.lazy()
-
-
-def _arrow() -> pa.Table:
-    return FRAME.to_arrow()
-
-
 async def _arriving() -> AsyncIterator[object]:
     for row in rows():
         await asyncio.sleep(0)
@@ -118,11 +106,8 @@ def _yielded() -> Iterator[object]:
     "function",
     [
         pytest.param(lambda: FRAME, id="polars"),
-        pytest.param(_lazy, id="lazy"),
         pytest.param(lambda: pd.DataFrame(rows()), id="pandas"),
-        pytest.param(_arrow, id="arrow table"),
         pytest.param(lambda: pa.table(FRAME).to_reader(), id="arrow reader"),
-        pytest.param(_listed, id="dicts"),
         pytest.param(lambda: [Reading(**row) for row in rows()], id="models"),
         pytest.param(_yielded, id="generator"),
         pytest.param(_arriving, id="async generator"),
