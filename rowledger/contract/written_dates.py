@@ -3,6 +3,7 @@
 A text that has none of the source's formats stays as it is, so the contract refuses it unless it is in ISO's notation.
 """
 
+import re
 from collections.abc import Sequence
 
 import polars as pl
@@ -15,6 +16,8 @@ __all__ = ["require_columns_of_dates", "with_iso_dates"]
 
 _YEAR_MIN = 1000  # %Y also reads a year of two digits, which would be one of the first century
 _ISO = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_NEVER_ISO = re.compile(r"%[dmyHI][^%\s\d]|%Y[^%\s\d-]|%[bBp]|[^%\s\d]")
+"""The beginnings of formats that no text in ISO's notation has: it begins with four digits and a hyphen."""
 
 
 def with_iso_dates(frame: pl.DataFrame, rules: Sequence[FieldRules], formats: Sequence[str]) -> pl.DataFrame:
@@ -45,7 +48,10 @@ def _is_date(rule: FieldRules) -> bool:
 
 def _iso(texts: pl.Series, formats: Sequence[str], *, is_date: bool) -> pl.Series:
     """The texts, those that have one of the formats in ISO's notation."""
+    # A saving alone: a text's value must not depend on the other texts, so formats that read ISO texts are never left out.
     if texts.str.contains(_ISO).all():
+        formats = [form for form in formats if not _NEVER_ISO.match(form)]
+    if not formats:
         return texts
     found = pl.Series(texts.name, [None], dtype=pl.String).new_from_index(0, len(texts))
     for form in formats:

@@ -89,3 +89,30 @@ def test_a_column_that_is_read_as_a_date_and_as_text_is_refused() -> None:
 def test_a_format_that_says_no_day_or_is_not_known_is_refused(form: str) -> None:
     with pytest.raises(ValidationError, match="date_formats"):
         CsvFiles(path="a.csv", date_formats=(form,))
+
+
+@pytest.mark.parametrize(
+    ("model", "form", "text", "value"),
+    [
+        (Day, "%Y-%d-%m", "2024-05-06", date(2024, 6, 5)),
+        (Day, "%Y-%d-%m", "2024-05-31", date(2024, 5, 31)),
+        (Day, "%d.%m.%Y", "2024-05-06", date(2024, 5, 6)),
+        (Day, "%d-%m-%Y", "2024-05-06", date(2024, 5, 6)),
+        (Day, "%Y %d %m", "2024-05-06", date(2024, 5, 6)),
+        (Moment, "%y%m-%d-01 %H:%M", "2412-05-01 09:30", datetime.fromisoformat("2024-12-05T09:30:00")),
+        (Day, "%b %d, %Y", "2024-05-06", date(2024, 5, 6)),
+        (Moment, "%Y-%m-%d %I:%M %p", "2024-05-06 09:30 PM", datetime.fromisoformat("2024-05-06T21:30:00")),
+        (Moment, "%Y-%d-%m %H:%M", "2024-05-06 09:30", datetime.fromisoformat("2024-06-05T09:30:00")),
+        (Moment, "%d.%m.%Y %H:%M", "2024-05-06 09:30", datetime.fromisoformat("2024-05-06T09:30:00")),
+    ],
+)
+def test_what_a_text_means_does_not_depend_on_the_other_texts(
+    model: type[BaseModel], form: str, text: str, value: object
+) -> None:
+    assert read(model, [form], text) == [value]
+    for other in ("n/a", "2024-05-31", "31.12.2024", None):
+        assert read(model, [form], text, other)[0] == value
+
+
+def test_declared_formats_come_before_the_notation_of_iso() -> None:
+    assert read(Day, ["%d.%m.%Y", "%Y-%d-%m"], "2024-05-06", "2024-07-08") == [date(2024, 6, 5), date(2024, 8, 7)]
