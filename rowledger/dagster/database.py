@@ -3,7 +3,7 @@
 from urllib.parse import quote, unquote, urlsplit
 
 import dagster as dg
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from rowledger.errors import DatabaseUnavailable
 from rowledger.postgres import check_url_shape, target_url
@@ -18,6 +18,9 @@ class RowledgerDatabase(dg.ConfigurableResource[None]):
     Without any of them it is the one in ROWLEDGER_DATABASE_URL, or else the embedded server, which is started on demand.
     Dagster shows a resource's config in its UI: give secrets as `dg.EnvVar`.
     """
+
+    # A mistyped field must not move the rows to the default server, and an error must not quote a password.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     url: str | None = Field(default=None, repr=False, description="postgresql://user:password@host:port/database")
     host: str | None = Field(default=None, description="Name or address of the server, or the folder of its socket.")
@@ -57,10 +60,14 @@ class RowledgerDatabase(dg.ConfigurableResource[None]):
         if self.url is None:
             given = settings().database_url
             url = given.get_secret_value() if given else None
-        try:
-            return unquote(urlsplit(url or "").path.removeprefix("/")) or None
-        except ValueError:
+        if url is None:
             return None
+        try:
+            check_url_shape(url)
+        except DatabaseUnavailable:
+            return None
+        name = unquote(urlsplit(url).path.removeprefix("/"))
+        return None if "/" in name or "@" in name else name or None  # a part of an unescaped password
 
     def _joined(self) -> str:
         user, password, host = (quote(value or "", safe="") for value in (self.user, self.password, self.host))

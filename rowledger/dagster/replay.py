@@ -12,7 +12,7 @@ from rowledger.contract import Stage
 from rowledger.dagster.check_events import checks_have_partitions, recorded
 from rowledger.dagster.metadata import describe_error, failure_of, last_words, lines
 from rowledger.dagster.observer import LogObserver
-from rowledger.dagster.replay_events import replay_events, replay_metadata, replay_reasons
+from rowledger.dagster.replay_events import red_partitions, replay_events, replay_metadata, replay_reasons
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.verification import problems_of, verification_evaluations
 from rowledger.dead_letters import read_waiting, run_replay
@@ -61,11 +61,12 @@ def replay_job_and_sensor(table: DagsterTable, *, sensor: bool) -> dg.Definition
         url = _database_url(context, table)
         report = _replay(context, table, config, url)
         verifications = _verify(context, table, report, url)
-        for event in replay_events(spec, table.key, table.partition_of, report, url):
+        red = red_partitions(url, spec.name, report)
+        for event in replay_events(spec, table.key, table.partition_of, report, url, red=red):
             context.log_event(event)
         # Dagster shows only checks that come after the materialization.
         partitioned = checks_have_partitions(table.partitions_def)
-        made = verification_evaluations(verifications, partitioned=partitioned)
+        made = verification_evaluations(verifications, partitioned=partitioned, red=red)
         deque(recorded(context.instance, context.get_step_execution_context(), table.key, made), maxlen=0)
         metadata = replay_metadata(report, report.outcomes)
         if told := [*_not_written(spec, report), *_not_as_published(spec, verifications)]:

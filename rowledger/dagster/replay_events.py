@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -23,11 +23,11 @@ from rowledger.dagster.run_keys import dimension_tags
 from rowledger.dagster.verification import verification_evaluations
 from rowledger.dead_letters import read_published_counts, read_recorded_partitions
 from rowledger.errors import UnknownPartition
-from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, ReplayReport, read_specs
+from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, ReplayReport, read_specs, read_status
 from rowledger.publish import PartitionVerification
 from rowledger.spec import WHOLE, Partition, TableSpec
 
-__all__ = ["record_in_dagster", "replay_events", "replay_metadata", "replay_reasons"]
+__all__ = ["record_in_dagster", "red_partitions", "replay_events", "replay_metadata", "replay_reasons"]
 
 
 REASONS_MAX = 20  # keeps the metadata of a thousand refusals readable
@@ -39,9 +39,12 @@ def replay_events(
     partition_of: Callable[[str], Partition],
     report: ReplayReport,
     url: str,
+    *,
+    red: Container[str],
 ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
     """An event for each partition of the replay: a materialization where rows were written, otherwise an observation.
 
+    A `red` partition gets an observation too, since a materialization would end its red.
     Each event has the counts that the ledger now has of the partition, even an observation: Dagster shows its figures
     instead of those of the materialization before it. Raises DatabaseUnavailable.
     """
@@ -56,10 +59,16 @@ def replay_events(
         written = sum(outcome.written_rows for outcome in outcomes)
         if key in counts:
             metadata |= {"replayed_rows": written, **counts_metadata(counts[key], whole=whole)}
-        if written and key in counts:
+        if written and key in counts and key not in red:
             yield dg.AssetMaterialization(asset, partition=shown, metadata=metadata, tags=tags)
         else:
             yield dg.AssetObservation(asset, partition=shown, metadata=metadata, tags=tags)
+
+
+def red_partitions(url: str, table: str, report: ReplayReport) -> set[str]:
+    """The partitions of the replay whose latest load was not published, though earlier rows of them are."""
+    keys = list(dict.fromkeys(outcome.partition_key for outcome in report.outcomes))
+    return {found.partition_key for found in read_status(url, table, keys) if not found.is_well} if keys else set()
 
 
 def _known(partition_of: Callable[[str], Partition], key: str) -> Partition:
@@ -109,11 +118,14 @@ def record_in_dagster(
             return "DAGSTER_HOME is not set, and there is no dagster.yaml in this folder"
         partitions = read_recorded_partitions(url, spec.name, keys)
         with instance:
-            for event in replay_events(spec, asset, lambda key: partitions.get(key, Partition(key)), report, url):
+            red = red_partitions(url, spec.name, report)
+            for event in replay_events(
+                spec, asset, lambda key: partitions.get(key, Partition(key)), report, url, red=red
+            ):
                 instance.report_runless_asset_event(event)
             # Dagster shows only checks that come after the materialization.
             partitioned = CHECKS_CAN_HAVE_PARTITIONS and any(partitions.get(key) != WHOLE for key in keys)
-            made = verification_evaluations(verifications, partitioned=partitioned)
+            made = verification_evaluations(verifications, partitioned=partitioned, red=red)
             for evaluation in with_targets(instance, asset, made):
                 instance.report_runless_asset_event(evaluation)
     except Exception as error:  # noqa: BLE001 - any storage may be configured, each with its own errors

@@ -110,8 +110,11 @@ class PooledEventLog(PostgresEventLogStorage):
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         events = [self._at_a_time_of_its_own(event) for event in events]
-        if all(_is_partition_s_evaluation(event) for event in events):
-            self._store_evaluations(events)
+        if together := [event for event in events if _is_partition_s_evaluation(event)]:
+            self._store_evaluations(together)
+            for event in events:  # a batch of Dagster's takes no evaluation
+                if not _is_partition_s_evaluation(event):
+                    self.store_event(event)
             return
         announcements = [event for event in events if event.get_dagster_event().is_asset_materialization_planned]
         if not announcements:

@@ -77,7 +77,10 @@ def _rules(rule: FieldRules) -> Iterator[str]:
 
 def _source(spec: TableSpec) -> dict[str, str]:
     """The source's format, and the path of its files; a query or a function may hold an address, so only its kind is told."""
-    path, kind = getattr(spec.source, "path", None), getattr(spec.source, "kind", type(spec.source).__name__)
+    path, kind = (
+        getattr(spec.source.without_secrets(), "path", None),
+        getattr(spec.source, "kind", type(spec.source).__name__),
+    )
     return {
         "source_format": str(kind),
         **({"source_path": path} if isinstance(path, str) and "@" not in path else {}),

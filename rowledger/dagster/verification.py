@@ -1,6 +1,6 @@
 """The asset check that reads the published rows again: on demand, after a load, and after a replay."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import dagster as dg
 
@@ -105,11 +105,12 @@ def _keys_of_run(context: dg.AssetCheckExecutionContext, table: DagsterTable) ->
 
 
 def verification_evaluations(
-    verifications: Sequence[PartitionVerification], *, partitioned: bool
+    verifications: Sequence[PartitionVerification], *, partitioned: bool, red: Container[str]
 ) -> Iterator[Evaluation]:
     """The results of a verification outside a load's step: those of the load's checks that it made, and its own check.
 
-    One for each partition, or one over all of them where checks have no partitions.
+    One for each partition, or one over all of them where checks have no partitions. The verdicts of the load's checks stay
+    as they are for `red` partitions, whose latest load was not published: other rows are verified than these checks judged.
     """
     if not verifications:
         return
@@ -118,7 +119,7 @@ def verification_evaluations(
             verification.partition_key: check
             for verification in verifications
             for check in (*verification.checks, verification.budget)
-            if check is not None and check.name is name
+            if check is not None and check.name is name and verification.partition_key not in red
         }
         if partitioned:
             yield from (_of_check(check, key) for key, check in found.items())

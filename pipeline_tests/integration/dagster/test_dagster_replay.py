@@ -306,6 +306,23 @@ def test_a_replay_from_a_folder_without_an_instance_says_that_dagster_was_not_to
     )
 
 
+def test_a_replay_into_rows_whose_newer_load_was_rejected_leaves_the_partition_red(
+    database: str, tmp_path: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
+    write_source(tmp_path, "events", DAY, changed(events(20), {n: {"event_id": -n} for n in range(15)}))
+    assert load_one(database, EVENTS, tmp_path, DAY).error is not None
+
+    assert _run(definitions, instance, states=["corrected"]).success
+
+    (observation,) = _events(instance)
+    assert isinstance(observation, dg.AssetObservation)
+    assert observation.metadata["replayed_rows"].value == 1
+    keys = [dg.AssetCheckKey(dg.AssetKey("events"), name) for name in [*CheckName, VERIFY_CHECK]]
+    made = {key.name: instance.event_log_storage.get_asset_check_execution_history(key, limit=9) for key in keys}
+    assert {name for name, records in made.items() if records} == {VERIFY_CHECK}
+
+
 def test_the_form_chooses_letters(database: str, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
     assert _metadata(_run(definitions, instance, stages=["copy"]))["dead_letters"] == 0
     assert _failure(_run(definitions, instance, limit=2)).metadata["dead_letters"].value == 2

@@ -52,6 +52,27 @@ def test_events_that_happened_in_one_millisecond_are_stored_in_their_order_a_mil
     assert [records[0].timestamp, records[-1].timestamp] == [MOMENT_S, MOMENT_S + 60]
 
 
+def evaluated(name: str, partition: str | None) -> dg.EventLogEntry:
+    data = dg.AssetCheckEvaluation(asset_key=KEY, check_name=name, passed=True, metadata={}, partition=partition)
+    event = dg.DagsterEvent("ASSET_CHECK_EVALUATION", "job", event_specific_data=data)
+    return dg.EventLogEntry(None, 20, "", "run", MOMENT_S, dagster_event=event)
+
+
+def test_evaluations_of_partitions_are_stored_together_beside_one_of_the_whole_table(storage: RowledgerStorage) -> None:
+    log = storage.event_log_storage
+    log.store_event_batch([evaluated("same", None), evaluated("same", "a"), evaluated("same", "b")])
+
+    records = log.get_asset_check_execution_history(dg.AssetCheckKey(KEY, "same"), limit=9)
+
+    assert {
+        record.event and record.event.get_dagster_event().asset_check_evaluation_data.partition for record in records
+    } == {
+        None,
+        "a",
+        "b",
+    }
+
+
 def test_a_url_of_several_hosts_opens_the_storage_too(
     database: str, unused_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from pydantic import ValidationError
 
 from pipeline_tests.support.database import fetch
 from pipeline_tests.support.loading import FAST
@@ -213,6 +214,7 @@ def test_the_connection_is_given_as_a_url_or_by_its_parts(given: dict[str, objec
         ({"url": ""}, "has an empty url"),
         ({"host": "", "database": "lake"}, "has an empty host"),
         ({"url": "mysql://ada:secret@db/lake"}, "starts with 'mysql'"),
+        ({"url": "postgresql://ada:se/cret@db/lake"}, "has a port that is no number"),
     ],
 )
 def test_a_connection_that_names_no_server_is_refused_without_its_password(
@@ -221,6 +223,20 @@ def test_a_connection_that_names_no_server_is_refused_without_its_password(
     with pytest.raises(DatabaseUnavailable, match=message) as refused:
         RowledgerDatabase(**given).connection_url()
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [({"uri": "postgresql://ada:secret@db"}, "uri"), ({"password": 5_318_008}, "password")]
+)
+def test_a_mistyped_connection_is_refused_by_its_field_without_its_value(given: dict[str, object], named: str) -> None:
+    with pytest.raises(ValidationError, match=named) as refused:
+        RowledgerDatabase(**given)
+    assert not any(str(value) in str(refused.value) for value in given.values())
+
+
+def test_a_part_of_a_password_is_not_taken_for_the_name_of_the_database() -> None:
+    assert RowledgerDatabase(url="postgresql://ada:se/cret@db/lake").database_name() is None
+    assert RowledgerDatabase(url="postgresql://ada:se%2Fcret@db/lake").database_name() == "lake"
 
 
 def test_the_password_of_a_connection_is_not_in_its_repr() -> None:

@@ -112,6 +112,11 @@ def test_the_source_is_told_without_an_address() -> None:
     assert "source_path" not in of_query
     assert "secret" not in str(of_query)
 
+    signed = CsvFiles(path="https://files.example/readings.csv?sv=2024&sig=secret")
+    metadata = shown(READINGS.model_copy(update={"source": signed})).metadata
+    assert "files.example" in metadata["source_path"]
+    assert "secret" not in str(metadata)
+
 
 def test_the_code_of_the_row_model_is_referred_to() -> None:
     (reference,) = shown(READINGS).metadata["dagster/code_references"].code_references
