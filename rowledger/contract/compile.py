@@ -58,6 +58,10 @@ _EFFECTIVE_CONFIG = {
     "str_to_lower", "str_to_upper", "strict", "url_preserve_empty_path", "val_temporal_unit",
 }  # fmt: skip
 
+# As pydantic names its collections of a model's decorated functions.
+_FIELD_VALIDATORS = ("validators", "field_validators")
+_ROW_VALIDATORS = ("root_validators", "model_validators")
+
 _PLAIN_JSON = {Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.TEXT}  # kinds that polars and pydantic write as the same JSON
 _FIELD_CONFIG = {
     *_EFFECTIVE_CONFIG, "arbitrary_types_allowed", "json_encoders", "ser_json_bytes", "ser_json_inf_nan", "ser_json_temporal",
@@ -80,7 +84,9 @@ def compile_model(row: type[BaseModel]) -> tuple[tuple[FieldRules, ...], str | N
         unwrap(draft, info.annotation)
         gather(draft, info.metadata)
         rules.append(_field_rules(draft, row, name, info))
-        validators += [f"{found} of {name}" for found in dict.fromkeys(draft.validators)]
+        of_field = [f"{found} of {name}" for found in dict.fromkeys(draft.validators)]
+        rules[-1] = replace(rules[-1], validators=(*_validators_of(row, name), *of_field))
+        validators += of_field
     if not rules:
         raise ContractError(f"{row.__name__}: a row model needs at least one field")
     if len(rules) > TABLE_COLUMNS_MAX:
@@ -113,11 +119,26 @@ def _refuse_model_constructs(row: type[BaseModel]) -> None:
 def _model_validators(row: type[BaseModel]) -> list[str]:
     """The Python code of the model itself that validating a row runs."""
     decorators = row.__pydantic_decorators__
-    found = [
+    of_fields = [f"validator {name}" for kind in _FIELD_VALIDATORS for name in getattr(decorators, kind)]
+    return of_fields + _whole_row_code(row)
+
+
+def _validators_of(row: type[BaseModel], field: str) -> list[str]:
+    """The Python code of the model that may change a field's value."""
+    decorators = row.__pydantic_decorators__
+    of_field = [
         f"validator {name}"
-        for kind in ("validators", "field_validators", "root_validators", "model_validators")
-        for name in getattr(decorators, kind)
+        for kind in _FIELD_VALIDATORS
+        for name, found in getattr(decorators, kind).items()
+        if {field, "*"} & {*found.info.fields}
     ]
+    return of_field + _whole_row_code(row)
+
+
+def _whole_row_code(row: type[BaseModel]) -> list[str]:
+    """The Python code of the model that may change any field's value."""
+    decorators = row.__pydantic_decorators__
+    found = [f"validator {name}" for kind in _ROW_VALIDATORS for name in getattr(decorators, kind)]
     if (
         row.model_post_init is not BaseModel.model_post_init
         and row.model_post_init.__name__ != "init_private_attributes"
@@ -137,8 +158,8 @@ def _takes_charge(row: type[BaseModel], name: str) -> bool:
         or any(found.info.mode == "before" for found in decorators.root_validators.values())
         or any(
             found.info.mode != "after" and {name, "*"} & set(found.info.fields)
-            for kind in (decorators.field_validators, decorators.validators)
-            for found in kind.values()
+            for kind in _FIELD_VALIDATORS
+            for found in getattr(decorators, kind).values()
         )
     )
 

@@ -25,12 +25,19 @@ class RowPartitions:
     ) -> None:
         """`types` are the table's actual column types by name.
 
-        Raises SpecError for partitions without conditions, or with windows that overlap.
+        Raises SpecError for partitions without conditions, or with windows that overlap, and for a partition column whose
+        values the row model's own code may change: it runs row by row, when the rows are loaded.
         """
         columns = list(dict.fromkeys(column for partition in partitions for column in partition.columns))
         if not columns or any(sorted(partition.columns) != sorted(columns) for partition in partitions):
             raise SpecError("no columns tell the rows of these partitions apart; name them by partition_by")
         self._rules = [rule for rule in contract.rules if rule.name in columns]
+        for rule in self._rules:
+            if rule.validators:
+                raise SpecError(
+                    f"{contract.name} has {', '.join(rule.validators)}, which may change the value of {rule.name!r} and so a "
+                    "row's partition; give the rows of each by its key"
+                )
         self._types = {rule.name: (types or {}).get(rule.name, rule.column.type) for rule in self._rules}
         self._dimensions: dict[str, _Windows | _Values] = {}
         numbers: dict[str, list[int]] = {}

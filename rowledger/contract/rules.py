@@ -33,7 +33,8 @@ class FieldRules:
 
     `sources` are the names that the source may have for the column; the first that it has counts. `default` is
     PydanticUndefined if the source must have the column. `by_value` says why every value, rather than only suspects, goes to
-    pydantic. `is_taken_charge_of` means that a user's validator sees values before any conversion.
+    pydantic. `is_taken_charge_of` means that a user's validator sees values before any conversion. `validators` are the user's
+    functions that may change the value when a row is validated.
     """
 
     field: str
@@ -47,6 +48,7 @@ class FieldRules:
     alternatives: tuple[Kind, ...] = ()
     by_value: str | None = None
     is_taken_charge_of: bool = False
+    validators: tuple[str, ...] = ()
     is_strict: bool = False
     strips: bool = False
     case: Literal["lower", "upper"] | None = None

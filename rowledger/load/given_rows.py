@@ -20,7 +20,7 @@ from rowledger.machine import iterate_in_thread
 from rowledger.postgres import Target
 from rowledger.settings import settings
 from rowledger.sources import GivenRows, KeptFrames
-from rowledger.spec import RESERVED_PREFIX, Partition, TableSpec
+from rowledger.spec import RESERVED_PREFIX, Partition, TableSpec, WriteMode
 
 __all__ = ["RowsTogether", "rows_by_partition", "with_rows_split"]
 
@@ -87,6 +87,12 @@ def _require_splittable(spec: TableSpec, partitions: Sequence[Partition]) -> Non
     together = f"table {spec.name}: the rows of {len(partitions)} partitions are given together"
     if spec.transform is not None:
         raise SpecError(f"{together}, and its transform may change a row's partition; give the rows of each by its key")
+    if spec.write_mode is WriteMode.APPEND:
+        # The other partitions' rows share its frames, and decide their columns' types, on which the digest depends.
+        raise SpecError(
+            f"{together}, but write mode append recognizes rows that it has added before only if they are given by "
+            "themselves; give the rows of each by its key"
+        )
     try:
         RowPartitions(Contract.of(spec.row), partitions)
     except SpecError as error:

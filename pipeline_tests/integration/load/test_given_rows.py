@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pydantic import BaseModel, field_validator
 
 import rowledger
 from pipeline_tests.support.assertions import assert_accounted, assert_nothing_left_over
@@ -35,6 +36,20 @@ from rowledger.errors import SpecError
 _GIVEN_EVENTS = EVENTS.model_copy(update={"source": GivenRows()})
 _GIVEN_READINGS = READINGS.model_copy(update={"source": GivenRows(origin="the sensors")})
 _GIVEN_ORDERS = ORDERS.model_copy(update={"source": GivenRows()})
+
+
+class Amount(BaseModel):
+    day: date
+    amount: float
+
+
+class Validated(BaseModel):
+    day: date
+
+    @field_validator("day", mode="before")
+    @classmethod
+    def _german(cls, value: object) -> object:
+        return datetime.strptime(value, "%d.%m.%Y").date() if isinstance(value, str) else value  # noqa: DTZ007 - a date
 
 
 def _load(
@@ -210,9 +225,41 @@ def test_rows_that_come_in_pieces_are_split_as_they_come_and_go_on_where_the_fir
 
 def test_rows_that_cannot_be_split_are_refused_before_anything_is_written(database: str) -> None:
     partitions = [Partition(key, identifies_rows=False) for key in "ab"]
-    appended = _GIVEN_READINGS.model_copy(update={"write_mode": WriteMode.APPEND})
     with pytest.raises(SpecError, match="the rows of 2 partitions are given together: no columns tell"):
-        rowledger.load(appended, partitions, url=database, rows=_FRAME)
+        rowledger.load(
+            _GIVEN_READINGS.model_copy(update={"write_mode": WriteMode.UPSERT, "key": ("sensor",)}),
+            partitions,
+            url=database,
+            rows=_FRAME,
+        )
     transformed = _GIVEN_EVENTS.model_copy(update={"transform": RowTransform(function=print)})
     with pytest.raises(SpecError, match="its transform may change a row's partition"):
         _load(database, transformed, [], (DAY, NEXT_DAY))
+    validated = TableSpec(name="validated", row=Validated, source=GivenRows(), partition_by="day")
+    with pytest.raises(
+        SpecError, match=r"together: Validated has validator .*'day'.*; give the rows of each by its key"
+    ):
+        _load(database, validated, [], (DAY, NEXT_DAY))
+
+
+def test_rows_are_appended_once_however_the_partitions_of_a_load_are_chosen(database: str) -> None:
+    spec = TableSpec(name="amounts", row=Amount, source=GivenRows(), partition_by="day", write_mode=WriteMode.APPEND)
+    first, second = [{"day": DAY, "amount": 1}, {"day": DAY, "amount": 2}], [{"day": NEXT_DAY, "amount": 1.5}]
+
+    with pytest.raises(
+        SpecError, match=r"are given together, but write mode append .*; give the rows of each by its key"
+    ):
+        _load(database, spec, first + second, (DAY, NEXT_DAY))
+    _load(database, spec, {DAY: first, NEXT_DAY: second}, (DAY, NEXT_DAY))
+    _load(database, spec, first, (DAY,))
+
+    assert fetch_value(database, "select count(*) from amounts") == 3
+
+
+def test_a_validator_of_the_partition_column_reads_the_rows_that_are_given_by_key(database: str) -> None:
+    spec = TableSpec(name="validated", row=Validated, source=GivenRows(), partition_by="day")
+    rows = {DAY: [{"day": "01.03.2024"}], NEXT_DAY: [{"day": "02.03.2024"}]}
+
+    reports = _load(database, spec, rows, (DAY, NEXT_DAY))
+
+    assert [(report.written_rows, report.dead_lettered_rows) for report in reports] == [(1, 0), (1, 0)]

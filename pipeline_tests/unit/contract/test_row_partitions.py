@@ -3,12 +3,12 @@
 import itertools
 import uuid
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from pydantic import AwareDatetime, BaseModel, NaiveDatetime
+from pydantic import AfterValidator, AwareDatetime, BaseModel, NaiveDatetime, field_validator, model_validator
 
 from rowledger.contract.check import Contract
 from rowledger.contract.row_partitions import RowPartitions
@@ -135,3 +135,54 @@ def test_windows_that_overlap_are_refused() -> None:
         RowPartitions(Contract.of(Row), overlapping)
     with pytest.raises(SpecError, match="partition_by"):
         RowPartitions(Contract.of(Row), [Partition("all")])
+
+
+def _unchanged(value: object) -> object:
+    return value
+
+
+class _OfAnotherField(BaseModel):
+    shop: str
+    number: int
+
+    _check = field_validator("number")(_unchanged)
+
+
+class _OfTheField(_OfAnotherField):
+    _before = field_validator("shop", mode="before")(_unchanged)
+
+
+class _OfAnyField(BaseModel):
+    shop: str
+
+    _check = field_validator("*")(_unchanged)
+
+
+class _OfTheAnnotation(BaseModel):
+    shop: Annotated[str, AfterValidator(_unchanged)]
+
+
+class _OfTheRow(BaseModel):
+    shop: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        return self
+
+
+class _AfterInit(BaseModel):
+    shop: str
+
+    def model_post_init(self, _context: object) -> None:
+        self.shop = self.shop.lower()
+
+
+@pytest.mark.parametrize("row", [_OfTheField, _OfAnyField, _OfTheAnnotation, _OfTheRow, _AfterInit])
+def test_rows_are_not_split_by_a_column_that_the_model_s_own_code_may_change(row: type[BaseModel]) -> None:
+    with pytest.raises(SpecError, match=rf"{row.__name__} has .*'shop' .*; give the rows of each by its key"):
+        RowPartitions(Contract.of(row), _equal("shop", "a", "b"))
+
+
+def test_rows_are_split_whatever_validates_their_other_columns() -> None:
+    frame = pl.DataFrame({"shop": ["b", "a"], "number": [1, 2]})
+    assert RowPartitions(Contract.of(_OfAnotherField), _equal("shop", "a", "b")).of_rows(frame).to_list() == [1, 0]
