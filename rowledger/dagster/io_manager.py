@@ -18,7 +18,8 @@ from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.run_keys import keys_of_run
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.table_metadata import table_metadata
-from rowledger.errors import RowledgerError, SpecError
+from rowledger.errors import LedgerMismatch, LedgerMissing, RowledgerError, SpecError
+from rowledger.ledger import read_specs
 from rowledger.load import read_rows
 from rowledger.sources import GivenRows
 from rowledger.spec import TableSpec, mistake
@@ -38,7 +39,8 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
     The asset's metadata say what its table is: `rowledger/row` names the pydantic model of one row, `module:Row`, and
     `rowledger/key`, `rowledger/partition_by`, `rowledger/target` and so on are the fields of `TableSpec`. Without
     `rowledger/row` the function's return annotation names the model, as in `-> list[Row]`. An asset with partitions names their
-    column by `rowledger/partition_by`, or by `partition_expr` as for other IO managers.
+    column by `rowledger/partition_by`, or by `partition_expr` as for other IO managers. The table is named after the asset's
+    whole key: `shop_a/orders` is `public.shop_a__orders`.
 
     The run fails, before anything is materialized, unless the database has confirmed every row of every partition. In a run for
     several partitions each row goes to the partition that its partition column names.
@@ -58,7 +60,7 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Load the rows; raises dg.Failure unless all of them are accounted for and all partitions published."""
-        name = context.asset_key.path[-1]
+        name = context.asset_key.to_user_string()
         if obj is None:
             raise dg.Failure(
                 f"{name}: its function returned None; nothing was loaded\nWhat to do: return rows; an empty list if there "
@@ -72,14 +74,17 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
             keys = keys_of_run(step.dagster_run.tags, table.partitions_def, store=step.instance)
             if not table.is_whole:
                 _require_keys(table, keys, {str(key) for key in context.asset_partition_keys})
+            url = self.database.connection_url()
+            _require_own_name(context, table, url)
             with observing(_Step(step.dagster_run, context.log)) as observer:
                 reports = self.writer.load(
                     table.spec,
                     [table.partition_of(key) for key in keys],
-                    url=self.database.connection_url(),
+                    url=url,
                     run_id=step.run_id,
                     observer=observer,
                     rows=obj,
+                    asset_key=tuple(table.key.path),
                 )
         except RowledgerError as error:
             raise failure_of(name, error) from None
@@ -98,7 +103,7 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401 - what the input's annotation says
         """The rows of the upstream asset's partitions; raises dg.Failure."""
-        name, upstream = context.asset_key.path[-1], context.upstream_output
+        name, upstream = context.asset_key.to_user_string(), context.upstream_output
         if upstream is None:
             raise dg.Failure(f"{name}: no output of the asset is known here; let it be an asset of this project")
         columns = (context.definition_metadata or {}).get("columns")
@@ -137,9 +142,9 @@ class _Step:
 
 
 def _spec(key: dg.AssetKey, output: dg.OutputContext, schema_name: str, *, is_whole: bool) -> TableSpec:
-    name = key.path[-1]
+    name = key.to_user_string()
     metadata = output.definition_metadata or {}
-    fields = {key.removeprefix(_PREFIX): _plain(value) for key, value in metadata.items() if key.startswith(_PREFIX)}
+    fields = {item.removeprefix(_PREFIX): _plain(value) for item, value in metadata.items() if item.startswith(_PREFIX)}
     if unknown := sorted(set(fields) - set(_FIELDS)):
         known = ", ".join(f"{_PREFIX}{field}" for field in _FIELDS)
         raise SpecError(
@@ -154,12 +159,12 @@ def _spec(key: dg.AssetKey, output: dg.OutputContext, schema_name: str, *, is_wh
             f"asset {name}: nothing says what its rows look like; give it the metadata {_PREFIX}row, the name of a pydantic "
             "model of one row, module:Row (`rowledger infer FILE` writes one)"
         )
-    own_name = fields.pop("name", name)
+    own_name = fields.pop("name", "__".join(key.path))
     return _validated(
         name,
         {
             "name": own_name,
-            "source": GivenRows(origin=f"asset {own_name}"),
+            "source": GivenRows(origin=f"asset {name}"),
             "target": {"schema_name": schema_name, "table": own_name},
             **fields,
         },
@@ -189,6 +194,23 @@ def _annotated_model(annotation: object) -> type[BaseModel] | None:
         return annotation
     found = [_annotated_model(argument) for argument in typing.get_args(annotation)]
     return next((model for model in found if model is not None), None)
+
+
+def _require_own_name(output: dg.OutputContext, table: DagsterTable, url: str) -> None:
+    """Raise SpecError where an asset with another key that makes the same name has loaded the table, as a__b and a/b do."""
+    name = table.spec.name
+    if "__" not in name or f"{_PREFIX}name" in (output.definition_metadata or {}):
+        return  # no other key makes this name, or the project has chosen it
+    try:
+        kept = next((kept for kept in read_specs(url) if kept.table_name == name), None)
+    except (LedgerMissing, LedgerMismatch):  # the load makes the ledger or sees to its version
+        return
+    if kept is not None and kept.asset_key is not None and kept.asset_key != tuple(table.key.path):
+        raise SpecError(
+            f"its key makes the table name {name}, under which asset {'/'.join(kept.asset_key)} has loaded {kept.target}; "
+            f"nothing was loaded. Give this asset a name by the metadata {_PREFIX}name: another one, or {name} if the other "
+            "asset is gone"
+        )
 
 
 def _require_keys(table: DagsterTable, keys: list[str], recorded: set[str]) -> None:

@@ -131,6 +131,60 @@ def test_a_discrepancy_is_a_failure_before_any_materialization(database: str, ma
     assert fetch_value(database, "select count(*) from readings") == 0
 
 
+def test_assets_whose_keys_differ_in_their_prefix_alone_have_tables_of_their_own(
+    database: str, materialize: Any
+) -> None:
+    found: list[int] = []
+
+    @dg.asset(key_prefix="shop_a", metadata={"rowledger/row": ROW})
+    def orders() -> pl.DataFrame:
+        return rows(FIRST, places=3)
+
+    @dg.asset(key_prefix="shop_b", name="orders", metadata={"rowledger/row": ROW})
+    def other_orders() -> pl.DataFrame:
+        return rows(FIRST, places=2)
+
+    @dg.asset(ins={"orders": dg.AssetIn(["shop_a", "orders"])})
+    def after(orders: pl.DataFrame) -> list[Reading]:
+        found.append(orders.height)
+        return []
+
+    materialize(orders, other_orders)
+    materialize(orders, after, selection=[after])
+
+    assert found == [3]
+    assert fetch_value(database, "select count(*) from shop_b__orders") == 2
+    kept = "select table_name, asset_key from rowledger.table_spec where table_name like 'shop%' order by 1"
+    assert fetch(database, kept) == [
+        ("shop_a__orders", ["shop_a", "orders"]),
+        ("shop_b__orders", ["shop_b", "orders"]),
+    ]
+
+
+def test_a_table_of_another_asset_whose_key_makes_the_same_name_is_left_alone(database: str, materialize: Any) -> None:
+    @dg.asset(key_prefix="shop", metadata={"rowledger/row": ROW})
+    def orders() -> pl.DataFrame:
+        return rows(FIRST, places=3)
+
+    def joined(**metadata: str) -> dg.AssetsDefinition:
+        @dg.asset(name="shop__orders", metadata={"rowledger/row": ROW, **metadata})
+        def shop_orders() -> pl.DataFrame:
+            return rows(FIRST, places=2)
+
+        return shop_orders
+
+    materialize(orders)
+    materialize(orders)
+    with pytest.raises(
+        dg.Failure, match=r"shop__orders: .*asset shop/orders has loaded public.shop__orders; nothing was"
+    ):
+        materialize(joined())
+    assert fetch_value(database, "select count(*) from shop__orders") == 3
+
+    materialize(joined(**{"rowledger/name": "shop_orders"}))
+    assert fetch_value(database, "select count(*) from shop_orders") == 2
+
+
 def test_the_contract_may_be_named_in_metadata_or_in_the_annotation(database: str, materialize: Any) -> None:
     @dg.asset(metadata={"rowledger/row": dg.MetadataValue.python_artifact(Reading), "rowledger/target": "named"})
     def by_name() -> list[dict[str, Any]]:
