@@ -20,6 +20,10 @@ class FieldType:
     """Digits and decimal places of a numeric."""
 
     @property
+    def is_number(self) -> bool:
+        return self.plain in ("SmallInt", "Integer", "int", "float", "Decimal")
+
+    @property
     def python(self) -> str:
         """The annotation of a value."""
         if self.digits is None:

@@ -61,6 +61,10 @@ class _Column:
     def type(self) -> FieldType:
         return self.candidate.type
 
+    def is_guessed(self, notation: Notation) -> bool:
+        """Whether its numbers could be others, of a thousand times the size or the thousandth part."""
+        return self.type.is_number and isinstance(self.profile, TextProfile) and notation.is_guess_for(self.profile)
+
     def inferred(self, rows: int) -> InferredColumn:
         nullable = self.nulls > 0 or not rows
         is_open = self.type.plain == "Any"
@@ -103,16 +107,17 @@ def fit(found: FoundSource, table: str) -> Fitted:
     with best_reading(found) as rows:
         profiles = profiled(rows, found.columns)
         texts = [profile for profile in profiles.values() if isinstance(profile, TextProfile)]
-        notation = notation_of(texts, misfits_share=_REFUSED_SHARE_MAX)
+        delimiter = rows.source.delimiter if isinstance(rows.source, CsvFiles) else ""
+        notation = notation_of(texts, delimiter=delimiter, misfits_share=_REFUSED_SHARE_MAX)
         columns = _typed(profiles, notation, rows.count)
         chosen = [(column.profile, column.type) for column in columns]
         marked = with_null_markers(rows.source, chosen, are_quoted=found.quotes_nulls)
         if marked is rows.source:
             rows.source = rows.source.model_copy(update=notation.settings())
-            return _Fit(table, rows, columns).run()
+            return _Fit(table, rows, columns, notation).run()
         marked = marked.model_copy(update=notation.settings())
     with FileRows(marked) as rows:
-        return _Fit(table, rows, columns).run()
+        return _Fit(table, rows, columns, notation).run()
 
 
 def _typed(profiles: Mapping[str, TextProfile | FrameProfile], notation: Notation, rows: int) -> list[_Column]:
@@ -141,8 +146,8 @@ def _candidate(profile: TextProfile | FrameProfile, notation: Notation, misfits_
 class _Fit:
     """The attempts to fit a row model to the rows."""
 
-    def __init__(self, table: str, rows: FileRows, columns: list[_Column]) -> None:
-        self._table, self._rows, self._columns = table, rows, columns
+    def __init__(self, table: str, rows: FileRows, columns: list[_Column], notation: Notation) -> None:
+        self._table, self._rows, self._columns, self._notation = table, rows, columns, notation
         self._notes: list[str] = []
 
     def run(self) -> Fitted:
@@ -170,6 +175,11 @@ class _Fit:
                 yield f"Null is what is written as {', '.join(markers)}, in columns of texts, too."
             if source.date_formats:
                 yield f"Dates are read as {', '.join(source.date_formats)}: see that day and month are not mixed up."
+            if guessed := [column.name for column in self._columns if column.is_guessed(self._notation)]:
+                yield (
+                    f"Numbers of {', '.join(guessed)} are read with {self._notation.signs}: the file does not tell whether "
+                    "comma and point are meant the other way; if they are, say so as decimal and thousands of the source."
+                )
             if not source.header or source.columns:
                 yield "Some columns have no name of their own in the file: name them in the source's columns and in the model."
         yield from (f"{column.name}: {column.comment}" for column in self._inferred() if column.comment)

@@ -13,22 +13,29 @@ __all__ = ["Notation", "notation_of"]
 _PLAIN = {Shape.INTEGER, Shape.PLUS_INTEGER}
 _COMMA = {Shape.DECIMAL_COMMA, Shape.AMBIGUOUS_COMMA}
 _GROUPED = {Shape.GROUPED, Shape.AMBIGUOUS_COMMA}
+_POINT = {Shape.DECIMAL, Shape.AMBIGUOUS_POINT}
+_DOT_GROUPED = {Shape.DOT_GROUPED, Shape.AMBIGUOUS_POINT}
 _NUMBERS = {
-    *_PLAIN, *_COMMA, *_GROUPED, Shape.DECIMAL, Shape.EXPONENT, Shape.DOT_GROUPED, Shape.BLANK_GROUPED,
-    Shape.APOSTROPHE_GROUPED,
+    *_PLAIN, *_COMMA, *_GROUPED, *_POINT, *_DOT_GROUPED, Shape.EXPONENT, Shape.BLANK_GROUPED, Shape.APOSTROPHE_GROUPED,
 }  # fmt: skip
+_AMBIGUOUS = (Shape.AMBIGUOUS_COMMA, Shape.AMBIGUOUS_POINT)
 _DATES = {*CONVERTIBLE_DATES, Shape.DATE, Shape.TIMESTAMP}
+_SIGNS = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}
 _PADDED = {Shape.DATE: "%Y-%m-%d", Shape.TIMESTAMP: "%Y-%m-%d %H:%M:%S"}
 """Formats that also read dates with blanks before them, as files with a blank behind each comma have them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """The sign of decimals and of thousands, and the formats of dates besides ISO's."""
+    """The sign of decimals and of thousands, and the formats of dates besides ISO's.
+
+    `is_guessed` says that no number of the file tells whether a comma or a point is for decimals, or that they disagree.
+    """
 
     decimal: str = "."
     thousands: str | None = None
     date_formats: tuple[str, ...] = ()
+    is_guessed: bool = False
 
     @property
     def number_shapes(self) -> frozenset[Shape]:
@@ -37,17 +44,27 @@ class Notation:
         if self.decimal == ",":
             shapes |= _COMMA
         else:
-            shapes |= {Shape.DECIMAL, Shape.EXPONENT}
+            shapes |= {*_POINT, Shape.EXPONENT}
         match self.thousands:
             case ",":
                 shapes |= _GROUPED
             case ".":
-                shapes |= {Shape.DOT_GROUPED}
+                shapes |= _DOT_GROUPED
             case " ":
                 shapes |= {Shape.BLANK_GROUPED}
             case "'":
                 shapes |= {Shape.APOSTROPHE_GROUPED}
         return frozenset(shapes)
+
+    @property
+    def signs(self) -> str:
+        """The signs of numbers in words."""
+        decimal = "a decimal comma" if self.decimal == "," else "a decimal point"
+        return decimal if self.thousands is None else f"{decimal} and {_SIGNS[self.thousands]} between thousands"
+
+    def is_guess_for(self, profile: TextProfile) -> bool:
+        """Whether numbers of a column could be others in the other notation."""
+        return self.is_guessed and any(profile.shapes[shape] for shape in _AMBIGUOUS)
 
     def settings(self) -> dict[str, Any]:
         """The settings of CsvFiles that differ from its defaults."""
@@ -56,19 +73,21 @@ class Notation:
         return found | ({"date_formats": self.date_formats} if self.date_formats else {})
 
 
-def notation_of(profiles: Iterable[TextProfile], *, misfits_share: float) -> Notation:
-    """The notation by which most columns are numbers and dates."""
+def notation_of(profiles: Iterable[TextProfile], *, delimiter: str, misfits_share: float) -> Notation:
+    """The notation by which most columns are numbers and dates. `delimiter` is what stands between the columns."""
     given = [profile for profile in profiles if not profile.is_surely_text and profile.shapes.total()]
     numbers = [profile for profile in given if _share(profile, _NUMBERS) >= 1 - misfits_share]
-    decimal, thousands = _number_format(numbers)
-    return Notation(decimal, thousands, _date_formats(given, misfits_share))
+    decimal, thousands, is_guessed = _number_format(numbers, delimiter)
+    return Notation(decimal, thousands, _date_formats(given, misfits_share), is_guessed)
 
 
 def _share(profile: TextProfile, shapes: set[Shape]) -> float:
     return sum(profile.shapes[shape] for shape in shapes) / profile.shapes.total()
 
 
-def _number_format(profiles: list[TextProfile]) -> tuple[str, str | None]:
+def _number_format(profiles: list[TextProfile], delimiter: str) -> tuple[str, str | None, bool]:
+    """The sign of decimals, that of thousands, and whether they are a guess."""
+
     def columns_with(shape: Shape) -> int:
         return sum(1 for profile in profiles if profile.shapes[shape])
 
@@ -80,11 +99,15 @@ def _number_format(profiles: list[TextProfile]) -> tuple[str, str | None]:
         if (profile.shapes[Shape.DOT_GROUPED] and not profile.shapes[Shape.DECIMAL]) or profile.has_blanks_and_comma
     )
     points = columns_with(Shape.DECIMAL) + columns_with(Shape.GROUPED) + columns_with(Shape.EXPONENT)
-    if commas > points:
-        return ",", "." if columns_with(Shape.DOT_GROUPED) else " " if has_blanks else None
+    is_guessed = bool(commas) == bool(points)
+    # Files are delimited by semicolons where the comma is for decimals. A point alone is for decimals in them as well as not.
+    is_comma_likelier = delimiter == ";" and not commas and not points and columns_with(Shape.AMBIGUOUS_COMMA)
+    if commas > points or is_comma_likelier:
+        has_points = columns_with(Shape.DOT_GROUPED) or columns_with(Shape.AMBIGUOUS_POINT)
+        return ",", "." if has_points else " " if has_blanks else None, is_guessed
     if columns_with(Shape.GROUPED) or columns_with(Shape.AMBIGUOUS_COMMA):
-        return ".", ","
-    return ".", " " if has_blanks else "'" if has_apostrophes else None
+        return ".", ",", is_guessed
+    return ".", " " if has_blanks else "'" if has_apostrophes else None, is_guessed
 
 
 def _date_formats(profiles: list[TextProfile], misfits_share: float) -> tuple[str, ...]:

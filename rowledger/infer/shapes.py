@@ -19,6 +19,7 @@ class Shape(StrEnum):
     BLANK_GROUPED = "number with blanks between thousands"
     APOSTROPHE_GROUPED = "number with apostrophes between thousands"
     AMBIGUOUS_COMMA = "number with one comma, for thousands or for decimals"
+    AMBIGUOUS_POINT = "number with one point, for thousands or for decimals"
     TRUE_FALSE = "true or false"
     YES_NO = "yes or no"
     Y_N = "Y or N"
@@ -47,7 +48,7 @@ _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 PATTERNS: dict[Shape, str] = {
     Shape.INTEGER: r"^-?(?:0|[1-9][0-9]*)$",
-    Shape.DECIMAL: r"^[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)$",
+    Shape.DECIMAL: r"^[+-]?(?:[0-9]+\.(?:[0-9]{0,2}|[0-9]{4,})|(?:0[0-9]*|[0-9]{4,})\.[0-9]{3}|\.[0-9]+)$",
     Shape.DATE: rf"^{_DAY}$",
     Shape.TIMESTAMP: rf"^{_DAY}[T ]{_CLOCK}(?:\.[0-9]{{1,6}}0*)?)?$",
     Shape.INSTANT: rf"^{_DAY}[T ]{_CLOCK}(?:\.[0-9]{{1,6}}0*)?)?{_ZONE}$",
@@ -58,6 +59,7 @@ PATTERNS: dict[Shape, str] = {
     Shape.EXPONENT: r"^(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+|[+-]?(?i:inf|infinity))$",
     Shape.GROUPED: r"^[+-]?[1-9][0-9]{0,2}(?:(?:,[0-9]{3}){2,}(?:\.[0-9]+)?|,[0-9]{3}\.[0-9]+)$",
     Shape.AMBIGUOUS_COMMA: r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$",
+    Shape.AMBIGUOUS_POINT: r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$",
     Shape.DECIMAL_COMMA: (r"^[+-]?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|(?:0[0-9]*|[0-9]{4,}),[0-9]{3}|,[0-9]+)$"),
     Shape.DOT_GROUPED: r"^[+-]?[1-9][0-9]{0,2}(?:(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|\.[0-9]{3},[0-9]+)$",
     Shape.BLANK_GROUPED: r"^[+-]?[1-9][0-9]{0,2}(?:[ \x{a0}\x{202f}][0-9]{3})+(?:[.,][0-9]+)?$",

@@ -32,8 +32,10 @@ class TextProfile:
     padded: int = 0
     codes: int = 0
     plain: NumberMeasure = field(default_factory=NumberMeasure)
+    with_point: NumberMeasure = field(default_factory=NumberMeasure)
+    """Numbers whose point is for decimals if that of the file is."""
     with_comma: NumberMeasure = field(default_factory=NumberMeasure)
-    """Numbers with a decimal comma."""
+    """Numbers with a decimal comma, and points between thousands, if any."""
     grouped: NumberMeasure = field(default_factory=NumberMeasure)
     """Numbers with separated thousands and a decimal point, if any."""
     has_blanks_and_comma: bool = False
@@ -99,6 +101,9 @@ class TextProfile:
             case Shape.AMBIGUOUS_COMMA:
                 self.with_comma.add(values.str.replace(",", ".", literal=True))
                 self.grouped.add(values.str.replace(",", "", literal=True))
+            case Shape.AMBIGUOUS_POINT:
+                self.with_point.add(values)
+                self.with_comma.add(values.str.replace(".", "", literal=True))
             case Shape.DOT_GROUPED:
                 self.with_comma.add(values.str.replace_many([".", ","], ["", "."]))
             case Shape.GROUPED:

@@ -76,8 +76,10 @@ def _number(profile: TextProfile, notation: Notation) -> FieldType | None:
     measure = profile.plain
     if notation.decimal == ",":
         measure = measure.with_others(profile.with_comma)
-    elif notation.thousands is not None:
-        measure = measure.with_others(profile.grouped)
+    else:
+        measure = measure.with_others(profile.with_point)
+        if notation.thousands is not None:
+            measure = measure.with_others(profile.grouped)
     if not measure.fractions and not profile.shapes[Shape.EXPONENT]:
         return _integer(profile, measure)
     places, digits = measure.places_max, measure.whole_digits + measure.places_max

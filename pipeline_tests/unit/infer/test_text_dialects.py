@@ -124,3 +124,79 @@ def test_a_text_without_columns_is_read_as_lines(tmp_path: Path) -> None:
 def test_a_file_without_rows_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         inferred(tmp_path, content)
+
+
+_KG = ("7,125", "12,250", "3,500")
+_EUR = ("1.234", "2.500", "3.125")
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "columns", "settings", "types", "note"),
+    [
+        (";", {"kg": _KG}, {"decimal": ","}, "numeric(9,3)", "kg are read with a decimal comma:"),
+        (
+            ";",
+            {"kg": _KG, "eur": _EUR},
+            {"decimal": ",", "thousands": "."},
+            "numeric(9,3) integer",
+            "kg, eur are read with a decimal comma and points between thousands:",
+        ),
+        (";", {"eur": _EUR}, {}, "numeric(9,3)", "eur are read with a decimal point:"),
+        (";", {"eur": _EUR, "n": ("1", "20", "300")}, {}, "numeric(9,3) integer", "eur are read with a decimal point:"),
+        (
+            "\t",
+            {"kg": _KG, "eur": _EUR},
+            {"thousands": ","},
+            "integer numeric(9,3)",
+            "kg, eur are read with a decimal point and commas between thousands:",
+        ),
+        ("|", {"kg": _KG}, {"thousands": ","}, "integer", "kg are read with a decimal point and commas between thousands:"),
+        (",", {"kg": _KG}, {"thousands": ","}, "integer", "kg are read with a decimal point and commas between thousands:"),
+        (",", {"eur": _EUR}, {}, "numeric(9,3)", "eur are read with a decimal point:"),
+    ],
+)  # fmt: skip
+def test_numbers_whose_comma_or_point_could_mean_either_are_to_be_checked_by_hand(
+    tmp_path: Path,
+    delimiter: str,
+    columns: dict[str, tuple[str, ...]],
+    settings: dict[str, Any],
+    types: str,
+    note: str,
+) -> None:
+    content = _numbers(delimiter, columns)
+    table = inferred(tmp_path, content)
+    assert settings_of(table) == settings | ({"delimiter": delimiter} if delimiter != "," else {})
+    assert " ".join(types_of(table).values()) == f"integer {types}"
+    assert [text for text in table.notes if note in text] == list(table.notes)
+    assert len(table.notes) == 1
+    assert table.refused.rows == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings", "types"),
+    [
+        ({"kg": _KG, "share": ("0,5", "1,5", "0,25")}, {"decimal": ","}, "numeric(9,3) double"),
+        ({"kg": _KG, "share": ("0.5", "1.5", "0.25")}, {"thousands": ","}, "integer double"),
+        ({"eur": _EUR, "share": ("0,5", "1,5", "0,25")}, {"decimal": ",", "thousands": "."}, "integer double"),
+        ({"eur": ("1.234", "0.500", "3.125")}, {}, "numeric(9,3)"),
+        ({"eur": ("1.234", "1.234.500", "3.125")}, {"decimal": ",", "thousands": "."}, "integer"),
+        ({"eur": ("1.234", "1234.500", "3.125")}, {}, "numeric(18,3)"),
+    ],
+)
+def test_another_number_of_the_file_tells_what_comma_and_point_mean(
+    tmp_path: Path, columns: dict[str, tuple[str, ...]], settings: dict[str, Any], types: str
+) -> None:
+    table = inferred(tmp_path, _numbers(";", columns))
+    assert settings_of(table) == settings | {"delimiter": ";"}
+    assert " ".join(types_of(table).values()) == f"integer {types}"
+    assert (table.notes, table.refused.rows) == ((), 0)
+
+
+def _numbers(delimiter: str, columns: dict[str, tuple[str, ...]]) -> str:
+    """Columns with these values by turns, beside one of row numbers."""
+
+    def line(number: int) -> str:
+        texts = [values[number % len(values)] for values in columns.values()]
+        return delimiter.join([str(number), *(f'"{text}"' if delimiter in text else text for text in texts)])
+
+    return lines(delimiter.join(["id", *columns]), line)
