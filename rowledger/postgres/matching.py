@@ -1,6 +1,6 @@
 """Whether a table has the columns that a row model needs, and the statements that would add or change them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -31,7 +31,8 @@ async def match_columns(
     connection: asyncpg.Connection, spec: TableSpec, contract: Sequence[Column], oid: int
 ) -> tuple[Column, ...]:
     """The contract's columns with the table's types; raises TargetMismatch with every difference and its remedy."""
-    found = {row["name"]: row for row in await connection.fetch(query("relation_columns"), oid)}
+    rows = {row["name"]: row for row in await connection.fetch(query("relation_columns"), oid)}
+    found = dict(rows)
     columns: list[Column] = []
     problems: list[str] = []
     changes: list[str] = []
@@ -58,12 +59,9 @@ async def match_columns(
             changes.append(_nullable(name, row))
         else:
             columns.append(Column(wanted.name, actual, nullable=not row["not_null"]))
-    for other, row in found.items():
-        if row["not_null"] and not row["has_default"] and not row["generated"]:
-            problems.append(
-                f"column {other} ({row['declared_type']}) is not null, has no default and is not in the contract"
-            )
-            changes.append(_nullable(quote_identifier(other), row))
+    for problem, change in (*_unfilled(found), *_loose_columns(spec, rows)):
+        problems.append(problem)
+        changes.append(change)
     if problems:
         raise TargetMismatch(
             f"target table {spec.target} does not fit the row model {spec.row.__name__}: {'; '.join(problems)}. "
@@ -83,6 +81,33 @@ def _missing(wanted: Column, found: dict[str, Any], aliases: Mapping[str, str]) 
         ), f"rename column {quote_identifier(alias)} to {name};  -- keeps the values"
     fills = "" if wanted.nullable else " not null;  -- refused where the table has rows: give it a default too"
     return problem, f"add column {name} {wanted.type.sql}{fills or ';  -- null in the rows that are there'}"
+
+
+def _unfilled(others: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The problem with each column outside of the contract that would have no value, and its remedy."""
+    for name, row in others.items():
+        if row["not_null"] and not row["has_default"] and not row["generated"]:
+            yield (
+                f"column {name} ({row['declared_type']}) is not null, has no default and is not in the contract",
+                _nullable(quote_identifier(name), row),
+            )
+
+
+def _loose_columns(spec: TableSpec, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The problem with each partition column that may hold different keys equal, such as EU and eu, and its remedy.
+
+    A load of one of these partitions would count, replace and verify the rows of the other, too.
+    """
+    cost = "keeps the values and rebuilds indexes; refused for a partition column"
+    for row in (rows[name] for name in spec.partition_columns if name in rows):
+        name = quote_identifier(row["name"])
+        problem = f"column {row['name']}, which tells the partitions apart, "
+        if row["is_citext"]:
+            problem += "is citext, which holds keys equal that differ in case"
+            yield problem, f'alter column {name} type text collate "C" using {name}::text;  -- {cost}'
+        elif (collation := row["loose_collation"]) is not None:
+            problem += f"has the nondeterministic collation {collation}, which may hold different keys equal"
+            yield problem, f'alter column {name} type {row["declared_type"]} collate "C";  -- {cost}'
 
 
 def _nullable(name: str, row: Mapping[str, Any]) -> str:

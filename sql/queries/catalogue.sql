@@ -19,10 +19,11 @@ left join pg_partitioned_table as partitioned on partitioned.partrelid = class.o
 where namespace.nspname = $1 and class.relname = $2;
 
 -- name: relation_columns
--- Columns in order, with what matters for writing to them. `type` is the one beneath domains, which are written as it is.
+-- Columns in order, with what matters for writing to them. `type` is the one beneath domains, which are written as it is;
+-- `loose_collation` is the column's collation where that may hold different texts equal.
 with recursive declared as (
     select
-        attribute.attnum, attribute.attname, attribute.atttypid, attribute.atttypmod, attribute.attnotnull,
+        attribute.attnum, attribute.attname, attribute.atttypid, attribute.atttypmod, attribute.attcollation, attribute.attnotnull,
         attribute.atthasdef or attribute.attidentity <> '' as has_default, attribute.attgenerated <> '' as generated
     from pg_attribute as attribute
     where attribute.attrelid = $1 and attribute.attnum > 0 and not attribute.attisdropped
@@ -54,6 +55,10 @@ select
     declared.has_default or step.has_default as has_default,
     declared.generated,
     type.typname = 'citext' as is_citext,
+    (
+        select collated.oid::regcollation::text from pg_collation as collated
+        where collated.oid = declared.attcollation and not collated.collisdeterministic
+    ) as loose_collation,
     (select array_agg(enumlabel::text order by enumsortorder) from pg_enum where enumtypid = step.type_id) as labels
 from declared
 join (select distinct on (attnum) * from step order by attnum, depth desc) as step using (attnum)
