@@ -23,6 +23,7 @@ _END_MARK = re.compile(rb"(?:\A|(?<=[\r\n]))\\\.(?:\r\n|\r|\n)?\Z")
 _END_MARK_BYTES = 5  # the mark with the line ends around it
 _DIRECTIVE = re.compile("%.?", re.DOTALL)
 _DIRECTIVES = "dmbBYyHIMSp"
+_CLOCKS = (set("HM"), set("IMp"))
 _LINE_END = re.compile(rb"\r\n?|\n")
 
 
@@ -132,7 +133,7 @@ class CsvFiles(TextFiles):
 
 
 def _require_date_format(form: str) -> None:
-    """Raise SpecError for a format that does not say which day it is, or has directives that are not known."""
+    """Raise SpecError for a format that does not say which day it is, has half a time, or has directives that are not known."""
     directives = _DIRECTIVE.findall(form)
     names = {directive[1:] for directive in directives}
     if not ("d" in names and names & set("Yy") and names & set("mbB")):
@@ -140,6 +141,10 @@ def _require_date_format(form: str) -> None:
     if unknown := sorted(set(directives) - {f"%{name}" for name in _DIRECTIVES}):
         raise SpecError(
             f"date_formats: {form!r} has {', '.join(unknown)}; known are {', '.join(f'%{name}' for name in _DIRECTIVES)}"
+        )
+    if names & set("HIMSp") and names & set("HIMp") not in _CLOCKS:
+        raise SpecError(
+            f"date_formats: {form!r} must have a time of day as %H and %M or as %I, %M and %p, each also with %S, or none"
         )
 
 

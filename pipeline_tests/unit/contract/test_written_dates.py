@@ -116,3 +116,18 @@ def test_what_a_text_means_does_not_depend_on_the_other_texts(
 
 def test_declared_formats_come_before_the_notation_of_iso() -> None:
     assert read(Day, ["%d.%m.%Y", "%Y-%d-%m"], "2024-05-06", "2024-07-08") == [date(2024, 6, 5), date(2024, 8, 7)]
+
+
+@pytest.mark.parametrize("clock", ["%M", "%H", "%S", "%p", "%H:%S", "%I:%M", "%I %p", "%H:%M %p", "%H:%I:%M %p"])
+def test_a_format_of_half_a_time_is_refused(clock: str) -> None:
+    with pytest.raises(ValidationError, match="must have a time of day as %H and %M or as %I, %M and %p"):
+        CsvFiles(path="a.csv", date_formats=(f"%d.%m.%Y {clock}",))
+
+
+@pytest.mark.parametrize(
+    ("clock", "text"),
+    [("%H:%M", "21:30"), ("%H:%M:%S", "21:30:00"), ("%I:%M %p", "09:30 PM"), ("%I:%M:%S %p", "09:30:00 PM")],
+)
+def test_a_format_of_a_whole_time_is_read(clock: str, text: str) -> None:
+    (form,) = CsvFiles(path="a.csv", date_formats=(f"%d.%m.%Y {clock}",)).date_formats
+    assert read(Moment, [form], f"06.05.2024 {text}") == [datetime.fromisoformat("2024-05-06T21:30:00")]
