@@ -113,7 +113,9 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
             partitions = None
             if not table.is_whole:
                 partitions = [table.partition_of(str(key)) for key in context.asset_partition_keys]
-            frame = read_rows(table.spec, partitions, url=self.database.connection_url(), columns=columns)
+            url = self.database.connection_url()
+            _require_own_name(upstream, table, url)
+            frame = read_rows(table.spec, partitions, url=url, columns=columns)
         except RowledgerError as error:
             raise failure_of(name, error) from None
         return _as_annotated(frame, context.dagster_type.typing_type, name)
@@ -208,7 +210,7 @@ def _require_own_name(output: dg.OutputContext, table: DagsterTable, url: str) -
     if kept is not None and kept.asset_key is not None and kept.asset_key != tuple(table.key.path):
         raise SpecError(
             f"its key makes the table name {name}, under which asset {'/'.join(kept.asset_key)} has loaded {kept.target}; "
-            f"nothing was loaded. Give this asset a name by the metadata {_PREFIX}name: another one, or {name} if the other "
+            f"no row was loaded. Give this asset a name by the metadata {_PREFIX}name: another one, or {name} if the other "
             "asset is gone"
         )
 

@@ -173,12 +173,20 @@ def test_a_table_of_another_asset_whose_key_makes_the_same_name_is_left_alone(da
 
         return shop_orders
 
+    @dg.asset(ins={"frame": dg.AssetIn("shop__orders")})
+    def after(frame: pl.DataFrame) -> list[Reading]:
+        return [Reading(**row) for row in frame.to_dicts()]
+
     materialize(orders)
     materialize(orders)
     with pytest.raises(
-        dg.Failure, match=r"shop__orders: .*asset shop/orders has loaded public.shop__orders; nothing was"
+        dg.Failure, match=r"shop__orders: .*asset shop/orders has loaded public.shop__orders; no row was"
     ):
         materialize(joined())
+    with pytest.raises(
+        dg.Failure, match=r"shop__orders: .*asset shop/orders has loaded public.shop__orders; no row was"
+    ):
+        materialize(joined(), after, selection=[after])
     assert fetch_value(database, "select count(*) from shop__orders") == 3
 
     materialize(joined(**{"rowledger/name": "shop_orders"}))
