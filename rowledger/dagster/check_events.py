@@ -9,6 +9,7 @@ import inspect
 import logging
 import os
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +55,9 @@ def check_spec(
 ) -> dg.AssetCheckSpec:
     """A blocking check of the asset, with the asset's partitions where Dagster has partitions of checks."""
     partitions: dict[str, Any] = {"partitions_def": partitions_def} if checks_have_partitions(partitions_def) else {}
-    return dg.AssetCheckSpec(name, asset=key, description=description, blocking=True, **partitions)
+    # Dagster's commands set filters of their own, after those of this package: partitions of checks are a preview.
+    with warnings.catch_warnings(category=dg.PreviewWarning, action="ignore"):
+        return dg.AssetCheckSpec(name, asset=key, description=description, blocking=True, **partitions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class ScaffoldParams(BaseModel):
     """What `dg scaffold defs` can be given for a table."""
 
     from_file: str | None = Field(
-        default=None, description="A file of CSV, NDJSON, Parquet or Arrow whose columns, types and key are inferred."
+        default=None, description="A file of CSV, JSON, Parquet or Arrow whose columns, types and key are inferred."
     )
 
 
@@ -64,6 +65,10 @@ class TableScaffolder(dg.Scaffolder[ScaffoldParams]):
         try:
             table = infer_table(file, name=None if request.append else name)
         except RowledgerError as error:
+            with suppress(
+                OSError
+            ):  # dg has made the folder, which would stand in the way of the next try; not if it has files
+                folder.rmdir()
             raise click.ClickException(str(error)) from None
         module = f"{table.name}_{_ROWS}" if request.append else _ROWS
         rows = folder / f"{module}.py"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from rowledger.dagster.yaml_fields import Chosen, OrTemplate, mistake_at, validated, yaml_shape
 from rowledger.errors import SpecError
-from rowledger.sources import ArrowFiles, CsvFiles, NdjsonFiles, ParquetFiles, PythonRows, SqlQuery
+from rowledger.sources import ArrowFiles, CsvFiles, JsonFiles, NdjsonFiles, ParquetFiles, PythonRows, SqlQuery
 from rowledger.spec import FrameTransform, RowTransform, Source, resolve
 
 __all__ = ["SourceShape", "TransformShape", "read_reference", "read_source", "read_transform"]
@@ -27,6 +27,7 @@ _FUNCTION = (
 _SOURCES: dict[str, type[Source]] = {
     "csv": CsvFiles,
     "ndjson": NdjsonFiles,
+    "json": JsonFiles,
     "parquet": ParquetFiles,
     "arrow": ArrowFiles,
     "python": PythonRows,

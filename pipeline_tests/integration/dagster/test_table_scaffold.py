@@ -12,8 +12,9 @@ from jsonschema import Draft202012Validator
 from pipeline_tests.support.dagster_projects import COMPONENT, Project, new_project
 from pipeline_tests.support.database import fetch
 from pipeline_tests.support.loading import load_one
-from rowledger.dagster import RowledgerTableComponent
+from rowledger.dagster import RowledgerTableComponent, yaml_sources
 from rowledger.dagster.scaffold import ScaffoldParams, TableScaffolder
+from rowledger.spec import table
 
 pytestmark = [  # what Dagster does when it loads components
     pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated"),
@@ -157,3 +158,28 @@ def test_a_file_that_no_source_reads_is_refused_in_one_line(project: Project) ->
         _scaffold(project, "weather", project.root / "nowhere.csv")
 
     assert "\n" not in caught.value.message
+    assert not (project.defs / "weather").exists(), "it would stand in the way of the next try"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("days.csv", "day,mm\n2024-01-01,3\n", "csv"),
+        ("days.ndjson", '{"day": "2024-01-01", "mm": 3}\n', "ndjson"),
+        ("days.json", '[\n {"day": "2024-01-01",\n  "mm": 3}\n]\n', "json"),
+    ],
+)
+def test_a_table_of_each_form_of_text_can_be_used_as_it_is_scaffolded(
+    project: Project, name: str, content: str, kind: str
+) -> None:
+    (project.root / name).write_text(content, encoding="utf-8")
+    _scaffold(project, "days", project.root / name)
+
+    spec = _component(project, "days").table_spec(project.defs / "days")
+
+    assert getattr(spec.source, "kind", None) == kind
+
+
+def test_each_source_of_the_library_can_be_named_in_yaml_but_that_of_given_rows() -> None:
+    names = {name for name, _ in table._SOURCES}
+    assert set(yaml_sources._SOURCES) == names - {"given"}
