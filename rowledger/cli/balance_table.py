@@ -57,7 +57,7 @@ def balance_table(
         collapse_padding=True,
     )
     for name in columns:
-        heading = name.replace(" ", "\n") if narrow else name
+        heading = name.replace(" ", "\n").replace("-", "-\n") if narrow else name
         if name in numbers:
             total = sum(value or 0 for value in numbers[name])
             shown.add_column(heading, f"{total:,}", justify="right", no_wrap=True)
