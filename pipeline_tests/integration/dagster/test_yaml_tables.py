@@ -367,7 +367,7 @@ MISTAKES = [
     (MINIMAL.replace("Weather", "Wether"), 4, "attributes.row: ", "rows has no Wether"),
     (MINIMAL.replace("Weather", "date"), 4, "attributes.row: ", "subclass of BaseModel"),
     (MINIMAL.replace(".rows.", ".row."), 4, "attributes.row: ", "there is no module"),
-    (MINIMAL.replace("type: csv", "type: cvs"), 5, "attributes.source", "type must be one of csv, ndjson, parquet"),
+    (MINIMAL.replace("type: csv", "type: cvs"), 5, "attributes.source", "type must be one of csv, ndjson, json, parquet"),
     (MINIMAL.replace("path:", "pth:"), 5, "attributes.source.pth", "Extra inputs are not permitted"),
     (MINIMAL.replace("{landing}/weather", "../weather"), 5, "attributes.source.path: ", "goes up by '..'"),
     (MINIMAL + "  jobs: perhaps\n", 6, "attributes.jobs", "valid boolean"),
