@@ -65,9 +65,8 @@ class TableScaffolder(dg.Scaffolder[ScaffoldParams]):
         try:
             table = infer_table(file, name=None if request.append else name)
         except RowledgerError as error:
-            with suppress(
-                OSError
-            ):  # dg has made the folder, which would stand in the way of the next try; not if it has files
+            # dg has made the folder, and refuses the next try where it exists. A folder with files stays.
+            with suppress(OSError):
                 folder.rmdir()
             raise click.ClickException(str(error)) from None
         module = f"{table.name}_{_ROWS}" if request.append else _ROWS

@@ -56,7 +56,7 @@ class DateFormats:
                 found.update(groups[name].cast(pl.Int64, strict=False).drop_nulls().unique().to_list())
 
     def best(self, shape: Shape, *, is_month_first: bool | None) -> tuple[str | None, int]:
-        """The format that reads most values of the shape, and how many; None if nobody can tell day and month apart.
+        """The format that reads most values of the shape, and how many; None if day and month cannot be told apart.
 
         `is_month_first` is what is known from other columns.
         """

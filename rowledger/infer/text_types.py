@@ -57,7 +57,7 @@ def _families(
     profile: TextProfile, notation: Notation, *, numbers: bool
 ) -> Iterator[tuple[FieldType, frozenset[Shape]]]:
     """The types that the column could have, each with the shapes that fit it; the narrower type first."""
-    # Of a column with Y alone, nobody knows that N is its opposite.
+    # A column with Y alone does not say that N is its opposite.
     yield from (
         (of.BOOLEAN, frozenset({shape})) for shape in BOOLEANS if shape is Shape.TRUE_FALSE or len(profile.words) > 1
     )

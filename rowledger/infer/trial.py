@@ -19,7 +19,7 @@ _NO_COLUMN = ""
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The dead letters that the model would cause: by column (None for a line that is no row) and reason, the most first."""
+    """The dead letters that the model would cause: by column (None for a line that is not a row) and reason, the most first."""
 
     rows: int = 0
     reasons: tuple[tuple[str | None, str, int], ...] = ()

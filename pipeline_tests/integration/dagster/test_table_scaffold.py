@@ -158,7 +158,7 @@ def test_a_file_that_no_source_reads_is_refused_in_one_line(project: Project) ->
         _scaffold(project, "weather", project.root / "nowhere.csv")
 
     assert "\n" not in caught.value.message
-    assert not (project.defs / "weather").exists(), "it would stand in the way of the next try"
+    assert not (project.defs / "weather").exists(), "the next try would be refused because of it"
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_bounds_other_than_those_of_the_published_rows_are_refused() -> None:
     told = _named(_spec("at"), ["--partition", "2013-01-01", "--by", "day"], published)
     assert "at from 2013-01-01 00:00 to 2013-02-01 00:00 (UTC)" in told
     assert _named(_spec("at"), ["--partition", "2013-01-01", "--by", "month"], published) == [_month()]
-    # An attempt that was not published binds nobody.
+    # An attempt that was not published does not fix a partition's bounds.
     assert (
         len(
             _named(
