@@ -6,9 +6,19 @@ from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictInt, TypeAdapter, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictInt,
+    TypeAdapter,
+    field_validator,
+)
 
-from rowledger.contract.declared_type import OTHER_NAMES, TYPE_NAMES, declared_type
+from rowledger.contract.declared_type import COMMON_TYPES, KNOWN_TYPE, declared_type
 
 __all__ = ["DeclaredColumn"]
 
@@ -28,6 +38,11 @@ def _plain(value: object) -> object:
             return value
 
 
+def _known(value: str) -> str:
+    declared_type(value)  # raises ValueError
+    return value
+
+
 _Float = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Bound = Annotated[StrictInt | _Float | str | None, BeforeValidator(_plain)]
 _Plain = Annotated[JsonValue, BeforeValidator(_plain)]
@@ -38,16 +53,11 @@ class DeclaredColumn(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    type: str = Field(
+    type: Annotated[str, AfterValidator(_known)] = Field(
         description="The column's type as SQL names it: bigint, text, varchar(20), numeric(10,2), timestamptz, text[], … "
         "enum(mood) is the PostgreSQL enum mood, whose labels are the choices.",
         examples=["bigint", "varchar(20)", "numeric(10,2)", "text[]"],
-        # What a longer name means, only `declared_type` knows.
-        json_schema_extra={
-            "if": {"pattern": r"[(\[. \"A-Z]"},
-            "then": {},
-            "else": {"enum": [*TYPE_NAMES, *OTHER_NAMES]},
-        },
+        json_schema_extra={"if": {"pattern": KNOWN_TYPE}, "then": {}, "else": {"enum": list(COMMON_TYPES)}},
     )
     nullable: bool = Field(default=False, description="Whether the column may be null.")
     default: _Plain = Field(
@@ -82,12 +92,6 @@ class DeclaredColumn(BaseModel):
     rules: ClassVar[tuple[str, ...]] = (
         "gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "choices",
     )  # fmt: skip
-
-    @field_validator("type")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        declared_type(value)  # raises ValueError
-        return value
 
     @field_validator("choices")
     @classmethod

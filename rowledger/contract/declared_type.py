@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, Field, IPvAnyInterface, IPvAnyNetwork, Json
 from rowledger.contract.sql_types import ALIASES, BigInt, Integer, Real, SmallInt, SqlType, char, pg_type, varchar
 from rowledger.spec import ColumnType, TypeName
 
-__all__ = ["OTHER_NAMES", "TYPE_NAMES", "DeclaredType", "declared_type"]
+__all__ = ["COMMON_TYPES", "KNOWN_TYPE", "OTHER_NAMES", "TYPE_NAMES", "DeclaredType", "declared_type"]
 
 _DOCUMENT = Json[Any] | dict[str, Any] | list[Any]
 """A JSON document: its text, as text files have it, or the object or list itself."""
@@ -64,6 +64,8 @@ TYPE_NAMES = (
     "smallint", "text", "time", "timestamp", "timestamptz", "uuid",
 )  # fmt: skip
 """The types that need no more than a name."""
+COMMON_TYPES = (*TYPE_NAMES, "numeric(p,s)", "varchar(n)", "char(n)", "enum(name)", "text[]")
+"""What a message or an editor offers."""
 _OTHERS = {
     "bit", "bit varying", "box", "circle", "citext", "datemultirange", "daterange", "hstore", "int4multirange",
     "int4range", "int8multirange", "int8range", "jsonpath", "line", "lseg", "ltree", "macaddr", "macaddr8", "money",
@@ -73,6 +75,11 @@ _OTHERS = {
 """Other types of PostgreSQL and its usual extensions, whose values are texts that the server reads."""
 OTHER_NAMES = tuple(sorted({*ALIASES, *ALIASES.values(), *_OTHERS} - {*TYPE_NAMES}))
 """Other names that a type may have."""
+KNOWN_TYPE = (
+    rf"^(?:{'|'.join(re.escape(name) for name in sorted({*TYPE_NAMES, *OTHER_NAMES}, reverse=True))})"
+    r" *(?:\([^()]*\))?(?: with(?:out)? time zone)? *(?:\[\])?$|^enum\(|[.\"A-Z{{]"
+)
+"""A pattern for JSON Schema that no mistyped name in lower case matches. Whether any other text is a type, `declared_type` knows."""
 _ENUM = re.compile(r"enum\((?P<name>[^()]+)\)", re.IGNORECASE)
 
 
@@ -145,9 +152,8 @@ def _require_known(element: str) -> None:
     likely = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, sorted(known), n=1)), None)
     if name == "enum":
         raise ValueError("an enum is named as PostgreSQL knows it, as enum(mood), and its labels are the choices")
-    if likely:
-        raise ValueError(f"{element} is no type of PostgreSQL; is {likely} meant?")
+    hint = f"is {likely} meant? The" if likely else "the"
     raise ValueError(
-        f"{element} is no type of PostgreSQL; the types are {', '.join(TYPE_NAMES)}, varchar(n), char(n), enum(name), each "
-        "also as an array, as text[]; name a type of an extension with its schema, as public.geometry"
+        f"{element} is no type of PostgreSQL; {hint} types are {', '.join(COMMON_TYPES)}, and other types of PostgreSQL; "
+        "name a type of an extension with its schema, as public.geometry"
     )

@@ -164,7 +164,7 @@ def yaml_shape(
         annotation = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
         default = info.default if info.default is not PydanticUndefined else ...
         fields[field] = (
-            annotation if info.annotation is str else Annotated[annotation, OrTemplate()],
+            annotation if annotation is str else Annotated[annotation, OrTemplate()],
             Field(
                 default=default,
                 description=info.description,
@@ -222,8 +222,9 @@ def telling_mistakes(context: dg.ResolutionContext, act: Callable[[], Any]) -> A
     """What `act` returns; what is wrong with a value is told with the file, line and field that the context points at."""
     try:
         return act()
-    except ResolutionException:
-        raise
+    except ResolutionException as error:
+        # Without its frames, which Dagster prints below the reason: they are those of this reader, not of the user's code.
+        raise error.with_traceback(None) from None
     except ValidationError as error:
         raise _mistakes(context, error) from None
     except (RowledgerError, dg.DagsterError, CheckError, ValueError) as error:

@@ -52,6 +52,7 @@ def test_check_yaml_names_the_line_of_each_mistake_in_one_table(project: Project
   columns:
     id: bigin
     note: {type: text, nulable: true}
+    amount: {type: "numerik(10,2)"}
   source: {type: cvs, path: x.csv}
   limits: {workers: none}
   partitions: {type: daily}
@@ -64,8 +65,45 @@ def test_check_yaml_names_the_line_of_each_mistake_in_one_table(project: Project
     for line, told in [
         (5, "attributes.columns.id 'bigin' is not one of ['bigint',"),
         (6, "attributes.columns.note.nulable Additional properties are not allowed"),
-        (7, "attributes.source.type 'cvs' is not one of ['csv',"),
-        (8, "attributes.limits.workers 'none' is not of type 'integer'"),
-        (9, "attributes.partitions 'start' is a required property"),
+        (7, "attributes.columns.amount.type 'numerik(10,2)' is not one of ['bigint',"),
+        (8, "attributes.source.type 'cvs' is not one of ['csv',"),
+        (9, "attributes.limits.workers 'none' is not of type 'integer'"),
+        (10, "attributes.partitions 'start' is a required property"),
     ]:
         assert f"defs.yaml:{line} - {COMPONENT} {told}" in checked.stdout
+
+
+def test_check_defs_names_all_mistaken_types_of_a_table_at_once_beside_other_mistakes(project: Project) -> None:
+    project.table(
+        """\
+  columns:
+    id: intt
+    amount: {type: "numerik(10,2)"}
+    note: {type: text, nulable: true}
+  source: {type: csv, path: x.csv}
+"""
+    )
+
+    checked = project.dg("check", "defs", "--no-check-yaml")
+
+    assert checked.returncode == 1
+    told = checked.stdout + checked.stderr
+    for line, field, message in [
+        (5, "id.type", "intt is no type of PostgreSQL; is int meant? The types are bigint, "),
+        (6, "amount.type", "numerik(10,2) is no type of PostgreSQL; is numeric meant? The types are bigint, "),
+        (7, "note.nulable", "Extra inputs are not permitted"),
+    ]:
+        place = told.index(f"attributes.columns.{field} at ")
+        assert told[place:].partition("\n")[0].endswith(f"weather/defs.yaml:{line}`")
+        assert told[place:].splitlines()[1].lstrip().removeprefix("Value error, ").startswith(message)
+
+
+def test_check_defs_shows_no_frames_of_the_reader_below_a_mistake(project: Project) -> None:
+    project.table("  columns: {id: {type: text, ge: 1}}\n  source: {type: csv, path: x.csv}\n")
+
+    checked = project.dg("check", "defs")
+
+    assert checked.returncode == 1
+    told = checked.stdout + checked.stderr
+    assert "defs.yaml:4 - attributes.columns.id: ge goes with numbers, dates and times, not with text" in told
+    assert told.count("/rowledger/") <= 2, told

@@ -398,7 +398,7 @@ MISTAKES = [
     ),
     (
         "  columns:\n    id: bigint\n    day: {type: dte}\n  source: {type: csv, path: x.csv}\n",
-        6, "attributes.columns.day.type: ", "dte is no type of PostgreSQL; is date meant?",
+        6, "attributes.columns.day.type", "dte is no type of PostgreSQL; is date meant?",
     ),
     (
         "  columns:\n    id: bigint\n    day: {type: date, max_length: 3}\n  source: {type: csv, path: x.csv}\n",
