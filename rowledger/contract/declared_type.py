@@ -79,7 +79,7 @@ KNOWN_TYPE = (
     rf"^(?:{'|'.join(re.escape(name) for name in sorted({*TYPE_NAMES, *OTHER_NAMES}, reverse=True))})"
     r" *(?:\([^()]*\))?(?: with(?:out)? time zone)? *(?:\[\])?$|^enum\(|[.\"A-Z{{]"
 )
-"""A pattern for JSON Schema that no mistyped name in lower case matches. Whether any other text is a type, `declared_type` knows."""
+"""A pattern for JSON Schema that no mistyped name in lower case matches; what else is a type, `declared_type` knows."""
 _ENUM = re.compile(r"enum\((?P<name>[^()]+)\)", re.IGNORECASE)
 
 

@@ -1,6 +1,6 @@
 """Tables in YAML: a component of Dagster whose attributes are those of a table spec and of its asset."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -20,6 +20,7 @@ from rowledger.dagster.private_names import (
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.scaffold import TableScaffolder
 from rowledger.dagster.translator import RowledgerTranslator, RowledgerTranslatorData
+from rowledger.dagster.yaml_deps import DepsShape, LandingShape, read_deps, read_landing
 from rowledger.dagster.yaml_fields import NotYaml, OrTemplate, YamlField, exact_shape, telling_mistakes
 from rowledger.dagster.yaml_partitions import PartitionsShape, read_partitions
 from rowledger.dagster.yaml_sources import SourceShape, TransformShape, read_reference, read_source, read_transform
@@ -184,6 +185,24 @@ class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
         ]
         | None
     ) = None
+    deps: Annotated[
+        Sequence[Any] | None,
+        YamlField(
+            DepsShape,
+            read_deps,
+            description="The assets that the table depends on: keys, or asset and partition_mapping.",
+            examples=[[{"asset": "raw/stations", "partition_mapping": {"type": "time_window", "start_offset": -1}}]],
+        ),
+    ] = None
+    landing: Annotated[
+        Sequence[Any] | None,
+        YamlField(
+            LandingShape,
+            read_landing,
+            description="Keys of the assets that write the table's files. The table depends on them, and its load job "
+            "materializes them along with it; they have its partitions, or none.",
+        ),
+    ] = None
     database: Annotated[
         NotYaml[RowledgerDatabase] | str | None,
         YamlField(
@@ -316,7 +335,8 @@ _FIELDS_OF_SPEC = (
     "source", "target", "key", "partition_by", "write_mode", "dead_letters", "transform", "drift", "sensitive", "description",
 )  # fmt: skip
 _OPTIONS = (
-    "jobs", "schedule", "sensor", "freshness", "dynamic_key_pattern", "pool", "retry_policy", "backfill_policy", "op_tags",
+    "deps", "landing", "jobs", "schedule", "sensor", "freshness", "dynamic_key_pattern",
+    "pool", "retry_policy", "backfill_policy", "op_tags",
 )  # fmt: skip
 
 

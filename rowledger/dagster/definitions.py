@@ -32,7 +32,7 @@ def build_table_defs(
     *,
     partitions_def: dg.PartitionsDefinition | None = None,
     translator: RowledgerTranslator | None = None,
-    landing: Sequence[dg.AssetsDefinition] = (),
+    landing: Sequence[dg.AssetsDefinition | dg.AssetKey | str] = (),
     database: RowledgerDatabase | str = DEFAULT_DATABASE,
     writer: GuardedWriter | str = DEFAULT_WRITER,
     jobs: bool = False,
@@ -51,8 +51,8 @@ def build_table_defs(
         partitions_def: any Dagster partitions; the spec's `partition_by` names the columns that hold them. None: the table is
             loaded whole.
         translator: makes the asset's key, group, owners and so on from the spec, for a family of tables.
-        landing: assets that write what the table is loaded from. The table depends on them, and its load job also materializes
-            those that have the same partitions.
+        landing: assets that write what the table is loaded from, or their keys. The table depends on them, and its load job
+            also materializes those that have the same partitions; those that are given by key have them, or none.
         database: the database that holds the table, or the key of a resource that the project defines. By default the one in
             ROWLEDGER_DATABASE_URL, or else the embedded server.
         writer: how a run writes, or the key of a resource that the project defines.

@@ -22,7 +22,11 @@ _DAY_HOURS = 24
 
 
 def jobs_and_schedule(
-    table: DagsterTable, landing: Sequence[dg.AssetsDefinition], *, jobs: bool, schedule: bool | str
+    table: DagsterTable,
+    landing: Sequence[dg.AssetsDefinition | dg.AssetKey | str],
+    *,
+    jobs: bool,
+    schedule: bool | str,
 ) -> dg.Definitions:
     """The job `<table>_load` lands and loads partitions, `<table>_verify` checks published ones; a schedule starts the load.
 
@@ -32,7 +36,11 @@ def jobs_and_schedule(
     """
     spec = table.spec
     in_step_checks = [dg.AssetCheckKey(table.key, name.value) for name in CheckName]
-    landed = [asset.key for asset in landing if asset.partitions_def == table.partitions_def]
+    landed = [
+        asset.key if isinstance(asset, dg.AssetsDefinition) else asset
+        for asset in landing
+        if not isinstance(asset, dg.AssetsDefinition) or asset.partitions_def == table.partitions_def
+    ]
     load = dg.define_asset_job(
         f"{table.name}_load",
         # Without verification on demand, because the load has just confirmed itself.

@@ -35,7 +35,7 @@ def test_each_table_of_the_page_loads(tmp_path: Path, monkeypatch: pytest.Monkey
     defs = dg.load_from_defs_folder(path_within_project=project.root)
 
     keys = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
-    assert set(keys) == {"raw/weather", "orders", "us/regional"}
+    assert set(keys) == {"raw/weather", "raw/holidays", "raw/stations", "orders", "us/regional"}
     assert keys["raw/weather"].group_name == "weather"
     assert isinstance(keys["orders"].partitions_def, dg.MultiPartitionsDefinition)
     assert {job.name for job in defs.jobs or ()} >= {"raw__weather_load", "raw__weather_verify"}

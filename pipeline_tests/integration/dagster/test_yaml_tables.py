@@ -1,6 +1,7 @@
 """Tables in YAML: each attribute reaches the definitions, and a mistake names file, line and field."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,102 @@ def test_translation_and_options_reach_the_asset_its_step_and_the_jobs(project: 
     assert writer.workers == 3
 
 
+DAYS = "{type: daily, start: 2024-01-01}"
+MAPPINGS = [
+    ("{type: identity}", dg.IdentityPartitionMapping),
+    ("{type: all}", dg.AllPartitionMapping),
+    ("{type: last}", dg.LastPartitionMapping),
+    ("{type: time_window, start_offset: -1}", lambda: dg.TimeWindowPartitionMapping(start_offset=-1)),
+    (
+        "{type: time_window, start_offset: -7, end_offset: '{{ 2 - 3 }}'}",
+        lambda: dg.TimeWindowPartitionMapping(start_offset=-7, end_offset=-1),
+    ),
+    ("{type: specific, keys: ['1']}", lambda: dg.SpecificPartitionsPartitionMapping(["1"])),
+    ("{type: static, keys: {a: north, b: [south]}}", lambda: dg.StaticPartitionMapping({"a": "north", "b": ["south"]})),
+    (
+        "{type: multi, dimensions: {day: {type: time_window, start_offset: -1}, region: {type: identity}}}",
+        lambda: dg.MultiPartitionMapping(
+            {
+                "day": dg.DimensionPartitionMapping("day", dg.TimeWindowPartitionMapping(start_offset=-1)),
+                "region": dg.DimensionPartitionMapping("region", dg.IdentityPartitionMapping()),
+            }
+        ),
+    ),
+    ('"{{ dg.AutomationCondition and mapping }}"', dg.LastPartitionMapping),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Class `MultiPartitionMapping` is currently in beta")
+@pytest.mark.parametrize(("mapping", "expected"), MAPPINGS)
+def test_a_dependency_has_a_partition_mapping_of_each_kind(
+    project: Project, mapping: str, expected: Callable[[], dg.PartitionMapping]
+) -> None:
+    project.write(
+        "weather/template_vars.py",
+        "import dagster as dg\n\n\n@dg.template_var\ndef mapping():\n    return dg.LastPartitionMapping()\n",
+    )
+    project.table(
+        f"{WITH_DAYS}  partitions: {DAYS}\n  deps:\n    - plain\n    - {{asset: raw/stations, partition_mapping: {mapping}}}\n"
+        "template_vars_module: .template_vars\n"
+    )
+
+    spec = project.load().resolve_assets_def("weather").get_asset_spec()
+
+    assert list(spec.deps) == [
+        dg.AssetDep(dg.AssetKey("plain")),
+        dg.AssetDep(dg.AssetKey(["raw", "stations"]), partition_mapping=expected()),
+    ]
+
+
+def test_a_dependency_that_is_moved_by_a_day_needs_the_day_before(project: Project) -> None:
+    project.table(
+        f"{WITH_DAYS}  partitions: {DAYS}\n"
+        "  deps: [{asset: raw/stations, partition_mapping: {type: time_window, start_offset: -1, end_offset: -1}}]\n"
+    )
+    days = dg.DailyPartitionsDefinition("2024-01-01")
+    stations = dg.AssetSpec(dg.AssetKey(["raw", "stations"]), partitions_def=days)
+    graph = dg.Definitions.merge(project.load(), dg.Definitions(assets=[stations])).resolve_asset_graph()
+    weather = dg.AssetKey("weather")
+
+    needed = graph.get_partition_mapping(weather, stations.key).get_upstream_mapped_partitions_result_for_partitions(
+        days.subset_with_partition_keys(["2024-01-05"]), days, days
+    )
+
+    assert set(needed.partitions_subset.get_partition_keys()) == {"2024-01-04"}
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `allow_nonexistent_upstream_partitions`")
+def test_a_dependency_may_lack_the_first_windows(project: Project) -> None:
+    mapping = "{type: time_window, start_offset: -1, allow_nonexistent_upstream_partitions: true}"
+    project.table(f"{WITH_DAYS}  partitions: {DAYS}\n  deps: [{{asset: stations, partition_mapping: {mapping}}}]\n")
+
+    spec = project.load().resolve_assets_def("weather").get_asset_spec()
+
+    [dep] = spec.deps
+    assert dep.partition_mapping == dg.TimeWindowPartitionMapping(
+        start_offset=-1, allow_nonexistent_upstream_partitions=True
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+def test_landing_assets_are_upstream_and_in_the_load_job(project: Project) -> None:
+    project.table(f"{WITH_DAYS}  partitions: {DAYS}\n  landing: [raw/files]\n  jobs: true\n")
+    files = dg.AssetKey(["raw", "files"])
+
+    @dg.asset(
+        key=files,
+        partitions_def=dg.DailyPartitionsDefinition("2024-01-01"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def land() -> None: ...
+
+    defs = dg.Definitions.merge(project.load(), dg.Definitions(assets=[land]))
+
+    job = defs.resolve_job_def("weather_load")
+    assert set(job.asset_layer.executable_asset_keys) == {files, dg.AssetKey("weather")}
+    assert [dep.asset_key for dep in defs.resolve_assets_def("weather").get_asset_spec().deps] == [files]
+
+
 def test_a_subclass_gives_a_family_of_tables_its_assets_and_translation_comes_on_top(project: Project) -> None:
     (project.defs.parent / "components" / "family.py").write_text(
         "from rowledger.dagster import RowledgerTableComponent\n\n\n"
@@ -404,6 +501,15 @@ MISTAKES = [
         "  columns:\n    id: bigint\n    day: {type: date, max_length: 3}\n  source: {type: csv, path: x.csv}\n",
         6, "attributes.columns.day: ", "max_length goes with texts",
     ),
+    (
+        MINIMAL + "  deps:\n    - raw/a\n    - {asset: b, partition_mapping: {type: window}}\n",
+        8, "attributes.deps.1.partition_mapping", "type must be one of identity, all, last, time_window",
+    ),
+    (
+        MINIMAL + "  deps:\n    - {asset: b, partition_mapping: {type: time_window, start: -1}}\n",
+        7, "attributes.deps.0.partition_mapping.start", "Extra inputs are not permitted",
+    ),
+    (MINIMAL + "  deps:\n    - {key: b}\n", 7, "attributes.deps.0.", "Field required"),
     ("  source: {type: csv, path: x.csv}\n", 3, "attributes: ", "give a row model as row, or columns"),
     ("  row: .rows.Weather\n", 3, "attributes.source", "Field required"),
 ]  # fmt: skip
