@@ -1,11 +1,12 @@
 """`rowledger infer`: a table from a file."""
 
+import shlex
 from pathlib import Path
 
 import click
 
 from rowledger.errors import SpecError
-from rowledger.infer import infer_table, summary_of
+from rowledger.infer import infer_table, spec_name, summary_of
 
 __all__ = ["infer"]
 
@@ -28,3 +29,8 @@ def infer(*, file: Path, name: str | None, output: Path | None) -> None:
         output.write_text(table.module_text(), encoding="utf-8")
     written_to = None if output is None else str(output)
     click.echo("\n".join(summary_of(table, written_to=written_to)), err=True)
+    partition = (
+        f" --partition {table.partitions.path.key} --by {table.partitions.path.cadence}" if table.partitions else ""
+    )
+    module = click.format_filename(output or f"{table.name}.py")
+    click.echo(f"to load it: rowledger load {shlex.quote(f'{module}:{spec_name(table.name)}')}{partition}", err=True)

@@ -10,10 +10,21 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from rowledger.cli.recorded_partitions import RecordedPartitions
-from rowledger.cli.time_windows import Cadence, keys_between, window_bounds
 from rowledger.contract import Contract
 from rowledger.errors import UnknownPartition
-from rowledger.spec import WHOLE, Condition, Equals, Partition, TableSpec, TypeName, Window, WriteMode
+from rowledger.spec import (
+    WHOLE,
+    Cadence,
+    Condition,
+    Equals,
+    Partition,
+    TableSpec,
+    TypeName,
+    Window,
+    WriteMode,
+    keys_between,
+    window_bounds,
+)
 
 __all__ = ["NamedPartitions", "names_partitions"]
 
@@ -214,5 +225,5 @@ class _Dimensions:
         option = f"--by {f'{name}=' if name else ''}"
         raise click.UsageError(
             f"table {self._spec.name}: column {column!r} is {self._types[column]}, and the key {key!r} does not say how long "
-            f"its window is: give {option}day (or hour, week, month, value), and --timezone where it is not UTC"
+            f"its window is: give {option}day (or hour, week, month, year, value), and --timezone where it is not UTC"
         )

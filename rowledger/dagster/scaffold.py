@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, Field
 
 from rowledger.errors import RowledgerError
-from rowledger.infer import InferredTable, class_name, file_path, infer_table, summary_of
+from rowledger.infer import FilePartitions, InferredTable, class_name, dated_path, file_path, infer_table, summary_of
 from rowledger.spec import DeadLetterBudget, Source
 
 __all__ = ["ScaffoldParams", "TableScaffolder"]
@@ -79,6 +79,9 @@ class TableScaffolder(dg.Scaffolder[ScaffoldParams]):
             self._named(request, table.name) + _attributes(table, f".{module}.{class_name(table.name)}", file, request),
         )
         click.echo("\n".join(summary_of(table, written_to=str(rows))))
+        partitions = _partitions(table, file, request.project_root)
+        partition = "" if partitions is None else f" --partition {partitions.path.key}"
+        click.echo(f"to load it: dg launch --assets {table.name}{partition}")
 
     def _named(self, request: dg.ScaffoldRequest[ScaffoldParams], name: str) -> str:
         """The attribute `name`, where the folder's name is not the table's."""
@@ -102,7 +105,10 @@ def _attributes(table: InferredTable, row: str, file: Path, request: dg.Scaffold
     if table.key:
         lines.append("  # No two rows of the file have the same key. Check that it is one by its meaning.\n")
         lines.append(_dumped({"key": list(table.key)}))
-    lines.append(_dumped({"source": _source(table.source, file, request.project_root)}))
+    partitions = _partitions(table, file, request.project_root)
+    lines.append(_dumped({"source": _source(table.source, _shown(file, request.project_root), partitions)}))
+    if partitions is not None:
+        lines.append(_dumped({"partition_by": partitions.column, "partitions": partitions.declared}))
     budget = DeadLetterBudget()
     if table.refused.rows > budget.allowed_rows(table.rows):
         share = min(1.0, max(budget.share_max, math.ceil(2e4 * table.refused.rows / table.rows) / 1e4))
@@ -110,7 +116,7 @@ def _attributes(table: InferredTable, row: str, file: Path, request: dg.Scaffold
         lines.append(
             _dumped({"dead_letters": {"rows_max": max(budget.rows_max, 2 * table.refused.rows), "share_max": share}})
         )
-    if table.partition_candidates:
+    if partitions is None and table.partition_candidates:
         lines.append(
             "\n  # To load it by the day, each from a file of its own whose path has {partition_key}:\n"
             f"  # partition_by: {table.partition_candidates[0]}\n"
@@ -119,19 +125,28 @@ def _attributes(table: InferredTable, row: str, file: Path, request: dg.Scaffold
     return "".join(lines)
 
 
-def _source(source: Source, file: Path, project: Path | None) -> dict[str, Any]:
-    """The source's type, its path, from the project's folder where that holds the file, and settings that are no defaults."""
-    plain = source.model_dump(mode="json", exclude_defaults=True)
+def _shown(file: Path, project: Path | None) -> Path:
+    """The file's path, from the project's folder where that holds the file."""
     path = file.absolute()
-    if project is not None and path.is_relative_to(project):
-        path = path.relative_to(project)
+    return path.relative_to(project) if project is not None and path.is_relative_to(project) else path
+
+
+def _partitions(table: InferredTable, file: Path, project: Path | None) -> FilePartitions | None:
+    """The table's partitions, if the path that the YAML shows has their date."""
+    path = dated_path(file_path(_shown(file, project)))
+    return None if table.partitions is None or path is None else FilePartitions(path, table.partitions.column)
+
+
+def _source(source: Source, path: Path, partitions: FilePartitions | None) -> dict[str, Any]:
+    """The source's type, its path, and settings that are no defaults."""
+    plain = source.model_dump(mode="json", exclude_defaults=True)
     rest = {name: value for name, value in plain.items() if name not in ("kind", "path")}
-    return {"type": getattr(source, "kind"), "path": _escaped(path), **rest}  # noqa: B009 - each file source has a kind
+    template = file_path(path) if partitions is None else partitions.path.template
+    return {"type": getattr(source, "kind"), "path": _escaped(template), **rest}  # noqa: B009 - each file source has a kind
 
 
-def _escaped(path: Path) -> str:
-    """The path as a template that names only this file."""
-    text = file_path(path)
+def _escaped(text: str) -> str:
+    """The template, of which the YAML's own templates take nothing."""
     return "{{ " + repr(text) + " }}" if "{{" in text else text
 
 

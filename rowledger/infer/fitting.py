@@ -8,6 +8,7 @@ import polars as pl
 from rowledger.counted import counted
 from rowledger.infer import field_type as of
 from rowledger.infer.columns import InferredColumn
+from rowledger.infer.dated_path import DatedPath
 from rowledger.infer.field_type import FieldType, looser
 from rowledger.infer.file_rows import FileRows
 from rowledger.infer.formats import FoundSource
@@ -20,12 +21,13 @@ from rowledger.infer.readings import best_reading
 from rowledger.infer.shapes import CONVERTIBLE_DATES, Shape
 from rowledger.infer.text_profile import TextProfile
 from rowledger.infer.text_types import Candidate, text_candidate
-from rowledger.infer.trial import Refused, row_model, try_model
+from rowledger.infer.trial import Refused, Trial, row_model, try_model
 from rowledger.sources import CsvFiles
 from rowledger.spec import ABSENT_PREFIX, DYNAMIC, FAULT, Source
 
 __all__ = ["Fitted", "fit"]
 
+_TABLE = "tried"
 _REFUSED_SHARE_MAX = 0.01
 _ATTEMPTS_MAX = 100
 _EXACT = {of.SMALLINT, of.INTEGER, of.BIGINT, of.DOUBLE, of.NUMERIC}
@@ -42,6 +44,7 @@ class Fitted:
     key: tuple[str, ...]
     rows: int
     refused: Refused
+    partition_by: str | None
     attempts: int
     notes: tuple[str, ...]
 
@@ -102,8 +105,8 @@ def _comment_on_texts(profile: TextProfile) -> str:
     return f"Text: {counted(count, 'value')} of the shape: {shape}."
 
 
-def fit(found: FoundSource, table: str) -> Fitted:
-    """Fit a row model to the source's rows; raises SourceError."""
+def fit(found: FoundSource, path: DatedPath | None = None) -> Fitted:
+    """Fit a row model to the source's rows, which may be those of one window of time; raises SourceError."""
     with best_reading(found) as rows:
         profiles = profiled(rows, found.columns)
         texts = [profile for profile in profiles.values() if isinstance(profile, TextProfile)]
@@ -114,10 +117,10 @@ def fit(found: FoundSource, table: str) -> Fitted:
         marked = with_null_markers(rows.source, chosen, are_quoted=found.quotes_nulls)
         if marked is rows.source:
             rows.source = rows.source.model_copy(update=notation.settings())
-            return _Fit(table, rows, columns, notation).run()
+            return _Fit(path, rows, columns, notation).run()
         marked = marked.model_copy(update=notation.settings())
     with FileRows(marked) as rows:
-        return _Fit(table, rows, columns, notation).run()
+        return _Fit(path, rows, columns, notation).run()
 
 
 def _typed(profiles: Mapping[str, TextProfile | FrameProfile], notation: Notation, rows: int) -> list[_Column]:
@@ -146,23 +149,24 @@ def _candidate(profile: TextProfile | FrameProfile, notation: Notation, misfits_
 class _Fit:
     """The attempts to fit a row model to the rows."""
 
-    def __init__(self, table: str, rows: FileRows, columns: list[_Column], notation: Notation) -> None:
-        self._table, self._rows, self._columns, self._notation = table, rows, columns, notation
+    def __init__(self, path: DatedPath | None, rows: FileRows, columns: list[_Column], notation: Notation) -> None:
+        self._path, self._rows, self._columns, self._notation = path, rows, columns, notation
         self._notes: list[str] = []
 
     def run(self) -> Fitted:
         self._count_nulls()
         attempts = 1
-        refused, key = self._attempt()
-        while attempts < _ATTEMPTS_MAX and self._loosen(refused):
-            refused, key = self._attempt()
+        trial = self._attempt()
+        while attempts < _ATTEMPTS_MAX and self._loosen(trial.refused):
+            trial = self._attempt()
             attempts += 1
         return Fitted(
             source=self._rows.source,
             columns=self._inferred(),
-            key=key,
+            key=trial.key,
             rows=self._rows.count,
-            refused=refused,
+            refused=trial.refused,
+            partition_by=trial.partition_by,
             attempts=attempts,
             notes=(*self._notes, *self._things_to_check()),
         )
@@ -200,12 +204,11 @@ class _Fit:
                 if name in rows.columns and rows[name].dtype == DYNAMIC:
                     column.nulls += int((rows[name].struct.field(DYNAMIC.fields[0].name) == "null").sum())
 
-    def _attempt(self) -> tuple[Refused, tuple[str, ...]]:
-        columns = self._inferred()
-        text = module_text(columns, name=self._table, file_name="", rows=self._rows.count, spec=None)
+    def _attempt(self) -> Trial:
+        text = module_text(self._inferred(), name=_TABLE, file_name="", rows=self._rows.count, spec=None)
         parts = [column.name for column in self._columns if not column.nulls and column.type not in _NO_KEY]
-        model = row_model(text, class_name(self._table))
-        return try_model(model, self._rows.source, self._rows.frames(), parts)
+        model = row_model(text, class_name(_TABLE))
+        return try_model(model, self._rows.source, self._rows.frames(), parts, self._path)
 
     def _loosen(self, refused: Refused) -> bool:
         """Choose a wider type for the columns that refuse too much; False if nothing has to or can be changed."""

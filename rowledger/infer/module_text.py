@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from rowledger.counted import counted
 from rowledger.infer.columns import InferredColumn
+from rowledger.infer.file_partitions import FilePartitions
 from rowledger.infer.names import class_name, spec_name
 from rowledger.spec import DeadLetterBudget, Source
 
@@ -25,6 +26,7 @@ class SpecParts:
     """What the TableSpec has besides its name and its row model. Of `rows` of the file `refused` become dead letters."""
 
     source: Source
+    partitions: FilePartitions | None = None
     key: tuple[str, ...] = ()
     rows: int = 0
     refused: int = 0
@@ -96,6 +98,10 @@ def _spec_lines(name: str, model: str, spec: SpecParts) -> Iterator[str]:
     yield f"    name={literal(name)},\n"
     yield f"    row={model},\n"
     yield from _call("source", type(spec.source).__name__, _settings(spec.source))
+    if spec.partitions is not None:
+        hint = f"{spec.partitions.told} In Dagster: partitions_def={spec.partitions.definition}"
+        yield from (f"    # {line}\n" for line in _wrapped(hint, _WIDTH - 6))
+        yield f"    partition_by={literal(spec.partitions.column)},\n"
     if spec.key:
         yield "    # No two rows of the file have the same key. Check that it is one by its meaning.\n"
         yield from _broken("key", spec.key, "    ")

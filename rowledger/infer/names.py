@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from rowledger.infer.dated_path import without_dates
 from rowledger.spec import name_problem
 
 __all__ = ["class_name", "distinct", "field_names", "spec_name", "table_name"]
@@ -45,16 +46,27 @@ _IMPORTED = {
 """Names that the module imports."""
 
 
-def table_name(path: Path) -> str:
-    """The table's name: the file's, without its endings."""
-    name = path.name
+_PARTS = re.compile(r"(?:part|data|file|export)(?:[-_.].*|[0-9]*)|[^A-Za-z]*|[^=]*=.*", re.IGNORECASE)
+"""What the files and folders of a table's partitions are called."""
+
+
+def table_name(path: Path, *, is_dated: bool = False) -> str:
+    """The table's name: the file's, without its endings; without the date, if there is one, or else the folder's."""
+    name = _without_endings(path.name)
+    if is_dated:
+        parts = without_dates(f"{path.absolute().parent.as_posix()}/{name}").split("/")
+        name = next((part for part in reversed(parts) if not _PARTS.fullmatch(part)), name)
+    plain = re.sub(r"[^a-z0-9_]", "", _plain(name)) or "rows"
+    return plain if plain[0].isalpha() else f"t_{plain}"
+
+
+def _without_endings(name: str) -> str:
     for _ in range(_ENDINGS_MAX):
         stem, point, ending = name.rpartition(".")
         if not stem or f"{point}{ending}".lower() not in _ENDINGS:
             break
         name = stem
-    plain = re.sub(r"[^a-z0-9_]", "", _plain(name)) or "rows"
-    return plain if plain[0].isalpha() else f"t_{plain}"
+    return name
 
 
 def class_name(table: str) -> str:

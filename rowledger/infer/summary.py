@@ -18,7 +18,9 @@ def summary_of(table: InferredTable, *, written_to: str | None = None) -> list[s
         source = f", {column.source_name!r} in the file" if column.source_name != column.name else ""
         lines.append(f"  {column.name:<{width}}  {column.type} {null}{source}")
     lines.append(f"candidate key: {', '.join(table.key) or 'none found'}")
-    if table.partition_candidates:
+    if table.partitions is not None:
+        lines.append(f"partitions by {table.partitions.column}: {table.partitions.told}")
+    elif table.partition_candidates:
         lines.append(f"partition_by could be: {', '.join(table.partition_candidates)}")
     lines.append(f"dead letters: {table.refused.rows:,} of {counted(table.rows, 'row')}")
     lines += [

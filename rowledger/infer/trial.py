@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from types import ModuleType
 
 import polars as pl
 from pydantic import BaseModel
 
 from rowledger.contract import Contract, with_plain_texts
+from rowledger.infer.dated_path import DatedPath
 from rowledger.infer.key_search import KeySearch
-from rowledger.spec import FAULT, LINE, Source
+from rowledger.spec import FAULT, LINE, Source, TypeName
 
-__all__ = ["Refused", "row_model", "try_model"]
+__all__ = ["Refused", "Trial", "row_model", "try_model"]
 
 _NO_COLUMN = ""
 
@@ -55,25 +57,53 @@ def row_model(text: str, name: str) -> type[BaseModel]:
     return model
 
 
-def try_model(
-    model: type[BaseModel], source: Source, frames: Iterable[pl.DataFrame], key_fields: Sequence[str]
-) -> tuple[Refused, tuple[str, ...]]:
-    """What the model refuses of these rows, and the fields that tell the others apart; empty if none do.
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What the model refuses, the fields that tell the other rows apart, and the first whose values all are in the window."""
 
-    `frames` are the source's, and `key_fields` can be part of a key. Raises SourceError for a column of a type that the model
-    never takes, and ContractError.
+    refused: Refused
+    key: tuple[str, ...]
+    partition_by: str | None
+
+
+def try_model(
+    model: type[BaseModel],
+    source: Source,
+    frames: Iterable[pl.DataFrame],
+    key_fields: Sequence[str],
+    path: DatedPath | None = None,
+) -> Trial:
+    """Try the model on the frames of the source. `key_fields` can be part of a key; `path` has the window of the rows.
+
+    Raises SourceError for a column of a type that the model never takes, and ContractError.
     """
     contract = Contract.of(model)
     names = dict(zip(model.model_fields, (column.name for column in contract.columns), strict=True))
     fields = {column: name for name, column in names.items()}
     counts, search = _Counts(), KeySearch(key_fields)
+    bounds = {} if path is None else _bounds(contract, path)
     for frame in frames:
         given = with_plain_texts(_without_faults(frame, counts), contract.rules, source)
         checked = contract.check(given, types_inferred=source.spools)
         for letter in checked.rejected:
             counts.reasons[fields.get(letter.column or _NO_COLUMN, letter.column), letter.reason] += 1
+        bounds = {name: own for name, own in bounds.items() if _are_within(checked.good[name], *own)}
         search.add(checked.good.rename(lambda name: fields.get(name, name)))
-    return counts.outcome(), search.key()
+    return Trial(counts.outcome(), search.key(), next(map(fields.__getitem__, bounds), None) if search.rows else None)
+
+
+def _bounds(contract: Contract, path: DatedPath) -> dict[str, tuple[date, date]]:
+    """The bounds of the window, as values of each column of dates and timestamps."""
+    return {
+        column.name: window.bounds(column.type.name)
+        for column in contract.columns
+        if column.type.name in (TypeName.DATE, TypeName.TIMESTAMP, TypeName.TIMESTAMPTZ)
+        and (window := path.partition(column.name).window) is not None
+    }
+
+
+def _are_within(values: pl.Series, lower: date, upper: date) -> bool:
+    return not values.null_count() and bool(values.is_between(lower, upper, closed="left").all())
 
 
 def _without_faults(frame: pl.DataFrame, counts: _Counts) -> pl.DataFrame:

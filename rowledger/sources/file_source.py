@@ -6,9 +6,11 @@ No file outside the template's root is ever read; the root is the folder before 
 import glob
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Formatter
 from typing import Self
+from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -25,6 +27,9 @@ _HOST_AND_PORT = re.compile(rf"({_IPV6_HOST.pattern}|[^:]*)(:\d*)?")
 _PASSWORD = re.compile(r"(?<=://)([^/:@]*):[^/]*(?=@)")
 _VARIABLE = re.compile(r"[*?\[]|\{(?!landing\})")
 _LANDING = "{landing}"
+_SOME_TIME = datetime(2024, 1, 1, tzinfo=UTC)
+_BOUNDS = ("lower", "upper")
+_BOUND = re.compile(r"(lower|upper)(\.(year|month|day|hour))?")
 
 
 class FileSource(Source):
@@ -36,8 +41,9 @@ class FileSource(Source):
         min_length=1,
         description=(
             "Template of the files' path or address, e.g. {landing}/flights/{partition_key}.parquet or "
-            "s3://bucket/{partition_key}/*.parquet: with {landing} (the landing folder), {partition_key}, the names of a key's "
-            "dimensions where it has two, and the wildcards *, ?, […] and **."
+            "s3://bucket/{partition_key}/*.parquet: with {landing} (the landing folder), {partition_key}, {lower} and {upper} "
+            "(the bounds of its time window, as {lower:%Y-%m}), the names of a key's dimensions where it has two, and the "
+            "wildcards *, ?, […] and **."
         ),
     )
 
@@ -53,7 +59,10 @@ class FileSource(Source):
         except ValueError as error:
             raise SpecError(f"path {shown!r}: {error}") from None
         if not all(name.isidentifier() for name in names):
-            raise SpecError(f"path {shown!r}: a placeholder is a name, as {{landing}} or {{partition_key}}")
+            raise SpecError(
+                f"path {shown!r}: a placeholder is a name, as {{landing}} or {{partition_key}}, or a bound of the time "
+                "window in its format, as {lower:%Y-%m}"
+            )
         if ".." in re.split(r"[/\\]", value):
             raise SpecError(f"path {shown!r} goes up by '..'; write the path of the folder itself")
         if _LANDING in value[1:]:
@@ -64,7 +73,7 @@ class FileSource(Source):
 
     @property
     def placeholders(self) -> frozenset[str]:
-        return _placeholders(self.path) - {"landing"}
+        return _placeholders(self.path) - {"landing", *_BOUNDS}
 
     def without_secrets(self) -> Self:
         """The source without an address's query, which may be a signature or a token, and without a password before `@`."""
@@ -78,26 +87,47 @@ class FileSource(Source):
         A remote file is fetched when the iterator reaches it.
         """
         values = partition.placeholders
-        for key in (value for name, value in values.items() if name in self.placeholders):
+        names = _placeholders(self.path)
+        path = self._with_bounds(partition)
+        for key in (value for name, value in values.items() if name in names):
             if key in {"", ".", ".."} or any(c in key for c in "/\\\0"):
                 raise SourceError(f"partition key {key!r} cannot be part of a path: it would leave its folder")
         if _ADDRESS.match(self.path):
             from rowledger.sources.remote_files import remote_files  # noqa: PLC0415, it imports filesystems that no worker needs
 
-            found = remote_files(self.path, values, scope)
+            found = remote_files(path, values, scope)
         else:
-            found = (SourceFile(file, str(file), file.name) for file in self._local_files(values, scope.landing_dir))
+            found = (
+                SourceFile(file, str(file), file.name) for file in self._local_files(path, values, scope.landing_dir)
+            )
         if (first := next(found, None)) is None:
             raise SourceError(
-                f"no file {self.path.format(landing=scope.landing_dir, **values)}; write it first (materialize the asset that "
+                f"no file {path.format(landing=scope.landing_dir, **values)}; write it first (materialize the asset that "
                 "makes it, if there is one), or fix the spec's path"
             )
         yield first
         yield from found
 
-    def _local_files(self, values: Mapping[str, str], landing_dir: Path) -> list[Path]:
+    def _with_bounds(self, partition: Partition) -> str:
+        """The template, with the bounds of the partition's window filled in, as local times of its time zone."""
+        window, parts = partition.window, []
+        for literal, name, form, _ in Formatter().parse(self.path):
+            parts.append(literal.replace("{", "{{").replace("}", "}}"))
+            if name is None:
+                continue
+            bound = _BOUND.fullmatch(name)
+            if bound is None or bound[1] in partition.placeholders:
+                parts.append(f"{{{name}}}")
+                continue
+            if window is None:
+                raise SourceError(f"the path has {{{name}}}, but partition {partition.key!r} is no one window of time")
+            moment = window.lower if bound[1] == "lower" else window.upper
+            parts.append(_formatted(bound, moment.astimezone(ZoneInfo(window.timezone)), form or ""))
+        return "".join(parts)
+
+    def _local_files(self, path: str, values: Mapping[str, str], landing_dir: Path) -> list[Path]:
         literal = {name: glob.escape(value) for name, value in values.items()}
-        pattern = self.path.format(landing=glob.escape(str(landing_dir)), **literal)
+        pattern = path.format(landing=glob.escape(str(landing_dir)), **literal)
         found = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
         files = sorted(Path(name).absolute() for name in found if not Path(name).is_dir())
         if (variable := _VARIABLE.search(self.path)) is not None:
@@ -108,10 +138,22 @@ class FileSource(Source):
 
 def _placeholders(template: str) -> frozenset[str]:
     """The names in braces, with their conversions and formats; raises ValueError for an unmatched brace."""
-    pieces = Formatter().parse(template)
-    return frozenset(
-        f"{name}{'!' if conversion else ''}{form}" for _, name, form, conversion in pieces if name is not None
-    )
+    names = set()
+    for _, name, form, conversion in Formatter().parse(template):
+        if name is None:
+            continue
+        bound = _BOUND.fullmatch(name)
+        if bound is None or conversion or "{" in (form or ""):
+            names.add(f"{name}{'!' if conversion else ''}{form}")
+        else:
+            _formatted(bound, _SOME_TIME, form or "")
+            names.add(bound[1])
+    return frozenset(names)
+
+
+def _formatted(bound: re.Match[str], moment: datetime, form: str) -> str:
+    """A bound, or the part of it that is named, in the format; raises ValueError."""
+    return format(getattr(moment, bound[3]) if bound[3] else moment, form)
 
 
 def _require_inside(files: list[Path], root: Path) -> None:

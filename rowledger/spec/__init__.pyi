@@ -48,4 +48,5 @@ from .table import (
     TableSpec as TableSpec,
     WriteMode as WriteMode,
 )
+from .time_windows import Cadence as Cadence, keys_between as keys_between, window_bounds as window_bounds
 from .transform import ROW as ROW, FrameTransform as FrameTransform, RowTransform as RowTransform

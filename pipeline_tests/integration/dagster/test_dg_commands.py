@@ -37,6 +37,24 @@ def test_a_table_scaffolded_from_a_file_is_checked_listed_and_launched(project: 
     assert fetch_value(database, "select count(*) from public.weather") == 2
 
 
+def test_a_table_of_a_dated_file_has_partitions_and_is_launched_as_printed(project: Project, database: str) -> None:
+    (project.root / "sales").mkdir()
+    for day in ("2024-01-01", "2024-01-02"):
+        rows = "".join(f"{n},{day}T0{n}:00:00\n" for n in range(3))
+        (project.root / "sales" / f"{day}.csv").write_text(f"id,sold_at\n{rows}", encoding="utf-8")
+
+    scaffolded = project.dg("scaffold", "defs", COMPONENT, "sales", "--from-file", "sales/2024-01-01.csv")
+    assert scaffolded.returncode == 0, scaffolded.stderr
+    [command] = [line for line in scaffolded.stdout.splitlines() if line.startswith("to load it: dg ")]
+    printed = command.removeprefix("to load it: dg ").split()
+    for arguments in (printed, [argument.replace("2024-01-01", "2024-01-02") for argument in printed]):
+        launched = project.dg(*arguments, ROWLEDGER_DATABASE_URL=database)
+        assert launched.returncode == 0, launched.stdout + launched.stderr
+
+    assert printed == ["launch", "--assets", "sales", "--partition", "2024-01-01"]
+    assert fetch_value(database, "select count(distinct sold_at::date) from public.sales") == 2
+
+
 def test_the_component_is_listed_with_what_it_is(project: Project) -> None:
     listed = project.dg("list", "components", "--package", "rowledger", "--json")
 

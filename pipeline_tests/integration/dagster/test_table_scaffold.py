@@ -105,6 +105,35 @@ def test_each_setting_that_the_file_needs_is_in_the_yaml(
     assert tuple(row) == ("1100.5", "2024-03-17")
 
 
+@pytest.mark.parametrize(
+    ("path", "moment", "template", "kind", "key"),
+    [
+        ("a/sales_2024-01.csv", "2024-01-31", "a/sales_{lower:%Y-%m}.csv", "monthly", "2024-01-01"),
+        ("a/sales_2024.csv", "2024-12-31", "a/sales_{lower:%Y}.csv", "time_window", "2024-01-01"),
+        ("sales/2024-01-01T05.csv", "2024-01-01 05:59", "sales/{lower:%Y-%m-%dT%H}.csv", "hourly", "2024-01-01-05:00"),
+    ],
+)
+def test_a_file_with_a_date_in_its_path_is_one_partition_of_the_table(
+    project: Project, path: str, moment: str, template: str, kind: str, key: str
+) -> None:
+    file = project.root / path
+    file.parent.mkdir()
+    file.write_text(f"id,at\n1,{moment}\n2,{moment}\n", encoding="utf-8")
+    _scaffold(project, "sales", file)
+
+    attributes = yaml.safe_load((project.defs / "sales" / "defs.yaml").read_text())["attributes"]
+    component = _component(project, "sales")
+
+    assert (attributes["source"]["path"], attributes["partition_by"], attributes["partitions"]["type"]) == (
+        template,
+        "at",
+        kind,
+    )
+    assert component.partitions is not None
+    assert component.partitions.get_first_partition_key() == key
+    assert component.table_spec(project.defs / "sales").partition_by == "at"
+
+
 def test_a_file_outside_of_the_project_is_named_in_full(
     project: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

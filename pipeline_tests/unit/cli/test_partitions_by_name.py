@@ -13,7 +13,6 @@ from pydantic import AwareDatetime, BaseModel
 
 from rowledger.cli.partitions import NamedPartitions, names_partitions
 from rowledger.cli.recorded_partitions import RecordedPartitions
-from rowledger.cli.time_windows import Cadence, keys_between, window_bounds
 from rowledger.contract.sql_types import Integer
 from rowledger.dagster.partitions import partition_maker
 from rowledger.errors import UnknownPartition
@@ -21,6 +20,7 @@ from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.condition import Equals, Window
 from rowledger.spec.partition import WHOLE, Partition
 from rowledger.spec.table import TableSpec, WriteMode
+from rowledger.spec.time_windows import Cadence, keys_between, window_bounds
 
 
 class Sample(BaseModel):
@@ -60,6 +60,10 @@ def _definition(cadence: Cadence, zone: str, start: str, end: str) -> dg.TimeWin
             return dg.WeeklyPartitionsDefinition(start, end_date=end, timezone=zone, day_offset=3)
         case Cadence.MONTH:
             return dg.MonthlyPartitionsDefinition(start, end_date=end, timezone=zone, day_offset=5)
+        case Cadence.YEAR:
+            return dg.TimeWindowPartitionsDefinition(
+                cron_schedule="0 0 5 2 *", fmt="%Y-%m-%d", start=start, end=end, timezone=zone
+            )
 
 
 @pytest.mark.parametrize("zone", ["UTC", *ODD_ZONES])
@@ -76,6 +80,7 @@ def _definition(cadence: Cadence, zone: str, start: str, end: str) -> dg.TimeWin
         (Cadence.DAY, "2013-10-15", "2013-11-10"),
         (Cadence.WEEK, "2011-12-01", "2014-02-01"),
         (Cadence.MONTH, "2011-12-01", "2014-02-01"),
+        (Cadence.YEAR, "2010-12-01", "2015-03-01"),
     ],
 )
 def test_windows_are_those_of_dagster(zone: str, cadence: Cadence, start: str, end: str) -> None:
@@ -116,6 +121,7 @@ def test_each_day_of_each_zone_begins_where_the_one_before_ends() -> None:
         (Cadence.HOUR, "2013-03-10-02:00"),  # the clock skips it
         (Cadence.HOUR, "2013-01-01-00:00-0500"),  # which comes once, and needs no offset
         (Cadence.MONTH, "2013-01-31"),
+        (Cadence.YEAR, "2013"),
     ],
 )
 def test_a_text_that_is_no_key_is_refused(cadence: Cadence, key: str) -> None:
@@ -222,8 +228,8 @@ def test_partitions_are_those_of_dagster(
         (_spec("at"), [], "name partitions by --partition KEY"),
         (
             _spec("at"),
-            ["--partition", "2013-01-01", "--by", "year"],
-            "'year' is not one of hour, day, week, month, value",
+            ["--partition", "2013-01-01", "--by", "fortnight"],
+            "'fortnight' is not one of hour, day, week, month, year, value",
         ),
         (_spec("at"), ["--partition", "2013-01-01", "--by", "day=day"], "have one dimension"),
         (_spec(_TWO), ["--partition", "2013-01-01|EWR", "--by", "day"], "are written day|origin"),

@@ -4,6 +4,7 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.remote_files import _cause, _matches
 from rowledger.sources.source_file import SourceFile
+from rowledger.spec.condition import Window
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext
 
@@ -45,6 +47,45 @@ def test_files_are_found_in_the_order_of_their_names(landing: Path) -> None:
     assert found("{landing}/t/**/[bc].csv", landing) == ["t/b.csv", "t/deep/er/c.csv"]
     assert found("{landing}/t/{partition_key}.csv", landing) == ["t/2024-01-01.csv"]
     assert found("{landing}/t/{partition_key}.csv", landing, "x[1]") == ["t/x[1].csv"]
+
+
+def _in_window(path: str, landing: Path, timezone: str = "UTC") -> list[str]:
+    lower, upper = (datetime(2024, 3, hour, 23, tzinfo=UTC) for hour in (1, 2))
+    partition = Partition("key", (Window("at", lower, upper, timezone),))
+    source = ParquetFiles(path=path)
+    assert source.placeholders <= {"partition_key"}
+    return [
+        file.origin.removeprefix(f"{landing}/") for file in source.files(partition, SourceContext(landing, landing, 10))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "timezone", "name"),
+    [
+        ("{lower:%Y-%m-%d}.csv", "UTC", "2024-03-01.csv"),
+        ("{lower:%Y-%m-%d}.csv", "Europe/Berlin", "2024-03-02.csv"),
+        ("year={lower:%Y}/month={lower.month}/h={lower:%H}.csv", "UTC", "year=2024/month=3/h=23.csv"),
+        ("{lower:%Y/%m}/{lower.day:03}.csv", "UTC", "2024/03/001.csv"),
+        ("{lower:%d}-{upper:%d}-{partition_key}.csv", "UTC", "01-02-key.csv"),
+        ("{lower:%d}*.csv", "UTC", "01 {x}.csv"),
+        ("{lower:%d} {{x}}.csv", "UTC", "01 {x}.csv"),
+    ],
+)
+def test_a_path_may_have_the_bounds_of_the_window(landing: Path, path: str, timezone: str, name: str) -> None:
+    (landing / name).parent.mkdir(parents=True, exist_ok=True)
+    (landing / name).write_text("")
+    assert _in_window(f"{{landing}}/{path}", landing, timezone) == [name]
+
+
+def test_a_bound_of_a_partition_that_is_no_window_is_named(landing: Path) -> None:
+    with pytest.raises(SourceError, match=r"the path has \{lower\}, but partition 'eu' is no one window of time"):
+        find("{landing}/{lower:%Y}.csv", landing, "eu")
+
+
+@pytest.mark.parametrize("placeholder", ["lower.month:%m", "lower.minute", "lower!r", "lower:{x}", "partition_key:%Y"])
+def test_a_placeholder_that_is_neither_a_name_nor_a_formatted_bound_is_refused(placeholder: str) -> None:
+    with pytest.raises(ValidationError, match=r"a placeholder is a name|Invalid format"):
+        ParquetFiles(path=f"{{landing}}/{{{placeholder}}}.csv")
 
 
 def test_a_relative_path_serves_as_well(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:

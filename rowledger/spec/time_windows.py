@@ -1,7 +1,8 @@
-"""The time windows that keys on the command line name.
+"""The time windows that keys name without Dagster.
 
-They have the keys and the bounds of Dagster's hourly, daily, weekly and monthly partitions. A key is the local time at
-which its window begins. So the key of a week or of a month also says on which day weeks or months begin.
+They have the keys and the bounds of Dagster's hourly, daily, weekly and monthly partitions; those of a year are a cron
+schedule's. A key is the local time at which its window begins. So the key of a week, a month or a year also says on which
+day these begin.
 """
 
 import re
@@ -26,6 +27,7 @@ class Cadence(StrEnum):
     DAY = "day"
     WEEK = "week"
     MONTH = "month"
+    YEAR = "year"
 
     @property
     def form(self) -> str:
@@ -66,8 +68,8 @@ def _start(cadence: Cadence, key: str, zone: ZoneInfo) -> datetime | None:
         if _DAY.fullmatch(key) is None:
             return None
         day = date.fromisoformat(key)
-        if cadence is Cadence.MONTH and day.day > _DAY_OF_MONTH_MAX:
-            raise UnknownPartition(key, f"a month may begin on the days 1 to {_DAY_OF_MONTH_MAX}")
+        if cadence in (Cadence.MONTH, Cadence.YEAR) and day.day > _DAY_OF_MONTH_MAX:
+            raise UnknownPartition(key, f"a {cadence} may begin on the days 1 to {_DAY_OF_MONTH_MAX}")
         return _midnight(day, zone)
     if (match := _HOUR.fullmatch(key)) is None:
         return None
@@ -85,8 +87,8 @@ def _end(cadence: Cadence, start: datetime, zone: ZoneInfo) -> datetime:
             return _midnight(day + timedelta(days=1), zone)
         case Cadence.WEEK:
             return _midnight(day + timedelta(weeks=1), zone)
-        case Cadence.MONTH:
-            months = day.year * 12 + day.month  # of the next month, counted from 0
+        case Cadence.MONTH | Cadence.YEAR:
+            months = day.year * 12 + day.month + (0 if cadence is Cadence.MONTH else 11)  # of the next one, from 0
             return _midnight(day.replace(year=months // 12, month=months % 12 + 1), zone)
 
 
