@@ -17,6 +17,7 @@ from rowledger.contract.kinds import Kind
 from rowledger.contract.nested_values import with_values
 from rowledger.contract.read_times import holds_times, unheld
 from rowledger.contract.rules import FieldRules
+from rowledger.contract.written_zones import with_full_zone
 from rowledger.spec import ABSENT_PREFIX, DYNAMIC, RESERVED_PREFIX, ColumnType, TypeName
 
 __all__ = ["ABSENT", "field_values", "flattened", "holds_decimals", "python_rows", "rows_of", "unheld_cells"]
@@ -62,6 +63,8 @@ def _values_for(rules: FieldRules, target: ColumnType, source: pl.Series, *, zer
         innermost = innermost.element
     if innermost.kind is Kind.INTERVAL:
         return [with_values(value, with_one_sign) for value in values]
+    if innermost.kind is Kind.TIMESTAMPTZ and not rules.is_taken_charge_of:
+        return [with_values(value, with_full_zone) for value in values]
     if innermost.is_strict and not rules.is_taken_charge_of and (members := _members(rules.adapter.core_schema)):
         return [with_values(value, lambda part: members.get((type(part), part), part)) for value in values]
     return values

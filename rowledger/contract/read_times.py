@@ -7,6 +7,7 @@ import polars as pl
 from rowledger.contract.kinds import Kind
 from rowledger.contract.reading import INT64_MIN, Family, Reader, Reading, blank, family_of, matching, refuse_outside
 from rowledger.contract.rules import FieldRules
+from rowledger.contract.written_zones import with_full_zones
 from rowledger.spec import types_in
 
 __all__ = ["CALENDAR_DAYS", "TIMES", "holds_times", "unheld"]
@@ -77,6 +78,8 @@ def _timestamp_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
 
 def _instant_from_text(_rules: FieldRules, source: pl.Series) -> Reading:
     values = matching(source, _PLAIN_INSTANT)
+    if values.null_count() > source.null_count():
+        values = matching(with_full_zones(source), _PLAIN_INSTANT)
     spaced = values.str.replace("T", " ", literal=True).str.replace("Z", "+00:00", literal=True)
     parsed = spaced.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
     reading = Reading(parsed)

@@ -15,6 +15,7 @@ from pydantic_core import PydanticSerializationError
 from rowledger.contract.dynamic import Unreadable
 from rowledger.contract.kinds import BEYOND_INTEGERS, EXACT_INTEGER_MAX, SCALARS, Kind
 from rowledger.contract.rules import FieldRules
+from rowledger.contract.written_zones import BEYOND_PYTHON
 
 __all__ = ["conversion_made", "converted", "silent_conversion"]
 
@@ -25,7 +26,8 @@ _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt _].*(?:[Zz]|[-+\u2212][0-9
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9_]+\s*")
 _ALL_DIGITS = Context(prec=2_000)  # a double has 1,075 at most
 _BEYOND_DOUBLE = "is beyond what double precision holds"
-_TEMPORAL = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME, Kind.INTERVAL}
+_CALENDAR = {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ}
+_TEMPORAL = {*_CALENDAR, Kind.TIME, Kind.INTERVAL}
 
 _KIND_OF = {
     python_type: kind
@@ -112,6 +114,8 @@ def _conversion(kind: Kind, value: Any) -> str | None:  # noqa: C901, PLR0911, P
             return f"a bare number is not taken for a {kind}"
         case datetime(tzinfo=zone) if kind is Kind.DATE and zone is not None:
             return "an instant is not taken for a date, which would lose its zone"
+        case str() if kind in _CALENDAR and BEYOND_PYTHON.fullmatch(value):
+            return f"infinity, or a year before 1 or after 9999, which no {kind} has here"
         case str() if kind is Kind.DATE and _INSTANT.search(value):
             return "an instant is not taken for a date, which would lose its zone"
         case str() if kind is Kind.INTERVAL and _CALENDAR_UNITS.search(value):

@@ -117,3 +117,17 @@ def test_the_types_come_from_all_rows(tmp_path: Path) -> None:
     table = inferred(tmp_path, lines("v", lambda n: "0.5" if n == 149_999 else str(n), rows=150_000))
     assert types_of(table) == {"v": "double"}
     assert table.rows == 150_000
+
+
+def test_timestamps_as_postgresql_copies_them_are_timestamps(tmp_path: Path) -> None:
+    row = "2024-01-01 00:00:00.123456+00,2024-01-01 00:00:00-03,2024-01-01 00:00:00 UTC,2024-01-01 00:00:00 +0530"
+    table = inferred(tmp_path, lines("a,b,c,d", lambda n: row if n else "infinity,,,"))
+    assert types_of(table) == {
+        "a": "timestamptz",
+        "b": "timestamptz null",
+        "c": "timestamptz null",
+        "d": "timestamptz null",
+    }
+    [(column, reason, rows)] = table.refused.reasons
+    assert (column, rows) == ("a", 1)
+    assert "infinity, or a year before 1 or after 9999" in reason
