@@ -1,5 +1,5 @@
 from .columns import InferredColumn as InferredColumn
-from .dated_path import dated_path as dated_path
+from .dates_in_paths import dated_path as dated_path
 from .file_partitions import FilePartitions as FilePartitions
 from .formats import file_path as file_path
 from .names import class_name as class_name, spec_name as spec_name

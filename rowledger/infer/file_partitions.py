@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rowledger.infer.dated_path import DatedPath
+from rowledger.infer.dates_in_paths import DatedPath
 from rowledger.spec import Cadence
 
 __all__ = ["FilePartitions"]

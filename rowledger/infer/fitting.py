@@ -8,7 +8,7 @@ import polars as pl
 from rowledger.counted import counted
 from rowledger.infer import field_type as of
 from rowledger.infer.columns import InferredColumn
-from rowledger.infer.dated_path import DatedPath
+from rowledger.infer.dates_in_paths import DatedPath
 from rowledger.infer.field_type import FieldType, looser
 from rowledger.infer.file_rows import FileRows
 from rowledger.infer.formats import FoundSource

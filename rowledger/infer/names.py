@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from rowledger.infer.dated_path import without_dates
+from rowledger.infer.dates_in_paths import without_dates
 from rowledger.spec import name_problem
 
 __all__ = ["class_name", "distinct", "field_names", "spec_name", "table_name"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rowledger.errors import SpecError
 from rowledger.infer.columns import InferredColumn
-from rowledger.infer.dated_path import dated_path
+from rowledger.infer.dates_in_paths import dated_path
 from rowledger.infer.file_partitions import FilePartitions
 from rowledger.infer.fitting import fit
 from rowledger.infer.formats import file_path, source_of

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from rowledger.contract import Contract, with_plain_texts
-from rowledger.infer.dated_path import DatedPath
+from rowledger.infer.dates_in_paths import DatedPath
 from rowledger.infer.key_search import KeySearch
 from rowledger.spec import FAULT, LINE, Source, TypeName
 
