@@ -6,8 +6,8 @@ from datetime import date
 import dagster as dg
 
 from pipeline.nycflights import land_flights
-from rowledger import RowledgerError, landing_folder
-from rowledger.dagster import failure_of, partition_keys
+from rowledger import landing_folder
+from rowledger.dagster import errors_as_failures, partition_keys
 
 __all__ = ["landing_of_flights"]
 
@@ -25,12 +25,10 @@ def landing_of_flights(days_def: dg.PartitionsDefinition) -> dg.AssetsDefinition
     )
     def flights_landing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         """Write the days of this run; a day that was landed before is written again."""
-        try:
+        with errors_as_failures("flights_landing"):
             days = [date.fromisoformat(key) for key in partition_keys(context, days_def)]
             folder = landing_folder("flights")
             rows = land_flights(days, folder)
-        except RowledgerError as error:
-            raise failure_of("flights_landing", error) from None
         for key in context.partition_keys:
             file = (folder / f"{key}.parquet").resolve()
             place = {"path": dg.MetadataValue.path(file), "dagster/uri": file.as_uri()}

@@ -8,13 +8,13 @@ import dagster as dg
 
 from rowledger.dagster.check_events import Evaluation, checks_have_partitions, outputs_of, recorded, require_passed
 from rowledger.dagster.checks import check_evaluations, check_results, in_step_check_specs
-from rowledger.dagster.metadata import failure_of, last_words, load_failure, load_metadata
+from rowledger.dagster.failures import errors_as_failures, fail_with, load_failure
+from rowledger.dagster.metadata import load_metadata
 from rowledger.dagster.observer import observing
 from rowledger.dagster.private_names import DagsterEventBatchMetadata
 from rowledger.dagster.run_keys import dimension_tags, partition_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.verification import verify_published
-from rowledger.errors import RowledgerError
 from rowledger.ledger import PartitionReport
 
 __all__ = ["LoadEvents", "StepOptions", "load_events", "step_arguments", "table_asset"]
@@ -86,8 +86,7 @@ def _recorded(
 
 def _require_published(table: DagsterTable, reports: list[PartitionReport]) -> None:
     if not all(report.published for report in reports):
-        failure = load_failure(table, reports)
-        raise failure from last_words(failure)
+        fail_with(load_failure(table, reports))
 
 
 def step_arguments(table: DagsterTable, options: StepOptions | None) -> dict[str, Any]:
@@ -97,7 +96,7 @@ def step_arguments(table: DagsterTable, options: StepOptions | None) -> dict[str
 
 
 def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object = None) -> list[PartitionReport]:
-    try:
+    with errors_as_failures(table.spec.name):
         partitions = [table.partition_of(key) for key in partition_keys(context, table.partitions_def)]
         writer, url = table.writer(context.resources), table.database_url(context.resources)
         with observing(context) as observer:
@@ -110,9 +109,6 @@ def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object =
                 rows=rows,
                 asset_key=tuple(table.key.path),
             )
-    except RowledgerError as error:
-        failure = failure_of(table.spec.name, error)
-        raise failure from last_words(failure)
 
 
 def _record(

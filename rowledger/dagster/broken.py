@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from rowledger.dagster.failures import fail
 from rowledger.dagster.table import name_of
 from rowledger.dagster.translator import AssetAttributes, with_attributes
 
@@ -22,10 +23,7 @@ def broken_table(
     described: AssetAttributes = {**attributes, "description": f"Cannot be used. {message}"}
     asset = with_attributes(dg.AssetSpec(name, partitions_def=partitions_def), described)
 
-    def failure() -> dg.Failure:
-        return dg.Failure(
-            f"{name} cannot be used: {message}\nWhat to do: fix the file, then rerun", allow_retries=False
-        )
+    told = f"{name} cannot be used: {message}\nWhat to do: fix the file, then rerun"
 
     @dg.multi_asset(
         name=name_of(asset.key),
@@ -33,16 +31,16 @@ def broken_table(
         backfill_policy=None if partitions_def is None else dg.BackfillPolicy.single_run(),
     )
     def broken() -> None:
-        raise failure()
+        fail(told)
 
     @dg.op(name=f"{name_of(asset.key)}_cannot_be_used")
-    def fail() -> None:
-        raise failure()
+    def cannot_be_used() -> None:
+        fail(told)
 
     def job(purpose: str) -> dg.JobDefinition:
         @dg.job(name=f"{name_of(asset.key)}_{purpose}", description=message)
         def failing() -> None:
-            fail()
+            cannot_be_used()
 
         return failing
 

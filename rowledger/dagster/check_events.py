@@ -17,7 +17,8 @@ from typing import Any
 import dagster as dg
 
 from rowledger.counted import counted
-from rowledger.dagster.metadata import last_words, lines
+from rowledger.dagster.failures import fail
+from rowledger.dagster.metadata import lines
 from rowledger.dagster.private_names import (
     AssetCheckEvaluationTargetMaterializationData,
     DagsterEventBatchMetadata,
@@ -160,8 +161,7 @@ def require_passed(table: str, evaluations: Iterable[Evaluation]) -> None:
     """Raise dg.Failure if one of them has failed; Dagster itself does that only for events that it has made."""
     failed = {f"{made.partition_key}, {made.name}": made.summary for made in evaluations if not made.passed}
     if failed:
-        failure = dg.Failure(f"{table}: {counted(len(failed), 'check')} failed\n{lines(failed)}", allow_retries=False)
-        raise failure from last_words(failure)
+        fail(f"{table}: {counted(len(failed), 'check')} failed\n{lines(failed)}")
 
 
 def outputs_of(specs: Sequence[dg.AssetCheckSpec]) -> Iterator[dg.Output[None]]:

@@ -7,7 +7,8 @@ import dagster as dg
 
 from rowledger.counted import counted
 from rowledger.dagster.check_events import Evaluation, check_spec
-from rowledger.dagster.metadata import balance_metadata, lines, verdict_metadata, without_place
+from rowledger.dagster.failures import without_place
+from rowledger.dagster.metadata import balance_metadata, lines, verdict_metadata
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import DeadLetterBudgetSpent, DiscrepancyFound
 from rowledger.ledger import Check, CheckName, PartitionReport

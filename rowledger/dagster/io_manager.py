@@ -11,14 +11,16 @@ from pydantic import BaseModel, Field, ValidationError
 
 from rowledger.contract import check_spec
 from rowledger.dagster.database import RowledgerDatabase
-from rowledger.dagster.metadata import failure_of, load_failure, load_metadata
+from rowledger.dagster.failures import errors_as_failures, fail, fail_with, load_failure
+from rowledger.dagster.metadata import load_metadata
 from rowledger.dagster.observer import observing
 from rowledger.dagster.partitions import KEY_PATTERN, partition_maker, require_partitions
 from rowledger.dagster.resources import GuardedWriter
-from rowledger.dagster.run_keys import keys_of_run
+from rowledger.dagster.returned_rows import require_rows
+from rowledger.dagster.run_keys import keys_of_run, require_same_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.table_metadata import table_metadata
-from rowledger.errors import LedgerMismatch, LedgerMissing, RowledgerError, SpecError
+from rowledger.errors import LedgerMismatch, LedgerMissing, SpecError
 from rowledger.ledger import read_specs
 from rowledger.load import read_rows
 from rowledger.sources import GivenRows
@@ -61,19 +63,15 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Load the rows; raises dg.Failure unless all of them are accounted for and all partitions published."""
         name = context.asset_key.to_user_string()
-        if obj is None:
-            raise dg.Failure(
-                f"{name}: its function returned None; nothing was loaded\nWhat to do: return rows; an empty list if there "
-                "are none",
-                allow_retries=False,
-            )
+        require_rows(name, obj)
         step = context.step_context
-        try:
+        with errors_as_failures(name):
             partitions_def = context.asset_partitions_def if context.has_asset_partitions else None
             table = self._table(context.asset_key, partitions_def, context)
             keys = keys_of_run(step.dagster_run.tags, table.partitions_def, store=step.instance)
             if not table.is_whole:
-                _require_keys(table, keys, {str(key) for key in context.asset_partition_keys})
+                recorded = {str(key) for key in context.asset_partition_keys}
+                require_same_keys(table.spec.name, keys, recorded, does="would record")
             url = self.database.connection_url()
             _require_own_name(context, table, url)
             with observing(_Step(step.dagster_run, context.log)) as observer:
@@ -86,10 +84,8 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
                     rows=obj,
                     asset_key=tuple(table.key.path),
                 )
-        except RowledgerError as error:
-            raise failure_of(name, error) from None
         if not all(report.published for report in reports):
-            raise load_failure(table, reports)
+            fail_with(load_failure(table, reports))
         of_table = table_metadata(table.spec, self.database.database_name())
         for report in reports:
             if table.is_whole:
@@ -105,9 +101,9 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
         """The rows of the upstream asset's partitions; raises dg.Failure."""
         name, upstream = context.asset_key.to_user_string(), context.upstream_output
         if upstream is None:
-            raise dg.Failure(f"{name}: no output of the asset is known here; let it be an asset of this project")
+            fail(f"{name}: no output of the asset is known here; let it be an asset of this project")
         columns = (context.definition_metadata or {}).get("columns")
-        try:
+        with errors_as_failures(name):
             partitions_def = context.asset_partitions_def if context.has_asset_partitions else None
             table = self._table(context.asset_key, partitions_def, upstream)
             partitions = None
@@ -116,8 +112,6 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
             url = self.database.connection_url()
             _require_own_name(upstream, table, url)
             frame = read_rows(table.spec, partitions, url=url, columns=columns)
-        except RowledgerError as error:
-            raise failure_of(name, error) from None
         return _as_annotated(frame, context.dagster_type.typing_type, name)
 
     def _table(
@@ -215,17 +209,6 @@ def _require_own_name(output: dg.OutputContext, table: DagsterTable, url: str) -
         )
 
 
-def _require_keys(table: DagsterTable, keys: list[str], recorded: set[str]) -> None:
-    """Raise dg.Failure where Dagster would record other partitions than the run is for (see `run_keys.partition_keys`)."""
-    if {*keys} != recorded:
-        raise dg.Failure(
-            f"{table.spec.name}: the run is for {len(keys)} partitions, {keys[0]} to {keys[-1]}, but Dagster would record "
-            f"{', '.join(sorted(recorded))}; nothing was loaded\nWhat to do: give the asset the backfill policy multi_run(1), "
-            "so that each partition has a run of its own",
-            allow_retries=False,
-        )
-
-
 def _as_annotated(frame: pl.DataFrame, annotation: object, name: str) -> object:
     """The frame as the class that an input's annotation names; raises dg.Failure for a class that it cannot become."""
     if annotation in (Any, None, object, pl.DataFrame):
@@ -235,13 +218,12 @@ def _as_annotated(frame: pl.DataFrame, annotation: object, name: str) -> object:
     if annotation is pa.Table:
         return frame.to_arrow()
     if (
-        isinstance(annotation, type)
-        and f"{annotation.__module__.partition('.')[0]}.{annotation.__name__}" == "pandas.DataFrame"
+        not isinstance(annotation, type)
+        or f"{annotation.__module__.partition('.')[0]}.{annotation.__name__}" != "pandas.DataFrame"
     ):
-        # With Arrow's types: NumPy has no nulls in integers, no decimals and no dates.
-        return frame.to_pandas(use_pyarrow_extension_array=True)
-    raise dg.Failure(
-        f"{name}: its rows cannot be loaded as {annotation}; annotate the input with polars.DataFrame, polars.LazyFrame, "
-        "pandas.DataFrame or pyarrow.Table",
-        allow_retries=False,
-    )
+        fail(
+            f"{name}: its rows cannot be loaded as {annotation}; annotate the input with polars.DataFrame, polars.LazyFrame, "
+            "pandas.DataFrame or pyarrow.Table"
+        )
+    # With Arrow's types: NumPy has no nulls in integers, no decimals and no dates.
+    return frame.to_pandas(use_pyarrow_extension_array=True)

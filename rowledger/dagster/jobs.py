@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from rowledger.dagster.failures import errors_as_failures
 from rowledger.dagster.partitions import dimensions_of, require_key
 from rowledger.dagster.private_names import UnresolvedAssetJobDefinition
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.verification import VERIFY_CHECK
-from rowledger.errors import SpecError, UnknownPartition
+from rowledger.errors import SpecError
 from rowledger.ledger import CheckName
 
 __all__ = ["jobs_and_schedule"]
@@ -168,11 +169,9 @@ def _add_partition(table: DagsterTable, name: str, dynamic: dg.DynamicPartitions
 
     @dg.op(name=f"{name}_keys".replace("_add_partition_keys", "_add_keys"))
     def add(context: dg.OpExecutionContext, config: NewKeys) -> None:
-        try:
+        with errors_as_failures(spec.name):
             for key in config.keys:
                 require_key(dynamic, key, key_pattern=table.dynamic_key_pattern)
-        except UnknownPartition as error:
-            raise dg.Failure(f"{spec.name}: {error}", allow_retries=False) from None
         context.instance.add_dynamic_partitions(str(dynamic.name), config.keys)
 
     @dg.job(name=name, description=f"Add keys to the partitions {dynamic.name} of {spec.target}.")

@@ -1,9 +1,8 @@
-"""What Dagster shows of a load: metadata keys, and PartitionReports as metadata, check results and failures.
+"""What Dagster shows of a load: metadata keys, and PartitionReports as metadata.
 
 Figures are plain ints and floats, because the UI plots nothing else.
 """
 
-import inspect
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -13,17 +12,14 @@ from typing import Any
 import dagster as dg
 
 from rowledger.dagster.table import DagsterTable
-from rowledger.errors import (
-    DatabaseUnavailable,
-    DeadLetterBudgetSpent,
-    PartitionBusy,
-    RowledgerError,
-)
 from rowledger.ledger import Incident, PartitionReport, RowCounts
 from rowledger.load import dead_letters_command
 
 __all__ = [
     "CRASHED_WORKERS",
+    "FAILED_PARTITIONS",
+    "NAMED_COMMANDS_MAX",
+    "PARTITIONS",
     "REFUSED_BY_REASON",
     "SECONDS",
     "WRITTEN_ROWS",
@@ -31,15 +27,12 @@ __all__ = [
     "Record",
     "balance_metadata",
     "counts_metadata",
-    "describe_error",
-    "failure_of",
-    "last_words",
     "lines",
-    "load_failure",
     "load_metadata",
+    "named",
+    "refused_metadata",
     "table_value",
     "verdict_metadata",
-    "without_place",
 ]
 
 WRITTEN_ROWS = "written_rows"
@@ -54,7 +47,6 @@ NAMED_COMMANDS_MAX = 3
 RECORDS_MAX = 100  # of a table in metadata
 NAMED_PARTITIONS_MAX = 20  # keeps a message about 365 bad days readable
 _MIB = 2**20
-RETRYABLE = (DatabaseUnavailable, PartitionBusy)  # the step may be run again without an operator's help
 
 Metadata = dict[str, Any]
 Record = dict[str, str | int | float | bool]
@@ -71,7 +63,7 @@ def load_metadata(table: DagsterTable, report: PartitionReport) -> Metadata:
         "peak_rss_mib": round(report.peak_rss_bytes / _MIB, 1),
         "resumed": report.resumed,
         **counts_metadata(report.counts, whole=table.is_whole),
-        **_refused([report]),
+        **refused_metadata([report]),
     }
     # As text, because the UI would plot a number.
     return metadata if report.load_id is None else {**metadata, "load_id": str(report.load_id)}
@@ -85,69 +77,7 @@ def counts_metadata(counts: RowCounts, *, whole: bool) -> Metadata:
     }
 
 
-def load_failure(table: DagsterTable, reports: Sequence[PartitionReport]) -> dg.Failure:
-    """The failure that names each unpublished partition, its cause, and what to do.
-
-    Retried only if that can fix all of them.
-    """
-    errors = {report.partition_key: report.error for report in reports if report.error is not None}
-    failed = [report for report in reports if report.error is not None]
-    texts = {key: describe_error(error, table=table.spec.name, partition_key=key) for key, error in errors.items()}
-    commands = [
-        error.command for error in errors.values() if isinstance(error, DeadLetterBudgetSpent) and error.command
-    ]
-    for command in commands:  # it has a line of its own below
-        texts = {key: text.removesuffix(f" See them: {command}") for key, text in texts.items()}
-    if len(reports) > 1:
-        told = f"{table.spec.name}: {len(failed)} of {len(reports)} partitions not published\n{lines(texts)}"
-    else:
-        ((key, text),) = texts.items()
-        told = f"{table.spec.name}:{'' if table.is_whole else f' partition {key}'} not published: {text}"
-    remedies = dict.fromkeys(_remedy(error) for error in errors.values())
-    return dg.Failure(
-        "\n".join([told, *(f"What to do: {remedy}" for remedy in remedies if remedy), *commands[:NAMED_COMMANDS_MAX]]),
-        metadata={
-            PARTITIONS: len(reports),
-            FAILED_PARTITIONS: len(failed),
-            **balance_metadata(failed),
-            "errors": dg.MetadataValue.json(dict(_named(texts))),
-            **_refused(failed),
-        },
-        allow_retries=all(isinstance(error, RETRYABLE) for error in errors.values()),
-    )
-
-
-def failure_of(subject: str, error: RowledgerError) -> dg.Failure:
-    """An error that concerns the whole run, for Dagster: what happened, where, and the remedy, before any traceback."""
-    text = f"{subject}: {describe_error(error)}"
-    if remedy := _remedy(error):
-        text = f"{text}\nWhat to do: {remedy}"
-    return dg.Failure(text, allow_retries=isinstance(error, RETRYABLE))
-
-
-def last_words(failure: dg.Failure) -> RowledgerError:
-    """The failure's text once more, as the cause to raise it from: Dagster prints that after the traceback, so at the end."""
-    return RowledgerError(failure.description)
-
-
-def describe_error(error: Exception, *, table: str = "", partition_key: str = "") -> str:
-    """The message of a Rowledger error; for any other error its type alone, because its text may quote a row.
-
-    Table and partition are left out where the reader sees them next to the message.
-    """
-    if isinstance(error, RowledgerError):
-        return f"{type(error).__name__}: {without_place(str(error), table, partition_key)}"
-    sqlstate = getattr(error, "sqlstate", None)
-    return f"{type(error).__name__}{f' ({sqlstate})' if sqlstate else ''}; see the run's log"
-
-
-def without_place(text: str, table: str, partition_key: str) -> str:
-    """The message without the table and the partition that it begins with."""
-    place = f"table {table}, partition {partition_key}"
-    return text[len(place) + 2 :] if partition_key and text.startswith((f"{place}: ", f"{place}, ")) else text
-
-
-def _named(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def named(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The first few partitions with their texts, and how many more there are."""
     yield from list(texts.items())[:NAMED_PARTITIONS_MAX]
     if (more := len(texts) - NAMED_PARTITIONS_MAX) > 0:
@@ -156,20 +86,14 @@ def _named(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def lines(texts: Mapping[str, str]) -> str:
     """The same as text, one line a partition, each cut to a readable length."""
-    return "\n".join(f"{key}: {shorten(text, LINE_LENGTH_MAX, placeholder=' …')}" for key, text in _named(texts))
-
-
-def _remedy(error: Exception) -> str:
-    """The first paragraph of an error class's docstring, which by convention says what the reader does next."""
-    first = (inspect.getdoc(type(error)) or "").partition("\n\n")[0] if isinstance(error, RowledgerError) else ""
-    return " ".join(first.split())  # in one line, since log readers and the UI wrap it
+    return "\n".join(f"{key}: {shorten(text, LINE_LENGTH_MAX, placeholder=' …')}" for key, text in named(texts))
 
 
 def verdict_metadata(partitions: int, failed: Mapping[str, str]) -> Metadata:
     """How many partitions a check has looked at, and those that failed it."""
     metadata: Metadata = {PARTITIONS: partitions, FAILED_PARTITIONS: len(failed)}
     if failed:
-        metadata["discrepancies"] = dg.MetadataValue.json(dict(_named(failed)))
+        metadata["discrepancies"] = dg.MetadataValue.json(dict(named(failed)))
     return metadata
 
 
@@ -189,7 +113,7 @@ def balance_metadata(reports: Sequence[PartitionReport]) -> Metadata:
     }
 
 
-def _refused(reports: Sequence[PartitionReport]) -> Metadata:
+def refused_metadata(reports: Sequence[PartitionReport]) -> Metadata:
     """Why rows were refused, as a table, and the command that lists them. Reasons contain no row values."""
     refused = [(report, cause) for report in reports for cause in report.refusals]
     commands = [

@@ -14,7 +14,7 @@ from typing import Protocol, TextIO
 import dagster as dg
 from rich.console import Console
 
-from rowledger.dagster.metadata import describe_error
+from rowledger.dagster.failures import describe_error
 from rowledger.ledger import Observer, PartitionReport, Progress
 from rowledger.load import ProgressBar, ProgressLines, drawing_progress
 

@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError
 
 from rowledger.contract import Stage
 from rowledger.dagster.check_events import checks_have_partitions, recorded
-from rowledger.dagster.metadata import describe_error, failure_of, last_words, lines
+from rowledger.dagster.failures import describe_error, errors_as_failures, fail
+from rowledger.dagster.metadata import lines
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.replay_events import red_partitions, replay_events, replay_metadata, replay_reasons
 from rowledger.dagster.table import DagsterTable
@@ -58,7 +59,8 @@ def replay_job_and_sensor(table: DagsterTable, *, sensor: bool) -> dg.Definition
         required_resource_keys=table.resource_keys,
     )
     def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
-        url = _database_url(context, table)
+        with errors_as_failures(spec.name):
+            url = table.database_url(context.resources)
         report = _replay(context, table, config, url)
         verifications = _verify(context, table, report, url)
         red = red_partitions(url, spec.name, report)
@@ -70,9 +72,7 @@ def replay_job_and_sensor(table: DagsterTable, *, sensor: bool) -> dg.Definition
         deque(recorded(context.instance, context.get_step_execution_context(), table.key, made), maxlen=0)
         metadata = replay_metadata(report, report.outcomes)
         if told := [*_not_written(spec, report), *_not_as_published(spec, verifications)]:
-            # A retry would find the same dead letters.
-            failure = dg.Failure("\n".join(told), metadata=metadata, allow_retries=False)
-            raise failure from last_words(failure)
+            fail("\n".join(told), metadata=metadata)
         context.add_output_metadata(metadata)
 
     @dg.job(
@@ -106,18 +106,10 @@ def replay_job_and_sensor(table: DagsterTable, *, sensor: bool) -> dg.Definition
     return dg.Definitions(jobs=[replay], sensors=[corrected] if sensor else [])
 
 
-def _database_url(context: dg.OpExecutionContext, table: DagsterTable) -> str:
-    try:
-        return table.database_url(context.resources)
-    except RowledgerError as error:
-        failure = failure_of(table.spec.name, error)
-        raise failure from last_words(failure)
-
-
 def _replay(context: dg.OpExecutionContext, table: DagsterTable, config: ReplayConfig, url: str) -> ReplayReport:
     run_id = context.run.run_id
     with closing(LogObserver(context.log)) as log:
-        try:
+        with errors_as_failures(table.spec.name):
             report = run_replay(
                 table.spec,
                 config.selection(),
@@ -127,9 +119,6 @@ def _replay(context: dg.OpExecutionContext, table: DagsterTable, config: ReplayC
                 log=log.log,
                 partition_of=table.partition_of,
             )
-        except RowledgerError as error:
-            failure = failure_of(table.spec.name, error)
-            raise failure from last_words(failure)
         for reason, count in replay_reasons(report.outcomes):
             message = f"{count} not written: {reason}"
             log.log(logging.WARNING, message)

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from rowledger.dagster.check_events import CHECKS_CAN_HAVE_PARTITIONS, with_targets
+from rowledger.dagster.failures import describe_error
 from rowledger.dagster.metadata import (
     CRASHED_WORKERS,
     REFUSED_BY_REASON,
@@ -16,7 +17,6 @@ from rowledger.dagster.metadata import (
     Metadata,
     Record,
     counts_metadata,
-    describe_error,
     table_value,
 )
 from rowledger.dagster.run_keys import dimension_tags

@@ -17,18 +17,17 @@ from rowledger.dagster.assets import LoadEvents, load_events
 from rowledger.dagster.checks import in_step_check_specs
 from rowledger.dagster.database import DEFAULT_DATABASE, RowledgerDatabase
 from rowledger.dagster.declared_table import OptionsBesideKey, Resources, TableOptions, declared_table, parted
-from rowledger.dagster.metadata import failure_of
+from rowledger.dagster.failures import errors_as_failures, fail
 from rowledger.dagster.partitions import KEY_PATTERN
 from rowledger.dagster.private_names import get_resource_args
 from rowledger.dagster.resources import DEFAULT_WRITER, GuardedWriter
-from rowledger.dagster.run_keys import partition_keys
+from rowledger.dagster.run_keys import partition_keys, require_same_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.translator import RowledgerTranslator
-from rowledger.errors import RowledgerError
 from rowledger.sources import GivenRows
 from rowledger.spec import DeadLetterBudget, Drift, FrameTransform, QualifiedName, RowTransform, TableSpec, WriteMode
 
-__all__ = ["ReturnedTable", "returned_table", "rowledger_asset"]
+__all__ = ["ReturnedTable", "require_rows", "returned_table", "rowledger_asset"]
 
 _Function = Callable[..., Any]
 _Resource: Any = dg.ResourceParam[Any]  # type: ignore[misc]  # Dagster makes it at run time
@@ -132,16 +131,11 @@ def rowledger_asset(
         def load(context: dg.AssetExecutionContext, **arguments: Any) -> LoadEvents:  # noqa: ANN401 - the function's own
             _require_keys(context, table)
             returned = signature.call(context, arguments)
-            if returned is None:
-                raise dg.Failure(
-                    f"{table.name}: its function returned None; nothing was loaded\nWhat to do: return rows; an empty list if "
-                    "there are none",
-                    allow_retries=False,
-                )
+            require_rows(table.name, returned)
             produced = _Produced(returned)
             try:
                 yield from load_events(context, table, produced.rows)
-            except dg.Failure:
+            except dg.Failure:  # noqa: TID251 - it is raised again
                 if produced.error is not None:
                     raise produced.error from None
                 raise
@@ -256,6 +250,14 @@ def _dep(asset_in: dg.AssetIn) -> dg.AssetDep:
     return dg.AssetDep(asset_in.key, partition_mapping=asset_in.partition_mapping)
 
 
+def require_rows(name: str, returned: object) -> None:
+    """Raise dg.Failure where a function returned nothing at all."""
+    if returned is None:
+        fail(
+            f"{name}: its function returned None; nothing was loaded\nWhat to do: return rows; an empty list if there are none"
+        )
+
+
 def _require_keys(context: dg.AssetExecutionContext, table: DagsterTable) -> None:
     """Raise dg.Failure where the function would be told of other partitions than the run is for.
 
@@ -264,14 +266,7 @@ def _require_keys(context: dg.AssetExecutionContext, table: DagsterTable) -> Non
     """
     if table.is_whole:
         return
-    try:
+    with errors_as_failures(table.spec.name):
         keys = partition_keys(context, table.partitions_def)
-    except RowledgerError as error:
-        raise failure_of(table.spec.name, error) from None
-    if {*keys} != (told := {str(key) for key in context.partition_keys}):
-        raise dg.Failure(
-            f"{table.spec.name}: the run is for {len(keys)} partitions, {keys[0]} to {keys[-1]}, but Dagster tells the "
-            f"function of {', '.join(sorted(told))}; nothing was loaded\nWhat to do: give the asset the backfill policy "
-            "multi_run(1), so that each partition has a run of its own",
-            allow_retries=False,
-        )
+    told = {str(key) for key in context.partition_keys}
+    require_same_keys(table.spec.name, keys, told, does="tells the function of")

@@ -1,15 +1,16 @@
 """The partition keys of a run, read from its tags."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
+from rowledger.dagster.failures import fail
 from rowledger.dagster.partitions import dimensions_of, require_key
 from rowledger.errors import UnknownPartition
 from rowledger.spec import WHOLE, Partition
 
-__all__ = ["dimension_tags", "keys_of_run", "partition_keys"]
+__all__ = ["dimension_tags", "keys_of_run", "partition_keys", "require_same_keys"]
 
 # The tags of a run over a range. Dagster writes them, and documents them for programs that start runs by its API.
 _RANGE_START = "dagster/asset_partition_range_start"
@@ -53,6 +54,16 @@ def keys_of_run(
     if own is not None and own not in keys and not isinstance(partitions_def, dg.MultiPartitionsDefinition):
         raise UnknownPartition(own, f"the run's tags also name the partitions {keys[0]} to {keys[-1]}")
     return keys
+
+
+def require_same_keys(name: str, keys: Sequence[str], recorded: Collection[str], *, does: str) -> None:
+    """Raise dg.Failure where Dagster knows of other partitions than the run is for; `does` is what it does with them."""
+    if {*keys} != {*recorded}:
+        fail(
+            f"{name}: the run is for {len(keys)} partitions, {keys[0]} to {keys[-1]}, but Dagster {does} "
+            f"{', '.join(sorted(recorded))}; nothing was loaded\nWhat to do: give the asset the backfill policy multi_run(1), "
+            "so that each partition has a run of its own"
+        )
 
 
 def dimension_tags(partition: Partition) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The asset check that reads the published rows again: on demand, after a load, and after a replay."""
 
 from collections.abc import Container, Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -12,7 +13,8 @@ from rowledger.dagster.check_events import (
     recorded,
 )
 from rowledger.dagster.checks import describe_verdicts, failed_verdicts
-from rowledger.dagster.metadata import describe_error, failure_of, last_words, lines, verdict_metadata
+from rowledger.dagster.failures import describe_error, errors_as_failures, fail
+from rowledger.dagster.metadata import lines, verdict_metadata
 from rowledger.dagster.run_keys import partition_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import RowledgerError
@@ -37,16 +39,8 @@ def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext,
     ) -> Iterator[dg.AssetCheckResult | dg.DagsterEvent | dg.Output[None]]:
         keys = _keys_of_run(context, table)
-        try:
-            verifications = run_verify(
-                table.spec,
-                url=table.database_url(context.resources),
-                partition_keys=keys,
-                partition_of=table.partition_of,
-            )
-        except RowledgerError as error:
-            failure = failure_of(table.spec.name, error)
-            raise failure from last_words(failure)
+        with errors_as_failures(table.spec.name):
+            verifications = _verify(context.resources, table, keys)
         over_all = _over_all(verifications)
         if not checks_have_partitions(table.partitions_def):
             if not over_all.passed:  # Dagster's own line about a check has the level DEBUG
@@ -58,13 +52,11 @@ def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
             made.insert(0, over_all)
         yield from recorded(context.instance, context.get_step_execution_context(), table.key, made)
         if failed := problems_of(verifications):
-            failure = dg.Failure(
+            fail(
                 f"{table.spec.name}: {len(failed)} of {len(verifications)} published partitions are not as the ledger has "
                 f"them\n{lines(failed)}\nWhat to do: load these partitions again",
                 metadata=over_all.metadata,
-                allow_retries=False,
             )
-            raise failure from last_words(failure)
         yield from outputs_of([spec])
 
     return published_rows_unchanged
@@ -83,18 +75,22 @@ def verify_published(
     if not partition_keys or not any(record.run_id == context.run.run_id for record in announced):
         return
     try:
-        verifications = run_verify(
-            table.spec,
-            url=table.database_url(context.resources),
-            partition_keys=partition_keys,
-            partition_of=table.partition_of,
-        )
+        verifications = _verify(context.resources, table, partition_keys)
     except RowledgerError as error:
         message = f"{table.spec.name}: the published partitions are not verified: {describe_error(error)}"
         context.log.warning(message)
         return
     made = map(_of_partition, verifications)
     yield from recorded(context.instance, context.get_step_execution_context(), table.key, made)
+
+
+def _verify(
+    resources: Any,  # noqa: ANN401 - Dagster makes the class of a step's resources
+    table: DagsterTable,
+    keys: Sequence[str] | None,
+) -> list[PartitionVerification]:
+    url = table.database_url(resources)
+    return run_verify(table.spec, url=url, partition_keys=keys, partition_of=table.partition_of)
 
 
 def _keys_of_run(context: dg.AssetCheckExecutionContext, table: DagsterTable) -> list[str] | None:

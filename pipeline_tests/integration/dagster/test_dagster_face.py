@@ -17,7 +17,7 @@ from pipeline_tests.support.definitions import dagster_table, table_defs
 from pipeline_tests.support.played_loads import PlayedLoad, published, rejected
 from rowledger.contract.sql_types import Integer
 from rowledger.dagster import resources, verification
-from rowledger.dagster.metadata import load_failure
+from rowledger.dagster.failures import load_failure
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.resources import GuardedWriter, InvalidWriterConfig
 from rowledger.dagster.verification import VERIFY_CHECK
