@@ -252,8 +252,8 @@ class ReplayWriting:
     def _insert_sql(self) -> str:
         """Insert the staged rows at the positions $1, and return them as stored."""
         names = ", ".join(quote_identifier(name) for name in self._names)
-        upsert_on = self.spec.key if self.load.write_mode is WriteMode.UPSERT else ()
-        insert = insert_statement(self.target, self._handle, upsert_on=upsert_on, where=_CHOSEN)
+        updates = self.load.write_mode is WriteMode.UPSERT
+        insert = insert_statement(self.target, self._handle, updates=updates, where=_CHOSEN)
         return f"{insert} returning {names}"
 
 

@@ -14,10 +14,11 @@ __all__ = ["ForeignKey", "UniqueIndex", "read_foreign_keys", "read_unique_indexe
 class UniqueIndex:
     """A unique index of a table.
 
-    `definition` is the text after USING in its CREATE INDEX. `expressions` are SQL over the table's columns, `predicate` is
-    that of a partial index, and `columns` are all columns that these use. Rows with a null in an expression are not compared
-    unless `nulls_equal`. An index that is not `immediate` belongs to a deferrable constraint. One that is not `is_valid`, as
-    after a failed CREATE INDEX CONCURRENTLY, may refuse new rows too, but ON CONFLICT cannot use it.
+    `definition` is the text after USING in its CREATE INDEX. `expressions` are SQL over the table's columns, with the
+    collations by which the index compares them, `predicate` is that of a partial index, and `columns` are all columns that
+    these use. One that `is_plain` has all rows and columns alone, which it compares as the table does. Rows with a null in an
+    expression are not compared unless `nulls_equal`. An index that is not `immediate` belongs to a deferrable constraint. One
+    that is not `is_valid`, as after a failed CREATE INDEX CONCURRENTLY, may refuse new rows too, but ON CONFLICT cannot use it.
     """
 
     name: str
@@ -37,12 +38,16 @@ class UniqueIndex:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A foreign key that this session can check: its columns, and the (quoted) table and columns that they refer to."""
+    """A foreign key that this session can check: its columns, and the (quoted) table and columns that they refer to.
+
+    Values are compared by the collations of the parent's columns.
+    """
 
     name: str
     columns: Sequence[str]
     parent: str
     parent_columns: Sequence[str]
+    parent_collations: Sequence[str]
     is_full: bool
     is_on_itself: bool
 

@@ -162,12 +162,10 @@ async def publish_by_insert(
     return int(inserted.split()[-1])
 
 
-def insert_statement(
-    target: Target, handle: LoadHandle, *, upsert_on: Sequence[str] = (), where: str | None = None
-) -> str:
+def insert_statement(target: Target, handle: LoadHandle, *, updates: bool = False, where: str | None = None) -> str:
     """INSERT of the staged rows, or of those for which `where` holds.
 
-    Where `upsert_on` names the key, a row whose key exists already is updated.
+    If it `updates`, a row whose key exists already is updated, as an upsert wants it.
     """
     name = quoted(*target.name.parts)
     names = [quote_identifier(column.name) for column in target.columns]
@@ -179,9 +177,11 @@ def insert_statement(
     )
     if where is not None:
         statement = f"{statement} where {where}"
-    if not upsert_on:
+    if not updates:
         return statement
-    key = ", ".join(quote_identifier(column) for column in upsert_on)
+    # Without collations, every unique index on these columns would decide, also one that ignores case.
+    arbiter = next(index for index in target.key_indexes if index.is_valid and index.immediate)
+    key = ", ".join(arbiter.expressions)
     # The key is set too: two keys may be equal but not identical, such as 1.0 and 1.00.
     changed = [name for name in names if name not in map(quote_identifier, target.identities)]
     changes = ", ".join(f"{column} = excluded.{column}" for column in changed)

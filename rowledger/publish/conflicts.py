@@ -209,8 +209,8 @@ def _parents(
 
 
 def _parent_sql(foreign_key: ForeignKey, names: Sequence[str], relation: str, condition: str) -> str:
-    pairs = zip(foreign_key.parent_columns, names, strict=True)
-    same = " and ".join(f"parent.{quote_identifier(column)} = {name}" for column, name in pairs)
+    pairs = zip(foreign_key.parent_columns, names, foreign_key.parent_collations, strict=True)
+    same = " and ".join(f"parent.{quote_identifier(column)} = {name}{collation}" for column, name, collation in pairs)
     return f"select from {relation} as parent where {same} and {condition}"
 
 

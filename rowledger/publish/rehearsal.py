@@ -56,7 +56,7 @@ async def set_refused_aside(connection: asyncpg.Connection, load: FinishContext)
     first is kept.
     """
     target = load.target
-    upsert_on = load.spec.key if load.spec.write_mode is WriteMode.UPSERT else ()
+    updates = load.spec.write_mode is WriteMode.UPSERT
 
     async def prepare() -> None:
         if target.added:
@@ -67,7 +67,7 @@ async def set_refused_aside(connection: asyncpg.Connection, load: FinishContext)
             await connection.execute(f"delete from {target.sql} where {predicate}")  # noqa: S608 - quoted
 
     def statement(condition: str) -> str:
-        return insert_statement(target, load.handle, upsert_on=upsert_on, where=condition)
+        return insert_statement(target, load.handle, updates=updates, where=condition)
 
     return await _set_aside(connection, load, _Rehearsal(connection, load, prepare, statement))
 

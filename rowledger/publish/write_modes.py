@@ -96,7 +96,7 @@ async def _add(connection: asyncpg.Connection, load: FinishContext, totals: Chun
     await _record(connection, load, base=base, replaced=replaced)
     await ensure_partition(connection, target, load.partition)
     before = await _measure_for_triggers(connection, load, scope, base)
-    statement = insert_statement(target, handle, upsert_on=spec.key if updates else ())
+    statement = insert_statement(target, handle, updates=updates)
     stored = await store_rows(connection, load, statement)
     await require_stored(connection, load, totals, stored, "inserted or updated" if updates else "inserted")
     if before is not None:

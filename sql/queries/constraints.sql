@@ -10,12 +10,26 @@ select
         )) + 1
     ) as definition,
     (
-        select array_agg(pg_get_indexdef(class.oid, position, false) order by position)
+        -- The definition of one column leaves out its collation, by which the index compares.
+        select array_agg(
+            pg_get_indexdef(class.oid, position, false)
+            || coalesce(' collate ' || quote_ident(collation_namespace.nspname) || '.' || quote_ident(collated.collname), '')
+            order by position
+        )
         from generate_series(1, index.indnkeyatts) as position
+        left join pg_collation as collated on collated.oid = index.indcollation[position - 1]
+        left join pg_namespace as collation_namespace on collation_namespace.oid = collated.collnamespace
     ) as expressions,
     coalesce(columns.names, '{}') as columns,
     pg_get_expr(index.indpred, index.indrelid) as predicate,
-    index.indpred is null and index.indexprs is null as is_plain,
+    -- An index that ignores case where its column does not, or the other way round, keeps other values unique.
+    index.indpred is null and index.indexprs is null and not exists (
+        select from generate_series(1, index.indnkeyatts) as position
+        join pg_attribute as attribute
+            on attribute.attrelid = index.indrelid and attribute.attnum = index.indkey[position - 1]
+        join pg_collation as collated on collated.oid in (index.indcollation[position - 1], attribute.attcollation)
+        where index.indcollation[position - 1] <> attribute.attcollation and not collated.collisdeterministic
+    ) as is_plain,
     -- NULLS NOT DISTINCT came with PostgreSQL 15.
     coalesce((to_jsonb(index) ->> 'indnullsnotdistinct')::boolean, false) as nulls_equal,
     index.indimmediate as immediate,
@@ -55,6 +69,16 @@ select
         join pg_attribute as attribute on attribute.attrelid = constr.confrelid and attribute.attnum = part.attnum
         order by position
     ) as parent_columns,
+    array(
+        select coalesce(
+            ' collate ' || quote_ident(collation_namespace.nspname) || '.' || quote_ident(collated.collname), ''
+        )
+        from unnest(constr.confkey) with ordinality as part (attnum, position)
+        join pg_attribute as attribute on attribute.attrelid = constr.confrelid and attribute.attnum = part.attnum
+        left join pg_collation as collated on collated.oid = attribute.attcollation
+        left join pg_namespace as collation_namespace on collation_namespace.oid = collated.collnamespace
+        order by position
+    ) as parent_collations,
     constr.confmatchtype = 'f' as is_full,
     constr.confrelid = constr.conrelid as is_on_itself
 from pg_constraint as constr

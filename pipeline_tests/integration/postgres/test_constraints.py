@@ -133,6 +133,23 @@ def test_orphans_over_the_budget_refuse_the_load_before_the_source_is_read_again
     assert _ids(database) == []
 
 
+def test_a_foreign_key_between_columns_of_two_collations_is_checked_by_the_parents(
+    database: str, tmp_path: Path
+) -> None:
+    _target(
+        database,
+        'create table depot.labels (label text collate "C" primary key)',
+        "insert into depot.labels select 'label ' || n from generate_series(0, 8) as n",
+        "alter table depot.parcels add constraint of_label foreign key (label) references depot.labels",
+        columns=_COLUMNS.replace("label text", 'label text collate "POSIX"'),
+    )
+    report = _load(database, PARCELS_REPLACED, tmp_path, parcels(10))
+    assert report.error is None, report.error
+    assert _ids(database) == list(range(9))
+    assert [letter[3] for letter in _letters(database)] == ["of_label"]
+    _assert_verified(database, PARCELS_REPLACED)
+
+
 _UNIQUE = {
     "plain": ("create unique index one_label on depot.parcels (label)", {}),
     "expression": ("create unique index one_label on depot.parcels (lower(label))", {"label": "LABEL 2"}),

@@ -8,7 +8,10 @@ import pytest
 from pipeline_tests.support.assertions import assert_nothing_left_over, source_rows, table_rows
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import load, load_one
+from pipeline_tests.support.replaying import edit, replay, results
+from pipeline_tests.support.tables import changed
 from pipeline_tests.support.tables_of_write_modes import (
+    APPENDED,
     BY_DAY_AND_REGION,
     BY_REGION,
     DAY,
@@ -138,4 +141,61 @@ def test_an_upsert_updates_the_row_whose_key_the_server_holds_equal(database: st
     assert fetch_value(database, f"select count(*) from {UPSERTED.name}") == 9
     kept = fetch(database, f"select sale_id, amount from {UPSERTED.name} where day = '{DAY}' and sale_id >= 2")
     assert sorted(tuple(row) for row in kept) == sorted((row["sale_id"], row["amount"]) for row in lower)
+    _assert_verified(database, UPSERTED)
+
+
+def _make_table_with_index(database: str, spec: TableSpec, *, column: str = "", index: str, plain: bool = True) -> None:
+    """A table whose index compares regions by another collation than its column does."""
+    if not _has_icu(database):
+        pytest.skip("the server is built without ICU, whose collations alone ignore case")
+    _make_collation(database)
+    fetch(
+        database,
+        f"create table {spec.name} (day date not null, region text {column} not null, sale_id integer not null, "
+        "amount double precision)",
+    )
+    if plain:
+        fetch(database, f"create unique index of_key on {spec.name} ({', '.join(spec.key)})")
+    columns = ", ".join(f"{name} {index}" if name == "region" else name for name in spec.key)
+    fetch(database, f"create unique index one_region on {spec.name} ({columns})")
+
+
+@pytest.mark.parametrize("spec", [REPLACED, APPENDED, UPSERTED], ids=lambda spec: spec.name)
+def test_rows_that_only_an_index_holds_equal_are_set_aside(database: str, tmp_path: Path, spec: TableSpec) -> None:
+    _make_table_with_index(database, spec, index="collate public.ci")
+    upper, lower = sales(range(4), region="EU"), sales(range(2, 6), region="eu")
+    both = [upper + lower] if spec is REPLACED else [upper, lower]
+    for rows in both:
+        write_sales(tmp_path, DAY, rows)
+        assert load_one(database, spec, tmp_path, DAY).error is None
+    letters = fetch(database, "select row_no, stage, constraint_name from rowledger.dead_letter order by row_no")
+    first = 4 if spec is REPLACED else 0
+    assert [tuple(letter) for letter in letters] == [(number, "key", "one_region") for number in (first, first + 1)]
+    assert table_rows(database, spec) == source_rows(upper + lower[2:])
+    _assert_verified(database, spec)
+
+
+def test_a_replayed_row_updates_no_row_that_only_an_index_holds_equal(database: str, tmp_path: Path) -> None:
+    _make_table_with_index(database, UPSERTED, index="collate public.ci")
+    upper, lower = sales(range(20), region="EU"), sales(range(20), region="eu")
+    write_sales(tmp_path, DAY, changed(upper, {3: {"sale_id": 2**40}, 4: {"sale_id": 2**40}}))
+    assert load_one(database, UPSERTED, tmp_path, DAY).error is None
+    edit(database, UPSERTED, tmp_path, {3: {"sale_id": 3}, 4: {"sale_id": 7, "region": lower[0]["region"]}})
+    assert results(replay(database, UPSERTED)) == {3: "written", 4: "refused"}
+    assert table_rows(database, UPSERTED) == source_rows([row for row in upper if row["sale_id"] != 4])
+
+
+@pytest.mark.parametrize(
+    ("column", "index"), [("", "collate public.ci"), ("collate public.ci", 'collate "C"')], ids=["coarser", "finer"]
+)
+def test_an_upsert_takes_no_index_that_compares_keys_otherwise(
+    database: str, tmp_path: Path, column: str, index: str
+) -> None:
+    _make_table_with_index(database, UPSERTED, column=column, index=index, plain=False)
+    write_sales(tmp_path, DAY, _UPPER)
+    with pytest.raises(TargetMismatch, match="has no unique index on the key") as refused:
+        load_one(database, UPSERTED, tmp_path, DAY)
+    (statement,) = re.findall(r"^  (create unique index .*;)  --", str(refused.value), re.MULTILINE)
+    fetch(database, statement)
+    assert load_one(database, UPSERTED, tmp_path, DAY).error is None
     _assert_verified(database, UPSERTED)
