@@ -1,4 +1,4 @@
-"""Jobs and schedule of a table: load new partitions, verify published ones on demand, add a partition's key."""
+"""Jobs and schedule of a table: load new partitions, verify published ones, add a partition's key."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ def jobs_and_schedule(
     ]
     load = dg.define_asset_job(
         f"{table.name}_load",
-        # Without verification on demand, because the load has just confirmed itself.
+        # Without the check that reads the published rows again, because the load has just confirmed itself.
         selection=dg.AssetSelection.assets(table.key, *landed).without_checks()
         | dg.AssetSelection.checks(*in_step_checks),
         description=f"Land and load partitions of {spec.target}.",

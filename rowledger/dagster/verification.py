@@ -1,4 +1,4 @@
-"""The asset check that reads the published rows again: on demand, after a load, and after a replay."""
+"""The asset check that reads the published rows again: after a load, after a replay, and at any other time."""
 
 from collections.abc import Container, Iterator, Sequence
 from typing import Any

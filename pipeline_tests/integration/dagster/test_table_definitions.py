@@ -12,7 +12,9 @@ from pipeline_tests.support.loading import FAST
 from pipeline_tests.support.tables_of_any_partitions import ROWS, sampled
 from rowledger.dagster import GuardedWriter, RowledgerDatabase, RowledgerTranslator, build_table_defs
 from rowledger.dagster.translator import RowledgerTranslatorData
+from rowledger.dagster.verification import VERIFY_CHECK
 from rowledger.errors import DatabaseUnavailable, SpecError
+from rowledger.ledger import CheckName
 from rowledger.spec.table import TableSpec, WriteMode
 
 pytestmark = [
@@ -251,3 +253,16 @@ def test_a_resource_of_another_kind_fails_the_run_by_its_key(instance: dg.Dagste
     assert not result.success
     (failure,) = {event.step_failure_data.error.message for event in result.get_step_failure_events()}
     assert "resource warehouse is of the class GuardedWriter; give a RowledgerDatabase under this key" in failure
+
+
+def test_the_published_rows_are_read_again_with_the_asset_but_not_by_the_load_job() -> None:
+    defs = build_table_defs(whole(), jobs=True)
+    key = dg.AssetKey("samples")
+    in_step = {dg.AssetCheckKey(key, name.value) for name in CheckName}
+
+    def checks(job: str) -> set[dg.AssetCheckKey]:
+        return set(defs.resolve_job_def(job).asset_layer.asset_graph.asset_check_keys)
+
+    assert checks("samples_load") == in_step
+    assert checks("samples_verify") == {dg.AssetCheckKey(key, VERIFY_CHECK)}
+    assert checks("__ASSET_JOB") == {*in_step, dg.AssetCheckKey(key, VERIFY_CHECK)}
