@@ -30,6 +30,7 @@ _TYPED = (
 )  # fmt: skip
 _TYPED_PATTERNS = [re.compile(PATTERNS[shape]) for shape in _TYPED]
 _LINE_END = re.compile(r"\r\n?|\n")
+_TIME = re.compile(r"[0-9]:[0-9]{2}:[0-9]{2}")
 _YEAR = re.compile(r"^(?:1[6-9]|2[01])[0-9]{2}$")
 _UTF8_AND_MORE = 4  # bytes of the longest character
 
@@ -185,7 +186,8 @@ def _records(lines: Sequence[str], delimiter: str, quote: str | None, escape: st
 def _delimiter(lines: Sequence[str], quote: str | None, escape: str | None) -> str:
     """The delimiter by which most records, and the first of them, have the same number of fields."""
     best, best_score = ",", 0.0
-    for delimiter in _DELIMITERS:
+    has_times = sum(map(bool, map(_TIME.search, lines))) > _HALF * len(lines)
+    for delimiter in _DELIMITERS.replace(":", "") if has_times else _DELIMITERS:
         sizes = [len(record.fields) for record in _records(lines, delimiter, quote, escape)]
         several = Counter(size for size in sizes if size > 1)
         if not several:
@@ -241,6 +243,10 @@ def _has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
                 named += 1 if name.strip() else 0
             elif not _YEAR.match(name.strip()) or name.strip() in values[:50]:
                 unnamed += 1
+        elif _TIME.search(name) or (
+            name.strip()[:1].isdigit() and sum(value[0].isdigit() for value in values) > _HALF * len(values)
+        ):
+            unnamed += 1  # such as a line of a log, or of figures that blanks align
         elif name.strip() in values and len(set(values)) < len(values):
             repeated += 1  # a value that occurs again
     if named or unnamed:

@@ -97,6 +97,8 @@ def _comment_on_texts(profile: TextProfile) -> str:
         return ""
     if profile.shapes[Shape.ZERO_LED]:
         return "Text, since numbers would lose their leading zeros."
+    if profile.shapes[Shape.MARKED] and profile.shapes[Shape.TEXT] <= known * _REFUSED_SHARE_MAX:
+        return "Text, since its numbers have a currency, a percent sign, or a minus that is no hyphen before them."
     shape, count = profile.shapes.most_common(1)[0]
     if shape in (Shape.TEXT, Shape.INTEGER) or count < known * (1 - _REFUSED_SHARE_MAX):
         return ""

@@ -25,6 +25,7 @@ class Shape(StrEnum):
     Y_N = "Y or N"
     T_F = "T or F"
     ON_OFF = "on or off"
+    FOREIGN_YES_NO = "yes or no in another language"
     DATE = "date"
     TIMESTAMP = "timestamp"
     INSTANT = "timestamp with zone"
@@ -36,6 +37,7 @@ class Shape(StrEnum):
     DAY_OR_MONTH_FIRST_TIME = "timestamp with the year last"
     SHORT_YEAR = "date with a year of two digits"
     MONTH_NAME = "date with the month's name"
+    MARKED = "number with a currency, a percent sign or another minus"
     DOCUMENT = "text in braces or brackets"
     TEXT = "text"
 
@@ -44,6 +46,7 @@ _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}"
 _ZONE = r" ?(?:Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_MARKED = r"[0-9](?:[0-9.,' \x{a0}\x{202f}]*[0-9])?"
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 PATTERNS: dict[Shape, str] = {
@@ -69,6 +72,7 @@ PATTERNS: dict[Shape, str] = {
     Shape.Y_N: r"^(?i:y|n)$",
     Shape.T_F: r"^(?i:t|f)$",
     Shape.ON_OFF: r"^(?i:on|off)$",
+    Shape.FOREIGN_YES_NO: r"^(?i:ja|nein|oui|non|s[ií]|tak|nie|wahr|falsch|vrai|faux|verdadero|falso)$",
     Shape.UUID: rf"^{_UUID}$",
     Shape.YEAR_FIRST: r"^[0-9]{4}(?:[/.][0-9]{1,2}[/.][0-9]{1,2}|-[0-9]-[0-9]{1,2}|-[0-9]{2}-[0-9])(?:[ T][0-9:.]+)?$",
     Shape.DAY_OR_MONTH_FIRST: r"^[0-9]{1,2}(?:/[0-9]{1,2}/|\.[0-9]{1,2}\.|-[0-9]{1,2}-)[0-9]{4}$",
@@ -77,6 +81,10 @@ PATTERNS: dict[Shape, str] = {
     ),
     Shape.SHORT_YEAR: r"^[0-9]{1,2}(?:/[0-9]{1,2}/|\.[0-9]{1,2}\.|-[0-9]{1,2}-)[0-9]{2}(?: [0-9:]+)?$",
     Shape.MONTH_NAME: rf"^(?i:[0-9]{{1,2}}[ -]{_MONTH}[ -][0-9]{{2,4}}|{_MONTH} [0-9]{{1,2}},? [0-9]{{4}})$",
+    Shape.MARKED: (
+        rf"^(?:[(+-]?(?:[$€£¥] ?-?|\x{{2212}}[$€£¥]? ?){_MARKED}\)?|[(+-]?{_MARKED}[ \x{{a0}}\x{{202f}}]?[%$€£¥]\)?"
+        rf"|\({_MARKED}\)|{_MARKED}-)$"
+    ),
     Shape.DOCUMENT: r"^(?:\{.*\}|\[.*\])$",
 }
 """The shapes that are looked for, the frequent ones first; no text matches two of them."""

@@ -131,3 +131,25 @@ def test_timestamps_as_postgresql_copies_them_are_timestamps(tmp_path: Path) -> 
     [(column, reason, rows)] = table.refused.reasons
     assert (column, rows) == ("a", 1)
     assert "infinity, or a year before 1 or after 9999" in reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["$1,234.50", "1 234,50 €", "-€5", "5 %", "($12.00)", "(12)", "12.50-", "\u2212$12.5", "$-3", "1\u202f234,5\u00a0€"],
+)  # fmt: skip
+def test_a_number_with_more_than_digits_is_text_and_said_to_be(tmp_path: Path, value: str) -> None:
+    table = inferred(tmp_path, lines("id;v", lambda n: f"{n};{value if n % 2 else n}"))
+    assert types_of(table) == {"id": "integer", "v": "text"}
+    assert any("v: Text, since its numbers have a currency" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("value", ["10.0.0.1", "030 123456", "12a", "A-12", "2024-", "-"])
+def test_what_is_no_number_is_not_said_to_be_one(tmp_path: Path, value: str) -> None:
+    table = inferred(tmp_path, lines("id;v", lambda n: f"{n};{value}x"))
+    assert not any("since its numbers" in note for note in table.notes)
+
+
+def test_yes_and_no_in_another_language_are_text_and_said_to_be(tmp_path: Path) -> None:
+    table = inferred(tmp_path, lines("id;v", lambda n: f"{n};{'Ja' if n % 2 else 'Nein'}"))
+    assert types_of(table) == {"id": "integer", "v": "text"}
+    assert any("yes or no in another language" in note for note in table.notes)

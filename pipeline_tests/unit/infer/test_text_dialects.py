@@ -1,5 +1,6 @@
 """How a text file is written is found: delimiter, quotes, encoding, header, and the notation of numbers and dates."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,17 @@ def _numbers(delimiter: str, columns: dict[str, tuple[str, ...]]) -> str:
         return delimiter.join([str(number), *(f'"{text}"' if delimiter in text else text for text in texts)])
 
     return lines(delimiter.join(["id", *columns]), line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        lambda n: f"Jan {n % 28 + 1:2} 10:00:{n % 60:02} host sshd[{n}]: Accepted publickey for u{n} port {n}",
+        lambda n: f"{n:6}   {n * 1.5:8.2f}      {n % 7}",
+    ],
+    ids=["log", "columns aligned by blanks"],
+)
+def test_lines_that_no_delimiter_divides_are_lines_without_a_header(tmp_path: Path, line: Callable[[int], str]) -> None:
+    text = "".join(f"{line(number)}\n" for number in range(1, 200))
+    table = inferred(tmp_path, text, "lines.log")
+    assert (table.rows, types_of(table), table.refused.rows) == (199, {"column_1": "text"}, 0)
