@@ -1,6 +1,5 @@
 """`dg scaffold defs rowledger.dagster.RowledgerTableComponent NAME`: a YAML file, and a row model where there are data."""
 
-import math
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from rowledger.errors import RowledgerError
 from rowledger.infer import FilePartitions, InferredTable, class_name, dated_path, file_path, infer_table, summary_of
-from rowledger.spec import DeadLetterBudget, Source
+from rowledger.spec import Source
 
 __all__ = ["ScaffoldParams", "TableScaffolder"]
 
@@ -109,13 +108,9 @@ def _attributes(table: InferredTable, row: str, file: Path, request: dg.Scaffold
     lines.append(_dumped({"source": _source(table.source, _shown(file, request.project_root), partitions)}))
     if partitions is not None:
         lines.append(_dumped({"partition_by": partitions.column, "partitions": partitions.declared}))
-    budget = DeadLetterBudget()
-    if table.refused.rows > budget.allowed_rows(table.rows):
-        share = min(1.0, max(budget.share_max, math.ceil(2e4 * table.refused.rows / table.rows) / 1e4))
+    if (budget := table.budget) is not None:
         lines.append(f"  # {table.refused.rows:,} rows of the file are refused.\n")
-        lines.append(
-            _dumped({"dead_letters": {"rows_max": max(budget.rows_max, 2 * table.refused.rows), "share_max": share}})
-        )
+        lines.append(_dumped({"dead_letters": budget.model_dump(exclude_defaults=True)}))
     if partitions is None and table.partition_candidates:
         lines.append(
             "\n  # To load it by the day, each from a file of its own whose path has {partition_key}:\n"

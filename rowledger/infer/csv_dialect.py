@@ -50,17 +50,12 @@ class CsvDialect:
     """Whether many records have fewer fields than the header."""
 
     def settings(self) -> dict[str, Any]:
-        """The settings of CsvFiles that differ from its defaults."""
-        found = {
+        """The settings of CsvFiles."""
+        return {
             "delimiter": self.delimiter, "quote": self.quote, "escape": self.escape, "skip_lines": self.skip_lines,
             "header": self.header, "columns": self.names, "ragged": "fill" if self.fills else "refuse",
             "nulls": ("\\N",) if self.escape is not None and self.quote is None else ("",),
         }  # fmt: skip
-        usual = {
-            "delimiter": ",", "quote": '"', "escape": None, "skip_lines": 0, "header": True, "columns": (), "ragged": "refuse",
-            "nulls": ("",),
-        }  # fmt: skip
-        return {name: value for name, value in found.items() if value != usual[name]}
 
 
 def encoding_of(head: bytes) -> str:

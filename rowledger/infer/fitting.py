@@ -7,25 +7,25 @@ import polars as pl
 
 from rowledger.counted import counted
 from rowledger.infer import field_type as of
-from rowledger.infer.columns import InferredColumn
 from rowledger.infer.dates_in_paths import DatedPath
 from rowledger.infer.field_type import FieldType, looser
+from rowledger.infer.file_partitions import FilePartitions
 from rowledger.infer.file_rows import FileRows
 from rowledger.infer.formats import FoundSource
 from rowledger.infer.frame_profile import FrameProfile
-from rowledger.infer.module_text import module_text
+from rowledger.infer.inferred_table import InferredColumn, InferredTable, model_text
 from rowledger.infer.names import class_name, field_names
 from rowledger.infer.notation import Notation, notation_of
-from rowledger.infer.profiling import profiled, with_null_markers
+from rowledger.infer.profiling import null_settings, profiled
 from rowledger.infer.readings import best_reading
 from rowledger.infer.shapes import CONVERTIBLE_DATES, Shape
 from rowledger.infer.text_profile import TextProfile
 from rowledger.infer.text_types import Candidate, text_candidate
 from rowledger.infer.trial import Refused, Trial, row_model, try_model
 from rowledger.sources import CsvFiles
-from rowledger.spec import ABSENT_PREFIX, DYNAMIC, FAULT, Source
+from rowledger.spec import ABSENT_PREFIX, DYNAMIC, FAULT
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["fit"]
 
 _TABLE = "tried"
 _REFUSED_SHARE_MAX = 0.01
@@ -33,20 +33,6 @@ _ATTEMPTS_MAX = 100
 _EXACT = {of.SMALLINT, of.INTEGER, of.BIGINT, of.DOUBLE, of.NUMERIC}
 """Types of numbers, of which no value is refused for its size or its digits as long as another type takes it."""
 _NO_KEY = {of.DOUBLE, of.BOOLEAN, of.ANYTHING}
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """The outcome, as `InferredTable` has it."""
-
-    source: Source
-    columns: tuple[InferredColumn, ...]
-    key: tuple[str, ...]
-    rows: int
-    refused: Refused
-    partition_by: str | None
-    attempts: int
-    notes: tuple[str, ...]
 
 
 @dataclass
@@ -69,18 +55,10 @@ class _Column:
         return self.type.is_number and isinstance(self.profile, TextProfile) and notation.is_guess_for(self.profile)
 
     def inferred(self, rows: int) -> InferredColumn:
-        nullable = self.nulls > 0 or not rows
-        is_open = self.type.plain == "Any"
         return InferredColumn(
-            name=self.name,
-            source_name=self.source_name,
-            type=self.type.name,
-            plain=f"{self.type.plain} | None" if nullable and not is_open else self.type.plain,
-            digits=self.type.digits,
-            nullable=nullable,
-            default="None" if self.absent else None,
+            self.name, self.source_name, self.type, nullable=self.nulls > 0 or not rows, is_optional=self.absent > 0,
             comment=self._comment(rows),
-        )
+        )  # fmt: skip
 
     def _comment(self, rows: int) -> str:
         if rows and self.nulls == rows:
@@ -107,7 +85,7 @@ def _comment_on_texts(profile: TextProfile) -> str:
     return f"Text: {counted(count, 'value')} of the shape: {shape}."
 
 
-def fit(found: FoundSource, path: DatedPath | None = None) -> Fitted:
+def fit(found: FoundSource, path: DatedPath | None = None) -> InferredTable:
     """Fit a row model to the source's rows, which may be those of one window of time; raises SourceError."""
     with best_reading(found) as rows:
         profiles = profiled(rows, found.columns)
@@ -115,13 +93,15 @@ def fit(found: FoundSource, path: DatedPath | None = None) -> Fitted:
         delimiter = rows.source.delimiter if isinstance(rows.source, CsvFiles) else ""
         notation = notation_of(texts, delimiter=delimiter, misfits_share=_REFUSED_SHARE_MAX)
         columns = _typed(profiles, notation, rows.count)
-        chosen = [(column.profile, column.type) for column in columns]
-        marked = with_null_markers(rows.source, chosen, are_quoted=found.quotes_nulls)
-        if marked is rows.source:
-            rows.source = rows.source.model_copy(update=notation.settings())
+        if not isinstance(rows.source, CsvFiles):
             return _Fit(path, rows, columns, notation).run()
-        marked = marked.model_copy(update=notation.settings())
-    with FileRows(marked) as rows:
+        chosen = [(column.profile, column.type) for column in columns]
+        nulls = null_settings(rows.source, chosen, are_quoted=found.quotes_nulls)
+        source = rows.source.model_copy(update={**notation.settings(), **nulls})
+        if not nulls:
+            rows.source = source
+            return _Fit(path, rows, columns, notation).run()
+    with FileRows(source) as rows:
         return _Fit(path, rows, columns, notation).run()
 
 
@@ -155,22 +135,29 @@ class _Fit:
         self._path, self._rows, self._columns, self._notation = path, rows, columns, notation
         self._notes: list[str] = []
 
-    def run(self) -> Fitted:
+    def run(self) -> InferredTable:
         self._count_nulls()
         attempts = 1
         trial = self._attempt()
         while attempts < _ATTEMPTS_MAX and self._loosen(trial.refused):
             trial = self._attempt()
             attempts += 1
-        return Fitted(
-            source=self._rows.source,
+        source, key, partitions = self._rows.source, trial.key, None
+        if self._path is not None and trial.partition_by is not None:
+            partitions = FilePartitions(self._path, trial.partition_by)
+            source = source.model_copy(update={"path": self._path.template})
+            # The primary key of a partitioned table has the column of its partitions.
+            key = tuple(dict.fromkeys((*key, trial.partition_by))) if key else ()
+        return InferredTable(
+            name=_TABLE,
+            file_name="",
+            source=source,
             columns=self._inferred(),
-            key=trial.key,
+            key=key,
             rows=self._rows.count,
             refused=trial.refused,
-            partition_by=trial.partition_by,
-            attempts=attempts,
             notes=(*self._notes, *self._things_to_check()),
+            partitions=partitions,
         )
 
     def _things_to_check(self) -> Iterator[str]:
@@ -207,7 +194,7 @@ class _Fit:
                     column.nulls += int((rows[name].struct.field(DYNAMIC.fields[0].name) == "null").sum())
 
     def _attempt(self) -> Trial:
-        text = module_text(self._inferred(), name=_TABLE, file_name="", rows=self._rows.count, spec=None)
+        text = model_text(self._inferred(), _TABLE)
         parts = [column.name for column in self._columns if not column.nulls and column.type not in _NO_KEY]
         model = row_model(text, class_name(_TABLE))
         return try_model(model, self._rows.source, self._rows.frames(), parts, self._path)

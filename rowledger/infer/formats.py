@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pyarrow as pa
 from pyarrow import parquet as pq
@@ -19,6 +19,8 @@ from rowledger.sources import ArrowFiles, CsvFiles, JsonFiles, NdjsonFiles, Parq
 from rowledger.spec import Source
 
 __all__ = ["FoundSource", "file_path", "source_of"]
+
+T = TypeVar("T")
 
 _HEAD_BYTES = 2**20
 _COMPRESSIONS: dict[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -69,10 +71,10 @@ def source_of(path: Path) -> FoundSource:
     if not head:
         raise SourceError(f"{path}: is empty, so nothing can be inferred from it; give a file with a header or rows")
     if head.startswith(_PARQUET):
-        return FoundSource(ParquetFiles(path=template), schema=_schema(path, pq.read_schema))
+        return FoundSource(ParquetFiles(path=template), schema=_read(path, pq.read_schema))
     if head.startswith((_ARROW_FILE, _ARROW_STREAM)):
         read = pa.ipc.open_file if head.startswith(_ARROW_FILE) else pa.ipc.open_stream
-        return FoundSource(ArrowFiles(path=template), schema=_schema(path, lambda raw: read(raw).schema))
+        return FoundSource(ArrowFiles(path=template), schema=_read(path, lambda raw: read(raw).schema))
     for magic, what in _OTHER_FORMATS.items():
         if head.startswith(magic):
             raise SourceError(f"{path}: is {what}")
@@ -111,17 +113,9 @@ def _other_readings(source: CsvFiles) -> tuple[CsvFiles, ...]:
     return (unquoted, *filled, lines)
 
 
-def _read(path: Path, read: Callable[[pa.NativeFile], bytes]) -> bytes:
+def _read(path: Path, read: Callable[[pa.NativeFile], T]) -> T:
     if not path.is_file():
         raise SourceError(f"{path}: no such file; give the path of one file")
-    try:
-        with pa.OSFile(str(path), "rb") as raw:
-            return read(raw)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({type(error).__name__}); it may be truncated or damaged") from None
-
-
-def _schema(path: Path, read: Callable[[pa.NativeFile], pa.Schema]) -> pa.Schema:
     try:
         with pa.OSFile(str(path), "rb") as raw:
             return read(raw)

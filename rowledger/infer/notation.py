@@ -67,10 +67,8 @@ class Notation:
         return self.is_guessed and any(profile.shapes[shape] for shape in _AMBIGUOUS)
 
     def settings(self) -> dict[str, Any]:
-        """The settings of CsvFiles that differ from its defaults."""
-        found: dict[str, Any] = {"decimal": ","} if self.decimal == "," else {}
-        found |= {"thousands": self.thousands} if self.thousands is not None else {}
-        return found | ({"date_formats": self.date_formats} if self.date_formats else {})
+        """The settings of CsvFiles."""
+        return {"decimal": self.decimal, "thousands": self.thousands, "date_formats": self.date_formats}
 
 
 def notation_of(profiles: Iterable[TextProfile], *, delimiter: str, misfits_share: float) -> Notation:

@@ -1,6 +1,7 @@
 """Profile all rows of a file, and find the markers of nulls that its source has to be told."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -10,9 +11,9 @@ from rowledger.infer.file_rows import FileRows
 from rowledger.infer.frame_profile import FrameProfile
 from rowledger.infer.text_profile import TextProfile
 from rowledger.sources import CsvFiles
-from rowledger.spec import FAULT, RESERVED_PREFIX, Source
+from rowledger.spec import FAULT, RESERVED_PREFIX
 
-__all__ = ["profiled", "with_null_markers"]
+__all__ = ["null_settings", "profiled"]
 
 _MARKERS_MAX = 50
 _SURE_MARKERS = {"\\N"}
@@ -32,22 +33,19 @@ def profiled(rows: FileRows, names: Sequence[str]) -> dict[str, TextProfile | Fr
     return profiles or {name: TextProfile() for name in names}
 
 
-def with_null_markers(
-    source: Source, columns: Iterable[tuple[TextProfile | FrameProfile, FieldType]], *, are_quoted: bool
-) -> Source:
-    """The source with the null markers of the columns that are more than text; the given source if there are none.
+def null_settings(
+    source: CsvFiles, columns: Iterable[tuple[TextProfile | FrameProfile, FieldType]], *, are_quoted: bool
+) -> dict[str, Any]:
+    """The settings of the source for the null markers of the columns that are more than text; empty if there are none.
 
     A column of texts alone may mean what it says: NA is also a country.
     """
-    if not isinstance(source, CsvFiles):
-        return source
     found: dict[str, None] = {}
     for profile, chosen in columns:
         if isinstance(profile, TextProfile):
             found |= dict.fromkeys(profile.markers if chosen != of.TEXT else profile.markers.keys() & _SURE_MARKERS)
     markers = list(found)[:_MARKERS_MAX]
     if not markers:
-        return source
-    has_quoted = are_quoted or "" in markers
+        return {}
     nulls = (*source.nulls, *sorted(set(markers) - {*source.nulls}))
-    return source.model_copy(update={"nulls": nulls, **({"quoted_nulls": True} if has_quoted else {})})
+    return {"nulls": nulls, "quoted_nulls": source.quoted_nulls or are_quoted or "" in markers}

@@ -1,7 +1,7 @@
 """What was found in a file, as lines for a terminal. They quote no value of a row."""
 
 from rowledger.counted import counted
-from rowledger.infer.table import InferredTable
+from rowledger.infer.inferred_table import InferredTable
 
 __all__ = ["summary_of"]
 

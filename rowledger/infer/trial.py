@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from types import ModuleType
 
@@ -40,15 +40,6 @@ class Refused:
         return counts.most_common(1)[0][0] if counts else None
 
 
-@dataclass
-class _Counts:
-    reasons: Counter[tuple[str | None, str]] = field(default_factory=Counter)
-
-    def outcome(self) -> Refused:
-        found = [(column, reason, count) for (column, reason), count in self.reasons.most_common()]
-        return Refused(self.reasons.total(), tuple(found))
-
-
 def row_model(text: str, name: str) -> type[BaseModel]:
     """The row model that a module's text declares."""
     module = ModuleType("rowledger_inferred")
@@ -80,16 +71,18 @@ def try_model(
     contract = Contract.of(model)
     names = dict(zip(model.model_fields, (column.name for column in contract.columns), strict=True))
     fields = {column: name for name, column in names.items()}
-    counts, search = _Counts(), KeySearch(key_fields)
+    counts: Counter[tuple[str | None, str]] = Counter()
+    search = KeySearch(key_fields)
     bounds = {} if path is None else _bounds(contract, path)
     for frame in frames:
         given = with_plain_texts(_without_faults(frame, counts), contract.rules, source)
         checked = contract.check(given, types_inferred=source.spools)
         for letter in checked.rejected:
-            counts.reasons[fields.get(letter.column or _NO_COLUMN, letter.column), letter.reason] += 1
+            counts[fields.get(letter.column or _NO_COLUMN, letter.column), letter.reason] += 1
         bounds = {name: own for name, own in bounds.items() if _are_within(checked.good[name], *own)}
         search.add(checked.good.rename(lambda name: fields.get(name, name)))
-    return Trial(counts.outcome(), search.key(), next(map(fields.__getitem__, bounds), None) if search.rows else None)
+    refused = Refused(counts.total(), tuple((*place, count) for place, count in counts.most_common()))
+    return Trial(refused, search.key(), next(map(fields.__getitem__, bounds), None) if search.rows else None)
 
 
 def _bounds(contract: Contract, path: DatedPath) -> dict[str, tuple[date, date]]:
@@ -106,10 +99,10 @@ def _are_within(values: pl.Series, lower: date, upper: date) -> bool:
     return not values.null_count() and bool(values.is_between(lower, upper, closed="left").all())
 
 
-def _without_faults(frame: pl.DataFrame, counts: _Counts) -> pl.DataFrame:
+def _without_faults(frame: pl.DataFrame, counts: Counter[tuple[str | None, str]]) -> pl.DataFrame:
     if FAULT not in frame.columns:
         return frame
     faults = frame[FAULT].drop_nulls()
     for reason, count in faults.value_counts().iter_rows():
-        counts.reasons[None, reason] += count
+        counts[None, reason] += count
     return frame.filter(pl.col(FAULT).is_null()).drop(FAULT, LINE)
