@@ -94,7 +94,8 @@ def _number_format(profiles: list[TextProfile], delimiter: str) -> tuple[str, st
     commas = columns_with(Shape.DECIMAL_COMMA) + sum(
         1
         for profile in profiles
-        if (profile.shapes[Shape.DOT_GROUPED] and not profile.shapes[Shape.DECIMAL]) or profile.has_blanks_and_comma
+        if (profile.shapes[Shape.DOT_GROUPED] and not profile.shapes[Shape.DECIMAL])
+        or profile.measure({Shape.BLANK_GROUPED}, ",").fractions
     )
     points = columns_with(Shape.DECIMAL) + columns_with(Shape.GROUPED) + columns_with(Shape.EXPONENT)
     is_guessed = bool(commas) == bool(points)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-__all__ = ["BOOLEANS", "CONVERTIBLE_DATES", "NULL_MARKERS", "PATTERNS", "Shape"]
+__all__ = ["BOOLEANS", "CONVERTIBLE_DATES", "DECIMAL_SIGNS", "NULL_MARKERS", "PATTERNS", "Shape"]
 
 
 class Shape(StrEnum):
@@ -90,6 +90,13 @@ PATTERNS: dict[Shape, str] = {
 """The shapes that are looked for, the frequent ones first; no text matches two of them."""
 
 BOOLEANS = (Shape.TRUE_FALSE, Shape.YES_NO, Shape.Y_N, Shape.T_F, Shape.ON_OFF)
+
+DECIMAL_SIGNS: dict[Shape, tuple[str, ...]] = {
+    Shape.INTEGER: ("",), Shape.PLUS_INTEGER: ("",), Shape.DECIMAL: ("",), Shape.GROUPED: (".",), Shape.DECIMAL_COMMA: (",",),
+    Shape.DOT_GROUPED: (",",), Shape.BLANK_GROUPED: (".", ","), Shape.APOSTROPHE_GROUPED: (".", ","),
+    Shape.AMBIGUOUS_COMMA: (".", ","), Shape.AMBIGUOUS_POINT: (".", ","),
+}  # fmt: skip
+"""What may be the sign of decimals in numbers of each shape; empty where the number is plain."""
 
 CONVERTIBLE_DATES = (
     Shape.YEAR_FIRST, Shape.DAY_OR_MONTH_FIRST, Shape.DAY_OR_MONTH_FIRST_TIME, Shape.SHORT_YEAR, Shape.MONTH_NAME,

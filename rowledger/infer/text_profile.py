@@ -1,13 +1,15 @@
 """What a column of texts holds: how many values have which shape, and how large its numbers are. Filled chunk by chunk."""
 
 from collections import Counter
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import reduce
 
 import polars as pl
 
 from rowledger.infer.date_formats import DateFormats
 from rowledger.infer.number_measure import NumberMeasure
-from rowledger.infer.shapes import BOOLEANS, CONVERTIBLE_DATES, NULL_MARKERS, PATTERNS, Shape
+from rowledger.infer.shapes import BOOLEANS, CONVERTIBLE_DATES, DECIMAL_SIGNS, NULL_MARKERS, PATTERNS, Shape
 
 __all__ = ["TextProfile"]
 
@@ -31,15 +33,8 @@ class TextProfile:
     markers: Counter[str] = field(default_factory=Counter)
     padded: int = 0
     codes: int = 0
-    plain: NumberMeasure = field(default_factory=NumberMeasure)
-    with_point: NumberMeasure = field(default_factory=NumberMeasure)
-    """Numbers whose point is for decimals if that of the file is."""
-    with_comma: NumberMeasure = field(default_factory=NumberMeasure)
-    """Numbers with a decimal comma, and points between thousands, if any."""
-    grouped: NumberMeasure = field(default_factory=NumberMeasure)
-    """Numbers with separated thousands and a decimal point, if any."""
-    has_blanks_and_comma: bool = False
-    """Whether a number has blanks between thousands and a decimal comma."""
+    numbers: dict[tuple[Shape, str], NumberMeasure] = field(default_factory=dict)
+    """The numbers by their shape, and by the sign that is taken for that of decimals; the other signs are between thousands."""
     dates: DateFormats = field(default_factory=DateFormats)
     words: set[str] = field(default_factory=set)
     """The distinct Booleans, in small letters."""
@@ -92,28 +87,18 @@ class TextProfile:
             values = values.clear() if count == len(values) else values.filter(~matches)
         return values
 
+    def measure(self, shapes: AbstractSet[Shape], decimal: str) -> NumberMeasure:
+        """The numbers of these shapes, with that sign for decimals."""
+        parts = [self.numbers.get((shape, decimal)) or self.numbers.get((shape, "")) for shape in shapes]
+        return reduce(NumberMeasure.with_others, filter(None, parts), NumberMeasure())
+
     def _measure(self, shape: Shape, values: pl.Series) -> None:
-        match shape:
-            case Shape.INTEGER | Shape.PLUS_INTEGER | Shape.DECIMAL:
-                self.plain.add(values)
-            case Shape.DECIMAL_COMMA:
-                self.with_comma.add(values.str.replace(",", ".", literal=True))
-            case Shape.AMBIGUOUS_COMMA:
-                self.with_comma.add(values.str.replace(",", ".", literal=True))
-                self.grouped.add(values.str.replace(",", "", literal=True))
-            case Shape.AMBIGUOUS_POINT:
-                self.with_point.add(values)
-                self.with_comma.add(values.str.replace(".", "", literal=True))
-            case Shape.DOT_GROUPED:
-                self.with_comma.add(values.str.replace_many([".", ","], ["", "."]))
-            case Shape.GROUPED:
-                self.grouped.add(values.str.replace_all(",", "", literal=True))
-            case Shape.BLANK_GROUPED | Shape.APOSTROPHE_GROUPED:
-                self.has_blanks_and_comma |= bool(values.str.contains(",", literal=True).any())
-                joined = values.str.replace_all("[^0-9.,+-]", "").str.replace(",", ".", literal=True)
-                self.grouped.add(joined)
-                self.with_comma.add(joined)
-            case _ if shape in BOOLEANS:
-                self.words.update(values.str.to_lowercase().unique())
-            case _ if shape in CONVERTIBLE_DATES:
-                self.dates.add(shape, values)
+        for decimal in DECIMAL_SIGNS.get(shape, ()):
+            plain = values
+            if decimal:
+                plain = values.str.replace_all(rf"[^0-9{decimal}+-]", "").str.replace(decimal, ".", literal=True)
+            self.numbers.setdefault((shape, decimal), NumberMeasure()).add(plain)
+        if shape in BOOLEANS:
+            self.words.update(values.str.to_lowercase().unique())
+        elif shape in CONVERTIBLE_DATES:
+            self.dates.add(shape, values)

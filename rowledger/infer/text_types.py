@@ -73,13 +73,7 @@ def _families(
 
 def _number(profile: TextProfile, notation: Notation) -> FieldType | None:
     """A numeric where decimals are written with a fixed number of places, or with more digits than a double holds."""
-    measure = profile.plain
-    if notation.decimal == ",":
-        measure = measure.with_others(profile.with_comma)
-    else:
-        measure = measure.with_others(profile.with_point)
-        if notation.thousands is not None:
-            measure = measure.with_others(profile.grouped)
+    measure = profile.measure(notation.number_shapes, notation.decimal)
     if not measure.fractions and not profile.shapes[Shape.EXPONENT]:
         return _integer(profile, measure)
     places, digits = measure.places_max, measure.whole_digits + measure.places_max
