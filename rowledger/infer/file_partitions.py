@@ -20,7 +20,7 @@ class FilePartitions:
     @property
     def told(self) -> str:
         """What is a partition, and which one the file is."""
-        return f"One partition a {self.path.cadence} and file; this file is {self.path.key}."
+        return f"One partition for each {self.path.cadence}, from a file of its own; this file is {self.path.key}."
 
     @property
     def declared(self) -> dict[str, Any]:

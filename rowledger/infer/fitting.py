@@ -63,6 +63,10 @@ class _Column:
     def _comment(self, rows: int) -> str:
         if rows and self.nulls == rows:
             return "No row of the file has a value here."
+        if isinstance(self.profile, TextProfile) and self.type == of.INTEGER:
+            measure = self.profile.measure({Shape.INTEGER}, "")
+            is_day = measure.days == measure.numbers > 0
+            return 'Each could be a day: for a date, give the source date_formats=("%Y%m%d",).' if is_day else ""
         if isinstance(self.profile, TextProfile) and self.type == of.TEXT:
             return _comment_on_texts(self.profile)
         return ""

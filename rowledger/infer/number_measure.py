@@ -7,6 +7,7 @@ import polars as pl
 
 __all__ = ["NumberMeasure"]
 
+_DAYS = (19_000_101, 20_991_231)
 _EXACT_IN_A_DOUBLE = 2**53
 _DOUBLE_DIGITS = 15  # decimal digits that survive the conversion into a double and back
 _ALL_DIGITS = Context(prec=2_000)
@@ -15,9 +16,14 @@ _PARTS = r"^[+-]?0*([0-9]*)(?:\.([0-9]*))?"
 
 @dataclass
 class NumberMeasure:
-    """The numbers seen so far. `written_zeros` counts fractions that end in a zero, `fractions` the numbers with a point."""
+    """The numbers seen so far.
+
+    `days` counts those that could be days, as 20241231, `written_zeros` fractions that end in a zero, and `fractions` the
+    numbers with a point.
+    """
 
     numbers: int = 0
+    days: int = 0
     fractions: int = 0
     greatest: int = 0
     """The greatest absolute value of the integers that a bigint holds."""
@@ -46,6 +52,8 @@ class NumberMeasure:
         numbers = values.str.strip_prefix("+").cast(pl.Int64, strict=False)
         low, high = int(numbers.min() or 0), int(numbers.max() or 0)  # type: ignore[arg-type]
         self.greatest = max(self.greatest, -low, high)
+        if _DAYS[0] <= low <= high <= _DAYS[1]:
+            self.days += values.str.to_date("%Y%m%d", strict=False).count()
         digits = len(str(self.greatest))
         if numbers.null_count():
             self.is_beyond_bigint = True
@@ -71,6 +79,7 @@ class NumberMeasure:
         both = [places for places in (self.places_min, other.places_min) if places is not None]
         return NumberMeasure(
             numbers=self.numbers + other.numbers,
+            days=self.days + other.days,
             fractions=self.fractions + other.fractions,
             greatest=max(self.greatest, other.greatest),
             is_beyond_bigint=self.is_beyond_bigint or other.is_beyond_bigint,

@@ -153,3 +153,9 @@ def test_yes_and_no_in_another_language_are_text_and_said_to_be(tmp_path: Path) 
     table = inferred(tmp_path, lines("id;v", lambda n: f"{n};{'Ja' if n % 2 else 'Nein'}"))
     assert types_of(table) == {"id": "integer", "v": "text"}
     assert any("yes or no in another language" in note for note in table.notes)
+
+
+def test_numbers_that_could_be_days_are_numbers_and_said_to_be_to_check(tmp_path: Path) -> None:
+    table = inferred(tmp_path, lines("id,day,no", lambda n: f"{n},2024{n % 12 + 1:02}{n % 28 + 1:02},{20240101 + n}"))
+    assert types_of(table) == {"id": "integer", "day": "integer", "no": "integer"}
+    assert table.notes == ('day: Each could be a day: for a date, give the source date_formats=("%Y%m%d",).',)
