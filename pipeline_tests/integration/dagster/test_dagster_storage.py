@@ -1,5 +1,6 @@
 """Dagster's storage: what it adds to dagster-postgres, and what it leaves in the working directory."""
 
+import gc
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from dagster._core.events import StepMaterializationData
 from pipeline_tests.support.database import fetch_value
 from pipeline_tests.support.server_traps import standby_asked_for
 from rowledger.dagster import storage as storage_module
-from rowledger.dagster.storage import RowledgerStorage
+from rowledger.dagster.storage import PooledEventLog, RowledgerStorage
 from rowledger.settings import settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `owners`")
@@ -71,6 +72,20 @@ def test_evaluations_of_partitions_are_stored_together_beside_one_of_the_whole_t
         "a",
         "b",
     }
+
+
+def test_looking_up_dynamic_partitions_gives_each_connection_back(storage: RowledgerStorage) -> None:
+    log = storage.event_log_storage
+    assert isinstance(log, PooledEventLog)
+    log.add_dynamic_partitions("regions", ["west"])
+    gc.disable()  # which would give them back, sooner or later
+    try:
+        found = [log.has_dynamic_partition("regions", name) for name in ("west", "east")]
+        left_open = log._engine.pool.checkedout()
+    finally:
+        gc.enable()
+    assert found == [True, False]
+    assert left_open == 0
 
 
 def test_a_url_of_several_hosts_opens_the_storage_too(
