@@ -564,9 +564,7 @@ def test_columns_in_yaml_become_the_row_of_a_table_that_is_loaded_through_dagste
     )
     defs = project.load()
 
-    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        partition_key="2024-01-01", instance=dg.DagsterInstance.ephemeral()
-    )
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(partition_key="2024-01-01")
 
     assert result.success
     rows = _rows(database, "select station, degrees::text from public.weather order by station")
