@@ -13,6 +13,8 @@ import pytest
 from pipeline_tests.support.installation import COMMAND_TIMEOUT_S, GraphQL, Installation, dagster_dev, wait_for
 from pipeline_tests.support.tables_of_write_modes import DAY, sales, write_sales
 
+pytestmark = pytest.mark.timeout(900)  # several commands or a daemon, each of which loads Dagster
+
 FIRST, SECOND, THIRD = "2013-01-01", "2013-01-02", "2013-01-03"
 ROWS = {FIRST: 842, SECOND: 943, THIRD: 914}
 

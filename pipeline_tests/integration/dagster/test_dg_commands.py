@@ -9,6 +9,8 @@ import pytest
 from pipeline_tests.support.dagster_projects import COMPONENT, Project, new_project
 from pipeline_tests.support.database import fetch_value
 
+pytestmark = pytest.mark.timeout(900)  # up to four commands, each of which loads Dagster
+
 _numbers = itertools.count()
 
 
