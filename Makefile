@@ -40,7 +40,7 @@ faults: $(STAMP) ## Run the slow fault tests, then random faults on random loads
 	$(BIN)/pytest pipeline_tests -m slow --numprocesses 2 --dist worksteal
 	$(BIN)/python -m pipeline_tests.faults.nemesis --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-matrix: $(STAMP) ## Run check and test on every Python and PostgreSQL found here (make matrix ARGS='--python 3.13 --server 14')
+matrix: $(STAMP) ## Run check and test on every Python and PostgreSQL found here (make matrix ARGS='--python 3.13 --versions lowest')
 	$(BIN)/python -m pipeline_tests.matrix $(ARGS)
 
 check: $(STAMP) ## Check format, lint, types, migrations and import layers
