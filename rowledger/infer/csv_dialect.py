@@ -183,7 +183,10 @@ def _delimiter(lines: Sequence[str], quote: str | None, escape: str | None) -> s
     best, best_score = ",", 0.0
     has_times = sum(map(bool, map(_TIME.search, lines))) > _HALF * len(lines)
     for delimiter in _DELIMITERS.replace(":", "") if has_times else _DELIMITERS:
-        sizes = [len(record.fields) for record in _records(lines, delimiter, quote, escape)]
+        records = _records(lines, delimiter, quote, escape)
+        if delimiter == " " and sum("" in record.fields for record in records) > _HALF * len(records):
+            continue  # blanks align columns rather than divide them
+        sizes = [len(record.fields) for record in records]
         several = Counter(size for size in sizes if size > 1)
         if not several:
             continue

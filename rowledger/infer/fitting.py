@@ -28,6 +28,7 @@ from rowledger.spec import ABSENT_PREFIX, DYNAMIC, FAULT
 __all__ = ["fit"]
 
 _TABLE = "tried"
+_HALF = 0.5
 _REFUSED_SHARE_MAX = 0.01
 _ATTEMPTS_MAX = 100
 _EXACT = {of.SMALLINT, of.INTEGER, of.BIGINT, of.DOUBLE, of.NUMERIC}
@@ -177,9 +178,22 @@ class _Fit:
                     f"Numbers of {', '.join(guessed)} are read with {self._notation.signs}: the file does not tell whether "
                     "comma and point are meant the other way; if they are, say so as decimal and thousands of the source."
                 )
+            if len(self._columns) == 1 and self._are_aligned(self._columns[0].source_name):
+                yield (
+                    "Each line is one text, in which blanks seem to align columns: no source divides these. Write the file "
+                    "with a delimiter, or divide the lines by a transform."
+                )
             if not source.header or source.columns:
                 yield "Some columns have no name of their own in the file: name them in the source's columns and in the model."
         yield from (f"{column.name}: {column.comment}" for column in self._inferred() if column.comment)
+
+    def _are_aligned(self, name: str) -> bool:
+        """Whether most lines of the first rows have several blanks in a row between other characters."""
+        frame = next(self._rows.frames(), None)
+        if frame is None or name not in frame.columns or frame[name].dtype != pl.String:
+            return False
+        aligned = frame[name].str.contains(r"\S {2,}\S")
+        return int(aligned.sum()) > _HALF * len(aligned)
 
     def _inferred(self) -> tuple[InferredColumn, ...]:
         return tuple(column.inferred(self._rows.count) for column in self._columns)

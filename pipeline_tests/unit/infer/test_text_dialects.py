@@ -215,3 +215,4 @@ def test_lines_that_no_delimiter_divides_are_lines_without_a_header(tmp_path: Pa
     text = "".join(f"{line(number)}\n" for number in range(1, 200))
     table = inferred(tmp_path, text, "lines.log")
     assert (table.rows, types_of(table), table.refused.rows) == (199, {"column_1": "text"}, 0)
+    assert any("blanks seem to align columns" in note for note in table.notes) == line(1).startswith(" ")
