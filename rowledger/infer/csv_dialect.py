@@ -12,8 +12,10 @@ from typing import Any
 from rowledger.infer.names import distinct
 from rowledger.infer.shapes import PATTERNS, Shape
 
-__all__ = ["CsvDialect", "encoding_of", "find_dialect"]
+__all__ = ["LINES", "CsvDialect", "encoding_of", "find_dialect"]
 
+_NO_DELIMITER = "\x1f"
+"""The unit separator of ASCII, which text hardly ever has: for a file of lines."""
 _DELIMITERS = ",;\t|\x01~^: "
 _RARE_DELIMITERS = ": ^~"  # often part of a value
 _NAMED_DELIMITER = re.compile("^sep=(.)$", re.IGNORECASE)
@@ -58,6 +60,10 @@ class CsvDialect:
         }  # fmt: skip
 
 
+LINES = CsvDialect(_NO_DELIMITER, quote=None, header=False, names=("line",), header_names=("line",))
+"""A text whose lines are rows of one column."""
+
+
 def encoding_of(head: bytes) -> str:
     """The encoding of a text that begins with these bytes: UTF-8, UTF-16 or UTF-32, else one of Western Europe."""
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
@@ -100,6 +106,8 @@ def find_dialect(text: str) -> CsvDialect:
     escape = "\\" if re.search(rf"[^\\]\\{quote}[^\r\n,;\t|]", text) else None
     named = _NAMED_DELIMITER.match(lines[0])
     delimiter = named[1] if named else _delimiter(lines, quote, escape)
+    if delimiter == _NO_DELIMITER:
+        return LINES
     if delimiter == "\t" and quote == '"' and _has_bare_quotes(text):
         quote = escape = None
     if delimiter == "\t" and '"' not in text and re.search(r"[^\\]\\[tnr\\]", text):
@@ -205,6 +213,8 @@ def _delimiter(lines: Sequence[str], quote: str | None, escape: str | None) -> s
             score -= 0.5 if start > len(sizes) / 10 else 0.1  # another delimiter may also fit the header
         if score > best_score:
             best, best_score = delimiter, score
+    if not best_score and any(len(record.fields) > 1 for record in _records(lines, best, quote, escape)):
+        return _NO_DELIMITER
     return best
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from rowledger.errors import SourceError
-from rowledger.infer.csv_dialect import encoding_of, find_dialect
+from rowledger.infer.csv_dialect import LINES, encoding_of, find_dialect
 from rowledger.infer.json_form import json_form
 from rowledger.infer.shapes import NULL_MARKERS
 from rowledger.sources import ArrowFiles, CsvFiles, JsonFiles, NdjsonFiles, ParquetFiles
@@ -31,7 +31,6 @@ _QUOTED_MARKER = re.compile(
     + r""")\1(?=[,;\t|\r\n]|$)""",
     re.MULTILINE,
 )
-_NO_DELIMITER = "\x1f"  # the unit separator of ASCII, which text hardly ever has
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive or a workbook; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
@@ -107,9 +106,7 @@ def _other_readings(source: CsvFiles) -> tuple[CsvFiles, ...]:
     """The text without quotes, with records filled up, and in the end as lines, which are all rows."""
     unquoted = source.model_copy(update={"quote": None, "escape": None})
     filled = [reading.model_copy(update={"ragged": "fill"}) for reading in (source, unquoted)]
-    lines = CsvFiles(
-        path=source.path, encoding=source.encoding, delimiter=_NO_DELIMITER, quote=None, header=False, columns=("line",)
-    )
+    lines = source.model_copy(update=LINES.settings())
     return (unquoted, *filled, lines)
 
 

@@ -216,3 +216,9 @@ def test_lines_that_no_delimiter_divides_are_lines_without_a_header(tmp_path: Pa
     table = inferred(tmp_path, text, "lines.log")
     assert (table.rows, types_of(table), table.refused.rows) == (199, {"column_1": "text"}, 0)
     assert any("blanks seem to align columns" in note for note in table.notes) == line(1).startswith(" ")
+
+
+def test_a_text_without_a_delimiter_has_no_row_refused_for_its_commas(tmp_path: Path) -> None:
+    text = "".join(f"{'Well, ' if n % 50 == 0 else ''}this is {'a ' * (n % 7)}sentence.\n" for n in range(300))
+    table = inferred(tmp_path, text, "prose.txt")
+    assert (table.rows, types_of(table), table.refused.rows) == (300, {"line": "text"}, 0)
