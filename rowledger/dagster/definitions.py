@@ -10,7 +10,7 @@ import dagster as dg
 from rowledger.dagster.assets import table_asset
 from rowledger.dagster.broken import broken_table
 from rowledger.dagster.database import DEFAULT_DATABASE, RowledgerDatabase
-from rowledger.dagster.declared_table import TableOptions, declared_table, parted
+from rowledger.dagster.declared_table import Resources, TableOptions, declared_table, parted
 from rowledger.dagster.jobs import jobs_and_schedule
 from rowledger.dagster.partitions import KEY_PATTERN
 from rowledger.dagster.replay import replay_job_and_sensor
@@ -71,13 +71,16 @@ def build_table_defs(
 
     """
 
-    def beside(table: DagsterTable) -> dg.Definitions:
-        """What the table has besides its asset."""
+    def complete(asset: dg.AssetsDefinition, table: DagsterTable, resources: Resources) -> dg.Definitions:
+        """The asset with what its table has besides."""
         own = [
+            dg.Definitions(assets=[asset], resources=resources),
             dg.Definitions(asset_checks=[verify_check(table), *_freshness_checks(table, freshness)]),
             jobs_and_schedule(table, landing, jobs=jobs, schedule=schedule),
         ]
-        return dg.Definitions.merge(*own, *([replay_job_and_sensor(table, sensor=sensor)] if jobs or sensor else []))
+        if jobs or sensor:
+            own.append(replay_job_and_sensor(table, sensor=sensor, pool=asset.op.pool))
+        return dg.Definitions.merge(*own)
 
     if isinstance(spec, dg.AssetsDefinition):
         if options or not (
@@ -88,9 +91,7 @@ def build_table_defs(
             )
         if (returned := returned_table(spec)) is None:
             raise TypeError(f"{spec.node_def.name} was not made by rowledger_asset")
-        return dg.Definitions.merge(
-            dg.Definitions(assets=[returned.asset], resources=returned.resources), beside(returned.table)
-        )
+        return complete(returned.asset, returned.table, returned.resources)
     attributes, step = parted(options)
     attributes["deps"] = [*(attributes.get("deps") or ()), *landing]
     translator = translator or RowledgerTranslator()
@@ -99,9 +100,7 @@ def build_table_defs(
         table, resources = declared_table(
             known, partitions_def, translator, attributes, database, writer, dynamic_key_pattern
         )
-        own = dg.Definitions.merge(
-            dg.Definitions(assets=[table_asset(table, step)], resources=resources), beside(table)
-        )
+        return complete(table_asset(table, step), table, resources)
     except (RowledgerError, dg.DagsterError) as error:
         if isinstance(spec, TableSpec):
             raise
@@ -111,7 +110,6 @@ def build_table_defs(
         wanted = {"load": jobs or bool(schedule), "verify": jobs, "replay": jobs or sensor}
         purposes = [purpose for purpose, is_wanted in wanted.items() if is_wanted]
         return broken_table(name, partitions_def, attributes, message, purposes=purposes)
-    return own
 
 
 def _freshness_checks(table: DagsterTable, deadline_cron: str | None) -> Sequence[dg.AssetChecksDefinition]:

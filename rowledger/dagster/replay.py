@@ -48,7 +48,7 @@ class ReplayConfig(dg.Config):
             raise SpecError(f"the form of the replay: {'; '.join(mistakes)}") from None
 
 
-def replay_job_and_sensor(table: DagsterTable, *, sensor: bool) -> dg.Definitions:
+def replay_job_and_sensor(table: DagsterTable, *, sensor: bool, pool: str | None = None) -> dg.Definitions:
     """The job `<table>_replay` replays dead letters; the sensor `<table>_corrected` starts it for those that are corrected."""
     spec = table.spec
     op_name = f"{table.name}_replay_dead_letters"
@@ -57,6 +57,7 @@ def replay_job_and_sensor(table: DagsterTable, *, sensor: bool) -> dg.Definition
         name=op_name,
         description=f"Write rows that were refused into {spec.target}, now that their cause is fixed.",
         required_resource_keys=table.resource_keys,
+        pool=pool,  # it writes to the table as its load does
     )
     def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
         with errors_as_failures(spec.name):

@@ -117,7 +117,12 @@ from .status import (
     PartitionStatus as PartitionStatus,
     PublishedRows as PublishedRows,
 )
-from .table_specs import KeptSpec as KeptSpec, read_specs as read_specs, record_spec as record_spec
+from .table_specs import (
+    KeptSpec as KeptSpec,
+    read_specs as read_specs,
+    record_spec as record_spec,
+    require_own_name as require_own_name,
+)
 from .table_status import (
     KeptIncident as KeptIncident,
     read_incidents as read_incidents,

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from rowledger.errors import SpecError
 from rowledger.ledger.reader import read_ledger
 from rowledger.postgres import query
 from rowledger.spec import TableSpec
 from rowledger.version import version
 
-__all__ = ["KeptSpec", "read_specs", "record_spec"]
+__all__ = ["KeptSpec", "read_specs", "record_spec", "require_own_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,21 @@ async def record_spec(
     await connection.execute(
         query("record_table_spec"), spec.name, str(spec.target), plain.as_json(), version(), asset_key
     )
+
+
+async def require_own_name(
+    connection: asyncpg.Connection, spec: TableSpec, *, asset_key: tuple[str, ...] | None
+) -> None:
+    """Raise SpecError where another asset has loaded another table under the spec's name, by which commands find a table."""
+    if asset_key is None:
+        return
+    other = await connection.fetchrow(query("other_table_of_name"), spec.name, str(spec.target), asset_key)
+    if other is not None:
+        raise SpecError(
+            f"table {spec.name}: under this name asset {other['asset']} has loaded {other['target']} in this database, and "
+            f"asset {'/'.join(asset_key)} would load {spec.target}; no row was loaded. Give one of the two specs another name; "
+            f"or, if the other table is gone: rowledger forget --table {spec.name}"
+        )
 
 
 def read_specs(url: str) -> list[KeptSpec]:

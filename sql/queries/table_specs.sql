@@ -14,6 +14,12 @@ on conflict (table_name) do update set
 where (kept.target, kept.spec::text, kept.asset_key)
     is distinct from (excluded.target, excluded.spec::text, coalesce(excluded.asset_key, kept.asset_key));
 
+-- name: other_table_of_name
+-- A table with this name ($1) that another asset has loaded, somewhere else, and whose rows the ledger answers for.
+select target, array_to_string(asset_key, '/') as asset from rowledger.table_spec as kept
+where table_name = $1 and target <> $2 and asset_key <> $3::text[]
+    and exists (select from rowledger.load where load.target = kept.target and load.state = 'published');
+
 -- name: table_specs
 -- The specs that are kept, the latest first.
 select table_name, target, spec::text as spec, asset_key from rowledger.table_spec order by recorded_at desc;

@@ -15,6 +15,8 @@ from rowledger.dagster.translator import RowledgerTranslatorData
 from rowledger.dagster.verification import VERIFY_CHECK
 from rowledger.errors import DatabaseUnavailable, SpecError
 from rowledger.ledger import CheckName
+from rowledger.publish import run_forget
+from rowledger.spec import QualifiedName
 from rowledger.spec.table import TableSpec, WriteMode
 
 pytestmark = [
@@ -266,3 +268,34 @@ def test_the_published_rows_are_read_again_with_the_asset_but_not_by_the_load_jo
     assert checks("samples_load") == in_step
     assert checks("samples_verify") == {dg.AssetCheckKey(key, VERIFY_CHECK)}
     assert checks("__ASSET_JOB") == {*in_step, dg.AssetCheckKey(key, VERIFY_CHECK)}
+
+
+def test_the_replay_is_limited_by_the_pool_of_the_load() -> None:
+    defs = build_table_defs(whole(), pool="target_db", jobs=True)
+
+    assert {defs.resolve_job_def(f"samples_{job}").nodes[0].definition.pool for job in ("load", "replay")} == {
+        "target_db"
+    }
+
+
+def test_two_tables_of_one_name_in_one_database_are_told_apart_before_a_row_is_loaded(
+    database: str, instance: dg.DagsterInstance
+) -> None:
+    def load(spec: TableSpec, prefix: str) -> dg.ExecuteInProcessResult:
+        defs = build_table_defs(
+            spec, key_prefix=prefix, database=RowledgerDatabase(url=database), writer=GuardedWriter(**FAST)
+        )
+        job = defs.resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(instance=instance, raise_on_error=False)
+
+    twin = whole().model_copy(update={"target": QualifiedName(schema_name="public", table="twin")})
+    assert load(whole(), "here").success
+    refused = load(twin, "there")
+    assert load(whole(), "elsewhere").success  # the same table, whose asset has another key now
+
+    [event] = [event for event in refused.all_events if event.is_step_failure]
+    told = event.step_failure_data.user_failure_data.description or ""
+    assert "under this name asset here/samples has loaded public.samples in this database" in told
+    assert fetch(database, "select to_regclass('public.twin')")[0][0] is None
+    run_forget(whole(), url=database)
+    assert load(twin, "there").success
