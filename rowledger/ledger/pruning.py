@@ -66,16 +66,17 @@ def find_prunable(url: str, *, older_than_s: float, table: str | None) -> Prunab
 
 
 async def _find(connection: asyncpg.Connection, older_than_s: float, table: str | None) -> PrunableEntries:
-    rows = await connection.fetch(query("prunable_loads"), older_than_s, table)
+    found = await connection.fetch(query("prunable_attempts"), older_than_s, table, _LISTED_MAX)
+    attempts = [row["attempt_id"] for row in found]
+    rows = await connection.fetch(query("prunable_loads"), older_than_s, table, attempts)
     going = [row for row in rows if not row["by_dead_letters"]]
     kept = [row for row in rows if row["by_dead_letters"]]
     loads = [row["load_id"] for row in going]
-    attempts = await connection.fetch(query("prunable_attempts"), older_than_s, table, _LISTED_MAX)
     of_runs = [] if table else await connection.fetch(query("prunable_incidents"), older_than_s, loads, _LISTED_MAX)
     return PrunableEntries(
         loads=tuple(loads),
         kept_loads=tuple(row["load_id"] for row in kept),
-        attempts=tuple(row["attempt_id"] for row in attempts),
+        attempts=tuple(attempts),
         incidents_of_runs=tuple(row["incident_id"] for row in of_runs),
         loads_by_state=Counter(row["state"] for row in going),
         chunks=sum(row["chunks"] for row in going),

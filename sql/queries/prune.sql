@@ -1,6 +1,6 @@
 -- name: prunable_loads
--- Ended loads that are older than $1 seconds and that no answer needs: a later load of the same table and partition has an entry,
--- which also has bounds if this one has. Nothing that is published adds to it, and no failure that status may tell is of it.
+-- Ended loads that are older than $1 seconds and that no answer needs: a later load of the same table and partition has ended,
+-- which also has bounds if this one has. Nothing that is published adds to it, and no failed attempt is of it but those ($3) that go.
 -- An entry that was edited by hand stays, because a verification speaks of it; is_needed says whether unresolved dead letters do.
 select entry.load_id, entry.table_name, entry.state, is_needed.by_dead_letters,
     (select count(*) from rowledger.chunk where chunk.load_id = entry.load_id) as chunks,
@@ -23,15 +23,10 @@ where entry.state in ('replaced', 'rejected', 'abandoned', 'repeated')
     and exists (
         select from rowledger.load as later
         where later.target = entry.target and later.partition_key = entry.partition_key
-            and later.table_name = entry.table_name and later.load_id > entry.load_id and later.state <> 'repeated'
-    )
-    and (
-        entry.partition is null
-        or exists (
-            select from rowledger.load as later
-            where later.target = entry.target and later.partition_key = entry.partition_key
-                and later.table_name = entry.table_name and later.load_id > entry.load_id and later.partition is not null
-        )
+            and later.table_name = entry.table_name and later.load_id > entry.load_id
+            -- A loading load may still end as repeated, and then this one is told again.
+            and later.state not in ('loading', 'repeated')
+            and (entry.partition is null or later.partition is not null)
     )
     -- That something was once published into a target keeps its table, even an empty one, from being dropped.
     and (
@@ -50,23 +45,14 @@ where entry.state in ('replaced', 'rejected', 'abandoned', 'repeated')
     and not exists (
         select from rowledger.failed_attempt as failed
         where failed.load_id = entry.load_id
-            and not exists (
-                select from rowledger.failed_attempt as later
-                where later.target = failed.target and later.partition_key = failed.partition_key
-                    and later.table_name = failed.table_name and later.attempt_id > failed.attempt_id
-            )
-            and not exists (
-                select from rowledger.load as later
-                where later.target = failed.target and later.partition_key = failed.partition_key
-                    and later.table_name = failed.table_name and later.state <> 'repeated'
-                    and later.load_id > entry.load_id and coalesce(later.ended_at, later.started_at) > failed.failed_at
-            )
+            and not exists (select from unnest($3::bigint[]) as going (attempt_id) where going.attempt_id = failed.attempt_id)
     )
 order by entry.load_id;
 
 -- name: prunable_attempts
--- Failed attempts that are older than $1 seconds and that status does not tell, because a later failure or a later load of the
--- same table and partition is told instead; at most $3.
+-- Failed attempts that are older than $1 seconds and that status does not tell, because a later failure of the same table and
+-- partition is told instead, or its latest load, which has ended since. An earlier load counts for nothing, whenever its end is
+-- dated: a later load, or a hand that forgets it, ends it anew. At most $3.
 select failed.attempt_id
 from rowledger.failed_attempt as failed
 where failed.failed_at < now() - make_interval(secs => $1) and ($2::text is null or failed.table_name = $2)
@@ -76,12 +62,13 @@ where failed.failed_at < now() - make_interval(secs => $1) and ($2::text is null
             where later.target = failed.target and later.partition_key = failed.partition_key
                 and later.table_name = failed.table_name and later.attempt_id > failed.attempt_id
         )
-        or exists (
-            select from rowledger.load as later
-            where later.target = failed.target and later.partition_key = failed.partition_key
-                and later.table_name = failed.table_name and later.state <> 'repeated'
-                and later.load_id is distinct from failed.load_id
-                and coalesce(later.ended_at, later.started_at) > failed.failed_at
+        or failed.failed_at < (
+            select latest.ended_at
+            from rowledger.load as latest
+            where latest.target = failed.target and latest.partition_key = failed.partition_key
+                and latest.table_name = failed.table_name and latest.state <> 'repeated'
+            order by latest.load_id desc
+            limit 1
         )
     )
 order by failed.attempt_id
@@ -133,8 +120,7 @@ delete from rowledger.incident where incident_id in (
 delete from rowledger.failed_attempt where attempt_id = any ($1::bigint[]);
 
 -- name: prune_loads
--- Entries of ended loads that have no chunks and no dead letters any more.
+-- Entries of ended loads that have no chunks any more, and so no dead letters, each of which belongs to a chunk.
 delete from rowledger.load
 where load.load_id = any ($1::bigint[]) and load.state in ('replaced', 'rejected', 'abandoned', 'repeated')
-    and not exists (select from rowledger.chunk where chunk.load_id = load.load_id)
-    and not exists (select from rowledger.dead_letter as letter where letter.load_id = load.load_id);
+    and not exists (select from rowledger.chunk where chunk.load_id = load.load_id);

@@ -176,6 +176,29 @@ def test_only_what_is_old_enough_goes_and_an_edited_entry_stays(database: str, r
     assert (_states(database), _answers(database, rowledger)) == (states, before)
 
 
+@pytest.mark.parametrize("of_load", ["interrupted", "none"])
+def test_a_failure_that_is_told_stays_when_an_earlier_load_is_forgotten_after_it(
+    database: str, rowledger: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_load: str
+) -> None:
+    """Forgetting dates the end of a load anew: it is later than the failure then, and still it is the earlier load."""
+    assert _load(database, tmp_path, DAY, events(20)) is None
+    set_failpoints(monkeypatch, "before_commit=sigkill")
+    assert _load(database, tmp_path, DAY, events(25), chunk_attempts_max=1, crash_rows_max=0) is not None
+    set_failpoints(monkeypatch, "")
+    if of_load == "none":
+        (tmp_path / "events" / f"{DAY}.parquet").unlink()
+        assert load_one(database, EVENTS, tmp_path, DAY).error is not None
+    assert rowledger("forget", "--table", "events", "--yes").exit_code == 0
+    before = rowledger("status", "--json").stdout
+    latest = json.loads(before)["partitions"][0]["latest"]
+    assert (latest["state"], latest["reason"] != "") == ("failed", True)
+
+    done = json.loads(rowledger("prune", "--older-than", "0d", "--yes", "--json").stdout)
+
+    assert done["prunable"]["failed_attempts"] == (1 if of_load == "none" else 0)
+    assert rowledger("status", "--json").stdout == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "said"),
     [
