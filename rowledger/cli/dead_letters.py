@@ -20,7 +20,7 @@ from rowledger.cli.dead_letter_texts import (
     print_outcome,
     told_of_replay,
 )
-from rowledger.cli.selection import selection_of, selects_dead_letters
+from rowledger.cli.selection import ONE_TABLE, selection_of, selects_dead_letters
 from rowledger.cli.specs import GivenSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
 from rowledger.dead_letters import (
@@ -107,7 +107,7 @@ def export_command(*, table_name: str, output: Path, given: GivenSpecs, reveal: 
 
 @dead_letters.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--table", "table_name", required=True, help="The table.")
+@ONE_TABLE
 @click.option("--note", default="", help="Why, for the record.")
 @with_spec
 def import_command(*, file: Path, table_name: str, note: str, given: GivenSpecs) -> None:

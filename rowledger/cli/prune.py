@@ -5,6 +5,7 @@ import re
 
 import click
 
+from rowledger.cli.selection import ANY_TABLE
 from rowledger.counted import counted
 from rowledger.ledger import PrunableEntries, find_prunable, prune as prune_entries
 from rowledger.postgres import existing_url
@@ -38,7 +39,7 @@ def _age_s(_ctx: click.Context, _option: click.Parameter, text: str) -> int:
     callback=_age_s,
     help="Only what ended longer ago: 90d, 12h, 2w.",
 )
-@click.option("--table", "table_name", help="Only this table.")
+@ANY_TABLE
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON; needs --yes or --dry-run.")

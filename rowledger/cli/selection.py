@@ -1,4 +1,4 @@
-"""The options by which commands select dead letters of a table."""
+"""The options by which commands select tables, partitions and dead letters."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -8,16 +8,20 @@ import click
 from rowledger.contract import Stage
 from rowledger.ledger import DeadLetterSelection, DeadLetterState
 
-__all__ = ["selection_of", "selects_dead_letters"]
+__all__ = ["ANY_TABLE", "ONE_TABLE", "PARTITIONS", "selection_of", "selects_dead_letters"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+ONE_TABLE = click.option("--table", "table_name", required=True, help="The table.")
+ANY_TABLE = click.option("--table", "table_name", help="Only this table.")
+PARTITIONS = click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
 
 
 def selects_dead_letters(command: F) -> F:
     """Add the options that select dead letters of a table."""
     options = [
-        click.option("--table", "table_name", required=True, help="The table."),
-        click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again."),
+        ONE_TABLE,
+        PARTITIONS,
         click.option(
             "--stage",
             "stages",

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from rowledger.cli.balance_table import balance_table, print_whole, width_of
 from rowledger.cli.console import console, state_text
+from rowledger.cli.selection import ANY_TABLE, PARTITIONS
 from rowledger.counted import counted
 from rowledger.ledger import (
     Attempt,
@@ -31,8 +32,8 @@ _RUN_CHARACTERS = 8  # of a run's id, as Dagster's pages shorten it
 
 
 @click.command(short_help="What readers see of each partition, and the latest attempt at it.")
-@click.option("--table", "table_name", help="Only this table.")
-@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@ANY_TABLE
+@PARTITIONS
 @click.option("--failed", is_flag=True, help="Only partitions that are not published, or whose latest attempt failed.")
 @click.option("--exit-code", "use_exit_code", is_flag=True, help="End with exit code 1 if there is such a partition.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with totals.")
@@ -69,17 +70,18 @@ def status(
 
 
 @click.command(short_help="Workers that died, with pid, cause and chunk.")
-@click.option("--table", "table_name", required=True)
-@click.option("--partition", help="Only this partition.")
+@ANY_TABLE
+@PARTITIONS
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def incidents(*, table_name: str, partition: str | None, as_json: bool) -> None:
+def incidents(*, table_name: str | None, partitions: Sequence[str], as_json: bool) -> None:
     """List what guards noticed during the latest load of each partition, mostly deaths of workers."""
-    found = read_incidents(existing_url(), table_name, partition=partition)
+    found = read_incidents(existing_url(), table_name, partitions)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(incident) for incident in found], indent=2, default=_plain))
         return
-    of = f"table {table_name}" if partition is None else f"table {table_name}, partition {partition}"
-    console().print(incident_table(found) if found else f"{of}: the latest loads have no incidents")
+    of = f"table {table_name}" if table_name else ""
+    named = ", ".join(filter(None, [of, f"partition {', '.join(partitions)}" if partitions else ""]))
+    console().print(incident_table(found) if found else f"{named and f'{named}: '}the latest loads have no incidents")
 
 
 def print_balance(rows: Sequence[PartitionStatus]) -> None:
@@ -147,12 +149,20 @@ def _attempt(latest: Attempt) -> str:
 
 def incident_table(incidents: Sequence[KeptIncident]) -> Table:
     """Incidents as a table."""
-    columns = ("partition", "pid", "kind", "exit code", "chunk", "attempt", "what happened")
-    shown = Table(*columns, title="incidents", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    has_tables = len({incident.table for incident in incidents}) > 1
+    columns = ["partition", "pid", "kind", "exit code", "chunk", "attempt", "what happened"]
+    shown = Table(
+        *(["table"] if has_tables else []),
+        *columns,
+        title="incidents",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for incident in incidents:
         facts = (incident.pid, incident.kind, incident.exit_code, incident.chunk_no, incident.attempt or None)
         cells = (incident.partition_key, *("-" if fact is None else str(fact) for fact in facts), incident.summary)
-        shown.add_row(*map(Text, cells))
+        shown.add_row(*map(Text, (incident.table, *cells) if has_tables else cells))
     return shown
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from rowledger.cli.selection import ANY_TABLE, ONE_TABLE, PARTITIONS
 from rowledger.cli.specs import GivenSpecs, KnownSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
 from rowledger.errors import DiscrepancyFound, RowledgerError
@@ -18,8 +19,8 @@ __all__ = ["forget", "verify"]
 
 
 @click.command(short_help="Compare published partitions with the ledger; exit code 1 when one differs.")
-@click.option("--table", "table_name", help="Only this table.")
-@click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@ANY_TABLE
+@PARTITIONS
 @with_spec
 @click.option("--json", "as_json", is_flag=True, help="As JSON, a verdict a partition.")
 def verify(*, table_name: str | None, partitions: Sequence[str], given: GivenSpecs, as_json: bool) -> None:
@@ -115,7 +116,7 @@ def _as_json(
 
 
 @click.command(short_help="Stop answering for published rows; an append adds them again.")
-@click.option("--table", "table_name", required=True)
+@ONE_TABLE
 @click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
 @with_spec
 @click.option("--yes", is_flag=True, help="Do not ask.")

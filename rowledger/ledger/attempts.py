@@ -80,8 +80,8 @@ async def fetch_known_tables(connection: asyncpg.Connection) -> list[KnownTable]
     return [KnownTable(**row) for row in await connection.fetch(query("tables_known"))]
 
 
-async def read_unknown_partitions(connection: asyncpg.Connection, table: str, keys: Sequence[str]) -> list[str]:
-    """The keys that the ledger has no attempt of."""
+async def read_unknown_partitions(connection: asyncpg.Connection, table: str | None, keys: Sequence[str]) -> list[str]:
+    """The keys that the ledger has no attempt of, under the table's name or under any."""
     return [row["key"] for row in await connection.fetch(query("partitions_unknown"), table, keys)]
 
 

@@ -19,6 +19,7 @@ __all__ = ["KeptIncident", "read_incidents", "read_known_tables", "read_status",
 class KeptIncident:
     """What a guard noticed during a partition's latest load, mostly the death of a worker."""
 
+    table: str
     partition_key: str
     kind: str
     pid: int
@@ -39,28 +40,28 @@ def read_status(
     """
 
     async def read(connection: asyncpg.Connection) -> list[PartitionStatus]:
-        if table is not None:
-            await require_recorded(connection, table, partition_keys or ())
-        found = await fetch_status(connection, table, list(partition_keys) if partition_keys else None)
-        if unknown := [key for key in partition_keys or () if key not in {row.partition_key for row in found}]:
-            raise NothingRecorded(f"nothing was ever loaded into partition {', '.join(unknown)} of any table")
-        if not found:
-            raise NothingRecorded("nothing was ever loaded into this database")
-        return found
+        await require_recorded(connection, table, partition_keys or ())
+        return await fetch_status(connection, table, list(partition_keys) if partition_keys else None)
 
     return read_ledger(url, read)
 
 
-async def require_recorded(connection: asyncpg.Connection, table: str, partition_keys: Sequence[str] = ()) -> None:
-    """Raise NothingRecorded for a table, or one of its partitions, that nothing was ever loaded into."""
+async def require_recorded(
+    connection: asyncpg.Connection, table: str | None, partition_keys: Sequence[str] = ()
+) -> None:
+    """Raise NothingRecorded for a table, or a partition, that nothing was ever loaded into; None stands for any table."""
     known = {found.table_name for found in await fetch_known_tables(connection)}
-    if table not in known:
+    if table is None and not known:
+        raise NothingRecorded("nothing was ever loaded into this database")
+    if table is not None and table not in known:
         names = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
         raise NothingRecorded(f"the ledger has no table {table!r}; {names}")
     if unknown := await read_unknown_partitions(connection, table, list(partition_keys)):
+        nothing = f"nothing was ever loaded into partition {', '.join(unknown)}"
         raise NothingRecorded(
-            f"table {table}: nothing was ever loaded into partition {', '.join(unknown)}; "
-            f"`rowledger status --table {table}` lists the partitions"
+            f"{nothing} of any table"
+            if table is None
+            else f"table {table}: {nothing}; `rowledger status --table {table}` lists the partitions"
         )
 
 
@@ -69,12 +70,14 @@ def read_known_tables(url: str) -> list[KnownTable]:
     return read_ledger(url, fetch_known_tables)
 
 
-def read_incidents(url: str, table: str, *, partition: str | None = None) -> list[KeptIncident]:
-    """Recorded incidents, oldest first; raises NothingRecorded for an unknown table or partition, and DatabaseUnavailable."""
+def read_incidents(
+    url: str, table: str | None = None, partition_keys: Sequence[str] | None = None
+) -> list[KeptIncident]:
+    """Recorded incidents, oldest first. The arguments and what it raises are those of `read_status`."""
 
     async def read(connection: asyncpg.Connection) -> list[KeptIncident]:
-        await require_recorded(connection, table, [] if partition is None else [partition])
-        rows = await connection.fetch(query("list_incidents"), table, partition)
+        await require_recorded(connection, table, partition_keys or ())
+        rows = await connection.fetch(query("list_incidents"), table, list(partition_keys) if partition_keys else None)
         return [KeptIncident(**row) for row in rows]
 
     return read_ledger(url, read)

@@ -88,12 +88,15 @@ group by table_name, target
 order by table_name, target;
 
 -- name: partitions_unknown
--- Of these keys, those of which the ledger knows no attempt under the table's name.
+-- Of these keys, those of which the ledger knows no attempt under the table's name, or under any where $1 is null.
 select asked.key
 from unnest($2::text[]) with ordinality as asked (key, position)
-where not exists (select from rowledger.load where load.table_name = $1 and load.partition_key = asked.key)
+where not exists (
+        select from rowledger.load where ($1::text is null or load.table_name = $1) and load.partition_key = asked.key
+    )
     and not exists (
-        select from rowledger.failed_attempt as failed where failed.table_name = $1 and failed.partition_key = asked.key
+        select from rowledger.failed_attempt as failed
+        where ($1::text is null or failed.table_name = $1) and failed.partition_key = asked.key
     )
 order by asked.position;
 
@@ -116,9 +119,10 @@ where load.target = $1 and load.state = 'published' and ($2::text[] is null or l
 order by load.partition_key, load.load_id;
 
 -- name: list_incidents
--- Incidents of the latest load of each partition, and those of their runs that belong to no partition.
+-- Incidents of the latest load of each partition, and those of their runs that belong to no partition; an argument that is null
+-- asks for all.
 select distinct on (incident.incident_id)
-    case when incident.load_id is null then '-' else latest.partition_key end as partition_key,
+    latest.table_name as "table", case when incident.load_id is null then '-' else latest.partition_key end as partition_key,
     incident.kind, incident.pid, incident.exit_code, incident.chunk_no, incident.attempt, incident.summary,
     incident.detected_at
 from rowledger.incident
@@ -127,7 +131,7 @@ join (
     from rowledger.load
     order by target, partition_key, load_id desc
 ) as latest on latest.load_id = incident.load_id or (incident.load_id is null and latest.run_id = incident.run_id)
-where latest.table_name = $1 and ($2::text is null or latest.partition_key = $2)
+where ($1::text is null or latest.table_name = $1) and ($2::text[] is null or latest.partition_key = any ($2))
 order by incident.incident_id;
 
 -- name: published_columns

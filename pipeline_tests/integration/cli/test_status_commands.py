@@ -266,6 +266,34 @@ def test_a_table_without_a_usable_spec_is_named_and_the_others_are_verified(
     assert f"taken out on purpose: rowledger forget --table events --partition {DAY}" in told.output
 
 
+def test_incidents_are_those_of_all_tables_unless_one_is_named(
+    database: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("incidents").exit_code == 1
+    write_source(tmp_path, "events", DAY, events(20))
+    write_source(tmp_path, "readings", "all", readings(20))
+    set_failpoints(monkeypatch, "before_commit=exit0@attempt=1")
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert load_one(database, READINGS, tmp_path, "all").error is None
+    set_failpoints(monkeypatch, "")
+    _load(database, tmp_path, EVENTS, NEXT_DAY)
+
+    def told(*options: str) -> list[tuple[str, str]]:
+        found = json.loads(run("incidents", *options, "--json").stdout)
+        return [(incident["table"], incident["partition_key"]) for incident in found]
+
+    of_events, of_readings = ("events", DAY), ("readings", "all")
+    assert told() == [of_events, of_readings]
+    assert told("--table", "events") == [of_events]
+    assert told("--partition", "all", "--partition", NEXT_DAY) == [of_readings]
+    assert all(name in run("incidents").output for name in ("table", *of_events, *of_readings))
+    assert "readings" not in run("incidents", "--table", "events").output
+    nothing = run("incidents", "--table", "events", "--partition", NEXT_DAY).output
+    assert nothing == f"table events, partition {NEXT_DAY}: the latest loads have no incidents\n"
+    unknown = run("incidents", "--partition", "nope")
+    assert (unknown.exit_code, "loaded into partition nope of any table" in unknown.output) == (1, True)
+
+
 def test_dead_letters_are_shown_without_the_tables_spec_but_not_their_values(
     database: str, run: Run, tmp_path: Path
 ) -> None:
