@@ -98,7 +98,7 @@ class ParcelWithoutLabel(BaseModel):
     label: str | None
 
 
-CORRECTED_PARCELS = PARCELS.model_copy(update={"name": "corrected_parcels", "row": ParcelWithoutLabel})
+CORRECTED_PARCELS = PARCELS.model_copy(update={"row": ParcelWithoutLabel})
 
 PATIENT_PARCELS = TableSpec(
     name="patient_parcels",

@@ -84,7 +84,7 @@ KEYLESS_SPOOLED = APPENDED_KEYLESS.model_copy(
     update={"name": "spooled", "target": QualifiedName(schema_name="public", table="spooled"), "source": SpooledSales()}
 )
 UPSERTED = _sales("upserted", WriteMode.UPSERT, KEY)
-REPLACED_AS_APPENDED = REPLACED.model_copy(update={"target": APPENDED.target})
+REPLACED_AS_APPENDED = REPLACED.model_copy(update={"name": APPENDED.name, "target": APPENDED.target})
 """As if the write mode of one and the same table had been changed."""
 
 MOVING = _sales("moving", WriteMode.UPSERT, ("sale_id",))

@@ -11,6 +11,7 @@ from rowledger.dagster.checks import check_evaluations, check_results, in_step_c
 from rowledger.dagster.failures import errors_as_failures, fail_with, load_failure
 from rowledger.dagster.metadata import load_metadata
 from rowledger.dagster.observer import observing
+from rowledger.dagster.own_table import require_own_table
 from rowledger.dagster.private_names import DagsterEventBatchMetadata
 from rowledger.dagster.run_keys import dimension_tags, partition_keys
 from rowledger.dagster.table import DagsterTable
@@ -99,6 +100,7 @@ def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object =
     with errors_as_failures(table.spec.name):
         partitions = [table.partition_of(key) for key in partition_keys(context, table.partitions_def)]
         writer, url = table.writer(context.resources), table.database_url(context.resources)
+        require_own_table(table, context.get_step_execution_context(), url)
         with observing(context) as observer:
             return writer.load(
                 table.spec,

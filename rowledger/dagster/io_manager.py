@@ -14,14 +14,14 @@ from rowledger.dagster.database import RowledgerDatabase
 from rowledger.dagster.failures import errors_as_failures, fail, fail_with, load_failure
 from rowledger.dagster.metadata import load_metadata
 from rowledger.dagster.observer import observing
+from rowledger.dagster.own_table import require_own_table
 from rowledger.dagster.partitions import KEY_PATTERN, partition_maker, require_partitions
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.returned_rows import require_rows
 from rowledger.dagster.run_keys import keys_of_run, require_same_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.table_metadata import table_metadata
-from rowledger.errors import LedgerMismatch, LedgerMissing, SpecError
-from rowledger.ledger import read_specs
+from rowledger.errors import SpecError
 from rowledger.load import read_rows
 from rowledger.sources import GivenRows
 from rowledger.spec import TableSpec, mistake
@@ -73,7 +73,7 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
                 recorded = {str(key) for key in context.asset_partition_keys}
                 require_same_keys(table.spec.name, keys, recorded, does="would record")
             url = self.database.connection_url()
-            _require_own_name(context, table, url)
+            require_own_table(table, step, url, is_name_ambiguous=_is_name_ambiguous(context, table))
             with observing(_Step(step.dagster_run, context.log)) as observer:
                 reports = self.writer.load(
                     table.spec,
@@ -110,7 +110,8 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
             if not table.is_whole:
                 partitions = [table.partition_of(str(key)) for key in context.asset_partition_keys]
             url = self.database.connection_url()
-            _require_own_name(upstream, table, url)
+            is_ambiguous = _is_name_ambiguous(upstream, table)
+            require_own_table(table, context.step_context, url, is_name_ambiguous=is_ambiguous)
             frame = read_rows(table.spec, partitions, url=url, columns=columns)
         return _as_annotated(frame, context.dagster_type.typing_type, name)
 
@@ -192,21 +193,9 @@ def _annotated_model(annotation: object) -> type[BaseModel] | None:
     return next((model for model in found if model is not None), None)
 
 
-def _require_own_name(output: dg.OutputContext, table: DagsterTable, url: str) -> None:
-    """Raise SpecError where an asset with another key that makes the same name has loaded the table, as a__b and a/b do."""
-    name = table.spec.name
-    if "__" not in name or f"{_PREFIX}name" in (output.definition_metadata or {}):
-        return  # no other key makes this name, or the project has chosen it
-    try:
-        kept = next((kept for kept in read_specs(url) if kept.table_name == name), None)
-    except (LedgerMissing, LedgerMismatch):  # the load makes the ledger or sees to its version
-        return
-    if kept is not None and kept.asset_key is not None and kept.asset_key != tuple(table.key.path):
-        raise SpecError(
-            f"its key makes the table name {name}, under which asset {'/'.join(kept.asset_key)} has loaded {kept.target}; "
-            f"no row was loaded. Give this asset a name by the metadata {_PREFIX}name: another one, or {name} if the other "
-            "asset is gone"
-        )
+def _is_name_ambiguous(output: dg.OutputContext, table: DagsterTable) -> bool:
+    """Whether another key makes the table's name, as a__b and a/b do, and the project has not chosen it."""
+    return "__" in table.spec.name and f"{_PREFIX}name" not in (output.definition_metadata or {})
 
 
 def _as_annotated(frame: pl.DataFrame, annotation: object, name: str) -> object:

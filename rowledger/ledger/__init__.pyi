@@ -122,6 +122,7 @@ from .table_specs import (
     read_specs as read_specs,
     record_spec as record_spec,
     require_own_name as require_own_name,
+    require_own_target as require_own_target,
 )
 from .table_status import (
     KeptIncident as KeptIncident,

@@ -10,7 +10,7 @@ from rowledger.postgres import query
 from rowledger.spec import TableSpec
 from rowledger.version import version
 
-__all__ = ["KeptSpec", "read_specs", "record_spec", "require_own_name"]
+__all__ = ["KeptSpec", "read_specs", "record_spec", "require_own_name", "require_own_target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,18 @@ async def require_own_name(
             f"table {spec.name}: under this name asset {other['asset']} has loaded {other['target']} in this database, and "
             f"asset {'/'.join(asset_key)} would load {spec.target}; no row was loaded. Give one of the two specs another name; "
             f"or, if the other table is gone: rowledger forget --table {spec.name}"
+        )
+
+
+async def require_own_target(connection: asyncpg.Connection, spec: TableSpec, partition_key: str | None = None) -> None:
+    """Raise SpecError where a table spec of another name has published rows in the target, or in that partition of it."""
+    other = await connection.fetchval(query("other_table_in_target"), str(spec.target), spec.name, partition_key)
+    if other is not None:
+        raise SpecError(
+            f"table {spec.name}: its target {spec.target} has rows that table {other} has loaded, and two tables in one target "
+            "would replace and count each other's rows; nothing was published. Give one of them another target; or, if "
+            f"{other} is the former name of {spec.name}, name it {other} again, or have the ledger no longer answer for its "
+            f"rows: rowledger forget --table {other}"
         )
 
 

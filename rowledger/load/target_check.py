@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rowledger.contract import Contract
 from rowledger.errors import LedgerMissing, RowledgerError
-from rowledger.ledger import check_ledger, require_to_load
+from rowledger.ledger import check_ledger, require_own_target, require_to_load
 from rowledger.load.preflight import require_writable
 from rowledger.postgres import (
     ServerSession,
@@ -64,6 +64,8 @@ async def _check(session: ServerSession, spec: TableSpec, partitions: Sequence[P
     try:
         await check_ledger(connection)
         has_ledger = True
+        if not problems:
+            await require_own_target(connection, spec)
     except LedgerMissing:
         pass  # the first load creates it
     except RowledgerError as error:

@@ -25,6 +25,7 @@ from rowledger.ledger import (
     SupervisorSessions,
     end_load,
     read_chunk_totals,
+    require_own_target,
 )
 from rowledger.postgres import (
     LEDGER_SCHEMA,
@@ -167,6 +168,8 @@ async def _publish(
     totals: ChunkTotals,
     checks: tuple[Check, ...],
 ) -> LoadVerdict:
+    # Once more: the other table may have been published since this run began.
+    await require_own_target(connection, load.spec, load.partition.key)
     if (earlier := await read_repeated_load(connection, load.spec, load.partition, load.manifest)) is not None:
         return await end_as_repeated(connection, load, earlier)
     if load.spec.write_mode is WriteMode.APPEND:

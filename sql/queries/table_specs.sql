@@ -20,6 +20,13 @@ select target, array_to_string(asset_key, '/') as asset from rowledger.table_spe
 where table_name = $1 and target <> $2 and asset_key <> $3::text[]
     and exists (select from rowledger.load where load.target = kept.target and load.state = 'published');
 
+-- name: other_table_in_target
+-- The name of another table spec whose published rows are in a target, or in a partition ($3) of it.
+select table_name from rowledger.load
+where target = $1 and state = 'published' and table_name <> $2 and ($3::text is null or partition_key = $3)
+order by load_id desc
+limit 1;
+
 -- name: table_specs
 -- The specs that are kept, the latest first.
 select table_name, target, spec::text as spec, asset_key from rowledger.table_spec order by recorded_at desc;
