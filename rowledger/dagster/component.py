@@ -289,8 +289,8 @@ class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
         if (self.row is None) == (self.columns is None):
             raise SpecError(f"table {name}: give a row model as row, or columns, and not both")
         row = self.row if self.columns is None else declared_row(name, self.columns, description=self.description or "")
-        given = {field: value for field in _FIELDS_OF_SPEC if (value := getattr(self, field)) is not None}
-        return TableSpec.model_validate({**given, "name": name, "row": row})
+        of_spec = {field: value for field, value in self._given().items() if field in TableSpec.model_fields}
+        return TableSpec.model_validate({**of_spec, "name": name, "row": row})
 
     def get_asset_spec(self, data: RowledgerTranslatorData) -> dg.AssetSpec:
         """The asset of the table, to which the attribute `translation` is applied; override it for a family of tables."""
@@ -324,20 +324,19 @@ class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
         if self.writer is not None and self.limits is not None:
             raise SpecError(f"table {spec.name}: give limits, or the key of a writer, and not both")
         options = {
-            "partitions_def": self.partitions, "database": self.database, "writer": self.limits or self.writer,
-            **{option: getattr(self, option) for option in _OPTIONS},
-        }  # fmt: skip
-        given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
-        return build_table_defs(spec, translator=_ComponentTranslator(self), **given)
+            _ALSO_CALLED.get(name, name): value for name, value in self._given().items() if name not in _NO_OPTIONS
+        }
+        return build_table_defs(spec, translator=_ComponentTranslator(self), **options)
+
+    def _given(self) -> dict[str, Any]:
+        """The attributes that were given, without those of a subclass."""
+        fields = RowledgerTableComponent.model_fields
+        return {name: value for name in fields if (value := getattr(self, name)) is not None}
 
 
-_FIELDS_OF_SPEC = (
-    "source", "target", "key", "partition_by", "write_mode", "dead_letters", "transform", "drift", "sensitive", "description",
-)  # fmt: skip
-_OPTIONS = (
-    "deps", "landing", "jobs", "schedule", "sensor", "freshness", "dynamic_key_pattern",
-    "pool", "retry_policy", "backfill_policy", "op_tags",
-)  # fmt: skip
+_NO_OPTIONS = {*TableSpec.model_fields, "columns", "translation"}
+_ALSO_CALLED = {"partitions": "partitions_def", "limits": "writer"}
+"""What `build_table_defs` calls an attribute that has another name here."""
 
 
 class _ComponentTranslator(RowledgerTranslator):

@@ -6,37 +6,32 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import Field, StrictStr
 
-from rowledger.dagster.private_names import CheckError
-from rowledger.dagster.yaml_fields import Chosen, OrTemplate, OrText, mistake_at, validated
+from rowledger.dagster.yaml_fields import Chosen, OrTemplate, OrText, Shape, chosen, telling_mistakes, validated
 
 __all__ = ["DepsShape", "LandingShape", "read_deps", "read_landing"]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Identity(_Shape):
+class _Identity(Shape):
     """The partition with the same key."""
 
     type: Literal["identity"]
 
 
-class _All(_Shape):
+class _All(Shape):
     """All partitions of the other asset."""
 
     type: Literal["all"]
 
 
-class _Last(_Shape):
+class _Last(Shape):
     """The last partition of the other asset."""
 
     type: Literal["last"]
 
 
-class _TimeWindow(_Shape):
+class _TimeWindow(Shape):
     """The partitions of the same window of time, moved or widened by offsets."""
 
     type: Literal["time_window"]
@@ -49,14 +44,14 @@ class _TimeWindow(_Shape):
     )
 
 
-class _Specific(_Shape):
+class _Specific(Shape):
     """Always the same partitions."""
 
     type: Literal["specific"]
     keys: Annotated[list[StrictStr], OrTemplate()] = Field(description="Their keys.")
 
 
-class _Static(_Shape):
+class _Static(Shape):
     """Partitions by a list."""
 
     type: Literal["static"]
@@ -65,7 +60,7 @@ class _Static(_Shape):
     )
 
 
-_SINGLE: dict[str, type[_Shape]] = {
+_SINGLE: dict[str, type[Shape]] = {
     "identity": _Identity,
     "all": _All,
     "last": _Last,
@@ -76,17 +71,17 @@ _SINGLE: dict[str, type[_Shape]] = {
 _Dimension = Annotated[dict[str, Any], Chosen("type", _SINGLE), OrTemplate()]
 
 
-class _Multi(_Shape):
+class _Multi(Shape):
     """A mapping for each dimension, where both sides have dimensions of these names."""
 
     type: Literal["multi"]
     dimensions: dict[str, _Dimension] = Field(description="The mappings by dimension; one left out needs all keys.")
 
 
-_MAPPINGS: dict[str, type[_Shape]] = {**_SINGLE, "multi": _Multi}
+_MAPPINGS: dict[str, type[Shape]] = {**_SINGLE, "multi": _Multi}
 
 
-class _Dep(_Shape):
+class _Dep(Shape):
     """An asset that the table depends on, and which of its partitions a partition of the table needs."""
 
     asset: str = Field(description="The asset's key, as raw/stations.")
@@ -137,20 +132,16 @@ def _dep(context: dg.ResolutionContext, value: Any) -> Any:
 def _mapping(context: dg.ResolutionContext, value: Any) -> dg.PartitionMapping | None:
     if value is None or isinstance(value, dg.PartitionMapping):
         return value
-    kind = value.get("type") if isinstance(value, Mapping) else None
-    if kind not in _MAPPINGS:
-        raise mistake_at(context, f"this is no partition mapping; type must be one of {', '.join(_MAPPINGS)}")
-    shape = validated(context, _MAPPINGS[kind], value)
-    try:
-        if kind == "multi":
-            within = context.at_path("dimensions")
-            return dg.MultiPartitionMapping(
-                {
-                    name: dg.DimensionPartitionMapping(name, found)
-                    for name, part in value["dimensions"].items()
-                    if (found := _mapping(within.at_path(name), part)) is not None
-                }
-            )
-        return _MAKERS[kind](shape)
-    except (dg.DagsterError, CheckError, ValueError) as error:
-        raise mistake_at(context, " ".join(str(error).split())) from None
+    shape = chosen(context, _MAPPINGS, value, instead="this is no partition mapping")
+    if isinstance(shape, _Multi):
+        within = context.at_path("dimensions")
+        found = {name: _mapping(within.at_path(name), part) for name, part in value["dimensions"].items()}
+        return dg.MultiPartitionMapping(
+            {
+                name: dg.DimensionPartitionMapping(name, mapping)
+                for name, mapping in found.items()
+                if mapping is not None
+            }
+        )
+    made: dg.PartitionMapping = telling_mistakes(context, lambda: _MAKERS[value["type"]](shape))
+    return made

@@ -9,6 +9,7 @@ becomes None. Here a text is a template only where it holds `{{`, and what a tem
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfoNotFoundError
 
 import dagster as dg
 from jinja2 import Environment, StrictUndefined
@@ -33,7 +34,9 @@ __all__ = [
     "NotYaml",
     "OrTemplate",
     "OrText",
+    "Shape",
     "YamlField",
+    "chosen",
     "exact_shape",
     "mistake_at",
     "resolved",
@@ -43,6 +46,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+S = TypeVar("S", bound=BaseModel)
 NotYaml = Annotated[T, "given by Python or made by the field's resolver"]
 """A type that YAML has in another shape. Dagster looks into models without this, and refuses what it cannot show in YAML."""
 
@@ -55,6 +59,12 @@ _TEMPLATES = Environment(undefined=StrictUndefined, keep_trailing_newline=True, 
 
 
 _SHAPES: dict[type[BaseModel], type[BaseModel]] = {}
+
+
+class Shape(BaseModel):
+    """A mapping of YAML with these fields and no others."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class OrTemplate:
@@ -227,8 +237,8 @@ def telling_mistakes(context: dg.ResolutionContext, act: Callable[[], Any]) -> A
         raise error.with_traceback(None) from None
     except ValidationError as error:
         raise _mistakes(context, error) from None
-    except (RowledgerError, dg.DagsterError, CheckError, ValueError) as error:
-        raise mistake_at(context, " ".join(str(error).split())) from None
+    except (RowledgerError, dg.DagsterError, CheckError, ValueError, ZoneInfoNotFoundError) as error:
+        raise mistake_at(context, " ".join(str(error).split()).strip("'")) from None
 
 
 def validated(context: dg.ResolutionContext, kind: Any, value: Any) -> Any:
@@ -237,6 +247,15 @@ def validated(context: dg.ResolutionContext, kind: Any, value: Any) -> Any:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         raise _mistakes(context, error) from None
+
+
+def chosen(context: dg.ResolutionContext, shapes: Mapping[str, type[S]], value: Any, *, instead: str) -> S:
+    """The value in the shape that its `type` names; `instead` says of another value what it is not."""
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    if not isinstance(kind, str) or kind not in shapes:
+        raise mistake_at(context, f"{instead}; type must be one of {', '.join(shapes)}")
+    found: S = validated(context, shapes[kind], value)
+    return found
 
 
 def _mistakes(context: dg.ResolutionContext, error: ValidationError) -> ResolutionException:

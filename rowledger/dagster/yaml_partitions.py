@@ -4,22 +4,18 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
-from zoneinfo import ZoneInfoNotFoundError
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import Field, StrictStr
 
-from rowledger.dagster.private_names import CheckError
-from rowledger.dagster.yaml_fields import Chosen, OrTemplate, mistake_at, validated
+from rowledger.dagster.yaml_fields import Chosen, OrTemplate, Shape, chosen, mistake_at, telling_mistakes
 
 __all__ = ["PartitionsShape", "read_partitions"]
 
 _Integer = Annotated[int, OrTemplate()]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Shape(Shape):
     # What the class of Dagster calls a field of another name.
     names: ClassVar[Mapping[str, str]] = {"start": "start_date", "end": "end_date"}
 
@@ -140,22 +136,16 @@ def read_partitions(context: dg.ResolutionContext, value: Any) -> dg.PartitionsD
     """The partitions of a resolved value, which may also be a PartitionsDefinition that a template gave."""
     if value is None or isinstance(value, dg.PartitionsDefinition):
         return value
-    kind = value.get("type") if isinstance(value, Mapping) else None
-    if kind not in _SHAPES:
-        raise mistake_at(context, f"these are no partitions; type must be one of {', '.join(_SHAPES)}")
-    shape = validated(context, _SHAPES[kind], value)
+    shape = chosen(context, _SHAPES, value, instead="these are no partitions")
     fields = {shape.names.get(name, name): getattr(shape, name) for name in shape.model_fields_set - {"type"}}
-    if kind == "multi":
+    if isinstance(shape, Multi):
         within = context.at_path("dimensions")
         fields = {
             "partitions_defs": {
                 name: _dimension(within.at_path(name), part) for name, part in value["dimensions"].items()
             }
         }
-    try:
-        definition: dg.PartitionsDefinition = _CLASSES[kind](**fields)
-    except (dg.DagsterError, CheckError, ValueError, ZoneInfoNotFoundError) as error:
-        raise mistake_at(context, " ".join(str(error).split()).strip("'")) from None
+    definition: dg.PartitionsDefinition = telling_mistakes(context, lambda: _CLASSES[value["type"]](**fields))
     return definition
 
 

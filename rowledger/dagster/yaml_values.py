@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from rowledger.contract import DeclaredColumn, declared_row
 from rowledger.dagster.database import RowledgerDatabase
 from rowledger.dagster.resources import GuardedWriter
-from rowledger.dagster.yaml_fields import Chosen, OrTemplate, OrText, mistake_at, resolved, validated, yaml_shape
+from rowledger.dagster.yaml_fields import Chosen, OrTemplate, OrText, Shape, mistake_at, resolved, validated, yaml_shape
 from rowledger.settings import WriterSettings
 from rowledger.spec import DeadLetterBudget, QualifiedName
 
@@ -38,10 +38,8 @@ _ENVIRONMENT = re.compile(r"\{\{\s*env(?:\.(?P<name>\w+)|\(\s*['\"](?P<quoted>\w
 _PASSWORD = re.compile(r"://[^/@]*:[^/]*@|[?&]password=")
 
 
-class _RetryPolicy(BaseModel):
+class _RetryPolicy(Shape):
     """Retries of the step, each of which resumes the load at the first missing chunk."""
-
-    model_config = ConfigDict(extra="forbid")
 
     max_retries: Annotated[int, Field(ge=0), OrTemplate()] = Field(
         default=1, description="Retries after the first attempt."
@@ -51,18 +49,14 @@ class _RetryPolicy(BaseModel):
     jitter: Literal["full", "plus_minus"] | None = Field(default=None, description="How the delay is varied.")
 
 
-class _SingleRun(BaseModel):
+class _SingleRun(Shape):
     """A backfill is one run, and its partitions are loaded in one step."""
-
-    model_config = ConfigDict(extra="forbid")
 
     type: Literal["single_run"]
 
 
-class _MultiRun(BaseModel):
+class _MultiRun(Shape):
     """A backfill is several runs."""
-
-    model_config = ConfigDict(extra="forbid")
 
     type: Literal["multi_run"]
     max_partitions_per_run: Annotated[int, Field(ge=1), OrTemplate()] = Field(
@@ -70,10 +64,8 @@ class _MultiRun(BaseModel):
     )
 
 
-class _Database(BaseModel):
+class _Database(Shape):
     """The database that holds the table, by its URL or by its parts; `{{ env.NAME }}` stays unread until the run."""
-
-    model_config = ConfigDict(extra="forbid")
 
     url: str | None = Field(
         default=None, description="{{ env.NAME }}, a variable that holds the URL with its password."
