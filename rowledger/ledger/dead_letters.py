@@ -127,7 +127,7 @@ async def find_dead_letters(
     connection: asyncpg.Connection, table: str, selection: DeadLetterSelection
 ) -> tuple[list[KeptDeadLetter], int]:
     """Dead letters in source order, at most `selection.limit`, and how many there are without that limit."""
-    rows = await connection.fetch(query("find_dead_letters"), table, *_arguments(selection))
+    rows = await _fetch_selected(connection, "find_dead_letters", table, selection)
     letters = [{name: value for name, value in row.items() if name != "found_dead_letters"} for row in rows]
     return [KeptDeadLetter(**letter) for letter in letters], rows[0]["found_dead_letters"] if rows else 0
 
@@ -136,16 +136,21 @@ async def read_letter_reasons(
     connection: asyncpg.Connection, table: str, selection: DeadLetterSelection
 ) -> list[LetterReason]:
     """The reasons of dead letters, the most frequent first, at most `selection.limit`."""
-    rows = await connection.fetch(query("dead_letter_reasons"), table, *_arguments(selection))
+    rows = await _fetch_selected(connection, "dead_letter_reasons", table, selection)
     return [
         LetterReason(**{**row, "first_rows": tuple(row["first_rows"]), "first_ids": tuple(row["first_ids"])})
         for row in map(dict, rows)
     ]
 
 
-def _arguments(selection: DeadLetterSelection) -> tuple[object, ...]:
-    """The arguments of the queries that select dead letters, after the table."""
-    return (
+async def _fetch_selected(
+    connection: asyncpg.Connection, name: str, table: str, selection: DeadLetterSelection
+) -> list[asyncpg.Record]:
+    """What a query says of the dead letters that are selected. The server plans both queries as one."""
+    selected = query("selected_dead_letters").rstrip().removesuffix(";")
+    rows: list[asyncpg.Record] = await connection.fetch(
+        f"with selected as (\n{selected}\n)\n{query(name)}",
+        table,
         selection.partitions,
         selection.stages,
         selection.states,
@@ -156,6 +161,7 @@ def _arguments(selection: DeadLetterSelection) -> tuple[object, ...]:
         selection.older_than_s,
         selection.limit,
     )
+    return rows
 
 
 async def read_payloads(connection: asyncpg.Connection, ids: Sequence[int]) -> dict[int, KeptPayload]:

@@ -1,12 +1,12 @@
--- name: find_dead_letters
--- Dead letters in source order, with what the last replay said of them; an argument that is null asks for all.
+-- name: selected_dead_letters
+-- Dead letters with what the last replay said of them; an argument that is null asks for all. The next two queries read `selected`,
+-- which is this one.
 -- Without $8 only those of published loads and of each partition's latest load, unless they are named by their ids ($7).
 select letter.dead_letter_id, load.load_id, load.target, load.partition_key, load.state as load_state, letter.row_no, letter.part,
     letter.source, letter.source_row, letter.state, letter.revision, letter.replays, letter.worker_pid, letter.attempt,
     letter.payload_of, letter.recorded_at, letter.corrected_payload is not null as is_edited,
     octet_length(coalesce(letter.corrected_payload, letter.payload)::text) as payload_bytes,
-    found.stage, found.reason, found.sqlstate, found.constraint_name, found.column_name,
-    count(*) over () as found_dead_letters
+    found.stage, found.reason, found.sqlstate, found.constraint_name, found.column_name
 from rowledger.dead_letter as letter
 join rowledger.load using (load_id)
 left join lateral (
@@ -36,8 +36,26 @@ where load.table_name = $1
             where latest.target = load.target and latest.partition_key = load.partition_key
         )
     )
-    and ($9::double precision is null or letter.recorded_at < now() - make_interval(secs => $9))
-order by load.partition_key, load.load_id, letter.row_no, letter.part
+    and ($9::double precision is null or letter.recorded_at < now() - make_interval(secs => $9));
+
+-- name: find_dead_letters
+-- The selected dead letters in source order, at most $10, and how many there are.
+select *, count(*) over () as found_dead_letters
+from selected
+order by partition_key, load_id, row_no, part
+limit $10;
+
+-- name: dead_letter_reasons
+-- The selected dead letters, a row a reason, the most frequent first. Reasons that name another row or a process differ from row to
+-- row: one of them stands for all.
+select stage, column_name, constraint_name, sqlstate, count(*) as dead_letters, count(distinct partition_key) as partitions,
+    (array_agg(reason order by partition_key, load_id, row_no, part))[1] as reason,
+    (array_agg(source order by partition_key, load_id, row_no, part))[1] as source,
+    (array_agg(coalesce(source_row, row_no) order by partition_key, load_id, row_no, part))[1:5] as first_rows,
+    (array_agg(dead_letter_id order by partition_key, load_id, row_no, part))[1:5] as first_ids
+from selected
+group by stage, column_name, constraint_name, sqlstate, case when stage in ('key', 'crash') then '' else reason end
+order by dead_letters desc, stage, column_name, reason
 limit $10;
 
 -- name: dead_letter_payloads
@@ -247,49 +265,3 @@ select distinct on (load.partition_key) load.partition_key, load.partition
 from rowledger.load
 where load.table_name = $1 and load.partition_key = any ($2) and load.partition is not null
 order by load.partition_key, load.load_id desc;
-
--- name: dead_letter_reasons
--- Dead letters as `find_dead_letters` selects them, a row a reason, the most frequent first. Reasons that name another row or a
--- process differ from row to row: one of them stands for all.
-select stage, column_name, constraint_name, sqlstate, count(*) as dead_letters, count(distinct partition_key) as partitions,
-    (array_agg(reason order by partition_key, load_id, row_no, part))[1] as reason,
-    (array_agg(source order by partition_key, load_id, row_no, part))[1] as source,
-    (array_agg(coalesce(source_row, row_no) order by partition_key, load_id, row_no, part))[1:5] as first_rows,
-    (array_agg(dead_letter_id order by partition_key, load_id, row_no, part))[1:5] as first_ids
-from (
-    select load.partition_key, load.load_id, letter.dead_letter_id, letter.row_no, letter.part, letter.source, letter.source_row,
-        found.*
-    from rowledger.dead_letter as letter
-    join rowledger.load using (load_id)
-    left join lateral (
-        select stage, reason, sqlstate, constraint_name, column_name
-        from rowledger.letter_event as event
-        where event.dead_letter_id = letter.dead_letter_id and event.stage is not null
-        order by event.event_id desc
-        limit 1
-    ) as last on true
-    cross join lateral (
-        select letter.stage, letter.reason, letter.sqlstate, letter.constraint_name, letter.column_name
-        where last.stage is null
-        union all
-        select last.* where last.stage is not null
-    ) as found
-    where load.table_name = $1
-        and ($2::text[] is null or load.partition_key = any ($2))
-        and ($3::text[] is null or found.stage = any ($3))
-        and ($4::text[] is null or letter.state = any ($4))
-        and ($5::text is null or found.constraint_name = $5)
-        and ($6::text is null or found.column_name = $6)
-        and ($7::bigint[] is null or letter.dead_letter_id = any ($7))
-        and (
-            $8 or $7 is not null or load.state = 'published' or load.load_id = (
-                select max(latest.load_id)
-                from rowledger.load as latest
-                where latest.target = load.target and latest.partition_key = load.partition_key
-            )
-        )
-        and ($9::double precision is null or letter.recorded_at < now() - make_interval(secs => $9))
-) as selected
-group by stage, column_name, constraint_name, sqlstate, case when stage in ('key', 'crash') then '' else reason end
-order by dead_letters desc, stage, column_name, reason
-limit $10;
