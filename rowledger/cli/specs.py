@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from rowledger.cli.modules import specs_in
-from rowledger.errors import NothingPublished, NothingRecorded, SpecError
-from rowledger.ledger import KeptSpec, read_known_tables, read_specs
+from rowledger.errors import NothingPublished, SpecError
+from rowledger.ledger import KeptSpec, read_known_tables, read_specs, require_known
 from rowledger.spec import TableSpec
 
 __all__ = ["GivenSpecs", "KnownSpecs", "read_table_spec", "with_modules", "with_spec"]
@@ -98,9 +98,8 @@ class KnownSpecs:
         if (spec := self._given.of(table)) is not None:
             return spec
         kept = self._of_table.get(table)
-        if kept is None and table not in (names := {known.table_name for known in self.tables}):
-            knows = f"it knows {', '.join(sorted(names))}" if names else "it knows none"
-            raise NothingRecorded(f"the ledger has no table {table!r}; {knows}")
+        if kept is None:
+            require_known(table, self.tables)
         return _rebuilt(table, kept)
 
     def require_of_target(self, table: str, target: str) -> TableSpec:

@@ -129,6 +129,7 @@ from .table_status import (
     read_incidents as read_incidents,
     read_known_tables as read_known_tables,
     read_status as read_status,
+    require_known as require_known,
     require_recorded as require_recorded,
 )
 from .upgrade import run_migrate as run_migrate

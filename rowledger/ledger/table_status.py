@@ -12,7 +12,7 @@ from rowledger.ledger.reader import read_ledger
 from rowledger.ledger.status import PartitionStatus
 from rowledger.postgres import query
 
-__all__ = ["KeptIncident", "read_incidents", "read_known_tables", "read_status", "require_recorded"]
+__all__ = ["KeptIncident", "read_incidents", "read_known_tables", "read_status", "require_known", "require_recorded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,11 @@ async def require_recorded(
     connection: asyncpg.Connection, table: str | None, partition_keys: Sequence[str] = ()
 ) -> None:
     """Raise NothingRecorded for a table, or a partition, that nothing was ever loaded into; None stands for any table."""
-    known = {found.table_name for found in await fetch_known_tables(connection)}
-    if table is None and not known:
+    known = await fetch_known_tables(connection)
+    if table is not None:
+        require_known(table, known)
+    elif not known:
         raise NothingRecorded("nothing was ever loaded into this database")
-    if table is not None and table not in known:
-        names = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
-        raise NothingRecorded(f"the ledger has no table {table!r}; {names}")
     if unknown := await read_unknown_partitions(connection, table, list(partition_keys)):
         nothing = f"nothing was ever loaded into partition {', '.join(unknown)}"
         raise NothingRecorded(
@@ -63,6 +62,14 @@ async def require_recorded(
             if table is None
             else f"table {table}: {nothing}; `rowledger status --table {table}` lists the partitions"
         )
+
+
+def require_known(table: str, known: Sequence[KnownTable]) -> None:
+    """Raise NothingRecorded for a table that is not among those that the ledger knows."""
+    names = {found.table_name for found in known}
+    if table not in names:
+        told = f"it knows {', '.join(sorted(names))}" if names else "it knows none"
+        raise NothingRecorded(f"the ledger has no table {table!r}; {told}")
 
 
 def read_known_tables(url: str) -> list[KnownTable]:
