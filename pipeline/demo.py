@@ -64,7 +64,7 @@ def _load_january() -> None:
     _rowledger("status", "--table", "flights")
     totals = _told("status", "--table", "flights", *_partitions_of_january())["totals"]
     in_table = _count_rows("month = 1")
-    console.print(f"rows of flights with month = 1, counted in the table: [bold]{in_table:,}[/]")
+    console.print(f"counted in the table itself: [bold]{in_table:,}[/] flights of January")
     accounted = totals["written_rows"] + totals["dead_lettered_rows"]
     if not totals["enqueued_rows"] == accounted == JANUARY_ROWS or in_table != totals["written_rows"]:
         raise DemoFailed(
@@ -85,17 +85,17 @@ def _load_damaged_day() -> None:
         raise DemoFailed(f"{rows} rows landed; the ledger has of them: {totals}")
     if len(letters) != DAMAGED_ROWS or not incidents:
         raise DemoFailed(f"{len(letters)} dead letters of {DAMAGED_ROWS} damaged rows, {len(incidents)} incidents")
-    console.print(f"pid {incidents[0]['pid']} was killed; no row was lost, no row was doubled")
+    console.print(f"worker {incidents[0]['pid']} was killed in the middle of its COPY; no row was lost or doubled")
 
 
 def _correct_damaged_day() -> None:
-    console.rule(f"{DAMAGED_DAY}: the rows corrected, and brought back")
+    console.rule(f"{DAMAGED_DAY}: correct the rows and replay them")
     of_day = ("--table", "flights", "--partition", str(DAMAGED_DAY))
     file = landing_folder("flights").parents[1] / "demo-letters.ndjson"
     file.unlink(missing_ok=True)
     _rowledger("dead-letters", "export", *of_day, "--output", _shown(file))
     _correct(file)
-    click.echo("(the rows in it are corrected here, as a person would do it in an editor)")
+    click.echo("(the demo now corrects 4 of the 5 rows in this file, as you would in an editor)")
     _rowledger("dead-letters", "import", "--table", "flights", "--note", "corrected by hand", _shown(file))
     _rowledger("dead-letters", "replay", *of_day, "--state", "corrected")
     _rowledger("status", *of_day)
@@ -104,7 +104,7 @@ def _correct_damaged_day() -> None:
         raise DemoFailed(f"1 of {DAMAGED_ROWS} dead letters should be left; the ledger has: {totals}")
     if _rowledger("verify", *of_day) != 0:
         raise DemoFailed("the day is not in the table as the ledger has it")
-    console.print("four rows are in the table now, once each; the one that repeats a key stays where it was")
+    console.print("4 rows are now in the table, each once; the row that repeats a key is still a dead letter")
 
 
 def _correct(file: Path) -> None:

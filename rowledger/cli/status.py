@@ -142,8 +142,8 @@ def _attempt(latest: Attempt) -> str:
         return f"{latest.state} at {_minute(latest.at)}{by}, before a load was begun"
     return (
         f"{latest.state} at {_minute(latest.at)}{by}, load {latest.load_id}: "
-        f"{latest.chunks_committed} of {latest.chunks} chunks, {latest.staged_rows:,} rows staged, "
-        f"{latest.dead_lettered_rows:,} dead-lettered"
+        f"{latest.chunks_committed} of {counted(latest.chunks, 'chunk')}; "
+        f"rows: {latest.staged_rows:,} staged, {latest.dead_lettered_rows:,} dead-lettered"
     )
 
 
