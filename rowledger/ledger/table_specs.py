@@ -53,7 +53,10 @@ async def require_own_name(
 
 async def require_own_target(connection: asyncpg.Connection, spec: TableSpec, partition_key: str | None = None) -> None:
     """Raise SpecError where a table spec of another name has published rows in the target, or in that partition of it."""
-    other = await connection.fetchval(query("other_table_in_target"), str(spec.target), spec.name, partition_key)
+    name, place = (
+        ("other_table_in_target", ()) if partition_key is None else ("other_table_in_partition", (partition_key,))
+    )
+    other = await connection.fetchval(query(name), str(spec.target), spec.name, *place)
     if other is not None:
         raise SpecError(
             f"table {spec.name}: its target {spec.target} has rows that table {other} has loaded, and two tables in one target "

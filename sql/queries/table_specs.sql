@@ -21,9 +21,13 @@ where table_name = $1 and target <> $2 and asset_key <> $3::text[]
     and exists (select from rowledger.load where load.target = kept.target and load.state = 'published');
 
 -- name: other_table_in_target
--- The name of another table spec whose published rows are in a target, or in a partition ($3) of it.
+-- The name of another table spec whose published rows are in a target.
+select table_name from rowledger.load where target = $1 and state = 'published' and table_name <> $2 order by load_id desc limit 1;
+
+-- name: other_table_in_partition
+-- The same for one partition ($3) of it: a query of its own, so that the index on partitions answers it among many loads.
 select table_name from rowledger.load
-where target = $1 and state = 'published' and table_name <> $2 and ($3::text is null or partition_key = $3)
+where target = $1 and partition_key = $3 and state = 'published' and table_name <> $2
 order by load_id desc
 limit 1;
 
