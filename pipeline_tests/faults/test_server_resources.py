@@ -14,21 +14,33 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import dagster as dg
 import psycopg2
 import pytest
+from pydantic import BaseModel
 
 from pipeline_tests.support import run_process
 from pipeline_tests.support.assertions import assert_accounted
 from pipeline_tests.support.database import fetch, fetch_value, sessions
-from pipeline_tests.support.loading import Recorder, load_one
+from pipeline_tests.support.loading import FAST, Recorder, load_one
 from pipeline_tests.support.server_traps import execute, fail_at, go_on, session, wait_at, wait_until_held
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from pipeline_tests.support.waiting import wait_until, worker_pids
+from rowledger import CsvFiles, TableSpec
+from rowledger.dagster import GuardedWriter, RowledgerDatabase, build_table_defs
 from rowledger.errors import DatabaseUnavailable
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import PartitionReport
+from rowledger.load import preflight
+from rowledger.postgres.retry import retrying
 from rowledger.postgres.session import connect
 from rowledger.settings import WriterSettings
+
+
+class Payment(BaseModel):
+    id: int
+    amount: int
+
 
 Loading = concurrent.futures.Future[PartitionReport]
 
@@ -175,6 +187,34 @@ def test_a_load_without_connections_waits_for_them_and_goes_on(
 
 
 @pytest.mark.slow
+def test_an_asset_without_connections_waits_for_them_too(
+    limited: str, empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "events.csv"
+    file.write_text("id,amount\n1,2\n", encoding="utf-8")
+    spec = TableSpec(name="payments", row=Payment, source=CsvFiles(path=str(file)))
+    writer = GuardedWriter(**{**FAST, **patience(60)})
+    defs = build_table_defs(spec, database=RowledgerDatabase(url=limited), writer=writer)
+    waits: list[str] = []
+    with _all_but_one_connection(limited) as free_them, contextlib.closing(psycopg2.connect(limited)) as last:
+
+        def freeing(limits: WriterSettings, *, on_retry: Callable[[BaseException], None], **others: Any) -> Any:
+            def wait(error: BaseException) -> None:
+                waits.append(str(error))
+                last.close()
+                free_them()
+                on_retry(error)
+
+            return retrying(limits, on_retry=wait, **others)
+
+        monkeypatch.setattr(preflight, "retrying", freeing)
+        with dg.DagsterInstance.ephemeral(str(tmp_path)) as instance:
+            job = defs.resolve_implicit_global_asset_job_def()
+            assert job.execute_in_process(instance=instance, raise_on_error=False).success
+    assert waits
+    assert fetch(empty_database, "select * from payments") == [(1, 2)]
+
+
 def test_a_load_that_gets_no_connection_fails_within_its_budget_and_a_rerun_converges(
     limited: str, empty_database: str, tmp_path: Path
 ) -> None:

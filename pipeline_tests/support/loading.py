@@ -8,6 +8,7 @@ import pytest
 
 from pipeline_tests.support.partitions import partitions_of
 from rowledger.ledger.reports import PartitionReport, Progress
+from rowledger.ledger.table_specs import RivalRemedy
 from rowledger.load.run import run_load
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec.table import TableSpec
@@ -57,6 +58,7 @@ def load(
     observer: Recorder | None = None,
     run_id: str | None = "run-of-test",
     asset_key: tuple[str, ...] | None = None,
+    rival_remedy: RivalRemedy | None = None,
     **writer: object,
 ) -> list[PartitionReport]:
     """One run, in this process, with workers of its own."""
@@ -69,6 +71,7 @@ def load(
         run_id=run_id,
         observer=observer or Recorder(),
         asset_key=asset_key,
+        rival_remedy=rival_remedy,
     )
 
 

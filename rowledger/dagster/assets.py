@@ -11,7 +11,7 @@ from rowledger.dagster.checks import check_evaluations, check_results, in_step_c
 from rowledger.dagster.failures import errors_as_failures, fail_with, load_failure
 from rowledger.dagster.metadata import load_metadata
 from rowledger.dagster.observer import observing
-from rowledger.dagster.own_table import require_own_table
+from rowledger.dagster.own_table import rivals_in_project
 from rowledger.dagster.private_names import DagsterEventBatchMetadata
 from rowledger.dagster.run_keys import dimension_tags, partition_keys
 from rowledger.dagster.table import DagsterTable
@@ -100,7 +100,6 @@ def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object =
     with errors_as_failures(table.spec.name):
         partitions = [table.partition_of(key) for key in partition_keys(context, table.partitions_def)]
         writer, url = table.writer(context.resources), table.database_url(context.resources)
-        require_own_table(table, context.get_step_execution_context(), url)
         with observing(context) as observer:
             return writer.load(
                 table.spec,
@@ -110,6 +109,7 @@ def _load(context: dg.AssetExecutionContext, table: DagsterTable, rows: object =
                 observer=observer,
                 rows=rows,
                 asset_key=tuple(table.key.path),
+                rival_remedy=rivals_in_project(context.get_step_execution_context()),
             )
 
 

@@ -14,14 +14,16 @@ from rowledger.dagster.database import RowledgerDatabase
 from rowledger.dagster.failures import errors_as_failures, fail, fail_with, load_failure
 from rowledger.dagster.metadata import load_metadata
 from rowledger.dagster.observer import observing
-from rowledger.dagster.own_table import require_own_table
+from rowledger.dagster.own_table import rivals_in_project, rivals_of_name
 from rowledger.dagster.partitions import KEY_PATTERN, partition_maker, require_partitions
+from rowledger.dagster.private_names import StepExecutionContext
 from rowledger.dagster.resources import GuardedWriter
 from rowledger.dagster.returned_rows import require_rows
 from rowledger.dagster.run_keys import keys_of_run, require_same_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.table_metadata import table_metadata
 from rowledger.errors import SpecError
+from rowledger.ledger import RivalRemedy
 from rowledger.load import read_rows
 from rowledger.sources import GivenRows
 from rowledger.spec import TableSpec, mistake
@@ -72,17 +74,16 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
             if not table.is_whole:
                 recorded = {str(key) for key in context.asset_partition_keys}
                 require_same_keys(table.spec.name, keys, recorded, does="would record")
-            url = self.database.connection_url()
-            require_own_table(table, step, url, is_name_ambiguous=_is_name_ambiguous(context, table))
             with observing(_Step(step.dagster_run, context.log)) as observer:
                 reports = self.writer.load(
                     table.spec,
                     [table.partition_of(key) for key in keys],
-                    url=url,
+                    url=self.database.connection_url(),
                     run_id=step.run_id,
                     observer=observer,
                     rows=obj,
                     asset_key=tuple(table.key.path),
+                    rival_remedy=_rivals(step, context, table),
                 )
         if not all(report.published for report in reports):
             fail_with(load_failure(table, reports))
@@ -109,10 +110,14 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
             partitions = None
             if not table.is_whole:
                 partitions = [table.partition_of(str(key)) for key in context.asset_partition_keys]
-            url = self.database.connection_url()
-            is_ambiguous = _is_name_ambiguous(upstream, table)
-            require_own_table(table, context.step_context, url, is_name_ambiguous=is_ambiguous)
-            frame = read_rows(table.spec, partitions, url=url, columns=columns)
+            frame = read_rows(
+                table.spec,
+                partitions,
+                url=self.database.connection_url(),
+                columns=columns,
+                asset_key=tuple(table.key.path),
+                rival_remedy=_rivals(context.step_context, upstream, table),
+            )
         return _as_annotated(frame, context.dagster_type.typing_type, name)
 
     def _table(
@@ -193,9 +198,11 @@ def _annotated_model(annotation: object) -> type[BaseModel] | None:
     return next((model for model in found if model is not None), None)
 
 
-def _is_name_ambiguous(output: dg.OutputContext, table: DagsterTable) -> bool:
-    """Whether another key makes the table's name, as a__b and a/b do, and the project has not chosen it."""
-    return "__" in table.spec.name and f"{_PREFIX}name" not in (output.definition_metadata or {})
+def _rivals(step: StepExecutionContext, output: dg.OutputContext, table: DagsterTable) -> RivalRemedy:
+    """The other assets that may load the table, which are more where the project has not chosen its name."""
+    is_chosen = f"{_PREFIX}name" in (output.definition_metadata or {})
+    name = table.spec.name
+    return rivals_of_name(step, name) if "__" in name and not is_chosen else rivals_in_project(step)
 
 
 def _as_annotated(frame: pl.DataFrame, annotation: object, name: str) -> object:

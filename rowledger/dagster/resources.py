@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from rowledger.dagster.database import DEFAULT_DATABASE, RowledgerDatabase
 from rowledger.errors import RowledgerError, SpecError
-from rowledger.ledger import Observer, PartitionReport
+from rowledger.ledger import Observer, PartitionReport, RivalRemedy
 from rowledger.load import run_load
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
@@ -43,11 +43,13 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
         observer: Observer,
         rows: object = None,
         asset_key: tuple[str, ...] | None = None,
+        rival_remedy: RivalRemedy | None = None,
     ) -> list[PartitionReport]:
         """Load partitions of one table into the database at the URL; raises RowledgerError for what concerns the whole run.
 
         `rows` are those of a spec whose source is GivenRows, in the forms that `rowledger.load` takes. The ledger
-        keeps the parts of `asset_key`, by which a replay from the command line is recorded in Dagster.
+        keeps the parts of `asset_key`, by which a replay from the command line is recorded in Dagster. `rival_remedy` says
+        what to do about an asset that may load the same table again, by its key; None if it cannot.
         """
         return run_load(
             spec,
@@ -59,6 +61,7 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
             observer=observer,
             rows=rows,
             asset_key=asset_key,
+            rival_remedy=rival_remedy,
         )
 
     @property

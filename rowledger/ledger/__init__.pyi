@@ -119,9 +119,11 @@ from .status import (
 )
 from .table_specs import (
     KeptSpec as KeptSpec,
+    RivalRemedy as RivalRemedy,
     read_specs as read_specs,
     record_spec as record_spec,
     require_own_name as require_own_name,
+    require_own_table as require_own_table,
     require_own_target as require_own_target,
 )
 from .table_status import (

@@ -1,5 +1,6 @@
-"""The spec that each table was last loaded with, as the ledger records it."""
+"""The spec that each table was last loaded with, as the ledger records it, and whose a table is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import asyncpg
@@ -10,7 +11,18 @@ from rowledger.postgres import query
 from rowledger.spec import TableSpec
 from rowledger.version import version
 
-__all__ = ["KeptSpec", "read_specs", "record_spec", "require_own_name", "require_own_target"]
+__all__ = [
+    "KeptSpec",
+    "RivalRemedy",
+    "read_specs",
+    "record_spec",
+    "require_own_name",
+    "require_own_table",
+    "require_own_target",
+]
+
+RivalRemedy = Callable[[tuple[str, ...]], str | None]
+"""What to do where the asset of that key may load the same table again; None if it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,24 @@ async def require_own_name(
             f"table {spec.name}: under this name asset {other['asset']} has loaded {other['target']} in this database, and "
             f"asset {'/'.join(asset_key)} would load {spec.target}; no row was loaded. Give one of the two specs another name; "
             f"or, if the other table is gone: rowledger forget --table {spec.name}"
+        )
+
+
+async def require_own_table(
+    connection: asyncpg.Connection,
+    spec: TableSpec,
+    *,
+    asset_key: tuple[str, ...] | None,
+    rival_remedy: RivalRemedy | None,
+) -> None:
+    """Raise SpecError where another asset, which may load the table again, has loaded it into the same target."""
+    if asset_key is None or rival_remedy is None:
+        return
+    other = await connection.fetchrow(query("other_asset_of_table"), spec.name, str(spec.target), asset_key)
+    if other is not None and (remedy := rival_remedy(tuple(other["asset_key"]))) is not None:
+        raise SpecError(
+            f"table {spec.name}: it is also the table of asset {other['asset']}, which has loaded {spec.target}; each would "
+            f"replace the other's rows, so asset {'/'.join(asset_key)} has loaded no row. {remedy}"
         )
 
 

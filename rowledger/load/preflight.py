@@ -17,6 +17,7 @@ from rowledger.ledger import (
     record_incident,
     record_spec,
     require_own_name,
+    require_own_table,
     require_own_target,
     require_to_load,
     sweep_staging,
@@ -86,6 +87,7 @@ async def check_before_loading(request: RunRequest) -> Preflight:
             await require_to_load(connection, spec, list(contract.columns), request.partitions)
             await ensure_ledger(connection, wait_s=writer.busy_wait_s)
             await require_own_name(connection, spec, asset_key=request.asset_key)
+            await require_own_table(connection, spec, asset_key=request.asset_key, rival_remedy=request.rival_remedy)
             await require_own_target(connection, spec)
             await _require_entries_as_written(connection, spec)
             # The COMMIT of the load that begins next is durable, and makes this durable too.

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from rowledger.contract import Contract, uuids_for_people
 from rowledger.errors import SourceError, SpecError, TargetMismatch
-from rowledger.ledger import ledger_reader
+from rowledger.ledger import RivalRemedy, ledger_reader, require_own_table
 from rowledger.postgres import Target, partition_predicate, quote_identifier, read_target
 from rowledger.settings import WriterSettings
 from rowledger.sources import DatabaseSession, PostgresDatabase
@@ -31,12 +31,19 @@ _TEXTS = frozenset(
 
 
 def read_rows(
-    spec: TableSpec, partitions: Sequence[Partition] | None, *, url: str, columns: Sequence[str] | None = None
+    spec: TableSpec,
+    partitions: Sequence[Partition] | None,
+    *,
+    url: str,
+    columns: Sequence[str] | None = None,
+    asset_key: tuple[str, ...] | None = None,
+    rival_remedy: RivalRemedy | None = None,
 ) -> pl.DataFrame:
     """The rows of the partitions, or of the whole table, with the columns that are named; all come from one snapshot.
 
     A numeric is a Decimal, or its text where 38 digits do not hold it; UUIDs, JSON documents and types that a frame lacks are
-    text. Raises SpecError for partitions whose rows no column tells from those of others and for unknown columns,
+    text. Raises SpecError for partitions whose rows no column tells from those of others, for unknown columns, and for a table
+    that another asset than this one (`asset_key`) may load too, as `run_load` does,
     TargetMismatch if there is no such table, and SourceError if the server does not give its rows.
     """
     unidentified = [partition.key for partition in partitions or () if not partition.identifies_rows]
@@ -45,7 +52,7 @@ def read_rows(
             f"table {spec.name}: no column tells the rows of partition {unidentified[0]} from those of others; name it by "
             "partition_by, or read the whole table"
         )
-    target = asyncio.run(_target(spec, url))
+    target = asyncio.run(_target(spec, url, asset_key, rival_remedy))
     names = [column.name for column in target.columns]
     if unknown := sorted(set(columns or ()) - set(names)):
         raise SpecError(f"table {spec.name} has no columns {unknown}; its columns are {names}")
@@ -53,8 +60,11 @@ def read_rows(
     return pl.DataFrame(_read(spec, target, partitions, wanted, url))
 
 
-async def _target(spec: TableSpec, url: str) -> Target:
+async def _target(
+    spec: TableSpec, url: str, asset_key: tuple[str, ...] | None, rival_remedy: RivalRemedy | None
+) -> Target:
     async with ledger_reader(url, purpose="read", limits=WriterSettings(), target=spec.target) as connection:
+        await require_own_table(connection, spec, asset_key=asset_key, rival_remedy=rival_remedy)
         target = await read_target(connection, spec, Contract.of(spec.row).columns)
     if target is None:
         raise TargetMismatch(f"table {spec.target} is missing; load it first")

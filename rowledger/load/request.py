@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rowledger.ledger import Observer
+from rowledger.ledger import Observer, RivalRemedy
 from rowledger.settings import WriterSettings
 from rowledger.spec import Partition, TableSpec
 
@@ -16,7 +16,7 @@ class RunRequest:
     """The partitions of one table to load, each named once.
 
     `landing_dir` replaces `{landing}` in the spec's paths. `run_id` and `asset_key`, the parts of the asset's key, are
-    Dagster's, or None without Dagster.
+    Dagster's, or None without Dagster; `rival_remedy` knows Dagster's other assets.
     `rows` makes the rows of a partition, for a source that takes them from the load. It is called once for each partition.
     """
 
@@ -29,3 +29,4 @@ class RunRequest:
     observer: Observer
     rows: Callable[[Partition], object] | None = None
     asset_key: tuple[str, ...] | None = None
+    rival_remedy: RivalRemedy | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 from rowledger.contract import Contract, require_partitions
 from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
-from rowledger.ledger import Holder, Incident, Observer, PartitionReport, SupervisorSessions
+from rowledger.ledger import Holder, Incident, Observer, PartitionReport, RivalRemedy, SupervisorSessions
 from rowledger.load.committing import first_error
 from rowledger.load.given_rows import rows_by_partition, with_rows_split
 from rowledger.load.interrupt import run_interruptible
@@ -45,13 +45,15 @@ def run_load(
     observer: Observer,
     rows: object = None,
     asset_key: tuple[str, ...] | None = None,
+    rival_remedy: RivalRemedy | None = None,
 ) -> list[PartitionReport]:
     """Load the partitions, each once, and return a report for each, in their order.
 
     `rows` are those of a spec whose source is GivenRows: a function that makes a partition's rows, called in a thread of this
     process; the rows of each partition by its key; or the rows of all partitions, split by the partition columns.
 
-    `asset_key` are the parts of the key of Dagster's asset, for the ledger.
+    `asset_key` are the parts of the key of Dagster's asset, for the ledger. `rival_remedy` says of another asset's key what to
+    do where that asset may load the table again, which is refused; None if it cannot.
 
     The errors of one partition are in its report. Raises RowledgerError for what concerns all of them: the server,
     the spec, the keys, the target's shape. An interrupt ends the workers and their backends first, and then takes its
@@ -69,6 +71,7 @@ def run_load(
         observer=UnbreakableObserver(observer),
         rows=rows_by_partition(spec, each, rows),
         asset_key=asset_key,
+        rival_remedy=rival_remedy,
     )
     return run_interruptible(_load(request))
 

@@ -20,6 +20,16 @@ select target, array_to_string(asset_key, '/') as asset from rowledger.table_spe
 where table_name = $1 and target <> $2 and asset_key <> $3::text[]
     and exists (select from rowledger.load where load.target = kept.target and load.state = 'published');
 
+-- name: other_asset_of_table
+-- The asset, another one than $3, that was the last to load this table ($1, into $2). One that has loaded a table of another name
+-- since then has that one now.
+select array_to_string(asset_key, '/') as asset, asset_key from rowledger.table_spec as kept
+where table_name = $1 and target = $2 and asset_key <> $3::text[]
+    and not exists (
+        select from rowledger.table_spec as other
+        where other.asset_key = kept.asset_key and other.table_name <> $1 and other.recorded_at > kept.recorded_at
+    );
+
 -- name: other_table_in_target
 -- The name of another table spec whose published rows are in a target.
 select table_name from rowledger.load where target = $1 and state = 'published' and table_name <> $2 order by load_id desc limit 1;

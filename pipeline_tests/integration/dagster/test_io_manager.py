@@ -180,11 +180,13 @@ def test_a_table_of_another_asset_whose_key_makes_the_same_name_is_left_alone(da
     materialize(orders)
     materialize(orders)
     with pytest.raises(
-        dg.Failure, match=r"shop__orders: .*asset shop/orders has loaded public.shop__orders; no row was"
+        dg.Failure,
+        match=r"shop__orders: .*asset shop/orders, which has loaded public.shop__orders; .*Give this asset a name",
     ):
         materialize(joined())
     with pytest.raises(
-        dg.Failure, match=r"shop__orders: .*asset shop/orders has loaded public.shop__orders; no row was"
+        dg.Failure,
+        match=r"shop__orders: .*asset shop/orders, which has loaded public.shop__orders; .*Give this asset a name",
     ):
         materialize(joined(), after, selection=[after])
     assert fetch_value(database, "select count(*) from shop__orders") == 3

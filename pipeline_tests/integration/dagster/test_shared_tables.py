@@ -142,5 +142,5 @@ def test_two_tables_in_yaml_and_two_assets_of_one_name(
     code, said = launch("hourly")
     assert code == 0, said
     code, said = launch("daily")
-    assert (code, "its table readings is also the table of asset hourly" in said) == (1, True), said
+    assert (code, "table readings: it is also the table of asset hourly" in said) == (1, True), said
     assert launch("hourly")[0] == 0

@@ -20,8 +20,10 @@ from pipeline_tests.support.waiting import is_stopped, wait_until
 from rowledger.errors import SpecError
 from rowledger.load import check_target
 from rowledger.publish import run_forget
+from rowledger.spec import QualifiedName, TableSpec
 
 OTHERS = EVENTS.model_copy(update={"name": "others"})
+MOVED = EVENTS.model_copy(update={"name": "moved", "target": QualifiedName(schema_name="lake", table="moved")})
 REFUSED = "table others: its target public.events has rows that table events has loaded"
 
 
@@ -85,3 +87,23 @@ def test_of_two_that_begin_together_only_one_is_published(
     assert (slow.returncode, REFUSED in output) == (1, True), output
     assert fetch_value(database, "select count(*) from public.events") == len(rows)
     assert_verified(database, EVENTS)
+
+
+def test_a_second_asset_of_a_table_is_refused_unless_the_first_one_is_gone_or_has_another_table(
+    database: str, tmp_path: Path
+) -> None:
+    def load(spec: TableSpec, asset: str, rival: str) -> None:
+        write_source(tmp_path, "events", DAY, events(20))
+        remedy = {(rival,): "Decide."}.get
+        assert load_one(database, spec, tmp_path, DAY, asset_key=(asset,), rival_remedy=remedy).error is None
+
+    load(EVENTS, "hourly", rival="none")
+    with pytest.raises(SpecError) as refused:
+        load(EVENTS, "daily", rival="hourly")
+    assert str(refused.value) == (
+        "table events: it is also the table of asset hourly, which has loaded public.events; each would replace the other's "
+        "rows, so asset daily has loaded no row. Decide."
+    )
+    load(EVENTS, "renamed", rival="hourly_is_gone")
+    load(MOVED, "renamed", rival="none")
+    load(EVENTS, "daily", rival="renamed")
