@@ -22,8 +22,8 @@ _DATE = re.compile(
 )
 _CODES = {"year": "%Y", "month": "%m", "day": "%d", "hour": "%H"}
 _CADENCES = dict(zip(_CODES, (Cadence.YEAR, Cadence.MONTH, Cadence.DAY, Cadence.HOUR), strict=True))
-_FORMAT = re.compile(r"%[^/=]*(?=/|$)")
-_UNPADDED = re.compile(r"\{lower:%-(\w+)\}")
+_FORMAT = re.compile(r"%\w(?:[-_.:T]?%\w)*(?:(?<=%H)[:-]?00)?")
+_UNPADDED = re.compile(rf"%-({'|'.join(_CODES)})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,6 @@ def _placeholders(date: re.Match[str], cadence: Cadence) -> str:
         code = _CODES[name] if len(value) > 1 else f"%-{name}"
         text += date.string[end : date.start(name)] + code
         end = date.end(name)
-    text = _FORMAT.sub(r"{lower:\g<0>}", text + date.string[end : date.end()])
-    text = _UNPADDED.sub(r"{lower.\1}", text)
+    text = _UNPADDED.sub(r"{lower.\1}", text + date.string[end : date.end()])
+    text = _FORMAT.sub(r"{lower:\g<0>}", text)
     return text.replace("{lower:%Y-%m-%d}", "{partition_key}") if cadence is Cadence.DAY else text

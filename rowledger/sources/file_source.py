@@ -63,7 +63,7 @@ class FileSource(Source):
                 f"path {shown!r}: a placeholder is a name, as {{landing}} or {{partition_key}}, or a bound of the time "
                 "window in its format, as {lower:%Y-%m}"
             )
-        if ".." in re.split(r"[/\\]", value):
+        if ".." in re.split(r"[/\\{:}]", value):  # a bound's format may have it too
             raise SpecError(f"path {shown!r} goes up by '..'; write the path of the folder itself")
         if _LANDING in value[1:]:
             raise SpecError(f"path {shown!r}: {{landing}} is a whole folder, so it can only be the beginning of a path")

@@ -29,6 +29,11 @@ DATED = [
         "events/year={lower:%Y}/month={lower.month}/day={lower.day}/part-0.csv", "day", "2024-01-03", "events",
     ),
     ("a/events-2024-01-01T05.csv", "a/events-{lower:%Y-%m-%dT%H}.csv", "hour", "2024-01-01-05:00", "events"),
+    ("e/dt=2024-01-03_hour=5/data.csv", "e/dt={lower:%Y-%m-%d}_hour={lower.hour}/data.csv", "hour", "2024-01-03-05:00", "e"),
+    (
+        "e/year=2024-month=1-day=3/part-0.csv",
+        "e/year={lower:%Y}-month={lower.month}-day={lower.day}/part-0.csv", "day", "2024-01-03", "e",
+    ),
     ("e/dt=2024-01-03/hour=05/data.csv", "e/dt={lower:%Y-%m-%d}/hour={lower:%H}/data.csv", "hour", "2024-01-03-05:00", "e"),
 ]  # fmt: skip
 

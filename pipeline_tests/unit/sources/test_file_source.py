@@ -96,7 +96,8 @@ def test_a_relative_path_serves_as_well(landing: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "path", ["{landing}/../t/{partition_key}.csv", "/data/../{partition_key}", "..", "s3://b/../x"]
+    "path",
+    ["{landing}/../t/{partition_key}.csv", "/data/../{partition_key}", "..", "s3://b/../x", "s3://b/{lower:../%Y}"],
 )
 def test_a_template_that_goes_up_is_refused_when_the_spec_is_made(path: str) -> None:
     with pytest.raises(ValidationError, match=r"goes up by '\.\.'"):
