@@ -120,9 +120,12 @@ order by load.partition_key, load.load_id;
 
 -- name: list_incidents
 -- Incidents of the latest load of each partition, and those of their runs that belong to no partition; an argument that is null
--- asks for all.
+-- asks for all. Which of several tables a run's incident belongs to is not recorded.
 select distinct on (incident.incident_id)
-    latest.table_name as "table", case when incident.load_id is null then '-' else latest.partition_key end as partition_key,
+    case
+        when min(latest.table_name) over of_incident = max(latest.table_name) over of_incident then latest.table_name else '-'
+    end as "table",
+    case when incident.load_id is null then '-' else latest.partition_key end as partition_key,
     incident.kind, incident.pid, incident.exit_code, incident.chunk_no, incident.attempt, incident.summary,
     incident.detected_at
 from rowledger.incident
@@ -132,6 +135,7 @@ join (
     order by target, partition_key, load_id desc
 ) as latest on latest.load_id = incident.load_id or (incident.load_id is null and latest.run_id = incident.run_id)
 where ($1::text is null or latest.table_name = $1) and ($2::text[] is null or latest.partition_key = any ($2))
+window of_incident as (partition by incident.incident_id)
 order by incident.incident_id;
 
 -- name: published_columns

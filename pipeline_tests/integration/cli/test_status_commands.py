@@ -292,6 +292,13 @@ def test_incidents_are_those_of_all_tables_unless_one_is_named(
     assert nothing == f"table events, partition {NEXT_DAY}: the latest loads have no incidents\n"
     unknown = run("incidents", "--partition", "nope")
     assert (unknown.exit_code, "loaded into partition nope of any table" in unknown.output) == (1, True)
+    fetch(
+        database,
+        "insert into rowledger.incident (attempt, kind, pid, host, summary, run_id) "
+        "select 0, 'free_disk', 1, 'host', 'short', run_id from rowledger.load limit 1",
+    )
+    assert told() == [of_events, of_readings, ("-", "-")], "a run's incident may be of any of its tables"
+    assert told("--table", "events") == [of_events, ("events", "-")]
 
 
 def test_dead_letters_are_shown_without_the_tables_spec_but_not_their_values(
