@@ -19,7 +19,7 @@ import psycopg2
 __all__ = ["COMMAND_TIMEOUT_S", "ROOT", "GraphQL", "Installation", "dagster_dev", "wait_for"]
 
 ROOT = Path(__file__).parents[2]
-# Reached only by what hangs: where other work takes the processors, a backfill of three days took 147 s.
+# Reached only by what hangs: where other work takes the processors, a backfill of three days takes 120 s.
 COMMAND_TIMEOUT_S = 300
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 120

@@ -90,14 +90,6 @@ class PooledEventLog(PostgresEventLogStorage):
         )
         self._last_ms = 0
 
-    def has_table(self, table_name: str) -> bool:
-        """Look for a table, where dagster-postgres before 0.29.21 leaves the connection to the garbage collector.
-
-        Dagster asks each time it looks up a dynamic partition, so the pool would soon be empty.
-        """
-        with self.index_connection() as connection:
-            return bool(connection.dialect.has_table(connection, table_name))
-
     def store_event(self, event: dg.EventLogEntry) -> None:
         super().store_event(self._at_a_time_of_its_own(event))
 
