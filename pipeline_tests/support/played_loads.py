@@ -1,13 +1,15 @@
 """Loads that are played: what Dagster makes of reports is seen without a database."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import dagster as dg
+import pytest
 
 from pipeline.tables.flights import FLIGHTS
 from pipeline_tests.support.definitions import RESOURCES, dagster_table
+from rowledger.dagster import resources
 from rowledger.dagster.assets import table_asset
 from rowledger.errors import DiscrepancyFound, RowledgerError
 from rowledger.ledger.counts import RowCounts
@@ -45,6 +47,13 @@ def report(
         incidents=incidents,
         error=error,
     )
+
+
+def play_loads(monkeypatch: pytest.MonkeyPatch, played: Callable[..., list[PartitionReport]]) -> None:
+    """Put it in the place of loads; no server is asked for anything."""
+    monkeypatch.setattr(resources, "run_load", played)
+    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
+    monkeypatch.setattr("rowledger.dagster.own_table.read_specs", lambda _url: [])
 
 
 class PlayedLoad:

@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from pipeline.definitions import defs
 from pipeline.tables.flights import FLIGHTS
 from pipeline_tests.support.definitions import dagster_table, table_defs
-from pipeline_tests.support.played_loads import PlayedLoad, published, rejected
+from pipeline_tests.support.played_loads import PlayedLoad, play_loads, published, rejected
 from rowledger.contract.sql_types import Integer
-from rowledger.dagster import resources, verification
+from rowledger.dagster import verification
 from rowledger.dagster.failures import load_failure
 from rowledger.dagster.observer import LogObserver
 from rowledger.dagster.resources import GuardedWriter, InvalidWriterConfig
@@ -67,8 +67,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> PlayedLoad:
     played = PlayedLoad(instance)
-    monkeypatch.setattr(resources, "run_load", played)
-    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
+    play_loads(monkeypatch, played)
     return played
 
 

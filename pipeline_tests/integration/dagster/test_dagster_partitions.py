@@ -10,6 +10,7 @@ import pytest
 from pipeline_tests.support.assertions import source_rows, table_rows
 from pipeline_tests.support.definitions import PARTITIONS, RESOURCES, dagster_table, table_defs
 from pipeline_tests.support.loading import load, load_one
+from pipeline_tests.support.played_loads import play_loads
 from pipeline_tests.support.tables_of_write_modes import (
     BY_DAY_AND_REGION,
     BY_NEW_REGION,
@@ -24,7 +25,6 @@ from pipeline_tests.support.tables_of_write_modes import (
     write_sales,
     write_ticks,
 )
-from rowledger.dagster import resources
 from rowledger.dagster.assets import table_asset
 from rowledger.dagster.verification import VERIFY_CHECK, verify_check
 from rowledger.ledger.counts import RowCounts
@@ -211,8 +211,7 @@ def loaded_keys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             PartitionReport(table=spec.name, partition_key=key, load_id=1, **counts, **more) for key in partition_keys
         ]
 
-    monkeypatch.setattr(resources, "run_load", played)
-    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
+    play_loads(monkeypatch, played)
     return keys
 
 

@@ -9,7 +9,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from sqlalchemy import event
 
 from pipeline_tests.support.definitions import PARTITIONS, RESOURCES, dagster_table
-from pipeline_tests.support.played_loads import PlayedLoad, published, rejected
+from pipeline_tests.support.played_loads import PlayedLoad, play_loads, published, rejected
 from pipeline_tests.support.tables import EVENTS
 from pipeline_tests.support.tables_of_write_modes import (
     BY_DAY_AND_REGION,
@@ -19,7 +19,7 @@ from pipeline_tests.support.tables_of_write_modes import (
     NEXT_DAY,
     WHOLE_APPENDED,
 )
-from rowledger.dagster import check_events, resources, verification
+from rowledger.dagster import check_events, verification
 from rowledger.dagster.assets import table_asset
 from rowledger.dagster.storage import PooledEventLog
 from rowledger.dagster.verification import VERIFY_CHECK, verify_check
@@ -57,8 +57,7 @@ def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.Dags
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> PlayedLoad:
     played = PlayedLoad(instance)
-    monkeypatch.setattr(resources, "run_load", played)
-    monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
+    play_loads(monkeypatch, played)
     return played
 
 
