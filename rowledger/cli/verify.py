@@ -130,7 +130,8 @@ def forget(*, table_name: str, partitions: Sequence[str], given: GivenSpecs, yes
     url = existing_url()
     spec = read_table_spec(url, table_name, given)
     if not yes:
-        of = f"partitions {', '.join(partitions)} of table" if partitions else "table"
+        noun = "partition" if len(partitions) == 1 else "partitions"
+        of = f"{noun} {', '.join(partitions)} of table" if partitions else "table"
         click.confirm(f"Forget the published loads of {of} {table_name}?", abort=True)
     forgotten = run_forget(spec, url=url, partition_keys=partitions or None)
     are = "is" if len(forgotten) == 1 else "are"
