@@ -26,8 +26,9 @@ from rowledger.ledger import (
 )
 from rowledger.postgres import existing_url
 
-__all__ = ["incident_table", "incidents", "print_balance", "status"]
+__all__ = ["incidents", "print_balance", "status"]
 
+_INCIDENTS_WIDTH_MIN = 120  # columns of a terminal on which a line of an incident has all facts and some words
 _RUN_CHARACTERS = 8  # of a run's id, as Dagster's pages shorten it
 
 
@@ -72,16 +73,28 @@ def status(
 @click.command(short_help="Workers that died, with pid, cause and chunk.")
 @ANY_TABLE
 @PARTITIONS
+@click.option("--all-loads", is_flag=True, help="Those of earlier loads too, which a later load has made good or will.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def incidents(*, table_name: str | None, partitions: Sequence[str], as_json: bool) -> None:
-    """List what guards noticed during the latest load of each partition, mostly deaths of workers."""
-    found = read_incidents(existing_url(), table_name, partitions)
+def incidents(*, table_name: str | None, partitions: Sequence[str], all_loads: bool, as_json: bool) -> None:
+    """List what guards noticed during the latest load of each partition, mostly deaths of workers.
+
+    What concerns a whole run, such as an outage of the database, has no partition.
+    """
+    found = read_incidents(existing_url(), table_name, partitions, every_load=all_loads)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(incident) for incident in found], indent=2, default=_plain))
         return
     of = f"table {table_name}" if table_name else ""
     named = ", ".join(filter(None, [of, f"partition {', '.join(partitions)}" if partitions else ""]))
-    console().print(incident_table(found) if found else f"{named and f'{named}: '}the latest loads have no incidents")
+    if found:
+        print_incidents(found)
+        return
+    none = (
+        "no load has incidents"
+        if all_loads
+        else "the latest loads have no incidents; --all-loads lists those of earlier ones"
+    )
+    click.echo(f"{named and f'{named}: '}{none}")
 
 
 def print_balance(rows: Sequence[PartitionStatus]) -> None:
@@ -110,7 +123,7 @@ def _balance_table(rows: Sequence[PartitionStatus], *, narrow: bool) -> Table:
         f"table {', '.join(tables)}",
         leading,
         [None if found is None else found.counts for found in published],
-        [row.latest.incidents for row in rows],
+        [row.latest.worker_deaths for row in rows],
         {"latest attempt": attempts} if narrow else {"run": run, "latest attempt": attempts},
         narrow=narrow,
     )
@@ -147,22 +160,36 @@ def _attempt(latest: Attempt) -> str:
     )
 
 
-def incident_table(incidents: Sequence[KeptIncident]) -> Table:
+def print_incidents(incidents: Sequence[KeptIncident]) -> None:
+    """Print incidents as a table. On a narrow terminal times are shorter, and runs, exit codes and attempts are left out."""
+    page = console()
+    page.print(_incident_table(incidents, narrow=page.width < _INCIDENTS_WIDTH_MIN))
+
+
+def _incident_table(incidents: Sequence[KeptIncident], *, narrow: bool = False) -> Table:
     """Incidents as a table."""
-    has_tables = len({incident.table for incident in incidents}) > 1
-    columns = ["partition", "pid", "kind", "exit code", "chunk", "attempt", "what happened"]
-    shown = Table(
-        *(["table"] if has_tables else []),
-        *columns,
-        title="incidents",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for incident in incidents:
-        facts = (incident.pid, incident.kind, incident.exit_code, incident.chunk_no, incident.attempt or None)
-        cells = (incident.partition_key, *("-" if fact is None else str(fact) for fact in facts), incident.summary)
-        shown.add_row(*map(Text, (incident.table, *cells) if has_tables else cells))
+    time_of = _short_time if narrow else _minute
+    columns: dict[str, list[object]] = {
+        "at (UTC)": [time_of(incident.detected_at) for incident in incidents],
+        "run": [_short(incident.run_id) for incident in incidents],
+        "table": [incident.table for incident in incidents],
+        "partition": [incident.partition_key for incident in incidents],
+        "pid": [incident.pid for incident in incidents],
+        "kind": [incident.kind for incident in incidents],
+        "exit code": [incident.exit_code for incident in incidents],
+        "chunk": [incident.chunk_no for incident in incidents],
+        "attempt": [incident.attempt or None for incident in incidents],
+        "what happened": [incident.summary for incident in incidents],
+    }
+    left_out = {"run", "exit code", "attempt"} if narrow else set()
+    if len(set(columns["table"])) == 1:
+        left_out.add("table")
+    shown = Table(title="incidents", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    named = {name: facts for name, facts in columns.items() if name not in left_out}
+    for name in named:
+        shown.add_column(name, overflow="fold", no_wrap=name in {"at (UTC)", "run", "pid"})
+    for cells in zip(*named.values(), strict=True):
+        shown.add_row(*(Text("-" if fact is None else str(fact)) for fact in cells))
     return shown
 
 
@@ -186,6 +213,7 @@ def _as_json(rows: Sequence[PartitionStatus]) -> dict[str, object]:
             **dataclasses.asdict(totals),
             "missing_rows": totals.missing_rows,
             "incidents": sum(row.latest.incidents for row in rows),
+            "worker_deaths": sum(row.latest.worker_deaths for row in rows),
         },
     }
 

@@ -11,6 +11,7 @@ import asyncpg
 
 from rowledger.errors import RowledgerError
 from rowledger.ledger.counts import RowCounts
+from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.states import LoadState
 from rowledger.ledger.status import Attempt, AttemptState, PartitionStatus, PublishedRows
 from rowledger.postgres import query, sqlstate_of
@@ -26,7 +27,16 @@ __all__ = [
     "record_failed_attempt",
 ]
 
-_FIGURES = ("enqueued_rows", "staged_rows", "dead_lettered_rows", "chunks", "chunks_committed", "incidents")
+_FIGURES = (
+    "enqueued_rows",
+    "staged_rows",
+    "dead_lettered_rows",
+    "chunks",
+    "chunks_committed",
+    "incidents",
+    "worker_deaths",
+)
+_DEATHS = [kind for kind in IncidentKind if kind.is_death]
 _KILLED = "the run was killed, cancelled or cut off from the database; a rerun resumes"
 
 
@@ -89,7 +99,7 @@ async def fetch_status(
     connection: asyncpg.Connection, table: str | None, partition_keys: Sequence[str] | None
 ) -> list[PartitionStatus]:
     """What readers see of each partition, and the latest attempt at it. None selects all tables, or all partitions."""
-    rows = await connection.fetch(query("partition_status"), table, partition_keys)
+    rows = await connection.fetch(query("partition_status"), table, partition_keys, _DEATHS)
     return [
         PartitionStatus(row["table_name"], row["target"], row["partition_key"], _published(row), _latest(row))
         for row in rows

@@ -55,9 +55,9 @@ class Incident:
     stderr_tail: str = ""
 
     @classmethod
-    def of_run(cls, kind: IncidentKind, summary: str) -> "Incident":
-        """An incident that concerns no worker, noticed by this process."""
-        return cls(kind, os.getpid(), None, partition_key=None, chunk_no=None, attempt=0, summary=summary)
+    def of_run(cls, kind: IncidentKind, summary: str, *, partition_key: str | None = None) -> "Incident":
+        """An incident that concerns no worker, noticed by this process; of one partition where its key is given."""
+        return cls(kind, os.getpid(), None, partition_key=partition_key, chunk_no=None, attempt=0, summary=summary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class Attempt:
     chunks: int = 0
     chunks_committed: int = 0
     incidents: int = 0
+    worker_deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ __all__ = ["KeptIncident", "read_incidents", "read_known_tables", "read_status",
 
 @dataclass(frozen=True, slots=True)
 class KeptIncident:
-    """What a guard noticed during a partition's latest load, mostly the death of a worker."""
+    """What a guard noticed during a load of a partition, mostly the death of a worker."""
 
     table: str
     partition_key: str
@@ -28,6 +28,7 @@ class KeptIncident:
     attempt: int
     summary: str
     detected_at: datetime
+    run_id: str | None
 
 
 def read_status(
@@ -78,13 +79,16 @@ def read_known_tables(url: str) -> list[KnownTable]:
 
 
 def read_incidents(
-    url: str, table: str | None = None, partition_keys: Sequence[str] | None = None
+    url: str, table: str | None = None, partition_keys: Sequence[str] | None = None, *, every_load: bool = False
 ) -> list[KeptIncident]:
-    """Recorded incidents, oldest first. The arguments and what it raises are those of `read_status`."""
+    """Incidents of each partition's latest load, or of `every_load`, oldest first.
+
+    The other arguments and what it raises are those of `read_status`.
+    """
 
     async def read(connection: asyncpg.Connection) -> list[KeptIncident]:
         await require_recorded(connection, table, partition_keys or ())
-        rows = await connection.fetch(query("list_incidents"), table, list(partition_keys) if partition_keys else None)
+        rows = await connection.fetch(query("list_incidents"), table, list(partition_keys or ()) or None, every_load)
         return [KeptIncident(**row) for row in rows]
 
     return read_ledger(url, read)

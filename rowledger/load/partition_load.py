@@ -22,6 +22,7 @@ from rowledger.errors import (
 from rowledger.failpoints import Place, async_failpoint, failpoint
 from rowledger.ledger import (
     ChunkState,
+    Incident,
     IncidentKind,
     PartitionReport,
     RefusalCause,
@@ -104,7 +105,8 @@ class PartitionLoad:
         )
         self._progress.committed = replace(self._progress.committed, dead_lettered_rows=kept)
         if isinstance(told, DeadLetterBudgetSpent):
-            await self._run.incidents.record_of_run(IncidentKind.DEAD_LETTER_BUDGET, str(told))
+            incident = Incident.of_run(IncidentKind.DEAD_LETTER_BUDGET, str(told), partition_key=self._partition.key)
+            await self._run.incidents.record_of_load(incident, self._begun.handle.load_id)
             for cause in self._refusals:
                 self._run.request.observer.log(logging.ERROR, f"{self._name}: refused ({cause.stage}): {cause}")
         return told

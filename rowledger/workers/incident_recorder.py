@@ -39,6 +39,13 @@ class IncidentRecorder:
         A server that cannot be reached must not keep the job from being retried. The log has the incident in any
         case.
         """
+        await self._record(incident, job.load_id if job else None, session)
+
+    async def record_of_load(self, incident: Incident, load_id: int) -> None:
+        """Record an incident that concerns no worker, but one load."""
+        await self._record(incident, load_id, None)
+
+    async def _record(self, incident: Incident, load_id: int | None, session: SessionIdentity | None) -> None:
         self._told(incident)
         try:
             async with asyncio.timeout(_PATIENCE_S):
@@ -54,7 +61,7 @@ class IncidentRecorder:
                     lambda connection: record_incident(
                         connection,
                         incident,
-                        load_id=job.load_id if job else None,
+                        load_id=load_id,
                         host=self._host,
                         run_id=self._run_id,
                     ),
@@ -64,8 +71,8 @@ class IncidentRecorder:
             self._log(logging.WARNING, f"{lost}: {summarize(error)}")
 
     async def record_of_run(self, kind: IncidentKind, summary: str) -> None:
-        """Record an incident that concerns no worker."""
-        await self.record(Incident.of_run(kind, summary), None, None)
+        """Record an incident that concerns no worker and no load alone."""
+        await self._record(Incident.of_run(kind, summary), None, None)
 
     def outage_ended(self, summary: str) -> None:
         """Record an outage in a separate task, because the outage gate, which calls this, must open at once."""

@@ -49,7 +49,7 @@ select
         select count(*) from rowledger.dead_letter
         where dead_letter.load_id = latest_load.load_id and dead_letter.state <> 'replayed'
     ) as dead_lettered_rows,
-    (select count(*) from rowledger.incident where incident.load_id = latest_load.load_id) as incidents,
+    noticed.incidents, noticed.worker_deaths,
     exists (
         select from rowledger.lease
         join pg_stat_activity as activity
@@ -74,6 +74,11 @@ cross join lateral (
     from rowledger.chunk
     where chunk.load_id = latest_load.load_id
 ) as counted
+cross join lateral (
+    select count(*) as incidents, count(*) filter (where kind = any ($3)) as worker_deaths
+    from rowledger.incident
+    where incident.load_id = latest_load.load_id
+) as noticed
 order by table_name, target, partition_key;
 
 -- name: tables_known
@@ -119,22 +124,22 @@ where load.target = $1 and load.state = 'published' and ($2::text[] is null or l
 order by load.partition_key, load.load_id;
 
 -- name: list_incidents
--- Incidents of the latest load of each partition, and those of their runs that belong to no partition; an argument that is null
--- asks for all. Which of several tables a run's incident belongs to is not recorded.
+-- Incidents of the latest load of each partition, or of all loads ($3), and those of their runs that belong to no partition; an
+-- argument that is null asks for all. Which of several tables a run's incident belongs to is not recorded.
 select distinct on (incident.incident_id)
     case
-        when min(latest.table_name) over of_incident = max(latest.table_name) over of_incident then latest.table_name else '-'
+        when min(listed.table_name) over of_incident = max(listed.table_name) over of_incident then listed.table_name else '-'
     end as "table",
-    case when incident.load_id is null then '-' else latest.partition_key end as partition_key,
+    case when incident.load_id is null then '-' else listed.partition_key end as partition_key,
     incident.kind, incident.pid, incident.exit_code, incident.chunk_no, incident.attempt, incident.summary,
-    incident.detected_at
+    incident.detected_at, incident.run_id
 from rowledger.incident
 join (
-    select distinct on (target, partition_key) load_id, partition_key, table_name, run_id
+    select load_id, partition_key, table_name, run_id, load_id = max(load_id) over (partition by target, partition_key) as is_latest
     from rowledger.load
-    order by target, partition_key, load_id desc
-) as latest on latest.load_id = incident.load_id or (incident.load_id is null and latest.run_id = incident.run_id)
-where ($1::text is null or latest.table_name = $1) and ($2::text[] is null or latest.partition_key = any ($2))
+) as listed on listed.load_id = incident.load_id or (incident.load_id is null and listed.run_id = incident.run_id)
+where ($1::text is null or listed.table_name = $1) and ($2::text[] is null or listed.partition_key = any ($2))
+    and (listed.is_latest or $3)
 window of_incident as (partition by incident.incident_id)
 order by incident.incident_id;
 

@@ -266,6 +266,38 @@ def test_a_table_without_a_usable_spec_is_named_and_the_others_are_verified(
     assert f"taken out on purpose: rowledger forget --table events --partition {DAY}" in told.output
 
 
+def test_a_spent_budget_is_an_incident_of_its_own_partition_until_a_later_load(
+    database: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(tmp_path, "events", DAY, events(20))
+    write_source(tmp_path, "events", NEXT_DAY, changed(events(40, NEXT_DAY), {n: {"event_id": -1} for n in range(30)}))
+    load(database, EVENTS, tmp_path, [DAY, NEXT_DAY], run_id="a-run-of-both-days")
+
+    def told(*options: str) -> list[tuple[str, str, str]]:
+        found = json.loads(run("incidents", *options, "--json").stdout)
+        return [(incident["partition_key"], incident["kind"], incident["run_id"]) for incident in found]
+
+    spent = (NEXT_DAY, "dead_letter_budget", "a-run-of-both-days")
+    assert told() == told("--partition", NEXT_DAY) == [spent]
+    assert told("--partition", DAY) == []
+    facts = json.loads(run("status", "--json").stdout)["totals"]
+    assert (facts["incidents"], facts["worker_deaths"]) == (1, 0)
+    assert "worker deaths" not in run("status").output
+
+    detected_at = fetch_value(database, "select detected_at from rowledger.incident")
+    assert all(text in run("incidents").output for text in (f"{detected_at:%Y-%m-%d %H:%M}", "a-run-of", NEXT_DAY))
+    page = io.StringIO()
+    monkeypatch.setattr(status, "console", lambda: Console(file=page, width=80))
+    run("incidents")
+    assert max(map(len, page.getvalue().splitlines())) <= 80
+    assert all(text in page.getvalue() for text in (f"{detected_at:%m-%d %H:%M}", NEXT_DAY, "dead_letter_budget"))
+
+    _load(database, tmp_path, EVENTS, NEXT_DAY)
+    assert told() == told("--partition", NEXT_DAY) == []
+    assert told("--all-loads") == told("--all-loads", "--partition", NEXT_DAY) == [spent]
+    assert run("incidents", "--all-loads", "--partition", DAY).output == f"partition {DAY}: no load has incidents\n"
+
+
 def test_incidents_are_those_of_all_tables_unless_one_is_named(
     database: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +321,8 @@ def test_incidents_are_those_of_all_tables_unless_one_is_named(
     assert all(name in run("incidents").output for name in ("table", *of_events, *of_readings))
     assert "readings" not in run("incidents", "--table", "events").output
     nothing = run("incidents", "--table", "events", "--partition", NEXT_DAY).output
-    assert nothing == f"table events, partition {NEXT_DAY}: the latest loads have no incidents\n"
+    none = f"table events, partition {NEXT_DAY}: the latest loads have no incidents; --all-loads lists those of earlier ones\n"
+    assert nothing == none
     unknown = run("incidents", "--partition", "nope")
     assert (unknown.exit_code, "loaded into partition nope of any table" in unknown.output) == (1, True)
     fetch(
