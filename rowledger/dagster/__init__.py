@@ -20,8 +20,6 @@ except ModuleNotFoundError:
 warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .* is currently in beta")
 # Partitions of checks are a preview in Dagster; where it has none, a table's checks have none either.
 warnings.filterwarnings("ignore", message=r"Specifying a partitions_def on an AssetCheckSpec is currently in preview")
-# Dagster itself passes `owners` whenever a sensor is bound to its job.
-warnings.filterwarnings("ignore", message=r"Parameter `owners` of initializer `SensorDefinition.* is currently in beta")
 # Dagster itself passes `execution_type` whenever it makes the checks of an asset's step again.
 warnings.filterwarnings(
     "ignore", message=r"Parameter `execution_type` of function `AssetsDefinition.* is currently in beta"

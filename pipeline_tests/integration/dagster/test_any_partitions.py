@@ -22,7 +22,6 @@ COMMAND_TIMEOUT_S = 180
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
     pytest.mark.filterwarnings(
         "ignore:Function `JobDefinition.run_request_for_partition`:DeprecationWarning"
     ),  # Dagster's own use

@@ -13,7 +13,6 @@ from rowledger.errors import SpecError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
 ]
 
 SOUND = """\

@@ -35,7 +35,6 @@ from rowledger.spec.table import TableSpec
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
 ]
 
 

@@ -32,7 +32,6 @@ from rowledger.ledger.states import DeadLetterState
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
 ]
 OP = "events_replay_dead_letters"
 

@@ -14,8 +14,6 @@ from rowledger.dagster import storage as storage_module
 from rowledger.dagster.storage import PooledEventLog, RowledgerStorage
 from rowledger.settings import settings
 
-pytestmark = pytest.mark.filterwarnings("ignore:Parameter `owners`")
-
 KEY = dg.AssetKey("flights")
 MOMENT_S = 1_700_000_000.25
 

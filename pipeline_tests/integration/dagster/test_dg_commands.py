@@ -57,6 +57,36 @@ def test_a_table_of_a_dated_file_has_partitions_and_is_launched_as_printed(proje
     assert fetch_value(database, "select count(distinct sold_at::date) from public.sales") == 2
 
 
+def test_a_table_with_all_it_can_have_brings_no_warning_into_a_log(project: Project, database: str) -> None:
+    (project.root / "x.csv").write_text("day,n\n2024-01-01,1\n", encoding="utf-8")
+    rows = (
+        "from datetime import date\nfrom pydantic import BaseModel\nclass Row(BaseModel):\n    day: date\n    n: int\n"
+    )
+    project.write("../rows.py", rows)
+    project.write(
+        "counts.py",
+        f"""\
+import dagster as dg
+
+from {project.name}.rows import Row
+from rowledger import CsvFiles, TableSpec
+from rowledger.dagster import build_table_defs
+
+counts = build_table_defs(
+    TableSpec(name="counts", row=Row, source=CsvFiles(path="x.csv"), partition_by="day"),
+    partitions_def=dg.DailyPartitionsDefinition("2024-01-01"),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    owners=["team:data"], jobs=True, schedule=True, sensor=True,
+)
+""",
+    )
+
+    launched = project.dg("launch", "--assets", "counts", "--partition", "2024-01-01", ROWLEDGER_DATABASE_URL=database)
+
+    assert launched.returncode == 0, launched.stdout + launched.stderr
+    assert "Warning" not in launched.stdout + launched.stderr
+
+
 def test_the_component_is_listed_with_what_it_is(project: Project) -> None:
     listed = project.dg("list", "components", "--package", "rowledger", "--json")
 

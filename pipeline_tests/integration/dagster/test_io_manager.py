@@ -24,7 +24,6 @@ from rowledger.dagster import GuardedWriter, RowledgerDatabase, RowledgerIOManag
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
     # Dagster itself uses it for nested resources.
     pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated"),
 ]

@@ -24,7 +24,6 @@ from rowledger.errors import DatabaseUnavailable, RowledgerError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
     pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated"),
     pytest.mark.filterwarnings("ignore:Specifying a partitions_def on an AssetCheckSpec"),
 ]

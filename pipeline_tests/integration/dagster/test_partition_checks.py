@@ -31,7 +31,6 @@ from rowledger.spec.table import TableSpec
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
 ]
 
 DAYS = ("2024-03-01", "2024-03-02", "2024-03-03")

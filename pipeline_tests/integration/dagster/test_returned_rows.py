@@ -24,7 +24,6 @@ from rowledger.ledger.reports import CheckName
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
 ]
 
 

@@ -23,7 +23,6 @@ from rowledger.dagster import (
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
     pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated"),
 ]
 _numbers = itertools.count()

@@ -21,7 +21,6 @@ from rowledger.spec.table import TableSpec, WriteMode
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
 ]
 
 DAYS = dg.DailyPartitionsDefinition("2024-03-01", end_date="2024-04-01")

@@ -20,7 +20,6 @@ from rowledger.spec.table import TableSpec
 pytestmark = [  # what Dagster does when it loads components
     pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated"),
     pytest.mark.filterwarnings("ignore:Parameter `execution_type`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
     pytest.mark.filterwarnings("ignore:Function `load_definitions_from_module"),
 ]
 _numbers = itertools.count()
