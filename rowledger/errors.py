@@ -68,7 +68,10 @@ class ContractError(RowledgerError):
 
 
 class MissingExtra(RowledgerError, ImportError):
-    """A part of Rowledger needs a package that is not installed. Run the command in the message; `extra` is its extra."""
+    """A part of Rowledger needs a package that is not installed. Run the command in the message, then rerun.
+
+    `extra` is the extra of Rowledger that brings the package.
+    """
 
     def __init__(self, message: str, *, extra: str = "") -> None:
         super().__init__(message)
@@ -85,7 +88,7 @@ class UnknownPartition(RowledgerError, LookupError):
 
 
 class SourceError(RowledgerError):
-    """A source cannot be loaded as it is; none of it was published. Fix it or write it again, then rerun.
+    """A source cannot be loaded as it is. Fix it or write it again, then rerun.
 
     `source_traceback` is the call stack of a user's function that was the source and raised. It lacks the exception's
     text, which may quote a row.
@@ -97,7 +100,7 @@ class SourceError(RowledgerError):
 
 
 class ValuesAltered(SourceError):
-    """A library has turned values into nulls or into another type; nothing was published. Convert the column."""
+    """A library has turned values into nulls or into another type. Convert the column, then rerun."""
 
 
 class TransformFailed(RowledgerError):
@@ -140,7 +143,7 @@ class LedgerBusy(RowledgerError):
 
 
 class MissingPrivilege(RowledgerError):
-    """The role may not do what the operation needs; nothing was done. Have the statements in the message run, then rerun.
+    """The role may not do what the operation needs. Have the statements in the message run, then rerun.
 
     `statements` has these SQL statements, for the owner of the objects or a superuser.
     """
@@ -155,7 +158,7 @@ class EmbeddedServerError(RowledgerError):
 
 
 class TargetMismatch(RowledgerError):
-    """The target table has another shape than the contract. Alter the table or the row model; nothing was written."""
+    """The target table has another shape than the contract. Alter the table or the row model, then rerun."""
 
 
 class PartitionBusy(RowledgerError):
@@ -244,12 +247,12 @@ class NothingRecorded(RowledgerError, LookupError):
 
 
 class DiscrepancyFound(RowledgerError):
-    """The database does not confirm the load. Nothing was published; the message names each figure that differs."""
+    """The database does not confirm a partition, so it was not published. The message names each figure that differs."""
 
 
 class DeadLetterBudgetSpent(RowledgerError):
-    """More rows were refused than the table's budget allows; nothing was published. Fix the source, the row model or the budget
-    of the table spec, then load the partition again.
+    """More rows of a partition were refused than the table's budget allows, so it was not published. Fix the source, the row
+    model or the budget of the table spec, then load the partition again.
 
     `refused_rows` counts those of the whole partition, where it is known; `detail` adds to the message, `command` lists them.
     """  # noqa: D205 - one sentence says what happened, the next what to do, and both are shown to the reader

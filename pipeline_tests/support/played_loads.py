@@ -53,7 +53,6 @@ def play_loads(monkeypatch: pytest.MonkeyPatch, played: Callable[..., list[Parti
     """Put it in the place of loads; no server is asked for anything."""
     monkeypatch.setattr(resources, "run_load", played)
     monkeypatch.setattr("rowledger.dagster.database.target_url", lambda: "postgresql://nowhere/db")
-    monkeypatch.setattr("rowledger.dagster.own_table.read_specs", lambda _url: [])
 
 
 class PlayedLoad:

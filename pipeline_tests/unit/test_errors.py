@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import re
 
 import pytest
 
@@ -34,6 +35,17 @@ def test_an_error_keeps_class_and_message(kind: type[RowledgerError]) -> None:
     assert str(copy) == "table t, partition p: 3 rows"
     assert vars(copy).items() >= details.items()
     assert kind.__doc__
+
+
+@pytest.mark.parametrize("kind", [*_CLASSES, UnknownPartition], ids=lambda kind: kind.__name__)
+def test_the_first_paragraph_says_what_is_true_of_one_partition_among_others_and_nothing_for_programmers(
+    kind: type[RowledgerError],
+) -> None:
+    told, _, _ = (inspect.getdoc(kind) or "").partition("\n\n")
+
+    # It ends the log of a run in which other partitions may have been published.
+    assert not re.search(r"nothing was (published|written|done)|none of it was", told, re.IGNORECASE)
+    assert not {*re.findall(r"`(\w+)`", told)} & {*inspect.signature(kind.__init__).parameters}
 
 
 def test_a_terminated_worker_is_a_failed_chunk_and_names_the_signal() -> None:

@@ -11,10 +11,10 @@ from rowledger.dagster.metadata import (
     FAILED_PARTITIONS,
     NAMED_COMMANDS_MAX,
     PARTITIONS,
-    balance_metadata,
     lines,
     named,
     refused_metadata,
+    unpublished_metadata,
 )
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, PartitionBusy, RowledgerError
@@ -77,7 +77,7 @@ def load_failure(table: DagsterTable, reports: Sequence[PartitionReport]) -> dg.
         metadata={
             PARTITIONS: len(reports),
             FAILED_PARTITIONS: len(failed),
-            **balance_metadata(failed),
+            **unpublished_metadata(failed),
             "errors": dg.MetadataValue.json(dict(named(texts))),
             **refused_metadata(failed),
         },

@@ -32,6 +32,7 @@ __all__ = [
     "named",
     "refused_metadata",
     "table_value",
+    "unpublished_metadata",
     "verdict_metadata",
 ]
 
@@ -99,11 +100,25 @@ def verdict_metadata(partitions: int, failed: Mapping[str, str]) -> Metadata:
 
 def balance_metadata(reports: Sequence[PartitionReport]) -> Metadata:
     """What became of the rows of these partitions, and of the workers."""
+    return {**_counts(_sum(reports)), **_guards_metadata(reports)}
+
+
+def unpublished_metadata(reports: Sequence[PartitionReport]) -> Metadata:
+    """The same of partitions that were not published, named so that no reader takes their rows for rows in the table."""
+    counts = _counts(_sum(reports))
+    counts["staged_rows"] = counts.pop(WRITTEN_ROWS)
+    return {**{f"unpublished_{name}": rows for name, rows in counts.items()}, **_guards_metadata(reports)}
+
+
+def _sum(reports: Sequence[PartitionReport]) -> RowCounts:
+    return sum((report.counts for report in reports), RowCounts())
+
+
+def _guards_metadata(reports: Sequence[PartitionReport]) -> Metadata:
     deaths = [death for report in reports for death in report.deaths]
     others = [incident for report in reports for incident in report.incidents if not incident.kind.is_death]
     discarded = sum(report.discarded_values for report in reports)
     return {
-        **_counts(sum((report.counts for report in reports), RowCounts())),
         **({"discarded_values": discarded} if discarded else {}),
         CRASHED_WORKERS: len(deaths),
         **({"crashes": table_value([_crash(death) for death in deaths[:RECORDS_MAX]])} if deaths else {}),

@@ -90,7 +90,7 @@ async def require_own_target(connection: asyncpg.Connection, spec: TableSpec, pa
     if other is not None:
         raise SpecError(
             f"table {spec.name}: its target {spec.target} has rows that table {other} has loaded, and two tables in one target "
-            "would replace and count each other's rows; nothing was published. Give one of them another target; or, if "
+            "would replace and count each other's rows; its own were not published. Give one of them another target; or, if "
             f"{other} is the former name of {spec.name}, name it {other} again, or have the ledger no longer answer for its "
             f"rows: rowledger forget --table {other}"
         )

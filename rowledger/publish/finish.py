@@ -92,14 +92,14 @@ async def _explain(connection: asyncpg.Connection, load: FinishContext, why: str
     target = load.target
     if await connection.fetchval("select to_regclass($1)::oid", quoted(*target.name.parts)) != target.oid:
         return TargetMismatch(
-            f"{load.name}: target {target.name} was dropped, renamed or made anew since the run began; nothing was published; "
-            "rerun"
+            f"{load.name}: target {target.name} was dropped, renamed or made anew since the run began; the partition was not "
+            "published; rerun"
         )
     acting = ", ".join(row[0] for row in await connection.fetch(query("acts_on_rows"), target.oid))
     told = f" (triggers and rules on its rows: {acting})" if acting else ""
     return TargetMismatch(
         f"{load.name}: target {load.spec.target} does not take the rows: {why}{told}. Alter the table or the row model; "
-        "nothing was published; then rerun."
+        "the partition was not published; then rerun."
     )
 
 
@@ -147,7 +147,7 @@ async def _judge(connection: asyncpg.Connection, load: FinishContext) -> LoadVer
     if changes := await read_staging_changes(connection, load.target, handle, load.partition, column_names(spec.row)):
         raise DiscrepancyFound(
             f"{load.name}: the staging table is not what this load has made ({changes}); something else alters tables of "
-            f"schema {LEDGER_SCHEMA}. Nothing was published; rerun, which begins a new load"
+            f"schema {LEDGER_SCHEMA}. The partition was not published; rerun, which begins a new load"
         )
     await async_failpoint(Place.IN_RECONCILE, **load.facts)
     totals, checks = await reconcile(connection, load, quoted(LEDGER_SCHEMA, handle.staging_table))
@@ -184,8 +184,8 @@ async def _publish(
         if isinstance(error, asyncpg.InsufficientPrivilegeError) and not is_raised(error):
             raise MissingPrivilege(
                 f"{load.name}: this role lacks a privilege that publishing into {load.spec.target} takes ({summarize(error)}); "
-                "nothing was published. It was revoked since the run began, or a trigger or function of the table needs it: "
-                "grant it, then rerun"
+                "the partition was not published. It was revoked since the run began, or a trigger or function of the table "
+                "needs it: grant it, then rerun"
             ) from None
         if error.server_source_function == "ExecFindPartition" and not load.target.is_ours:
             _require_partition(load)

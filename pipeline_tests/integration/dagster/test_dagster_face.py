@@ -40,7 +40,6 @@ from rowledger.spec.table import TableSpec
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
 ]
 
 DAYS = ("2013-01-01", "2013-01-02", "2013-01-03")
@@ -175,6 +174,19 @@ def test_of_three_days_the_bad_one_fails_and_the_good_ones_are_recorded(load: Pl
     assert result.materialized[DAYS[2]]["written_rows"] == 840
     assert "1 of 3 partitions not published" in result.failure
     assert DAYS[0] not in result.failure
+
+
+def test_the_figures_of_a_failure_are_those_of_unpublished_rows() -> None:
+    reports = [published(DAYS[0]), rejected(DAYS[1]), published(DAYS[2])]
+
+    metadata = {name: value.value for name, value in load_failure(dagster_table(FLIGHTS), reports).metadata.items()}
+
+    assert (metadata["partitions"], metadata["failed_partitions"]) == (3, 1)
+    assert {name: rows for name, rows in metadata.items() if name.endswith("_rows")} == {
+        "unpublished_enqueued_rows": 842,
+        "unpublished_staged_rows": reports[1].counts.written_rows,
+        "unpublished_dead_lettered_rows": reports[1].counts.dead_lettered_rows,
+    }
 
 
 def test_a_range_of_good_days_has_metadata_a_day_and_each_check_once_a_day(load: PlayedLoad) -> None:
