@@ -15,7 +15,7 @@ from rowledger.cli.specs import GivenSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
 from rowledger.dead_letters import REPLAYABLE, list_dead_letters, list_reasons, read_rows, refused_value
 from rowledger.errors import SpecError
-from rowledger.ledger import DeadLetterState, KeptDeadLetter, LetterReason
+from rowledger.ledger import ROWS_COUNT_FROM_0, DeadLetterState, KeptDeadLetter, LetterReason
 from rowledger.postgres import existing_url
 from rowledger.spec import TableSpec
 
@@ -84,16 +84,19 @@ def list_command(
         spec = readable_spec(url, table_name, given, reveal=reveal)
     if by is None and (found <= _MANY or limit is not None):
         console().print(dead_letter_table(letters, _values_of_letters(url, spec, letters, reveal=reveal)))
+        click.echo(ROWS_COUNT_FROM_0)
         if found > len(letters):
             click.echo(f"{len(letters)} of {found:,} dead letters; --limit shows more")
         return
     reasons = list_reasons(url, table_name, selection)
     console().print(reason_table(reasons, _values_of_reasons(url, spec, reasons, reveal=reveal)))
     told = sum(reason.dead_letters for reason in reasons)
+    one_by_one = f"--limit {found} in place of --by reason" if by else f"--limit {found}"
     of = f" of {found:,}" if told < found else ""
+    click.echo(f"{counted_letters(told)}{of}, {counted(len(reasons), 'reason')}; {ROWS_COUNT_FROM_0}")
     click.echo(
-        f"{counted_letters(told)}{of}, {counted(len(reasons), 'reason')}; --limit {found} lists them one by one, and "
-        f"`rowledger dead-letters show {reasons[0].first_ids[0]}` shows the first"
+        f"{one_by_one} shows a line for each dead letter, "
+        f"`rowledger dead-letters show {reasons[0].first_ids[0]}` all of the first"
     )
 
 

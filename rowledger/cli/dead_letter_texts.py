@@ -15,7 +15,16 @@ from rowledger.contract import Stage
 from rowledger.counted import counted
 from rowledger.dead_letters import Shown
 from rowledger.errors import RowledgerError
-from rowledger.ledger import DeadLetterOutcome, DeadLetterResult, KeptDeadLetter, LetterReason, ReplayReport
+from rowledger.ledger import (
+    ROWS_COUNT_FROM_0,
+    DeadLetterOutcome,
+    DeadLetterResult,
+    KeptDeadLetter,
+    LetterReason,
+    ReplayReport,
+    short_names,
+    told_rows,
+)
 
 __all__ = [
     "counted_letters",
@@ -40,7 +49,7 @@ def dead_letter_table(letters: Sequence[KeptDeadLetter], values: Mapping[int, st
         "id": [str(letter.dead_letter_id) for letter in letters],
         "partition": [letter.partition_key for letter in letters],
         "row": [f"{letter.row_no}.{letter.part}" if letter.part else str(letter.row_no) for letter in letters],
-        "source": [_place(letter) for letter in letters],
+        "source": _places(letters),
         "state": [str(letter.state) for letter in letters],
         "stage": [str(letter.stage) for letter in letters],
         "column": [letter.column_name or "" for letter in letters],
@@ -50,9 +59,6 @@ def dead_letter_table(letters: Sequence[KeptDeadLetter], values: Mapping[int, st
     }
     if not any(columns["value"]):
         del columns["value"]
-    if len({letter.source for letter in letters}) == 1:
-        # The column `row` has the row's number.
-        columns["source"] = [letters[0].source.rpartition("/")[2]] * len(letters)
     optional = {"partition", "source", "state", "column", "SQLSTATE"}
     alike = {name: texts[0] for name, texts in columns.items() if name in optional and len(set(texts)) == 1}
     told = ", ".join(text for name in ("partition", "source", "state") if (text := alike.get(name)))
@@ -70,19 +76,15 @@ def reason_table(reasons: Sequence[LetterReason], values: Mapping[int, str]) -> 
         "SQLSTATE": [reason.sqlstate or "" for reason in reasons],
         "value": [_shortened(values.get(reason.first_ids[0], "")) for reason in reasons],
         "reason": [reason.reason for reason in reasons],
-        "rows": [_examples(reason) for reason in reasons],
+        "rows": [
+            told_rows(reason.first_rows, has_more=reason.dead_letters > len(reason.first_rows)) for reason in reasons
+        ],
     }
     optional = {"column", "SQLSTATE", "value"}
     named = {name: texts for name, texts in columns.items() if name not in optional or any(texts)}
     if {reason.partitions for reason in reasons} == {1}:
         del named["partitions"]
     return _table("dead letters by reason", named)
-
-
-def _examples(reason: LetterReason) -> str:
-    more = ", …" if reason.dead_letters > len(reason.first_rows) else ""
-    file = reason.source.rpartition("/")[2]
-    return f"{', '.join(map(str, reason.first_rows))}{more}{f' of {file}' if file else ''}"
 
 
 def _table(title: str, columns: Mapping[str, Sequence[str]]) -> Table:
@@ -100,9 +102,21 @@ def _shortened(value: str) -> str:
     return value if len(value) <= _VALUE_CHARACTERS_MAX else f"{value[: _VALUE_CHARACTERS_MAX - 1]}…"
 
 
-def _place(letter: KeptDeadLetter) -> str:
-    file = letter.source.rpartition("/")[2]
-    return file if letter.source_row is None else f"{file}:{letter.source_row}"
+def _places(letters: Sequence[KeptDeadLetter]) -> list[str]:
+    """Where each is: the source alone where the row has the same number in the source as in the partition, for all of them."""
+    names = short_names(letter.source for letter in letters)
+    if all(letter.source_row in (None, letter.row_no) for letter in letters):
+        return [names[letter.source] for letter in letters]
+    return [
+        names[letter.source] if letter.source_row is None else f"row {letter.source_row} of {names[letter.source]}"
+        for letter in letters
+    ]
+
+
+def _told_source(letter: KeptDeadLetter) -> str:
+    if letter.source_row is None or not letter.source:
+        return letter.source
+    return f"row {letter.source_row} of {letter.source} ({ROWS_COUNT_FROM_0})"
 
 
 def print_dead_letter(shown: Shown) -> None:
@@ -112,7 +126,7 @@ def print_dead_letter(shown: Shown) -> None:
         "dead letter": f"{letter.dead_letter_id}, {letter.state}, revision {letter.revision}",
         "load": f"{letter.load_id} of {letter.partition_key}, {letter.load_state}",
         "row": f"{letter.row_no}{f', part {letter.part}' if letter.part else ''}",
-        "source": f"{letter.source}, row {letter.source_row}" if letter.source else "",
+        "source": _told_source(letter),
         "stage": letter.stage,
         "reason": letter.reason,
         "column": letter.column_name,

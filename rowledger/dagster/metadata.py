@@ -144,7 +144,7 @@ def refused_metadata(reports: Sequence[PartitionReport]) -> Metadata:
             "column": cause.column or "",
             "stage": cause.stage,
             "rows": cause.rows,
-            "first_rows": ", ".join(map(str, cause.first_rows)),
+            "first_rows": cause.told_rows,
         }
         for report, cause in refused[:RECORDS_MAX]
     ]

@@ -108,6 +108,12 @@ from .reports import (
     RefusalCause as RefusalCause,
 )
 from .required_privileges import require_to_load as require_to_load
+from .row_places import (
+    ROWS_COUNT_FROM_0 as ROWS_COUNT_FROM_0,
+    RowPlace as RowPlace,
+    short_names as short_names,
+    told_rows as told_rows,
+)
 from .script import ledger_script as ledger_script
 from .sessions import SupervisorSessions as SupervisorSessions
 from .states import ChunkState as ChunkState, DeadLetterState as DeadLetterState, LoadState as LoadState

@@ -12,6 +12,7 @@ import asyncpg
 
 from rowledger.ledger.actor import Actor
 from rowledger.ledger.dead_letter_outcomes import DeadLetterSelection
+from rowledger.ledger.row_places import RowPlace
 from rowledger.ledger.states import DeadLetterState
 from rowledger.postgres import query
 
@@ -73,8 +74,7 @@ class KeptDeadLetter:
 class LetterReason:
     """Dead letters that were refused for one reason, `dead_letters` of them in `partitions` partitions.
 
-    `first_rows` has the numbers of a few of their rows in the source, `first_ids` the numbers of these dead letters.
-    `source` is that of the first. No row values.
+    `first_rows` tells where a few of their rows are, `first_ids` has the numbers of these dead letters. No row values.
     """
 
     stage: str
@@ -84,8 +84,7 @@ class LetterReason:
     dead_letters: int
     partitions: int
     reason: str
-    source: str
-    first_rows: tuple[int, ...]
+    first_rows: tuple[RowPlace, ...]
     first_ids: tuple[int, ...]
 
 
@@ -138,8 +137,18 @@ async def read_letter_reasons(
     """The reasons of dead letters, the most frequent first, at most `selection.limit`."""
     rows = await _fetch_selected(connection, "dead_letter_reasons", table, selection)
     return [
-        LetterReason(**{**row, "first_rows": tuple(row["first_rows"]), "first_ids": tuple(row["first_ids"])})
-        for row in map(dict, rows)
+        LetterReason(
+            stage=row["stage"],
+            column_name=row["column_name"],
+            constraint_name=row["constraint_name"],
+            sqlstate=row["sqlstate"],
+            dead_letters=row["dead_letters"],
+            partitions=row["partitions"],
+            reason=row["reason"],
+            first_rows=tuple(map(RowPlace, row["first_rows"], row["first_sources"], row["first_partitions"])),
+            first_ids=tuple(row["first_ids"]),
+        )
+        for row in rows
     ]
 
 

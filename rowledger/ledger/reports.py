@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from rowledger.counted import counted
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import IncidentKind
+from rowledger.ledger.row_places import RowPlace, told_rows
 
 __all__ = [
     "Check",
@@ -62,7 +64,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class RefusalCause:
-    """Rows that were refused for one cause. `first_rows` has the numbers of a few of them in `source`; no row values."""
+    """Rows that were refused for one cause. `first_rows` tells where a few of them are; no row values."""
 
     rows: int
     stage: str
@@ -70,18 +72,20 @@ class RefusalCause:
     constraint: str | None
     sqlstate: str | None
     reason: str
-    source: str
-    first_rows: tuple[int, ...]
+    first_rows: tuple[RowPlace, ...]
+
+    @property
+    def told_rows(self) -> str:
+        """Where the first of the rows are; an empty text where that is not known."""
+        return told_rows(self.first_rows, has_more=self.rows > len(self.first_rows)) if self.first_rows else ""
 
     def __str__(self) -> str:
         cause = self.reason
         if self.column is not None and not cause.startswith(f"{self.column}:"):
             cause = f"{self.column}: {cause}"
-        numbers = ", ".join(map(str, self.first_rows))
-        more = ", …" if self.rows > len(self.first_rows) else ""
-        where = f" of {self.source}" if self.source else ""
-        rows = "1 row, number" if self.rows == 1 else f"{self.rows} rows, numbers"
-        return f"{cause} ({rows} {numbers}{more}{where})"
+        if not self.first_rows:
+            return f"{cause} ({counted(self.rows, 'row')})"
+        return f"{cause} ({counted(self.rows, 'row')}: {'row' if self.rows == 1 else 'rows'} {self.told_rows})"
 
 
 @dataclass(frozen=True, slots=True)

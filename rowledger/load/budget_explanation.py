@@ -7,7 +7,7 @@ import asyncpg
 from rowledger.contract import NULL_REASON
 from rowledger.counted import counted
 from rowledger.errors import DeadLetterBudgetSpent
-from rowledger.ledger import RefusalCause
+from rowledger.ledger import RefusalCause, RowPlace
 from rowledger.postgres import query
 from rowledger.spec import DECLARATION, TableSpec
 
@@ -22,8 +22,8 @@ def dead_letters_command(table: str, partition_key: str) -> str:
     return f"rowledger dead-letters list --table {shlex.quote(table)} --partition {shlex.quote(partition_key)}"
 
 
-async def read_refusals(connection: asyncpg.Connection, load_id: int) -> tuple[RefusalCause, ...]:
-    """The causes of a load's dead letters, the most frequent first."""
+async def read_refusals(connection: asyncpg.Connection, load_id: int, partition_key: str) -> tuple[RefusalCause, ...]:
+    """The causes of the dead letters of a partition's load, the most frequent first."""
     rows = await connection.fetch(query("refusals_of_load"), load_id, _CAUSES_MAX)
     return tuple(
         RefusalCause(
@@ -33,8 +33,10 @@ async def read_refusals(connection: asyncpg.Connection, load_id: int) -> tuple[R
             constraint=row["constraint_name"],
             sqlstate=row["sqlstate"],
             reason=row["reason"],
-            source=row["source"].rpartition("/")[2],
-            first_rows=tuple(row["first_rows"]),
+            first_rows=tuple(
+                RowPlace(row_no, source, partition_key)
+                for row_no, source in zip(row["first_rows"], row["first_sources"], strict=True)
+            ),
         )
         for row in rows
     )

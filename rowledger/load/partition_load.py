@@ -291,7 +291,8 @@ class PartitionLoad:
                 self._progress.set(finished.totals)
                 if finished.totals.counts.dead_lettered_rows:
                     self._refusals = await self._run.sessions.transaction(
-                        "read why rows were refused", lambda connection: read_refusals(connection, begun.handle.load_id)
+                        "read why rows were refused",
+                        lambda connection: read_refusals(connection, begun.handle.load_id, self._partition.key),
                     )
                 return finished
             pending = finished

@@ -46,7 +46,7 @@ async def reject_load(
         causes: tuple[RefusalCause, ...] = ()
         if isinstance(refusal, DeadLetterBudgetSpent):
             plan = await connection.fetchrow(query("recorded_plan"), handle.load_id)
-            causes = await read_refusals(connection, handle.load_id)
+            causes = await read_refusals(connection, handle.load_id, partition_key)
             # The number of rows that the share allows is not known while a source still produces.
             rows_max = f"rows_max {spec.dead_letters.rows_max}"
             budget = spec.dead_letters.told(plan["enqueued_rows"]) if plan and plan["sealed"] else rows_max

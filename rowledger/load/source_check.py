@@ -11,7 +11,7 @@ import polars as pl
 from rowledger.chunk import prepare_rows
 from rowledger.contract import Contract, Stage
 from rowledger.errors import SourceError
-from rowledger.ledger import RefusalCause
+from rowledger.ledger import RefusalCause, RowPlace
 from rowledger.load.source_columns import source_names
 from rowledger.load.spool_folder import spool_folder
 from rowledger.machine import in_thread
@@ -108,8 +108,9 @@ def _judged(spec: TableSpec, partition: Partition, columns: Sequence[Column], ch
             constraint=None,
             sqlstate=None,
             reason=reason,
-            source=chunk.origin.rpartition("/")[2],
-            first_rows=tuple(sorted(rows.get((stage, column, reason), ()))),
+            first_rows=tuple(
+                RowPlace(row, chunk.origin, partition.key) for row in sorted(rows.get((stage, column, reason), ()))
+            ),
         )
         for (stage, column, reason), count in reasons.most_common()
     )

@@ -50,7 +50,8 @@ limit $10;
 -- row: one of them stands for all.
 select stage, column_name, constraint_name, sqlstate, count(*) as dead_letters, count(distinct partition_key) as partitions,
     (array_agg(reason order by partition_key, load_id, row_no, part))[1] as reason,
-    (array_agg(source order by partition_key, load_id, row_no, part))[1] as source,
+    (array_agg(source order by partition_key, load_id, row_no, part))[1:5] as first_sources,
+    (array_agg(partition_key order by partition_key, load_id, row_no, part))[1:5] as first_partitions,
     (array_agg(coalesce(source_row, row_no) order by partition_key, load_id, row_no, part))[1:5] as first_rows,
     (array_agg(dead_letter_id order by partition_key, load_id, row_no, part))[1:5] as first_ids
 from selected

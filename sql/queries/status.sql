@@ -158,7 +158,7 @@ order by name;
 select
     stage, column_name, constraint_name, sqlstate, count(*) as rows,
     (array_agg(reason order by row_no, part))[1] as reason,
-    (array_agg(source order by row_no, part))[1] as source,
+    (array_agg(source order by row_no, part))[1:5] as first_sources,
     (array_agg(coalesce(source_row, row_no) order by row_no, part))[1:5] as first_rows
 from rowledger.dead_letter
 where load_id = $1

@@ -13,8 +13,10 @@ from click.testing import Result
 
 from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import SECRET_EVENTS
-from pipeline_tests.support.tables import DAY, EVENTS, Row, changed, events, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, Row, changed, events, write_source
+from rowledger.ledger.row_places import RowPlace, told_rows
 from rowledger.settings import child_environment
+from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.table import TableSpec
 
 Run = Callable[..., Result]
@@ -38,7 +40,11 @@ def listed(database: str, rowledger: Run, tmp_path: Path) -> Callable[..., Resul
 
 
 def _cells(told: Result) -> list[list[str]]:
-    return [line.split() for line in told.stdout.splitlines() if line[:1] == " " and line.strip()[:1].isdigit()]
+    return _cells_of(told.stdout)
+
+
+def _cells_of(listed: str) -> list[list[str]]:
+    return [line.split() for line in listed.splitlines() if line[:1] == " " and line.strip()[:1].isdigit()]
 
 
 def test_values_are_not_written_to_a_pipe_unless_asked_for(listed: Callable[..., Result], rowledger: Run) -> None:
@@ -87,7 +93,8 @@ def test_many_are_listed_by_reason(listed: Callable[..., Result], rowledger: Run
     assert (first[0], first[1], first[2], first[3]) == ("20", "contract", "event_id", "-1")
     assert (second[0], second[1], second[2]) == ("10", "contract", "code")
     assert "1, 2, 4, 5, 7, …" in told.stdout
-    assert "30 dead letters, 2 reasons; --limit 30 lists them one by one" in told.stdout
+    assert "30 dead letters, 2 reasons; rows count from 0, without a header\n" in told.stdout
+    assert "\n--limit 30 shows a line for each dead letter, " in told.stdout
     one_by_one = rowledger("dead-letters", "list", "--table", "events", "--limit", 30)
     assert len(_cells(one_by_one)) == 30
 
@@ -96,8 +103,56 @@ def test_few_are_listed_by_reason_on_request(listed: Callable[..., Result], rowl
     told = listed(FEW, "--by", "reason")
     assert sum(int(row[0]) for row in _cells(told)) == 3
     assert "far too long" not in told.output
+    assert "\n--limit 3 in place of --by reason shows a line for each dead letter, " in told.stdout
     groups = json.loads(rowledger("dead-letters", "list", "--table", "events", "--by", "reason", "--json").stdout)
     assert sum(group["dead_letters"] for group in groups) == 3
     assert {group["column_name"] for group in groups} == {"event_id", "code"}
     narrowed = rowledger("dead-letters", "list", "--table", "events", "--by", "reason", "--column", "event_id")
     assert len(_cells(narrowed)) == 1
+
+
+def test_a_row_is_named_with_its_own_file(database: str, rowledger: Run, tmp_path: Path) -> None:
+    for day in (DAY, NEXT_DAY):
+        write_source(tmp_path, "events", day, changed(events(30, day), {27: {"event_id": -1}}))
+        assert load_one(database, EVENTS, tmp_path, day).error is None
+
+    by_reason = rowledger("dead-letters", "list", "--table", "events", "--by", "reason").stdout
+    assert f"27 of {DAY}.parquet, 27 of {NEXT_DAY}.parquet" in " ".join(by_reason.split())
+    one_by_one = rowledger("dead-letters", "list", "--table", "events").stdout
+    assert [row[1:4] for row in _cells_of(one_by_one)] == [[day, "27", f"{day}.parquet"] for day in (DAY, NEXT_DAY)]
+    assert one_by_one.endswith("\nrows count from 0, without a header\n")
+
+
+def test_a_row_has_a_number_in_its_file_and_one_in_its_partition(database: str, rowledger: Run, tmp_path: Path) -> None:
+    """As with `vim +27`, `27` of a file and of a partition of several files are easily taken for another."""
+    spec = EVENTS.model_copy(update={"source": ParquetFiles(path="{landing}/events/{partition_key}/*/part.parquet")})
+    rows = events(60)
+    write_source(tmp_path, "events", f"{DAY}/a/part", rows[:30])
+    write_source(tmp_path, "events", f"{DAY}/b/part", changed(rows[30:], {4: {"event_id": -1}, 5: {"event_id": -1}}))
+    assert load_one(database, spec, tmp_path, DAY).error is None
+
+    listed = rowledger("dead-letters", "list", "--table", "events").stdout
+    assert ".parquet:" not in listed
+    assert [row[1:6] for row in _cells_of(listed)] == [
+        [n, "row", m, "of", "part.parquet"] for n, m in (("34", "4"), ("35", "5"))
+    ]
+    by_reason = rowledger("dead-letters", "list", "--table", "events", "--by", "reason").stdout
+    assert "4, 5 of part.parquet" in by_reason
+    shown = rowledger("dead-letters", "show", 1).stdout
+    assert "row 4 of " in shown
+    assert "b/part.parquet (rows count from 0, without a header)" in shown
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(database: str, tmp_path: Path) -> None:
+    spec = EVENTS.model_copy(update={"source": ParquetFiles(path="{landing}/events/{partition_key}/*/part.parquet")})
+    rows = events(60)
+    for folder, own in (("a", rows[:30]), ("b", rows[30:])):
+        write_source(
+            tmp_path, "events", f"{DAY}/{folder}/part", changed(own, {n: {"event_id": -1} for n in range(4, 20)})
+        )
+    report = load_one(database, spec, tmp_path, DAY)
+
+    assert "(32 rows: rows 4, 5, 6, 7, 8, … of part.parquet)" in str(report.error)
+    several = (RowPlace(8, "/x/a/part", ""), RowPlace(9, "/x/a/part", ""), RowPlace(9, "/x/b/part", ""))
+    assert told_rows(several, has_more=True) == "8, 9 of a/part, 9 of b/part, …"
+    assert told_rows([RowPlace(8, "", "north")], has_more=False) == "8 of partition north"

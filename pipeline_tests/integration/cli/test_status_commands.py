@@ -363,7 +363,7 @@ def test_a_spent_budget_is_one_sentence_with_reasons_rows_and_a_command(
     assert told.count(f"partition {DAY}:") == 1
     assert told.count("table events,") == 1
     assert "36 rows were refused, the budget is 30 (rows_max 200, share_max 0.5 of 60 rows): event_id: " in told
-    assert f"(35 rows, numbers 5, 6, 7, 8, 9, … of {DAY}.parquet); name: " in told
+    assert f"(35 rows: rows 5, 6, 7, 8, 9, … of {DAY}.parquet); name: " in told
     command = told.rpartition("See them: rowledger ")[2]
     assert command == f"dead-letters list --table events --partition {DAY}"
     assert run(*shlex.split(command)).exit_code == 0
@@ -379,7 +379,7 @@ def test_of_duplicates_beyond_the_budget_the_first_are_kept_and_named(database: 
     assert isinstance(report.error, DeadLetterBudgetSpent)
     assert "380 rows were refused, the budget is 200" in str(report.error)
     assert "380 rows repeat a key" in str(report.error)
-    assert "numbers 20, 21, 22, 23, 24, …" in str(report.error)
+    assert "rows 20, 21, 22, 23, 24, …" in str(report.error)
     letters, _ = list_dead_letters(database, "events", DeadLetterSelection())
     assert [letter.row_no for letter in letters] == list(range(20, 220))
     assert letters[20].reason.endswith("as row 0 of the source, which stays")

@@ -32,6 +32,7 @@ from rowledger.errors import (
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.reports import Check, CheckName, Incident, Progress, RefusalCause
+from rowledger.ledger.row_places import RowPlace
 from rowledger.publish.verify import PartitionVerification
 from rowledger.settings import WriterSettings
 from rowledger.sources.parquet import ParquetFiles
@@ -110,9 +111,13 @@ def test_a_published_partition_is_materialized_with_plain_numbers(load: PlayedLo
 
 
 def test_why_rows_were_refused_is_a_table(load: PlayedLoad) -> None:
+    third, seventh, other = (
+        RowPlace(row, f"landing/{file}", DAYS[0])
+        for row, file in ((3, "a.parquet"), (7, "a.parquet"), (7, "b.parquet"))
+    )
     causes = (
-        RefusalCause(2, "contract", "dep_time", None, None, "dep_time: Input should be …", "day.parquet", (3, 7)),
-        RefusalCause(1, "copy", None, "flights_key", "23505", "a key that is there twice", "day.parquet", (9,)),
+        RefusalCause(4, "contract", "dep_time", None, None, "dep_time: Input should be …", (third, seventh, other)),
+        RefusalCause(1, "copy", None, "flights_key", "23505", "a key that is there twice", (other,)),
     )
     load.reports[DAYS[0]] = replace(published(DAYS[0]), refusals=causes)
 
@@ -120,8 +125,8 @@ def test_why_rows_were_refused_is_a_table(load: PlayedLoad) -> None:
 
     records = result.materialized[DAYS[0]]["refused_by_reason"].records
     assert [(record.data["column"], record.data["rows"], record.data["first_rows"]) for record in records] == [
-        ("dep_time", 2, "3, 7"),
-        ("", 1, "9"),
+        ("dep_time", 4, "3, 7 of a.parquet, 7 of b.parquet, …"),
+        ("", 1, "7 of b.parquet"),
     ]
 
 
