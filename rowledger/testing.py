@@ -179,7 +179,7 @@ def load_and_report(
     spec: TableSpec,
     rows: object = None,
     *,
-    partition: Partition | None = None,
+    partition: Partition | str | None = None,
     database: str | None = None,
     landing_dir: Path | str | None = None,
     writer: WriterSettings = _ONE_WORKER,
@@ -187,10 +187,12 @@ def load_and_report(
     """Load rows in place of the spec's source, and report how that ended; a load that was not published has an `error`.
 
     `rows` has any form that `rowledger.load` takes: a list of dicts or of row models, a polars or pandas frame, an Arrow
-    table. Without rows the spec's own source is read, with `landing_dir` in place of `{landing}`. Without `partition` the
-    table is loaded as one that has no partitions. The database is that of the fixture `rowledger_database`.
+    table. Without rows the spec's own source is read, with `landing_dir` in place of `{landing}`. `partition` is a
+    Partition, or a key where that says which rows are meant; without it the table is loaded as one that has no partitions.
+    The database is that of the fixture `rowledger_database`.
 
-    Raises RowledgerError where no load can begin: the spec contradicts itself, the target has another shape.
+    Raises TypeError for a key that does not say which rows are meant, and RowledgerError where no load can begin: the spec
+    contradicts itself, the target has another shape.
     """
     if rows is not None:
         spec = spec.model_copy(update={"source": GivenRows()})

@@ -25,6 +25,7 @@ _TABLES = """
     class Sale(BaseModel):
         day: date
         price: float
+        shop: str = "north"
 
     SALES = TableSpec(
         name="sales",
@@ -72,6 +73,13 @@ _TESTS = """
         assert_balanced(report)
         assert report.written_rows == 1
 
+    def test_a_key_is_a_partition_where_it_says_which_rows_are_meant(rowledger_database):
+        with pytest.raises(TypeError, match='give Partition'):
+            load_and_report(SALES, [GOOD], partition="2024-01-01")
+        report = load_and_report(SALES.model_copy(update={"partition_by": "shop"}), [GOOD], partition="north")
+        assert_balanced(report)
+        assert (report.partition_key, report.written_rows) == ("north", 1)
+
     def test_the_database_and_the_folder_of_the_test_are_the_default(rowledger_database, tmp_path):
         assert os.environ["ROWLEDGER_DATABASE_URL"] == rowledger_database
         assert landing_folder("sales").is_relative_to(tmp_path)
@@ -97,7 +105,7 @@ def test_the_tests_of_a_project_get_a_database_each_and_leave_none(server: str, 
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "7 passed" in ran.stdout
+    assert "8 passed" in ran.stdout
     assert fetch_value(server, _OURS) == 0
 
 

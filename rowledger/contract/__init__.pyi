@@ -29,7 +29,11 @@ from .fingerprint_sql import (
 )
 from .fit_value import NULL_REASON as NULL_REASON
 from .loadable import check_spec as check_spec
-from .partition_fit import require_partitions as require_partitions, unusable_key as unusable_key
+from .partition_fit import (
+    as_partitions as as_partitions,
+    require_partitions as require_partitions,
+    unusable_key as unusable_key,
+)
 from .read_payloads import frame_of_payloads as frame_of_payloads
 from .row_declaration import declared_row as declared_row
 from .row_partitions import RowPartitions as RowPartitions

@@ -9,13 +9,55 @@ from rowledger.contract.check import Contract
 from rowledger.errors import SpecError, UnknownPartition
 from rowledger.spec import WHOLE, Equals, Partition, TableSpec, TypeName, Window, WriteMode
 
-__all__ = ["require_partitions", "require_types", "unusable_key"]
+__all__ = ["as_partitions", "require_partitions", "require_types", "unusable_key"]
 
 _KEY_BYTES_MAX = (
     1_000  # an index entry, in the ledger's database or Dagster's, has 2,704 bytes; two dimensions share it
 )
 _KEY_SHOWN = 40
+_TIMES = frozenset({TypeName.DATE, TypeName.TIMESTAMP, TypeName.TIMESTAMPTZ})
 _CLOCK_DAYS = 400  # before and after a window's year, for which its zone's clock changes are searched
+
+
+def as_partitions(spec: TableSpec, given: Sequence[Partition | str]) -> tuple[Partition, ...]:
+    """The partitions, each once. A key stands for the partition of its rows where it says which they are.
+
+    It does for a column of values, such as texts or numbers, and where rows are only added. Raises TypeError for other keys.
+    """
+    if isinstance(given, str | Partition):
+        raise TypeError(f"table {spec.name}: partitions are given as a list, even one; write [{_code(given)}]")
+    each = [one if isinstance(one, Partition) else _partition_of_key(spec, one) for one in given]
+    return tuple({partition.key: partition for partition in each}.values())
+
+
+def _code(given: str | Partition) -> str:
+    return f'"{given}"' if isinstance(given, str) else f'Partition("{given.key}", …)'
+
+
+def _partition_of_key(spec: TableSpec, key: object) -> Partition:
+    if not isinstance(key, str):
+        raise TypeError(f"table {spec.name}: a partition is a Partition or a key, not of type {type(key).__name__}")
+    if key == WHOLE.key and spec.partition_by is None:
+        return WHOLE
+    match spec.partition_by:
+        case None:
+            return Partition(key, identifies_rows=spec.write_mode is WriteMode.REPLACE)
+        case str(column):
+            types = {column.name: column.type.name for column in Contract.of(spec.row).columns}
+            if types[column] not in _TIMES:
+                return Partition(key, (Equals(column, key),))
+            wanted = f'Partition("{key}", (Window("{column}", lower, upper),))'
+            raise TypeError(
+                f"table {spec.name}: the key {key!r} does not say from when to when the values of {column!r} are; give "
+                f"{wanted}, where lower (included) and upper (excluded) are datetimes in UTC"
+            )
+        case dict(columns):
+            wanted = f'Partition("{key}", (…), (…))'
+            raise TypeError(
+                f"table {spec.name}: the key {key!r} does not say which rows are meant; give {wanted} with a Window or an "
+                f"Equals for each of the columns {', '.join(columns.values())}, and (name, key) for each of the dimensions "
+                f"{', '.join(columns)}"
+            )
 
 
 def require_partitions(spec: TableSpec, partitions: Sequence[Partition]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rowledger.contract import Contract, require_partitions
+from rowledger.contract import Contract, as_partitions, require_partitions
 from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import Holder, Incident, Observer, PartitionReport, RivalRemedy, SupervisorSessions
@@ -36,7 +36,7 @@ _WATCHING_SESSIONS = 2  # for leases and incidents, while other sessions reconci
 
 def run_load(
     spec: TableSpec,
-    partitions: Sequence[Partition],
+    partitions: Sequence[Partition | str],
     *,
     url: str,
     landing_dir: Path,
@@ -55,11 +55,12 @@ def run_load(
     `asset_key` are the parts of the key of Dagster's asset, for the ledger. `rival_remedy` says of another asset's key what to
     do where that asset may load the table again, which is refused; None if it cannot.
 
-    The errors of one partition are in its report. Raises RowledgerError for what concerns all of them: the server,
+    The errors of one partition are in its report. Raises TypeError for a key in place of a partition that does not say which
+    rows are meant, and RowledgerError for what concerns all of them: the server,
     the spec, the keys, the target's shape. An interrupt ends the workers and their backends first, and then takes its
     usual course.
     """
-    each = tuple({partition.key: partition for partition in partitions}.values())
+    each = as_partitions(spec, partitions)
     require_partitions(spec, each)
     request = RunRequest(
         spec,

@@ -23,7 +23,7 @@ _log = logging.getLogger("rowledger")
 
 def load(
     spec: TableSpec,
-    partitions: Sequence[Partition] = (WHOLE,),
+    partitions: Sequence[Partition | str] = (WHOLE,),
     *,
     url: str | None = None,
     landing_dir: Path | str | None = None,
@@ -34,6 +34,8 @@ def load(
 ) -> list[PartitionReport]:
     """Load partitions of a table, and return a report for each, in their order.
 
+    A key may stand for a partition whose rows it tells: those whose partition column, which holds no times, has this value.
+
     `url` is that of the target database, by default `ROWLEDGER_DATABASE_URL` or the embedded server. `landing_dir`
     replaces `{landing}` in the spec's paths. `observer` follows the load, by default with the logger `rowledger`.
     `rows` are those of a spec whose source is `GivenRows`: the rows, in any form that a function of `PythonRows` may return, of
@@ -41,7 +43,8 @@ def load(
     the rows of a partition, called in this process.
 
     Raises LoadFailed, with all reports, where a partition was not published. With `check=False` it does not, and the
-    caller must look at the reports. Raises another RowledgerError for what concerns the whole load: the server, the
+    caller must look at the reports. Raises TypeError for a key that does not say
+    which rows are meant, and another RowledgerError for what concerns the whole load: the server, the
     spec, the target's shape.
     """
     require_no_worker("a load")

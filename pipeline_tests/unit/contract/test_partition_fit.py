@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import AwareDatetime, BaseModel, NaiveDatetime, ValidationError
 
-from rowledger.contract.partition_fit import require_partitions, require_types
+from rowledger.contract.partition_fit import as_partitions, require_partitions, require_types
 from rowledger.contract.sql_types import SmallInt
 from rowledger.errors import SpecError, UnknownPartition
 from rowledger.sources.parquet import ParquetFiles
@@ -86,6 +86,39 @@ def test_each_of_two_dimensions_may_have_a_long_key() -> None:
 def test_conditions_on_other_columns_than_those_of_the_table_are_refused(partition: Partition) -> None:
     with pytest.raises(SpecError, match=r"partition_by names \['region'\]"):
         require_partitions(_spec("region", write_mode=WriteMode.APPEND), [partition])
+
+
+def test_a_key_stands_for_the_partition_whose_rows_it_tells() -> None:
+    assert as_partitions(_spec("region"), ["north", NORTH, "south"]) == (
+        NORTH,
+        Partition("south", (Equals("region", "south"),)),
+    )
+    assert as_partitions(_spec("number"), ["7"]) == (Partition("7", (Equals("number", "7"),)),)
+    assert as_partitions(_spec(), ["all"]) == (WHOLE,)
+    assert as_partitions(_spec(write_mode=WriteMode.APPEND), ["all", "a"]) == (
+        WHOLE,
+        Partition("a", identifies_rows=False),
+    )
+    with pytest.raises(SpecError, match="it is the whole table, whose key is 'all'"):
+        require_partitions(_spec(), as_partitions(_spec(), ["north"]))
+
+
+@pytest.mark.parametrize(
+    ("partition_by", "given", "complaint"),
+    [
+        ("at", ["2024-01-01"], r'give Partition\("2024-01-01", \(Window\("at", lower, upper\),\)\), where lower'),
+        ("day", ["2024-01-01"], r'give Partition\("2024-01-01", \(Window\("day", lower, upper\),\)\)'),
+        ({"n": "number", "r": "region"}, ["1|north"], "for each of the columns number, region, and .* n, r"),
+        ("region", "north", r'given as a list, even one; write \["north"\]'),
+        ("region", NORTH, r'write \[Partition\("north", …\)\]'),
+        ("day", [date(2024, 1, 1)], "is a Partition or a key, not of type date"),
+    ],
+)
+def test_a_key_that_does_not_tell_its_rows_is_refused_with_what_to_give(
+    partition_by: str | dict[str, str], given: Any, complaint: str
+) -> None:
+    with pytest.raises(TypeError, match=f"table rows: .*{complaint}"):
+        as_partitions(_spec(partition_by), given)
 
 
 def test_a_partition_without_conditions_is_not_taken_for_the_whole_table() -> None:
