@@ -24,6 +24,12 @@ class FieldType:
         return self.plain in ("SmallInt", "Integer", "int", "float", "Decimal")
 
     @property
+    def may_identify(self) -> bool:
+        """Whether it can be a part of a key: fractions measure something."""
+        has_fractions = self.plain == "float" or (self.digits is not None and self.digits[1] > 0)
+        return not has_fractions and self.plain not in ("bool", "Any")
+
+    @property
     def python(self) -> str:
         """The annotation of a value."""
         if self.digits is None:

@@ -33,7 +33,6 @@ _REFUSED_SHARE_MAX = 0.01
 _ATTEMPTS_MAX = 100
 _EXACT = {of.SMALLINT, of.INTEGER, of.BIGINT, of.DOUBLE, of.NUMERIC}
 """Types of numbers, of which no value is refused for its size or its digits as long as another type takes it."""
-_NO_KEY = {of.DOUBLE, of.BOOLEAN, of.ANYTHING}
 
 
 @dataclass
@@ -213,7 +212,7 @@ class _Fit:
 
     def _attempt(self) -> Trial:
         text = model_text(self._inferred(), _TABLE)
-        parts = [column.name for column in self._columns if not column.nulls and column.type not in _NO_KEY]
+        parts = [column.name for column in self._columns if not column.nulls and column.type.may_identify]
         model = row_model(text, class_name(_TABLE))
         return try_model(model, self._rows.source, self._rows.frames(), parts, self._path)
 

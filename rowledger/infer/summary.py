@@ -6,6 +6,7 @@ from rowledger.infer.inferred_table import InferredTable
 __all__ = ["summary_of"]
 
 _REASONS_MAX = 20
+_NO_KEY = "none found; duplicates are not looked for, and write mode upsert needs one: if rows have a key, name it"
 
 
 def summary_of(table: InferredTable, *, written_to: str | None = None) -> list[str]:
@@ -17,7 +18,7 @@ def summary_of(table: InferredTable, *, written_to: str | None = None) -> list[s
         null = "null" if column.nullable else "not null"
         source = f", {column.source_name!r} in the file" if column.source_name != column.name else ""
         lines.append(f"  {column.name:<{width}}  {column.type} {null}{source}")
-    lines.append(f"candidate key: {', '.join(table.key) or 'none found'}")
+    lines.append(f"candidate key: {', '.join(table.key) or _NO_KEY}")
     if table.partitions is not None:
         lines.append(f"partitions by {table.partitions.column}: {table.partitions.told}")
     elif table.partition_candidates:
