@@ -53,7 +53,7 @@ class TextProfile:
         stripped = rest.str.strip_chars()
         is_marker = stripped.is_in(NULL_MARKERS)
         if is_marker.any():
-            for marker, count in rest.filter(is_marker).value_counts().iter_rows():
+            for marker, count in rest.filter(is_marker).rename("").value_counts().iter_rows():
                 self.markers[marker] += count
             rest, stripped = rest.filter(~is_marker), stripped.filter(~is_marker)
         padded = stripped.filter(stripped.str.len_bytes() != rest.str.len_bytes())

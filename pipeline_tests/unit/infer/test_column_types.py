@@ -159,3 +159,8 @@ def test_numbers_that_could_be_days_are_numbers_and_said_to_be_to_check(tmp_path
     table = inferred(tmp_path, lines("id,day,no", lambda n: f"{n},2024{n % 12 + 1:02}{n % 28 + 1:02},{20240101 + n}"))
     assert types_of(table) == {"id": "integer", "day": "integer", "no": "integer"}
     assert table.notes == ('day: Each could be a day: for a date, give the source date_formats=("%Y%m%d",).',)
+
+
+def test_a_column_may_be_called_count_and_have_null_markers(tmp_path: Path) -> None:
+    table = inferred(tmp_path, "id,count\n1,2\n2,NA\n3,4\n")
+    assert types_of(table) == {"id": "integer", "count": "integer null"}
