@@ -33,4 +33,8 @@ def infer(*, file: Path, name: str | None, output: Path | None) -> None:
         f" --partition {table.partitions.path.key} --by {table.partitions.path.cadence}" if table.partitions else ""
     )
     module = click.format_filename(output or f"{table.name}.py")
+    if output is None:
+        named = "" if name is None else f" --name {shlex.quote(name)}"
+        given = f"{shlex.quote(click.format_filename(file))}{named} --output {shlex.quote(module)}"
+        click.echo(f"to write it: rowledger infer {given}", err=True)
     click.echo(f"to load it: rowledger load {shlex.quote(f'{module}:{spec_name(table.name)}')}{partition}", err=True)

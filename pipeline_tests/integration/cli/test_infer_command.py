@@ -45,3 +45,22 @@ def test_the_command_that_is_printed_loads_the_file_and_the_next_one(
         following = rowledger("load", "sales.py:SALES", "--partition", next_key, "--by", unit)
         assert following.exit_code == 0, following.output
         assert fetch_value(database, "select count(*) from sales") == 6
+
+
+@pytest.mark.parametrize("options", [(), ("--name", "takings")])
+def test_without_an_output_the_commands_that_are_printed_write_the_module_and_load_it(
+    database: str, rowledger: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "the year's sales.csv"
+    file.write_text("id,at\n" + "".join(f"{n},2024-01-09\n" for n in range(3)), encoding="utf-8")
+
+    shown = rowledger("infer", file.name, *options)
+    commands = re.findall(r"^to \w+ it: rowledger (.*)$", shown.stderr, re.MULTILINE)
+    assert [command.partition(" ")[0] for command in commands] == ["infer", "load"]
+    for command in commands:
+        done = rowledger(*shlex.split(command))
+        assert done.exit_code == 0, done.output
+    table = "takings" if options else "the_year_s_sales"
+    assert fetch_value(database, f"select count(*) from {table}") == 3
