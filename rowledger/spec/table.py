@@ -154,26 +154,27 @@ class TableSpec(BaseModel):
         if not _ASSET_NAME.match(self.name):
             raise SpecError(f"table spec name {self.name!r} must be letters, digits and underscores")
         self._require_dimensions()
-        columns = column_names(self.row)
-        for role, names in (
-            ("key", self.key),
-            ("sensitive", self.sensitive),
-            ("partition", self.partition_columns),
-        ):
-            if unknown := [name for name in names if name not in columns]:
-                raise SpecError(
-                    f"table {self.name}: {role} columns {unknown} are not in {self.row.__name__}: {columns}"
-                    f"{self._told_of_aliases(unknown)}"
-                )
-        self._require_placeholders()
+        mistakes = [self._unknown_columns(), self._unknown_placeholders()]
         if self.write_mode is WriteMode.UPSERT and not self.key:
-            raise SpecError(f"table {self.name}: write mode upsert needs a key, by which the row to update is found")
+            mistakes.append("write mode upsert needs a key, by which the row to update is found")
         if self.transform is not None and self.drift is Drift.EVOLVE:
-            raise SpecError(
-                f"table {self.name}: drift EVOLVE does not go with a transform, which decides what columns there are; "
-                "name them in the row model"
+            mistakes.append(
+                "drift EVOLVE does not go with a transform, which decides what columns there are; name them in the row model"
             )
+        if told := "; ".join(filter(None, mistakes)):
+            raise SpecError(f"table {self.name}: {told}")
         return self
+
+    def _unknown_columns(self) -> str:
+        """What is wrong with the columns that the spec names; empty if the row model has all of them."""
+        columns = column_names(self.row)
+        roles = {"key": self.key, "sensitive": self.sensitive, "partition": self.partition_columns}
+        unknown = {role: [name for name in names if name not in columns] for role, names in roles.items()}
+        if not any(unknown.values()):
+            return ""
+        told = " and ".join(f"{role} columns {names}" for role, names in unknown.items() if names)
+        aliases = self._told_of_aliases([*dict.fromkeys(name for names in unknown.values() for name in names)])
+        return f"{told} are not in {self.row.__name__}: {columns}{aliases}"
 
     def _told_of_aliases(self, names: Sequence[str]) -> str:
         """Which columns of the table are meant by names that are aliases, for an error."""
@@ -198,23 +199,29 @@ class TableSpec(BaseModel):
                 f"table {self.name}: partition_by names the columns {columns}; give each dimension a column of its own"
             )
 
-    def _require_placeholders(self) -> None:
-        """Raise SpecError if the source names a placeholder that no partition of the table has, as far as the spec can tell.
+    def _unknown_placeholders(self) -> str:
+        """What is wrong with placeholders of the source that no partition of the table has, as far as the spec can tell.
 
         In write mode REPLACE, `partition_by` names all dimensions. Otherwise a key may have dimensions that no column holds,
         and the load checks the placeholders when it knows its partitions.
         """
         dimensions = sorted(self.partition_by) if isinstance(self.partition_by, dict) else []
         if self.write_mode is WriteMode.REPLACE or len(dimensions) == _DIMENSIONS_MAX:
-            self.require_placeholders(("partition_key", *dimensions))
+            return self._others_than(("partition_key", *dimensions))
+        return ""
 
     def require_placeholders(self, known: Sequence[str]) -> None:
         """Raise SpecError if the source's templates name placeholders other than `known` and `landing`."""
-        if unknown := sorted(self.source.placeholders - {*known}):
-            raise SpecError(
-                f"table {self.name}: its source names {', '.join(f'{{{name}}}' for name in unknown)}; the placeholders are "
-                f"{', '.join(f'{{{name}}}' for name in ('landing', *known))}"
-            )
+        if told := self._others_than(known):
+            raise SpecError(f"table {self.name}: {told}")
+
+    def _others_than(self, known: Sequence[str]) -> str:
+        if not (unknown := sorted(self.source.placeholders - {*known})):
+            return ""
+        return (
+            f"its source names {', '.join(f'{{{name}}}' for name in unknown)}; the placeholders are "
+            f"{', '.join(f'{{{name}}}' for name in ('landing', *known))}, and {{lower}} and {{upper}} for windows of time"
+        )
 
     @property
     def partition_columns(self) -> tuple[str, ...]:

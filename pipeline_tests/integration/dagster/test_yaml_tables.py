@@ -474,6 +474,12 @@ MISTAKES = [
     (MINIMAL + "  partition_by: day\n", 6, "attributes.partition_by: ", "it has no partitions"),
     (MINIMAL + "  translation: {owners: [me]}\n", 6, "attributes.translation: ", "Invalid owner 'me'"),
     (MINIMAL.replace("weather.csv", "{day}.csv"), 3, "attributes: ", "its source names {day}; the placeholders are"),
+    (
+        MINIMAL.replace("weather.csv", "{day}.csv") + "  key: [a]\n  sensitive: [a, b]\n  partition_by: c\n",
+        3, "attributes: ", ("key columns ['a'] and sensitive columns ['a', 'b'] and partition columns ['c'] are not in Weather"
+        ": ['day', 'station']; its source names {day}; the placeholders are {landing}, {partition_key}, and {lower} and {upper}"
+        " for windows of time"),
+    ),
     (MINIMAL + '  schedule: "every day"\n', 6, "attributes.schedule: ", "no cron schedule; it has five fields"),
     (MINIMAL + '  pool: "{{ nope }}"\n', 6, "attributes.pool: ", "'nope' is undefined"),
     (MINIMAL + "  database:\n    password: hush\n", 7, "attributes.database.password: ", "write {{ env.NAME }}"),
