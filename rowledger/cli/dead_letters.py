@@ -6,12 +6,14 @@ import importlib.util
 import json
 import logging
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from rowledger.cli.age import Age, age_of
 from rowledger.cli.dead_letter_list import list_command, readable_spec
 from rowledger.cli.dead_letter_texts import (
     counted_letters,
@@ -37,7 +39,7 @@ from rowledger.dead_letters import (
     this_user,
 )
 from rowledger.errors import RowledgerError
-from rowledger.ledger import DeadLetterState, ReplayReport
+from rowledger.ledger import DeadLetterState, KeptDeadLetter, ReplayReport, read_status
 from rowledger.postgres import existing_url
 from rowledger.publish import PartitionVerification, run_verify
 from rowledger.settings import WriterSettings
@@ -45,7 +47,7 @@ from rowledger.spec import TableSpec
 
 __all__ = ["dead_letters"]
 
-_DAY_S = 86_400.0
+_NAMED_MAX = 5  # partitions in a question
 
 
 @click.group(name="dead-letters", short_help="Rows that were refused, and how they are brought back.")
@@ -234,26 +236,51 @@ def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  
 
 @dead_letters.command(name="purge")
 @selects_dead_letters
-@click.option("--older-than", "days", type=click.FloatRange(0), help="Only those refused so many days ago.")
+@click.option(
+    "--older-than",
+    metavar="AGE",
+    callback=age_of,
+    help="Only those refused longer ago: 90d, 12h, 2w; a number alone is in days.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def purge_command(*, table_name: str, days: float | None, yes: bool, **options: Any) -> None:  # noqa: ANN401
+def purge_command(*, table_name: str, older_than: Age | None, yes: bool, **options: Any) -> None:  # noqa: ANN401
     """Delete dead letters permanently, with their rows and their history. They never expire by themselves.
 
     Only those that no balance needs: dead letters that were replayed, and those of loads that are not in the table
     any more. The others prove where the rows of a published load are.
     """
-    if not any(options.values()) and days is None:
+    if not any(options.values()) and older_than is None:
         raise click.UsageError("say which: --state, --older-than, --partition, --stage, --constraint, --column or --id")
     url = existing_url()
-    older_than_s = None if days is None else days * _DAY_S
+    older_than_s = None if older_than is None else older_than.seconds
     letters, _ = list_dead_letters(url, table_name, selection_of(options, every_load=True, older_than_s=older_than_s))
     deletable = [letter for letter in letters if is_purgeable(letter)]
     if deletable and not yes:
-        click.confirm(f"Delete {counted_letters(len(deletable))} of table {table_name} for good?", abort=True)
+        click.confirm(_question_of_purge(url, table_name, deletable), abort=True)
     deleted = purge(url, deletable)
     click.echo(f"{counted_letters(len(deleted))} deleted")
     if kept := len(letters) - len(deleted):
         click.echo(f"{kept} kept: the balance of a published or unfinished load counts them")
+
+
+def _question_of_purge(url: str, table: str, letters: Sequence[KeptDeadLetter]) -> str:
+    """Whether to delete them, with their states; unresolved ones of partitions without published rows are pointed out."""
+    states = Counter(letter.state for letter in letters)
+    told = ", ".join(f"{number:,} {state}" for state, number in states.most_common())
+    question = f"Delete {counted_letters(len(letters))} of table {table} for good ({told})?"
+    unresolved = [letter for letter in letters if letter.state in REPLAYABLE]
+    keys = sorted({letter.partition_key for letter in unresolved})
+    published = {
+        (row.target, row.partition_key) for row in (read_status(url, table, keys) if keys else ()) if row.published
+    }
+    lost = [letter for letter in unresolved if (letter.target, letter.partition_key) not in published]
+    if not lost:
+        return question
+    named = sorted({letter.partition_key for letter in lost})
+    noun = "partition" if len(named) == 1 else "partitions"
+    are = "is" if len(named) == 1 else "are"
+    some = f"{', '.join(named[:_NAMED_MAX])}{', …' if len(named) > _NAMED_MAX else ''}"
+    return f"{counted_letters(len(lost))} of {noun} {some}, which {are} not published, would be lost unresolved.\n{question}"
 
 
 def _log(level: int, message: str) -> None:

@@ -1,10 +1,11 @@
 """`rowledger prune`: delete old ledger entries of replaced and failed loads."""
 
 import json
-import re
+import shlex
 
 import click
 
+from rowledger.cli.age import Age, age_of
 from rowledger.cli.selection import ANY_TABLE
 from rowledger.counted import counted
 from rowledger.ledger import PrunableEntries, find_prunable, prune as prune_entries
@@ -12,9 +13,6 @@ from rowledger.postgres import existing_url
 
 __all__ = ["prune"]
 
-_SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_AGE = re.compile(r"(\d+)([mhdw])")
-_DAY_S = _SECONDS["d"]
 _NOUNS = {
     "loads": "load",
     "chunks": "chunk",
@@ -24,26 +22,19 @@ _NOUNS = {
 }
 
 
-def _age_s(_ctx: click.Context, _option: click.Parameter, text: str) -> int:
-    if (match := _AGE.fullmatch(text)) is None:
-        raise click.BadParameter(f"{text!r} is no age; write a number and m, h, d or w, such as 90d")
-    return int(match[1]) * _SECONDS[match[2]]
-
-
 @click.command(short_help="Delete old ledger entries of replaced and failed loads.")
 @click.option(
     "--older-than",
-    "older_than_s",
     required=True,
     metavar="AGE",
-    callback=_age_s,
-    help="Only what ended longer ago: 90d, 12h, 2w.",
+    callback=age_of,
+    help="Only what ended longer ago: 90d, 12h, 2w; a number alone is in days.",
 )
 @ANY_TABLE
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON; needs --yes or --dry-run.")
-def prune(*, older_than_s: int, table_name: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+def prune(*, older_than: Age, table_name: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Delete old ledger entries that nothing needs any more.
 
     These are replaced, rejected, abandoned and repeated loads, with their chunks, incidents and resolved dead letters, and
@@ -56,7 +47,7 @@ def prune(*, older_than_s: int, table_name: str | None, dry_run: bool, yes: bool
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json does not ask; give --yes or --dry-run")
     url = existing_url()
-    found = find_prunable(url, older_than_s=older_than_s, table=table_name)
+    found = find_prunable(url, older_than_s=older_than.seconds, table=table_name)
     something = any(found.counts.values())
     if something and not (as_json or yes or dry_run):
         click.confirm(f"Delete {_told(found.counts)} from the ledger?", abort=True)
@@ -77,16 +68,16 @@ def prune(*, older_than_s: int, table_name: str | None, dry_run: bool, yes: bool
         click.echo(f"would delete {_told(found.counts)}{f'; the loads: {states}' if states else ''}")
     else:
         click.echo("nothing to delete")
-    _tell_kept(found, older_than_s)
+    _tell_kept(found, older_than)
 
 
 def _told(counts: dict[str, int]) -> str:
     return ", ".join(counted(number, _NOUNS[kind]) for kind, number in counts.items() if number) or "nothing"
 
 
-def _tell_kept(found: PrunableEntries, older_than_s: int) -> None:
+def _tell_kept(found: PrunableEntries, older_than: Age) -> None:
     for table, loads in sorted(found.kept_by_table.items()):
         click.echo(
             f"table {table}: {counted(loads, 'load')} kept for dead letters that are not resolved; these go by: "
-            f"rowledger dead-letters purge --table {table} --older-than {older_than_s / _DAY_S:g}"
+            f"rowledger dead-letters purge --table {shlex.quote(table)} --older-than {older_than.text}"
         )

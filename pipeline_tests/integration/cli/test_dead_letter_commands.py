@@ -13,7 +13,16 @@ from pipeline_tests.support.assertions import assert_accounted
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import SECRET_EVENTS, assert_verified, states
-from pipeline_tests.support.tables import DAY, EVENTS, STRICT_READINGS, changed, events, readings, write_source
+from pipeline_tests.support.tables import (
+    DAY,
+    EVENTS,
+    NEXT_DAY,
+    STRICT_READINGS,
+    changed,
+    events,
+    readings,
+    write_source,
+)
 from rowledger.cli.main import cli
 from rowledger.settings import settings
 
@@ -177,9 +186,10 @@ def test_what_proves_the_balance_is_not_purged(database: str, run: Run, tmp_path
     _edit(file, {3: {"event_id": 3}})
     run("import", "--table", "events", file)
     run("replay", "--table", "events")
-    assert run("purge", "--table", "events", "--older-than", 1, "--yes").output == "0 dead letters deleted\n"
+    for age in ("1", "0.5", "12h", "1d", "2w"):
+        assert run("purge", "--table", "events", "--older-than", age, "--yes").output == "0 dead letters deleted\n"
     asked = run("purge", "--table", "events", "--state", "replayed", answer="y\n")
-    assert "Delete 1 dead letter of table events for good?" in asked.output
+    assert "Delete 1 dead letter of table events for good (1 replayed)?" in asked.output
     assert states(database).keys() == {7, 11}
     assert_verified(database, EVENTS)
     write_source(tmp_path, "events", DAY, events(20))
@@ -310,3 +320,24 @@ def test_sensitive_columns_keep_their_values_where_they_were_not_shown(database:
         fetch_value(database, "select corrected_payload::text from rowledger.dead_letter where row_no = 11")
     )
     assert (kept["code"], kept["name"]) == (events(20)[11]["code"], "now shown")
+
+
+def test_a_purge_says_what_it_deletes_and_what_nothing_else_has(database: str, run: Run, tmp_path: Path) -> None:
+    for day in (DAY, NEXT_DAY):
+        write_source(
+            tmp_path, "events", day, changed(events(40, day), {number: {"event_id": -1} for number in range(30)})
+        )
+        assert load_one(database, EVENTS, tmp_path, day).error is not None
+    write_source(tmp_path, "events", DAY, events(20))
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+
+    asked = run("purge", "--table", "events", "--older-than", "0m", answer="n\n")
+
+    assert asked.exit_code == 1
+    assert asked.output.startswith(
+        f"30 dead letters of partition {NEXT_DAY}, which is not published, would be lost unresolved.\n"
+        "Delete 60 dead letters of table events for good (60 open)? "
+    )
+    cured = run("purge", "--table", "events", "--partition", DAY, "--older-than", "0m", answer="y\n").output
+    assert cured.startswith("Delete 30 dead letters of table events for good (30 open)? ")
+    assert cured.endswith("30 dead letters deleted\n")

@@ -154,9 +154,9 @@ def test_a_prune_changes_no_answer(
 
 @pytest.mark.usefixtures("history")
 def test_dead_letters_that_nobody_has_resolved_go_only_by_their_own_command(database: str, rowledger: Run) -> None:
-    told = rowledger("prune", "--older-than", "0d", "--table", "events", "--yes")
+    told = rowledger("prune", "--older-than", "0m", "--table", "events", "--yes")
     command = told.stdout.splitlines()[-1].partition("these go by: rowledger ")[2]
-    assert command == "dead-letters purge --table events --older-than 0"
+    assert command == "dead-letters purge --table events --older-than 0m"
     assert rowledger(*command.split(), "--yes").exit_code == 0
 
     assert rowledger("prune", "--older-than", "0d", "--table", "events", "--yes").exit_code == 0
@@ -203,7 +203,7 @@ def test_a_failure_that_is_told_stays_when_an_earlier_load_is_forgotten_after_it
     ("arguments", "exit_code", "said"),
     [
         ((), 2, "Missing option '--older-than'"),
-        (("--older-than", "90"), 2, "'90' is no age"),
+        (("--older-than", "90y"), 2, "'90y' is no age"),
         (("--older-than", "1d", "--json"), 2, "--json does not ask"),
         (("--older-than", "1d", "--table", "nope"), 1, "the ledger has no table 'nope'"),
     ],
