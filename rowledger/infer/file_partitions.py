@@ -1,9 +1,10 @@
 """The partitions of a table whose files have a date in their path."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rowledger.counted import counted
 from rowledger.infer.dates_in_paths import DatedPath
 from rowledger.spec import Cadence
 
@@ -20,7 +21,11 @@ class FilePartitions:
     @property
     def told(self) -> str:
         """What is a partition, and which one the file is."""
-        return f"One partition for each {self.path.cadence}, from a file of its own; this file is {self.path.key}."
+        ahead = self._end_offset - 1
+        is_ahead = (
+            f", {counted(ahead, self.path.cadence)} after now, which end_offset has room for" if ahead > 0 else ""
+        )
+        return f"One partition for each {self.path.cadence}, from a file of its own; this file is {self.path.key}{is_ahead}."
 
     @property
     def declared(self) -> dict[str, Any]:
@@ -33,9 +38,26 @@ class FilePartitions:
                 found = {"type": "daily", **start}
             case _:
                 found = {"type": f"{self.path.cadence}ly", **start}
+        return {**found, "end_offset": self._end_offset} if self._end_offset else found
+
+    @property
+    def _end_offset(self) -> int:
+        """How many windows that are not over belong to the partitions, for this file's to be among them."""
         window = self.path.partition(self.column).window
-        is_over = window is None or window.upper <= datetime.now(UTC)
-        return found if is_over else {**found, "end_offset": 1}
+        if window is None:
+            return 0
+        now, lower = datetime.now(UTC), window.lower.astimezone(UTC)
+        years, months = lower.year - now.year, lower.month - now.month
+        match self.path.cadence:
+            case Cadence.YEAR:
+                ahead = years
+            case Cadence.MONTH:
+                ahead = 12 * years + months
+            case Cadence.DAY:
+                ahead = (lower.date() - now.date()).days
+            case _:
+                ahead = (lower - now.replace(minute=0, second=0, microsecond=0)) // timedelta(hours=1)
+        return max(0, ahead + 1)
 
     @property
     def definition(self) -> str:

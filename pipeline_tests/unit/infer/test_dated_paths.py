@@ -1,6 +1,6 @@
 """A date in a file's path makes partitions, if a column has it too; the table is named after what is left of the path."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -117,7 +117,6 @@ def test_bounds_are_compared_with_the_values_of_each_type(tmp_path: Path, monkey
     [
         ("x/2024-01-01.csv", {"type": "daily", "start": "2024-01-01"}),
         ("x/9998-01.csv", None),
-        ("x/2098-01.csv", {"type": "monthly", "start": "2098-01-01", "end_offset": 1}),
         ("x/2024-01-01T05.csv", {"type": "hourly", "start": "2024-01-01-05:00"}),
         (
             "x/s_2024.csv",
@@ -140,4 +139,25 @@ def test_partitions_are_declared_from_the_files_own_on(
         table.module_text().replace("    # ", "").split()
     )
     in_python = eval(table.partitions.definition, {"dg": dg})
-    assert in_python.get_first_partition_key() == (None if "end_offset" in declared else found.key)
+    assert in_python.get_first_partition_key() == found.key
+
+
+@pytest.mark.parametrize(
+    ("form", "step"),
+    [("s_%Y", 400), ("%Y-%m", 40), ("%Y-%m", 0), ("%Y-%m", 800), ("%Y-%m-%d", 1), ("%Y-%m-%d", 3), ("%Y-%m-%dT%H", 2)],
+)
+def test_partitions_reach_to_that_of_a_file_that_is_not_over_and_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, step: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    moment = datetime.now(UTC) + timedelta(days=step)
+    found = dated_path(f"x/{moment.strftime(form)}.csv")
+    assert found is not None
+    table = _infer(Path(f"x/{moment.strftime(form)}.csv"), _moments(found.key))
+    assert table.partitions is not None
+    in_python = eval(table.partitions.definition, {"dg": dg})
+    keys = in_python.get_partition_keys()
+    assert keys[0] == found.key
+    assert len(keys) <= 2  # one, unless the window of now has ended meanwhile
+    offset = table.partitions.declared.get("end_offset", 0)
+    assert ("after now, which end_offset has room for" in table.partitions.told) == (offset > 1)
