@@ -20,7 +20,7 @@ from rowledger.infer.profiling import null_settings, profiled
 from rowledger.infer.readings import best_reading
 from rowledger.infer.shapes import CONVERTIBLE_DATES, Shape
 from rowledger.infer.text_profile import TextProfile
-from rowledger.infer.text_types import Candidate, text_candidate
+from rowledger.infer.text_types import FIXED_PLACES_MAX, Candidate, text_candidate
 from rowledger.infer.trial import Refused, Trial, row_model, try_model
 from rowledger.sources import CsvFiles
 from rowledger.spec import ABSENT_PREFIX, DYNAMIC, FAULT
@@ -53,6 +53,14 @@ class _Column:
     def is_guessed(self, notation: Notation) -> bool:
         """Whether its numbers could be others, of a thousand times the size or the thousandth part."""
         return self.type.is_number and isinstance(self.profile, TextProfile) and notation.is_guess_for(self.profile)
+
+    def has_fixed_places(self, notation: Notation) -> bool:
+        """Whether it is a double whose numbers look like those of a numeric, but for the zeros that a float would not have."""
+        if self.type != of.DOUBLE or not isinstance(self.profile, TextProfile) or self.profile.shapes[Shape.EXPONENT]:
+            return False
+        measure = self.profile.measure(notation.number_shapes, notation.decimal)
+        is_fixed = measure.fractions == measure.numbers and measure.places_min == measure.places_max <= FIXED_PLACES_MAX
+        return is_fixed and (measure.places_max == 1 or not measure.written_zeros)
 
     def inferred(self, rows: int) -> InferredColumn:
         return InferredColumn(
@@ -176,6 +184,12 @@ class _Fit:
                 yield (
                     f"Numbers of {', '.join(guessed)} are read with {self._notation.signs}: the file does not tell whether "
                     "comma and point are meant the other way; if they are, say so as decimal and thousands of the source."
+                )
+            if doubles := [column.name for column in self._columns if column.has_fixed_places(self._notation)]:
+                yield (
+                    f"Numbers of {', '.join(doubles)} are double, though all have equally many decimal places: none is "
+                    "written like 1.50, by which places are known to count. For exact numbers declare Decimal, with "
+                    "max_digits and decimal_places."
                 )
             if len(self._columns) == 1 and self._are_aligned(self._columns[0].source_name):
                 yield (

@@ -11,11 +11,11 @@ from rowledger.infer.number_measure import NumberMeasure
 from rowledger.infer.shapes import BOOLEANS, Shape
 from rowledger.infer.text_profile import TextProfile
 
-__all__ = ["Candidate", "text_candidate"]
+__all__ = ["FIXED_PLACES_MAX", "Candidate", "text_candidate"]
 
 _INTEGER_ROOM = 10**9  # an integer column keeps room for twice as much
 _DOUBLE_DIGITS = 15  # decimal digits that survive the conversion into a double and back
-_FIXED_PLACES_MAX = 6
+FIXED_PLACES_MAX = 6
 _PLUS_DIGITS_MAX = 6  # a longer number with a plus is a telephone number
 _READ_SHARE = 0.99
 
@@ -72,13 +72,17 @@ def _families(
 
 
 def _number(profile: TextProfile, notation: Notation) -> FieldType | None:
-    """A numeric where decimals are written with a fixed number of places, or with more digits than a double holds."""
+    """A numeric where decimals are written with a fixed number of places, or with more digits than a double holds.
+
+    Zeros at the end tell that the places are fixed: a float is printed as 1.5, not as 1.50. One place tells nothing, since a
+    float is also printed as 12.0.
+    """
     measure = profile.measure(notation.number_shapes, notation.decimal)
     if not measure.fractions and not profile.shapes[Shape.EXPONENT]:
         return _integer(profile, measure)
     places, digits = measure.places_max, measure.whole_digits + measure.places_max
     has_exponents = profile.shapes[Shape.EXPONENT] > 0
-    is_fixed = measure.places_min == places and 1 < places <= _FIXED_PLACES_MAX and measure.written_zeros > 0
+    is_fixed = measure.places_min == places and 1 < places <= FIXED_PLACES_MAX and measure.written_zeros > 0
     if is_fixed and measure.fractions == measure.numbers and not has_exponents and digits <= _DOUBLE_DIGITS:
         return of.numeric(digits, places)
     return of.numeric(digits, places) if measure.is_lossy_as_double and not has_exponents else of.DOUBLE

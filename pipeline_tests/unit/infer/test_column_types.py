@@ -164,3 +164,20 @@ def test_numbers_that_could_be_days_are_numbers_and_said_to_be_to_check(tmp_path
 def test_a_column_may_be_called_count_and_have_null_markers(tmp_path: Path) -> None:
     table = inferred(tmp_path, "id,count\n1,2\n2,NA\n3,4\n")
     assert types_of(table) == {"id": "integer", "count": "integer null"}
+
+
+def test_the_summary_says_why_fixed_places_are_no_numeric(tmp_path: Path) -> None:
+    rows = lines(
+        "celsius,ratio,euro,any,whole",
+        lambda n: f"{n % 30}.{n % 10},0.{n % 9 + 1}{n % 9 + 1},{n % 7}.{n % 10}0,{n / 8},{n}",
+    )
+    table = inferred(tmp_path, rows)
+    assert types_of(table) == {
+        "celsius": "double",
+        "ratio": "double",
+        "euro": "numeric(9,2)",
+        "any": "double",
+        "whole": "integer",
+    }
+    [said] = [note for note in table.notes if "are double" in note]
+    assert said.startswith("Numbers of celsius, ratio are double, though all have equally many decimal places: ")
