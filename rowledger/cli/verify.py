@@ -17,6 +17,8 @@ from rowledger.spec import TableSpec
 
 __all__ = ["forget", "verify"]
 
+_NAMED_MAX = 20  # partitions in a question
+
 
 @click.command(short_help="Compare published partitions with the ledger; exit code 1 when one differs.")
 @ANY_TABLE
@@ -51,7 +53,7 @@ def verify(*, table_name: str | None, partitions: Sequence[str], given: GivenSpe
         problems.append(f"no published load of partition {', '.join(sorted(missing))} is in the ledger")
     if not problems and not any(verified.values()):
         problems.append("the ledger has no published partition of any table, so nothing was verified")
-    differing = _differing(verified)
+    differing = _differing(verified, is_whole=not partitions)
     if as_json:
         click.echo(json.dumps(_as_json(verified, problems, passed=not (problems or differing)), indent=2))
     else:
@@ -66,16 +68,17 @@ def _verify(spec: TableSpec, *, url: str, partitions: Sequence[str], is_named: b
     return [result for result in results if is_named or not partitions or result.is_published]
 
 
-def _differing(verified: Mapping[str, Sequence[PartitionVerification]]) -> list[str]:
+def _differing(verified: Mapping[str, Sequence[PartitionVerification]], *, is_whole: bool) -> list[str]:
+    """What to do about each table that differs. `is_whole` says whether all published partitions were compared."""
     problems = []
     for name, results in verified.items():
         if bad := [found for found in results if not found.passed]:
             problem = f"table {name}: {len(bad)} of {counted(len(results), 'partition')} did not pass; load what did not again"
-            if published := next((found.partition_key for found in bad if found.is_published), None):
-                problem += (
-                    ", or where rows were taken out on purpose: "
-                    f"rowledger forget --table {shlex.quote(name)} --partition {shlex.quote(published)}"
-                )
+            if published := [found.partition_key for found in bad if found.is_published]:
+                command = f"rowledger forget --table {shlex.quote(name)}"
+                if not is_whole or len(bad) < len(results):
+                    command = " ".join([command, *(f"--partition {shlex.quote(key)}" for key in published)])
+                problem += f", or where rows were taken out on purpose: {command}"
             problems.append(problem)
     return problems
 
@@ -130,9 +133,19 @@ def forget(*, table_name: str, partitions: Sequence[str], given: GivenSpecs, yes
     url = existing_url()
     spec = read_table_spec(url, table_name, given)
     if not yes:
-        noun = "partition" if len(partitions) == 1 else "partitions"
-        of = f"{noun} {', '.join(partitions)} of table" if partitions else "table"
-        click.confirm(f"Forget the published loads of {of} {table_name}?", abort=True)
+        found = run_forget(spec, url=url, partition_keys=partitions or None, dry_run=True)
+        click.confirm(_question(table_name, found, set(partitions)), abort=True)
     forgotten = run_forget(spec, url=url, partition_keys=partitions or None)
     are = "is" if len(forgotten) == 1 else "are"
     click.echo(f"{counted(len(forgotten), 'published load')} of table {table_name} {are} forgotten")
+
+
+def _question(table: str, found: Sequence[tuple[int, str]], asked: set[str]) -> str:
+    """Whether to forget these loads, whose partitions are named; more than those that were asked for are pointed out."""
+    keys = sorted({key for _, key in found})
+    if not keys:
+        return f"Take the entries of table {table} in the ledger as they were edited by hand?"
+    noun = "partition" if len(keys) == 1 else "partitions"
+    named = f"{noun} {', '.join(keys[:_NAMED_MAX])}{', …' if len(keys) > _NAMED_MAX else ''}"
+    all_of = "; its partitions cannot be distinguished in the table" if asked and set(keys) - asked else ""
+    return f"Forget {counted(len(found), 'published load')} of table {table}: {named}{all_of}?"

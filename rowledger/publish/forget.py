@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import asyncpg
+
 from rowledger.contract import Contract
 from rowledger.errors import NothingPublished, PartitionBusy
 from rowledger.ledger import PartitionsOfLoads, ledger_session, note_entries, read_changed_entries
@@ -20,8 +22,11 @@ def run_forget(
     url: str,
     partition_keys: Sequence[str] | None = None,
     partition_of: Callable[[str], Partition] | None = None,
+    dry_run: bool = False,
 ) -> list[tuple[int, str]]:
     """Forget the published loads of a table, or of some partitions; returns each load's id and partition.
+
+    With `dry_run` it returns those that it would forget, and changes nothing.
 
     Where the rows of a partition cannot be distinguished from those of others, all loads of the table are forgotten,
     because they add up together. `partition_of` supplies partitions whose bounds the ledger lacks.
@@ -29,11 +34,16 @@ def run_forget(
     Raises PartitionBusy while a run loads the table, UnknownPartition for unknown keys and unknown bounds, and
     NothingPublished where there is nothing to forget.
     """
-    return asyncio.run(_forget(spec, url, partition_keys, partition_of))
+    return asyncio.run(_forget(spec, url, partition_keys, partition_of, dry_run=dry_run))
 
 
 async def _forget(
-    spec: TableSpec, url: str, partition_keys: Sequence[str] | None, partition_of: Callable[[str], Partition] | None
+    spec: TableSpec,
+    url: str,
+    partition_keys: Sequence[str] | None,
+    partition_of: Callable[[str], Partition] | None,
+    *,
+    dry_run: bool,
 ) -> list[tuple[int, str]]:
     forgetting = ledger_session(url, purpose="forget", doing="rowledger forget", writes=True, limits=WriterSettings())
     async with forgetting as session:
@@ -58,6 +68,8 @@ async def _forget(
                 partitions = PartitionsOfLoads(spec, partition_of)
                 if any(counts_whole_table(spec, partitions.of(load), spec.write_mode) for load in loads):
                     keys = None
+        if dry_run:
+            return _named(await connection.fetch(query("published_loads"), str(spec.target), keys))
         async with session.transaction():
             if await connection.fetchval(query("is_being_loaded"), str(spec.target)):
                 raise PartitionBusy(f"table {spec.name} is being loaded; forget its loads when that run has ended")
@@ -65,4 +77,8 @@ async def _forget(
             # The ledger no longer answers for entries that were edited by hand either.
             changed = [entry.load_id for entry in await read_changed_entries(connection, spec)]
             await note_entries(connection, [*(row["load_id"] for row in forgotten), *changed])
-    return sorted((row["load_id"], row["partition_key"]) for row in forgotten)
+    return _named(forgotten)
+
+
+def _named(loads: Sequence[asyncpg.Record]) -> list[tuple[int, str]]:
+    return sorted((load["load_id"], load["partition_key"]) for load in loads)

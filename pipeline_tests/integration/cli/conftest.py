@@ -15,8 +15,8 @@ def rowledger(database: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
     monkeypatch.setenv("ROWLEDGER_DATABASE_URL", database)
     settings.cache_clear()
 
-    def invoke(*arguments: object) -> Result:
-        result = CliRunner().invoke(cli, list(map(str, arguments)))
+    def invoke(*arguments: object, answer: str | None = None) -> Result:
+        result = CliRunner().invoke(cli, list(map(str, arguments)), input=answer)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

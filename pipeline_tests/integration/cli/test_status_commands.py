@@ -5,6 +5,7 @@ import io
 import json
 import shlex
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pipeline_tests.support.tables import (
     ORDERS,
     READINGS,
     STRICT_READINGS,
+    THIRD_DAY,
     changed,
     events,
     readings,
@@ -264,6 +266,31 @@ def test_a_table_without_a_usable_spec_is_named_and_the_others_are_verified(
     assert told.exit_code == 1
     assert f"events {DAY}: values_unchanged: " in told.output
     assert f"taken out on purpose: rowledger forget --table events --partition {DAY}" in told.output
+
+
+def test_all_partitions_that_differ_can_be_forgotten_by_the_command_that_verify_names(
+    database: str, run: Run, tmp_path: Path
+) -> None:
+    for day in (DAY, NEXT_DAY, THIRD_DAY):
+        _load(database, tmp_path, EVENTS, day)
+    fetch(database, "delete from public.events where at < $1::date", date.fromisoformat(THIRD_DAY))
+
+    command = run("verify").output.strip().partition("on purpose: rowledger ")[2]
+
+    assert command == f"forget --table events --partition {DAY} --partition {NEXT_DAY}"
+    named = run("verify", "--partition", DAY).output.strip()
+    assert named.endswith(f"rowledger forget --table events --partition {DAY}")
+    unknown = run(*command.split(), "--partition", "nope")
+    assert (unknown.exit_code, "no published load of partition nope" in unknown.output) == (1, True)
+    assert "?" not in unknown.output, "a command asks about what it has found"
+    asked = run(*command.split(), answer="n\n")
+    assert f"Forget 2 published loads of table events: partitions {DAY}, {NEXT_DAY}? " in asked.output
+    assert all(row.latest.state is AttemptState.PUBLISHED for row in read_status(database))
+    assert run(*command.split(), answer="y\n").output.endswith("2 published loads of table events are forgotten\n")
+    assert run("verify").exit_code == 0
+
+    fetch(database, "delete from public.events")
+    assert run("verify").output.strip().endswith("on purpose: rowledger forget --table events")
 
 
 def test_a_spent_budget_is_an_incident_of_its_own_partition_until_a_later_load(
