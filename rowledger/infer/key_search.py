@@ -16,6 +16,7 @@ _SPREAD_MAX = 2_000
 _SPREAD_OF_NUMBERS_MAX = 3
 """How many combinations of values a group may have for each row. Columns with many values are different by accident."""
 _TEXT_BYTES_MAX = 200
+_HALF = 0.5
 
 
 class KeySearch:
@@ -87,7 +88,16 @@ class KeySearch:
             if identifies_alone(frame[name], others, is_first=name == frame.columns[0]):
                 # A file of one station: the next one has the same days.
                 yield (subject, name) if subject is not None and is_moment(frame[name]) else (name,)
-        varied = sorted((name for name in columns if name not in unique), key=lambda name: -different[name])
+        # A number that hardly ever comes twice is a measure, with whatever it is combined.
+        varied = sorted(
+            (
+                name
+                for name in columns
+                if name not in unique
+                and not (self._may_be_measure(frame[name]) and different[name] > _HALF * frame.height)
+            ),
+            key=lambda name: -different[name],
+        )
         parts = sorted(
             (name for name in varied[:_COLUMNS_MAX] if different[name] > 1),
             key=self._columns.index,
@@ -106,6 +116,9 @@ class KeySearch:
                     self._spread[group] = spread
                     found.append(group)
         yield from found
+
+    def _may_be_measure(self, column: pl.Series) -> bool:
+        return column.dtype.is_numeric() and column.name not in self._named and not is_moment(column)
 
 
 def _subject(frame: pl.DataFrame, columns: Sequence[str]) -> str | None:

@@ -89,6 +89,12 @@ def test_two_columns_whose_combinations_differ_by_accident_are_no_key(tmp_path: 
     assert inferred(tmp_path, rows).key == ()
 
 
+def test_a_measure_that_hardly_ever_comes_twice_is_no_part_of_a_key(tmp_path: Path) -> None:
+    """Ornstein.csv: the assets of 248 companies, of ten sectors in four nations."""
+    rows = lines("assets,sector", lambda n: f"{min(n, 297) * 7919 % 100_003},{'ABCDEFG'[n % 7]}")
+    assert inferred(tmp_path, rows).key == ()
+
+
 def test_all_combinations_come_before_a_pair_with_a_count(tmp_path: Path) -> None:
     rows = lines("age,sex,class,survived", lambda n: f"{n % 2},{n // 2 % 2},{n // 4},{n // 2 + n % 2}", 12)
     assert inferred(tmp_path, rows).key == ("age", "sex", "class_")
