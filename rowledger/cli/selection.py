@@ -8,7 +8,7 @@ import click
 from rowledger.contract import Stage
 from rowledger.ledger import DeadLetterSelection, DeadLetterState
 
-__all__ = ["ANY_TABLE", "ONE_TABLE", "PARTITIONS", "selection_of", "selects_dead_letters"]
+__all__ = ["ANY_TABLE", "ONE_TABLE", "PARTITIONS", "selection_of", "selects_dead_letters", "selects_within_table"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,8 +19,12 @@ PARTITIONS = click.option("--partition", "partitions", multiple=True, help="Only
 
 def selects_dead_letters(command: F) -> F:
     """Add the options that select dead letters of a table."""
+    return ONE_TABLE(selects_within_table(command))
+
+
+def selects_within_table(command: F) -> F:
+    """Add the options that select dead letters, but for the table."""
     options = [
-        ONE_TABLE,
         PARTITIONS,
         click.option(
             "--stage",

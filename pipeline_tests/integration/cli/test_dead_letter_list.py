@@ -13,7 +13,7 @@ from click.testing import Result
 
 from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import SECRET_EVENTS
-from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, Row, changed, events, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, STRICT_READINGS, Row, changed, events, write_source
 from rowledger.ledger.row_places import RowPlace, told_rows
 from rowledger.settings import child_environment
 from rowledger.sources.parquet import ParquetFiles
@@ -156,3 +156,43 @@ def test_files_of_one_name_are_told_apart_by_their_folders(database: str, tmp_pa
     several = (RowPlace(8, "/x/a/part", ""), RowPlace(9, "/x/a/part", ""), RowPlace(9, "/x/b/part", ""))
     assert told_rows(several, has_more=True) == "8, 9 of a/part, 9 of b/part, …"
     assert told_rows([RowPlace(8, "", "north")], has_more=False) == "8 of partition north"
+
+
+def test_dead_letters_of_all_tables_are_listed_unless_one_is_named(
+    database: str, rowledger: Run, tmp_path: Path
+) -> None:
+    assert load_one(database, EVENTS, _written(tmp_path, "events", DAY, FEW), DAY).error is None
+    bad_reading = [{"sensor": None, "value": 1.0}]
+    assert load_one(database, STRICT_READINGS, _written(tmp_path, "readings", "all", bad_reading), "all").error is None
+    in_full = [["--table", "events"], ["--table", "strict_readings"]]
+    events_alone, readings_alone = (rowledger("dead-letters", "list", *options).stdout for options in in_full)
+
+    assert (
+        rowledger("dead-letters", "list").stdout
+        == f"table events\n{events_alone}table strict_readings\n{readings_alone}"
+    )
+    assert rowledger("dead-letters", "list", "--partition", DAY).stdout == f"table events\n{events_alone}"
+    for by in ([], ["--by", "reason"]):
+        told = json.loads(rowledger("dead-letters", "list", "--json", *by).stdout)
+        assert {found["table"] for found in told} == {"events", "strict_readings"}
+    of_reading = [found["dead_letter_id"] for found in _json_of(rowledger, "--table", "strict_readings")]
+    assert _json_of(rowledger, "--id", *of_reading) == _json_of(rowledger, "--table", "strict_readings")
+    every_id = [option for found in _json_of(rowledger) for option in ("--id", found["dead_letter_id"])]
+    assert (
+        _json_of(rowledger, *every_id)
+        == _json_of(rowledger, "--partition", "all", "--partition", DAY)
+        == _json_of(rowledger)
+    )
+    unknown = rowledger("dead-letters", "list", "--partition", "nope")
+    assert (unknown.exit_code, "loaded into partition nope of any table" in unknown.output) == (1, True)
+    assert rowledger("dead-letters", "list", "--stage", "crash").stdout == "no table has dead letters that fit\n"
+
+
+def _written(landing: Path, table: str, key: str, rows: Sequence[Row]) -> Path:
+    write_source(landing, table, key, rows)
+    return landing
+
+
+def _json_of(rowledger: Run, *options: object) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(rowledger("dead-letters", "list", "--json", *options).stdout)
+    return found
