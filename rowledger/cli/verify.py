@@ -53,7 +53,7 @@ def verify(*, table_name: str | None, partitions: Sequence[str], given: GivenSpe
         problems.append(f"no published load of partition {', '.join(sorted(missing))} is in the ledger")
     if not problems and not any(verified.values()):
         problems.append("the ledger has no published partition of any table, so nothing was verified")
-    differing = _differing(verified, is_whole=not partitions)
+    differing = _differing(verified)
     if as_json:
         click.echo(json.dumps(_as_json(verified, problems, passed=not (problems or differing)), indent=2))
     else:
@@ -68,16 +68,15 @@ def _verify(spec: TableSpec, *, url: str, partitions: Sequence[str], is_named: b
     return [result for result in results if is_named or not partitions or result.is_published]
 
 
-def _differing(verified: Mapping[str, Sequence[PartitionVerification]], *, is_whole: bool) -> list[str]:
-    """What to do about each table that differs. `is_whole` says whether all published partitions were compared."""
+def _differing(verified: Mapping[str, Sequence[PartitionVerification]]) -> list[str]:
+    """What to do about each table that differs."""
     problems = []
     for name, results in verified.items():
         if bad := [found for found in results if not found.passed]:
             problem = f"table {name}: {len(bad)} of {counted(len(results), 'partition')} did not pass; load what did not again"
             if published := [found.partition_key for found in bad if found.is_published]:
-                command = f"rowledger forget --table {shlex.quote(name)}"
-                if not is_whole or len(bad) < len(results):
-                    command = " ".join([command, *(f"--partition {shlex.quote(key)}" for key in published)])
+                named = " ".join(f"--partition {shlex.quote(key)}" for key in published)
+                command = f"rowledger forget --table {shlex.quote(name)} {named}"
                 problem += f", or where rows were taken out on purpose: {command}"
             problems.append(problem)
     return problems
