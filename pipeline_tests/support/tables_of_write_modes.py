@@ -185,7 +185,7 @@ def _parcels(name: str, write_mode: WriteMode, key: tuple[str, ...]) -> TableSpe
     )
 
 
-PARCELS = {mode: _parcels(f"parcels_{mode}", mode, ("parcel_id", "day")) for mode in WriteMode}
+PARCELS = {mode: _parcels("parcels", mode, ("parcel_id", "day")) for mode in WriteMode}
 PARCELS_REPLACED, PARCELS_APPENDED, PARCELS_UPSERTED = PARCELS.values()
 KEYLESS_PARCELS = _parcels("parcels_keyless", WriteMode.APPEND, ())
 
