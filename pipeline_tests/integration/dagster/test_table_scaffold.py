@@ -65,7 +65,7 @@ def test_the_scaffolded_table_loads_the_file_that_it_was_made_of(
         "delimiter": ";",
     }
     assert report.error is None
-    assert spec.key == ("day",)
+    assert spec.key == ("station_code", "day")
     assert [
         tuple(row) for row in fetch(database, "select day::text, station_code from public.weather order by day")
     ] == [
