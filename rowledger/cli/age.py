@@ -24,5 +24,5 @@ def age_of(_ctx: click.Context, _option: click.Parameter, text: str | None) -> A
     if text is None:
         return None
     if (match := _AGE.fullmatch(text)) is None:
-        raise click.BadParameter(f"{text!r} is no age; write a number and m, h, d or w, such as 90d")
+        raise click.BadParameter(f"{text!r} is not an age; write a number and m, h, d or w, such as 90d")
     return Age(text, float(match[1]) * _SECONDS[match[2] or "d"])

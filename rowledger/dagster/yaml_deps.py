@@ -132,7 +132,7 @@ def _dep(context: dg.ResolutionContext, value: Any) -> Any:
 def _mapping(context: dg.ResolutionContext, value: Any) -> dg.PartitionMapping | None:
     if value is None or isinstance(value, dg.PartitionMapping):
         return value
-    shape = chosen(context, _MAPPINGS, value, instead="this is no partition mapping")
+    shape = chosen(context, _MAPPINGS, value, instead="this is not a partition mapping")
     if isinstance(shape, _Multi):
         within = context.at_path("dimensions")
         found = {name: _mapping(within.at_path(name), part) for name, part in value["dimensions"].items()}

@@ -120,7 +120,7 @@ class FileSource(Source):
                 parts.append(f"{{{name}}}")
                 continue
             if window is None:
-                raise SourceError(f"the path has {{{name}}}, but partition {partition.key!r} is no one window of time")
+                raise SourceError(f"the path has {{{name}}}, but partition {partition.key!r} is not one window of time")
             moment = window.lower if bound[1] == "lower" else window.upper
             parts.append(_formatted(bound, moment.astimezone(ZoneInfo(window.timezone)), form or ""))
         return "".join(parts)

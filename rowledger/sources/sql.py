@@ -79,5 +79,5 @@ class SqlQuery(SpooledSource):
         if window := partition.window:
             values |= {"lower": window.lower.isoformat(sep=" "), "upper": window.upper.isoformat(sep=" ")}
         elif bounds := sorted(set(re.findall(r"\{(lower|upper)\}", self.query))):
-            raise SourceError(f"the query has {bounds}, but partition {partition.key!r} is no one window of time")
+            raise SourceError(f"the query has {bounds}, but partition {partition.key!r} is not one window of time")
         return {name: value for name, value in values.items() if f"{{{name}}}" in self.query}

@@ -203,7 +203,7 @@ def test_a_failure_that_is_told_stays_when_an_earlier_load_is_forgotten_after_it
     ("arguments", "exit_code", "said"),
     [
         ((), 2, "Missing option '--older-than'"),
-        (("--older-than", "90y"), 2, "'90y' is no age"),
+        (("--older-than", "90y"), 2, "'90y' is not an age"),
         (("--older-than", "1d", "--json"), 2, "--json does not ask"),
         (("--older-than", "1d", "--table", "nope"), 1, "the ledger has no table 'nope'"),
     ],

@@ -445,7 +445,7 @@ def test_the_keys_of_several_dimensions_are_bound_by_their_names(tmp_path: Path)
 
 @pytest.mark.usefixtures("any_shop")
 def test_bounds_that_a_partition_does_not_have_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"the query has \['lower'\], but partition 'all' is no one window of time"):
+    with pytest.raises(SourceError, match=r"the query has \['lower'\], but partition 'all' is not one window of time"):
         frames_of(tmp_path, "select 1 where {lower} is null")
 
 

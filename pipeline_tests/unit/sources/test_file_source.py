@@ -78,7 +78,7 @@ def test_a_path_may_have_the_bounds_of_the_window(landing: Path, path: str, time
 
 
 def test_a_bound_of_a_partition_that_is_no_window_is_named(landing: Path) -> None:
-    with pytest.raises(SourceError, match=r"the path has \{lower\}, but partition 'eu' is no one window of time"):
+    with pytest.raises(SourceError, match=r"the path has \{lower\}, but partition 'eu' is not one window of time"):
         find("{landing}/{lower:%Y}.csv", landing, "eu")
 
 
