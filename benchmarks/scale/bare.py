@@ -17,7 +17,7 @@ import asyncpg
 
 from rowledger.chunk.preparation import prepare_rows
 from rowledger.contract.check import Contract
-from rowledger.contract.fingerprint import fingerprint_frame
+from rowledger.contract.frame_totals import fingerprint_frame
 from rowledger.postgres.copy import copy_rows, encode_rows
 from rowledger.settings import WriterSettings
 from rowledger.spec.manifest import ChunkPlan, Manifest

@@ -11,7 +11,8 @@ from pipeline_tests.support.assertions import assert_accounted
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import load_one, set_failpoints
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
-from rowledger.contract.check import Checked, Contract
+from rowledger.contract.check import Contract
+from rowledger.contract.checked import Checked
 from rowledger.errors import ChunkTimedOut, WorkerTerminated
 from rowledger.ledger.outcomes import IncidentKind
 

@@ -6,8 +6,9 @@ from typing import Any
 import polars as pl
 from pydantic import create_model
 
-from rowledger.contract.check import Checked, Contract
-from rowledger.spec.source import DYNAMIC
+from rowledger.contract.check import Contract
+from rowledger.contract.checked import Checked
+from rowledger.spec.marked_types import DYNAMIC
 
 
 def as_json(*texts: str) -> pl.Series:

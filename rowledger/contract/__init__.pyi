@@ -7,13 +7,11 @@ from .dead_letter import (
     Refusal as Refusal,
     Stage as Stage,
     payloads_of as payloads_of,
-    read_row_types as read_row_types,
-    write_row_types as write_row_types,
 )
 from .decimals_for_transforms import for_calculation as for_calculation, with_scales_kept as with_scales_kept
 from .declared_column import DeclaredColumn as DeclaredColumn
 from .document_numbers import sorted_json as sorted_json
-from .drift import common_column as common_column, has_value as has_value
+from .drift import common_column as common_column
 from .exact_conversion import (
     arrow_table as arrow_table,
     frame_type as frame_type,
@@ -21,13 +19,14 @@ from .exact_conversion import (
     polars_series as polars_series,
     python_series as python_series,
 )
-from .fingerprint import Fingerprint as Fingerprint, fingerprint_frame as fingerprint_frame
+from .fingerprint import Fingerprint as Fingerprint
 from .fingerprint_sql import (
     fingerprint_query as fingerprint_query,
     may_be_digested as may_be_digested,
     read_fingerprint as read_fingerprint,
 )
-from .fit_value import NULL_REASON as NULL_REASON
+from .frame_totals import fingerprint_frame as fingerprint_frame
+from .kinds import NULL_REASON as NULL_REASON
 from .loadable import check_spec as check_spec
 from .partition_fit import (
     as_partitions as as_partitions,
@@ -37,6 +36,7 @@ from .partition_fit import (
 from .read_payloads import frame_of_payloads as frame_of_payloads
 from .row_declaration import declared_row as declared_row
 from .row_partitions import RowPartitions as RowPartitions
+from .row_types import read_row_types as read_row_types, write_row_types as write_row_types
 from .rules import FieldRules as FieldRules
 from .signature import signature_of as signature_of
 from .sql_types import (
@@ -50,5 +50,6 @@ from .sql_types import (
     varchar as varchar,
 )
 from .target_types import as_frame_value as as_frame_value
+from .undeclared_columns import has_value as has_value
 from .unmatched_columns import bare_name as bare_name
 from .uuids import uuids_for_fields as uuids_for_fields, uuids_for_people as uuids_for_people

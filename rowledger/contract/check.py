@@ -1,45 +1,25 @@
-"""Check a source frame against a row model: one pass over columns, then pydantic for the values that stand out.
-
-Reductions (minimum, maximum, longest, null count) come first; a mask over rows is built only if one of them says that a
-column breaks a rule. Marked values go to pydantic, whose verdict counts. A model with Python code of its own is validated
-row by row instead, in `row_by_row`.
-"""
+"""A compiled row model: the columns that it declares, and what a source or a table must have for them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
 from pydantic import BaseModel
 
-from rowledger.contract.check_columns import can_hold, check_conditions, check_field
+from rowledger.contract.checked import Checked
+from rowledger.contract.column_fit import can_hold
 from rowledger.contract.compile import compile_model
-from rowledger.contract.dead_letter import DeadLetter
-from rowledger.contract.drift import SourceDrift, columns_for, drift_of, evolved_rules, has_value, require_names
+from rowledger.contract.drift import SourceDrift, drift_of, require_names
 from rowledger.contract.kinds import Kind
-from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules
-from rowledger.contract.uuids import uuids_for_fields
 from rowledger.errors import SourceError, TargetMismatch
-from rowledger.spec import DYNAMIC, Column, ColumnType, Drift, Partition
+from rowledger.spec import Column, ColumnType, Drift, Partition
 
-__all__ = ["Checked", "Contract"]
+if TYPE_CHECKING:  # the supervisor has a contract, and no frames
+    import polars as pl
 
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A frame after its check.
-
-    `good` has the contract's columns in its order, followed by the evolved ones, in the target's frame types. `good_rows`
-    holds the position of each good row in the checked frame; None means that no row was refused. `rejected` has these positions
-    as `row_no`. `discarded_values` counts the values of unknown columns that were left out.
-    """
-
-    good: pl.DataFrame
-    good_rows: pl.Series | None
-    rejected: list[DeadLetter]
-    discarded_values: int = 0
+__all__ = ["Contract"]
 
 
 @dataclass(frozen=True)
@@ -70,8 +50,10 @@ class Contract:
         return {rule.name: rule.by_value for rule in self.rules if rule.by_value}
 
     @property
-    def payload_schema(self) -> dict[str, pl.DataType]:
+    def payload_schema(self) -> "dict[str, pl.DataType]":
         """The types in which a dead letter's payload is read back if its source's types are no longer known."""
+        from rowledger.spec import DYNAMIC  # noqa: PLC0415, the supervisor reads no payloads
+
         return {
             rule.sources[0]: DYNAMIC if rule.by_value or rule.element or rule.members else rule.column.type.frame_type
             for rule in self.rules
@@ -84,11 +66,11 @@ class Contract:
             name for rule in self.rules if rule.kind is Kind.JSON and rule.by_value != "Json" for name in rule.sources
         )
 
-    def drift_of(self, schema: Mapping[str, pl.DataType]) -> SourceDrift:
+    def drift_of(self, schema: "Mapping[str, pl.DataType]") -> SourceDrift:
         """The source's unknown and missing columns, by name alone."""
         return drift_of(self.rules, schema)
 
-    def columns_for(self, schema: Mapping[str, pl.DataType]) -> list[Column]:
+    def columns_for(self, schema: "Mapping[str, pl.DataType]") -> list[Column]:
         """The nullable columns that the source's unknown columns would become in the table; raises SourceError."""
         unknown = self.drift_of(schema).unknown
         for rule in self.rules:
@@ -98,9 +80,11 @@ class Contract:
                     f"reads {rule.sources[0]!r}, has the column of this name; give the field another serialization_alias, or "
                     "leave the column out of the source"
                 )
+        from rowledger.contract.undeclared_columns import columns_for  # noqa: PLC0415, few tables evolve
+
         return columns_for(unknown)
 
-    def require_columns(self, schema: Mapping[str, pl.DataType]) -> None:
+    def require_columns(self, schema: "Mapping[str, pl.DataType]") -> None:
         """Raise SourceError for unknown or missing columns of a source, as `Drift.FREEZE` does."""
         found = self.drift_of(schema)
         require_names(found.unknown)
@@ -128,7 +112,7 @@ class Contract:
 
     def check(
         self,
-        frame: pl.DataFrame,
+        frame: "pl.DataFrame",
         *,
         types: Mapping[str, ColumnType] | None = None,
         bounds: Partition | None = None,
@@ -145,58 +129,15 @@ class Contract:
         `on_progress` is called with 1 for each row or column that is done. Raises SourceError for a column whose type never
         fits, unless types are inferred, and for unknown or missing columns under FREEZE; and TargetMismatch.
         """
-        types, given = types or {}, frame
-        self.require_writable(types)
-        extra = evolved_rules(tuple(evolved))
-        rules = (*self.rules, *extra)
-        frame = uuids_for_fields(frame, rules)
-        if types_inferred:
-            from rowledger.contract.inferred import with_values_apart  # noqa: PLC0415, only sources without types of their own
+        from rowledger.contract.check_frame import check_frame  # noqa: PLC0415, the supervisor checks no rows
 
-            frame = with_values_apart(self.rules, frame)
-        refusals = Refusals()
-        discarded_values = self._see_to_drift(frame, drift, extra, refusals)
-        targets = {rule.name: types.get(rule.name, rule.column.type) for rule in rules}
-        columns: list[pl.Series] = []
-        if self.row_by_row is not None:
-            from rowledger.contract.row_by_row import check_rows  # noqa: PLC0415, few models have code of their own
-
-            columns = check_rows(self.model, self.rules, frame, targets, refusals, on_progress)
-        for rule in rules[len(columns) :]:  # after a validation row by row, only the evolved ones
-            columns.append(check_field(rule, targets[rule.name], frame, refusals))
-            on_progress(1)
-        if bounds is not None:
-            for rule, column in zip(self.rules, columns, strict=False):
-                check_conditions(rule, column, targets[rule.name], bounds, refusals)
-        good = pl.DataFrame(columns)
-        if not refusals:
-            return Checked(good, None, [], discarded_values)
-        keep = np.ones(frame.height, dtype=np.bool_)
-        keep[refusals.rows()] = False
-        good_rows = pl.Series("row_no", np.flatnonzero(keep), dtype=pl.Int64)
-        letters = refusals.dead_letters(given, targets)
-        return Checked(good.filter(pl.Series(keep)), good_rows, letters, discarded_values)
-
-    def _see_to_drift(
-        self, frame: pl.DataFrame, drift: Drift, evolved: Sequence[FieldRules], refusals: Refusals
-    ) -> int:
-        """Apply `drift` to unknown columns, and count the values that it discards."""
-        known_by_now = {name for rule in evolved for name in rule.sources}
-        schema = {name: dtype for name, dtype in frame.schema.items() if name not in known_by_now}
-        unknown = self.drift_of(schema).unknown
-        match drift:
-            case Drift.FREEZE:
-                self.require_columns(schema)
-            case Drift.EVOLVE:
-                # A column without values has no known type yet, so the table does not have it.
-                if brought := [name for name in unknown if has_value(frame[name]).any()]:
-                    raise SourceError(
-                        f"the source has columns that neither {self.name} nor its table has: {brought}; they came up after "
-                        "the load had begun: rerun it"
-                    )
-            case Drift.DISCARD_VALUE:
-                return sum(int(has_value(frame[name]).sum()) for name in unknown)
-            case Drift.DISCARD_ROW:
-                for name in unknown:
-                    refusals.add_mask(has_value(frame[name]), name, f"is a column that {self.name} does not know")
-        return 0
+        return check_frame(
+            self,
+            frame,
+            types=types or {},
+            bounds=bounds,
+            drift=drift,
+            evolved=evolved,
+            types_inferred=types_inferred,
+            on_progress=on_progress,
+        )

@@ -2,34 +2,20 @@
 
 import polars as pl
 
-from rowledger.contract.drift import has_value
+from rowledger.contract.column_fit import writes_json
 from rowledger.contract.find_suspects import doubt_violations
-from rowledger.contract.fit_value import NULL_REASON, doubt_texts, writes_json
-from rowledger.contract.kinds import Kind
+from rowledger.contract.fit_value import doubt_texts
+from rowledger.contract.kinds import NULL_REASON, Kind
 from rowledger.contract.missing_columns import default_column, field_column
 from rowledger.contract.read_column import read_column
 from rowledger.contract.reading import Reading, blank
 from rowledger.contract.refusals import Refusals
 from rowledger.contract.rules import FieldRules
-from rowledger.contract.target_types import accepts, as_frame_value, doubt_undeclared_digits, fit_column
+from rowledger.contract.target_types import as_frame_value, doubt_undeclared_digits, fit_column
+from rowledger.contract.undeclared_columns import has_value
 from rowledger.spec import DYNAMIC, ColumnType, Equals, Partition, Window
 
-__all__ = ["can_hold", "check_conditions", "check_field"]
-
-
-def can_hold(rules: FieldRules, target: ColumnType) -> bool:
-    """Whether a column of that type can hold values of the field without a change of meaning."""
-    match rules.kind:
-        case Kind.ANY:
-            return True  # each value is checked against the column
-        case Kind.JSON:
-            return writes_json(rules, target)
-        case Kind.LIST if target.array and rules.element is not None:
-            return accepts(rules.element.kind, target.element)
-        case Kind.LIST:
-            return target.array or writes_json(rules, target)
-        case kind:
-            return not target.array and accepts(kind, target)
+__all__ = ["check_conditions", "check_field"]
 
 
 def check_field(rules: FieldRules, target: ColumnType, frame: pl.DataFrame, refusals: Refusals) -> pl.Series:

@@ -6,9 +6,9 @@ from pathlib import Path, PurePath, PurePosixPath
 from pydantic import EmailStr, SecretBytes, SecretStr
 
 from rowledger.contract.annotations import unwrap
+from rowledger.contract.column_fit import accepts
 from rowledger.contract.draft import Draft
 from rowledger.contract.kinds import SCALARS, Kind
-from rowledger.contract.target_types import accepts
 from rowledger.errors import ContractError
 from rowledger.spec import DECIMAL_DIGITS_MAX, ColumnType, TypeName
 

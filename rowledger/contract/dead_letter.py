@@ -1,15 +1,14 @@
 """A dead letter as a load records it: a row that could not be written, and why."""
 
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:  # the supervisor counts dead letters, and writes none
+    import polars as pl
 
-from rowledger.spec import RESERVED_PREFIX
-
-__all__ = ["DeadLetter", "PayloadOf", "Refusal", "Stage", "payloads_of", "read_row_types", "write_row_types"]
+__all__ = ["DeadLetter", "PayloadOf", "Refusal", "Stage", "payloads_of"]
 
 
 class Stage(StrEnum):
@@ -61,18 +60,7 @@ class DeadLetter(Refusal):
     payload_of: PayloadOf = PayloadOf.SOURCE
 
 
-def write_row_types(schema: Mapping[str, pl.DataType]) -> bytes:
-    """The types as an Arrow file without rows; reserved columns are left out."""
-    own = {name: dtype for name, dtype in schema.items() if not name.startswith(RESERVED_PREFIX)}
-    return pl.DataFrame(schema=own).write_ipc(None).getvalue()
-
-
-def read_row_types(content: bytes) -> dict[str, pl.DataType]:
-    """The types that `write_row_types` wrote."""
-    return dict(pl.read_ipc_schema(io.BytesIO(content)))
-
-
-def payloads_of(rows: pl.DataFrame) -> Iterable[str]:
+def payloads_of(rows: "pl.DataFrame") -> Iterable[str]:
     """The payloads of these rows, as `row_payloads` writes them."""
     if rows.is_empty():
         return ()

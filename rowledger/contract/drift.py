@@ -1,61 +1,32 @@
 """How a source's columns correspond to fields, by name and alias, and which columns no field declares."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from functools import cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
-import polars as pl
-from pydantic import AwareDatetime, Field, create_model
 from pydantic_core import PydanticUndefined
 
-from rowledger.contract.compile import compile_model
-from rowledger.contract.dynamic import dynamic_texts
 from rowledger.contract.rules import FieldRules
-from rowledger.contract.sql_types import SqlType
 from rowledger.errors import SourceError
-from rowledger.spec import (
-    BYTES_16,
-    DECIMAL_DIGITS_MAX,
-    DECIMAL_TEXT,
-    DYNAMIC,
-    RESERVED_PREFIX,
-    UUID,
-    Column,
-    ColumnType,
-    TypeName,
-    name_problem,
-)
+from rowledger.spec import RESERVED_PREFIX, Column, ColumnType, TypeName
 
-__all__ = ["SourceDrift", "columns_for", "common_column", "drift_of", "evolved_rules", "has_value", "require_names"]
+if TYPE_CHECKING:  # names alone decide here
+    import polars as pl
 
-_SIMPLE: dict[type[pl.DataType], TypeName] = {
-    pl.Boolean: TypeName.BOOLEAN, pl.Binary: TypeName.BYTEA, pl.Date: TypeName.DATE, pl.Time: TypeName.TIME,
-    pl.List: TypeName.JSONB, pl.Array: TypeName.JSONB, pl.Struct: TypeName.JSONB, pl.Duration: TypeName.INTERVAL,
-    pl.String: TypeName.TEXT, pl.Categorical: TypeName.TEXT, pl.Enum: TypeName.TEXT,
-}  # fmt: skip
-_MARKED: dict[pl.DataType, TypeName] = {UUID: TypeName.UUID, BYTES_16: TypeName.BYTEA, DECIMAL_TEXT: TypeName.NUMERIC}
+__all__ = ["SourceDrift", "common_column", "drift_of", "require_names"]
+
 _NUMBERS = {TypeName.BIGINT, TypeName.DOUBLE, TypeName.NUMERIC}
-_ANNOTATIONS: dict[TypeName, Any] = {
-    TypeName.BOOLEAN: bool, TypeName.SMALLINT: int, TypeName.INTEGER: int, TypeName.BIGINT: int, TypeName.REAL: float,
-    TypeName.DOUBLE: float, TypeName.NUMERIC: Decimal, TypeName.BYTEA: bytes, TypeName.DATE: date, TypeName.TIME: time,
-    TypeName.TIMESTAMP: datetime, TypeName.TIMESTAMPTZ: AwareDatetime, TypeName.INTERVAL: timedelta,
-    TypeName.UUID: uuid.UUID, TypeName.JSON: Any, TypeName.JSONB: Any,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class SourceDrift:
     """Columns of a source that the contract does not declare, and the source's names of required columns that it lacks."""
 
-    unknown: dict[str, pl.DataType]
+    unknown: "dict[str, pl.DataType]"
     missing: tuple[str, ...]
 
 
-def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> SourceDrift:
+def drift_of(rules: Sequence[FieldRules], schema: "Mapping[str, pl.DataType]") -> SourceDrift:
     """The unknown and missing columns of a source with that schema; reserved columns are neither."""
     known = {name for rule in rules for name in rule.sources}
     return SourceDrift(
@@ -70,28 +41,6 @@ def drift_of(rules: Sequence[FieldRules], schema: Mapping[str, pl.DataType]) -> 
     )
 
 
-def columns_for(unknown: Mapping[str, pl.DataType]) -> list[Column]:
-    """The nullable columns that unknown source columns would become; raises SourceError if one cannot become a column.
-
-    A column without values and without a type in its source becomes no column until a later source gives it a type.
-    """
-    require_names(unknown)
-    columns: list[Column] = []
-    for name, dtype in unknown.items():
-        if dtype == pl.Null():
-            continue
-        column_type = _column_type(dtype)
-        if column_type is None:
-            raise SourceError(
-                f"the source's column {name!r} is of type {dtype}, for which the table can be given no column; add the column "
-                "to the table and to the row model, or leave it out of the source"
-            )
-        if problem := name_problem(name):
-            raise SourceError(f"the source's column {name!r} cannot become a column of the table: {problem}; rename it")
-        columns.append(Column(name, column_type, nullable=True))
-    return columns
-
-
 def common_column(one: Column, other: Column) -> Column | None:
     """The column that holds both, if two files give a column two types; None if no type does."""
     if one == other:
@@ -102,52 +51,10 @@ def common_column(one: Column, other: Column) -> Column | None:
     return replace(one, type=ColumnType(TypeName.NUMERIC if TypeName.NUMERIC in names else TypeName.DOUBLE))
 
 
-def require_names(unknown: Mapping[str, pl.DataType]) -> None:
+def require_names(unknown: "Mapping[str, pl.DataType]") -> None:
     """Raise SourceError if a column has no name, as the index has that pandas writes into a CSV file."""
     if "" in unknown:
         raise SourceError(
             "the source has a column without a name, which no field and no column of a table can have; name the columns "
             "with columns=(…) of a source of CSV files, or write the source again with names"
         )
-
-
-def _column_type(dtype: pl.DataType) -> ColumnType | None:
-    match dtype:
-        case pl.UInt64():
-            return ColumnType(TypeName.NUMERIC, precision=20, scale=0)
-        case pl.Int128() | pl.UInt128():
-            return ColumnType(TypeName.NUMERIC, precision=DECIMAL_DIGITS_MAX, scale=0)
-        case pl.Decimal():
-            return ColumnType(TypeName.NUMERIC, precision=dtype.precision, scale=dtype.scale)
-        case pl.Datetime():
-            return ColumnType(TypeName.TIMESTAMP if dtype.time_zone is None else TypeName.TIMESTAMPTZ)
-        case _ if dtype.is_integer() or dtype.is_float():
-            return ColumnType(TypeName.BIGINT if dtype.is_integer() else TypeName.DOUBLE)
-        case _:
-            simple = _MARKED.get(dtype) or _SIMPLE.get(type(dtype))
-            return None if simple is None else ColumnType(simple)
-
-
-@cache
-def evolved_rules(columns: tuple[Column, ...]) -> tuple[FieldRules, ...]:
-    """Rules for columns that the table has beyond the contract: nullable, and null if a source lacks them."""
-    if not columns:
-        return ()
-    fields: dict[str, Any] = {}
-    for number, column in enumerate(columns):
-        plain = _ANNOTATIONS.get(column.type.name, str)
-        digits: Any = (
-            {"max_digits": column.type.precision, "decimal_places": column.type.scale} if plain is Decimal else {}
-        )
-        annotation: Any = Annotated[(plain, SqlType(column.type))]
-        fields[f"column_{number}"] = (annotation | None, Field(default=None, validation_alias=column.name, **digits))
-    rules, _ = compile_model(create_model("Evolved", **fields))
-    return tuple(
-        replace(rule, column=replace(rule.column, name=column.name))
-        for rule, column in zip(rules, columns, strict=True)
-    )
-
-
-def has_value(values: pl.Series) -> pl.Series:
-    """A mask of the cells that are not null."""
-    return (dynamic_texts(values) if values.dtype == DYNAMIC else values).is_not_null()

@@ -11,8 +11,6 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import cast
 
-import polars as pl
-
 from rowledger.contract.fingerprint import (
     COUNTED,
     ELEMENT_END,
@@ -93,7 +91,7 @@ def _figures(columns: Sequence[Column], quote: Callable[[str], str], *, is_forme
 def _total_sql(column_type: ColumnType) -> str:
     """A template in which the column's quoted name replaces each pair of braces."""
     if column_type.name is TypeName.NUMERIC:
-        total = "sum({})" if isinstance(column_type.element.frame_type, pl.Decimal) else _SUM_WITH_SPECIALS_SQL
+        total = "sum({})" if not column_type.element.is_numeric_text else _SUM_WITH_SPECIALS_SQL
         if column_type.array:
             total = f"sum((select {total.replace('{}', 'element')} from unnest({{}}) as element))"  # noqa: S608 - no value
     elif column_type.name in COUNTED:

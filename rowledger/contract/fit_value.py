@@ -21,17 +21,17 @@ import numpy as np
 import polars as pl
 from pydantic_core import PydanticSerializationError
 
+from rowledger.contract.column_fit import writes_json
 from rowledger.contract.document_bytes import takes_bytes_as_anything, with_base64
 from rowledger.contract.document_numbers import has_repeated_key, may_have_exact_numbers, with_exact_numbers
-from rowledger.contract.kinds import BEYOND_INTEGERS, EXACT_INTEGER_MAX, Kind
+from rowledger.contract.kinds import BEYOND_INTEGERS, EXACT_INTEGER_MAX, NULL_REASON, Kind
 from rowledger.contract.nested_values import parts_in
 from rowledger.contract.rules import FieldRules
 from rowledger.contract.target_types import as_frame_value, misfit
 from rowledger.spec import INTEGER_LIMITS, ColumnType, TypeName
 
-__all__ = ["NULL_REASON", "FittedValue", "doubt_nul", "doubt_texts", "fit_value", "writes_json"]
+__all__ = ["FittedValue", "doubt_nul", "doubt_texts", "fit_value"]
 
-NULL_REASON = "is null, but the column is not nullable"
 NUL_REASON = "has a NUL character, which PostgreSQL's text cannot hold"
 
 SURROGATE_REASON = "has half a surrogate pair, which is no character"
@@ -65,11 +65,6 @@ class FittedValue:
 
     value: Any = None
     reason: str | None = None
-
-
-def writes_json(rules: FieldRules, target: ColumnType) -> bool:
-    """Whether the column holds the value's JSON text. The text of a text field is JSON already."""
-    return target.name in {TypeName.JSON, TypeName.JSONB} and not target.array and rules.kind is not Kind.TEXT
 
 
 def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue:

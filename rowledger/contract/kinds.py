@@ -11,11 +11,13 @@ from pydantic import AwareDatetime, IPvAnyAddress, IPvAnyInterface, IPvAnyNetwor
 
 from rowledger.spec import TypeName
 
-__all__ = ["BEYOND_INTEGERS", "EXACT_INTEGER_MAX", "SCALARS", "Kind"]
+__all__ = ["BEYOND_INTEGERS", "EXACT_INTEGER_MAX", "NULL_REASON", "SCALARS", "Kind"]
 
 EXACT_INTEGER_MAX = 2**53
 """Up to this, a double holds every integer."""
 BEYOND_INTEGERS = "an integer beyond 2^53 is not exact in double precision"
+
+NULL_REASON = "is null, but the column is not nullable"
 
 
 class Kind(StrEnum):

@@ -1,8 +1,6 @@
 """Checks of a table spec that its own validation, which knows no column types, cannot make."""
 
 from rowledger.contract.check import Contract
-from rowledger.contract.written_dates import require_columns_of_dates
-from rowledger.contract.written_numbers import require_columns_of_numbers
 from rowledger.errors import SpecError
 from rowledger.spec import TableSpec
 
@@ -19,7 +17,11 @@ def check_spec(spec: TableSpec) -> None:
     if nullable := [name for name in spec.key if columns[name].nullable]:
         raise SpecError(f"table {spec.name}: key columns {nullable} may be null; a key's columns must not be")
     if spec.source.number_format is not None:
+        from rowledger.contract.written_numbers import require_columns_of_numbers  # noqa: PLC0415, few sources have any
+
         require_columns_of_numbers(contract.name, contract.rules)
     if spec.source.date_notations:
+        from rowledger.contract.written_dates import require_columns_of_dates  # noqa: PLC0415, few sources have any
+
         require_columns_of_dates(contract.name, contract.rules)
     spec.as_json()

@@ -15,12 +15,13 @@ from jiter import from_json
 from pydantic import TypeAdapter, ValidationError
 
 from rowledger.contract.cells import flattened, rows_of, unheld_cells
+from rowledger.contract.column_fit import writes_json
 from rowledger.contract.core_schema import has_type
 from rowledger.contract.decimal_texts import digits_of
 from rowledger.contract.dynamic import BYTES_FOR_PEOPLE, dynamic_texts
 from rowledger.contract.exact_conversion import polars_series
 from rowledger.contract.find_suspects import doubt_violations
-from rowledger.contract.fit_value import doubt_nul, writes_json
+from rowledger.contract.fit_value import doubt_nul
 from rowledger.contract.kinds import Kind
 from rowledger.contract.read_column import is_readable, read_column
 from rowledger.contract.reading import Reading, blank

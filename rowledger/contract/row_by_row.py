@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from rowledger.contract.cells import ABSENT, field_values, unheld_cells
 from rowledger.contract.core_schema import modules_in, names_in, reads_json_text
-from rowledger.contract.fit_value import NULL_REASON, doubt_texts, fit_value
+from rowledger.contract.fit_value import doubt_texts, fit_value
 from rowledger.contract.json_fields import model_validator
-from rowledger.contract.kinds import Kind
+from rowledger.contract.kinds import NULL_REASON, Kind
 from rowledger.contract.missing_columns import ABSENT_REASON, field_column
 from rowledger.contract.read_column import is_native, require_readable
 from rowledger.contract.reading import Reading, blank

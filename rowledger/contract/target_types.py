@@ -21,35 +21,14 @@ from rowledger.contract.reading import Reading
 from rowledger.contract.rules import FieldRules
 from rowledger.spec import DECIMAL_DIGITS_MAX, INTEGER_LIMITS, ColumnType, TypeName
 
-__all__ = ["accepts", "as_frame_value", "doubt_undeclared_digits", "fit_column", "misfit"]
+__all__ = ["as_frame_value", "doubt_undeclared_digits", "fit_column", "misfit"]
 
-_WRITABLE: dict[Kind, set[TypeName]] = {
-    Kind.BOOL: {TypeName.BOOLEAN},
-    Kind.INT: {*INTEGER_LIMITS, TypeName.NUMERIC},
-    Kind.FLOAT: {TypeName.DOUBLE, TypeName.REAL},
-    Kind.DECIMAL: {TypeName.NUMERIC},
-    Kind.BYTES: {TypeName.BYTEA},
-    Kind.UUID: {TypeName.UUID},
-    Kind.DATE: {TypeName.DATE},
-    Kind.TIMESTAMP: {TypeName.TIMESTAMP},
-    Kind.TIMESTAMPTZ: {TypeName.TIMESTAMPTZ},
-    Kind.TIME: {TypeName.TIME},
-    Kind.INTERVAL: {TypeName.INTERVAL},
-    Kind.IP_ADDRESS: {TypeName.INET},
-    Kind.IP_INTERFACE: {TypeName.INET},
-    Kind.IP_NETWORK: {TypeName.CIDR, TypeName.INET},
-}
 _ODD_DECIMAL = r"^-?0[0-9]|^-0(\.0+)?$"
 _EXACT = Context(prec=200_000)  # more digits than a numeric has, so nothing is rounded
 _MICROSECOND = timedelta(microseconds=1)
 _TICKS_A_US = {TypeName.TIME: 1000}  # polars keeps times of day in ns; all other times here are in µs
 _NUMERIC_DECIMALS_MAX = 16_383
 _NUMERIC_DIGITS_MAX = 131_072  # before the decimal point; PostgreSQL manual, table of numeric types
-
-
-def accepts(kind: Kind, target: ColumnType) -> bool:
-    """Whether a column of that type can hold values of the kind without a change of meaning."""
-    return target.takes_text if kind is Kind.TEXT else not target.array and target.name in _WRITABLE[kind]
 
 
 def fit_column(reading: Reading, target: ColumnType) -> pl.Series:

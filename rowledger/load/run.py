@@ -13,7 +13,7 @@ from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import Holder, Incident, Observer, PartitionReport, RivalRemedy, SupervisorSessions
 from rowledger.load.committing import first_error
-from rowledger.load.given_rows import rows_by_partition, with_rows_split
+from rowledger.load.given_rows import RowsTogether, rows_by_partition
 from rowledger.load.interrupt import run_interruptible
 from rowledger.load.leases import LeaseKeeper
 from rowledger.load.partition_load import PartitionLoad
@@ -90,7 +90,10 @@ async def _load(request: RunRequest) -> list[PartitionReport]:
         _say_how(request, preflight.target)
         request = replace(request, writer=preflight.writer)
         try:
-            request = await with_rows_split(request, preflight.target, spool_dir / "given")
+            if isinstance(request.rows, RowsTogether):
+                from rowledger.load.split_rows import with_rows_split  # noqa: PLC0415, few loads have such rows
+
+                request = await with_rows_split(request, request.rows, preflight.target, spool_dir / "given")
         except RowledgerError as error:
             await record_failed_run(request, error)
             raise

@@ -11,9 +11,9 @@ from .constraints import ForeignKey as ForeignKey, UniqueIndex as UniqueIndex
 from .copy import (
     EncodedRows as EncodedRows,
     copy_rows as copy_rows,
-    describe_format as describe_format,
     encode_rows as encode_rows,
 )
+from .copy_format import describe_format as describe_format
 from .evolution import (
     add_columns as add_columns,
     align_staging as align_staging,

@@ -15,21 +15,14 @@ from pgpq import ArrowToPostgresBinaryEncoder, encoders as pgpq_encoders, schema
 
 from rowledger.contract import arrow_table
 from rowledger.errors import ChunkFailed
+from rowledger.postgres.copy_format import has_binary_encoder
 from rowledger.postgres.copy_numeric_texts import numeric_fields
 from rowledger.postgres.copy_text import text_rows
-from rowledger.spec import Column, ColumnType, TypeName
+from rowledger.spec import Column, TypeName
 
-__all__ = ["EncodedRows", "copy_rows", "describe_format", "encode_rows"]
+__all__ = ["EncodedRows", "copy_rows", "encode_rows"]
 
 _SLICE_BYTES = 128 * 2**10  # measured on rows of 194 bytes: no slower than batches of 3 MB sent whole
-
-# A binary array contains the OID of its element type, and for a built-in type the server accepts only the right one. The
-# encoder knows the OIDs of these types. For user-defined types the server does not check the OID.
-_BINARY_ELEMENTS = {
-    TypeName.BOOLEAN, TypeName.SMALLINT, TypeName.INTEGER, TypeName.BIGINT, TypeName.REAL, TypeName.DOUBLE,
-    TypeName.NUMERIC, TypeName.TEXT, TypeName.CITEXT, TypeName.ENUM, TypeName.BYTEA, TypeName.DATE, TypeName.TIME,
-    TypeName.TIMESTAMP, TypeName.INTERVAL,
-}  # fmt: skip
 
 Format = Literal["binary", "text"]
 
@@ -43,13 +36,6 @@ class EncodedRows:
     format: Format
 
 
-def describe_format(columns: Sequence[Column]) -> str:
-    """One line for the log: the format in which these columns are written, and why."""
-    if odd := [f"{column.name} ({column.type.sql})" for column in columns if not _has_binary_encoder(column.type)]:
-        return f"text COPY, because of {', '.join(odd)}"
-    return "binary COPY"
-
-
 def encode_rows(
     frame: pl.DataFrame, columns: Sequence[Column], batch_rows: int, on_progress: Callable[[int], None] | None = None
 ) -> EncodedRows:
@@ -58,7 +44,7 @@ def encode_rows(
     Batches of 10 to 20 thousand rows stay in the processor's cache: one large batch takes 1.5 times as long. `on_progress`
     gets the number of rows of each batch.
     """
-    is_binary = all(_has_binary_encoder(column.type) for column in columns)
+    is_binary = all(has_binary_encoder(column.type) for column in columns)
     encode = _binary_pieces if is_binary else _text_pieces
     pieces = []
     for piece, rows in encode(frame, columns, batch_rows):
@@ -69,7 +55,7 @@ def encode_rows(
 
 
 def _binary_pieces(frame: pl.DataFrame, columns: Sequence[Column], batch_rows: int) -> Iterator[tuple[bytes, int]]:
-    fields = [numeric_fields(frame[column.name]) for column in columns if _is_numeric_text(column.type)]
+    fields = [numeric_fields(frame[column.name]) for column in columns if column.type.is_numeric_text]
     frame = frame.with_columns(fields) if fields else frame
     table = _with_encodable_types(arrow_table(frame, compat_level=pl.CompatLevel.newest()))
     encoder = _encoder(table.schema, columns)
@@ -82,18 +68,6 @@ def _binary_pieces(frame: pl.DataFrame, columns: Sequence[Column], batch_rows: i
 def _text_pieces(frame: pl.DataFrame, columns: Sequence[Column], batch_rows: int) -> Iterator[tuple[bytes, int]]:
     for batch in frame.iter_slices(batch_rows):
         yield text_rows(batch, columns), batch.height
-
-
-def _has_binary_encoder(column_type: ColumnType) -> bool:
-    if column_type.name is TypeName.OTHER:
-        return False
-    if not column_type.array:
-        return True
-    return column_type.name in _BINARY_ELEMENTS and not _is_numeric_text(column_type.element)
-
-
-def _is_numeric_text(column_type: ColumnType) -> bool:
-    return column_type.name is TypeName.NUMERIC and isinstance(column_type.frame_type, pl.String)
 
 
 async def copy_rows(

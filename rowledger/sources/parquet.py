@@ -1,26 +1,22 @@
 """Parquet files as a source: planned from their footers, and read by polars alone where it reads every column exactly."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
-import polars as pl
-import polars.selectors as cs
-import pyarrow as pa
 from pydantic import Field
 
 from rowledger.errors import SourceError
 from rowledger.sources.chunking import FilePart
-from rowledger.sources.parquet_scan import FAILED_IN_POLARS, Reader, RowRange, unreadable
 from rowledger.sources.planned_files import PlannedFiles
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.system_errors import system_refusal
 from rowledger.spec import ChunkDescriptor
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["ParquetFiles"]
 
-_FAILED_IN_ARROW = (OSError, pa.ArrowException, NotImplementedError, ValueError)
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -42,25 +38,10 @@ class ParquetFiles(PlannedFiles):
         default=16 * 2**30, ge=2**20, description="Uncompressed bytes a row group may declare; more fails the load."
     )
 
-    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
-        return (
-            super()
-            .read(descriptor)
-            .with_columns(pl.lit(text, pl.String).alias(name) for name, text in self._hive_values(descriptor).items())
-        )
+    def _read_rows(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
+        from rowledger.sources.parquet_reader import read_range  # noqa: PLC0415, who declares or plans files reads no rows
 
-    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
-        return pl.Schema(
-            {**super().frame_schema(descriptor), **dict.fromkeys(self._hive_values(descriptor), pl.String())}
-        )
-
-    def _read_rows(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
-        part = RowRange(Path(descriptor.path), descriptor.row_offset, descriptor.rows, descriptor.column_readers)
-        failed: list[BaseException] = []
-        try:
-            return _read(part, failed)
-        except (*FAILED_IN_POLARS, *_FAILED_IN_ARROW) as error:
-            raise SourceError(f"{part.file}: {unreadable(*failed, error)}") from None
+        return read_range(descriptor, self._hive_values(descriptor))
 
     def _values_of_path(self, origin: str) -> list[str]:
         return _hive_parts(origin, self.hive)
@@ -83,21 +64,3 @@ def _hive_parts(origin: str, names: Sequence[str]) -> list[str]:
     if missing := [name for name in names if name not in parts]:
         raise SourceError(f"{origin}: no folder of its path is called {missing[0]}=…, as `hive` of the source says")
     return [parts[name] for name in names]
-
-
-def _read(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
-    """The rows; errors of polars are added to `failed`."""
-    with part.file.open("rb"):
-        pass
-    frame: pl.DataFrame | None = None
-    try:
-        frame = part.by_polars(cs.all() - cs.by_name(*part.names(Reader.ARROW)))
-    except FAILED_IN_POLARS as error:
-        if system_refusal(error):
-            raise
-        failed.append(error)
-    if frame is not None and not part.readers:
-        return frame
-    from rowledger.sources.parquet_by_column import read_by_column  # noqa: PLC0415, rarely needed; a worker's start is measured
-
-    return read_by_column(part, frame, failed)

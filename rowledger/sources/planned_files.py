@@ -3,8 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from rowledger.errors import SourceError
 from rowledger.sources.chunking import CHUNK_BYTES_MAX, FilePart, cut_into_chunks
@@ -12,6 +11,9 @@ from rowledger.sources.file_identity import as_planned, file_digest, unchanged
 from rowledger.sources.file_source import FileSource
 from rowledger.sources.source_file import SourceFile
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
+
+if TYPE_CHECKING:  # who plans files reads no rows
+    import polars as pl
 
 __all__ = ["PlannedFiles"]
 
@@ -44,7 +46,7 @@ class PlannedFiles(FileSource):
                     column_readers=column_readers,
                 )
 
-    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+    def read(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
         file = Path(descriptor.path)
         of_bytes = descriptor.file_digest.partition(" ")[0]
         with as_planned(file, descriptor.model_copy(update={"file_digest": of_bytes})):
@@ -56,7 +58,7 @@ class PlannedFiles(FileSource):
             )
         return frame
 
-    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+    def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
         return self._read_rows(descriptor.model_copy(update={"row_offset": 0, "rows": 0})).schema
 
     @abstractmethod
@@ -64,7 +66,7 @@ class PlannedFiles(FileSource):
         """The file's parts, and the `column_readers` of its chunks; raises SourceError for a file that cannot be read."""
 
     @abstractmethod
-    def _read_rows(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+    def _read_rows(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
         """The rows of the chunk, or fewer at the end of the file."""
 
     def _values_of_path(self, _origin: str) -> Sequence[str]:

@@ -22,6 +22,13 @@ from .importing import (
 )
 from .load_handle import LoadHandle as LoadHandle
 from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
+from .marked_types import (
+    BYTES_16 as BYTES_16,
+    DECIMAL_TEXT as DECIMAL_TEXT,
+    DYNAMIC as DYNAMIC,
+    UUID as UUID,
+    holds_decimal_texts as holds_decimal_texts,
+)
 from .nested_types import types_in as types_in, with_parts as with_parts, with_types as with_types
 from .number_format import NumberFormat as NumberFormat
 from .partition import WHOLE as WHOLE, Partition as Partition
@@ -29,17 +36,12 @@ from .reference import ByReference as ByReference, resolve as resolve
 from .row_model import DECLARATION as DECLARATION
 from .source import (
     ABSENT_PREFIX as ABSENT_PREFIX,
-    BYTES_16 as BYTES_16,
     BYTES_KEY as BYTES_KEY,
-    DECIMAL_TEXT as DECIMAL_TEXT,
-    DYNAMIC as DYNAMIC,
     FAULT as FAULT,
     LINE as LINE,
     RESERVED_PREFIX as RESERVED_PREFIX,
-    UUID as UUID,
     Source as Source,
     SourceContext as SourceContext,
-    holds_decimal_texts as holds_decimal_texts,
 )
 from .table import (
     DeadLetterBudget as DeadLetterBudget,

@@ -7,8 +7,10 @@ fingerprint follow them. Every other type is OTHER: its values are written in th
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:  # who declares or reads columns has no frame
+    import polars as pl
 
 __all__ = [
     "DECIMAL_DIGITS_MAX",
@@ -72,32 +74,10 @@ class TypeName(StrEnum):
 INTEGER_LIMITS = {TypeName.SMALLINT: 2**15, TypeName.INTEGER: 2**31, TypeName.BIGINT: 2**63}
 """The first number that is too large for each integer type."""
 
-_FRAME_TYPES: dict[TypeName, pl.DataType] = {
-    TypeName.BOOLEAN: pl.Boolean(),
-    TypeName.SMALLINT: pl.Int16(),
-    TypeName.INTEGER: pl.Int32(),
-    TypeName.BIGINT: pl.Int64(),
-    TypeName.REAL: pl.Float32(),
-    TypeName.DOUBLE: pl.Float64(),
-    TypeName.TEXT: pl.String(),
-    TypeName.VARCHAR: pl.String(),
-    TypeName.CHAR: pl.String(),
-    TypeName.CITEXT: pl.String(),
-    TypeName.ENUM: pl.String(),
-    TypeName.BYTEA: pl.Binary(),
-    TypeName.UUID: pl.Binary(),  # 16 bytes, big-endian as in RFC 9562
-    TypeName.DATE: pl.Date(),
-    TypeName.TIME: pl.Time(),
-    TypeName.TIMESTAMP: pl.Datetime("us"),
-    TypeName.TIMESTAMPTZ: pl.Datetime("us", "UTC"),
-    TypeName.INTERVAL: pl.Duration("us"),
-    TypeName.INET: pl.Binary(),  # as the server sends it: family (2 or 3), bits, 1 for cidr, number of bytes, these bytes
-    TypeName.CIDR: pl.Binary(),
-    TypeName.JSON: pl.String(),  # JSON text
-    TypeName.JSONB: pl.String(),
-    TypeName.OTHER: pl.String(),  # the text that the type's input function reads
-}
-
+_TEXTS = {
+    TypeName.TEXT, TypeName.VARCHAR, TypeName.CHAR, TypeName.CITEXT, TypeName.ENUM, TypeName.JSON, TypeName.JSONB,
+    TypeName.OTHER,
+}  # fmt: skip
 _FRACTIONS = {TypeName.TIME, TypeName.TIMESTAMP, TypeName.TIMESTAMPTZ, TypeName.INTERVAL}
 _MODIFIERS = re.compile(r"\((?P<first>\d+)(?:,(?P<second>-?\d+))?\)")
 
@@ -176,13 +156,20 @@ class ColumnType:
     @property
     def takes_text(self) -> bool:
         """Whether a column of this type stores a text unchanged."""
-        return not self.array and isinstance(_FRAME_TYPES.get(self.name), pl.String)
+        return not self.array and self.name in _TEXTS
+
+    @property
+    def is_numeric_text(self) -> bool:
+        """Whether it is a numeric that no 128-bit decimal holds, or of no declared precision: written as its decimal text."""
+        if self.array or self.name is not TypeName.NUMERIC:
+            return False
+        digits, places = self.precision, self.scale or 0
+        return digits is None or digits > DECIMAL_DIGITS_MAX or not 0 <= places <= digits
 
     @property
     def is_loose(self) -> bool:
         """Whether the server treats values as equal that a frame tells apart and that print differently, as 1.5 and 1.50."""
-        is_numeric_text = self.name is TypeName.NUMERIC and isinstance(self.element.frame_type, pl.String)
-        return is_numeric_text or self.name in (TypeName.CITEXT, TypeName.JSONB, TypeName.OTHER)
+        return self.element.is_numeric_text or self.name in (TypeName.CITEXT, TypeName.JSONB, TypeName.OTHER)
 
     @property
     def element(self) -> "ColumnType":
@@ -190,19 +177,14 @@ class ColumnType:
         return replace(self, array=False) if self.array else self
 
     @property
-    def frame_type(self) -> pl.DataType:
-        """The polars type of the values that are written; an array is a list of it.
+    def frame_type(self) -> "pl.DataType":
+        """The polars type of the values that are written; an array is a list of it."""
+        from rowledger.spec.frame_types import frame_type_of  # noqa: PLC0415, the supervisor writes no values
 
-        A numeric is its decimal text if a 128-bit decimal cannot hold it, or if it has no declared precision.
-        """
-        if self.array:
-            return pl.List(self.element.frame_type)
-        if self.name is TypeName.NUMERIC:
-            digits, places = self.precision, self.scale or 0
-            if digits is None or digits > DECIMAL_DIGITS_MAX or not 0 <= places <= digits:
-                return pl.String()
-            return pl.Decimal(digits, places)
-        return _FRAME_TYPES[self.name]
+        digits = None
+        if self.name is TypeName.NUMERIC and self.precision is not None and not self.element.is_numeric_text:
+            digits = self.precision, self.scale or 0
+        return frame_type_of(self.name, digits=digits, is_array=self.array)
 
 
 _BY_NAME: dict[str, TypeName] = {

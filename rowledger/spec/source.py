@@ -4,29 +4,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.nested_types import types_in
 from rowledger.spec.number_format import NumberFormat
 from rowledger.spec.partition import Partition
 
+if TYPE_CHECKING:  # who declares a source reads no rows
+    import polars as pl
+
 __all__ = [
     "ABSENT_PREFIX",
-    "BYTES_16",
     "BYTES_KEY",
-    "DECIMAL_TEXT",
-    "DYNAMIC",
     "FAULT",
     "LINE",
     "RESERVED_PREFIX",
-    "UUID",
     "Source",
     "SourceContext",
-    "holds_decimal_texts",
 ]
 
 # Columns of a source frame that describe its rows without being part of them; no contract column may have such a name.
@@ -38,25 +34,8 @@ LINE = f"{RESERVED_PREFIX}line"
 ABSENT_PREFIX = f"{RESERVED_PREFIX}absent "
 """Prefix of a column's name, Boolean: whether the row lacks that column, which differs from a null."""
 
-DYNAMIC = pl.Struct({f"{RESERVED_PREFIX}json": pl.String()})
-"""The type of a column whose values are of several types: the JSON text of each. The contract checks it value by value."""
 BYTES_KEY = f"{RESERVED_PREFIX}base64"
 """The only key of an object that is bytes in such a text. Payloads use {"base64": …}, which may be a source's object."""
-
-UUID = pl.Struct({f"{RESERVED_PREFIX}uuid": pl.Binary()})
-"""The type of a column of UUIDs, also inside lists and structs: their 16 bytes."""
-BYTES_16 = pl.Struct({f"{RESERVED_PREFIX}16 bytes": pl.Binary()})
-"""The same for values of 16 bytes that the source does not declare as UUIDs. A text field reads them as UUIDs."""
-DECIMAL_TEXT = pl.Struct({f"{RESERVED_PREFIX}decimal": pl.String()})
-"""The type of a column of decimals of several scales, also inside lists and structs: the digits of each (1, 1.500).
-
-A column of `pl.Decimal` has one scale, which would turn 1 into 1.000.
-"""
-
-
-def holds_decimal_texts(dtype: Any) -> bool:  # noqa: ANN401, polars' stubs know too little of what a nested type holds
-    """Whether the type contains DECIMAL_TEXT at any depth."""
-    return DECIMAL_TEXT in types_in(dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +99,7 @@ class Source(BaseModel, ABC):
         """
 
     @abstractmethod
-    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+    def read(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
         """All rows of a chunk in source order, with the source's own column names and types; raises SourceError.
 
         It also raises when the source is no longer what was planned, or holds another number of rows than the chunk. The frame
@@ -128,5 +107,5 @@ class Source(BaseModel, ABC):
         """
 
     @abstractmethod
-    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+    def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
         """Names and types of the columns that `read` returns, without reading the rows; raises SourceError."""

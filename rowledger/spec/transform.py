@@ -2,13 +2,17 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from rowledger.spec.reference import ByReference
 from rowledger.spec.source import RESERVED_PREFIX
+
+if TYPE_CHECKING:  # who declares a transform has no frame yet
+    from polars import DataFrame
+else:
+    DataFrame = Any
 
 __all__ = ["ROW", "FrameTransform", "RowTransform"]
 
@@ -42,7 +46,7 @@ class FrameTransform(_Transform):
     for which it raises.
     """
 
-    function: Annotated[Callable[[pl.DataFrame], pl.DataFrame], ByReference("transform.function")]
+    function: Annotated[Callable[[DataFrame], DataFrame], ByReference("transform.function")]
 
 
 class RowTransform(_Transform):

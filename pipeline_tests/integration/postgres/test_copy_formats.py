@@ -16,10 +16,11 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from rowledger.contract.fingerprint import fingerprint_frame
 from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.contract.frame_totals import fingerprint_frame
 from rowledger.contract.target_types import as_frame_value
-from rowledger.postgres.copy import EncodedRows, copy_rows, describe_format, encode_rows
+from rowledger.postgres.copy import EncodedRows, copy_rows, encode_rows
+from rowledger.postgres.copy_format import describe_format
 from rowledger.postgres.copy_text import text_rows
 from rowledger.postgres.queries import quote_identifier
 from rowledger.spec.column import Column, ColumnType, TypeName

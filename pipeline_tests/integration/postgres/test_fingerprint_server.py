@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
+from rowledger.contract.fingerprint import Fingerprint
 from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.contract.frame_totals import fingerprint_frame
 from rowledger.spec.column import Column, ColumnType, TypeName
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40) | st.integers(0, 200).map(

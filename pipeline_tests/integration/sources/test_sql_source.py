@@ -27,8 +27,9 @@ from pipeline_tests.support.waiting import wait_until
 from rowledger.contract.check import Contract
 from rowledger.errors import MissingExtra, SourceError
 from rowledger.sources.sql import SqlQuery
+from rowledger.spec.marked_types import DECIMAL_TEXT, DYNAMIC, UUID
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, FAULT, LINE, UUID, SourceContext
+from rowledger.spec.source import FAULT, LINE, SourceContext
 
 WHOLE = Partition(key="all")
 DAY = Partition("2024-03-01", (window_of_day("at", "2024-03-01", "Europe/Berlin"),))

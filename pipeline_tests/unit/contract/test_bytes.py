@@ -13,7 +13,8 @@ import pytest
 from pydantic import BaseModel, model_validator
 
 from rowledger.chunk.preparation import prepare_rows
-from rowledger.contract.check import Checked, Contract
+from rowledger.contract.check import Contract
+from rowledger.contract.checked import Checked
 from rowledger.contract.read_payloads import frame_of_payloads
 from rowledger.contract.sql_types import SqlType
 from rowledger.contract.write_payloads import row_payloads

@@ -17,7 +17,8 @@ from polars.testing import assert_frame_equal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, create_model
 
 from pipeline_tests.support.partitions import window_of_day
-from rowledger.contract.check import Checked, Contract
+from rowledger.contract.check import Contract
+from rowledger.contract.checked import Checked
 from rowledger.contract.dead_letter import Stage
 from rowledger.contract.sql_types import Integer, SmallInt, varchar
 from rowledger.errors import SourceError, TargetMismatch

@@ -15,7 +15,8 @@ from rowledger.contract.missing_columns import ABSENT_REASON
 from rowledger.contract.row_declaration import declared_row
 from rowledger.errors import SourceError
 from rowledger.spec.column import Column, ColumnType, TypeName
-from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC
+from rowledger.spec.marked_types import DYNAMIC
+from rowledger.spec.source import ABSENT_PREFIX
 from rowledger.spec.table import Drift
 
 

@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, create_model
 from typing_extensions import TypedDict
 
-from rowledger.contract.check import Checked, Contract
+from rowledger.contract.check import Contract
+from rowledger.contract.checked import Checked
 from rowledger.contract.sql_types import varchar
 
 

@@ -35,13 +35,15 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from rowledger.contract.cells import holds_decimals
-from rowledger.contract.check import Checked, Contract
+from rowledger.contract.check import Contract
+from rowledger.contract.checked import Checked
 from rowledger.contract.read_payloads import frame_of_payloads
 from rowledger.contract.sql_types import SmallInt, SqlType, varchar
 from rowledger.contract.write_payloads import row_payloads
 from rowledger.errors import SourceError
 from rowledger.spec.column import ColumnType, TypeName
-from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC
+from rowledger.spec.marked_types import DYNAMIC
+from rowledger.spec.source import ABSENT_PREFIX
 
 
 class Colour(Enum):

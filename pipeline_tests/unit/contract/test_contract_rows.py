@@ -26,10 +26,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from rowledger.contract.cells import python_rows
-from rowledger.contract.check import Checked, Contract
+from rowledger.contract.check import Contract
+from rowledger.contract.checked import Checked
 from rowledger.errors import SourceError
 from rowledger.spec.column import ColumnType, TypeName
-from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT
+from rowledger.spec.marked_types import DYNAMIC
+from rowledger.spec.source import ABSENT_PREFIX, FAULT
 
 ENDS_EARLY = "it ends before it starts"
 

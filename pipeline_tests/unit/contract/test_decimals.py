@@ -13,15 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, Json, model_validator
 
 from rowledger.chunk.preparation import PreparedRows, prepare_rows
 from rowledger.contract.check import Contract
-from rowledger.contract.dead_letter import read_row_types, write_row_types
 from rowledger.contract.read_payloads import frame_of_payloads
+from rowledger.contract.row_types import read_row_types, write_row_types
 from rowledger.contract.write_payloads import row_payloads
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.sources.python import PythonRows
 from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec.column import ColumnType, TypeName
+from rowledger.spec.marked_types import DECIMAL_TEXT, DYNAMIC
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import DECIMAL_TEXT, DYNAMIC, Source, SourceContext
+from rowledger.spec.source import Source, SourceContext
 from rowledger.spec.table import TableSpec
 from rowledger.spec.transform import ROW, FrameTransform, RowTransform
 

@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 from hypothesis import given, strategies as st
 
-from rowledger.contract.fingerprint import Fingerprint, fingerprint_frame
+from rowledger.contract.fingerprint import Fingerprint
 from rowledger.contract.fingerprint_sql import fingerprint_query, read_fingerprint
+from rowledger.contract.frame_totals import fingerprint_frame
 from rowledger.contract.pg_hash import hash_byte_strings, hash_doubles, hash_int64s
 from rowledger.spec.column import Column, ColumnType, TypeName
 

@@ -11,8 +11,9 @@ from pydantic import create_model
 from rowledger.contract.check import Contract
 from rowledger.contract.sql_types import Real
 from rowledger.sources.ndjson import NdjsonFiles
+from rowledger.spec.marked_types import DYNAMIC
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import DYNAMIC, SourceContext
+from rowledger.spec.source import SourceContext
 
 INTEGER = "v: an integer beyond 2^53 is not exact in double precision"
 DIGITS = "v: a decimal with more digits than double precision holds"

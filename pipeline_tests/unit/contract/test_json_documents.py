@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, ConfigDict, Json, create_model, field_validator
 
-from rowledger.contract.check import Checked, Contract
+from rowledger.contract.check import Contract
+from rowledger.contract.checked import Checked
 from rowledger.contract.document_numbers import sorted_json
-from rowledger.spec.source import DYNAMIC
+from rowledger.spec.marked_types import DYNAMIC
 
 LONG = "12345678901234567890.5"
 

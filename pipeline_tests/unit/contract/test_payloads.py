@@ -13,7 +13,8 @@ from rowledger.contract.dynamic import dynamic_texts, parse_dynamic
 from rowledger.contract.read_payloads import frame_of_payloads
 from rowledger.contract.write_payloads import row_payloads
 from rowledger.errors import SourceError
-from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
+from rowledger.spec.marked_types import DYNAMIC
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TICKS = st.one_of(INT64, st.integers(-(10**6), 10**6), st.integers(0, 2 * 10**18))

@@ -14,15 +14,16 @@ from pydantic import BaseModel, model_validator
 
 from rowledger.chunk.preparation import prepare_rows
 from rowledger.contract.check import Contract
-from rowledger.contract.dead_letter import read_row_types, write_row_types
 from rowledger.contract.read_payloads import frame_of_payloads
+from rowledger.contract.row_types import read_row_types, write_row_types
 from rowledger.contract.write_payloads import row_payloads
 from rowledger.sources.arrow_ipc import ArrowFiles
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.python import PythonRows
 from rowledger.spec.column import TypeName
+from rowledger.spec.marked_types import BYTES_16, UUID
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import BYTES_16, UUID, Source, SourceContext
+from rowledger.spec.source import Source, SourceContext
 from rowledger.spec.table import TableSpec
 from rowledger.spec.transform import FrameTransform
 

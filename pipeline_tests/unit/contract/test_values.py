@@ -26,7 +26,8 @@ from rowledger.contract.dynamic import parse_dynamic
 from rowledger.contract.write_payloads import row_payloads
 from rowledger.sources.frame_builder import FrameBuilder, Unfit, column_of, frame_of_rows
 from rowledger.sources.plain_values import json_text, plain_value
-from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE
+from rowledger.spec.marked_types import DYNAMIC
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE
 
 LOCAL = datetime(2024, 3, 1, 12, 30, 15, 123456)  # noqa: DTZ001, a local time
 BERLIN = LOCAL.replace(tzinfo=ZoneInfo("Europe/Berlin"))

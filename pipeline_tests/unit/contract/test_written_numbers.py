@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field
 from rowledger.contract.check import Contract
 from rowledger.contract.written_numbers import require_columns_of_numbers, with_plain_numbers
 from rowledger.errors import SpecError
+from rowledger.spec.marked_types import DYNAMIC
 from rowledger.spec.number_format import NumberFormat
-from rowledger.spec.source import DYNAMIC
 
 COMMA = NumberFormat(",")
 GERMAN = NumberFormat(",", ".")

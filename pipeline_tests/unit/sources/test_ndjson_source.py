@@ -16,17 +16,9 @@ from rowledger.errors import SourceError
 from rowledger.sources import text_files
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.marked_types import DECIMAL_TEXT, DYNAMIC, holds_decimal_texts
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import (
-    ABSENT_PREFIX,
-    DECIMAL_TEXT,
-    DYNAMIC,
-    FAULT,
-    LINE,
-    RESERVED_PREFIX,
-    SourceContext,
-    holds_decimal_texts,
-)
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, SourceContext
 
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 [JSON] = [field.name for field in DYNAMIC.fields]

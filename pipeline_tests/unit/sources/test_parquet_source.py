@@ -23,8 +23,9 @@ from pipeline.nycflights import land_flights
 from rowledger.errors import SourceError
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.manifest import Manifest
+from rowledger.spec.marked_types import DYNAMIC
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import DYNAMIC, FAULT, LINE, SourceContext
+from rowledger.spec.source import FAULT, LINE, SourceContext
 from rowledger.spec.table import TableSpec
 
 ONE = ParquetFiles(path="{landing}/t/{partition_key}.parquet")

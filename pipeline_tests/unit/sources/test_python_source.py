@@ -22,8 +22,9 @@ from rowledger.errors import SourceError
 from rowledger.sources import dataframes
 from rowledger.sources.python import PythonRows
 from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.marked_types import DYNAMIC
 from rowledger.spec.partition import Partition
-from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, SourceContext
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, SourceContext
 
 DAY = Partition(key="2024-03-01")
 

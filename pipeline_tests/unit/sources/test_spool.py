@@ -19,7 +19,8 @@ from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.sources.spool_reader import read_spooled, spooled_schema
 from rowledger.sources.spool_writer import Spool
 from rowledger.spec.manifest import ChunkDescriptor
-from rowledger.spec.source import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, SourceContext
+from rowledger.spec.marked_types import DYNAMIC
+from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE, SourceContext
 
 EVERY_KIND = pl.DataFrame(
     {

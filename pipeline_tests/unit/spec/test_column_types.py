@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, create_model
 from rowledger.contract.check import Contract
 from rowledger.contract.sql_types import char, pg_enum, pg_type, varchar
 from rowledger.errors import ContractError
-from rowledger.postgres.copy import describe_format
+from rowledger.postgres.copy_format import describe_format
 from rowledger.spec.column import Column, ColumnType, TypeName
 
 
