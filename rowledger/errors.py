@@ -30,6 +30,7 @@ __all__ = [
     "NothingRecorded",
     "PartitionBusy",
     "PoolBroken",
+    "ProducerTerminated",
     "ReplayFailed",
     "RowledgerError",
     "SourceError",
@@ -97,6 +98,19 @@ class SourceError(RowledgerError):
     def __init__(self, message: str, *, source_traceback: str = "") -> None:
         super().__init__(message)
         self.source_traceback = source_traceback
+
+
+class ProducerTerminated(SourceError):
+    """The process that reads a source died or was killed. Its incident has its last output; fix the cause, then rerun.
+
+    `cause` is an incident kind. `exit_code` is minus the signal's number where a signal ended the process.
+    """
+
+    def __init__(self, message: str, *, pid: int, exit_code: int | None, cause: str) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.exit_code = exit_code
+        self.cause = cause
 
 
 class ValuesAltered(SourceError):

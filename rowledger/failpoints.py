@@ -38,6 +38,7 @@ class Place(StrEnum):
     IN_HEARTBEAT = "in_heartbeat"
     IN_PLANNING = "in_planning"
     IN_SPOOLING = "in_spooling"
+    BEFORE_RECORD = "before_record"
     BEFORE_SEAL = "before_seal"
     BEFORE_RECONCILE = "before_reconcile"
     IN_RECONCILE = "in_reconcile"

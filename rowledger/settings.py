@@ -114,7 +114,10 @@ class WriterSettings(BaseModel):
         description="Attach or swap the staging table where that is possible; false: always delete and insert.",
     )
     planning_timeout_s: float = Field(
-        default=300, gt=0, le=86_400, description="Seconds that planning one partition may take: a source may hang."
+        default=300,
+        gt=0,
+        le=86_400,
+        description="Seconds that planning one partition, or the next chunk of a function, query or text, may take.",
     )
     chunk_deadline_s: float = Field(
         default=600, gt=0, le=86_400, description="Seconds one attempt at a chunk may take before its worker is killed."

@@ -38,7 +38,8 @@ _IN_SUPERVISOR = [
     Place.AFTER_PUBLISH,
 ]
 _ELSEWHERE = [  # of other ways than a planned replacement's, each with faults of its own
-    Place.IN_SPOOLING,  # test_streaming
+    Place.IN_SPOOLING,  # test_producers
+    Place.BEFORE_RECORD,  # test_streaming
     Place.BEFORE_SEAL,
     Place.IN_PUBLISH,  # test_write_mode_faults
     Place.BEFORE_REPLAY,  # test_replay_faults

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 from pipeline_tests.support.database import fetch, sessions, staging_tables
 from pipeline_tests.support.tables import Row
-from pipeline_tests.support.waiting import wait_until, worker_pids
+from pipeline_tests.support.waiting import producer_pids, wait_until, worker_pids
 from rowledger.spec.table import TableSpec, WriteMode
 
 
@@ -64,8 +64,9 @@ def assert_accounted(database: str, spec: TableSpec, rows: Sequence[Row]) -> Non
 
 
 def assert_nothing_left_over(database: str, *, parent: int | None = None) -> None:
-    """No worker, session, lease or staging table of a load that ended; what is on its way out gets a few seconds."""
+    """No worker, producer, session, lease or staging table of a load that ended; what is on its way out gets a few seconds."""
     wait_until(lambda: not worker_pids(parent), "workers are gone", timeout_s=5)
+    wait_until(lambda: not producer_pids(parent), "producers are gone", timeout_s=5)
     wait_until(lambda: not sessions(database), "sessions are gone", timeout_s=10)
     assert fetch(database, "select * from rowledger.lease") == []
     assert staging_tables(database, "published") == []

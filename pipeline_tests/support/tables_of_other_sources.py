@@ -1,13 +1,16 @@
 """A table whose rows a Python function gives, one in an object store, and one of another database.
 
-The function runs in the test's own process, so a test says here what it shall give.
+The function runs in a process of its own, so a test says by `give` which of its functions makes the rows.
 """
 
+import os
+import pkgutil
 from collections.abc import Callable, Iterator
 from datetime import time
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from pydantic import AwareDatetime, BaseModel, Json, NaiveDatetime
 
 from rowledger.contract.sql_types import Integer, Real
@@ -36,12 +39,17 @@ class SensorReading(BaseModel):
     value: float | None
 
 
-given: list[Callable[[Partition], Iterator[object]]] = []
+_GIVING = "FUNCTION_THAT_GIVES_ROWS"
+
+
+def give(monkeypatch: pytest.MonkeyPatch, function: Callable[[Partition], Iterator[object]]) -> None:
+    """Have the rows made by this function of a module."""
+    monkeypatch.setenv(_GIVING, f"{function.__module__}:{function.__qualname__}")
 
 
 def readings_as_given(partition: Partition) -> Iterator[object]:
-    """Whatever the test has put into `given`."""
-    yield from given[-1](partition)
+    """The rows of the function that was named last."""
+    yield from pkgutil.resolve_name(os.environ[_GIVING])(partition)
 
 
 GENERATED = TableSpec(

@@ -20,16 +20,28 @@ def wait_until(condition: Callable[[], Any], what: str, *, timeout_s: float = 60
 
 def worker_pids(parent: int | None = None) -> list[int]:
     """The worker processes under a process, ours if none is given."""
+    return [child.pid for child in _children(parent) if is_worker(child)]
+
+
+def producer_pids(parent: int | None = None) -> list[int]:
+    """The processes under a process, ours if none is given, that read sources."""
+    return [child.pid for child in _children(parent) if _runs(child, "rowledger.workers.producer_process")]
+
+
+def _children(parent: int | None) -> list[psutil.Process]:
     try:
-        children = psutil.Process(parent).children(recursive=True)
+        return psutil.Process(parent).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
-    return [child.pid for child in children if is_worker(child)]
 
 
 def is_worker(process: psutil.Process) -> bool:
+    return _runs(process, "rowledger.workers.process")
+
+
+def _runs(process: psutil.Process, module: str) -> bool:
     try:
-        return "rowledger.workers.process" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        return module in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rowledger import errors
-from rowledger.errors import ChunkFailed, RowledgerError, UnknownPartition, WorkerTerminated
+from rowledger.errors import ChunkFailed, ProducerTerminated, RowledgerError, UnknownPartition, WorkerTerminated
 from rowledger.failpoints import FailpointError
 
 _CLASSES = [
@@ -30,6 +30,8 @@ _DEATH = {
 @pytest.mark.parametrize("kind", [*_CLASSES, FailpointError], ids=lambda kind: kind.__name__)
 def test_an_error_keeps_class_and_message(kind: type[RowledgerError]) -> None:
     details = _DEATH if issubclass(kind, WorkerTerminated) else {}
+    if issubclass(kind, ProducerTerminated):
+        details = {name: _DEATH[name] for name in ("pid", "exit_code", "cause")}
     copy = pickle.loads(pickle.dumps(kind("table t, partition p: 3 rows", **details)))
     assert type(copy) is kind
     assert str(copy) == "table t, partition p: 3 rows"

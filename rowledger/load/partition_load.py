@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,16 +32,16 @@ from rowledger.ledger import (
 )
 from rowledger.load.begin import Beginning, BegunLoad
 from rowledger.load.budget_explanation import read_refusals
+from rowledger.load.coming_chunks import chunks_as_they_come
 from rowledger.load.committing import ChunkCommits, Committing
 from rowledger.load.rejection import forget_failures, record_failure, reject_load
 from rowledger.load.run_context import RunContext
 from rowledger.load.source_columns import SourceColumns, source_names
-from rowledger.machine import in_thread, iterate_in_thread
+from rowledger.machine import in_thread
 from rowledger.postgres import align_staging, summarize
 from rowledger.publish import FinishContext, LoadVerdict, find_repeated, finish_load
 from rowledger.settings import settings
 from rowledger.spec import (
-    ChunkDescriptor,
     ChunkPlan,
     LoadHandle,
     Manifest,
@@ -163,13 +163,11 @@ class PartitionLoad:
         """Have each chunk committed as soon as it is spooled; returns the complete manifest once the source has ended."""
         begun = await self._begin(None)
         chunks: list[ChunkPlan] = []
-        limits = self._run.request.writer
-        coming = iterate_in_thread(
-            self._produce, item_timeout_s=limits.planning_timeout_s, close_timeout_s=limits.close_timeout_s
-        )
         allowed = self._spec.dead_letters.rows_max  # how many rows the share allows is not known yet
+        coming = chunks_as_they_come(self._run, self._partition, begun.handle, self._scope())
         async with coming as descriptors, Committing() as committing:
-            while (descriptor := await self._next(descriptors)) is not None:
+            async for descriptor in descriptors:
+                await async_failpoint(Place.BEFORE_RECORD, partition=self._partition.key, chunk=len(chunks))
                 target = await self._source_columns.settle([descriptor], self._target)
                 if target is not self._target:
                     self._target = target
@@ -198,23 +196,6 @@ class PartitionLoad:
 
     async def _commit(self, begun: BegunLoad, chunk: ChunkPlan, allowed: int) -> None:
         await self._commits.commit(begun.handle, chunk, self._target.columns, allowed)
-
-    def _produce(self) -> Iterator[ChunkDescriptor]:
-        """The source's chunks. Runs in the producer's thread."""
-        for number, descriptor in enumerate(self._spec.source.chunks(self._partition, self._scope())):
-            failpoint(Place.IN_SPOOLING, partition=self._partition.key, chunk=number)
-            yield descriptor
-
-    async def _next(self, descriptors: AsyncIterator[ChunkDescriptor]) -> ChunkDescriptor | None:
-        """The next chunk, or None after the last. Raises SourceError when the source gives none in time."""
-        limit_s = self._run.request.writer.planning_timeout_s
-        try:
-            return await anext(descriptors, None)
-        except TimeoutError:
-            raise SourceError(
-                f"{self._name}: the source gave no chunk for {limit_s:g} s (planning_timeout_s); see what it waits for, "
-                "then rerun"
-            ) from None
 
     async def _record_chunk(self, begun: BegunLoad, chunk: ChunkPlan) -> ChunkState | None:
         """Record the chunk in the ledger and return its state; None if the ledger has a different chunk under its number."""

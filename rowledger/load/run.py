@@ -133,7 +133,14 @@ async def _opened(request: RunRequest, preflight: Preflight) -> AsyncIterator[Ru
     )
     incidents = IncidentRecorder(watching, holder, request.run_id, log=log, told=count)
     hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex)
-    pool = Pool(hello, gate=gate, notice=incidents.record, log=log, jobs_expected=len(request.partitions))
+    pool = Pool(
+        hello,
+        gate=gate,
+        notice=incidents.record,
+        log=log,
+        jobs_expected=len(request.partitions),
+        production_expected=request.spec.source.spools and not request.spec.source.takes_rows,
+    )
     try:
         async with (
             ProgressReporter(request.observer, progress).reporting(),

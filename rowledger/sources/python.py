@@ -32,7 +32,7 @@ class _RowsOfCode(SpooledSource):
 
 
 class PythonRows(_RowsOfCode):
-    """The rows that a function yields for a partition.
+    """The rows that a function yields for a partition. It runs in a guarded process, for one partition after another.
 
     The function is a generator or an async generator, or returns an iterable or one frame. An item is one row (a pydantic
     model, a dict, a dataclass or a named tuple) or many: a list of rows, a polars or pandas frame, an Arrow table or record

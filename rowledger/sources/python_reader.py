@@ -1,6 +1,7 @@
 """Run the function of a Python source and put its rows into frames.
 
-The function runs in a thread of the supervisor's process. Nothing is published when it raises an error or a worker dies.
+The function runs in a producer, a process of its own; rows that are given with a load, in the process that gives them. Nothing
+is published when it raises an error or its process dies.
 """
 
 import asyncio

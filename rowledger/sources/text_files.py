@@ -10,7 +10,7 @@ import stat
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,8 @@ codecs.register_error(_KEEP_WRONG_BYTES, _keep_wrong_bytes)
 
 class TextFiles(FileSource, SpooledSource):
     """Text files, which are read once from beginning to end, and spooled meanwhile."""
+
+    may_repeat: ClassVar[bool] = True
 
     encoding: str = Field(default="utf-8", description="Encoding of the files, by a name that Python knows.")
     compression: Compression = Field(

@@ -69,6 +69,8 @@ class Source(BaseModel, ABC):
 
     Otherwise all chunks are planned, and their manifest is recorded, before the first is loaded.
     """
+    may_repeat: ClassVar[bool] = False
+    """Whether the source gives the same chunks when it is read again within a run, as files do."""
     takes_rows: ClassVar[bool] = False
     """Whether the rows come with each load, as `SourceContext.rows`."""
 

@@ -2,5 +2,6 @@ from .guards import default_workers as default_workers, workers_in_memory as wor
 from .incident_recorder import IncidentRecorder as IncidentRecorder
 from .messages import Hello as Hello
 from .pool import Pool as Pool
+from .production import Production as Production
 from .recursion import require_no_worker as require_no_worker
 from .workforce import Activity as Activity

@@ -12,7 +12,15 @@ from rowledger.ledger import IncidentKind
 from rowledger.machine import available_memory_bytes, granted_cpus
 from rowledger.settings import WriterSettings
 
-__all__ = ["Vitals", "classify_exit", "default_workers", "overrun", "replacement_due", "workers_in_memory"]
+__all__ = [
+    "Vitals",
+    "classify_exit",
+    "default_workers",
+    "overrun",
+    "producer_overrun",
+    "replacement_due",
+    "workers_in_memory",
+]
 
 _WORKERS_DEFAULT_MAX = 8
 
@@ -31,25 +39,48 @@ class Vitals:
 
 def overrun(vitals: Vitals, limits: WriterSettings, now: float) -> tuple[IncidentKind, str] | None:
     """The limit for which a worker must be killed now, and a sentence about it."""
-    if vitals.rss_bytes > limits.rss_hard_limit_bytes:
-        return (
-            IncidentKind.MEMORY_LIMIT,
-            f"resident memory {vitals.rss_bytes} bytes over the limit of {limits.rss_hard_limit_bytes} bytes",
-        )
     without_progress_s = now - vitals.progressed_at
-    if vitals.heartbeats == 0:  # starting may be slow on a busy machine, which is not a stall
-        too_late = f"did not come up within {limits.start_timeout_s:g} s"
-        return (IncidentKind.START_FAILED, too_late) if without_progress_s > limits.start_timeout_s else None
-    if without_progress_s > limits.stall_timeout_s:
+    if early := _too_much_memory(vitals.rss_bytes, limits) or _not_up(
+        without_progress_s, limits, has_come_up=vitals.heartbeats > 0
+    ):
+        return early
+    if vitals.heartbeats and without_progress_s > limits.stall_timeout_s:
         return (
             IncidentKind.STALL,
             f"no progress for {without_progress_s:.1f} s, the limit is {limits.stall_timeout_s} s",
         )
     # The worker's own deadline comes first; the grace period lets it report.
     allowed_s = limits.chunk_deadline_s + limits.close_timeout_s
-    if (taken_s := now - vitals.chunk_started_at) > allowed_s:
+    if vitals.heartbeats and (taken_s := now - vitals.chunk_started_at) > allowed_s:
         return IncidentKind.DEADLINE, f"chunk took {taken_s:.1f} s, the deadline is {limits.chunk_deadline_s} s"
     return None
+
+
+def producer_overrun(
+    limits: WriterSettings, rss_bytes: int, silent_s: float, *, has_come_up: bool
+) -> tuple[IncidentKind, str] | None:
+    """The limit for which a producer must be killed now, and a sentence about it."""
+    if early := _too_much_memory(rss_bytes, limits) or _not_up(silent_s, limits, has_come_up=has_come_up):
+        return early
+    if has_come_up and silent_s > limits.planning_timeout_s:
+        return IncidentKind.STALL, f"gave no chunk for {limits.planning_timeout_s:g} s (planning_timeout_s)"
+    return None
+
+
+def _too_much_memory(rss_bytes: int, limits: WriterSettings) -> tuple[IncidentKind, str] | None:
+    if rss_bytes <= limits.rss_hard_limit_bytes:
+        return None
+    return (
+        IncidentKind.MEMORY_LIMIT,
+        f"resident memory {rss_bytes} bytes over the limit of {limits.rss_hard_limit_bytes} bytes",
+    )
+
+
+def _not_up(waited_s: float, limits: WriterSettings, *, has_come_up: bool) -> tuple[IncidentKind, str] | None:
+    """Starting may be slow on a busy machine, which is not a stall."""
+    if has_come_up or waited_s <= limits.start_timeout_s:
+        return None
+    return IncidentKind.START_FAILED, f"did not come up within {limits.start_timeout_s:g} s"
 
 
 def replacement_due(vitals: Vitals, limits: WriterSettings) -> tuple[IncidentKind, str] | None:
@@ -81,7 +112,7 @@ def classify_exit(exit_code: int, *, ever_alive: bool, oom_killed: bool) -> tupl
     if not ever_alive:
         return IncidentKind.START_FAILED, f"ended with exit code {exit_code} before it came up"
     if exit_code == 0:
-        return IncidentKind.EXIT_WITHOUT_REPORT, "ended with exit code 0 without an outcome for its chunk"
+        return IncidentKind.EXIT_WITHOUT_REPORT, "ended with exit code 0 without a report of its work"
     return IncidentKind.CRASH, f"ended with exit code {exit_code}"
 
 

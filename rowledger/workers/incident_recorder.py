@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from rowledger.chunk import Job
 from rowledger.ledger import Holder, Incident, IncidentKind, SupervisorSessions, record_incident
 from rowledger.postgres import SessionIdentity, query, summarize
-from rowledger.workers.handle import LogSink
+from rowledger.workers.child_process import LogSink
+from rowledger.workers.workforce import Work
 
 __all__ = ["IncidentRecorder"]
 
@@ -33,13 +33,13 @@ class IncidentRecorder:
         self._told = told
         self._recording: set[asyncio.Task[None]] = set()
 
-    async def record(self, incident: Incident, job: Job | None, session: SessionIdentity | None) -> None:
+    async def record(self, incident: Incident, work: Work | None, session: SessionIdentity | None) -> None:
         """Record an incident, and terminate a dead worker's backend so that its locks are released at once.
 
         A server that cannot be reached must not keep the job from being retried. The log has the incident in any
         case.
         """
-        await self._record(incident, job.load_id if job else None, session)
+        await self._record(incident, work.load_id if work else None, session)
 
     async def record_of_load(self, incident: Incident, load_id: int) -> None:
         """Record an incident that concerns no worker, but one load."""

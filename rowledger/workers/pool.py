@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Self
 
@@ -11,8 +12,11 @@ from rowledger.counted import counted
 from rowledger.errors import PoolBroken, WriterClosed
 from rowledger.ledger import ChunkOutcome
 from rowledger.postgres import OutageGate
-from rowledger.workers.handle import LogSink
+from rowledger.spec import ChunkDescriptor
+from rowledger.workers.child_process import LogSink
 from rowledger.workers.messages import Hello
+from rowledger.workers.producers import Producers
+from rowledger.workers.production import ProducerHello, Production
 from rowledger.workers.slot import Slot
 from rowledger.workers.workforce import Activity, Notice, Workforce
 
@@ -22,10 +26,10 @@ _Request = tuple[Job, "asyncio.Future[ChunkOutcome]"] | None  # None: start a wo
 
 
 class Pool:
-    """The workers of this machine, as an async context manager. `hello.settings.workers` is their number.
+    """The workers and producers of this machine, as an async context manager. `hello.settings.workers` is the workers' number.
 
     A worker is started when its slot gets its first job. For `jobs_expected` jobs workers are started at once, so
-    that they come up while the run still plans.
+    that they come up while the run still plans. The same holds for the first producer where `production_expected`.
     """
 
     def __init__(
@@ -37,9 +41,12 @@ class Pool:
         log: LogSink,
         activity: Activity = Activity.RUN,
         jobs_expected: int = 0,
+        production_expected: bool = False,
     ) -> None:
         self._workforce = Workforce(hello, activity, gate, notice, log)
+        self._producers = Producers(self._workforce, ProducerHello(spec=hello.spec, path=hello.path))
         self._jobs_expected = jobs_expected
+        self._production_expected = production_expected
         self._requests: asyncio.Queue[_Request] = asyncio.Queue()
         self._slots: list[asyncio.Task[None]] = []
         self._closed = True
@@ -51,11 +58,13 @@ class Pool:
 
     @property
     def worker_deaths(self) -> int:
-        """Workers that ended, or were killed, before their time."""
+        """Workers and producers that ended, or were killed, before their time."""
         return self._workforce.deaths
 
     async def __aenter__(self) -> Self:
         self._closed = False
+        if self._production_expected:  # first: workers wait for its chunks
+            await self._producers.start_one()
         count = self._workforce.limits.workers
         self._slots = [asyncio.create_task(self._run_slot(), name=f"slot {n}") for n in range(count)]
         for _ in range(min(count, self._jobs_expected)):
@@ -74,8 +83,8 @@ class Pool:
         while not self._requests.empty():
             if (request := self._requests.get_nowait()) is not None:
                 request[1].cancel()
-        workers = list(self._workforce.workers)
-        ending = (worker.discard() if kind is not None else self._workforce.retire(worker) for worker in workers)
+        children = list(self._workforce.children)
+        ending = (child.discard() if kind is not None else self._workforce.retire(child) for child in children)
         await asyncio.gather(*ending, return_exceptions=True)
 
     async def commit(self, job: Job) -> ChunkOutcome:
@@ -87,6 +96,10 @@ class Pool:
         future: asyncio.Future[ChunkOutcome] = asyncio.get_running_loop().create_future()
         self._requests.put_nowait((job, future))
         return await future
+
+    def produce(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[ChunkDescriptor, None]:
+        """Have a partition's source read by a producer; see `Producers.chunks`."""
+        return self._producers.chunks(work, may_repeat=may_repeat)
 
     async def _run_slot(self) -> None:
         slot = Slot(self._workforce)

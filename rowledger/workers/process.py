@@ -12,10 +12,8 @@ if __name__ == "__main__":
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -26,7 +24,7 @@ import psutil
 
 from rowledger import chunk
 from rowledger.chunk import ChunkJob, Job, ReplayJob, commit_chunk, prepare_chunk
-from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError, SpecError
+from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, SourceError, SpecError
 from rowledger.failpoints import Place, failpoint
 from rowledger.ledger import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
 from rowledger.postgres import (
@@ -45,8 +43,8 @@ from rowledger.postgres import (
     summarize,
     tell_without_text,
 )
-from rowledger.private_names import run_exit_functions
 from rowledger.spec import TableSpec
+from rowledger.workers.child import begin_under, end, frames_of, read_spec, summary_of
 from rowledger.workers.messages import (
     LINE_BYTES_MAX,
     Assign,
@@ -63,15 +61,13 @@ from rowledger.workers.messages import (
 )
 
 _log = logging.getLogger("rowledger.worker")
-_PR_SET_PDEATHSIG = 1
-_TRACEBACK_CHARS_MAX = 8_000
 
 
 class _Worker:
     """State of the process: its channel, its session, its progress."""
 
     def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
-        self._spec = _spec_of(hello)
+        self._spec = read_spec(hello.spec, hello.path)
         self._hello = hello
         self._settings = hello.settings
         self._writer = writer
@@ -178,7 +174,7 @@ class _Worker:
     def _before_retry(self, error: BaseException) -> None:
         self._retries += 1
         self.advance(1)  # waiting for the holder of a lock is not a stall: the retry budget bounds it
-        _log.warning("attempt failed, retrying: %s", _summary(error))
+        _log.warning("attempt failed, retrying: %s", summary_of(error))
 
     def _failed(self, error: Exception) -> Failed:
         match error:
@@ -200,41 +196,16 @@ class _Worker:
                 failure = FailureKind.FATAL
         return Failed(
             failure=failure,
-            summary=_summary(error),
+            summary=summary_of(error),
             sqlstate=sqlstate_of(root_cause(error)),
-            traceback=_frames(error),
+            traceback=frames_of(error),
             retries=self._retries,
-        )
-
-
-def _spec_of(hello: Hello) -> TableSpec | SpecError:
-    """The table's spec, or the SpecError of each attempt where its row model or a function cannot be imported here."""
-    sys.path[:] = hello.path
-    try:
-        return TableSpec.from_json(hello.spec)
-    except SpecError as error:
-        return SpecError(
-            f"{error}, in a worker process; make the module one that can be imported by itself, then rerun"
         )
 
 
 def _is_conflict(error: BaseException) -> bool:
     """Whether the server answers and the same transaction may succeed later."""
     return may_retry(error) and not is_connection_lost(error)
-
-
-def _summary(error: BaseException) -> str:
-    """One line, even for an exception whose `__str__` fails. Rowledger's own errors keep their message."""
-    try:
-        return (str(error) if isinstance(error, RowledgerError) else summarize(error))[:2_000]
-    except Exception:  # noqa: BLE001 - the __str__ of a foreign error may raise anything
-        return type(error).__name__
-
-
-def _frames(error: BaseException) -> str:
-    """The call stack without the exception's message, which may quote a row."""
-    text = "".join(traceback.format_tb(error.__traceback__))
-    return text[-_TRACEBACK_CHARS_MAX:]
 
 
 class _ChannelHandler(logging.Handler):
@@ -302,33 +273,12 @@ async def _listen(reader: asyncio.StreamReader) -> ToWorker | None:
     return decode_to_worker(line) if line.endswith(b"\n") else None
 
 
-def _die_with(parent_pid: int) -> None:
-    """Ask the kernel to kill this process when its parent dies; then check that the parent had not died before."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:
-        os._exit(1)
-
-
-def _end() -> None:
-    """End as Python's own child processes do: run the registered exit functions, but do not tear down the interpreter.
-
-    Teardown frees memory object by object, while the run waits for it; the kernel takes all of it back at once.
-    """
-    run_exit_functions()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
 def main() -> None:
     """Entry point of the process."""
     channel_fd, parent_pid = map(int, sys.argv[1:3])
-    _die_with(parent_pid)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    begin_under(parent_pid)
     asyncio.run(_main(socket.socket(fileno=channel_fd)))
-    _end()
+    end()
 
 
 if __name__ == "__main__":

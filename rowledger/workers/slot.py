@@ -14,8 +14,9 @@ from typing import Never
 from rowledger.chunk import Job
 from rowledger.errors import ChunkFailed, ChunkTimedOut, DatabaseUnavailable, WorkerTerminated
 from rowledger.ledger import ChunkOutcome, Failed, FailureKind, IncidentKind
+from rowledger.workers.child_process import ChildDied
 from rowledger.workers.crash_search import A_ROW_MAY_DO_IT, DEATHS_OF_ONE_ROW, find_crashing_rows
-from rowledger.workers.handle import WorkerDied, WorkerHandle
+from rowledger.workers.handle import WorkerHandle
 from rowledger.workers.workforce import Workforce, incident_at
 
 __all__ = ["Slot"]
@@ -69,7 +70,7 @@ class Slot:
             attempt = self._next_attempt(job)
             try:
                 outcome, pid = await self._attempt(attempt)
-            except WorkerDied as died:
+            except ChildDied as died:
                 death = died
                 dead = self._take_worker()
                 await workforce.record_death(dead, death, attempt, charged=not job.is_suspect)
@@ -77,14 +78,14 @@ class Slot:
             else:
                 if not isinstance(outcome, Failed) or outcome.failure not in _TOO_SLOW_BY_ITSELF:
                     return outcome
-                death = WorkerDied(_TOO_SLOW_BY_ITSELF[outcome.failure], None, outcome.summary, "")
+                death = ChildDied(_TOO_SLOW_BY_ITSELF[outcome.failure], None, outcome.summary, "", pid=pid)
                 await workforce.notice(incident_at(attempt, death.kind, pid, death.summary), attempt, None)
             if spent == attempts_max:
                 _give_up(attempt, death, pid)
         raise AssertionError("there is at least one attempt")
 
     async def _attempt(self, job: Job) -> tuple[ChunkOutcome, int]:
-        """One attempt, repeated as often as the connection is lost; raises WorkerDied."""
+        """One attempt, repeated as often as the connection is lost; raises ChildDied."""
         workforce, limits, gate = self._workforce, self._limits, self._workforce.gate
         retries = outages = 0
         lost_at: float | None = None
@@ -126,7 +127,7 @@ class Slot:
             probe = self._next_attempt(job.probing(first, stop))
             try:
                 outcome, _ = await self._attempt(probe)
-            except WorkerDied as death:
+            except ChildDied as death:
                 await workforce.record_death(self._take_worker(), death, probe, charged=False)
                 if death.kind not in A_ROW_MAY_DO_IT:
                     raise spent from death
@@ -187,7 +188,7 @@ class Slot:
         return job.numbered(self._attempts)
 
 
-def _give_up(job: Job, death: WorkerDied, pid: int) -> Never:
+def _give_up(job: Job, death: ChildDied, pid: int) -> Never:
     too_slow = death.kind in _TOO_SLOW
     kind = ChunkTimedOut if too_slow else WorkerTerminated
     raise kind(

@@ -4,19 +4,28 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from rowledger.chunk import Job
 from rowledger.errors import PoolBroken
 from rowledger.ledger import Incident, IncidentKind
 from rowledger.postgres import OutageGate, SessionIdentity
 from rowledger.settings import WriterSettings
-from rowledger.workers.handle import LogSink, WorkerDied, WorkerHandle
+from rowledger.workers.child_process import ChildDied, ChildProcess, LogSink
+from rowledger.workers.handle import WorkerHandle
 from rowledger.workers.messages import Hello
+from rowledger.workers.producer import ProducerHandle
+from rowledger.workers.production import ProducerHello, Production
 
-__all__ = ["Activity", "Notice", "Workforce", "incident_at"]
+__all__ = ["Activity", "Notice", "Work", "Workforce", "incident_at"]
 
-Notice = Callable[[Incident, Job | None, SessionIdentity | None], Awaitable[None]]
-"""Called for each incident before the job is retried: records it, and terminates what the worker has left on the server."""
+_Child = TypeVar("_Child", bound=ChildProcess)
+
+Work = Job | Production
+Notice = Callable[[Incident, Work | None, SessionIdentity | None], Awaitable[None]]
+"""Called for each incident before the work is retried: records it, and terminates what the worker has left on the server."""
 
 
 class Activity(StrEnum):
@@ -38,7 +47,7 @@ class Workforce:
         self.gate = gate
         self.notice = notice
         self.log = log
-        self.workers: set[WorkerHandle] = set()
+        self.children: set[ChildProcess] = set()
         self.deaths = 0
         self.broken: PoolBroken | None = None
         self._hello = hello
@@ -53,31 +62,43 @@ class Workforce:
     @property
     def peak_rss_bytes(self) -> int:
         """The most resident memory that any of the workers has had."""
-        return max([self._peak_rss_bytes_of_ended, *(worker.peak_rss_bytes for worker in self.workers)])
+        return max(
+            [
+                self._peak_rss_bytes_of_ended,
+                *(worker.peak_rss_bytes for worker in self.children if isinstance(worker, WorkerHandle)),
+            ]
+        )
 
     async def start_worker(self) -> WorkerHandle:
         """Start a worker; raises PoolBroken where the machine lacks the resources for one."""
+        return await self._start(WorkerHandle, self._hello)
+
+    async def start_producer(self, hello: ProducerHello) -> ProducerHandle:
+        """Start a producer; raises PoolBroken where the machine lacks the resources for one."""
+        return await self._start(ProducerHandle, hello)
+
+    async def _start(self, kind: type[_Child], hello: BaseModel) -> _Child:
         try:
-            worker = await WorkerHandle.start(self._hello, self.log)
+            child = await kind.start(hello, self.limits, self.log)
         except OSError as error:  # no descriptor, no process, no memory left
             raise PoolBroken(
-                f"a worker could not be started ({type(error).__name__}: {error.strerror}); raise the limit "
+                f"a {kind.role} could not be started ({type(error).__name__}: {error.strerror}); raise the limit "
                 f"(ulimit -n, ulimit -u) or start fewer workers, then {self._activity.again}"
             ) from error
-        self.workers.add(worker)
-        return worker
+        self.children.add(child)
+        return child
 
     async def record_death(
-        self, worker: WorkerHandle, death: WorkerDied, job: Job | None, *, charged: bool = True
+        self, child: ChildProcess, death: ChildDied, work: Work | None, *, charged: bool = True
     ) -> None:
-        """End what is left of a worker and record its death; `charged` counts it against the respawn budget."""
-        await worker.discard()
-        self._forget(worker)
+        """End what is left of a child process and record its death; `charged` counts it against the respawn budget."""
+        await child.discard()
+        self._forget(child)
         self.deaths += 1
-        where = f"{job.name}, attempt {job.attempt}" if job else "idle"
-        self.log(logging.ERROR, f"worker {worker.pid} died ({where}): {death.kind}: {death.summary}")
-        incident = incident_at(job, death.kind, worker.pid, death.summary, death.exit_code, death.stderr_tail)
-        await self.notice(incident, job, worker.session)
+        where = f"{work.name}, attempt {work.attempt}" if work else "idle"
+        self.log(logging.ERROR, f"{child.role} {child.pid} died ({where}): {death.kind}: {death.summary}")
+        incident = incident_at(work, death.kind, child.pid, death.summary, death.exit_code, death.stderr_tail)
+        await self.notice(incident, work, child.session)
         if not charged:
             return
         self._charged_deaths += 1
@@ -87,29 +108,35 @@ class Workforce:
                 f"{self.limits.respawns_max}; the last one {death.summary}. Look at `rowledger incidents --table TABLE`, "
                 f"fix the cause, {self._activity.again}"
             )
-            await self.notice(incident_at(job, IncidentKind.RESPAWN_BUDGET, os.getpid(), str(self.broken)), job, None)
+            await self.notice(incident_at(work, IncidentKind.RESPAWN_BUDGET, os.getpid(), str(self.broken)), work, None)
 
-    async def retire(self, worker: WorkerHandle) -> None:
-        """End a worker that has no work left, and record its death if it was dead already."""
-        if (death := await worker.stop()) is not None:
-            await self.record_death(worker, death, None)
-        self._forget(worker)
+    async def retire(self, child: ChildProcess) -> None:
+        """End a child process that has no work left, and record its death if it was dead already."""
+        if (death := await child.stop()) is not None:
+            await self.record_death(child, death, None)
+        self._forget(child)
 
-    def _forget(self, worker: WorkerHandle) -> None:
-        """Call this only once the worker has ended: a slot that is cancelled before that leaves it to the pool's exit."""
-        self.workers.discard(worker)
-        self._peak_rss_bytes_of_ended = max(self._peak_rss_bytes_of_ended, worker.peak_rss_bytes)
+    async def discard(self, child: ChildProcess) -> None:
+        """End a child process at once, by intent."""
+        await child.discard()
+        self._forget(child)
+
+    def _forget(self, child: ChildProcess) -> None:
+        """Call this only once the process has ended: a slot that is cancelled before that leaves it to the pool's exit."""
+        self.children.discard(child)
+        if isinstance(child, WorkerHandle):
+            self._peak_rss_bytes_of_ended = max(self._peak_rss_bytes_of_ended, child.peak_rss_bytes)
 
 
 def incident_at(
-    job: Job | None,
+    job: Work | None,
     kind: IncidentKind,
     pid: int,
     summary: str,
     exit_code: int | None = None,
     stderr_tail: str = "",
 ) -> Incident:
-    """An incident of a job, or of a worker that had none."""
+    """An incident of a job or a production, or of a process that had none."""
     return Incident(
         kind=kind,
         pid=pid,

@@ -1,11 +1,9 @@
 """Mistakes about sources: files that change, sources that fail, and what a rerun may go on with."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import _AsyncGeneratorContextManager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import asyncpg
 
@@ -13,15 +11,16 @@ from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
 from rowledger.ledger import LoadingLoad, is_plan_of, loads
 from rowledger.load import begin
 from rowledger.load.begin import Beginning
-from rowledger.machine import iterate_in_thread
 from rowledger.sources.file_identity import require_as_planned
 from rowledger.spec import ChunkDescriptor, LoadHandle, Manifest
+from rowledger.workers import Production, producers
+from rowledger.workers.child_process import ChildDied
+from rowledger.workers.producer import ProducerHandle, SourceRaised
 
 _LOAD_TESTS = "pipeline_tests/integration/load/test_load.py"
 _RECONCILE_TESTS = "pipeline_tests/integration/publish/test_reconcile.py"
+_PRODUCER_TESTS = "pipeline_tests/faults/test_producers.py"
 _STREAMING_TESTS = "pipeline_tests/integration/sources/test_streaming.py"
-
-T = TypeVar("T")
 
 
 @bug(
@@ -89,12 +88,38 @@ def spooled_chunks_known_by_their_size() -> None:
 def failure_of_a_source_taken_for_its_end() -> None:
     """A source that raises has no more rows."""
 
-    @in_place_of(iterate_in_thread)
-    def iterate(
-        start: Callable[[], Iterator[T]], *, item_timeout_s: float, close_timeout_s: float
-    ) -> _AsyncGeneratorContextManager[AsyncIterator[T]]:
-        def items() -> Iterator[T]:
-            with contextlib.suppress(Exception):
-                yield from start()
+    right = ProducerHandle._chunks
 
-        return iterate_in_thread(items, item_timeout_s=item_timeout_s, close_timeout_s=close_timeout_s)
+    @in_place_of(ProducerHandle._chunks)
+    async def chunks(self: ProducerHandle) -> AsyncIterator[ChunkDescriptor]:
+        with contextlib.suppress(SourceRaised):
+            async for descriptor in right(self):
+                yield descriptor
+
+
+@bug(
+    test=f"{_PRODUCER_TESTS}"
+    "::test_a_function_that_ends_its_process_is_an_incident_and_a_rerun_goes_on_behind_what_had_committed[exits]",
+    noticed="isinstance(None, ProducerTerminated)",
+)
+def death_of_a_producer_taken_for_the_end_of_its_source() -> None:
+    """A producer that is gone has no more rows."""
+    right = ProducerHandle._chunks
+
+    @in_place_of(ProducerHandle._chunks)
+    async def chunks(self: ProducerHandle) -> AsyncIterator[ChunkDescriptor]:
+        with contextlib.suppress(ChildDied):
+            async for descriptor in right(self):
+                yield descriptor
+
+
+@bug(
+    test=f"{_PRODUCER_TESTS}::test_a_source_that_gives_other_rows_when_it_is_read_again_fails_its_partition",
+    noticed="isinstance(None, SourceError)",
+)
+def source_read_again_is_believed() -> None:
+    """What a source gives when it is read again is what it has given before."""
+
+    @in_place_of(producers._require_same)
+    def require(work: Production, before: ChunkDescriptor, again: ChunkDescriptor) -> None:
+        pass

@@ -5,7 +5,8 @@ import itertools
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
 from rowledger.chunk import ChunkJob, Job
 from rowledger.ledger import ChunkOutcome, Committed, RowCounts
-from rowledger.workers.handle import WorkerDied, WorkerHandle
+from rowledger.workers.child_process import ChildDied
+from rowledger.workers.handle import WorkerHandle
 from rowledger.workers.messages import Heartbeat, LogLine, Outcome, Ready, decode_from_worker
 from rowledger.workers.slot import Slot
 
@@ -25,7 +26,7 @@ def exit_code_0_is_success() -> None:
     async def attempt(self: WorkerHandle, job: Job) -> ChunkOutcome:
         try:
             return await right(self, job)
-        except WorkerDied as death:
+        except ChildDied as death:
             if death.exit_code == 0 and isinstance(job, ChunkJob):
                 return Committed(counts=RowCounts(written_rows=job.chunk.rows))
             raise
@@ -69,7 +70,7 @@ def exit_code_ignored() -> None:
     async def attempt(self: Slot, job: Job) -> tuple[ChunkOutcome, int]:
         try:
             return await right(self, job)
-        except WorkerDied as death:
+        except ChildDied as death:
             if not isinstance(job, ChunkJob):
                 raise
             dead = self._take_worker()

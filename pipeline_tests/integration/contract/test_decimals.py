@@ -7,32 +7,27 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline_tests.support import tables_of_other_sources as elsewhere_for_tests
 from pipeline_tests.support.assertions import assert_nothing_left_over
 from pipeline_tests.support.database import fetch
 from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import assert_verified, edit, replay, results
-from pipeline_tests.support.tables_of_other_sources import APPENDED_PRICES, PRICED
+from pipeline_tests.support.tables_of_other_sources import APPENDED_PRICES, PRICED, give
 from rowledger.spec.partition import Partition
 
 _SHOWN = "select amount::text, amounts::text, document::text from priced order by n"
 
 
-@pytest.fixture(autouse=True)
-def _nothing_given_to_other_tests() -> Iterator[None]:
-    yield
-    elsewhere_for_tests.given.clear()
-
-
-def _rows(_partition: Partition) -> Iterator[object]:
+def rows_of_several_scales(_partition: Partition) -> Iterator[object]:
     for n, text in enumerate(("1", "1.500", None, "1E+2", "-0")):
         amount = text and Decimal(text)
         yield {"n": n, "amount": amount, "amounts": [Decimal(n), Decimal("0.50")], "document": {"a": [amount]}}
     yield {"n": 2**40, "amount": Decimal("7.0"), "amounts": [Decimal("2.00")], "document": {"a": [Decimal("7.00")]}}
 
 
-def test_decimals_of_a_function_keep_their_zeros_and_so_do_replayed_ones(database: str, tmp_path: Path) -> None:
-    elsewhere_for_tests.given.append(_rows)
+def test_decimals_of_a_function_keep_their_zeros_and_so_do_replayed_ones(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, rows_of_several_scales)
 
     report = load_one(database, PRICED, tmp_path, "all")
 
@@ -54,20 +49,26 @@ def test_decimals_of_a_function_keep_their_zeros_and_so_do_replayed_ones(databas
     assert_nothing_left_over(database)
 
 
-def test_an_append_given_again_in_other_batches_is_the_same_append(database: str, tmp_path: Path) -> None:
-    rows = [row for row in _rows(Partition(key="all")) if isinstance(row, dict) and row["n"] < 5]
-    elsewhere_for_tests.given.append(lambda _: iter(rows))
+def sound_rows(partition: Partition) -> Iterator[object]:
+    return (row for row in rows_of_several_scales(partition) if isinstance(row, dict) and row["n"] < 5)
+
+
+def sound_rows_as_a_frame(partition: Partition) -> Iterator[object]:
+    kind = pl.Decimal(38, 3)
+    schema = {
+        "n": pl.Int64(), "amount": kind, "amounts": pl.List(kind), "document": pl.Struct({"a": pl.List(kind)}),
+    }  # fmt: skip
+    yield pl.DataFrame(list(sound_rows(partition)), schema=schema)
+
+
+def test_an_append_given_again_in_other_batches_is_the_same_append(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, sound_rows)
     assert load_one(database, APPENDED_PRICES, tmp_path, "all").error is None
 
-    def in_batches(_partition: Partition) -> Iterator[object]:
-        kind = pl.Decimal(38, 3)
-        schema = {
-            "n": pl.Int64(), "amount": kind, "amounts": pl.List(kind), "document": pl.Struct({"a": pl.List(kind)}),
-        }  # fmt: skip
-        yield pl.DataFrame(rows, schema=schema)
-
-    elsewhere_for_tests.given.append(in_batches)
+    give(monkeypatch, sound_rows_as_a_frame)
     again = load_one(database, APPENDED_PRICES, tmp_path, "all")
 
     assert again.error is None, again.error
-    assert len(fetch(database, "select from priced")) == len(rows)
+    assert len(fetch(database, "select from priced")) == 5

@@ -1,6 +1,7 @@
 """Whole loads of rows that a Python function gives."""
 
 import json
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -8,36 +9,41 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline_tests.support import tables_of_other_sources as elsewhere_for_tests
 from pipeline_tests.support.assertions import assert_nothing_left_over
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder, load_one
-from pipeline_tests.support.tables_of_other_sources import GENERATED
+from pipeline_tests.support.tables_of_other_sources import GENERATED, give
 from rowledger.errors import SourceError
 from rowledger.spec.partition import Partition
 
 
-@pytest.fixture(autouse=True)
-def _nothing_given_to_other_tests() -> Iterator[None]:
-    yield
-    elsewhere_for_tests.given.clear()
+def rows_of_every_kind(_partition: Partition) -> Iterator[object]:
+    yield {"sensor": 1, "value": 0.5}
+    yield {"sensor": "2", "value": Decimal("1.25")}
+    yield {"sensor": 3, "value": None}
+    yield {"sensor": 1.9, "value": 1}
+    yield {"sensor": True, "value": 1}
+    yield {"value": 1.0}
+    yield "no row"
+    yield {"sensor": 4, "value": object()}
+    yield pl.DataFrame({"sensor": range(100, 350), "value": [0.25] * 250})
+
+
+def rows_that_fail_in_the_middle(_partition: Partition) -> Iterator[object]:
+    for first in range(0, 500, 100):
+        yield pl.DataFrame({"sensor": range(first, first + 100), "value": [1.5] * 100})
+        if first == 300 and "FUNCTION_IS_REPAIRED" not in os.environ:
+            raise ValueError("a secret of row 399")
+
+
+def no_rows(_partition: Partition) -> Iterator[object]:
+    return iter(())
 
 
 def test_good_rows_of_every_kind_are_loaded_and_the_others_are_dead_letters_with_true_reasons(
-    database: str, tmp_path: Path
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rows(_partition: Partition) -> Iterator[object]:
-        yield {"sensor": 1, "value": 0.5}
-        yield {"sensor": "2", "value": Decimal("1.25")}
-        yield {"sensor": 3, "value": None}
-        yield {"sensor": 1.9, "value": 1}
-        yield {"sensor": True, "value": 1}
-        yield {"value": 1.0}
-        yield "no row"
-        yield {"sensor": 4, "value": object()}
-        yield pl.DataFrame({"sensor": range(100, 350), "value": [0.25] * 250})
-
-    elsewhere_for_tests.given.append(rows)
+    give(monkeypatch, rows_of_every_kind)
 
     report = load_one(database, GENERATED, tmp_path, "all")
 
@@ -72,17 +78,9 @@ def test_good_rows_of_every_kind_are_loaded_and_the_others_are_dead_letters_with
 
 
 def test_a_function_that_fails_in_the_middle_publishes_nothing_and_its_rerun_goes_on_behind_it(
-    database: str, tmp_path: Path
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fails = [True]
-
-    def rows(_partition: Partition) -> Iterator[object]:
-        for first in range(0, 500, 100):
-            yield pl.DataFrame({"sensor": range(first, first + 100), "value": [1.5] * 100})
-            if first == 300 and fails:
-                raise ValueError("a secret of row 399")
-
-    elsewhere_for_tests.given.append(rows)
+    give(monkeypatch, rows_that_fail_in_the_middle)
     observer = Recorder()
 
     report = load_one(database, GENERATED, tmp_path, "all", observer=observer)
@@ -96,7 +94,7 @@ def test_a_function_that_fails_in_the_middle_publishes_nothing_and_its_rerun_goe
     assert "row 399" not in str(report.error)
     assert fetch_value(database, "select count(*) from generated") == 0
 
-    fails.clear()
+    monkeypatch.setenv("FUNCTION_IS_REPAIRED", "yes")
     rerun = load_one(database, GENERATED, tmp_path, "all")
 
     assert rerun.error is None
@@ -105,8 +103,10 @@ def test_a_function_that_fails_in_the_middle_publishes_nothing_and_its_rerun_goe
     assert_nothing_left_over(database)
 
 
-def test_a_function_that_gives_nothing_is_an_empty_load(database: str, tmp_path: Path) -> None:
-    elsewhere_for_tests.given.append(lambda _: iter(()))
+def test_a_function_that_gives_nothing_is_an_empty_load(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, no_rows)
 
     report = load_one(database, GENERATED, tmp_path, "all")
 

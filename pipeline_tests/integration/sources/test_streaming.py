@@ -105,7 +105,7 @@ def test_a_rerun_whose_source_gives_other_chunks_loads_those(
     assert_accounted(database, TRICKLE, events(250)[slice(*after)])
 
 
-@pytest.mark.parametrize("place", ["in_spooling", "before_seal", "before_reconcile"])
+@pytest.mark.parametrize("place", ["before_record", "before_seal", "before_reconcile"])
 @pytest.mark.parametrize("action", ["sigkill", "exit0", "raise"])
 def test_a_run_that_dies_while_it_spools_is_converged_by_the_next(
     database: str, tmp_path: Path, place: str, action: str
@@ -113,7 +113,7 @@ def test_a_run_that_dies_while_it_spools_is_converged_by_the_next(
     rows = events(250)
     for number in range(5):
         _write(tmp_path, number, rows[number * 50 : (number + 1) * 50])
-    where = "@chunk=3" if place == "in_spooling" else ""
+    where = "@chunk=3" if place == "before_record" else ""
     with run_process.start(database, TRICKLE, tmp_path, [DAY], failpoints=f"{place}={action}{where}") as process:
         process.communicate(timeout=120)
     assert fetch_value(database, "select count(*) from trickle") == 0

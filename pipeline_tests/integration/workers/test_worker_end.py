@@ -23,7 +23,7 @@ def test_a_worker_that_is_ended_before_it_has_read_its_messages_is_no_error() ->
             settings=WriterSettings(),
             holder="0" * 32,
         )
-        worker = await WorkerHandle.start(hello, lambda _level, message: logged.append(message))
+        worker = await WorkerHandle.start(hello, hello.settings, lambda _level, message: logged.append(message))
         os.kill(worker.pid, signal.SIGSTOP)
         await worker.discard()
         return worker

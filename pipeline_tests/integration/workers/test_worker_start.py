@@ -17,7 +17,7 @@ from rowledger.sources.chunking import FilePart
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.source_file import SourceFile
 from rowledger.spec.importing import import_path
-from rowledger.workers import handle
+from rowledger.workers import child_process
 from rowledger.workers.messages import Hello, Stop, encode
 
 _ROWS = """
@@ -135,4 +135,4 @@ def test_only_where_pydantic_has_no_plugins_are_workers_told_not_to_look_for_any
     monkeypatch: pytest.MonkeyPatch, found: dict[str, object] | None, *, is_spared: bool
 ) -> None:
     monkeypatch.setattr("pydantic.plugin._loader._plugins", found)
-    assert ("PYDANTIC_DISABLE_PLUGINS" in handle._spared_search()) is is_spared
+    assert ("PYDANTIC_DISABLE_PLUGINS" in child_process._spared_search()) is is_spared

@@ -1,0 +1,167 @@
+"""Faults in the process that reads a source: each is an incident with its pid and a red partition, never a dead run."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline_tests.support.assertions import assert_nothing_left_over
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
+from pipeline_tests.support.tables_of_producers import (
+    CLOSED,
+    FAULT,
+    FICKLE,
+    NUMBERED,
+    NUMBERED_BY_KEY,
+    NUMBERED_CSV,
+)
+from pipeline_tests.support.waiting import producer_pids, wait_until, worker_pids
+from rowledger.errors import ProducerTerminated, SourceError
+
+_INCIDENTS = "select kind, pid, exit_code, load_id, summary from rowledger.incident order by incident_id"
+_FAULTS = {
+    "exits": ("exit_without_report", 0),
+    "is killed": ("signal", -signal.SIGKILL),
+    "crashes": ("signal", -signal.SIGSEGV),
+    "hangs": ("stall", -signal.SIGKILL),
+    "freezes": ("stall", -signal.SIGKILL),
+    "eats memory": ("memory_limit", -signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("fault", _FAULTS)
+def test_a_function_that_ends_its_process_is_an_incident_and_a_rerun_goes_on_behind_what_had_committed(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    kind, exit_code = _FAULTS[fault]
+    monkeypatch.setenv(FAULT, fault)
+    limits = {"planning_timeout_s": 2, "rss_soft_limit_bytes": 300 * 2**20, "rss_hard_limit_bytes": 400 * 2**20}
+
+    report = load_one(database, NUMBERED, tmp_path, "all", **limits)
+
+    assert isinstance(report.error, ProducerTerminated), report.error
+    incident = dict(fetch(database, _INCIDENTS)[0])
+    assert (incident["kind"], incident["exit_code"]) == (kind, exit_code)
+    assert (report.error.cause, report.error.pid, report.error.exit_code) == (kind, incident["pid"], exit_code)
+    assert incident["pid"] != os.getpid()
+    assert f"(pid {incident['pid']})" in str(report.error)
+    assert incident["load_id"] == report.load_id
+    assert [found.kind for found in report.incidents] == [kind]
+    assert fetch_value(database, "select count(*) from numbered") == 0
+    assert_nothing_left_over(database)
+
+    monkeypatch.delenv(FAULT)
+    rerun = load_one(database, NUMBERED, tmp_path, "all")
+    assert rerun.error is None
+    assert fetch_value(database, "select count(distinct number) from numbered") == 500
+    assert fetch_value(database, "select count(*) from numbered") == 500
+
+
+def test_a_function_that_raises_system_exit_fails_its_partition_and_its_process_lives(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FAULT, "leaves by SystemExit")
+    report = load_one(database, NUMBERED, tmp_path, "all")
+    assert isinstance(report.error, SourceError)
+    assert "raised builtins.SystemExit behind 250 rows" in str(report.error)
+    assert fetch(database, _INCIDENTS) == []
+    assert_nothing_left_over(database)
+
+
+def test_the_process_that_reads_a_source_serves_one_partition_after_another(database: str, tmp_path: Path) -> None:
+    keys = [str(number) for number in range(5)]
+    reports = load(database, NUMBERED_BY_KEY, tmp_path, keys, partitions_in_flight=1)
+    assert [report.error for report in reports] == [None] * 5
+    pids = fetch(database, "select distinct pid from numbered_by_key")
+    assert len(pids) == 1
+    assert pids[0]["pid"] != os.getpid()
+    assert_nothing_left_over(database)
+
+
+def test_what_a_function_prints_is_in_the_log(database: str, tmp_path: Path) -> None:
+    observer = Recorder()
+    assert load_one(database, NUMBERED, tmp_path, "all", observer=observer).error is None
+    (line,) = [line for line in observer.lines if "the last rows come" in line]
+    assert "partition all, source printed: the last rows come" in line
+
+
+def test_a_function_is_closed_when_its_load_fails_before_its_end(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CLOSED, str(tmp_path / "closed"))
+    set_failpoints(monkeypatch, "before_record=raise@chunk=1")
+    assert load_one(database, NUMBERED, tmp_path, "all").error is not None
+    assert (tmp_path / "closed").exists()
+    assert_nothing_left_over(database)
+
+
+@pytest.mark.parametrize("action", ["sigkill", "exit0", "exit1", "sigsegv"])
+def test_a_file_whose_reader_dies_is_read_again_and_loaded_once(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    (tmp_path / "numbered.csv").write_text("number,pid\n" + "".join(f"{n},0\n" for n in range(950)))
+    set_failpoints(monkeypatch, f"in_spooling={action}@chunk=3,attempt=1;in_spooling={action}@chunk=5,attempt=2")
+    report = load_one(database, NUMBERED_CSV, tmp_path, "all")
+    assert report.error is None
+    assert (report.enqueued_rows, report.chunks) == (950, 10)
+    incidents = fetch(database, _INCIDENTS)
+    assert len({incident["pid"] for incident in incidents}) == 2
+    assert {incident["load_id"] for incident in incidents} == {report.load_id}
+    assert all(
+        incident["summary"].startswith("while the source was read: ended by") or "ended with" in incident["summary"]
+        for incident in incidents
+    )
+    assert fetch_value(database, "select count(distinct number) from numbered_csv") == 950
+    assert fetch_value(database, "select count(*) from numbered_csv") == 950
+    assert_nothing_left_over(database)
+
+
+def test_a_file_whose_readers_all_die_fails_its_partition(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numbered.csv").write_text("number,pid\n1,1\n")
+    set_failpoints(monkeypatch, "in_spooling=sigkill")
+    report = load_one(database, NUMBERED_CSV, tmp_path, "all", chunk_attempts_max=3)
+    assert isinstance(report.error, ProducerTerminated)
+    assert len(fetch(database, _INCIDENTS)) == 3
+    assert fetch_value(database, "select count(*) from numbered_csv") == 0
+    assert_nothing_left_over(database)
+
+
+def test_a_source_that_gives_other_rows_when_it_is_read_again_fails_its_partition(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_failpoints(monkeypatch, "in_spooling=sigkill@chunk=1,attempt=1")
+    report = load_one(database, FICKLE, tmp_path, "all")
+    assert isinstance(report.error, SourceError)
+    assert "gave other rows when it was read again" in str(report.error)
+    assert fetch_value(database, "select count(*) from fickle") == 0
+    assert_nothing_left_over(database)
+
+
+def test_a_run_that_is_killed_takes_the_process_that_reads_its_source_along(
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    monkeypatch.setenv(FAULT, "hangs")
+    process = start(database, NUMBERED, tmp_path, ["all"])
+    committed = "select count(*) from rowledger.chunk where state = 'committed'"
+    wait_until(lambda: fetch_value(database, committed) == 2, "the first rows have committed")
+    (producer,) = producer_pids(process.pid)
+    workers = worker_pids(process.pid)
+    process.kill()
+    process.wait(timeout=10)
+
+    def are_gone() -> bool:
+        return not any(
+            Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
+            for pid in (producer, *workers)
+        )
+
+    wait_until(are_gone, "workers and producer are gone", timeout_s=5)

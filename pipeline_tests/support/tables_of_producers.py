@@ -1,0 +1,95 @@
+"""Tables whose functions misbehave in the process that reads the source, as the environment tells them to."""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+from pydantic import BaseModel
+
+from rowledger.contract.sql_types import BigInt, Integer
+from rowledger.sources.csv import CsvFiles
+from rowledger.sources.python import PythonRows
+from rowledger.sources.spooled_source import SpooledSource
+from rowledger.spec.manifest import ChunkDescriptor
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import SourceContext
+from rowledger.spec.table import DeadLetterBudget, TableSpec
+
+FAULT = "FAULT_OF_THE_FUNCTION"
+"""Variable: which fault `faulty_rows` has behind its first 250 rows; none if it is not set."""
+CLOSED = "FILE_FOR_THE_CLOSED_FUNCTION"
+"""Variable: the file that `faulty_rows` makes when it is closed."""
+_BITE_BYTES = 8 * 2**20
+
+
+class Numbered(BaseModel):
+    """A number, and the process that has made it."""
+
+    number: Integer
+    pid: BigInt
+
+
+def faulty_rows(_: Partition) -> Iterator[object]:
+    try:
+        yield _numbers(0, 250)
+        match os.environ.get(FAULT):
+            case "exits":
+                os._exit(0)
+            case "is killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "crashes":
+                ctypes.string_at(0)
+            case "hangs":
+                time.sleep(3_600)
+            case "freezes":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "eats memory":
+                eaten = []
+                while True:
+                    eaten.append(b"x" * _BITE_BYTES)
+                    time.sleep(0.01)
+            case "leaves by SystemExit":
+                raise SystemExit(3)
+        print("the last rows come")  # noqa: T201 - a test looks for it
+        yield _numbers(250, 500)
+    finally:
+        if CLOSED in os.environ:
+            Path(os.environ[CLOSED]).touch()
+
+
+def _numbers(first: int, stop: int) -> pl.DataFrame:
+    return pl.DataFrame({"number": range(first, stop), "pid": [os.getpid()] * (stop - first)})
+
+
+NUMBERED = TableSpec(name="numbered", row=Numbered, source=PythonRows(function=faulty_rows))
+
+NUMBERED_BY_KEY = TableSpec(
+    name="numbered_by_key",
+    row=Numbered,
+    source=NUMBERED.source,
+    partition_by="number",
+    dead_letters=DeadLetterBudget(share_max=1),
+)
+"""The same by partitions: each is given all the rows."""
+
+NUMBERED_CSV = TableSpec(name="numbered_csv", row=Numbered, source=CsvFiles(path="{landing}/numbered.csv"))
+
+
+class FickleRows(SpooledSource):
+    """Claims to give the same rows when it is read again, and gives others."""
+
+    may_repeat = True
+    path: str
+
+    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
+        was_read = Path(self.path.format(landing=scope.landing_dir))
+        first = 1_000 if was_read.exists() else 0
+        was_read.touch()
+        yield from self.new_spool(scope).write([_numbers(first, first + 250)], origin=partition.key)
+
+
+FICKLE = TableSpec(name="fickle", row=Numbered, source=FickleRows(path="{landing}/was_read"))

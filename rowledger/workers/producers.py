@@ -1,0 +1,140 @@
+"""The producers of a run: each reads the source of one partition at a time, and is used again for the next one.
+
+When a producer dies, the death is an incident. Where the source can be read twice in the same way, another producer reads it
+from its beginning, and the chunks that were given already must be the same; otherwise the partition fails.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
+
+from rowledger import errors
+from rowledger.errors import ProducerTerminated, RowledgerError, SourceError
+from rowledger.ledger import IncidentKind
+from rowledger.spec import ChunkDescriptor
+from rowledger.workers.child_process import ChildDied
+from rowledger.workers.producer import ProducerHandle, SourceRaised
+from rowledger.workers.production import ProducerHello, Production, SourceFailed
+from rowledger.workers.workforce import Workforce
+
+__all__ = ["Producers"]
+
+_MAY_BE_CHANCE = {
+    IncidentKind.CRASH,
+    IncidentKind.SIGNAL,
+    IncidentKind.OUT_OF_MEMORY,
+    IncidentKind.EXIT_WITHOUT_REPORT,
+    IncidentKind.START_FAILED,
+}
+_REBUILT = {"MissingExtra", "NotEnoughSpace", "SpecError", "ValuesAltered"}
+"""The classes of errors that a source raises on purpose, besides SourceError itself."""
+
+
+class Producers:
+    """Starts producers when they are needed, and keeps those that are idle."""
+
+    def __init__(self, workforce: Workforce, hello: ProducerHello) -> None:
+        self._workforce = workforce
+        self._hello = hello
+        self._idle: list[ProducerHandle] = []
+
+    async def start_one(self) -> None:
+        """Start a producer before there is work for it; raises PoolBroken."""
+        self._idle.append(await self._workforce.start_producer(self._hello))
+
+    async def chunks(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[ChunkDescriptor, None]:
+        """The chunks of a partition's source, in order. Close the iterator where it is not read to its end.
+
+        Raises what the source raises (SourceError, NotEnoughSpace, SpecError, MissingExtra), ProducerTerminated when the
+        producer dies and the source must not be read again (`may_repeat`) or several have died, and PoolBroken.
+        """
+        given: list[ChunkDescriptor] = []
+        while True:
+            try:
+                async with contextlib.aclosing(self._attempt(work)) as descriptors:
+                    number = 0
+                    async for descriptor in descriptors:
+                        if number < len(given):
+                            _require_same(work, given[number], descriptor)
+                        else:
+                            given.append(descriptor)
+                            yield descriptor
+                        number += 1
+                if number < len(given):
+                    raise SourceError(f"{work.name}: gave {number} chunks when it was read again, {len(given)} before")
+            except ChildDied as death:
+                attempts_max = self._workforce.limits.chunk_attempts_max
+                if not may_repeat or death.kind not in _MAY_BE_CHANCE or work.attempt >= attempts_max:
+                    raise _terminated(work, death) from None
+                work = work.again()
+            except SourceRaised as raised:
+                raise _as_error(raised.failure) from None
+            else:
+                return
+
+    async def _attempt(self, work: Production) -> AsyncGenerator[ChunkDescriptor, None]:
+        """One attempt with one producer, whose death is recorded."""
+        workforce = self._workforce
+        if workforce.broken is not None:
+            raise workforce.broken
+        producer = await self._free()
+        try:
+            async with producer.producing(work) as descriptors:
+                async for descriptor in descriptors:
+                    yield descriptor
+        except ChildDied as death:
+            await workforce.record_death(producer, death, work)
+            raise
+        finally:
+            if producer in workforce.children:
+                await self._keep(producer)
+
+    async def _free(self) -> ProducerHandle:
+        while self._idle:
+            producer = self._idle.pop()
+            if producer.is_running:
+                return producer
+            await self._workforce.record_death(producer, producer.death(), None)
+        return await self._workforce.start_producer(self._hello)
+
+    async def _keep(self, producer: ProducerHandle) -> None:
+        if not producer.is_running:  # it did not close its source in time
+            await self._workforce.discard(producer)
+            return
+        if not producer.is_over_soft_limit:
+            self._idle.append(producer)
+            return
+        limit = self._workforce.limits.rss_soft_limit_bytes
+        told = f"resident memory {producer.rss_bytes} bytes over the soft limit of {limit} bytes"
+        self._workforce.log(logging.INFO, f"producer {producer.pid} is not used again: {told}")
+        await self._workforce.retire(producer)
+
+
+def _require_same(work: Production, before: ChunkDescriptor, again: ChunkDescriptor) -> None:
+    """Raise SourceError where a source that is read again gives another chunk than before."""
+    if (before.file_digest, before.rows) != (again.file_digest, again.rows):
+        raise SourceError(
+            f"{work.name}: gave other rows when it was read again after its producer had died, from row "
+            f"{before.origin_row} of {before.origin} on; rerun when nothing writes to it"
+        )
+
+
+def _terminated(work: Production, death: ChildDied) -> ProducerTerminated:
+    remedy = {
+        IncidentKind.MEMORY_LIMIT: "have it yield less at a time, or raise rss_hard_limit_bytes",
+        IncidentKind.STALL: "see what it waits for",
+    }.get(death.kind, "look at its last output (`rowledger incidents`)")
+    return ProducerTerminated(
+        f"{work.name}: the process that reads it (pid {death.pid}) {death.summary}; {remedy}, then rerun",
+        pid=death.pid,
+        exit_code=death.exit_code,
+        cause=death.kind,
+    )
+
+
+def _as_error(failure: SourceFailed) -> RowledgerError:
+    """The source's exception as an error of this process, with the call stack in place of a foreign exception's text."""
+    if failure.error in _REBUILT:
+        error: RowledgerError = getattr(errors, failure.error)(failure.summary)
+        return error
+    return SourceError(failure.summary, source_traceback=failure.traceback)

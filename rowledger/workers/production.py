@@ -1,0 +1,156 @@
+"""The work of a producer, and the messages about it: the chunks of one partition's source, one after another."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from rowledger.spec import ChunkDescriptor, LoadHandle, Partition, SourceContext, TableSpec, import_path
+
+__all__ = [
+    "CHUNKS_AHEAD_MAX",
+    "Cancel",
+    "End",
+    "Ended",
+    "FromProducer",
+    "Produce",
+    "Produced",
+    "ProducerHello",
+    "Production",
+    "Said",
+    "SourceFailed",
+    "Taken",
+    "ToProducer",
+    "Up",
+    "decode_from_producer",
+    "decode_to_producer",
+]
+
+CHUNKS_AHEAD_MAX = 16
+"""Chunks that a producer makes before the first of them is taken; then it waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Production:
+    """One attempt to have a partition's source read by a producer."""
+
+    handle: LoadHandle
+    partition: Partition
+    scope: SourceContext
+    attempt: int = 1
+
+    incident_prefix = "while the source was read: "  # of an incident's summary
+    chunk_no = None
+
+    @property
+    def name(self) -> str:
+        return f"partition {self.partition.key}, source"
+
+    @property
+    def load_id(self) -> int:
+        return self.handle.load_id
+
+    @property
+    def partition_key(self) -> str:
+        return self.partition.key
+
+    def again(self) -> Self:
+        """The next attempt, which spools into a folder of its own: workers may read what the former one has spooled."""
+        attempt = self.attempt + 1
+        spool_dir = self.scope.spool_dir.parent / f"{self.scope.spool_dir.name}-{attempt}"
+        return replace(self, attempt=attempt, scope=replace(self.scope, spool_dir=spool_dir))
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProducerHello(_Message):
+    """First message to a producer. It has no credentials of the target."""
+
+    kind: Literal["hello"] = "hello"
+    spec: str  # TableSpec.as_json
+    path: tuple[str, ...]  # the folders to import from
+
+    @classmethod
+    def of(cls, spec: TableSpec) -> Self:
+        """The message to a producer that imports from the same folders as this process; raises SpecError."""
+        return cls(spec=spec.as_json(), path=tuple(import_path()))
+
+
+class Produce(_Message):
+    """Read the source for this partition."""
+
+    kind: Literal["produce"] = "produce"
+    work: Production
+
+
+class Taken(_Message):
+    """One chunk was taken: there is room for another."""
+
+    kind: Literal["taken"] = "taken"
+
+
+class Cancel(_Message):
+    """Close the source after the current chunk."""
+
+    kind: Literal["cancel"] = "cancel"
+
+
+class End(_Message):
+    """End the process."""
+
+    kind: Literal["end"] = "end"
+
+
+class Up(_Message):
+    """The producer has imported what it needs."""
+
+    kind: Literal["up"] = "up"
+
+
+class Produced(_Message):
+    """The next chunk."""
+
+    kind: Literal["produced"] = "produced"
+    descriptor: ChunkDescriptor
+
+
+class Ended(_Message):
+    """The source has no more rows, or was closed."""
+
+    kind: Literal["ended"] = "ended"
+
+
+class SourceFailed(_Message):
+    """The source raised. `error` is the name of the class, `traceback` the call stack without the exception's text."""
+
+    kind: Literal["failed"] = "failed"
+    error: str
+    summary: str
+    traceback: str = ""
+
+
+class Said(_Message):
+    """A log record."""
+
+    kind: Literal["log"] = "log"
+    level: int
+    text: str
+
+
+ToProducer = Annotated[ProducerHello | Produce | Taken | Cancel | End, Field(discriminator="kind")]
+FromProducer = Annotated[Up | Produced | Ended | SourceFailed | Said, Field(discriminator="kind")]
+
+_to_producer: TypeAdapter[ToProducer] = TypeAdapter(ToProducer)
+_from_producer: TypeAdapter[FromProducer] = TypeAdapter(FromProducer)
+
+
+def decode_to_producer(line: bytes) -> ToProducer:
+    """A message from the supervisor; raises pydantic's ValidationError."""
+    return _to_producer.validate_json(line)
+
+
+def decode_from_producer(line: bytes) -> FromProducer:
+    """A message from a producer; raises pydantic's ValidationError."""
+    return _from_producer.validate_json(line)
