@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import AwareDatetime, BaseModel
 
 from rowledger.contract.sql_types import Integer
+from rowledger.sources.csv import CsvFiles
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec.manifest import ChunkDescriptor
@@ -83,6 +84,13 @@ APPENDED_KEYLESS = _sales("appended_keyless", WriteMode.APPEND, ())
 KEYLESS_SPOOLED = APPENDED_KEYLESS.model_copy(
     update={"name": "spooled", "target": QualifiedName(schema_name="public", table="spooled"), "source": SpooledSales()}
 )
+KEYLESS_CSV = APPENDED_KEYLESS.model_copy(
+    update={
+        "name": "keyless_csv",
+        "target": QualifiedName(schema_name="public", table="keyless_csv"),
+        "source": CsvFiles(path="{landing}/sales/{partition_key}.csv"),
+    }
+)
 UPSERTED = _sales("upserted", WriteMode.UPSERT, KEY)
 REPLACED_AS_APPENDED = REPLACED.model_copy(update={"name": APPENDED.name, "target": APPENDED.target})
 """As if the write mode of one and the same table had been changed."""
@@ -150,6 +158,14 @@ def write_sales(landing: Path, key: str, rows: Iterable[Row]) -> Path:
     path = landing / "sales" / f"{key}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(list(rows), schema=_SCHEMA, orient="row").write_parquet(path, row_group_size=100)
+    return path
+
+
+def write_csv_sales(landing: Path, key: str, rows: Iterable[Row]) -> Path:
+    """The CSV file of one partition."""
+    path = landing / "sales" / f"{key}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(list(rows), schema=_SCHEMA, orient="row").write_csv(path)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Compare what Rowledger 0.1.0 has loaded: it summed values longer than 64 KiB in another way (`contract.fingerprint`).
+"""Compare what former versions have loaded: 0.1.0 summed values longer than 64 KiB in another way (`contract.fingerprint`).
 
 The ledger has only sums. So rows of such earlier loads are compared by the earlier kind of sum. A column that adds up
 long values of both earlier and later loads is compared by its count.
@@ -66,20 +66,23 @@ async def adapt_expected(
 async def require_not_appended_before(
     connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest, load_id: int
 ) -> None:
-    """Raise DiscrepancyFound where a load of Rowledger 0.1.0 seems to have appended the rows that this load has staged.
+    """Raise DiscrepancyFound where a load with a digest of another kind seems to have appended the rows that are staged now.
 
-    The rows of a spooled source are digested as they are read. Rowledger 0.1.0 read UUIDs and arrays of a query in
-    another way, so the same rows have another digest now. Their sums are the same, which does not prove that the rows
-    are.
+    Rowledger 0.1.0 read UUIDs and arrays of a query in another way, and later versions digested the rows of text files as they
+    were parsed, not by their text. So the same rows have another digest now. Their sums are the same, which does not prove that
+    the rows are.
     """
     if not manifest.content_is_of_rows:
         return
-    former = await connection.fetchval(query("former_load_of_same_sums"), str(spec.target), partition.key, load_id)
+    arguments = (str(spec.target), partition.key, load_id, manifest.content_digest)
+    former = await connection.fetchrow(query("former_load_of_same_sums"), *arguments)
     if former is not None:
+        of_version = " of Rowledger 0.1.0" if former["is_of_0_1_0"] else ""
         raise DiscrepancyFound(
-            f"table {spec.name}, partition {partition.key}: as many rows with the same sums were appended by load {former} of "
-            "Rowledger 0.1.0, which digested rows in another way; nothing was added. If these are other rows, or are to be "
-            f"added again: rowledger forget --table {spec.name} --partition {shlex.quote(partition.key)}, then rerun"
+            f"table {spec.name}, partition {partition.key}: as many rows{' with the same sums' * former['has_sums']} were "
+            f"appended by load {former['load_id']}{of_version}, which digested rows in another way; nothing was added. If "
+            f"these are other rows, or are to be added again: rowledger forget --table {spec.name} --partition "
+            f"{shlex.quote(partition.key)}, then rerun"
         )
 
 

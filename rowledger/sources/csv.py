@@ -2,32 +2,28 @@
 
 import re
 from collections.abc import Iterator
-from itertools import chain
 from typing import Literal, Self
 
-import pyarrow as pa
+import polars as pl
 from pydantic import Field, model_validator
 
-from rowledger.errors import SourceError, SpecError
+from rowledger.errors import SpecError
 from rowledger.sources.csv_escapes import EscapeReading
 from rowledger.sources.csv_fields import Dialect
-from rowledger.sources.csv_records import split
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text_files import TextFiles
-from rowledger.spec import NumberFormat, SourceContext
+from rowledger.sources.text_files import Text
+from rowledger.sources.text_ranges import RangedTextFiles
+from rowledger.sources.text_records import ScannedText
+from rowledger.spec import ChunkDescriptor, NumberFormat, SourceContext, TextRange
 
 __all__ = ["CsvFiles"]
 
-_FIRST_LINE_BYTES_MAX = 2**20
-_END_MARK = re.compile(rb"(?:\A|(?<=[\r\n]))\\\.(?:\r\n|\r|\n)?\Z")
-_END_MARK_BYTES = 5  # the mark with the line ends around it
 _DIRECTIVE = re.compile("%.?", re.DOTALL)
 _DIRECTIVES = "dmbBYyHIMSp"
 _CLOCKS = (set("HM"), set("IMp"))
-_LINE_END = re.compile(rb"\r\n?|\n")
 
 
-class CsvFiles(TextFiles):
+class CsvFiles(RangedTextFiles):
     """The CSV files of a partition, in the order of their names. An empty field is null, a quoted empty one is empty text.
 
     With `quoted_nulls` it is null, too. Blank lines are skipped, unless there is only one column: then a blank line is a row
@@ -99,37 +95,32 @@ class CsvFiles(TextFiles):
             return "either" if self.escape == "\\" and self.quote is None else "literal"
         return self.escapes
 
-    def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pa.Table]:
-        from rowledger.sources.csv_reader import CsvReader  # noqa: PLC0415, workers read what was spooled
+    @property
+    def has_end_mark(self) -> bool:
+        """Whether a last line with only an escape and a point ends the data."""
+        return self._reading in {"either", "postgresql"}
 
-        codec, blocks = self._text(file)
-        if self._reading in {"either", "postgresql"}:
-            blocks = _without_end_mark(blocks)
-        text, line_end = _with_a_line_end(blocks)
+    def dialect_of(self, facts: TextRange) -> Dialect:
+        """The dialect of a file, which is declared except for these facts."""
         quote, escape = (None if c is None else ord(c) for c in (self.quote, self.escape))
-        dialect = Dialect(
-            ord(self.delimiter), quote, escape, cr_ends_lines=line_end == b"\r", reading=self._reading, codec=codec,
+        return Dialect(
+            ord(self.delimiter), quote, escape, cr_ends_lines=facts.cr_ends_lines, reading=self._reading, codec=facts.codec,
             quoted_nulls=self.quoted_nulls,
         )  # fmt: skip
-        reader = CsvReader(self, file.origin, dialect, expected=scope.columns)
-        if not self.header:
-            reader.name_columns(self.columns or scope.columns)
-        lines_to_skip = self.skip_lines
-        for block in chain([b""], blocks, [None]):
-            final = block is None
-            text += block or b""
-            lines_to_skip, text = _without_lines(text, lines_to_skip, final=final)
-            if lines_to_skip:
-                self.require_short(len(text), file)
-                continue
-            records = split(text, dialect, final=final, record_bytes_max=self.record_bytes_max)
-            longest = (records.ends - records.starts).max(initial=len(text) - records.consumed)
-            self.require_short(int(longest), file)
-            if (table := reader.table(text, records)) is not None:
-                yield table
-            text = text[records.consumed :]
-        if not reader.columns:
-            raise SourceError(f"{file.origin}: has no header; write it again, or declare header=False")
+
+    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+        assert descriptor.text is not None  # noqa: S101, `chunks` makes only such descriptors
+        return pl.Schema(dict.fromkeys(descriptor.text.columns, pl.String()))
+
+    def _scan(self, file: SourceFile, text: Text, scope: SourceContext) -> Iterator[ScannedText]:
+        from rowledger.sources.csv_scan import scan_csv  # noqa: PLC0415, workers do not scan
+
+        return scan_csv(self, file, text, scope)
+
+    def _frame(self, text: bytes, descriptor: ChunkDescriptor) -> pl.DataFrame:
+        from rowledger.sources.csv_reader import CsvReader  # noqa: PLC0415, only workers read
+
+        return CsvReader(self, descriptor).frame(text)
 
 
 def _require_date_format(form: str) -> None:
@@ -146,38 +137,3 @@ def _require_date_format(form: str) -> None:
         raise SpecError(
             f"date_formats: {form!r} must have a time of day as %H and %M or as %I, %M and %p, each also with %S, or none"
         )
-
-
-def _without_end_mark(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The blocks without a last line that is PostgreSQL's mark for the end of the data."""
-    held = b""
-    for block in blocks:
-        text = held + block
-        yield text[:-_END_MARK_BYTES]
-        held = text[-_END_MARK_BYTES:]
-    yield _END_MARK.sub(b"", held)
-
-
-def _with_a_line_end(blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
-    """The first blocks, and the first line end in them; empty where the text, or its first MiB, has none."""
-    text = b""
-    for block in blocks:
-        text += block
-        end = _LINE_END.search(text)
-        if end is not None and (end[0] != b"\r" or end.end() < len(text)):
-            return text, end[0]
-        if len(text) > _FIRST_LINE_BYTES_MAX:
-            break
-    return text, text[-1:] if text.endswith(b"\r") else b""
-
-
-def _without_lines(text: bytes, lines: int, *, final: bool) -> tuple[int, bytes]:
-    """How many lines are still to be skipped after this text, and the rest of the text."""
-    while lines:
-        end = _LINE_END.search(text)
-        if not final and (end is None or (end[0] == b"\r" and end.end() == len(text))):
-            return lines, text
-        if end is None:
-            return 0, b""
-        text, lines = text[end.end() :], lines - 1
-    return lines, text

@@ -8,14 +8,12 @@ For a quote that is never closed, the text does not show whether the lines after
 separate records, so that only one line is damaged.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
 from rowledger.sources.csv_fields import Dialect, end_of_quoted
+from rowledger.sources.text_records import Positions, Records
 
-__all__ = ["Records", "split"]
+__all__ = ["Splitter", "split"]
 
 LONE_CR = "has a carriage return outside of quotes that ends no line"
 UNCLOSED = "has an opening quote without a closing one"
@@ -29,41 +27,44 @@ _IN_ORDER_BY_HAND = 4
 _FIRST_WINDOW = 64
 """Quotes that numpy examines first after such records; doubled while they are in order."""
 
-_Positions = npt.NDArray[np.int64]
 
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """The complete records of a text, from `starts` to `ends` without line ends; they use `consumed` bytes of the text.
-
-    `damaged` has the reason for each damaged record, by the record's start. A blank line is a record of no bytes.
-    """
-
-    starts: _Positions
-    ends: _Positions
-    damaged: dict[int, str]
-    consumed: int
-
-
-def split(text: bytes, dialect: Dialect, *, final: bool, record_bytes_max: int) -> Records:
-    """The records of a text that begins with a record. Unless the text is `final`, its last record may be incomplete.
+class Splitter:
+    """Finds the records of a text that is given part by part. Where a part ends makes no difference to the records.
 
     A quote that is not closed within `record_bytes_max` bytes counts as unclosed.
     """
-    if dialect.escape is not None and dialect.escape in text:
-        text = _without_escaped(text, dialect.escape)
-    ends, nexts = _line_ends(text, final=final) if dialect.cr_ends_lines else _lf_line_ends(text, final=final)
-    if dialect.quote is None or dialect.quote not in text:
-        starts = np.concatenate([np.zeros(1, np.int64), nexts])
-        if final and starts[-1] < len(text):
-            records = Records(starts, np.append(ends, len(text)), {}, len(text))
+
+    def __init__(self, dialect: Dialect, *, record_bytes_max: int) -> None:
+        self._dialect = dialect
+        self._record_bytes_max = record_bytes_max
+        self._in_order = _IN_ORDER_BY_HAND
+
+    def split(self, text: bytes, *, final: bool) -> Records:
+        """The complete records of a text that begins with a record; the next text begins where they end.
+
+        Unless the text is `final`, its last record may be incomplete.
+        """
+        dialect = self._dialect
+        if dialect.escape is not None and dialect.escape in text:
+            text = _without_escaped(text, dialect.escape)
+        ends, nexts = _line_ends(text, final=final) if dialect.cr_ends_lines else _lf_line_ends(text, final=final)
+        if dialect.quote is None or (dialect.quote not in text and self._in_order >= _IN_ORDER_BY_HAND):
+            starts = np.concatenate([np.zeros(1, np.int64), nexts])
+            if final and starts[-1] < len(text):
+                records = Records(starts, np.append(ends, len(text)), {}, len(text))
+            else:
+                records = Records(starts[:-1], ends, {}, int(starts[-1]))
         else:
-            records = Records(starts[:-1], ends, {}, int(starts[-1]))
-    else:
-        records = _Quoted(text, dialect, ends, nexts, final=final, record_bytes_max=record_bytes_max).records()
-    if not dialect.cr_ends_lines and b"\r" in text:
-        _mark_lone_cr(text, dialect, records)
-    return records
+            quoted = _Quoted(text, dialect, ends, nexts, final=final, record_bytes_max=self._record_bytes_max)
+            records, self._in_order = quoted.records(self._in_order)
+        if not dialect.cr_ends_lines and b"\r" in text:
+            _mark_lone_cr(text, dialect, records)
+        return records
+
+
+def split(text: bytes, dialect: Dialect, *, record_bytes_max: int) -> Records:
+    """The records of a whole text."""
+    return Splitter(dialect, record_bytes_max=record_bytes_max).split(text, final=True)
 
 
 def _without_escaped(text: bytes, escape: int) -> bytes:
@@ -78,7 +79,7 @@ def _without_escaped(text: bytes, escape: int) -> bytes:
     return masked.tobytes()
 
 
-def _line_ends(text: bytes, *, final: bool) -> tuple[_Positions, _Positions]:
+def _line_ends(text: bytes, *, final: bool) -> tuple[Positions, Positions]:
     """The positions where lines end, and where the next ones begin: after LF, CR LF or a lone CR."""
     content = np.frombuffer(text, np.uint8)
     if b"\r" not in text:
@@ -93,7 +94,7 @@ def _line_ends(text: bytes, *, final: bool) -> tuple[_Positions, _Positions]:
     return ends, ends + 1 + ((content[ends] == _CR) & (content[followed] == _LF) & (followed > ends))
 
 
-def _lf_line_ends(text: bytes, *, final: bool) -> tuple[_Positions, _Positions]:
+def _lf_line_ends(text: bytes, *, final: bool) -> tuple[Positions, Positions]:
     """The same where only LF and CR LF end lines, and a CR that is the last byte of the file."""
     content = np.frombuffer(text, np.uint8)
     ends = np.flatnonzero(content == _LF)
@@ -138,8 +139,8 @@ class _Quoted:
         self,
         text: bytes,
         dialect: Dialect,
-        line_ends: _Positions,
-        next_lines: _Positions,
+        line_ends: Positions,
+        next_lines: Positions,
         *,
         final: bool,
         record_bytes_max: int,
@@ -151,6 +152,8 @@ class _Quoted:
         self._quote = dialect.quote
         self._stops = {dialect.delimiter, _LF, _CR}
         self._quotes = np.flatnonzero(self._content == self._quote)
+        if not final and text.endswith(bytes([self._quote])):
+            self._quotes = self._quotes[:-1]  # what it does depends on the byte behind it
         self._line_ends = line_ends
         self._next_lines = next_lines
         self._final = final
@@ -159,51 +162,58 @@ class _Quoted:
         self._fits = np.zeros(256, np.bool_)
         self._fits[[dialect.delimiter, _LF, _CR, self._quote]] = True
 
-    def records(self) -> Records:
-        starts: list[_Positions] = []
-        ends: list[_Positions] = []
+    def records(self, in_order: int) -> tuple[Records, int]:
+        """The records, and how many good ones in a row the byte by byte parsing has found last.
+
+        It goes on until it has found several: `in_order` is the number before this text.
+        """
+        starts: list[Positions] = []
+        ends: list[Positions] = []
         damaged: dict[int, str] = {}
         start = 0
         window = len(self._quotes) + 1
         while True:
-            in_order, trouble = self._in_order(start, window)
-            bound = len(self._text) if trouble is None else trouble
-            outside_ends, outside_nexts = self._outside(start, bound, in_order)
-            starts.append(np.concatenate([np.array([start]), outside_nexts])[:-1])
-            ends.append(outside_ends)
-            start = int(outside_nexts[-1]) if len(outside_nexts) else start
-            if trouble is None:
-                break
-            found = self._some_by_hand(start)
-            if not found:
-                break
-            starts.append(np.array([begin for begin, _, _, _ in found]))
-            ends.append(np.array([end for _, end, _, _ in found]))
+            if in_order >= _IN_ORDER_BY_HAND:
+                pairs, bound, is_misplaced = self._in_order(start, window)
+                outside_ends, outside_nexts = self._outside(start, bound, pairs)
+                starts.append(np.concatenate([np.array([start]), outside_nexts])[:-1])
+                ends.append(outside_ends)
+                start = int(outside_nexts[-1]) if len(outside_nexts) else start
+                is_too_long = bound < len(self._text) and len(self._text) - start > self._record_bytes_max
+                if not (is_misplaced or is_too_long):
+                    break
+                in_order = 0
+            found, in_order = self._some_by_hand(start, in_order)
+            starts.append(np.array([begin for begin, _, _, _ in found], dtype=np.int64))
+            ends.append(np.array([end for _, end, _, _ in found], dtype=np.int64))
             damaged.update((begin, reason) for begin, _, _, reason in found if reason is not None)
-            start, window = found[-1][2], _FIRST_WINDOW
+            start, window = found[-1][2] if found else start, _FIRST_WINDOW
+            if in_order < _IN_ORDER_BY_HAND:
+                break  # the text has ended, or its last record is not complete
         if self._final and start < len(self._text):
             starts.append(np.array([start]))
             ends.append(np.array([len(self._text)]))
             start = len(self._text)
-        return Records(np.concatenate(starts), np.concatenate(ends), damaged, start)
+        return Records(np.concatenate(starts), np.concatenate(ends), damaged, start), in_order
 
-    def _in_order(self, start: int, window: int) -> tuple[_Positions, int | None]:
-        """The quotes from `start` on that alternately open and close, up to the first misplaced one.
+    def _in_order(self, start: int, window: int) -> tuple[Positions, int, bool]:
+        """The quotes from `start` on that alternately open and close, and where they end.
 
-        Quotes that are ordinary characters are left out. The second value is the position of the misplaced quote or of the
-        quote that opens its field; None if there is none.
+        They end at the first misplaced quote, or at the quote that opens its field, or at a quote that nothing closes, or with
+        the text. Quotes that are ordinary characters are left out. The third value says whether there is a misplaced quote; in
+        a final text, one that nothing closes is.
         """
         first = int(np.searchsorted(self._quotes, start))
         while True:
             quotes = self._quotes[first : first + window]
             pairs, trouble = self._pairs(quotes, start)
             if trouble is not None:
-                return pairs, trouble
+                return pairs, trouble, True
             if first + window >= len(self._quotes):
-                return (pairs[:-1], int(pairs[-1])) if len(pairs) % 2 else (pairs, None)
+                return (pairs[:-1], int(pairs[-1]), self._final) if len(pairs) % 2 else (pairs, len(self._text), False)
             window *= 2
 
-    def _pairs(self, quotes: _Positions, start: int) -> tuple[_Positions, int | None]:
+    def _pairs(self, quotes: Positions, start: int) -> tuple[Positions, int | None]:
         """The quotes that alternately open and close, up to the first misplaced one, and the position of that one.
 
         The bytes before and after a quote decide what it can do. After a quote that can only open, the text is quoted; after
@@ -230,20 +240,19 @@ class _Quoted:
         pairs = quotes[:at][~literal[:at]]
         return (pairs[:-1], int(pairs[-1])) if len(pairs) % 2 else (pairs, int(quotes[at]))
 
-    def _outside(self, start: int, bound: int, quotes: _Positions) -> tuple[_Positions, _Positions]:
+    def _outside(self, start: int, bound: int, quotes: Positions) -> tuple[Positions, Positions]:
         """The line ends in a range that are outside all these pairs of quotes."""
         low, high = np.searchsorted(self._line_ends, [start, bound])
         ends, nexts = self._line_ends[low:high], self._next_lines[low:high]
         outside = np.searchsorted(quotes, ends) % 2 == 0
         return ends[outside], nexts[outside]
 
-    def _some_by_hand(self, start: int) -> list[tuple[int, int, int, str | None]]:
-        """Parse records from `start` on, until several in a row are in order.
+    def _some_by_hand(self, start: int, in_order: int) -> tuple[list[tuple[int, int, int, str | None]], int]:
+        """Parse records from `start` on, until several in a row are in order; also returns how many are.
 
         Each result has the record's start and end, the start of the next one, and the reason if the record is damaged.
         """
         found: list[tuple[int, int, int, str | None]] = []
-        in_order = 0
         while (
             in_order < _IN_ORDER_BY_HAND and start < len(self._text) and (by_hand := self._by_hand(start)) is not None
         ):
@@ -251,7 +260,7 @@ class _Quoted:
             found.append((start, end, following, reason))
             in_order = 0 if reason is not None else in_order + 1
             start = following
-        return found
+        return found, in_order
 
     def _by_hand(self, start: int) -> tuple[int, int, str | None] | None:
         """End of the record at `start`, start of the next one, and the damage if any; None if the record is incomplete."""

@@ -14,7 +14,7 @@ from rowledger.sources.frame_builder import Unfit
 from rowledger.sources.json_elements import Elements, ListFinder, MalformedJson, split_elements
 from rowledger.sources.json_frames import JsonFrames
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text_files import TextFiles
+from rowledger.sources.spooled_text import SpooledTextFiles
 from rowledger.spec import SourceContext
 
 __all__ = ["JsonFiles"]
@@ -24,7 +24,7 @@ _WANTED = "; wanted are objects"
 _LEVELS_SEARCHED = 3
 
 
-class JsonFiles(TextFiles):
+class JsonFiles(SpooledTextFiles):
     """The JSON files of a partition: each a list of objects, or objects one after another, over any number of lines.
 
     With `rows_at`, each is one object, and the list of objects is the value at the end of these keys. Files are read in blocks,
@@ -37,7 +37,7 @@ class JsonFiles(TextFiles):
     )
 
     def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame]:
-        codec, blocks = self._text(file)
+        codec, _, blocks = self.text_of(file)
         builder = JsonFrames(scope, codec=codec, encoding=self.encoding, columns_max=self.columns_max, wanted=_WANTED)
         reader, rows = _Reader(self, file), 0
         try:

@@ -13,7 +13,7 @@ from rowledger.errors import SourceError
 from rowledger.sources.frame_builder import Unfit
 from rowledger.sources.json_frames import JsonFrames
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text_files import TextFiles
+from rowledger.sources.spooled_text import SpooledTextFiles
 from rowledger.spec import SourceContext
 
 __all__ = ["NdjsonFiles"]
@@ -24,7 +24,7 @@ _BLANKS = b" \t\r\n"
 _FIRST_LINE_BYTES_MAX = 2**20
 
 
-class NdjsonFiles(TextFiles):
+class NdjsonFiles(SpooledTextFiles):
     """The files of a partition with one JSON object a line, in the order of their names. Blank lines are skipped.
 
     A column has the type that all its values in a chunk share: text, Boolean, integer, number, list or object. Where they have
@@ -34,7 +34,7 @@ class NdjsonFiles(TextFiles):
     kind: Literal["ndjson"] = "ndjson"
 
     def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame]:
-        codec, blocks = self._text(file)
+        codec, _, blocks = self.text_of(file)
         builder = JsonFrames(scope, codec=codec, encoding=self.encoding, columns_max=self.columns_max, wanted=_WANTED)
         text, row, is_by_lines = b"", 0, False
         for block, final in _last_line_ended(blocks):

@@ -5,7 +5,6 @@ every run: what Arrow does not define (values under nulls, slices, the order of 
 Workers read these files and never import this module.
 """
 
-import errno
 import io
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, BinaryIO
@@ -15,13 +14,12 @@ import pyarrow as pa
 import xxhash
 
 from rowledger.contract import arrow_table
-from rowledger.errors import NotEnoughSpace, SourceError
-from rowledger.machine import require_free_space
+from rowledger.errors import SourceError
 from rowledger.sources.canonical_arrays import canonical
 from rowledger.sources.chunking import CHUNK_BYTES_MAX
-from rowledger.sources.durable_writes import durable_file
 from rowledger.sources.file_identity import file_status
 from rowledger.sources.rows_digest import RowsDigest
+from rowledger.sources.spool_files import spool_file
 from rowledger.sources.spool_reader import SPOOL_FORMAT
 from rowledger.spec import ABSENT_PREFIX, RESERVED_PREFIX, ChunkDescriptor, SourceContext
 
@@ -81,20 +79,10 @@ class Spool:
 
     def _write_file(self, table: pa.Table, origin: str, origin_row: int) -> ChunkDescriptor:
         batch = _canonical_batch(table)
-        folder = self._scope.spool_dir
-        file = folder / f"{self._files:08}.arrow"
-        require_free_space(folder, self._scope.disk_free_min_bytes + batch.nbytes)
-        try:
-            with durable_file(file) as stream:
-                hashed = _Hashed(stream)
-                with pa.ipc.new_file(hashed, batch.schema) as writer:
-                    writer.write_batch(batch)
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise NotEnoughSpace(
-                    f"{file}: {error.strerror} while spooling {batch.nbytes:,} bytes; make room on that disk and rerun"
-                ) from None
-            raise SourceError(f"{file}: {error.strerror} while spooling; fix that folder and rerun") from None
+        with spool_file(self._scope, f"{self._files:08}.arrow", batch.nbytes) as (file, stream):
+            hashed = _Hashed(stream)
+            with pa.ipc.new_file(hashed, batch.schema) as writer:
+                writer.write_batch(batch)
         self._files += 1
         self._rows_digest.add(batch)
         return ChunkDescriptor(

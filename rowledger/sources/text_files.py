@@ -7,26 +7,21 @@ not decode, whatever the encoding is. `source_bytes` restores such a record.
 import codecs
 import re
 import stat
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 from pydantic import Field, field_validator
 
 from rowledger.errors import SourceError, SpecError
-from rowledger.sources.file_identity import unchanged
 from rowledger.sources.file_source import FileSource
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.spooled_source import SpooledSource
 from rowledger.sources.system_errors import system_refusal
-from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
-__all__ = ["Compression", "TextFiles", "is_utf8", "source_bytes", "undecodable"]
+__all__ = ["Compression", "Text", "TextFiles", "is_utf8", "source_bytes", "undecodable"]
 
 Compression = Literal["auto", "none", "gzip", "zstd"]
 
@@ -41,6 +36,7 @@ _RECORDS_BEHIND_A_WRONG_ONE = 16
 
 Decoding allocates memory for all its input, so a search of the whole rest after each wrong record would be slow.
 """
+_SHORT_BYTES = 4096
 _UNFIT_CODECS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf_7"}
 
 # In decoded text, a wrong byte is a surrogate from here on; encoded as UTF-8, a surrogate is never valid.
@@ -57,8 +53,20 @@ def _keep_wrong_bytes(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_KEEP_WRONG_BYTES, _keep_wrong_bytes)
 
 
-class TextFiles(FileSource, SpooledSource):
-    """Text files, which are read once from beginning to end, and spooled meanwhile."""
+class Text(NamedTuple):
+    """The text of one file: its codec, and its bytes as UTF-8, without a byte order mark, in blocks of some MiB.
+
+    `offset` says where the text begins in the file whose very bytes it is; None where the file is compressed, or in another
+    encoding.
+    """
+
+    codec: str
+    offset: int | None
+    blocks: Iterator[bytes]
+
+
+class TextFiles(FileSource):
+    """Text files in any encoding, which may be compressed."""
 
     may_repeat: ClassVar[bool] = True
 
@@ -93,18 +101,6 @@ class TextFiles(FileSource, SpooledSource):
             )
         return value
 
-    def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        spool = self.new_spool(scope)
-        for file in self.files(partition, scope):
-            with unchanged(file.path, file.origin, while_it_was="read"):
-                yield from spool.write(self._frames(file, scope), origin=file.origin)
-            if file.fetched:
-                file.path.unlink()  # its rows are in the spool now
-
-    @abstractmethod
-    def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame | pa.Table]:
-        """All records of a file, in one frame for each part of it; raises SourceError."""
-
     def require_short(self, size: int, file: SourceFile) -> None:
         """Raise SourceError if a record of this size is longer than `record_bytes_max`."""
         if size > self.record_bytes_max:
@@ -113,34 +109,43 @@ class TextFiles(FileSource, SpooledSource):
                 "line ends and quotes, or raise the source's record_bytes_max"
             )
 
-    def _text(self, file: SourceFile) -> tuple[str, Iterator[bytes]]:
-        """The file's codec, and its text as UTF-8, without a byte order mark, in blocks of some MiB; raises SourceError."""
-        blocks, head = self._decompressed(file), b""
+    def text_of(self, file: SourceFile) -> Text:
+        """The file's text; raises SourceError, also from the blocks."""
+        compression, blocks = self._decompressed(file)
+        head = b""
         while len(head) < _MARK_BYTES_MAX and (block := next(blocks, b"")):
             head += block
         codec = _codec_of(self.encoding, head, file)
-        return codec, _decoded(chain([head], blocks), codec)
+        mark = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+        is_in_place = codec == "utf-8" and compression == "none"
+        return Text(codec, mark if is_in_place else None, _decoded(chain([head], blocks), codec))
 
-    def _decompressed(self, file: SourceFile) -> Iterator[bytes]:
-        """The file's decompressed bytes, in blocks that are full except the last."""
+    def _decompressed(self, file: SourceFile) -> tuple[Literal["none", "gzip", "zstd"], Iterator[bytes]]:
+        """The file's compression, and its decompressed bytes in blocks that are full except the last; raises SourceError."""
         try:
             status = file.path.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise SourceError(f"{file.origin}: not a regular file; put a file there")
-            with pa.OSFile(str(file.path), "rb") as compressed:
-                codec = self._codec(file, compressed.read(4))
-                compressed.seek(0)
-                if codec == "none":
-                    while block := compressed.read(_BLOCK_BYTES):
-                        yield block
+            with file.path.open("rb", buffering=0) as stream:
+                compression = self._compression(file, stream.read(_MARK_BYTES_MAX))
+        except OSError as error:
+            raise SourceError(f"{file.origin}: {_unreadable(error)}") from None
+        if compression != "none" and not status.st_size:
+            raise SourceError(f"{file.origin}: empty, which {compression} data never is; write it again")
+        return compression, self._blocks(file, compression)
+
+    def _blocks(self, file: SourceFile, compression: Literal["none", "gzip", "zstd"]) -> Iterator[bytes]:
+        try:
+            with pa.OSFile(str(file.path), "rb") as stream:
+                if compression != "none":
+                    yield from self._expanded(file, stream, compression)
                     return
-                if not status.st_size:
-                    raise SourceError(f"{file.origin}: empty, which {codec} data never is; write it again")
-                yield from self._expanded(file, compressed, codec)
+                while block := stream.read(_BLOCK_BYTES):
+                    yield block
         except OSError as error:
             raise SourceError(f"{file.origin}: {_unreadable(error)}") from None
 
-    def _codec(self, file: SourceFile, head: bytes) -> Literal["none", "gzip", "zstd"]:
+    def _compression(self, file: SourceFile, head: bytes) -> Literal["none", "gzip", "zstd"]:
         if self.compression != "auto":
             return self.compression
         for ending, codec in _ENDINGS.items():
@@ -222,7 +227,7 @@ def undecodable(text: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
 
 
 def _is_valid(text: memoryview) -> bool:
-    """The same as `is_utf8`, but several times faster for a long text without errors."""
+    """Whether the text is valid UTF-8, in a fraction of the time that decoding takes, and without its memory."""
     offsets = np.array([0, len(text)], dtype=np.int64)
     array = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets.data), pa.py_buffer(text)])
     try:
@@ -234,7 +239,7 @@ def _is_valid(text: memoryview) -> bool:
 
 def is_utf8(text: bytes) -> bool:
     """Whether the text is valid UTF-8."""
-    return _first_wrong(text) is None
+    return _is_valid(memoryview(text)) if len(text) > _SHORT_BYTES else _first_wrong(text) is None
 
 
 def _first_wrong(text: bytes | memoryview) -> int | None:

@@ -21,7 +21,12 @@ from .importing import (
     mistake as mistake,
 )
 from .load_handle import LoadHandle as LoadHandle
-from .manifest import ChunkDescriptor as ChunkDescriptor, ChunkPlan as ChunkPlan, Manifest as Manifest
+from .manifest import (
+    ChunkDescriptor as ChunkDescriptor,
+    ChunkPlan as ChunkPlan,
+    Manifest as Manifest,
+    TextRange as TextRange,
+)
 from .marked_types import (
     BYTES_16 as BYTES_16,
     DECIMAL_TEXT as DECIMAL_TEXT,

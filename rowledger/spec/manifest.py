@@ -9,7 +9,28 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ChunkDescriptor", "ChunkPlan", "Manifest"]
+__all__ = ["ChunkDescriptor", "ChunkPlan", "Manifest", "TextRange"]
+
+
+class TextRange(BaseModel):
+    """A chunk's bytes in a text file in UTF-8, and what the whole file says about how they are read.
+
+    The chunk is bytes `offset` to `offset + length - 1`; it begins with a record and ends with one, including its line end.
+    `columns` are the names of the file's columns, for a format that says them once. `codec` is the encoding that the text had
+    before it was converted to UTF-8. `cr_ends_lines` says whether a carriage return alone ends a line.
+
+    `records` is a file of the spool with the boundaries of the records, where these depend on text outside of the range; the
+    digest of its bytes is then the second one in `file_digest`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    offset: int = Field(ge=0)
+    length: int = Field(ge=0)
+    columns: tuple[str, ...] = ()
+    codec: str = "utf-8"
+    cr_ends_lines: bool = False
+    records: str = ""
 
 
 class ChunkDescriptor(BaseModel):
@@ -17,19 +38,23 @@ class ChunkDescriptor(BaseModel):
 
     The chunk is rows `row_offset` to `row_offset + rows - 1` of the file at `path`, counted from 0. `file_digest` is that of
     the file as planned. Size, modification time, change time and inode let a worker detect a changed file cheaply.
-    For spooled rows, `rows_digest` is that of the partition's rows up to the chunk's last, whatever the chunk boundaries.
+    For rows that are read while they are loaded, `rows_digest` is that of the partition's rows up to the chunk's last, whatever
+    the chunk boundaries.
 
     `origin` and `origin_row` tell the operator where the first row came from: a file, an address or a query, and the row's
     number in it, counted from 0. They differ from `path` and `row_offset` for spooled rows.
 
     `column_readers` names the reader of each column that the source's usual reader would not read exactly.
+
+    A chunk with a `text` range is those bytes of the file. Its `file_digest` and `file_bytes` are those of the range, so that
+    the other fields of the file's status are not needed, and its rows are counted from the range's beginning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     file_bytes: int = Field(ge=0)
-    file_mtime_ns: int
+    file_mtime_ns: int = 0
     file_ctime_ns: int = 0
     file_inode: int = 0
     file_digest: str
@@ -39,6 +64,7 @@ class ChunkDescriptor(BaseModel):
     origin: str = ""
     origin_row: int = Field(default=0, ge=0)
     column_readers: dict[str, str] = Field(default_factory=dict)
+    text: TextRange | None = None
 
 
 @dataclass(frozen=True, slots=True)

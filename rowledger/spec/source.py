@@ -65,7 +65,7 @@ class Source(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     spools: ClassVar[bool] = False
-    """Whether the source writes chunks to `spool_dir` as it reads them, so that the first are loaded while others arrive.
+    """Whether chunks are known only as the source is read, so that the first are loaded while others arrive.
 
     Otherwise all chunks are planned, and their manifest is recorded, before the first is loaded.
     """
@@ -97,7 +97,8 @@ class Source(BaseModel, ABC):
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """The partition's chunks in source order, each with its exact number of rows; raises SourceError.
 
-        If `spools` is set, a chunk is durable on disk when it is yielded. The same rows give the same digests.
+        If `spools` is set, what the source writes to `spool_dir` for a chunk is durable when the chunk is yielded. The same rows
+        give the same digests.
         """
 
     @abstractmethod
@@ -110,4 +111,7 @@ class Source(BaseModel, ABC):
 
     @abstractmethod
     def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
-        """Names and types of the columns that `read` returns, without reading the rows; raises SourceError."""
+        """Names and types of the columns that `read` returns, without reading the rows; reserved ones may be left out.
+
+        Raises SourceError.
+        """

@@ -1,5 +1,6 @@
 """What Rowledger 0.1.0 has loaded is compared by the sums that it made, which take long values otherwise."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -9,7 +10,14 @@ from pipeline_tests.support.assertions import edited_loads
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import load_one, set_failpoints
 from pipeline_tests.support.tables import APPENDED_EVENTS, DAY, EVENTS, UPSERTED_EVENTS, Row, events, write_source
-from pipeline_tests.support.tables_of_write_modes import DAY as DAY_OF_SALES, KEYLESS_SPOOLED, sales, write_sales
+from pipeline_tests.support.tables_of_write_modes import (
+    DAY as DAY_OF_SALES,
+    KEYLESS_CSV,
+    KEYLESS_SPOOLED,
+    sales,
+    write_csv_sales,
+    write_sales,
+)
 from rowledger.errors import DiscrepancyFound
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import TableSpec
@@ -120,3 +128,39 @@ def test_a_query_that_was_appended_before_is_not_appended_again_under_another_di
     write_sales(tmp_path, DAY_OF_SALES, sales(range(30, 60)))
     assert load_one(database, KEYLESS_SPOOLED, tmp_path, DAY_OF_SALES).error is None
     assert _verified(database, KEYLESS_SPOOLED)[0]
+
+
+@pytest.mark.parametrize("has_sums", [True, False])
+def test_a_csv_file_that_was_appended_when_rows_were_digested_as_parsed_is_not_appended_again(
+    database: str, tmp_path: Path, *, has_sums: bool
+) -> None:
+    write_csv_sales(tmp_path, DAY_OF_SALES, sales(range(30)))
+    assert load_one(database, KEYLESS_CSV, tmp_path, DAY_OF_SALES).error is None
+    if not has_sums:
+        fetch(database, "update rowledger.chunk set fingerprint = null")
+    for statement in (
+        f"update rowledger.load set content_digest = '{'0123456789abcdef' * 2}'",
+        "update rowledger.load set chunks_digest = rowledger.digest_of_chunks(load_id)",
+        "update rowledger.load as entry set entry_digest = rowledger.digest_of_entry(entry)",
+    ):
+        fetch(database, statement)
+    error = load_one(database, KEYLESS_CSV, tmp_path, DAY_OF_SALES).error
+    assert isinstance(error, DiscrepancyFound)
+    told = "with the same sums were appended by load 1," if has_sums else "as many rows were appended by load 1,"
+    assert told in str(error)
+    assert fetch_value(database, "select count(*) from public.keyless_csv") == 30
+    write_csv_sales(tmp_path, DAY_OF_SALES, sales(range(29, 60)))
+    assert load_one(database, KEYLESS_CSV, tmp_path, DAY_OF_SALES).error is None
+    assert fetch_value(database, "select count(*) from public.keyless_csv") == 61
+
+
+def test_a_csv_file_is_appended_once_however_it_is_cut_and_packed(database: str, tmp_path: Path) -> None:
+    file = write_csv_sales(tmp_path, DAY_OF_SALES, sales(range(30)))
+    assert load_one(database, KEYLESS_CSV, tmp_path, DAY_OF_SALES).error is None
+    source = KEYLESS_CSV.source.model_copy(update={"path": f"{{landing}}/sales/{DAY_OF_SALES}.csv.gz"})
+    packed = KEYLESS_CSV.model_copy(update={"source": source})
+    (tmp_path / "sales" / f"{DAY_OF_SALES}.csv.gz").write_bytes(gzip.compress(file.read_bytes()))
+    report = load_one(database, packed, tmp_path, DAY_OF_SALES, chunk_rows_max=7)
+    assert report.error is None
+    assert "already appended by load 1" in " ".join(check.summary for check in report.checks)
+    assert fetch_value(database, "select count(*) from public.keyless_csv") == 30

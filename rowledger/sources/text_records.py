@@ -1,0 +1,74 @@
+"""Where the records of a text begin and end, and which of them are damaged."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from rowledger.spec import TextRange
+
+__all__ = ["Positions", "Records", "ScannedText"]
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The complete records of a text, from `starts` to `ends` without line ends; they use `consumed` bytes of the text.
+
+    `damaged` has the reason for each damaged record, by the record's start. A blank line is a record of no bytes.
+    """
+
+    starts: Positions
+    ends: Positions
+    damaged: dict[int, str]
+    consumed: int
+
+    @property
+    def nexts(self) -> Positions:
+        """Where the line end of each record ends, which is where the next one starts."""
+        return np.append(self.starts[1:], self.consumed)
+
+    def since(self, number: int) -> Self:
+        """The records from this number on."""
+        if number == 0:
+            return self
+        starts = self.starts[number:]
+        first = int(starts[0]) if len(starts) else self.consumed
+        damaged = {start: reason for start, reason in self.damaged.items() if start >= first}
+        return type(self)(starts, self.ends[number:], damaged, self.consumed)
+
+    def to_bytes(self) -> bytes:
+        """The records as an Arrow file, without `consumed`."""
+        reasons = [self.damaged.get(start) for start in self.starts.tolist()]
+        batch = pa.record_batch({"start": self.starts, "end": self.ends, "reason": pa.array(reasons, pa.string())})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return sink.getvalue().to_pybytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, consumed: int) -> Self:
+        """The records that `to_bytes` wrote."""
+        batch = pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
+        starts, ends = (np.asarray(batch[name]) for name in ("start", "end"))
+        reasons = zip(starts.tolist(), batch["reason"].to_pylist(), strict=True)
+        damaged = {start: reason for start, reason in reasons if reason is not None}
+        return cls(starts, ends, damaged, consumed)
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedText:
+    """A part of a file's text, and its records, which begin where those of the part before it ended.
+
+    The positions of `records` count from the beginning of `text`, which is byte `offset` of the file's whole text. `is_row`
+    marks the records that are rows; None where all are. `facts` is an empty range, with what the file says about its records.
+    """
+
+    text: bytes
+    offset: int
+    records: Records
+    is_row: npt.NDArray[np.bool_] | None
+    facts: TextRange
