@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 from zoneinfo import ZoneInfo
 
 import polars as pl
+import pyarrow as pa
 from pydantic import SecretStr
 
 from rowledger.errors import SourceError
@@ -58,7 +59,7 @@ class Database(ABC):
         """Start the query and return its columns' names; the query contains a parameter as `{name}`."""
 
     @abstractmethod
-    def fetch(self) -> pl.DataFrame | None:
+    def fetch(self) -> pl.DataFrame | pa.Table | None:
         """The next rows; None after the last."""
 
     @abstractmethod
@@ -223,12 +224,12 @@ class SqliteDatabase(Database):
         self._builder = FrameBuilder(self._names, columns_max=len(self._names))
         return self._names
 
-    def fetch(self) -> pl.DataFrame | None:
+    def fetch(self) -> pa.Table | None:
         with _without_values():
             rows = self._cursor.fetchmany(_FETCH_ROWS)
         if not rows:
             return None
-        return self._builder.frame([self._builder.take(dict(zip(self._names, row, strict=True))) for row in rows])
+        return self._builder.table_of(self._names, rows)
 
     def cancel(self) -> None:
         if self._connection is not None:

@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_frames import frame_of, require_names
-from rowledger.sources.frame_builder import UnrepresentableValue, column_of, frame_of_rows
+from rowledger.sources.frame_builder import frame_of_rows
 from rowledger.sources.kept_frames import KeptFrames
 from rowledger.sources.plain_values import Unfit, plain_value, type_name
+from rowledger.sources.value_columns import UnrepresentableValue, column_of
 
-__all__ = ["frames_of", "holds_many"]
+__all__ = ["frames_of", "holds_many", "own"]
 
 _SLICE_ROWS = 131_072
 _SLICE_BYTES = 32 * 2**20
@@ -43,14 +44,15 @@ def holds_many(item: object) -> bool:
 def frames_of(item: Any, *, origin: str) -> Iterator[pl.DataFrame]:  # noqa: ANN401, whatever exports Arrow data
     """The rows of a polars or pandas frame, an Arrow table, batch or stream, in order; raises SourceError with `origin`.
 
-    They are converted and copied slice by slice, so that a large frame is never in memory twice.
+    They are converted slice by slice, so that a large frame is never in memory twice. A frame may lie in the item's memory,
+    which the code that has made it may overwrite as soon as it goes on.
     """
     if isinstance(item, KeptFrames):
         yield from item.frames()
         return
     try:
         for frame in _frames_of(item, origin):
-            yield _own(_all_spoolable(frame, origin))
+            yield _all_spoolable(frame, origin)
     except SourceError:
         raise
     except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a lazy frame or a stream runs foreign code
@@ -82,14 +84,16 @@ def _slice_rows(height: int, size: int) -> int:
 
 
 def _all_spoolable(frame: pl.DataFrame, origin: str) -> pl.DataFrame:
+    if not any(isinstance(dtype, _ONLY_VALUE_BY_VALUE + _ONLY_BY_ARROW) for dtype in frame.dtypes):
+        return frame
     try:
         return pl.DataFrame([_spoolable(frame[name], origin) for name in frame.columns], height=frame.height)
     except (UnicodeEncodeError, UnrepresentableValue):  # raised by a value of an object column: only its row is a fault
         return frame_of_rows(list(frame.iter_rows(named=True)))
 
 
-def _own(frame: pl.DataFrame) -> pl.DataFrame:
-    """A copy of the frame: the code that yielded it may overwrite its arrays before the rows are spooled."""
+def own(frame: pl.DataFrame) -> pl.DataFrame:
+    """A copy of the frame in memory of its own."""
     if not frame.width or not frame.height:
         return frame
     content = io.BytesIO()

@@ -4,6 +4,7 @@ No value is read as another one: a missing key is not null, true is not 1, and n
 """
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -71,17 +72,17 @@ class JsonFrames(FrameBuilder):
     def _fault(self, line: bytes, reason: str) -> Fault:
         return Fault(reason, source_bytes(line, self._codec))
 
-    def _column(self, name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    def _column(self, name: str, values: Sequence[Any], kinds: set[type]) -> Any:  # noqa: ANN401, an array of any kind
         is_exact = self._is_exact or name in self._documents
-        return super()._column(name, _as_one_kind_of_number(values, exact=is_exact), dtype)
+        numbers = _as_one_kind_of_number(values, kinds, exact=is_exact)
+        return super()._column(name, numbers, kinds if numbers is values else set(map(type, numbers)))
 
 
-def _as_one_kind_of_number(values: list[Any], *, exact: bool) -> list[Any]:
-    """Numbers with fractions, and integers in the same column, as doubles.
+def _as_one_kind_of_number(values: Sequence[Any], kinds: set[type], *, exact: bool) -> Sequence[Any]:
+    """Numbers with fractions, and integers in the same column, as doubles; `kinds` are the types of the values.
 
     They stay exact where `exact` asks for it and where a double would lose digits.
     """
-    kinds = set(map(type, values))
     if Decimal not in kinds or not kinds <= {int, Decimal, type(None)}:
         return values
     if exact:

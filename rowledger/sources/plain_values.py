@@ -27,6 +27,7 @@ __all__ = [
     "model_values",
     "object_names",
     "plain_value",
+    "source_names_of",
     "text_or_bytes",
     "type_name",
 ]
@@ -129,12 +130,13 @@ def _plain_of_library(value: Any, library: str, unfit: Callable[[object], object
 
 def model_values(model: BaseModel) -> dict[str, Any]:
     """The model's values under the names that its class reads. They are not serialized: serializers could change them."""
-    row = {source: getattr(model, name) for name, source in _source_names(type(model)).items()}
+    row = {source: getattr(model, name) for name, source in source_names_of(type(model)).items()}
     return {**row, **(model.model_extra or {})}
 
 
 @cache
-def _source_names(model: type[BaseModel]) -> dict[str, str]:
+def source_names_of(model: type[BaseModel]) -> dict[str, str]:
+    """The name that the class reads for each of its fields."""
     return {name: source_names(model, name)[0] for name in model.model_fields}
 
 

@@ -16,8 +16,8 @@ import polars as pl
 import pyarrow as pa
 
 from rowledger.sources.arrow_frames import faults_marked, series_of
-from rowledger.sources.frame_builder import column_of
 from rowledger.sources.marked_columns import marked
+from rowledger.sources.value_columns import column_of
 from rowledger.spec import DYNAMIC, UUID
 
 __all__ = [

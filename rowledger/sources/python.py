@@ -80,4 +80,4 @@ class GivenRows(_RowsOfCode):
         from rowledger.sources.python_reader import FunctionRows  # noqa: PLC0415, workers never call the code
 
         with contextlib.closing(FunctionRows(self.origin, call, columns, self.columns_max)) as rows:
-            yield from rows.frames()
+            yield from rows.own_frames()

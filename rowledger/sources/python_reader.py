@@ -9,14 +9,16 @@ import contextlib
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from time import monotonic
-from typing import Any
 
 import polars as pl
+import pyarrow as pa
 from pydantic import BaseModel
 
 from rowledger.errors import RowledgerError, SourceError
-from rowledger.sources.dataframes import frames_of, holds_many
-from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit
+from rowledger.sources.dataframes import frames_of, holds_many, own
+from rowledger.sources.frame_builder import FrameBuilder, Unfit, frame_of_table
+from rowledger.sources.row_readers import is_row_class
+from rowledger.sources.spool_writer import SplitBatch
 
 __all__ = ["FunctionRows"]
 
@@ -33,9 +35,10 @@ class FunctionRows:
     def __init__(self, name: str, call: Callable[[], object], columns: tuple[str, ...], columns_max: int) -> None:
         """`name` is the function's name for messages; `columns` are the contract's."""
         self._name = name
-        self._builder = FrameBuilder(columns, columns_max=columns_max)
+        self._batch = _Batch(FrameBuilder(columns, columns_max=columns_max))
         self._items = _items(name, call)
         self._overdue_at = monotonic() + _CHUNK_S
+        self._row_classes: set[type] = {dict}
         self._given = 0
 
     def chunk_given(self) -> None:
@@ -46,32 +49,64 @@ class FunctionRows:
         with contextlib.suppress(Exception):
             self._items.close()
 
-    def frames(self) -> Iterator[pl.DataFrame | None]:
-        """Yield frames, and None whenever a chunk is overdue; raises SourceError."""
-        batch: list[dict[str, Any] | Fault] = []
-        batch_bytes = 0
-        while (item := self._next(len(batch))) is not _END:
+    def frames(self) -> Iterator[pl.DataFrame | pa.Table | SplitBatch | None]:
+        """Yield what the spool takes, and None whenever a chunk is overdue; raises SourceError.
+
+        The types of single rows are found out for a batch of them at a time, which never depends on how fast the rows come.
+        """
+        while (item := self._next()) is not _END:
             is_overdue = monotonic() >= self._overdue_at
-            if not holds_many(item):
-                batch.append(row := self._builder.take(item))  # at once: the function may reuse the item
-                if len(batch) % _LOOK_ROWS == 0:
-                    batch_bytes += _LOOK_ROWS * _content_bytes(row)
-                if len(batch) < _BATCH_ROWS and batch_bytes < _BATCH_BYTES and not is_overdue:
+            is_row = self._is_row(item)
+            if is_row:
+                self._add(item)  # at once: the function may reuse the item
+                if not (self._batch.is_full or is_overdue):
                     continue
-            if batch:
-                yield self._frame(batch)
-                batch, batch_bytes = [], 0
-            if holds_many(item):
+            if self._batch.rows:
+                yield self._take_batch(is_complete=not is_row or self._batch.is_full)
+            if not is_row:
                 for frame in frames_of(item, origin=self._name):
                     self._given += frame.height
                     yield frame
             if is_overdue:
                 self.chunk_given()
                 yield None
-        if batch:
-            yield self._frame(batch)
+        if self._batch.rows:
+            yield self._take_batch(is_complete=True)
 
-    def _next(self, waiting_rows: int) -> object:
+    def own_frames(self) -> Iterator[pl.DataFrame | None]:
+        """The same rows as frames that remain what they are."""
+        for given in self.frames():
+            match given:
+                case pl.DataFrame():
+                    yield own(given)
+                case SplitBatch():
+                    yield frame_of_table(given.rows)
+                case pa.Table():
+                    yield frame_of_table(given)
+                case _:
+                    yield None
+
+    def _is_row(self, item: object) -> bool:
+        kind = type(item)
+        if kind in self._row_classes:
+            return True
+        if is_row_class(kind):
+            self._row_classes.add(kind)
+            return True
+        return not holds_many(item)
+
+    def _add(self, item: object) -> None:
+        try:
+            self._batch.add(item)
+        except Unfit as unfit:
+            raise SourceError(f"{self._name}: {unfit}, from row {self._given} on; name them alike and rerun") from None
+
+    def _take_batch(self, *, is_complete: bool) -> pa.Table | SplitBatch:
+        if is_complete:
+            self._given += self._batch.rows
+        return self._batch.take(is_complete=is_complete)
+
+    def _next(self) -> object:
         """The next item; an exception of the function becomes a SourceError with its type and call stack, not its text."""
         try:
             return next(self._items, _END)
@@ -80,18 +115,40 @@ class FunctionRows:
         except BaseException as error:  # noqa: BLE001 - SystemExit or CancelledError of the function must not end the run
             kind, frames = type(error), traceback.format_tb(error.__traceback__)
         raise SourceError(
-            f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self._given + waiting_rows} rows; "
+            f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self._given + self._batch.rows} rows; "
             "the run's log has where; fix it and rerun",
             source_traceback="".join(frames),
         )
 
-    def _frame(self, batch: list[dict[str, Any] | Fault]) -> pl.DataFrame:
-        try:
-            frame = self._builder.frame(batch)
-        except Unfit as unfit:
-            raise SourceError(f"{self._name}: {unfit}, from row {self._given} on; name them alike and rerun") from None
-        self._given += frame.height
-        return frame
+
+class _Batch:
+    """Single rows that wait for others, so that the types of their columns are found out for all of them together."""
+
+    def __init__(self, builder: FrameBuilder) -> None:
+        self.rows = 0
+        self._builder = builder
+        self._bytes = self._taken = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.rows >= _BATCH_ROWS or self._bytes >= _BATCH_BYTES
+
+    def add(self, item: object) -> None:
+        self._builder.add(item)
+        self.rows += 1
+        if self.rows % _LOOK_ROWS == 0:
+            self._bytes += _LOOK_ROWS * self._builder.last_row_bytes()
+
+    def take(self, *, is_complete: bool) -> pa.Table | SplitBatch:
+        """The rows that were not taken yet. If the batch is complete, the next row begins another one."""
+        rows = self._builder.table(self._taken)
+        whole = self._builder.table() if self._taken else rows
+        is_split = self._taken > 0 or not is_complete
+        self._taken = self.rows
+        if is_complete:
+            self._builder.forget()
+            self.rows = self._bytes = self._taken = 0
+        return SplitBatch(rows, whole, is_complete=is_complete) if is_split else rows
 
 
 def _items(name: str, call: Callable[[], object]) -> Generator[object, None, None]:
@@ -131,9 +188,3 @@ def _synchronous(items: AsyncIterator[object], runner: asyncio.Runner) -> Genera
     finally:
         if isinstance(items, AsyncGenerator):
             runner.run(items.aclose())
-
-
-def _content_bytes(row: dict[str, Any] | Fault) -> int:
-    """The approximate size of a row; a nested value counts as 8 bytes."""
-    values = row.values() if isinstance(row, dict) else (row.line,)
-    return sum(len(value) if isinstance(value, str | bytes) else 8 for value in values)

@@ -34,8 +34,16 @@ class RowsDigest:
         self._counts: defaultdict[_Path, int] = defaultdict(int)
         self._streams: defaultdict[_Path, Any] = defaultdict(xxhash.xxh3_128)
 
+    def copy(self) -> "RowsDigest":
+        """A digest of the same rows, to which others may be added."""
+        twin = RowsDigest()
+        twin._rows = self._rows
+        twin._counts.update(self._counts)
+        twin._streams.update((path, stream.copy()) for path, stream in self._streams.items())
+        return twin
+
     def add(self, batch: pa.RecordBatch) -> None:
-        """Add rows, of types that `canonical` takes."""
+        """Add rows, in canonical arrays."""
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             # A batch in which no row lacks the column may leave out the mark, so only true marks are hashed.
             given = pc.if_else(column, column, None) if name.startswith(ABSENT_PREFIX) else column

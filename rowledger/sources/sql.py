@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
+import pyarrow as pa
 from pydantic import Field
 
 from rowledger.errors import SourceError
@@ -61,7 +62,7 @@ class SqlQuery(SpooledSource):
             frames = self._frames(session, parameters)
             yield from self.new_spool(scope).write(frames, origin=f"query of {self.url_variable}")
 
-    def _frames(self, session: "DatabaseSession", parameters: dict[str, str]) -> Iterator[pl.DataFrame]:
+    def _frames(self, session: "DatabaseSession", parameters: dict[str, str]) -> Iterator[pl.DataFrame | pa.Table]:
         execute = partial(session.database.execute, self.query.rstrip().rstrip(";"), parameters)
         names = session.run(execute, self.fetch_timeout_s, "executing the query")
         if double := sorted({name for name in names if names.count(name) > 1}):

@@ -97,7 +97,7 @@ class Source(BaseModel, ABC):
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """The partition's chunks in source order, each with its exact number of rows; raises SourceError.
 
-        If `spools` is set, what the source writes to `spool_dir` for a chunk is durable when the chunk is yielded. The same
+        If `spools` is set, what the source writes to `spool_dir` for a chunk is complete when the chunk is yielded. The same
         rows give the same digests.
         """
 

@@ -24,8 +24,9 @@ from rowledger.contract.check import Contract
 from rowledger.contract.decimal_texts import python_cells
 from rowledger.contract.dynamic import parse_dynamic
 from rowledger.contract.write_payloads import row_payloads
-from rowledger.sources.frame_builder import FrameBuilder, Unfit, column_of, frame_of_rows
+from rowledger.sources.frame_builder import FrameBuilder, Unfit, frame_of_rows
 from rowledger.sources.plain_values import json_text, plain_value
+from rowledger.sources.value_columns import column_of
 from rowledger.spec.marked_types import DYNAMIC
 from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE
 

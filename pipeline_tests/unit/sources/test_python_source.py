@@ -1,13 +1,16 @@
 """Rows that a Python function gives are spooled as they come, in chunks that can be read again, whatever it gives them in."""
 
 import asyncio
+import itertools
 import json
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +22,7 @@ from polars.testing import assert_frame_equal
 from pydantic import BaseModel, Field
 
 from rowledger.errors import SourceError
-from rowledger.sources import dataframes
+from rowledger.sources import dataframes, python_reader
 from rowledger.sources.python import PythonRows
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.marked_types import DYNAMIC
@@ -109,6 +112,71 @@ def test_a_row_that_the_function_uses_again_is_what_it_was_when_it_was_given(tmp
             yield row
 
     assert rows_of(tmp_path, rows) == [{"n": n} for n in range(30)]
+
+
+def test_a_list_in_a_row_that_the_function_uses_again_is_what_it_was_when_it_was_given(tmp_path: Path) -> None:
+    def rows(_partition: Partition) -> Iterator[object]:
+        tags: list[int] = []
+        for n in range(30):
+            tags[:] = [n]
+            yield {"tags": tags}
+
+    assert rows_of(tmp_path, rows) == [{"tags": [n]} for n in range(30)]
+
+
+class _Open(BaseModel, extra="allow"):
+    number: int
+
+
+class _Computed(BaseModel):
+    number: int
+
+    def __getattribute__(self, name: str) -> Any:
+        return 7 if name == "number" else super().__getattribute__(name)
+
+
+class _Named(NamedTuple):
+    number: int
+    word: str
+
+
+class _Renamed(_Named):
+    def _asdict(self) -> dict[str, Any]:
+        return {"other": self.number}
+
+
+@dataclass
+class _Record:
+    number: int
+    word: str = "x"
+
+    @property
+    def length(self) -> int:
+        return 9
+
+
+@pytest.mark.parametrize(
+    ("items", "rows"),
+    [
+        ([_Open(number=1), _Open.model_validate({"number": 2, "more": 3})], [{"number": 1}, {"number": 2, "more": 3}]),
+        ([_Computed(number=1), _Computed(number=2)], [{"number": 7}, {"number": 7}]),
+        ([_Named(1, "x"), _Named(2, "y")], [{"number": 1, "word": "x"}, {"number": 2, "word": "y"}]),
+        ([_Renamed(1, "x"), _Renamed(2, "y")], [{"other": 1}, {"other": 2}]),
+        ([_Record(1), _Record(2)], [{"number": 1, "word": "x"}, {"number": 2, "word": "x"}]),
+        ([_Record(1), {"word": "y", "number": 2}], [{"number": 1, "word": "x"}, {"number": 2, "word": "y"}]),
+        ([SimpleNamespace(number=1)], []),
+    ],
+)
+def test_a_row_of_any_class_has_the_columns_that_its_class_gives_it(
+    tmp_path: Path, items: list[object], rows: list[dict[str, object]]
+) -> None:
+    found = rows_of(tmp_path, lambda _: iter(items))
+
+    assert [
+        {name: value for name, value in row.items() if not name.startswith("rowledger ") and value is not None}
+        for row in found
+    ] == (rows or [{}])
+    assert [FAULT in row for row in found] == [not rows] * len(items)
 
 
 _MAKERS: dict[str, Callable[[np.ndarray], object]] = {
@@ -216,6 +284,62 @@ def test_rows_that_come_slowly_have_the_digest_of_those_that_come_fast(
 
     assert len(fast) < len(slow)
     assert fast[-1].rows_digest == slow[-1].rows_digest
+
+
+_SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(width=32)
+    | st.decimals(-1000, 1000, places=2)
+    | st.decimals(-1000, 1000, places=1)
+    | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=5)
+    | st.dates()
+)
+_ANYTHING = st.recursive(
+    _SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner), max_leaves=5
+)
+_COLUMN = st.sampled_from(
+    [_SCALARS, _ANYTHING, st.integers(0, 9), st.decimals(0, 99, places=2), st.decimals(0, 99, places=1)]
+)
+
+
+@st.composite
+def _rows_of_any_kinds(draw: st.DrawFn) -> list[dict[str, object]]:
+    """Rows some of whose columns have values of one type, and others of several; some rows lack some columns."""
+    columns = {name: draw(_COLUMN) for name in "abc"}
+    row = st.fixed_dictionaries({}, optional=columns) | st.fixed_dictionaries(columns)
+    return draw(st.lists(row, min_size=1, max_size=30))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(rows=_rows_of_any_kinds(), pauses=st.lists(st.booleans(), max_size=30), batch_rows=st.integers(1, 40))
+def test_rows_have_one_digest_however_slowly_they_come_whatever_they_hold(
+    tmp_path: Path, rows: list[dict[str, object]], pauses: list[bool], batch_rows: int
+) -> None:
+    clock = [0.0]
+
+    def slowly(_partition: Partition) -> Iterator[object]:
+        for row, waits in itertools.zip_longest(rows, pauses[: len(rows)], fillvalue=False):
+            clock[0] += 61.0 if waits else 0.0
+            yield row
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(python_reader, "monotonic", lambda: clock[0])
+        patched.setattr(python_reader, "_BATCH_ROWS", batch_rows)
+        slow = list(chunks(tmp_path, slowly))
+        fast = list(chunks(tmp_path, lambda _: rows))
+
+    assert slow[-1].rows_digest == fast[-1].rows_digest
+    assert sum(chunk.rows for chunk in slow) == len(rows)
+
+
+def test_rows_have_another_digest_where_a_value_of_a_mixed_column_differs(tmp_path: Path) -> None:
+    def digest(*values: object) -> str:
+        return list(chunks(tmp_path, lambda _: [{"a": value} for value in values]))[-1].rows_digest
+
+    columns: list[list[object]] = [[1, "x"], [1, "y"], [1.5, "x"], [True, "x"], [None, "x"], ["x", 1], [1, "x", None]]
+    assert len({digest(*column) for column in columns}) == len(columns)
 
 
 def test_a_batch_of_wide_rows_is_not_collected_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

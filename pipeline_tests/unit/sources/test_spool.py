@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from polars.testing import assert_frame_equal
 
 from rowledger.errors import NotEnoughSpace, SourceError
+from rowledger.sources import spool_writer
 from rowledger.sources.spool_reader import read_spooled, spooled_schema
 from rowledger.sources.spool_writer import Spool
 from rowledger.spec.manifest import ChunkDescriptor
@@ -252,6 +253,38 @@ def test_reserved_columns_come_and_go_within_a_chunk(tmp_path: Path) -> None:
     }
 
 
+def test_a_reserved_column_that_comes_after_rows_were_written_begins_a_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_writer, "_BATCH_ROWS", 2)
+    sound = pl.DataFrame({"a": [1, 2, 3]})
+    faulty = sound.with_columns(pl.Series(FAULT, [None, None, "why"]), pl.Series(LINE, [None, None, b"x"]))
+
+    descriptors = spool(tmp_path, [sound, faulty, sound])
+
+    assert [(d.origin_row, d.rows) for d in descriptors] == [(0, 2), (2, 7)]
+    assert [read_spooled(d)["a"].to_list() for d in descriptors] == [[1, 2], [3, 1, 2, 3, 1, 2, 3]]
+    assert read_spooled(descriptors[1])[FAULT].to_list() == [None, None, None, "why", None, None, None]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(0, 7), max_size=8), batch_rows=st.integers(1, 6), chunk_rows_max=st.integers(1, 9))
+def test_the_same_rows_have_the_same_bytes_in_whatever_frames_they_come(
+    tmp_path: Path, cuts: list[int], batch_rows: int, chunk_rows_max: int
+) -> None:
+    rows = pl.concat([EVERY_KIND] * 4)
+    frames = [rows[sum(cuts[:n]) : sum(cuts[: n + 1])] for n in range(len(cuts))] + [rows[sum(cuts) :]]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(spool_writer, "_BATCH_ROWS", batch_rows)
+        cut = spool(tmp_path, frames, chunk_rows_max)
+        whole = spool(tmp_path, [rows], chunk_rows_max)
+
+    assert [(d.file_digest, d.rows, d.rows_digest) for d in cut] == [
+        (d.file_digest, d.rows, d.rows_digest) for d in whole
+    ]
+
+
 def test_frames_without_rows_leave_no_chunk(tmp_path: Path) -> None:
     assert spool(tmp_path, []) == []
     assert spool(tmp_path, [pl.DataFrame({"a": []}), pl.DataFrame({"b": []})]) == []
@@ -303,10 +336,10 @@ def test_closing_the_chunks_closes_the_frames_they_come_from(tmp_path: Path) -> 
 
 
 def test_an_error_while_writing_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_descriptor: int) -> None:
+    def full(_file: Path, _target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "replace", full)
 
     with pytest.raises(NotEnoughSpace, match="No space left on device while spooling"):
         spool(tmp_path, [EVERY_KIND])
