@@ -1,7 +1,9 @@
 # `make` alone lists the targets. Everything runs in .venv, which the first target that needs it creates.
 PYTHON ?= python3
 PORT ?= 3000
-SCALE ?= 1
+SCALE ?=
+DATA ?=
+FORMAT ?=
 ROUNDS ?= 3
 SIZES ?= 0.25,1,10
 ONLY ?=
@@ -18,7 +20,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test faults matrix bench bench-scale incident check format lock stop clean
+.PHONY: help demo ui test faults matrix bench bench-docs bench-scale incident check format lock stop clean
 .SILENT:
 
 help: ## List the targets
@@ -55,17 +57,21 @@ format: $(STAMP) ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-bench: $(STAMP) ## Race the peers on TPC-H lineitem (make bench SCALE=0.1 ROUNDS=1 for a quick one; ONLY=bare,rowledger)
+bench: $(STAMP) ## Race the peers by format, 15 minutes (make bench DATA=trips FORMAT=csv,parquet ONLY=rowledger,psql SCALE=1 ROUNDS=1)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
 	export ROWLEDGER_HOME=.rowledger/bench; \
 	ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db destroy --yes >/dev/null; \
-	$(BIN)/python -m benchmarks.race --scale $(SCALE) --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)); status=$$?; \
+	$(BIN)/python -m benchmarks.race --rounds $(ROUNDS) $(if $(SCALE),--scale $(SCALE)) $(if $(DATA),--data $(DATA)) \
+		$(if $(FORMAT),--format $(FORMAT)) $(if $(ONLY),--only $(ONLY)) $(BENCH_ARGS); status=$$?; \
 	ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db destroy --yes >/dev/null; exit $$status
+
+bench-docs: BENCH_ARGS := --page docs/speed.md --chart docs/benchmark.svg
+bench-docs: bench ## The same, and write its tables and its chart into docs/
 
 bench-scale: $(STAMP) ## Measure how loads scale and what each part costs (make bench-scale SCALE=0.1 SIZES=0.05,0.2 ONLY=size,start)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
 	export ROWLEDGER_HOME=.rowledger/bench; \
-	$(BIN)/python -m benchmarks.scale --scale $(SCALE) --rounds $(ROUNDS) --sizes $(SIZES) $(if $(ONLY),--only $(ONLY)) \
+	$(BIN)/python -m benchmarks.scale --scale $(or $(SCALE),1) --rounds $(ROUNDS) --sizes $(SIZES) $(if $(ONLY),--only $(ONLY)) \
 		--json .rowledger/bench-scale.json || { status=$$?; ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db stop; exit $$status; }; \
 	ROWLEDGER_DATABASE_URL= $(BIN)/rowledger db destroy --yes
 

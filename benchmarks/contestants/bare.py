@@ -11,7 +11,7 @@ import uvloop
 from pgpq import ArrowToPostgresBinaryEncoder
 
 from benchmarks.contestants.frames import read_frames
-from benchmarks.contestants.task import KEY, SCHEMA, Task
+from benchmarks.contestants.task import SCHEMA, Task
 
 BATCH_ROWS = 16_384  # larger ones leave the processor's cache
 
@@ -48,6 +48,6 @@ async def _pieces(task: Task) -> AsyncIterator[bytes]:
 
 async def _add_key_and_count(task: Task) -> None:
     connection = await asyncpg.connect(task.url)
-    await connection.execute(f"alter table {SCHEMA}.{task.table} add primary key ({', '.join(KEY)})")
+    await connection.execute(f"alter table {SCHEMA}.{task.table} add primary key ({', '.join(task.key)})")
     await connection.fetchval(f"select count(*) from {SCHEMA}.{task.table}")  # noqa: S608 - our own names
     await connection.close()

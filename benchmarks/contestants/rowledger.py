@@ -1,15 +1,26 @@
 """Rowledger itself: contract, ledger, guards, reconcile and publish, with its default settings."""
 
 import logging
+import os
 import sys
+from collections.abc import Iterator
 
-from benchmarks.contestants.task import Task
-from benchmarks.tables import RACE, RACE_KEYED
-from rowledger.ledger.reports import PartitionReport, Progress
-from rowledger.load.run import run_load
-from rowledger.settings import WriterSettings
-from rowledger.spec.partition import WHOLE
-from rowledger.spec.table import TableSpec
+from benchmarks.contestants.task import SCHEMA, Task
+from rowledger import (
+    CsvFiles,
+    NdjsonFiles,
+    ParquetFiles,
+    Partition,
+    PartitionReport,
+    PythonRows,
+    Source,
+    SqlQuery,
+    TableSpec,
+    WriterSettings,
+    load as load_table,
+)
+
+_TASK = "ROWLEDGER_BENCH_TASK"
 
 
 class _ErrorsOnly:
@@ -19,29 +30,58 @@ class _ErrorsOnly:
         if level >= logging.ERROR:
             print(message, file=sys.stderr)
 
-    def progress(self, progress: Progress) -> None: ...
+    def progress(self, progress: object) -> None: ...
 
     def finished(self, report: PartitionReport) -> None: ...
 
 
 def load(task: Task) -> None:
     """In full, no key."""
-    _load(task, RACE, WriterSettings())
+    _load(task, WriterSettings())
 
 
 def load_without_fingerprint(task: Task) -> None:
     """The same, with counts alone compared before publishing."""
-    _load(task, RACE, WriterSettings(fingerprint=False))
+    _load(task, WriterSettings(fingerprint=False))
 
 
 def load_keyed(task: Task) -> None:
     """In full, with the primary key of the contract."""
-    _load(task, RACE_KEYED, WriterSettings())
+    _load(task, WriterSettings(), key=task.key)
 
 
-def _load(task: Task, spec: TableSpec, writer: WriterSettings) -> None:
-    (report,) = run_load(
-        spec, [WHOLE], url=task.url, landing_dir=task.landing, writer=writer, run_id=None, observer=_ErrorsOnly()
-    )
-    if report.error is not None:
-        raise report.error
+def dicts(_: Partition) -> Iterator[object]:
+    """The function that users would write."""
+    from benchmarks.contestants.frames import read_dicts  # noqa: PLC0415 - workers import this module too
+
+    return read_dicts(Task.from_json(os.environ[_TASK]))
+
+
+def frames(_: Partition) -> Iterator[object]:
+    """The same for frames."""
+    from benchmarks.contestants.frames import read_frames  # noqa: PLC0415 - workers import this module too
+
+    return read_frames(Task.from_json(os.environ[_TASK]))
+
+
+def _load(task: Task, writer: WriterSettings, key: tuple[str, ...] = ()) -> None:
+    os.environ[_TASK] = task.as_json()  # for the functions, wherever they are called
+    spec = TableSpec(name=task.table, target=f"{SCHEMA}.{task.table}", row=task.row, source=_source(task), key=key)
+    load_table(spec, url=task.url, landing_dir=task.folder, writer=writer, observer=_ErrorsOnly())
+
+
+def _source(task: Task) -> Source:
+    path = f"{{landing}}/{task.file.name}"
+    match task.format:
+        case "csv" | "gzip":
+            return CsvFiles(path=path)
+        case "ndjson":
+            return NdjsonFiles(path=path)
+        case "dicts":
+            return PythonRows(function=dicts)
+        case "frames":
+            return PythonRows(function=frames)
+        case "query":
+            return SqlQuery(url_variable="DATABASE_URL", query=task.query)
+        case _:
+            return ParquetFiles(path=path)

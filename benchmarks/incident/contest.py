@@ -16,10 +16,10 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import polars as pl
 
+from benchmarks.datasets.lineitem import LINEITEM
 from benchmarks.incident.audit import Audit, SourceRange, audit
 from benchmarks.incident.cuts import Cut
 from benchmarks.incident.proxy import MadeCut, cutting
-from benchmarks.tables import LINEITEM
 from rowledger.contract.check import Contract
 from rowledger.settings import child_environment
 

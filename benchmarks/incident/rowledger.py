@@ -9,7 +9,7 @@ import logging
 import sys
 from pathlib import Path
 
-from benchmarks.tables import LINEITEM
+from benchmarks.datasets.lineitem import LINEITEM
 from rowledger.errors import RowledgerError
 from rowledger.ledger.reports import PartitionReport, Progress
 from rowledger.load.run import run_load

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from benchmarks.tables import LINEITEM
+from benchmarks.datasets.lineitem import LINEITEM
 from rowledger.contract.check import Contract
 from rowledger.postgres.copy import encode_rows
 

@@ -1,39 +1,56 @@
 """The result as a chart: rows a second, and beside it the client's CPU seconds, which count where the server is elsewhere."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.race.report import Race
+from benchmarks.contestants.task import FORMATS
+from benchmarks.race.report import Entrant, Race
 
 _PAPER, _INK, _FAINT, _OURS, _OTHERS = "#ffffff", "#1f2328", "#59636e", "#0969da", "#b6c2cf"
 
-_PEERS = ("polars", "pgpq", "asyncpg", "adbc-driver-postgresql", "duckdb", "psycopg", "dlt", "pydantic")
+_PEERS = ("polars", "pgpq", "asyncpg", "adbc-driver-postgresql", "duckdb", "psycopg", "dlt", "pandas", "pydantic")
+_BAR_INCHES, _HEAD_INCHES = 0.27, 0.55
 
 
 def draw(path: Path, race: Race) -> None:
-    """Write the chart in the format of the path's suffix, on a ground of its own, so that it can be read on a dark page too."""
-    shown = [one for one in race.entrants if one.ran]
-    shown.sort(key=race.rate_krows_per_s)
-    titles = [one.contestant.title for one in shown]
-    colours = [_OURS if one.contestant.name.startswith("rowledger") else _OTHERS for one in shown]
+    """Write the chart of the first data set in the format of the path's suffix, with a pair of panels for each format.
+
+    It has a ground of its own, so that it can be read on a dark page too.
+    """
+    cells = [cell for cell in race.cells if cell.dataset == race.cells[0].dataset]
+    panels = [(cell, sorted((one for one in race.of_cell(cell) if one.ran), key=_rate)) for cell in cells]
+    panels = [(cell, shown) for cell, shown in panels if shown]
     # Outlines instead of text, so that it looks the same everywhere; a fixed salt, so that the same result is the same file.
     with mpl.rc_context({"font.size": 10, "svg.hashsalt": "race", "svg.fonttype": "path"}):
-        figure = Figure(figsize=(10.4, 1.7 + 0.36 * len(shown)), facecolor=_PAPER, layout="constrained")
-        figure.suptitle(race.title, color=_INK, fontsize=13, x=0.014, ha="left")
-        rates, seconds = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-        _bars(rates, titles, [race.rate_krows_per_s(one) for one in shown], colours, "{:,.0f}")
-        rates.set_title("thousand rows a second", loc="left", color=_FAINT, fontsize=10)
-        _bars(seconds, titles, [race.client_cpu_s(one) for one in shown], colours, "{:,.2f}")
-        seconds.set_title("client CPU seconds a million rows", loc="left", color=_FAINT, fontsize=10)
+        heights = [_HEAD_INCHES + _BAR_INCHES * len(shown) for _, shown in panels]
+        figure = Figure(figsize=(10.4, 1.5 + sum(heights)), facecolor=_PAPER, layout="constrained")
+        figure.suptitle(f"{cells[0].dataset.title}; {race.title}", color=_INK, fontsize=13, x=0.014, ha="left")
+        rows = figure.subplots(len(panels), 2, sharey="row", width_ratios=(3, 2), height_ratios=heights, squeeze=False)
+        for (rates, seconds), (cell, shown) in zip(rows, panels, strict=True):
+            name, most = FORMATS[cell.format], max(one.rows for one in shown)
+            _bars(rates, shown, [_rate(one) for one in shown], "{:,.0f}")
+            rates.set_title(f"{name[0].upper()}{name[1:]}, {most:,} rows: thousand rows a second", **_TITLE)
+            _bars(seconds, shown, [one.client_cpu_s for one in shown], "{:,.2f}")
+            seconds.set_title("client CPU seconds a million rows", **_TITLE)
         figure.supxlabel(_where(race), color=_FAINT, fontsize=9, x=0.014, ha="left")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _bars(axes: Axes, titles: list[str], values: list[float], colours: list[str], form: str) -> None:
+_TITLE = {"loc": "left", "color": _FAINT, "fontsize": 10}
+
+
+def _rate(entrant: Entrant) -> float:
+    return entrant.rate_krows_per_s
+
+
+def _bars(axes: Axes, shown: Sequence[Entrant], values: Sequence[float], form: str) -> None:
+    titles = [one.contestant.title for one in shown]
+    colours = [_OURS if one.contestant.name.startswith("rowledger") else _OTHERS for one in shown]
     bars = axes.barh(titles, values, color=colours, height=0.72)
     axes.bar_label(bars, labels=[form.format(value) for value in values], padding=4, color=_INK, fontsize=9)
     axes.set_xlim(0, max(values) * 1.18)

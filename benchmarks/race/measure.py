@@ -12,10 +12,13 @@ from typing import Self
 
 import psutil
 
+from benchmarks.memory import peak_rss_bytes
+
 __all__ = ["Measured", "measure"]
 
 SAMPLE_S = 0.05
 _LOOK_FOR_CHILDREN_S = 0.25  # goes through all processes of the machine, so not with each sample
+_SETTLED_S = 0.1
 _OUTPUT_CHARS_MAX = 2_000
 
 
@@ -23,14 +26,16 @@ _OUTPUT_CHARS_MAX = 2_000
 class Measured:
     """What one process tree took. Seconds of CPU are user and system together, of all processes that were waited for.
 
-    Memory is resident memory as sampled: the largest single process, and the largest sum over the tree, in which pages that
-    processes share count once for each of them. `exit_code` is None if the tree was killed at its deadline.
+    Memory is resident memory as seen from outside: the peaks of the first process (of Rowledger the supervisor) and of its
+    largest child, as the kernel has marked them, and the largest sampled sum over the tree, in which pages that processes share
+    count once for each of them. `exit_code` is None if the tree was killed at its deadline.
     """
 
     exit_code: int | None
     wall_s: float
     cpu_s: float
-    rss_process_bytes: int
+    rss_first_bytes: int
+    rss_child_bytes: int
     rss_tree_bytes: int
     output: str
 
@@ -39,7 +44,8 @@ class _Sampler:
     """A thread that looks at the tree's memory until it is told to stop, and kills the tree at its deadline."""
 
     def __init__(self, pid: int, deadline_s: float) -> None:
-        self.rss_process_bytes = 0
+        self.rss_first_bytes = 0
+        self.rss_child_bytes = 0
         self.rss_tree_bytes = 0
         self.expired = False
         self._root = psutil.Process(pid)
@@ -63,16 +69,17 @@ class _Sampler:
                     process.kill()
 
     def _run(self) -> None:
-        tree: list[psutil.Process] = []
+        children: list[psutil.Process] = []
         looked = -_LOOK_FOR_CHILDREN_S
         while not self._stop.wait(SAMPLE_S):
             if time.monotonic() - looked >= _LOOK_FOR_CHILDREN_S:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    tree = [self._root, *self._root.children(recursive=True)]
+                    children = [one for one in self._root.children(recursive=True) if _is_itself(one)]
                 looked = time.monotonic()
-            sizes = [_rss_bytes(process) for process in tree]
-            self.rss_process_bytes = max(self.rss_process_bytes, *sizes, 0)
-            self.rss_tree_bytes = max(self.rss_tree_bytes, sum(sizes))
+            first_bytes, sizes = _rss_bytes(self._root), [_rss_bytes(child) for child in children]
+            self.rss_tree_bytes = max(self.rss_tree_bytes, first_bytes + sum(sizes))
+            self.rss_first_bytes = max(self.rss_first_bytes, first_bytes, _peak_rss_bytes(self._root))
+            self.rss_child_bytes = max(self.rss_child_bytes, *sizes, *map(_peak_rss_bytes, children), 0)
             if time.monotonic() > self._deadline and not self.expired:
                 self.expired = True
                 self.kill()
@@ -98,10 +105,24 @@ def measure(command: Sequence[str], *, environment: Mapping[str, str], log: Path
         exit_code=None if sampler.expired else process.returncode,
         wall_s=wall_s,
         cpu_s=usage.ru_utime + usage.ru_stime,
-        rss_process_bytes=sampler.rss_process_bytes,
+        rss_first_bytes=sampler.rss_first_bytes,
+        rss_child_bytes=sampler.rss_child_bytes,
         rss_tree_bytes=sampler.rss_tree_bytes,
         output=log.read_text(errors="replace")[-_OUTPUT_CHARS_MAX:].strip(),
     )
+
+
+def _is_itself(child: psutil.Process) -> bool:
+    """Whether it runs a program of its own: until then a new process shows the memory of its parent."""
+    with contextlib.suppress(psutil.Error):
+        return time.time() - child.create_time() > _SETTLED_S
+    return False
+
+
+def _peak_rss_bytes(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.Error, OSError):
+        return peak_rss_bytes(process)
+    return 0
 
 
 def _rss_bytes(process: psutil.Process) -> int:

@@ -1,20 +1,24 @@
-"""What came out: figures of each contestant, ratios, the targets of this project, as a table and as JSON."""
+"""What came out: figures of each contestant by data set and format, ratios, and the targets of this project."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks.contestants import Contestant
+from benchmarks.contestants.task import FORMATS
+from benchmarks.datasets import Dataset
 from benchmarks.race.measure import Measured
+from benchmarks.verdict import Target, at_least, at_most
 
-__all__ = ["TARGETS", "Entrant", "Figure", "Race", "Turn", "ratio"]
+__all__ = ["RATIOS", "Cell", "Entrant", "Figure", "Race", "Turn", "ratio"]
+
+OURS = "rowledger"
+"""The contestant that the others are held against."""
 
 _MIB = 2**20
+_SUPERVISOR_MIB_MAX, _WORKER_MIB_MAX = 200, 250
+_SMALL_ROWS = 3_000_000  # below, the start of the processes shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +31,26 @@ class Turn:
     wrong: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What is raced at once: rows of a data set in one format."""
+
+    dataset: Dataset
+    format: str
+
+    @property
+    def title(self) -> str:
+        """Such as `NDJSON: TPC-H lineitem, 16 columns`."""
+        return f"{FORMATS[self.format]}: {self.dataset.title}"
+
+
 @dataclass(slots=True)
 class Entrant:
-    """A contestant and its turns; `skipped` says why it has none."""
+    """A contestant in a cell, with how many rows, and its turns; `skipped` says why it has none."""
 
+    cell: Cell
     contestant: Contestant
+    rows: int = 0
     skipped: str | None = None
     turns: list[Turn] = field(default_factory=list)
 
@@ -45,6 +64,32 @@ class Entrant:
         """Whether there are figures to show."""
         return bool(self.turns) and self.wrong is None
 
+    @property
+    def rate_krows_per_s(self) -> float:
+        """Median rate."""
+        return self.rows / statistics.median(turn.measured.wall_s for turn in self.turns) / 1_000
+
+    @property
+    def client_cpu_s(self) -> float:
+        """Median CPU seconds of the client for a million rows."""
+        return statistics.median(turn.measured.cpu_s for turn in self.turns) / self.rows * 1e6
+
+    @property
+    def server_cpu_s(self) -> float | None:
+        """Median CPU seconds of the server for a million rows; None where they cannot be known."""
+        seconds = [turn.server_cpu_s for turn in self.turns if turn.server_cpu_s is not None]
+        return statistics.median(seconds) / self.rows * 1e6 if seconds else None
+
+    @property
+    def first_mib(self) -> float:
+        """Peak memory of its first process, which of Rowledger is the supervisor."""
+        return max(turn.measured.rss_first_bytes for turn in self.turns) / _MIB
+
+    @property
+    def child_mib(self) -> float:
+        """Peak memory of the largest of its other processes, which of Rowledger are workers."""
+        return max(turn.measured.rss_child_bytes for turn in self.turns) / _MIB
+
 
 class Figure(Enum):
     """What two contestants are compared in, round by round."""
@@ -52,37 +97,9 @@ class Figure(Enum):
     RATE = "rate"
     CLIENT_CPU = "client CPU"
 
-    def of(self, turn: Turn) -> float:
-        """The turn's seconds that the figure speaks of."""
-        return turn.measured.wall_s if self is Figure.RATE else turn.measured.cpu_s
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a figure of one contestant is to be, as a ratio to another's: at least `bound` for rates, at most for CPU."""
-
-    text: str
-    own: str
-    other: str
-    bound: float
-    figure: Figure = Figure.RATE
-
-    def held(self, measured: float) -> bool:
-        """Whether the measured ratio meets it."""
-        return measured >= self.bound if self.figure is Figure.RATE else measured <= self.bound
-
-
-TARGETS = (
-    Target("Rowledger in full / bare", "rowledger", "bare", 0.88),
-    Target("Rowledger without fingerprints / bare", "rowledger-no-fingerprint", "bare", 0.95),
-    Target("Rowledger in full / the ceiling", "rowledger", "ceiling", 0.75),
-    Target("Rowledger in full / ADBC", "rowledger", "adbc", 1.2),
-    Target("Rowledger in full / DuckDB", "rowledger", "duckdb", 1.4),
-    Target("Rowledger in full / dlt", "rowledger", "dlt", 11),
-    Target("Rowledger in full / the incident's way", "rowledger", "incident", 14),
-    Target("with primary key / bare, key and count", "rowledger-keyed", "bare-keyed", 0.88),
-    Target("client CPU, Rowledger in full / ADBC", "rowledger", "adbc", 0.5, Figure.CLIENT_CPU),
-)
+    def of(self, entrant: Entrant, turn: Turn) -> float:
+        """The turn's seconds a row that the figure speaks of."""
+        return (turn.measured.wall_s if self is Figure.RATE else turn.measured.cpu_s) / entrant.rows
 
 
 def ratio(own: Entrant, other: Entrant, figure: Figure = Figure.RATE) -> float | None:
@@ -92,11 +109,46 @@ def ratio(own: Entrant, other: Entrant, figure: Figure = Figure.RATE) -> float |
     """
     if not (own.ran and other.ran):
         return None
-    others = {turn.round: figure.of(turn) for turn in other.turns}
-    ratios = [figure.of(turn) / others[turn.round] for turn in own.turns if turn.round in others]
+    others = {turn.round: figure.of(other, turn) for turn in other.turns}
+    ratios = [figure.of(own, turn) / others[turn.round] for turn in own.turns if turn.round in others]
     if not ratios:
         return None
     return statistics.median(1 / one for one in ratios) if figure is Figure.RATE else statistics.median(ratios)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """The rate of Rowledger in full from a format, to be at least `bound` of another's; of few rows at least `bound_of_few`."""
+
+    format: str
+    other: str
+    bound: float
+    bound_of_few: float | None = None
+    other_format: str | None = None
+
+    def judged(self, race: "Race", dataset: Dataset) -> Target | None:
+        """The target, with what was measured; None if it was not run."""
+        own = race.entrant(dataset, self.format, OURS)
+        other = race.entrant(dataset, self.other_format or self.format, self.other)
+        measured = ratio(own, other) if own and other else None
+        if measured is None or own is None or other is None:
+            return None
+        against = f"{FORMATS[self.other_format]} in full" if self.other_format else other.contestant.title
+        bound = self.bound_of_few if self.bound_of_few and own.rows < _SMALL_ROWS else self.bound
+        return at_least(f"{dataset.name}, {FORMATS[self.format]} in full / {against}", measured, bound)
+
+
+RATIOS = (
+    Ratio("parquet", "duckdb", 1.05, bound_of_few=0.85),
+    Ratio("parquet", "bare", 0.85),
+    Ratio("csv", "duckdb", 1.0),
+    Ratio("csv", "psql", 1.0),
+    Ratio("gzip", "duckdb", 0.9),
+    Ratio("ndjson", "duckdb", 0.8),
+    Ratio("frames", OURS, 0.8, other_format="parquet"),
+    Ratio("dicts", "dlt", 5),
+    Ratio("query", "psql", 0.7),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +156,6 @@ class Race:
     """All that is known when it is over."""
 
     scale: float
-    rows: int
-    file_bytes: int
     rounds: int
     machine: Mapping[str, object]
     versions: Mapping[str, str]
@@ -113,9 +163,19 @@ class Race:
     notes: Sequence[str]
     entrants: Sequence[Entrant]
 
-    def __getitem__(self, name: str) -> Entrant | None:
-        """A contestant by its name on the command line; None if it was not asked for."""
-        return next((one for one in self.entrants if one.contestant.name == name), None)
+    @property
+    def cells(self) -> Sequence[Cell]:
+        """What was raced, in order."""
+        return list(dict.fromkeys(one.cell for one in self.entrants))
+
+    def of_cell(self, cell: Cell) -> Sequence[Entrant]:
+        """Its entrants, in order."""
+        return [one for one in self.entrants if one.cell == cell]
+
+    def entrant(self, dataset: Dataset, name: str, contestant: str) -> Entrant | None:
+        """A contestant by its name on the command line, in a format; None if it was not asked for."""
+        cell = Cell(dataset, name)
+        return next((one for one in self.of_cell(cell) if one.contestant.name == contestant), None)
 
     @property
     def failed(self) -> bool:
@@ -124,110 +184,61 @@ class Race:
 
     @property
     def title(self) -> str:
-        """One line above table and chart."""
-        rounds = "one round" if self.rounds == 1 else f"medians of {self.rounds} rounds"
-        return f"TPC-H lineitem, {self.rows:,} rows, {rounds}"
+        """One line above tables and chart."""
+        return f"scale {self.scale:g}, {'one round' if self.rounds == 1 else f'medians of {self.rounds} rounds'}"
 
-    def rate_krows_per_s(self, entrant: Entrant) -> float:
-        """Median rate."""
-        return self.rows / statistics.median(turn.measured.wall_s for turn in entrant.turns) / 1_000
+    def to_ours(self, entrant: Entrant) -> float | None:
+        """The rate of Rowledger in full, from the same format, to this one's; None where there is no such figure."""
+        ours = self.entrant(entrant.cell.dataset, entrant.cell.format, OURS)
+        return ratio(ours, entrant) if ours else None
 
-    def client_cpu_s(self, entrant: Entrant) -> float:
-        """Median CPU seconds of the client for a million rows."""
-        return statistics.median(turn.measured.cpu_s for turn in entrant.turns) / self.rows * 1e6
+    @property
+    def targets(self) -> Sequence[Target]:
+        """What the figures are held to, as far as they were measured."""
+        return [*self._ratios(), *self._memory()]
 
-    def server_cpu_s(self, entrant: Entrant) -> float | None:
-        """Median CPU seconds of the server for a million rows; None where they cannot be known."""
-        seconds = [turn.server_cpu_s for turn in entrant.turns if turn.server_cpu_s is not None]
-        return statistics.median(seconds) / self.rows * 1e6 if seconds else None
+    def _ratios(self) -> Iterator[Target]:
+        for dataset in dict.fromkeys(cell.dataset for cell in self.cells):
+            for one in RATIOS:
+                if (target := one.judged(self, dataset)) is not None:
+                    yield target
 
-    def print(self, console: Console) -> None:
-        """The contestants, then the targets that they tell something about."""
-        console.print(self._contestants_table())
-        for one in self.entrants:
-            if one.skipped or one.wrong:
-                console.print(
-                    f"{one.contestant.title}: {f'skipped: {one.skipped}' if one.skipped else f'WRONG: {one.wrong}'}"
-                )
-        for note in self.notes:
-            console.print(note)
-        told = self._targets_told()
-        if told:
-            shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-            for name in ("ratio, median of the rounds", "measured", "target", ""):
-                shown.add_column(name, justify="right" if name in {"measured", "target"} else "left")
-            for target, measured in told:
-                sign = "≥" if target.figure is Figure.RATE else "≤"
-                verdict = "held" if target.held(measured) else "missed"
-                shown.add_row(target.text, f"{measured:.2f}", f"{sign} {target.bound:g}", verdict)
-            console.print(shown)
+    def _memory(self) -> Iterator[Target]:
+        ours = [one for one in self.entrants if one.contestant.name == OURS and one.ran]
+        if ours:
+            first, child = max(ours, key=lambda one: one.first_mib), max(ours, key=lambda one: one.child_mib)
+            yield at_most(f"supervisor, largest with {_where(first)}", first.first_mib, _SUPERVISOR_MIB_MAX, "MiB")
+            yield at_most(f"worker, largest with {_where(child)}", child.child_mib, _WORKER_MIB_MAX, "MiB")
 
     def as_json(self) -> dict[str, object]:
         """Every raw figure, and the ratios made of them."""
-        bare = self["bare"]
         return {
             "scale": self.scale,
-            "rows": self.rows,
-            "file_bytes": self.file_bytes,
             "rounds": self.rounds,
             "machine": dict(self.machine),
             "versions": dict(self.versions),
             "server": dict(self.server),
             "notes": list(self.notes),
-            "contestants": [
+            "entrants": [
                 {
+                    "dataset": one.cell.dataset.name,
+                    "format": one.cell.format,
                     "name": one.contestant.name,
                     "title": one.contestant.title,
+                    "rows": one.rows,
                     "skipped": one.skipped,
                     "wrong": one.wrong,
-                    "rate_krows_per_s": self.rate_krows_per_s(one) if one.ran else None,
-                    "rate_to_bare": ratio(one, bare) if bare else None,
-                    "client_cpu_s_per_million_rows": self.client_cpu_s(one) if one.ran else None,
-                    "server_cpu_s_per_million_rows": self.server_cpu_s(one) if one.ran else None,
+                    "rate_krows_per_s": one.rate_krows_per_s if one.ran else None,
+                    "rowledger_to_it": self.to_ours(one),
+                    "client_cpu_s_per_million_rows": one.client_cpu_s if one.ran else None,
+                    "server_cpu_s_per_million_rows": one.server_cpu_s if one.ran else None,
                     "turns": [asdict(turn) for turn in one.turns],
                 }
                 for one in self.entrants
             ],
-            "targets": [
-                {"text": target.text, "measured": measured, "target": target.bound, "held": target.held(measured)}
-                for target, measured in self._targets_told()
-            ],
+            "targets": [target.as_json() for target in self.targets],
         }
 
-    def _contestants_table(self) -> Table:
-        shown = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        shown.add_column("contestant")
-        for name in (
-            "krows/s",
-            "/ bare",
-            "client CPU s\n/ M rows",
-            "server CPU s\n/ M rows",
-            "MiB, largest\nprocess",
-            "MiB, all\nprocesses",
-        ):
-            shown.add_column(name, justify="right")
-        bare = self["bare"]
-        for one in self.entrants:
-            shown.add_row(one.contestant.title, *(self._figures(one, bare) if one.ran else ["-"] * 6))
-        return shown
 
-    def _figures(self, one: Entrant, bare: Entrant | None) -> list[str]:
-        to_bare = ratio(one, bare) if bare else None
-        server_cpu_s = self.server_cpu_s(one)
-        return [
-            f"{self.rate_krows_per_s(one):,.0f}",
-            "" if to_bare is None else f"{to_bare:.2f}",
-            f"{self.client_cpu_s(one):.2f}",
-            "" if server_cpu_s is None else f"{server_cpu_s:.2f}",
-            f"{max(turn.measured.rss_process_bytes for turn in one.turns) / _MIB:,.0f}",
-            f"{max(turn.measured.rss_tree_bytes for turn in one.turns) / _MIB:,.0f}",
-        ]
-
-    def _targets_told(self) -> list[tuple[Target, float]]:
-        told = []
-        for target in TARGETS:
-            own, other = self[target.own], self[target.other]
-            measured = ratio(own, other, target.figure) if own and other else None
-            if measured is not None:
-                told.append((target, measured))
-        return told
+def _where(entrant: Entrant) -> str:
+    return f"{FORMATS[entrant.cell.format]} of {entrant.cell.dataset.name}"

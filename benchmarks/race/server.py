@@ -1,4 +1,4 @@
-"""The server as the harness sees it: tables of the benchmark's own schema, checkpoints, CPU seconds, what a table holds."""
+"""The server as the harness sees it: tables of the benchmark's own schemas, checkpoints, CPU seconds, what a table holds."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,15 +9,20 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from benchmarks.contestants.task import SCHEMA
+from benchmarks.contestants.task import SCHEMA, SOURCE_SCHEMA
 from benchmarks.postmaster import find_postmaster, server_cpu_s
 from rowledger.spec.column import Column, TypeName
 
-__all__ = ["Contents", "Server"]
+__all__ = ["NULL_FIGURE", "SCALE_OF_FLOATS", "Contents", "Server"]
 
 T = TypeVar("T")
 
 _STATEMENT_TIMEOUT_S = 1_800
+NULL_FIGURE = 1_000_003
+"""What a null counts in a sum, so that it is not taken for a zero."""
+SCALE_OF_FLOATS = 2**20
+"""What floats are multiplied by before their fraction is cut off: a power of two, which changes none of their digits."""
+
 _MARK = "made by make bench, which drops it"
 _NO_ROWS_BINARY = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
 
@@ -31,11 +36,10 @@ class Contents:
 
 
 class Server:
-    """A server and what we may do on it. Everything happens in our own schema, on a connection of its own."""
+    """A server and what we may do on it. Everything happens in our own schemas, each time on a connection of its own."""
 
-    def __init__(self, url: str, columns: Sequence[Column]) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self._columns = columns
         self._postmaster = self._on_connection(find_postmaster)
         self.may_checkpoint = self._try_checkpoint()
 
@@ -55,30 +59,44 @@ class Server:
         """Whether it runs on this machine, so that its CPU seconds can be read."""
         return self._postmaster is not None
 
-    def empty_schema(self) -> None:
-        """Drop everything in our schema: nobody's table is to be vacuumed while the next contestant is measured.
+    def empty_schema(self, schema: str = SCHEMA) -> None:
+        """Drop everything in a schema of ours: no old table is to be vacuumed while the next contestant is measured.
 
         Raises SystemExit if somebody else has made a schema of that name.
         """
-        self.drop_schema()
-        self._execute(f"create schema {SCHEMA}; comment on schema {SCHEMA} is '{_MARK}'")
+        self._drop_schema(schema)
+        self._execute(f"create schema {schema}; comment on schema {schema} is '{_MARK}'")
 
-    def drop_schema(self) -> None:
-        """Leave nothing behind. Raises SystemExit as `empty_schema` does."""
+    def leave_nothing(self) -> None:
+        """Drop both of our schemas. Raises SystemExit as `empty_schema` does."""
+        for schema in (SCHEMA, SOURCE_SCHEMA):
+            self._drop_schema(schema)
+
+    def _drop_schema(self, schema: str) -> None:
         mark = self._fetch(
             f"select coalesce((select coalesce(obj_description(oid, 'pg_namespace'), '') from pg_namespace"  # noqa: S608
-            f" where nspname = '{SCHEMA}'), '{_MARK}')"
+            f" where nspname = '{schema}'), '{_MARK}')"
         )
         if mark != _MARK:
             raise SystemExit(
-                f"the database has a schema {SCHEMA} that this benchmark has not made; it would be dropped"
+                f"the database has a schema {schema} that this benchmark has not made; it would be dropped"
             )
-        self._execute("set client_min_messages = warning", f"drop schema if exists {SCHEMA} cascade")
+        self._execute("set client_min_messages = warning", f"drop schema if exists {schema} cascade")
 
-    def create_table(self, name: str) -> None:
+    def create_table(self, schema: str, name: str, columns: Sequence[Column]) -> None:
         """An empty table, the same that Rowledger makes of its contract."""
-        lines = (f"{one.name} {one.type.sql}{'' if one.nullable else ' not null'}" for one in self._columns)
-        self._execute(f"create table {SCHEMA}.{name} ({', '.join(lines)})")
+        lines = (f"{one.name} {one.type.sql}{'' if one.nullable else ' not null'}" for one in columns)
+        self._execute(f"create table {schema}.{name} ({', '.join(lines)})")
+
+    def settle_table(self, schema: str, name: str) -> None:
+        """Do at once what the server would do to a new table while others are measured."""
+        self._execute(
+            f"alter table {schema}.{name} set (autovacuum_enabled = false)", f"vacuum (freeze, analyze) {schema}.{name}"
+        )
+
+    def drop_table(self, schema: str, name: str) -> None:
+        """Drop it."""
+        self._execute(f"drop table {schema}.{name}")
 
     def checkpoint(self) -> None:
         """Write out what earlier contestants left in memory, where that is allowed."""
@@ -89,28 +107,28 @@ class Server:
         """CPU seconds of the server and all its processes, ended ones included; None if it runs elsewhere."""
         return None if self._postmaster is None else server_cpu_s(self._postmaster)
 
-    def contents(self, table: str) -> Contents:
+    def contents(self, schema: str, table: str, columns: Sequence[Column]) -> Contents:
         """Rows and digest; raises asyncpg's error if there is no such table.
 
         Hashes of whole rows are summed: that sees a lost, a doubled and a changed row, and a value that changed places.
         """
-        names = ", ".join(column.name for column in self._columns)
+        names = ", ".join(column.name for column in columns)
         row = self._fetch_row(
-            f"select count(*), coalesce(sum(hash_record_extended(row({names}), 0)), 0) from {SCHEMA}.{table}"  # noqa: S608
+            f"select count(*), coalesce(sum(hash_record_extended(row({names}), 0)), 0) from {schema}.{table}"  # noqa: S608
         )
         return Contents(int(row[0]), int(row[1]))
 
-    def sums(self, table: str) -> dict[str, Decimal]:
+    def sums(self, schema: str, table: str, columns: Sequence[Column]) -> dict[str, Decimal]:
         """One figure a column: the sum of numbers, of days since 1970, of bytes of text. Tells which column is wrong."""
-        figures = ", ".join(f"sum({_figure(column)})" for column in self._columns)
-        row = self._fetch_row(f"select {figures} from {SCHEMA}.{table}")  # noqa: S608 - our own names
-        return {one.name: Decimal(figure or 0) for one, figure in zip(self._columns, row, strict=True)}
+        figures = ", ".join(f"sum(coalesce({_figure(column)}, {NULL_FIGURE}))" for column in columns)
+        row = self._fetch_row(f"select {figures} from {schema}.{table}")  # noqa: S608 - our own names
+        return {one.name: Decimal(figure or 0) for one, figure in zip(columns, row, strict=True)}
 
-    def copy_in(self, table: str, pieces: Any) -> None:  # noqa: ANN401 - any asynchronous iterable of bytes
+    def copy_in(self, schema: str, table: str, pieces: Any) -> None:  # noqa: ANN401 - any asynchronous iterable of bytes
         """Load binary COPY."""
 
         async def copy(connection: asyncpg.Connection) -> None:
-            await connection.copy_to_table(table, schema_name=SCHEMA, source=pieces, format="binary")
+            await connection.copy_to_table(table, schema_name=schema, source=pieces, format="binary")
 
         self._on_connection(copy)
 
@@ -172,7 +190,13 @@ class Server:
 def _figure(column: Column) -> str:
     match column.type.name:
         case TypeName.DATE:
-            return f"{column.name} - date '1970-01-01'"
+            return f"({column.name} - date '1970-01-01')"
+        case TypeName.TIMESTAMPTZ:
+            return f"extract(epoch from {column.name}) * 1000000"
+        case TypeName.DOUBLE:
+            return f"trunc({column.name} * {SCALE_OF_FLOATS})::bigint"
+        case TypeName.BOOLEAN:
+            return f"{column.name}::integer"
         case TypeName.TEXT | TypeName.VARCHAR | TypeName.CHAR:
             return f"octet_length({column.name})"
         case _:

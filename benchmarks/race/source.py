@@ -1,9 +1,7 @@
-"""The source: a file of TPC-H lineitem, what a table that holds it must look like, and its rows in binary COPY."""
+"""The rows of a data set: their folder, what a table that holds them must look like, and they in binary COPY."""
 
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO
@@ -13,10 +11,13 @@ import pyarrow.parquet as pq
 from pgpq import ArrowToPostgresBinaryEncoder
 
 from benchmarks.contestants.frames import read_frames
-from benchmarks.contestants.task import Task
-from benchmarks.race.server import Contents, Server
+from benchmarks.contestants.task import SOURCE_SCHEMA, Task
+from benchmarks.datasets import Dataset
+from benchmarks.race.server import NULL_FIGURE, SCALE_OF_FLOATS, Contents, Server
+from rowledger.contract.check import Contract
+from rowledger.spec.column import Column
 
-__all__ = ["Source", "ensure_file", "prepare"]
+__all__ = ["Source", "differences", "prepare"]
 
 COPY_FILES = 2  # what the server reads at once, as many as the others have processes
 _REFERENCE = "reference"
@@ -25,59 +26,57 @@ _BATCH_ROWS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The file in its landing folder, and what the database says of a table that holds exactly its rows."""
+    """Rows in their folder, and what the database says of a table that holds exactly these rows."""
 
-    landing: Path
+    dataset: Dataset
+    folder: Path
+    columns: Sequence[Column]
     rows: int
-    file_bytes: int
     contents: Contents
-    sums: dict[str, Decimal]
+    sums: Mapping[str, Decimal]
     copy_files: tuple[Path, ...]
 
-
-def ensure_file(landing: Path, scale: float) -> Path:
-    """The file at this scale, made by tpchgen-cli unless it is there."""
-    folder = landing / "lineitem"
-    folder.mkdir(parents=True, exist_ok=True)
-    marker, file = folder / f"scale-{scale:g}", folder / "lineitem.parquet"
-    if not marker.exists():
-        for old in folder.glob("scale-*"):
-            old.unlink()
-        tool = Path(sys.executable).with_name("tpchgen-cli")
-        if not tool.exists():
-            raise SystemExit("tpchgen-cli is missing; install it with the extra: pip install '.[bench]'")
-        command: list[str | Path] = [
-            tool,
-            "parquet",
-            "-s",
-            f"{scale:g}",
-            "--tables=lineitem",
-            f"--output-dir={folder}",
-            "--overwrite",
-        ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own arguments
-        marker.touch()
-    return file
+    def task(self, name: str, table: str) -> Task:
+        """A load of these rows in that format."""
+        return _task(self.dataset, self.folder, self.columns, name, table)
 
 
-def prepare(server: Server, landing: Path, copy_folder: Path | None) -> Source:
-    """Load the file once, unmeasured, and hold the table against the file: what it then holds is what everyone's must.
+def prepare(server: Server, dataset: Dataset, folder: Path, *, copy_folder: Path | None, is_queried: bool) -> Source:
+    """Load the rows once, unmeasured, and hold the table against the file: what it then holds is what every table must.
 
-    In passing the rows are written to the copy folder, if there is one, in binary COPY, for the ceiling. Raises SystemExit
-    if the file's sums and the table's differ.
+    If `is_queried`, the table stays for queries. If there is a copy folder, the rows are written into it in binary COPY in
+    passing, for the ceiling. Raises SystemExit if the file's sums and the table's differ.
     """
-    file = landing / "lineitem" / "lineitem.parquet"
-    rows = pq.read_metadata(file).num_rows
-    paths = tuple(copy_folder / f"{n}.copy" for n in range(COPY_FILES)) if copy_folder else ()
-    server.empty_schema()
-    server.create_table(_REFERENCE)
+    columns = Contract.of(dataset.model).columns
+    table = dataset.table if is_queried else _REFERENCE
+    task = _task(dataset, folder, columns, "parquet", table)
+    rows = pq.read_metadata(task.parquet).num_rows
+    paths = tuple(copy_folder / f"{dataset.table}-{n}.copy" for n in range(COPY_FILES)) if copy_folder else ()
+    server.create_table(SOURCE_SCHEMA, table, columns)
     for share in range(COPY_FILES):
-        task = Task("", landing, _REFERENCE, landing, COPY_FILES, share)
-        server.copy_in(_REFERENCE, _pieces(task, paths[share] if paths else None))
-    contents, sums = server.contents(_REFERENCE), server.sums(_REFERENCE)
-    if contents.rows != rows or sums != _file_sums(file):
-        raise SystemExit(f"{file}: the reference table holds something else than the file: {contents}, {sums}")
-    return Source(landing, rows, file.stat().st_size, contents, sums, paths)
+        pieces = _pieces(replace(task, processes=COPY_FILES, share=share), paths[share] if paths else None)
+        server.copy_in(SOURCE_SCHEMA, table, pieces)
+    contents = server.contents(SOURCE_SCHEMA, table, columns)
+    sums = server.sums(SOURCE_SCHEMA, table, columns)
+    if contents.rows != rows or sums != _file_sums(task.parquet):
+        raise SystemExit(f"{task.parquet}: the reference table holds something else than the file: {contents}, {sums}")
+    if is_queried:
+        server.settle_table(SOURCE_SCHEMA, table)
+    else:
+        server.drop_table(SOURCE_SCHEMA, table)
+    return Source(dataset, folder, columns, rows, contents, sums, paths)
+
+
+def _task(dataset: Dataset, folder: Path, columns: Sequence[Column], name: str, table: str) -> Task:
+    return Task(
+        dataset=dataset.table,
+        format=name,
+        row=dataset.row,
+        folder=folder,
+        table=table,
+        columns={column.name: column.type.sql for column in columns},
+        key=dataset.key,
+    )
 
 
 async def _pieces(task: Task, path: Path | None) -> AsyncIterator[bytes]:
@@ -115,21 +114,27 @@ def _readable_by_all(path: Path) -> BinaryIO:
 def _file_sums(file: Path) -> dict[str, Decimal]:
     """The same figures as `Server.sums`, from the file itself."""
     scan = pl.scan_parquet(file)
-    figures = [_figure(name, kind).sum().alias(name) for name, kind in scan.collect_schema().items()]
+    figures = [
+        _figure(pl.col(name), kind).fill_null(NULL_FIGURE).sum().alias(name)
+        for name, kind in scan.collect_schema().items()
+    ]
     (row,) = scan.select(figures).collect().to_dicts()
     return {name: Decimal(figure or 0) for name, figure in row.items()}
 
 
-def _figure(name: str, kind: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
+def _figure(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
     if kind == pl.String:
         return column.str.len_bytes().cast(pl.Int64)
     if kind == pl.Date:
         return column.cast(pl.Int32).cast(pl.Int64)
-    return column.cast(pl.Int64) if kind.is_integer() else column
+    if kind == pl.Datetime:
+        return column.dt.epoch("us").cast(pl.Decimal(38, 0))
+    if kind.is_float():
+        return (column * SCALE_OF_FLOATS).cast(pl.Int64)  # cuts the fraction off, as trunc does
+    return column.cast(pl.Int64) if kind.is_integer() or kind == pl.Boolean else column
 
 
-def differences(expected: Source, found: Contents, sums: dict[str, Decimal]) -> Sequence[str]:
+def differences(expected: Source, found: Contents, sums: Mapping[str, Decimal]) -> Sequence[str]:
     """In words, what is wrong with a table; empty if it holds the file's rows and nothing else."""
     if found == expected.contents:
         return []

@@ -11,30 +11,48 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks.machine import describe_machine, versions
-from benchmarks.scale import chunks, costs, fixed, resume, server, size, start, workers, year
+from benchmarks.scale import (
+    chunks,
+    costs,
+    fixed,
+    long_rows,
+    many,
+    resume,
+    server,
+    size,
+    small,
+    start,
+    wide,
+    workers,
+    year,
+)
 from benchmarks.scale.bench import Bench
-from benchmarks.scale.verdict import Answer
+from benchmarks.verdict import Answer
 from rowledger.postgres.server_url import target_url
 from rowledger.settings import settings
 
-QUESTIONS: dict[str, ModuleType] = {
-    "size": size,
-    "workers": workers,
-    "chunks": chunks,
-    "year": year,
-    "fixed": fixed,
-    "start": start,
-    "resume": resume,
-    "costs": costs,
+QUESTIONS: dict[str, tuple[Callable[[Bench], Answer], Callable[[Bench], float]]] = {
+    "size": (size.ask, size.expected_s),
+    "workers": (workers.ask, workers.expected_s),
+    "chunks": (chunks.ask, chunks.expected_s),
+    "year": (year.ask, year.expected_s),
+    "fixed": (fixed.ask, fixed.expected_s),
+    "small": (small.ask, small.expected_s),
+    "start": (start.ask, start.expected_s),
+    "resume": (resume.ask, resume.expected_s),
+    "costs": (costs.ask, costs.expected_s),
+    "wide": (wide.ask, wide.expected_s),
+    "partitions": (many.ask_partitions, many.expected_partitions_s),
+    "files": (many.ask_files, many.expected_files_s),
+    "long": (long_rows.ask, long_rows.expected_s),
 }
 _PACKAGES = ("rowledger", "asyncpg", "dagster", "pgpq", "polars", "psutil", "pyarrow", "pydantic", "tpchgen-cli")
 
@@ -49,13 +67,13 @@ def main() -> None:
     with _folder() as folder:
         bench = _bench(options, url, folder)
         names = [name for name in QUESTIONS if name in options.only]
-        expected_s = sum(QUESTIONS[name].expected_s(bench) for name in names)
+        expected_s = sum(QUESTIONS[name][1](bench) for name in names)
         console.print(f"{', '.join(names)}: about {max(1, round(expected_s / 60))} minutes in all")
         started = time.monotonic()
         answers: dict[str, Answer] = {}
         try:
             for name in names:
-                answers[name] = QUESTIONS[name].ask(bench)
+                answers[name] = QUESTIONS[name][0](bench)
                 answers[name].show(console)
         finally:
             server.leave_nothing(url)
@@ -92,6 +110,9 @@ def _bench(options: argparse.Namespace, url: str, folder: Path) -> Bench:
             chunk_rows=(16_384,),
             batch_rows=(4_096,),
             days=3,
+            partitions=(1, 2, 3),
+            files=(1, 2, 3),
+            longest_bytes=2**20,
             rounds=1,
             repeats=1,
         )
@@ -127,7 +148,19 @@ def _results(bench: Bench, answers: dict[str, Answer], wall_s: float) -> dict[st
         "versions": {"postgresql": server.fetch_value(bench.url, "show server_version"), **versions(_PACKAGES)},
         "options": {
             name: getattr(bench, name)
-            for name in ("sizes", "scale", "workers", "chunk_rows", "batch_rows", "days", "rounds", "repeats")
+            for name in (
+                "sizes",
+                "scale",
+                "workers",
+                "chunk_rows",
+                "batch_rows",
+                "days",
+                "partitions",
+                "files",
+                "longest_bytes",
+                "rounds",
+                "repeats",
+            )
         },
         "wall_s": wall_s,
         "questions": {name: answer.as_json() for name, answer in answers.items()},

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ import psutil
 import pyarrow.parquet as pq
 from pydantic import BaseModel, computed_field
 
+from benchmarks.memory import peak_rss_bytes
 from benchmarks.scale import server
-from benchmarks.scale.run import Job, Result, peak_rss_bytes
+from benchmarks.scale.run import Job, Result
+from benchmarks.verdict import Target, at_most
 from rowledger.settings import child_environment
 
 _LOOK_S = 0.25  # between two looks at the memory marks of a run's processes
@@ -22,8 +24,25 @@ ROWS_OF_SCALE_1 = 6_001_215
 ASSUMED_ROWS_PER_S = 500_000  # for the estimate at the start alone
 
 
+_WORKER_MIB_MAX = 250
+
+
 class WrongCount(SystemExit):
     """Rows are missing or too many: the one thing that fails the benchmark."""
+
+
+class LoadEnded(SystemExit):
+    """A load has not come to a good end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A load that some question expects to be hard, and which has not come to a good end."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"FAILED: {self.reason}"
 
 
 class Measured(BaseModel):
@@ -44,6 +63,9 @@ class Measured(BaseModel):
     def rows_per_s(self) -> float:
         return self.rows / self.run_s
 
+    def __str__(self) -> str:
+        return f"{self.run_s:.2f} s"
+
     @property
     def cpu_s(self) -> float:
         """Of client and server, as far as the latter is known."""
@@ -63,6 +85,9 @@ class Bench:
     chunk_rows: tuple[int, ...] = (16_384, 32_768, 65_536, 131_072, 262_144, 524_288)
     batch_rows: tuple[int, ...] = (4_096, 8_192, 16_384, 32_768, 65_536)
     days: int = 365
+    partitions: tuple[int, ...] = (10, 100, 1_000, 20_000)
+    files: tuple[int, ...] = (10, 500, 5_000)
+    longest_bytes: int = 20 * 2**20
     rounds: int = 3
     repeats: int = 7
     _rows: dict[float, int] = field(default_factory=dict)
@@ -81,18 +106,41 @@ class Bench:
             self._rows[scale] = _generate(landing / "lineitem", scale)
         return landing, self._rows[scale]
 
+    def fresh_folder(self, name: str) -> Path:
+        """Where files of that name go; nothing is there."""
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
+    def worker_target(self, figure: str, runs: Sequence[Measured]) -> Target:
+        """The most memory that a worker of these loads may have had."""
+        peak = max((one.worker_rss_bytes / 2**20 for one in runs), default=None)
+        return at_most(figure, peak, _WORKER_MIB_MAX, "MiB")
+
     def forget_lineitem(self, scale: float) -> None:
         """Delete its file."""
         shutil.rmtree(self.folder / f"lineitem-{scale:g}", ignore_errors=True)
         self._rows.pop(scale, None)
 
-    def measure(self, job: Job, rows: int, *, is_fresh: bool = True, **environment: str) -> Measured:
-        """Run a job in a process of its own, with no table there before if `is_fresh`; its rows must be there then."""
+    def attempt(self, job: Job, rows: int, *, deadline_s: float) -> Measured | Failed:
+        """The same as `measure` for a load that may fail, or not end: then the question has that for an answer."""
+        try:
+            return self.measure(job, rows, deadline_s=deadline_s)
+        except LoadEnded as ended:
+            return Failed(str(ended))
+
+    def measure(
+        self, job: Job, rows: int, *, is_fresh: bool = True, deadline_s: float | None = None, **environment: str
+    ) -> Measured:
+        """Run a job in a process of its own, with no table there before if `is_fresh`; its rows must be there then.
+
+        Raises LoadEnded if it fails, or is killed at its deadline.
+        """
         if is_fresh:
             server.clear(self.url)
         server_started_s, started = server.cpu_s(self.url), time.perf_counter()
         process = self.start(job, **environment)
-        result, worker_rss_bytes = _watch(process)
+        result, worker_rss_bytes = _watch(process, deadline_s)
         process_s = time.perf_counter() - started
         server_ended_s = server.cpu_s(self.url)
         found = server.fetch_value(self.url, f"select count(*) from {job.table.target}")  # noqa: S608 - our own name
@@ -125,9 +173,9 @@ class Bench:
         )
 
 
-def _watch(process: subprocess.Popen[str]) -> tuple[Result, int]:
+def _watch(process: subprocess.Popen[str], deadline_s: float | None) -> tuple[Result, int]:
     """Wait for a job's end; what it says, and the most memory any of its children has had."""
-    seen = psutil.Process(process.pid)
+    seen, started = psutil.Process(process.pid), time.monotonic()
     worker_rss_bytes = 0
     while True:
         try:
@@ -135,12 +183,16 @@ def _watch(process: subprocess.Popen[str]) -> tuple[Result, int]:
             break
         except subprocess.TimeoutExpired:
             worker_rss_bytes = max(worker_rss_bytes, _largest_child(seen))
+            if deadline_s is not None and time.monotonic() - started > deadline_s:
+                process.kill()  # its workers end with it
+                process.wait()
+                raise LoadEnded(f"not ended after {deadline_s:.0f} s, and killed") from None
         except BaseException:
             process.kill()
             process.wait()
             raise
     if process.returncode != 0:
-        raise SystemExit(f"error: a load ended with exit code {process.returncode}")
+        raise LoadEnded(f"error: a load ended with exit code {process.returncode}")
     return Result.model_validate_json(output.splitlines()[-1]), worker_rss_bytes
 
 

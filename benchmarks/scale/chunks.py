@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from benchmarks.scale.bench import Bench, Measured, as_json, mib, seconds
 from benchmarks.scale.run import Job
-from benchmarks.scale.verdict import Answer
+from benchmarks.verdict import Answer
 from rowledger.settings import WriterSettings
 
 _DEFAULTS = WriterSettings()

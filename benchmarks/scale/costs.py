@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.scale.bench import Bench, Measured, as_json, seconds
 from benchmarks.scale.guard_costs import GuardCost, measure_guards
 from benchmarks.scale.run import Job
-from benchmarks.scale.verdict import Answer
+from benchmarks.verdict import Answer
 from rowledger.settings import WriterSettings
 
 FULL = "in full"

@@ -12,7 +12,7 @@ import polars as pl
 from benchmarks.scale.bench import Bench, Measured, as_json, seconds
 from benchmarks.scale.dagster_runs import Materialized, fresh_instance
 from benchmarks.scale.run import Job
-from benchmarks.scale.verdict import Answer, at_most
+from benchmarks.verdict import Answer, at_most
 from pipeline.nycflights import land_flights
 
 _FIRST_DAY = date(2013, 1, 1)

@@ -12,7 +12,7 @@ from benchmarks.scale import server
 from benchmarks.scale.bench import Bench, Measured, WrongCount, as_json, seconds
 from benchmarks.scale.run import Job
 from benchmarks.scale.tables import SCALED
-from benchmarks.scale.verdict import Answer, at_most
+from benchmarks.verdict import Answer, at_most
 
 _TARGET = 0.55
 _LOOK_S = 0.02

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import psutil
 from pydantic import BaseModel
 
-from benchmarks.scale import marks, tables
+from benchmarks.memory import peak_rss_bytes
+from benchmarks.scale import marks, shapes, tables
 from benchmarks.scale.bare import copy_chunks
 from rowledger.ledger.reports import PartitionReport, Progress
 from rowledger.load.run import run_load
@@ -24,10 +25,14 @@ from rowledger.workers.handle import WorkerHandle
 
 
 class Job(BaseModel):
-    """What to load and how. `way` is the whole of Rowledger, or what is left of its workers when the rest is taken away."""
+    """What to load and how: the partitions of the keys, or that many partitions of small rows.
+
+    `way` is the whole of Rowledger, or what is left of its workers when the rest is taken away.
+    """
 
     spec: str
     keys: tuple[str, ...] = ("all",)
+    partitions: int | None = None
     landing: Path
     writer: dict[str, Any] = {}
     way: Literal["load", "prepared", "bare"] = "load"
@@ -36,7 +41,8 @@ class Job(BaseModel):
     @property
     def table(self) -> TableSpec:
         """The spec itself."""
-        return getattr(tables, self.spec)
+        found: TableSpec = {**vars(tables), **vars(shapes)}[self.spec]
+        return found
 
 
 class Result(BaseModel):
@@ -85,7 +91,10 @@ def main() -> None:
 
 
 def _load(job: Job, url: str, writer: WriterSettings) -> dict[str, Any]:
-    partitions = [tables.partition_of(key) for key in job.keys]
+    if job.partitions is None:
+        partitions = [tables.partition_of(key) for key in job.keys]
+    else:
+        partitions = [shapes.partition_of(number) for number in range(job.partitions)]
     reports = run_load(
         job.table, partitions, url=url, landing_dir=job.landing, writer=writer, run_id=None, observer=Silent()
     )
@@ -109,16 +118,6 @@ def _mark_spawns() -> None:
         return await start(cls, *args)
 
     WorkerHandle.start = classmethod(marked_start)  # type: ignore[method-assign,assignment]
-
-
-def peak_rss_bytes(process: psutil.Process) -> int:
-    """The most resident memory the process has had so far; what it has now where the system keeps no such mark."""
-    status = Path(f"/proc/{process.pid}/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return int(process.memory_info().rss)
 
 
 def _cpu_s() -> float:

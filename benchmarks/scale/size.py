@@ -3,7 +3,7 @@
 from benchmarks.scale.bench import ASSUMED_ROWS_PER_S, ROWS_OF_SCALE_1, Bench, Measured, as_json, mib, seconds
 from benchmarks.scale.run import Job
 from benchmarks.scale.server import disk_free_bytes
-from benchmarks.scale.verdict import Answer, Target, at_least, at_most
+from benchmarks.verdict import Answer, Target, at_least, at_most
 
 _BYTES_A_ROW = 40 + 190  # of the Parquet file, and of the table
 _WAL_BYTES = 5 * 2**30  # the embedded server keeps up to 4 GB of it

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.scale import marks
 from benchmarks.scale.bench import Bench, seconds
 from benchmarks.scale.run import Job
-from benchmarks.scale.verdict import Answer, at_most
+from benchmarks.verdict import Answer, at_most
 from pipeline.nycflights import land_flights
 from rowledger.settings import child_environment
 

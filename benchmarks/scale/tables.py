@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field
 
+from benchmarks.datasets.lineitem import LINEITEM, Lineitem
 from benchmarks.scale import marks
-from benchmarks.tables import LINEITEM, Lineitem
 from pipeline.tables.flights import FLIGHTS, Flight
 from rowledger.contract.sql_types import Integer, varchar
 from rowledger.spec.condition import Window

@@ -4,7 +4,7 @@ import statistics
 
 from benchmarks.scale.bench import Bench, Measured, as_json, mib, seconds
 from benchmarks.scale.run import Job
-from benchmarks.scale.verdict import Answer
+from benchmarks.verdict import Answer
 
 
 def expected_s(bench: Bench) -> float:

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from benchmarks.scale import server
 from benchmarks.scale.bench import Bench, WrongCount, seconds
 from benchmarks.scale.dagster_runs import Instance, Materialized, core_s, fresh_instance
-from benchmarks.scale.verdict import Answer, at_most
+from benchmarks.verdict import Answer, at_most
 
 _FIRST_DAY = date(2013, 1, 1)
 _DAYS_OF_THE_YEAR = 365

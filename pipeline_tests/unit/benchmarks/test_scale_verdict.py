@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from benchmarks.scale.verdict import Answer, Target, at_least, at_most
+from benchmarks.verdict import Answer, Target, at_least, at_most
 
 
 @pytest.mark.parametrize(

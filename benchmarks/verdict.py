@@ -1,4 +1,4 @@
-"""What a question answers with: a table for the terminal, raw figures for the JSON, and targets with their judgement."""
+"""Targets with their judgement, and what a question of `make bench-scale` answers with: a table, raw figures, targets."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,26 +11,36 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure and the limit it is held to. `value` is None where it could not be measured, which is neither met nor missed."""
+    """A figure and the limit it is held to. `value` is None where it was not measured, which is neither met nor missed.
+
+    What has `failed`, because the load did not come to an end, is missed and has no value either.
+    """
 
     figure: str
     value: float | None
     limit: float
     at_most: bool
     unit: str = ""
+    failed: bool = False
 
     @property
     def met(self) -> bool | None:
+        if self.failed:
+            return False
         if self.value is None:
             return None
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
     def told(self) -> str:
         """One line for the terminal."""
+        value, limit, word = self.parts()
+        return f"{self.figure}: {value}, target {limit}: {word}"
+
+    def parts(self) -> tuple[str, str, str]:
+        """Figure, limit and judgement, each with its unit, for a table."""
         word = {True: "met", False: "MISSED", None: "not measured"}[self.met]
-        value = "-" if self.value is None else f"{self.value:.3g}{self._unit}"
-        sign = "≤" if self.at_most else "≥"
-        return f"{self.figure}: {value}, target {sign} {self.limit:g}{self._unit}: {word}"
+        value = ("failed" if self.failed else "-") if self.value is None else f"{self.value:.3g}{self._unit}"
+        return value, f"{'≤' if self.at_most else '≥'} {self.limit:g}{self._unit}", word
 
     def as_json(self) -> dict[str, Any]:
         """Its fields and the judgement."""
@@ -44,6 +54,11 @@ class Target:
 def at_most(figure: str, value: float | None, limit: float, unit: str = "") -> Target:
     """A target that a smaller figure meets."""
     return Target(figure, value, limit, at_most=True, unit=unit)
+
+
+def failed(figure: str, limit: float, unit: str = "") -> Target:
+    """A target, met by smaller figures, that was missed because a load did not come to an end."""
+    return Target(figure, None, limit, at_most=True, unit=unit, failed=True)
 
 
 def at_least(figure: str, value: float | None, limit: float, unit: str = "") -> Target:
