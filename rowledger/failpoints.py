@@ -37,6 +37,7 @@ class Place(StrEnum):
     WHILE_REPORTING = "while_reporting"
     IN_HEARTBEAT = "in_heartbeat"
     IN_PLANNING = "in_planning"
+    WHILE_PLANNING = "while_planning"
     IN_SPOOLING = "in_spooling"
     BEFORE_RECORD = "before_record"
     BEFORE_SEAL = "before_seal"

@@ -5,16 +5,18 @@ another meaning. Those of Dagster are in `rowledger.dagster.private_names`. Work
 library.
 """
 
-import asyncio
 import atexit
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["pydantic_has_no_plugins", "run_exit_functions", "transport_of"]
 
 
-def transport_of(connection: Any) -> asyncio.Transport:  # noqa: ANN401, an `asyncpg.Connection`
+def transport_of(connection: Any) -> "asyncio.Transport":  # noqa: ANN401, an `asyncpg.Connection`
     """The transport of an open connection. asyncpg 0.32: no setting reaches the socket's options."""
     transport: asyncio.Transport = connection._transport  # noqa: SLF001
     return transport

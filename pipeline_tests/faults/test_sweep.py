@@ -38,6 +38,7 @@ _IN_SUPERVISOR = [
     Place.AFTER_PUBLISH,
 ]
 _ELSEWHERE = [  # of other ways than a planned replacement's, each with faults of its own
+    Place.WHILE_PLANNING,  # test_planning
     Place.IN_SPOOLING,  # test_producers
     Place.BEFORE_RECORD,  # test_streaming
     Place.BEFORE_SEAL,
@@ -185,14 +186,14 @@ def test_a_supervisor_that_freezes_is_overtaken_and_finds_itself_fenced(
     assert_accounted(database, EVENTS, rows)
 
 
-@pytest.mark.parametrize("place", _IN_SUPERVISOR)
+@pytest.mark.parametrize("place", [place for place in _IN_SUPERVISOR if place is not Place.IN_PLANNING])
 def test_a_supervisor_whose_work_never_answers_ends_by_a_deadline_or_by_the_first_interrupt(
     database: str, tmp_path: Path, start: Callable[..., subprocess.Popen[str]], place: Place
 ) -> None:
     rows = events(60)
     write_source(tmp_path, "events", DAY, rows)
-    bounded = {Place.IN_PLANNING, Place.IN_RECONCILE, Place.BEFORE_PUBLISH}  # the others wait for nobody
-    limits = {"planning_timeout_s": 1, "statement_timeout_s": 1, "retry_budget_s": 1}
+    bounded = {Place.IN_RECONCILE, Place.BEFORE_PUBLISH}  # the others wait for nobody
+    limits = {"statement_timeout_s": 1, "retry_budget_s": 1}
     process = start(
         database, EVENTS, tmp_path, [DAY], failpoints=f"{place}=sleep", **(limits if place in bounded else {})
     )

@@ -1,8 +1,9 @@
-"""The jobs of a worker: commit a chunk of a load, or replay dead letters. A job is one attempt.
+"""The jobs of a worker: plan a partition, commit a chunk of a load, or replay dead letters. A job is one attempt.
 
-The ledger ensures that a piece of work takes effect once, however often it is tried. Both kinds provide what a pool needs: a
-name, their place in the ledger, the next attempt, jobs of part of their rows for the search for rows that kill workers, and a
-way to set such rows aside. The pool counts rows by position, from 0 to `rows`; those of a replay are dead letters.
+The ledger ensures that a piece of work takes effect once, however often it is tried. The kinds that write rows provide what a
+pool needs: a name, their place in the ledger, the next attempt, jobs of part of their rows for the search for rows that kill
+workers, and a way to set such rows aside. The pool counts rows by position, from 0 to `rows`; those of a replay are dead
+letters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,9 @@ from uuid import UUID
 
 from rowledger.ledger import Actor
 from rowledger.settings import WriterSettings
-from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition
+from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition, SourceContext
 
-__all__ = ["ChunkJob", "Job", "ReplayJob"]
+__all__ = ["ChunkJob", "Job", "PlanJob", "ReplayJob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +153,35 @@ class ReplayJob:
         return replace(self, set_aside={**self.set_aside, **dict.fromkeys(ids, reason)})
 
 
+@dataclass(frozen=True, slots=True)
+class PlanJob:
+    """One attempt to plan a partition, which writes nothing."""
+
+    partition: Partition
+    scope: SourceContext
+    attempt: int = 1
+
+    resumption = "see whether its files can be read, then rerun"
+    incident_prefix = "while the source was planned: "
+    load_id = None
+    chunk_no = None
+    is_suspect = False
+
+    @property
+    def name(self) -> str:
+        return f"partition {self.partition.key}, plan"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"partition": self.partition.key, "attempt": self.attempt}
+
+    @property
+    def partition_key(self) -> str:
+        return self.partition.key
+
+    def numbered(self, attempt: int) -> Self:
+        return replace(self, attempt=attempt)
+
+
 Job = ChunkJob | ReplayJob
+"""A job that writes rows, any of which may kill its worker."""

@@ -75,13 +75,16 @@ from .migrations import (
 )
 from .outcomes import (
     AlreadyCommitted as AlreadyCommitted,
+    BroughtColumns as BroughtColumns,
     ChunkOutcome as ChunkOutcome,
     Committed as Committed,
     Failed as Failed,
     FailureKind as FailureKind,
     IncidentKind as IncidentKind,
+    Planned as Planned,
     Probed as Probed,
     Replayed as Replayed,
+    SourceRaised as SourceRaised,
 )
 from .pruning import PrunableEntries as PrunableEntries, find_prunable as find_prunable, prune as prune
 from .reader import ledger_reader as ledger_reader, read_ledger as read_ledger

@@ -1,21 +1,26 @@
 """How one attempt at a chunk ended. Outcomes cross process borders, exceptions do not."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rowledger.ledger.counts import RowCounts
+from rowledger.spec import ChunkDescriptor, Column
 
 __all__ = [
     "AlreadyCommitted",
+    "BroughtColumns",
     "ChunkOutcome",
     "Committed",
     "Failed",
     "FailureKind",
     "IncidentKind",
+    "Planned",
     "Probed",
     "Replayed",
+    "SourceRaised",
 ]
 
 
@@ -103,6 +108,33 @@ class AlreadyCommitted(_Counted):
     kind: Literal["already_committed"] = "already_committed"
 
 
+@dataclass(frozen=True, slots=True)
+class BroughtColumns:
+    """The columns that a file has beyond the contract."""
+
+    origin: str
+    columns: tuple[Column, ...]
+
+
+class Planned(_Outcome):
+    """A partition's chunks in source order, and the columns that its files bring."""
+
+    kind: Literal["planned"] = "planned"
+    chunks: tuple[ChunkDescriptor, ...]
+    brought: tuple[BroughtColumns, ...] = ()
+    retries: int = 0
+
+
+class SourceRaised(_Outcome):
+    """The source raised while it was planned. `error` is the name of the class, `traceback` the call stack without its text."""
+
+    kind: Literal["source_raised"] = "source_raised"
+    error: str
+    summary: str
+    traceback: str = ""
+    retries: int = 0
+
+
 class Probed(_Outcome):
     """The rows of a probe did not kill their worker. None of them is in the database."""
 
@@ -128,4 +160,6 @@ class Failed(_Outcome):
     retries: int = 0
 
 
-ChunkOutcome = Annotated[Committed | AlreadyCommitted | Probed | Replayed | Failed, Field(discriminator="kind")]
+ChunkOutcome = Annotated[
+    Committed | AlreadyCommitted | Planned | SourceRaised | Probed | Replayed | Failed, Field(discriminator="kind")
+]

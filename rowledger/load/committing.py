@@ -17,7 +17,7 @@ from rowledger.errors import (
     RowledgerError,
     SourceError,
 )
-from rowledger.ledger import Failed, FailureKind, Probed, Replayed
+from rowledger.ledger import AlreadyCommitted, Committed, Failed, FailureKind
 from rowledger.load.run_context import RunContext
 from rowledger.spec import ChunkPlan, Column, LoadHandle, Partition, RowTransform
 
@@ -57,7 +57,7 @@ class ChunkCommits:
                     logging.ERROR, f"partition {key}, chunk {chunk.chunk_no}:\n{outcome.traceback}"
                 )
             raise _as_error(outcome, self._name, key, chunk.chunk_no)
-        assert not isinstance(outcome, Probed | Replayed)  # noqa: S101 - neither was asked for
+        assert isinstance(outcome, Committed | AlreadyCommitted)  # noqa: S101 - nothing else was asked for
         self._progress.add(outcome)
         self._say_rate(chunk, outcome.check_s)
         refused = self._progress.committed.dead_lettered_rows

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 
+from rowledger.chunk import PlanJob
 from rowledger.contract import Contract
 from rowledger.counted import counted
 from rowledger.errors import (
@@ -19,7 +20,7 @@ from rowledger.errors import (
     SourceError,
     TargetMismatch,
 )
-from rowledger.failpoints import Place, async_failpoint, failpoint
+from rowledger.failpoints import Place, async_failpoint
 from rowledger.ledger import (
     ChunkState,
     Incident,
@@ -37,7 +38,6 @@ from rowledger.load.committing import ChunkCommits, Committing
 from rowledger.load.rejection import forget_failures, record_failure, reject_load
 from rowledger.load.run_context import RunContext
 from rowledger.load.source_columns import SourceColumns, source_names
-from rowledger.machine import in_thread
 from rowledger.postgres import align_staging, summarize
 from rowledger.publish import FinishContext, LoadVerdict, find_repeated, finish_load
 from rowledger.settings import settings
@@ -129,7 +129,6 @@ class PartitionLoad:
         if self._spec.source.spools:
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
-        self._target = await self._source_columns.settle([chunk.descriptor for chunk in manifest.chunks], self._target)
         repeated = await find_repeated(self._run.sessions, self._spec, self._target, self._partition, manifest)
         if repeated is not None:
             self._say(f"{self._name}: {repeated.note}")
@@ -141,20 +140,12 @@ class PartitionLoad:
     # ---- sources that are planned before they are loaded
 
     async def _plan(self) -> Manifest:
-        """The manifest, planned in a thread: planning reads files, and the leases must be kept meanwhile."""
-
-        def plan() -> Manifest:
-            failpoint(Place.IN_PLANNING, partition=self._partition.key)
-            return Manifest.of(list(self._spec.source.chunks(self._partition, self._scope())))
-
-        try:
-            manifest = await in_thread(plan, timeout_s=self._run.request.writer.planning_timeout_s)
-        except TimeoutError:
-            raise SourceError(
-                f"{self._name}: the source could not be planned within {self._run.request.writer.planning_timeout_s:g} s "
-                "(planning_timeout_s); see whether its files can be read, then rerun"
-            ) from None
+        """The manifest, planned by a worker: it holds the libraries that read files, and is guarded."""
+        await async_failpoint(Place.IN_PLANNING, partition=self._partition.key)
+        planned = await self._run.pool.plan(PlanJob(self._partition, self._scope()))
+        manifest = Manifest.of(planned.chunks)
         self._progress.enqueued_rows, self._progress.chunks = manifest.enqueued_rows, len(manifest.chunks)
+        self._target = await self._source_columns.with_brought(planned.brought, self._target)
         return manifest
 
     # ---- sources that are loaded while they still produce

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rowledger.counted import counted
-from rowledger.ledger import Progress, RowCounts
+
+if TYPE_CHECKING:
+    from rowledger.ledger import Progress, RowCounts
 
 __all__ = ["ProgressLines", "lag_of", "progress_line"]
 
@@ -18,7 +21,7 @@ class ProgressLines:
         self._last: tuple[RowCounts, int] | None = None
         self._last_line_s = float("-inf")
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: "Progress") -> None:
         """Take note of the progress. Nothing is written before the first rows are known."""
         known = (progress.counts, progress.partitions_done)
         if known == self._last or (not progress.counts.enqueued_rows and not _has_ended(progress)):
@@ -29,7 +32,7 @@ class ProgressLines:
         self._write(progress_line(progress))
 
 
-def progress_line(progress: Progress) -> str:
+def progress_line(progress: "Progress") -> str:
     """The progress of the run in one line."""
     counts = progress.counts
     return (
@@ -38,7 +41,7 @@ def progress_line(progress: Progress) -> str:
     )
 
 
-def lag_of(progress: Progress) -> str:
+def lag_of(progress: "Progress") -> str:
     """What is missing, the speed, and the partitions that are done."""
     return (
         f"lag {progress.counts.missing_rows:,}, {progress.rows_per_second:,.0f} rows/s, "
@@ -46,5 +49,5 @@ def lag_of(progress: Progress) -> str:
     )
 
 
-def _has_ended(progress: Progress) -> bool:
+def _has_ended(progress: "Progress") -> bool:
     return progress.partitions_done == progress.partitions

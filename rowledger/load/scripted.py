@@ -3,16 +3,19 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rowledger.counted import counted
 from rowledger.errors import LoadFailed
-from rowledger.ledger import Observer, PartitionReport, Progress
 from rowledger.load.progress_lines import ProgressLines
 from rowledger.load.run import run_load
 from rowledger.postgres import target_url
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import WHOLE, Partition, TableSpec
 from rowledger.workers import require_no_worker
+
+if TYPE_CHECKING:
+    from rowledger.ledger import Observer, PartitionReport, Progress
 
 __all__ = ["load"]
 
@@ -28,10 +31,10 @@ def load(
     url: str | None = None,
     landing_dir: Path | str | None = None,
     writer: WriterSettings | None = None,
-    observer: Observer | None = None,
+    observer: "Observer | None" = None,
     rows: object = None,
     check: bool = True,
-) -> list[PartitionReport]:
+) -> "list[PartitionReport]":
     """Load partitions of a table, and return a report for each, in their order.
 
     A key may stand for a partition whose rows it tells: those whose partition column, which holds no times, has this value.
@@ -76,10 +79,10 @@ class _LoggingObserver:
     def log(self, level: int, message: str) -> None:
         _log.log(level, "%s", message)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: "Progress") -> None:
         self._progress.progress(progress)
 
-    def finished(self, report: PartitionReport) -> None:
+    def finished(self, report: "PartitionReport") -> None:
         if report.published:
             _log.info(
                 "table %s, partition %s: %s rows written", report.table, report.partition_key, report.written_rows

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterable, Sequence
 
+from rowledger.chunk import columns_brought
 from rowledger.contract import Contract, common_column
 from rowledger.errors import SourceError
+from rowledger.ledger import BroughtColumns
 from rowledger.load.run_context import RunContext
 from rowledger.machine import in_thread
 from rowledger.postgres import Target, plan_columns
-from rowledger.spec import ChunkDescriptor, Column, Drift, FrameTransform, Partition
+from rowledger.spec import ChunkDescriptor, Column, Partition
 
 __all__ = ["SourceColumns", "source_names"]
 
@@ -23,38 +25,23 @@ class SourceColumns:
         self._settled: set[str] = set()  # paths whose columns were checked against the contract
 
     async def settle(self, descriptors: Sequence[ChunkDescriptor], target: Target) -> Target:
-        """Check the source's columns against the contract, before its rows; raises SourceError.
+        """Check the columns of chunks that have come against the contract, before their rows; raises SourceError."""
+        new = [descriptor for descriptor in descriptors if descriptor.path not in self._settled]
+        timeout_s = self._run.request.writer.planning_timeout_s
+        brought = await in_thread(lambda: columns_brought(self._spec, new), timeout_s=timeout_s)
+        self._settled |= {descriptor.path for descriptor in new}
+        return await self.with_brought(brought, target)
 
-        Under `Drift.EVOLVE` the returned target has the columns that the table lacks; the table gets them when the
-        load is published. With a transform of frames the source's columns say nothing about the rows written, so the
-        check of each chunk decides.
-        """
-        if isinstance(self._spec.transform, FrameTransform):
-            return target
-        by_path = {descriptor.path: descriptor for descriptor in descriptors if descriptor.path not in self._settled}
-        source, timeout_s = self._spec.source, self._run.request.writer.planning_timeout_s
-        schemas = await in_thread(
-            lambda: {
-                tuple(source.frame_schema(descriptor).items()): descriptor.origin for descriptor in by_path.values()
-            },
-            timeout_s=timeout_s,
-        )
-        self._settled |= set(by_path)
-        contract = Contract.of(self._spec.row)
+    async def with_brought(self, files: Sequence[BroughtColumns], target: Target) -> Target:
+        """The target with the columns that it lacks; the table gets them when the load is published. Raises SourceError."""
         new: dict[str, Column] = {}
         clashes: dict[str, str] = {}
-        for schema, origin in schemas.items():
-            try:
-                if self._spec.drift is Drift.FREEZE:
-                    contract.require_columns(dict(schema))
-                columns = contract.columns_for(dict(schema)) if self._spec.drift is Drift.EVOLVE else []
-            except SourceError as error:
-                raise SourceError(f"{origin}: {error}") from None
-            for column in columns:
+        for file in files:
+            for column in file.columns:
                 other = new.get(column.name, column)
                 common = common_column(other, column)
                 if common is None:
-                    clashes[column.name] = f"{column.type.sql} in {origin} and {other.type.sql} in another file"
+                    clashes[column.name] = f"{column.type.sql} in {file.origin} and {other.type.sql} in another file"
                 new[column.name] = common or other
         brought = [column for name, column in new.items() if name not in target.column_types]
         if not brought:

@@ -4,4 +4,5 @@ from .messages import Hello as Hello
 from .pool import Pool as Pool
 from .production import Production as Production
 from .recursion import require_no_worker as require_no_worker
+from .spawn import PRODUCER as PRODUCER, WORKER as WORKER, EarlyProcesses as EarlyProcesses
 from .workforce import Activity as Activity

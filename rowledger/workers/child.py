@@ -6,12 +6,12 @@ import signal
 import sys
 import traceback
 
-from rowledger.errors import RowledgerError, SpecError
+from rowledger.errors import RowledgerError, SourceError, SpecError
 from rowledger.postgres import summarize
 from rowledger.private_names import run_exit_functions
 from rowledger.spec import TableSpec
 
-__all__ = ["begin_under", "end", "frames_of", "read_spec", "summary_of"]
+__all__ = ["begin_under", "end", "frames_of", "read_spec", "source_frames_of", "summary_of"]
 
 _PR_SET_PDEATHSIG = 1
 _TRACEBACK_CHARS_MAX = 8_000
@@ -62,3 +62,9 @@ def frames_of(error: BaseException) -> str:
     """The call stack without the exception's message, which may quote a row."""
     text = "".join(traceback.format_tb(error.__traceback__))
     return text[-_TRACEBACK_CHARS_MAX:]
+
+
+def source_frames_of(error: BaseException) -> str:
+    """The call stack of what a source raised; empty for Rowledger's own errors, whose message says it all."""
+    stack = error.source_traceback if isinstance(error, SourceError) else ""
+    return stack or ("" if isinstance(error, RowledgerError) else frames_of(error))

@@ -10,10 +10,11 @@ import logging
 import os
 import select
 import signal
-import socket
-import sys
+import subprocess
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import psutil
@@ -22,10 +23,10 @@ from pydantic import BaseModel
 from rowledger.ledger import IncidentKind
 from rowledger.machine import read_oom_kills
 from rowledger.postgres import SessionIdentity
-from rowledger.private_names import pydantic_has_no_plugins
-from rowledger.settings import WriterSettings, child_environment
+from rowledger.settings import WriterSettings
 from rowledger.workers.guards import classify_exit
 from rowledger.workers.messages import LINE_BYTES_MAX, encode
+from rowledger.workers.spawn import Spawned, spawn
 
 __all__ = ["WATCH_INTERVAL_S", "ChildDied", "ChildProcess", "LogSink"]
 
@@ -33,37 +34,45 @@ LogSink = Callable[[int, str], None]
 
 WATCH_INTERVAL_S = 0.1
 _STDERR_LINES_KEPT = 40
-# A chunk's encoded rows are freed and allocated again for the next chunk. By default glibc returns the pages to the
-# kernel each time, and a worker spends a tenth of its time faulting them in. Other C libraries ignore these
-# variables.
-_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(64 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 _LAST_WORDS_S = 1.0  # to read what a dead process has left in its pipes
 _DRAIN_POLL_S = 0.02
 _PRINTED_LINE_BYTES_MAX = 2**16
 
 
-class _ExitHeard(asyncio.subprocess.SubprocessStreamProtocol):
-    """Reports the process's exit when it happens.
+class _Exit:
+    """The end of a process, as the event loop hears of it, whatever its descendants still hold open."""
 
-    In Python 3.11 and 3.12 `Process.wait` also waits for the end of its pipes, which a descendant may hold for hours.
-    """
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self.code: asyncio.Future[int] = self._loop.create_future()
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = os.pidfd_open(process.pid)
+        except (AttributeError, OSError):  # not Linux, an old kernel, or no descriptor left
+            threading.Thread(target=self._wait, name=f"end of {process.pid}", daemon=True).start()
+        else:
+            self._loop.add_reader(self._descriptor, self._ended)
 
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(limit=_PRINTED_LINE_BYTES_MAX, loop=loop)
-        self.exit_code: asyncio.Future[int] = loop.create_future()
-        self.subprocess: asyncio.SubprocessTransport | None = None
+    def forget(self) -> None:
+        """Hear of it no more. A process that is still there then is stuck in the kernel, and need not be reported."""
+        if self._descriptor is not None:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+        if self._process.returncode is None:
+            self._process.returncode = -signal.SIGKILL
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.SubprocessTransport)  # noqa: S101 - of a subprocess
-        self.subprocess = transport
-        super().connection_made(transport)
+    def _ended(self) -> None:
+        code = self._process.wait()
+        self.forget()
+        if not self.code.done():
+            self.code.set_result(code)
 
-    def process_exited(self) -> None:
-        assert self.subprocess is not None  # noqa: S101 - made before it exits
-        if not self.exit_code.done() and (code := self.subprocess.get_returncode()) is not None:
-            self.exit_code.set_result(code)
-        super().process_exited()
+    def _wait(self) -> None:
+        self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._ended)
 
 
 class ChildDied(Exception):
@@ -78,6 +87,33 @@ class ChildDied(Exception):
         self.stderr_tail = stderr_tail
 
 
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A process with its channel and its output, as the event loop reads them."""
+
+    process: subprocess.Popen[bytes]
+    exit: _Exit
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    printed: asyncio.StreamReader
+    printed_pipe: asyncio.ReadTransport
+
+    @classmethod
+    async def of(cls, spawned: Spawned) -> Self:
+        """Connect the loop to the process. A cancel meanwhile ends it."""
+        loop = asyncio.get_running_loop()
+        try:
+            reader, writer = await asyncio.open_connection(sock=spawned.channel, limit=LINE_BYTES_MAX)
+            printed = asyncio.StreamReader(limit=_PRINTED_LINE_BYTES_MAX, loop=loop)
+            pipe, _ = await loop.connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(printed, loop=loop), spawned.process.stdout
+            )
+            return cls(spawned.process, _Exit(spawned.process), reader, writer, printed, pipe)
+        except BaseException:
+            spawned.end()
+            raise
+
+
 class ChildProcess(ABC):
     """A running child process with a channel for messages. `start` makes it."""
 
@@ -86,19 +122,13 @@ class ChildProcess(ABC):
     role: ClassVar[str]
     """What the log calls the process."""
 
-    def __init__(
-        self,
-        transport: asyncio.SubprocessTransport,
-        process: _ExitHeard,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        limits: WriterSettings,
-        log: LogSink,
-    ) -> None:
-        self._transport = transport
-        self._process = process
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, started: "_Started", limits: WriterSettings, log: LogSink) -> None:
+        self._process = started.process
+        self._exit = started.exit
+        self._reader = started.reader
+        self._writer = started.writer
+        self._printed = started.printed
+        self._printed_pipe = started.printed_pipe
         self._limits = limits
         self._log = log
         self._stderr: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES_KEPT)
@@ -108,42 +138,19 @@ class ChildProcess(ABC):
         self.rss_bytes = 0
         self.peak_rss_bytes = 0
         self.session: SessionIdentity | None = None
-        self._exited = process.exit_code
+        self._exited = self._exit.code
         self._listeners = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay_stderr())]
 
     @classmethod
-    async def start(cls, hello: BaseModel, limits: WriterSettings, log: LogSink) -> Self:
-        """Start a new process, not a fork: polars and asyncpg do not survive a fork."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # The channel comes first: nothing may await between the process's start and its handle, or a cancel would
-            # orphan it.
-            reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
-            try:
-                transport, process = await asyncio.get_running_loop().subprocess_exec(
-                    _ExitHeard,
-                    sys.executable,
-                    "-P",  # it imports from the current folder only where this process does so
-                    "-m",
-                    cls.module,
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                    pass_fds=[theirs.fileno()],
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.STDOUT,
-                    env=child_environment(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1", **_MALLOC, **_spared_search()),
-                )
-            except BaseException:
-                writer.close()
-                raise
-        child = cls(transport, process, reader, writer, limits, log)
+    async def start(cls, hello: BaseModel, limits: WriterSettings, log: LogSink, early: Spawned | None = None) -> Self:
+        """Take charge of a process that was started early, or start one."""
+        child = cls(await _Started.of(spawn(cls.module) if early is None else early), limits, log)
         child.send(hello)
         return child
 
     @property
     def pid(self) -> int:
-        return self._transport.get_pid()
+        return self._process.pid
 
     @property
     def is_running(self) -> bool:
@@ -183,9 +190,8 @@ class ChildProcess(ABC):
         for listener in self._listeners:
             listener.cancel()
         self._writer.close()
-        if self.is_running:  # no task waits for it any more; its later end need not be reported
-            self._transport.get_extra_info("subprocess").returncode = -signal.SIGKILL
-        self._transport.close()
+        self._printed_pipe.close()
+        self._exit.forget()
 
     def kill(self) -> None:
         """Send SIGKILL, which also ends a stopped process and needs no cooperation."""
@@ -234,12 +240,11 @@ class ChildProcess(ABC):
 
     def _open_pipes(self) -> list[Any]:
         """The pipes that still have a listener."""
-        printed = self._transport.get_pipe_transport(1)
-        ends = [(self._writer.transport, "socket"), (printed, "pipe")]
+        ends = [(self._writer.transport, "socket"), (self._printed_pipe, "pipe")]
         return [
             end.get_extra_info(kind)
             for listener, (end, kind) in zip(self._listeners, ends, strict=True)
-            if end is not None and not listener.done() and not end.is_closing()
+            if not listener.done() and not end.is_closing()
         ]
 
     async def _listen(self) -> None:
@@ -255,11 +260,9 @@ class ChildProcess(ABC):
 
     async def _relay_stderr(self) -> None:
         """Relay what the process prints to the run's log, and keep its last lines for the incident."""
-        stream = self._process.stdout
-        assert stream is not None  # noqa: S101 - opened as a pipe above
         while True:
             try:
-                line = await stream.readline()
+                line = await self._printed.readline()
             except ValueError:  # a line beyond the stream's limit, which asyncio has dropped
                 line = b"(an overlong line)\n"
             if not line:
@@ -272,8 +275,3 @@ class ChildProcess(ABC):
     @property
     def _origin(self) -> str:
         return f"{self.role} {self.pid}" if self._work is None else f"{self.role} {self.pid}, {self._work}"
-
-
-def _spared_search() -> dict[str, str]:
-    """Spare the process Pydantic's search for plugins in all installed packages, where this process has found none."""
-    return {"PYDANTIC_DISABLE_PLUGINS": "1"} if pydantic_has_no_plugins() else {}

@@ -16,6 +16,7 @@ __all__ = [
     "Vitals",
     "classify_exit",
     "default_workers",
+    "for_planning",
     "overrun",
     "producer_overrun",
     "replacement_due",
@@ -54,6 +55,17 @@ def overrun(vitals: Vitals, limits: WriterSettings, now: float) -> tuple[Inciden
     if vitals.heartbeats and (taken_s := now - vitals.chunk_started_at) > allowed_s:
         return IncidentKind.DEADLINE, f"chunk took {taken_s:.1f} s, the deadline is {limits.chunk_deadline_s} s"
     return None
+
+
+def for_planning(limits: WriterSettings) -> WriterSettings:
+    """The limits while a worker plans: it stops by itself after `planning_timeout_s`, and reports no progress until then."""
+    bound_s = limits.planning_timeout_s
+    return limits.model_copy(
+        update={
+            "stall_timeout_s": bound_s + limits.close_timeout_s,
+            "chunk_deadline_s": bound_s + limits.start_timeout_s,
+        }
+    )
 
 
 def producer_overrun(

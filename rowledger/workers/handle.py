@@ -4,12 +4,13 @@ import asyncio
 import time
 from typing import Any, ClassVar
 
-from rowledger.chunk import Job
+from rowledger.chunk import Job, PlanJob
 from rowledger.ledger import ChunkOutcome, IncidentKind
 from rowledger.postgres import SessionIdentity
 from rowledger.workers.child_process import WATCH_INTERVAL_S, ChildProcess
-from rowledger.workers.guards import Vitals, overrun, replacement_due
+from rowledger.workers.guards import Vitals, for_planning, overrun, replacement_due
 from rowledger.workers.messages import Assign, Heartbeat, LogLine, Outcome, Ready, Stop, decode_from_worker
+from rowledger.workers.spawn import WORKER
 
 __all__ = ["WorkerHandle"]
 
@@ -19,14 +20,14 @@ _LATE_S = 1.0  # a look that is late by more than this counts as missed
 class WorkerHandle(ChildProcess):
     """A running worker. One slot at a time uses it."""
 
-    module: ClassVar[str] = "rowledger.workers.process"
+    module: ClassVar[str] = WORKER
     role: ClassVar[str] = "worker"
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - those of ChildProcess
         super().__init__(*arguments)
         now = time.monotonic()
         self._vitals = Vitals(chunk_started_at=now, progressed_at=now)
-        self._job: Job | None = None
+        self._job: Job | PlanJob | None = None
         self._outcome: asyncio.Future[ChunkOutcome] | None = None
 
     @property
@@ -34,12 +35,13 @@ class WorkerHandle(ChildProcess):
         """Why this worker should be replaced now that its chunk is done; None when it may continue."""
         return replacement_due(self._vitals, self._limits)
 
-    async def attempt(self, job: Job) -> ChunkOutcome:
+    async def attempt(self, job: Job | PlanJob) -> ChunkOutcome:
         """Have the worker make one attempt; raises ChildDied when it ends, or must be ended, without an outcome."""
         now = time.monotonic()
         self._vitals.chunk_started_at = self._vitals.progressed_at = now
         self._job = job
         self._outcome = asyncio.get_running_loop().create_future()
+        limits = for_planning(self._limits) if isinstance(job, PlanJob) else self._limits
         try:
             self.send(Assign(job=job))
             awaited: set[asyncio.Future[Any]] = {self._outcome, self._exited}
@@ -53,7 +55,7 @@ class WorkerHandle(ChildProcess):
                     return await self._last_words()
                 self.look_at_memory()
                 self._vitals.rss_bytes = self.rss_bytes
-                if forced := overrun(self._vitals, self._limits, time.monotonic()):
+                if forced := overrun(self._vitals, limits, time.monotonic()):
                     self._forced = forced
                     self.kill()
                     return await self._last_words()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
-from rowledger.chunk import Job
+from rowledger.chunk import Job, PlanJob
 from rowledger.ledger import ChunkOutcome
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec, import_path
@@ -29,7 +29,7 @@ __all__ = [
     "encode",
 ]
 
-LINE_BYTES_MAX = 4 * 2**20
+LINE_BYTES_MAX = 64 * 2**20  # the plan of a partition of 100,000 files
 
 
 class _Message(BaseModel):
@@ -67,7 +67,7 @@ class Assign(_Message):
     """One attempt at one chunk, or at some dead letters."""
 
     kind: Literal["assign"] = "assign"
-    job: Job
+    job: Job | PlanJob
 
 
 class Stop(_Message):

@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Self
 
-from rowledger.chunk import Job
+from rowledger.chunk import Job, PlanJob
 from rowledger.counted import counted
 from rowledger.errors import PoolBroken, WriterClosed
-from rowledger.ledger import ChunkOutcome
+from rowledger.ledger import ChunkOutcome, Planned, SourceRaised
 from rowledger.postgres import OutageGate
 from rowledger.spec import ChunkDescriptor
 from rowledger.workers.child_process import LogSink
@@ -18,18 +19,22 @@ from rowledger.workers.messages import Hello
 from rowledger.workers.producers import Producers
 from rowledger.workers.production import ProducerHello, Production
 from rowledger.workers.slot import Slot
+from rowledger.workers.source_errors import source_error
+from rowledger.workers.spawn import EarlyProcesses
 from rowledger.workers.workforce import Activity, Notice, Workforce
 
 __all__ = ["Pool"]
 
-_Request = tuple[Job, "asyncio.Future[ChunkOutcome]"] | None  # None: start a worker before the first job
+_Request = tuple[Job | PlanJob, "asyncio.Future[ChunkOutcome]"]
+_FIRST, _IN_TURN = 0, 1  # a plan makes work for all workers, so it comes before the chunks that wait
 
 
 class Pool:
     """The workers and producers of this machine, as an async context manager. `hello.settings.workers` is the workers' number.
 
     A worker is started when its slot gets its first job. For `jobs_expected` jobs workers are started at once, so
-    that they come up while the run still plans. The same holds for the first producer where `production_expected`.
+    that they come up while the run still plans. The same holds for the first producer where `production_expected`. Processes of
+    `early` are taken before new ones are started.
     """
 
     def __init__(
@@ -42,12 +47,14 @@ class Pool:
         activity: Activity = Activity.RUN,
         jobs_expected: int = 0,
         production_expected: bool = False,
+        early: EarlyProcesses | None = None,
     ) -> None:
-        self._workforce = Workforce(hello, activity, gate, notice, log)
+        self._workforce = Workforce(hello, activity, gate, notice, log, early or EarlyProcesses())
         self._producers = Producers(self._workforce, ProducerHello(spec=hello.spec, path=hello.path))
         self._jobs_expected = jobs_expected
         self._production_expected = production_expected
-        self._requests: asyncio.Queue[_Request] = asyncio.Queue()
+        self._requests: asyncio.PriorityQueue[tuple[int, int, _Request]] = asyncio.PriorityQueue()
+        self._numbers = itertools.count()
         self._slots: list[asyncio.Task[None]] = []
         self._closed = True
 
@@ -63,12 +70,19 @@ class Pool:
 
     async def __aenter__(self) -> Self:
         self._closed = False
-        if self._production_expected:  # first: workers wait for its chunks
-            await self._producers.start_one()
         count = self._workforce.limits.workers
-        self._slots = [asyncio.create_task(self._run_slot(), name=f"slot {n}") for n in range(count)]
-        for _ in range(min(count, self._jobs_expected)):
-            self._requests.put_nowait(None)
+        slots = [Slot(self._workforce) for _ in range(count)]
+        try:
+            if self._production_expected:  # first: workers wait for its chunks
+                await self._producers.start_one()
+            with contextlib.suppress(PoolBroken):  # the next job's caller gets the error
+                for slot in slots[: self._jobs_expected]:
+                    await slot.start()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            raise
+        # Jobs are handed out in the order in which slots wait for them, so the first job goes to a worker that is up.
+        self._slots = [asyncio.create_task(self._run_slot(slot), name=f"slot {n}") for n, slot in enumerate(slots)]
         self._workforce.log(logging.INFO, f"pool of {counted(count, 'worker')} open")
         return self
 
@@ -81,39 +95,47 @@ class Pool:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
         while not self._requests.empty():
-            if (request := self._requests.get_nowait()) is not None:
-                request[1].cancel()
+            _, _, (_, future) = self._requests.get_nowait()
+            future.cancel()
         children = list(self._workforce.children)
         ending = (child.discard() if kind is not None else self._workforce.retire(child) for child in children)
         await asyncio.gather(*ending, return_exceptions=True)
 
+    async def plan(self, job: PlanJob) -> Planned:
+        """Have a partition planned; raises what its source raises, or as `commit` does."""
+        outcome = await self._done(job, _FIRST)
+        if isinstance(outcome, SourceRaised):
+            raise source_error(outcome.error, outcome.summary, outcome.traceback)
+        assert isinstance(outcome, Planned)  # noqa: S101 - nothing else was asked for
+        return outcome
+
     async def commit(self, job: Job) -> ChunkOutcome:
         """Have a job done; raises WorkerTerminated, ChunkTimedOut, PoolBroken, DatabaseUnavailable, WriterClosed."""
+        return await self._done(job, _IN_TURN)
+
+    async def _done(self, job: Job | PlanJob, priority: int) -> ChunkOutcome:
         if self._closed:
             raise WriterClosed("the writer's pool is not open: use it inside its `async with` block")
         if self._workforce.broken is not None:
             raise self._workforce.broken
         future: asyncio.Future[ChunkOutcome] = asyncio.get_running_loop().create_future()
-        self._requests.put_nowait((job, future))
+        self._put((job, future), priority)
         return await future
+
+    def _put(self, request: _Request, priority: int) -> None:
+        self._requests.put_nowait((priority, next(self._numbers), request))
 
     def produce(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[ChunkDescriptor, None]:
         """Have a partition's source read by a producer; see `Producers.chunks`."""
         return self._producers.chunks(work, may_repeat=may_repeat)
 
-    async def _run_slot(self) -> None:
-        slot = Slot(self._workforce)
+    async def _run_slot(self, slot: Slot) -> None:
         while True:
-            request = await self._requests.get()
-            if request is None:
-                with contextlib.suppress(PoolBroken):  # the next job's caller gets the error
-                    await slot.start()
-                continue
-            job, future = request
+            _, _, (job, future) = await self._requests.get()
             if future.done():  # its load has failed or was cancelled meanwhile
                 continue
             try:
-                outcome = await slot.serve(job)
+                outcome = await (slot.plan(job) if isinstance(job, PlanJob) else slot.serve(job))
             except asyncio.CancelledError:
                 future.cancel()
                 raise

@@ -19,14 +19,26 @@ import sys
 import time
 import traceback
 from collections.abc import AsyncIterator
+from typing import TypeAlias, assert_never
 
 import psutil
 
 from rowledger import chunk
-from rowledger.chunk import ChunkJob, Job, ReplayJob, commit_chunk, prepare_chunk
+from rowledger.chunk import ChunkJob, Job, PlanJob, ReplayJob, commit_chunk, prepare_chunk
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, SourceError, SpecError
 from rowledger.failpoints import Place, failpoint
-from rowledger.ledger import AlreadyCommitted, ChunkOutcome, Committed, Failed, FailureKind, Probed, Replayed
+from rowledger.ledger import (
+    AlreadyCommitted,
+    ChunkOutcome,
+    Committed,
+    Failed,
+    FailureKind,
+    Planned,
+    Probed,
+    Replayed,
+    SourceRaised,
+)
+from rowledger.machine import in_thread
 from rowledger.postgres import (
     DeadlineExpired,
     Session,
@@ -44,7 +56,7 @@ from rowledger.postgres import (
     tell_without_text,
 )
 from rowledger.spec import TableSpec
-from rowledger.workers.child import begin_under, end, frames_of, read_spec, summary_of
+from rowledger.workers.child import begin_under, end, frames_of, read_spec, source_frames_of, summary_of
 from rowledger.workers.messages import (
     LINE_BYTES_MAX,
     Assign,
@@ -61,6 +73,7 @@ from rowledger.workers.messages import (
 )
 
 _log = logging.getLogger("rowledger.worker")
+_Success: TypeAlias = Committed | AlreadyCommitted | Planned | SourceRaised | Probed | Replayed
 
 
 class _Worker:
@@ -118,7 +131,7 @@ class _Worker:
         if self._session is not None:
             await self._session.close()
 
-    async def run(self, job: Job) -> ChunkOutcome:
+    async def run(self, job: Job | PlanJob) -> ChunkOutcome:
         """Run the whole transaction, and retry it after a conflict. Each attempt reads the source again.
 
         The supervisor handles a lost connection, because it knows whether the server answers at all.
@@ -126,15 +139,42 @@ class _Worker:
         self._retries = 0
         policy = retrying(self._settings, on_retry=self._before_retry, retry_if=_is_conflict)
         try:
-            outcome: Committed | AlreadyCommitted | Probed | Replayed = await policy(self._attempt, job)
+            outcome: _Success = await policy(self._attempt, job)
         except Exception as error:  # noqa: BLE001 - the worker's outermost frame: every error becomes an outcome
             return self._failed(error)
         return outcome.model_copy(update={"retries": self._retries})
 
-    async def _attempt(self, job: Job) -> Committed | AlreadyCommitted | Probed | Replayed:
+    async def _attempt(self, job: Job | PlanJob) -> "_Success":
+        match job:
+            case PlanJob():
+                return await self._plan(job)
+            case ReplayJob():
+                return await self._replay(self._usable_spec(), job)
+            case ChunkJob():
+                return await self._commit(self._usable_spec(), job)
+            case _:
+                assert_never(job)
+
+    def _usable_spec(self) -> TableSpec:
         if isinstance(self._spec, SpecError):
             raise self._spec
-        return await (self._replay(self._spec, job) if isinstance(job, ReplayJob) else self._commit(self._spec, job))
+        return self._spec
+
+    async def _plan(self, job: PlanJob) -> Planned | SourceRaised:
+        """Plan in a thread: a source may hang, and heartbeats must go out meanwhile."""
+        limit_s = self._settings.planning_timeout_s
+        try:
+            # Through its package, which imports it only now: most workers never plan.
+            return await in_thread(lambda: chunk.plan_partition(self._usable_spec(), job), timeout_s=limit_s)
+        except TimeoutError:
+            told = f"the source could not be planned within {limit_s:g} s (planning_timeout_s)"
+            return SourceRaised(
+                error="SourceError", summary=f"{job.name}: {told}; see whether its files can be read, then rerun"
+            )
+        except Exception as error:  # noqa: BLE001 - whatever the source raises is its partition's failure
+            return SourceRaised(
+                error=type(error).__name__, summary=summary_of(error), traceback=source_frames_of(error)
+            )
 
     async def _commit(self, spec: TableSpec, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
         prepared = prepare_chunk(spec, job, self._settings, self.advance)
@@ -222,7 +262,9 @@ class _ChannelHandler(logging.Handler):
 async def _main(channel: socket.socket) -> None:
     asyncio.get_running_loop().set_exception_handler(tell_without_text)
     reader, writer = await asyncio.open_connection(sock=channel, limit=LINE_BYTES_MAX)
-    hello = decode_to_worker(await reader.readline())
+    if not (line := await reader.readline()):
+        return  # started early, and not needed
+    hello = decode_to_worker(line)
     assert isinstance(hello, Hello)  # noqa: S101 - the protocol's first message
     worker = _Worker(hello, writer)
     logging.getLogger().addHandler(_ChannelHandler(worker))

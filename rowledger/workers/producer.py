@@ -24,6 +24,7 @@ from rowledger.workers.production import (
     Up,
     decode_from_producer,
 )
+from rowledger.workers.spawn import PRODUCER
 
 __all__ = ["ProducerHandle", "SourceRaised"]
 
@@ -41,7 +42,7 @@ class SourceRaised(Exception):
 class ProducerHandle(ChildProcess):
     """A running producer. It reads one partition's source at a time."""
 
-    module: ClassVar[str] = "rowledger.workers.producer_process"
+    module: ClassVar[str] = PRODUCER
     role: ClassVar[str] = "producer"
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - those of ChildProcess

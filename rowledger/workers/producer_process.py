@@ -20,10 +20,10 @@ from typing import BinaryIO
 
 from pydantic import BaseModel
 
-from rowledger.errors import RowledgerError, SourceError, SpecError
+from rowledger.errors import SpecError
 from rowledger.failpoints import Place, failpoint
 from rowledger.spec import ChunkDescriptor, TableSpec
-from rowledger.workers.child import begin_under, end, frames_of, read_spec, summary_of
+from rowledger.workers.child import begin_under, end, read_spec, source_frames_of, summary_of
 from rowledger.workers.messages import encode
 from rowledger.workers.production import (
     CHUNKS_AHEAD_MAX,
@@ -112,10 +112,9 @@ class _Producer:
         try:
             self._produce(work)
         except BaseException as error:  # noqa: BLE001 - the outermost frame: an exception of users' code must not end the process
-            stack = error.source_traceback if isinstance(error, SourceError) else ""
-            if not stack and not isinstance(error, RowledgerError):
-                stack = frames_of(error)
-            return SourceFailed(error=type(error).__name__, summary=summary_of(error), traceback=stack)
+            return SourceFailed(
+                error=type(error).__name__, summary=summary_of(error), traceback=source_frames_of(error)
+            )
         return Ended()
 
     def _produce(self, work: Production) -> None:
@@ -144,7 +143,9 @@ def main() -> None:
     begin_under(parent_pid)
     end_of_pair = socket.socket(fileno=channel_fd)
     stream = end_of_pair.makefile("rb")
-    hello = ProducerHello.model_validate_json(stream.readline())
+    if not (line := stream.readline()):
+        return  # started early, and not needed
+    hello = ProducerHello.model_validate_json(line)
     channel = _Channel(end_of_pair)
     logging.getLogger().addHandler(channel)
     logging.getLogger().setLevel(logging.INFO)

@@ -8,13 +8,13 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator
 
-from rowledger import errors
-from rowledger.errors import ProducerTerminated, RowledgerError, SourceError
+from rowledger.errors import ProducerTerminated, SourceError
 from rowledger.ledger import IncidentKind
 from rowledger.spec import ChunkDescriptor
 from rowledger.workers.child_process import ChildDied
 from rowledger.workers.producer import ProducerHandle, SourceRaised
-from rowledger.workers.production import ProducerHello, Production, SourceFailed
+from rowledger.workers.production import ProducerHello, Production
+from rowledger.workers.source_errors import source_error
 from rowledger.workers.workforce import Workforce
 
 __all__ = ["Producers"]
@@ -26,8 +26,6 @@ _MAY_BE_CHANCE = {
     IncidentKind.EXIT_WITHOUT_REPORT,
     IncidentKind.START_FAILED,
 }
-_REBUILT = {"MissingExtra", "NotEnoughSpace", "SpecError", "ValuesAltered"}
-"""The classes of errors that a source raises on purpose, besides SourceError itself."""
 
 
 class Producers:
@@ -68,7 +66,8 @@ class Producers:
                     raise _terminated(work, death) from None
                 work = work.again()
             except SourceRaised as raised:
-                raise _as_error(raised.failure) from None
+                failure = raised.failure
+                raise source_error(failure.error, failure.summary, failure.traceback) from None
             else:
                 return
 
@@ -130,11 +129,3 @@ def _terminated(work: Production, death: ChildDied) -> ProducerTerminated:
         exit_code=death.exit_code,
         cause=death.kind,
     )
-
-
-def _as_error(failure: SourceFailed) -> RowledgerError:
-    """The source's exception as an error of this process, with the call stack in place of a foreign exception's text."""
-    if failure.error in _REBUILT:
-        error: RowledgerError = getattr(errors, failure.error)(failure.summary)
-        return error
-    return SourceError(failure.summary, source_traceback=failure.traceback)

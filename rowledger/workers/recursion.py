@@ -3,16 +3,15 @@
 import sys
 
 from rowledger.errors import SpecError
+from rowledger.workers.spawn import PRODUCER, WORKER
 
 __all__ = ["require_no_worker"]
-
-_CHILDREN = {"rowledger.workers.process", "rowledger.workers.producer_process"}
 
 
 def require_no_worker(what: str) -> None:
     """Raise SpecError in a worker process, which would otherwise start workers without end."""
     running = sys.modules["__main__"].__spec__
-    if running is not None and running.name in _CHILDREN:
+    if running is not None and running.name in (WORKER, PRODUCER):
         raise SpecError(
             f"this calls {what} while a worker process imports it for the row model or a function of the table; put the call "
             'under `if __name__ == "__main__":`'

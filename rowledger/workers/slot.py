@@ -9,9 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Never
+from typing import Never, TypeVar, cast
 
-from rowledger.chunk import Job
+from rowledger.chunk import Job, PlanJob
 from rowledger.errors import ChunkFailed, ChunkTimedOut, DatabaseUnavailable, WorkerTerminated
 from rowledger.ledger import ChunkOutcome, Failed, FailureKind, IncidentKind
 from rowledger.workers.child_process import ChildDied
@@ -21,6 +21,7 @@ from rowledger.workers.workforce import Workforce, incident_at
 
 __all__ = ["Slot"]
 
+_Any = TypeVar("_Any", bound=Job | PlanJob)
 _TOO_SLOW = (IncidentKind.STALL, IncidentKind.DEADLINE)
 _TOO_SLOW_BY_ITSELF = {FailureKind.TIMED_OUT: IncidentKind.DEADLINE, FailureKind.STALLED: IncidentKind.STALL}
 
@@ -63,7 +64,14 @@ class Slot:
                 await self._replace_worker_if_due(job)
                 return outcome
 
-    async def _attempt_until_spent(self, job: Job, attempts_max: int) -> ChunkOutcome:
+    async def plan(self, job: PlanJob) -> ChunkOutcome:
+        """Have the partition planned by one worker after another; raises as `serve` does."""
+        self._attempts = job.attempt - 1
+        outcome = await self._attempt_until_spent(job, self._limits.chunk_attempts_max)
+        await self._replace_worker_if_due(job)
+        return outcome
+
+    async def _attempt_until_spent(self, job: Job | PlanJob, attempts_max: int) -> ChunkOutcome:
         """Attempt a job with one worker after another until one of them answers."""
         workforce = self._workforce
         for spent in range(1, attempts_max + 1):
@@ -80,11 +88,14 @@ class Slot:
                     return outcome
                 death = ChildDied(_TOO_SLOW_BY_ITSELF[outcome.failure], None, outcome.summary, "", pid=pid)
                 await workforce.notice(incident_at(attempt, death.kind, pid, death.summary), attempt, None)
-            if spent == attempts_max:
+            is_hopeless = (
+                isinstance(job, PlanJob) and death.kind in _TOO_SLOW
+            )  # it has had all the time that planning may take
+            if spent == attempts_max or is_hopeless:
                 _give_up(attempt, death, pid)
         raise AssertionError("there is at least one attempt")
 
-    async def _attempt(self, job: Job) -> tuple[ChunkOutcome, int]:
+    async def _attempt(self, job: Job | PlanJob) -> tuple[ChunkOutcome, int]:
         """One attempt, repeated as often as the connection is lost; raises ChildDied."""
         workforce, limits, gate = self._workforce, self._limits, self._workforce.gate
         retries = outages = 0
@@ -169,7 +180,7 @@ class Slot:
             self._worker = await self._workforce.start_worker()
         return self._worker
 
-    async def _replace_worker_if_due(self, job: Job) -> None:
+    async def _replace_worker_if_due(self, job: Job | PlanJob) -> None:
         if self._worker is None or (due := self._worker.replacement_due) is None:
             return
         kind, reason = due
@@ -183,12 +194,12 @@ class Slot:
         assert worker is not None  # noqa: S101 - called only after an attempt with it
         return worker
 
-    def _next_attempt(self, job: Job) -> Job:
+    def _next_attempt(self, job: _Any) -> _Any:
         self._attempts += 1
-        return job.numbered(self._attempts)
+        return cast("_Any", job.numbered(self._attempts))
 
 
-def _give_up(job: Job, death: ChildDied, pid: int) -> Never:
+def _give_up(job: Job | PlanJob, death: ChildDied, pid: int) -> Never:
     too_slow = death.kind in _TOO_SLOW
     kind = ChunkTimedOut if too_slow else WorkerTerminated
     raise kind(

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from rowledger.chunk import Job
+from rowledger.chunk import Job, PlanJob
 from rowledger.errors import PoolBroken
 from rowledger.ledger import Incident, IncidentKind
 from rowledger.postgres import OutageGate, SessionIdentity
@@ -18,12 +18,13 @@ from rowledger.workers.handle import WorkerHandle
 from rowledger.workers.messages import Hello
 from rowledger.workers.producer import ProducerHandle
 from rowledger.workers.production import ProducerHello, Production
+from rowledger.workers.spawn import EarlyProcesses
 
 __all__ = ["Activity", "Notice", "Work", "Workforce", "incident_at"]
 
 _Child = TypeVar("_Child", bound=ChildProcess)
 
-Work = Job | Production
+Work = Job | PlanJob | Production
 Notice = Callable[[Incident, Work | None, SessionIdentity | None], Awaitable[None]]
 """Called for each incident before the work is retried: records it, and terminates what the worker has left on the server."""
 
@@ -43,7 +44,15 @@ class Activity(StrEnum):
 class Workforce:
     """What the slots of a pool share. `broken` is set once more workers have died than `respawns_max` allows."""
 
-    def __init__(self, hello: Hello, activity: Activity, gate: OutageGate, notice: Notice, log: LogSink) -> None:
+    def __init__(
+        self,
+        hello: Hello,
+        activity: Activity,
+        gate: OutageGate,
+        notice: Notice,
+        log: LogSink,
+        early: EarlyProcesses,
+    ) -> None:
         self.gate = gate
         self.notice = notice
         self.log = log
@@ -52,6 +61,7 @@ class Workforce:
         self.broken: PoolBroken | None = None
         self._hello = hello
         self._activity = activity
+        self._early = early
         self._charged_deaths = 0
         self._peak_rss_bytes_of_ended = 0
 
@@ -79,7 +89,7 @@ class Workforce:
 
     async def _start(self, kind: type[_Child], hello: BaseModel) -> _Child:
         try:
-            child = await kind.start(hello, self.limits, self.log)
+            child = await kind.start(hello, self.limits, self.log, self._early.take(kind.module))
         except OSError as error:  # no descriptor, no process, no memory left
             raise PoolBroken(
                 f"a {kind.role} could not be started ({type(error).__name__}: {error.strerror}); raise the limit "

@@ -3,7 +3,7 @@
 import itertools
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
-from rowledger.chunk import ChunkJob, Job
+from rowledger.chunk import ChunkJob, Job, PlanJob
 from rowledger.ledger import ChunkOutcome, Committed, RowCounts
 from rowledger.workers.child_process import ChildDied
 from rowledger.workers.handle import WorkerHandle
@@ -23,7 +23,7 @@ def exit_code_0_is_success() -> None:
     right = WorkerHandle.attempt
 
     @in_place_of(WorkerHandle.attempt)
-    async def attempt(self: WorkerHandle, job: Job) -> ChunkOutcome:
+    async def attempt(self: WorkerHandle, job: Job | PlanJob) -> ChunkOutcome:
         try:
             return await right(self, job)
         except ChildDied as death:
@@ -67,7 +67,7 @@ def exit_code_ignored() -> None:
     right = Slot._attempt
 
     @in_place_of(Slot._attempt)
-    async def attempt(self: Slot, job: Job) -> tuple[ChunkOutcome, int]:
+    async def attempt(self: Slot, job: Job | PlanJob) -> tuple[ChunkOutcome, int]:
         try:
             return await right(self, job)
         except ChildDied as death:

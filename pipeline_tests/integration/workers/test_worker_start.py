@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch
 from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS, Reading, events, write_source
 from pipeline_tests.support.waiting import wait_until, worker_pids
+from rowledger.errors import DatabaseUnavailable
+from rowledger.load import run_partitions
+from rowledger.load.preflight import Preflight
+from rowledger.load.request import RunRequest
 from rowledger.settings import WriterSettings, child_environment
-from rowledger.sources.chunking import FilePart
-from rowledger.sources.parquet import ParquetFiles
-from rowledger.sources.source_file import SourceFile
 from rowledger.spec.importing import import_path
-from rowledger.workers import child_process
+from rowledger.workers import spawn
 from rowledger.workers.messages import Hello, Stop, encode
 
 _ROWS = """
@@ -78,23 +80,64 @@ _NOT_FOR_A_CLEAN_CHUNK = {
 }
 
 
-def test_workers_come_up_while_the_run_still_plans(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def early_pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Filled by a run with the workers that there were before it asked the server anything."""
+    check = run_partitions.check_before_loading
+    pids: list[int] = []
+
+    async def check_beside_workers(request: RunRequest) -> Preflight:
+        pids.extend(wait_until(worker_pids, "a worker runs before the run has asked anything"))
+        return await check(request)
+
+    monkeypatch.setattr(run_partitions, "check_before_loading", check_beside_workers)
+    return pids
+
+
+def test_a_worker_comes_up_before_the_run_has_asked_the_server_anything(
+    database: str, tmp_path: Path, early_pids: list[int]
 ) -> None:
     rows = events(20)
     write_source(tmp_path, "events", DAY, rows)
-    planned = ParquetFiles._parts
-
-    def planned_late(source: ParquetFiles, file: SourceFile) -> tuple[list[FilePart], dict[str, str]]:
-        wait_until(worker_pids, "a worker runs before its first chunk is known")
-        return planned(source, file)
-
-    monkeypatch.setattr(ParquetFiles, "_parts", planned_late)
 
     report = load_one(database, EVENTS, tmp_path, DAY)
 
     assert report.error is None
+    written_by = fetch(database, "select worker_pid from rowledger.chunk")
+    assert [row["worker_pid"] for row in written_by] == early_pids
     assert_accounted(database, EVENTS, rows)
+    assert not worker_pids()
+
+
+def test_no_worker_is_left_of_a_run_that_may_not_begin(tmp_path: Path, early_pids: list[int]) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        load_one("postgresql://127.0.0.1:1/nowhere", EVENTS, tmp_path, DAY)
+    assert len(early_pids) == 1
+    assert not worker_pids()
+
+
+def test_no_worker_is_left_of_a_run_that_is_interrupted_before_it_begins(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(_request: RunRequest) -> Preflight:
+        wait_until(worker_pids, "a worker runs")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_partitions, "check_before_loading", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_one(database, EVENTS, tmp_path, DAY)
+    assert not worker_pids()
+
+
+def test_a_worker_that_is_not_needed_ends_without_a_word() -> None:
+    with spawn.EarlyProcesses([spawn.WORKER]) as early:
+        spawned = early.take(spawn.WORKER)
+        assert spawned is not None
+        assert early.take(spawn.WORKER) is None
+    spawned.channel.shutdown(socket.SHUT_RDWR)
+    printed, _ = spawned.process.communicate(timeout=60)
+    assert (spawned.process.returncode, printed) == (0, b"")
+    spawned.channel.close()
 
 
 @pytest.mark.parametrize("source", ["parquet", "arrow_ipc", "csv", "ndjson", "python", "sql"])
@@ -136,4 +179,4 @@ def test_only_where_pydantic_has_no_plugins_are_workers_told_not_to_look_for_any
     monkeypatch: pytest.MonkeyPatch, found: dict[str, object] | None, *, is_spared: bool
 ) -> None:
     monkeypatch.setattr("pydantic.plugin._loader._plugins", found)
-    assert ("PYDANTIC_DISABLE_PLUGINS" in child_process._spared_search()) is is_spared
+    assert ("PYDANTIC_DISABLE_PLUGINS" in spawn._spared_search()) is is_spared

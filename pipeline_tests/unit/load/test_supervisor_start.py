@@ -25,10 +25,16 @@ def test_a_program_that_declares_a_table_of_parquet_files_imports_no_library_for
     assert imported & {*_FOR_ROWS, "asyncpg"} == set()
 
 
-def test_a_run_imports_no_library_for_rows_before_it_has_any_to_plan() -> None:
+def test_a_run_s_first_processes_are_started_before_it_imports_anything_large() -> None:
+    imported = _imported_by("from rowledger.load.run import run_load")
+    assert "rowledger.workers.spawn" in imported
+    assert imported & {*_FOR_ROWS, "asyncio", "asyncpg", "psutil", "rowledger.workers.pool"} == set()
+
+
+def test_a_run_begins_without_a_library_for_rows() -> None:
     imported = _imported_by(
-        "import rowledger.load.run; from pipeline.tables.flights import FLIGHTS; from rowledger.contract import Contract; "
-        "Contract.of(FLIGHTS.row)"
+        "import rowledger.load.run_partitions; from pipeline.tables.flights import FLIGHTS; "
+        "from rowledger.contract import Contract; Contract.of(FLIGHTS.row)"
     )
     assert "rowledger.publish.reconcile" in imported
     assert imported & _FOR_ROWS == set()

@@ -1,0 +1,42 @@
+"""Plan a partition in a worker: its chunks, and the columns of its source, held against the contract before any of its rows."""
+
+from collections.abc import Iterable
+
+from rowledger.chunk.jobs import PlanJob
+from rowledger.contract import Contract
+from rowledger.errors import SourceError
+from rowledger.failpoints import Place, failpoint
+from rowledger.ledger import BroughtColumns, Planned
+from rowledger.spec import ChunkDescriptor, Drift, FrameTransform, TableSpec
+
+__all__ = ["columns_brought", "plan_partition"]
+
+
+def plan_partition(spec: TableSpec, job: PlanJob) -> Planned:
+    """The partition's chunks, and the columns of its files; raises SourceError and whatever else the source raises."""
+    failpoint(Place.WHILE_PLANNING, **job.facts)
+    chunks = tuple(spec.source.chunks(job.partition, job.scope))
+    return Planned(chunks=chunks, brought=columns_brought(spec, chunks))
+
+
+def columns_brought(spec: TableSpec, descriptors: Iterable[ChunkDescriptor]) -> tuple[BroughtColumns, ...]:
+    """The columns that the files bring beyond the contract, which the table gets under `Drift.EVOLVE`; each schema once.
+
+    With a transform of frames the source's columns say nothing about the rows written, so the check of each chunk decides.
+    Raises SourceError where the contract refuses a file's columns.
+    """
+    if isinstance(spec.transform, FrameTransform):
+        return ()
+    contract, by_path = Contract.of(spec.row), {descriptor.path: descriptor for descriptor in descriptors}
+    schemas = {tuple(spec.source.frame_schema(one).items()): one.origin for one in by_path.values()}
+    brought = []
+    for schema, origin in schemas.items():
+        try:
+            if spec.drift is Drift.FREEZE:
+                contract.require_columns(dict(schema))
+            columns = contract.columns_for(dict(schema)) if spec.drift is Drift.EVOLVE else []
+        except SourceError as error:
+            raise SourceError(f"{origin}: {error}") from None
+        if columns:
+            brought.append(BroughtColumns(origin, tuple(columns)))
+    return tuple(brought)

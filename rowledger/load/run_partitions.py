@@ -1,0 +1,167 @@
+"""Load partitions, a few at a time. One pool of workers, one set of sessions and one spool folder serve the whole run."""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rowledger.contract import Contract, as_partitions, require_partitions
+from rowledger.errors import RowledgerError
+from rowledger.failpoints import active_failpoints
+from rowledger.ledger import Holder, Incident, Observer, PartitionReport, RivalRemedy, SupervisorSessions
+from rowledger.load.committing import first_error
+from rowledger.load.given_rows import RowsTogether, rows_by_partition
+from rowledger.load.interrupt import run_interruptible
+from rowledger.load.leases import LeaseKeeper
+from rowledger.load.partition_load import PartitionLoad
+from rowledger.load.preflight import Preflight, check_before_loading
+from rowledger.load.progress import PartitionProgress, ProgressReporter
+from rowledger.load.rejection import record_failed_run
+from rowledger.load.request import RunRequest
+from rowledger.load.run_context import RunContext
+from rowledger.load.spool_folder import spool_folder
+from rowledger.load.watching import UnbreakableObserver
+from rowledger.postgres import OldSnapshots, OutageGate, Target, describe_format
+from rowledger.settings import WriterSettings, settings
+from rowledger.spec import Partition, TableSpec
+from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder, Pool
+
+__all__ = ["run_partitions"]
+
+_WATCHING_SESSIONS = 2  # for leases and incidents, while other sessions reconcile
+
+
+def run_partitions(
+    spec: TableSpec,
+    partitions: Sequence[Partition | str],
+    *,
+    url: str,
+    landing_dir: Path,
+    writer: WriterSettings,
+    run_id: str | None,
+    observer: Observer,
+    rows: object,
+    asset_key: tuple[str, ...] | None,
+    rival_remedy: RivalRemedy | None,
+    early: EarlyProcesses,
+) -> list[PartitionReport]:
+    """Load the partitions as `run_load` promises; workers and producers are taken from `early` first."""
+    each = as_partitions(spec, partitions)
+    require_partitions(spec, each)
+    request = RunRequest(
+        spec,
+        each,
+        url=url,
+        landing_dir=landing_dir,
+        writer=writer,
+        run_id=run_id,
+        observer=UnbreakableObserver(observer),
+        rows=rows_by_partition(spec, each, rows),
+        asset_key=asset_key,
+        rival_remedy=rival_remedy,
+    )
+    return run_interruptible(_load(request, early))
+
+
+async def _load(request: RunRequest, early: EarlyProcesses) -> list[PartitionReport]:
+    if rules := active_failpoints():
+        request.observer.log(logging.WARNING, f"failpoints are on: {rules}")
+    try:
+        preflight = await check_before_loading(request)
+    except RowledgerError as error:
+        await record_failed_run(request, error)
+        raise
+    with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
+        _say_how(request, preflight.target)
+        request = replace(request, writer=preflight.writer)
+        try:
+            if isinstance(request.rows, RowsTogether):
+                from rowledger.load.split_rows import with_rows_split  # noqa: PLC0415, few loads have such rows
+
+                request = await with_rows_split(request, request.rows, preflight.target, spool_dir / "given")
+        except RowledgerError as error:
+            await record_failed_run(request, error)
+            raise
+        async with _opened(request, preflight, early) as run:
+            return await _load_all(run, spool_dir)
+
+
+def _say_how(request: RunRequest, target: Target) -> None:
+    """Log how the rows are written and checked, so that a slow way does not come as a surprise."""
+    spec, observer = request.spec, request.observer
+    contract = Contract.of(spec.row)
+    observer.log(logging.INFO, f"table {spec.name}: {describe_format(target.columns)}")
+    if contract.row_by_row is not None:
+        observer.log(logging.INFO, f"table {spec.name}: rows are checked one by one, because of {contract.row_by_row}")
+    elif by_value := [f"{column} ({construct})" for column, construct in contract.value_by_value.items()]:
+        observer.log(logging.INFO, f"table {spec.name}: checked value by value: {', '.join(by_value)}")
+
+
+@contextlib.asynccontextmanager
+async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcesses) -> AsyncIterator[RunContext]:
+    """Run pool, leases and progress while the block runs, and end all of them after it."""
+    progress = {partition.key: PartitionProgress() for partition in request.partitions}
+
+    def count(incident: Incident) -> None:
+        """Add the incident to its partition's report, or to the first partition's where it concerns the whole run."""
+        progress[incident.partition_key or next(iter(progress))].incidents.append(incident)
+
+    def outage_ended(told: str) -> None:
+        incidents.outage_ended(told)  # made below, since it needs the gate
+
+    url, writer, log = request.url, request.writer, request.observer.log
+    holder = Holder.this_process()
+    gate = OutageGate(url, writer, log=log, ended=outage_ended)
+    sessions, watching = (
+        SupervisorSessions(url, writer, size=size, holder=holder, gate=gate, log=log)
+        for size in (writer.partitions_in_flight, _WATCHING_SESSIONS)
+    )
+    incidents = IncidentRecorder(watching, holder, request.run_id, log=log, told=count)
+    hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex)
+    pool = Pool(
+        hello,
+        gate=gate,
+        notice=incidents.record,
+        log=log,
+        jobs_expected=len(request.partitions),
+        production_expected=request.spec.source.spools and not request.spec.source.takes_rows,
+        early=early,
+    )
+    try:
+        async with (
+            ProgressReporter(request.observer, progress).reporting(),
+            LeaseKeeper(watching, holder, writer.lease_s, log).keeping(),
+            pool,
+        ):
+            for kind, told in preflight.limited:
+                log(logging.WARNING, told)
+                await incidents.record_of_run(kind, told)
+            snapshots = OldSnapshots(writer.publish_snapshot_wait_s)
+            yield RunContext(request, preflight.target, holder, sessions, pool, incidents, progress, snapshots)
+    finally:
+        await incidents.close()
+        await asyncio.gather(sessions.close(), watching.close())
+        await gate.close()
+
+
+async def _load_all(run: RunContext, spool_dir: Path) -> list[PartitionReport]:
+    """Load all partitions, a few at a time."""
+    in_flight = asyncio.Semaphore(run.request.writer.partitions_in_flight)
+
+    async def load(number: int, partition: Partition) -> PartitionReport:
+        async with in_flight:
+            report = await PartitionLoad(run, partition, spool_dir / str(number)).run()
+            run.progress[partition.key].done = True
+            run.request.observer.finished(report)
+            return report
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            partitions = enumerate(run.request.partitions)
+            loads = [group.create_task(load(number, partition)) for number, partition in partitions]
+    except BaseExceptionGroup as group_of_errors:
+        raise first_error(group_of_errors) from None
+    return [loaded.result() for loaded in loads]

@@ -1,0 +1,17 @@
+"""What a source has raised in another process, as an error of this one."""
+
+from rowledger import errors
+from rowledger.errors import RowledgerError, SourceError
+
+__all__ = ["source_error"]
+
+_REBUILT = {"MissingExtra", "NotEnoughSpace", "SpecError", "ValuesAltered"}
+"""The classes of errors that a source raises on purpose, besides SourceError itself."""
+
+
+def source_error(name: str, summary: str, traceback: str) -> RowledgerError:
+    """The error of the class with this name, or a SourceError with the call stack in place of a foreign exception's text."""
+    if name in _REBUILT:
+        error: RowledgerError = getattr(errors, name)(summary)
+        return error
+    return SourceError(summary, source_traceback=traceback)
