@@ -23,9 +23,10 @@ def columns_brought(spec: TableSpec, descriptors: Iterable[ChunkDescriptor]) -> 
     """The columns that the files bring beyond the contract, which the table gets under `Drift.EVOLVE`; each schema once.
 
     With a transform of frames the source's columns say nothing about the rows written, so the check of each chunk decides.
+    So it does if the columns are known only when a chunk is read, unless the table must be given them before.
     Raises SourceError where the contract refuses a file's columns.
     """
-    if isinstance(spec.transform, FrameTransform):
+    if isinstance(spec.transform, FrameTransform) or (spec.source.columns_vary and spec.drift is not Drift.EVOLVE):
         return ()
     contract, by_path = Contract.of(spec.row), {descriptor.path: descriptor for descriptor in descriptors}
     schemas = {tuple(spec.source.frame_schema(one).items()): one.origin for one in by_path.values()}

@@ -16,7 +16,7 @@ __all__ = ["SourceColumns", "source_names"]
 
 
 class SourceColumns:
-    """The columns of one partition's files. Each file is looked at once."""
+    """The columns of one partition's files. Each file is looked at once, unless its chunks may have different columns."""
 
     def __init__(self, run: RunContext, partition: Partition) -> None:
         self._run = run
@@ -26,7 +26,8 @@ class SourceColumns:
 
     async def settle(self, descriptors: Sequence[ChunkDescriptor], target: Target) -> Target:
         """Check the columns of chunks that have come against the contract, before their rows; raises SourceError."""
-        new = [descriptor for descriptor in descriptors if descriptor.path not in self._settled]
+        vary = self._spec.source.columns_vary
+        new = [descriptor for descriptor in descriptors if vary or descriptor.path not in self._settled]
         timeout_s = self._run.request.writer.planning_timeout_s
         brought = await in_thread(lambda: columns_brought(self._spec, new), timeout_s=timeout_s)
         self._settled |= {descriptor.path for descriptor in new}

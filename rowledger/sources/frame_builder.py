@@ -26,7 +26,7 @@ from rowledger.sources.row_readers import RowReader, row_reader
 from rowledger.sources.value_columns import UnrepresentableValue, array_of
 from rowledger.spec import ABSENT_PREFIX, DECIMAL_TEXT, FAULT, LINE, RESERVED_PREFIX
 
-__all__ = ["Fault", "FrameBuilder", "Unfit", "frame_of_rows", "frame_of_table"]
+__all__ = ["Fault", "FrameBuilder", "Unfit", "frame_of_rows", "frame_of_table", "holds_decimal_texts"]
 
 _Row = dict[str, Any]
 _Array = Any
@@ -176,7 +176,7 @@ class FrameBuilder:
 
     def _column(self, name: str, values: Sequence[Any], kinds: set[type]) -> _Array:
         """The column. If all its values are null, it keeps its previous type; if it was DECIMAL_TEXT before, it stays so."""
-        made = array_of(values, kinds, keeps_scales=_holds_decimal_texts(self._types[name]))
+        made = array_of(values, kinds, keeps_scales=holds_decimal_texts(self._types[name]))
         if pa.types.is_null(made.type):
             return _nulls(len(made), self._types[name])
         self._types[name] = made.type
@@ -272,8 +272,8 @@ def _like(value: object) -> object:
     return made
 
 
-def _holds_decimal_texts(kind: Any) -> bool:  # noqa: ANN401, the stubs know too little of a type's parts
+def holds_decimal_texts(kind: Any) -> bool:  # noqa: ANN401, the stubs know too little of a type's parts
     """Whether the Arrow type contains DECIMAL_TEXT at any depth."""
     if isinstance(kind, pa.StructType):
-        return any(part.name == _DECIMAL_TEXT_FIELD or _holds_decimal_texts(part.type) for part in kind)
-    return isinstance(kind, pa.LargeListType) and _holds_decimal_texts(kind.value_type)
+        return any(part.name == _DECIMAL_TEXT_FIELD or holds_decimal_texts(part.type) for part in kind)
+    return isinstance(kind, pa.LargeListType) and holds_decimal_texts(kind.value_type)

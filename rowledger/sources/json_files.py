@@ -12,7 +12,7 @@ from rowledger.counted import counted
 from rowledger.errors import SourceError
 from rowledger.sources.frame_builder import Unfit
 from rowledger.sources.json_elements import Elements, ListFinder, MalformedJson, split_elements
-from rowledger.sources.json_frames import JsonFrames
+from rowledger.sources.json_frames import JsonFrames, json_facts
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.spooled_text import SpooledTextFiles
 from rowledger.spec import SourceContext
@@ -38,17 +38,21 @@ class JsonFiles(SpooledTextFiles):
 
     def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame]:
         codec, _, blocks = self.text_of(file)
-        builder = JsonFrames(scope, codec=codec, encoding=self.encoding, columns_max=self.columns_max, wanted=_WANTED)
+        facts = json_facts(scope, codec)
+        builder = JsonFrames(facts, encoding=self.encoding, columns_max=self.columns_max, wanted=_WANTED)
         reader, rows = _Reader(self, file), 0
         try:
             for block in chain(blocks, [None]):
                 if not (elements := reader.elements(block)):
                     continue
-                parsed = [builder.parse(element) for element in elements]
-                if rows == 0 and reader.place is _Place.SEQUENCE and isinstance(parsed[0], dict):
-                    _require_rows(parsed[0], scope, file)
-                yield builder.frame(parsed)
-                rows += len(parsed)
+                if (
+                    rows == 0
+                    and reader.place is _Place.SEQUENCE
+                    and isinstance(first := builder.parse(elements[0]), dict)
+                ):
+                    _require_rows(first, scope, file)
+                yield _frame(builder, elements)
+                rows += len(elements)
             reader.require_end()
         except MalformedJson as malformed:
             raise SourceError(
@@ -58,6 +62,13 @@ class JsonFiles(SpooledTextFiles):
             raise SourceError(
                 f"{file.origin}: {unfit}, from row {rows} on; fix the file, or raise the source's columns_max"
             ) from None
+
+
+def _frame(builder: JsonFrames, elements: list[bytes]) -> pl.DataFrame:
+    """The rows of elements, which are read in columns if each is on one line."""
+    if any(b"\n" in element for element in elements):
+        return builder.frame([builder.parse(element) for element in elements])
+    return builder.frame_of_lines(b"\n".join([*elements, b""]))
 
 
 class _Place(Enum):

@@ -4,22 +4,27 @@ No value is read as another one: a missing key is not null, true is not 1, and n
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
-from jiter import from_json
 
-from rowledger.sources.frame_builder import Fault, FrameBuilder
-from rowledger.sources.text_files import is_utf8, source_bytes
-from rowledger.spec import RESERVED_PREFIX, SourceContext
+from rowledger.contract import polars_series
+from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit, holds_decimal_texts
+from rowledger.sources.json_cells import CellFinder
+from rowledger.sources.json_columns import JsonColumn, TextViews, json_value
+from rowledger.sources.text_files import is_utf8, source_bytes, undecodable
+from rowledger.spec import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, SourceContext, TextRange
 
-__all__ = ["JsonFrames"]
+__all__ = ["JsonFrames", "Unfit", "json_facts"]
 
 _EXACT_IN_A_DOUBLE = 2**53
 _DOUBLE_DIGITS = 15  # decimal digits that survive a conversion to a double and back
 _PLACE = re.compile(r" at line (\d+) column (\d+)$")
+_LINE_END = ord("\n")
 _KINDS = {
     list: "a list",
     str: "a text",
@@ -30,23 +35,98 @@ _KINDS = {
 }
 
 
+def json_facts(scope: SourceContext, codec: str) -> TextRange:
+    """An empty range, with what the load wants of a JSON file whose text had this encoding."""
+    documents = None if scope.documents is None else tuple(sorted(scope.documents))
+    return TextRange(
+        offset=0,
+        length=0,
+        columns=scope.columns,
+        codec=codec,
+        exact_numbers=scope.exact_numbers,
+        documents=documents,
+    )
+
+
 class JsonFrames(FrameBuilder):
     """Builds frames from lines: all values are plain, and integers and fractions in a column are one kind of number."""
 
-    def __init__(self, scope: SourceContext, *, codec: str, encoding: str, columns_max: int, wanted: str) -> None:
-        """`wanted` says in the reason of a fault what the source's rows are."""
-        super().__init__(scope.columns, columns_max=columns_max)
-        self._is_exact, self._documents = scope.exact_numbers, scope.documents or ()
-        self._codec, self._encoding, self._wanted = codec, encoding, wanted
+    def __init__(self, facts: TextRange, *, encoding: str, columns_max: int, wanted: str) -> None:
+        """`facts` say what is wanted of the text; `wanted` says in the reason of a fault what the source's rows are."""
+        super().__init__(facts.columns, columns_max=columns_max)
+        self._is_exact, self._documents = facts.exact_numbers, facts.documents or ()
+        self._codec, self._encoding, self._wanted = facts.codec, encoding, wanted
         self._sound_names: set[str] = set()
+
+    def frame_of_lines(self, text: bytes) -> pl.DataFrame:
+        """The frame of lines, each of which has a line end: what `frame` makes of them, if each is parsed by itself.
+
+        Blank lines are no rows. Raises Unfit.
+        """
+        lines = _Lines(text)
+        try:
+            return self._frame_of(lines)
+        except RecursionError:  # only then is each value checked
+            return self.frame([self.parse(lines.line(row)) for row in range(lines.count)])
+
+    def _frame_of(self, lines: "_Lines") -> pl.DataFrame:
+        columns = lines.columns
+        in_doubt = np.unique(np.concatenate([lines.in_doubt, *(column.read() for column in columns.values())]))
+        parsed = {row: self.parse(lines.line(row)) for row in in_doubt.tolist()}
+        faults = {row: values for row, values in parsed.items() if isinstance(values, Fault)}
+        for column in columns.values() if parsed else ():
+            column.leave_out(in_doubt)
+        for row, values in parsed.items():
+            for name, value in () if isinstance(values, Fault) else values.items():
+                if name not in columns:
+                    columns[name] = JsonColumn(lines.views, lines.count)
+                columns[name].put(row, value)
+        is_row = np.ones(lines.count, dtype=np.bool_)
+        is_row[[*faults]] = False
+        presence = {
+            name: is_present
+            for name, column in columns.items()
+            if (is_present := is_row if column.is_whole() else column.is_present()).any()
+        }
+        self._meet(self._new_names(lines, presence))
+        made: dict[str, pl.Series] = {}
+        for name in self._types:
+            is_present = presence.get(name, np.zeros_like(is_row))
+            made[name] = self._series(name, columns[name] if name in presence else JsonColumn(lines.views, lines.count))
+            if is_present is not is_row and (is_absent := is_row & ~is_present).any():
+                made[ABSENT_PREFIX + name] = pl.Series(is_absent)
+        if faults or not made:  # a frame without columns would have no rows
+            found = [faults.get(row) for row in range(lines.count)]
+            made[FAULT] = pl.Series([fault and fault.reason for fault in found], dtype=pl.String)
+            made[LINE] = pl.Series([fault and fault.line for fault in found], dtype=pl.Binary)
+        return pl.DataFrame(made, height=lines.count)
+
+    def _new_names(self, lines: "_Lines", presence: Mapping[str, npt.NDArray[np.bool_]]) -> Iterator[str]:
+        """The names that are not known yet, in the order in which they come up."""
+        firsts: dict[int, list[str]] = {}
+        for name, is_present in presence.items():
+            if name not in self._types:
+                firsts.setdefault(int(is_present.argmax()), []).append(name)
+        for row in sorted(firsts):
+            values = self.parse(lines.line(row)) if len(firsts[row]) > 1 else firsts[row]
+            yield from () if isinstance(values, Fault) else values
+
+    def _series(self, name: str, column: JsonColumn) -> pl.Series:
+        is_exact = self._is_exact or name in self._documents
+        series = column.series(exact=is_exact, keeps_scales=holds_decimal_texts(self._types[name]))
+        if series is None:
+            values = column.values()
+            return polars_series(name, self._column(name, values, set(map(type, values))))
+        if series.dtype == pl.Null():
+            return polars_series(name, self._column(name, [None] * len(series), {type(None)}))
+        self._types[name] = series.head(0).to_arrow(compat_level=pl.CompatLevel.oldest()).type
+        return series
 
     def parse(self, line: bytes) -> dict[str, Any] | Fault:
         """The object of a line, or a fault; numbers with fractions become Decimal."""
         try:
             # A key that occurs twice in an object would hide a value.
-            value = from_json(
-                line, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
-            )
+            value = json_value(line)
         except ValueError as error:
             reason = self._reason(str(error)) if is_utf8(line) else f"has bytes that are no {self._encoding}"
             return self._fault(line, reason)
@@ -76,6 +156,45 @@ class JsonFrames(FrameBuilder):
         is_exact = self._is_exact or name in self._documents
         numbers = _as_one_kind_of_number(values, kinds, exact=is_exact)
         return super()._column(name, numbers, kinds if numbers is values else set(map(type, numbers)))
+
+
+class _Lines:
+    """The lines of a text that are not blank, which are rows, and their cells by the names of their keys."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        decodable = _without_undecodable(text)
+        self.views = TextViews(decodable)
+        self.count = 0
+        starts, ends, in_doubt = [], [], []
+        parts: dict[str, list[Any]] = {}
+        for block in CellFinder(decodable).blocks():
+            starts.append(block.line_starts)
+            ends.append(block.line_ends)
+            in_doubt.append(block.in_doubt + self.count)
+            every = np.arange(self.count, self.count + len(block.line_starts))
+            self.count += len(every)
+            views, kinds = self.views.of(block)
+            for name, start, stop, lines in block.keys:
+                rows = every if lines is None else every[lines]
+                parts.setdefault(name, []).append((rows, views[start:stop], kinds[start:stop]))
+        self._starts, self._ends, self.in_doubt = map(np.concatenate, (starts, ends, in_doubt))
+        self.columns = {name: JsonColumn(self.views, self.count, own) for name, own in parts.items()}
+
+    def line(self, row: int) -> bytes:
+        return self._text[self._starts[row] : self._ends[row]]
+
+
+def _without_undecodable(text: bytes) -> bytes:
+    """The text, with lines that are no UTF-8 filled with bytes that are no JSON."""
+    if is_utf8(text):
+        return text
+    line_ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LINE_END)
+    starts = np.append(0, line_ends[:-1] + 1)
+    made = bytearray(text)
+    for line in undecodable(text, starts, line_ends):
+        made[starts[line] : line_ends[line]] = b"?" * int(line_ends[line] - starts[line])
+    return bytes(made)
 
 
 def _as_one_kind_of_number(values: Sequence[Any], kinds: set[type], *, exact: bool) -> Sequence[Any]:

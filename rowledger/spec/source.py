@@ -71,6 +71,8 @@ class Source(BaseModel, ABC):
     """
     may_repeat: ClassVar[bool] = False
     """Whether the source gives the same chunks when it is read again within a run, as files do."""
+    columns_vary: ClassVar[bool] = False
+    """Whether chunks of one file may have different columns, which are known only when a chunk is read."""
     takes_rows: ClassVar[bool] = False
     """Whether the rows come with each load, as `SourceContext.rows`."""
 

@@ -40,8 +40,10 @@ def chunks(
 
 
 def frames(folder: Path, content: bytes | str, **options: Any) -> list[pl.DataFrame]:
-    source = NdjsonFiles(path="x")
     descriptors = chunks(folder, content.encode() if isinstance(content, str) else content, **options)
+    source = NdjsonFiles(
+        path="x", **{name: options[name] for name in options.keys() & NdjsonFiles.model_fields.keys() - {"columns"}}
+    )
     return [source.read(descriptor) for descriptor in descriptors]
 
 
@@ -239,21 +241,19 @@ def test_keys_without_end_are_refused_with_file_and_limit(tmp_path: Path) -> Non
     content = "".join(f'{{"key {n}":1}}\n' for n in range(50))
 
     with pytest.raises(SourceError, match=r"x\.json: the rows have more than 40 columns.*from row 0 on"):
-        chunks(tmp_path, content.encode(), columns_max=40)
+        frames(tmp_path, content, columns_max=40)
 
 
-def test_a_column_that_changes_its_type_begins_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", 40)
-    content = b'{"a":1}\n' * 20 + b'{"a":"x"}\n' * 20
+@pytest.mark.parametrize(
+    ("rows_max", "dtypes"), [(20, [pl.Int64(), pl.String()]), (30, [DYNAMIC, pl.String()]), (40, [DYNAMIC])]
+)
+def test_a_column_has_the_type_of_its_values_in_one_chunk(
+    tmp_path: Path, rows_max: int, dtypes: list[pl.DataType]
+) -> None:
+    found = frames(tmp_path, b'{"a":1}\n' * 20 + b'{"a":"x"}\n' * 20, rows_max=rows_max)
 
-    found = frames(tmp_path, content)
-
-    assert sum(frame.height for frame in found) == 40
-    assert [frame.schema["a"] for frame in found] in (
-        [pl.Int64(), pl.String()],
-        [pl.Int64(), DYNAMIC, pl.String()],
-    )
-    assert [d.file_digest for d in chunks(tmp_path, content)] == [d.file_digest for d in chunks(tmp_path, content)]
+    assert [frame.schema["a"] for frame in found] == dtypes
+    assert [row["a"] for frame in found for row in objects(frame)] == [1] * 20 + ["x"] * 20
 
 
 # ---- against Python's json module, and against all bytes --------------------------------------------------------------------
