@@ -5,20 +5,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+import rowledger  # by its names, of which each load uses few
 from benchmarks.contestants.task import SCHEMA, Task
-from rowledger import (
-    CsvFiles,
-    NdjsonFiles,
-    ParquetFiles,
-    Partition,
-    PartitionReport,
-    PythonRows,
-    Source,
-    SqlQuery,
-    TableSpec,
-    WriterSettings,
-    load as load_table,
-)
 
 _TASK = "ROWLEDGER_BENCH_TASK"
 
@@ -32,56 +20,58 @@ class _ErrorsOnly:
 
     def progress(self, progress: object) -> None: ...
 
-    def finished(self, report: PartitionReport) -> None: ...
+    def finished(self, report: "rowledger.PartitionReport") -> None: ...
 
 
 def load(task: Task) -> None:
     """In full, no key."""
-    _load(task, WriterSettings())
+    _load(task, rowledger.WriterSettings())
 
 
 def load_without_fingerprint(task: Task) -> None:
     """The same, with counts alone compared before publishing."""
-    _load(task, WriterSettings(fingerprint=False))
+    _load(task, rowledger.WriterSettings(fingerprint=False))
 
 
 def load_keyed(task: Task) -> None:
     """In full, with the primary key of the contract."""
-    _load(task, WriterSettings(), key=task.key)
+    _load(task, rowledger.WriterSettings(), key=task.key)
 
 
-def dicts(_: Partition) -> Iterator[object]:
+def dicts(_: "rowledger.Partition") -> Iterator[object]:
     """The function that users would write."""
     from benchmarks.contestants.frames import read_dicts  # noqa: PLC0415 - workers import this module too
 
     return read_dicts(Task.from_json(os.environ[_TASK]))
 
 
-def frames(_: Partition) -> Iterator[object]:
+def frames(_: "rowledger.Partition") -> Iterator[object]:
     """The same for frames."""
     from benchmarks.contestants.frames import read_frames  # noqa: PLC0415 - workers import this module too
 
     return read_frames(Task.from_json(os.environ[_TASK]))
 
 
-def _load(task: Task, writer: WriterSettings, key: tuple[str, ...] = ()) -> None:
+def _load(task: Task, writer: rowledger.WriterSettings, key: tuple[str, ...] = ()) -> None:
     os.environ[_TASK] = task.as_json()  # for the functions, wherever they are called
-    spec = TableSpec(name=task.table, target=f"{SCHEMA}.{task.table}", row=task.row, source=_source(task), key=key)
-    load_table(spec, url=task.url, landing_dir=task.folder, writer=writer, observer=_ErrorsOnly())
+    spec = rowledger.TableSpec(
+        name=task.table, target=f"{SCHEMA}.{task.table}", row=task.row, source=_source(task), key=key
+    )
+    rowledger.load(spec, url=task.url, landing_dir=task.folder, writer=writer, observer=_ErrorsOnly())
 
 
-def _source(task: Task) -> Source:
+def _source(task: Task) -> "rowledger.Source":
     path = f"{{landing}}/{task.file.name}"
     match task.format:
         case "csv" | "gzip":
-            return CsvFiles(path=path)
+            return rowledger.CsvFiles(path=path)
         case "ndjson":
-            return NdjsonFiles(path=path)
+            return rowledger.NdjsonFiles(path=path)
         case "dicts":
-            return PythonRows(function=dicts)
+            return rowledger.PythonRows(function=dicts)
         case "frames":
-            return PythonRows(function=frames)
+            return rowledger.PythonRows(function=frames)
         case "query":
-            return SqlQuery(url_variable="DATABASE_URL", query=task.query)
+            return rowledger.SqlQuery(url_variable="DATABASE_URL", query=task.query)
         case _:
-            return ParquetFiles(path=path)
+            return rowledger.ParquetFiles(path=path)

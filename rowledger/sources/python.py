@@ -3,14 +3,16 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import polars as pl
 from pydantic import Field
 
 from rowledger.errors import SourceError
 from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec import ByReference, ChunkDescriptor, Partition, SourceContext
+
+if TYPE_CHECKING:  # who declares a source makes no rows
+    import polars as pl
 
 __all__ = ["GivenRows", "PythonRows"]
 
@@ -75,7 +77,7 @@ class GivenRows(_RowsOfCode):
             raise SourceError(f"{self.origin}: partition {partition.key} was planned without its rows")
         return self._spooled(self.origin, scope.rows, scope)
 
-    def frames(self, call: Callable[[], object], columns: tuple[str, ...]) -> Iterator[pl.DataFrame | None]:
+    def frames(self, call: Callable[[], object], columns: tuple[str, ...]) -> "Iterator[pl.DataFrame | None]":
         """The rows that the call returns, in frames; None where rows are slow to come. `columns` are the contract's."""
         from rowledger.sources.python_reader import FunctionRows  # noqa: PLC0415, workers never call the code
 

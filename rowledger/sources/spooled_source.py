@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-import polars as pl
-
-from rowledger.sources.spool_reader import read_spooled, spooled_schema
 from rowledger.spec import ChunkDescriptor, Source, SourceContext
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # who declares a source reads no rows
+    import polars as pl
+
     from rowledger.sources.spool_writer import Spool
 
 __all__ = ["SpooledSource"]
@@ -24,8 +23,12 @@ class SpooledSource(Source):
 
         return Spool(scope)
 
-    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+    def read(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
+        from rowledger.sources.spool_reader import read_spooled  # noqa: PLC0415, who declares a source reads no rows
+
         return read_spooled(descriptor)
 
-    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+    def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
+        from rowledger.sources.spool_reader import spooled_schema  # noqa: PLC0415, who declares a source reads no rows
+
         return spooled_schema(descriptor)

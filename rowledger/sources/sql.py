@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-import polars as pl
-import pyarrow as pa
 from pydantic import Field
 
 from rowledger.errors import SourceError
 from rowledger.sources.spooled_source import SpooledSource
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # who declares a query has none of its rows
+    import polars as pl
+    import pyarrow as pa
+
     from rowledger.sources.sql_reader import DatabaseSession
 
 __all__ = ["SqlQuery"]
@@ -62,7 +63,7 @@ class SqlQuery(SpooledSource):
             frames = self._frames(session, parameters)
             yield from self.new_spool(scope).write(frames, origin=f"query of {self.url_variable}")
 
-    def _frames(self, session: "DatabaseSession", parameters: dict[str, str]) -> Iterator[pl.DataFrame | pa.Table]:
+    def _frames(self, session: "DatabaseSession", parameters: dict[str, str]) -> "Iterator[pl.DataFrame | pa.Table]":
         execute = partial(session.database.execute, self.query.rstrip().rstrip(";"), parameters)
         names = session.run(execute, self.fetch_timeout_s, "executing the query")
         if double := sorted({name for name in names if names.count(name) > 1}):

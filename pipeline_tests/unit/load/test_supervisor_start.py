@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from rowledger.settings import child_environment
 
 _FOR_ROWS = {"numpy", "pandas", "pgpq", "polars", "pyarrow"}
@@ -23,6 +25,11 @@ def test_a_program_that_declares_a_table_of_parquet_files_imports_no_library_for
     imported = _imported_by("from pipeline.tables import flights")
     assert "rowledger.sources.parquet" in imported
     assert imported & {*_FOR_ROWS, "asyncpg"} == set()
+
+
+@pytest.mark.parametrize("source", ["GivenRows", "ParquetFiles", "PythonRows", "SqlQuery"])
+def test_a_source_is_declared_without_a_library_for_rows(source: str) -> None:
+    assert _imported_by(f"from rowledger import {source}") & _FOR_ROWS == set()
 
 
 def test_a_run_s_first_processes_are_started_before_it_imports_anything_large() -> None:
