@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import logging
 from collections.abc import AsyncGenerator
 from types import TracebackType
@@ -15,6 +14,7 @@ from rowledger.ledger import ChunkOutcome, Planned, SourceRaised
 from rowledger.postgres import OutageGate
 from rowledger.spec import ChunkDescriptor
 from rowledger.workers.child_process import LogSink
+from rowledger.workers.job_queue import JobQueue
 from rowledger.workers.messages import Hello
 from rowledger.workers.producers import Producers
 from rowledger.workers.production import ProducerHello, Production
@@ -53,8 +53,7 @@ class Pool:
         self._producers = Producers(self._workforce, ProducerHello(spec=hello.spec, path=hello.path))
         self._jobs_expected = jobs_expected
         self._production_expected = production_expected
-        self._requests: asyncio.PriorityQueue[tuple[int, int, _Request]] = asyncio.PriorityQueue()
-        self._numbers = itertools.count()
+        self._requests: JobQueue[_Request] = JobQueue()
         self._slots: list[asyncio.Task[None]] = []
         self._closed = True
 
@@ -81,7 +80,6 @@ class Pool:
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             raise
-        # Jobs are handed out in the order in which slots wait for them, so the first job goes to a worker that is up.
         self._slots = [asyncio.create_task(self._run_slot(slot), name=f"slot {n}") for n, slot in enumerate(slots)]
         self._workforce.log(logging.INFO, f"pool of {counted(count, 'worker')} open")
         return self
@@ -94,8 +92,7 @@ class Pool:
         for slot in self._slots:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
-        while not self._requests.empty():
-            _, _, (_, future) = self._requests.get_nowait()
+        for _, future in self._requests.drain():
             future.cancel()
         children = list(self._workforce.children)
         ending = (child.discard() if kind is not None else self._workforce.retire(child) for child in children)
@@ -113,17 +110,14 @@ class Pool:
         """Have a job done; raises WorkerTerminated, ChunkTimedOut, PoolBroken, DatabaseUnavailable, WriterClosed."""
         return await self._done(job, _IN_TURN)
 
-    async def _done(self, job: Job | PlanJob, priority: int) -> ChunkOutcome:
+    async def _done(self, job: Job | PlanJob, urgency: int) -> ChunkOutcome:
         if self._closed:
             raise WriterClosed("the writer's pool is not open: use it inside its `async with` block")
         if self._workforce.broken is not None:
             raise self._workforce.broken
         future: asyncio.Future[ChunkOutcome] = asyncio.get_running_loop().create_future()
-        self._put((job, future), priority)
+        self._requests.put((job, future), urgency)
         return await future
-
-    def _put(self, request: _Request, priority: int) -> None:
-        self._requests.put_nowait((priority, next(self._numbers), request))
 
     def produce(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[ChunkDescriptor, None]:
         """Have a partition's source read by a producer; see `Producers.chunks`."""
@@ -131,7 +125,7 @@ class Pool:
 
     async def _run_slot(self, slot: Slot) -> None:
         while True:
-            _, _, (job, future) = await self._requests.get()
+            job, future = await self._requests.take(slot)
             if future.done():  # its load has failed or was cancelled meanwhile
                 continue
             try:

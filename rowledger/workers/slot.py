@@ -35,6 +35,11 @@ class Slot:
         self._worker: WorkerHandle | None = None
         self._attempts = 0  # at the current job
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it has a worker."""
+        return self._worker is not None and self._worker.is_running
+
     async def start(self) -> None:
         """Start the worker before there is a job for it; raises PoolBroken."""
         await self._living_worker()

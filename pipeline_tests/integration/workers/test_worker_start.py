@@ -19,7 +19,7 @@ from rowledger.load.preflight import Preflight
 from rowledger.load.request import RunRequest
 from rowledger.settings import WriterSettings, child_environment
 from rowledger.spec.importing import import_path
-from rowledger.workers import spawn
+from rowledger.workers import child_process, spawn
 from rowledger.workers.messages import Hello, Stop, encode
 
 _ROWS = """
@@ -100,13 +100,30 @@ def test_a_worker_comes_up_before_the_run_has_asked_the_server_anything(
     rows = events(20)
     write_source(tmp_path, "events", DAY, rows)
 
-    report = load_one(database, EVENTS, tmp_path, DAY)
+    report = load_one(database, EVENTS, tmp_path, DAY, workers=4)
 
     assert report.error is None
     written_by = fetch(database, "select worker_pid from rowledger.chunk")
     assert [row["worker_pid"] for row in written_by] == early_pids
     assert_accounted(database, EVENTS, rows)
     assert not worker_pids()
+
+
+def test_a_partition_of_one_chunk_starts_one_worker(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(tmp_path, "events", DAY, events(20))
+    started: list[str] = []
+
+    def counted_spawn(module: str) -> spawn.Spawned:
+        started.append(module)
+        return start(module)
+
+    start = spawn.spawn
+    monkeypatch.setattr(spawn, "spawn", counted_spawn)
+    monkeypatch.setattr(child_process, "spawn", counted_spawn)
+    assert load_one(database, EVENTS, tmp_path, DAY, workers=4).error is None
+    assert started == [spawn.WORKER]
 
 
 def test_no_worker_is_left_of_a_run_that_may_not_begin(tmp_path: Path, early_pids: list[int]) -> None:

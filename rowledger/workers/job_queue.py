@@ -1,0 +1,53 @@
+"""The jobs that wait for a slot, and the slots that wait for a job."""
+
+import asyncio
+import heapq
+import itertools
+from typing import Generic, TypeVar
+
+from rowledger.workers.slot import Slot
+
+__all__ = ["JobQueue"]
+
+_Request = TypeVar("_Request")
+
+
+class JobQueue(Generic[_Request]):
+    """Hands requests to slots: the more urgent first, in the order in which they came.
+
+    A slot whose worker is up is preferred. Another one would start a worker, which takes longer than many a job.
+    """
+
+    def __init__(self) -> None:
+        self._requests: list[tuple[int, int, _Request]] = []
+        self._numbers = itertools.count()
+        self._idle: dict[Slot, asyncio.Future[_Request]] = {}
+
+    def put(self, request: _Request, urgency: int) -> None:
+        """Add a request; those of a lower number come first."""
+        heapq.heappush(self._requests, (urgency, next(self._numbers), request))
+        self._hand_out()
+
+    async def take(self, slot: Slot) -> _Request:
+        """The next request for this slot. Where the slot is cancelled meanwhile, the request stays in the queue."""
+        handed = asyncio.get_running_loop().create_future()
+        self._idle[slot] = handed
+        self._hand_out()
+        try:
+            return await handed  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            self._idle.pop(slot, None)
+            if handed.done() and not handed.cancelled():
+                self.put(handed.result(), 0)
+            raise
+
+    def drain(self) -> list[_Request]:
+        """Take out all requests that no slot has."""
+        waiting, self._requests = self._requests, []
+        return [request for _, _, request in waiting]
+
+    def _hand_out(self) -> None:
+        while self._requests and self._idle:
+            slot = next((slot for slot in self._idle if slot.is_up), next(iter(self._idle)))
+            _, _, request = heapq.heappop(self._requests)
+            self._idle.pop(slot).set_result(request)
