@@ -56,6 +56,11 @@ def at_most(figure: str, value: float | None, limit: float, unit: str = "") -> T
     return Target(figure, value, limit, at_most=True, unit=unit)
 
 
+def grown(later: float | None, former: float | None) -> float | None:
+    """How much more a cost is than a former one; None where one of them is lost in the noise, which made it zero or less."""
+    return later / former if later is not None and former is not None and min(later, former) > 0 else None
+
+
 def failed(figure: str, limit: float, unit: str = "") -> Target:
     """A target, met by smaller figures, that was missed because a load did not come to an end."""
     return Target(figure, None, limit, at_most=True, unit=unit, failed=True)

@@ -11,7 +11,7 @@ from benchmarks.datasets import Dataset
 from benchmarks.race.measure import Measured
 from benchmarks.verdict import Target, at_least, at_most
 
-__all__ = ["RATIOS", "Cell", "Entrant", "Figure", "Race", "Turn", "ratio"]
+__all__ = ["OURS", "RATIOS", "Cell", "Entrant", "Figure", "Race", "Turn", "krows", "ratio"]
 
 OURS = "rowledger"
 """The contestant that the others are held against."""
@@ -187,6 +187,12 @@ class Race:
         """One line above tables and chart."""
         return f"scale {self.scale:g}, {'one round' if self.rounds == 1 else f'medians of {self.rounds} rounds'}"
 
+    def title_of(self, entrant: Entrant) -> str:
+        """The contestant's title, with its rows if they are fewer than those of the others."""
+        most = max(one.rows for one in self.of_cell(entrant.cell))
+        rows = f" ({entrant.rows:,} rows)" if 0 < entrant.rows < most else ""
+        return f"{entrant.contestant.title}{rows}"
+
     def to_ours(self, entrant: Entrant) -> float | None:
         """The rate of Rowledger in full, from the same format, to this one's; None where there is no such figure."""
         ours = self.entrant(entrant.cell.dataset, entrant.cell.format, OURS)
@@ -238,6 +244,11 @@ class Race:
             ],
             "targets": [target.as_json() for target in self.targets],
         }
+
+
+def krows(rate: float) -> str:
+    """A rate for people, with a decimal place where it is small."""
+    return f"{rate:,.1f}" if rate < 10 else f"{rate:,.0f}"  # noqa: PLR2004 - one digit
 
 
 def _where(entrant: Entrant) -> str:

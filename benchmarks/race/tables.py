@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.contestants.task import FORMATS
-from benchmarks.race.report import OURS, Cell, Entrant, Race
+from benchmarks.race.report import OURS, Cell, Entrant, Race, krows
 
 __all__ = ["print_race", "write_page"]
 
@@ -32,7 +32,7 @@ def print_race(race: Race, console: Console) -> None:
         for name in _COLUMNS:
             shown.add_column(name, justify="right")
         for one in race.of_cell(cell):
-            shown.add_row(_title(race, one), *_figures(race, one))
+            shown.add_row(race.title_of(one), *_figures(race, one))
         console.print(shown)
     for line in _lines(race):
         console.print(line, markup=False)
@@ -69,7 +69,7 @@ def _markdown(race: Race) -> str:
             _row(["---"] + ["---:"] * len(_COLUMNS)),
         ]
         for one in race.of_cell(cell):
-            title = _title(race, one).replace("|", r"\|")
+            title = race.title_of(one).replace("|", r"\|")
             lines.append(_row([f"**{title}**" if one.contestant.name == OURS else title, *_figures(race, one)]))
     lines += ["", *(f"- {line}" for line in _lines(race)), *([""] if _lines(race) else [])]
     lines += [_row(("target", "measured", "wanted", "")), _row(["---", "---:", "---:", "---"])]
@@ -87,18 +87,12 @@ def _rows(race: Race, cell: Cell) -> str:
     return f"{max((one.rows for one in race.of_cell(cell)), default=0):,} rows"
 
 
-def _title(race: Race, one: Entrant) -> str:
-    """With its rows, if they are fewer than those of the others."""
-    most = max(other.rows for other in race.of_cell(one.cell))
-    return f"{one.contestant.title} ({one.rows:,} rows)" if 0 < one.rows < most else one.contestant.title
-
-
 def _figures(race: Race, one: Entrant) -> Sequence[str]:
     if not one.ran:
         return ["-"] * len(_COLUMNS)
     to_ours = race.to_ours(one)
     return [
-        f"{one.rate_krows_per_s:,.0f}",
+        krows(one.rate_krows_per_s),
         "" if to_ours is None else f"{to_ours:.2f}",
         f"{one.client_cpu_s:.2f}",
         "" if one.server_cpu_s is None else f"{one.server_cpu_s:.2f}",

@@ -90,6 +90,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", type=_names, default=tuple(QUESTIONS), help=f"some of {','.join(QUESTIONS)}")
     parser.add_argument("--sizes", type=_floats, help="TPC-H scale factors of the question size; 1 is 6.0 million rows")
     parser.add_argument("--scale", type=float, help="scale factor of all other questions")
+    parser.add_argument("--partitions", type=_integers, help="how many, from few to many")
+    parser.add_argument("--files", type=_integers, help="the same for the files of a partition")
     parser.add_argument("--rounds", type=int, help="how often what is compared is repeated, in turns")
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: see that it works, not how fast it is")
@@ -116,7 +118,11 @@ def _bench(options: argparse.Namespace, url: str, folder: Path) -> Bench:
             rounds=1,
             repeats=1,
         )
-    given = {name: value for name in ("sizes", "scale", "rounds") if (value := getattr(options, name)) is not None}
+    given = {
+        name: value
+        for name in ("sizes", "scale", "partitions", "files", "rounds")
+        if (value := getattr(options, name)) is not None
+    }
     return replace(bench, **given)
 
 
@@ -129,6 +135,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _floats(text: str) -> tuple[float, ...]:
     return tuple(float(number) for number in text.split(","))
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
 
 
 @contextlib.contextmanager

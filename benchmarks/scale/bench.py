@@ -1,10 +1,11 @@
 """What all questions share: the server, the sizes asked for, the files to load, and the way a load is measured."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,23 +178,27 @@ def _watch(process: subprocess.Popen[str], deadline_s: float | None) -> tuple[Re
     """Wait for a job's end; what it says, and the most memory any of its children has had."""
     seen, started = psutil.Process(process.pid), time.monotonic()
     worker_rss_bytes = 0
-    while True:
-        try:
-            output, _ = process.communicate(timeout=_LOOK_S)
-            break
-        except subprocess.TimeoutExpired:
+    with _killed_on_errors(process):
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                output, _ = process.communicate(timeout=_LOOK_S)
+                break
             worker_rss_bytes = max(worker_rss_bytes, _largest_child(seen))
             if deadline_s is not None and time.monotonic() - started > deadline_s:
-                process.kill()  # its workers end with it
-                process.wait()
-                raise LoadEnded(f"not ended after {deadline_s:.0f} s, and killed") from None
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+                raise LoadEnded(f"not ended after {deadline_s:.0f} s, and killed")
     if process.returncode != 0:
         raise LoadEnded(f"error: a load ended with exit code {process.returncode}")
     return Result.model_validate_json(output.splitlines()[-1]), worker_rss_bytes
+
+
+@contextlib.contextmanager
+def _killed_on_errors(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        process.kill()  # its workers end with it
+        process.communicate()
+        raise
 
 
 def _largest_child(process: psutil.Process) -> int:

@@ -12,8 +12,8 @@ from rowledger.failpoints import Place, failpoint
 from rowledger.machine.cgroup import read_oom_kills
 from rowledger.settings import WriterSettings
 from rowledger.sources.file_identity import file_digest
+from rowledger.workers.child_process import WATCH_INTERVAL_S
 from rowledger.workers.guards import Vitals, overrun
-from rowledger.workers.handle import _WATCH_INTERVAL_S
 from rowledger.workers.messages import Heartbeat, decode_from_worker, encode
 
 _CALLS = 2_000
@@ -40,7 +40,7 @@ def measure_guards(file: Path, limits: WriterSettings) -> list[GuardCost]:
     vitals = Vitals(chunk_started_at=now, progressed_at=now, heartbeats=1)
     beat = Heartbeat(progress=123_456_789, rss_bytes=200 * 2**20, descriptors=20)
     line = encode(beat)
-    beats_per_s, looks_per_s = 1 / limits.heartbeat_s, 1 / _WATCH_INTERVAL_S
+    beats_per_s, looks_per_s = 1 / limits.heartbeat_s, 1 / WATCH_INTERVAL_S
 
     def heartbeat() -> None:
         encode(Heartbeat(progress=1, rss_bytes=process.memory_info().rss, descriptors=process.num_fds()))

@@ -5,7 +5,7 @@ import statistics
 from benchmarks.scale import shapes
 from benchmarks.scale.bench import Bench, Failed, Measured, as_json, mib, seconds
 from benchmarks.scale.run import Job
-from benchmarks.verdict import Answer, Target, at_most, failed
+from benchmarks.verdict import Answer, Target, at_most, failed, grown
 
 _BYTES_OF_SCALE_1 = 200_000_000
 _LENGTHS = (1_000, 1_000_000)
@@ -53,7 +53,7 @@ def _answer(bench: Bench, runs: dict[tuple[str, str], list[Measured | Failed]]) 
         if costs[0] is None or costs[1] is None:
             targets.append(failed(text, _GROWTH_MAX))
         else:
-            targets.append(at_most(text, costs[1] / costs[0], _GROWTH_MAX))
+            targets.append(at_most(text, grown(costs[1], costs[0]), _GROWTH_MAX))
         text = f"a row of {_long(bench)} among 1,000 short ones, {suffix}"
         took = [one.run_s for one in longest if isinstance(one, Measured)]
         ended = len(took) == len(longest)

@@ -7,13 +7,13 @@ from itertools import pairwise
 from benchmarks.scale import shapes
 from benchmarks.scale.bench import Bench, Failed, Measured, as_json, mib, seconds
 from benchmarks.scale.run import Job
-from benchmarks.verdict import Answer, Target, at_most, failed
+from benchmarks.verdict import Answer, Target, at_most, failed, grown
 
 _ROWS = 10  # of a partition, or a file
 _ROUNDS_MAX_COUNT = 1_000  # what is longer is loaded once: it is long enough to be steady
 _PARTITION_MS_MAX = 20
 _GROWTH_MAX = 1.25
-_PATIENCE_S = 120.0
+_PATIENCE_S = 300.0
 _SLOWEST_S = 0.1  # a partition or file that takes as long is taken not to end
 
 
@@ -46,16 +46,11 @@ def ask_partitions(bench: Bench) -> Answer:
         lambda count, **given: Job(partitions=count, **given),
     )
     runs = _measure(bench, series)
-    targets = []
-    for suffix in series.specs:
-        further = _further_ms(runs[suffix])
-        for count, cost_ms in further.items():
-            text = f"one {suffix} partition more, at {count:,}"
-            targets.append(
-                failed(text, _PARTITION_MS_MAX, "ms")
-                if cost_ms is None
-                else at_most(text, cost_ms, _PARTITION_MS_MAX, "ms")
-            )
+    targets = [
+        _target(f"one {suffix} partition more, at {count:,}", cost_ms, _PARTITION_MS_MAX, "ms")
+        for suffix in series.specs
+        for count, cost_ms in _further_ms(runs[suffix], _run_s).items()
+    ]
     return _answer(bench, series, runs, targets)
 
 
@@ -70,13 +65,15 @@ def ask_files(bench: Bench) -> Answer:
     runs = _measure(bench, series)
     targets = []
     for suffix in series.specs:
-        costs = list(_further_ms(runs[suffix]).values())
+        costs = list(_further_ms(runs[suffix], _run_s).values())
         text = f"one {suffix} file more, at {series.counts[-1]:,} / at {series.counts[1]:,}"
-        if costs[0] is None or costs[-1] is None:
-            targets.append(failed(text, _GROWTH_MAX))
-        else:
-            targets.append(at_most(text, costs[-1] / costs[0], _GROWTH_MAX))
+        targets.append(_target(text, None if None in costs else grown(costs[-1], costs[0]) or 0, _GROWTH_MAX))
     return _answer(bench, series, runs, targets)
+
+
+def _target(text: str, value: float | None, limit: float, unit: str = "") -> Target:
+    """None stands for a load that has failed; what is not above zero is lost in the noise."""
+    return failed(text, limit, unit) if value is None else at_most(text, value if value > 0 else None, limit, unit)
 
 
 _Runs = dict[str, dict[int, list[Measured | Failed]]]
@@ -102,10 +99,20 @@ def _measure(bench: Bench, series: _Series) -> _Runs:
     return runs
 
 
-def _further_ms(runs: Mapping[int, Sequence[Measured | Failed]]) -> dict[int, float | None]:
+def _run_s(one: Measured) -> float:
+    return one.run_s
+
+
+def _cpu_s(one: Measured) -> float:
+    return one.cpu_s
+
+
+def _further_ms(
+    runs: Mapping[int, Sequence[Measured | Failed]], seconds_of: Callable[[Measured], float]
+) -> dict[int, float | None]:
     """By count, but for the smallest: what one more costs on the way to it, best of the rounds; None if a load has failed."""
     best = {
-        count: min((one.run_s for one in found if isinstance(one, Measured)), default=None)
+        count: min((seconds_of(one) for one in found if isinstance(one, Measured)), default=None)
         for count, found in runs.items()
     }
     return {
@@ -117,12 +124,11 @@ def _further_ms(runs: Mapping[int, Sequence[Measured | Failed]]) -> dict[int, fl
 def _answer(bench: Bench, series: _Series, runs: _Runs, targets: Sequence[Target]) -> Answer:
     rows, notes, whole = [], [], []
     for suffix, by_count in runs.items():
-        further = _further_ms(by_count)
+        further = [_further_ms(by_count, seconds_of) for seconds_of in (_run_s, _cpu_s)]
         for count, found in by_count.items():
             measured = [one for one in found if isinstance(one, Measured)]
             whole += measured
             notes += [f"{count:,} {suffix}: {one.reason}" for one in found if isinstance(one, Failed)]
-            cost_ms = further.get(count)
             best = min(measured, key=lambda one: one.run_s, default=None)
             rows.append(
                 (
@@ -139,7 +145,7 @@ def _answer(bench: Bench, series: _Series, runs: _Runs, targets: Sequence[Target
                             mib(best.worker_rss_bytes),
                         )
                     ),
-                    "-" if cost_ms is None else f"{cost_ms:.1f}",
+                    *("-" if (cost := one.get(count)) is None else f"{cost:.1f}" for one in further),
                 )
             )
     return Answer(
@@ -153,6 +159,7 @@ def _answer(bench: Bench, series: _Series, runs: _Runs, targets: Sequence[Target
             "supervisor MiB",
             "worker MiB",
             "ms one more",
+            "CPU ms one more",
         ),
         rows=rows,
         figures={

@@ -76,7 +76,7 @@ def main() -> None:
     url = target_url()
     _mark_spawns()
     if not job.memory_looks:
-        WorkerHandle._look_at_memory = lambda _self: None  # type: ignore[method-assign]  # noqa: SLF001 - a guard without a switch
+        WorkerHandle.look_at_memory = lambda _self: None  # type: ignore[method-assign]  # a guard without a switch
     writer = WriterSettings.model_validate(job.writer)
     cpu_started_s, started = _cpu_s(), time.perf_counter()
     if job.way == "load":

@@ -8,29 +8,35 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scale.bench import Bench, WrongCount
+from benchmarks.scale import shapes
+from benchmarks.scale.bench import Bench, Failed, WrongCount
 from benchmarks.scale.run import Job
 from pipeline.nycflights import land_flights
 from pipeline_tests.support.database import fetch_value
 from rowledger.settings import child_environment
 
 
+def _ask(url: str, questions: str, figures: Path) -> str:
+    """What it prints."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scale", "--quick", "--only", questions, "--json", str(figures)],
+        env=child_environment(ROWLEDGER_DATABASE_URL=url),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
 def test_questions_are_answered_with_figures_and_judged_targets_and_no_table_stays(
     database: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "figures.json"
-    command = ["-m", "benchmarks.scale", "--quick", "--only", "size,resume", "--json", str(file)]
 
-    ended = subprocess.run(
-        [sys.executable, *command],
-        env=child_environment(ROWLEDGER_DATABASE_URL=database),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    printed = _ask(database, "size,resume", file)
 
-    assert ended.returncode == 0, ended.stderr
     results = json.loads(file.read_text(encoding="utf-8"))
     assert {"machine", "versions", "options", "wall_s", "questions"} == set(results)
     assert list(results["questions"]) == ["size", "resume"]
@@ -40,7 +46,7 @@ def test_questions_are_answered_with_figures_and_judged_targets_and_no_table_sta
             assert target["met"] == (
                 target["value"] <= target["limit"] if target["at_most"] else target["value"] >= target["limit"]
             )
-            assert f"{target['figure']}: " in ended.stdout
+            assert f"{target['figure']}: " in printed
     sizes = results["questions"]["size"]["figures"]["runs"]
     assert [run["rows"] for runs in sizes.values() for run in runs] == [6_005, 11_957]
     assert all(run["supervisor_rss_bytes"] > 0 for runs in sizes.values() for run in runs)
@@ -57,3 +63,26 @@ def test_a_wrong_count_fails_the_benchmark(database: str, tmp_path: Path) -> Non
 
     with pytest.raises(WrongCount, match=f"{landed} rows in the table, {landed} reported, {landed + 1} in the source"):
         bench.measure(Job(spec="DAYS", keys=(day,), landing=tmp_path), landed + 1)
+
+
+@pytest.mark.parametrize("question", ["small", "wide", "partitions", "files", "long"])
+def test_loads_of_extreme_shapes_are_measured_and_judged(database: str, tmp_path: Path, question: str) -> None:
+    file = tmp_path / "figures.json"
+
+    printed = _ask(database, question, file)
+
+    (answer,) = json.loads(file.read_text(encoding="utf-8"))["questions"].values()
+    assert answer["targets"]
+    assert not answer["notes"]  # no load has failed
+    assert all(f"{target['figure']}: " in printed for target in answer["targets"])
+
+
+def test_a_load_that_fails_or_does_not_end_is_an_answer(database: str, tmp_path: Path) -> None:
+    bench = Bench(url=database, folder=tmp_path, say=lambda _text: None)
+    job = Job(spec="FILES", landing=shapes.write_readings(tmp_path / "files", range(2), 10, ".parquet"))
+    without_files = Job(spec="FILES", landing=tmp_path)
+
+    assert str(bench.attempt(without_files, 0, deadline_s=60)).startswith(
+        "FAILED: error: a load ended with exit code 1"
+    )
+    assert bench.attempt(job, 20, deadline_s=0) == Failed("not ended after 0 s, and killed")
