@@ -26,7 +26,7 @@ from rowledger.spec import FAULT, LINE, Column, FrameTransform, Partition, RowTr
 if TYPE_CHECKING:
     from rowledger.chunk.transform import Transformed
 
-__all__ = ["PreparedRows", "prepare_rows"]
+__all__ = ["PreparedRows", "prepare_rows", "without_faults"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -157,7 +157,7 @@ class _Preparation:
             for row_no, (fault, line) in zip(self.row_nos[is_fault].tolist(), faults.iter_rows(), strict=True)
         ]
         self.row_nos = self.row_nos[~is_fault]
-        self.source = self.source.filter(~is_fault).drop(FAULT, LINE)
+        self.source = without_faults(self.source)
 
     def _follow(self, rows: _Rows, outcome: "Transformed") -> _Rows:
         """The rows that a transform returned; those that it refused become dead letters."""
@@ -233,6 +233,11 @@ def prepare_rows(
     )
     preparation = _Preparation(spec, columns, source, numbers, partition, dead_letters_max, on_progress)
     return preparation.run(is_transformed=is_transformed)
+
+
+def without_faults(source: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a source frame without the lines that are not rows in the source's format."""
+    return source.filter(source[FAULT].is_null()).drop(FAULT, LINE) if FAULT in source.columns else source
 
 
 def _line_payload(line: bytes | None) -> str:

@@ -5,8 +5,8 @@ in, an outcome goes out, and the ledger decides.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import asyncpg
@@ -14,8 +14,16 @@ import polars as pl
 
 from rowledger.chunk.copy_isolation import copy_isolating, rows_without
 from rowledger.chunk.jobs import ChunkJob
-from rowledger.chunk.preparation import PreparedRows, prepare_rows
-from rowledger.contract import DeadLetter, Stage, fingerprint_frame, payloads_of, write_row_types
+from rowledger.chunk.preparation import PreparedRows, prepare_rows, without_faults
+from rowledger.contract import (
+    Contract,
+    DeadLetter,
+    Refusal,
+    Stage,
+    fingerprint_frame,
+    payloads_of,
+    write_row_types,
+)
 from rowledger.counted import counted
 from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from rowledger.failpoints import Place, failpoint
@@ -43,14 +51,23 @@ class PreparedChunk:
     """A chunk read, checked and encoded, before the transaction begins.
 
     `rejected` are the dead letters of rows that do not reach COPY: those set aside untried, and those that were refused.
-    `check_s` is the time of transform and contract, in seconds.
+    `source_types` are the columns as the source gives them. `texts` reads the source's rows again, if columns of text got other
+    types in `rows`: a dead letter shows the text. `check_s` is the time of transform and contract, in seconds.
     """
 
     rows: PreparedRows
     rejected: list[DeadLetter]
     encoded: EncodedRows
     source_types: pl.Schema
+    texts: Callable[[], pl.DataFrame] | None
     check_s: float
+
+    def refusals(self, causes: Mapping[int, Refusal]) -> list[DeadLetter]:
+        """The dead letters of good rows that the server refused, for these causes by their offsets."""
+        rows = self.rows
+        if causes and self.texts is not None:
+            rows = replace(rows, shown=without_faults(self.texts()))
+        return rows.refusals(causes)
 
 
 def prepare_chunk(
@@ -60,12 +77,43 @@ def prepare_chunk(
     on_progress: Callable[[int], None],
 ) -> PreparedChunk:
     """Read the chunk's rows from the source, run them through transform and contract, and encode the good ones."""
-    source = spec.source.read(job.chunk.descriptor)
+
+    def read() -> pl.DataFrame:
+        return spec.source.read(job.chunk.descriptor)
+
+    types = _types_of_texts(spec, job)
+    typed = spec.source.read_typed(job.chunk.descriptor, types) if types else None
+    source = read() if typed is None else typed
     on_progress(source.height)
-    tried, row_nos = _rows_to_try(source, job)
-    failpoint(Place.WHILE_ENCODING, **job.facts, row=row_nos)
+    failpoint(Place.WHILE_ENCODING, **job.facts, row=job.row_nos)
     started = time.perf_counter()
-    rows = prepare_rows(
+    rows = _prepare(spec, job, source, on_progress)
+    if typed is not None and any(letter.stage is not Stage.SOURCE for letter in rows.rejected):
+        source, typed = read(), None  # dead letters show the texts, and say why these are refused
+        rows = _prepare(spec, job, source, on_progress)
+    check_s = time.perf_counter() - started
+    encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
+    rejected = [*_crash_dead_letters(source, job), *rows.rejected]
+    if typed is None:
+        return PreparedChunk(rows, rejected, encoded, source.schema, None, check_s)
+    source_types = pl.Schema({name: pl.String() if name in types else kind for name, kind in source.schema.items()})
+    return PreparedChunk(rows, rejected, encoded, source_types, read, check_s)
+
+
+def _types_of_texts(spec: TableSpec, job: ChunkJob) -> dict[str, pl.DataType]:
+    """The types that columns of text may have while the chunk is prepared.
+
+    After a failed attempt, and where single rows are tried or set aside, the chunk is read in the one way that works for all.
+    """
+    if spec.transform is not None or job.attempt > 1 or job.probe is not None or job.set_aside:
+        return {}
+    targets = {column.name: column.type for column in job.columns}
+    return Contract.of(spec.row).types_of_texts(targets, spec.source)
+
+
+def _prepare(spec: TableSpec, job: ChunkJob, source: pl.DataFrame, on_progress: Callable[[int], None]) -> PreparedRows:
+    tried, row_nos = _rows_to_try(source, job)
+    return prepare_rows(
         spec,
         job.columns,
         tried,
@@ -74,9 +122,6 @@ def prepare_chunk(
         dead_letters_max=job.dead_letters_max,
         on_progress=on_progress,
     )
-    check_s = time.perf_counter() - started
-    encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
-    return PreparedChunk(rows, [*_crash_dead_letters(source, job), *rows.rejected], encoded, source.schema, check_s)
 
 
 def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:
@@ -149,7 +194,7 @@ async def commit_chunk(
     if job.probe is not None:
         await connection.execute("rollback")
         return Probed()
-    letters = [*prepared.rejected, *prepared.rows.refusals(refused)]
+    letters = [*prepared.rejected, *prepared.refusals(refused)]
     if len(letters) > job.dead_letters_max:
         await _keep_what_was_learned(connection, job, letters, worker_pid, limits)
     await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)

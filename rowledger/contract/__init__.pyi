@@ -16,6 +16,7 @@ from .exact_conversion import (
     arrow_table as arrow_table,
     frame_type as frame_type,
     is_same_type as is_same_type,
+    polars_frame as polars_frame,
     polars_series as polars_series,
     python_series as python_series,
 )

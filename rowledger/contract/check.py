@@ -14,7 +14,7 @@ from rowledger.contract.drift import SourceDrift, drift_of, require_names
 from rowledger.contract.kinds import Kind
 from rowledger.contract.rules import FieldRules
 from rowledger.errors import SourceError, TargetMismatch
-from rowledger.spec import Column, ColumnType, Drift, Partition
+from rowledger.spec import Column, ColumnType, Drift, Partition, Source
 
 if TYPE_CHECKING:  # the supervisor has a contract, and no frames
     import polars as pl
@@ -109,6 +109,17 @@ class Contract:
         ]
         if problems:
             raise TargetMismatch(f"{'; '.join(problems)}; alter the table or the row model")
+
+    def types_of_texts(self, targets: Mapping[str, ColumnType], source: Source) -> "dict[str, pl.DataType]":
+        """The types in which `source.read_typed` may give columns of text without changing what `check` makes of them.
+
+        All other columns stay text. `targets` are the table's column types by name.
+        """
+        if self.row_by_row is not None:
+            return {}
+        from rowledger.contract.typed_texts import types_of_texts  # noqa: PLC0415, only for sources of texts
+
+        return types_of_texts(self.rules, targets, source)
 
     def check(
         self,

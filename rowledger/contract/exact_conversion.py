@@ -14,7 +14,7 @@ import pyarrow as pa
 from rowledger.errors import ValuesAltered
 from rowledger.spec import with_types
 
-__all__ = ["arrow_table", "frame_type", "is_same_type", "polars_series", "python_series"]
+__all__ = ["arrow_table", "frame_type", "is_same_type", "polars_frame", "polars_series", "python_series"]
 
 _Array = Any
 """A `pyarrow.Array` or `pyarrow.ChunkedArray` of any kind; the stubs are too narrow."""
@@ -41,6 +41,15 @@ def polars_series(name: str, column: _Array) -> pl.Series:
     (series,) = pl.DataFrame(pa.table([column], names=[name]), nan_to_null=False).get_columns()
     require_unchanged(name, column, series)
     return series.alias(name)
+
+
+def polars_frame(table: pa.Table) -> pl.DataFrame:
+    """An Arrow table as a frame, under the conditions of `polars_series`; raises ValuesAltered."""
+    frame = pl.DataFrame(table.rename_columns(list(map(str, range(table.num_columns)))), nan_to_null=False)
+    frame.columns = table.column_names  # polars would rename a column without a name
+    for name, column, series in zip(table.column_names, table.columns, frame.get_columns(), strict=True):
+        require_unchanged(name, column, series)
+    return frame
 
 
 def arrow_table(frame: pl.DataFrame, *, compat_level: pl.CompatLevel) -> pa.Table:

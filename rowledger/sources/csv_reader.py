@@ -14,7 +14,8 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import csv
 
-from rowledger.contract import polars_series
+from rowledger.contract import polars_frame
+from rowledger.counted import counted
 from rowledger.errors import SourceError
 from rowledger.sources.csv_escapes import BadEscape
 from rowledger.sources.csv_fields import fields_of
@@ -47,28 +48,54 @@ class CsvReader:
         assert descriptor.text is not None  # noqa: S101, the chunks of CSV files have one
         self._source = source
         self._descriptor = descriptor
+        self._has_records = bool(descriptor.text.records)
         self._columns = descriptor.text.columns
         self._dialect = source.dialect_of(descriptor.text)
         self._nulls = frozenset(null.encode() for null in source.nulls)
 
     def frame(self, text: bytes) -> pl.DataFrame:
         """All rows of the text, faults included, in their order; raises SourceError."""
+        return self._frame(self._table(text))
+
+    def typed_frame(self, text: bytes, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """The same rows, with columns in these types where all texts have a plain form."""
+        from rowledger.sources.typed_columns import typed_column  # noqa: PLC0415, what it imports is dear for few rows
+
         table = self._table(text)
-        columns = zip(table.column_names, table.columns, strict=True)
-        return pl.DataFrame({name: polars_series(name, column) for name, column in columns}, height=table.num_rows)
+        for number, name in enumerate(self._columns):
+            if name in types and (column := typed_column(table[name], types[name])) is not None:
+                table = table.set_column(number, name, column)
+        return self._frame(table)
+
+    def _frame(self, table: pa.Table) -> pl.DataFrame:
+        """The table as a frame; raises SourceError if it has another number of rows than the chunk."""
+        if table.num_rows != self._descriptor.rows:
+            raise SourceError(
+                f"{self._descriptor.origin}: {counted(table.num_rows, 'row')} were read from bytes that hold "
+                f"{self._descriptor.rows}: an error of this program, please report it"
+            )
+        return polars_frame(table)
 
     def _table(self, text: bytes) -> pa.Table:
+        if (table := self._read_at_once(text)) is not None:
+            return table
         records = records_of(self._descriptor)
-        if records is None and not self._has_escapes(text) and is_utf8(text):
-            table, ragged = self._parsed(text, ignore_empty_lines=len(self._columns) > 1)
-            if not ragged and table.num_rows == self._descriptor.rows:
-                return table
         if records is None:
             records = split(text, self._dialect, record_bytes_max=self._source.record_bytes_max)
         kept = np.arange(len(records.starts))
         if len(self._columns) > 1:
             kept = kept[records.ends > records.starts]
         return self._assembled(text, records, self._rows(text, records, kept))
+
+    def _read_at_once(self, text: bytes) -> pa.Table | None:
+        """The rows, if pyarrow reads the text as it is; None if the records have to be looked at."""
+        if self._has_records or self._has_escapes(text) or not is_utf8(text):
+            return None
+        try:
+            table = self._read_csv(text, ignore_empty_lines=len(self._columns) > 1)
+        except pa.ArrowException:
+            return None
+        return table if table.num_rows == self._descriptor.rows else None
 
     def _has_escapes(self, text: bytes) -> bool:
         return self._dialect.escape is not None and self._dialect.escape in text
@@ -101,7 +128,7 @@ class CsvReader:
         ends = records.ends[plain[np.concatenate([runs, [len(plain) - 1]])]].tolist()
         view = memoryview(text)
         data = b"\n".join([*(view[begin:end] for begin, end in zip(begins, ends, strict=True)), b""])
-        table, ragged = self._parsed(data, ignore_empty_lines=False)
+        table, ragged = self._parsed(data)
         if table.num_rows + len(ragged) != len(plain):
             raise SourceError(
                 f"{self._descriptor.origin}: {len(plain)} records were read as {table.num_rows} rows and {len(ragged)} ragged "
@@ -112,7 +139,7 @@ class CsvReader:
             self._place(rows, number, text[records.starts[number] : records.ends[number]])
         return rows
 
-    def _parsed(self, text: bytes, *, ignore_empty_lines: bool) -> tuple[pa.Table, list[int]]:
+    def _parsed(self, text: bytes) -> tuple[pa.Table, list[int]]:
         """The rows in columns of text, and the numbers of the records with too many or too few fields; raises SourceError."""
         ragged: list[int] = []
 
@@ -120,25 +147,24 @@ class CsvReader:
             ragged.append((row.number or 0) - 1)  # without threads every row has a number, from 1 on
             return "skip"
 
-        types = dict.fromkeys(map(str, range(len(self._columns))), pa.string())
         try:
-            table = self._read_csv(text, types, ignore_empty_lines=ignore_empty_lines, invalid_row_handler=skip)
+            table = self._read_csv(text, ignore_empty_lines=False, invalid_row_handler=skip)
         except pa.ArrowException as error:
             raise SourceError(f"{self._descriptor.origin}: cannot be read as CSV ({type(error).__name__})") from None
-        return table.rename_columns(list(self._columns)), ragged
+        return table, ragged
 
     def _read_csv(
         self,
         text: bytes,
-        types: Mapping[str, pa.DataType],
         *,
         ignore_empty_lines: bool,
         invalid_row_handler: Callable[[csv.InvalidRow], Literal["skip"]] | None = None,
     ) -> pa.Table:
-        return csv.read_csv(
+        names = [str(number) for number in range(len(self._columns))]
+        table = csv.read_csv(
             pa.BufferReader(text),  # type: ignore[arg-type]
             # In one block, so that pyarrow does not split the text at a line end inside quotes.
-            read_options=csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=list(types)),
+            read_options=csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
             parse_options=csv.ParseOptions(
                 delimiter=self._source.delimiter,
                 quote_char=self._source.quote or False,
@@ -147,12 +173,13 @@ class CsvReader:
             ),
             convert_options=csv.ConvertOptions(
                 check_utf8=False,  # checked already
-                column_types=dict(types),
+                column_types=dict.fromkeys(names, pa.string()),
                 null_values=list(self._source.nulls),
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=self._source.quoted_nulls,
             ),
         )
+        return table.rename_columns(list(self._columns))
 
     def _place(self, rows: _Rows, number: int, record: bytes) -> None:
         """Read one record, and add it to `by_hand` or to the faults."""

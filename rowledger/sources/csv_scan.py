@@ -39,13 +39,19 @@ def scan_csv(source: "CsvFiles", file: SourceFile, text: Text, scope: SourceCont
     columns = None if source.header else header.checked(source.columns or scope.columns) or None
     splitter = Splitter(dialect, record_bytes_max=source.record_bytes_max)
     lines_to_skip, offset = source.skip_lines, text.offset or 0
+    pieces, size, wanted = [content], len(content), 0
     for block in chain([b""], blocks, [None]):
         final = block is None
-        content += block or b""
+        pieces.append(block or b"")
+        size += len(pieces[-1])
+        if size < wanted and not final:
+            continue
+        content = b"".join(pieces)
         lines_to_skip, skipped = _lines_end(content, lines_to_skip, final=final)
         content, offset = content[skipped:], offset + skipped
         if lines_to_skip:
             source.require_short(len(content), file)
+            pieces, size = [content], len(content)
             continue
         records = splitter.split(content, final=final)
         sizes = records.ends - records.starts
@@ -60,6 +66,9 @@ def scan_csv(source: "CsvFiles", file: SourceFile, text: Text, scope: SourceCont
             all_are_rows = len(columns) == 1 or bool(is_row.all())
             yield ScannedText(content, offset, records, None if all_are_rows else is_row, facts)
         content, offset = content[consumed:], offset + consumed
+        pieces, size = [content], len(content)
+        # A record that is longer than the blocks is looked for again when there is twice as much of it.
+        wanted = min(2 * size, source.record_bytes_max) if not consumed else 0
     if columns is None:
         raise SourceError(f"{file.origin}: has no header; write it again, or declare header=False")
 

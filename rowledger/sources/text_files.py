@@ -109,9 +109,9 @@ class TextFiles(FileSource):
                 "line ends and quotes, or raise the source's record_bytes_max"
             )
 
-    def text_of(self, file: SourceFile) -> Text:
-        """The file's text; raises SourceError, also from the blocks."""
-        compression, blocks = self._decompressed(file)
+    def text_of(self, file: SourceFile, *, block_bytes_max: int = _BLOCK_BYTES) -> Text:
+        """The file's text; raises SourceError, also from the blocks. Where text is converted, blocks may be larger."""
+        compression, blocks = self._decompressed(file, min(block_bytes_max, _BLOCK_BYTES))
         head = b""
         while len(head) < _MARK_BYTES_MAX and (block := next(blocks, b"")):
             head += block
@@ -120,7 +120,9 @@ class TextFiles(FileSource):
         is_in_place = codec == "utf-8" and compression == "none"
         return Text(codec, mark if is_in_place else None, _decoded(chain([head], blocks), codec))
 
-    def _decompressed(self, file: SourceFile) -> tuple[Literal["none", "gzip", "zstd"], Iterator[bytes]]:
+    def _decompressed(
+        self, file: SourceFile, block_bytes: int
+    ) -> tuple[Literal["none", "gzip", "zstd"], Iterator[bytes]]:
         """The file's compression, and its decompressed bytes in blocks that are full except the last; raises SourceError."""
         try:
             status = file.path.stat()
@@ -132,15 +134,17 @@ class TextFiles(FileSource):
             raise SourceError(f"{file.origin}: {_unreadable(error)}") from None
         if compression != "none" and not status.st_size:
             raise SourceError(f"{file.origin}: empty, which {compression} data never is; write it again")
-        return compression, self._blocks(file, compression)
+        return compression, self._blocks(file, compression, block_bytes)
 
-    def _blocks(self, file: SourceFile, compression: Literal["none", "gzip", "zstd"]) -> Iterator[bytes]:
+    def _blocks(
+        self, file: SourceFile, compression: Literal["none", "gzip", "zstd"], block_bytes: int
+    ) -> Iterator[bytes]:
         try:
             with pa.OSFile(str(file.path), "rb") as stream:
                 if compression != "none":
-                    yield from self._expanded(file, stream, compression)
+                    yield from self._expanded(file, stream, compression, block_bytes)
                     return
-                while block := stream.read(_BLOCK_BYTES):
+                while block := stream.read(block_bytes):
                     yield block
         except OSError as error:
             raise SourceError(f"{file.origin}: {_unreadable(error)}") from None
@@ -156,10 +160,12 @@ class TextFiles(FileSource):
                 raise SourceError(f"{file.origin}: is {kind}; unpack it, or compress it by gzip or zstd")
         return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), "none")
 
-    def _expanded(self, file: SourceFile, compressed: pa.NativeFile, codec: Literal["gzip", "zstd"]) -> Iterator[bytes]:
+    def _expanded(
+        self, file: SourceFile, compressed: pa.NativeFile, codec: Literal["gzip", "zstd"], block_bytes: int
+    ) -> Iterator[bytes]:
         expanded = 0
         with pa.CompressedInputStream(compressed, codec) as stream:
-            while block := stream.read(_BLOCK_BYTES):
+            while block := stream.read(block_bytes):
                 expanded += len(block)
                 if expanded > max(_EXPANSION_FREE_BYTES, self.expansion_max * compressed.tell()):
                     raise SourceError(

@@ -1,7 +1,7 @@
 """The interface of a source: it cuts a partition into chunks, and reads each chunk as often as asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -110,6 +110,13 @@ class Source(BaseModel, ABC):
         It also raises when the source is no longer what was planned, or holds another number of rows than the chunk. The frame
         may have reserved columns (`FAULT`, `LINE`, `ABSENT_PREFIX`) in addition to the source's.
         """
+
+    def read_typed(self, descriptor: ChunkDescriptor, types: "Mapping[str, pl.DataType]") -> "pl.DataFrame | None":  # noqa: ARG002
+        """The same rows with columns of text in these types, as far as the source can; None if it cannot at all.
+
+        A column gets its type only if each of its texts stands for the same value to whoever reads it. Raises SourceError.
+        """
+        return None
 
     @abstractmethod
     def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
