@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from jiter import from_json
 
-from rowledger.sources.json_template import Block, Key, Template
+from rowledger.sources.json_template import Block, Key, Template, are_all
 from rowledger.spec import RESERVED_PREFIX
 
 __all__ = ["CellFinder"]
@@ -169,9 +169,9 @@ class _Lines:
     def _depths(self, quotes: _Integers, opens: _Integers, starts: _Integers, stops: _Integers) -> _Integers | None:
         """How deep each text is nested, 1 for an object's own keys and values; None if no line has brackets within it."""
         start, stop = int(starts[0]), int(stops[-1])
+        if self.text.find(b"[", start, stop) < 0 and self.text.count(b"{", start, stop) == len(starts):
+            return None  # a bracket that closes nothing is part of a value that is not JSON
         brackets = np.flatnonzero(_STEPS[self.signs[start:stop]]) + start
-        if len(brackets) == 2 * len(starts):
-            return None
         numbers = np.searchsorted(starts, brackets, side="right") - 1
         brackets = brackets[(np.searchsorted(quotes, brackets) % 2 == 0) & (brackets < stops[numbers])]
         steps = _STEPS[self.signs[brackets]]
@@ -191,6 +191,8 @@ class _Lines:
 
         Raises _InDoubt for lines with a key twice, or with a key that no column may have.
         """
+        if (alike := self._keys_of_each_line(values, sound)) is not None:
+            return alike
         bounds = np.stack([values.key_starts, values.key_ends], axis=1).ravel()
         spans = pa.LargeBinaryArray.from_buffers(
             pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds.data), pa.py_buffer(self.text)]
@@ -212,6 +214,25 @@ class _Lines:
         for start, stop in zip([0, *stops], stops, strict=False):
             keys.append(Key(str(names[key_numbers[start]]), start, stop, sound[lines[start:stop]]))
         return keys, order
+
+    def _keys_of_each_line(self, values: "_Values", sound: _Integers) -> tuple[list[Key], _Integers] | None:
+        """The same, if all lines have the keys of the first one in its order."""
+        width, rest = divmod(len(values.lines), len(sound))
+        if rest or (values.lines.reshape(len(sound), width) != np.arange(len(sound))[:, np.newaxis]).any():
+            return None
+        names = []
+        for start, end in zip(
+            values.key_starts.reshape(-1, width).T, values.key_ends.reshape(-1, width).T, strict=True
+        ):
+            literal = self.text[start[0] : end[0]]
+            if (end - start != len(literal)).any() or not are_all(self.signs, start, literal):
+                return None
+            names.append(_name(literal))
+        if None in names or len(set(names)) < width:
+            return None
+        count = len(sound)
+        order = np.arange(width * count).reshape(count, width).T.ravel()
+        return [Key(str(name), n * count, (n + 1) * count, sound) for n, name in enumerate(names)], order
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Block", "Key", "Template"]
+__all__ = ["Block", "Key", "Template", "are_all"]
 
 Integers = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -105,7 +105,7 @@ class Template:
         if self.ends_with_text and not np.array_equal(places[-1], befores[-1]):
             return None
         literals = [*(piece.literal for piece in self.pieces), self.end]
-        if not all(_are_all(signs, before, literal) for before, literal in zip(befores, literals, strict=True)):
+        if not all(are_all(signs, before, literal) for before, literal in zip(befores, literals, strict=True)):
             return None
         starts = befores[:-1] + self.widths
         firsts = signs[starts - self.are_texts]
@@ -123,9 +123,11 @@ class Template:
         )
 
 
-def _are_all(signs: Bytes, starts: Integers, literal: bytes) -> bool:
+def are_all(signs: Bytes, starts: Integers, literal: bytes) -> bool:
     """Whether the literal is at each of these positions, which ascend."""
     width = len(literal)
+    if not width:
+        return True
     if starts[0] < 0 or starts[-1] + width > len(signs):
         return False
     windows = np.ndarray((len(signs) - width + 1,), dtype=f"V{width}", buffer=signs.data, strides=(1,))
