@@ -174,7 +174,7 @@ CONTESTANTS = (
         entry="benchmarks.contestants.pandas_to_sql:load",
         formats=("csv", "dicts"),
         packages=("pandas", "sqlalchemy", "psycopg2-binary"),
-        rows_share=0.1,
+        rows_share=0.02,
     ),
     Contestant(
         name="incident",

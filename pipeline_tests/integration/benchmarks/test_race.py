@@ -16,7 +16,7 @@ import pytest
 from benchmarks.contestants import CONTESTANTS, Contestant
 from benchmarks.contestants.task import SCHEMA, SOURCE_SCHEMA
 from benchmarks.datasets import DATASETS
-from benchmarks.datasets.trips import WIDE_ROWS_OF_SCALE_1
+from benchmarks.datasets.trip_rows import WIDE_ROWS_OF_SCALE_1
 from benchmarks.race.__main__ import entrants, hold_race
 from benchmarks.race.report import Cell, Entrant, Race
 
