@@ -3,18 +3,22 @@
 They are separate from the settings of a run, because workers do not need them and start faster without them.
 """
 
+import os
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 __all__ = ["Settings"]
 
 
-class Settings(BaseSettings):
+_PREFIX = "rowledger_"
+
+
+class Settings(BaseModel):
     """The installation: which server, which folder. Read once from `ROWLEDGER_*` variables."""
 
-    model_config = SettingsConfigDict(env_prefix="ROWLEDGER_", frozen=True, env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True)
 
     database_url: SecretStr | None = Field(
         default=None, description="PostgreSQL 14 or newer, as postgresql://…; unset: an embedded server is used."
@@ -28,6 +32,13 @@ class Settings(BaseSettings):
         ge=0,
         description="Bytes that must be free on the disk of `home` before anything is written.",
     )
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings, in which an empty variable counts as unset; raises pydantic's ValidationError."""
+        found = {name.lower(): value for name, value in os.environ.items() if value}
+        named = {field: found.get(_PREFIX + field) for field in cls.model_fields}
+        return cls.model_validate({field: value for field, value in named.items() if value is not None})
 
     @property
     def landing_dir(self) -> Path:

@@ -31,7 +31,7 @@ def settings() -> "Settings":
     """The settings of this installation."""
     from rowledger.installation import Settings  # noqa: PLC0415, workers never ask for them
 
-    return Settings()
+    return Settings.from_environment()
 
 
 def failpoint_rules() -> str:

@@ -68,7 +68,18 @@ def test_the_environment_names_the_server_and_its_password_stays_hidden(monkeypa
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROWLEDGER_DATABASE_URL", "")
-    assert Settings().database_url is None
+    assert Settings.from_environment().database_url is None
+
+
+def test_a_variable_s_name_may_be_written_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("rowledger_disk_free_min_bytes", "17")
+    assert Settings.from_environment().disk_free_min_bytes == 17
+
+
+def test_a_variable_that_is_no_value_of_its_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROWLEDGER_DISK_FREE_MIN_BYTES", "-1")
+    with pytest.raises(ValidationError, match="disk_free_min_bytes"):
+        Settings.from_environment()
 
 
 @pytest.mark.parametrize("name", list(WriterSettings.model_fields))

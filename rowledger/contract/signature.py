@@ -16,7 +16,7 @@ from types import FunctionType, MethodType
 from typing import Any
 from uuid import uuid4
 
-from pydantic import BaseModel
+from pydantic import VERSION, BaseModel
 
 __all__ = ["signature_of"]
 
@@ -43,6 +43,8 @@ def _source_of(function: FunctionType) -> str:
 
     Without a source, a load is never resumed, because nothing shows whether the function is still the same.
     """
+    if function.__module__.partition(".")[0] == "pydantic":  # all of its code changes with its version
+        return f"pydantic {VERSION}"
     if function.__code__.co_filename == _NO_FILE:  # 3.13 returns the source of `python -c`, whatever function it is
         return uuid4().hex
     try:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from rowledger.errors import DatabaseUnavailable
+from rowledger.errors import DatabaseUnavailable, RowledgerError
 from rowledger.ledger.loads import Holder
 from rowledger.postgres import (
     OutageGate,
@@ -103,6 +103,12 @@ class SupervisorSessions:
             raise DatabaseUnavailable(
                 f"{purpose}: given up after {settings.retry_budget_s} s of retries ({summarize(error)})"
             ) from error
+
+    async def open_one(self) -> None:
+        """Open a session before there is work for it. Where that fails, the work that needs one says why."""
+        with contextlib.suppress(RowledgerError):
+            async with self._session():
+                pass
 
     async def close(self) -> None:
         """Close the idle sessions. Call this when no work is in progress."""

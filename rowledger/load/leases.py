@@ -16,13 +16,20 @@ _RELEASE_S = 3.0  # releasing must not delay the end of a run; a lease that is n
 class LeaseKeeper:
     """Renews the leases of all loads of one run, and releases them at its end.
 
-    It does not share sessions with the loads, because a long reconcile must not keep a lease from being renewed.
+    It does not share sessions with the loads, because a long reconcile must not keep a lease from being renewed. To release
+    the leases it uses those of the loads (`at_the_end`), which have ended then: these are open, and a short run opens no other.
     """
 
     def __init__(
-        self, sessions: SupervisorSessions, holder: Holder, lease_s: float, log: Callable[[int, str], None]
+        self,
+        sessions: SupervisorSessions,
+        at_the_end: SupervisorSessions,
+        holder: Holder,
+        lease_s: float,
+        log: Callable[[int, str], None],
     ) -> None:
         self._sessions = sessions
+        self._at_the_end = at_the_end
         self._token = holder.token
         self._lease_s = lease_s
         self._log = log
@@ -42,7 +49,7 @@ class LeaseKeeper:
         while True:
             await asyncio.sleep(self._lease_s / 4)
             try:
-                await self._execute("renew_leases")
+                await self._execute(self._sessions, "renew_leases")
             except Exception as error:  # noqa: BLE001 - a lost lease costs a rival's wait, not a row: the epoch guards those
                 self._log(logging.WARNING, f"leases could not be renewed: {summarize(error)}")
 
@@ -50,11 +57,11 @@ class LeaseKeeper:
         """Release all leases. Where that fails, the next run waits until they lapse."""
         try:
             async with asyncio.timeout(_RELEASE_S):
-                await self._execute("release_leases")
+                await self._execute(self._at_the_end, "release_leases")
         except Exception as error:  # noqa: BLE001 - this must not hide the run's own outcome
             self._log(logging.WARNING, f"leases could not be released: {summarize(error)}")
 
-    async def _execute(self, name: str) -> None:
-        await self._sessions.transaction(
+    async def _execute(self, sessions: SupervisorSessions, name: str) -> None:
+        await sessions.transaction(
             name.replace("_", " "), lambda connection: connection.execute(query(name), self._token)
         )

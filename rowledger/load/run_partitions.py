@@ -130,10 +130,11 @@ async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcess
         production_expected=request.spec.source.spools and not request.spec.source.takes_rows,
         early=early,
     )
+    opening = asyncio.create_task(sessions.open_one())  # while the first partition is planned
     try:
         async with (
             ProgressReporter(request.observer, progress).reporting(),
-            LeaseKeeper(watching, holder, writer.lease_s, log).keeping(),
+            LeaseKeeper(watching, sessions, holder, writer.lease_s, log).keeping(),
             pool,
         ):
             for kind, told in preflight.limited:
@@ -142,6 +143,8 @@ async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcess
             snapshots = OldSnapshots(writer.publish_snapshot_wait_s)
             yield RunContext(request, preflight.target, holder, sessions, pool, incidents, progress, snapshots)
     finally:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
         await incidents.close()
         await asyncio.gather(sessions.close(), watching.close())
         await gate.close()

@@ -33,7 +33,7 @@ LINE_BYTES_MAX = 64 * 2**20  # the plan of a partition of 100,000 files
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Hello(_Message):
@@ -111,8 +111,9 @@ class Outcome(_Message):
 ToWorker = Annotated[Hello | Assign | Stop, Field(discriminator="kind")]
 FromWorker = Annotated[Ready | Heartbeat | LogLine | Outcome, Field(discriminator="kind")]
 
-_to_worker: TypeAdapter[ToWorker] = TypeAdapter(ToWorker)
-_from_worker: TypeAdapter[FromWorker] = TypeAdapter(FromWorker)
+_WHEN_USED = ConfigDict(defer_build=True)  # each side reads only what the other one sends
+_to_worker: TypeAdapter[ToWorker] = TypeAdapter(ToWorker, config=_WHEN_USED)
+_from_worker: TypeAdapter[FromWorker] = TypeAdapter(FromWorker, config=_WHEN_USED)
 
 
 def encode(message: BaseModel) -> bytes:

@@ -25,7 +25,7 @@ import psutil
 
 from rowledger import chunk
 from rowledger.chunk import ChunkJob, Job, PlanJob, ReplayJob, commit_chunk, prepare_chunk
-from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, Fenced, SourceError, SpecError
+from rowledger.errors import DeadLetterBudgetSpent, Fenced, RowledgerError, SourceError, SpecError
 from rowledger.failpoints import Place, failpoint
 from rowledger.ledger import (
     AlreadyCommitted,
@@ -85,6 +85,7 @@ class _Worker:
         self._settings = hello.settings
         self._writer = writer
         self._session: Session | None = None
+        self._opening = asyncio.Lock()
         self._progress = 0
         self._retries = 0
         self._process = psutil.Process()
@@ -117,15 +118,21 @@ class _Worker:
 
     async def open(self) -> Session:
         """The session, which is opened if necessary."""
-        if self._session is None or self._session.connection.is_closed():
-            self._session = await connect(
-                self._hello.url.get_secret_value(),
-                application_name=session_name("worker", self._hello.holder, pid=os.getpid()),
-                timeout_s=self._settings.connect_timeout_s,
-            )
-            identity = self._session.identity
-            self.send(Ready(backend_pid=identity.pid, backend_start=identity.started_at))
-        return self._session
+        async with self._opening:
+            if self._session is None or self._session.connection.is_closed():
+                self._session = await connect(
+                    self._hello.url.get_secret_value(),
+                    application_name=session_name("worker", self._hello.holder, pid=os.getpid()),
+                    timeout_s=self._settings.connect_timeout_s,
+                )
+                identity = self._session.identity
+                self.send(Ready(backend_pid=identity.pid, backend_start=identity.started_at))
+            return self._session
+
+    async def open_early(self) -> None:
+        """Open the session before a chunk needs it. If that fails, the chunk's own attempt says why."""
+        with contextlib.suppress(RowledgerError):
+            await self.open()
 
     async def close(self) -> None:
         if self._session is not None:
@@ -275,8 +282,7 @@ async def _main(channel: socket.socket) -> None:
     listening = asyncio.create_task(_listen(reader))
     gc.freeze()  # what is imported by now, including the spec's module, stays: no collection needs to look at it again
     gc.enable()
-    with contextlib.suppress(DatabaseUnavailable):
-        await worker.open()  # before the first chunk arrives; if it fails, the chunk's own retries handle it
+    opening = asyncio.create_task(worker.open_early())  # while the supervisor, or this worker, plans
     try:
         while True:
             message = await listening
@@ -298,6 +304,8 @@ async def _main(channel: socket.socket) -> None:
                     raise RuntimeError("a second hello")
     finally:
         beating.cancel()
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
         await worker.close()
 
 

@@ -62,7 +62,7 @@ class Production:
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # most loads have no producer
 
 
 class ProducerHello(_Message):
@@ -142,8 +142,9 @@ class Said(_Message):
 ToProducer = Annotated[ProducerHello | Produce | Taken | Cancel | End, Field(discriminator="kind")]
 FromProducer = Annotated[Up | Produced | Ended | SourceFailed | Said, Field(discriminator="kind")]
 
-_to_producer: TypeAdapter[ToProducer] = TypeAdapter(ToProducer)
-_from_producer: TypeAdapter[FromProducer] = TypeAdapter(FromProducer)
+_WHEN_USED = ConfigDict(defer_build=True)
+_to_producer: TypeAdapter[ToProducer] = TypeAdapter(ToProducer, config=_WHEN_USED)
+_from_producer: TypeAdapter[FromProducer] = TypeAdapter(FromProducer, config=_WHEN_USED)
 
 
 def decode_to_producer(line: bytes) -> ToProducer:
