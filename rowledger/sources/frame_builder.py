@@ -55,8 +55,13 @@ class FrameBuilder:
         Raises Unfit when the rows have more than `columns_max` columns.
         """
         run = self._waiting.run
+        names: tuple[str, ...]
+        values: Sequence[Any]
         try:
-            names, values = self._reader(type(item))(item)
+            if type(item) is dict:
+                names, values = tuple(item), [*item.values()]
+            else:
+                names, values = self._reader(type(item))(item)
             kinds = [*map(type, values)]
             if kinds == run.kinds and names == run.names:  # like the row before it, which was checked
                 run.flat += values

@@ -35,10 +35,12 @@ class FunctionRows:
     def __init__(self, name: str, call: Callable[[], object], columns: tuple[str, ...], columns_max: int) -> None:
         """`name` is the function's name for messages; `columns` are the contract's."""
         self._name = name
+        self._call = call
+        self._opened = contextlib.ExitStack()
         self._batch = _Batch(FrameBuilder(columns, columns_max=columns_max))
-        self._items = _items(name, call)
-        self._overdue_at = monotonic() + _CHUNK_S
+        self._sources: list[Iterator[object]] | None = None
         self._row_classes: set[type] = {dict}
+        self._overdue_at = monotonic() + _CHUNK_S
         self._given = 0
 
     def chunk_given(self) -> None:
@@ -47,31 +49,26 @@ class FunctionRows:
     def close(self) -> None:
         """Run the function's `finally` blocks; errors that they raise are ignored."""
         with contextlib.suppress(Exception):
-            self._items.close()
+            self._opened.close()
 
     def frames(self) -> Iterator[pl.DataFrame | pa.Table | SplitBatch | None]:
         """Yield what the spool takes, and None whenever a chunk is overdue; raises SourceError.
 
         The types of single rows are found out for a batch of them at a time, which never depends on how fast the rows come.
         """
-        while (item := self._next()) is not _END:
+        item: object = None
+        while item is not _END:
+            item = self._collect()
             is_overdue = monotonic() >= self._overdue_at
-            is_row = self._is_row(item)
-            if is_row:
-                self._add(item)  # at once: the function may reuse the item
-                if not (self._batch.is_full or is_overdue):
-                    continue
             if self._batch.rows:
-                yield self._take_batch(is_complete=not is_row or self._batch.is_full)
-            if not is_row:
+                yield self._take_batch(is_complete=item is not None or self._batch.is_full)
+            if item is not None and item is not _END:
                 for frame in frames_of(item, origin=self._name):
                     self._given += frame.height
                     yield frame
             if is_overdue:
                 self.chunk_given()
                 yield None
-        if self._batch.rows:
-            yield self._take_batch(is_complete=True)
 
     def own_frames(self) -> Iterator[pl.DataFrame | None]:
         """The same rows as frames that remain what they are."""
@@ -86,14 +83,50 @@ class FunctionRows:
                 case _:
                     yield None
 
+    def _collect(self) -> object:
+        """Add single rows to the batch until it is full or a chunk is overdue, or until an item holds many rows.
+
+        Returns that item, _END after the last one, otherwise None. An exception of the function becomes a SourceError with its
+        type and call stack, not its text.
+        """
+        try:
+            return self._add_items()
+        except RowledgerError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit or CancelledError of the function must not end the run
+            kind, frames = type(error), traceback.format_tb(error.__traceback__)
+        raise SourceError(
+            f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self._given + self._batch.rows} rows; "
+            "the run's log has where; fix it and rerun",
+            source_traceback="".join(frames),
+        )
+
+    def _add_items(self) -> object:
+        if self._sources is None:
+            self._sources = [self._opened.enter_context(_iterator_of(self._name, self._call))]
+        sources, batch = self._sources, self._batch
+        while sources:
+            for item in sources[-1]:
+                if type(item) in self._row_classes or self._is_row(item):
+                    self._add(item)  # at once: the function may reuse the item
+                elif isinstance(item, list) and len(sources) == 1:
+                    sources.append(iter(item))
+                    break
+                else:
+                    return item
+                if batch.is_full or monotonic() >= self._overdue_at:
+                    return None
+            else:
+                sources.pop()
+        return _END
+
     def _is_row(self, item: object) -> bool:
         kind = type(item)
-        if kind in self._row_classes:
-            return True
         if is_row_class(kind):
             self._row_classes.add(kind)
             return True
-        return not holds_many(item)
+        is_page = isinstance(item, list) and len(self._sources or ()) == 1
+        return not is_page and not holds_many(item)
 
     def _add(self, item: object) -> None:
         try:
@@ -106,38 +139,23 @@ class FunctionRows:
             self._given += self._batch.rows
         return self._batch.take(is_complete=is_complete)
 
-    def _next(self) -> object:
-        """The next item; an exception of the function becomes a SourceError with its type and call stack, not its text."""
-        try:
-            return next(self._items, _END)
-        except RowledgerError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit or CancelledError of the function must not end the run
-            kind, frames = type(error), traceback.format_tb(error.__traceback__)
-        raise SourceError(
-            f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self._given + self._batch.rows} rows; "
-            "the run's log has where; fix it and rerun",
-            source_traceback="".join(frames),
-        )
-
 
 class _Batch:
     """Single rows that wait for others, so that the types of their columns are found out for all of them together."""
 
     def __init__(self, builder: FrameBuilder) -> None:
         self.rows = 0
+        self.is_full = False
         self._builder = builder
         self._bytes = self._taken = 0
-
-    @property
-    def is_full(self) -> bool:
-        return self.rows >= _BATCH_ROWS or self._bytes >= _BATCH_BYTES
 
     def add(self, item: object) -> None:
         self._builder.add(item)
         self.rows += 1
         if self.rows % _LOOK_ROWS == 0:
             self._bytes += _LOOK_ROWS * self._builder.last_row_bytes()
+        if self.rows >= _BATCH_ROWS or self._bytes >= _BATCH_BYTES:
+            self.is_full = True
 
     def take(self, *, is_complete: bool) -> pa.Table | SplitBatch:
         """The rows that were not taken yet. If the batch is complete, the next row begins another one."""
@@ -148,11 +166,13 @@ class _Batch:
         if is_complete:
             self._builder.forget()
             self.rows = self._bytes = self._taken = 0
+            self.is_full = False
         return SplitBatch(rows, whole, is_complete=is_complete) if is_split else rows
 
 
-def _items(name: str, call: Callable[[], object]) -> Generator[object, None, None]:
-    """The items that the function yields; the items of a list one by one."""
+@contextlib.contextmanager
+def _iterator_of(name: str, call: Callable[[], object]) -> Iterator[Iterator[object]]:
+    """The items that the function yields; where it gives one item that holds many rows, that one."""
     with asyncio.Runner() as runner:  # starts no loop unless it is used
         produced = call()
         if isinstance(produced, Coroutine):
@@ -160,7 +180,7 @@ def _items(name: str, call: Callable[[], object]) -> Generator[object, None, Non
         if isinstance(produced, AsyncIterator):
             produced = _synchronous(produced, runner)
         if holds_many(produced):
-            yield produced
+            yield iter([produced])
             return
         if not isinstance(produced, Iterable) or isinstance(produced, str | bytes | Mapping | BaseModel):
             raise SourceError(
@@ -168,11 +188,7 @@ def _items(name: str, call: Callable[[], object]) -> Generator[object, None, Non
             )
         iterator = iter(produced)
         try:
-            for item in iterator:
-                if isinstance(item, list):
-                    yield from item
-                else:
-                    yield item
+            yield iterator
         finally:
             if isinstance(iterator, Generator):
                 iterator.close()

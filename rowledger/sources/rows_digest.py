@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from rowledger.sources.canonical_arrays import Array, canonical
+from rowledger.sources.wide_decimals import wide_words
 from rowledger.spec import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, UUID
 
 __all__ = ["RowsDigest"]
@@ -18,7 +19,6 @@ _Path = tuple[str, ...]
 
 _COMPARED_AS = {DECIMAL_TEXT.fields[0].name: "decimal", UUID.fields[0].name: "text"}
 _UUID_GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
-_EVERY_DECIMAL = pa.decimal256(76, 38)  # 38 digits before the point and 38 after it
 
 
 class RowsDigest:
@@ -93,8 +93,7 @@ class RowsDigest:
         elif pa.types.is_boolean(kind):
             self._feed(path, array.to_numpy(zero_copy_only=False))
         else:
-            array = array.cast(_EVERY_DECIMAL) if path[-1] == "decimal" else array
-            self._feed(path, canonical(array).buffers()[1])
+            self._feed(path, wide_words(array) if path[-1] == "decimal" else canonical(array).buffers()[1])
 
     def _feed(self, path: _Path, content: Any) -> None:  # noqa: ANN401, whatever has a buffer
         self._streams[path].update(memoryview(content).cast("B"))
