@@ -29,7 +29,7 @@ def wide_words(array: Any) -> Any:  # noqa: ANN401, a pyarrow.Array
 
 
 def _scaled(values: npt.NDArray[np.int64], factor: int) -> _Words:
-    """The products, each as four words, the lowest first, in two's complement. Values are _SMALL, the factor is below 2**127."""
+    """The products, each as four words in two's complement, the lowest first. Needs _SMALL values, a factor below 2**127."""
     magnitudes = np.abs(values).view(np.uint64)
     first, second, third, fourth = (
         magnitudes * np.uint64(factor >> shift & (2**32 - 1)) for shift in range(0, 128, 32)
