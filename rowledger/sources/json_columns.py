@@ -41,12 +41,21 @@ _INT64 = range(-(2**63), 2**63)
 _DOUBLE_DIGITS = 15  # decimal digits that survive a conversion to a double and back
 _SURELY_FITS = DECIMAL_DIGITS_MAX // 2
 """Bytes of decimals that fit into one type, even if one value has all its digits before the point and another one behind it."""
-_SAMPLE_ROWS = 256
+_SAMPLE_ROWS = 64
 
 
 def json_value(text: bytes) -> Any:  # noqa: ANN401, JSON may be anything
     """The value of a JSON text, with fractions as Decimal; raises ValueError, also for a key that occurs twice in an object."""
     return from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys")
+
+
+def _json_values(texts: list[bytes]) -> list[Any] | None:
+    """The values of texts that cannot be more than one value each; None if one of them is not JSON."""
+    try:
+        values: list[Any] = json_value(b"[%b]" % b",".join(texts))
+    except ValueError:
+        return None
+    return values
 
 
 def _masks() -> npt.NDArray[Any]:
@@ -197,14 +206,19 @@ class JsonColumn:
     def _parse(self) -> list[int]:
         """Parse nested values, and texts with escapes; the numbers of the cells in which that fails."""
         wrong = []
-        for kind, form in ((_ESCAPED, b'["%b"]'), (_NESTED, b"[%b]")):
+        for kind, form in ((_ESCAPED, b'"%b"'), (_NESTED, b"%b")):
             cells = np.flatnonzero(self._kinds == kind)
             if not len(cells):
                 continue
-            texts = self._texts(kind).gather(cells).cast(pl.Binary)
-            for cell, row, text in zip(cells.tolist(), self._rows_of(cells).tolist(), texts.to_list(), strict=True):
+            texts = [form % text for text in self._texts(kind).gather(cells).cast(pl.Binary).to_list()]
+            rows = self._rows_of(cells).tolist()
+            if kind == _ESCAPED and (values := _json_values(texts)) is not None:
+                self._parsed.update(zip(rows, values, strict=True))
+                self._kinds[cells] = _PARSED
+                continue
+            for cell, row, text in zip(cells.tolist(), rows, texts, strict=True):
                 try:
-                    (self._parsed[row],) = json_value(form % text)  # as deep in a list as in the line's object
+                    (self._parsed[row],) = json_value(b"[%b]" % text)  # as deep in a list as in the line's object
                 except ValueError:
                     wrong.append(cell)
                 else:
@@ -261,14 +275,23 @@ class JsonColumn:
             fit = all(value is None or value in _INT64 for value in self._parsed.values())
             return self._complete(self._integers, int) if fit else None
         texts = self._complete(self._texts(_NUMBER), str)
-        are_plain = self._are_plain and not self._parsed
-        if not any(part.str.contains(".", literal=True).any() for part in (texts.head(_SAMPLE_ROWS), texts)):
+        are_plain = self._are_plain and not types
+        if not (any("." in text for text in _sample(texts)) or texts.str.contains(".", literal=True).any()):
             return None  # integers of more than 64 bits, -0, or exponents alone
         if not exact:
-            return _doubles(texts)
+            is_short = are_plain and self._longest_number() <= _DOUBLE_DIGITS
+            return _doubles(texts, is_short=is_short)
         if not are_plain and texts.str.contains("[eE]").any():
             return None
         return _exact_numbers(texts, keeps_scales=keeps_scales)
+
+    def _longest_number(self) -> int:
+        lengths = self._views[:, 0] & 0xFFFFFFFF
+        return int(lengths.max(where=self._kinds == _NUMBER, initial=0))
+
+
+def _sample(texts: pl.Series) -> list[str]:
+    return texts.head(_SAMPLE_ROWS).drop_nulls().to_list()
 
 
 def _joined(parts: list[npt.NDArray[Any]], empty: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -297,21 +320,28 @@ def _exact_numbers(texts: pl.Series, *, keeps_scales: bool) -> pl.Series | None:
 
 
 def _common_scale(texts: pl.Series) -> int | None:
-    for part in (texts.drop_nulls().head(_SAMPLE_ROWS), texts):
-        scales = part.str.len_bytes() - part.str.find(".", literal=True) - 1
-        if scales.null_count() > part.null_count() or scales.min() != scales.max():
-            return None
+    """The number of digits that all have behind the point; None if they differ, or one has no point."""
+    if len({len(text.partition(".")[2]) for text in _sample(texts)}) > 1:
+        return None
+    scales = texts.str.len_bytes() - texts.str.find(".", literal=True) - 1
+    if scales.null_count() > texts.null_count() or scales.min() != scales.max():
+        return None
     return int(scales.max())  # type: ignore[arg-type]
 
 
-def _doubles(texts: pl.Series) -> pl.Series | None:
-    """Numbers, some of them with a fraction, as doubles; None if one of them would lose digits."""
+def _doubles(texts: pl.Series, *, is_short: bool) -> pl.Series | None:
+    """Numbers, some of them with a fraction, as doubles; None if one of them would lose digits.
+
+    `is_short` says that all are written out in so few digits that none is lost.
+    """
     if (is_odd_zero := texts == "-0").any():  # an integer, which has no sign
         texts = texts.set(is_odd_zero, "0")
+    doubles = texts.cast(pl.Float64, strict=False)
+    if is_short:
+        return doubles
     is_long = texts.str.len_bytes() > _DOUBLE_DIGITS
     if not texts.filter(is_long).str.contains("[.eE]").all():
         return None
-    doubles = texts.cast(pl.Float64, strict=False)
     if doubles.is_infinite().any() or doubles.null_count() > texts.null_count():
         return None
     is_doubtful = (is_long | texts.str.contains("[eE]")) & (doubles.cast(pl.String) != texts)
