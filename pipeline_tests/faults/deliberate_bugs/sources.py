@@ -6,13 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
+import numpy as np
+import numpy.typing as npt
+import polars as pl
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
 from rowledger.ledger import LoadingLoad, is_plan_of, loads
 from rowledger.load import begin
 from rowledger.load.begin import Beginning
 from rowledger.sources.file_identity import require_as_planned
-from rowledger.spec import ChunkDescriptor, LoadHandle, Manifest
+from rowledger.sources.text_ranges import text_range
+from rowledger.sources.typed_columns import _is_plain
+from rowledger.spec import ChunkDescriptor, LoadHandle, Manifest, TextRange
 from rowledger.workers import Production, producers
 from rowledger.workers.child_process import ChildDied
 from rowledger.workers.producer import ProducerHandle, SourceRaised
@@ -123,3 +128,29 @@ def source_read_again_is_believed() -> None:
     @in_place_of(producers._require_same)
     def require(work: Production, before: ChunkDescriptor, again: ChunkDescriptor) -> None:
         pass
+
+
+@bug(
+    test="pipeline_tests/unit/sources/test_text_ranges.py::"
+    "test_a_range_that_has_other_bytes_than_were_scanned_is_not_read[other bytes]",
+    noticed="DID NOT RAISE",
+)
+def range_read_unseen() -> None:
+    """The scan has just read these bytes."""
+
+    @in_place_of(text_range)
+    def read(descriptor: ChunkDescriptor) -> bytes:
+        text = descriptor.text or TextRange(offset=0, length=0)
+        return Path(descriptor.path).read_bytes()[text.offset :][: text.length]
+
+
+@bug(
+    test="pipeline_tests/unit/sources/test_typed_columns.py::test_a_typed_column_is_what_the_contract_makes_of_the_texts",
+    noticed="assert",
+)
+def pyarrow_trusted() -> None:
+    """A value that pyarrow reads is the value."""
+
+    @in_place_of(_is_plain)
+    def is_plain(dtype: pl.DataType, sizes: npt.NDArray[np.int32], content: npt.NDArray[np.uint8]) -> bool:
+        return True
