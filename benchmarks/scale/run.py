@@ -21,6 +21,7 @@ from rowledger.load.run import run_load
 from rowledger.postgres.server_url import target_url
 from rowledger.settings import WriterSettings
 from rowledger.spec.table import TableSpec
+from rowledger.workers import child_process, spawn
 from rowledger.workers.handle import WorkerHandle
 
 
@@ -111,13 +112,13 @@ def _load(job: Job, url: str, writer: WriterSettings) -> dict[str, Any]:
 
 
 def _mark_spawns() -> None:
-    start = WorkerHandle.start.__func__  # type: ignore[attr-defined]
+    start = spawn.spawn
 
-    async def marked_start(cls: type[WorkerHandle], *args: Any) -> WorkerHandle:  # noqa: ANN401 - stands in for `start`
+    def marked_spawn(module: str) -> spawn.Spawned:
         marks.mark("spawn")
-        return await start(cls, *args)
+        return start(module)
 
-    WorkerHandle.start = classmethod(marked_start)  # type: ignore[method-assign,assignment]
+    spawn.spawn = child_process.spawn = marked_spawn
 
 
 def _cpu_s() -> float:

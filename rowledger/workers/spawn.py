@@ -20,10 +20,15 @@ __all__ = ["PRODUCER", "WORKER", "EarlyProcesses", "Spawned", "spawn"]
 
 WORKER = "rowledger.workers.process"
 PRODUCER = "rowledger.workers.producer_process"
+# pyarrow's own allocator would keep what a chunk has freed beside what the C library keeps, and save no time.
 # A chunk's encoded rows are freed and allocated again for the next chunk. By default glibc returns the pages to the
 # kernel each time, and a worker spends a tenth of its time faulting them in. Other C libraries ignore these
 # variables.
-_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(64 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
+_MALLOC = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+}
 _END_S = 5.0  # a killed process is gone at once, unless the kernel is stuck in it
 
 

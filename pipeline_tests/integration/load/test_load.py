@@ -23,12 +23,15 @@ from pipeline_tests.support.tables import (
     write_source,
 )
 from pipeline_tests.support.tables_of_write_modes import ANY_KEY, PATHS
+from rowledger.chunk.jobs import PlanJob
 from rowledger.errors import SourceError, SpecError, UnknownPartition, UnsupportedServer
 from rowledger.ledger.counts import RowCounts
+from rowledger.ledger.outcomes import Planned
 from rowledger.ledger.reports import CheckName
 from rowledger.ledger.status import AttemptState
 from rowledger.ledger.table_status import read_status
 from rowledger.spec.table import WriteMode
+from rowledger.workers.pool import Pool
 
 _CHUNKS = "select chunk_no, attempt, worker_pid, committed_at, state from rowledger.chunk where load_id = $1 order by 1"
 
@@ -179,14 +182,14 @@ def test_a_source_that_changes_in_mid_run_fails_the_load(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_source(tmp_path, "events", DAY, events(300))
-    original = type(EVENTS.source).chunks
+    plan = Pool.plan
 
-    def plan_then_change(self: object, *arguments: object) -> object:
-        planned = list(original(self, *arguments))  # type: ignore[arg-type]
+    async def plan_then_change(self: Pool, job: PlanJob) -> Planned:
+        planned = await plan(self, job)
         write_source(tmp_path, "events", DAY, events(300, first=1))
         return planned
 
-    monkeypatch.setattr(type(EVENTS.source), "chunks", plan_then_change)
+    monkeypatch.setattr(Pool, "plan", plan_then_change)
     report = load_one(database, EVENTS, tmp_path, DAY)
     assert isinstance(report.error, SourceError)
     assert str(path) in str(report.error)
