@@ -87,6 +87,12 @@ def own_database(url: str) -> Iterator[str | None]:
         execute(url, f"drop database if exists {DATABASE} with (force)")
 
 
+def postmaster_pid(url: str) -> int | None:
+    """The server's first process; None where it runs on another machine."""
+    postmaster = asyncio.run(_connected(url, find_postmaster))
+    return None if postmaster is None else postmaster.pid
+
+
 def cpu_s(url: str) -> float | None:
     """CPU seconds of the server and all its processes, ended ones included; None if it does not run on this machine."""
     postmaster = asyncio.run(_connected(url, find_postmaster))
