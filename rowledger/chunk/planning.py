@@ -1,6 +1,7 @@
 """Plan a partition in a worker: its chunks, and the columns of its source, held against the contract before any of its rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from rowledger.chunk.jobs import PlanJob
 from rowledger.contract import Contract
@@ -29,15 +30,25 @@ def columns_brought(spec: TableSpec, descriptors: Iterable[ChunkDescriptor]) -> 
     if isinstance(spec.transform, FrameTransform) or (spec.source.columns_vary and spec.drift is not Drift.EVOLVE):
         return ()
     contract, by_path = Contract.of(spec.row), {descriptor.path: descriptor for descriptor in descriptors}
-    schemas = {tuple(spec.source.frame_schema(one).items()): one.origin for one in by_path.values()}
-    brought = []
-    for schema, origin in schemas.items():
-        try:
+    if spec.drift is not Drift.EVOLVE:
+        for names, origin in {spec.source.column_names(one): one.origin for one in by_path.values()}.items():
             if spec.drift is Drift.FREEZE:
-                contract.require_columns(dict(schema))
-            columns = contract.columns_for(dict(schema)) if spec.drift is Drift.EVOLVE else []
-        except SourceError as error:
-            raise SourceError(f"{origin}: {error}") from None
+                with _said_of(origin):
+                    contract.require_columns(names)
+        return ()
+    brought = []
+    schemas = {tuple(spec.source.frame_schema(one).items()): one.origin for one in by_path.values()}
+    for schema, origin in schemas.items():
+        with _said_of(origin):
+            columns = contract.columns_for(dict(schema))
         if columns:
             brought.append(BroughtColumns(origin, tuple(columns)))
     return tuple(brought)
+
+
+@contextmanager
+def _said_of(origin: str) -> Iterator[None]:
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(f"{origin}: {error}") from None

@@ -1,9 +1,9 @@
 """A compiled row model: the columns that it declares, and what a source or a table must have for them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -84,9 +84,10 @@ class Contract:
 
         return columns_for(unknown)
 
-    def require_columns(self, schema: "Mapping[str, pl.DataType]") -> None:
+    def require_columns(self, names: Iterable[str]) -> None:
         """Raise SourceError for unknown or missing columns of a source, as `Drift.FREEZE` does."""
-        found = self.drift_of(schema)
+        without_types: dict[str, Any] = dict.fromkeys(names)
+        found = self.drift_of(without_types)
         require_names(found.unknown)
         if found.unknown or found.missing:
             from rowledger.contract.unmatched_columns import told_unmatched  # noqa: PLC0415, only for an error

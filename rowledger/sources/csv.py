@@ -2,19 +2,22 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-import polars as pl
 from pydantic import Field, model_validator
 
 from rowledger.errors import SpecError
 from rowledger.sources.csv_escapes import EscapeReading
 from rowledger.sources.csv_fields import Dialect
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text_files import Text
 from rowledger.sources.text_ranges import RangedTextFiles, text_range
-from rowledger.sources.text_records import ScannedText
 from rowledger.spec import ChunkDescriptor, NumberFormat, SourceContext, TextRange
+
+if TYPE_CHECKING:  # who declares files reads no rows
+    import polars as pl
+
+    from rowledger.sources.text_reading import Text
+    from rowledger.sources.text_records import ScannedText
 
 __all__ = ["CsvFiles"]
 
@@ -111,21 +114,26 @@ class CsvFiles(RangedTextFiles):
             quoted_nulls=self.quoted_nulls,
         )  # fmt: skip
 
-    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+    def column_names(self, descriptor: ChunkDescriptor) -> tuple[str, ...]:
         assert descriptor.text is not None  # noqa: S101, `chunks` makes only such descriptors
-        return pl.Schema(dict.fromkeys(descriptor.text.columns, pl.String()))
+        return descriptor.text.columns
 
-    def _scan(self, file: SourceFile, text: Text, scope: SourceContext) -> Iterator[ScannedText]:
+    def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
+        import polars as pl  # noqa: PLC0415, who declares files reads no rows
+
+        return pl.Schema(dict.fromkeys(self.column_names(descriptor), pl.String()))
+
+    def _scan(self, file: SourceFile, text: "Text", scope: SourceContext) -> "Iterator[ScannedText]":
         from rowledger.sources.csv_scan import scan_csv  # noqa: PLC0415, workers do not scan
 
         return scan_csv(self, file, text, scope)
 
-    def _frame(self, text: bytes, descriptor: ChunkDescriptor) -> pl.DataFrame:
+    def _frame(self, text: bytes, descriptor: ChunkDescriptor) -> "pl.DataFrame":
         from rowledger.sources.csv_reader import CsvReader  # noqa: PLC0415, only workers read
 
         return CsvReader(self, descriptor).frame(text)
 
-    def read_typed(self, descriptor: ChunkDescriptor, types: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+    def read_typed(self, descriptor: ChunkDescriptor, types: "Mapping[str, pl.DataType]") -> "pl.DataFrame | None":
         if descriptor.rows < self.typed_rows_min:
             return None
         from rowledger.sources.csv_reader import CsvReader  # noqa: PLC0415, only workers read

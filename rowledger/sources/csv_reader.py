@@ -20,7 +20,7 @@ from rowledger.errors import SourceError
 from rowledger.sources.csv_escapes import BadEscape
 from rowledger.sources.csv_fields import fields_of
 from rowledger.sources.csv_records import split
-from rowledger.sources.text_files import is_utf8, source_bytes, undecodable
+from rowledger.sources.text_encoding import is_utf8, source_bytes, undecodable
 from rowledger.sources.text_ranges import records_of
 from rowledger.sources.text_records import Positions, Records
 from rowledger.spec import ABSENT_PREFIX, FAULT, LINE, ChunkDescriptor

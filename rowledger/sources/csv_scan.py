@@ -11,7 +11,7 @@ from rowledger.sources.csv_escapes import BadEscape
 from rowledger.sources.csv_fields import Dialect, fields_of
 from rowledger.sources.csv_records import Splitter
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text_files import Text
+from rowledger.sources.text_reading import Text
 from rowledger.sources.text_records import Records, ScannedText
 from rowledger.spec import RESERVED_PREFIX, SourceContext, TextRange
 

@@ -15,6 +15,7 @@ from rowledger.sources.json_elements import Elements, ListFinder, MalformedJson,
 from rowledger.sources.json_frames import JsonFrames, json_facts
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.spooled_text import SpooledTextFiles
+from rowledger.sources.text_reading import text_of
 from rowledger.spec import SourceContext
 
 __all__ = ["JsonFiles"]
@@ -37,7 +38,7 @@ class JsonFiles(SpooledTextFiles):
     )
 
     def _frames(self, file: SourceFile, scope: SourceContext) -> Iterator[pl.DataFrame]:
-        codec, _, blocks = self.text_of(file)
+        codec, _, blocks = text_of(self, file)
         facts = json_facts(scope, codec)
         builder = JsonFrames(facts, encoding=self.encoding, columns_max=self.columns_max, wanted=_WANTED)
         reader, rows = _Reader(self, file), 0

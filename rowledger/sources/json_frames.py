@@ -16,7 +16,7 @@ from rowledger.contract import polars_series
 from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit, holds_decimal_texts
 from rowledger.sources.json_cells import CellFinder
 from rowledger.sources.json_columns import JsonColumn, TextViews, json_value
-from rowledger.sources.text_files import is_utf8, source_bytes, undecodable
+from rowledger.sources.text_encoding import is_utf8, source_bytes, undecodable
 from rowledger.spec import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, SourceContext, TextRange
 
 __all__ = ["JsonFrames", "Unfit", "json_facts"]

@@ -4,16 +4,18 @@ No value is read as another one: a missing key is not null, true is not 1, and n
 """
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
-
-import polars as pl
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rowledger.errors import SourceError
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text_files import Text
 from rowledger.sources.text_ranges import RangedTextFiles
-from rowledger.sources.text_records import ScannedText
 from rowledger.spec import ChunkDescriptor, SourceContext
+
+if TYPE_CHECKING:  # who declares files reads no rows
+    import polars as pl
+
+    from rowledger.sources.text_reading import Text
+    from rowledger.sources.text_records import ScannedText
 
 __all__ = ["NdjsonFiles"]
 
@@ -31,15 +33,15 @@ class NdjsonFiles(RangedTextFiles):
 
     kind: Literal["ndjson"] = "ndjson"
 
-    def frame_schema(self, descriptor: ChunkDescriptor) -> pl.Schema:
+    def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
         return self.read(descriptor).schema
 
-    def _scan(self, file: SourceFile, text: Text, scope: SourceContext) -> Iterator[ScannedText]:
+    def _scan(self, file: SourceFile, text: "Text", scope: SourceContext) -> "Iterator[ScannedText]":
         from rowledger.sources.ndjson_scan import scan_ndjson  # noqa: PLC0415, workers do not scan
 
         return scan_ndjson(self, file, text, scope)
 
-    def _frame(self, text: bytes, descriptor: ChunkDescriptor) -> pl.DataFrame:
+    def _frame(self, text: bytes, descriptor: ChunkDescriptor) -> "pl.DataFrame":
         from rowledger.sources.json_frames import JsonFrames, Unfit  # noqa: PLC0415, only workers parse
 
         assert descriptor.text is not None  # noqa: S101, `chunks` makes only such descriptors

@@ -9,7 +9,8 @@ from jiter import from_json
 from rowledger.errors import SourceError
 from rowledger.sources.json_frames import json_facts
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text_files import Text, TextFiles
+from rowledger.sources.text_files import TextFiles
+from rowledger.sources.text_reading import Text
 from rowledger.sources.text_records import Records, ScannedText
 from rowledger.spec import SourceContext
 

@@ -6,18 +6,22 @@ Where a file is compressed or in another encoding, the scan writes its text as U
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import polars as pl
 import xxhash
 
 from rowledger.errors import SourceError
 from rowledger.sources.file_identity import unchanged
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.system_errors import system_refusal
-from rowledger.sources.text_files import Text, TextFiles
-from rowledger.sources.text_records import Records, ScannedText
+from rowledger.sources.text_files import TextFiles
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
+
+if TYPE_CHECKING:  # who declares files reads no rows
+    import polars as pl
+
+    from rowledger.sources.text_reading import Text
+    from rowledger.sources.text_records import Records, ScannedText
 
 __all__ = ["RangedTextFiles", "records_of", "text_range"]
 
@@ -36,25 +40,26 @@ class RangedTextFiles(TextFiles):
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         from rowledger.sources.text_chunks import TextChunks  # noqa: PLC0415, workers import this module and never scan
+        from rowledger.sources.text_reading import text_of  # noqa: PLC0415, as above
 
         settings = self.model_dump_json(exclude=_NOT_OF_ROWS, exclude_defaults=True)
         chunks = TextChunks(scope, f"{type(self).__name__} {settings}")
         for file in self.files(partition, scope):
             with unchanged(file.path, file.origin, while_it_was="read"):
-                text = self.text_of(file, block_bytes_max=_BLOCK_BYTES_MAX)
+                text = text_of(self, file, block_bytes_max=_BLOCK_BYTES_MAX)
                 yield from chunks.cut(file, self._scan(file, text, scope), in_place=text.offset is not None)
             if file.fetched and text.offset is None:
                 file.path.unlink()  # its text is in the spool now
 
-    def read(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
+    def read(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
         return self._frame(text_range(descriptor), descriptor)
 
     @abstractmethod
-    def _scan(self, file: SourceFile, text: Text, scope: SourceContext) -> Iterator[ScannedText]:
+    def _scan(self, file: SourceFile, text: "Text", scope: SourceContext) -> "Iterator[ScannedText]":
         """All records of a file, without its header, part by part; raises SourceError."""
 
     @abstractmethod
-    def _frame(self, text: bytes, descriptor: ChunkDescriptor) -> pl.DataFrame:
+    def _frame(self, text: bytes, descriptor: ChunkDescriptor) -> "pl.DataFrame":
         """The rows of a chunk's text, as many as were counted; raises SourceError."""
 
 
@@ -65,11 +70,13 @@ def text_range(descriptor: ChunkDescriptor) -> bytes:
     return _read_verified(Path(descriptor.path), descriptor.text.offset, descriptor.text.length, of_text)
 
 
-def records_of(descriptor: ChunkDescriptor) -> Records | None:
+def records_of(descriptor: ChunkDescriptor) -> "Records | None":
     """The records of a chunk as the scan found them, where the range alone does not show them; raises SourceError."""
     text = descriptor.text
     if text is None or not text.records:
         return None
+    from rowledger.sources.text_records import Records  # noqa: PLC0415, few chunks have some
+
     content = _read_verified(Path(text.records), 0, -1, descriptor.file_digest.partition(" ")[2])
     return Records.from_bytes(content, consumed=text.length)
 

@@ -118,6 +118,10 @@ class Source(BaseModel, ABC):
         """
         return None
 
+    def column_names(self, descriptor: ChunkDescriptor) -> tuple[str, ...]:
+        """The names in `frame_schema`, for a check of the names alone; raises SourceError."""
+        return tuple(self.frame_schema(descriptor))
+
     @abstractmethod
     def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
         """Names and types of the columns that `read` returns, without reading the rows; reserved ones may be left out.

@@ -27,7 +27,7 @@ def test_a_program_that_declares_a_table_of_parquet_files_imports_no_library_for
     assert imported & {*_FOR_ROWS, "asyncpg"} == set()
 
 
-@pytest.mark.parametrize("source", ["GivenRows", "ParquetFiles", "PythonRows", "SqlQuery"])
+@pytest.mark.parametrize("source", ["CsvFiles", "GivenRows", "NdjsonFiles", "ParquetFiles", "PythonRows", "SqlQuery"])
 def test_a_source_is_declared_without_a_library_for_rows(source: str) -> None:
     assert _imported_by(f"from rowledger import {source}") & _FOR_ROWS == set()
 

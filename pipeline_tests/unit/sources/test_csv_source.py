@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from pydantic import ValidationError
 
 from rowledger.errors import SourceError
-from rowledger.sources import text_files
+from rowledger.sources import text_reading
 from rowledger.sources.csv import CsvFiles
 from rowledger.sources.csv_fields import Dialect
 from rowledger.sources.csv_records import INNER_QUOTE, LONE_CR, UNCLOSED, _Quoted, split
@@ -316,7 +316,7 @@ ROWS = [{"name": "Müller", "note, long": "zwei\nZeilen"}, {"name": "Sorén", "n
 def test_text_is_decoded_by_its_encoding_wherever_a_block_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
 
     assert rows(tmp_path, TEXT.encode(encoding), encoding=encoding) == ROWS
 
@@ -420,7 +420,7 @@ def test_a_compressed_file_that_is_cut_off_or_damaged_fails_as_a_whole(tmp_path:
 def test_a_record_over_its_limit_is_refused_with_file_and_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
 
     with pytest.raises(SourceError, match=r"x\.csv: a record of [0-9,]+ bytes or more, 2,000 are allowed"):
         read(tmp_path, content, record_bytes_max=2000)
@@ -535,7 +535,7 @@ def test_any_table_written_by_python_comes_back_equal(
     writer.writerows([names, *table])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
         frame = read(
             tmp_path,
             written.getvalue().encode(encoding),
@@ -645,7 +645,7 @@ def test_where_a_block_ends_makes_no_difference(
     whole = rows(tmp_path, content, escape=escape)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
         assert rows(tmp_path, content, escape=escape) == whole
 
 
@@ -675,8 +675,8 @@ def test_any_bytes_at_all_are_rows_and_faults_and_none_is_lost(
 
 
 def _nonblank_records(content: bytes, encoding: str, escape: str | None) -> list[bytes]:
-    codec = text_files._codec_of(encoding, content, text_files.SourceFile(Path("x"), "x", "x"))
-    text = b"".join(text_files._decoded(iter([content]), codec))
+    codec = text_reading._codec_of(encoding, content, text_reading.SourceFile(Path("x"), "x", "x"))
+    text = b"".join(text_reading.decoded(iter([content]), codec))
     end = re.search(rb"\r\n?|\n", text)
     dialect = Dialect(
         ord(","), ord('"'), ord("\\") if escape else None, cr_ends_lines=end is not None and end[0] == b"\r"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from rowledger.errors import SourceError
-from rowledger.sources import text_files
+from rowledger.sources import text_reading
 from rowledger.sources.json_files import JsonFiles, _Reader
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.partition import Partition
@@ -63,7 +63,7 @@ ROWS = [{"a": 1, "b": 'x "[{'}, {"a": 2, "b": "\\"}, {"a": 3, "b": 'é\\"}],'}, 
 def test_rows_are_found_in_every_form_and_however_the_file_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, options: dict[str, Any], block_bytes: int
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
 
     assert read(tmp_path, content, **options) == ROWS
     assert (
@@ -91,7 +91,7 @@ def test_rows_are_found_in_every_form_and_however_the_file_is_cut(
 def test_an_element_that_is_no_object_costs_itself_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, element: str, reason: str, text: str | None, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
     before, fault, behind, last = read(tmp_path, f'[{{"a": 1}}, {element} ,{{"a": 2}}, {{"a": 3}}\n]')
 
     assert [before, behind, last] == [{"a": 1}, {"a": 2}, {"a": 3}]
@@ -130,7 +130,7 @@ def test_a_file_that_does_not_end_as_it_should_fails_as_a_whole(
     reason: str,
     block_bytes: int,
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
 
     with pytest.raises(SourceError, match=rf"x\.json: .*{reason}"):
         read(tmp_path, content, **options)
@@ -166,7 +166,7 @@ def test_an_object_that_holds_the_rows_is_told_with_the_keys_that_lead_to_them(t
 def test_an_element_over_its_limit_is_refused_with_file_and_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
 
     with pytest.raises(SourceError, match=r"x\.json: a record of [0-9,]+ bytes or more, 2,000 are allowed"):
         read(tmp_path, content, record_bytes_max=2000)
@@ -190,7 +190,7 @@ def test_an_element_over_its_limit_is_refused_with_file_and_limit(
 def test_a_file_that_is_not_one_object_a_line_is_told_before_its_first_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, what: str, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
 
     with pytest.raises(SourceError, match=rf"x\.json: {what}.*declare JsonFiles in place of NdjsonFiles"):
         frames(tmp_path, content, NdjsonFiles(path=str(tmp_path / "x.json")))
@@ -202,7 +202,7 @@ def test_a_file_that_is_not_one_object_a_line_is_told_before_its_first_row(
 def test_a_first_line_that_is_no_object_remains_one_dead_letter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, rest: str, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
 
     found = frames(tmp_path, first + rest, NdjsonFiles(path=str(tmp_path / "x.json")))
     rows = [row for frame in found for row in frame.to_dicts()]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from rowledger.contract.decimal_texts import python_cells
 from rowledger.errors import SourceError
-from rowledger.sources import text_files
+from rowledger.sources import text_reading
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.marked_types import DECIMAL_TEXT, DYNAMIC, holds_decimal_texts
@@ -231,7 +231,7 @@ def test_other_encodings_and_compression_serve_as_well(tmp_path: Path, encoding:
 def test_a_line_over_its_limit_is_refused_with_file_and_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
 
     with pytest.raises(SourceError, match=r"x\.json: a record of [0-9,]+ bytes or more, 2,000 are allowed"):
         chunks(tmp_path, content, record_bytes_max=2000)
@@ -319,7 +319,7 @@ def test_any_bytes_at_all_are_rows_and_faults_and_none_is_lost(
     exact: bool,  # noqa: FBT001, as above
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
         try:
             found = frames(tmp_path, content, encoding=encoding, exact=exact, compression="none")
         except SourceError as error:
@@ -329,6 +329,6 @@ def test_any_bytes_at_all_are_rows_and_faults_and_none_is_lost(
     if refused is not None:  # UTF-16 that is not declared, or JSON in another form than by lines
         assert content[:2] in {b"\xff\xfe", b"\xfe\xff"} or "declare JsonFiles" in refused
         return
-    codec = text_files._codec_of(encoding, content, text_files.SourceFile(Path("x"), "x", "x"))
-    text = b"".join(text_files._decoded(iter([content]), codec))
+    codec = text_reading._codec_of(encoding, content, text_reading.SourceFile(Path("x"), "x", "x"))
+    text = b"".join(text_reading.decoded(iter([content]), codec))
     assert sum(frame.height for frame in found) == sum(bool(line.strip(b" \t\r")) for line in text.split(b"\n"))

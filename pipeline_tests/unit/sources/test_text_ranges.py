@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from rowledger.errors import SourceError
-from rowledger.sources import text_chunks, text_files
+from rowledger.sources import text_chunks, text_reading
 from rowledger.sources.csv import CsvFiles
 from rowledger.spec.manifest import ChunkDescriptor, Manifest
 from rowledger.spec.partition import Partition
@@ -47,7 +47,7 @@ def test_where_a_block_ends_moves_no_chunk(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_chunks, "_CHUNK_TEXT_BYTES_MAX", chunk_bytes)
         whole = chunks(tmp_path, chunk_rows)
-        patch.setattr(text_files, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
         assert chunks(tmp_path, chunk_rows) == whole
     assert all(0 < chunk.rows <= chunk_rows for chunk in whole)
 
