@@ -228,7 +228,7 @@ class _Quoted:
         can_open, can_close = self._can_open(quotes, start), self._can_close(quotes)
         settled = np.maximum.accumulate(np.where(can_open != can_close, np.arange(len(quotes)), -1))
         turned = np.cumsum(can_open & can_close)
-        turned_since = turned - np.where(settled >= 0, turned[settled], 0)
+        turned_since: Positions = turned - np.where(settled >= 0, turned[settled], 0)
         quoted = np.where(settled >= 0, can_open[settled], False) ^ (turned_since % 2 == 1)  # noqa: FBT003, numpy's own signature
         within = np.concatenate([[False], quoted[:-1]])
         literal = ~within & ~can_open
@@ -242,7 +242,8 @@ class _Quoted:
         return (pairs[:-1], int(pairs[-1])) if len(pairs) % 2 else (pairs, int(quotes[at]))
 
     def _can_open(self, quotes: Positions, start: int) -> npt.NDArray[np.bool_]:
-        return self._fits[self._content[quotes - 1]] | (quotes == start)
+        opens: npt.NDArray[np.bool_] = self._fits[self._content[quotes - 1]] | (quotes == start)
+        return opens
 
     def _can_close(self, quotes: Positions) -> npt.NDArray[np.bool_]:
         last = len(self._text) - 1
