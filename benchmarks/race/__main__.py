@@ -7,6 +7,7 @@ each the table is held against the rows. Quote the ratios: machines differ and a
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,7 @@ _PATIENCE_S = 120
 def main() -> None:
     """Run the rounds and print the tables; ends the process with its exit code."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # through all `finally`, as Ctrl-C does
     home = settings().home.absolute()
     chosen = entrants(options.data, options.format, options.only)
     landing = home / "bench"
