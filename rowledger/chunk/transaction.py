@@ -51,14 +51,14 @@ class PreparedChunk:
     """A chunk read, checked and encoded, before the transaction begins.
 
     `rejected` are the dead letters of rows that do not reach COPY: those set aside untried, and those that were refused.
-    `source_types` are the columns as the source gives them. `texts` reads the source's rows again, if columns of text got other
+    `source_types` are the columns as the source gives them. `texts` reads the rows again, if columns of text got other
     types in `rows`: a dead letter shows the text. `check_s` is the time of transform and contract, in seconds.
     """
 
     rows: PreparedRows
     rejected: list[DeadLetter]
     encoded: EncodedRows
-    source_types: pl.Schema
+    source_types: Callable[[], pl.Schema]
     texts: Callable[[], pl.DataFrame] | None
     check_s: float
 
@@ -95,9 +95,8 @@ def prepare_chunk(
     encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
     rejected = [*_crash_dead_letters(source, job), *rows.rejected]
     if typed is None:
-        return PreparedChunk(rows, rejected, encoded, source.schema, None, check_s)
-    source_types = pl.Schema({name: pl.String() if name in types else kind for name, kind in source.schema.items()})
-    return PreparedChunk(rows, rejected, encoded, source_types, read, check_s)
+        return PreparedChunk(rows, rejected, encoded, lambda: source.schema, None, check_s)
+    return PreparedChunk(rows, rejected, encoded, lambda: spec.source.frame_schema(job.chunk.descriptor), read, check_s)
 
 
 def _types_of_texts(spec: TableSpec, job: ChunkJob) -> dict[str, pl.DataType]:
@@ -202,7 +201,7 @@ async def commit_chunk(
         enqueued_rows=enqueued, written_rows=written.height, dead_lettered_rows=len(letters)
     )
     committed = Committed(counts=counts, discarded_values=prepared.rows.discarded_values, check_s=prepared.check_s)
-    row_types = write_row_types(prepared.source_types) if letters else None
+    row_types = write_row_types(prepared.source_types()) if letters else None
     if not await record_chunk(
         connection, job.handle, job.chunk.chunk_no, committed, fingerprint=fingerprint, row_types=row_types
     ):

@@ -11,9 +11,8 @@ import pyarrow as pa
 from jiter import from_json
 
 from rowledger.contract import polars_series
+from rowledger.sources.json_numbers import DOUBLE_DIGITS, doubles, exact_numbers, have_points, integers
 from rowledger.sources.json_template import Block
-from rowledger.sources.marked_columns import decimal_texts
-from rowledger.spec import DECIMAL_DIGITS_MAX
 
 __all__ = ["JsonColumn", "TextViews", "json_value"]
 
@@ -38,10 +37,6 @@ _JSON_NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$"
 _NUMBER_BYTES_MAX = 4_000  # jiter reads no integer of more than 4,300 digits
 _ZERO, _MINUS_ZERO = ord("0"), int.from_bytes(b"-0", "little")
 _INT64 = range(-(2**63), 2**63)
-_DOUBLE_DIGITS = 15  # decimal digits that survive a conversion to a double and back
-_SURELY_FITS = DECIMAL_DIGITS_MAX // 2
-"""Bytes of decimals that fit into one type, even if one value has all its digits before the point and another one behind it."""
-_SAMPLE_ROWS = 64
 
 
 def json_value(text: bytes) -> Any:  # noqa: ANN401, JSON may be anything
@@ -187,8 +182,8 @@ class JsonColumn:
 
     def _wrong_numbers(self) -> _Booleans:
         texts = self._texts(_NUMBER)
-        if not self._has_odd_zero() and (integers := _integers(texts)) is not None:
-            self._integers = integers
+        if not self._has_odd_zero() and (found := integers(texts)) is not None:
+            self._integers = found
             return np.zeros(len(texts), dtype=np.bool_)
         is_right = texts.str.contains(_PLAIN_NUMBER)
         self._are_plain = bool(is_right.all())
@@ -247,6 +242,24 @@ class JsonColumn:
             return self._complete(pl.select(pl.when(is_true | is_false).then(is_true)).to_series(), bool)
         return None
 
+    def typed(self, dtype: pl.DataType) -> pl.Series | None:
+        """The column in that type, where each of its texts, or numbers with fractions, has a plain form; otherwise None."""
+        wanted = _TEXT if dtype in (pl.Date(), pl.Datetime("us")) else _NUMBER
+        if self._parsed or self._found_kinds() - {wanted, _ABSENT, _LITERAL}:
+            return None
+        has_others = not np.array_equal(self._is(_NULL), self._kinds == _LITERAL)
+        if has_others or (wanted == _NUMBER and not self._are_plain):
+            return None
+        from rowledger.sources.typed_columns import typed_column  # noqa: PLC0415, what it imports is dear for few rows
+
+        texts = self._complete(self._texts(wanted)).to_arrow(compat_level=pl.CompatLevel.oldest())
+        made = typed_column(pa.chunked_array([texts.cast(pa.string())]), dtype)
+        if made is None:
+            return None
+        series = polars_series("", made)
+        # A decimal has no negative zero, so that one becomes a double only where numbers are read as doubles.
+        return None if dtype == pl.Float64() and ((series == 0.0) & (1.0 / series < 0.0)).any() else series
+
     def values(self) -> list[Any]:
         """The values as Python has them; None for a null, and where there is none."""
         made = self._complete(self._texts(_TEXT)).to_list()
@@ -276,76 +289,19 @@ class JsonColumn:
             return self._complete(self._integers, int) if fit else None
         texts = self._complete(self._texts(_NUMBER), str)
         are_plain = self._are_plain and not types
-        if not (any("." in text for text in _sample(texts)) or texts.str.contains(".", literal=True).any()):
+        if not have_points(texts):
             return None  # integers of more than 64 bits, -0, or exponents alone
         if not exact:
-            is_short = are_plain and self._longest_number() <= _DOUBLE_DIGITS
-            return _doubles(texts, is_short=is_short)
+            is_short = are_plain and self._longest_number() <= DOUBLE_DIGITS
+            return doubles(texts, is_short=is_short)
         if not are_plain and texts.str.contains("[eE]").any():
             return None
-        return _exact_numbers(texts, keeps_scales=keeps_scales)
+        return exact_numbers(texts, keeps_scales=keeps_scales)
 
     def _longest_number(self) -> int:
         lengths = self._views[:, 0] & 0xFFFFFFFF
         return int(lengths.max(where=self._kinds == _NUMBER, initial=0))
 
 
-def _sample(texts: pl.Series) -> list[str]:
-    return texts.head(_SAMPLE_ROWS).drop_nulls().to_list()
-
-
 def _joined(parts: list[npt.NDArray[Any]], empty: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.concatenate(parts) if parts else empty
-
-
-def _integers(texts: pl.Series) -> pl.Series | None:
-    """The integers of 64 bits that the texts are; None if one of them is something else."""
-    for part in (texts.head(_SAMPLE_ROWS), texts):
-        integers = part.cast(pl.Int64, strict=False)
-        if integers.null_count() > part.null_count():
-            return None
-    return integers
-
-
-def _exact_numbers(texts: pl.Series, *, keeps_scales: bool) -> pl.Series | None:
-    """Numbers that are written out, some of them with a fraction, with all their digits; None if they are too long."""
-    lengths = texts.str.len_bytes()
-    if lengths.max() > _SURELY_FITS:  # type: ignore[operator]
-        points = texts.str.find(".", literal=True)
-        scales = (lengths - points - 1).max()
-        if points.fill_null(lengths).max() + scales > DECIMAL_DIGITS_MAX:  # type: ignore[operator]
-            return None
-    scale = None if keeps_scales else _common_scale(texts)
-    return decimal_texts(texts) if scale is None else texts.cast(pl.Decimal(DECIMAL_DIGITS_MAX, scale))
-
-
-def _common_scale(texts: pl.Series) -> int | None:
-    """The number of digits that all have behind the point; None if they differ, or one has no point."""
-    if len({len(text.partition(".")[2]) for text in _sample(texts)}) > 1:
-        return None
-    scales = texts.str.len_bytes() - texts.str.find(".", literal=True) - 1
-    if scales.null_count() > texts.null_count() or scales.min() != scales.max():
-        return None
-    return int(scales.max())  # type: ignore[arg-type]
-
-
-def _doubles(texts: pl.Series, *, is_short: bool) -> pl.Series | None:
-    """Numbers, some of them with a fraction, as doubles; None if one of them would lose digits.
-
-    `is_short` says that all are written out in so few digits that none is lost.
-    """
-    if (is_odd_zero := texts == "-0").any():  # an integer, which has no sign
-        texts = texts.set(is_odd_zero, "0")
-    doubles = texts.cast(pl.Float64, strict=False)
-    if is_short:
-        return doubles
-    is_long = texts.str.len_bytes() > _DOUBLE_DIGITS
-    if not texts.filter(is_long).str.contains("[.eE]").all():
-        return None
-    if doubles.is_infinite().any() or doubles.null_count() > texts.null_count():
-        return None
-    is_doubtful = (is_long | texts.str.contains("[eE]")) & (doubles.cast(pl.String) != texts)
-    for text, double in zip(texts.filter(is_doubtful), doubles.filter(is_doubtful), strict=True):
-        if Decimal(repr(double)) != Decimal(text):
-            return None
-    return doubles

@@ -51,11 +51,23 @@ def json_facts(scope: SourceContext, codec: str) -> TextRange:
 class JsonFrames(FrameBuilder):
     """Builds frames from lines: all values are plain, and integers and fractions in a column are one kind of number."""
 
-    def __init__(self, facts: TextRange, *, encoding: str, columns_max: int, wanted: str) -> None:
-        """`facts` say what is wanted of the text; `wanted` says in the reason of a fault what the source's rows are."""
+    def __init__(
+        self,
+        facts: TextRange,
+        *,
+        encoding: str,
+        columns_max: int,
+        wanted: str,
+        types: Mapping[str, pl.DataType] | None = None,
+    ) -> None:
+        """`facts` say what is wanted of the text; `wanted` says in the reason of a fault what the source's rows are.
+
+        Columns of `types` get these types if they are read in columns and all their values have a plain form.
+        """
         super().__init__(facts.columns, columns_max=columns_max)
         self._is_exact, self._documents = facts.exact_numbers, facts.documents or ()
         self._codec, self._encoding, self._wanted = facts.codec, encoding, wanted
+        self._dtypes = types or {}
         self._sound_names: set[str] = set()
 
     def frame_of_lines(self, text: bytes) -> pl.DataFrame:
@@ -112,6 +124,8 @@ class JsonFrames(FrameBuilder):
             yield from () if isinstance(values, Fault) else values
 
     def _series(self, name: str, column: JsonColumn) -> pl.Series:
+        if name in self._dtypes and (typed := column.typed(self._dtypes[name])) is not None:
+            return typed
         is_exact = self._is_exact or name in self._documents
         series = column.series(exact=is_exact, keeps_scales=holds_decimal_texts(self._types[name]))
         if series is None:

@@ -3,12 +3,12 @@
 No value is read as another one: a missing key is not null, true is not 1, and numbers keep their digits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rowledger.errors import SourceError
 from rowledger.sources.source_file import SourceFile
-from rowledger.sources.text_ranges import RangedTextFiles
+from rowledger.sources.text_ranges import RangedTextFiles, text_range
 from rowledger.spec import ChunkDescriptor, SourceContext
 
 if TYPE_CHECKING:  # who declares files reads no rows
@@ -30,6 +30,8 @@ class NdjsonFiles(RangedTextFiles):
     """
 
     columns_vary: ClassVar[bool] = True
+    typed_rows_min: ClassVar[int] = 10_000
+    """Rows of a chunk from which it pays to import what makes typed columns."""
 
     kind: Literal["ndjson"] = "ndjson"
 
@@ -41,15 +43,30 @@ class NdjsonFiles(RangedTextFiles):
 
         return scan_ndjson(self, file, text, scope)
 
-    def _frame(self, text: bytes, descriptor: ChunkDescriptor) -> "pl.DataFrame":
+    def read_typed(self, descriptor: ChunkDescriptor, types: "Mapping[str, pl.DataType]") -> "pl.DataFrame | None":
+        if descriptor.rows < self.typed_rows_min:
+            return None
+        return self._frame(text_range(descriptor), descriptor, types)
+
+    def _frame(
+        self, text: bytes, descriptor: ChunkDescriptor, types: "Mapping[str, pl.DataType] | None" = None
+    ) -> "pl.DataFrame":
         from rowledger.sources.json_frames import JsonFrames, Unfit  # noqa: PLC0415, only workers parse
 
         assert descriptor.text is not None  # noqa: S101, `chunks` makes only such descriptors
-        builder = JsonFrames(descriptor.text, encoding=self.encoding, columns_max=self.columns_max, wanted=_WANTED)
+        builder = JsonFrames(
+            descriptor.text, encoding=self.encoding, columns_max=self.columns_max, wanted=_WANTED, types=types
+        )
         try:
-            return builder.frame_of_lines(text if text.endswith(b"\n") else text + b"\n")
+            frame = builder.frame_of_lines(text if text.endswith(b"\n") else text + b"\n")
         except Unfit as unfit:
             raise SourceError(
                 f"{descriptor.origin}: {unfit}, from row {descriptor.origin_row} on; fix the file, or raise the source's "
                 "columns_max"
             ) from None
+        if frame.height != descriptor.rows:
+            raise SourceError(
+                f"{descriptor.origin}: {frame.height} rows were read where {descriptor.rows} were counted: an error of this "
+                "program, please report it"
+            )
+        return frame

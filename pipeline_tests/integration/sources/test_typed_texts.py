@@ -1,4 +1,4 @@
-"""A CSV chunk whose columns got types before the contract saw them leaves the same rows and dead letters as one of texts."""
+"""A chunk whose columns got types before the contract saw them leaves the same rows and dead letters as one without."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,11 +13,18 @@ from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import assert_verified
 from rowledger.contract.sql_types import Integer
 from rowledger.sources.csv import CsvFiles
+from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.table import DeadLetterBudget, TableSpec
 
 
 class TypedCsv(CsvFiles):
     """CSV files whose columns get types in every chunk, however small."""
+
+    typed_rows_min: ClassVar[int] = 0
+
+
+class TypedNdjson(NdjsonFiles):
+    """The same for lines of JSON."""
 
     typed_rows_min: ClassVar[int] = 0
 
@@ -42,17 +49,27 @@ PAYMENTS = TableSpec(
     dead_letters=DeadLetterBudget(share_max=1),
 )
 AS_TEXTS = PAYMENTS.model_copy(update={"source": CsvFiles(path="{landing}/payments.csv")})
+JSON_PAYMENTS = PAYMENTS.model_copy(update={"source": TypedNdjson(path="{landing}/payments.ndjson")})
+JSON_AS_READ = PAYMENTS.model_copy(update={"source": NdjsonFiles(path="{landing}/payments.ndjson")})
 HEADER = "number,amount,rate,paid,day,at,note\n"
 GOOD = "".join(
     f"{n},{n}.50,{n / 8 if n % 3 else ''},{'true' if n % 2 else '0'},2024-01-{n:02},2024-01-{n:02} 10:00:{n:02},n{n}\n"
+    for n in range(1, 20)
+)
+GOOD_JSON = "".join(
+    f'{{"number":{n},"amount":{n}.50,"rate":{n / 8 if n % 3 else "null"},"paid":true,"day":"2024-01-{n:02}",'
+    f'"at":"2024-01-{n:02} 10:00:{n:02}","note":"n{n}"}}\n'
     for n in range(1, 20)
 )
 _LETTERS = """select row_no, stage, reason, payload::text, payload_of, column_name, sqlstate, constraint_name
 from rowledger.dead_letter order by row_no"""
 
 
-def _loaded(database: str, landing: Path, spec: TableSpec) -> tuple[list[Any], list[Any]]:
-    """The table and the dead letters after a load; both are emptied then."""
+_ROW_TYPES = "select row_types from rowledger.chunk order by load_id desc limit 1"
+
+
+def _loaded(database: str, landing: Path, spec: TableSpec) -> tuple[list[Any], list[Any], list[Any]]:
+    """The table, the dead letters and the types that these have after a load; table and letters are emptied then."""
     report = load_one(database, spec, landing, "all")
     assert report.error is None, report.error
     assert_verified(database, spec)
@@ -60,7 +77,7 @@ def _loaded(database: str, landing: Path, spec: TableSpec) -> tuple[list[Any], l
     letters = [tuple(row) for row in fetch(database, _LETTERS)]
     fetch(database, "delete from payments")
     fetch(database, "delete from rowledger.dead_letter")
-    return table, letters
+    return table, letters, fetch(database, _ROW_TYPES)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +103,53 @@ def test_rows_and_dead_letters_are_those_of_a_chunk_of_texts(
     fetch(database, "alter table payments add constraint unlucky check (amount <> 13.13)")
     (tmp_path / "payments.csv").write_text(HEADER + GOOD + rows, encoding="utf-8")
 
-    table, letters = _loaded(database, tmp_path, PAYMENTS)
+    table, letters, types = _loaded(database, tmp_path, PAYMENTS)
 
-    assert (table, letters) == _loaded(database, tmp_path, AS_TEXTS)
+    assert (table, letters, types) == _loaded(database, tmp_path, AS_TEXTS)
     assert [letter[1] for letter in letters] == stages
     assert len(table) == 19 + rows.count("\n") - len(stages)
+
+
+@pytest.mark.parametrize(
+    ("row", "stages"),
+    [
+        (
+            '"number":20,"amount":2e1,"rate":-0.0,"paid":true,"day":"2024-02-01","at":"2024-02-01","note":"more forms"}',
+            [],
+        ),
+        (
+            '"number":0,"amount":1,"rate":1.5,"paid":true,"day":"2024-01-31","at":"2024-01-31","note":"low"}',
+            ["contract"],
+        ),
+        (
+            '"number":21,"amount":1.005,"rate":1.5,"paid":true,"day":"2024-01-31","at":"2024-01-31","note":"x"}',
+            ["contract"],
+        ),
+        (
+            '"number":22,"amount":1.5,"rate":1.5,"paid":true,"day":"2024-02-30","at":"2024-01-31","note":"x"}',
+            ["contract"],
+        ),
+        ('"number":23,"amount":01.5}', ["source"]),
+        (
+            '"number":24,"amount":13.13,"rate":1.5,"paid":true,"day":"2024-01-31","at":"2024-01-31","note":"x"}',
+            ["copy"],
+        ),
+        (
+            '"number":7,"amount":1.5,"rate":1.5,"paid":true,"day":"2024-01-31","at":"2024-01-31","note":"again"}',
+            ["key"],
+        ),
+    ],
+)
+def test_rows_and_dead_letters_of_json_are_those_of_a_chunk_without_types(
+    database: str, tmp_path: Path, row: str, stages: list[str]
+) -> None:
+    (tmp_path / "payments.ndjson").write_text(GOOD_JSON, encoding="utf-8")
+    assert load_one(database, JSON_PAYMENTS, tmp_path, "all").error is None
+    fetch(database, "alter table payments add constraint unlucky check (amount <> 13.13)")
+    (tmp_path / "payments.ndjson").write_text(GOOD_JSON + "{" + row + "\n", encoding="utf-8")
+
+    table, letters, types = _loaded(database, tmp_path, JSON_PAYMENTS)
+
+    assert (table, letters, types) == _loaded(database, tmp_path, JSON_AS_READ)
+    assert [letter[1] for letter in letters] == stages
+    assert len(table) == 20 - len(stages)
