@@ -41,7 +41,9 @@ class CellFinder:
         self._template: Template | None = None
 
     def blocks(self) -> Iterator[Block]:
-        start = 0
+        start = self._text.find(b"\n") + 1
+        if start:
+            yield self._block(0, start)  # alone, so that it is known how the others are likely to be written
         while start < len(self._text):
             last = self._text.rfind(b"\n", start, start + _BLOCK_BYTES)
             stop = (self._text.find(b"\n", start) if last < 0 else last) + 1

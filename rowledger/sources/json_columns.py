@@ -123,6 +123,7 @@ class JsonColumn:
         self._kinds = _joined([kinds for _, _, kinds in parts], np.empty(0, dtype=np.uint8))
         is_whole = len(self._kinds) == height
         self._rows = None if is_whole else _joined([rows for rows, _, _ in parts], np.empty(0, dtype=np.int64))
+        self._numbers: pl.Series | None = None
         self._integers: pl.Series | None = None
         self._are_plain = False
 
@@ -150,7 +151,7 @@ class JsonColumn:
     def leave_out(self, rows: _Integers) -> None:
         """Forget the cells of these rows."""
         self._kinds[rows if self._rows is None else np.isin(self._rows, rows)] = _ABSENT
-        self._integers = None
+        self._integers = self._numbers = None
         for row in rows.tolist():
             self._parsed.pop(row, None)
 
@@ -178,7 +179,11 @@ class JsonColumn:
         return found
 
     def _texts(self, kind: int) -> pl.Series:
-        return self._source.series(self._views, self._kinds == kind)
+        if kind != _NUMBER:
+            return self._source.series(self._views, self._kinds == kind)
+        if self._numbers is None:
+            self._numbers = self._source.series(self._views, self._kinds == kind)
+        return self._numbers
 
     def _wrong_numbers(self) -> _Booleans:
         texts = self._texts(_NUMBER)
