@@ -24,6 +24,7 @@ from rowledger.load.request import RunRequest
 from rowledger.load.run_context import RunContext
 from rowledger.load.spool_folder import spool_folder
 from rowledger.load.watching import UnbreakableObserver
+from rowledger.machine import in_thread
 from rowledger.postgres import OldSnapshots, OutageGate, Target, describe_format
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
@@ -31,6 +32,8 @@ from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder, Pool
 
 __all__ = ["run_partitions"]
 
+_BYTES_A_CHUNK = 4 * 2**20  # of a Parquet file with rows of 200 bytes
+_LOOK_S = 0.2  # for the sizes of files; a dead mount must not hold the run up here
 _WATCHING_SESSIONS = 2  # for leases and incidents, while other sessions reconcile
 
 
@@ -100,6 +103,20 @@ def _say_how(request: RunRequest, target: Target) -> None:
         observer.log(logging.INFO, f"table {spec.name}: checked value by value: {', '.join(by_value)}")
 
 
+async def _jobs_expected(request: RunRequest) -> int:
+    """About how many chunks there are, by the sizes of the files; where these are not known at once, one a partition."""
+    source, partitions, landing_dir = request.spec.source, request.partitions, request.landing_dir
+    if len(partitions) >= request.writer.workers:
+        return len(partitions)
+    try:
+        sizes = await in_thread(
+            lambda: [source.local_bytes(partition, landing_dir) or 0 for partition in partitions], timeout_s=_LOOK_S
+        )
+    except Exception:  # noqa: BLE001 - the plan says what is wrong with the source
+        return len(partitions)
+    return sum(1 + size // _BYTES_A_CHUNK for size in sizes)
+
+
 @contextlib.asynccontextmanager
 async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcesses) -> AsyncIterator[RunContext]:
     """Run pool, leases and progress while the block runs, and end all of them after it."""
@@ -126,7 +143,7 @@ async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcess
         gate=gate,
         notice=incidents.record,
         log=log,
-        jobs_expected=len(request.partitions),
+        jobs_expected=await _jobs_expected(request),
         production_expected=request.spec.source.spools and not request.spec.source.takes_rows,
         early=early,
     )

@@ -108,6 +108,12 @@ class FileSource(Source):
         yield first
         yield from found
 
+    def local_bytes(self, partition: Partition, landing_dir: Path) -> int | None:
+        if _ADDRESS.match(self.path):
+            return None
+        files = self._local_files(self._with_bounds(partition), partition.placeholders, landing_dir)
+        return sum(file.stat().st_size for file in files)
+
     def _with_bounds(self, partition: Partition) -> str:
         """The template, with the bounds of the partition's window filled in, as local times of its time zone."""
         window, parts = partition.window, []

@@ -95,6 +95,13 @@ class Source(BaseModel, ABC):
         """The same source without its credentials, for the ledger. It says where rows come from, and is never read."""
         return self
 
+    def local_bytes(self, partition: Partition, landing_dir: Path) -> int | None:  # noqa: ARG002, for those that have files
+        """The bytes of the partition's files, where they are on this machine; None where that is not known at once.
+
+        It decides how many workers come up before the partition is planned, and nothing else.
+        """
+        return None
+
     @abstractmethod
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """The partition's chunks in source order, each with its exact number of rows; raises SourceError.

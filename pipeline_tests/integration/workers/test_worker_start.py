@@ -13,7 +13,9 @@ from pipeline_tests.support.database import fetch
 from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.tables import DAY, EVENTS, READINGS, Reading, events, write_source
 from pipeline_tests.support.waiting import wait_until, worker_pids
-from rowledger.errors import DatabaseUnavailable
+from rowledger.chunk.jobs import PlanJob
+from rowledger.errors import DatabaseUnavailable, SourceError
+from rowledger.ledger.outcomes import Planned
 from rowledger.load import run_partitions
 from rowledger.load.preflight import Preflight
 from rowledger.load.request import RunRequest
@@ -21,6 +23,7 @@ from rowledger.settings import WriterSettings, child_environment
 from rowledger.spec.importing import import_path
 from rowledger.workers import child_process, spawn
 from rowledger.workers.messages import Hello, Stop, encode
+from rowledger.workers.pool import Pool
 
 _ROWS = """
 import atexit, gc
@@ -109,21 +112,56 @@ def test_a_worker_comes_up_before_the_run_has_asked_the_server_anything(
     assert not worker_pids()
 
 
-def test_a_partition_of_one_chunk_starts_one_worker(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_source(tmp_path, "events", DAY, events(20))
-    started: list[str] = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The modules of the processes that a run starts."""
+    modules: list[str] = []
 
     def counted_spawn(module: str) -> spawn.Spawned:
-        started.append(module)
+        modules.append(module)
         return start(module)
 
     start = spawn.spawn
     monkeypatch.setattr(spawn, "spawn", counted_spawn)
     monkeypatch.setattr(child_process, "spawn", counted_spawn)
+    return modules
+
+
+def test_a_partition_of_one_chunk_starts_one_worker(database: str, tmp_path: Path, started: list[str]) -> None:
+    write_source(tmp_path, "events", DAY, events(20))
     assert load_one(database, EVENTS, tmp_path, DAY, workers=4).error is None
     assert started == [spawn.WORKER]
+
+
+def test_a_partition_of_large_files_has_all_workers_up_when_it_is_planned(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[str]
+) -> None:
+    monkeypatch.setattr(run_partitions, "_BYTES_A_CHUNK", 100)
+    rows = events(20)
+    write_source(tmp_path, "events", DAY, rows)
+    plan = Pool.plan
+    before_plan: list[str] = []
+
+    async def plan_after_a_look(self: Pool, job: PlanJob) -> Planned:
+        before_plan.extend(started)
+        return await plan(self, job)
+
+    monkeypatch.setattr(Pool, "plan", plan_after_a_look)
+    assert load_one(database, EVENTS, tmp_path, DAY, workers=3).error is None
+    assert before_plan == [spawn.WORKER] * 3
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_source_whose_files_cannot_be_looked_at_fails_as_it_is_planned(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(type(EVENTS.source), "local_bytes", refuse)
+    report = load_one(database, EVENTS, tmp_path, DAY)
+    assert isinstance(report.error, SourceError)
+    assert "write it first" in str(report.error)
 
 
 def test_no_worker_is_left_of_a_run_that_may_not_begin(tmp_path: Path, early_pids: list[int]) -> None:
