@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["Array", "canonical"]
+__all__ = ["Array", "booleans", "canonical", "lengths", "marks", "validity"]
 
 Array = Any
 """A `pyarrow.Array` of any kind. Its stubs lack `flatten` and the type that `buffers` returns."""
@@ -34,7 +34,7 @@ def canonical(array: Array) -> Array:
         return _of_bytes(array)
     if pa.types.is_null(kind) or not rows:
         return pa.nulls(rows, kind)
-    valid = _valid(array)
+    valid = validity(array)
     bitmap = None if valid is None else _bits(valid)
     if pa.types.is_struct(kind):
         children = [canonical(child) for child in array.flatten()]  # flatten applies the struct's nulls to its fields
@@ -47,13 +47,37 @@ def canonical(array: Array) -> Array:
             pa.large_list(values.type), rows, [bitmap, pa.py_buffer(offsets.data)], children=[values]
         )
     if pa.types.is_boolean(kind):
-        values = (array if valid is None else array.fill_null(False)).to_numpy(zero_copy_only=False)  # noqa: FBT003, Arrow's own signature
-        return pa.Array.from_buffers(kind, rows, [bitmap, _bits(values)])
+        values = booleans(array)
+        return pa.Array.from_buffers(kind, rows, [bitmap, _bits(values if valid is None else values & valid)])
     return pa.Array.from_buffers(kind, rows, [bitmap, _fixed(array, valid)])
 
 
-def _valid(array: Array) -> _Bools | None:
-    return np.asarray(array.is_valid().to_numpy(zero_copy_only=False)) if array.null_count else None
+def validity(array: Array) -> _Bools | None:
+    """Which values are not null; None if none is. Read from the buffer: NumPy's own way would import pandas."""
+    return _unpacked(array.buffers()[0], array) if array.null_count else None
+
+
+def booleans(array: Array) -> _Bools:
+    """The values of a Boolean array, whatever lies under nulls."""
+    return _unpacked(array.buffers()[1], array)
+
+
+def marks(array: Array, *, false_is_null: bool = False) -> Array:
+    """A Boolean array that is true where this one is, and otherwise false, or null."""
+    valid = validity(array)
+    values = booleans(array) if valid is None else booleans(array) & valid
+    bits = _bits(values)
+    return pa.Array.from_buffers(pa.bool_(), len(array), [bits if false_is_null else None, bits])
+
+
+def lengths(array: Array) -> _Offsets:
+    """The lengths of texts, binaries or lists, whatever they are under nulls."""
+    return np.diff(_given_offsets(array))
+
+
+def _unpacked(bits: _Buffer, array: Array) -> _Bools:
+    end = array.offset + len(array)
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=end, bitorder="little")[array.offset :].view(np.bool_)
 
 
 def _bits(values: _Bools) -> _Buffer:
@@ -82,7 +106,7 @@ def _of_bytes(array: Array) -> Array:
     narrow, wide = _OF_BYTES[:2] if text else _OF_BYTES[2:]
     if not len(array):
         return pa.nulls(0, narrow)
-    valid, given = _valid(array), _given_offsets(array)
+    valid, given = validity(array), _given_offsets(array)
     offsets = _offsets(given, valid)
     kind = narrow if offsets[-1] <= _NARROW_MAX else wide
     bitmap = None if valid is None else _bits(valid)

@@ -7,6 +7,7 @@ import functools
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import polars as pl
@@ -36,6 +37,7 @@ _nulls: Any = pa.nulls
 
 _LINE_BYTES_MAX = 65_536
 _MARGIN = 8  # levels
+_PARTS_OF_FAULT = attrgetter("reason"), attrgetter("line")
 _DECIMAL_TEXT_FIELD = DECIMAL_TEXT.fields[0].name
 
 
@@ -47,6 +49,7 @@ class FrameBuilder:
         self._types: dict[str, pa.DataType] = dict.fromkeys(columns, pa.null())
         self._columns_max = columns_max
         self._waiting = RowColumns()
+        self._are_large = False
         self._readers: dict[type, RowReader] = {}
 
     def add(self, item: object) -> None:
@@ -93,11 +96,13 @@ class FrameBuilder:
         """The approximate size of the row that was added last; a number or a nested value counts as 8 bytes."""
         return self._waiting.last_row_bytes()
 
-    def table(self, first: int = 0) -> pa.Table:
+    def table(self, first: int = 0, *, are_large: bool = False) -> pa.Table:
         """The waiting rows and faults from number `first` on as a table, in the types of the spool; they go on waiting.
 
+        Where the rows `are_large`, it takes longer and less memory.
         A fault, or a row with a value that no column can hold, has its reason in `FAULT` and a rendering in `LINE`.
         """
+        self._are_large = are_large
         return self._table(self._waiting, first)
 
     def forget(self) -> None:
@@ -171,17 +176,19 @@ class FrameBuilder:
             values, kinds, absent = rows.column(name, first)
             columns[name] = self._column(name, values, kinds)
             if absent is not None:
-                columns[ABSENT_PREFIX + name] = pa.array(absent, pa.bool_())
+                columns[ABSENT_PREFIX + name] = array_of(absent)
         faults = rows.faults(first)
         if faults is not None or not columns:  # a table without columns would have no rows
             faults = faults or [None] * (len(rows) - first)
-            columns[FAULT] = pa.array([fault and fault.reason for fault in faults], pa.large_string())
-            columns[LINE] = pa.array([fault and fault.line for fault in faults], pa.large_binary())
-        return pa.table(columns)
+            reasons, lines = ([fault and part(fault) for fault in faults] for part in _PARTS_OF_FAULT)
+            columns[FAULT] = array_of(reasons) if any(faults) else _nulls(len(reasons), pa.large_string())
+            columns[LINE] = array_of(lines) if any(faults) else _nulls(len(lines), pa.large_binary())
+        return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
     def _column(self, name: str, values: Sequence[Any], kinds: set[type]) -> _Array:
         """The column. If all its values are null, it keeps its previous type; if it was DECIMAL_TEXT before, it stays so."""
-        made = array_of(values, kinds, keeps_scales=holds_decimal_texts(self._types[name]))
+        keeps_scales = holds_decimal_texts(self._types[name])
+        made = array_of(values, kinds, keeps_scales=keeps_scales, are_large=self._are_large)
         if pa.types.is_null(made.type):
             return _nulls(len(made), self._types[name])
         self._types[name] = made.type

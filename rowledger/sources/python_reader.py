@@ -24,6 +24,7 @@ __all__ = ["FunctionRows"]
 
 _BATCH_ROWS = 8_192
 _BATCH_BYTES = 16 * 2**20
+_LARGE_BATCH_BYTES = 4 * 2**20
 _LOOK_ROWS = 8  # the size of every eighth row is measured: measuring each row took a third of the time
 _CHUNK_S = 60.0
 _END = object()
@@ -159,8 +160,9 @@ class _Batch:
 
     def take(self, *, is_complete: bool) -> pa.Table | SplitBatch:
         """The rows that were not taken yet. If the batch is complete, the next row begins another one."""
-        rows = self._builder.table(self._taken)
-        whole = self._builder.table() if self._taken else rows
+        are_large = self._bytes > _LARGE_BATCH_BYTES
+        rows = self._builder.table(self._taken, are_large=are_large)
+        whole = self._builder.table(are_large=are_large) if self._taken else rows
         is_split = self._taken > 0 or not is_complete
         self._taken = self.rows
         if is_complete:

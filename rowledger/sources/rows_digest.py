@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from rowledger.sources.canonical_arrays import Array, canonical
+from rowledger.sources.canonical_arrays import Array, booleans, canonical, lengths, marks, validity
 from rowledger.sources.wide_decimals import wide_words
 from rowledger.spec import ABSENT_PREFIX, BYTES_KEY, DECIMAL_TEXT, DYNAMIC, UUID
 
@@ -46,7 +46,7 @@ class RowsDigest:
         """Add rows, in canonical arrays."""
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             # A batch in which no row lacks the column may leave out the mark, so only true marks are hashed.
-            given = pc.if_else(column, column, None) if name.startswith(ABSENT_PREFIX) else column
+            given = marks(column, false_is_null=True) if name.startswith(ABSENT_PREFIX) else column
             self._add((name,), given, self._rows)
         self._rows += batch.num_rows
 
@@ -64,8 +64,8 @@ class RowsDigest:
             return
         kind = array.type
         places = np.arange(first, first + len(array))
-        if array.null_count:
-            places = places[np.asarray(array.is_valid())]
+        if (valid := validity(array)) is not None:
+            places = places[valid]
             array = array.drop_null()
         path = (*path, _kind(kind))
         if path[-1] != "struct" and pa.types.is_struct(kind):
@@ -82,16 +82,16 @@ class RowsDigest:
                     child = pc.replace_substring(child, f'{{"{BYTES_KEY}": ', '{"base64": ')  # noqa: PLW2901
                 self._add((*path, name), child, count)
         elif pa.types.is_large_list(kind):
-            self._feed((*path, "lengths"), np.asarray(pc.list_value_length(array)))
+            self._feed((*path, "lengths"), lengths(array))
             items = array.flatten()
             items_path = (*path, "items")
             self._add(items_path, items, self._counts[items_path])
             self._counts[items_path] += len(items)
         elif path[-1] in {"text", "bytes"}:
-            self._feed((*path, "lengths"), np.asarray(pc.binary_length(array), dtype=np.int64))
+            self._feed((*path, "lengths"), lengths(array).astype(np.int64))
             self._feed(path, canonical(array).buffers()[2])
         elif pa.types.is_boolean(kind):
-            self._feed(path, array.to_numpy(zero_copy_only=False))
+            self._feed(path, booleans(array))
         else:
             self._feed(path, wide_words(array) if path[-1] == "decimal" else canonical(array).buffers()[1])
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from rowledger.contract import arrow_table
 from rowledger.errors import SourceError
-from rowledger.sources.canonical_arrays import canonical
+from rowledger.sources.canonical_arrays import Array, canonical, marks
 from rowledger.sources.chunk_file import ChunkFile
 from rowledger.sources.chunking import CHUNK_BYTES_MAX
 from rowledger.sources.file_identity import file_status
@@ -23,6 +23,8 @@ from rowledger.sources.rows_digest import RowsDigest
 from rowledger.spec import ABSENT_PREFIX, RESERVED_PREFIX, ChunkDescriptor, SourceContext
 
 __all__ = ["SplitBatch", "Spool"]
+
+_nulls: Any = pa.nulls
 
 _BATCH_ROWS = 16_384
 _BATCH_BYTES = 8 * 2**20
@@ -82,6 +84,7 @@ class Spool:
                         self._pending = [_copy(table) for table in self._pending]
                     case _:
                         yield from self._add(frame)
+                del frame  # its memory is wanted for the next one
             yield from self._end_chunk()
         finally:
             if self._file is not None:
@@ -109,7 +112,8 @@ class Spool:
         while table.num_rows:
             room = min(self._scope.chunk_rows_max - self._rows, (self._chunk_bytes_max - self._bytes) // row_bytes)
             if room > 0 or not self._rows:
-                room = min(max(room, 1), _BATCH_ROWS - self._pending_rows)  # a row larger than a chunk becomes one
+                room = min(room, _BATCH_ROWS - self._pending_rows, (_BATCH_BYTES - self._pending_bytes) // row_bytes)
+                room = max(room, 1)  # a row larger than a chunk becomes one
                 part, table = table.slice(0, room), table.slice(room)
                 part_bytes = part.nbytes
                 self._pending.append(part)
@@ -224,7 +228,7 @@ def _canonical_batch(table: pa.Table) -> pa.RecordBatch:
     for field, column in zip(table.schema, table.columns, strict=True):
         array = column.combine_chunks()
         if field.name.startswith(ABSENT_PREFIX):
-            array = array.fill_null(False)  # noqa: FBT003, rows of a table that lacks the column lack nothing
+            array = marks(array)  # rows of a table that lacks the column lack nothing
         columns.append(canonical(array))
     return pa.RecordBatch.from_arrays(columns, names=table.column_names)
 
@@ -236,9 +240,8 @@ def _with_reserved_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Recor
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     for field in schema:
         if field.name not in columns and field.name.startswith(RESERVED_PREFIX):
-            missing = pa.nulls(batch.num_rows, field.type)
-            is_mark = field.name.startswith(ABSENT_PREFIX)
-            columns[field.name] = canonical(missing.fill_null(False) if is_mark else missing)  # noqa: FBT003, as above
+            missing: Array = _nulls(batch.num_rows, field.type)
+            columns[field.name] = canonical(marks(missing) if field.name.startswith(ABSENT_PREFIX) else missing)
     if columns.keys() != set(schema.names):
         return batch
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], names=schema.names)

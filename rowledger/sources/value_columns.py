@@ -1,12 +1,12 @@
 """Make columns of Python values: in the type that all values of a column share, or else of their JSON texts.
 
 No value is converted to one that is not equal to it: True is not 1, 1 is not 1.0. Decimals keep their trailing zeros: decimals
-of several scales become a DECIMAL_TEXT column. Most columns are made by pyarrow at once, and the others by polars.
+of several scales become a DECIMAL_TEXT column. Most columns are made at once, without a look at each value.
 """
 
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -40,14 +40,17 @@ class UnrepresentableValue(Exception):
     """A value that no column can hold in any form."""
 
 
-def array_of(values: _Values, kinds: Collection[type] | None = None, *, keeps_scales: bool = False) -> _Array:
+def array_of(
+    values: _Values, kinds: Collection[type] | None = None, *, keeps_scales: bool = False, are_large: bool = False
+) -> _Array:
     """The values, all of them plain, as an Arrow array of a type that the spool has; of type null if all are None.
 
-    `kinds` are the types of the values, if they are known. Decimals become DECIMAL_TEXT where their scales differ, or with
+    `kinds` are the types of the values, if they are known. Texts that `are_large` are put together here: Arrow would need four
+    times their memory. Decimals become DECIMAL_TEXT where their scales differ, or with
     `keeps_scales`, so that all batches of a column have one type. Raises UnicodeEncodeError for a text with half a surrogate
     pair, and UnrepresentableValue for sNaN.
     """
-    made = _array_at_once(values, kinds, keeps_scales=keeps_scales)
+    made = _array_at_once(values, kinds, keeps_scales=keeps_scales, are_large=are_large)
     if made is None:
         made = _by_polars("", values, keeps_scales=keeps_scales)
         made = arrow_table(made.to_frame(), compat_level=pl.CompatLevel.oldest()).column(0).combine_chunks()
@@ -60,21 +63,24 @@ def column_of(name: str, values: _Values, *, keeps_scales: bool = False) -> pl.S
     return _by_polars(name, values, keeps_scales=keeps_scales) if made is None else polars_series(name, made)
 
 
-# ---- columns that pyarrow makes -------------------------------------------------------------------------------------------
+# ---- columns made at once ----------------------------------------------------------------------------------------------------
 
-_DIRECT: dict[type, tuple[Any, ...]] = {
-    bool: (pa.bool_(),),
-    int: (pa.int64(), pa.uint64()),
-    float: (pa.float64(),),
-    str: (pa.large_string(),),
-    bytes: (pa.large_binary(),),
-    date: (pa.date32(),),
-    timedelta: (pa.duration("us"),),
+_AT_ONCE: dict[type, pl.DataType] = {
+    bool: pl.Boolean(),
+    float: pl.Float64(),
+    str: pl.String(),
+    bytes: pl.Binary(),
 }
+_FIRST_DAY = date(1970, 1, 1).toordinal()
 
 
-def _array_at_once(values: _Values, kinds: Collection[type] | None, *, keeps_scales: bool) -> _Array | None:
-    """The array; None where polars has to make it, or where it is of JSON texts."""
+def _array_at_once(  # noqa: PLR0911, one line a type
+    values: _Values, kinds: Collection[type] | None, *, keeps_scales: bool, are_large: bool = False
+) -> _Array | None:
+    """The array of a common type; None where the values have to be looked at, or have no common type.
+
+    Not by `pyarrow.array`, which imports pandas where it is installed.
+    """
     kinds = set(map(type, values) if kinds is None else kinds)
     has_nulls = type(None) in kinds
     kinds.discard(type(None))
@@ -85,28 +91,58 @@ def _array_at_once(values: _Values, kinds: Collection[type] | None, *, keeps_sca
         return None
     if kind is Decimal:
         return _decimals(values, has_nulls=has_nulls) if not keeps_scales else None
-    for arrow_type in _DIRECT.get(kind) or _types_of_times(kind, values):
-        try:
-            made: _Array = pa.array(values, arrow_type)
-        except UnicodeEncodeError:
-            raise
-        except (OverflowError, pa.ArrowException):
-            continue
-        if has_nulls or not made.null_count:
-            return made
-    return None
+    if kind is date:
+        return _dates(values, has_nulls=has_nulls)
+    if kind is int:
+        return _integers(values, has_nulls=has_nulls)
+    if are_large and kind in (str, bytes):
+        return _of_large_texts(values, pa.large_string() if kind is str else pa.large_binary())
+    if kind not in _AT_ONCE:
+        return None
+    try:
+        made = pl.Series(values, dtype=_AT_ONCE[kind], strict=True)
+    except UnicodeEncodeError:
+        raise
+    except (OverflowError, TypeError, ValueError, pl.exceptions.PolarsError):
+        return None
+    return made.to_arrow(compat_level=pl.CompatLevel.oldest()) if has_nulls or not made.null_count() else None
 
 
-def _types_of_times(kind: type, values: _Values) -> tuple[Any, ...]:
-    """The type of datetimes or times; none for values in the zones of regions, some of which polars refuses."""
-    if kind is datetime:
-        zones = {type(value.tzinfo) for value in values if value is not None}
-        if zones == {timezone}:
-            return (pa.timestamp("us", "UTC"),)
-        return (pa.timestamp("us"),) if zones == {type(None)} else ()
-    if kind is time and all(value is None or value.tzinfo is None for value in values):
-        return (pa.time64("ns"),)
-    return ()
+def _integers(values: _Values, *, has_nulls: bool) -> _Array | None:
+    """Not by polars, which prints an integer that is too large for it."""
+    present = [0 if value is None else value for value in values] if has_nulls else values
+    try:
+        numbers = np.fromiter(present, dtype=np.int64, count=len(values))
+    except OverflowError:
+        return None
+    bitmap = _bitmap(values) if has_nulls else None
+    return pa.Array.from_buffers(pa.int64(), len(values), [bitmap, pa.py_buffer(numbers.data)])
+
+
+def _dates(values: _Values, *, has_nulls: bool) -> _Array:
+    ordinals = [_FIRST_DAY if value is None else value.toordinal() for value in values]
+    days = np.array(ordinals, dtype=np.int32) - np.int32(_FIRST_DAY)
+    bitmap = _bitmap(values) if has_nulls else None
+    return pa.Array.from_buffers(pa.date32(), len(values), [bitmap, pa.py_buffer(days.data)])
+
+
+def _bitmap(values: _Values) -> Any:  # noqa: ANN401, a pyarrow.Buffer
+    return pa.py_buffer(np.packbits([value is not None for value in values], bitorder="little").data)
+
+
+def _of_large_texts(values: _Values, kind: Any) -> _Array:  # noqa: ANN401, an Arrow type
+    offsets = np.cumsum([0, *(0 if value is None else _bytes_of(value) for value in values)], dtype=np.int64)
+    content = np.empty(offsets[-1], dtype=np.uint8)
+    for number, value in enumerate(values):
+        if value is not None:
+            encoded = value.encode() if isinstance(value, str) else value
+            content[offsets[number] : offsets[number + 1]] = np.frombuffer(encoded, dtype=np.uint8)
+    buffers: list[Any] = [_bitmap(values), pa.py_buffer(offsets.data), pa.py_buffer(content.data)]
+    return pa.Array.from_buffers(kind, len(values), buffers)
+
+
+def _bytes_of(value: str | bytes) -> int:
+    return len(value) if isinstance(value, bytes) or value.isascii() else len(value.encode())
 
 
 def _decimals(values: _Values, *, has_nulls: bool) -> _Array | None:
@@ -131,11 +167,12 @@ def _decimals(values: _Values, *, has_nulls: bool) -> _Array | None:
     ends -= np.arange(width - 1, width * len(ends), width)
     offsets = np.concatenate([np.zeros(1, np.int32), ends.astype(np.int32)])
     digits = [None, pa.py_buffer(offsets.data), pa.py_buffer(written[written != _LINE_END].data)]
-    unscaled = np.asarray(pa.Array.from_buffers(pa.string(), len(ends), digits).cast(pa.int64()))
+    numbers: _Array = pa.Array.from_buffers(pa.string(), len(ends), digits).cast(pa.int64())
+    unscaled = np.frombuffer(numbers.buffers()[1], dtype=np.int64, count=len(ends))
     bitmap = None
     if has_nulls:
         valid = np.array([value is not None for value in values])
-        bitmap = pa.py_buffer(np.packbits(valid, bitorder="little").data)
+        bitmap = _bitmap(values)
         spread = np.zeros(len(values), dtype=np.int64)
         spread[valid] = unscaled
         unscaled = spread

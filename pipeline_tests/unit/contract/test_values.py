@@ -26,7 +26,7 @@ from rowledger.contract.dynamic import parse_dynamic
 from rowledger.contract.write_payloads import row_payloads
 from rowledger.sources.frame_builder import FrameBuilder, Unfit, frame_of_rows
 from rowledger.sources.plain_values import json_text, plain_value
-from rowledger.sources.value_columns import column_of
+from rowledger.sources.value_columns import array_of, column_of
 from rowledger.spec.marked_types import DYNAMIC
 from rowledger.spec.source import ABSENT_PREFIX, FAULT, LINE
 
@@ -131,6 +131,14 @@ _VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner),
     max_leaves=6,
 )
+
+
+@given(
+    st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"])), max_size=6)
+    | st.lists(st.none() | st.binary(), max_size=6)
+)
+def test_large_texts_and_bytes_make_the_column_that_small_ones_make(values: list[Any]) -> None:
+    assert array_of(values, are_large=True).equals(array_of(values))
 
 
 @given(st.lists(_VALUES, max_size=6))

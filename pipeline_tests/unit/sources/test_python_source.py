@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import json
+import subprocess
+import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -199,6 +201,26 @@ def test_a_frame_over_memory_that_the_function_uses_again_is_what_it_was_when_it
             yield _MAKERS[name](values)
 
     assert rows_of(tmp_path, frames) == [{"n": float(n)} for n in range(20)]
+
+
+def test_rows_are_spooled_without_pandas_which_takes_memory_and_time_to_import(tmp_path: Path) -> None:
+    code = """
+import datetime, decimal, pathlib, sys
+from rowledger.sources.python import PythonRows
+from rowledger.spec.partition import Partition
+from rowledger.spec.source import SourceContext
+
+row = {"n": 1, "x": None, "flag": True, "price": decimal.Decimal("1.50"), "day": datetime.date(2024, 3, 1)}
+row |= {"word": "w", "tags": ["t"]}
+folder = pathlib.Path(sys.argv[1])
+source = PythonRows(function=lambda _: [row, {**row, "n": None, "day": None, "flag": None, "price": None}, {"n": 2}])
+chunks = list(source.chunks(Partition(key="all"), SourceContext(folder, folder, 100)))
+assert [chunk.rows for chunk in chunks] == [3]
+print("pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
 
 
 def test_no_rows_are_no_chunks(tmp_path: Path) -> None:
