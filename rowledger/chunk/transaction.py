@@ -25,7 +25,7 @@ from rowledger.contract import (
     write_row_types,
 )
 from rowledger.counted import counted
-from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
+from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced, SourceError
 from rowledger.failpoints import Place, failpoint
 from rowledger.ledger import (
     AlreadyCommitted,
@@ -112,15 +112,22 @@ def _types_of_texts(spec: TableSpec, job: ChunkJob) -> dict[str, pl.DataType]:
 
 def _prepare(spec: TableSpec, job: ChunkJob, source: pl.DataFrame, on_progress: Callable[[int], None]) -> PreparedRows:
     tried, row_nos = _rows_to_try(source, job)
-    return prepare_rows(
-        spec,
-        job.columns,
-        tried,
-        row_nos,
-        job.partition,
-        dead_letters_max=job.dead_letters_max,
-        on_progress=on_progress,
-    )
+    try:
+        return prepare_rows(
+            spec,
+            job.columns,
+            tried,
+            row_nos,
+            job.partition,
+            dead_letters_max=job.dead_letters_max,
+            on_progress=on_progress,
+        )
+    except SourceError as error:
+        if not spec.source.columns_vary:
+            raise
+        raise SourceError(
+            f"{job.chunk.descriptor.origin}: {error}"
+        ) from None  # only here the file's columns are checked
 
 
 def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Sequence[int]]:

@@ -1,5 +1,6 @@
 """Sources whose columns are not the contract's: each policy does what it says, and counts it."""
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from pipeline_tests.support.tables import DAY, NEXT_DAY, Row, parcels
 from pipeline_tests.support.tables_of_spooled_files import DRIFTING, PLANNED_DRIFT
 from rowledger.errors import SourceError
 from rowledger.publish.verify import run_verify
+from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.table import Drift, TableSpec
 
 _BOTH = pytest.mark.parametrize("specs", [PLANNED_DRIFT, DRIFTING], ids=["planned", "as it comes"])
@@ -229,3 +231,26 @@ def test_a_column_that_no_table_can_have_is_named(
     assert isinstance(report.error, SourceError)
     assert f"column '{name}' cannot become a column of the table" in str(report.error)
     assert _column_types(database, spec) == {}
+
+
+@pytest.mark.parametrize("drift", [Drift.FREEZE, Drift.EVOLVE])
+def test_a_key_that_only_lines_of_a_later_chunk_have_is_a_column_too(
+    database: str, tmp_path: Path, drift: Drift
+) -> None:
+    spec = DRIFTING[drift].model_copy(update={"source": NdjsonFiles(path="{landing}/parcels.ndjson")})
+    rows = [*parcels(100), *({**row, "weight": 7} for row in parcels(120)[100:])]
+    (tmp_path / "parcels.ndjson").write_text(
+        "".join(json.dumps(row, default=str) + "\n" for row in rows), encoding="utf-8"
+    )
+
+    report = load_one(database, spec, tmp_path, DAY)
+
+    if drift is Drift.FREEZE:
+        assert isinstance(report.error, SourceError)
+        assert "has columns that Parcel does not know: ['weight']" in str(report.error)
+        assert "parcels.ndjson" in str(report.error)
+    else:
+        assert report.error is None, report.error
+        assert _column_types(database, spec) == {"weight": "bigint"}
+        assert (_count(database, spec), _count(database, spec, "weight = 7")) == (120, 20)
+    assert_nothing_left_over(database)
