@@ -65,8 +65,8 @@ def ask_files(bench: Bench) -> Answer:
     runs = _measure(bench, series)
     targets = []
     for suffix in series.specs:
-        costs = list(_further_ms(runs[suffix], _run_s).values())
-        text = f"one {suffix} file more, at {series.counts[-1]:,} / at {series.counts[1]:,}"
+        costs = list(_further_ms(runs[suffix], _cpu_s).values())
+        text = f"CPU of one {suffix} file more, at {series.counts[-1]:,} / at {series.counts[1]:,}"
         targets.append(_target(text, None if None in costs else grown(costs[-1], costs[0]) or 0, _GROWTH_MAX))
     return _answer(bench, series, runs, targets)
 
