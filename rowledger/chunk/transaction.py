@@ -82,19 +82,21 @@ def prepare_chunk(
         return spec.source.read(job.chunk.descriptor)
 
     types = _types_of_texts(spec, job)
-    typed = spec.source.read_typed(job.chunk.descriptor, types) if types else None
-    source = read() if typed is None else typed
+    found = spec.source.read_typed(job.chunk.descriptor, types) if types else None
+    is_typed, source = found is not None, read() if found is None else found
+    del found
     on_progress(source.height)
     failpoint(Place.WHILE_ENCODING, **job.facts, row=job.row_nos)
     started = time.perf_counter()
     rows = _prepare(spec, job, source, on_progress)
-    if typed is not None and any(letter.stage is not Stage.SOURCE for letter in rows.rejected):
-        source, typed = read(), None  # dead letters show the texts, and say why these are refused
+    if is_typed and any(letter.stage is not Stage.SOURCE for letter in rows.rejected):
+        del source, rows  # memory is not for two frames
+        source, is_typed = read(), False  # dead letters show the texts, and say why these are refused
         rows = _prepare(spec, job, source, on_progress)
     check_s = time.perf_counter() - started
     encoded = encode_rows(rows.good, job.columns, settings.batch_rows, on_progress)
     rejected = [*_crash_dead_letters(source, job), *rows.rejected]
-    if typed is None:
+    if not is_typed:
         return PreparedChunk(rows, rejected, encoded, lambda: source.schema, None, check_s)
     return PreparedChunk(rows, rejected, encoded, lambda: spec.source.frame_schema(job.chunk.descriptor), read, check_s)
 

@@ -23,6 +23,7 @@ __all__ = ["CsvFiles"]
 
 _DIRECTIVE = re.compile("%.?", re.DOTALL)
 _DIRECTIVES = "dmbBYyHIMSp"
+_TYPED_BYTES_MIN = 4 * 2**20  # of a chunk, however few its rows are
 _CLOCKS = (set("HM"), set("IMp"))
 
 
@@ -34,7 +35,7 @@ class CsvFiles(RangedTextFiles):
     """
 
     typed_rows_min: ClassVar[int] = 30_000
-    """Rows of a chunk from which it saves time to convert columns of text before the contract sees them."""
+    """Rows of a chunk, however short, from which it saves time to convert columns of text before the contract sees them."""
 
     kind: Literal["csv"] = "csv"
     delimiter: str = Field(default=",", description="One ASCII character between two fields.")
@@ -134,7 +135,7 @@ class CsvFiles(RangedTextFiles):
         return CsvReader(self, descriptor).frame(text)
 
     def read_typed(self, descriptor: ChunkDescriptor, types: "Mapping[str, pl.DataType]") -> "pl.DataFrame | None":
-        if descriptor.rows < self.typed_rows_min:
+        if descriptor.rows < self.typed_rows_min and descriptor.file_bytes < _TYPED_BYTES_MIN:
             return None
         from rowledger.sources.csv_reader import CsvReader  # noqa: PLC0415, only workers read
 

@@ -18,7 +18,7 @@ from rowledger.spec import ChunkDescriptor, SourceContext, TextRange
 
 __all__ = ["TextChunks"]
 
-_CHUNK_TEXT_BYTES_MAX = 8 * 2**20  # a worker needs a dozen times that while it parses, checks and encodes a chunk
+_CHUNK_TEXT_BYTES_MAX = 6 * 2**20  # a worker needs a dozen times that while it parses, checks and encodes a chunk
 _KIND_OF_DIGEST = "text:"
 """Begins the digest of rows by their text, which another source's digest of the same rows never equals."""
 
