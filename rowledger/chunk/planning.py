@@ -10,17 +10,17 @@ from rowledger.failpoints import Place, failpoint
 from rowledger.ledger import BroughtColumns, Planned
 from rowledger.spec import ChunkDescriptor, Drift, FrameTransform, TableSpec
 
-__all__ = ["columns_brought", "plan_partition"]
+__all__ = ["ComingColumns", "plan_partition"]
 
 
 def plan_partition(spec: TableSpec, job: PlanJob) -> Planned:
     """The partition's chunks, and the columns of its files; raises SourceError and whatever else the source raises."""
     failpoint(Place.WHILE_PLANNING, **job.facts)
     chunks = tuple(spec.source.chunks(job.partition, job.scope))
-    return Planned(chunks=chunks, brought=columns_brought(spec, chunks))
+    return Planned(chunks=chunks, brought=_columns_brought(spec, chunks))
 
 
-def columns_brought(spec: TableSpec, descriptors: Iterable[ChunkDescriptor]) -> tuple[BroughtColumns, ...]:
+def _columns_brought(spec: TableSpec, descriptors: Iterable[ChunkDescriptor]) -> tuple[BroughtColumns, ...]:
     """The columns that the files bring beyond the contract, which the table gets under `Drift.EVOLVE`; each schema once.
 
     With a transform of frames the source's columns say nothing about the rows written, so the check of each chunk decides.
@@ -44,6 +44,21 @@ def columns_brought(spec: TableSpec, descriptors: Iterable[ChunkDescriptor]) -> 
         if columns:
             brought.append(BroughtColumns(origin, tuple(columns)))
     return tuple(brought)
+
+
+class ComingColumns:
+    """The columns that chunks bring as they come. Each file is looked at once, unless its chunks may have different columns."""
+
+    def __init__(self, spec: TableSpec) -> None:
+        self._spec = spec
+        self._seen: set[str] = set()
+
+    def brought_by(self, descriptor: ChunkDescriptor) -> tuple[BroughtColumns, ...]:
+        """The columns that this chunk brings beyond the contract; raises SourceError where the contract refuses its columns."""
+        if descriptor.path in self._seen and not self._spec.source.columns_vary:
+            return ()
+        self._seen.add(descriptor.path)
+        return _columns_brought(self._spec, [descriptor])
 
 
 @contextmanager

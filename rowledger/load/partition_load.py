@@ -22,6 +22,7 @@ from rowledger.errors import (
 )
 from rowledger.failpoints import Place, async_failpoint
 from rowledger.ledger import (
+    BroughtColumns,
     ChunkState,
     Incident,
     IncidentKind,
@@ -37,8 +38,8 @@ from rowledger.load.coming_chunks import chunks_as_they_come
 from rowledger.load.committing import ChunkCommits, Committing
 from rowledger.load.rejection import forget_failures, record_failure, reject_load
 from rowledger.load.run_context import RunContext
-from rowledger.load.source_columns import SourceColumns, source_names
-from rowledger.postgres import align_staging, summarize
+from rowledger.load.source_columns import source_names, with_brought_columns
+from rowledger.postgres import Target, align_staging, summarize
 from rowledger.publish import FinishContext, LoadVerdict, find_repeated, finish_load
 from rowledger.settings import settings
 from rowledger.spec import (
@@ -71,7 +72,6 @@ class PartitionLoad:
         self._begun: BegunLoad | None = None
         self._verdict: LoadVerdict | None = None
         self._refusals: tuple[RefusalCause, ...] = ()
-        self._source_columns = SourceColumns(run, partition)
         self._commits = ChunkCommits(run, partition)
 
     async def run(self) -> PartitionReport:
@@ -145,7 +145,7 @@ class PartitionLoad:
         planned = await self._run.pool.plan(PlanJob(self._partition, self._scope()))
         manifest = Manifest.of(planned.chunks)
         self._progress.enqueued_rows, self._progress.chunks = manifest.enqueued_rows, len(manifest.chunks)
-        self._target = await self._source_columns.with_brought(planned.brought, self._target)
+        self._target = await self._with_brought(planned.brought)
         return manifest
 
     # ---- sources that are loaded while they still produce
@@ -156,14 +156,14 @@ class PartitionLoad:
         chunks: list[ChunkPlan] = []
         allowed = self._spec.dead_letters.rows_max  # how many rows the share allows is not known yet
         coming = chunks_as_they_come(self._run, self._partition, begun.handle, self._scope())
-        async with coming as descriptors, Committing() as committing:
-            async for descriptor in descriptors:
+        async with coming as produced, Committing() as committing:
+            async for coming_chunk in produced:
                 await async_failpoint(Place.BEFORE_RECORD, partition=self._partition.key, chunk=len(chunks))
-                target = await self._source_columns.settle([descriptor], self._target)
+                target = await self._with_brought(coming_chunk.brought)
                 if target is not self._target:
                     self._target = target
                     await self._align_staging(begun)
-                chunk = ChunkPlan(len(chunks), self._progress.enqueued_rows, descriptor)
+                chunk = ChunkPlan(len(chunks), self._progress.enqueued_rows, coming_chunk.descriptor)
                 chunks.append(chunk)
                 self._progress.enqueued_rows += chunk.rows
                 self._progress.chunks += 1
@@ -213,6 +213,9 @@ class PartitionLoad:
         return again
 
     # ---- both
+
+    async def _with_brought(self, files: Sequence[BroughtColumns]) -> Target:
+        return await with_brought_columns(self._run, self._partition, files, self._target)
 
     async def _align_staging(self, begun: BegunLoad) -> None:
         await self._run.sessions.transaction(

@@ -3,62 +3,45 @@
 import logging
 from collections.abc import Iterable, Sequence
 
-from rowledger.chunk import columns_brought
 from rowledger.contract import Contract, common_column
 from rowledger.errors import SourceError
 from rowledger.ledger import BroughtColumns
 from rowledger.load.run_context import RunContext
-from rowledger.machine import in_thread
 from rowledger.postgres import Target, plan_columns
-from rowledger.spec import ChunkDescriptor, Column, Partition
+from rowledger.spec import Column, Partition
 
-__all__ = ["SourceColumns", "source_names"]
+__all__ = ["source_names", "with_brought_columns"]
 
 
-class SourceColumns:
-    """The columns of one partition's files. Each file is looked at once, unless its chunks may have different columns."""
-
-    def __init__(self, run: RunContext, partition: Partition) -> None:
-        self._run = run
-        self._spec = run.request.spec
-        self._name = run.name_of(partition)
-        self._settled: set[str] = set()  # paths whose columns were checked against the contract
-
-    async def settle(self, descriptors: Sequence[ChunkDescriptor], target: Target) -> Target:
-        """Check the columns of chunks that have come against the contract, before their rows; raises SourceError."""
-        vary = self._spec.source.columns_vary
-        new = [descriptor for descriptor in descriptors if vary or descriptor.path not in self._settled]
-        timeout_s = self._run.request.writer.planning_timeout_s
-        brought = await in_thread(lambda: columns_brought(self._spec, new), timeout_s=timeout_s)
-        self._settled |= {descriptor.path for descriptor in new}
-        return await self.with_brought(brought, target)
-
-    async def with_brought(self, files: Sequence[BroughtColumns], target: Target) -> Target:
-        """The target with the columns that it lacks; the table gets them when the load is published. Raises SourceError."""
-        new: dict[str, Column] = {}
-        clashes: dict[str, str] = {}
-        for file in files:
-            for column in file.columns:
-                other = new.get(column.name, column)
-                common = common_column(other, column)
-                if common is None:
-                    clashes[column.name] = f"{column.type.sql} in {file.origin} and {other.type.sql} in another file"
-                new[column.name] = common or other
-        brought = [column for name, column in new.items() if name not in target.column_types]
-        if not brought:
-            return target
-        planned = await self._run.sessions.transaction(
-            f"{self._name}: look for the columns", lambda connection: plan_columns(connection, target, brought)
+async def with_brought_columns(
+    run: RunContext, partition: Partition, files: Sequence[BroughtColumns], target: Target
+) -> Target:
+    """The target with the columns that it lacks; the table gets them when the load is published. Raises SourceError."""
+    name = run.name_of(partition)
+    new: dict[str, Column] = {}
+    clashes: dict[str, str] = {}
+    for file in files:
+        for column in file.columns:
+            other = new.get(column.name, column)
+            common = common_column(other, column)
+            if common is None:
+                clashes[column.name] = f"{column.type.sql} in {file.origin} and {other.type.sql} in another file"
+            new[column.name] = common or other
+    brought = [column for column in new.values() if column.name not in target.column_types]
+    if not brought:
+        return target
+    planned = await run.sessions.transaction(
+        f"{name}: look for the columns", lambda connection: plan_columns(connection, target, brought)
+    )
+    if odd := [f"{column.name} is {clashes[column.name]}" for column in planned.added if column.name in clashes]:
+        raise SourceError(
+            f"{name}: column {'; '.join(odd)}, so that the table cannot be given one for both; write the files with "
+            "one type, or add the column to the row model"
         )
-        if odd := [f"{column.name} is {clashes[column.name]}" for column in planned.added if column.name in clashes]:
-            raise SourceError(
-                f"{self._name}: column {'; '.join(odd)}, so that the table cannot be given one for both; write the files with "
-                "one type, or add the column to the row model"
-            )
-        names = ", ".join(column.name for column in brought)
-        told = f"the source has columns that are not in the contract ({names}); the table has them, or gets them"
-        self._run.request.observer.log(logging.INFO, f"{self._name}: {told}")
-        return planned
+    names = ", ".join(column.name for column in brought)
+    told = f"the source has columns that are not in the contract ({names}); the table has them, or gets them"
+    run.request.observer.log(logging.INFO, f"{name}: {told}")
+    return planned
 
 
 def source_names(contract: Contract, columns: Iterable[Column]) -> tuple[str, ...]:

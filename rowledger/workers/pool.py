@@ -12,12 +12,11 @@ from rowledger.counted import counted
 from rowledger.errors import PoolBroken, WriterClosed
 from rowledger.ledger import ChunkOutcome, Planned, SourceRaised
 from rowledger.postgres import OutageGate
-from rowledger.spec import ChunkDescriptor
 from rowledger.workers.child_process import LogSink
 from rowledger.workers.job_queue import JobQueue
 from rowledger.workers.messages import Hello
 from rowledger.workers.producers import Producers
-from rowledger.workers.production import ProducerHello, Production
+from rowledger.workers.production import Produced, ProducerHello, Production
 from rowledger.workers.slot import Slot
 from rowledger.workers.source_errors import source_error
 from rowledger.workers.spawn import EarlyProcesses
@@ -119,7 +118,7 @@ class Pool:
         self._requests.put((job, future), urgency)
         return await future
 
-    def produce(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[ChunkDescriptor, None]:
+    def produce(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[Produced, None]:
         """Have a partition's source read by a producer; see `Producers.chunks`."""
         return self._producers.chunks(work, may_repeat=may_repeat)
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-from rowledger.spec import ChunkDescriptor
 from rowledger.workers.child_process import WATCH_INTERVAL_S, ChildProcess
 from rowledger.workers.guards import producer_overrun
 from rowledger.workers.production import (
@@ -24,19 +23,12 @@ from rowledger.workers.production import (
     Up,
     decode_from_producer,
 )
+from rowledger.workers.source_errors import source_error
 from rowledger.workers.spawn import PRODUCER
 
-__all__ = ["ProducerHandle", "SourceRaised"]
+__all__ = ["ProducerHandle"]
 
 _Answer = Produced | Ended | SourceFailed
-
-
-class SourceRaised(Exception):
-    """The source raised an exception in the producer, which lives on."""
-
-    def __init__(self, failure: SourceFailed) -> None:
-        super().__init__(failure.summary)
-        self.failure = failure
 
 
 class ProducerHandle(ChildProcess):
@@ -54,8 +46,8 @@ class ProducerHandle(ChildProcess):
         self._chunks_ahead = 0
 
     @contextlib.asynccontextmanager
-    async def producing(self, work: Production) -> AsyncIterator[AsyncIterator[ChunkDescriptor]]:
-        """Yield the source's chunks. Reading them raises SourceRaised, and ChildDied when the producer ends before the source.
+    async def producing(self, work: Production) -> AsyncIterator[AsyncIterator[Produced]]:
+        """Yield the source's chunks. Reading them raises what the source raises, and ChildDied when the producer ends early.
 
         When the block ends before the source, the source is closed after its current chunk, or the process is killed after
         `close_timeout_s`.
@@ -76,17 +68,17 @@ class ProducerHandle(ChildProcess):
     def is_over_soft_limit(self) -> bool:
         return self.rss_bytes > self._limits.rss_soft_limit_bytes
 
-    async def _chunks(self) -> AsyncIterator[ChunkDescriptor]:
+    async def _chunks(self) -> AsyncIterator[Produced]:
         while True:
             match await self._answer():
-                case Produced(descriptor=descriptor):
+                case Produced() as produced:
                     self._chunks_ahead -= 1
                     if self.is_running:
                         self.send(Taken())
-                    yield descriptor
-                case SourceFailed() as failure:
+                    yield produced
+                case SourceFailed() as failed:
                     self._is_open = False
-                    raise SourceRaised(failure)
+                    raise source_error(failed.error, failed.summary, failed.traceback)
                 case Ended():
                     self._is_open = False
                     return

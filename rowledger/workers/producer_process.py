@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel
 
+from rowledger.chunk import ComingColumns
 from rowledger.errors import SpecError
 from rowledger.failpoints import Place, failpoint
 from rowledger.spec import ChunkDescriptor, TableSpec
@@ -124,17 +125,19 @@ class _Producer:
             work.scope.spool_dir.mkdir(mode=0o700)
         chunks = self._spec.source.chunks(work.partition, work.scope)
         try:
-            self._send_chunks(work, chunks)
+            self._send_chunks(self._spec, work, chunks)
         finally:
             if (close := getattr(chunks, "close", None)) is not None:
                 close()  # a generator's `finally` blocks run before the answer
 
-    def _send_chunks(self, work: Production, chunks: Iterator[ChunkDescriptor]) -> None:
+    def _send_chunks(self, spec: TableSpec, work: Production, chunks: Iterator[ChunkDescriptor]) -> None:
+        columns = ComingColumns(spec)
         for number, descriptor in enumerate(chunks):
             failpoint(Place.IN_SPOOLING, partition=work.partition_key, chunk=number, attempt=work.attempt)
+            brought = columns.brought_by(descriptor)
             if not self._orders.is_wanted():
                 return
-            self._channel.send(Produced(descriptor=descriptor))
+            self._channel.send(Produced(descriptor=descriptor, brought=brought))
 
 
 def main() -> None:

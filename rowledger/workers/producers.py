@@ -12,9 +12,8 @@ from rowledger.errors import ProducerTerminated, SourceError
 from rowledger.ledger import IncidentKind
 from rowledger.spec import ChunkDescriptor
 from rowledger.workers.child_process import ChildDied
-from rowledger.workers.producer import ProducerHandle, SourceRaised
-from rowledger.workers.production import ProducerHello, Production
-from rowledger.workers.source_errors import source_error
+from rowledger.workers.producer import ProducerHandle
+from rowledger.workers.production import Produced, ProducerHello, Production
 from rowledger.workers.workforce import Workforce
 
 __all__ = ["Producers"]
@@ -40,7 +39,7 @@ class Producers:
         """Start a producer before there is work for it; raises PoolBroken."""
         self._idle.append(await self._workforce.start_producer(self._hello))
 
-    async def chunks(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[ChunkDescriptor, None]:
+    async def chunks(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[Produced, None]:
         """The chunks of a partition's source, in order. Close the iterator where it is not read to its end.
 
         Raises what the source raises (SourceError, NotEnoughSpace, SpecError, MissingExtra), ProducerTerminated when the
@@ -49,14 +48,14 @@ class Producers:
         given: list[ChunkDescriptor] = []
         while True:
             try:
-                async with contextlib.aclosing(self._attempt(work)) as descriptors:
+                async with contextlib.aclosing(self._attempt(work)) as chunks:
                     number = 0
-                    async for descriptor in descriptors:
+                    async for chunk in chunks:
                         if number < len(given):
-                            _require_same(work, given[number], descriptor)
+                            _require_same(work, given[number], chunk.descriptor)
                         else:
-                            given.append(descriptor)
-                            yield descriptor
+                            given.append(chunk.descriptor)
+                            yield chunk
                         number += 1
                 if number < len(given):
                     raise SourceError(f"{work.name}: gave {number} chunks when it was read again, {len(given)} before")
@@ -65,22 +64,19 @@ class Producers:
                 if not may_repeat or death.kind not in _MAY_BE_CHANCE or work.attempt >= attempts_max:
                     raise _terminated(work, death) from None
                 work = work.again()
-            except SourceRaised as raised:
-                failure = raised.failure
-                raise source_error(failure.error, failure.summary, failure.traceback) from None
             else:
                 return
 
-    async def _attempt(self, work: Production) -> AsyncGenerator[ChunkDescriptor, None]:
+    async def _attempt(self, work: Production) -> AsyncGenerator[Produced, None]:
         """One attempt with one producer, whose death is recorded."""
         workforce = self._workforce
         if workforce.broken is not None:
             raise workforce.broken
         producer = await self._free()
         try:
-            async with producer.producing(work) as descriptors:
-                async for descriptor in descriptors:
-                    yield descriptor
+            async with producer.producing(work) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except ChildDied as death:
             await workforce.record_death(producer, death, work)
             raise

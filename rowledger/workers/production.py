@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from rowledger.ledger import BroughtColumns
 from rowledger.spec import ChunkDescriptor, LoadHandle, Partition, SourceContext, TableSpec, import_path
 
 __all__ = [
@@ -110,10 +111,11 @@ class Up(_Message):
 
 
 class Produced(_Message):
-    """The next chunk."""
+    """The next chunk, and the columns that it brings beyond the contract."""
 
     kind: Literal["produced"] = "produced"
     descriptor: ChunkDescriptor
+    brought: tuple[BroughtColumns, ...] = ()
 
 
 class Ended(_Message):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
+from rowledger.errors import SourceError
 from rowledger.ledger import LoadingLoad, is_plan_of, loads
 from rowledger.load import begin
 from rowledger.load.begin import Beginning
@@ -18,9 +19,9 @@ from rowledger.sources.file_identity import require_as_planned
 from rowledger.sources.text_ranges import text_range
 from rowledger.sources.typed_columns import _is_plain
 from rowledger.spec import ChunkDescriptor, LoadHandle, Manifest, TextRange
-from rowledger.workers import Production, producers
+from rowledger.workers import Produced, Production, producers
 from rowledger.workers.child_process import ChildDied
-from rowledger.workers.producer import ProducerHandle, SourceRaised
+from rowledger.workers.producer import ProducerHandle
 
 _LOAD_TESTS = "pipeline_tests/integration/load/test_load.py"
 _RECONCILE_TESTS = "pipeline_tests/integration/publish/test_reconcile.py"
@@ -96,10 +97,10 @@ def failure_of_a_source_taken_for_its_end() -> None:
     right = ProducerHandle._chunks
 
     @in_place_of(ProducerHandle._chunks)
-    async def chunks(self: ProducerHandle) -> AsyncIterator[ChunkDescriptor]:
-        with contextlib.suppress(SourceRaised):
-            async for descriptor in right(self):
-                yield descriptor
+    async def chunks(self: ProducerHandle) -> AsyncIterator[Produced]:
+        with contextlib.suppress(SourceError):
+            async for chunk in right(self):
+                yield chunk
 
 
 @bug(
@@ -112,10 +113,10 @@ def death_of_a_producer_taken_for_the_end_of_its_source() -> None:
     right = ProducerHandle._chunks
 
     @in_place_of(ProducerHandle._chunks)
-    async def chunks(self: ProducerHandle) -> AsyncIterator[ChunkDescriptor]:
+    async def chunks(self: ProducerHandle) -> AsyncIterator[Produced]:
         with contextlib.suppress(ChildDied):
-            async for descriptor in right(self):
-                yield descriptor
+            async for chunk in right(self):
+                yield chunk
 
 
 @bug(
