@@ -15,6 +15,7 @@ from pipeline_tests.support.tables_of_producers import (
     CLOSED,
     FAULT,
     FICKLE,
+    FORKED_IN_WORKERS,
     NUMBERED,
     NUMBERED_BY_KEY,
     NUMBERED_CSV,
@@ -70,6 +71,45 @@ def test_a_function_that_raises_system_exit_fails_its_partition_and_its_process_
     assert "raised builtins.SystemExit behind 250 rows" in str(report.error)
     assert fetch(database, _INCIDENTS) == []
     assert_nothing_left_over(database)
+
+
+@pytest.mark.parametrize("fault", ["forks, and both go on", "forks, and the child leaves", "forks, and the child logs"])
+def test_a_function_that_forks_gives_its_rows_once(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setenv(FAULT, fault)
+    report = load_one(database, NUMBERED, tmp_path, "all")
+    assert report.error is None
+    assert fetch_value(database, "select array_agg(number order by number) from numbered") == [*range(500)]
+    assert fetch(database, _INCIDENTS) == []
+    assert_nothing_left_over(database)
+
+
+def test_a_transform_that_forks_writes_its_rows_once(database: str, tmp_path: Path) -> None:
+    observer = Recorder()
+    report = load_one(database, FORKED_IN_WORKERS, tmp_path, "all", observer=observer)
+    assert report.error is None
+    assert fetch_value(database, "select array_agg(number order by number) from forked_in_workers") == [*range(500)]
+    assert fetch(database, _INCIDENTS) == []
+    assert "a forked process came back from the code that had forked it, and was ended" in observer.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("forks, and the child logs", "the child is at work"),
+        ("logs what has no text", "--- Logging error ---"),
+        ("logs what is no text", "a name in another encoding: \\udce4"),
+        ("logs more than a message holds", "x" * 1_000),
+    ],
+)
+def test_whatever_a_function_logs_is_in_the_log_and_fails_no_load(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, said: str
+) -> None:
+    monkeypatch.setenv(FAULT, fault)
+    observer = Recorder()
+    assert load_one(database, NUMBERED, tmp_path, "all", observer=observer).error is None
+    assert said in observer.text
 
 
 def test_the_process_that_reads_a_source_serves_one_partition_after_another(database: str, tmp_path: Path) -> None:

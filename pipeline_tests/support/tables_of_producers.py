@@ -1,6 +1,7 @@
 """Tables whose functions misbehave in the process that reads the source, as the environment tells them to."""
 
 import ctypes
+import logging
 import os
 import signal
 import time
@@ -18,6 +19,8 @@ from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext
 from rowledger.spec.table import DeadLetterBudget, TableSpec
+from rowledger.spec.transform import FrameTransform
+from rowledger.workers.messages import LINE_BYTES_MAX
 
 FAULT = "FAULT_OF_THE_FUNCTION"
 """Variable: which fault `faulty_rows` has behind its first 250 rows; none if it is not set."""
@@ -36,6 +39,7 @@ class Numbered(BaseModel):
 def faulty_rows(_: Partition) -> Iterator[object]:
     try:
         yield _numbers(0, 250)
+        _fork_or_log(os.environ.get(FAULT))
         match os.environ.get(FAULT):
             case "exits":
                 os._exit(0)
@@ -61,6 +65,27 @@ def faulty_rows(_: Partition) -> Iterator[object]:
             Path(os.environ[CLOSED]).touch()
 
 
+def _fork_or_log(fault: str | None) -> None:
+    log = logging.getLogger("faulty")
+    match fault:
+        case "forks, and both go on":
+            os.fork()
+        case "forks, and the child leaves":
+            if os.fork() == 0:
+                raise SystemExit(0)
+        case "forks, and the child logs":
+            if (child := os.fork()) == 0:
+                log.warning("the child is at work")
+                os._exit(7)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        case "logs what has no text":
+            log.warning("%d rows", "many")
+        case "logs what is no text":
+            log.warning("a name in another encoding: \udce4")
+        case "logs more than a message holds":
+            log.warning("x" * (LINE_BYTES_MAX + 1))
+
+
 def _numbers(first: int, stop: int) -> pl.DataFrame:
     return pl.DataFrame({"number": range(first, stop), "pid": [os.getpid()] * (stop - first)})
 
@@ -75,6 +100,16 @@ NUMBERED_BY_KEY = TableSpec(
     dead_letters=DeadLetterBudget(share_max=1),
 )
 """The same by partitions: each is given all the rows."""
+
+
+def fork_and_go_on(frame: pl.DataFrame) -> pl.DataFrame:
+    os.fork()
+    return frame
+
+
+FORKED_IN_WORKERS = TableSpec(
+    name="forked_in_workers", row=Numbered, source=NUMBERED.source, transform=FrameTransform(function=fork_and_go_on)
+)
 
 NUMBERED_CSV = TableSpec(name="numbered_csv", row=Numbered, source=CsvFiles(path="{landing}/numbered.csv"))
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from rowledger.chunk.transform import Pieces, Transformed, joined
 from rowledger.contract import Contract, python_rows, uuids_for_fields
 from rowledger.errors import TransformFailed
+from rowledger.machine import OwnProcess
 from rowledger.sources import FrameBuilder
 from rowledger.spec import FAULT, ROW, RowTransform
 
@@ -29,7 +30,7 @@ def transform_rows(
     Stops once more than `refusals_max` rows are refused; raises TransformFailed.
     """
     builder = FrameBuilder((), columns_max=sys.maxsize)
-    pieces = Pieces()
+    pieces, process = Pieces(), OwnProcess()
     given: list[Any] = []
     positions: list[int] = []
     for position, values in enumerate(python_rows(uuids_for_fields(source, contract.rules), contract.rules)):
@@ -50,8 +51,10 @@ def transform_rows(
         except BaseException as error:
             if isinstance(error, MemoryError | KeyboardInterrupt):
                 raise
+            process.end_others()
             pieces.refuse(position, error)
         else:
+            process.end_others()  # polars hangs in a forked process
             given += made
             positions += [position] * len(made)
     if given:

@@ -12,6 +12,7 @@ import polars as pl
 from rowledger.contract import for_calculation, with_scales_kept
 from rowledger.errors import TransformFailed
 from rowledger.ledger import RowCounts
+from rowledger.machine import OwnProcess
 from rowledger.spec import ABSENT_PREFIX, ROW, FrameTransform
 
 __all__ = ["Pieces", "Transformed", "joined", "transform_frame"]
@@ -56,13 +57,16 @@ def transform_frame(
     """Apply the function to the frame. Stops once more than `refusals_max` rows are refused; raises TransformFailed."""
     numbered = source.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW))
     calculable = for_calculation(numbered)
-    pieces = Pieces()
+    pieces, process = Pieces(), OwnProcess()
     spans = [(0, numbered.height)] if numbered.height else []
     while spans and len(pieces.refused) <= refusals_max:
         start, stop = spans.pop()
         on_progress(1)
         try:
-            given = transform.function(calculable[start:stop])
+            try:
+                given = transform.function(calculable[start:stop])
+            finally:
+                process.end_others()  # polars hangs in a forked process
         except BaseException as error:
             if isinstance(error, MemoryError | KeyboardInterrupt):
                 raise

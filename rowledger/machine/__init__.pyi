@@ -4,4 +4,5 @@ from .cgroup import (
     read_oom_kills as read_oom_kills,
 )
 from .disk import require_free_space as require_free_space
+from .forks import OwnProcess as OwnProcess
 from .threads import in_thread as in_thread, iterate_in_thread as iterate_in_thread

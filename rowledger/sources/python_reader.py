@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from rowledger.errors import RowledgerError, SourceError
+from rowledger.machine import OwnProcess
 from rowledger.sources.dataframes import frames_of, holds_many, own
 from rowledger.sources.frame_builder import FrameBuilder, Unfit, frame_of_table
 from rowledger.sources.row_readers import is_row_class
@@ -43,6 +44,7 @@ class FunctionRows:
         self._row_classes: set[type] = {dict}
         self._overdue_at = monotonic() + _CHUNK_S
         self._given = 0
+        self._process = OwnProcess()
 
     def chunk_given(self) -> None:
         self._overdue_at = monotonic() + _CHUNK_S
@@ -96,6 +98,8 @@ class FunctionRows:
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit or CancelledError of the function must not end the run
             kind, frames = type(error), traceback.format_tb(error.__traceback__)
+        finally:
+            self._process.end_others()  # before it touches the spool, by writing or by clearing up
         raise SourceError(
             f"{self._name} raised {kind.__module__}.{kind.__qualname__} behind {self._given + self._batch.rows} rows; "
             "the run's log has where; fix it and rerun",

@@ -1,21 +1,25 @@
 """What workers and producers, as child processes, have in common: how they end with their supervisor, and what they tell."""
 
 import ctypes
+import logging
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 
 from rowledger.errors import RowledgerError, SourceError, SpecError
+from rowledger.machine import OwnProcess
 from rowledger.postgres import summarize
 from rowledger.private_names import run_exit_functions
 from rowledger.spec import TableSpec
 
-__all__ = ["begin_under", "end", "frames_of", "read_spec", "source_frames_of", "summary_of"]
+__all__ = ["begin_under", "end", "frames_of", "read_spec", "relay_log", "source_frames_of", "summary_of"]
 
 _PR_SET_PDEATHSIG = 1
 _TRACEBACK_CHARS_MAX = 8_000
 _SUMMARY_CHARS_MAX = 2_000
+_LOGGED_CHARS_MAX = 65_536
 
 
 def begin_under(parent_pid: int) -> None:
@@ -48,6 +52,30 @@ def read_spec(spec: str, path: tuple[str, ...]) -> TableSpec | SpecError:
         return SpecError(
             f"{error}, in a worker process; make the module one that can be imported by itself, then rerun"
         )
+
+
+def relay_log(send: Callable[[int, str], None]) -> None:
+    """Have log records from level INFO on sent to the run's log, by a function of level and text."""
+    logging.getLogger().addHandler(_Relay(send))
+    logging.getLogger().setLevel(logging.INFO)
+
+
+class _Relay(logging.Handler):
+    def __init__(self, send: Callable[[int, str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._send = send
+        self._process = OwnProcess()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()[:_LOGGED_CHARS_MAX].encode(errors="backslashreplace").decode()
+        except Exception:  # noqa: BLE001 - whatever the arguments raise; a record in vain must not fail who logs
+            self.handleError(record)
+            return
+        if self._process.is_current:
+            self._send(record.levelno, text)
+        else:  # one that users' code has forked shares the channel, which is not its own
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - what is printed is in the run's log too
 
 
 def summary_of(error: BaseException) -> str:

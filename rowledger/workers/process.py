@@ -38,7 +38,7 @@ from rowledger.ledger import (
     Replayed,
     SourceRaised,
 )
-from rowledger.machine import in_thread
+from rowledger.machine import OwnProcess, in_thread
 from rowledger.postgres import (
     DeadlineExpired,
     Session,
@@ -56,7 +56,7 @@ from rowledger.postgres import (
     tell_without_text,
 )
 from rowledger.spec import TableSpec
-from rowledger.workers.child import begin_under, end, frames_of, read_spec, source_frames_of, summary_of
+from rowledger.workers.child import begin_under, end, frames_of, read_spec, relay_log, source_frames_of, summary_of
 from rowledger.workers.messages import (
     LINE_BYTES_MAX,
     Assign,
@@ -90,8 +90,10 @@ class _Worker:
         self._retries = 0
         self._process = psutil.Process()
         self._beaten_at = time.monotonic()
+        self._own = OwnProcess()
 
     def send(self, message: FromWorker) -> None:
+        self._own.end_others()
         self._writer.write(encode(message))
 
     def advance(self, amount: int) -> None:
@@ -99,6 +101,7 @@ class _Worker:
 
         Work on columns keeps the event loop from sending heartbeats, so a heartbeat that is due is sent from here.
         """
+        self._own.end_others()  # before it writes rows over the session of the process that a transform has forked
         self._progress += amount
         if time.monotonic() - self._beaten_at > self._settings.heartbeat_s:
             self.beat()
@@ -255,17 +258,6 @@ def _is_conflict(error: BaseException) -> bool:
     return may_retry(error) and not is_connection_lost(error)
 
 
-class _ChannelHandler(logging.Handler):
-    """Sends log records to the run's log."""
-
-    def __init__(self, worker: _Worker) -> None:
-        super().__init__(logging.INFO)
-        self._worker = worker
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._worker.send(LogLine(level=record.levelno, text=record.getMessage()))
-
-
 async def _main(channel: socket.socket) -> None:
     asyncio.get_running_loop().set_exception_handler(tell_without_text)
     reader, writer = await asyncio.open_connection(sock=channel, limit=LINE_BYTES_MAX)
@@ -274,8 +266,7 @@ async def _main(channel: socket.socket) -> None:
     hello = decode_to_worker(line)
     assert isinstance(hello, Hello)  # noqa: S101 - the protocol's first message
     worker = _Worker(hello, writer)
-    logging.getLogger().addHandler(_ChannelHandler(worker))
-    logging.getLogger().setLevel(logging.INFO)
+    relay_log(lambda level, text: worker.send(LogLine(level=level, text=text)))
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a closed connection
     beating = asyncio.create_task(worker.heartbeats())
     beating.add_done_callback(_die_without_a_pulse)

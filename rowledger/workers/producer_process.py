@@ -9,7 +9,6 @@ import gc
 if __name__ == "__main__":
     gc.disable()  # until all is imported, as in a worker
 
-import logging
 import os
 import queue
 import socket
@@ -23,8 +22,9 @@ from pydantic import BaseModel
 from rowledger.chunk import ComingColumns
 from rowledger.errors import SpecError
 from rowledger.failpoints import Place, failpoint
+from rowledger.machine import OwnProcess
 from rowledger.spec import ChunkDescriptor, TableSpec
-from rowledger.workers.child import begin_under, end, read_spec, source_frames_of, summary_of
+from rowledger.workers.child import begin_under, end, read_spec, relay_log, source_frames_of, summary_of
 from rowledger.workers.messages import encode
 from rowledger.workers.production import (
     CHUNKS_AHEAD_MAX,
@@ -43,20 +43,21 @@ from rowledger.workers.production import (
 )
 
 
-class _Channel(logging.Handler):
-    """Sends messages and log records, from whichever thread."""
+class _Channel:
+    """Sends messages, from whichever thread."""
 
     def __init__(self, end_of_pair: socket.socket) -> None:
-        super().__init__(logging.INFO)
         self._socket = end_of_pair
+        self._process = OwnProcess()
         self._sending = threading.Lock()
 
     def send(self, message: BaseModel) -> None:
+        self._process.end_others()
         with self._sending:
             self._socket.sendall(encode(message))
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.send(Said(level=record.levelno, text=record.getMessage()))
+    def say(self, level: int, text: str) -> None:
+        self.send(Said(level=level, text=text))
 
 
 class _Orders:
@@ -150,8 +151,7 @@ def main() -> None:
         return  # started early, and not needed
     hello = ProducerHello.model_validate_json(line)
     channel = _Channel(end_of_pair)
-    logging.getLogger().addHandler(channel)
-    logging.getLogger().setLevel(logging.INFO)
+    relay_log(channel.say)
     spec = read_spec(hello.spec, hello.path)
     gc.freeze()
     gc.enable()
