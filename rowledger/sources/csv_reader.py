@@ -160,6 +160,8 @@ class CsvReader:
         ignore_empty_lines: bool,
         invalid_row_handler: Callable[[csv.InvalidRow], Literal["skip"]] | None = None,
     ) -> pa.Table:
+        if not text.endswith((b"\n", b"\r")):
+            text += b"\n"  # at the end of a text, pyarrow reads an empty field behind a quoted one as quoted too: not as null
         names = [str(number) for number in range(len(self._columns))]
         table = csv.read_csv(
             pa.BufferReader(text),  # type: ignore[arg-type]

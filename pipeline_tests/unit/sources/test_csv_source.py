@@ -67,6 +67,16 @@ def test_an_empty_field_is_null_and_a_quoted_one_is_empty_text(tmp_path: Path) -
     assert rows(tmp_path, 'a,b\n,""\n"",\n') == [{"a": None, "b": ""}, {"a": "", "b": None}]
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r"])
+@pytest.mark.parametrize("last", ['"q",', '"",', "x,", '"q",NA', '"q",""'])
+def test_the_last_field_of_a_file_is_what_it_would_be_before_another_line(tmp_path: Path, last: str, end: str) -> None:
+    line_end = end or "\n"
+    nulls = {"nulls": ("", "NA")}
+    followed = rows(tmp_path, line_end.join(["a,b", "1,1", last, "2,2", ""]), **nulls)
+    assert rows(tmp_path, line_end.join(["a,b", "1,1", last]) + end, **nulls) == followed[:2]
+    assert rows(tmp_path, line_end.join(["a,b", last]) + end, chunk_rows_max=1, **nulls) == followed[1:2]
+
+
 def test_values_stay_the_text_that_they_are(tmp_path: Path) -> None:
     values = [
         "1",
