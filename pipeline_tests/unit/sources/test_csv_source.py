@@ -74,7 +74,6 @@ def test_the_last_field_of_a_file_is_what_it_would_be_before_another_line(tmp_pa
     nulls = {"nulls": ("", "NA")}
     followed = rows(tmp_path, line_end.join(["a,b", "1,1", last, "2,2", ""]), **nulls)
     assert rows(tmp_path, line_end.join(["a,b", "1,1", last]) + end, **nulls) == followed[:2]
-    assert rows(tmp_path, line_end.join(["a,b", last]) + end, chunk_rows_max=1, **nulls) == followed[1:2]
 
 
 def test_values_stay_the_text_that_they_are(tmp_path: Path) -> None:
