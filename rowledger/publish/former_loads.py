@@ -66,11 +66,11 @@ async def adapt_expected(
 async def require_not_appended_before(
     connection: asyncpg.Connection, spec: TableSpec, partition: Partition, manifest: Manifest, load_id: int
 ) -> None:
-    """Raise DiscrepancyFound where a load with a digest of another kind seems to have appended the rows that are staged now.
+    """Raise DiscrepancyFound where a load with another digest seems to have appended the rows that are staged now.
 
     Rowledger 0.1.0 read UUIDs and arrays of a query in another way, and later versions digested the rows of text files as they
-    were parsed, not by their text. So the same rows have another digest now. Their sums are the same, which does not prove that
-    the rows are.
+    were parsed, not by their text. And the same rows may be written in another way, with other line ends or blanks, or be read
+    with other settings. Then their digests differ. Their sums are the same, which does not prove that the rows are.
     """
     if not manifest.content_is_of_rows:
         return
@@ -78,9 +78,14 @@ async def require_not_appended_before(
     former = await connection.fetchrow(query("former_load_of_same_sums"), *arguments)
     if former is not None:
         of_version = " of Rowledger 0.1.0" if former["is_of_0_1_0"] else ""
+        why = (
+            "from text that was written or read in another way"
+            if former["is_of_other_text"]
+            else "which digested rows in another way"
+        )
         raise DiscrepancyFound(
             f"table {spec.name}, partition {partition.key}: as many rows{' with the same sums' * former['has_sums']} were "
-            f"appended by load {former['load_id']}{of_version}, which digested rows in another way; nothing was added. If "
+            f"appended by load {former['load_id']}{of_version}, {why}; nothing was added. If "
             f"these are other rows, or are to be added again: rowledger forget --table {spec.name} --partition "
             f"{shlex.quote(partition.key)}, then rerun"
         )

@@ -18,14 +18,15 @@ from rowledger.load
 where load.load_id = any ($1::bigint[]);
 
 -- name: former_load_of_same_sums
--- A published load of the partition whose digest is not comparable with that of load $3 ($4), and that has as many rows and the
--- same sums, if both loads have sums: one that Rowledger 0.1.0 wrote, or one of rows that were digested as they were parsed,
--- where this one's are digested by their text.
+-- A published load of the partition whose digest says nothing about the rows of load $3 ($4), and that has as many rows and the
+-- same sums: one that Rowledger 0.1.0 wrote, or one of rows that were digested as they were parsed, where this one's are digested
+-- by their text; these also if one of the two loads has no sums. Or one of other text, which may write the same rows.
 with former as (
-    select load_id, enqueued_rows, rowledger_version = '' as is_of_0_1_0
+    select load_id, enqueued_rows, rowledger_version = '' as is_of_0_1_0,
+        rowledger_version <> '' and content_digest like 'text:%' as is_of_other_text
     from rowledger.load
     where target = $1 and partition_key = $2 and state = 'published' and load_id <> $3
-        and (rowledger_version = '' or ($4 like 'text:%' and content_digest ~ '^[0-9a-f]{32}$'))
+        and (rowledger_version = '' or ($4 like 'text:%' and content_digest ~ '^([0-9a-f]{32}$|text:)'))
 ),
 figures as (
     select chunk.load_id, field.key as name, sum((field.value ->> 0)::numeric) as values_counted,
@@ -40,12 +41,12 @@ sums as (
     from figures
     group by load_id
 )
-select former.load_id, former.is_of_0_1_0, of_former.load_id is not null and of_own.load_id is not null as has_sums
+select former.load_id, former.is_of_0_1_0, former.is_of_other_text, of_former.load_id is not null and of_own.load_id is not null as has_sums
 from former
 join rowledger.load as own on own.load_id = $3 and own.enqueued_rows = former.enqueued_rows
 left join sums as of_former on of_former.load_id = former.load_id
 left join sums as of_own on of_own.load_id = own.load_id
-where coalesce(of_own.fingerprint = of_former.fingerprint, true)
+where coalesce(of_own.fingerprint = of_former.fingerprint, not former.is_of_other_text)
     and exists (select from rowledger.chunk where load_id = own.load_id and written_rows > 0)
 order by former.load_id
 limit 1;

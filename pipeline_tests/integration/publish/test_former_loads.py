@@ -164,3 +164,27 @@ def test_a_csv_file_is_appended_once_however_it_is_cut_and_packed(database: str,
     assert report.error is None
     assert "already appended by load 1" in " ".join(check.summary for check in report.checks)
     assert fetch_value(database, "select count(*) from public.keyless_csv") == 30
+
+
+def test_rows_of_a_csv_file_that_is_written_or_read_in_another_way_are_not_appended_again_unseen(
+    database: str, tmp_path: Path
+) -> None:
+    file = write_csv_sales(tmp_path, DAY_OF_SALES, sales(range(30)))
+    assert load_one(database, KEYLESS_CSV, tmp_path, DAY_OF_SALES).error is None
+    read_otherwise = KEYLESS_CSV.model_copy(
+        update={"source": KEYLESS_CSV.source.model_copy(update={"nulls": ("", "NA")})}
+    )
+    told = [str(load_one(database, read_otherwise, tmp_path, DAY_OF_SALES).error)]
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    told.append(str(load_one(database, KEYLESS_CSV, tmp_path, DAY_OF_SALES).error))
+    for error in told:
+        assert "the same sums were appended by load 1, from text that was written or read in another way" in error
+    assert fetch_value(database, "select count(*) from public.keyless_csv") == 30
+
+
+def test_without_sums_other_text_counts_as_other_rows(database: str, tmp_path: Path) -> None:
+    write_csv_sales(tmp_path, DAY_OF_SALES, sales(range(30)))
+    assert load_one(database, KEYLESS_CSV, tmp_path, DAY_OF_SALES, fingerprint=False).error is None
+    write_csv_sales(tmp_path, DAY_OF_SALES, sales(range(30, 60)))
+    assert load_one(database, KEYLESS_CSV, tmp_path, DAY_OF_SALES, fingerprint=False).error is None
+    assert fetch_value(database, "select count(*) from public.keyless_csv") == 60
