@@ -67,7 +67,10 @@ class _Message(BaseModel):
 
 
 class ProducerHello(_Message):
-    """First message to a producer. It has no credentials of the target."""
+    """First message to a producer, without the credentials of the target.
+
+    The process has those only where the environment of this one has them, as functions may need it.
+    """
 
     kind: Literal["hello"] = "hello"
     spec: str  # TableSpec.as_json
