@@ -58,6 +58,7 @@ def _pipe(*commands: Sequence[str]) -> None:
         after = subprocess.PIPE if len(processes) < len(commands) - 1 else None
         processes.append(subprocess.Popen(command, stdin=before, stdout=after, env=environment))  # noqa: S603 - our own commands
     for process in processes[:-1]:
+        assert process.stdout is not None  # noqa: S101 - opened as a pipe above
         process.stdout.close()  # or the first would not hear that the second has ended
     if any(exit_codes := [process.wait() for process in processes]):
         raise SystemExit(f"exit codes {exit_codes}")

@@ -192,7 +192,7 @@ def test_a_supervisor_whose_work_never_answers_ends_by_a_deadline_or_by_the_firs
 ) -> None:
     rows = events(60)
     write_source(tmp_path, "events", DAY, rows)
-    bounded = {Place.IN_RECONCILE, Place.BEFORE_PUBLISH}  # the others wait for nobody
+    bounded = {Place.IN_RECONCILE, Place.BEFORE_PUBLISH}  # the others do not wait
     limits = {"statement_timeout_s": 1, "retry_budget_s": 1}
     process = start(
         database, EVENTS, tmp_path, [DAY], failpoints=f"{place}=sleep", **(limits if place in bounded else {})

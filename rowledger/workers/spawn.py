@@ -80,7 +80,7 @@ def spawn(module: str) -> Spawned:
 
 
 class EarlyProcesses:
-    """Processes that come up while the run begins, as a context manager: those that nobody has taken end with it."""
+    """Processes that come up while the run begins, as a context manager: those that were not taken end with it."""
 
     def __init__(self, modules: Sequence[str] = ()) -> None:
         self._modules = modules
