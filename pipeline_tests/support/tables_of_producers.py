@@ -39,7 +39,8 @@ class Numbered(BaseModel):
 def faulty_rows(_: Partition) -> Iterator[object]:
     try:
         yield _numbers(0, 250)
-        _fork_or_log(os.environ.get(FAULT))
+        _fork(os.environ.get(FAULT))
+        _log(os.environ.get(FAULT))
         match os.environ.get(FAULT):
             case "exits":
                 os._exit(0)
@@ -65,8 +66,7 @@ def faulty_rows(_: Partition) -> Iterator[object]:
             Path(os.environ[CLOSED]).touch()
 
 
-def _fork_or_log(fault: str | None) -> None:
-    log = logging.getLogger("faulty")
+def _fork(fault: str | None) -> None:
     match fault:
         case "forks, and both go on":
             os.fork()
@@ -75,13 +75,23 @@ def _fork_or_log(fault: str | None) -> None:
                 raise SystemExit(0)
         case "forks, and the child logs":
             if (child := os.fork()) == 0:
-                log.warning("the child is at work")
+                logging.getLogger("faulty").warning("the child is at work")
                 os._exit(7)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def _log(fault: str | None) -> None:
+    log = logging.getLogger("faulty")
+    match fault:
         case "logs what has no text":
             log.warning("%d rows", "many")
         case "logs what is no text":
             log.warning("a name in another encoding: \udce4")
+        case "logs at INFO":
+            log.info("asked https://api.example/rows?token=secret")
+        case "logs at INFO, which it has asked for":
+            log.setLevel(logging.INFO)
+            log.info("page 3 of 5")
         case "logs more than a message holds":
             log.warning("x" * (LINE_BYTES_MAX + 1))
 

@@ -126,7 +126,7 @@ class Planned(_Outcome):
 
 
 class SourceRaised(_Outcome):
-    """The source raised while it was planned. `error` is the name of the class, `traceback` the call stack without its text."""
+    """The source raised while it was planned or read. `error` is the class, `traceback` the call stack without its text."""
 
     kind: Literal["source_raised"] = "source_raised"
     error: str

@@ -9,12 +9,13 @@ import traceback
 from collections.abc import Callable
 
 from rowledger.errors import RowledgerError, SourceError, SpecError
+from rowledger.ledger import SourceRaised
 from rowledger.machine import OwnProcess
 from rowledger.postgres import summarize
 from rowledger.private_names import run_exit_functions
 from rowledger.spec import TableSpec
 
-__all__ = ["begin_under", "end", "frames_of", "read_spec", "relay_log", "source_frames_of", "summary_of"]
+__all__ = ["begin_under", "end", "frames_of", "raised", "read_spec", "relay_log", "summary_of"]
 
 _PR_SET_PDEATHSIG = 1
 _TRACEBACK_CHARS_MAX = 8_000
@@ -55,9 +56,13 @@ def read_spec(spec: str, path: tuple[str, ...]) -> TableSpec | SpecError:
 
 
 def relay_log(send: Callable[[int, str], None]) -> None:
-    """Have log records from level INFO on sent to the run's log, by a function of level and text."""
+    """Have log records sent to the run's log, by a function of level and text.
+
+    Those of Rowledger from level INFO on, others from WARNING on unless their logger has a level of its own: what a library
+    tells at INFO may have a secret, such as the address of a request.
+    """
     logging.getLogger().addHandler(_Relay(send))
-    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger("rowledger").setLevel(logging.INFO)
 
 
 class _Relay(logging.Handler):
@@ -92,7 +97,11 @@ def frames_of(error: BaseException) -> str:
     return text[-_TRACEBACK_CHARS_MAX:]
 
 
-def source_frames_of(error: BaseException) -> str:
-    """The call stack of what a source raised; empty for Rowledger's own errors, whose message says it all."""
+def raised(error: BaseException) -> SourceRaised:
+    """What a source raised, as the message of it. Rowledger's own errors have no call stack: their message says it all."""
+    return SourceRaised(error=type(error).__name__, summary=summary_of(error), traceback=_source_frames_of(error))
+
+
+def _source_frames_of(error: BaseException) -> str:
     stack = error.source_traceback if isinstance(error, SourceError) else ""
     return stack or ("" if isinstance(error, RowledgerError) else frames_of(error))

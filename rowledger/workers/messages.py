@@ -20,6 +20,7 @@ __all__ = [
     "Heartbeat",
     "Hello",
     "LogLine",
+    "Message",
     "Outcome",
     "Ready",
     "Stop",
@@ -32,11 +33,13 @@ __all__ = [
 LINE_BYTES_MAX = 64 * 2**20  # the plan of a partition of 100,000 files
 
 
-class _Message(BaseModel):
+class Message(BaseModel):
+    """What supervisor, workers and producers send each other."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class Hello(_Message):
+class Hello(Message):
     """First message to a worker, with all it needs for any chunk of the run.
 
     It goes over the channel, never on a command line.
@@ -63,20 +66,20 @@ class Hello(_Message):
         return url.get_secret_value()
 
 
-class Assign(_Message):
+class Assign(Message):
     """One attempt at one chunk, or at some dead letters."""
 
     kind: Literal["assign"] = "assign"
     job: Job | PlanJob
 
 
-class Stop(_Message):
+class Stop(Message):
     """End after the current chunk."""
 
     kind: Literal["stop"] = "stop"
 
 
-class Ready(_Message):
+class Ready(Message):
     """The worker is connected; its backend's identity lets the supervisor terminate it. Sent after each reconnect."""
 
     kind: Literal["ready"] = "ready"
@@ -84,7 +87,7 @@ class Ready(_Message):
     backend_start: datetime
 
 
-class Heartbeat(_Message):
+class Heartbeat(Message):
     """Sent at intervals. `progress` only grows: the sum of rows encoded and bytes accepted by the socket."""
 
     kind: Literal["heartbeat"] = "heartbeat"
@@ -93,15 +96,15 @@ class Heartbeat(_Message):
     descriptors: int
 
 
-class LogLine(_Message):
-    """A log record of the worker."""
+class LogLine(Message):
+    """A log record."""
 
     kind: Literal["log"] = "log"
     level: int
     text: str
 
 
-class Outcome(_Message):
+class Outcome(Message):
     """How the assigned attempt ended. Its log lines were sent before."""
 
     kind: Literal["outcome"] = "outcome"

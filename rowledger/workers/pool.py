@@ -101,7 +101,7 @@ class Pool:
         """Have a partition planned; raises what its source raises, or as `commit` does."""
         outcome = await self._done(job, _FIRST)
         if isinstance(outcome, SourceRaised):
-            raise source_error(outcome.error, outcome.summary, outcome.traceback)
+            raise source_error(outcome)
         assert isinstance(outcome, Planned)  # noqa: S101 - nothing else was asked for
         return outcome
 

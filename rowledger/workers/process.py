@@ -56,7 +56,7 @@ from rowledger.postgres import (
     tell_without_text,
 )
 from rowledger.spec import TableSpec
-from rowledger.workers.child import begin_under, end, frames_of, read_spec, relay_log, source_frames_of, summary_of
+from rowledger.workers.child import begin_under, end, frames_of, raised, read_spec, relay_log, summary_of
 from rowledger.workers.messages import (
     LINE_BYTES_MAX,
     Assign,
@@ -182,9 +182,7 @@ class _Worker:
                 error="SourceError", summary=f"{job.name}: {told}; see whether its files can be read, then rerun"
             )
         except Exception as error:  # noqa: BLE001 - whatever the source raises is its partition's failure
-            return SourceRaised(
-                error=type(error).__name__, summary=summary_of(error), traceback=source_frames_of(error)
-            )
+            return raised(error)
 
     async def _commit(self, spec: TableSpec, job: ChunkJob) -> Committed | AlreadyCommitted | Probed:
         prepared = prepare_chunk(spec, job, self._settings, self.advance)

@@ -7,8 +7,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
+from rowledger.ledger import SourceRaised
 from rowledger.workers.child_process import WATCH_INTERVAL_S, ChildProcess
 from rowledger.workers.guards import producer_overrun
+from rowledger.workers.messages import LogLine
 from rowledger.workers.production import (
     CHUNKS_AHEAD_MAX,
     Cancel,
@@ -17,8 +19,6 @@ from rowledger.workers.production import (
     Produce,
     Produced,
     Production,
-    Said,
-    SourceFailed,
     Taken,
     Up,
     decode_from_producer,
@@ -28,7 +28,7 @@ from rowledger.workers.spawn import PRODUCER
 
 __all__ = ["ProducerHandle"]
 
-_Answer = Produced | Ended | SourceFailed
+_Answer = Produced | Ended | SourceRaised
 
 
 class ProducerHandle(ChildProcess):
@@ -76,9 +76,9 @@ class ProducerHandle(ChildProcess):
                     if self.is_running:
                         self.send(Taken())
                     yield produced
-                case SourceFailed() as failed:
+                case SourceRaised() as raised:
                     self._is_open = False
-                    raise source_error(failed.error, failed.summary, failed.traceback)
+                    raise source_error(raised)
                 case Ended():
                     self._is_open = False
                     return
@@ -141,7 +141,7 @@ class ProducerHandle(ChildProcess):
             case Up():
                 self._has_come_up = True
                 self._waiting_since = time.monotonic()
-            case Said() as said:
+            case LogLine() as said:
                 self._log(said.level, f"{self._origin}: {said.text}")
             case Produced() as produced:
                 self._chunks_ahead += 1

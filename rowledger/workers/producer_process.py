@@ -22,10 +22,11 @@ from pydantic import BaseModel
 from rowledger.chunk import ComingColumns
 from rowledger.errors import SpecError
 from rowledger.failpoints import Place, failpoint
+from rowledger.ledger import SourceRaised
 from rowledger.machine import OwnProcess
 from rowledger.spec import ChunkDescriptor, TableSpec
-from rowledger.workers.child import begin_under, end, read_spec, relay_log, source_frames_of, summary_of
-from rowledger.workers.messages import encode
+from rowledger.workers.child import begin_under, end, raised, read_spec, relay_log
+from rowledger.workers.messages import LogLine, encode
 from rowledger.workers.production import (
     CHUNKS_AHEAD_MAX,
     Cancel,
@@ -35,8 +36,6 @@ from rowledger.workers.production import (
     Produced,
     ProducerHello,
     Production,
-    Said,
-    SourceFailed,
     Taken,
     Up,
     decode_to_producer,
@@ -57,7 +56,7 @@ class _Channel:
             self._socket.sendall(encode(message))
 
     def say(self, level: int, text: str) -> None:
-        self.send(Said(level=level, text=text))
+        self.send(LogLine(level=level, text=text))
 
 
 class _Orders:
@@ -110,13 +109,11 @@ class _Producer:
             answer = self._answer(work)
             self._channel.send(answer)
 
-    def _answer(self, work: Production) -> Ended | SourceFailed:
+    def _answer(self, work: Production) -> Ended | SourceRaised:
         try:
             self._produce(work)
         except BaseException as error:  # noqa: BLE001 - the outermost frame: an exception of users' code must not end the process
-            return SourceFailed(
-                error=type(error).__name__, summary=summary_of(error), traceback=source_frames_of(error)
-            )
+            return raised(error)
         return Ended()
 
     def _produce(self, work: Production) -> None:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from rowledger.ledger import BroughtColumns
+from rowledger.ledger import BroughtColumns, SourceRaised
 from rowledger.spec import ChunkDescriptor, LoadHandle, Partition, SourceContext, TableSpec, import_path
+from rowledger.workers.messages import LogLine, Message
 
 __all__ = [
     "CHUNKS_AHEAD_MAX",
@@ -18,8 +19,6 @@ __all__ = [
     "Produced",
     "ProducerHello",
     "Production",
-    "Said",
-    "SourceFailed",
     "Taken",
     "ToProducer",
     "Up",
@@ -62,11 +61,7 @@ class Production:
         return replace(self, attempt=attempt, scope=replace(self.scope, spool_dir=spool_dir))
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # most loads have no producer
-
-
-class ProducerHello(_Message):
+class ProducerHello(Message):
     """First message to a producer, without the credentials of the target.
 
     The process has those only where the environment of this one has them, as functions may need it.
@@ -82,38 +77,38 @@ class ProducerHello(_Message):
         return cls(spec=spec.as_json(), path=tuple(import_path()))
 
 
-class Produce(_Message):
+class Produce(Message):
     """Read the source for this partition."""
 
     kind: Literal["produce"] = "produce"
     work: Production
 
 
-class Taken(_Message):
+class Taken(Message):
     """One chunk was taken: there is room for another."""
 
     kind: Literal["taken"] = "taken"
 
 
-class Cancel(_Message):
+class Cancel(Message):
     """Close the source after the current chunk."""
 
     kind: Literal["cancel"] = "cancel"
 
 
-class End(_Message):
+class End(Message):
     """End the process."""
 
     kind: Literal["end"] = "end"
 
 
-class Up(_Message):
+class Up(Message):
     """The producer has imported what it needs."""
 
     kind: Literal["up"] = "up"
 
 
-class Produced(_Message):
+class Produced(Message):
     """The next chunk, and the columns that it brings beyond the contract."""
 
     kind: Literal["produced"] = "produced"
@@ -121,31 +116,14 @@ class Produced(_Message):
     brought: tuple[BroughtColumns, ...] = ()
 
 
-class Ended(_Message):
+class Ended(Message):
     """The source has no more rows, or was closed."""
 
     kind: Literal["ended"] = "ended"
 
 
-class SourceFailed(_Message):
-    """The source raised. `error` is the name of the class, `traceback` the call stack without the exception's text."""
-
-    kind: Literal["failed"] = "failed"
-    error: str
-    summary: str
-    traceback: str = ""
-
-
-class Said(_Message):
-    """A log record."""
-
-    kind: Literal["log"] = "log"
-    level: int
-    text: str
-
-
 ToProducer = Annotated[ProducerHello | Produce | Taken | Cancel | End, Field(discriminator="kind")]
-FromProducer = Annotated[Up | Produced | Ended | SourceFailed | Said, Field(discriminator="kind")]
+FromProducer = Annotated[Up | Produced | Ended | SourceRaised | LogLine, Field(discriminator="kind")]
 
 _WHEN_USED = ConfigDict(defer_build=True)
 _to_producer: TypeAdapter[ToProducer] = TypeAdapter(ToProducer, config=_WHEN_USED)

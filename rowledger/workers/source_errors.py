@@ -2,6 +2,7 @@
 
 from rowledger import errors
 from rowledger.errors import RowledgerError, SourceError
+from rowledger.ledger import SourceRaised
 
 __all__ = ["source_error"]
 
@@ -9,9 +10,9 @@ _REBUILT = {"MissingExtra", "NotEnoughSpace", "SpecError", "ValuesAltered"}
 """The classes of errors that a source raises on purpose, besides SourceError itself."""
 
 
-def source_error(name: str, summary: str, traceback: str) -> RowledgerError:
+def source_error(raised: SourceRaised) -> RowledgerError:
     """The error of the class with this name, or a SourceError with the call stack in place of a foreign exception's text."""
-    if name in _REBUILT:
-        error: RowledgerError = getattr(errors, name)(summary)
+    if raised.error in _REBUILT:
+        error: RowledgerError = getattr(errors, raised.error)(raised.summary)
         return error
-    return SourceError(summary, source_traceback=traceback)
+    return SourceError(raised.summary, source_traceback=raised.traceback)
