@@ -24,9 +24,9 @@ __all__ = ["ABSENT", "field_values", "flattened", "holds_decimals", "python_rows
 
 
 def holds_decimals(rules: FieldRules) -> bool:
-    """Whether the field needs all digits of a fraction, including trailing zeros."""
+    """Whether the field needs all digits of a fraction, including trailing zeros. A text may be made of a number."""
     element = {rules.element.kind} if rules.element is not None else set()
-    is_decimal = Kind.DECIMAL in {rules.kind, *rules.alternatives} | element
+    is_decimal = bool({Kind.DECIMAL, Kind.TEXT} & ({rules.kind, *rules.alternatives} | element))
     return is_decimal or has_type(rules.adapter.core_schema, {"decimal"})
 
 

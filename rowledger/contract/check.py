@@ -66,6 +66,11 @@ class Contract:
             name for rule in self.rules if rule.kind is Kind.JSON and rule.by_value != "Json" for name in rule.sources
         )
 
+    @property
+    def numbers_apart(self) -> frozenset[str]:
+        """The source's columns whose fields may take 1 and not 1.0, or the other way around."""
+        return frozenset(name for rule in self.rules if rule.tells_numbers_apart for name in rule.sources)
+
     def drift_of(self, schema: "Mapping[str, pl.DataType]") -> SourceDrift:
         """The source's unknown and missing columns, by name alone."""
         return drift_of(self.rules, schema)

@@ -63,3 +63,13 @@ class FieldRules:
     @property
     def name(self) -> str:
         return self.column.name
+
+    @property
+    def tells_numbers_apart(self) -> bool:
+        """Whether an integer and a number with a fraction that are equal may be two values for the field."""
+        if self.kind in {Kind.JSON, Kind.ANY, Kind.LIST}:
+            return False  # such a value keeps what it is anyway
+        is_number = self.kind in {Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.DECIMAL}
+        is_particular = self.is_strict and self.kind is not Kind.FLOAT
+        has_code = self.is_taken_charge_of or bool(self.validators)
+        return not is_number or is_particular or has_code or self.allowed is not None or bool(self.alternatives)

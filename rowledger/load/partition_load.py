@@ -294,6 +294,7 @@ class PartitionLoad:
             columns=source_names(contract, columns),
             exact_numbers=any(column.type.name in _EXACT_NUMBERS for column in columns),
             documents=documents,
+            numbers_apart=contract.numbers_apart,
             disk_free_min_bytes=settings().disk_free_min_bytes,
             rows=None if rows is None else partial(rows, self._partition),
         )

@@ -69,6 +69,7 @@ def _scope(
         columns=source_names(contract, columns),
         exact_numbers=any(column.type.name in _EXACT_NUMBERS for column in columns),
         documents=None if spec.transform else contract.documents,
+        numbers_apart=contract.numbers_apart,
         disk_free_min_bytes=settings().disk_free_min_bytes,
     )
 

@@ -227,7 +227,7 @@ class JsonColumn:
 
     # ---- as a column --------------------------------------------------------------------------------------------------------
 
-    def series(self, *, exact: bool, keeps_scales: bool) -> pl.Series | None:
+    def series(self, *, exact: bool, keeps_scales: bool, has_integers_apart: bool) -> pl.Series | None:
         """The column, if all its values are texts, Booleans or numbers of usual sizes; None if it has to be made of `values`.
 
         It is that of `column_of`. A column of nulls alone has the type Null.
@@ -241,7 +241,9 @@ class JsonColumn:
         if kinds <= {_TEXT} and types <= {str}:
             return self._complete(self._texts(_TEXT), str)
         if kinds <= {_NUMBER} and types <= {int, Decimal}:
-            return self._number_series(types, exact=exact, keeps_scales=keeps_scales)
+            return self._number_series(
+                types, exact=exact, keeps_scales=keeps_scales, has_integers_apart=has_integers_apart
+            )
         if kinds <= {_LITERAL} and types <= {bool}:
             is_true, is_false = pl.Series(self._is(_TRUE)), pl.Series(self._is(_FALSE))
             return self._complete(pl.select(pl.when(is_true | is_false).then(is_true)).to_series(), bool)
@@ -288,7 +290,9 @@ class JsonColumn:
         given = {row: convert(value) for row, value in self._parsed.items() if value is not None} if convert else {}
         return cells.scatter([*given], [*given.values()]) if given else cells
 
-    def _number_series(self, types: set[type], *, exact: bool, keeps_scales: bool) -> pl.Series | None:
+    def _number_series(
+        self, types: set[type], *, exact: bool, keeps_scales: bool, has_integers_apart: bool
+    ) -> pl.Series | None:
         if self._integers is not None and Decimal not in types:
             fit = all(value is None or value in _INT64 for value in self._parsed.values())
             return self._complete(self._integers, int) if fit else None
@@ -296,6 +300,8 @@ class JsonColumn:
         are_plain = self._are_plain and not types
         if not have_points(texts):
             return None  # integers of more than 64 bits, -0, or exponents alone
+        if has_integers_apart and not texts.drop_nulls().str.contains("[.eE]").all():
+            return None
         if not exact:
             is_short = are_plain and self._longest_number() <= DOUBLE_DIGITS
             return doubles(texts, is_short=is_short)

@@ -16,8 +16,10 @@ from rowledger.contract import polars_series
 from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit, holds_decimal_texts
 from rowledger.sources.json_cells import CellFinder
 from rowledger.sources.json_columns import JsonColumn, TextViews, json_value
+from rowledger.sources.marked_columns import marked
+from rowledger.sources.plain_values import dynamic_text
 from rowledger.sources.text_encoding import is_utf8, source_bytes, undecodable
-from rowledger.spec import ABSENT_PREFIX, FAULT, LINE, RESERVED_PREFIX, SourceContext, TextRange
+from rowledger.spec import ABSENT_PREFIX, DYNAMIC, FAULT, LINE, RESERVED_PREFIX, SourceContext, TextRange
 
 __all__ = ["JsonFrames", "Unfit", "json_facts"]
 
@@ -45,6 +47,7 @@ def json_facts(scope: SourceContext, codec: str) -> TextRange:
         codec=codec,
         exact_numbers=scope.exact_numbers,
         documents=documents,
+        numbers_apart=tuple(sorted(scope.numbers_apart)),
     )
 
 
@@ -66,6 +69,7 @@ class JsonFrames(FrameBuilder):
         """
         super().__init__(facts.columns, columns_max=columns_max)
         self._is_exact, self._documents = facts.exact_numbers, facts.documents or ()
+        self._numbers_apart = frozenset(facts.numbers_apart)
         self._codec, self._encoding, self._wanted = facts.codec, encoding, wanted
         self._dtypes = types or {}
         self._sound_names: set[str] = set()
@@ -126,8 +130,11 @@ class JsonFrames(FrameBuilder):
     def _series(self, name: str, column: JsonColumn) -> pl.Series:
         if name in self._dtypes and (typed := column.typed(self._dtypes[name])) is not None:
             return typed
-        is_exact = self._is_exact or name in self._documents
-        series = column.series(exact=is_exact, keeps_scales=holds_decimal_texts(self._types[name]))
+        series = column.series(
+            exact=self._is_read_exactly(name),
+            keeps_scales=holds_decimal_texts(self._types[name]),
+            has_integers_apart=name in self._numbers_apart,
+        )
         if series is None:
             values = column.values()
             return polars_series(name, self._column(name, values, set(map(type, values))))
@@ -135,6 +142,9 @@ class JsonFrames(FrameBuilder):
             return polars_series(name, self._column(name, [None] * len(series), {type(None)}))
         self._types[name] = series.head(0).to_arrow(compat_level=pl.CompatLevel.oldest()).type
         return series
+
+    def _is_read_exactly(self, name: str) -> bool:
+        return self._is_exact or name in self._documents or name in self._numbers_apart
 
     def parse(self, line: bytes) -> dict[str, Any] | Fault:
         """The object of a line, or a fault; numbers with fractions become Decimal."""
@@ -167,8 +177,11 @@ class JsonFrames(FrameBuilder):
         return Fault(reason, source_bytes(line, self._codec))
 
     def _column(self, name: str, values: Sequence[Any], kinds: set[type]) -> Any:  # noqa: ANN401, an array of any kind
-        is_exact = self._is_exact or name in self._documents
-        numbers = _as_one_kind_of_number(values, kinds, exact=is_exact)
+        if name in self._numbers_apart:
+            if any(type(value) is Decimal and int(value.as_tuple().exponent) > 0 for value in values):
+                return _apart(values)  # in a column of decimals, 1e3 would be as 1000
+            return super()._column(name, values, kinds)
+        numbers = _as_one_kind_of_number(values, kinds, exact=self._is_read_exactly(name))
         return super()._column(name, numbers, kinds if numbers is values else set(map(type, numbers)))
 
 
@@ -218,19 +231,25 @@ def _as_one_kind_of_number(values: Sequence[Any], kinds: set[type], *, exact: bo
     """
     if Decimal not in kinds or not kinds <= {int, Decimal, type(None)}:
         return values
+    if any(type(value) is int and abs(value) > _EXACT_IN_A_DOUBLE for value in values):
+        return values  # a field of doubles refuses such an integer, and takes an equal number with a fraction
     if exact:
         return [Decimal(value) if type(value) is int else value for value in values]
-    if any(type(value) is int and abs(value) > _EXACT_IN_A_DOUBLE for value in values):
-        return values
     texts = pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
     doubles = texts.cast(pl.Float64, strict=False)
     if doubles.is_infinite().any() or doubles.null_count() > texts.null_count():
         return values
-    is_long = texts.str.len_bytes() > _DOUBLE_DIGITS
-    for row in (is_long & (doubles.cast(pl.String) != texts)).arg_true():
+    is_doubtful = (texts.str.len_bytes() > _DOUBLE_DIGITS) | texts.str.contains("E", literal=True)
+    for row in (is_doubtful & (doubles.cast(pl.String) != texts)).arg_true():
         if Decimal(repr(doubles[row])) != values[row]:
             return [Decimal(value) if type(value) is int else value for value in values]
     return doubles.to_list()
+
+
+def _apart(values: Sequence[Any]) -> Any:  # noqa: ANN401, as above
+    """A DYNAMIC array of the values."""
+    texts = pl.Series([None if value is None else dynamic_text(value) for value in values], dtype=pl.String)
+    return marked(texts, DYNAMIC).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _where(line: int, byte: int) -> str:

@@ -33,7 +33,10 @@ def have_points(texts: pl.Series) -> bool:
 def exact_numbers(texts: pl.Series, *, keeps_scales: bool) -> pl.Series | None:
     """Numbers that are written out, some of them with a fraction, with all their digits; None if they are too long."""
     lengths = texts.str.len_bytes()
-    if lengths.max() > _SURELY_FITS:  # type: ignore[operator]
+    longest: int = lengths.max()  # type: ignore[assignment]
+    if longest > DOUBLE_DIGITS and not texts.filter(lengths > DOUBLE_DIGITS).str.contains(".", literal=True).all():
+        return None  # perhaps an integer that a double does not hold, which is not of one kind with fractions
+    if longest > _SURELY_FITS:
         points = texts.str.find(".", literal=True)
         scales = (lengths - points - 1).max()
         if points.fill_null(lengths).max() + scales > DECIMAL_DIGITS_MAX:  # type: ignore[operator]

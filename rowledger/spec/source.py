@@ -46,7 +46,8 @@ class SourceContext:
     are the contract's, in order, for a source without column names. `exact_numbers` asks the source to keep all digits of
     numbers that are written as text, because a column of the contract holds more than a double does. `documents` are the
     source's columns that become JSON documents unchanged, in which numbers must remain distinct from texts; None if a
-    transform decides what becomes of a column. `rows` makes the partition's rows, for a source that takes them from the load.
+    transform decides what becomes of a column. In the columns of `numbers_apart` an integer must remain distinct from a number
+    with a fraction. `rows` makes the partition's rows, for a source that takes them from the load.
     """
 
     landing_dir: Path
@@ -55,6 +56,7 @@ class SourceContext:
     columns: tuple[str, ...] = ()
     exact_numbers: bool = True
     documents: frozenset[str] | None = frozenset()
+    numbers_apart: frozenset[str] = frozenset()
     disk_free_min_bytes: int = 0
     rows: Callable[[], object] | None = None
 
