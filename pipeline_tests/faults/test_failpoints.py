@@ -198,7 +198,7 @@ def test_a_worker_over_the_soft_memory_limit_is_replaced_after_its_chunk(databas
     assert report.error is None
     assert {incident.kind for incident in report.incidents} == {IncidentKind.MEMORY_RECYCLE}
     assert report.deaths == ()
-    assert "is replaced: resident memory" in observer.text
+    assert "of resident memory, over the soft limit of 64.0 MiB (rss_soft_limit_bytes)" in observer.text
     assert len({row[0] for row in fetch(database, "select worker_pid from rowledger.chunk")}) == 3
     assert_accounted(database, EVENTS, rows)
 

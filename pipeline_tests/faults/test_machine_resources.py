@@ -64,7 +64,7 @@ def test_a_worker_that_leaks_descriptors_is_replaced_after_its_chunk(database: s
     assert report.error is None
     assert report.deaths == (), "a replacement is no death"
     assert {incident.kind for incident in report.incidents} == {IncidentKind.DESCRIPTORS_RECYCLE}
-    assert "open descriptors over the limit of 32" in observer.text
+    assert "open descriptors, over the limit of 32" in observer.text
     assert len({row[0] for row in fetch(database, "select worker_pid from rowledger.chunk")}) >= 2
     assert_accounted(database, LEAKY_READINGS, rows)
 
@@ -261,5 +261,5 @@ def test_a_worker_that_grows_over_the_hard_limit_is_killed_before_it_takes_the_m
     report = load_one(database, EVENTS, tmp_path, DAY, **limits)
     assert report.error is None
     assert [(incident.chunk_no, incident.kind) for incident in report.incidents] == [(1, IncidentKind.MEMORY_LIMIT)]
-    assert str(limit) in report.incidents[0].summary
+    assert "over the limit of 400.0 MiB" in report.incidents[0].summary
     assert_accounted(database, EVENTS, rows)

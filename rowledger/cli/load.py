@@ -51,7 +51,7 @@ def load(
     settings: Sequence[str],
     as_json: bool,
 ) -> None:
-    r"""Load partitions of a table, and account for every row.
+    """Load partitions of a table, and account for every row.
 
     SPEC names the table's spec: MODULE:NAME, FILE.py:NAME, or the name of a table that -m MODULE declares or that was
     loaded before. Progress goes to standard error. The exit code is 0 only if the database has confirmed every row of
@@ -61,7 +61,7 @@ def load(
     rowledger load my_project.tables:WEATHER --partition 2024-03-01 --by day
     rowledger load -m my_project.tables weather --partition-range 2024-03-01...2024-03-31 --by day
     rowledger load weather --partition 2024-03-01        (again, as it was loaded before)
-    """
+    """  # noqa: D301 - click takes the backspace for: keep the lines
     writer = _writer(settings)
     url = target_url()
     found = _spec(url, spec, modules)

@@ -82,10 +82,8 @@ def producer_overrun(
 def _too_much_memory(rss_bytes: int, limits: WriterSettings) -> tuple[IncidentKind, str] | None:
     if rss_bytes <= limits.rss_hard_limit_bytes:
         return None
-    return (
-        IncidentKind.MEMORY_LIMIT,
-        f"resident memory {rss_bytes} bytes over the limit of {limits.rss_hard_limit_bytes} bytes",
-    )
+    limit = f"the limit of {_mib(limits.rss_hard_limit_bytes)} (rss_hard_limit_bytes)"
+    return IncidentKind.MEMORY_LIMIT, f"took {_mib(rss_bytes)} of resident memory, over {limit}"
 
 
 def _not_up(waited_s: float, limits: WriterSettings, *, has_come_up: bool) -> tuple[IncidentKind, str] | None:
@@ -98,16 +96,25 @@ def _not_up(waited_s: float, limits: WriterSettings, *, has_come_up: bool) -> tu
 def replacement_due(vitals: Vitals, limits: WriterSettings) -> tuple[IncidentKind, str] | None:
     """Why a worker should be replaced after its chunk; None when it may continue."""
     if vitals.rss_bytes > limits.rss_soft_limit_bytes:
-        return (
-            IncidentKind.MEMORY_RECYCLE,
-            f"resident memory {vitals.rss_bytes} bytes over the soft limit of {limits.rss_soft_limit_bytes} bytes",
-        )
+        return IncidentKind.MEMORY_RECYCLE, over_soft_limit(vitals.rss_bytes, limits)
     if vitals.descriptors > limits.descriptors_max:
         return (
             IncidentKind.DESCRIPTORS_RECYCLE,
-            f"{vitals.descriptors} open descriptors over the limit of {limits.descriptors_max}",
+            f"has {vitals.descriptors} open descriptors, over the limit of {limits.descriptors_max} (descriptors_max)",
         )
     return None
+
+
+def over_soft_limit(rss_bytes: int, limits: WriterSettings) -> str:
+    """What is said of a process over the soft limit of memory."""
+    return (
+        f"has {_mib(rss_bytes)} of resident memory, over the soft limit of {_mib(limits.rss_soft_limit_bytes)} "
+        "(rss_soft_limit_bytes)"
+    )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
 
 
 def classify_exit(exit_code: int, *, ever_alive: bool, oom_killed: bool) -> tuple[IncidentKind, str]:

@@ -12,6 +12,7 @@ from rowledger.errors import ProducerTerminated, SourceError
 from rowledger.ledger import IncidentKind
 from rowledger.spec import ChunkDescriptor
 from rowledger.workers.child_process import ChildDied
+from rowledger.workers.guards import over_soft_limit
 from rowledger.workers.producer import ProducerHandle
 from rowledger.workers.production import Produced, ProducerHello, Production
 from rowledger.workers.workforce import Workforce
@@ -62,7 +63,7 @@ class Producers:
             except ChildDied as death:
                 attempts_max = self._workforce.limits.chunk_attempts_max
                 if not may_repeat or death.kind not in _MAY_BE_CHANCE or work.attempt >= attempts_max:
-                    raise _terminated(work, death) from None
+                    raise _terminated(death) from None
                 work = work.again()
             else:
                 return
@@ -99,9 +100,8 @@ class Producers:
         if not producer.is_over_soft_limit:
             self._idle.append(producer)
             return
-        limit = self._workforce.limits.rss_soft_limit_bytes
-        told = f"resident memory {producer.rss_bytes} bytes over the soft limit of {limit} bytes"
-        self._workforce.log(logging.INFO, f"producer {producer.pid} is not used again: {told}")
+        told = over_soft_limit(producer.rss_bytes, self._workforce.limits)
+        self._workforce.log(logging.INFO, f"producer {producer.pid} is not used again: it {told}")
         await self._workforce.retire(producer)
 
 
@@ -114,13 +114,13 @@ def _require_same(work: Production, before: ChunkDescriptor, again: ChunkDescrip
         )
 
 
-def _terminated(work: Production, death: ChildDied) -> ProducerTerminated:
+def _terminated(death: ChildDied) -> ProducerTerminated:
     remedy = {
         IncidentKind.MEMORY_LIMIT: "have it yield less at a time, or raise rss_hard_limit_bytes",
         IncidentKind.STALL: "see what it waits for",
     }.get(death.kind, "look at its last output (`rowledger incidents`)")
     return ProducerTerminated(
-        f"{work.name}: the process that reads it (pid {death.pid}) {death.summary}; {remedy}, then rerun",
+        f"the process that reads the source (pid {death.pid}) {death.summary}; {remedy}, then rerun",
         pid=death.pid,
         exit_code=death.exit_code,
         cause=death.kind,

@@ -190,7 +190,7 @@ class Slot:
             return
         kind, reason = due
         worker = self._take_worker()
-        self._workforce.log(logging.INFO, f"worker {worker.pid} is replaced: {reason}")
+        self._workforce.log(logging.INFO, f"worker {worker.pid} is replaced: it {reason}")
         await self._workforce.retire(worker)
         await self._workforce.notice(incident_at(job, kind, worker.pid, reason), job, None)
 
