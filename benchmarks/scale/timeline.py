@@ -15,6 +15,7 @@ from rowledger.settings import child_environment
 _SLOT_S = 0.1
 _LOOK_S = 0.02
 _TARGET = f"{tables.SCHEMA}.lineitem"
+_IDLE = "idle"
 _Cpu = dict[tuple[str, int], int]
 
 
@@ -46,11 +47,11 @@ def ask(bench: Bench) -> Answer:
     cores = os.cpu_count() or 1
     return Answer(
         title=f"timeline: {rows:,} rows, by {_SLOT_S:g} s; percent of one CPU, of which there are {cores}",
-        columns=("from s", "supervisor", "workers", "server", "idle or others", "moments"),
+        columns=("from s", "supervisor", "workers", "server", "idle", "others", "moments"),
         rows=[
             (
                 f"{slot * _SLOT_S:.1f}",
-                *(f"{used[who]:.0%}" for who in ("supervisor", "worker", "server")),
+                *(f"{used[who]:.0%}" for who in ("supervisor", "worker", "server", _IDLE)),
                 f"{max(0.0, cores - used.total()):.0%}",
                 "; ".join(dict.fromkeys(told for at, told in moments if at // int(_SLOT_S * 1e9) == slot)),
             )
@@ -77,11 +78,17 @@ def _watch(process: subprocess.Popen[bytes], postmaster: int | None, began_ns: i
 
 
 def _cpu(supervisor: int, postmaster: int | None) -> _Cpu:
-    """CPU time so far, in ns, of the supervisor, its workers and the server's processes."""
+    """CPU time so far, in ns, of the supervisor, its workers and the server's processes, and of nobody."""
     found = {("supervisor", supervisor): _thread_ns(supervisor)}
     found |= {("worker", pid): _thread_ns(pid) for pid in _children(supervisor)}
     found |= {("server", pid): _thread_ns(pid) for pid in (_children(postmaster) if postmaster else ())}
-    return found
+    return found | {(_IDLE, 0): _idle_ns()}
+
+
+def _idle_ns() -> int:
+    """Time so far in which a CPU had nothing to do, or waited for a disk, added up over all; in steps of 10 ms."""
+    idle, waiting = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=6)[4:6]
+    return (int(idle) + int(waiting)) * 10_000_000
 
 
 def _children(pid: int) -> list[int]:
