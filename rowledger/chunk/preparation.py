@@ -30,10 +30,16 @@ __all__ = ["PreparedRows", "prepare_rows", "without_faults"]
 
 Integers = npt.NDArray[np.int64]
 
+_LETTERS_BEYOND_BUDGET = (
+    10_000  # the load will be rejected: more say nothing new, and would need memory by the hundred MiB
+)
+
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """The outcome for the rows of one frame: `rows + added = good + rejected + filtered`.
+    """The outcome for the rows of one frame: `rows + added = good + rejected + rows_left_out + filtered`.
+
+    `rows_left_out` counts refused rows beyond the budget, for which no dead letters were made.
 
     `good` has the table's columns in their frame types. `good[i]` is part `parts[i]`, from 0, of row `row_nos[i]` of the
     partition. If it becomes a dead letter, that shows row `shown_at[i]` of `shown`.
@@ -48,6 +54,7 @@ class PreparedRows:
     payload_of: PayloadOf
     counts: RowCounts
     discarded_values: int
+    rows_left_out: int
 
     def refusals(self, causes: Mapping[int, Refusal]) -> list[DeadLetter]:
         """The dead letters of rows of `good` that were refused later, for these causes by their offsets."""
@@ -87,6 +94,7 @@ class _Preparation:
     rejected: list[DeadLetter] = field(default_factory=list)
     counts: RowCounts = field(default_factory=RowCounts)
     discarded_values: int = 0
+    rows_left_out: int = 0
 
     def run(self, *, is_transformed: bool) -> PreparedRows:
         self._set_faults_aside()
@@ -134,6 +142,7 @@ class _Preparation:
             payload_of=payload_of,
             counts=self.counts,
             discarded_values=self.discarded_values,
+            rows_left_out=self.rows_left_out,
         )
 
     @property
@@ -193,8 +202,10 @@ class _Preparation:
             types_inferred=self.spec.source.spools,
             on_progress=self.on_progress,
             evolved=[column for column in self.columns if column.name not in own],
+            letters_max=max(self._refusals_left + 1, _LETTERS_BEYOND_BUDGET),
         )
         self.discarded_values += checked.discarded_values
+        self.rows_left_out += checked.rows_left_out
         refused = [letter.row_no for letter in checked.rejected]
         origins, parts = rows.origins[refused], rows.parts[refused]
         payloads: Iterable[str] = [letter.payload for letter in checked.rejected]

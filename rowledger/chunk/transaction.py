@@ -204,7 +204,7 @@ async def commit_chunk(
         return Probed()
     letters = [*prepared.rejected, *prepared.refusals(refused)]
     if len(letters) > job.dead_letters_max:
-        await _keep_what_was_learned(connection, job, letters, worker_pid, limits)
+        await _keep_what_was_learned(connection, job, letters, prepared.rows.rows_left_out, worker_pid, limits)
     await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
     counts = prepared.rows.counts + RowCounts(
         enqueued_rows=enqueued, written_rows=written.height, dead_lettered_rows=len(letters)
@@ -228,6 +228,7 @@ async def _keep_what_was_learned(
     connection: asyncpg.Connection,
     job: ChunkJob,
     letters: Sequence[DeadLetter],
+    rows_left_out: int,
     worker_pid: int,
     limits: str,
 ) -> NoReturn:
@@ -240,6 +241,8 @@ async def _keep_what_was_learned(
             connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid
         )
     await connection.execute("commit")
+    refused_rows = len(letters) + rows_left_out
     raise DeadLetterBudgetSpent(
-        f"{counted(len(letters), 'row')} refused, the partition may have {job.dead_letters_max}"
+        f"{counted(refused_rows, 'row')} refused, the partition may have {job.dead_letters_max}",
+        refused_rows=refused_rows,
     )

@@ -136,6 +136,7 @@ class Contract:
         drift: Drift = Drift.FREEZE,
         evolved: Sequence[Column] = (),
         types_inferred: bool = False,
+        letters_max: int | None = None,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Checked:
         """Separate the good rows, cast to the target's types, from the refused ones.
@@ -143,6 +144,7 @@ class Contract:
         `types` are the table's actual column types by name; the default is the contract's. Rows that break a condition of
         `bounds` are refused. `drift` says what happens to source columns that the contract does not declare; `evolved` are
         those that the table already has. `types_inferred` says that the frame's types were inferred from its values.
+        If more than `letters_max` rows are refused, only that many and examples of other reasons become dead letters.
         `on_progress` is called with 1 for each row or column that is done. Raises SourceError for a column whose type never
         fits, unless types are inferred, and for unknown or missing columns under FREEZE; and TargetMismatch.
         """
@@ -156,5 +158,6 @@ class Contract:
             drift=drift,
             evolved=evolved,
             types_inferred=types_inferred,
+            letters_max=letters_max,
             on_progress=on_progress,
         )

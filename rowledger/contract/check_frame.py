@@ -35,6 +35,7 @@ def check_frame(
     drift: Drift,
     evolved: Sequence[Column],
     types_inferred: bool,
+    letters_max: int | None,
     on_progress: Callable[[int], None],
 ) -> Checked:
     """What `Contract.check` promises."""
@@ -67,8 +68,9 @@ def check_frame(
     keep = np.ones(frame.height, dtype=np.bool_)
     keep[refusals.rows()] = False
     good_rows = pl.Series("row_no", np.flatnonzero(keep), dtype=pl.Int64)
-    letters = refusals.dead_letters(given, targets)
-    return Checked(good.filter(pl.Series(keep)), good_rows, letters, discarded_values)
+    letters = refusals.dead_letters(given, targets, letters_max)
+    rows_left_out = frame.height - len(good_rows) - len(letters)
+    return Checked(good.filter(pl.Series(keep)), good_rows, letters, discarded_values, rows_left_out)
 
 
 def _see_to_drift(

@@ -8,6 +8,8 @@ from rowledger.contract.dead_letter import DeadLetter, Stage, payloads_of
 
 __all__ = ["Refusals"]
 
+_KINDS_OF_REASONS_MAX = 1_000  # shown of rows beyond the budget
+
 
 class Refusals:
     """The refused rows of a frame, with the reasons for each column that breaks a rule.
@@ -39,10 +41,15 @@ class Refusals:
     def rows(self) -> list[int]:
         return sorted(self._reasons)
 
-    def dead_letters(self, frame: pl.DataFrame, columns: Iterable[str]) -> list[DeadLetter]:
-        """One dead letter per refused row, numbered by its position, its reasons in the order of the columns."""
+    def dead_letters(
+        self, frame: pl.DataFrame, columns: Iterable[str], letters_max: int | None = None
+    ) -> list[DeadLetter]:
+        """One dead letter per refused row, numbered by its position, its reasons in the order of the columns.
+
+        Of more than `letters_max` rows, only the first that many have one, and the first of each further kind of reasons.
+        """
         order = {name: position for position, name in enumerate(columns)}
-        rows = self.rows()
+        rows = self._examples(letters_max)
         letters: list[DeadLetter] = []
         for row, payload in zip(rows, payloads_of(frame[rows]), strict=True):
             reasons = sorted(self._reasons[row].items(), key=lambda found: order.get(found[0] or "", len(order)))
@@ -56,3 +63,20 @@ class Refusals:
                 )
             )
         return letters
+
+    def _examples(self, rows_max: int | None) -> list[int]:
+        rows = self.rows()
+        if rows_max is None or len(rows) <= rows_max:
+            return rows
+        chosen = rows[:rows_max]
+        seen = {self._reasons_of(row) for row in chosen}
+        for row in rows[rows_max:]:
+            if len(seen) >= _KINDS_OF_REASONS_MAX:
+                break
+            if (reasons := self._reasons_of(row)) not in seen:
+                seen.add(reasons)
+                chosen.append(row)
+        return chosen
+
+    def _reasons_of(self, row: int) -> tuple[tuple[str | None, str], ...]:
+        return tuple(self._reasons[row].items())

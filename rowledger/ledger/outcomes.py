@@ -150,13 +150,17 @@ class Replayed(_Outcome):
 
 
 class Failed(_Outcome):
-    """Nothing of this attempt is in the database. `summary` contains no row values; `traceback` is text."""
+    """Nothing of this attempt is in the database. `summary` contains no row values; `traceback` is text.
+
+    `refused_rows` counts those of the chunk, where they were more than the budget allows.
+    """
 
     kind: Literal["failed"] = "failed"
     failure: FailureKind
     summary: str
     sqlstate: str | None = None
     traceback: str = ""
+    refused_rows: int | None = None
     retries: int = 0
 
 

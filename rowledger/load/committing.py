@@ -119,7 +119,7 @@ def _as_error(outcome: Failed, name: str, partition_key: str, chunk_no: int) -> 
         case FailureKind.SOURCE:
             return SourceError(text)
         case FailureKind.BUDGET:
-            return DeadLetterBudgetSpent(text)
+            return DeadLetterBudgetSpent(text, refused_rows=outcome.refused_rows)
         case FailureKind.TRANSIENT | FailureKind.CONNECTION_LOST | FailureKind.TIMED_OUT | FailureKind.STALLED:
             return DatabaseUnavailable(f"{text} (after {outcome.retries} retries); a rerun resumes at this chunk")
         case FailureKind.FATAL:

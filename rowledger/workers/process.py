@@ -247,6 +247,7 @@ class _Worker:
             summary=summary_of(error),
             sqlstate=sqlstate_of(root_cause(error)),
             traceback=frames_of(error),
+            refused_rows=error.refused_rows if isinstance(error, DeadLetterBudgetSpent) else None,
             retries=self._retries,
         )
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from pipeline_tests.support.database import fetch, fetch_value
-from pipeline_tests.support.loading import set_failpoints
+from pipeline_tests.support.loading import load_one, set_failpoints
 from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
 from pipeline_tests.support.waiting import wait_until
@@ -318,3 +318,14 @@ def test_a_chunk_that_the_ledger_does_not_know_is_not_written(database: str, tmp
         assert await asyncio.to_thread(_counts, database, begun) == (0, 0)
 
     _run(database, tmp_path, story)
+
+
+def test_rows_far_beyond_the_budget_are_counted_and_not_all_kept(database: str, tmp_path: Path) -> None:
+    rows = events(10_050)
+    write_source(tmp_path, "events", DAY, changed(rows, {number: {"event_id": -1} for number in range(10_040)}))
+    report = load_one(database, EVENTS, tmp_path, DAY, chunk_rows_max=20_000)
+    assert isinstance(report.error, DeadLetterBudgetSpent)
+    assert "10040 rows were refused, the budget is 200" in str(report.error)
+    assert "and 10000 of them are kept as dead letters" in str(report.error)
+    assert fetch_value(database, "select count(*) from rowledger.dead_letter") == 10_000
+    assert fetch_value(database, "select count(*) from events") == 0

@@ -374,3 +374,15 @@ def test_good_rows_are_never_handed_to_python(monkeypatch: pytest.MonkeyPatch) -
     source = frame(station=["ABC"] * rows, level=["7"] * rows, note=[None] * rows)
 
     assert Contract.of(Reading).check(source).good.height == rows
+
+
+def test_of_more_refused_rows_than_asked_for_the_first_and_one_of_each_further_reason_are_letters() -> None:
+    source = frame(note=["x"] * 100, level=[11] * 90 + [5] * 5 + [-1] * 5, station=["ABC"] * 100)
+
+    checked = Contract.of(Reading).check(source, letters_max=10)
+
+    assert [letter.row_no for letter in checked.rejected] == [*range(10), 95]
+    assert "greater than or equal to 0" in checked.rejected[-1].reason
+    assert (checked.good.height, checked.rows_left_out) == (5, 84)
+    assert checked.good_rows is not None
+    assert checked.good_rows.to_list() == [*range(90, 95)]
