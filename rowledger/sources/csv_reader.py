@@ -5,6 +5,7 @@ fields, or where the text has escapes, damaged records or bytes that do not deco
 ones are read one by one.
 """
 
+import codecs
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -62,10 +63,11 @@ class CsvReader:
         from rowledger.sources.typed_columns import typed_column  # noqa: PLC0415, what it imports is dear for few rows
 
         table = self._table(text)
-        for number, name in enumerate(self._columns):
-            if name in types and (column := typed_column(table[name], types[name])) is not None:
-                table = table.set_column(number, name, column)
-        return self._frame(table)
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        for name, dtype in types.items():
+            if name in columns and (column := typed_column(columns[name], dtype)) is not None:
+                columns[name] = column
+        return self._frame(pa.table(columns))
 
     def _frame(self, table: pa.Table) -> pl.DataFrame:
         """The table as a frame; raises SourceError if it has another number of rows than the chunk."""
@@ -160,6 +162,8 @@ class CsvReader:
         ignore_empty_lines: bool,
         invalid_row_handler: Callable[[csv.InvalidRow], Literal["skip"]] | None = None,
     ) -> pa.Table:
+        if text.startswith(codecs.BOM_UTF8):
+            text = codecs.BOM_UTF8 + text  # pyarrow takes the first one away, but here it is a part of the first field
         if not text.endswith((b"\n", b"\r")):
             text += b"\n"  # at the end of a text, pyarrow reads an empty field behind a quoted one as quoted too: not as null
         names = [str(number) for number in range(len(self._columns))]

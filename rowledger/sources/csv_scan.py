@@ -109,6 +109,8 @@ class _Header:
             return
         header = record.decode(errors="replace")
         for delimiter, shown in _OTHER_DELIMITERS.items():
+            if delimiter == self._source.delimiter:
+                continue  # the header is damaged in another way
             if delimiter in header and any(bare_name(name) in self._expected for name in header.split(delimiter)):
                 raise SourceError(
                     f"{self._origin}: the header has no expected column with the delimiter {self._source.delimiter!r}; is the "

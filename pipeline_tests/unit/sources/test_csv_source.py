@@ -202,6 +202,11 @@ def test_a_header_that_fits_with_another_delimiter_asks_for_it(tmp_path: Path, h
     assert len(rows(tmp_path, f"{header}\n1{delimiter}2\n", delimiter=delimiter)) == 1
 
 
+def test_a_damaged_header_does_not_ask_for_the_delimiter_that_it_has(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="the header has a carriage return outside of quotes that ends no line"):
+        rows(tmp_path, "title\np,q\rr\n1,2\n", skip_lines=1)
+
+
 def test_a_header_that_fits_no_better_with_another_delimiter_is_taken_as_it_is(tmp_path: Path) -> None:
     assert rows(tmp_path, "a;b\n1\n") == [{"a;b": "1"}]
     assert rows(tmp_path, "p,a;q\n1,2\n") == [{"p": "1", "a;q": "2"}]

@@ -102,6 +102,14 @@ def test_a_file_that_is_gone_is_named_with_the_remedy(tmp_path: Path) -> None:
         CsvFiles(path=str(file)).read(chunk)
 
 
+def test_a_byte_order_mark_with_which_a_range_begins_belongs_to_its_first_value(tmp_path: Path) -> None:
+    texts = ["\ufeff", "\ufeff\ufeffx", "y\ufeff", '"\ufeff"']
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{text},1\n" for text in texts), encoding="utf-8")
+    source = CsvFiles(path=str(tmp_path / "x.csv"))
+    read = [source.read(chunk)["a"].item() for chunk in chunks(tmp_path, 1)]
+    assert read == ["\ufeff", "\ufeff\ufeffx", "y\ufeff", "\ufeff"]
+
+
 def test_bytes_before_a_range_may_change_when_the_range_stays(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text("a,b\n1,2\n3,4\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from pydantic import BaseModel, Field, create_model, field_validator
@@ -13,6 +14,7 @@ from pydantic import BaseModel, Field, create_model, field_validator
 from rowledger.contract.check import Contract
 from rowledger.contract.sql_types import Integer
 from rowledger.sources.csv import CsvFiles
+from rowledger.sources.typed_columns import typed_column
 from rowledger.spec.column import Column, ColumnType, TypeName
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.partition import Partition
@@ -115,6 +117,34 @@ def test_plain_texts_get_the_type_of_the_field(
     typed = source.read_typed(descriptor, Contract.of(row).types_of_texts({}, source))
     assert typed is not None
     assert typed.schema == {"v": dtype, "w": pl.String()}
+
+
+WITH_TWO_DECIMALS = st.tuples(
+    st.sampled_from(["", "-", "--", "+", "0", "-0", "00", "/", "1.", "1-"]),
+    st.sampled_from(["", "0", "7", "42", "9" * 12, "9" * 13, "9" * 14, "9" * 19]),
+    st.sampled_from([".00", ".05", ".50", ".99", ".9", "", ".", ".-5", ".123"]),
+).map("".join)
+
+
+@given(texts=st.lists(WITH_TWO_DECIMALS | st.none(), min_size=1, max_size=3))
+@example(texts=["-.50"])
+@example(texts=[".-5"])
+@example(texts=["9999999999999.99", "-9999999999999.99"])
+@example(texts=["99999999999999.99"])
+@example(texts=["12.34", "1.234"])
+@example(texts=["1.2", "12.34"])
+def test_decimals_are_the_digits_of_their_texts_or_stay_text(texts: list[str | None]) -> None:
+    column = typed_column(pa.chunked_array([pa.array(["", *texts], pa.string())[1:]]), pl.Decimal(15, 2))
+    if column is not None:
+        assert column.to_pylist() == [None if text is None else Decimal(text) for text in texts]
+        assert all(value is None or abs(value) < 10**13 for value in column.to_pylist())
+
+
+def test_decimals_of_one_form_get_their_type() -> None:
+    texts = ["0.00", "-0.01", "-.50", "007.25", "9999999999999.99", "-9999999999999.99"]
+    column = typed_column(pa.chunked_array([pa.array(texts, pa.string())]), pl.Decimal(15, 2))
+    assert column is not None
+    assert column.to_pylist() == [Decimal(text) for text in texts]
 
 
 class Strict(BaseModel):
