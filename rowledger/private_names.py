@@ -13,13 +13,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["pydantic_has_no_plugins", "run_exit_functions", "transport_of"]
+__all__ = ["pydantic_has_no_plugins", "request_cancel", "run_exit_functions", "transport_of"]
 
 
 def transport_of(connection: Any) -> "asyncio.Transport":  # noqa: ANN401, an `asyncpg.Connection`
     """The transport of an open connection. asyncpg 0.32: no setting reaches the socket's options."""
     transport: asyncio.Transport = connection._transport  # noqa: SLF001
     return transport
+
+
+async def request_cancel(connection: Any) -> None:  # noqa: ANN401, an `asyncpg.Connection`
+    """Ask the server to cancel the connection's statement. asyncpg 0.32: a cancelled task does not if rows arrive just then."""
+    sent = connection._loop.create_future()  # noqa: SLF001
+    connection._cancel_current_command(sent)  # noqa: SLF001
+    await sent
 
 
 def pydantic_has_no_plugins() -> bool:

@@ -9,10 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 
 import rowledger
-from rowledger.private_names import transport_of
+from rowledger.private_names import request_cancel, transport_of
 from rowledger.settings import child_environment
 
 _LIBRARY = Path(rowledger.__file__).parent
@@ -65,6 +66,23 @@ def test_the_transport_of_a_connection_gives_its_socket(database: str) -> None:
             await connection.close()
 
     assert asyncio.run(port_of_peer()) == urlsplit(database).port
+
+
+def test_a_cancel_that_is_requested_ends_the_statement(database: str) -> None:
+    async def cancelled() -> None:
+        connection = await asyncpg.connect(database)
+        try:
+            sleeping = asyncio.create_task(connection.execute("select pg_sleep(600)"))
+            await asyncio.sleep(0)  # it sends the statement
+            while not sleeping.done():  # a request that comes before the statement has begun ends nothing
+                await request_cancel(connection)
+                await asyncio.wait({sleeping}, timeout=0.1)
+            await sleeping
+        finally:
+            connection.terminate()
+
+    with pytest.raises(asyncpg.QueryCanceledError):
+        asyncio.run(cancelled())
 
 
 def test_the_base_classes_of_dagster_s_storage_have_the_members_that_ours_replaces() -> None:

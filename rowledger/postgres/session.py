@@ -7,7 +7,6 @@ sides, and callers use it inside `deadline()`, which adds a termination listener
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Self
 import asyncpg
 
 from rowledger.errors import DatabaseUnavailable, UnsupportedServer
+from rowledger.machine import guard_socket
 from rowledger.postgres.pooler import (
     TRANSACTION_POOLING,
     comes_of_transaction_pooling,
@@ -101,7 +101,9 @@ async def connect(url: str, *, application_name: str, timeout_s: float) -> Sessi
         async with asyncio.timeout(timeout_s):
             connection, is_pooled = await _open(url, application_name, timeout_s)
             try:
-                _guard_socket(connection)
+                # asyncpg has no settings for these.
+                sock = transport_of(connection).get_extra_info("socket")
+                guard_socket(sock, dead_peer_s=_DEAD_PEER_S, unsent_bytes_max=_UNSENT_BYTES_MAX)
                 # A backend that computes (an index, a count) does not read its socket, and would outlive a killed client.
                 # Servers on systems that cannot poll a socket refuse the setting; there such a statement runs to its end.
                 with contextlib.suppress(asyncpg.CantChangeRuntimeParamError, asyncpg.InvalidParameterValueError):
@@ -217,25 +219,3 @@ async def deadline(session: Session, seconds: float) -> AsyncIterator[None]:  # 
     finally:
         left = True
         connection.remove_termination_listener(on_termination)
-
-
-def _guard_socket(connection: asyncpg.Connection) -> None:
-    """Set what asyncpg has no settings for: keepalive, TCP_USER_TIMEOUT, and the kernel's limit of unsent bytes.
-
-    Keepalive detects a silent peer while we read, TCP_USER_TIMEOUT while we write. Without the limit the kernel would buffer
-    megabytes, and their transfer to a slow server would look like a stall.
-    """
-    transport = transport_of(connection)
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family == getattr(socket, "AF_UNIX", None):
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", _DEAD_PEER_S // 2),
-        ("TCP_KEEPINTVL", 2),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", _DEAD_PEER_S * 1000),
-        ("TCP_NOTSENT_LOWAT", _UNSENT_BYTES_MAX),
-    ):
-        if (number := getattr(socket, option, None)) is not None:  # macOS names some of them differently
-            sock.setsockopt(socket.IPPROTO_TCP, number, value)

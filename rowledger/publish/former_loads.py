@@ -68,9 +68,10 @@ async def require_not_appended_before(
 ) -> None:
     """Raise DiscrepancyFound where a load with another digest seems to have appended the rows that are staged now.
 
-    Rowledger 0.1.0 read UUIDs and arrays of a query in another way, and later versions digested the rows of text files as they
-    were parsed, not by their text. And the same rows may be written in another way, with other line ends or blanks, or be read
-    with other settings. Then their digests differ. Their sums are the same, which does not prove that the rows are.
+    Rowledger 0.1.0 read UUIDs and arrays of a query in another way, and later versions digested the rows of text files and of
+    queries as they were parsed, not by their text. A query's columns and its URL decide in which way it is read. And the same
+    rows may be written in another way, with other line ends or blanks, or be read with other settings. Then their digests
+    differ. Their sums are the same, which does not prove that the rows are.
     """
     if not manifest.content_is_of_rows:
         return

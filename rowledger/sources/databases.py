@@ -1,10 +1,9 @@
 """The databases that a query may run on: how each connects, binds parameters, and returns its values exactly."""
 
 import contextlib
-import re
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,28 +15,25 @@ import polars as pl
 import pyarrow as pa
 from pydantic import SecretStr
 
-from rowledger.errors import SourceError
 from rowledger.extras import missing_extra
 from rowledger.sources.frame_builder import FrameBuilder
 from rowledger.sources.plain_values import text_or_bytes
 from rowledger.sources.postgres_values import (
     ARRAY_BASES,
+    BOUNDS,
     UNKNOWN_ARRAY,
     exact_frame,
     exact_query,
     is_json,
     quoted,
     session_settings,
+    with_parameters_bound,
 )
+from rowledger.sources.query_errors import QueryRefused, without_values
 
-__all__ = ["Database", "PostgresDatabase", "QueryRefused", "SqliteDatabase"]
+__all__ = ["Database", "PostgresDatabase", "SqliteDatabase"]
 
 _FETCH_ROWS = 8_192
-_BOUNDS = {"lower", "upper"}
-
-
-class QueryRefused(Exception):
-    """The database refused a query or a connection; the message has no value and no secret."""
 
 
 @dataclass(eq=False)
@@ -81,15 +77,6 @@ _LINK = {
 _BATCH_BYTES_OPTION = "adbc.postgresql.batch_size_hint_bytes"
 _BATCH_BYTES = 4 * 2**20
 _TYPE = b"POSTGRESQL:type"
-_SPEAKABLE = re.compile(  # parts of messages that contain neither a row's values nor a secret
-    r"Connection refused|authentication failed|timeout expired|could not translate host name|no pg_hba\.conf entry|"
-    r"(?:database|role) \"[^\"]*\" does not exist|too many clients|division by zero|"
-    r"cannot execute [A-Z ]+ in a read-only transaction|(?:canceling|terminating) [a-z]+ due to [a-z -]+|"
-    r"has no equivalent in encoding \"\w+\"|invalid byte sequence for encoding \"\w+\"|unsupported XML feature"
-)
-_TIMEOUT = re.compile(r"due to (statement|lock|transaction|idle-in-transaction|idle-session) timeout")
-_ROW_SECURITY = "row-level security"
-_SYNTAX_CLASS = "42"  # syntax, names and privileges: raised before a row is read, so the message quotes none
 
 
 class PostgresDatabase(Database):
@@ -113,7 +100,7 @@ class PostgresDatabase(Database):
         self._driver: Any = driver
 
     def connect(self) -> None:
-        with _without_values():
+        with without_values():
             self._open(self._driver.connect(self._address()))
             self._cursor.execute("select current_setting('quote_all_identifiers')")
             if self._cursor.fetchone()[0] != "off":
@@ -127,11 +114,8 @@ class PostgresDatabase(Database):
 
     def execute(self, query: str, parameters: Mapping[str, str]) -> list[str]:
         settings = session_settings(self.timezone, row_security=self.row_security)
-        for number, (name, value) in enumerate(parameters.items()):
-            kind = "timestamptz" if name in _BOUNDS else "text"
-            settings[f"rowledger.parameter_{number}"] = value
-            query = query.replace(f"{{{name}}}", f"current_setting('rowledger.parameter_{number}')::{kind}")
-        with _without_values():
+        query = with_parameters_bound(query, parameters, settings)
+        with without_values():
             self._connection.rollback()  # so that a new transaction begins here
             self._cursor.execute("set transaction isolation level repeatable read, read only")
             self._cursor.execute("select current_setting('server_encoding')")
@@ -151,12 +135,12 @@ class PostgresDatabase(Database):
         return names
 
     def fetch(self) -> pl.DataFrame | None:
-        with _without_values():
+        with without_values():
             try:
                 batch = self._batches.read_next_batch()
             except StopIteration:
                 return None
-            return exact_frame(batch, self._columns, self.documents)
+            return exact_frame(pa.Table.from_batches([batch]), self._columns, self.documents)
 
     def _resolve_arrays(self, query: str) -> None:
         """Ask the server for the element types of arrays that have domains, composites and other user-defined types."""
@@ -206,7 +190,7 @@ class SqliteDatabase(Database):
                 "unable to open database file: its URL leads to none. sqlite:///shop.db is a file in the working directory, "
                 "sqlite:////data/shop.db one by its absolute path"
             )
-        with _without_values():
+        with without_values():
             self._connection = sqlite3.connect(
                 f"file:{quote(path)}?mode=ro", uri=True, timeout=self.connect_timeout_s, check_same_thread=False
             )
@@ -216,16 +200,16 @@ class SqliteDatabase(Database):
         assert self._connection is not None  # noqa: S101 - it was connected first
         values = {}
         for number, (name, value) in enumerate(parameters.items()):
-            values[f"parameter_{number}"] = self._local(value) if name in _BOUNDS else value
+            values[f"parameter_{number}"] = self._local(value) if name in BOUNDS else value
             query = query.replace(f"{{{name}}}", f":parameter_{number}")
-        with _without_values():
+        with without_values():
             self._cursor = self._connection.execute(query, values)
         self._names = [column[0] for column in self._cursor.description or ()]
         self._builder = FrameBuilder(self._names, columns_max=len(self._names))
         return self._names
 
     def fetch(self) -> pa.Table | None:
-        with _without_values():
+        with without_values():
             rows = self._cursor.fetchmany(_FETCH_ROWS)
         if not rows:
             return None
@@ -241,36 +225,3 @@ class SqliteDatabase(Database):
 
     def _local(self, instant: str) -> str:
         return datetime.fromisoformat(instant).astimezone(ZoneInfo(self.timezone)).strftime("%Y-%m-%d %H:%M:%S")
-
-
-# ---- errors -------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _without_values() -> Iterator[None]:
-    """Raise an error of the driver as QueryRefused, with the parts of its text that contain no row value and no secret."""
-    try:
-        yield
-    except SourceError:
-        raise
-    except Exception as error:  # noqa: BLE001 - each driver, and pyarrow, raises its own
-        told = _told(error)
-    else:
-        return
-    raise QueryRefused(told)
-
-
-def _told(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, sqlite3.Error):
-        # These name a missing table, column or file, or a syntax error; others may quote values.
-        return text if text.startswith(("no such ", "unable to open ", "near ")) else type(error).__name__
-    sqlstate = getattr(error, "sqlstate", None) or ""
-    if sqlstate.startswith(_SYNTAX_CLASS) and (message := re.search(r"ERROR:\s*(.+)", text)):
-        hint = "; row_security=True reads the rows that the policies show" if _ROW_SECURITY in message[1] else ""
-        return f"{message[1]} (SQLSTATE {sqlstate}){hint}"
-    if _TIMEOUT.search(text):
-        return f"{_SPEAKABLE.search(text)[0]}, a setting of the server, the database or the role"  # type: ignore[index]
-    if cause := _SPEAKABLE.search(text):
-        return cause[0]
-    return f"{type(error).__name__}, SQLSTATE {sqlstate}" if sqlstate else type(error).__name__

@@ -9,7 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -23,13 +23,19 @@ from rowledger.spec import DYNAMIC, UUID
 
 __all__ = [
     "ARRAY_BASES",
+    "BOUNDS",
     "UNKNOWN_ARRAY",
     "exact_frame",
     "exact_query",
     "is_json",
     "quoted",
     "session_settings",
+    "tick_of",
+    "with_parameters_bound",
 ]
+
+BOUNDS = {"lower", "upper"}
+"""Placeholders of a query that are instants; all others are texts."""
 
 _NUMERIC = "numeric"
 _AS_THEY_ARE = {
@@ -65,7 +71,14 @@ _NOT_FINITE = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 """How the server writes numerics that have no digits, and how ADBC and Python do."""
 _BYTEA_LIKE = re.compile(r'"\\\\x(?:[0-9a-f]{2})*"(?! *:)')
 _EPOCH_DAYS = 10_957  # from 1970, where Arrow's count begins, to 2000, where PostgreSQL's begins
-_FIRST_DAY = -2_440_587  # 4714-11-24 BC, PostgreSQL's first date
+_FIRST_DAY = -2_440_588  # 4714-11-24 BC, PostgreSQL's first date
+_UNIX_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_DAYS_OF_400_YEARS = 146_097
+_TICKS_A_DAY = {"D": 1, "us": 86_400_000_000}
+_INFINITIES = {"infinity", "-infinity"}
+_ISO = re.compile(
+    r"(?:(\d{4,})-(\d\d)-(\d\d))? ?(?:(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?(?:([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?)?( BC)?"
+)
 _CALENDAR_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31
 
 
@@ -86,6 +99,15 @@ def session_settings(timezone: str, *, row_security: bool) -> dict[str, str]:
         "quote_all_identifiers": "off",
         "row_security": "on" if row_security else "off",
     }
+
+
+def with_parameters_bound(query: str, parameters: Mapping[str, str], settings: dict[str, str]) -> str:
+    """The query with its placeholders as settings that it reads, since COPY takes no parameters; `settings` gets these."""
+    for number, (name, value) in enumerate(parameters.items()):
+        settings[f"rowledger.parameter_{number}"] = value
+        kind = "timestamptz" if name in BOUNDS else "text"
+        query = query.replace(f"{{{name}}}", f"current_setting('rowledger.parameter_{number}')::{kind}")
+    return query
 
 
 def is_json(kind: str) -> bool:
@@ -125,18 +147,17 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def exact_frame(batch: Any, kinds: Mapping[str, str], documents: frozenset[str] | None) -> pl.DataFrame:  # noqa: ANN401, a pyarrow.RecordBatch
-    """The rows of a batch of the query; numerics in the columns of `documents` are JSON numbers.
+def exact_frame(table: pa.Table, kinds: Mapping[str, str], documents: frozenset[str] | None) -> pl.DataFrame:
+    """The rows of the query as ADBC gives them; numerics in the columns of `documents` are JSON numbers.
 
     A row that no frame can hold, or with an array or record that cannot be read exactly, has its reason in `FAULT`.
     """
-    table = pa.Table.from_batches([batch])
     faults: dict[int, str] = {}
     columns = series_of(table, faults, origin="the query")
     for name, kind in kinds.items():
         if is_json(kind):
             columns[name] = _nested(columns[name], kind.removeprefix("_"), faults)
-        elif kind == _NUMERIC:
+        elif kind == _NUMERIC and columns[name].dtype == pl.String:
             texts = columns[name]
             if texts.is_in(_NOT_FINITE).any():
                 texts = texts.replace(_NOT_FINITE)
@@ -182,6 +203,30 @@ def _with_far_dates(column: pl.Series) -> pl.Series:
         whole = tick if tick >= before_all else tick + 2**bits
         texts[row] = infinities.get(tick) or f"{whole} {unit} since 1970-01-01"
     return pl.Series(column.name, texts, dtype=pl.String)
+
+
+def tick_of(text: str, unit: str) -> int:
+    """The number that ADBC has for a date ("D"), or for a time of day or an instant ("us"), from its text in ISO's style."""
+    a_day = _TICKS_A_DAY[unit]
+    bits, distance = (32, _EPOCH_DAYS) if unit == "D" else (64, _EPOCH_DAYS * a_day)
+    if text in _INFINITIES:
+        tick = (2 ** (bits - 1) - 1 if text == "infinity" else -(2 ** (bits - 1))) + distance
+    else:
+        found = _ISO.fullmatch(text)
+        assert found is not None  # noqa: S101, the server writes no other form under the settings of the session
+        year, month, day, hours, minutes, seconds, fraction, sign, *zone, is_bc = found.groups()
+        tick = 0
+        if year is not None:
+            counted = 1 - int(year) if is_bc else int(year)
+            cycles, of_cycle = divmod(counted, 400)  # the calendar repeats itself every 400 years
+            days = date(2000 + of_cycle, int(month), int(day)).toordinal() - _UNIX_EPOCH_ORDINAL
+            tick = (days + (cycles - 5) * _DAYS_OF_400_YEARS) * a_day
+        hour, minute, second = (int(part or 0) for part in (hours, minutes, seconds))
+        tick += (hour * 3_600 + minute * 60 + second) * 1_000_000 + int((fraction or "").ljust(6, "0"))
+        hour, minute, second = (int(part or 0) for part in zone)
+        tick += (hour * 3_600 + minute * 60 + second) * (1_000_000 if sign == "-" else -1_000_000)
+    wrapped: int = (tick + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+    return wrapped  # ADBC lets what does not fit wrap around
 
 
 # ---- arrays and records ----------------------------------------------------------------------------------------------------

@@ -2,20 +2,23 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from rowledger.errors import SourceError
 from rowledger.sources.spooled_source import SpooledSource
+from rowledger.sources.text_ranges import text_range
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
 if TYPE_CHECKING:  # who declares a query has none of its rows
     import polars as pl
     import pyarrow as pa
 
+    from rowledger.sources.copy_out import CopyOut
+    from rowledger.sources.databases import Database
     from rowledger.sources.sql_reader import DatabaseSession
 
 __all__ = ["SqlQuery"]
@@ -48,23 +51,71 @@ class SqlQuery(SpooledSource):
     )
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        from rowledger.sources.sql_reader import DatabaseSession, database_of  # noqa: PLC0415, workers never run the query
+        from rowledger.sources.sql_reader import DatabaseSession, copy_out_of, database_of  # noqa: PLC0415, workers never query
 
         parameters = self._parameters(partition)
-        database = database_of(
-            self.url_variable,
-            timezone=partition.window.timezone if partition.window else "UTC",
-            connect_timeout_s=self.connect_timeout_s,
-            row_security=self.row_security,
-            documents=scope.documents,
-        )
+        options: dict[str, Any] = {
+            "timezone": partition.window.timezone if partition.window else "UTC",
+            "connect_timeout_s": self.connect_timeout_s,
+            "row_security": self.row_security,
+        }
+        if (copy := copy_out_of(self.url_variable, **options)) is not None:
+            with contextlib.closing(DatabaseSession(copy, self.url_variable)) as copying:
+                if (yield from self._copied(copying, parameters, scope)):
+                    return
+        database = database_of(self.url_variable, **options, documents=scope.documents)
         with contextlib.closing(DatabaseSession(database, self.url_variable)) as session:
             session.run(database.connect, self.connect_timeout_s, "connecting")
             frames = self._frames(session, parameters)
-            yield from self.new_spool(scope).write(frames, origin=f"query of {self.url_variable}")
+            yield from self.new_spool(scope).write(frames, origin=self._origin)
 
-    def _frames(self, session: "DatabaseSession", parameters: dict[str, str]) -> "Iterator[pl.DataFrame | pa.Table]":
-        execute = partial(session.database.execute, self.query.rstrip().rstrip(";"), parameters)
+    def read(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
+        return super().read(descriptor) if descriptor.text is None else self._of_text(descriptor, {})
+
+    def read_typed(self, descriptor: ChunkDescriptor, types: "Mapping[str, pl.DataType]") -> "pl.DataFrame | None":
+        return None if descriptor.text is None else self._of_text(descriptor, types)
+
+    def column_names(self, descriptor: ChunkDescriptor) -> tuple[str, ...]:
+        return super().column_names(descriptor) if descriptor.text is None else descriptor.text.columns
+
+    def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
+        return super().frame_schema(descriptor) if descriptor.text is None else self.read(descriptor).schema
+
+    @staticmethod
+    def _of_text(descriptor: ChunkDescriptor, types: "Mapping[str, pl.DataType]") -> "pl.DataFrame":
+        from rowledger.sources.copied_text import copied_frame  # noqa: PLC0415, who declares a query has none of its rows
+
+        return copied_frame(text_range(descriptor), descriptor, types)
+
+    def _copied(
+        self, session: "DatabaseSession[CopyOut]", parameters: dict[str, str], scope: SourceContext
+    ) -> Generator[ChunkDescriptor, None, bool]:
+        """The chunks, if a COPY of text gives the rows; returns whether it does."""
+        from rowledger.sources.copy_chunks import copy_chunks  # noqa: PLC0415, workers never query
+
+        copy = session.database
+        if not session.run(copy.connect, self.connect_timeout_s, "connecting"):
+            return False
+        execute = partial(copy.execute, self._statement, parameters)
+        types = session.run(execute, self.fetch_timeout_s, "executing the query")
+        if types is None or len(types) > self.columns_max:
+            return False
+        blocks = iter(partial(session.run, copy.fetch, self.fetch_timeout_s, "waiting for rows"), None)
+        yield from copy_chunks(blocks, types, scope, origin=self._origin)
+        return True
+
+    @property
+    def _statement(self) -> str:
+        return self.query.rstrip().rstrip(";")
+
+    @property
+    def _origin(self) -> str:
+        return f"query of {self.url_variable}"
+
+    def _frames(
+        self, session: "DatabaseSession[Database]", parameters: dict[str, str]
+    ) -> "Iterator[pl.DataFrame | pa.Table]":
+        execute = partial(session.database.execute, self._statement, parameters)
         names = session.run(execute, self.fetch_timeout_s, "executing the query")
         if double := sorted({name for name in names if names.count(name) > 1}):
             raise SourceError(f"{self.url_variable}: the query gives several columns named {double}; name them apart")

@@ -8,13 +8,18 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from importlib.util import find_spec
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import SecretStr
 
 from rowledger.errors import RowledgerError, SourceError
 from rowledger.settings import secret_from_environment
-from rowledger.sources.databases import Database, PostgresDatabase, QueryRefused, SqliteDatabase
+from rowledger.sources.copy_out import CopyOut, plain_address
+from rowledger.sources.databases import Database, PostgresDatabase, SqliteDatabase
+from rowledger.sources.query_errors import QueryRefused
 
-__all__ = ["DatabaseSession", "database_of"]
+__all__ = ["DatabaseSession", "copy_out_of", "database_of"]
 
 T = TypeVar("T")
 
@@ -30,21 +35,43 @@ _DATABASES: dict[str, type[Database]] = {
 }
 
 
+def copy_out_of(url_variable: str, **options: Any) -> CopyOut | None:  # noqa: ANN401, those of `CopyOut`
+    """The database for a COPY of text, not connected yet; None where it is none, or its URL is left to libpq."""
+    secret = secret_from_environment(url_variable)
+    if secret is None or _DATABASES.get(_scheme_of(secret)) is not PostgresDatabase:
+        return None
+    # Other types of columns need the driver, so it is asked for whatever types there are.
+    address = plain_address(secret) if find_spec("adbc_driver_postgresql") is not None else None
+    return None if address is None else CopyOut(address, **options)
+
+
 def database_of(url_variable: str, **options: Any) -> Database:  # noqa: ANN401, those of `Database`
     """The database whose URL is in the environment variable, not connected yet; raises SourceError."""
     secret = secret_from_environment(url_variable)
     if secret is None:
         raise SourceError(f"the environment variable {url_variable} is not set; it holds the database's URL")
-    scheme = secret.get_secret_value().partition(":")[0].lower()
-    if (kind := _DATABASES.get(scheme)) is None:
+    if (kind := _DATABASES.get(_scheme_of(secret))) is None:
         raise SourceError(f"{url_variable} holds no URL of a known kind; write {_FORMS}")
     return kind(secret, **options)
 
 
-class DatabaseSession:
+def _scheme_of(url: SecretStr) -> str:
+    return url.get_secret_value().partition(":")[0].lower()
+
+
+class _Closable(Protocol):
+    def cancel(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+D = TypeVar("D", bound=_Closable)
+
+
+class DatabaseSession(Generic[D]):
     """A thread that makes all calls to one database, one after another, each with a time limit."""
 
-    def __init__(self, database: Database, name: str) -> None:
+    def __init__(self, database: D, name: str) -> None:
         self.database = database
         self._name = name
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()

@@ -18,7 +18,8 @@ class TextRange(BaseModel):
     The chunk is bytes `offset` to `offset + length - 1`; it begins with a record and ends with one, including its line end.
     `columns` are the names of the file's columns, for a format that says them once. `codec` is the encoding that the text had
     before it was converted to UTF-8. `cr_ends_lines` says whether a carriage return alone ends a line. For JSON, `columns`,
-    `exact_numbers`, `documents` and `numbers_apart` are those of the `SourceContext`.
+    `exact_numbers`, `documents` and `numbers_apart` are those of the `SourceContext`. For rows that a query's COPY has given,
+    `types` are the server's types of the columns, and `documents` is that of the `SourceContext`.
 
     `records` is a file of the spool with the boundaries of the records, where these depend on text outside of the range; the
     digest of its bytes is then the second one in `file_digest`.
@@ -35,6 +36,7 @@ class TextRange(BaseModel):
     documents: tuple[str, ...] | None = ()
     numbers_apart: tuple[str, ...] = ()
     records: str = ""
+    types: tuple[str, ...] = ()
 
 
 class ChunkDescriptor(BaseModel):

@@ -19,14 +19,15 @@ where load.load_id = any ($1::bigint[]);
 
 -- name: former_load_of_same_sums
 -- A published load of the partition whose digest says nothing about the rows of load $3 ($4), and that has as many rows and the
--- same sums: one that Rowledger 0.1.0 wrote, or one of rows that were digested as they were parsed, where this one's are digested
--- by their text; these also if one of the two loads has no sums. Or one of other text, which may write the same rows.
+-- same sums: one that Rowledger 0.1.0 wrote, or one of two of which one has digested rows as they were parsed, the other one their
+-- text; these also if one of the two loads has no sums. Or one of other text, which may write the same rows.
 with former as (
     select load_id, enqueued_rows, rowledger_version = '' as is_of_0_1_0,
-        rowledger_version <> '' and content_digest like 'text:%' as is_of_other_text
+        rowledger_version <> '' and content_digest like 'text:%' and $4 like 'text:%' as is_of_other_text
     from rowledger.load
     where target = $1 and partition_key = $2 and state = 'published' and load_id <> $3
-        and (rowledger_version = '' or ($4 like 'text:%' and content_digest ~ '^([0-9a-f]{32}$|text:)'))
+        and (rowledger_version = '' or ($4 ~ '^([0-9a-f]{32}$|text:)' and content_digest ~ '^([0-9a-f]{32}$|text:)'
+            and (content_digest like 'text:%' or $4 like 'text:%')))
 ),
 figures as (
     select chunk.load_id, field.key as name, sum((field.value ->> 0)::numeric) as values_counted,

@@ -1,7 +1,9 @@
 """Queries of other databases: exact values, bound parameters, and an end to every wait."""
 
+import contextlib
 import json
 import math
+import os
 import sqlite3
 import threading
 import uuid
@@ -16,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from pipeline_tests.support.assertions import assert_nothing_left_over
 from pipeline_tests.support.database import fetch, fetch_value
@@ -25,11 +27,14 @@ from pipeline_tests.support.partitions import window_of_day
 from pipeline_tests.support.tables_of_other_sources import QUERIED, SAMPLED
 from pipeline_tests.support.waiting import wait_until
 from rowledger.contract.check import Contract
-from rowledger.errors import MissingExtra, SourceError
+from rowledger.errors import DiscrepancyFound, MissingExtra, SourceError
+from rowledger.sources.copy_out import plain_address
 from rowledger.sources.sql import SqlQuery
+from rowledger.sources.sql_reader import copy_out_of
 from rowledger.spec.marked_types import DECIMAL_TEXT, DYNAMIC, UUID
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import FAULT, LINE, SourceContext
+from rowledger.spec.table import WriteMode
 
 WHOLE = Partition(key="all")
 DAY = Partition("2024-03-01", (window_of_day("at", "2024-03-01", "Europe/Berlin"),))
@@ -296,6 +301,176 @@ def _source_sessions(url: str) -> int:
     return found
 
 
+# ---- PostgreSQL: the same rows by a COPY of text and by the driver ---------------------------------------------------------
+
+
+_TEXTS = (
+    "'', null, '\\N', '\\', E'a\\tb', E'a\\nb', E'\\r\\n', E'\\r', 'a\"b', '\"\"', 'ä', '😀', E'\\b\\f\\v\\x01', '\\.', '\\t', "
+    "E'\\\\\\t', ',', ' x ', E'\\ufeff', 'NULL', E'\\u2028', '\\\\', '\\N\\N'"
+)
+_DATES = "'2024-02-29', null, '0001-01-01', '0044-03-15 BC', '4713-01-01 BC', '9999-12-31', '10000-01-01', '1890-06-01'"
+_INFINITE = f"{_DATES}, 'infinity', '-infinity'"
+_TIMES = "'2024-02-29 12:00:00.5', '1970-01-01 00:00:00.000001', '294276-12-31 23:59:59.999999'"
+
+
+def _of(kind: str, values: str) -> str:
+    return f"select v, n from unnest(array[{values}]::{kind}[]) with ordinality as u(v, n)"
+
+
+_QUERIES = (
+    _of("text", _TEXTS),
+    _of("text", "repeat('x', 3000000), repeat(E'\\n', 1000000)"),
+    f"select v from unnest(array[{_TEXTS}]) v",
+    f"select v, w from unnest(array[{_TEXTS}]) v, (values (''), (null), ('\\')) as x(w)",
+    "select E'\\ufeffx' as v, date 'infinity' as d",
+    "select '' as v union all select null",
+    _of("bytea", "'\\x', '\\x00ff', '\\x5c5c6e', null"),
+    _of("numeric", "0, -0.0, 1.50, 1e-20, 'NaN', 'Infinity', '-Infinity', null, 1e30, 0.00"),
+    _of("numeric", "12345678901234567890123456789012345678901234567890.12, -1.5"),
+    _of("float8", "'NaN', 'Infinity', '-Infinity', '-0', '4.9e-324', '1.7976931348623157e308', 0.1, 1e16, null"),
+    _of("float4", "'NaN', '-Infinity', '-0', '1e-45', '3.4028235e38', 0.1, 16777217, null"),
+    "select (n * 7919 % 100003)::float8 / n as a, ((n * 7919 % 100003)::float8 / n)::float4 from generate_series(1, 5000) n",
+    _of("date", f"{_DATES}, '4714-11-24 BC'"),
+    _of("date", f"{_INFINITE}, '4714-11-24 BC'"),
+    _of("timestamp", f"{_DATES}, '4714-11-24 BC'"),
+    _of("timestamp", f"{_INFINITE}, {_TIMES}"),
+    _of("time", "'00:00', '24:00', null, '23:59:59.999999', '12:00:00.5'"),
+    _of("bool", "true, false, null"),
+    _of("int8", "-9223372036854775808, 9223372036854775807, null"),
+    "select (-32768)::int2 as a, (-2147483648)::int4 as b, null::int4 as c, null::uuid as d, null::date as e, null::bytea as f",
+    _of("uuid", "'61626364-6566-6768-696a-6b6c6d6e6f70', null"),
+    (
+        "select 'a'::char(3) as a, 'c'::name as b, ''::\"char\" as c, interval '1 year -3 days' as d, inet '10.0.0.1' as e, "
+        "point(1, 2) as f, int4range(1, 5) as g, E'{\"a\":\\n 1}'::json as h, '{\"a\": \"\\\\t\"}'::jsonb as i, b'101' as j"
+    ),
+    'select n as "a ""b", n as "Größe", n as "tab\tname" from generate_series(1, 3) n',
+    (
+        "select n, repeat(chr(n % 50 + 40), n % 300) as t, n / 7.0 as x, case when n % 5 = 0 then E'a\\\\b\\n' end as z, "
+        "date '2024-01-01' - n as d from generate_series(1, 20000) n"
+    ),
+)
+_INSTANTS = (
+    _of("timestamptz", f"{_DATES}, {_TIMES}"),
+    _of("timestamptz", _INFINITE),
+    "select timestamptz '2024-01-01 00:00Z' + n * interval '1 hour 1.001 s' as e from generate_series(1, 20000) n",
+)
+
+
+@pytest.mark.usefixtures("any_shop")
+@pytest.mark.parametrize(
+    ("query", "zone"),
+    [
+        *((query, "UTC") for query in (*_QUERIES, *_INSTANTS)),
+        *((query, zone) for query in _INSTANTS for zone in ("Africa/Monrovia", "Asia/Kathmandu", "Europe/Berlin")),
+    ],
+)
+def test_a_copy_of_text_gives_the_rows_that_the_driver_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, zone: str
+) -> None:
+    partition = Partition("2024-03-01", (window_of_day("at", "2024-03-01", zone),))
+    copied = _spooled(tmp_path / "copied", query, partition)
+    monkeypatch.setenv("SHOP_URL", _for_the_driver(os.environ["SHOP_URL"]))
+
+    driven = _spooled(tmp_path / "driven", query, partition)
+
+    assert (copied[0], driven[0]) == ({True}, {False})
+    assert copied[1] == driven[1]
+
+
+def _for_the_driver(url: str) -> str:
+    """The URL with a parameter that only libpq knows."""
+    return f"{url}?gssencmode=disable"
+
+
+def _spooled(folder: Path, query: str, partition: Partition) -> tuple[set[bool], list[Any]]:
+    """Whether the chunks are text, and all columns with their types, dates as numbers: Python has no year 10000."""
+    folder.mkdir()
+    source = SqlQuery(query=query, url_variable="SHOP_URL")
+    descriptors = list(source.chunks(partition, SourceContext(folder, folder, 100_000)))
+    (frame,) = [source.read(descriptor) for descriptor in descriptors]
+    kept = frame.columns if FAULT in frame.columns else source.frame_schema(descriptors[0]).names()
+    columns = [(name, frame[name].dtype, list(map(repr, frame[name].to_physical().to_list()))) for name in kept]
+    return {descriptor.text is not None for descriptor in descriptors}, columns
+
+
+@pytest.mark.usefixtures("any_shop")
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "array[1]",
+        "row(1, 2)",
+        "(select array[c] from pg_class c limit 1)",
+        "pg_sleep(0)",
+        "'{1}'::int2vector",
+        "$1::int",
+    ],
+)
+def test_what_a_text_does_not_say_all_about_is_left_to_the_driver(expression: str) -> None:
+    assert _types_of_copy(f"select 1 as n, {expression} as v") is None
+
+
+def test_types_that_only_bear_a_known_name_are_left_to_the_driver(shop: str) -> None:
+    fetch(shop, "create schema own")
+    fetch(shop, "create type own.date as enum ('x')")
+    fetch(shop, "create type own._under as enum ('x')")
+    fetch(shop, "create type own.part as (a int, b int)")
+    fetch(shop, "create domain own.parts as own.part")
+    fetch(shop, "create domain own.price as numeric(10, 2)")
+    fetch(shop, "create type own.mood as enum ('ok')")
+
+    for value in ("'x'::own.date", "'x'::own._under", "row(1, null)::own.part", "row(1, 2)::own.parts"):
+        assert _types_of_copy(f"select {value} as v") is None
+    assert _types_of_copy("select 1::own.price as p, 'ok'::own.mood as m") == {"p": "numeric", "m": "mood"}
+
+
+def _types_of_copy(query: str) -> dict[str, str] | None:
+    copy = copy_out_of("SHOP_URL", timezone="UTC", connect_timeout_s=10, row_security=False)
+    assert copy is not None
+    with contextlib.closing(copy):
+        assert copy.connect()
+        return copy.execute(query, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "variables"),
+    [
+        ("postgresql://user@one,two/shop", {}),
+        ("postgresql://user@localhost", {}),
+        ("postgresql:///shop", {}),
+        ("postgresql://user@localhost/shop?service=other", {}),
+        ("postgresql://user@localhost/shop?sslmode=require&channel_binding=require", {}),
+        ("postgresql://user@localhost/shop", {"PGOPTIONS": "-c search_path=other"}),
+        ("postgresql://user@localhost/shop", {"PGSERVICE": "other"}),
+    ],
+)
+def test_a_url_that_libpq_may_understand_in_another_way_is_left_to_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, variables: dict[str, str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    assert plain_address(SecretStr("postgresql://user@localhost/shop?sslmode=require&connect_timeout=3")) is not None
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert plain_address(SecretStr(url)) is None
+
+
+@pytest.mark.usefixtures("any_shop")
+def test_the_same_rows_have_the_same_chunks_and_digests_in_every_run(tmp_path: Path) -> None:
+    query = "select n, repeat(E'\\n', n % 100) as t from generate_series(1, 50000) n"
+    source = SqlQuery(query=query, url_variable="SHOP_URL")
+    runs = []
+    for number, rows_max in enumerate((7_000, 7_000, 11_000)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        chunks = list(source.chunks(WHOLE, SourceContext(folder, folder, rows_max)))
+        runs.append([(chunk.rows, chunk.file_digest, chunk.rows_digest) for chunk in chunks])
+
+    assert runs[0] == runs[1]
+    assert [rows for rows, _, _ in runs[2]] == [11_000] * 4 + [6_000]
+    assert runs[2][-1][2] == runs[0][-1][2]
+
+
 # ---- PostgreSQL: what the server, the database and the role have set ---------------------------------------------------
 
 
@@ -560,7 +735,7 @@ def test_a_url_that_leads_nowhere_is_told_without_its_secret(
 
 @pytest.mark.usefixtures("any_shop")
 def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "adbc_driver_postgresql.dbapi", None)
+    monkeypatch.setitem(__import__("sys").modules, "adbc_driver_postgresql", None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'rowledger\[sql\]'"):
         frames_of(tmp_path, "select 1 as n")
@@ -664,6 +839,29 @@ def test_a_table_is_loaded_from_a_query_and_nothing_tells_the_password(shop: str
     assert "query of SHOP_URL" in told
     assert (urlsplit(shop).password or "no password") not in told + observer.text
     assert_nothing_left_over(shop)
+
+
+@pytest.mark.parametrize("is_driven_first", [True, False])
+@pytest.mark.parametrize("fingerprint", [True, False])
+def test_rows_are_appended_once_in_whichever_way_their_query_is_read(
+    shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_driven_first: bool, fingerprint: bool
+) -> None:
+    fetch(shop, "create table shop_readings (sensor numeric, value numeric(10, 2))")
+    fetch(shop, "insert into shop_readings select n, n / 4.0 from generate_series(1, 250) n")
+    spec = QUERIED.model_copy(update={"write_mode": WriteMode.APPEND})
+    urls = [_for_the_driver(shop), shop] if is_driven_first else [shop, _for_the_driver(shop)]
+    monkeypatch.setenv("SHOP_URL", urls[0])
+    assert load_one(shop, spec, tmp_path, "all", fingerprint=fingerprint).error is None
+    again = load_one(shop, spec, tmp_path, "all", fingerprint=fingerprint)
+    assert again.error is None
+    assert "already appended by load 1" in " ".join(check.summary for check in again.checks)
+
+    monkeypatch.setenv("SHOP_URL", urls[1])
+    otherwise = load_one(shop, spec, tmp_path, "all", fingerprint=fingerprint)
+
+    assert isinstance(otherwise.error, DiscrepancyFound)
+    assert "were appended by load 1, which digested rows in another way" in str(otherwise.error)
+    assert fetch_value(shop, "select count(*) from queried") == 250
 
 
 def test_every_value_of_a_query_is_in_the_table_as_it_was_or_a_dead_letter(

@@ -1,0 +1,140 @@
+r"""Convert the text of a COPY, which `copy_out` has read, to the frame that the same rows have when ADBC reads them.
+
+COPY's text has a line for each row, tabs between the values, `\N` for null, and backslashes only where a value has a character
+that would be taken for one of these, or a backslash. So pyarrow reads it in columns, and the few texts with a backslash are
+converted afterwards.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from pyarrow import csv
+
+from rowledger.counted import counted
+from rowledger.errors import SourceError
+from rowledger.sources.postgres_values import exact_frame, tick_of
+from rowledger.sources.typed_columns import typed_column
+from rowledger.spec import ChunkDescriptor, TextRange
+
+__all__ = ["ARROW_TYPES", "TEXT_TYPES", "copied_frame", "copied_schema"]
+
+_Column = Any
+"""A `pyarrow.ChunkedArray` of any type; the stubs are too narrow."""
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "bool": pa.bool_(), "int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64(),
+    "float4": pa.float32(), "float8": pa.float64(),
+    "date": pa.date32(), "time": pa.time64("us"), "timestamp": pa.timestamp("us"), "timestamptz": pa.timestamp("us", "UTC"),
+}  # fmt: skip
+"""The types of columns whose texts pyarrow reads; those of all others are texts first."""
+TEXT_TYPES = {"text", "varchar", "bpchar", "name", "bytea", "numeric", "uuid"}
+"""Types with a name of their own whose values are texts first."""
+_UNITS = {"date": "D", "time": "us", "timestamp": "us", "timestamptz": "us"}
+
+_BOM = b"\xef\xbb\xbf"
+_BACKSLASH = ord("\\")
+_ESCAPES = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
+_HELD = "\0"  # no text of PostgreSQL has it
+
+
+def copied_frame(text: bytes, descriptor: ChunkDescriptor, typed: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The rows of a chunk, with columns of text in the types of `typed` where all texts have a plain form.
+
+    Raises SourceError if there is another number of rows than the chunk has.
+    """
+    facts = descriptor.text
+    assert facts is not None  # noqa: S101, the chunks of a COPY have one
+    kinds = dict(zip(facts.columns, facts.types, strict=True))
+    table = _table(text, facts)
+    if table.num_rows != descriptor.rows:
+        raise SourceError(
+            f"{descriptor.origin}: {counted(table.num_rows, 'row')} were read from bytes that hold {descriptor.rows}: an error "
+            "of this program, please report it"
+        )
+    documents = None if facts.documents is None else frozenset(facts.documents)
+    for number, name in enumerate(facts.columns):
+        is_number = kinds[name] == "numeric" and bool(documents) and name in (documents or ())
+        if name in typed and table[name].type == pa.string() and not is_number and kinds[name] != "uuid":
+            column = typed_column(table[name], typed[name])
+            table = table if column is None else table.set_column(number, name, column)
+    return exact_frame(table, kinds, documents)
+
+
+def copied_schema(text: bytes, descriptor: ChunkDescriptor) -> pl.Schema:
+    """Names and types of the columns of `copied_frame`: dates with infinities among them are texts, so all are read."""
+    return copied_frame(text, descriptor, {}).schema
+
+
+def _table(text: bytes, facts: TextRange) -> pa.Table:
+    """The values as ADBC gives them; types that it does not give exactly are the server's texts."""
+    types = [ARROW_TYPES.get(kind, pa.string()) for kind in facts.types]
+    try:
+        table = _parsed(text, types)
+    except pa.ArrowInvalid:  # an infinity, a year beyond 9999 or before 1, an offset with seconds, 24:00
+        dated = [kind in _UNITS for kind in facts.types]
+        table = _parsed(text, [pa.string() if is_dated else kind for is_dated, kind in zip(dated, types, strict=True)])
+        for number in np.flatnonzero(dated).tolist():
+            ticks = _ticks(table.column(number), _UNITS[facts.types[number]])
+            table = table.set_column(number, table.field(number).name, ticks.cast(types[number]))
+    has_escapes = b"\\" in text
+    for number, kind in enumerate(facts.types):
+        column = table.column(number)
+        if kind == "bytea":
+            table = table.set_column(number, table.field(number).name, _bytes(column))
+        elif has_escapes and column.type == pa.string() and _has_backslash(column):
+            table = table.set_column(number, table.field(number).name, _unescaped(column))
+    return table.rename_columns(list(facts.columns))
+
+
+def _parsed(text: bytes, types: list[pa.DataType]) -> pa.Table:
+    names = [str(number) for number in range(len(types))]
+    has_bom = text.startswith(_BOM)  # pyarrow would drop it: it may not be the beginning
+    content = b"\n" + text if has_bom else text
+    return csv.read_csv(
+        pa.BufferReader(content),  # type: ignore[arg-type]
+        read_options=csv.ReadOptions(
+            use_threads=False, block_size=len(content) + 1, column_names=names, skip_rows=int(has_bom)
+        ),
+        parse_options=csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
+        convert_options=csv.ConvertOptions(
+            check_utf8=False,  # the server has checked it
+            column_types=dict(zip(names, types, strict=True)),
+            null_values=["\\N"],
+            strings_can_be_null=True,
+            true_values=["t"],
+            false_values=["f"],
+        ),
+    )
+
+
+def _ticks(column: _Column, unit: str) -> _Column:
+    """Texts of dates or times as numbers, such as ADBC has them."""
+    coded = column.combine_chunks().dictionary_encode()
+    kind = pa.int32() if unit == "D" else pa.int64()
+    return pa.array([tick_of(text, unit) for text in coded.dictionary.to_pylist()], kind).take(coded.indices)
+
+
+def _bytes(column: _Column) -> _Column:
+    """Values of bytea from their hexadecimal digits, which stand behind an escaped backslash and x."""
+    digits = pl.Series(column).str.slice(3)
+    return digits.str.decode("hex").to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _has_backslash(column: _Column) -> bool:
+    content = column.combine_chunks().buffers()[2]
+    return content is not None and bool((np.frombuffer(content, np.uint8) == _BACKSLASH).any())
+
+
+def _unescaped(column: _Column) -> _Column:
+    """The texts, with what COPY has escaped; an escaped backslash is set aside meanwhile, so that it begins no other escape."""
+    texts = pl.Series("text", column)
+    escaped = pl.col("text").str.replace_all("\\\\", _HELD, literal=True)
+    for escape, character in _ESCAPES.items():
+        escaped = escaped.str.replace_all(escape, character, literal=True)
+    plain = escaped.str.replace_all(_HELD, "\\", literal=True)
+    has_escape = pl.col("text").str.contains("\\", literal=True)
+    converted = texts.to_frame().select(pl.when(has_escape).then(plain).otherwise("text").alias("text")).to_series()
+    return converted.to_arrow(compat_level=pl.CompatLevel.oldest())
