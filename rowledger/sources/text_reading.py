@@ -67,10 +67,10 @@ def _decompressed(source: TextFiles, file: SourceFile, block_bytes: int) -> tupl
 
 def _blocks(source: TextFiles, file: SourceFile, compression: _Codec, block_bytes: int) -> Iterator[bytes]:
     try:
+        if compression != "none":
+            yield from _expanded(source, file, compression, block_bytes)
+            return
         with pa.OSFile(str(file.path), "rb") as stream:
-            if compression != "none":
-                yield from _expanded(source, file, stream, compression, block_bytes)
-                return
             while block := stream.read(block_bytes):
                 yield block
     except OSError as error:
@@ -89,11 +89,11 @@ def _compression(source: TextFiles, file: SourceFile, head: bytes) -> _Codec:
     return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), "none")
 
 
-def _expanded(
-    source: TextFiles, file: SourceFile, compressed: pa.NativeFile, codec: Literal["gzip", "zstd"], block_bytes: int
-) -> Iterator[bytes]:
+def _expanded(source: TextFiles, file: SourceFile, codec: Literal["gzip", "zstd"], block_bytes: int) -> Iterator[bytes]:
+    from rowledger.sources.decompression import decompressed  # noqa: PLC0415, most text is not compressed
+
     expanded = 0
-    with pa.CompressedInputStream(compressed, codec) as stream:
+    with file.path.open("rb", buffering=0) as compressed, decompressed(compressed, codec) as stream:
         while block := stream.read(block_bytes):
             expanded += len(block)
             if expanded > max(_EXPANSION_FREE_BYTES, source.expansion_max * compressed.tell()):

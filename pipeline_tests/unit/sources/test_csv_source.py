@@ -426,6 +426,19 @@ def test_a_compressed_file_that_is_cut_off_or_damaged_fails_as_a_whole(tmp_path:
             read(tmp_path, broken, name=name)
 
 
+def test_gzip_whose_content_is_not_that_of_its_checksum_fails_as_a_whole(tmp_path: Path) -> None:
+    whole = gzip.compress(TEXT.encode())
+    for place in (-5, -1):  # the last bytes of checksum and size
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        with pytest.raises(SourceError, match="cannot be decompressed"):
+            read(tmp_path, bytes(damaged), name="x.csv.gz")
+
+
+def test_zeros_that_fill_up_a_gzip_file_are_no_data(tmp_path: Path) -> None:
+    assert rows(tmp_path, gzip.compress(TEXT.encode()) + b"\0" * 512, name="x.csv.gz") == ROWS
+
+
 # ---- limits -----------------------------------------------------------------------------------------------------------------
 
 
