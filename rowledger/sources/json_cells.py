@@ -51,14 +51,18 @@ class CellFinder:
             start = stop
 
     def _block(self, start: int, stop: int) -> Block:
-        signs = self._signs[start:stop]
-        quotes = np.flatnonzero(signs == _QUOTE) + start
-        escapes = _NONE
-        if self._text.find(b"\\", start, stop) >= 0:
+        signs, template = self._signs[start:stop], self._template
+        has_escapes = self._text.find(b"\\", start, stop) >= 0
+        controls = int(np.count_nonzero(signs < _CONTROLS_END))
+        if template and template.is_flat and not has_escapes:
+            if found := template.block_of(self._signs, start, stop, controls):
+                return found
+            template = None  # it would not be found by its quotes either
+        quotes, escapes = np.flatnonzero(signs == _QUOTE) + start, _NONE
+        if has_escapes:
             escapes = np.flatnonzero(signs == _BACKSLASH) + start
             quotes = _without_escaped(quotes, escapes)
-        controls = int(np.count_nonzero(signs < _CONTROLS_END))
-        if self._template and (found := self._template.block(self._signs, quotes, escapes, start, stop, controls)):
+        if template and (found := template.block_by_quotes(self._signs, quotes, escapes, start, stop, controls)):
             return found
         block, self._template = _Lines.of(self._text, self._signs, quotes, start, stop).block(escapes, controls)
         return block

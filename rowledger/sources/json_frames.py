@@ -15,7 +15,8 @@ import polars as pl
 from rowledger.contract import polars_series
 from rowledger.sources.frame_builder import Fault, FrameBuilder, Unfit, holds_decimal_texts
 from rowledger.sources.json_cells import CellFinder
-from rowledger.sources.json_columns import JsonColumn, TextViews, json_value
+from rowledger.sources.json_columns import JsonColumn, json_value
+from rowledger.sources.json_views import CellReader, CellValues
 from rowledger.sources.marked_columns import marked
 from rowledger.sources.plain_values import dynamic_text
 from rowledger.sources.text_encoding import is_utf8, source_bytes, undecodable
@@ -79,7 +80,7 @@ class JsonFrames(FrameBuilder):
 
         Blank lines are no rows. Raises Unfit.
         """
-        lines = _Lines(text)
+        lines = _Lines(text, self._dtypes)
         try:
             return self._frame_of(lines)
         except RecursionError:  # only then is each value checked
@@ -95,7 +96,7 @@ class JsonFrames(FrameBuilder):
         for row, values in parsed.items():
             for name, value in () if isinstance(values, Fault) else values.items():
                 if name not in columns:
-                    columns[name] = JsonColumn(lines.views, lines.count)
+                    columns[name] = JsonColumn(lines.cells, lines.count)
                 columns[name].put(row, value)
         is_row = np.ones(lines.count, dtype=np.bool_)
         is_row[[*faults]] = False
@@ -108,7 +109,7 @@ class JsonFrames(FrameBuilder):
         made: dict[str, pl.Series] = {}
         for name in self._types:
             is_present = presence.get(name, np.zeros_like(is_row))
-            made[name] = self._series(name, columns[name] if name in presence else JsonColumn(lines.views, lines.count))
+            made[name] = self._series(name, columns[name] if name in presence else JsonColumn(lines.cells, lines.count))
             if is_present is not is_row and (is_absent := is_row & ~is_present).any():
                 made[ABSENT_PREFIX + name] = pl.Series(is_absent)
         if faults or not made:  # a frame without columns would have no rows
@@ -188,25 +189,23 @@ class JsonFrames(FrameBuilder):
 class _Lines:
     """The lines of a text that are not blank, which are rows, and their cells by the names of their keys."""
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, types: Mapping[str, pl.DataType]) -> None:
         self._text = text
         decodable = _without_undecodable(text)
-        self.views = TextViews(decodable)
+        self.cells = CellReader(decodable, types)
         self.count = 0
         starts, ends, in_doubt = [], [], []
-        parts: dict[str, list[Any]] = {}
+        parts: dict[str, list[CellValues]] = {}
         for block in CellFinder(decodable).blocks():
             starts.append(block.line_starts)
             ends.append(block.line_ends)
             in_doubt.append(block.in_doubt + self.count)
-            every = np.arange(self.count, self.count + len(block.line_starts))
-            self.count += len(every)
-            views, kinds = self.views.of(block)
-            for name, start, stop, lines in block.keys:
-                rows = every if lines is None else every[lines]
-                parts.setdefault(name, []).append((rows, views[start:stop], kinds[start:stop]))
+            rows = np.arange(self.count, self.count + len(block.line_starts))
+            self.count += len(rows)
+            for name, values in self.cells.read(block, rows):
+                parts.setdefault(name, []).append(values)
         self._starts, self._ends, self.in_doubt = map(np.concatenate, (starts, ends, in_doubt))
-        self.columns = {name: JsonColumn(self.views, self.count, own) for name, own in parts.items()}
+        self.columns = {name: JsonColumn(self.cells, self.count, own) for name, own in parts.items()}
 
     def line(self, row: int) -> bytes:
         return self._text[self._starts[row] : self._ends[row]]

@@ -7,9 +7,9 @@ import polars as pl
 from rowledger.sources.marked_columns import decimal_texts
 from rowledger.spec import DECIMAL_DIGITS_MAX
 
-__all__ = ["DOUBLE_DIGITS", "doubles", "exact_numbers", "have_points", "integers"]
+__all__ = ["doubles", "exact_numbers", "have_points", "integers"]
 
-DOUBLE_DIGITS = 15
+_DOUBLE_DIGITS = 15
 """Decimal digits that survive a conversion to a double and back."""
 _SURELY_FITS = DECIMAL_DIGITS_MAX // 2
 """Bytes of decimals that fit into one type, even if one value has all its digits before the point and another one behind it."""
@@ -34,7 +34,7 @@ def exact_numbers(texts: pl.Series, *, keeps_scales: bool) -> pl.Series | None:
     """Numbers that are written out, some of them with a fraction, with all their digits; None if they are too long."""
     lengths = texts.str.len_bytes()
     longest: int = lengths.max()  # type: ignore[assignment]
-    if longest > DOUBLE_DIGITS and not texts.filter(lengths > DOUBLE_DIGITS).str.contains(".", literal=True).all():
+    if longest > _DOUBLE_DIGITS and not texts.filter(lengths > _DOUBLE_DIGITS).str.contains(".", literal=True).all():
         return None  # perhaps an integer that a double does not hold, which is not of one kind with fractions
     if longest > _SURELY_FITS:
         points = texts.str.find(".", literal=True)
@@ -55,17 +55,12 @@ def _common_scale(texts: pl.Series) -> int | None:
     return int(scales.max())  # type: ignore[arg-type]
 
 
-def doubles(texts: pl.Series, *, is_short: bool) -> pl.Series | None:
-    """Numbers, some of them with a fraction, as doubles; None if one of them would lose digits.
-
-    `is_short` says that all are written out in so few digits that none is lost.
-    """
+def doubles(texts: pl.Series) -> pl.Series | None:
+    """Numbers, some of them with a fraction, as doubles; None if one of them would lose digits."""
     if (is_odd_zero := texts == "-0").any():  # an integer, which has no sign
         texts = texts.set(is_odd_zero, "0")
     made = texts.cast(pl.Float64, strict=False)
-    if is_short:
-        return made
-    is_long = texts.str.len_bytes() > DOUBLE_DIGITS
+    is_long = texts.str.len_bytes() > _DOUBLE_DIGITS
     if not texts.filter(is_long).str.contains("[.eE]").all():
         return None
     if made.is_infinite().any() or made.null_count() > texts.null_count():

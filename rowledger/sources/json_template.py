@@ -14,7 +14,7 @@ __all__ = ["Block", "Key", "Template", "are_all"]
 Integers = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
-_QUOTE = ord('"')
+_QUOTE, _COLON = b'":'
 _CONTROLS_END = 32
 
 
@@ -48,79 +48,140 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What every line has before a value, or at its end: some bytes, from `lead` bytes before its quote number `quote` on."""
+    """What every line has before a value.
 
-    quote: int
-    lead: int
+    It begins `quote_lead` bytes before the line's quote number `quote`, and `key_lead` bytes before the end of its key
+    number `key`, nested keys included.
+    """
+
     literal: bytes
+    quote: int
+    quote_lead: int
+    key: int
+    key_lead: int
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How a line is written: a piece, a value, a piece, a value, and so on; its end is the last piece."""
+    """How a line is written: a piece, a value, a piece, a value, and so on; its end is the last piece.
+
+    A line has so many `quotes` and `key_ends`. It `is_flat` if all its quotes are in its pieces.
+    """
 
     names: list[str]
-    are_texts: Integers
+    are_texts: npt.NDArray[np.bool_]
     pieces: list[_Piece]
-    widths: Integers
     end: bytes
     quotes: int
+    key_ends: int
+    is_flat: bool
     ends_with_text: bool
 
     @classmethod
     def of(cls, text: bytes, quotes: Integers, start: int, stop: int, cells: list[tuple[str, int, int]]) -> Self:
         """Of the line from `start` to `stop`, with its quotes, and each cell's name, start and end in the line's order."""
+        signs = np.frombuffer(text, dtype=np.uint8)
+        key_ends = _key_ends(signs[start:stop]) + start
         pieces, position = [], start
         for _, cell_start, cell_end in cells:
-            quote = int(np.searchsorted(quotes, position))
-            pieces.append(_Piece(quote, int(quotes[quote]) - position, text[position:cell_start]))
+            quote, key = int(np.searchsorted(quotes, position)), int(np.searchsorted(key_ends, cell_start)) - 1
+            literal = text[position:cell_start]
+            pieces.append(
+                _Piece(literal, quote, int(quotes[quote]) - position, key, max(int(key_ends[key]), 0) - position)
+            )
             position = cell_end
+        end = text[position:stop]
         return cls(
             names=[name for name, _, _ in cells],
-            are_texts=np.array([[int(text[cell_start - 1] == _QUOTE)] for _, cell_start, _ in cells]),
+            are_texts=np.array([text[cell_start - 1] == _QUOTE for _, cell_start, _ in cells]),
             pieces=pieces,
-            widths=np.array([[len(piece.literal)] for piece in pieces]),
-            end=text[position:stop],
+            end=end,
             quotes=len(quotes),
+            key_ends=len(key_ends),
+            is_flat=sum(piece.literal.count(b'"') for piece in pieces) + end.count(b'"') == len(quotes),
             ends_with_text=text[position] == _QUOTE,
         )
 
-    def block(
+    def block_of(self, signs: Bytes, start: int, stop: int, controls: int) -> Block | None:
+        """The lines from `start` to `stop`, which have no backslash, unless one of them is written in another way.
+
+        Only for a flat template: no value has a quote if as many quotes as there are in the pieces are all.
+        """
+        ends = _key_ends(signs[start:stop])
+        lines, rest = divmod(len(ends), self.key_ends)
+        if rest or lines != controls // self.controls:
+            ends = ends[signs[start + ends - 1] != _COLON]  # without the beginnings of texts that begin with a colon
+            lines, rest = divmod(len(ends), self.key_ends)
+        if rest or np.count_nonzero(signs[start:stop] == _QUOTE) != lines * self.quotes:
+            return None
+        ends = ends.reshape(lines, self.key_ends)
+        begins = [ends[:, piece.key] + (start - piece.key_lead) for piece in self.pieces]
+        return self._block(signs, begins, np.empty(0, dtype=np.int64), start, stop, controls)
+
+    def block_by_quotes(
         self, signs: Bytes, quotes: Integers, escapes: Integers, start: int, stop: int, controls: int
     ) -> Block | None:
-        """The lines from `start` to `stop`, unless one of them is written in another way."""
+        """The same of any lines, by their quotes, which are not escaped, and their backslashes."""
         lines, rest = divmod(len(quotes), self.quotes)
-        if rest or controls != lines * sum(sign < _CONTROLS_END for sign in self.end):
+        if rest:
             return None
-        places = np.ascontiguousarray(quotes.reshape(lines, self.quotes).T)
-        line_starts = places[0] - self.pieces[0].lead
-        line_stops = np.append(line_starts[1:], stop)
-        if line_starts[0] != start:
+        places = quotes.reshape(lines, self.quotes)
+        if self.ends_with_text and not np.array_equal(
+            places[:-1, -1] + len(self.end), places[1:, 0] - self._first_quote
+        ):
             return None
-        # A row for each piece: where it begins in each line.
-        befores = np.empty((len(self.pieces) + 1, lines), dtype=np.int64)
-        for before, piece in zip(befores, self.pieces, strict=False):
-            np.subtract(places[piece.quote], piece.lead, out=before)
-        np.subtract(line_stops, len(self.end), out=befores[-1])
-        if self.ends_with_text and not np.array_equal(places[-1], befores[-1]):
+        return self._block(
+            signs, [places[:, piece.quote] - piece.quote_lead for piece in self.pieces], escapes, start, stop, controls
+        )
+
+    @property
+    def controls(self) -> int:
+        """The control characters of a line, which are its end."""
+        return sum(sign < _CONTROLS_END for sign in self.end)
+
+    @property
+    def _first_quote(self) -> int:
+        return self.pieces[0].quote_lead
+
+    def _block(
+        self, signs: Bytes, begins: list[Integers], escapes: Integers, start: int, stop: int, controls: int
+    ) -> Block | None:
+        """The block whose pieces begin there in each line, if all are where they should be."""
+        lines = len(begins[0])
+        if controls != lines * self.controls or begins[0][0] != start:
             return None
+        line_ends = np.append(begins[0][1:], stop)
+        begins.append(line_ends - len(self.end))
         literals = [*(piece.literal for piece in self.pieces), self.end]
-        if not all(are_all(signs, before, literal) for before, literal in zip(befores, literals, strict=True)):
+        if not all(are_all(signs, found, literal) for found, literal in zip(begins, literals, strict=True)):
             return None
-        starts = befores[:-1] + self.widths
-        firsts = signs[starts - self.are_texts]
-        if np.count_nonzero(firsts == _QUOTE) != lines * np.count_nonzero(self.are_texts):
-            return None  # a text, where the other line has quotes within a list or an object
+        starts = np.empty((len(self.pieces), lines), dtype=np.int64)
+        ends = np.empty_like(starts)
+        firsts = np.full(starts.shape, _QUOTE, dtype=np.uint8)
+        for number, piece in enumerate(self.pieces):
+            np.add(begins[number], len(piece.literal), out=starts[number])
+            ends[number] = begins[number + 1]
+            if not self.are_texts[number]:
+                firsts[number] = signs[starts[number]]
+        # No piece may reach into the next one, and no text be where the other line has quotes within a list or an object.
+        if (ends < starts).any() or np.count_nonzero(firsts == _QUOTE) != lines * np.count_nonzero(self.are_texts):
+            return None
         return Block(
-            line_starts,
-            line_stops - 1,
+            begins[0],
+            line_ends - 1,
             np.empty(0, dtype=np.int64),
             starts.ravel(),
-            befores[1:].ravel(),
+            ends.ravel(),
             firsts.ravel(),
             [Key(name, number * lines, (number + 1) * lines, None) for number, name in enumerate(self.names)],
             escapes,
         )
+
+
+def _key_ends(signs: Bytes) -> Integers:
+    """Where a quote is before a colon; in a text without backslashes, where keys end, and nowhere else but within values."""
+    ends: Integers = np.flatnonzero((signs[:-1] == _QUOTE) & (signs[1:] == _COLON))
+    return ends
 
 
 def are_all(signs: Bytes, starts: Integers, literal: bytes) -> bool:
