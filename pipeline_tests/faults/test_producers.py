@@ -4,14 +4,17 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from pipeline_tests.support.assertions import assert_nothing_left_over
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder, load, load_one, set_failpoints
 from pipeline_tests.support.tables_of_producers import (
+    ANSWERED,
     CLOSED,
     FAULT,
     FICKLE,
@@ -194,6 +197,105 @@ def test_a_source_that_gives_other_rows_when_it_is_read_again_fails_its_partitio
     assert "gave other rows when it was read again" in str(report.error)
     assert fetch_value(database, "select count(*) from fickle") == 0
     assert_nothing_left_over(database)
+
+
+# ---- queries --------------------------------------------------------------------------------------------------------------
+
+
+_FAULTS_OF_QUERIES = {
+    "is terminated": (
+        SourceError,
+        "SHOP_URL: waiting for rows failed: terminating connection due to administrator command",
+    ),
+    "fails": (SourceError, "SHOP_URL: waiting for rows failed: division by zero"),
+    "hangs": (ProducerTerminated, "stall"),
+    "gives too much": (ProducerTerminated, "memory_limit"),
+}
+_READING = {"chunk_rows_max": 20_000, "batch_rows": 8_192}
+_OF_LIBPQ = "?gssencmode=disable"
+"""A part of a URL that has the query read through the driver."""
+
+
+@pytest.fixture(params=["", _OF_LIBPQ], ids=["as text", "by the driver"])
+def shop(request: pytest.FixtureRequest, database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The database that a query is asked of, with an empty table of faults."""
+    monkeypatch.setenv("SHOP_URL", database + request.param)
+    fetch(database, "create table faults (fault text)")
+    return database
+
+
+def _require_rerun_goes_on(shop: str, landing: Path, failed: int | None) -> None:
+    """Have the fault end, and hold what the next run makes of what the failed one has left."""
+    assert fetch_value(shop, "select count(*) from answered") == 0
+    committed = fetch(shop, "select chunk_no, worker_pid from rowledger.chunk where state = 'committed' order by 1")
+    assert_nothing_left_over(shop)
+    fetch(shop, "delete from faults")
+    rerun = load_one(shop, ANSWERED, landing, "all", **_READING)
+    assert rerun.error is None
+    assert rerun.load_id == failed
+    assert fetch_value(shop, "select array[count(*), count(distinct number)] from answered") == [300_000, 300_000]
+    chunks = fetch(shop, "select chunk_no, worker_pid from rowledger.chunk order by 1")
+    assert chunks[: len(committed)] == committed  # those were not written again
+    assert_nothing_left_over(shop)
+
+
+@pytest.mark.parametrize("fault", _FAULTS_OF_QUERIES)
+def test_a_fault_in_the_middle_of_a_query_fails_its_partition_and_a_rerun_goes_on_behind_what_had_committed(
+    shop: str, tmp_path: Path, fault: str
+) -> None:
+    kind, told = _FAULTS_OF_QUERIES[fault]
+    fetch(shop, "insert into faults values ($1)", fault)
+    limits = {"rss_soft_limit_bytes": 400 * 2**20, "rss_hard_limit_bytes": 500 * 2**20}
+    if fault == "hangs":
+        limits["planning_timeout_s"] = 3
+    observer = Recorder()
+
+    report = load_one(shop, ANSWERED, tmp_path, "all", observer=observer, **limits, **_READING)
+
+    assert isinstance(report.error, kind), report.error
+    incidents = fetch(shop, _INCIDENTS)
+    if isinstance(report.error, ProducerTerminated):
+        assert report.error.cause == told
+        assert [(one["kind"], one["exit_code"], one["pid"]) for one in incidents] == [
+            (told, -signal.SIGKILL, report.error.pid)
+        ]
+    else:
+        assert told in str(report.error)
+        assert incidents == []
+    assert "secret" not in f"{report.error}{observer.text}"
+    _require_rerun_goes_on(shop, tmp_path, report.load_id)
+
+
+def test_a_query_whose_process_is_killed_ends_and_a_rerun_goes_on_behind_what_had_committed(
+    shop: str, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    fetch(shop, "insert into faults values ('hangs')")
+    process = start(shop, ANSWERED, tmp_path, ["all"], **_READING)
+    sleeping = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+    wait_until(lambda: fetch_value(shop, sleeping), "the query hangs")
+    committed = "select count(*) from rowledger.chunk where state = 'committed'"
+    wait_until(lambda: fetch_value(shop, committed), "the first rows have committed")
+    (producer,) = producer_pids(process.pid)
+
+    os.kill(producer, signal.SIGKILL)
+
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    (incident,) = fetch(shop, _INCIDENTS)
+    assert (incident["kind"], incident["exit_code"], incident["pid"]) == ("signal", -signal.SIGKILL, producer)
+    wait_until(lambda: not fetch_value(shop, sleeping), "the server has ended the query", timeout_s=10)
+    _require_rerun_goes_on(shop, tmp_path, incident["load_id"])
+
+
+def test_a_query_that_waits_for_a_lock_is_ended_in_time(shop: str, tmp_path: Path) -> None:
+    with closing(psycopg2.connect(shop, connect_timeout=20)) as holder, holder.cursor() as cursor:
+        cursor.execute("lock table faults in access exclusive mode")
+        report = load_one(shop, ANSWERED, tmp_path, "all", planning_timeout_s=2, **_READING)
+
+        assert isinstance(report.error, ProducerTerminated)
+        assert report.error.cause == "stall"
+        assert [incident["kind"] for incident in fetch(shop, _INCIDENTS)] == ["stall"]
+        assert_nothing_left_over(shop)
 
 
 def test_a_run_that_is_killed_takes_the_process_that_reads_its_source_along(

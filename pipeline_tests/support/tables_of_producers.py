@@ -15,6 +15,7 @@ from rowledger.contract.sql_types import BigInt, Integer
 from rowledger.sources.csv import CsvFiles
 from rowledger.sources.python import PythonRows
 from rowledger.sources.spooled_source import SpooledSource
+from rowledger.sources.sql import SqlQuery
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext
@@ -122,6 +123,35 @@ FORKED_IN_WORKERS = TableSpec(
 )
 
 NUMBERED_CSV = TableSpec(name="numbered_csv", row=Numbered, source=CsvFiles(path="{landing}/numbered.csv"))
+
+
+class Answered(BaseModel):
+    """A number, and a text that the query makes in the way its database tells it to."""
+
+    number: Integer
+    note: str
+
+
+ANSWERED = TableSpec(
+    name="answered",
+    row=Answered,
+    source=SqlQuery(
+        url_variable="SHOP_URL",
+        query="""
+            select n as number, case when n <> 250000 then repeat('.', 20) else
+                case (select fault from faults)
+                    when 'is terminated' then pg_terminate_backend(pg_backend_pid())::text || pg_sleep(600)
+                    when 'hangs' then pg_sleep(600)::text
+                    when 'gives too much' then repeat('x', 700000000)
+                    when 'fails' then repeat('a row''s secret', (n - 250000) / (n - 250000))
+                    else repeat('.', 20)
+                end
+            end as note
+            from generate_series(1, 300000) n
+        """,
+    ),
+)
+"""A query that is at fault near its end, as long as the table `faults` has a row with the fault."""
 
 
 class FickleRows(SpooledSource):

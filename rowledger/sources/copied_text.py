@@ -5,6 +5,7 @@ that would be taken for one of these, or a backslash. So pyarrow reads it in col
 converted afterwards.
 """
 
+import codecs
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,6 @@ TEXT_TYPES = {"text", "varchar", "bpchar", "name", "bytea", "numeric", "uuid"}
 """Types with a name of their own whose values are texts first."""
 _UNITS = {"date": "D", "time": "us", "timestamp": "us", "timestamptz": "us"}
 
-_BOM = b"\xef\xbb\xbf"
 _BACKSLASH = ord("\\")
 _ESCAPES = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
 _HELD = "\0"  # no text of PostgreSQL has it
@@ -91,13 +91,11 @@ def _table(text: bytes, facts: TextRange) -> pa.Table:
 
 def _parsed(text: bytes, types: list[pa.DataType]) -> pa.Table:
     names = [str(number) for number in range(len(types))]
-    has_bom = text.startswith(_BOM)  # pyarrow would drop it: it may not be the beginning
-    content = b"\n" + text if has_bom else text
+    if text.startswith(codecs.BOM_UTF8):
+        text = codecs.BOM_UTF8 + text  # pyarrow takes the first one away, but here it is a part of the first value
     return csv.read_csv(
-        pa.BufferReader(content),  # type: ignore[arg-type]
-        read_options=csv.ReadOptions(
-            use_threads=False, block_size=len(content) + 1, column_names=names, skip_rows=int(has_bom)
-        ),
+        pa.BufferReader(text),  # type: ignore[arg-type]
+        read_options=csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
         parse_options=csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
         convert_options=csv.ConvertOptions(
             check_utf8=False,  # the server has checked it

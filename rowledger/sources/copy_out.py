@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from rowledger.machine import guard_socket
 from rowledger.private_names import request_cancel, transport_of
 from rowledger.sources.copied_text import ARROW_TYPES, TEXT_TYPES
-from rowledger.sources.postgres_values import session_settings, with_parameters_bound
+from rowledger.sources.postgres_values import ORPHAN_CHECK, ORPHANS_STAY, session_settings, with_parameters_bound
 from rowledger.sources.query_errors import SYNTAX_CLASS, without_values
 
 __all__ = ["CopyOut", "plain_address"]
@@ -131,6 +131,10 @@ class CopyOut:
         settings = {**session_settings(self.timezone, row_security=self.row_security), "client_encoding": "UTF8"}
         query = with_parameters_bound(query, parameters, settings)
         await connection.execute("begin isolation level repeatable read, read only")
+        try:
+            await connection.execute("; ".join(ORPHAN_CHECK))
+        except asyncpg.PostgresError:
+            await connection.execute(ORPHANS_STAY)
         await connection.fetch(_SET, [*settings], [*settings.values()])
         if (types := await self._types(query)) is None:
             return None

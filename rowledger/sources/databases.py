@@ -21,6 +21,8 @@ from rowledger.sources.plain_values import text_or_bytes
 from rowledger.sources.postgres_values import (
     ARRAY_BASES,
     BOUNDS,
+    ORPHAN_CHECK,
+    ORPHANS_STAY,
     UNKNOWN_ARRAY,
     exact_frame,
     exact_query,
@@ -118,6 +120,7 @@ class PostgresDatabase(Database):
         with without_values():
             self._connection.rollback()  # so that a new transaction begins here
             self._cursor.execute("set transaction isolation level repeatable read, read only")
+            self._end_when_orphaned()
             self._cursor.execute("select current_setting('server_encoding')")
             # A SQL_ASCII server would refuse a UTF8 query for a single text that is not UTF-8.
             settings["client_encoding"] = "SQL_ASCII" if self._cursor.fetchone()[0] == "SQL_ASCII" else "UTF8"
@@ -133,6 +136,14 @@ class PostgresDatabase(Database):
                 self._cursor.execute(exact_query(query, self._columns))
                 self._batches = self._cursor.fetch_record_batch()
         return names
+
+    def _end_when_orphaned(self) -> None:
+        savepoint, check = ORPHAN_CHECK
+        self._cursor.execute(savepoint)
+        try:
+            self._cursor.execute(check)
+        except self._driver.Error:
+            self._cursor.execute(ORPHANS_STAY)
 
     def fetch(self) -> pl.DataFrame | None:
         with without_values():

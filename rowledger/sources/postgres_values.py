@@ -24,6 +24,8 @@ from rowledger.spec import DYNAMIC, UUID
 __all__ = [
     "ARRAY_BASES",
     "BOUNDS",
+    "ORPHANS_STAY",
+    "ORPHAN_CHECK",
     "UNKNOWN_ARRAY",
     "exact_frame",
     "exact_query",
@@ -36,6 +38,13 @@ __all__ = [
 
 BOUNDS = {"lower", "upper"}
 """Placeholders of a query that are instants; all others are texts."""
+
+ORPHAN_CHECK = ("savepoint checked", "set local client_connection_check_interval = '2s'")
+"""Statements for a transaction, so that a query ends when the process that reads it is killed, and not with its next rows.
+
+Servers before 14, and those on systems that cannot poll a socket, refuse the second: `ORPHANS_STAY` is for them.
+"""
+ORPHANS_STAY = "rollback to savepoint checked"
 
 _NUMERIC = "numeric"
 _AS_THEY_ARE = {
