@@ -58,6 +58,8 @@ class PreparedRows:
 
     def refusals(self, causes: Mapping[int, Refusal]) -> list[DeadLetter]:
         """The dead letters of rows of `good` that were refused later, for these causes by their offsets."""
+        if not causes:
+            return []  # what most chunks have; polars would wake its thread to select no row
         payloads = payloads_of(self.shown[self.shown_at[[*causes]]])
         return [
             DeadLetter(

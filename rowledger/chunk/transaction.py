@@ -41,6 +41,7 @@ from rowledger.ledger import (
 )
 from rowledger.postgres import EncodedRows, Session, begin, encode_rows, transaction_limits
 from rowledger.settings import WriterSettings
+from rowledger.sources import read_chunk
 from rowledger.spec import TableSpec
 
 __all__ = ["commit_chunk", "prepare_chunk"]
@@ -79,7 +80,7 @@ def prepare_chunk(
     """Read the chunk's rows from the source, run them through transform and contract, and encode the good ones."""
 
     def read() -> pl.DataFrame:
-        return spec.source.read(job.chunk.descriptor)
+        return read_chunk(spec.source, job.chunk.descriptor)
 
     types = _types_of_texts(spec, job)
     found = spec.source.read_typed(job.chunk.descriptor, types) if types else None
@@ -108,6 +109,8 @@ def _types_of_texts(spec: TableSpec, job: ChunkJob) -> dict[str, pl.DataType]:
     """
     if spec.transform is not None or job.attempt > 1 or job.probe is not None or job.set_aside:
         return {}
+    if job.chunk.descriptor.parts:
+        return {}  # one file's texts may all be whole numbers, and those of the next not
     targets = {column.name: column.type for column in job.columns}
     return Contract.of(spec.row).types_of_texts(targets, spec.source)
 

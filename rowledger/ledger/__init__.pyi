@@ -52,7 +52,9 @@ from .loads import (
     ChunkTotals as ChunkTotals,
     Holder as Holder,
     Lease as Lease,
+    LedgerSide as LedgerSide,
     LoadingLoad as LoadingLoad,
+    NewLoad as NewLoad,
     end_load as end_load,
     find_loading_load as find_loading_load,
     hold_lease as hold_lease,
@@ -60,6 +62,7 @@ from .loads import (
     is_plan_of as is_plan_of,
     read_chunk_fingerprints as read_chunk_fingerprints,
     read_chunk_totals as read_chunk_totals,
+    read_ledger_side as read_ledger_side,
     read_pending_chunks as read_pending_chunks,
     record_incident as record_incident,
     record_spooled_chunk as record_spooled_chunk,
@@ -69,6 +72,7 @@ from .loads import (
     terminate_sessions as terminate_sessions,
 )
 from .migrations import (
+    BLOCK_MIGRATIONS as BLOCK_MIGRATIONS,
     check_ledger as check_ledger,
     ensure_ledger as ensure_ledger,
     require_current_ledger as require_current_ledger,

@@ -83,14 +83,15 @@ async def record_dead_letters(
 ) -> None:
     """Record refused rows of one chunk, in the transaction that writes the chunk's other rows."""
     for batch in _in_batches(letters):
+        places = [chunk.place_of(letter.row_no) for letter in batch]
         await connection.execute(
             query("insert_dead_letters"),
             handle.load_id,
             chunk.chunk_no,
             attempt,
             worker_pid,
-            chunk.descriptor.origin,
-            chunk.descriptor.origin_row - chunk.first_row,
+            [source for source, _ in places],
+            [source_row for _, source_row in places],
             [letter.row_no for letter in batch],
             [letter.stage for letter in batch],
             [letter.reason for letter in batch],

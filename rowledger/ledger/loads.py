@@ -3,11 +3,13 @@
 Every function takes a connection, runs inside its caller's transaction and never commits.
 """
 
+import json
 import os
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
@@ -15,10 +17,9 @@ from rowledger.errors import Fenced
 from rowledger.ledger.bounds import bounds_of, partition_of_bounds
 from rowledger.ledger.chunks import fence_load
 from rowledger.ledger.counts import RowCounts
-from rowledger.ledger.entries import note_entries
 from rowledger.ledger.reports import Incident
 from rowledger.ledger.states import ChunkState, LoadState
-from rowledger.postgres import query
+from rowledger.postgres import query, together
 from rowledger.spec import ChunkPlan, LoadHandle, Manifest, Partition, TableSpec
 from rowledger.version import version
 
@@ -26,7 +27,9 @@ __all__ = [
     "ChunkTotals",
     "Holder",
     "Lease",
+    "LedgerSide",
     "LoadingLoad",
+    "NewLoad",
     "end_load",
     "find_loading_load",
     "hold_lease",
@@ -34,6 +37,7 @@ __all__ = [
     "is_plan_of",
     "read_chunk_fingerprints",
     "read_chunk_totals",
+    "read_ledger_side",
     "read_pending_chunks",
     "record_incident",
     "record_spooled_chunk",
@@ -120,6 +124,14 @@ async def find_loading_load(connection: asyncpg.Connection, target: str, partiti
     )
 
 
+@dataclass(frozen=True, slots=True)
+class NewLoad:
+    """A load that has just been recorded. `has_former`: the ledger has no bounds of some load of its partition."""
+
+    handle: LoadHandle
+    has_former: bool
+
+
 async def insert_load(
     connection: asyncpg.Connection,
     spec: TableSpec,
@@ -128,8 +140,10 @@ async def insert_load(
     run_id: str | None,
     *,
     contract_digest: str,
-) -> LoadHandle:
-    """Record the plan of a new load, with all chunks pending.
+    holder: Holder,
+    lease_s: float,
+) -> NewLoad | None:
+    """Record the plan of a new load, with all chunks pending, and take its lease; None where the partition is loading already.
 
     Without a manifest the load is not sealed, and its chunks are recorded as they come.
     """
@@ -146,18 +160,23 @@ async def insert_load(
         manifest is not None,
         version(),
         bounds_of(partition),
+        *_as_columns(manifest.chunks if manifest else ()),
+        holder.token,
+        holder.pid,
+        holder.host,
+        lease_s,
     )
-    handle = LoadHandle(row["load_id"], row["epoch"])
-    if manifest is not None:
-        await _insert_chunks(connection, handle, manifest.chunks)
-    return handle
+    return None if row is None else NewLoad(LoadHandle(row["load_id"], row["epoch"]), row["has_former"])
 
 
 async def _insert_chunks(connection: asyncpg.Connection, handle: LoadHandle, chunks: Sequence[ChunkPlan]) -> None:
     """Record chunks as pending; chunks that are recorded already stay as they are."""
-    await connection.execute(
-        query("insert_chunks"),
-        handle.load_id,
+    await connection.execute(query("insert_chunks"), handle.load_id, *_as_columns(chunks))
+
+
+def _as_columns(chunks: Sequence[ChunkPlan]) -> tuple[list[object], ...]:
+    """Number, first row, rows, descriptor and digest of each, as the ledger has them."""
+    return (
         [chunk.chunk_no for chunk in chunks],
         [chunk.first_row for chunk in chunks],
         [chunk.rows for chunk in chunks],
@@ -237,12 +256,15 @@ async def hold_lease(connection: asyncpg.Connection, handle: LoadHandle, holder:
 
 async def read_pending_chunks(
     connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest
-) -> tuple[ChunkPlan, ...]:
-    """Chunks of the manifest that are still to be written, in source order.
+) -> tuple[ChunkPlan, ...] | None:
+    """Chunks of the manifest that are still to be written, in source order; None where this run does not own the load.
 
     The positions of their rows come from this manifest, not from the ledger's copy of an earlier one.
     """
-    pending = {row["chunk_no"] for row in await connection.fetch(query("pending_chunks"), handle.load_id)}
+    numbers = await connection.fetchval(query("pending_chunks"), handle.load_id, handle.epoch)
+    if numbers is None:
+        return None
+    pending = set(numbers)
     return tuple(chunk for chunk in manifest.chunks if chunk.chunk_no in pending)
 
 
@@ -256,7 +278,11 @@ async def is_plan_of(connection: asyncpg.Connection, handle: LoadHandle, manifes
 
 async def read_chunk_totals(connection: asyncpg.Connection, load_id: int) -> ChunkTotals:
     """The ledger's side of the balance."""
-    chunks, committed, *counts, discarded_values, unbalanced = await connection.fetchrow(query("chunk_totals"), load_id)
+    return _totals_of(await connection.fetchrow(query("chunk_totals"), load_id))
+
+
+def _totals_of(row: Mapping[str, int]) -> ChunkTotals:
+    chunks, committed, *counts, discarded_values, unbalanced = row.values()
     return ChunkTotals(chunks, committed, RowCounts(*counts), discarded_values, unbalanced)
 
 
@@ -265,12 +291,38 @@ async def read_chunk_fingerprints(connection: asyncpg.Connection, load_id: int) 
     return [row[0] for row in await connection.fetch(query("chunk_fingerprints"), load_id)]
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerSide:
+    """What the ledger has of a load, as of one moment.
+
+    `plan` is the load's own entry about its manifest. `fingerprints` are those of committed chunks, as JSON text.
+    """
+
+    plan: Mapping[str, Any]
+    totals: ChunkTotals
+    dead_letters: int
+    chunks_with_other_letters: int
+    fingerprints: tuple[str, ...]
+
+
+async def read_ledger_side(connection: asyncpg.Connection, load_id: int) -> LedgerSide:
+    """What a reconcile compares with the plan and with the rows."""
+    row = await connection.fetchrow(
+        together("recorded_plan", "chunk_totals", "dead_letter_totals", "chunk_fingerprints"), load_id
+    )
+    (plan,), (totals,), (letters,), fingerprints = map(json.loads, row)
+    return LedgerSide(
+        plan,
+        _totals_of(totals),
+        letters["dead_letters"],
+        letters["chunks_that_differ"],
+        tuple(found["fingerprint"] for found in fingerprints),
+    )
+
+
 async def end_load(connection: asyncpg.Connection, handle: LoadHandle, state: LoadState, verdict: str) -> bool:
-    """Set the load's final state and release its lease; False when this run no longer owns the load."""
+    """Set the load's final state, note its entry and release its lease; False when this run no longer owns the load."""
     ended = await connection.fetchval(query("end_load"), handle.load_id, handle.epoch, state, verdict)
-    if ended is not None:
-        await note_entries(connection, [handle.load_id])
-        await connection.execute(query("release_lease"), handle.load_id)
     return ended is not None
 
 

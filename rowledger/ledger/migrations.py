@@ -24,6 +24,7 @@ from rowledger.postgres import (
 from rowledger.version import version
 
 __all__ = [
+    "BLOCK_MIGRATIONS",
     "check_ledger",
     "ensure_ledger",
     "missing_on_ledger",
@@ -122,12 +123,15 @@ async def ensure_ledger(connection: asyncpg.Connection, *, wait_s: float = 30) -
         await asyncio.sleep(_POLL_S)
 
 
+BLOCK_MIGRATIONS = "lock table rowledger.load in row exclusive mode"
+"""SQL that blocks migrations until the transaction ends, for `require_current_ledger`."""
+
+
 async def require_current_ledger(connection: asyncpg.Connection) -> None:
-    """Block migrations until this transaction ends; raises LedgerMismatch where one was applied before it.
+    """Raise LedgerMismatch where a migration was applied since the run began. The caller has blocked further ones.
 
     A migration waits for runs that it sees at work, and a run cannot be seen before it begins its first load.
     """
-    await connection.execute("lock table rowledger.load in row exclusive mode")
     found = await connection.fetchval(query("newest_migration"))
     if found != (known := migrations()[-1].version):
         raise LedgerMismatch(

@@ -64,8 +64,11 @@ class SupervisorSessions:
         *,
         durable: bool = False,
         lock_timeout_s: float | None = None,
+        first: str = "",
     ) -> T:
         """Run the work in one transaction and commit it; raises DatabaseUnavailable once the retry budget is spent.
+
+        `first` is SQL that the server runs before the work, without a round trip of its own.
 
         `durable` waits for the disk at COMMIT. Beginning and publishing need that. What is committed between them is
         lost in a crash as a whole, or not at all.
@@ -80,7 +83,7 @@ class SupervisorSessions:
                 self._session() as session,
                 commit_in_time(self._url, session, settings.outage_budget_s) as commit_begins,
                 deadline(session, time_s),
-                transaction(session.connection, limits),
+                transaction(session.connection, f"{limits};{first}"),
             ):
                 result = await work(session.connection)
                 if durable:

@@ -13,6 +13,7 @@ import asyncpg
 from rowledger.contract import signature_of
 from rowledger.errors import Fenced, PartitionBusy
 from rowledger.ledger import (
+    BLOCK_MIGRATIONS,
     Lease,
     LoadingLoad,
     LoadState,
@@ -39,7 +40,6 @@ from rowledger.postgres import (
     has_stale_checks,
     quoted,
     read_staging_changes,
-    transaction,
 )
 from rowledger.publish import has_long_values
 from rowledger.settings import WriterSettings
@@ -100,7 +100,9 @@ class Beginning:
         said = False
         while True:
             # Durable, because after a crash that undid it, number and epoch could be assigned a second time.
-            begun = await self._sessions.transaction(f"partition {key}: begin", self._attempt, durable=True)
+            begun = await self._sessions.transaction(
+                f"partition {key}: begin", self._attempt, durable=True, first=BLOCK_MIGRATIONS
+            )
             if isinstance(begun, BegunLoad):
                 return begun
             if time.monotonic() >= give_up_at:
@@ -127,9 +129,13 @@ class Beginning:
     async def _attempt(self, connection: asyncpg.Connection) -> BegunLoad | str:
         """The load, or a phrase that names the run at work on it."""
         await require_current_ledger(connection)
+        # Most partitions have no unfinished load, so none is looked for first.
+        if (begun := await self._begin_anew(connection)) is not None:
+            return begun
+        # A rival's load; or this run's, when the COMMIT of an earlier attempt seemed lost and came late.
         found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
         if found is None:
-            return await self._begin_anew(connection)
+            return _FASTER
         lease = found.lease
         if lease is not None and lease.token != self._holder.token:
             if self._watch.is_live(lease):
@@ -172,13 +178,14 @@ class Beginning:
             if self._manifest is None:
                 await reopen_load(connection, mine)
                 return BegunLoad(mine, (), resumed=True)
-            return BegunLoad(mine, await read_pending_chunks(connection, mine, self._manifest), resumed=True)
+            pending = await read_pending_chunks(connection, mine, self._manifest)
+            return BegunLoad(mine, pending or (), resumed=True)
         return await self._begin_in_place_of(connection, mine)
 
     async def _begin_in_place_of(self, connection: asyncpg.Connection, changed: LoadHandle) -> BegunLoad | str:
         await end_load(connection, changed, LoadState.ABANDONED, _CHANGED)
         await discard_staging(connection, changed.staging_table)
-        return await self._begin_anew(connection)
+        return await self._begin_anew(connection) or _FASTER
 
     async def _can_resume(self, connection: asyncpg.Connection, found: LoadingLoad) -> bool:
         """Whether what the load has staged is part of what this run stages."""
@@ -201,29 +208,26 @@ class Beginning:
             connection, found.handle, self._manifest
         )
 
-    async def _begin_anew(self, connection: asyncpg.Connection) -> BegunLoad | str:
-        try:
-            async with transaction(connection):
-                handle = await insert_load(
-                    connection,
-                    self._spec,
-                    self._partition,
-                    self._manifest,
-                    self._run_id,
-                    contract_digest=self._contract_digest,
-                )
-        except asyncpg.UniqueViolationError:
-            # A rival run; or this run, when the COMMIT of an earlier attempt seemed lost and came late.
-            found = await find_loading_load(connection, str(self._spec.target), self._partition.key)
-            if found is None or found.lease is None or found.lease.token != self._holder.token:
-                return _FASTER
-            return await self._take_over(connection, found)
-        await record_bounds_of_former(connection, str(self._spec.target), self._partition)
-        await create_staging(connection, self._target, handle, self._partition)
+    async def _begin_anew(self, connection: asyncpg.Connection) -> BegunLoad | None:
+        """A new load; None where the partition has one that is loading."""
+        new = await insert_load(
+            connection,
+            self._spec,
+            self._partition,
+            self._manifest,
+            self._run_id,
+            contract_digest=self._contract_digest,
+            holder=self._holder,
+            lease_s=self._limits.lease_s,
+        )
+        if new is None:
+            return None
+        if new.has_former:
+            await record_bounds_of_former(connection, str(self._spec.target), self._partition)
+        await create_staging(connection, self._target, new.handle, self._partition)
         if self._target.added:
-            await align_staging(connection, self._target, handle)
-        await hold_lease(connection, handle, self._holder, self._limits.lease_s)
-        return BegunLoad(handle, self._manifest.chunks if self._manifest else (), resumed=False)
+            await align_staging(connection, self._target, new.handle)
+        return BegunLoad(new.handle, self._manifest.chunks if self._manifest else (), resumed=False)
 
 
 def _contract_digest(spec: TableSpec, target: Target, settings: WriterSettings) -> str:

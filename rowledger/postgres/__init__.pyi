@@ -46,11 +46,13 @@ from .queries import (
     query as query,
     quote_identifier as quote_identifier,
     quoted as quoted,
+    together as together,
+    with_numbers as with_numbers,
 )
 from .refusal import refusal_of as refusal_of
 from .replacement import (
     has_stale_checks as has_stale_checks,
-    read_attach_obstacle as read_attach_obstacle,
+    read_obstacle_of_rows as read_obstacle_of_rows,
     read_staging_changes as read_staging_changes,
     read_swap_obstacle as read_swap_obstacle,
 )

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 
@@ -16,7 +16,13 @@ from rowledger.errors import TargetMismatch
 from rowledger.postgres.bounds import partition_bounds, partition_predicate
 from rowledger.postgres.catalogue import Target
 from rowledger.postgres.queries import LEDGER_SCHEMA, query, quote_identifier, quoted
-from rowledger.postgres.replacement import read_attach_obstacle, read_attached, read_grants, read_swap_obstacle
+from rowledger.postgres.replacement import (
+    read_attach_obstacle,
+    read_attached,
+    read_grants,
+    read_obstacle_beside,
+    read_swap_obstacle,
+)
 from rowledger.postgres.sqlstate import summarize
 from rowledger.postgres.staging import BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT, drop_staging
 from rowledger.postgres.transactions import transaction
@@ -38,21 +44,35 @@ _KEY_CHARACTERS_MAX = 30  # of a partition's name
 
 
 async def publish_by_attach(
-    connection: asyncpg.Connection, target: Target, handle: LoadHandle, partition: Partition, *, replaces: bool
+    connection: asyncpg.Connection,
+    target: Target,
+    handle: LoadHandle,
+    partition: Partition,
+    *,
+    replaces: bool,
+    before: Callable[[], Awaitable[None]],
 ) -> str | None:
     """Attach the staging table as the partition; if `replaces`, drop the one that is there. Returns None when it is done.
 
-    The caller has found no obstacle. If there is one by now, nothing is changed or locked, and the result names it. The caller
-    sets lock_timeout: where a partition is replaced, the parent is locked against readers from here to the commit.
+    The caller has found no obstacle of the rows. Where there is another one, nothing is changed or locked, and the result names
+    it; otherwise `before` is called, and what it raises undoes all of this. The caller sets lock_timeout: where a partition is
+    replaced, the parent is locked against readers from here to the commit.
     """
-    old, _ = await read_attached(connection, target, partition)
+    parent = quoted(*target.name.parts)
     try:
-        async with transaction(connection):
-            if old is not None:
+        # ATTACH takes this lock. With it, no other session changes the partitions between the look at them and ATTACH: the
+        # server reads the bounds of all of them again after each such change.
+        async with transaction(connection, f"lock table only {parent} in share update exclusive mode"):
+            attached = await read_attached(connection, target, partition)
+            _require_none(
+                await read_obstacle_beside(connection, target, handle, partition, attached, replaces=replaces)
+            )
+            await before()
+            if (old := attached.old) is not None:
                 # The parent first, as readers lock it: the other order would deadlock with them. Only the parent and this
                 # partition: locks on all partitions may be more than the server has room for.
                 await connection.execute(
-                    f"lock table only {quoted(*target.name.parts)} in access exclusive mode;"
+                    f"lock table only {parent} in access exclusive mode;"
                     f"lock table {quoted(old['schema_name'], old['table_name'])} in access exclusive mode"
                 )
                 _require_none(await read_attach_obstacle(connection, target, handle, partition, replaces=replaces))
@@ -93,8 +113,7 @@ async def _attach(
     statements += [
         *_moves(handle, schema, child),
         f"alter table {parent} attach partition {moved} {partition_bounds(target, partition)}",
-        f"alter table {moved} drop constraint {BOUNDS_CONSTRAINT}",
-        f"alter table {moved} drop constraint if exists {OWN_BOUNDS_CONSTRAINT}",
+        f"alter table {moved} drop constraint {BOUNDS_CONSTRAINT}, drop constraint if exists {OWN_BOUNDS_CONSTRAINT}",
     ]
     await connection.execute(";\n".join(statements))
 
@@ -106,8 +125,8 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
     """
     if not target.takes_partitions_of(partition):
         return
-    old, default = await read_attached(connection, target, partition)
-    if old is not None:
+    attached = await read_attached(connection, target, partition)
+    if attached.old is not None:
         return
     child = quoted(target.name.schema_name, await _free_child_name(connection, target.name, partition))
     parent = quoted(*target.name.parts)
@@ -115,7 +134,7 @@ async def ensure_partition(connection: asyncpg.Connection, target: Target, parti
         asyncpg.InvalidObjectDefinitionError,  # a partition with other bounds takes the rows
         asyncpg.CheckViolationError,  # the DEFAULT partition has some of them
     ]
-    if default is not None:
+    if attached.default is not None:
         taken.append(asyncpg.LockNotAvailableError)  # another session reads the DEFAULT partition, which takes the rows
     with contextlib.suppress(*taken):
         async with transaction(connection):
@@ -259,9 +278,10 @@ async def lock_target_against_writers(
         f"lock table {'only ' if only else ''}{quoted(*target.name.parts)} in share row exclusive mode"
     )
     if partition is not None and only:
-        for attached in await read_attached(connection, target, partition):
-            if attached is not None:
-                name = quoted(attached["schema_name"], attached["table_name"])
+        found = await read_attached(connection, target, partition)
+        for one in (found.old, found.default):
+            if one is not None:
+                name = quoted(one["schema_name"], one["table_name"])
                 await connection.execute(f"lock table {name} in share row exclusive mode")
 
 

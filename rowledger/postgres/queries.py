@@ -19,6 +19,8 @@ __all__ = [
     "quote_identifier",
     "quote_literal",
     "quoted",
+    "together",
+    "with_numbers",
 ]
 
 LEDGER_SCHEMA = "rowledger"
@@ -49,6 +51,21 @@ def query(name: str) -> str:
     if name not in queries:
         raise LookupError(f"no query named {name!r} in {_sql_dir() / 'queries'}; known: {', '.join(sorted(queries))}")
     return queries[name]
+
+
+def with_numbers(name: str, *numbers: int) -> str:
+    """The query with whole numbers in place of its parameters, for a message of several statements, which has none."""
+    return re.sub(r"\$(\d+)", lambda parameter: str(int(numbers[int(parameter[1]) - 1])), query(name)).rstrip(";")
+
+
+@cache
+def together(*names: str) -> str:
+    """One statement for several queries of the same parameters: a column of JSON for each, a list of its rows as objects."""
+    columns = (
+        f"(select coalesce(json_agg(found), '[]') from (\n{query(name).rstrip(';')}\n) as found) as {name}"  # noqa: S608 - our own
+        for name in names
+    )
+    return f"select {', '.join(columns)}"
 
 
 @cache

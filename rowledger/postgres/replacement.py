@@ -6,27 +6,39 @@ catalogue and from query plans; no function changes anything.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
 from rowledger.postgres.bounds import partition_predicate, printed_bounds
 from rowledger.postgres.catalogue import Target
-from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted
+from rowledger.postgres.queries import LEDGER_SCHEMA, query, quoted, together
 from rowledger.postgres.staging import BOUNDS_CONSTRAINT, OWN_BOUNDS_CONSTRAINT
 from rowledger.spec import LoadHandle, Partition
 
 __all__ = [
+    "Attached",
     "has_stale_checks",
     "read_attach_obstacle",
     "read_attached",
     "read_grants",
+    "read_obstacle_beside",
+    "read_obstacle_of_rows",
     "read_staging_changes",
     "read_swap_obstacle",
 ]
 
 _NAMED_MAX = 5
 _PUBLICATIONS_OF_SCHEMAS_SINCE = 15  # the major version of PostgreSQL
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The partition with exactly the bounds asked for, and the DEFAULT partition, where they exist."""
+
+    old: asyncpg.Record | None
+    default: asyncpg.Record | None
 
 
 async def read_attach_obstacle(
@@ -38,11 +50,35 @@ async def read_attach_obstacle(
     DEFAULT partition, and what depends on the partition that would be replaced. The empty text means that the partition exists
     and that its rows are to stay.
     """
-    if found := await connection.fetch(query("triggers_and_rules"), target.oid):
-        return f"{target.name} has {_listed(found)}"
-    if publications := await _read_publications(connection, target.oid):
-        return f"{target.name} is in publication {_listed(publications)}"
-    old, default = await read_attached(connection, target, partition)
+    if (obstacle := await read_obstacle_of_rows(connection, target)) is not None:
+        return obstacle
+    attached = await read_attached(connection, target, partition)
+    return await read_obstacle_beside(connection, target, handle, partition, attached, replaces=replaces)
+
+
+async def read_obstacle_of_rows(connection: asyncpg.Connection, target: Target) -> str | None:
+    """The triggers, rules or publications that would miss rows which come with an attached table."""
+    acting, *publications = await _fetch_together(
+        connection, ["triggers_and_rules", *_publications(connection)], target.oid
+    )
+    if acting:
+        return f"{target.name} has {_listed(acting)}"
+    if found := [one for some in publications for one in some]:
+        return f"{target.name} is in publication {_listed(found)}"
+    return None
+
+
+async def read_obstacle_beside(
+    connection: asyncpg.Connection,
+    target: Target,
+    handle: LoadHandle,
+    partition: Partition,
+    attached: Attached,
+    *,
+    replaces: bool,
+) -> str | None:
+    """What of the table's partitions keeps the staging table from being attached, as `read_attach_obstacle` says it."""
+    old, default = attached.old, attached.default
     if old is not None and not replaces:
         return ""
     if old is not None and (obstacle := await _read_obstacle_of(connection, old, handle)) is not None:
@@ -66,7 +102,7 @@ async def read_staging_changes(
         names,
         BOUNDS_CONSTRAINT if partition.conditions else None,
     )
-    return _listed(rows)
+    return _listed([row[0] for row in rows])
 
 
 async def has_stale_checks(connection: asyncpg.Connection, target: Target, handle: LoadHandle) -> bool:
@@ -106,9 +142,8 @@ async def read_swap_obstacle(connection: asyncpg.Connection, target: Target, han
     return None
 
 
-def _listed(rows: Sequence[asyncpg.Record]) -> str:
-    """The first column of the rows as a list; of more than five rows, the first five and the number of the others."""
-    names = [str(row[0]) for row in rows]
+def _listed(names: Sequence[str]) -> str:
+    """The names as a list; of more than five, the first five and the number of the others."""
     shown = ", ".join(names[:_NAMED_MAX])
     return f"{shown} and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else shown
 
@@ -118,21 +153,28 @@ async def _read_properties_lost(
 ) -> str:
     """A list of what the table has and the staging table in its place would lack; empty where nothing would be lost."""
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
-    return _listed(await connection.fetch(query("properties_lost"), oid, staging, is_partition))
+    return _listed([row[0] for row in await connection.fetch(query("properties_lost"), oid, staging, is_partition)])
 
 
-async def _read_publications(connection: asyncpg.Connection, oid: int) -> list[asyncpg.Record]:
+async def _read_publications(connection: asyncpg.Connection, oid: int) -> list[str]:
     """Publications that send the table's rows to subscribers."""
-    found = list(await connection.fetch(query("publications"), oid))
-    if connection.get_server_version().major >= _PUBLICATIONS_OF_SCHEMAS_SINCE:
-        found += await connection.fetch(query("publications_of_schemas"), oid)
-    return found
+    return [name for names in await _fetch_together(connection, _publications(connection), oid) for name in names]
 
 
-async def read_attached(
-    connection: asyncpg.Connection, target: Target, partition: Partition
-) -> tuple[asyncpg.Record | None, asyncpg.Record | None]:
-    """The partition with exactly these bounds, and the DEFAULT partition, where they exist.
+def _publications(connection: asyncpg.Connection) -> list[str]:
+    """The queries for publications that this server can answer."""
+    has_schemas = connection.get_server_version().major >= _PUBLICATIONS_OF_SCHEMAS_SINCE
+    return ["publications", "publications_of_schemas"] if has_schemas else ["publications"]
+
+
+async def _fetch_together(connection: asyncpg.Connection, names: Sequence[str], *arguments: object) -> list[list[str]]:
+    """The first column of what each of these queries finds."""
+    row = await connection.fetchrow(together(*names), *arguments)
+    return [[next(iter(found.values())) for found in json.loads(rows)] for rows in row]
+
+
+async def read_attached(connection: asyncpg.Connection, target: Target, partition: Partition) -> Attached:
+    """The partition with the bounds of this one, and the DEFAULT partition.
 
     The planner says which partitions may have the rows: it finds them among tens of thousands without reading the bounds of
     each.
@@ -145,7 +187,7 @@ async def read_attached(
     rows = await connection.fetch(query("attached_partitions"), target.oid, printed_bounds(target, partition), leaves)
     old = next((row for row in rows if not row["is_default"]), None)
     default = next((row for row in rows if row["is_default"]), None)
-    return old, default
+    return Attached(old, default)
 
 
 def _scanned(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ afterwards see all rows of the load.
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import asyncpg
 
@@ -26,14 +27,18 @@ class OldSnapshots:
         self._wait_s = wait_s
         self._kept_waiting: set[str] = set()  # virtual transactions that did not end in time
 
-    async def wait_for_end(self, connection: asyncpg.Connection, handle: LoadHandle) -> int:
-        """Wait, and return the number of readers whose snapshot is still older than the staging table's last change.
+    async def look(self, connection: asyncpg.Connection, handle: LoadHandle) -> Mapping[str, str]:
+        """Such readers as there may be, for `wait_for_end`, which tells them from readers that come later.
 
         Call it when the staging table does not change any more.
         """
+        return await _read(connection, handle)
+
+    async def wait_for_end(self, connection: asyncpg.Connection, handle: LoadHandle, readers: Mapping[str, str]) -> int:
+        """Wait for these; returns how many readers have a snapshot that is still older than the staging table's last change."""
         give_up_at = time.monotonic() + self._wait_s
         poll_s = _FIRST_POLL_S
-        awaited = alive = await _read(connection, handle)
+        awaited = alive = dict(readers)
         imported = False
         while alive and not self._kept_waiting & alive.keys():
             if time.monotonic() >= give_up_at:

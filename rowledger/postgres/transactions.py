@@ -13,6 +13,10 @@ from rowledger.settings import WriterSettings
 __all__ = ["begin", "brief_locks", "limit_lock_waits", "lock_timeout", "transaction", "transaction_limits"]
 
 
+# The latest savepoint of a name hides earlier ones, and inner blocks end before outer ones.
+_SAVEPOINT = ("savepoint block", "release savepoint block", "rollback to savepoint block; release savepoint block")
+
+
 def transaction_limits(
     settings: WriterSettings, *, idle_timeout_s: float, durable: bool, lock_timeout_s: float | None = None
 ) -> str:
@@ -46,24 +50,32 @@ async def begin(connection: asyncpg.Connection, limits: str) -> None:
 @contextlib.asynccontextmanager
 async def transaction(
     connection: asyncpg.Connection,
-    limits: str = "",
+    first: str = "",
     *,
     isolation: str | None = None,
     read_only: bool = False,
 ) -> AsyncIterator[None]:
     """Open a transaction, or a savepoint inside another one; a cancel cuts the connection instead of sending ROLLBACK.
 
-    A server that does not answer ROLLBACK would delay the cancel; without the connection, it rolls back by itself. `isolation`
-    is `read_committed` or `repeatable_read`; by default the session's applies.
+    A server that does not answer ROLLBACK would delay the cancel; without the connection, it rolls back by itself. `first` is
+    SQL that is sent together with BEGIN or SAVEPOINT. `isolation` is `read_committed` or `repeatable_read`; by default the
+    session's applies.
     """
-    async with connection.transaction(isolation=isolation, readonly=read_only):
-        try:
-            if limits:
-                await connection.execute(limits)
-            yield
-        except asyncio.CancelledError:
-            connection.terminate()
-            raise
+    is_inner = connection.is_in_transaction()
+    modes = [f"isolation level {isolation.replace('_', ' ')}"] if isolation else []
+    modes += ["read only"] if read_only else []
+    begins, commits, rolls_back = _SAVEPOINT if is_inner else (f"begin {', '.join(modes)}", "commit", "rollback")
+    try:
+        await connection.execute(f"{begins};{first}")
+        yield
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+    except BaseException:
+        if not connection.is_closed() and connection.is_in_transaction():
+            await connection.execute(rolls_back)
+        raise
+    await connection.execute(commits)
 
 
 @contextlib.asynccontextmanager

@@ -41,6 +41,7 @@ from rowledger.postgres import (
     quoted,
     read_staging_changes,
     summarize,
+    with_numbers,
 )
 from rowledger.publish.finish_context import ChunksPending, FinishContext, read_repeated_load, require_all_committed
 from rowledger.publish.former_loads import require_not_appended_before
@@ -113,6 +114,7 @@ async def _finish(sessions: SupervisorSessions, load: FinishContext) -> LoadVerd
                 lambda connection: _judge(connection, load),
                 durable=True,
                 lock_timeout_s=load.settings.publish_lock_timeout_s,
+                first=with_numbers("lock_load", load.handle.load_id, load.handle.epoch),
             )
             break
         except _RowsRefused as refusal:
@@ -138,9 +140,8 @@ async def _finish(sessions: SupervisorSessions, load: FinishContext) -> LoadVerd
 
 async def _judge(connection: asyncpg.Connection, load: FinishContext) -> LoadVerdict:
     handle, spec = load.handle, load.spec
-    if await connection.fetchval(query("lock_load"), handle.load_id, handle.epoch) is None:
+    if not await require_all_committed(connection, load):  # the load's row is locked since BEGIN, if this run owns it
         return await _already_judged(connection, load)
-    await require_all_committed(connection, load)
     await lock_staging(connection, handle)
     if spec.key and not await has_key(connection, handle):
         raise ChunksPending(())  # the key was dropped since it was built: build it again, or never publish

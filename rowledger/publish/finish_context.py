@@ -49,10 +49,12 @@ class ChunksPending(Exception):
         self.chunks = chunks
 
 
-async def require_all_committed(connection: asyncpg.Connection, load: FinishContext) -> None:
-    """Raise ChunksPending where the ledger has chunks that are not committed."""
-    if pending := await read_pending_chunks(connection, load.handle, load.manifest):
+async def require_all_committed(connection: asyncpg.Connection, load: FinishContext) -> bool:
+    """Raise ChunksPending where the ledger has chunks that are not committed; False where this run does not own the load."""
+    pending = await read_pending_chunks(connection, load.handle, load.manifest)
+    if pending:
         raise ChunksPending(pending)
+    return pending is not None
 
 
 async def read_repeated_load(

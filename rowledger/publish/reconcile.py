@@ -10,8 +10,8 @@ import asyncpg
 
 from rowledger.contract import Fingerprint, fingerprint_query, read_fingerprint
 from rowledger.counted import counted
-from rowledger.ledger import Check, CheckName, ChunkTotals, RowCounts, read_chunk_fingerprints, read_chunk_totals
-from rowledger.postgres import query, quote_identifier
+from rowledger.ledger import Check, CheckName, ChunkTotals, RowCounts, read_chunk_fingerprints, read_ledger_side
+from rowledger.postgres import quote_identifier
 from rowledger.publish.finish_context import FinishContext
 from rowledger.spec import Column, TableSpec
 
@@ -48,7 +48,10 @@ async def read_ledger_fingerprint(
     connection: asyncpg.Connection, load_id: int, totals: ChunkTotals, columns: Sequence[Column]
 ) -> Fingerprint | None:
     """The sum of what the writers of the chunks saw; None unless every committed chunk has a fingerprint."""
-    texts = await read_chunk_fingerprints(connection, load_id)
+    return _sum_of(await read_chunk_fingerprints(connection, load_id), totals, columns)
+
+
+def _sum_of(texts: Sequence[str], totals: ChunkTotals, columns: Sequence[Column]) -> Fingerprint | None:
     if len(texts) != totals.committed:
         return None
     return sum(map(Fingerprint.from_json, texts), Fingerprint.empty(columns))
@@ -64,9 +67,8 @@ async def reconcile(
     """
     spec, columns, manifest, load_id = load.spec, load.target.columns, load.manifest, load.handle.load_id
     fingerprint = load.settings.fingerprint
-    recorded = await connection.fetchrow(query("recorded_plan"), load_id)
-    totals = await read_chunk_totals(connection, load_id)
-    letters = await connection.fetchrow(query("dead_letter_totals"), load_id)
+    ledger = await read_ledger_side(connection, load_id)
+    recorded, totals = ledger.plan, ledger.totals
     measured = await measure_relation(connection, staging, columns, predicate=predicate, fingerprint=fingerprint)
 
     figures = {
@@ -76,7 +78,7 @@ async def reconcile(
         "rows written by the ledger": totals.counts.written_rows,
         "rows in the staging table": measured.rows,
         "rows dead-lettered by the ledger": totals.counts.dead_lettered_rows,
-        "dead letters kept": letters["dead_letters"],
+        "dead letters kept": ledger.dead_letters,
         "rows filtered by the transform": totals.counts.filtered_rows,
         "rows added by the transform": totals.counts.added_rows,
         "chunks planned": len(manifest.chunks),
@@ -94,7 +96,7 @@ async def reconcile(
         totals.counts,
         enqueued_rows=manifest.enqueued_rows,
         written_rows=measured.rows,
-        dead_lettered_rows=letters["dead_letters"],
+        dead_lettered_rows=ledger.dead_letters,
     )
     if not confirmed.balances():
         found_rows = confirmed.written_rows + confirmed.dead_lettered_rows
@@ -110,8 +112,8 @@ async def reconcile(
         problems.append(f"{counted(totals.counts.filtered_rows, 'row')} filtered without a transform")
     if recorded["manifest_digest"] != manifest.digest:
         problems.append("the manifest in the ledger is not the one planned from the source")
-    if totals.unbalanced or letters["chunks_that_differ"]:
-        odd = max(totals.unbalanced, letters["chunks_that_differ"])
+    if totals.unbalanced or ledger.chunks_with_other_letters:
+        odd = max(totals.unbalanced, ledger.chunks_with_other_letters)
         problems.append(f"{counted(odd, 'chunk')} whose own counts do not add up")
     balance = Check(
         CheckName.ROW_BALANCE,
@@ -121,9 +123,8 @@ async def reconcile(
     )
     checks = [balance]
     if fingerprint:
-        expected = await read_ledger_fingerprint(connection, load_id, totals, columns)
-        checks.append(fingerprint_check(expected, measured.fingerprint))
-    checks.append(budget_check(spec, manifest.enqueued_rows, letters["dead_letters"]))
+        checks.append(fingerprint_check(_sum_of(ledger.fingerprints, totals, columns), measured.fingerprint))
+    checks.append(budget_check(spec, manifest.enqueued_rows, ledger.dead_letters))
     return totals, tuple(checks)
 
 

@@ -11,6 +11,7 @@ from rowledger.contract import DeadLetter, as_frame_value, sorted_json
 from rowledger.errors import DiscrepancyFound
 from rowledger.postgres import Target, query, quote_identifier
 from rowledger.publish.conflicts import GROUP, MATCHED, Conflict
+from rowledger.sources import read_chunk
 from rowledger.spec import RESERVED_PREFIX, ChunkPlan, ColumnType, LoadHandle, Partition, TableSpec, TypeName
 
 __all__ = [
@@ -121,7 +122,7 @@ def read_again(
     for chunk in chunks:
         if rows_max is not None and len(letters) >= rows_max:
             break
-        source = spec.source.read(chunk.descriptor)
+        source = read_chunk(spec.source, chunk.descriptor)
         row_nos = pl.int_range(chunk.first_row, chunk.first_row + source.height, eager=True)
         # Refused rows are left out before anything reads them: one of them may kill the process that does.
         keep = ~row_nos.is_in(refused.whole.implode())

@@ -157,14 +157,14 @@ def _by_chunk(
     again: Candidates, conflict: Conflict, surplus: pl.DataFrame, manifest: Manifest
 ) -> Iterator[tuple[ChunkPlan, pl.DataFrame, list[DeadLetter]]]:
     """The surplus rows of each chunk, and their dead letters with the reasons."""
-    is_one = len({chunk.descriptor.origin for chunk in manifest.chunks}) == 1
+    is_one = len({part.origin for part in manifest.parts}) == 1
 
     def place_of(row_no: int | None) -> str:
         if row_no is None:
             return ""
         chunk = manifest.chunks[bisect.bisect_right(manifest.chunks, row_no, key=lambda chunk: chunk.first_row) - 1]
-        row = chunk.descriptor.origin_row + row_no - chunk.first_row
-        return f"row {row} of {'the source' if is_one else chunk.descriptor.origin}"
+        origin, row = chunk.place_of(row_no)
+        return f"row {row} of {'the source' if is_one else origin}"
 
     for (number,), rows in surplus.group_by(CHUNK_NO, maintain_order=True):
         letters = [

@@ -3,7 +3,7 @@
 All of it runs in the transaction that reconciles and publishes.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from rowledger.postgres import (
     publish_by_swap,
     query,
     quoted,
-    read_attach_obstacle,
+    read_obstacle_of_rows,
     read_swap_obstacle,
     retrying,
     same_key,
@@ -56,9 +56,7 @@ class Published:
 async def publish_rows(connection: asyncpg.Connection, load: FinishContext, totals: ChunkTotals) -> Published:
     """Make the rows visible when the transaction commits; raises DiscrepancyFound where the target has stored other rows."""
     publish = _replace if load.spec.write_mode is WriteMode.REPLACE else _add
-    published = await publish(connection, load, totals)
-    await hear_deferred(connection)
-    return published
+    return await publish(connection, load, totals)
 
 
 async def _replace(connection: asyncpg.Connection, load: FinishContext, totals: ChunkTotals) -> Published:
@@ -130,23 +128,36 @@ async def _record(
 async def _exclude_writers(connection: asyncpg.Connection, load: FinishContext, scope: CountedRows) -> None:
     """Lock the rows in this scope against other writers."""
     partition = None if scope.partition_key is None else load.partition
-    await _in_turns(connection, load.settings, lambda: lock_target_against_writers(connection, load.target, partition))
+
+    async def lock() -> None:
+        async with transaction(connection):
+            await lock_target_against_writers(connection, load.target, partition)
+
+    await _in_turns(load.settings, lock)
 
 
-async def _in_turns(connection: asyncpg.Connection, settings: WriterSettings, work: Callable[[], Awaitable[T]]) -> T:
-    """Do work that locks the target. It waits for the lock in short turns, so that readers do not queue behind it."""
+async def _in_turns(settings: WriterSettings, work: Callable[[], Awaitable[T]]) -> T:
+    """Do work that locks the target, all or nothing. It waits in short turns, so that readers do not queue behind it."""
     turns = retrying(settings, retry_if=lambda error: isinstance(error, asyncpg.LockNotAvailableError))
     async for turn in turns:
         with turn:
-            async with transaction(connection):
-                return await work()
+            return await work()
     raise AssertionError("the last turn returns or raises")
+
+
+class _ReadersFound(Exception):
+    """These readers may have a snapshot older than the staged rows."""
+
+    def __init__(self, readers: Mapping[str, str]) -> None:
+        super().__init__()
+        self.readers = readers
 
 
 async def _move(connection: asyncpg.Connection, load: FinishContext, *, replaces: bool) -> str | None:
     """Make the staging table a partition, or the whole table; returns None when it is done, otherwise the reason why not.
 
-    The reason is empty where it could not be expected. Every obstacle is looked for before the target is locked.
+    The reason is empty where it could not be expected. Every obstacle is looked for before the target is locked against others
+    than those who alter it.
     """
     target, handle, partition = load.target, load.handle, load.partition
     is_partition = target.takes_partitions_of(partition)
@@ -154,30 +165,51 @@ async def _move(connection: asyncpg.Connection, load: FinishContext, *, replaces
         return ""
     if not load.settings.publish_by_moving:
         return "publish_by_moving is off"
-    if is_partition:
-        obstacle = await read_attach_obstacle(connection, target, handle, partition, replaces=replaces)
-    else:
-        obstacle = await read_swap_obstacle(connection, target, handle)
-    if obstacle is not None:
+    find_obstacle = (
+        read_obstacle_of_rows(connection, target) if is_partition else read_swap_obstacle(connection, target, handle)
+    )
+    if (obstacle := await find_obstacle) is not None:
         return obstacle
-    if readers := await load.old_snapshots.wait_for_end(connection, handle):
-        return (
-            f"{readers} session(s) of this database have a snapshot older than these rows, and would see a part of them "
-            f"(waited for {load.settings.publish_snapshot_wait_s:g} s, publish_snapshot_wait_s)"
-        )
 
-    async def move() -> str | None:
+    async def move(before: Callable[[], Awaitable[None]]) -> str | None:
         if is_partition:
-            return await publish_by_attach(connection, target, handle, partition, replaces=replaces)
+            return await publish_by_attach(connection, target, handle, partition, replaces=replaces, before=before)
+        await before()
         return await publish_by_swap(connection, target, handle)
 
-    patience = load.settings.model_copy(update={"retry_budget_s": load.settings.publish_snapshot_wait_s})
+    return await _move_after_readers(connection, load, move)
+
+
+async def _move_after_readers(
+    connection: asyncpg.Connection,
+    load: FinishContext,
+    move: Callable[[Callable[[], Awaitable[None]]], Awaitable[str | None]],
+) -> str | None:
+    """Move the rows once no reader has a snapshot older than they are. `move` calls its argument when all else allows it."""
+    patience_s = load.settings.publish_snapshot_wait_s
+    patience = load.settings.model_copy(update={"retry_budget_s": patience_s})
+
+    async def require_no_readers() -> None:
+        if readers := await load.old_snapshots.look(connection, load.handle):
+            raise _ReadersFound(readers)
+
+    async def require_nothing() -> None: ...
+
     try:
-        return await _in_turns(connection, patience, move)
+        try:
+            return await _in_turns(patience, lambda: move(require_no_readers))
+        except _ReadersFound as found:
+            # They are waited for without the lock. Those who come meanwhile see all rows.
+            if readers := await load.old_snapshots.wait_for_end(connection, load.handle, found.readers):
+                return (
+                    f"{readers} session(s) of this database have a snapshot older than these rows, and would see a part of "
+                    f"them (waited for {patience_s:g} s, publish_snapshot_wait_s)"
+                )
+            return await _in_turns(patience, lambda: move(require_nothing))
     except asyncpg.LockNotAvailableError:
         # A reader that is idle in a transaction holds its lock for hours, and inserting needs a weaker one.
         return (
-            f"another session of this database has kept it locked (waited for {load.settings.publish_snapshot_wait_s:g} s, "
+            f"another session of this database has kept it locked (waited for {patience_s:g} s, "
             "publish_snapshot_wait_s; see pg_locks, and sessions idle in transaction in pg_stat_activity)"
         )
 

@@ -3,6 +3,7 @@ from .csv import CsvFiles as CsvFiles
 from .databases import PostgresDatabase as PostgresDatabase
 from .durable_writes import durable_file as durable_file
 from .frame_builder import FrameBuilder as FrameBuilder
+from .joined_chunks import join_small as join_small, read_chunk as read_chunk
 from .json_files import JsonFiles as JsonFiles
 from .kept_frames import KeptFrames as KeptFrames
 from .landing import landing_folder as landing_folder

@@ -34,6 +34,7 @@ class CsvFiles(RangedTextFiles):
     with a null.
     """
 
+    files_may_join: ClassVar[bool] = True
     typed_rows_min: ClassVar[int] = 30_000
     """Rows of a chunk, however short, from which it saves time to convert columns of text before the contract sees them."""
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rowledger.errors import SourceError
 from rowledger.sources.chunking import CHUNK_BYTES_MAX, FilePart, cut_into_chunks
@@ -26,6 +26,8 @@ class PlannedFiles(FileSource):
     A descriptor has the digest of the file's bytes, so a file that was replaced between plan and read is noticed even where its
     size is the same.
     """
+
+    files_may_join: ClassVar[bool] = True
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files at their parts; a part that is larger than a chunk is cut into slices."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -54,6 +54,9 @@ class ChunkDescriptor(BaseModel):
 
     A chunk with a `text` range is those bytes of the file. Its `file_digest` and `file_bytes` are those of the range, so that
     the other fields of the file's status are not needed, and its rows are counted from the range's beginning.
+
+    A chunk with `parts` is their rows, one part after the other; its digest is over theirs, and its other fields but `rows` are
+    for messages alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,6 +74,7 @@ class ChunkDescriptor(BaseModel):
     origin_row: int = Field(default=0, ge=0)
     column_readers: dict[str, str] = Field(default_factory=dict)
     text: TextRange | None = None
+    parts: tuple["ChunkDescriptor", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,15 @@ class ChunkPlan:
     @property
     def rows(self) -> int:
         return self.descriptor.rows
+
+    def place_of(self, row_no: int) -> tuple[str, int]:
+        """Where a row of the chunk comes from: the file, address or query, and the row's number in it, counted from 0."""
+        offset = row_no - self.first_row
+        for part in self.descriptor.parts:
+            if offset < part.rows:
+                return part.origin, part.origin_row + offset
+            offset -= part.rows
+        return self.descriptor.origin, self.descriptor.origin_row + offset
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,11 @@ class Manifest:
         return digest.hexdigest()
 
     @property
+    def parts(self) -> Iterator[ChunkDescriptor]:
+        """Where the rows are, file by file."""
+        return (part for chunk in self.chunks for part in chunk.descriptor.parts or (chunk.descriptor,))
+
+    @property
     def content_is_of_rows(self) -> bool:
         """Whether the content digest is computed from rows as they were read rather than from files."""
         return bool(self.chunks and self.chunks[-1].descriptor.rows_digest)
@@ -132,8 +150,7 @@ class Manifest:
         if self.content_is_of_rows:
             return self.chunks[-1].descriptor.rows_digest
         runs: list[tuple[str, int, int, int]] = []  # digest, bytes, first row, row after the last
-        for chunk in self.chunks:
-            d = chunk.descriptor
+        for d in self.parts:
             run = (d.file_digest, d.file_bytes, d.row_offset, d.row_offset + d.rows)
             if runs and runs[-1][:2] == run[:2] and runs[-1][3] == run[2]:
                 run = (*run[:2], runs.pop()[2], run[3])

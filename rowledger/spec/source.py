@@ -75,6 +75,8 @@ class Source(BaseModel, ABC):
     """Whether the source gives the same chunks when it is read again within a run, as files do."""
     columns_vary: ClassVar[bool] = False
     """Whether chunks of one file may have different columns, which are known only when a chunk is read."""
+    files_may_join: ClassVar[bool] = False
+    """Whether the rows of several files with the same columns may be read as one frame: its columns are those of each file."""
     takes_rows: ClassVar[bool] = False
     """Whether the rows come with each load, as `SourceContext.rows`."""
 
@@ -103,6 +105,13 @@ class Source(BaseModel, ABC):
         It decides how many workers come up before the partition is planned, and nothing else.
         """
         return None
+
+    def is_read_at_once(self, partition: Partition, landing_dir: Path) -> bool:  # noqa: ARG002, for those that have files
+        """Whether a source that `spools` is read in less time than a process of its own takes to start.
+
+        Then a worker plans it, like a source that does not spool. It may be asked in a thread, and may hang or raise.
+        """
+        return False
 
     @abstractmethod
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:

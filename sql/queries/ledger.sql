@@ -34,13 +34,37 @@ left join rowledger.lease using (load_id)
 where load.target = $1 and load.partition_key = $2 and load.state = 'loading';
 
 -- name: insert_load
--- A new load; at most one of a partition can be loading.
-insert into rowledger.load (
-    table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id, contract_digest, sealed,
-    rowledger_version, partition
+-- A new load, with the chunks that are known ($12 to $16) and its lease, held as `hold_lease` does; no row where the partition has a
+-- load that is loading; a rival that is about to begin one is waited for. `has_former`: whether the ledger lacks bounds of a load.
+with inserted as (
+    insert into rowledger.load (
+        table_name, target, partition_key, manifest_digest, enqueued_rows, chunks, run_id, contract_digest, sealed,
+        rowledger_version, partition
+    )
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb)
+    on conflict do nothing
+    returning load_id, epoch
+),
+planned as (
+    insert into rowledger.chunk (load_id, chunk_no, first_row, enqueued_rows, descriptor, digest)
+    select inserted.load_id, plan.chunk_no, plan.first_row, plan.enqueued_rows, plan.descriptor::jsonb, plan.digest
+    from inserted
+    cross join unnest($12::integer[], $13::bigint[], $14::bigint[], $15::text[], $16::text[])
+        as plan (chunk_no, first_row, enqueued_rows, descriptor, digest)
+),
+leased as (
+    insert into rowledger.lease (load_id, holder, holder_pid, holder_host, backend_pid, backend_start, lease_s)
+    select inserted.load_id, $17, $18, $19, activity.pid, activity.backend_start, $20
+    from inserted
+    cross join pg_stat_get_activity(pg_backend_pid()) as activity
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb)
-returning load_id, epoch;
+select
+    load_id, epoch,
+    exists (
+        select from rowledger.load as former
+        where former.target = $2 and former.partition_key = $3 and former.partition is null
+    ) as has_former
+from inserted;
 
 -- name: insert_chunks
 -- The manifest, before anything of these chunks is written.
@@ -73,8 +97,7 @@ returning epoch;
 -- Say who works on the load; the holder's own backend tells others whether it is alive.
 insert into rowledger.lease (load_id, holder, holder_pid, holder_host, backend_pid, backend_start, lease_s)
 select $1, $2, $3, $4, activity.pid, activity.backend_start, $5
-from pg_stat_activity as activity
-where activity.pid = pg_backend_pid()
+from pg_stat_get_activity(pg_backend_pid()) as activity
 on conflict (load_id) do update set
     holder = excluded.holder, holder_pid = excluded.holder_pid, holder_host = excluded.holder_host,
     backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, lease_s = excluded.lease_s,
@@ -84,24 +107,22 @@ on conflict (load_id) do update set
 -- Keep the leases of this run alive, from whatever backend serves it now.
 update rowledger.lease set
     backend_pid = activity.pid, backend_start = activity.backend_start, renewals = lease.renewals + 1
-from pg_stat_activity as activity
-where lease.holder = $1 and activity.pid = pg_backend_pid();
+from pg_stat_get_activity(pg_backend_pid()) as activity
+where lease.holder = $1;
 
 -- name: release_leases
 -- Let the next run begin at once.
 delete from rowledger.lease where holder = $1;
-
--- name: release_lease
--- The load has ended.
-delete from rowledger.lease where load_id = $1;
 
 -- name: recorded_chunks
 -- The plan as the ledger has it.
 select chunk_no, first_row, enqueued_rows, digest from rowledger.chunk where load_id = $1 order by chunk_no;
 
 -- name: pending_chunks
--- What is still to be done.
-select chunk_no from rowledger.chunk where load_id = $1 and state = 'pending';
+-- What is still to be done, as one row; no row where the load is not loading, or not in this epoch.
+select array(select chunk_no from rowledger.chunk where load_id = $1 and state = 'pending') as chunk_nos
+from rowledger.load
+where load_id = $1 and epoch = $2 and state = 'loading';
 
 -- name: fence_load
 -- Hold the load's row for the length of the chunk transaction; no row means that another run has taken it over.
@@ -136,12 +157,14 @@ insert into rowledger.dead_letter (
     load_id, chunk_no, attempt, worker_pid, source, source_row, row_no, stage, reason, sqlstate, constraint_name,
     column_name, payload, part, payload_of, traceback
 )
-select $1, $2, $3, $4, $5, letter.row_no + $6, letter.row_no, letter.stage, letter.reason, letter.sqlstate,
+select $1, $2, $3, $4, letter.source, letter.source_row, letter.row_no, letter.stage, letter.reason, letter.sqlstate,
     letter.constraint_name, letter.column_name, letter.payload::json, letter.part, letter.payload_of, letter.traceback
 from unnest(
-    $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[],
-    $16::text[]
-) as letter (row_no, stage, reason, sqlstate, constraint_name, column_name, payload, part, payload_of, traceback);
+    $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+    $14::integer[], $15::text[], $16::text[]
+) as letter (
+    source, source_row, row_no, stage, reason, sqlstate, constraint_name, column_name, payload, part, payload_of, traceback
+);
 
 -- name: insert_incident
 -- A worker's death.
@@ -204,10 +227,19 @@ where target = $1 and (partition_key = $2 or $3) and state = 'published'
 returning load_id;
 
 -- name: end_load
--- The load's verdict; only a loading load of this epoch can get one.
-update rowledger.load set state = $3, ended_at = clock_timestamp(), verdict = $4
-where load_id = $1 and epoch = $2 and state = 'loading'
-returning load_id;
+-- The load's verdict, and the digests of its entry as it is from now on; only a loading load of this epoch can get one.
+with ended as (
+    update rowledger.load as entry
+    set state = $3, ended_at = clock_timestamp(), verdict = $4, chunks_digest = chunks.digest,
+        entry_digest = rowledger.digest_of_entry(
+            jsonb_populate_record(entry, jsonb_build_object('state', $3::text, 'chunks_digest', chunks.digest))
+        )
+    from (select rowledger.digest_of_chunks($1) as digest) as chunks
+    where entry.load_id = $1 and entry.epoch = $2 and entry.state = 'loading'
+    returning entry.load_id
+),
+released as (delete from rowledger.lease using ended where lease.load_id = ended.load_id)
+select load_id from ended;
 
 -- name: move_to_dead_letters
 -- Take rows back out of a committed chunk's written count, with their part of the fingerprint.

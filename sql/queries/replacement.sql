@@ -1,19 +1,23 @@
 -- name: attached_partitions
 -- Of the partitions of a table ($1) that may hold some rows ($3, quoted names): the one of exactly these bounds ($2), and the
--- DEFAULT partition. The bounds of all partitions are not read, since there may be tens of thousands.
-select
-    class.oid, namespace.nspname::text as schema_name, class.relname::text as table_name,
-    class.oid = partitioned.partdefid as is_default, class.relkind = 'r' as is_plain
-from pg_partitioned_table as partitioned
-join pg_class as class on class.oid = partitioned.partdefid or class.oid in (
+-- DEFAULT partition. Neither the bounds of all partitions nor all tables are read, since there may be tens of thousands.
+with partitioned as materialized (select partdefid from pg_partitioned_table where partrelid = $1),
+candidate as materialized (
+    select partdefid as oid from partitioned where partdefid <> 0
+    union
     select inherits.inhrelid
     from unnest($3::text[]) as leaf (name)
     cross join lateral pg_partition_ancestors(to_regclass(leaf.name)) as ancestor (oid)
     join pg_inherits as inherits on inherits.inhrelid = ancestor.oid and inherits.inhparent = $1
 )
+select
+    class.oid, namespace.nspname::text as schema_name, class.relname::text as table_name,
+    class.oid = partitioned.partdefid as is_default, class.relkind = 'r' as is_plain
+from candidate
+cross join partitioned
+cross join lateral (select * from pg_class where pg_class.oid = candidate.oid offset 0) as class
 join pg_namespace as namespace on namespace.oid = class.relnamespace
-where partitioned.partrelid = $1
-    and (class.oid = partitioned.partdefid or pg_get_expr(class.relpartbound, class.oid) = $2::text);
+where class.oid = partitioned.partdefid or pg_get_expr(class.relpartbound, class.oid) = $2::text;
 
 -- name: has_taken_its_place
 -- Whether another table than $1 has the name $2 (quoted) by now.

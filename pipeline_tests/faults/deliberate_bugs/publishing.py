@@ -8,7 +8,7 @@ import asyncpg
 
 from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
 from rowledger.contract import Fingerprint
-from rowledger.ledger import Check, ChunkTotals, SupervisorSessions, read_chunk_totals, read_pending_chunks
+from rowledger.ledger import Check, ChunkTotals, LedgerSide, SupervisorSessions, read_ledger_side, read_pending_chunks
 from rowledger.postgres import Target, lock_staging
 from rowledger.publish import finish, finish_context
 from rowledger.publish.baseline import Baseline
@@ -40,12 +40,12 @@ def ledger_held_against_itself() -> None:
     """The ledger knows how many rows were written; counting them again is slow."""
     written_rows = 0
 
-    @in_place_of(read_chunk_totals)
-    async def read_totals(connection: asyncpg.Connection, load_id: int) -> ChunkTotals:
+    @in_place_of(read_ledger_side)
+    async def read_side(connection: asyncpg.Connection, load_id: int) -> LedgerSide:
         nonlocal written_rows
-        totals = await read_chunk_totals(connection, load_id)
-        written_rows = totals.counts.written_rows
-        return totals
+        side = await read_ledger_side(connection, load_id)
+        written_rows = side.totals.counts.written_rows
+        return side
 
     @in_place_of(measure_relation)
     async def measure(
@@ -81,7 +81,7 @@ def reports_believed() -> None:
 
     async def none_pending(
         connection: asyncpg.Connection, handle: LoadHandle, manifest: Manifest
-    ) -> tuple[ChunkPlan, ...]:
+    ) -> tuple[ChunkPlan, ...] | None:
         return ()
 
     in_place_of(read_pending_chunks, within=finish_context)(none_pending)
@@ -155,9 +155,10 @@ def publication_not_on_disk() -> None:
         *,
         durable: bool = False,
         lock_timeout_s: float | None = None,
+        first: str = "",
     ) -> T:
         durable = durable and not purpose.endswith("reconcile and publish")
-        return await right(self, purpose, work, durable=durable, lock_timeout_s=lock_timeout_s)
+        return await right(self, purpose, work, durable=durable, lock_timeout_s=lock_timeout_s, first=first)
 
 
 # ---- write modes -----------------------------------------------------------------------------------------------------

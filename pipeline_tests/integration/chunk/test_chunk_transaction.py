@@ -20,7 +20,7 @@ from rowledger.contract.check import Contract
 from rowledger.errors import ChunkFailed, DeadLetterBudgetSpent, Fenced
 from rowledger.failpoints import FailpointError
 from rowledger.ledger.counts import RowCounts
-from rowledger.ledger.loads import insert_load, take_over_load
+from rowledger.ledger.loads import Holder, insert_load, take_over_load
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed
 from rowledger.postgres.catalogue import Target, ensure_target
 from rowledger.postgres.session import Session, connect
@@ -66,7 +66,18 @@ async def _begun(database: str, landing: Path) -> AsyncIterator[_Begun]:
         connection = sessions[0].connection
         target = await ensure_target(connection, EVENTS, Contract.of(EVENTS.row).columns, [partition])
         async with connection.transaction():
-            handle = await insert_load(connection, EVENTS, partition, manifest, "run", contract_digest="")
+            new = await insert_load(
+                connection,
+                EVENTS,
+                partition,
+                manifest,
+                "run",
+                contract_digest="",
+                holder=Holder.this_process(),
+                lease_s=30,
+            )
+            assert new is not None
+            handle = new.handle
             await create_staging(connection, target, handle, partition)
         job = ChunkJob(handle, partition, manifest.chunks[0], target.columns, attempt=1, dead_letters_max=50)
         prepared = prepare_chunk(EVENTS, job, _SETTINGS, lambda _: None)
