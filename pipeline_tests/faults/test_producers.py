@@ -25,6 +25,7 @@ from pipeline_tests.support.tables_of_producers import (
 )
 from pipeline_tests.support.waiting import producer_pids, wait_until, worker_pids
 from rowledger.errors import ProducerTerminated, SourceError
+from rowledger.sources.text_ranges import RangedTextFiles
 
 _INCIDENTS = "select kind, pid, exit_code, load_id, summary from rowledger.incident order by incident_id"
 _FAULTS = {
@@ -155,10 +156,16 @@ def test_a_function_is_closed_when_its_load_fails_before_its_end(
     assert_nothing_left_over(database)
 
 
+def _read_by_a_producer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a small file read by a producer too, as large ones are."""
+    monkeypatch.setattr(RangedTextFiles, "read_at_once_bytes_max", 0)
+
+
 @pytest.mark.parametrize("action", ["sigkill", "exit0", "exit1", "sigsegv"])
 def test_a_file_whose_reader_dies_is_read_again_and_loaded_once(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
+    _read_by_a_producer(monkeypatch)
     (tmp_path / "numbered.csv").write_text("number,pid\n" + "".join(f"{n},0\n" for n in range(950)))
     set_failpoints(monkeypatch, f"in_spooling={action}@chunk=3,attempt=1;in_spooling={action}@chunk=5,attempt=2")
     report = load_one(database, NUMBERED_CSV, tmp_path, "all")
@@ -179,6 +186,7 @@ def test_a_file_whose_reader_dies_is_read_again_and_loaded_once(
 def test_a_file_whose_readers_all_die_fails_its_partition(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _read_by_a_producer(monkeypatch)
     (tmp_path / "numbered.csv").write_text("number,pid\n1,1\n")
     set_failpoints(monkeypatch, "in_spooling=sigkill")
     report = load_one(database, NUMBERED_CSV, tmp_path, "all", chunk_attempts_max=3)

@@ -39,6 +39,7 @@ from rowledger.load.committing import ChunkCommits, Committing
 from rowledger.load.rejection import forget_failures, record_failure, reject_load
 from rowledger.load.run_context import RunContext
 from rowledger.load.source_columns import source_names, with_brought_columns
+from rowledger.machine import in_thread
 from rowledger.postgres import Target, align_staging, summarize
 from rowledger.publish import FinishContext, LoadVerdict, find_repeated, finish_load
 from rowledger.settings import settings
@@ -55,6 +56,7 @@ from rowledger.spec import (
 __all__ = ["PartitionLoad"]
 
 _ROUNDS_MAX = 3  # rounds in a row without progress, when committing what a server crash has undone
+_LOOK_S = 5.0  # for the sizes of files; on a mount that is dead the source is left to the process that reads it
 _EXACT_NUMBERS = {TypeName.NUMERIC, TypeName.JSONB}  # these hold more digits than a double
 
 
@@ -126,7 +128,7 @@ class PartitionLoad:
 
     async def _load(self) -> LoadVerdict:
         self._spool_dir.mkdir(mode=0o700)
-        if self._spec.source.spools:
+        if self._spec.source.spools and not await self._is_read_at_once():
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
         repeated = await find_repeated(self._run.sessions, self._spec, self._target, self._partition, manifest)
@@ -137,7 +139,16 @@ class PartitionLoad:
         begun = await self._begin(manifest)
         return await self._finish(manifest, begun.pending)
 
-    # ---- sources that are planned before they are loaded
+    # ---- sources that are planned before they are loaded, small files of text among them
+
+    async def _is_read_at_once(self) -> bool:
+        source, partition, landing_dir = self._spec.source, self._partition, self._run.request.landing_dir
+        if source.takes_rows:
+            return False
+        try:
+            return await in_thread(lambda: source.is_read_at_once(partition, landing_dir), timeout_s=_LOOK_S)
+        except Exception:  # noqa: BLE001 - the process that reads the source says what is wrong with it
+            return False
 
     async def _plan(self) -> Manifest:
         """The manifest, planned by a worker: it holds the libraries that read files, and is guarded."""

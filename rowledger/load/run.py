@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rowledger.load.production import needs_producer
 from rowledger.settings import WriterSettings
 from rowledger.spec import Partition, TableSpec
 from rowledger.workers import PRODUCER, WORKER, EarlyProcesses, require_no_worker
@@ -43,7 +44,7 @@ def run_load(
     usual course.
     """
     require_no_worker("a load")
-    with EarlyProcesses(_needed_first(spec)) as early:
+    with EarlyProcesses(_needed_first(spec, partitions, landing_dir)) as early:
         with _collecting_no_garbage():
             from rowledger.load.run_partitions import run_partitions  # noqa: PLC0415, once the processes are on their way
 
@@ -74,7 +75,6 @@ def _collecting_no_garbage() -> Iterator[None]:
             gc.enable()
 
 
-def _needed_first(spec: TableSpec) -> list[str]:
+def _needed_first(spec: TableSpec, partitions: Sequence[Partition | str], landing_dir: Path) -> list[str]:
     """The processes that any load needs. How many more it can use is known once its chunks are planned."""
-    is_produced = spec.source.spools and not spec.source.takes_rows
-    return [PRODUCER, WORKER] if is_produced else [WORKER]
+    return [PRODUCER, WORKER] if needs_producer(spec, partitions, landing_dir) else [WORKER]

@@ -18,6 +18,7 @@ from rowledger.load.interrupt import run_interruptible
 from rowledger.load.leases import LeaseKeeper
 from rowledger.load.partition_load import PartitionLoad
 from rowledger.load.preflight import Preflight, check_before_loading
+from rowledger.load.production import LOOK_S, needs_producer
 from rowledger.load.progress import PartitionProgress, ProgressReporter
 from rowledger.load.rejection import record_failed_run
 from rowledger.load.request import RunRequest
@@ -33,7 +34,6 @@ from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder, Pool
 __all__ = ["run_partitions"]
 
 _BYTES_A_CHUNK = 4 * 2**20  # of a Parquet file with rows of 200 bytes
-_LOOK_S = 0.2  # for the sizes of files; a dead mount must not hold the run up here
 _WATCHING_SESSIONS = 2  # for leases and incidents, while other sessions reconcile
 
 
@@ -110,7 +110,7 @@ async def _jobs_expected(request: RunRequest) -> int:
         return len(partitions)
     try:
         sizes = await in_thread(
-            lambda: [source.local_bytes(partition, landing_dir) or 0 for partition in partitions], timeout_s=_LOOK_S
+            lambda: [source.local_bytes(partition, landing_dir) or 0 for partition in partitions], timeout_s=LOOK_S
         )
     except Exception:  # noqa: BLE001 - the plan says what is wrong with the source
         return len(partitions)
@@ -144,7 +144,7 @@ async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcess
         notice=incidents.record,
         log=log,
         jobs_expected=await _jobs_expected(request),
-        production_expected=request.spec.source.spools and not request.spec.source.takes_rows,
+        production_expected=needs_producer(request.spec, request.partitions, request.landing_dir),
         early=early,
     )
     opening = asyncio.create_task(sessions.open_one())  # while the first partition is planned

@@ -50,7 +50,7 @@ async def publish_by_attach(
     partition: Partition,
     *,
     replaces: bool,
-    before: Callable[[], Awaitable[None]],
+    before: Callable[[], Awaitable[None]] | None = None,
 ) -> str | None:
     """Attach the staging table as the partition; if `replaces`, drop the one that is there. Returns None when it is done.
 
@@ -67,7 +67,8 @@ async def publish_by_attach(
             _require_none(
                 await read_obstacle_beside(connection, target, handle, partition, attached, replaces=replaces)
             )
-            await before()
+            if before is not None:
+                await before()
             if (old := attached.old) is not None:
                 # The parent first, as readers lock it: the other order would deadlock with them. Only the parent and this
                 # partition: locks on all partitions may be more than the server has room for.

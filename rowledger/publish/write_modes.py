@@ -171,10 +171,11 @@ async def _move(connection: asyncpg.Connection, load: FinishContext, *, replaces
     if (obstacle := await find_obstacle) is not None:
         return obstacle
 
-    async def move(before: Callable[[], Awaitable[None]]) -> str | None:
+    async def move(before: Callable[[], Awaitable[None]] | None) -> str | None:
         if is_partition:
             return await publish_by_attach(connection, target, handle, partition, replaces=replaces, before=before)
-        await before()
+        if before is not None:
+            await before()
         return await publish_by_swap(connection, target, handle)
 
     return await _move_after_readers(connection, load, move)
@@ -183,7 +184,7 @@ async def _move(connection: asyncpg.Connection, load: FinishContext, *, replaces
 async def _move_after_readers(
     connection: asyncpg.Connection,
     load: FinishContext,
-    move: Callable[[Callable[[], Awaitable[None]]], Awaitable[str | None]],
+    move: Callable[[Callable[[], Awaitable[None]] | None], Awaitable[str | None]],
 ) -> str | None:
     """Move the rows once no reader has a snapshot older than they are. `move` calls its argument when all else allows it."""
     patience_s = load.settings.publish_snapshot_wait_s
@@ -192,8 +193,6 @@ async def _move_after_readers(
     async def require_no_readers() -> None:
         if readers := await load.old_snapshots.look(connection, load.handle):
             raise _ReadersFound(readers)
-
-    async def require_nothing() -> None: ...
 
     try:
         try:
@@ -205,7 +204,7 @@ async def _move_after_readers(
                     f"{readers} session(s) of this database have a snapshot older than these rows, and would see a part of "
                     f"them (waited for {patience_s:g} s, publish_snapshot_wait_s)"
                 )
-            return await _in_turns(patience, lambda: move(require_nothing))
+            return await _in_turns(patience, lambda: move(None))
     except asyncpg.LockNotAvailableError:
         # A reader that is idle in a transaction holds its lock for hours, and inserting needs a weaker one.
         return (

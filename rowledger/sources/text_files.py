@@ -9,7 +9,10 @@ from rowledger.errors import SourceError, SpecError
 from rowledger.sources.file_source import FileSource
 from rowledger.sources.source_file import SourceFile
 
-__all__ = ["Compression", "TextFiles"]
+__all__ = ["ENDINGS", "Compression", "TextFiles"]
+
+ENDINGS = (".gz", ".gzip", ".zst", ".zstd")
+"""The endings of compressed files."""
 
 Compression = Literal["auto", "none", "gzip", "zstd"]
 

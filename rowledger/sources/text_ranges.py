@@ -14,7 +14,7 @@ from rowledger.errors import SourceError
 from rowledger.sources.file_identity import unchanged
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.system_errors import system_refusal
-from rowledger.sources.text_files import TextFiles
+from rowledger.sources.text_files import ENDINGS, TextFiles
 from rowledger.spec import ChunkDescriptor, Partition, SourceContext
 
 if TYPE_CHECKING:  # who declares files reads no rows
@@ -37,6 +37,14 @@ class RangedTextFiles(TextFiles):
     """A source of such files."""
 
     spools: ClassVar[bool] = True
+    read_at_once_bytes_max: ClassVar[int] = 4 * 2**20
+    """Bytes of a partition's files up to which they are read, to find their records, in about 10 ms."""
+
+    def is_read_at_once(self, partition: Partition, landing_dir: Path) -> bool:
+        if self.compression in {"gzip", "zstd"} or (self.compression == "auto" and self.path.endswith(ENDINGS)):
+            return False
+        size = self.local_bytes(partition, landing_dir)
+        return size is not None and 0 < size <= self.read_at_once_bytes_max  # a FIFO has no size
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         from rowledger.sources.text_chunks import TextChunks  # noqa: PLC0415, workers import this module and never scan
