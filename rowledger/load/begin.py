@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.contract import signature_of
 from rowledger.errors import Fenced, PartitionBusy
 from rowledger.ledger import (
     BLOCK_MIGRATIONS,
@@ -90,7 +89,7 @@ class Beginning:
         self._holder = run.holder
         self._run_id = run.request.run_id
         self._limits = run.request.writer
-        self._contract_digest = _contract_digest(self._spec, target, self._limits)
+        self._contract_digest = _contract_digest(self._spec, run.signature, target, self._limits)
         self._watch = _LeaseWatch()
 
     async def begin(self, say: Callable[[str], None]) -> BegunLoad:
@@ -230,11 +229,11 @@ class Beginning:
         return BegunLoad(new.handle, self._manifest.chunks if self._manifest else (), resumed=False)
 
 
-def _contract_digest(spec: TableSpec, target: Target, settings: WriterSettings) -> str:
+def _contract_digest(spec: TableSpec, signature: str, target: Target, settings: WriterSettings) -> str:
     """SHA-256 over what decides, besides the source, which rows are staged and how they are compared."""
     columns = [(column.name, column.type.sql, column.nullable) for column in target.columns]
     facts = [
-        signature_of(spec.row),
+        signature,
         spec.key,
         columns,
         settings.fingerprint,

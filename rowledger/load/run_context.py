@@ -15,7 +15,10 @@ __all__ = ["RunContext"]
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The parts of a run, made once. `request` has as many workers as there are resources for."""
+    """The parts of a run, made once.
+
+    `request` has as many workers as there are resources for; `signature` is that of the row model.
+    """
 
     request: RunRequest
     target: Target
@@ -25,6 +28,7 @@ class RunContext:
     incidents: IncidentRecorder
     progress: Mapping[str, PartitionProgress]
     old_snapshots: OldSnapshots
+    signature: str
 
     def name_of(self, partition: Partition) -> str:
         """A partition of the table, for logs and errors."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rowledger.contract import Contract, as_partitions, require_partitions
+from rowledger.contract import Contract, as_partitions, require_partitions, signature_of
 from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import Holder, Incident, Observer, PartitionReport, RivalRemedy, SupervisorSessions
@@ -158,7 +158,10 @@ async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcess
                 log(logging.WARNING, told)
                 await incidents.record_of_run(kind, told)
             snapshots = OldSnapshots(writer.publish_snapshot_wait_s)
-            yield RunContext(request, preflight.target, holder, sessions, pool, incidents, progress, snapshots)
+            signature = signature_of(request.spec.row)
+            yield RunContext(
+                request, preflight.target, holder, sessions, pool, incidents, progress, snapshots, signature
+            )
     finally:
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)

@@ -43,6 +43,13 @@ class ParquetFiles(PlannedFiles):
 
         return read_range(descriptor, self._hive_values(descriptor))
 
+    def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
+        if descriptor.column_readers:
+            return super().frame_schema(descriptor)
+        from rowledger.sources.parquet_reader import read_schema  # noqa: PLC0415, who declares or plans files reads no rows
+
+        return read_schema(descriptor, self._hive_values(descriptor))
+
     def _values_of_path(self, origin: str) -> list[str]:
         return _hive_parts(origin, self.hive)
 

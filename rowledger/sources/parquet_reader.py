@@ -12,7 +12,7 @@ from rowledger.sources.parquet_scan import FAILED_IN_POLARS, Reader, RowRange, u
 from rowledger.sources.system_errors import system_refusal
 from rowledger.spec import ChunkDescriptor
 
-__all__ = ["read_range"]
+__all__ = ["read_range", "read_schema"]
 
 _FAILED_IN_ARROW = (OSError, pa.ArrowException, NotImplementedError, ValueError)
 
@@ -26,6 +26,16 @@ def read_range(descriptor: ChunkDescriptor, texts: Mapping[str, str | None]) -> 
     except (*FAILED_IN_POLARS, *_FAILED_IN_ARROW) as error:
         raise SourceError(f"{part.file}: {unreadable(*failed, error)}") from None
     return rows.with_columns(pl.lit(text, pl.String).alias(name) for name, text in texts.items())
+
+
+def read_schema(descriptor: ChunkDescriptor, texts: Mapping[str, str | None]) -> pl.Schema:
+    """The columns of `read_range`, from the footer alone, for a file that polars alone reads; raises SourceError."""
+    file = Path(descriptor.path)
+    try:
+        schema = RowRange(file, 0, 0, {}).scan().collect_schema()
+    except FAILED_IN_POLARS as error:
+        raise SourceError(f"{file}: {unreadable(error)}") from None
+    return pl.Schema({**schema, **dict.fromkeys(texts, pl.String())})
 
 
 def _read(part: RowRange, failed: list[BaseException]) -> pl.DataFrame:
