@@ -21,6 +21,7 @@ __all__ = ["NUMBERS"]
 
 _PLAIN_INTEGER = r"^-?[0-9]{1,18}$"
 _PLAIN_FLOAT = r"^-?[0-9]{1,17}(\.[0-9]{1,25})?$"
+_FLOAT = r"^-?[0-9]{1,17}(\.[0-9]{1,25})?([eE][-+]?[0-9]{1,3})?$"
 _DOUBLE_DIGITS = 15  # decimal digits that survive the conversion into a double and back
 _UNDECLARED_SCALE = 9  # decimals of a double that is read for a numeric without declared digits; more make it a suspect
 
@@ -68,24 +69,44 @@ def _float_from_int(_rules: FieldRules, source: pl.Series) -> Reading:
 
 
 def _float_from_decimal(_rules: FieldRules, source: pl.Series) -> Reading:
-    """Up to 15 digits, a decimal and its nearest double determine each other; a value with more digits is a suspect."""
+    """Up to 15 digits, a decimal and its nearest double determine each other; longer ones must be the digits of a double."""
     values = source.cast(pl.Float64)
     scale = source.dtype.scale  # type: ignore[attr-defined]
     reading = Reading(values)
-    reading.doubt(values.abs() >= 10.0 ** (_DOUBLE_DIGITS - scale))
+    is_long = values.abs() >= 10.0 ** (_DOUBLE_DIGITS - scale)
+    if is_long.any():
+        reading.doubt(_differ(is_long, values, source))
     return reading
 
 
 def _float_from_text(rules: FieldRules, source: pl.Series) -> Reading:
-    """Texts of up to 15 digits, and the shortest text of each double; others may lose digits and are suspects."""
-    values = matching(source, _PLAIN_FLOAT)
+    """Texts of up to 15 digits, and those with the digits of a double; others may lose digits and are suspects."""
+    are_plain = source.str.contains(_PLAIN_FLOAT)
+    values = source if are_plain.all() else matching(source, _FLOAT)
     doubles = values.cast(pl.Float64, strict=False)
     reading = _float(rules, doubles)
-    longest = values.str.len_bytes().max()
-    if longest is not None and longest > _DOUBLE_DIGITS:  # type: ignore[operator]
-        is_long = values.str.len_bytes() > _DOUBLE_DIGITS
-        reading.doubt(is_long & (doubles.cast(pl.String) != values))
+    is_long = values.str.len_bytes() > _DOUBLE_DIGITS
+    if not are_plain.all():
+        is_long |= ~are_plain  # an exponent may be beyond double precision
+    if is_long.any():
+        if (is_other := is_long & (doubles.cast(pl.String) != values)).any():
+            reading.doubt(_differ(is_other, doubles, values))
+        if (is_large := is_long & (doubles.abs() > EXACT_INTEGER_MAX)).any():
+            # An integer beyond 2^53 is refused, even one that a double holds.
+            reading.doubt(is_large & ~values.str.contains("[.eE]"))
     return reading
+
+
+def _differ(mask: pl.Series, doubles: pl.Series, given: pl.Series) -> pl.Series:
+    """A mask of those marked by `mask` whose digits are not the shortest ones of the nearest double."""
+    differ = _digits(doubles.filter(mask)) != _digits(given.filter(mask))
+    return mask.scatter(mask.arg_true(), differ)
+
+
+def _digits(numbers: pl.Series) -> pl.Series:
+    """All digits of each number, without point, exponent, and zeros at the ends."""
+    texts = numbers.cast(pl.String)
+    return texts.str.replace("e.*$|E.*$", "").str.replace_all("[-+.]", "").str.strip_chars("0")
 
 
 def _decimal_from_int(_rules: FieldRules, source: pl.Series) -> Reading:

@@ -13,8 +13,9 @@ from rowledger.spec import types_in
 __all__ = ["CALENDAR_DAYS", "TIMES", "holds_times", "unheld"]
 
 _PLAIN_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_PLAIN_TIME = r"^[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?$"
-_PLAIN_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?$"
+_MICROSECONDS = r"(\.[0-9]{1,6}0{0,3})?"  # many programs write nanoseconds, of which the last three are zeros
+_PLAIN_TIME = rf"^[0-9]{{2}}:[0-9]{{2}}:[0-5][0-9]{_MICROSECONDS}$"
+_PLAIN_TIMESTAMP = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ][0-9]{{2}}:[0-9]{{2}}:[0-5][0-9]{_MICROSECONDS}$"
 _PLAIN_INSTANT = _PLAIN_TIMESTAMP[:-1] + r"(Z|[+-][0-9]{2}:[0-9]{2})$"
 _PLAIN_DURATION = r"^-?[0-9]{2}:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?$"
 CALENDAR_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31, what Python's date holds

@@ -1,13 +1,16 @@
 """A float takes a number whose digits a double keeps, however it comes, and no other."""
 
-from decimal import Decimal
+import random
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, strategies as st
 from pydantic import create_model
 
+from rowledger.contract import settle_suspects
 from rowledger.contract.check import Contract
 from rowledger.contract.sql_types import Real
 from rowledger.sources.ndjson import NdjsonFiles
@@ -105,3 +108,38 @@ def test_ndjson_fractions_are_doubles_where_those_keep_their_digits(tmp_path: Pa
     (descriptor,) = source.chunks(Partition(key="all"), scope)
 
     assert source.read(descriptor).rows() == [(0.30000000000000004, 1e-7), (2.0, 1.5)]
+
+
+def _verdict(value: object) -> tuple[object, str | None]:
+    """What pydantic and the rules for silent conversions make of one value alone."""
+    (rule,) = Contract.of(create_model("Row", v=(float, ...))).rules
+    found = settle_suspects.judge(rule, rule.column.type, value)
+    return found.value, found.reason
+
+
+def _told(good: list[Any], reasons: list[str], verdicts: list[tuple[object, str | None]]) -> None:
+    assert list(map(repr, good)) == [repr(value) for value, reason in verdicts if reason is None]
+    assert reasons == [f"v: {reason}" for _, reason in verdicts if reason is not None]
+
+
+_FORMS = ("{!r}", "{:.17g}", "{:e}", "{:.20e}", "{:.15g}", "{:.3f}", "{:.17f}", "{:.16E}")
+
+
+@given(st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(_FORMS)), min_size=1))
+def test_a_text_in_a_column_is_judged_as_the_text_alone(written: list[tuple[float, str]]) -> None:
+    texts = [form.format(number) for number, form in written]
+    _told(*check(float, texts, pl.String()), [_verdict(text) for text in texts])
+
+
+@given(st.lists(st.integers(-(10**37), 10**37), min_size=1), st.integers(0, 38))
+def test_a_decimal_in_a_column_is_judged_as_the_decimal_alone(digits: list[int], scale: int) -> None:
+    decimals = [Decimal(number).scaleb(-scale, Context(prec=60)) for number in digits]
+    _told(*check(float, decimals, pl.Decimal(38, scale)), [_verdict(decimal) for decimal in decimals])
+
+
+def test_the_digits_of_doubles_are_read_in_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [random.Random(seed).gauss(0, 10.0**exponent) for seed, exponent in enumerate(range(-20, 15))]
+    monkeypatch.setattr(settle_suspects, "judge", None)  # which takes a hundred times as long
+    assert check(float, list(map(repr, numbers)))[0] == numbers
+    decimals = [number for number in map(repr, numbers) if "e" not in number]
+    assert check(float, list(map(Decimal, decimals)), pl.Decimal(38, 20))[0] == list(map(float, decimals))

@@ -1,6 +1,6 @@
 """Dates, instants and durations: exact whichever way they come, or refused."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
@@ -9,12 +9,14 @@ from hypothesis import given, settings, strategies as st
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    NaiveDatetime,
     TypeAdapter,
     create_model,
     model_validator,
 )
 
 from pipeline_tests.support.contract_checks import as_json, assert_refused, both_ways
+from rowledger.contract import settle_suspects
 from rowledger.contract.check import Contract
 
 INSTANT = "an instant is not taken for a date, which would lose its zone"
@@ -156,3 +158,19 @@ def test_a_text_that_looks_like_a_duration_stays_as_it_is() -> None:
     checked = Contract.of(Words).check(pl.DataFrame({"d": ["P-1DT1H"], "many": [["P-1DT1H"]]}))
 
     assert checked.good.rows() == [("P-1DT1H", ["P-1DT1H"])]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        (NaiveDatetime, "2024-02-29T01:02:03.123456000", datetime(2024, 2, 29, 1, 2, 3, 123456)),  # noqa: DTZ001 - it has none
+        (AwareDatetime, "2024-02-29 01:02:03.123456000Z", datetime(2024, 2, 29, 1, 2, 3, 123456, UTC)),
+        (time, "01:02:03.500000000", time(1, 2, 3, 500000)),
+    ],
+)
+def test_nanoseconds_that_are_zeros_are_read_in_columns(
+    annotation: Any, text: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle_suspects, "judge", None)  # which takes a hundred times as long
+    checked = Contract.of(create_model("Row", v=(annotation, ...))).check(pl.DataFrame({"v": [text]}))
+    assert checked.good["v"].to_list() == [value]
