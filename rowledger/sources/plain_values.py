@@ -154,6 +154,9 @@ def type_name(value: object) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)  # json.dumps would make one for each value
+
+
 def json_text(value: object, *, bytes_key: str = "base64") -> str:  # noqa: C901, PLR0911, one line a type
     """A plain value as JSON, as in the payloads of dead letters; decimals are numbers with all digits.
 
@@ -161,7 +164,7 @@ def json_text(value: object, *, bytes_key: str = "base64") -> str:  # noqa: C901
     """
     match value:
         case None | bool() | str():
-            return json.dumps(value, ensure_ascii=False)
+            return _ENCODER.encode(value)
         case int():
             return int.__repr__(value) if value.bit_length() < _WRITTEN_BITS_MAX else f'"{value:#x}"'
         case float() if math.isfinite(value):

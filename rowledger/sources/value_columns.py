@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from rowledger.contract import arrow_table, polars_series, python_series
+from rowledger.contract import arrow_table, polars_series
 from rowledger.errors import ValuesAltered
-from rowledger.sources.marked_columns import column_with_marks, decimal_digits, holds_marks, marked
+from rowledger.sources.marked_columns import column_of_type, decimal_digits, marked
 from rowledger.sources.plain_values import dynamic_text, holds_signaling_nan
 from rowledger.spec import DECIMAL_DIGITS_MAX, DECIMAL_TEXT, DYNAMIC, RESERVED_PREFIX, UUID
 
@@ -193,9 +193,7 @@ def _by_polars(name: str, given: _Values, *, keeps_scales: bool) -> pl.Series:
         try:
             if isinstance(dtype, pl.Decimal):
                 return decimal_digits(name, values).cast(dtype)
-            if holds_marks(dtype):
-                return column_with_marks(name, values, dtype)
-            return python_series(name, values, dtype, nulls=len(values) - len(present))
+            return column_of_type(name, values, dtype)
         except UnicodeEncodeError:
             raise
         except _REFUSALS:
