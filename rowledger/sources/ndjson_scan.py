@@ -1,5 +1,6 @@
 """Find the lines of a file with one JSON object a line, without parsing them. Workers never import this module."""
 
+import re
 from collections.abc import Iterator
 from itertools import chain
 
@@ -17,15 +18,18 @@ from rowledger.spec import SourceContext
 __all__ = ["scan_ndjson"]
 
 _LINE_END = ord("\n")
+_OPENS = re.compile(rb"[{\[]")
 _SPACE = b" \t\r"
 _BLANKS = b" \t\r\n"
 _FIRST_LINE_BYTES_MAX = 2**20
+_FLAT_SHARE, _NESTED_SHARE = 2.0, 2 / 3
+"""Every line repeats the names of the columns, which take no memory once they are read; a nested value becomes a Python one."""
 
 
 def scan_ndjson(source: TextFiles, file: SourceFile, text: Text, scope: SourceContext) -> Iterator[ScannedText]:
     """All lines of the file, in parts of some MiB; raises SourceError."""
     facts = json_facts(scope, text.codec)
-    content, offset, is_by_lines = b"", text.offset or 0, False
+    content, offset, is_by_lines, share = b"", text.offset or 0, False, None
     for block in chain(text.blocks, [None]):
         final = block is None
         content += block or b""
@@ -39,7 +43,12 @@ def scan_ndjson(source: TextFiles, file: SourceFile, text: Text, scope: SourceCo
         sizes = records.ends - records.starts
         source.require_short(int(sizes.max(initial=len(content) - records.consumed)), file)
         if len(sizes):
-            yield ScannedText(content, offset, records, _are_rows(content, records), facts)
+            are_rows = _are_rows(content, records)
+            if share is None and (are_rows is None or are_rows.any()):
+                row = 0 if are_rows is None else int(are_rows.argmax())
+                is_nested = len(_OPENS.findall(content, int(records.starts[row]), int(records.ends[row]))) > 1
+                share = _NESTED_SHARE if is_nested else _FLAT_SHARE
+            yield ScannedText(content, offset, records, are_rows, facts, share or _FLAT_SHARE)
         content, offset = content[records.consumed :], offset + records.consumed
 
 

@@ -74,7 +74,7 @@ class TextChunks:
                 while first < len(starts):
                     if chunk is None:
                         chunk = _Chunk(int(starts[first]), int(starts[first]), part.facts)
-                    stop = self._stop(chunk, first, nexts, rows_until)
+                    stop = self._stop(chunk, first, nexts, rows_until, int(self._chunk_bytes_max * part.chunk_share))
                     if stop > first:
                         self._add(chunk, part, first, stop, in_place=in_place)
                         chunk.rows += int(rows_until[stop] - rows_until[first])
@@ -91,11 +91,11 @@ class TextChunks:
             if isinstance(scanned, Generator):
                 scanned.close()
 
-    def _stop(self, chunk: _Chunk, first: int, nexts: Positions, rows_until: Positions) -> int:
+    def _stop(self, chunk: _Chunk, first: int, nexts: Positions, rows_until: Positions, bytes_max: int) -> int:
         """The number of the record, from `first` on, with which the chunk does not go on."""
         room = self._scope.chunk_rows_max - chunk.rows
         by_rows = int(np.searchsorted(rows_until, rows_until[first] + room))
-        by_bytes = int(np.searchsorted(nexts, chunk.begin + self._chunk_bytes_max, side="right"))
+        by_bytes = int(np.searchsorted(nexts, chunk.begin + bytes_max, side="right"))
         if not chunk.starts:
             by_bytes = max(by_bytes, first + 1)  # a record that is larger than a chunk becomes one
         return min(by_rows, by_bytes, len(nexts))

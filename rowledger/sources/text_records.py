@@ -65,6 +65,7 @@ class ScannedText:
 
     The positions of `records` count from the beginning of `text`, which is byte `offset` of the file's whole text. `is_row`
     marks the records that are rows; None where all are. `facts` is an empty range, with what the file says about its records.
+    Chunks of the file have `chunk_share` times as much text as others may have.
     """
 
     text: bytes
@@ -72,3 +73,4 @@ class ScannedText:
     records: Records
     is_row: npt.NDArray[np.bool_] | None
     facts: TextRange
+    chunk_share: float = 1.0

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from rowledger.contract.decimal_texts import python_cells
 from rowledger.errors import SourceError
-from rowledger.sources import text_reading
+from rowledger.sources import text_chunks, text_reading
 from rowledger.sources.ndjson import NdjsonFiles
 from rowledger.spec.manifest import ChunkDescriptor
 from rowledger.spec.marked_types import DECIMAL_TEXT, DYNAMIC, holds_decimal_texts
@@ -332,3 +332,13 @@ def test_any_bytes_at_all_are_rows_and_faults_and_none_is_lost(
     codec = text_reading._codec_of(encoding, content, text_reading.SourceFile(Path("x"), "x", "x"))
     text = b"".join(text_reading.decoded(iter([content]), codec))
     assert sum(frame.height for frame in found) == sum(bool(line.strip(b" \t\r")) for line in text.split(b"\n"))
+
+
+@pytest.mark.parametrize(("line", "rows"), [(b'{"key":"0123456789"}\n', 28), (b'{"key":["01234567"]}\n', 9)])
+@pytest.mark.parametrize("block_bytes", [7, 1_000_000])
+def test_a_chunk_has_more_text_where_lines_are_flat_than_where_they_are_nested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes, rows: int, block_bytes: int
+) -> None:
+    monkeypatch.setattr(text_chunks, "_CHUNK_TEXT_BYTES_MAX", 300)
+    monkeypatch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
+    assert [chunk.rows for chunk in chunks(tmp_path, b"\n" + line * 60)][:2] == [rows, rows]
