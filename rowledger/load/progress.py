@@ -52,7 +52,9 @@ class ProgressReporter:
 
     def __init__(self, observer: Observer, partitions: Mapping[str, PartitionProgress]) -> None:
         self._observer = observer
-        self._partitions = partitions.values()
+        self._open = list(partitions.values())  # those that are not done
+        self._partitions = len(self._open)
+        self._of_done = RowCounts()
         self._started = time.monotonic()
 
     @contextlib.asynccontextmanager
@@ -72,13 +74,21 @@ class ProgressReporter:
             self._report()
 
     def _report(self) -> None:
-        counts = sum((partition.counts for partition in self._partitions), RowCounts())
+        still_open, of_open = [], RowCounts()
+        for partition in self._open:
+            if partition.done:
+                self._of_done += partition.counts
+            else:
+                still_open.append(partition)
+                if partition.chunks:  # most of tens of thousands have not begun
+                    of_open += partition.counts
+        self._open, counts = still_open, self._of_done + of_open
         elapsed_s = time.monotonic() - self._started
         self._observer.progress(
             Progress(
                 counts,
                 rows_per_second=counts.written_rows / elapsed_s if elapsed_s > 0 else 0.0,
-                partitions_done=sum(partition.done for partition in self._partitions),
-                partitions=len(self._partitions),
+                partitions_done=self._partitions - len(still_open),
+                partitions=self._partitions,
             )
         )

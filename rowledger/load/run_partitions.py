@@ -171,20 +171,22 @@ async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcess
 
 
 async def _load_all(run: RunContext, spool_dir: Path) -> list[PartitionReport]:
-    """Load all partitions, a few at a time."""
-    in_flight = asyncio.Semaphore(run.request.writer.partitions_in_flight)
+    """Load all partitions, a few at a time, in their order. Those that wait take no memory: there may be tens of thousands."""
+    partitions = run.request.partitions
+    waiting = iter(enumerate(partitions))
+    reports: dict[int, PartitionReport] = {}
 
-    async def load(number: int, partition: Partition) -> PartitionReport:
-        async with in_flight:
+    async def load_one_after_another() -> None:
+        for number, partition in waiting:
             report = await PartitionLoad(run, partition, spool_dir / str(number)).run()
             run.progress[partition.key].done = True
             run.request.observer.finished(report)
-            return report
+            reports[number] = report
 
     try:
         async with asyncio.TaskGroup() as group:
-            partitions = enumerate(run.request.partitions)
-            loads = [group.create_task(load(number, partition)) for number, partition in partitions]
+            for _ in range(min(run.request.writer.partitions_in_flight, len(partitions))):
+                group.create_task(load_one_after_another())
     except BaseExceptionGroup as group_of_errors:
         raise first_error(group_of_errors) from None
-    return [loaded.result() for loaded in loads]
+    return [reports[number] for number in range(len(partitions))]
