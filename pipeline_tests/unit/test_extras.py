@@ -28,7 +28,7 @@ for found in pkgutil.walk_packages(rowledger.__path__, "rowledger.", onerror=lam
         importlib.import_module(found.name)
 """
 _QUERY = """
-from rowledger.sources.sql_reader import database_of
+from rowledger.sources.databases import database_of
 database_of("SOURCE_URL", timezone="UTC", connect_timeout_s=10, row_security=False, documents=None)
 """
 

@@ -6,6 +6,7 @@ converted afterwards.
 """
 
 import codecs
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,29 +15,30 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import csv
 
+from rowledger.contract import polars_frame
 from rowledger.counted import counted
 from rowledger.errors import SourceError
-from rowledger.sources.postgres_values import exact_frame, tick_of
+from rowledger.sources.postgres_values import convert_columns, exact_frame, tick_of
+from rowledger.sources.text_encoding import is_utf8
 from rowledger.sources.typed_columns import typed_column
 from rowledger.spec import ChunkDescriptor, TextRange
 
-__all__ = ["ARROW_TYPES", "TEXT_TYPES", "copied_frame", "copied_schema"]
+__all__ = ["copied_frame"]
 
 _Column = Any
 """A `pyarrow.ChunkedArray` of any type; the stubs are too narrow."""
 
-ARROW_TYPES: dict[str, pa.DataType] = {
+_ARROW_TYPES: dict[str, pa.DataType] = {
     "bool": pa.bool_(), "int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64(),
     "float4": pa.float32(), "float8": pa.float64(),
     "date": pa.date32(), "time": pa.time64("us"), "timestamp": pa.timestamp("us"), "timestamptz": pa.timestamp("us", "UTC"),
 }  # fmt: skip
 """The types of columns whose texts pyarrow reads; those of all others are texts first."""
-TEXT_TYPES = {"text", "varchar", "bpchar", "name", "bytea", "numeric", "uuid"}
-"""Types with a name of their own whose values are texts first."""
 _UNITS = {"date": "D", "time": "us", "timestamp": "us", "timestamptz": "us"}
 
 _BACKSLASH = ord("\\")
 _ESCAPES = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
+_ESCAPE = re.compile(rb"\\.")
 _HELD = "\0"  # no text of PostgreSQL has it
 
 
@@ -48,45 +50,48 @@ def copied_frame(text: bytes, descriptor: ChunkDescriptor, typed: Mapping[str, p
     facts = descriptor.text
     assert facts is not None  # noqa: S101, the chunks of a COPY have one
     kinds = dict(zip(facts.columns, facts.types, strict=True))
-    table = _table(text, facts)
+    documents = None if facts.documents is None else frozenset(facts.documents)
+    is_valid = is_utf8(text)  # a server in UTF-8 sends what it has, and what it has may be damaged
+    columns = _columns(text, facts, is_valid=is_valid)
+    for name, dtype in typed.items():
+        texts = columns.get(name)
+        if texts is None or texts.type != pa.string() or kinds[name] == "uuid" or (documents and name in documents):
+            continue
+        if (column := typed_column(texts, dtype)) is not None:
+            columns[name] = column
+    table = pa.table(columns)
     if table.num_rows != descriptor.rows:
         raise SourceError(
             f"{descriptor.origin}: {counted(table.num_rows, 'row')} were read from bytes that hold {descriptor.rows}: an error "
             "of this program, please report it"
         )
-    documents = None if facts.documents is None else frozenset(facts.documents)
-    for number, name in enumerate(facts.columns):
-        is_number = kinds[name] == "numeric" and bool(documents) and name in (documents or ())
-        if name in typed and table[name].type == pa.string() and not is_number and kinds[name] != "uuid":
-            column = typed_column(table[name], typed[name])
-            table = table if column is None else table.set_column(number, name, column)
-    return exact_frame(table, kinds, documents)
+    if not is_valid or "time" in facts.types:
+        return exact_frame(table, kinds, documents)
+    series = dict(zip(table.column_names, polars_frame(table).get_columns(), strict=True))
+    convert_columns(series, kinds, documents, {})
+    return pl.DataFrame(series)
 
 
-def copied_schema(text: bytes, descriptor: ChunkDescriptor) -> pl.Schema:
-    """Names and types of the columns of `copied_frame`: dates with infinities among them are texts, so all are read."""
-    return copied_frame(text, descriptor, {}).schema
-
-
-def _table(text: bytes, facts: TextRange) -> pa.Table:
+def _columns(text: bytes, facts: TextRange, *, is_valid: bool) -> dict[str, _Column]:
     """The values as ADBC gives them; types that it does not give exactly are the server's texts."""
-    types = [ARROW_TYPES.get(kind, pa.string()) for kind in facts.types]
+    types = [_ARROW_TYPES.get(kind, pa.string()) for kind in facts.types]
     try:
-        table = _parsed(text, types)
+        columns = _parsed(text, types).columns
     except pa.ArrowInvalid:  # an infinity, a year beyond 9999 or before 1, an offset with seconds, 24:00
-        dated = [kind in _UNITS for kind in facts.types]
-        table = _parsed(text, [pa.string() if is_dated else kind for is_dated, kind in zip(dated, types, strict=True)])
-        for number in np.flatnonzero(dated).tolist():
-            ticks = _ticks(table.column(number), _UNITS[facts.types[number]])
-            table = table.set_column(number, table.field(number).name, ticks.cast(types[number]))
+        units = [_UNITS.get(kind) for kind in facts.types]
+        table = _parsed(text, [kind if unit is None else pa.string() for unit, kind in zip(units, types, strict=True)])
+        columns = [
+            column if unit is None else _ticks(column, unit).cast(kind)
+            for column, unit, kind in zip(table.columns, units, types, strict=True)
+        ]
     has_escapes = b"\\" in text
     for number, kind in enumerate(facts.types):
-        column = table.column(number)
+        column = columns[number]
         if kind == "bytea":
-            table = table.set_column(number, table.field(number).name, _bytes(column))
+            columns[number] = _bytes(column)
         elif has_escapes and column.type == pa.string() and _has_backslash(column):
-            table = table.set_column(number, table.field(number).name, _unescaped(column))
-    return table.rename_columns(list(facts.columns))
+            columns[number] = _unescaped(column) if is_valid else _unescaped_one_by_one(column)
+    return dict(zip(facts.columns, columns, strict=True))
 
 
 def _parsed(text: bytes, types: list[pa.DataType]) -> pa.Table:
@@ -98,7 +103,7 @@ def _parsed(text: bytes, types: list[pa.DataType]) -> pa.Table:
         read_options=csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
         parse_options=csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
         convert_options=csv.ConvertOptions(
-            check_utf8=False,  # the server has checked it
+            check_utf8=False,  # checked already
             column_types=dict(zip(names, types, strict=True)),
             null_values=["\\N"],
             strings_can_be_null=True,
@@ -136,3 +141,13 @@ def _unescaped(column: _Column) -> _Column:
     has_escape = pl.col("text").str.contains("\\", literal=True)
     converted = texts.to_frame().select(pl.when(has_escape).then(plain).otherwise("text").alias("text")).to_series()
     return converted.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _unescaped_one_by_one(column: _Column) -> _Column:
+    """The same for texts that are not all UTF-8."""
+    escapes = {escape.encode(): character.encode() for escape, character in _ESCAPES.items()}
+    values = [
+        value and _ESCAPE.sub(lambda escape: escapes.get(escape[0], escape[0][1:]), value)
+        for value in column.cast(pa.binary()).to_pylist()
+    ]
+    return pa.array(values, pa.binary()).view(pa.string())

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -16,12 +17,14 @@ from pydantic import SecretStr
 
 from rowledger.machine import guard_socket
 from rowledger.private_names import request_cancel, transport_of
-from rowledger.sources.copied_text import ARROW_TYPES, TEXT_TYPES
-from rowledger.sources.postgres_values import ORPHAN_CHECK, ORPHANS_STAY, session_settings, with_parameters_bound
+from rowledger.settings import secret_from_environment
+from rowledger.sources.postgres_session import ORPHAN_CHECK, ORPHANS_STAY, session_settings, with_parameters_bound
 from rowledger.sources.query_errors import SYNTAX_CLASS, without_values
+from rowledger.spec import RESERVED_PREFIX
 
-__all__ = ["CopyOut", "plain_address"]
+__all__ = ["CopyOut", "copy_out_of", "plain_address"]
 
+_SCHEMES = {"postgresql", "postgres"}
 _NAME = "rowledger source"
 _DEAD_PEER_S = 30
 _BLOCK_BYTES = 2**20
@@ -29,6 +32,11 @@ _OLDEST_SERVER = (12,)  # before, the text of a float could be another float's
 _CLOSE_TIMEOUT_S = 2.0
 _NOT_SUPPORTED_CLASS = "0A"
 _NO_VALUES = {"record", "void", "unknown", "cstring"}
+_OF_THE_SERVER = {
+    *("bool", "int2", "int4", "int8", "float4", "float8", "date", "time", "timestamp", "timestamptz"),
+    *("text", "varchar", "bpchar", "name", "bytea", "numeric", "uuid"),
+}
+"""Types that workers know by their names, which users' types may have too."""
 
 _SET = "select pg_catalog.set_config(pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]), true)"
 
@@ -153,7 +161,11 @@ class CopyOut:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             return None
         columns = statement.get_attributes()
-        types = {column.name: column.type.name for column in columns if _is_plain(column.type)}
+        types = {
+            column.name: column.type.name
+            for column in columns
+            if _is_plain(column.type) and not column.name.startswith(RESERVED_PREFIX)
+        }
         return types if 0 < len(types) == len(columns) and not statement.get_parameters() else None
 
     async def _copy(self, query: str) -> None:
@@ -200,8 +212,18 @@ class CopyOut:
                 copying.cancel()
 
 
+def copy_out_of(url_variable: str, **options: Any) -> CopyOut | None:  # noqa: ANN401, those of `CopyOut`
+    """The database for a COPY of text, not connected yet; None where it is none, or its URL is left to libpq."""
+    secret = secret_from_environment(url_variable)
+    if secret is None or secret.get_secret_value().partition(":")[0].lower() not in _SCHEMES:
+        return None
+    # Other types of columns need the driver, so it is asked for whatever types there are.
+    address = plain_address(secret) if find_spec("adbc_driver_postgresql") is not None else None
+    return None if address is None else CopyOut(address, **options)
+
+
 def _is_plain(kind: asyncpg.Type) -> bool:
     """Whether the texts of a column of this type say all about its values, and are what is read of it otherwise."""
     if kind.kind in {"array", "composite"} or kind.name in _NO_VALUES or kind.name.startswith("_"):
         return False
-    return kind.schema == "pg_catalog" or kind.name not in {*ARROW_TYPES, *TEXT_TYPES}
+    return kind.schema == "pg_catalog" or kind.name not in _OF_THE_SERVER

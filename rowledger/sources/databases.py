@@ -15,27 +15,35 @@ import polars as pl
 import pyarrow as pa
 from pydantic import SecretStr
 
+from rowledger.errors import SourceError
 from rowledger.extras import missing_extra
+from rowledger.settings import secret_from_environment
 from rowledger.sources.frame_builder import FrameBuilder
 from rowledger.sources.plain_values import text_or_bytes
-from rowledger.sources.postgres_values import (
-    ARRAY_BASES,
+from rowledger.sources.postgres_session import (
     BOUNDS,
     ORPHAN_CHECK,
     ORPHANS_STAY,
+    session_settings,
+    with_parameters_bound,
+)
+from rowledger.sources.postgres_values import (
+    ARRAY_BASES,
     UNKNOWN_ARRAY,
     exact_frame,
     exact_query,
     is_json,
     quoted,
-    session_settings,
-    with_parameters_bound,
 )
 from rowledger.sources.query_errors import QueryRefused, without_values
 
-__all__ = ["Database", "PostgresDatabase", "SqliteDatabase"]
+__all__ = ["Database", "PostgresDatabase", "SqliteDatabase", "database_of"]
 
 _FETCH_ROWS = 8_192
+_FORMS = (
+    "postgresql://user:password@host:5432/database, sqlite:///shop.db (a file in the working directory) or "
+    "sqlite:////data/shop.db (a file by its absolute path)"
+)
 
 
 @dataclass(eq=False)
@@ -236,3 +244,22 @@ class SqliteDatabase(Database):
 
     def _local(self, instant: str) -> str:
         return datetime.fromisoformat(instant).astimezone(ZoneInfo(self.timezone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+# ---- which one ----------------------------------------------------------------------------------------------------------
+
+_DATABASES: dict[str, type[Database]] = {
+    "postgresql": PostgresDatabase,
+    "postgres": PostgresDatabase,
+    "sqlite": SqliteDatabase,
+}
+
+
+def database_of(url_variable: str, **options: Any) -> Database:  # noqa: ANN401, those of `Database`
+    """The database whose URL is in the environment variable, not connected yet; raises SourceError."""
+    secret = secret_from_environment(url_variable)
+    if secret is None:
+        raise SourceError(f"the environment variable {url_variable} is not set; it holds the database's URL")
+    if (kind := _DATABASES.get(secret.get_secret_value().partition(":")[0].lower())) is None:
+        raise SourceError(f"{url_variable} holds no URL of a known kind; write {_FORMS}")
+    return kind(secret, **options)

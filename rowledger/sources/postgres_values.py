@@ -1,4 +1,4 @@
-"""Read PostgreSQL's values exactly through ADBC: the settings, the query, and the conversion of what ADBC returns.
+"""Read PostgreSQL's values exactly through ADBC: the query, and the conversion of what ADBC returns.
 
 ADBC returns common types exactly. For other types it returns the bytes on the wire, flattens arrays, or drops a decimal point,
 and it has no infinite dates. Numerics it is slow to write. So those types are queried as text or JSON, and converted to columns
@@ -23,28 +23,14 @@ from rowledger.spec import DYNAMIC, UUID
 
 __all__ = [
     "ARRAY_BASES",
-    "BOUNDS",
-    "ORPHANS_STAY",
-    "ORPHAN_CHECK",
     "UNKNOWN_ARRAY",
+    "convert_columns",
     "exact_frame",
     "exact_query",
     "is_json",
     "quoted",
-    "session_settings",
     "tick_of",
-    "with_parameters_bound",
 ]
-
-BOUNDS = {"lower", "upper"}
-"""Placeholders of a query that are instants; all others are texts."""
-
-ORPHAN_CHECK = ("savepoint checked", "set local client_connection_check_interval = '2s'")
-"""Statements for a transaction, so that a query ends when the process that reads it is killed, and not with its next rows.
-
-Servers before 14, and those on systems that cannot poll a socket, refuse the second: `ORPHANS_STAY` is for them.
-"""
-ORPHANS_STAY = "rollback to savepoint checked"
 
 _NUMERIC = "numeric"
 _AS_THEY_ARE = {
@@ -91,34 +77,6 @@ _ISO = re.compile(
 _CALENDAR_DAYS = (-719_162, 2_932_896)  # 0001-01-01 and 9999-12-31
 
 
-def session_settings(timezone: str, *, row_security: bool) -> dict[str, str]:
-    """All settings on which the text of a value or the number of rows depends, to override those of the role and the database.
-
-    lc_monetary is not set: the number of decimals of an amount of money depends on it.
-    """
-    return {
-        "timezone": timezone,
-        "datestyle": "ISO",  # the order of day and month stays the server's: only dates in the query's text depend on it
-        "intervalstyle": "iso_8601",
-        "bytea_output": "hex",
-        "xmlbinary": "base64",
-        "extra_float_digits": "1",
-        "array_nulls": "on",
-        "standard_conforming_strings": "on",
-        "quote_all_identifiers": "off",
-        "row_security": "on" if row_security else "off",
-    }
-
-
-def with_parameters_bound(query: str, parameters: Mapping[str, str], settings: dict[str, str]) -> str:
-    """The query with its placeholders as settings that it reads, since COPY takes no parameters; `settings` gets these."""
-    for number, (name, value) in enumerate(parameters.items()):
-        settings[f"rowledger.parameter_{number}"] = value
-        kind = "timestamptz" if name in BOUNDS else "text"
-        query = query.replace(f"{{{name}}}", f"current_setting('rowledger.parameter_{number}')::{kind}")
-    return query
-
-
 def is_json(kind: str) -> bool:
     """Whether values of the type are queried as JSON: arrays, whose dimensions ADBC does not report, and records."""
     return kind == "record" or kind.startswith("_")
@@ -163,6 +121,14 @@ def exact_frame(table: pa.Table, kinds: Mapping[str, str], documents: frozenset[
     """
     faults: dict[int, str] = {}
     columns = series_of(table, faults, origin="the query")
+    convert_columns(columns, kinds, documents, faults)
+    return faults_marked(pl.DataFrame(columns, height=table.num_rows), faults, table)
+
+
+def convert_columns(
+    columns: dict[str, pl.Series], kinds: Mapping[str, str], documents: frozenset[str] | None, faults: dict[int, str]
+) -> None:
+    """Replace columns of types that ADBC does not give exactly; `faults` gets the rows whose values cannot be read."""
     for name, kind in kinds.items():
         if is_json(kind):
             columns[name] = _nested(columns[name], kind.removeprefix("_"), faults)
@@ -176,7 +142,6 @@ def exact_frame(table: pa.Table, kinds: Mapping[str, str], documents: frozenset[
             columns[name] = marked(contents, UUID)
         else:
             columns[name] = _with_far_dates(columns[name])
-    return faults_marked(pl.DataFrame(columns, height=table.num_rows), faults, table)
 
 
 # ---- dates --------------------------------------------------------------------------------------------------------------

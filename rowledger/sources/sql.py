@@ -51,7 +51,8 @@ class SqlQuery(SpooledSource):
     )
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
-        from rowledger.sources.sql_reader import DatabaseSession, copy_out_of, database_of  # noqa: PLC0415, workers never query
+        from rowledger.sources.copy_out import copy_out_of  # noqa: PLC0415, workers never query
+        from rowledger.sources.sql_reader import DatabaseSession  # noqa: PLC0415, as above
 
         parameters = self._parameters(partition)
         options: dict[str, Any] = {
@@ -63,6 +64,8 @@ class SqlQuery(SpooledSource):
             with contextlib.closing(DatabaseSession(copy, self.url_variable)) as copying:
                 if (yield from self._copied(copying, parameters, scope)):
                     return
+        from rowledger.sources.databases import database_of  # noqa: PLC0415, dear, and most queries need none of it
+
         database = database_of(self.url_variable, **options, documents=scope.documents)
         with contextlib.closing(DatabaseSession(database, self.url_variable)) as session:
             session.run(database.connect, self.connect_timeout_s, "connecting")

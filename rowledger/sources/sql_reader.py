@@ -8,55 +8,16 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from importlib.util import find_spec
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import SecretStr
-
 from rowledger.errors import RowledgerError, SourceError
-from rowledger.settings import secret_from_environment
-from rowledger.sources.copy_out import CopyOut, plain_address
-from rowledger.sources.databases import Database, PostgresDatabase, SqliteDatabase
 from rowledger.sources.query_errors import QueryRefused
 
-__all__ = ["DatabaseSession", "copy_out_of", "database_of"]
+__all__ = ["DatabaseSession"]
 
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 5.0
-_FORMS = (
-    "postgresql://user:password@host:5432/database, sqlite:///shop.db (a file in the working directory) or "
-    "sqlite:////data/shop.db (a file by its absolute path)"
-)
-_DATABASES: dict[str, type[Database]] = {
-    "postgresql": PostgresDatabase,
-    "postgres": PostgresDatabase,
-    "sqlite": SqliteDatabase,
-}
-
-
-def copy_out_of(url_variable: str, **options: Any) -> CopyOut | None:  # noqa: ANN401, those of `CopyOut`
-    """The database for a COPY of text, not connected yet; None where it is none, or its URL is left to libpq."""
-    secret = secret_from_environment(url_variable)
-    if secret is None or _DATABASES.get(_scheme_of(secret)) is not PostgresDatabase:
-        return None
-    # Other types of columns need the driver, so it is asked for whatever types there are.
-    address = plain_address(secret) if find_spec("adbc_driver_postgresql") is not None else None
-    return None if address is None else CopyOut(address, **options)
-
-
-def database_of(url_variable: str, **options: Any) -> Database:  # noqa: ANN401, those of `Database`
-    """The database whose URL is in the environment variable, not connected yet; raises SourceError."""
-    secret = secret_from_environment(url_variable)
-    if secret is None:
-        raise SourceError(f"the environment variable {url_variable} is not set; it holds the database's URL")
-    if (kind := _DATABASES.get(_scheme_of(secret))) is None:
-        raise SourceError(f"{url_variable} holds no URL of a known kind; write {_FORMS}")
-    return kind(secret, **options)
-
-
-def _scheme_of(url: SecretStr) -> str:
-    return url.get_secret_value().partition(":")[0].lower()
 
 
 class _Closable(Protocol):

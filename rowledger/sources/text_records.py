@@ -5,7 +5,6 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from rowledger.spec import TextRange
 
@@ -42,6 +41,8 @@ class Records:
 
     def to_bytes(self) -> bytes:
         """The records as an Arrow file, without `consumed`."""
+        import pyarrow as pa  # noqa: PLC0415, few texts have damaged records
+
         reasons = [self.damaged.get(start) for start in self.starts.tolist()]
         batch = pa.record_batch({"start": self.starts, "end": self.ends, "reason": pa.array(reasons, pa.string())})
         sink = pa.BufferOutputStream()
@@ -52,6 +53,8 @@ class Records:
     @classmethod
     def from_bytes(cls, content: bytes, *, consumed: int) -> Self:
         """The records that `to_bytes` wrote."""
+        import pyarrow as pa  # noqa: PLC0415, as above
+
         batch = pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
         starts, ends = (np.asarray(batch[name]) for name in ("start", "end"))
         reasons = zip(starts.tolist(), batch["reason"].to_pylist(), strict=True)

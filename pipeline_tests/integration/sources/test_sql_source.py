@@ -28,9 +28,8 @@ from pipeline_tests.support.tables_of_other_sources import QUERIED, SAMPLED
 from pipeline_tests.support.waiting import wait_until
 from rowledger.contract.check import Contract
 from rowledger.errors import DiscrepancyFound, MissingExtra, SourceError
-from rowledger.sources.copy_out import plain_address
+from rowledger.sources.copy_out import copy_out_of, plain_address
 from rowledger.sources.sql import SqlQuery
-from rowledger.sources.sql_reader import copy_out_of
 from rowledger.spec.marked_types import DECIMAL_TEXT, DYNAMIC, UUID
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import FAULT, LINE, SourceContext
@@ -519,6 +518,24 @@ def test_a_text_that_is_no_utf8_is_a_fault(encoded_shop: Callable[[str], str], t
     not_utf8 = "has a text that is not valid UTF-8"
     assert frame[FAULT].to_list() == [None, f"column 'v' {not_utf8}", f"column 'w' {not_utf8}"]
     assert frame[LINE][1] == b'{"v": {"base64": "/w=="}, "w": null}'
+
+
+@pytest.mark.parametrize("text", ["\\x61ff62", "\\xff5c6e5c740a5c", "\\xff0a"])
+def test_a_damaged_text_of_a_database_in_utf8_is_a_fault(
+    shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    fetch(shop, "create table t (n int, v bytea, w text)")
+    fetch(shop, "insert into t values (1, 'a', E'b\\n\\\\n'), (2, $1, null), (3, null, '')", bytes.fromhex(text[2:]))
+    fetch(shop, "update pg_attribute set atttypid = 'text'::regtype where attrelid = 't'::regclass and attname = 'v'")
+
+    (copied,) = frames_of(tmp_path, "select * from t order by n")
+
+    assert copied["v"].to_list() == ["a", None, None]
+    assert copied["w"].to_list() == ["b\n\\n", None, ""]
+    assert copied[FAULT].to_list() == [None, "column 'v' has a text that is not valid UTF-8", None]
+    monkeypatch.setenv("SHOP_URL", _for_the_driver(shop))
+    (driven,) = frames_of(tmp_path, "select * from t order by n")
+    assert driven.rows() == copied.rows()
 
 
 def test_settings_of_the_role_change_no_value(shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
