@@ -165,6 +165,11 @@ def json_text(value: object, *, bytes_key: str = "base64") -> str:  # noqa: C901
     match value:
         case None | bool() | str():
             return _ENCODER.encode(value)
+        case dict():
+            members = [f"{json_text(name)}: {json_text(item, bytes_key=bytes_key)}" for name, item in value.items()]
+            return "{" + ", ".join(members) + "}"
+        case list():
+            return "[" + ", ".join([json_text(item, bytes_key=bytes_key) for item in value]) + "]"
         case int():
             return int.__repr__(value) if value.bit_length() < _WRITTEN_BITS_MAX else f'"{value:#x}"'
         case float() if math.isfinite(value):
@@ -183,11 +188,6 @@ def json_text(value: object, *, bytes_key: str = "base64") -> str:  # noqa: C901
             return json.dumps(value.isoformat())
         case timedelta():
             return json.dumps(_iso_duration(value))
-        case list():
-            return "[" + ", ".join(json_text(item, bytes_key=bytes_key) for item in value) + "]"
-        case dict():
-            members = (f"{json_text(name)}: {json_text(item, bytes_key=bytes_key)}" for name, item in value.items())
-            return "{" + ", ".join(members) + "}"
     raise TypeError(f"not a plain value: {type_name(value)}")
 
 
