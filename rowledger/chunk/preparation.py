@@ -201,7 +201,7 @@ class _Preparation:
             types={column.name: column.type for column in self.columns},
             bounds=self.partition,
             drift=self.spec.drift,
-            types_inferred=self.spec.source.spools,
+            types_inferred=self.spec.source.is_streamed,
             on_progress=self.on_progress,
             evolved=[column for column in self.columns if column.name not in own],
             letters_max=max(self._refusals_left + 1, _LETTERS_BEYOND_BUDGET),

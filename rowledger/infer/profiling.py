@@ -22,7 +22,7 @@ _SURE_MARKERS = {"\\N"}
 
 def profiled(rows: FileRows, names: Sequence[str]) -> dict[str, TextProfile | FrameProfile]:
     """A profile of each column by its name in the source; `names` are known before there are rows."""
-    is_csv, declares = isinstance(rows.source, CsvFiles), not rows.source.spools
+    is_csv, declares = isinstance(rows.source, CsvFiles), not rows.source.is_streamed
     profiles: dict[str, TextProfile | FrameProfile] = {}
     for whole in rows.frames():
         frame = whole.filter(pl.col(FAULT).is_null()) if FAULT in whole.columns else whole

@@ -76,7 +76,7 @@ def try_model(
     bounds = {} if path is None else _bounds(contract, path)
     for frame in frames:
         given = with_plain_texts(_without_faults(frame, counts), contract.rules, source)
-        checked = contract.check(given, types_inferred=source.spools)
+        checked = contract.check(given, types_inferred=source.is_streamed)
         for letter in checked.rejected:
             counts[fields.get(letter.column or _NO_COLUMN, letter.column), letter.reason] += 1
         bounds = {name: own for name, own in bounds.items() if _are_within(checked.good[name], *own)}

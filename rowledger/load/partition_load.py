@@ -128,7 +128,7 @@ class PartitionLoad:
 
     async def _load(self) -> LoadVerdict:
         self._spool_dir.mkdir(mode=0o700)
-        if self._spec.source.spools and not await self._is_read_at_once():
+        if self._spec.source.is_streamed and not await self._is_read_at_once():
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
         repeated = await find_repeated(self._run.sessions, self._spec, self._target, self._partition, manifest)

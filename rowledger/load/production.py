@@ -16,7 +16,7 @@ _LOOKED_AT_MAX = 4  # partitions; the others may well be like them
 def needs_producer(spec: TableSpec, partitions: Sequence[Partition | str], landing_dir: Path) -> bool:
     """Whether a producer is started before anything is known of the partitions. Any partition may still start one."""
     source = spec.source
-    if not source.spools or source.takes_rows:
+    if not source.is_streamed or source.takes_rows:
         return False
     first = [one for one in partitions[:_LOOKED_AT_MAX] if isinstance(one, Partition)]
     found: list[bool] = []

@@ -15,7 +15,7 @@ __all__ = ["SpooledSource"]
 class SpooledSource(Source):
     """A source whose chunks are files of the spool, which the subclass writes in `chunks`."""
 
-    spools: ClassVar[bool] = True
+    is_streamed: ClassVar[bool] = True
 
     def new_spool(self, scope: SourceContext) -> "Spool":
         """The spool of one partition, for `chunks` to write into."""

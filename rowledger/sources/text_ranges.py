@@ -36,7 +36,7 @@ _NOT_OF_ROWS = {
 class RangedTextFiles(TextFiles):
     """A source of such files."""
 
-    spools: ClassVar[bool] = True
+    is_streamed: ClassVar[bool] = True
     read_at_once_bytes_max: ClassVar[int] = 4 * 2**20
     """Bytes of a partition's files up to which they are read, to find their records, in about 10 ms."""
 

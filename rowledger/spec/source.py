@@ -66,7 +66,7 @@ class Source(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    spools: ClassVar[bool] = False
+    is_streamed: ClassVar[bool] = False
     """Whether chunks are known only as the source is read, so that the first are loaded while others arrive.
 
     Otherwise all chunks are planned, and their manifest is recorded, before the first is loaded.
@@ -107,9 +107,9 @@ class Source(BaseModel, ABC):
         return None
 
     def is_read_at_once(self, partition: Partition, landing_dir: Path) -> bool:  # noqa: ARG002, for those that have files
-        """Whether a source that `spools` is read in less time than a process of its own takes to start.
+        """Whether a streamed source is read in less time than a process of its own takes to start.
 
-        Then a worker plans it, like a source that does not spool. It may be asked in a thread, and may hang or raise.
+        Then a worker plans it, like any other source. It may be asked in a thread, and may hang or raise.
         """
         return False
 
@@ -117,8 +117,8 @@ class Source(BaseModel, ABC):
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """The partition's chunks in source order, each with its exact number of rows; raises SourceError.
 
-        If `spools` is set, what the source writes to `spool_dir` for a chunk is complete when the chunk is yielded. The same
-        rows give the same digests.
+        What a streamed source writes to `spool_dir` for a chunk is complete when the chunk is yielded. The same rows give the
+        same digests.
         """
 
     @abstractmethod

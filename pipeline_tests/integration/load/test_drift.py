@@ -63,7 +63,7 @@ def test_freeze_fails_before_the_first_write_even_if_only_the_last_file_is_odd(
     assert isinstance(report.error, SourceError)
     assert "['weight']" in str(report.error)
     assert _count(database, spec) == 0
-    if not spec.source.spools:
+    if not spec.source.is_streamed:
         assert fetch_value(database, "select count(*) from rowledger.load") == 0
 
 
