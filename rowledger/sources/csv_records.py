@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowledger.sources.csv_fields import Dialect, end_of_quoted
-from rowledger.sources.text_records import Positions, Records
+from rowledger.sources.text_records import Positions, Records, positions_of
 
 __all__ = ["Splitter", "split"]
 
@@ -84,7 +84,7 @@ def _line_ends(text: bytes, *, final: bool) -> tuple[Positions, Positions]:
     """The positions where lines end, and where the next ones begin: after LF, CR LF or a lone CR."""
     content = np.frombuffer(text, np.uint8)
     if b"\r" not in text:
-        ends = np.flatnonzero(content == _LF)
+        ends = positions_of(_LF, content)
         return ends, ends + 1
     ends = np.flatnonzero((content == _LF) | (content == _CR))
     if not final and text.endswith(b"\r"):
@@ -98,7 +98,7 @@ def _line_ends(text: bytes, *, final: bool) -> tuple[Positions, Positions]:
 def _lf_line_ends(text: bytes, *, final: bool) -> tuple[Positions, Positions]:
     """The same where only LF and CR LF end lines, and a CR that is the last byte of the file."""
     content = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(content == _LF)
+    ends = positions_of(_LF, content)
     nexts = ends + 1
     if b"\r" in text:
         ends = ends - ((ends > 0) & (content[ends - 1] == _CR))
@@ -152,7 +152,7 @@ class _Quoted:
         self._dialect = dialect
         self._quote = dialect.quote
         self._stops = {dialect.delimiter, _LF, _CR}
-        self._quotes = np.flatnonzero(self._content == self._quote)
+        self._quotes = positions_of(self._quote, self._content)
         if not final and text.endswith(bytes([self._quote])):
             self._quotes = self._quotes[:-1]  # what it does depends on the byte behind it
         self._line_ends = line_ends
@@ -255,6 +255,13 @@ class _Quoted:
         """The line ends in a range that are outside all these pairs of quotes."""
         low, high = np.searchsorted(self._line_ends, [start, bound])
         ends, nexts = self._line_ends[low:high], self._next_lines[low:high]
+        if len(quotes) < len(ends):
+            lines = np.searchsorted(ends, quotes)
+            if (lines[::2] == lines[1::2]).all():
+                return (
+                    ends,
+                    nexts,
+                )  # each pair is in one line, which is told sooner than for each line end how many are before it
         outside = np.searchsorted(quotes, ends) % 2 == 0
         return ends[outside], nexts[outside]
 

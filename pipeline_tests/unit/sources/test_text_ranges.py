@@ -4,12 +4,14 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from rowledger.errors import SourceError
 from rowledger.sources import text_chunks, text_reading
 from rowledger.sources.csv import CsvFiles
+from rowledger.sources.text_records import positions_of
 from rowledger.spec.manifest import ChunkDescriptor, Manifest
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import FAULT, SourceContext
@@ -50,6 +52,13 @@ def test_where_a_block_ends_moves_no_chunk(
         patch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
         assert chunks(tmp_path, chunk_rows) == whole
     assert all(0 < chunk.rows <= chunk_rows for chunk in whole)
+
+
+@given(content=st.lists(st.sampled_from([b"\n", b"\n\n", b"x", b"x" * 7, b"x" * 40]), max_size=20).map(b"".join))
+@example(content=b"\n" + b"x" * 8 + b"\n" + b"x" * 6)
+def test_a_byte_is_found_wherever_it_is(content: bytes) -> None:
+    found = positions_of(ord("\n"), np.frombuffer(content, np.uint8))
+    assert found.tolist() == [place for place, byte in enumerate(content) if byte == ord("\n")]
 
 
 def test_a_chunk_ends_before_the_record_that_exceeds_the_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
