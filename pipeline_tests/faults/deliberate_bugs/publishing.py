@@ -166,7 +166,7 @@ def publication_not_on_disk() -> None:
 
 @bug(
     test=f"{_MODE_TESTS}::test_the_same_rows_are_appended_once_however_they_are_cut",
-    noticed="that is in the table already",
+    noticed="31 rows were refused",
 )
 def appended_again() -> None:
     """A user who loads a partition twice wants its rows twice."""

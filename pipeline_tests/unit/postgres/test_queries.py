@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, strategies as st
 
 from rowledger.errors import TargetMismatch
-from rowledger.postgres.queries import Migration, migrations, parse_queries, query, quote_identifier, read_migrations
+from rowledger.postgres.queries import (
+    Migration,
+    migrations,
+    parse_queries,
+    query,
+    quote_identifier,
+    read_migrations,
+    together,
+    with_numbers,
+)
 
 
 def _file(folder: Path, name: str, text: str) -> Path:
@@ -117,3 +126,23 @@ def test_a_name_that_the_server_would_cut_short_is_refused() -> None:
     assert quote_identifier("é" * 31 + "e") == f'"{"é" * 31}e"'
     with pytest.raises(TargetMismatch, match="has 64 bytes, and PostgreSQL keeps 63"):
         quote_identifier("é" * 32)
+
+
+def test_numbers_take_the_place_of_parameters_in_a_message_of_several_statements() -> None:
+    statement = with_numbers("lock_load", 12, 3)
+    assert "load_id = 12 and epoch = 3" in statement
+    assert "$" not in statement
+    assert not statement.endswith(";")
+
+
+def test_nothing_but_a_number_takes_the_place_of_a_parameter() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        with_numbers("lock_load", "1; drop table rowledger.load", 3)  # type: ignore[arg-type]
+
+
+def test_queries_asked_together_are_the_named_ones_in_order() -> None:
+    statement = together("recorded_plan", "chunk_totals")
+    first, second = (query(name).rstrip(";") for name in ("recorded_plan", "chunk_totals"))
+    assert first in statement
+    assert statement.index(first) < statement.index(second)
+    assert statement.index(") as recorded_plan") < statement.index(") as chunk_totals")
