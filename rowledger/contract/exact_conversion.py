@@ -8,13 +8,14 @@ cost almost nothing, because columns store their null count.
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from rowledger.errors import ValuesAltered
 from rowledger.spec import with_types
 
-__all__ = ["arrow_table", "frame_type", "is_same_type", "polars_frame", "polars_series", "python_series"]
+__all__ = ["arrow_table", "frame_type", "is_same_type", "octet_sizes", "polars_frame", "polars_series", "python_series"]
 
 _Array = Any
 """A `pyarrow.Array` or `pyarrow.ChunkedArray` of any kind; the stubs are too narrow."""
@@ -31,6 +32,10 @@ _FLAT: dict[pa.DataType, pl.DataType] = {
 }  # fmt: skip
 
 
+_WHOLE = {pa.string_view()}
+"""Types that polars takes over as they are; as a part of a frame, a long text would be copied twice."""
+
+
 def polars_series(name: str, column: _Array) -> pl.Series:
     """An Arrow column, of pyarrow, an ADBC driver or pandas, as a polars series.
 
@@ -38,7 +43,10 @@ def polars_series(name: str, column: _Array) -> pl.Series:
     ValuesAltered if polars turned values into nulls, or changed the type. For external data, use
     `rowledger.sources.arrow_frames.frame_of`, which finds the rows whose values polars would lose and dead-letters them.
     """
-    (series,) = pl.DataFrame(pa.table([column], names=[name]), nan_to_null=False).get_columns()
+    if column.type in _WHOLE:
+        series = pl.Series(name, column)
+    else:
+        (series,) = pl.DataFrame(pa.table([column], names=[name]), nan_to_null=False).get_columns()
     require_unchanged(name, column, series)
     return series.alias(name)
 
@@ -66,6 +74,16 @@ def python_series(name: str, values: list[Any], dtype: pl.DataType, *, nulls: in
     if series.null_count() != nulls:
         raise ValuesAltered(f"column {name!r}: {nulls} nulls became {series.null_count()} as {series.dtype}")
     return series
+
+
+def octet_sizes(values: pl.Series) -> npt.NDArray[np.int32]:
+    """The bytes of each text or bytes, none of which is null.
+
+    Every expression of polars, even a length, takes three times the memory of a long text.
+    """
+    array = values.to_arrow(compat_level=pl.CompatLevel.newest())
+    views = np.frombuffer(memoryview(array.buffers()[1]), dtype=np.int32).reshape(-1, 4)  # type: ignore[arg-type]
+    return views[array.offset : array.offset + len(array), 0]
 
 
 def require_unchanged(name: str, column: _Array, series: pl.Series) -> None:

@@ -24,6 +24,7 @@ from pydantic_core import PydanticSerializationError
 from rowledger.contract.column_fit import writes_json
 from rowledger.contract.document_bytes import takes_bytes_as_anything, with_base64
 from rowledger.contract.document_numbers import has_repeated_key, may_have_exact_numbers, with_exact_numbers
+from rowledger.contract.exact_conversion import octet_sizes
 from rowledger.contract.kinds import BEYOND_INTEGERS, EXACT_INTEGER_MAX, NULL_REASON, Kind
 from rowledger.contract.nested_values import parts_in
 from rowledger.contract.rules import FieldRules
@@ -88,13 +89,26 @@ def fit_value(rules: FieldRules, target: ColumnType, valid: Any) -> FittedValue:
     return _fit_scalar(valid, target)
 
 
+_LONG_ON_AVERAGE = 1_000  # bytes of a text
+_IN_VIEW_BYTES_MAX = 12
+
+
+def _has_nul(content: Any) -> bool:  # a pyarrow.Buffer, or None
+    return content is not None and not np.frombuffer(memoryview(content), dtype=np.uint8).all()
+
+
 def doubt_nul(values: pl.Series) -> pl.Series | None:
     """The texts that contain a NUL character, as a mask; None if there is none.
 
     All bytes are searched together first: searching text by text takes two to three times as long.
     """
-    content = values.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
-    if content is None or np.frombuffer(memoryview(content), dtype=np.uint8).min(initial=255) > 0:
+    searched = values
+    if values.estimated_size() > _LONG_ON_AVERAGE * len(values):
+        # Copying them would take more memory than all else. Views show where they are, and hold the short ones themselves.
+        elsewhere = values.to_arrow(compat_level=pl.CompatLevel.newest()).buffers()[2:]
+        if not any(map(_has_nul, elsewhere)):
+            searched = values.filter(pl.Series(octet_sizes(values) <= _IN_VIEW_BYTES_MAX))
+    if not _has_nul(searched.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]):
         return None
     found = values.str.contains("\0", literal=True)
     return found.fill_null(value=False) if found.any() else None

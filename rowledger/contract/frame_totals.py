@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from rowledger.contract.exact_conversion import octet_sizes
 from rowledger.contract.fingerprint import (
     COUNTED,
     ELEMENT_END,
@@ -103,13 +104,22 @@ def _hashed_strings(values: pl.Series, column_type: ColumnType) -> pl.Series:
 def _with_digests(values: pl.Series, long_bytes: int) -> pl.Series:
     """The values, each longer one replaced by its SHA-256: hexadecimal for a text, 32 bytes for bytes."""
     octets = values.cast(pl.Binary)
-    sizes = octets.bin.size()
-    if (sizes.max() or 0) <= long_bytes:  # type: ignore[operator]
+    positions = np.flatnonzero(octet_sizes(octets) > long_bytes)
+    if not len(positions):
         return values
-    positions = (sizes > long_bytes).arg_true()
-    digests = (hashlib.sha256(octets[position]) for position in positions)
+    found = [hashlib.sha256(_buffer_of(octets, position)) for position in positions.tolist()]
     is_text = values.dtype == pl.String
-    return values.scatter(positions, [digest.hexdigest() if is_text else digest.digest() for digest in digests])
+    digests = pl.Series([one.hexdigest() if is_text else one.digest() for one in found], dtype=values.dtype)
+    take = np.arange(len(values))
+    take[positions] = len(values) + np.arange(len(digests))
+    digested: pl.Series = pl.concat([values.alias(""), digests]).gather(take)  # unlike scatter, copies no value
+    return digested
+
+
+def _buffer_of(octets: pl.Series, position: int) -> Any:  # noqa: ANN401, a pyarrow.Buffer
+    """A value's bytes, without a copy."""
+    (value,) = octets[position : position + 1].to_arrow(compat_level=pl.CompatLevel.newest())
+    return value.as_buffer()
 
 
 def _total_of_arrays(values: pl.Series, element_type: ColumnType) -> Total:

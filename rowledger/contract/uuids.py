@@ -33,11 +33,12 @@ def uuids_for_people(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _resolved_in(frame: pl.DataFrame, rules: Mapping[str, FieldRules], *, otherwise_text: bool) -> pl.DataFrame:
-    return frame.with_columns(
+    resolved = [
         _resolved(pl.col(name), dtype, rules.get(name), otherwise_text=otherwise_text).alias(name)
         for name, dtype in frame.schema.items()
         if holds_uuids(dtype)
-    )
+    ]
+    return frame.with_columns(resolved) if resolved else frame
 
 
 def _resolved(expr: pl.Expr, dtype: Any, rules: FieldRules | None, *, otherwise_text: bool) -> pl.Expr:  # noqa: ANN401, as above

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from jiter import from_json
 
-from rowledger.sources.json_template import Block, Key, Template, are_all
+from rowledger.sources.json_template import PART_BYTES, Block, Key, Template, are_all, count_controls, where
 from rowledger.spec import RESERVED_PREFIX
 
 __all__ = ["CellFinder"]
@@ -22,8 +22,7 @@ _Integers = npt.NDArray[np.int64]
 _Bytes = npt.NDArray[np.uint8]
 _Booleans = npt.NDArray[np.bool_]
 
-_BLOCK_BYTES = 2**20
-"""A block's arrays stay in a processor's cache, and each call of numpy has some thousand lines to work on."""
+_BLOCK_BYTES = PART_BYTES
 _QUOTE, _BACKSLASH, _COLON, _COMMA, _SPACE, _LINE_END, _RETURN, _OPENS, _CLOSES = b'"\\:, \n\r{}'
 _BLANKS = b" \t\r"
 _CONTROLS_END = 32  # JSON allows none of the bytes below within a text
@@ -53,14 +52,14 @@ class CellFinder:
     def _block(self, start: int, stop: int) -> Block:
         signs, template = self._signs[start:stop], self._template
         has_escapes = self._text.find(b"\\", start, stop) >= 0
-        controls = int(np.count_nonzero(signs < _CONTROLS_END))
+        controls = count_controls(signs)
         if template and template.is_flat and not has_escapes:
             if found := template.block_of(self._signs, start, stop, controls):
                 return found
             template = None  # it would not be found by its quotes either
-        quotes, escapes = np.flatnonzero(signs == _QUOTE) + start, _NONE
+        quotes, escapes = where(signs, lambda part: part == _QUOTE) + start, _NONE
         if has_escapes:
-            escapes = np.flatnonzero(signs == _BACKSLASH) + start
+            escapes = where(signs, lambda part: part == _BACKSLASH) + start
             quotes = _without_escaped(quotes, escapes)
         if template and (found := template.block_by_quotes(self._signs, quotes, escapes, start, stop, controls)):
             return found
@@ -98,7 +97,7 @@ class _Lines:
 
     @classmethod
     def of(cls, text: bytes, signs: _Bytes, quotes: _Integers, start: int, stop: int) -> Self:
-        ends = np.flatnonzero(signs[start:stop] == _LINE_END) + start
+        ends = where(signs[start:stop], lambda part: part == _LINE_END) + start
         starts = np.append(start, ends[:-1] + 1)
         bounds = np.searchsorted(quotes, np.append(start, ends))
         firsts, counts = bounds[:-1], np.diff(bounds)
@@ -148,7 +147,7 @@ class _Lines:
         is_right &= self.quotes[firsts] == self.starts + 1
         if controls != len(stops) + np.count_nonzero(stops != self.ends):
             start, stop = int(self.starts[0]), int(self.ends[-1])
-            found = np.flatnonzero(self.signs[start:stop] < _CONTROLS_END) + start
+            found = where(self.signs[start:stop], lambda part: part < _CONTROLS_END) + start
             lines = np.searchsorted(self.starts, found, side="right") - 1
             is_right[lines[found < stops[lines]]] = False
         return is_right
@@ -177,7 +176,7 @@ class _Lines:
         start, stop = int(starts[0]), int(stops[-1])
         if self.text.find(b"[", start, stop) < 0 and self.text.count(b"{", start, stop) == len(starts):
             return None  # a bracket that closes nothing is part of a value that is not JSON
-        brackets = np.flatnonzero(_STEPS[self.signs[start:stop]]) + start
+        brackets = where(self.signs[start:stop], lambda part: _STEPS[part]) + start
         numbers = np.searchsorted(starts, brackets, side="right") - 1
         brackets = brackets[(np.searchsorted(quotes, brackets) % 2 == 0) & (brackets < stops[numbers])]
         steps = _STEPS[self.signs[brackets]]

@@ -39,6 +39,7 @@ _PLAIN_NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
 _JSON_NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$"
 _NUMBER_BYTES_MAX = 4_000  # jiter reads no integer of more than 4,300 digits
 _ZERO, _MINUS_ZERO = ord("0"), int.from_bytes(b"-0", "little")
+_PARSED_BYTES_MAX = 2**20
 _INT64 = range(-(2**63), 2**63)
 _ARROW_TYPES: dict[pl.DataType, pa.DataType] = {
     pl.Int64(): pa.int64(), pl.Float64(): pa.float64(), pl.Date(): pa.date32(),
@@ -53,7 +54,9 @@ def json_value(text: bytes) -> Any:  # noqa: ANN401, JSON may be anything
 def _json_values(texts: list[bytes]) -> list[Any] | None:
     """The values of texts that cannot be more than one value each; None if one of them is not JSON."""
     try:
-        values: list[Any] = json_value(b"[%b]" % b",".join(texts))
+        values: list[Any] = (
+            [json_value(texts[0])] if len(texts) == 1 else json_value(b"".join([b"[", b",".join(texts), b"]"]))
+        )
     except ValueError:
         return None
     return values
@@ -196,23 +199,27 @@ class JsonColumn:
     def _parse(self) -> list[int]:
         """Parse nested values, and texts with escapes; the numbers of the cells in which that fails."""
         wrong = []
-        for kind, form in ((ESCAPED, b'"%b"'), (NESTED, b"%b")):
+        for kind, quote in ((ESCAPED, 1), (NESTED, 0)):
             cells = np.flatnonzero(self._kinds == kind)
             if not len(cells):
                 continue
-            texts = [form % text for text in self._texts(kind).gather(cells).cast(pl.Binary).to_list()]
-            rows = self._rows_of(cells).tolist()
-            if kind == ESCAPED and (values := _json_values(texts)) is not None:
-                self._parsed.update(zip(rows, values, strict=True))
-                self._kinds[cells] = PARSED
-                continue
-            for cell, row, text in zip(cells.tolist(), rows, texts, strict=True):
-                try:
-                    (self._parsed[row],) = json_value(b"[%b]" % text)  # as deep in a list as in the line's object
-                except ValueError:
-                    wrong.append(cell)
-                else:
-                    self._kinds[cell] = PARSED
+            starts, rows = self._starts[cells] - quote, self._rows_of(cells)
+            lengths = self._lengths[cells] + 2 * quote
+            # Some at once, and no more than a long one's bytes are in memory at a time.
+            bounds = np.flatnonzero(np.diff(np.cumsum(lengths) // _PARSED_BYTES_MAX, prepend=0, append=-1))
+            for first, stop in zip([0, *bounds[:-1].tolist()], bounds.tolist(), strict=True):
+                texts = self._source.texts(starts[first:stop], lengths[first:stop])
+                if kind == ESCAPED and (values := _json_values(texts)) is not None:
+                    self._parsed.update(zip(rows[first:stop].tolist(), values, strict=True))
+                    self._kinds[cells[first:stop]] = PARSED
+                    continue
+                for cell, row, text in zip(cells[first:stop].tolist(), rows[first:stop].tolist(), texts, strict=True):
+                    try:
+                        (self._parsed[row],) = json_value(b"[%b]" % text)  # as deep in a list as in the line's object
+                    except ValueError:
+                        wrong.append(cell)
+                    else:
+                        self._kinds[cell] = PARSED
         return wrong
 
     # ---- as a column --------------------------------------------------------------------------------------------------------

@@ -3,13 +3,17 @@
 What lines have in common are the pieces before, between and after their values: {"key": and ,"key": and }.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Block", "Key", "Template", "are_all"]
+__all__ = ["PART_BYTES", "Block", "Key", "Template", "are_all", "count_controls", "where"]
+
+PART_BYTES = 2**20
+"""The arrays of so many bytes stay in a processor's cache, and each call of numpy has some thousand lines to work on."""
 
 Integers = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -112,7 +116,11 @@ class Template:
         if rest or lines != controls // self.controls:
             ends = ends[signs[start + ends - 1] != _COLON]  # without the beginnings of texts that begin with a colon
             lines, rest = divmod(len(ends), self.key_ends)
-        if rest or np.count_nonzero(signs[start:stop] == _QUOTE) != lines * self.quotes:
+        if (
+            rest
+            or stop - start > 2 * PART_BYTES
+            or np.count_nonzero(signs[start:stop] == _QUOTE) != lines * self.quotes
+        ):
             return None
         ends = ends.reshape(lines, self.key_ends)
         begins = [ends[:, piece.key] + (start - piece.key_lead) for piece in self.pieces]
@@ -180,8 +188,26 @@ class Template:
 
 def _key_ends(signs: Bytes) -> Integers:
     """Where a quote is before a colon; in a text without backslashes, where keys end, and nowhere else but within values."""
-    ends: Integers = np.flatnonzero((signs[:-1] == _QUOTE) & (signs[1:] == _COLON))
+    if len(signs) > PART_BYTES:
+        quotes = where(signs[:-1], lambda part: part == _QUOTE)
+        ends: Integers = quotes[signs[quotes + 1] == _COLON]
+    else:
+        ends = np.flatnonzero((signs[:-1] == _QUOTE) & (signs[1:] == _COLON))
     return ends
+
+
+def where(signs: Bytes, test: Callable[[Bytes], npt.NDArray[Any]]) -> Integers:
+    """The places of bytes that pass the test, which is tried on so few of them at a time that a long line takes no memory."""
+    if len(signs) <= PART_BYTES:
+        return np.flatnonzero(test(signs))
+    starts = range(0, len(signs), PART_BYTES)
+    return np.concatenate([np.flatnonzero(test(signs[start : start + PART_BYTES])) + start for start in starts])
+
+
+def count_controls(signs: Bytes) -> int:
+    """The number of control characters, which JSON does not allow within a text."""
+    starts = range(0, len(signs), PART_BYTES)
+    return sum(int(np.count_nonzero(signs[start : start + PART_BYTES] < _CONTROLS_END)) for start in starts)
 
 
 def are_all(signs: Bytes, starts: Integers, literal: bytes) -> bool:

@@ -150,6 +150,12 @@ class CellReader:
         views[:, 1] |= np.where(lengths > _INLINE_BYTES_MAX, starts << 32, 0).view(np.uint64)
         return views
 
+    def texts(self, starts: _Integers, lengths: _Integers) -> list[bytes]:
+        """The bytes from each start on."""
+        return [
+            self._text[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
+        ]
+
     def series(self, views: _Words, is_given: _Booleans) -> pl.Series:
         """The cells' texts, null where they are not given."""
         validity = None if is_given.all() else pa.py_buffer(np.packbits(is_given, bitorder="little").data)

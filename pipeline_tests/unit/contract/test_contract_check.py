@@ -386,3 +386,11 @@ def test_of_more_refused_rows_than_asked_for_the_first_and_one_of_each_further_r
     assert (checked.good.height, checked.rows_left_out) == (5, 84)
     assert checked.good_rows is not None
     assert checked.good_rows.to_list() == [*range(90, 95)]
+
+
+@pytest.mark.parametrize("text", ["a\0", "x" * 40_000 + "\0", "thirteen byt\0"])
+@pytest.mark.parametrize("others", [["short"], ["short", "y" * 200_000, None]])
+def test_a_nul_is_found_in_short_and_in_long_texts_beside_others(text: str, others: list[str | None]) -> None:
+    checked = check_one(str | None, pl.Series("v", [*others, text, *others], dtype=pl.String))
+    assert checked.good["v"].to_list() == others * 2
+    assert [letter.row_no for letter in checked.rejected] == [len(others)]

@@ -1,5 +1,6 @@
 """Fingerprints: exact, additive, and faithful to the hash functions they imitate."""
 
+import hashlib
 import random
 from decimal import Decimal, localcontext
 
@@ -177,3 +178,15 @@ def test_hashes_are_those_that_postgresql_18_gave() -> None:
     assert hashes(b"", b"a", b"hello world", b"twelve bytes", b"x" * 200) == HASHTEXT
     assert hash_doubles(np.array([0.0, -0.0, 1.5, np.nan, -np.nan, np.inf])).tolist() == HASHFLOAT8
     assert hash_int64s(np.array([0, -1, 1, 2**63 - 1, -(2**63)])).tolist() == HASHINT8
+
+
+def test_long_values_count_by_their_digests_wherever_they_stand_among_short_ones() -> None:
+    long = ["x" * 70_000, "ü" * 40_000]
+    digests = [hashlib.sha256(value.encode()).hexdigest() for value in long]
+    column = [Column("v", ColumnType(TypeName.TEXT), nullable=True)]
+    for order in ([0, None, "a", 1, "b"], [1, "b", "a", 0, None], [None, 1, 0, "a", "b"]):
+        given, same = ([found[n] if isinstance(n, int) else n for n in order] for found in (long, digests))
+        frames = [pl.DataFrame({"v": pl.Series(values, dtype=pl.String)}) for values in (given, same)]
+        first, second = (fingerprint_frame(frame, column) for frame in frames)
+        assert first == second
+        assert first == fingerprint_frame(frames[0].slice(0, 2).vstack(frames[0].slice(2)), column)
