@@ -63,6 +63,7 @@ class CsvReader:
         from rowledger.sources.typed_columns import typed_column  # noqa: PLC0415, what it imports is dear for few rows
 
         table = self._table(text)
+        del text  # memory is not for both, once each value is in its column
         columns = dict(zip(table.column_names, table.columns, strict=True))
         for name, dtype in types.items():
             if name in columns and (column := typed_column(columns[name], dtype)) is not None:

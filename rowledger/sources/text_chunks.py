@@ -60,7 +60,8 @@ class TextChunks:
     def cut(self, file: SourceFile, scanned: Iterator[ScannedText], *, in_place: bool) -> Iterator[ChunkDescriptor]:
         """Yield a descriptor for each chunk of the file, as soon as it is known where the chunk ends.
 
-        A chunk ends at `chunk_rows_max` rows, and before the record with which it would exceed the limit of bytes. A worker
+        A chunk ends at `chunk_rows_max` rows, and before the record with which it would exceed the limit of bytes, unless that
+        is its first one or follows a first one that exceeds it alone. A worker
         reads the chunk in place, or in the spool. `scanned` is closed with this generator. Raises SourceError and
         NotEnoughSpace.
         """
@@ -96,8 +97,12 @@ class TextChunks:
         room = self._scope.chunk_rows_max - chunk.rows
         by_rows = int(np.searchsorted(rows_until, rows_until[first] + room))
         by_bytes = int(np.searchsorted(nexts, chunk.begin + bytes_max, side="right"))
-        if not chunk.starts:
-            by_bytes = max(by_bytes, first + 1)  # a record that is larger than a chunk becomes one
+        records, first_end = sum(map(len, chunk.starts)), int(chunk.end if chunk.starts else nexts[first])
+        if records <= 1 and first_end - chunk.begin > bytes_max:
+            # A record that is larger than a chunk becomes one, together with the next one: polars keeps the values of a frame
+            # that has a single row in another way, and copies each several times.
+            second = first + 1 - records
+            by_bytes = second + int(second < len(nexts) and nexts[second] - first_end <= bytes_max)
         return min(by_rows, by_bytes, len(nexts))
 
     def _add(self, chunk: _Chunk, part: ScannedText, first: int, stop: int, *, in_place: bool) -> None:

@@ -64,7 +64,16 @@ def test_a_byte_is_found_wherever_it_is(content: bytes) -> None:
 def test_a_chunk_ends_before_the_record_that_exceeds_the_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_chunks, "_CHUNK_TEXT_BYTES_MAX", 12)
     (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n5,6\n7,8\n" + "9," + "x" * 50 + "\n10,11\n")
-    assert [chunk.rows for chunk in chunks(tmp_path)] == [3, 1, 1, 1]
+    assert [chunk.rows for chunk in chunks(tmp_path)] == [3, 1, 2]
+
+
+def test_a_record_larger_than_a_chunk_takes_a_smaller_one_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_chunks, "_CHUNK_TEXT_BYTES_MAX", 12)
+    large = "1," + "x" * 50 + "\n"
+    (tmp_path / "x.csv").write_text("a,b\n" + large + large + "2,3\n4,5\n6,7\n8,9\n" + large)
+    assert [chunk.rows for chunk in chunks(tmp_path)] == [1, 2, 3, 1]
 
 
 def test_ranges_are_read_in_place_and_only_other_text_is_spooled(tmp_path: Path) -> None:
