@@ -38,7 +38,9 @@ _OF_THE_SERVER = {
 }
 """Types that workers know by their names, which users' types may have too."""
 
-_SET = "select pg_catalog.set_config(pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]), true)"
+_SET = """
+select pg_catalog.set_config(pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]), true), pg_catalog.version()
+"""
 
 _OF_LIBPQ = {
     "connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
@@ -133,18 +135,13 @@ class CopyOut:
         guard_socket(transport_of(self._connection).get_extra_info("socket"), dead_peer_s=_DEAD_PEER_S)
 
     async def _execute(self, query: str, parameters: Mapping[str, str]) -> dict[str, str] | None:
-        connection = self._connection
-        if connection.get_server_version() < _OLDEST_SERVER or connection.get_settings().server_encoding == "SQL_ASCII":
-            return None
         settings = {**session_settings(self.timezone, row_security=self.row_security), "client_encoding": "UTF8"}
         query = with_parameters_bound(query, parameters, settings)
-        await connection.execute("begin isolation level repeatable read, read only")
         try:
-            await connection.execute("; ".join(ORPHAN_CHECK))
-        except asyncpg.PostgresError:
-            await connection.execute(ORPHANS_STAY)
-        await connection.fetch(_SET, [*settings], [*settings.values()])
-        if (types := await self._types(query)) is None:
+            types = await self._types(query) if await self._is_prepared(settings) else None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            return None  # the driver meets the same error, and tells it
+        if types is None:
             return None
         self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(1)
         self._copying = asyncio.create_task(self._copy(query))
@@ -154,12 +151,22 @@ class CopyOut:
         self._first.append(first)
         return types
 
+    async def _is_prepared(self, settings: Mapping[str, str]) -> bool:
+        """Begin the transaction; returns whether the server writes values as is expected here."""
+        connection = self._connection
+        await connection.execute("begin isolation level repeatable read, read only")
+        try:
+            await connection.execute("; ".join(ORPHAN_CHECK))
+        except asyncpg.PostgresError:
+            await connection.execute(ORPHANS_STAY)
+        product = (await connection.fetch(_SET, [*settings], [*settings.values()]))[0]["version"]
+        encoding = connection.get_settings().server_encoding
+        is_known = product.startswith("PostgreSQL ") and connection.get_server_version() >= _OLDEST_SERVER
+        return bool(is_known and encoding != "SQL_ASCII")
+
     async def _types(self, query: str) -> dict[str, str] | None:
         """The types of the result's columns; None where not every column is plain, or the statement is no query."""
-        try:
-            statement = await self._connection.prepare(query)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-            return None
+        statement = await self._connection.prepare(query)
         columns = statement.get_attributes()
         types = {
             column.name: column.type.name

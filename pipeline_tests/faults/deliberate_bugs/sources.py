@@ -15,7 +15,9 @@ from rowledger.errors import SourceError
 from rowledger.ledger import LoadingLoad, is_plan_of, loads
 from rowledger.load import begin
 from rowledger.load.begin import Beginning
+from rowledger.sources.copy_out import CopyOut
 from rowledger.sources.file_identity import require_as_planned
+from rowledger.sources.query_errors import QueryRefused
 from rowledger.sources.text_ranges import text_range
 from rowledger.sources.typed_columns import _is_plain
 from rowledger.spec import ChunkDescriptor, LoadHandle, Manifest, TextRange
@@ -129,6 +131,23 @@ def source_read_again_is_believed() -> None:
     @in_place_of(producers._require_same)
     def require(work: Production, before: ChunkDescriptor, again: ChunkDescriptor) -> None:
         pass
+
+
+@bug(
+    test=f"{_PRODUCER_TESTS}::test_a_fault_in_the_middle_of_a_query_fails_its_partition_and_a_rerun_goes_on_behind_"
+    "what_had_committed[as text-is terminated]",
+    noticed="isinstance(None, <class 'rowledger.errors.SourceError'>)",
+)
+def query_over_with_its_session() -> None:
+    """Behind the last row there are no others."""
+    right = CopyOut.fetch
+
+    @in_place_of(CopyOut.fetch)
+    def fetch(self: CopyOut) -> bytes | None:
+        try:
+            return right(self)
+        except QueryRefused:
+            return None
 
 
 @bug(

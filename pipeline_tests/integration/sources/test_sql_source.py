@@ -24,6 +24,7 @@ from pipeline_tests.support.assertions import assert_nothing_left_over
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.partitions import window_of_day
+from pipeline_tests.support.pooler import Pooler
 from pipeline_tests.support.tables_of_other_sources import QUERIED, SAMPLED
 from pipeline_tests.support.waiting import wait_until
 from rowledger.contract.check import Contract
@@ -452,6 +453,19 @@ def test_a_url_that_libpq_may_understand_in_another_way_is_left_to_it(
         monkeypatch.setenv(name, value)
 
     assert plain_address(SecretStr(url)) is None
+
+
+@pytest.mark.parametrize("shares_backend", [False, True])
+def test_a_query_is_copied_through_a_pooler_too(
+    shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shares_backend: bool
+) -> None:
+    with Pooler(shop, shares_backend=shares_backend, forgets_settings=True) as pooler:
+        monkeypatch.setenv("SHOP_URL", pooler.url)
+        query = "select n, current_setting('intervalstyle') as s, 1.50 as x from generate_series(1, 3) n"
+        copied, columns = _spooled(tmp_path / "copied", query, WHOLE)
+
+    assert copied == {True}
+    assert [values for _, _, values in columns] == [["1", "2", "3"], ["'iso_8601'"] * 3, ["'1.50'"] * 3]
 
 
 @pytest.mark.usefixtures("any_shop")
