@@ -140,6 +140,8 @@ def _rows_to_try(source: pl.DataFrame, job: ChunkJob) -> tuple[pl.DataFrame, Seq
     row_nos = job.row_nos
     first = job.chunk.first_row
     if isinstance(row_nos, range):
+        if len(row_nos) == source.height:
+            return source, row_nos  # a slice of a frame would copy its long texts
         return source.slice(row_nos.start - first, len(row_nos)), row_nos
     return source[[row_no - first for row_no in row_nos]], row_nos
 

@@ -62,7 +62,9 @@ def polars_frame(table: pa.Table) -> pl.DataFrame:
 
 def arrow_table(frame: pl.DataFrame, *, compat_level: pl.CompatLevel) -> pa.Table:
     """A frame as an Arrow table, for pyarrow, pgpq or a file; raises ValuesAltered like `polars_series`."""
-    table = frame.to_arrow(compat_level=compat_level)
+    # Column by column, since a frame's long texts would be copied twice.
+    columns = [series.to_arrow(compat_level=compat_level) for series in frame.get_columns()]
+    table = pa.Table.from_arrays(columns, names=frame.columns)
     for name, column, series in zip(frame.columns, table.columns, frame.get_columns(), strict=True):
         require_unchanged(name, column, series)
     return table
