@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from rowledger.sources.text_records import marked_positions
+
 __all__ = ["PART_BYTES", "Block", "Key", "Template", "are_all", "count_controls", "where"]
 
 PART_BYTES = 2**20
@@ -192,7 +194,7 @@ def _key_ends(signs: Bytes) -> Integers:
         quotes = where(signs[:-1], lambda part: part == _QUOTE)
         ends: Integers = quotes[signs[quotes + 1] == _COLON]
     else:
-        ends = np.flatnonzero((signs[:-1] == _QUOTE) & (signs[1:] == _COLON))
+        ends = marked_positions((signs[:-1] == _QUOTE) & (signs[1:] == _COLON))
     return ends
 
 

@@ -12,7 +12,7 @@ from rowledger.sources.json_frames import json_facts
 from rowledger.sources.source_file import SourceFile
 from rowledger.sources.text_files import TextFiles
 from rowledger.sources.text_reading import Text
-from rowledger.sources.text_records import Records, ScannedText
+from rowledger.sources.text_records import Records, ScannedText, positions_of
 from rowledger.spec import SourceContext
 
 __all__ = ["scan_ndjson"]
@@ -54,7 +54,7 @@ def scan_ndjson(source: TextFiles, file: SourceFile, text: Text, scope: SourceCo
 
 def _lines(content: bytes, *, final: bool) -> Records:
     """The lines that are complete: with their line end, or the last ones of the file."""
-    ends = np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == _LINE_END)
+    ends = positions_of(_LINE_END, np.frombuffer(content, dtype=np.uint8))
     starts = np.append(0, ends + 1)
     if final and int(starts[-1]) < len(content):
         return Records(starts, np.append(ends, len(content)), {}, len(content))
