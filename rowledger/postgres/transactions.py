@@ -42,7 +42,7 @@ def lock_timeout(seconds: float) -> str:
 async def begin(connection: asyncpg.Connection, limits: str) -> None:
     """Begin a transaction that the caller ends by executing COMMIT or ROLLBACK.
 
-    Inside it asyncpg refuses its own transactions, and so `transaction`.
+    Inside it asyncpg refuses its own transactions; `transaction` opens a savepoint.
     """
     await connection.execute(f"begin;{limits}")
 

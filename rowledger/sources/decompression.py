@@ -30,5 +30,9 @@ def decompressed(compressed: FileIO, codec: Literal["gzip", "zstd"]) -> Iterator
         else:
             with pa.CompressedInputStream(compressed, codec) as stream:
                 yield stream
-    except (EOFError, isal_zlib.error) as error:  # type: ignore[misc]  # a class, which its stub takes for an instance
+    except (
+        EOFError,
+        isal_zlib.error,  # type: ignore[misc]  # a class, which its stub takes for an instance
+        OverflowError,  # a name or comment in a header of more than 512 KiB
+    ) as error:
         raise OSError(str(error)) from None

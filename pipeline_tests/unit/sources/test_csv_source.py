@@ -435,6 +435,13 @@ def test_gzip_whose_content_is_not_that_of_its_checksum_fails_as_a_whole(tmp_pat
             read(tmp_path, bytes(damaged), name="x.csv.gz")
 
 
+def test_a_gzip_header_without_an_end_is_damage(tmp_path: Path) -> None:
+    named, name = 0x08, b"n" * 2**20
+    header = bytes([0x1F, 0x8B, 0x08, named, 0, 0, 0, 0, 0, 0xFF])
+    with pytest.raises(SourceError, match="cannot be decompressed"):
+        read(tmp_path, header + name, name="x.csv.gz")
+
+
 def test_zeros_that_fill_up_a_gzip_file_are_no_data(tmp_path: Path) -> None:
     assert rows(tmp_path, gzip.compress(TEXT.encode()) + b"\0" * 512, name="x.csv.gz") == ROWS
 
