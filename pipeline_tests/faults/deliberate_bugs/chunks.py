@@ -109,6 +109,19 @@ def commit_forgotten() -> None:
     _commit_chunks_by(forget)
 
 
+@bug(
+    test="pipeline_tests/integration/sources/test_typed_texts.py::"
+    "test_rows_and_dead_letters_are_those_of_a_chunk_of_texts[refused by the server]",
+    noticed="assert",
+)
+def dead_letters_of_typed_values() -> None:
+    """A dead letter of a row that the server refuses shows the values that were made of its texts."""
+
+    @in_place_of(PreparedChunk.refusals)
+    def refusals(self: PreparedChunk, causes: Mapping[int, Refusal]) -> list[DeadLetter]:
+        return self.rows.refusals(causes)
+
+
 # ---- tries -----------------------------------------------------------------------------------------------------------
 
 

@@ -94,7 +94,11 @@ def _loaded(database: str, landing: Path, spec: TableSpec) -> tuple[list[Any], l
         ("25,13.13,,true,2024-01-31,2024-01-31 10:00:00,the server's\n26,1\n", ["copy", "source"]),
         ("7,1,,true,2024-01-31,2024-01-31 10:00:00,the key again\n", ["key"]),
     ],
-)
+    ids=[
+        "good", "more forms", "no number", "below the bound", "decimals", "digits", "ragged", "refused by the server",
+        "refused by the server and ragged", "key again",
+    ],
+)  # fmt: skip
 def test_rows_and_dead_letters_are_those_of_a_chunk_of_texts(
     database: str, tmp_path: Path, rows: str, stages: list[str]
 ) -> None:
