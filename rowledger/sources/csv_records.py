@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowledger.sources.csv_fields import Dialect, end_of_quoted
+from rowledger.sources.csv_long_records import long_record
 from rowledger.sources.text_records import Positions, Records, positions_of
 
 __all__ = ["Splitter", "split"]
@@ -23,6 +24,8 @@ INNER_QUOTE = "has text behind a closing quote, or a quote inside a quoted field
 _LF, _CR = 10, 13
 _LENIENT_BYTES, _LENIENT_QUOTES = 8192, 64
 """After a misplaced quote, a damaged record is followed across line ends for at most this many bytes and quotes."""
+LONG_TEXT_BYTES = 4 * 2**20
+"""Of a longer text, the first record is looked for by itself: it is longer than a block."""
 _IN_ORDER_BY_HAND = 4
 """After a damaged record, parsing byte by byte ends at this many good ones in a row: damaged records often come in groups."""
 _FIRST_WINDOW = 64
@@ -48,6 +51,11 @@ class Splitter:
         dialect = self._dialect
         if dialect.escape is not None and dialect.escape in text:
             text = _without_escaped(text, dialect.escape)
+        if len(text) > LONG_TEXT_BYTES and self._in_order >= _IN_ORDER_BY_HAND:
+            found = long_record(text, dialect, final=final, record_bytes_max=self._record_bytes_max)
+            if found is not None:
+                rest = text[found.consumed :] if len(found.starts) else b""
+                return found.followed_by(self.split(rest, final=final)) if rest else found
         ends, nexts = _line_ends(text, final=final) if dialect.cr_ends_lines else _lf_line_ends(text, final=final)
         if dialect.quote is None or (dialect.quote not in text and self._in_order >= _IN_ORDER_BY_HAND):
             starts = np.concatenate([np.zeros(1, np.int64), nexts])

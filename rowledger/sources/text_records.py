@@ -60,6 +60,15 @@ class Records:
         damaged = {start: reason for start, reason in self.damaged.items() if start >= first}
         return type(self)(starts, self.ends[number:], damaged, self.consumed)
 
+    def followed_by(self, others: Self) -> Self:
+        """These records and those of the text after them."""
+        starts, ends = (
+            np.concatenate([mine, theirs + self.consumed])
+            for mine, theirs in ((self.starts, others.starts), (self.ends, others.ends))
+        )
+        damaged = self.damaged | {start + self.consumed: reason for start, reason in others.damaged.items()}
+        return type(self)(starts, ends, damaged, self.consumed + others.consumed)
+
     def to_bytes(self) -> bytes:
         """The records as an Arrow file, without `consumed`."""
         import pyarrow as pa  # noqa: PLC0415, few texts have damaged records

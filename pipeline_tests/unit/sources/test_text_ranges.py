@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from rowledger.errors import SourceError
-from rowledger.sources import text_chunks, text_reading
+from rowledger.sources import csv_records, text_chunks, text_reading
 from rowledger.sources.csv import CsvFiles
 from rowledger.sources.text_records import positions_of
 from rowledger.spec.manifest import ChunkDescriptor, Manifest
@@ -18,7 +18,22 @@ from rowledger.spec.source import FAULT, SourceContext
 
 ALL = Partition(key="all")
 RECORDS = st.lists(
-    st.sampled_from(["1,2", "", "", '"3","4\n5"', '"6"x,7', '8,"9', "10", "11,é", "12,\r13", "14," + "x" * 70]),
+    st.sampled_from(
+        [
+            "1,2",
+            "",
+            "",
+            '"3","4\n5"',
+            '"6"x,7',
+            '8,"9',
+            "10",
+            "11,é",
+            "12,\r13",
+            "14," + "x" * 70,
+            '15,"1""6"',
+            '"""",17',
+        ]
+    ),
     max_size=14,
 )
 
@@ -50,6 +65,8 @@ def test_where_a_block_ends_moves_no_chunk(
         patch.setattr(text_chunks, "_CHUNK_TEXT_BYTES_MAX", chunk_bytes)
         whole = chunks(tmp_path, chunk_rows)
         patch.setattr(text_reading, "_BLOCK_BYTES", block_bytes)
+        assert chunks(tmp_path, chunk_rows) == whole
+        patch.setattr(csv_records, "LONG_TEXT_BYTES", 0)
         assert chunks(tmp_path, chunk_rows) == whole
     assert all(0 < chunk.rows <= chunk_rows for chunk in whole)
 
