@@ -9,6 +9,7 @@ Rowledger 0.1.0 hashed long values as a whole, not by their SHA-256: `is_former`
 
 import itertools
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import cast
 
 from rowledger.contract.fingerprint import (
@@ -43,11 +44,12 @@ def fingerprint_query(
 ) -> str:
     """A query that counts the relation's rows and totals their columns, for `read_fingerprint`.
 
-    `relation` follows FROM, `predicate` follows WHERE.
+    `relation` follows FROM, `predicate` follows WHERE. The totals come as texts: asyncpg would ask the server what an array of
+    numerics is.
     """
     figures = [f"({figure})::numeric" for figure in _figures(columns, quote, is_former=is_former)]
     return " union all ".join(
-        f"select {start}, count(*), array[{', '.join(figures[start : start + _FIGURES_MAX])}] "  # noqa: S608 - all quoted
+        f"select {start}, count(*), array[{', '.join(figures[start : start + _FIGURES_MAX])}]::text[] "  # noqa: S608 - all quoted
         f"from {relation} where {predicate}"
         for start in range(0, len(figures), _FIGURES_MAX)
     )
@@ -57,7 +59,7 @@ def read_fingerprint(columns: Sequence[Column], found: Sequence[Sequence[object]
     """The number of rows and their fingerprint, from the result of `fingerprint_query`."""
     parts = sorted(found, key=lambda part: cast("int", part[0]))
     rows = cast("int", parts[0][1])
-    figures = itertools.chain.from_iterable(cast("Sequence[Total]", part[2]) for part in parts)
+    figures = map(Decimal, itertools.chain.from_iterable(cast("Sequence[str]", part[2]) for part in parts))
     entries: dict[str, tuple[int, Total]] = {}
     for column in columns:
         count = int(next(figures)) if column.nullable else rows

@@ -10,7 +10,7 @@ import asyncpg
 from rowledger.contract import DeadLetter
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed
-from rowledger.postgres import query
+from rowledger.postgres import as_texts, query
 from rowledger.spec import ChunkPlan, LoadHandle
 
 __all__ = [
@@ -91,15 +91,15 @@ async def record_dead_letters(
             attempt,
             worker_pid,
             [source for source, _ in places],
-            [source_row for _, source_row in places],
-            [letter.row_no for letter in batch],
+            as_texts(source_row for _, source_row in places),
+            as_texts(letter.row_no for letter in batch),
             [letter.stage for letter in batch],
             [letter.reason for letter in batch],
             [letter.sqlstate for letter in batch],
             [letter.constraint for letter in batch],
             [letter.column for letter in batch],
             [letter.payload for letter in batch],
-            [letter.part for letter in batch],
+            as_texts(letter.part for letter in batch),
             [letter.payload_of for letter in batch],
             [letter.traceback for letter in batch],
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from rowledger.postgres import query
+from rowledger.postgres import as_texts, query
 from rowledger.spec import TableSpec
 
 __all__ = ["is_entry_as_written", "note_entries", "read_changed_entries"]
@@ -31,8 +31,9 @@ class ChangedEntry:
 async def note_entries(connection: asyncpg.Connection, load_ids: Sequence[int]) -> None:
     """Record the digests of these loads' entries: the last statements of a transaction that ends or changes the loads."""
     if load_ids:
-        await connection.execute(query("digest_chunks_of_loads"), list(load_ids))
-        await connection.execute(query("digest_loads"), list(load_ids))
+        texts = as_texts(load_ids)
+        await connection.execute(query("digest_chunks_of_loads"), texts)
+        await connection.execute(query("digest_loads"), texts)
 
 
 async def read_changed_entries(

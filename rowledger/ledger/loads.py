@@ -19,7 +19,7 @@ from rowledger.ledger.chunks import fence_load
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.reports import Incident
 from rowledger.ledger.states import ChunkState, LoadState
-from rowledger.postgres import query, together
+from rowledger.postgres import as_texts, query, together
 from rowledger.spec import ChunkPlan, LoadHandle, Manifest, Partition, TableSpec
 from rowledger.version import version
 
@@ -174,12 +174,12 @@ async def _insert_chunks(connection: asyncpg.Connection, handle: LoadHandle, chu
     await connection.execute(query("insert_chunks"), handle.load_id, *_as_columns(chunks))
 
 
-def _as_columns(chunks: Sequence[ChunkPlan]) -> tuple[list[object], ...]:
+def _as_columns(chunks: Sequence[ChunkPlan]) -> tuple[list[str], ...]:
     """Number, first row, rows, descriptor and digest of each, as the ledger has them."""
     return (
-        [chunk.chunk_no for chunk in chunks],
-        [chunk.first_row for chunk in chunks],
-        [chunk.rows for chunk in chunks],
+        as_texts(chunk.chunk_no for chunk in chunks),
+        as_texts(chunk.first_row for chunk in chunks),
+        as_texts(chunk.rows for chunk in chunks),
         [chunk.descriptor.model_dump_json() for chunk in chunks],
         [chunk.descriptor.file_digest for chunk in chunks],
     )
@@ -264,7 +264,7 @@ async def read_pending_chunks(
     numbers = await connection.fetchval(query("pending_chunks"), handle.load_id, handle.epoch)
     if numbers is None:
         return None
-    pending = set(numbers)
+    pending = set(map(int, numbers))
     return tuple(chunk for chunk in manifest.chunks if chunk.chunk_no in pending)
 
 

@@ -42,6 +42,7 @@ from .publication import (
 from .queries import (
     LEDGER_SCHEMA as LEDGER_SCHEMA,
     Migration as Migration,
+    as_texts as as_texts,
     migrations as migrations,
     query as query,
     quote_identifier as quote_identifier,

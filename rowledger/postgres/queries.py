@@ -5,6 +5,7 @@ The folder is at the top of a checkout, and inside the package in a wheel.
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from rowledger.errors import TargetMismatch
 __all__ = [
     "LEDGER_SCHEMA",
     "Migration",
+    "as_texts",
     "migrations",
     "query",
     "quote_identifier",
@@ -51,6 +53,14 @@ def query(name: str) -> str:
     if name not in queries:
         raise LookupError(f"no query named {name!r} in {_sql_dir() / 'queries'}; known: {', '.join(sorted(queries))}")
     return queries[name]
+
+
+def as_texts(numbers: Iterable[int]) -> list[str]:
+    """Numbers for a parameter of type `text[]`, which the statement casts to an array of numbers.
+
+    Each session that asyncpg sends another kind of array in asks the server what that is, in a query of 5 to 15 ms.
+    """
+    return [str(number) for number in numbers]
 
 
 def with_numbers(name: str, *numbers: int) -> str:

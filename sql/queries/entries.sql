@@ -1,10 +1,10 @@
 -- name: digest_chunks_of_loads
 -- The first of two statements that note a load's entry as it is now, after a change by the rules.
-update rowledger.load set chunks_digest = rowledger.digest_of_chunks(load_id) where load_id = any ($1::bigint[]);
+update rowledger.load set chunks_digest = rowledger.digest_of_chunks(load_id) where load_id = any ($1::text[]::bigint[]);
 
 -- name: digest_loads
 -- The second: its digest is over the first's too.
-update rowledger.load as entry set entry_digest = rowledger.digest_of_entry(entry) where load_id = any ($1::bigint[]);
+update rowledger.load as entry set entry_digest = rowledger.digest_of_entry(entry) where load_id = any ($1::text[]::bigint[]);
 
 -- name: entries_changed_by_hand
 -- Ended loads of a target ($1) or of a table spec ($2) whose entries are not as they were written; with $3 only published ones,

@@ -49,7 +49,7 @@ planned as (
     insert into rowledger.chunk (load_id, chunk_no, first_row, enqueued_rows, descriptor, digest)
     select inserted.load_id, plan.chunk_no, plan.first_row, plan.enqueued_rows, plan.descriptor::jsonb, plan.digest
     from inserted
-    cross join unnest($12::integer[], $13::bigint[], $14::bigint[], $15::text[], $16::text[])
+    cross join unnest($12::text[]::integer[], $13::text[]::bigint[], $14::text[]::bigint[], $15::text[], $16::text[])
         as plan (chunk_no, first_row, enqueued_rows, descriptor, digest)
 ),
 leased as (
@@ -70,7 +70,7 @@ from inserted;
 -- The manifest, before anything of these chunks is written.
 insert into rowledger.chunk (load_id, chunk_no, first_row, enqueued_rows, descriptor, digest)
 select $1, plan.chunk_no, plan.first_row, plan.enqueued_rows, plan.descriptor::jsonb, plan.digest
-from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
+from unnest($2::text[]::integer[], $3::text[]::bigint[], $4::text[]::bigint[], $5::text[], $6::text[])
     as plan (chunk_no, first_row, enqueued_rows, descriptor, digest)
 on conflict do nothing;
 
@@ -120,7 +120,7 @@ select chunk_no, first_row, enqueued_rows, digest from rowledger.chunk where loa
 
 -- name: pending_chunks
 -- What is still to be done, as one row; no row where the load is not loading, or not in this epoch.
-select array(select chunk_no from rowledger.chunk where load_id = $1 and state = 'pending') as chunk_nos
+select array(select chunk_no::text from rowledger.chunk where load_id = $1 and state = 'pending') as chunk_nos
 from rowledger.load
 where load_id = $1 and epoch = $2 and state = 'loading';
 
@@ -160,8 +160,8 @@ insert into rowledger.dead_letter (
 select $1, $2, $3, $4, letter.source, letter.source_row, letter.row_no, letter.stage, letter.reason, letter.sqlstate,
     letter.constraint_name, letter.column_name, letter.payload::json, letter.part, letter.payload_of, letter.traceback
 from unnest(
-    $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-    $14::integer[], $15::text[], $16::text[]
+    $5::text[], $6::text[]::bigint[], $7::text[]::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+    $13::text[], $14::text[]::integer[], $15::text[], $16::text[]
 ) as letter (
     source, source_row, row_no, stage, reason, sqlstate, constraint_name, column_name, payload, part, payload_of, traceback
 );
