@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import asyncpg
 
@@ -50,25 +50,26 @@ async def publish_by_attach(
     partition: Partition,
     *,
     replaces: bool,
-    before: Callable[[], Awaitable[None]] | None = None,
+    unless: Exception | None = None,
 ) -> str | None:
     """Attach the staging table as the partition; if `replaces`, drop the one that is there. Returns None when it is done.
 
     The caller has found no obstacle of the rows. Where there is another one, nothing is changed or locked, and the result names
-    it; otherwise `before` is called, and what it raises undoes all of this. The caller sets lock_timeout: where a partition is
-    replaced, the parent is locked against readers from here to the commit.
+    it; otherwise `unless` is raised, if it is given. The caller sets lock_timeout: where a partition is replaced, the parent is
+    locked against readers from here to the commit.
     """
-    parent = quoted(*target.name.parts)
+    parent, free_name = quoted(*target.name.parts), await _free_child_name(connection, target.name, partition)
     try:
         # ATTACH takes this lock. With it, no other session changes the partitions between the look at them and ATTACH: the
-        # server reads the bounds of all of them again after each such change.
+        # server reads the bounds of all of them again after each such change. Other partitions of the run wait for it, so
+        # no more is asked here than has to be.
         async with transaction(connection, f"lock table only {parent} in share update exclusive mode"):
             attached = await read_attached(connection, target, partition)
             _require_none(
                 await read_obstacle_beside(connection, target, handle, partition, attached, replaces=replaces)
             )
-            if before is not None:
-                await before()
+            if unless is not None:
+                raise unless
             if (old := attached.old) is not None:
                 # The parent first, as readers lock it: the other order would deadlock with them. Only the parent and this
                 # partition: locks on all partitions may be more than the server has room for.
@@ -77,7 +78,7 @@ async def publish_by_attach(
                     f"lock table {quoted(old['schema_name'], old['table_name'])} in access exclusive mode"
                 )
                 _require_none(await read_attach_obstacle(connection, target, handle, partition, replaces=replaces))
-            await _attach(connection, target, handle, partition, old)
+            await _attach(connection, target, handle, partition, old, free_name)
     except _NotMoved as refusal:
         return str(refusal)
     except (
@@ -96,12 +97,13 @@ async def _attach(
     handle: LoadHandle,
     partition: Partition,
     old: asyncpg.Record | None,
+    free_name: str,
 ) -> None:
     parent = quoted(*target.name.parts)
     staging = quoted(LEDGER_SCHEMA, handle.staging_table)
     statements = []
     if old is None:
-        schema, child = target.name.schema_name, await _free_child_name(connection, target.name, partition)
+        schema, child = target.name.schema_name, free_name
     else:
         schema, child = old["schema_name"], old["table_name"]  # queries on the partition's name find the new rows
         statements += await read_grants(connection, old["oid"], staging)

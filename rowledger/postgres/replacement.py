@@ -184,6 +184,8 @@ async def read_attached(connection: asyncpg.Connection, target: Target, partitio
         f"explain (verbose, costs off, format json) select from {target.sql} where {predicate}"
     )
     leaves = [quoted(*name) for name in _scanned(json.loads(explained)[0]["Plan"])]
+    if not leaves:
+        return Attached(None, None)  # a DEFAULT partition would be searched for the rows
     rows = await connection.fetch(query("attached_partitions"), target.oid, printed_bounds(target, partition), leaves)
     old = next((row for row in rows if not row["is_default"]), None)
     default = next((row for row in rows if row["is_default"]), None)

@@ -3,7 +3,7 @@
 All of it runs in the transaction that reconciles and publishes.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -146,11 +146,7 @@ async def _in_turns(settings: WriterSettings, work: Callable[[], Awaitable[T]]) 
 
 
 class _ReadersFound(Exception):
-    """These readers may have a snapshot older than the staged rows."""
-
-    def __init__(self, readers: Mapping[str, str]) -> None:
-        super().__init__()
-        self.readers = readers
+    """There are readers who may have a snapshot older than the staged rows."""
 
 
 async def _move(connection: asyncpg.Connection, load: FinishContext, *, replaces: bool) -> str | None:
@@ -171,37 +167,31 @@ async def _move(connection: asyncpg.Connection, load: FinishContext, *, replaces
     if (obstacle := await find_obstacle) is not None:
         return obstacle
 
-    async def move(before: Callable[[], Awaitable[None]] | None) -> str | None:
+    async def move(unless: Exception | None) -> str | None:
         if is_partition:
-            return await publish_by_attach(connection, target, handle, partition, replaces=replaces, before=before)
-        if before is not None:
-            await before()
+            return await publish_by_attach(connection, target, handle, partition, replaces=replaces, unless=unless)
+        if unless is not None:
+            raise unless
         return await publish_by_swap(connection, target, handle)
 
     return await _move_after_readers(connection, load, move)
 
 
 async def _move_after_readers(
-    connection: asyncpg.Connection,
-    load: FinishContext,
-    move: Callable[[Callable[[], Awaitable[None]] | None], Awaitable[str | None]],
+    connection: asyncpg.Connection, load: FinishContext, move: Callable[[Exception | None], Awaitable[str | None]]
 ) -> str | None:
-    """Move the rows once no reader has a snapshot older than they are. `move` calls its argument when all else allows it."""
+    """Move the rows once no reader has a snapshot older than they are. `move` raises its argument when all else allows it."""
     patience_s = load.settings.publish_snapshot_wait_s
     patience = load.settings.model_copy(update={"retry_budget_s": patience_s})
-
-    async def require_no_readers() -> None:
-        if readers := await load.old_snapshots.look(connection, load.handle):
-            raise _ReadersFound(readers)
-
+    readers = await load.old_snapshots.look(connection, load.handle)
     try:
         try:
-            return await _in_turns(patience, lambda: move(require_no_readers))
-        except _ReadersFound as found:
+            return await _in_turns(patience, lambda: move(_ReadersFound() if readers else None))
+        except _ReadersFound:
             # They are waited for without the lock. Those who come meanwhile see all rows.
-            if readers := await load.old_snapshots.wait_for_end(connection, load.handle, found.readers):
+            if left := await load.old_snapshots.wait_for_end(connection, load.handle, readers):
                 return (
-                    f"{readers} session(s) of this database have a snapshot older than these rows, and would see a part of "
+                    f"{left} session(s) of this database have a snapshot older than these rows, and would see a part of "
                     f"them (waited for {patience_s:g} s, publish_snapshot_wait_s)"
                 )
             return await _in_turns(patience, lambda: move(None))
