@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from rowledger.errors import SourceError
+from rowledger.sources.chunking import CHUNK_BYTES_MAX
 from rowledger.spec import ABSENT_PREFIX, RESERVED_PREFIX, ChunkDescriptor, Source
 
 if TYPE_CHECKING:  # who plans chunks reads no rows
@@ -38,15 +39,15 @@ def _runs(
     descriptors: Sequence[ChunkDescriptor], rows_max: int, schema_of: "Callable[[ChunkDescriptor], pl.Schema]"
 ) -> Iterator[list[ChunkDescriptor]]:
     run = list(descriptors[:1])
-    rows, size = run[0].rows, run[0].file_bytes
+    rows, size, data_size = run[0].rows, run[0].file_bytes, run[0].data_bytes
     for before, one in pairwise(descriptors):
-        rows, size = rows + one.rows, size + one.file_bytes
-        is_alike = before.column_readers == one.column_readers and _is_same(schema_of(before), schema_of(one))
-        if is_alike and rows <= rows_max and size <= _BYTES_MAX and len(run) < _FILES_MAX:
+        rows, size, data_size = rows + one.rows, size + one.file_bytes, data_size + one.data_bytes
+        is_small = rows <= rows_max and size <= _BYTES_MAX and data_size <= CHUNK_BYTES_MAX and len(run) < _FILES_MAX
+        if is_small and before.column_readers == one.column_readers and _is_same(schema_of(before), schema_of(one)):
             run.append(one)
             continue
         yield run
-        run, rows, size = [one], one.rows, one.file_bytes
+        run, rows, size, data_size = [one], one.rows, one.file_bytes, one.data_bytes
     yield run
 
 

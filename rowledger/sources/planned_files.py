@@ -36,15 +36,16 @@ class PlannedFiles(FileSource):
                 parts, column_readers = self._parts(file)
                 _require_plausible_rows(file.origin, status.file_bytes, parts)
                 digest = " ".join([file_digest(file.path), *self._values_of_path(file.origin)])
-            for offset, rows in cut_into_chunks(parts, scope.chunk_rows_max, CHUNK_BYTES_MAX):
+            for cut in cut_into_chunks(parts, scope.chunk_rows_max, CHUNK_BYTES_MAX):
                 yield ChunkDescriptor(
                     path=str(file.path),
                     **status._asdict(),
                     file_digest=digest,
-                    row_offset=offset,
-                    rows=rows,
+                    row_offset=cut.offset,
+                    rows=cut.rows,
+                    data_bytes=cut.data_bytes,
                     origin=file.origin,
-                    origin_row=offset,
+                    origin_row=cut.offset,
                     column_readers=column_readers,
                 )
 

@@ -44,8 +44,8 @@ class ChunkDescriptor(BaseModel):
 
     The chunk is rows `row_offset` to `row_offset + rows - 1` of the file at `path`, counted from 0. `file_digest` is that of
     the file as planned. Size, modification time, change time and inode let a worker detect a changed file cheaply.
-    For rows that are read while they are loaded, `rows_digest` is that of the partition's rows up to the chunk's last, whatever
-    the chunk boundaries.
+    `data_bytes` is about what the rows have uncompressed, where the file declares that. For rows that are read while they are
+    loaded, `rows_digest` is that of the partition's rows up to the chunk's last, whatever the chunk boundaries.
 
     `origin` and `origin_row` tell the operator where the first row came from: a file, an address or a query, and the row's
     number in it, counted from 0. They differ from `path` and `row_offset` for spooled rows.
@@ -69,6 +69,7 @@ class ChunkDescriptor(BaseModel):
     file_digest: str
     row_offset: int = Field(ge=0)
     rows: int = Field(ge=0)
+    data_bytes: int = Field(default=0, ge=0)
     rows_digest: str = ""
     origin: str = ""
     origin_row: int = Field(default=0, ge=0)

@@ -13,7 +13,7 @@ _CSV = CsvFiles(path="{landing}/*.csv")
 _SCHEMA = pl.Schema({"a": pl.String()})
 
 
-def _files(count: int, *, rows: int = 10, file_bytes: int = 100) -> list[ChunkDescriptor]:
+def _files(count: int, *, rows: int = 10, file_bytes: int = 100, data_bytes: int = 0) -> list[ChunkDescriptor]:
     return [
         ChunkDescriptor(
             path=f"{number}.csv",
@@ -22,6 +22,7 @@ def _files(count: int, *, rows: int = 10, file_bytes: int = 100) -> list[ChunkDe
             file_digest=f"digest {number}",
             row_offset=0,
             rows=rows,
+            data_bytes=data_bytes,
         )
         for number in range(count)
     ]
@@ -51,6 +52,7 @@ def _join(
         pytest.param(_files(64, rows=40_000), [3] * 21 + [1], id="many rows"),
         pytest.param(_files(64, file_bytes=2**20), [4] * 16, id="many bytes"),
         pytest.param(_files(64, file_bytes=2**23), [1] * 64, id="large files"),
+        pytest.param(_files(64, data_bytes=2**24), [4] * 16, id="many bytes once they are decompressed"),
     ],
 )
 def test_files_share_a_chunk_as_far_as_they_are_many_and_small(files: list[ChunkDescriptor], sizes: list[int]) -> None:

@@ -13,10 +13,18 @@ def test_cuts_hold_every_row_once_within_both_limits(
 ) -> None:
     cuts = list(cut_into_chunks(parts, chunk_rows_max, chunk_bytes_max))
 
-    assert [offset for offset, _ in cuts] == [sum(rows for _, rows in cuts[:n]) for n in range(len(cuts))]
-    assert sum(rows for _, rows in cuts) == sum(part.rows for part in parts)
-    assert all(0 < rows <= chunk_rows_max for _, rows in cuts)
+    assert [cut.offset for cut in cuts] == [sum(cut.rows for cut in cuts[:n]) for n in range(len(cuts))]
+    assert sum(cut.rows for cut in cuts) == sum(part.rows for part in parts)
+    assert all(0 < cut.rows <= chunk_rows_max for cut in cuts)
     bytes_of_rows = [part.data_bytes / part.rows for part in parts for _ in range(part.rows)]
-    for offset, rows in cuts:
+    for offset, rows, _ in cuts:
         held = sum(bytes_of_rows[offset : offset + rows])
         assert rows == 1 or held <= chunk_bytes_max + max(bytes_of_rows[offset : offset + rows])
+
+
+def test_a_chunk_has_about_the_bytes_of_its_rows() -> None:
+    parts = [FilePart(10, 100), FilePart(5, 500), FilePart(40, 4_000), FilePart(2, 20)]
+
+    cuts = list(cut_into_chunks(parts, 20, 1_000))
+
+    assert [(cut.rows, cut.data_bytes) for cut in cuts] == [(15, 600)] + [(10, 1_000)] * 4 + [(2, 20)]
