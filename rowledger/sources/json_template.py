@@ -111,22 +111,49 @@ class Template:
     def block_of(self, signs: Bytes, start: int, stop: int, controls: int) -> Block | None:
         """The lines from `start` to `stop`, which have no backslash, unless one of them is written in another way.
 
-        Only for a flat template: no value has a quote if as many quotes as there are in the pieces are all.
+        Only for a flat template. A value may be of another kind than the known line's. If there are no more quotes than in the
+        pieces, and around texts, no value has one within it.
         """
         ends = _key_ends(signs[start:stop])
         lines, rest = divmod(len(ends), self.key_ends)
         if rest or lines != controls // self.controls:
             ends = ends[signs[start + ends - 1] != _COLON]  # without the beginnings of texts that begin with a colon
             lines, rest = divmod(len(ends), self.key_ends)
-        if (
-            rest
-            or stop - start > 2 * PART_BYTES
-            or np.count_nonzero(signs[start:stop] == _QUOTE) != lines * self.quotes
-        ):
+        if rest or not lines or stop - start > 2 * PART_BYTES:
             return None
+        quotes = int(np.count_nonzero(signs[start:stop] == _QUOTE))
         ends = ends.reshape(lines, self.key_ends)
-        begins = [ends[:, piece.key] + (start - piece.key_lead) for piece in self.pieces]
-        return self._block(signs, begins, np.empty(0, dtype=np.int64), start, stop, controls)
+        if quotes == lines * self.quotes:
+            begins = [ends[:, piece.key] + (start - piece.key_lead) for piece in self.pieces]
+            if found := self._block(signs, begins, np.empty(0, dtype=np.int64), start, stop, controls):
+                return found
+        return self._block_of_any_kinds(signs, ends, quotes, start, stop, controls)
+
+    def _block_of_any_kinds(
+        self, signs: Bytes, key_ends: Integers, quotes: int, start: int, stop: int, controls: int
+    ) -> Block | None:
+        """The same where some of the texts are null, or the other way around."""
+        were_texts = [False, *self.are_texts[:-1].tolist()]
+        cores, begins = [], []
+        for piece, was_text, is_text in zip(self.pieces, were_texts, self.are_texts.tolist(), strict=True):
+            cores.append(piece.literal[was_text : len(piece.literal) - is_text])
+            begins.append(key_ends[:, piece.key] + (start - piece.key_lead + was_text))
+        line_ends = self._line_ends(signs, begins, [*cores, self.end[self.ends_with_text :]], start, stop, controls)
+        if line_ends is None:
+            return None
+        starts = np.stack([begin + len(core) for begin, core in zip(begins, cores, strict=False)])
+        ends = np.stack(begins[1:])
+        if (ends <= starts).any():
+            return None
+        firsts = signs[starts]
+        are_texts = firsts == _QUOTE
+        if quotes != len(line_ends) * b"".join(cores).count(b'"') + 2 * np.count_nonzero(are_texts):
+            return None
+        starts += are_texts
+        ends -= are_texts
+        if (are_texts & ((ends < starts) | (signs[ends] != _QUOTE))).any():
+            return None
+        return self._made(begins[0], line_ends, starts, ends, firsts, np.empty(0, dtype=np.int64))
 
     def block_by_quotes(
         self, signs: Bytes, quotes: Integers, escapes: Integers, start: int, stop: int, controls: int
@@ -157,14 +184,11 @@ class Template:
         self, signs: Bytes, begins: list[Integers], escapes: Integers, start: int, stop: int, controls: int
     ) -> Block | None:
         """The block whose pieces begin there in each line, if all are where they should be."""
-        lines = len(begins[0])
-        if controls != lines * self.controls or begins[0][0] != start:
-            return None
-        line_ends = np.append(begins[0][1:], stop)
-        begins.append(line_ends - len(self.end))
         literals = [*(piece.literal for piece in self.pieces), self.end]
-        if not all(are_all(signs, found, literal) for found, literal in zip(begins, literals, strict=True)):
+        line_ends = self._line_ends(signs, begins, literals, start, stop, controls)
+        if line_ends is None:
             return None
+        lines = len(line_ends)
         starts = np.empty((len(self.pieces), lines), dtype=np.int64)
         ends = np.empty_like(starts)
         firsts = np.full(starts.shape, _QUOTE, dtype=np.uint8)
@@ -176,9 +200,34 @@ class Template:
         # No piece may reach into the next one, and no text be where the other line has quotes within a list or an object.
         if (ends < starts).any() or np.count_nonzero(firsts == _QUOTE) != lines * np.count_nonzero(self.are_texts):
             return None
+        return self._made(begins[0], line_ends, starts, ends, firsts, escapes)
+
+    def _line_ends(
+        self, signs: Bytes, begins: list[Integers], literals: list[bytes], start: int, stop: int, controls: int
+    ) -> Integers | None:
+        """Where the lines end, if each literal but the last is where it begins; adds to `begins` where the last one does."""
+        if controls != len(begins[0]) * self.controls or begins[0][0] != start:
+            return None
+        line_stops = np.append(begins[0][1:], stop)
+        begins.append(line_stops - len(literals[-1]))
+        if not all(are_all(signs, found, literal) for found, literal in zip(begins, literals, strict=True)):
+            return None
+        line_ends: Integers = line_stops - 1
+        return line_ends
+
+    def _made(
+        self,
+        line_starts: Integers,
+        line_ends: Integers,
+        starts: Integers,
+        ends: Integers,
+        firsts: Bytes,
+        escapes: Integers,
+    ) -> Block:
+        lines = len(line_ends)
         return Block(
-            begins[0],
-            line_ends - 1,
+            line_starts,
+            line_ends,
             np.empty(0, dtype=np.int64),
             starts.ravel(),
             ends.ravel(),

@@ -185,3 +185,26 @@ def test_new_keys_are_columns_in_the_order_in_which_they_come_up() -> None:
     lines = [b'{"b":1}', b'{"d":2,"c":3,"b":4}', b'{"a":5,"d":6}']
 
     assert in_columns(lines, columns=("z",)).columns == one_by_one(lines, columns=("z",)).columns
+
+
+FLAT = ['{"a":"x","b":1}', '{"a":null,"b":2}', '{"a":"","b":null}', '{"a":7,"b":"y"}', '{"a":true,"b":1.5}']
+DAMAGED = [
+    '{"a":"x"y","b":1}', '{"a":","b":1}', '{"a":x","b":1}', '{"a":"x,"b":1}', '{"a":","b":"}', '{"a":"b":1}', '{"a":,"b":1}',
+    '{"a":"x""","b":1}', '{"a":"x","b":1', '{"b":1,"a":"x"}', '{"a":"":","b":1}', '{"a":":","b":1}',
+]  # fmt: skip
+
+
+@SETTINGS
+@given(
+    st.lists(st.sampled_from(FLAT), min_size=1, max_size=12),
+    st.lists(st.tuples(st.integers(0, 12), st.sampled_from(DAMAGED)), max_size=3),
+)
+@example(FLAT, [(2, '{"a":"x"y","b":1}'), (3, '{"a":","b":1}')])  # as many quotes in all as sound lines have
+@example(['{"a":"x","b":1}'] * 3, [(2, '{"a":"x"y","b":1}'), (2, '{"a":","b":1}')])
+def test_a_line_may_have_a_null_for_a_text_and_no_quote_too_many(
+    lines: list[str], damaged: list[tuple[int, str]]
+) -> None:
+    for place, line in damaged:
+        lines = [*lines[:place], line, *lines[place:]]
+    encoded = [line.encode() for line in lines]
+    assert contents(in_columns(encoded)) == contents(one_by_one(encoded))
