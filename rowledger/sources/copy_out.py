@@ -6,6 +6,7 @@ is read through ADBC's types stay with `databases`.
 
 import asyncio
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -48,7 +49,11 @@ _OF_LIBPQ = {
 """Parameters of libpq that decide nothing about which rows are read."""
 _KNOWN = {"application_name", "options", "sslmode", "sslrootcert", "sslcert", "sslkey"}
 """Parameters that libpq and asyncpg read in the same way."""
-_KNOWN_VARIABLES = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGPASSFILE", "PGDATA"}
+_KNOWN_VARIABLES = {
+    *("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGPASSFILE", "PGDATA", "PGAPPNAME"),
+    *("PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY"),
+}
+_VARIABLE = re.compile(r"PG[A-Z]+")
 
 
 def plain_address(url: SecretStr) -> SecretStr | None:
@@ -56,7 +61,7 @@ def plain_address(url: SecretStr) -> SecretStr | None:
     parts = urlsplit(url.get_secret_value())
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     wanted = {name: value for name, value in given.items() if name not in _OF_LIBPQ}
-    variables = {name for name in os.environ if name.startswith("PG") and name.isupper()}
+    variables = {name for name in os.environ if _VARIABLE.fullmatch(name)}
     is_plain = bool(parts.hostname and parts.username and parts.path.strip("/")) and "," not in parts.netloc
     if not is_plain or not wanted.keys() <= _KNOWN or not variables <= _KNOWN_VARIABLES:
         return None
