@@ -36,6 +36,7 @@ from rowledger.load.begin import Beginning, BegunLoad
 from rowledger.load.budget_explanation import read_refusals
 from rowledger.load.coming_chunks import chunks_as_they_come
 from rowledger.load.committing import ChunkCommits, Committing
+from rowledger.load.production import is_read_at_once
 from rowledger.load.rejection import forget_failures, record_failure, reject_load
 from rowledger.load.run_context import RunContext
 from rowledger.load.source_columns import source_names, with_brought_columns
@@ -142,11 +143,9 @@ class PartitionLoad:
     # ---- sources that are planned before they are loaded, small files of text among them
 
     async def _is_read_at_once(self) -> bool:
-        source, partition, landing_dir = self._spec.source, self._partition, self._run.request.landing_dir
-        if source.takes_rows:
-            return False
+        look = partial(is_read_at_once, self._spec, self._partition, self._run.request.landing_dir)
         try:
-            return await in_thread(lambda: source.is_read_at_once(partition, landing_dir), timeout_s=_LOOK_S)
+            return await in_thread(look, timeout_s=_LOOK_S)
         except Exception:  # noqa: BLE001 - the process that reads the source says what is wrong with it
             return False
 

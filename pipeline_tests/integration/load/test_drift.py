@@ -254,3 +254,17 @@ def test_a_key_that_only_lines_of_a_later_chunk_have_is_a_column_too(
         assert _column_types(database, spec) == {"weight": "bigint"}
         assert (_count(database, spec), _count(database, spec, "weight = 7")) == (120, 20)
     assert_nothing_left_over(database)
+
+
+def test_a_key_that_lines_of_a_later_chunk_give_another_type_keeps_the_first_one(database: str, tmp_path: Path) -> None:
+    spec = DRIFTING[Drift.EVOLVE].model_copy(update={"source": NdjsonFiles(path="{landing}/parcels.ndjson")})
+    rows = [{**row, "weight": 7 if number < 100 else "seven"} for number, row in enumerate(parcels(120))]
+    (tmp_path / "parcels.ndjson").write_text(
+        "".join(json.dumps(row, default=str) + "\n" for row in rows), encoding="utf-8"
+    )
+
+    report = load_one(database, spec, tmp_path, DAY)
+
+    assert report.error is None, report.error
+    assert (report.written_rows, report.dead_lettered_rows) == (100, 20)
+    assert _column_types(database, spec) == {"weight": "bigint"}
