@@ -20,7 +20,7 @@ _LIMITS = {"rss_soft_limit_bytes": 400 * 2**20, "rss_hard_limit_bytes": 400 * 2*
         ("kill", IncidentKind.SIGNAL, 60),
         ("segfault", IncidentKind.SIGNAL, 60),
         ("end", IncidentKind.EXIT_WITHOUT_REPORT, 60),
-        ("hang", IncidentKind.STALL, 2),
+        ("hang", IncidentKind.STALL, 5),  # a busy machine needs more for the others
         ("eat memory", IncidentKind.MEMORY_LIMIT, 60),
     ],
 )
