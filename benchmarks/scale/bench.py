@@ -144,7 +144,7 @@ class Bench:
         result, worker_rss_bytes = _watch(process, deadline_s)
         process_s = time.perf_counter() - started
         server_ended_s = server.cpu_s(self.url)
-        found = server.fetch_value(self.url, f"select count(*) from {job.table.target}")  # noqa: S608 - our own name
+        found = server.count_rows(self.url, str(job.table.target))
         if not found == result.written_rows == rows:
             raise WrongCount(
                 f"error: {job.table.target}: {found} rows in the table, {result.written_rows} reported, {rows} in the source"
