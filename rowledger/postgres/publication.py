@@ -58,6 +58,8 @@ async def publish_by_attach(
     it; otherwise `unless` is raised, if it is given. The caller sets lock_timeout: where a partition is replaced, the parent is
     locked against readers from here to the commit.
     """
+    if not replaces and (await read_attached(connection, target, partition)).old is not None:
+        return ""  # known without the lock, which rows that are only added do not need
     parent, free_name = quoted(*target.name.parts), await _free_child_name(connection, target.name, partition)
     try:
         # ATTACH takes this lock. With it, no other session changes the partitions between the look at them and ATTACH: the

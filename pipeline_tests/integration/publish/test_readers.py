@@ -14,6 +14,7 @@ from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder, load, load_one
 from pipeline_tests.support.server_traps import execute, session
 from pipeline_tests.support.tables import (
+    APPENDED_EVENTS,
     DAY,
     EVENTS,
     NEXT_DAY,
@@ -137,6 +138,19 @@ def test_the_rows_are_inserted_where_a_reader_stays_for_ever(database: str, tmp_
         assert "deleted and inserted instead of moved with their table, since another session" in observer.text
         execute(reader, "select 1")  # it was not disturbed
     assert_accounted(database, spec, rows_of(70))
+
+
+def test_rows_added_to_a_partition_that_is_there_do_not_wait_for_those_who_alter_the_table(
+    database: str, tmp_path: Path
+) -> None:
+    write_source(tmp_path, "events", DAY, events(50))
+    load_one(database, APPENDED_EVENTS, tmp_path, DAY)
+    write_source(tmp_path, "events", DAY, events(70)[50:])
+    with session(database) as other:  # as ANALYZE does, or CREATE INDEX CONCURRENTLY
+        execute(other, "lock table only public.events in share update exclusive mode")
+        report = load_one(database, APPENDED_EVENTS, tmp_path, DAY, publish_snapshot_wait_s=3_600)
+    assert report.error is None
+    assert fetch_value(database, "select count(*) from public.events") == 70
 
 
 def test_a_publish_that_never_gets_its_lock_gives_up_in_words_and_the_next_run_publishes(
