@@ -39,6 +39,7 @@ from rowledger.postgres import (
     has_stale_checks,
     quoted,
     read_staging_changes,
+    with_numbers,
 )
 from rowledger.publish import has_long_values
 from rowledger.settings import WriterSettings
@@ -120,6 +121,8 @@ class Beginning:
             f"partition {self._partition.key}: start over",
             lambda connection: self._begin_in_place_of(connection, handle),
             durable=True,
+            # A chunk that commits meanwhile is waited for before the load's digest is taken, not while it is.
+            first=with_numbers("lock_load", handle.load_id, handle.epoch),
         )
         if isinstance(begun, str):
             raise Fenced(f"load {handle.load_id}: {begun} has taken the partition over")
