@@ -166,10 +166,11 @@ def json_text(value: object, *, bytes_key: str = "base64") -> str:  # noqa: C901
         case None | bool() | str():
             return _ENCODER.encode(value)
         case dict():
-            members = [f"{json_text(name)}: {json_text(item, bytes_key=bytes_key)}" for name, item in value.items()]
+            # Generators take a level of the stack each, in all versions of Python: what is too deep for a column is found here.
+            members = (f"{json_text(name)}: {json_text(item, bytes_key=bytes_key)}" for name, item in value.items())
             return "{" + ", ".join(members) + "}"
         case list():
-            return "[" + ", ".join([json_text(item, bytes_key=bytes_key) for item in value]) + "]"
+            return "[" + ", ".join(json_text(item, bytes_key=bytes_key) for item in value) + "]"
         case int():
             return int.__repr__(value) if value.bit_length() < _WRITTEN_BITS_MAX else f'"{value:#x}"'
         case float() if math.isfinite(value):
