@@ -78,7 +78,7 @@ def _watch(process: subprocess.Popen[bytes], postmaster: int | None, began_ns: i
 
 
 def _cpu(supervisor: int, postmaster: int | None) -> _Cpu:
-    """CPU time so far, in ns, of the supervisor, its workers and the server's processes, and of nobody."""
+    """CPU time so far, in ns, of the supervisor, its workers and the server's processes, and of neither."""
     found = {("supervisor", supervisor): _thread_ns(supervisor)}
     found |= {("worker", pid): _thread_ns(pid) for pid in _children(supervisor)}
     found |= {("server", pid): _thread_ns(pid) for pid in (_children(postmaster) if postmaster else ())}

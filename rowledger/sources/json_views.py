@@ -1,7 +1,7 @@
 """What the cells of JSON lines hold: their kinds, and for each a number, a date, or a view of its text.
 
 A block is read while its text is in the processor's cache, many columns at a time. What is a number in all lines of a block has
-no text made of it; whoever needs the texts makes them later, from where the cells begin and end.
+no text made of it; a reader that needs the texts makes them later, from where the cells begin and end.
 """
 
 from collections.abc import Iterator, Mapping
