@@ -178,9 +178,7 @@ class _Worker:
             return await in_thread(lambda: chunk.plan_partition(self._usable_spec(), job), timeout_s=limit_s)
         except TimeoutError:
             told = f"the source could not be planned within {limit_s:g} s (planning_timeout_s)"
-            return SourceRaised(
-                error="SourceError", summary=f"{job.name}: {told}; see whether its files can be read, then rerun"
-            )
+            return SourceRaised(error="SourceError", summary=f"{told}; see whether its files can be read, then rerun")
         except Exception as error:  # noqa: BLE001 - whatever the source raises is its partition's failure
             return raised(error)
 

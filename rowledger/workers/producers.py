@@ -53,13 +53,16 @@ class Producers:
                     number = 0
                     async for chunk in chunks:
                         if number < len(given):
-                            _require_same(work, given[number], chunk.descriptor)
+                            _require_same(given[number], chunk.descriptor)
                         else:
                             given.append(chunk.descriptor)
                             yield chunk
                         number += 1
                 if number < len(given):
-                    raise SourceError(f"{work.name}: gave {number} chunks when it was read again, {len(given)} before")
+                    raise SourceError(
+                        f"the source gave {number} chunks when it was read again, {len(given)} before; rerun when nothing "
+                        "writes to it"
+                    )
             except ChildDied as death:
                 attempts_max = self._workforce.limits.chunk_attempts_max
                 if not may_repeat or death.kind not in _MAY_BE_CHANCE or work.attempt >= attempts_max:
@@ -105,11 +108,11 @@ class Producers:
         await self._workforce.retire(producer)
 
 
-def _require_same(work: Production, before: ChunkDescriptor, again: ChunkDescriptor) -> None:
+def _require_same(before: ChunkDescriptor, again: ChunkDescriptor) -> None:
     """Raise SourceError where a source that is read again gives another chunk than before."""
     if (before.file_digest, before.rows) != (again.file_digest, again.rows):
         raise SourceError(
-            f"{work.name}: gave other rows when it was read again after its producer had died, from row "
+            f"the source gave other rows when it was read again after its producer had died, from row "
             f"{before.origin_row} of {before.origin} on; rerun when nothing writes to it"
         )
 

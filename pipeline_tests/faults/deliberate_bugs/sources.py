@@ -21,7 +21,7 @@ from rowledger.sources.query_errors import QueryRefused
 from rowledger.sources.text_ranges import text_range
 from rowledger.sources.typed_columns import _is_plain
 from rowledger.spec import ChunkDescriptor, LoadHandle, Manifest, TextRange
-from rowledger.workers import Produced, Production, producers
+from rowledger.workers import Produced, producers
 from rowledger.workers.child_process import ChildDied
 from rowledger.workers.producer import ProducerHandle
 
@@ -129,7 +129,7 @@ def source_read_again_is_believed() -> None:
     """What a source gives when it is read again is what it has given before."""
 
     @in_place_of(producers._require_same)
-    def require(work: Production, before: ChunkDescriptor, again: ChunkDescriptor) -> None:
+    def require(before: ChunkDescriptor, again: ChunkDescriptor) -> None:
         pass
 
 
